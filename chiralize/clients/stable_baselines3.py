@@ -76,10 +76,10 @@ def _distance(report: ConvertReport) -> str:
 
 def summary(model: Any) -> Summary:
     """What `convert` did to make this model. Raises UsageError for another one, or one that was loaded again."""
-    found = getattr(model.policy, "_chiralized", None)
-    if found is None:
+    done = getattr(model.policy, "_chiralized", None)
+    if done is None:
         raise UsageError("summary", "the model does not come from convert", "give the model that convert returned")
-    return found
+    return done
 
 
 def convert(

@@ -74,7 +74,9 @@ class Runner:
         def step(observations: Sequence[Tensor]) -> list[Tensor]:
             """One step."""
             rest = iter(observations)
-            tensors = [held[index] if index in held else next(rest) for index in range(len(examples))]
+            tensors: list[Tensor] = []
+            for index in range(len(examples)):
+                tensors.append(held[index] if index in held else next(rest))
             answers = call(tensors)
             for index, output in states.items():
                 held[index] = answers[output]
@@ -136,7 +138,7 @@ def rolled(
         gaps: dict[str, _Gap] = {name: _Gap() for name in times}
         away = _Gap()
         for number, here in enumerate(_walk(original, steps + _WARM)):
-            there = mirrored.observed(here)
+            image_of_here = mirrored.observed(here)
             spent: dict[str, float] = {}
             _, spent[ORIGINAL] = _timed(lambda here=here: runs["timed"](here))
 
@@ -148,7 +150,7 @@ def rolled(
 
             (first, second, average), spent[TTA] = _timed(both)
             answers, spent[_CHIRAL] = _timed(lambda here=here: runs["chiral"](here))
-            image = runs["chiral mirrored"](there)
+            image = runs["chiral mirrored"](image_of_here)
             if number < _WARM:
                 continue
             for name, seconds in spent.items():
@@ -256,9 +258,10 @@ def _check_sample(original: Runner, chiral: Runner) -> None:
         if runner.network.rows != 1:
             facts = f"{runner.loaded.source.name} is opened with {runner.network.rows} samples"
             raise UsageError(_WHERE, facts, "give examples of one sample: --input-shape 1,47")
-    shapes = [[tuple(value.shape) for value, _ in runner.observed] for runner in (original, chiral)]
-    if shapes[0] != shapes[1]:
-        raise UsageError(_WHERE, f"the files observe {shapes[0]} and {shapes[1]}", "give two forms of one network")
+    first = [tuple(value.shape) for value, _ in original.observed]
+    second = [tuple(value.shape) for value, _ in chiral.observed]
+    if first != second:
+        raise UsageError(_WHERE, f"the files observe {first} and {second}", "give two forms of one network")
 
 
 def _how(runner: Runner) -> str:

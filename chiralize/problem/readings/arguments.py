@@ -28,7 +28,7 @@ class Argument:
     @property
     def is_table(self) -> bool:
         """Whether it is written down as a dictionary."""
-        return self.annotation.rpartition(".")[2].startswith(_OF_TABLES)
+        return self.annotation.strip("'\"").rpartition(".")[2].startswith(_OF_TABLES)
 
 
 def arguments_of(module: nn.Module, entry: str = "forward") -> list[Argument] | None:
