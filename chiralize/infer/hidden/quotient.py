@@ -43,7 +43,7 @@ def best_commuting(
         if not sign_free:
             possible[:] = True
         of_orbits, ways = _better_ways(orbits.folded(kind, signed), _unsigned(orbits, kind, plain), sign_free, possible)
-        action = _without(best_involution(of_orbits, sign_free, fixed_points), possible.any(0))
+        action = _without(best_involution(of_orbits, sign_free, fixed_points), np.asarray(possible.any(0)))
         best = ways[np.arange(action.size), action.partner]
         chosen.append((kind, action, np.array(kind.ways)[best]))
     return orbits.unfolded(chosen)
