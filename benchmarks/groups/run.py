@@ -1,6 +1,6 @@
 """A policy of a quadruped for both of its mirrors: how exact every method is, what it costs and how far it is off.
 
-    python -m benchmarks.mirrors.run [--quick] [--rounds] [--only TEXT]
+    python -m benchmarks.groups.run [--quick] [--rounds] [--only TEXT]
 
 The network, 48 -> 512 -> 256 -> 128 -> 12 with ELU, learns a function with both symmetries from samples that it fits
 less than perfectly, so that its four views differ as those of a trained policy do. rho is the distance from the average

@@ -1,0 +1,1 @@
+"""What a conversion for several mirrors at once is worth."""
