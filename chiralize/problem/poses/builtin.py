@@ -26,6 +26,8 @@ SAMPLES, FEWEST = 2500, 600
 _MOST = 6e5
 """Numbers in all samples together."""
 _ASKED, _LEAST_ASKED = 128, 32
+_BATCHES = 10
+"""Of the poses that the network is fitted on: some are held out. When it is asked, fewer batches take less time."""
 _SEEDS = 1, 2
 """Of the poses that the network is asked with, and of those that it is fitted on."""
 
@@ -47,7 +49,7 @@ def built_in(network: Network) -> BuiltIn:
     finding = fitting(network, form)
     count = int(min(SAMPLES, max(FEWEST, _MOST / prod(form.sizes))))
     view = View(_drawn(network, form, count, _SEEDS[1]), form.points)
-    calls = Asked.of(network, form, count_of(network, count)).calls(finding.convention.values(view))
+    calls = Asked.of(network, form, count_of(network, count), _BATCHES).calls(finding.convention.values(view))
     return BuiltIn(calls, f"{finding.convention.title}; {finding.words}")
 
 

@@ -63,12 +63,15 @@ class Asked:
     rows: int
 
     @staticmethod
-    def of(network: Network, form: Form, count: int) -> Asked:
-        """With so many samples at a time, which are whole batches of the example's size (`count_of`)."""
+    def of(network: Network, form: Form, count: int, batches: int = 1) -> Asked:
+        """With so many samples at a time, which are whole batches of the example's size (`count_of`).
+
+        batches: at least so many where there are enough samples.
+        """
         example = Arguments.of(*network.example)
         (like,) = example.tensors
         whole = like[:1].expand(count, *like.shape[1:])
-        calls = in_rows(network, [example.filled([part]) for part in whole.split(len(like))], _ROWS)
+        calls = in_rows(network, [example.filled([part]) for part in whole.split(len(like))], _ROWS, least=batches)
         return Asked(network, form, rows_of(calls[0]))
 
     def calls(self, values: Array) -> Sequence[Call]:

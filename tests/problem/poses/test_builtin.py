@@ -16,7 +16,10 @@ from chiralize.problem.data import scattered
 from chiralize.problem.network import Network, prepare
 from chiralize.problem.poses import builtin, evidence
 from chiralize.problem.poses.builtin import built_in, fitting
+from chiralize.problem.poses.camera import scene
+from chiralize.problem.poses.conventions import View, conventions
 from chiralize.problem.poses.filling import Form, UnfitError
+from chiralize.problem.poses.motion import RATE, draw
 from chiralize.report.verdict import verdict_of
 from tests.support.lifters import Dressed, error, lifter
 
@@ -116,6 +119,16 @@ def test_depth_that_the_input_tells_proves_nothing() -> None:
 def test_examples_of_any_number_of_samples(rows: int) -> None:
     calls = built_in(ready(lifter(), shape=(rows, 17, 2))).calls
     assert sum(len(call[0][0]) for call in calls) >= 1000
+    assert len(calls) >= min(10, 1000 // rows)  # some are held out
+
+
+def test_a_network_is_asked_in_few_batches() -> None:
+    """Every way to write poses down costs a run of each; the examples may have few samples."""
+    network = ready(lifter())
+    form = Form.of(network.resolved.input_tensors[0])
+    view = View(scene(draw(128, 1, 1, RATE), 1), form.points)
+    (first, *_), asked = conventions(form, {}), evidence.Asked.of(network, form, 128)
+    assert [len(call[0][0]) for call in asked.calls(first.values(view))] == [64, 64]
 
 
 def test_hands_are_no_bodies() -> None:
