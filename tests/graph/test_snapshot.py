@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from chiralize.graph import snapshot
 from chiralize.graph.holdings import held_tensors
 from chiralize.graph.snapshot import Snapshot, untouched
 
@@ -328,3 +329,16 @@ def test_what_has_no_values() -> None:
     with untouched(net):
         net.state = torch.ones(2)
     assert not hasattr(net, "state")
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 4096])
+def test_bytes_are_compared_with_and_without_the_c_library(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last byte, also where it is not to be had."""
+    first = torch.arange(size, dtype=torch.uint8)
+    others = [first.clone() for _ in range(3)]
+    for other, changed in zip(others, (None, 0, size - 1), strict=True):
+        if changed is not None and size:
+            other[changed] += 1
+    for compare in (snapshot._memcmp(), None):
+        monkeypatch.setattr(snapshot, "_memcmp", lambda compare=compare: compare)
+        assert [snapshot._are_equal(first, other) for other in others] == [True, size == 0, size == 0]
