@@ -67,6 +67,19 @@ def policy(shell: Shell) -> Any:
     return script
 
 
+_CONVERTED: dict[str, bytes] = {}
+
+
+def convert_policy(shell: Shell, method: str) -> None:
+    """Put the converted policy into the folder; it is converted once by each method, as it is the same in all tests."""
+    options = ("--skeleton", "flat.yaml", "--input-shape", "1,10", "--method", method, "--force")
+    if method not in _CONVERTED:
+        result = shell("convert", "policy.pt", *options, "-o", "chiral.pt")
+        assert result.status == 0, result.err
+        _CONVERTED[method] = (shell.folder / "chiral.pt").read_bytes()
+    (shell.folder / "chiral.pt").write_bytes(_CONVERTED[method])
+
+
 def test_average_of_a_policy(shell: Shell, policy: Any) -> None:
     result = shell("convert", "policy.pt", "--skeleton", "flat.yaml", "--input-shape", "1,10", "-o", "chiral.pt")
     assert result.status == 0, result.err
@@ -95,7 +108,7 @@ def test_average_of_a_policy(shell: Shell, policy: Any) -> None:
 
 
 def test_weights_are_in_the_file_once(shell: Shell, policy: Any) -> None:
-    shell("convert", "policy.pt", "--skeleton", "flat.yaml", "--input-shape", "1,10", "-o", "chiral.pt")
+    convert_policy(shell, "average")
     chiral, _ = load(shell.folder / "chiral.pt")
     one, other = chiral.views.children()
     weights = zip(one.parameters(), other.parameters(), strict=True)
@@ -105,8 +118,7 @@ def test_weights_are_in_the_file_once(shell: Shell, policy: Any) -> None:
 
 @pytest.mark.parametrize("method", ["average", "match"])
 def test_verified_without_further_options(method: str, shell: Shell, policy: Any) -> None:
-    options = ("--skeleton", "flat.yaml", "--input-shape", "1,10", "--method", method)
-    assert shell("convert", "policy.pt", *options, "-o", "chiral.pt").status == 0
+    convert_policy(shell, method)
     result = shell("verify", "chiral.pt")
     assert (result.status, result.err) == (0, "")
     assert "equivariant: proved op by op" in result.out
@@ -114,9 +126,7 @@ def test_verified_without_further_options(method: str, shell: Shell, policy: Any
 
 @pytest.mark.parametrize("method", ["match", "project"])
 def test_new_weights_in_the_same_script(method: str, shell: Shell, policy: Any) -> None:
-    options = ("--skeleton", "flat.yaml", "--input-shape", "1,10", "--method", method, "--force")
-    result = shell("convert", "policy.pt", *options, "-o", "chiral.pt")
-    assert result.status == 0, result.err
+    convert_policy(shell, method)
     chiral, texts = load(shell.folder / "chiral.pt", "notes.txt")
     assert texts["notes.txt"] == b"trained \xff\x00 long"
     assert str(chiral.code) == str(policy.code)
@@ -132,8 +142,7 @@ def test_new_weights_in_the_same_script(method: str, shell: Shell, policy: Any) 
 
 @pytest.mark.parametrize("method", ["average", "match"])
 def test_runs_where_chiralize_is_not_installed(method: str, shell: Shell, policy: Any) -> None:
-    options = ("--skeleton", "flat.yaml", "--input-shape", "1,10", "--method", method)
-    assert shell("convert", "policy.pt", *options, "-o", "chiral.pt").status == 0
+    convert_policy(shell, method)
     command = [sys.executable, "-c", RUN_ELSEWHERE, "chiral.pt"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=shell.folder)
     assert ran.returncode == 0, ran.stderr
