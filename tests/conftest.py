@@ -34,3 +34,23 @@ def checked_copy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logs speak after five seconds: on a busy machine, of work that is silent on another one."""
     monkeypatch.setattr("chiralize.commands.progress.PATIENCE", 1e6)
+
+
+_ASKED_OF_NOTHING = ("graph", "infer", "methods", "nn")
+"""Folders whose networks are untrained, so that no built-in poses fit them."""
+
+
+@pytest.fixture(autouse=True)
+def without_built_in_poses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of these folders are not asked whether poses fit, which is known of them; all others are.
+
+    Asking runs a network some thirty times in every conversion without inputs.
+    """
+    if request.path.parent.name in _ASKED_OF_NOTHING:
+        monkeypatch.setattr("chiralize.problem.data.drawn.built_in", _none_fit)
+
+
+def _none_fit(network: object) -> None:
+    from chiralize.problem.poses.filling import UnfitError
+
+    raise UnfitError("no network of these tests was trained on poses")

@@ -37,8 +37,9 @@ def recorded_call(record: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The inverse of `call_record`, random numbers in place of floating ones. Raises ValueError for what is none."""
     if not isinstance(record, list) or len(record) != 2:
         raise ValueError("inputs: it is no pair")
-    if sum(_entries(part, 0) for part in record) > _MOST_ENTRIES:
-        raise ValueError(f"inputs: its tensors have more than {_MOST_ENTRIES:,} entries")
+    entries = sum(_entries(part, 0) for part in record)
+    if entries > _MOST_ENTRIES:
+        raise ValueError(f"inputs: tensors of {entries:,} entries together")
     generator = torch.Generator().manual_seed(0)
     args, kwargs = (_value(part, generator, 0) for part in record)
     if not isinstance(args, tuple) or not isinstance(kwargs, dict):

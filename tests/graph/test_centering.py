@@ -49,7 +49,7 @@ def test_networks_in_pixels(method: str, name: str) -> None:
     many = pixels(64, *shape[1:], seed=3)
     center = center_of(given)
     assert residual(net, many, center_out, center) > 1e-2
-    found = chiralize(net, given, (x,), method=method)
+    found = chiralize(net, given, (x,), method=method, samples=2)
     assert residual(found, many, center_out, center) < bound
     report = report_of(found)
     assert report.certificate.passed and report.numeric.passed
@@ -66,7 +66,7 @@ def test_networks_in_pixels(method: str, name: str) -> None:
 def test_layers_that_hold_an_offset_stay_dense(name: str) -> None:
     """Blocks in the others, and both verdicts; what takes the centre up is not symmetric itself."""
     build, shape, given, center_out = NETS[name]
-    found = chiralize(trained(build()), given, (pixels(*shape),), method="project", form="blocks")
+    found = chiralize(trained(build()), given, (pixels(*shape),), method="project", form="blocks", samples=2)
     assert residual(found, pixels(64, *shape[1:], seed=3), center_out, center_of(given)) < 1e-11
     report = report_of(found)
     assert report.form == "blocks" and report.certificate.passed and report.numeric.passed
@@ -78,7 +78,7 @@ def test_the_function_is_kept(name: str) -> None:
     """A network that is equivariant already goes through the centre and back unmoved."""
     build, shape, given, _ = NETS[name]
     net = trained(build())
-    first = chiralize(net, given, (pixels(*shape),), method="project")
+    first = chiralize(net, given, (pixels(*shape),), method="project", samples=2)
     network = prepare(first, given, (pixels(*shape),))
     weights = {leaf.names[0]: leaf.tensor for leaf in network.graph().weights}
     for key, value in network.restored(weights).items():
@@ -90,7 +90,9 @@ def test_the_function_is_kept(name: str) -> None:
 def test_centre_zero_is_the_linear_mirror() -> None:
     net, x = trained(Scaled()), torch.randn(2, 17, 2, dtype=torch.float64)
     linear = parse_spec("skeleton: h36m\ninputs: [{layout: b j d, dims: [x, y]}]\noutputs: [{layout: b j d}]\n")
-    ours, theirs = (chiralize(net, own, (x,), method="match").state_dict() for own in (spec(center=0.0), linear))
+    ours, theirs = (
+        chiralize(net, own, (x,), method="match", samples=2).state_dict() for own in (spec(center=0.0), linear)
+    )
     assert all(torch.equal(own, theirs[key]) for key, own in ours.items())
 
 
@@ -103,8 +105,8 @@ def test_weights_are_those_of_the_centred_network() -> None:
         other.first.bias += net.first.weight @ (0.01 * c)  # type: ignore[union-attr]
     x = pixels(2, 17, 2)
     linear = parse_spec("skeleton: h36m\ninputs: [{layout: b j d, dims: [x, y]}]\noutputs: [{layout: b j d}]\n")
-    ours = chiralize(net, spec(), (x,), method="project")
-    theirs = chiralize(other, linear, (x - c.view(17, 2),), method="project")
+    ours = chiralize(net, spec(), (x,), method="project", samples=2)
+    theirs = chiralize(other, linear, (x - c.view(17, 2),), method="project", samples=2)
     with torch.no_grad():
         assert torch.allclose(ours(x), theirs(x - c.view(17, 2)), rtol=1e-10, atol=1e-10)
 
@@ -122,10 +124,10 @@ def test_an_odd_activation_behind_exact_numbers() -> None:
 
     for build in (Squashed, Signed):
         net, x = trained(build()), pixels(2, 17, 2)
-        found = chiralize(net, spec(), (x,), method="project")
+        found = chiralize(net, spec(), (x,), method="project", samples=2)
         assert residual(found, pixels(64, 17, 2)) < 1e-12
         with pytest.raises(OffsetError, match="aten.tanh.default is not linear"):
-            chiralize(net, spec(center=319.5), (x,), method="project")
+            chiralize(net, spec(center=319.5), (x,), method="project", samples=2)
 
 
 # ---- missing joints, data, commands ---------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ def test_missing_joints_are_named() -> None:
         "outputs: [{layout: b j d}]\n"
     )
     x = pixels(2, 17, 2)
-    found = chiralize(trained(Scaled()), given, (x,), method="project")
+    found = chiralize(trained(Scaled()), given, (x,), method="project", samples=2)
     for notes in (report_of(found).notes, verify(found, given, (x,)).notes):
         assert any("missing: zero" in note and "no joint is missing" in note for note in notes)
     assert not any("missing" in note for note in verify(found, spec(), (x,)).notes)
@@ -158,13 +160,13 @@ def test_audit_counts_from_the_centre() -> None:
     gaps = {own.label: own for own in report.data}
     assert abs(gaps["hip.x"].mean - 330) < 30 and abs(gaps["hip.x"].mirrored - 310) < 30
     assert "hip.y" not in gaps
-    good = chiralize(net, spec(outputs=PIXELS_OUT), (x[:2],), method="project")
+    good = chiralize(net, spec(outputs=PIXELS_OUT), (x[:2],), method="project", samples=2)
     assert audit(good, spec(outputs=PIXELS_OUT), (x[:2],), calibration=x).network.gap < 1e-9
     assert audit(good, spec(outputs=PIXELS_OUT), (x[:2],)).source == "N(c, c/2) in the shape of the example"
 
 
 def test_fine_tuning_is_refused() -> None:
-    found = chiralize(trained(Scaled()), spec(), (pixels(2, 17, 2),), method="project")
+    found = chiralize(trained(Scaled()), spec(), (pixels(2, 17, 2),), method="project", samples=2)
     with pytest.raises(UsageError, match="affine"):
         keep_symmetric(found, torch.optim.SGD(found.parameters(), 0.1))
 
@@ -173,7 +175,7 @@ def test_a_failing_check_says_so(assert_equivariant: Any) -> None:
     net, x = trained(Scaled()), pixels(2, 17, 2)
     with pytest.raises(EquivarianceError):
         verify(net, spec(), (x,)).raise_for_failure()
-    good = chiralize(net, spec(), (x,), method="project")
+    good = chiralize(net, spec(), (x,), method="project", samples=2)
     assert assert_equivariant(good, spec(), example_inputs=(x,)).passed
 
 

@@ -15,14 +15,21 @@ from torch import Tensor, distributed
 from chiralize.commands.convert import Request, convert
 from chiralize.graph import processes
 from chiralize.graph.running import Call
+from chiralize.problem.network import Network
 from tests.support.reduce_nets import KINDS, calls_for, original, subject_of
 
 ROWS = 64
 
 
+@cache
+def network_of(kind: str) -> Network:
+    """Made ready once; no task changes it."""
+    return subject_of(original(kind), KINDS[kind].shape, ROWS)
+
+
 def reduced(kind: str, calls: Sequence[Call], options: dict[str, Any]) -> dict[str, Tensor]:
     """Weights of the network made smaller, and its rho."""
-    network = subject_of(original(kind), KINDS[kind].shape, ROWS)
+    network = network_of(kind)
     options = {"rounds": 0, **options}
     found = convert(network, kind, Request("reduce", calibration=calls, samples=1, force=True, **options))
     assert found.report.drift is not None
@@ -50,9 +57,10 @@ def summed(rank: int, count: int) -> dict[str, Tensor]:
 
 def distilled(rank: int, count: int) -> dict[str, Tensor]:
     """Every process with the same inputs, from a start that is not fitted on any."""
-    network = subject_of(original("residual"), KINDS["residual"].shape, ROWS)
     calls = calls_for(KINDS["residual"].shape, 25, ROWS)
-    found = convert(network, "net", Request("project", calibration=calls, samples=1, force=True, distill=12))
+    found = convert(
+        network_of("residual"), "net", Request("project", calibration=calls, samples=1, force=True, distill=12)
+    )
     return dict(found.module.state_dict())
 
 

@@ -61,8 +61,7 @@ def test_same_function_in_blocks(name: str) -> None:
     assert unchanged(before, model)
 
 
-@pytest.mark.parametrize("form", ["blocks", "fused"])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("form", "dtype"), [("blocks", torch.bfloat16), ("fused", torch.float16)])
 def test_networks_of_few_digits(form: str, dtype: torch.dtype) -> None:
     """The sums and differences that blocks hold are rounded, too."""
     net = scrambled(nn.Sequential(nn.Flatten(), nn.Linear(34, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(),
@@ -123,7 +122,7 @@ def test_auto_chooses_by_size() -> None:
         assert found.chirality.form == form and type(found).__name__ == "Lifter"
     assert isinstance(found.layers[0], ChiralLinear) and type(found.inlet) is nn.Linear
     assert "even and odd blocks in 2 of 6 layers" in found.chirality.report.notes[-1]
-    assert verify(found, example_inputs=(x,)).passed
+    assert verify(found, example_inputs=(x,), samples=2).passed
 
 
 def test_blocks_stay_equivariant_under_training() -> None:
@@ -138,7 +137,7 @@ def test_blocks_stay_equivariant_under_training() -> None:
         (found(x) - target).square().mean().backward()
         optimizer.step()
     found.eval()
-    report = verify(found, "h36m", (x,), **LAYOUTS)
+    report = verify(found, "h36m", (x,), samples=2, **LAYOUTS)
     assert report.numeric.passed and report.numeric.worst.residual == 0.0
 
 

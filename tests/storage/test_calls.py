@@ -111,7 +111,7 @@ def test_what_would_fill_the_memory(name: str, monkeypatch: pytest.MonkeyPatch) 
 
     for maker in ("zeros", "randn", "tensor"):
         monkeypatch.setattr(torch, maker, made)
-    with pytest.raises(ValueError, match="inputs: its tensors have more than 268,435,456 entries"):
+    with pytest.raises(ValueError, match=r"inputs: tensors of [\d,]{11,} entries together"):
         recorded_call(TOO_LARGE[name])
 
 

@@ -420,12 +420,11 @@ def test_a_pickled_average_of_weights_gives_its_network(tmp_path: Path) -> None:
     """AveragedModel is a wrapper as others are: its count of updates stays in the file."""
     path = saved(tmp_path / "net.pt", torch.optim.swa_utils.AveragedModel(Net()))
     loaded = load_model(path, unsafe_pickle=True)
-    assert type(loaded.module).__name__ == "Net" and loaded.notes == ("took the network out of its AveragedModel",)
+    assert loaded.notes == ("took the network out of its AveragedModel",)
     put_back(loaded, tmp_path / "out.pt")
-    restored = torch.load(tmp_path / "out.pt", weights_only=False)
-    assert "n_averaged" in restored.state_dict()
-    for name, tensor in changed(loaded).items():
-        assert torch.equal(restored.module.state_dict()[name], tensor)
+    state = torch.load(tmp_path / "out.pt", weights_only=False).state_dict()
+    assert "n_averaged" in state
+    assert all(torch.equal(state[f"module.{name}"], tensor) for name, tensor in changed(loaded).items())
 
 
 def test_a_perceptron_is_told_from_its_weights(tmp_path: Path) -> None:

@@ -136,16 +136,16 @@ def _reopened(network: Network, call: Call) -> Network:
 
 
 def in_rows(
-    network: Network, calls: Sequence[Call], rows: int, room: float = inf, least: int = _GROUPS
+    network: Network, calls: Sequence[Call], rows: int, room: float = inf, least: int | None = None
 ) -> Sequence[Call]:
     """The inputs in batches of about `rows` rows, fewer where there are few inputs; as they are where the network takes
     no such batches.
 
     calls: of one size, as `even` leaves them.  room: bytes that all values of a batch may take; a batch that takes more
-    is cut.  least: how many batches there have to be.
+    is cut.  least: how many batches there have to be, ten by default.
     """
     size = rows_of(calls[0])
-    count = min(rows // size, len(calls) // least) if leading(calls[0]).ndim else 1
+    count = min(rows // size, len(calls) // (least or _GROUPS)) if leading(calls[0]).ndim else 1
     fitting = inf if network.captured is None else room / max(_bytes(network.captured, 1), 1)
     count = max(int(min(fitting / size, count)), 1)
     batches = zip(network.resolved.input_tensors, batch_axes(network.resolved), strict=True)
