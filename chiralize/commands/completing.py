@@ -96,6 +96,8 @@ def completed(network: Network, conversion: Conversion, request: Request) -> Con
     else:
         module = Beside(conversion.module, rewrite.with_weights(whole.module, {}), partial.parts)
         program = _exported(module, whole)
+        cost = report.cost
+        report = replace(report, cost=replace(cost, macs_after=cost.macs_after + whole.macs))
     _judge(module, program, network, conversion, request)
     claims = _claims(module, network, partial, request)
     report = replace(report, claims=claims, notes=(*report.notes, *_notes(module, claims)))

@@ -119,6 +119,8 @@ def test_the_average_leaves_the_arm_exactly_as_it_is() -> None:
     original = nets.LegsReadTheArm()
     conversion = converted(original, "average")
     assert verified(conversion).passed
+    cost = conversion.report.cost
+    assert conversion.report.passes == 3 and cost.macs_after > 2.5 * cost.macs_before
     assert gaps(conversion.module)[0] < 1e-12
     x = inputs(3).double()
     with torch.no_grad():

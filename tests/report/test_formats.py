@@ -341,7 +341,8 @@ def test_json_keys_and_full_floats() -> None:
     found = json.loads(to_json(VERIFY))
     assert list(found) == [
         *("report", "version", "verdict", "standing", "warnings"),
-        *("model", "numeric", "certificate", "degeneracy", "evidence", "notes", "own_precision", "passed"),
+        *("model", "numeric", "certificate", "degeneracy", "evidence", "notes", "own_precision", "claims"),
+        "passed",
     ]
     assert found["verdict"] == VERIFY.verdict and found["standing"] == "warning"
     assert found["warnings"] == [{"topic": "mirror", "text": "bone a - b has no mirror image a - c"}]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ ROBOT = {
 }
 
 
-def spec_of(*outputs: dict[str, object]) -> ConversionSpec:
+def spec_of(*outputs: Mapping[str, object]) -> ConversionSpec:
     """The robot with these blocks of output; by default its legs, and an arm of which nothing is claimed."""
     blocks = list(outputs) or [{"joints": "legs"}, {"unclaimed": ARM, "name": "arm"}]
     inputs = [{"fields": [{"joints": "q"}, {"scalar": ARM, "name": "arm_q"}]}]

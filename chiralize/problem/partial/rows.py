@@ -45,7 +45,7 @@ class Restriction:
     """Drops entries of the outputs of a graph, which is changed in place.
 
     heads: the layers that lost rows, or all of them.  constants: those that lost entries of their last axis, and which
-    were kept.  unfitted: why what was dropped as a whole cannot be fitted to other layers before it, None where it can.
+    are left.  unfitted: why what was dropped as a whole cannot be fitted to other layers before it, None where it can.
     Raises UnsupportedError where entries are mixed.
     """
 
