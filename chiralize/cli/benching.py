@@ -69,7 +69,7 @@ def _rolled(
     elsewhere: bool,
 ) -> None:
     """`bench --rollout`. elsewhere: compiled, or on a device, as no robot's file is run here."""
-    from chiralize.commands.rollout import Runner, rolled
+    from chiralize.commands.stepping import Runner, rolled
     from chiralize.errors import UsageError
 
     if batch != [1]:

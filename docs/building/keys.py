@@ -6,7 +6,7 @@ from chiralize.body.skeleton.catalog import SPEC_KEYS
 from chiralize.body.skeleton.pairing import PAIR_KEYS
 from chiralize.body.skeleton.schema import JOINT_KEYS, SKELETON_KEYS, TEXT_KEYS
 from chiralize.body.tensors.conversion import ACTIVATIONS
-from chiralize.body.tensors.entries import FIELD_KINDS
+from chiralize.body.tensors.fields import READERS
 from chiralize.body.tensors.hidden import PAIRINGS
 from chiralize.body.tensors.reading import ENTRY_KEYS, SHORT_FORMS
 
@@ -50,20 +50,46 @@ TENSOR = {
     "fields": ("list of fields", "blocks along one axis, as a robot's observation has them"),
     "free": ("true", "the mirror leaves the tensor alone"),
     "invariant": ("true", "scores that must not change"),
-    "classes": ("map with `swap` and `names`", "scores that change places"),
+    "classes": ("map with `swap` and `names`", "scores that change places, along the axis `classes` of a layout"),
     "like": ("`input 1` or a name", "it transforms as another tensor does"),
     "state": ("true", "a hidden state, whose mirror is found out"),
     "feeds": ("`input 0` or a name", "of an output: the next call reads it there"),
+    "mirror": (
+        "a word of the layout, a list, or a map to cells",
+        "axes of pictures and maps that are reversed; also `~w`",
+    ),
     "reflect": ("map of dim and number", "where the mirror stands, for pixels"),
     "missing": ("`none` or `zero`", "how a missing joint is stored"),
     "name": ("text", "for messages, and for `like` and `feeds`"),
 }
 FIELDS = {
-    "vector": ("name", "x y z of an arrow: the sideways entry is negated"),
+    "vector": ("name", "x y z of an arrow, or `dims` of them: the sideways entry is negated"),
     "axial": ("name", "x y z of a rotation: the two others are negated"),
-    "scalar": ("number of entries", "entries that stay"),
-    "signs": ("list of 1 and -1", "entries with signs of their own"),
-    "joints": ("name", "one block of the skeleton's joints and dims"),
+    "scalar": ("number of entries, or their names", "entries that stay"),
+    "unclaimed": ("number of entries, or their names", "of an output: nothing is claimed of them"),
+    "signs": ("list of 1 and -1, or by names", "entries with signs of their own"),
+    "joints": ("name", "the skeleton's joints and dims; `of` for some, `kind: scalar` without signs"),
+    "bodies": ("list of names", "things that swap: each as its `kind` or `each` says, partners told or by `swap`"),
+    "feet": ("list of names", "as `bodies`"),
+    "legs": ("list of names", "as `bodies`"),
+    "hands": ("list of names", "as `bodies`"),
+    "links": ("list of names", "as `bodies`"),
+    "sites": ("list of names", "as `bodies`"),
+    "sensors": ("list of names", "as `bodies`"),
+    "items": ("list of names", "as `bodies`"),
+    "wrench": ("`force_first` or `torque_first`", "a force and a torque"),
+    "twist": ("`linear_first` or `angular_first`", "a velocity and an angular velocity"),
+    "inertia": ("`mujoco`", "ten numbers of a body, as MuJoCo's cinert has them"),
+    "quaternion": ("`wxyz` or `xyzw`", "an orientation"),
+    "rotation": ("`matrix`, `6d_by_column` or `6d_by_row`", "an orientation"),
+    "euler": ("`rpy`, `ypr`, `rp`, ...", "turns in this order"),
+    "command": ("list of names", "what the robot is told: `vx`, `vy`, `yaw_rate`, ..."),
+    "phase": (
+        "`sin_cos`, `cos_sin`, `sin` or `cos`",
+        "a clock; `shift: half` where the mirrored gait is half a period ahead",
+    ),
+    "grid": ("list of sizes", "values on a grid, `axes` names its axes: the sideways one is reversed"),
+    "history": ("number of frames", "frames of what stands under `of`"),
 }
 WHOLE = {
     "inputs": ("list of tensors", "one entry for each argument, in their order; found out where left out"),
@@ -97,7 +123,7 @@ def page() -> str:
     _in_step(dict(BODY), *plain, "pairs")
     _in_step(dict(SPELLINGS), *(key for key in PAIR_KEYS if key != "pairs"))
     _in_step(dict(TENSOR), *ENTRY_KEYS)
-    _in_step(dict(FIELDS), *FIELD_KINDS)
+    _in_step(dict(FIELDS), *READERS)
     _in_step(dict(WHOLE), *SPEC_KEYS)
     assert set(TEXT_KEYS) <= set(BODY)
     spellings = "\n".join(f"| `{key}` | {meaning} |" for key, meaning in SPELLINGS.items())
@@ -105,6 +131,7 @@ def page() -> str:
         "# Keys of a skeleton file",
         "Made from the readers' own lists. [Skeletons](../../skeletons.md) has an example of each.",
         f"## The body\n\n{_table(BODY)}",
+        "`mirrors` names several, each with its own `pairs`, `signs`, `negate` and `lateral`: [groups](../../groups.md).",
         f"`joints` may also be called {_listed(JOINT_KEYS[1:])}.",
         f"## Pairs as other tools write them\n\n| key | meaning |\n|---|---|\n{spellings}",
         f"## The tensors\n\n{_table(WHOLE)}",

@@ -9,11 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from chiralize.body.robots.describing import RobotWishes, mirror_of
+from chiralize.body.robots.mending import exactly_solved, mended
+from chiralize.body.robots.opening import opened_from, simulator
+from chiralize.body.robots.stepping import begin
 from chiralize.body.skeleton.catalog import load_skeleton, shipped, shipped_file, shipped_robots
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, load_spec, resolve
 from chiralize.body.tensors.linting import lint_specification
 from chiralize.symmetry.involution import SignedPermutation
-from examples.policy.symmetry import WALKER, begin, derive, mend
+from examples.policy.symmetry import WALKER
 
 Array = npt.NDArray[np.float64]
 SIZES = {
@@ -160,8 +164,9 @@ def test_what_the_humanoid_lacks_is_its_model() -> None:
     lopsided = gaps(env, "humanoid-v5", starts=6, steps=1)
     names = resolved("humanoid-v5").input_tensors[0].names
     assert lopsided.max() > 1e-4
-    mend(env.model, derive(env.model))
-    env.model.opt.solver = 2
+    opened = opened_from(env.model, "humanoid")
+    env.model = exactly_solved(opened, mended(opened, mirror_of(opened)))
+    env.data = simulator("humanoid").MjData(env.model)
     even = gaps(env, "humanoid-v5", starts=6, steps=1)
     assert even.max() < 1e-10, names[int(even.argmax())]
 
@@ -172,4 +177,5 @@ def test_what_the_humanoid_lacks_is_its_model() -> None:
     [("Ant-v5", "ant-v5", None), ("Humanoid-v5", "humanoid-v5", None), ("Walker2d-v5", "walker2d-v5", WALKER)],
 )
 def test_actions_are_those_of_the_actuators(robot: str, name: str, partners: dict[str, str] | None) -> None:
-    assert derive(environment(robot).model, partners).ctrl == actions_of(name)[1]
+    wishes = RobotWishes(partners=partners or {})
+    assert mirror_of(opened_from(environment(robot).model, name), wishes).ctrl == actions_of(name)[1]
