@@ -131,7 +131,7 @@ def page() -> str:
         "# Keys of a skeleton file",
         "Made from the readers' own lists. [Skeletons](../../skeletons.md) has an example of each.",
         f"## The body\n\n{_table(BODY)}",
-        "`mirrors` names several, each with its own `pairs`, `signs`, `negate` and `lateral`: [groups](../../groups.md).",
+        "`mirrors` names several, each with `pairs`, `signs`, `negate`, `lateral`: [groups](../../groups.md).",
         f"`joints` may also be called {_listed(JOINT_KEYS[1:])}.",
         f"## Pairs as other tools write them\n\n| key | meaning |\n|---|---|\n{spellings}",
         f"## The tensors\n\n{_table(WHOLE)}",
