@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import Counter
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["TORCH_FAKE_TENSOR_DISPATCH_CACHE"] = "0"
@@ -20,6 +21,37 @@ torch.set_num_threads(1)
 gc.set_threshold(100_000, 20, 20)
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--thorough` runs everything; without it, long families of cases are sampled."""
+    parser.addoption("--thorough", action="store_true", help="every case: those of `one_in` and `thorough` as well")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what our marks mean."""
+    config.addinivalue_line("markers", "one_in(n): of the cases of a test, the first, the n-th after it, and so on")
+    config.addinivalue_line("markers", "thorough: what it finds is mostly found by quicker tests, too")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only `--thorough` runs. A test that is asked for by its full name runs."""
+    if config.getoption("--thorough"):
+        return
+    cases_before = Counter[str]()
+    chosen = list[pytest.Item]()
+    left_out = list[pytest.Item]()
+    for item in items:
+        family = item.nodeid.split("[")[0]
+        number = cases_before[family]
+        cases_before[family] += 1
+        sampled = item.get_closest_marker("one_in")
+        is_chosen = item.get_closest_marker("thorough") is None and (sampled is None or number % sampled.args[0] == 0)
+        by_name = any(item.nodeid.endswith(word.split("/")[-1]) for word in config.args if "::" in word)
+        (chosen if is_chosen or by_name else left_out).append(item)
+    items[:] = chosen
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(params=["in memory", "on disk"])

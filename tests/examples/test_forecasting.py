@@ -152,6 +152,7 @@ def test_loss_leaves_out_what_is_not_visible(task: Forecasting) -> None:
     assert torch.equal(task.loss(network, samples), task.loss(network, Samples(samples.inputs, wrong)))
 
 
+@pytest.mark.thorough
 def test_conversion_keeps_teacher_forcing() -> None:
     """Encoder and unrolled decoder go through `reduce`; what comes out has the class, and its loss is symmetric."""
     task = Forecasting("tiny", [motion(30)], [motion(14, 1)], width=26, forecast=2)

@@ -39,6 +39,7 @@ def words(text: str) -> str:
     return re.sub(r"\s+", "", unescape(re.sub(r"<[^<>]*>", "", text)))
 
 
+@pytest.mark.thorough
 def test_cells_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """In order, in one namespace, drawing to nowhere; warnings are errors."""
     monkeypatch.delenv("CHIRALIZE_DATA", raising=False)

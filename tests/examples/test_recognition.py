@@ -278,6 +278,7 @@ def test_ntu_splits(tmp_path: Path) -> None:
 
 
 # ---- runs -----------------------------------------------------------------------------------------------------------
+@pytest.mark.thorough
 def test_own_files_are_studied(tmp_path: Path) -> None:
     """From Kinetics files to figures: trained, converted, trained chiral."""
     for part in ("train", "val"):

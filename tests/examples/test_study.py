@@ -54,6 +54,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path, monkey
     assert again.seconds == continued.seconds
 
 
+@pytest.mark.thorough
 def test_every_way(tmp_path: Path) -> None:
     """Makes and measures all ways, then finds them done; chiral ones do not see the mirror, and cost half."""
     do(unit(tmp_path))

@@ -20,12 +20,12 @@ from tests.support.small_body import BODY
 POSE_ROW = parse_spec(BODY + 'inputs: [{layout: "b (j d)"}]\noutputs: [{layout: "b (j d)"}]\n')
 
 
-def test_networks_of_another_device() -> None:
+def test_networks_of_another_device(request: pytest.FixtureRequest) -> None:
     checks = Path(__file__).parents[1] / "support" / "check_devices.py"
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", str(checks)],
-        cwd=checks.parents[1], capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", str(checks)]
+    if request.config.getoption("--thorough"):
+        words.append("--thorough")
+    run = subprocess.run(words, cwd=checks.parents[1], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
 
 

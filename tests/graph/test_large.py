@@ -36,6 +36,7 @@ def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies, "LARGE", 0)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("method", "dtype"), [("match", torch.float32), ("project", torch.bfloat16), ("average", torch.bfloat16)]
 )
@@ -149,6 +150,7 @@ print(size, memory("VmHWM") - before)
 """
 
 
+@pytest.mark.thorough
 def test_memory() -> None:
     """A network of 29 MB; what does not grow with it goes to the pairing of 768 units and to the heap.
 

@@ -75,10 +75,15 @@ def together(rank: int, count: int) -> dict[str, Tensor]:
 
 
 TASKS: dict[str, Callable[[int, int], dict[str, Tensor]]] = {
-    "sums": summed, "residual": both_halves("residual"), "gru": both_halves("gru, two layers"),
-    "transformer": both_halves("transformer"), "distilled": distilled, "distilled apart": distilled_apart,
+    "sums": summed,
+    "residual": both_halves("residual"),
+    "distilled": distilled,
+    "distilled apart": distilled_apart,
     "together": together,
-}  # fmt: skip
+    "gru": both_halves("gru, two layers"),
+    "transformer": both_halves("transformer"),
+}
+OF_ALL_TESTS = ("sums", "residual", "distilled", "distilled apart", "together")
 
 
 @cache
@@ -115,7 +120,7 @@ def run_all(names: Sequence[str], rank: int, count: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Tensor]]]:
-    return in_processes(list(TASKS), tmp_path_factory.mktemp("processes"))
+    return in_processes(OF_ALL_TESTS, tmp_path_factory.mktemp("processes"))
 
 
 def test_sums_of_two(found: dict[str, list[dict[str, Tensor]]]) -> None:
@@ -130,18 +135,25 @@ def test_sums_of_two(found: dict[str, list[dict[str, Tensor]]]) -> None:
     )
 
 
-@pytest.mark.parametrize(("name", "bound"), [("residual", 1e-9), ("gru", 1e-9), ("transformer", 1e-5)])
-def test_two_halves_make_a_whole(name: str, bound: float, found: dict[str, list[dict[str, Tensor]]]) -> None:
-    """Weights, rho and the number of samples are those of one process with everything.
-
-    A trunk is turned to directions of its moments, which rounding turns too where two carry about as much.
-    """
+def check_halves(name: str, bound: float, halves: Sequence[dict[str, Tensor]]) -> None:
+    """Weights, rho and the number of samples are those of one process with everything."""
     wanted = by_itself(name)
-    for own in found[name]:
-        assert all(torch.equal(value, found[name][0][key]) for key, value in own.items())
-        assert own.keys() == wanted.keys()
+    for half in halves:
+        assert all(torch.equal(value, halves[0][key]) for key, value in half.items())
+        assert half.keys() == wanted.keys()
         for key, value in wanted.items():
-            torch.testing.assert_close(own[key], value, rtol=0, atol=bound * float(value.abs().max().clamp_min(1)))
+            torch.testing.assert_close(half[key], value, rtol=0, atol=bound * float(value.abs().max().clamp_min(1)))
+
+
+def test_two_halves_make_a_whole(found: dict[str, list[dict[str, Tensor]]]) -> None:
+    check_halves("residual", 1e-9, found["residual"])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("name", "bound"), [("gru", 1e-9), ("transformer", 1e-5)])
+def test_two_halves_of_other_kinds(name: str, bound: float, tmp_path: Path) -> None:
+    """A trunk is turned to directions of its moments, which rounding turns too where two carry about as much."""
+    check_halves(name, bound, in_processes([name], tmp_path)[name])
 
 
 def test_gradients_are_averaged(found: dict[str, list[dict[str, Tensor]]]) -> None:

@@ -126,6 +126,7 @@ print(memory("VmHWM") - before)
 """
 
 
+@pytest.mark.thorough
 def test_memory(tmp_path: Path) -> None:
     """A program of 67 MB is held once; one of its tensors has 8 MB."""
     small, path = written(tmp_path / "small.pt2"), tmp_path / "large.pt2"
