@@ -33,10 +33,10 @@ def recorded() -> Iterator[list[warnings.WarningMessage]]:
 
 def nearly_even(rows: int = 4000) -> tuple[nn.Module, ConversionSpec, Tensor]:
     """A network whose two sides differ by little, its mirror, and inputs of it."""
-    network = Net(lambda own, x: own.mix(x.flatten(1)).unflatten(1, (3, 2)), mix=nn.Linear(6, 6)).double()
+    mix = nn.Linear(6, 6, bias=False)
     with torch.no_grad():
-        network.mix.weight.copy_(torch.eye(6) + 0.05 * normal(6, 6, seed=3))
-        network.mix.bias.zero_()
+        mix.weight.copy_(torch.eye(6) + 0.05 * normal(6, 6, seed=3))
+    network = Net(lambda own, x: own.mix(x.flatten(1)).unflatten(1, (3, 2)), mix=mix).double()
     return network, parse_spec("{joints: [head, l, r], pairs: [[l, r]], dims: [x, y], negate: [x]}"), normal(rows, 3, 2)
 
 
