@@ -105,6 +105,12 @@ def violations(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row["outcome"] == "handed over" and float(row["ratio"]) < LEAST]
 
 
+def is_within_error(row: Row) -> bool:
+    """Whether the standard error of the return, as a share of the original's, reaches nine tenths."""
+    ratio = float(row["ratio"])
+    return ratio + float(row["error"]) * ratio / float(row["return"]) >= LEAST
+
+
 def violations_list(rows: Sequence[Row]) -> str:
     """A line for each of these, or a sentence that says that there is none."""
     entries = []
@@ -112,6 +118,8 @@ def violations_list(rows: Sequence[Row]) -> str:
         name = f"{row['policy']}, {row['way']}, calibration {row['calibration']}"
         returned = f"{float(row['return']):.0f} ± {float(row['error']):.0f}"
         entries.append(f"- {name}: {float(row['ratio']):.2f} of the return ({returned}), rho {float(row['rho']):.2f}")
+        if is_within_error(row):
+            entries[-1] += "; within the error of the return"
     return "\n".join(entries) or "No conversion below 0.9 was handed over without a warning."
 
 

@@ -50,6 +50,8 @@ def _convert(report: ConvertReport) -> list[Block]:
     if report.drift:
         how_far = distance(report, data_cautions(report.notes))
         blocks += parts.drift_blocks(report.drift, report.max_drift, how_far, drift_cautions(report))
+    elif drift_cautions(report):
+        blocks += [Section("Against the original"), *parts.warning_lines(drift_cautions(report))]
     blocks += parts.numeric_blocks(report.numeric) + parts.own_precision_blocks(report.own_precision)
     blocks += parts.certificate_blocks(report.certificate) + mirror_blocks(report.mirrors)
     blocks += parts.degeneracy_blocks(report.degeneracy)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from chiralize.errors import Caution, percent
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.rewrite import Moved
-from chiralize.report.distance import NEAR, distance, lopsided
+from chiralize.report.distance import NEAR, distance, leaning, lopsided
 from chiralize.report.document import listed, plain, short
 from chiralize.report.in_the_loop import loop_cautions
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
 from chiralize.verification.asymmetry.advice import EXPLAINED, LOPSIDED, UNEVEN
+from chiralize.verification.leaning import is_noise, lean_of
 from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, NumericVerdict
 
 WARNING = "warning: "
 """The beginning of those notes on the user's data that warn."""
+UNKNOWN_AVERAGE = "nothing is known of whether the flip average does the task"
+_IN_USE = "`chiralize audit --rollout` shows what a policy does, labelled samples what anything else does"
 
 
 def cautions_of(report: Report) -> tuple[Caution, ...]:
@@ -65,9 +68,11 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
     if how_far.unmeasured:
         texts.append(Caution("drift", how_far.words))
     drift = report.drift
+    if how_far.kind == "same" and report.method != "unchanged":
+        texts += _unknown_average(drift)
     if drift is None or not drift.outputs:
         return tuple(texts)
-    texts += _lopsided(drift)
+    texts += _one_sided(drift, report.is_average)
     if drift.is_narrow and drift.beyond is not None:
         brief = f"the {drift.inputs} are narrow"
         texts.append(Caution("drift", f"{brief}: on {drift.beyond.what} rho is {plain(drift.beyond.rho)}", brief))
@@ -80,15 +85,46 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
     return tuple(texts)
 
 
-def _lopsided(drift: Drift) -> tuple[Caution, ...]:
-    """A warning of an original that answers the two sides apart, unless noise or single steps alone show it."""
-    if not drift.is_telling or drift.gap <= UNEVEN:
+def _unknown_average(drift: Drift | None) -> tuple[Caution, ...]:
+    """A warning of a flip average whose two views were compared on nothing that the network sees in use.
+
+    That a result is the average is true of any inputs; whether the average is any good shows on real ones alone.
+    """
+    if drift is not None and drift.is_telling:
         return ()
+    seen = "" if drift is None or not drift.outputs else f" (on random ones the gap is {plain(drift.gap)})"
+    text = f"{UNKNOWN_AVERAGE}: no real inputs were given, on which its two views could be compared{seen}"
+    return (Caution("drift", f"{text}; give --calibration inputs. {_IN_USE}", UNKNOWN_AVERAGE),)
+
+
+def _one_sided(drift: Drift, is_average: bool) -> tuple[Caution, ...]:
+    """Warnings of an original that answers the two sides apart, unless noise or single steps alone show it.
+
+    is_average: the result is the flip average of the original, which takes out what is noise in its views.
+    """
+    if not drift.is_telling:
+        return ()
+    lean, cautions = lean_of(drift), list[Caution]()
+    if drift.gap > UNEVEN and not (is_average and is_noise(drift)):
+        cautions.append(_lopsided(drift))
+    if lean is not None:
+        text = (
+            f"the original leans to one side ({lean.where}): in the mean over these inputs its two views are "
+            f"{plain(lean.lean)} of the spread of its answers apart, which is no noise that an average takes out; the "
+            f"result may do the task worse than it does. {_IN_USE}; mirrored copies in training mend it, or training "
+            "the result on under the mirror"
+        )
+        cautions.append(Caution("drift", text, leaning(lean.lean)))
+    return tuple(cautions)
+
+
+def _lopsided(drift: Drift) -> Caution:
+    """The warning of an original with a gap wider than usual."""
     usual = f"(gap {plain(drift.gap)}; 0.1 to 0.25 are usual)"
     if drift.gap > LOPSIDED:
         why = "it knows one side better, saw little, has another mirror, or other inputs than these"
-        return (Caution("drift", f"the original is lopsided {usual}: {why}", lopsided(drift.gap)),)
-    return (Caution("drift", f"the original answers {EXPLAINED} {usual}", lopsided(drift.gap)),)
+        return Caution("drift", f"the original is lopsided {usual}: {why}", lopsided(drift.gap))
+    return Caution("drift", f"the original answers {EXPLAINED} {usual}", lopsided(drift.gap))
 
 
 def side_cautions(degeneracy: Degeneracy | None) -> tuple[Caution, ...]:

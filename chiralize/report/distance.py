@@ -15,6 +15,7 @@ from chiralize.errors import Caution
 from chiralize.report.document import plain
 from chiralize.report.records import ConvertReport
 from chiralize.verification.asymmetry.advice import LOPSIDED, UNEVEN
+from chiralize.verification.leaning import lean_of
 from chiralize.verification.verdicts import Drift
 
 SAME = 0.01
@@ -80,6 +81,9 @@ def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution]) -> Distance:
         return Distance("unknown", f"{UNKNOWN} {rho}: {of_inputs[0].brief}")
     if not drift.gap <= UNEVEN:
         return Distance("unknown", f"{UNKNOWN} {rho}: {lopsided(drift.gap)}")
+    lean = lean_of(drift)
+    if lean is not None:
+        return Distance("unknown", f"{UNKNOWN} {rho}: {leaning(lean.lean)}")
     if drift.built_in:
         return Distance("near", f"near the original's flip average {rho}")
     return Distance("near", f"its error within a few percent of the original's {rho}")
@@ -87,6 +91,11 @@ def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution]) -> Distance:
 
 def _unknown(reason: str) -> Distance:
     return Distance("unknown", f"{UNKNOWN}: {reason}", reason)
+
+
+def leaning(lean: float) -> str:
+    """A few words on an original whose views are so far apart in the mean."""
+    return f"the original leans to one side (by {plain(lean)} of its spread)"
 
 
 def lopsided(gap: float) -> str:

@@ -31,12 +31,15 @@ def network_blocks(asymmetry: Asymmetry, source: str) -> list[Block]:
     rows: list[tuple[str, ...]] = []
     for output in outputs:
         apart, changed = if_known(output.apart or None, plain), if_known(output.changed, percent)
-        figures = (plain(output.gap), apart, percent(output.odd_share), changed, _spread(output.spread))
+        lean = if_known(output.lean or None, plain)
+        figures = (plain(output.gap), lean, apart, percent(output.odd_share), changed, _spread(output.spread))
         rows.append((f"output {output.index}", *figures))
     blocks: list[Block] = [Section(f"The network ({plural(asymmetry.samples, 'sample')}, {source})")]
-    heads = ("what", "gap", "mean distance", "odd share", "answers changed", "spread on T x")
-    blocks.append(table(heads, rows, (1, 2, 3, 4, 5)))
+    heads = ("what", "gap", "lean", "mean distance", "odd share", "answers changed", "spread on T x")
+    blocks.append(table(heads, rows, (1, 2, 3, 4, 5, 6)))
     blocks.append(Line("gap: how far the answer to T x is from T of the answer to x (1: the output's own spread)"))
+    if any(output.lean for output in outputs):
+        blocks.append(Line("lean: the part of the gap that is the same for all inputs, which no noise explains"))
     if any(output.apart for output in outputs):
         blocks.append(Line("mean distance: mean |f(x) - T f(T x)| in the units of the output"))
     if any(output.spread for output in outputs):

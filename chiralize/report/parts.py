@@ -165,22 +165,31 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
     bars: list[Bar] = []
     for output in drift.outputs:
         name, rho = f"output {output.index}", plain(output.rho)
-        rows.append((name, plain(output.gap), plain(output.drift), rho))
+        rows.append((name, plain(output.gap), _lean(output.lean), plain(output.drift), rho))
         bars.append(Bar(name, output.rho, rho, limit))
     for horizon in drift.horizons:
-        rows.append((f"first {horizon.steps} steps", plain(horizon.gap), "", plain(horizon.rho)))
-    blocks.append(table(("what", "gap", "drift", "rho"), rows, (1, 2, 3)))
+        steps = f"first {horizon.steps} steps"
+        rows.append((steps, plain(horizon.gap), _lean(horizon.lean), "", plain(horizon.rho)))
+    blocks.append(table(("what", "gap", "lean", "drift", "rho"), rows, (1, 2, 3, 4)))
     blocks.append(Bars("rho", tuple(bars)))
     blocks += [Line(_worst_joint(output)) for output in drift.outputs if output.joints]
     if drift.beyond is not None:
         within = "the built-in poses" if drift.built_in else "the inputs that were given"
         blocks.append(Line(f"beyond {within}, on {drift.beyond.what}: rho {plain(drift.beyond.rho)}"))
     blocks.append(Line("gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)"))
+    if drift.lean:
+        blocks.append(
+            Line("lean: the part of the gap that is the same for all inputs; an average takes out the others")
+        )
     blocks.append(Line("drift: how far the result is from the original's flip average, in the same unit"))
     blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(drift.rho)}. {_promise(drift, distance)}"))
     if drift.noise and drift.gap > UNEVEN:
         blocks.append(Line("these inputs are noise, on which networks that know both sides have gaps of 0.6 to 0.9"))
     return blocks + warning_lines(cautions)
+
+
+def _lean(lean: float) -> str:
+    return plain(lean) if lean else ""
 
 
 def _worst_joint(output: OutputDrift) -> str:

@@ -16,6 +16,7 @@ import torch
 from chiralize.body.tensors.joints import MOST_ENTRIES, Place, members
 from chiralize.graph import processes
 from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.verification.asymmetry.lean import beyond_chance
 from chiralize.verification.verdicts import JointDrift
 
 FLOOR = 0.01
@@ -41,9 +42,7 @@ class JointSums:
             return
         self.count += gap.numel() // self.sums[0].numel()
         for total, squares in zip(self.sums, (gap, drift), strict=True):
-            if squares.ndim > total.ndim:
-                squares = squares.sum(-1)
-            total += squares.sum(self._summed, keepdim=True) if self._summed else squares
+            total += self._over_other_axes(squares)
 
     def take_others(self) -> None:
         """Add the sums of all other processes."""
@@ -51,24 +50,35 @@ class JointSums:
         processes.add_up([count, self.sums])
         self.count = round(float(count))
 
-    def result(self, scale: float, whole_gap: float) -> tuple[JointDrift, ...]:
+    def result(self, scale: float, whole_gap: float, mean: torch.Tensor, rows: int) -> tuple[JointDrift, ...]:
         """The figures of every joint, in their order; none where there is one alone.
 
-        scale: spread of the whole output.  whole_gap: of the whole output.
+        scale: spread of the whole output.  whole_gap: of the whole output.  mean: of f(x) - T f(T x), "entry...".
+        rows: samples that it is the mean of.
         """
         if not self.is_counted or not self.count or not scale:
             return ()
         joints = members(self._representation, self._name)
         if len(joints) < 2:
             return ()
-        return tuple(self._figures(name, entries, scale, whole_gap) for name, entries in joints.items())
+        squares = self._over_other_axes(mean.square()[None])
+        times = mean.numel() // squares.numel()
+        figures = list[JointDrift]()
+        for name, entries in joints.items():
+            gap, drift = _length(self.sums[0], entries, self.count), _length(self.sums[1], entries, self.count)
+            size = sqrt(len(entries)) * scale
+            rho = (drift / size) / max(gap / size / 2, whole_gap / 4, FLOOR) if isfinite(drift) else float("inf")
+            lean = beyond_chance(_length(squares, entries, times) / size, gap / size, rows)
+            figures.append(JointDrift(name, gap / size, drift / size, rho, drift, lean))
+        return tuple(figures)
 
-    def _figures(self, name: str, entries: Sequence[Place], scale: float, whole_gap: float) -> JointDrift:
-        gap, drift = self._length(self.sums[0], entries), self._length(self.sums[1], entries)
-        size = sqrt(len(entries)) * scale
-        rho = (drift / size) / max(gap / size / 2, whole_gap / 4, FLOOR) if isfinite(drift) else float("inf")
-        return JointDrift(name, gap / size, drift / size, rho, drift)
+    def _over_other_axes(self, squares: torch.Tensor) -> torch.Tensor:
+        """The sums over all axes but those that the mirror acts on."""
+        if squares.ndim > self.sums.ndim - 1:
+            squares = squares.sum(-1)
+        return squares.sum(self._summed, keepdim=True) if self._summed else squares
 
-    def _length(self, sums: torch.Tensor, entries: Sequence[Place]) -> float:
-        """RMS length of the vector that some entries make, over all samples."""
-        return sqrt(sum(float(sums[entry].sum()) for entry in entries) / self.count)
+
+def _length(sums: torch.Tensor, entries: Sequence[Place], count: int) -> float:
+    """RMS length of the vector that some entries make. count: how often each of the sums was added to."""
+    return sqrt(sum(float(sums[entry].sum()) for entry in entries) / count)

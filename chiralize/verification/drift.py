@@ -1,7 +1,7 @@
 """How a conversion changed the answers: drift from the original's flip average, and whether left and right survived.
 
     s = RMS(f(x) - mean f)        gap = RMS(f(x) - T f(T x)) / s        TTA = (f(x) + T f(T x)) / 2
-    drift = RMS(g(x) - TTA) / s   rho = drift / max(gap / 2, 0.01)
+    drift = RMS(g(x) - TTA) / s   rho = drift / max(gap / 2, 0.01)      lean = RMS(mean(f(x) - T f(T x))) / s
 
 f is the original, g the result. Everything is summed batch by batch in float64; no output is kept.
 """
@@ -9,7 +9,7 @@ f is the original, g the result. Everything is summed batch by batch in float64;
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from math import inf, isfinite, sqrt
@@ -22,6 +22,8 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import HORIZONS, LONGEST, Carried, Steps, roll
 from chiralize.graph.running import Arguments, Around, Call, Runner, check_outputs, placed, random_calls, results
 from chiralize.symmetry.reynolds import wide
+from chiralize.verification.asymmetry.lean import beyond_chance
+from chiralize.verification.asymmetry.spreads import Spreads
 from chiralize.verification.by_joint import FLOOR, JointSums
 from chiralize.verification.influence import influence
 from chiralize.verification.verdicts import Degeneracy, Drift, Horizon, OutputDrift
@@ -168,13 +170,17 @@ class Tally:
         horizons = list[Horizon]()
         for steps, outputs in zip(self.horizons, zip(*by_horizon, strict=True), strict=True):
             gap, rho = max(output.gap for output in outputs), max(output.rho for output in outputs)
-            horizons.append(Horizon(steps, gap, rho))
+            horizons.append(Horizon(steps, gap, rho, max(output.lean for output in outputs)))
         return tuple(horizons)
 
 
 @dataclass
 class _Spread:
-    """Running sums of one output. joints: those of every joint."""
+    """Running sums of one output.
+
+    joints: those of every joint.  apart: f(x) - T f(T x).  views: how far both views spread; None where other processes
+    have a part of the samples, since blocks of these are not added up.
+    """
 
     joints: JointSums
     count: int = 0
@@ -184,18 +190,23 @@ class _Spread:
     energy: float = 0.0
     shift: torch.Tensor | None = None
     total: torch.Tensor | None = None
+    apart: torch.Tensor | None = None
     square: float = 0.0
+    views: Spreads | None = field(default_factory=Spreads)
 
     def add(self, first: torch.Tensor, back: torch.Tensor, theirs: torch.Tensor) -> None:
         """Take f(x) (first), T f(T x) (back) and g(x) (theirs) in, each "sample entry..."."""
         if not first.ndim:
             first, back, theirs = first[None], back[None], theirs[None]
-        if self.shift is None or self.total is None:
+        if self.shift is None or self.total is None or self.apart is None:
             self.shift = first.mean(0)
             processes.take_first([self.shift])
-            self.total = torch.zeros_like(self.shift)
+            self.total, self.apart = torch.zeros_like(self.shift), torch.zeros_like(self.shift)
         about = first - self.shift
         self.total += about.sum(0)
+        self.apart += (first - back).sum(0)
+        if self.views is not None:
+            self.views.add(first, back)
         self.square += float(about.square().sum())
         self.energy += float(first.square().sum())
         self.rows += first.shape[0]
@@ -207,27 +218,34 @@ class _Spread:
 
     def take_others(self) -> None:
         """Add the sums of all other processes."""
-        if self.total is None:
+        if self.total is None or self.apart is None:
             return
+        if processes.count() > 1:
+            self.views = None
         figures = [self.count, self.rows, self.gap, self.drift, self.energy, self.square]
         sums = torch.tensor(figures, dtype=torch.float64)
-        processes.add_up([sums, self.total])
+        processes.add_up([sums, self.total, self.apart])
         count, rows, self.gap, self.drift, self.energy, self.square = sums.tolist()
         self.count, self.rows = round(count), round(rows)
         self.joints.take_others()
 
     def result(self, index: int) -> OutputDrift:
         """The figures of the output at this position; zeros where nothing was added."""
-        if not self.count or self.total is None:
+        if not self.count or self.total is None or self.apart is None:
             return OutputDrift(index, 0.0, 0.0, 0.0)
         about = (self.square - float(self.total.square().sum()) / self.rows) / self.count
         energy = self.energy / self.count
         scale = sqrt(about) if about > 1e-24 * energy else sqrt(energy)  # a constant output has no spread
         gap, off = _ratio(sqrt(self.gap / self.count), scale), _ratio(sqrt(self.drift / self.count), scale)
         rho = off / max(gap / 2, FLOOR) if isfinite(gap) and isfinite(off) else inf
-        joints = self.joints.result(scale, gap) if isfinite(rho) else ()
+        if not isfinite(rho):
+            return OutputDrift(index, gap, off, rho, shift=sqrt(self.drift / self.count))
+        mean = self.apart / self.rows
+        joints = self.joints.result(scale, gap, mean, self.rows)
         shift = max((joint.shift for joint in joints), default=sqrt(self.drift / self.count))
-        return OutputDrift(index, gap, off, rho, joints, shift)
+        lean = beyond_chance(_ratio(sqrt(float(mean.square().mean())), scale), gap, self.rows)
+        views = self.views.result() if self.views is not None else None
+        return OutputDrift(index, gap, off, rho, joints, shift, lean, views is not None and views.differs)
 
 
 def _ratio(value: float, scale: float) -> float:

@@ -121,6 +121,7 @@ class JointDrift:
 
     gap, drift: in units of the spread of the whole output.  rho: drift / max(gap / 2, gap of the output / 4, 0.01).
     shift: RMS length of g(x) - TTA(x) over the joint's coordinates, in the unit of the output (mm, rad, ...).
+    lean: of the joint's entries alone, in units of the spread of the whole output.
     """
 
     name: str
@@ -128,6 +129,7 @@ class JointDrift:
     drift: float
     rho: float
     shift: float
+    lean: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ class OutputDrift:
     gap: RMS(f(x) - T f(Tx)) / s of the original.  drift: RMS(g(x) - TTA(x)) / s of the result.
     rho: drift / max(gap / 2, 0.01).  joints: the same for each, empty where the mirror moves none.
     shift: the largest of a joint; without joints, RMS(g(x) - TTA(x)), in the unit of the output.
+    lean: RMS over the entries of mean(f(x) - T f(Tx)) / s, less what chance leaves of it: the part of the gap that is
+    the same for all inputs.  unlike: whether f answers mirrored inputs with more spread, or less, than chance explains.
     """
 
     index: int
@@ -145,6 +149,8 @@ class OutputDrift:
     rho: float
     joints: tuple[JointDrift, ...] = ()
     shift: float = 0.0
+    lean: float = 0.0
+    unlike: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,7 @@ class Horizon:
     steps: int
     gap: float
     rho: float
+    lean: float = 0.0
 
 
 FAR_BEYOND = 1.25
@@ -217,6 +224,11 @@ class Drift:
     def gap(self) -> float:
         """The largest gap of any output, at the worst length."""
         return max((output.gap for output in (*self.outputs, *self.horizons)), default=0.0)
+
+    @property
+    def lean(self) -> float:
+        """The largest lean of any output, at the worst length."""
+        return max((output.lean for output in (*self.outputs, *self.horizons)), default=0.0)
 
     @property
     def shift(self) -> float:

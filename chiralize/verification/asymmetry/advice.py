@@ -2,14 +2,15 @@
 
 Measured on networks trained on real motion capture (docs/decisions/0015-audit.md): a gap of 0.09 to 0.13 when mirrored
 copies were among the training samples, 0.15 to 0.2 without, 0.54 to 0.72 where everybody faced one side. Few samples or
-few steps make it as large, by noise that a flip average takes out; a network that knows one side better also spreads
-its answers to the two kinds of inputs unlike.
+few steps make it as large, by noise that a flip average takes out. A network that knows one side better spreads its
+answers to the two kinds of inputs unlike, or leans: a part of the difference is the same for all inputs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chiralize.verification.asymmetry.lean import LEANING
 from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, Leaning, Spread
 from chiralize.verification.verdicts import Evidence
 
@@ -18,11 +19,16 @@ UNEVEN = 0.25
 LOPSIDED = 0.5
 ONE_SIDED = 0.85
 
+WORSE = "its flip average, and so an equivariant result, may do the task worse"
 EXPLAINED = "the two sides unevenly: its flip average, and so an equivariant result, may err more than it does"
 _UNEVENLY = (
     "train it with mirrored copies where you can; else `reduce` with --calibration, which learns from unmirrored "
     "answers alone, and compare the error on labelled samples (a graph recogniser with a gap of 0.41 lost 4 of 61 "
     "points to its flip average)"
+)
+_LEANING = (
+    "of a policy, `audit --rollout` shows what its flip average does; train it with mirrored copies, or train the "
+    "result on under the mirror; else `reduce` with --calibration, which learns from unmirrored answers alone"
 )
 _NOISE = (
     "convert, and compare the error on labelled samples: a mirror that is not its own looks like this, too (lifters "
@@ -51,12 +57,8 @@ def advise(
     if leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED:
         doubt = f" (or T is not its mirror: {evidence.warnings[0]})" if evidence.warnings else ""
         return _one_sided_data(measured, data, leaning, doubt)
-    spread = measured.spread
-    if real and UNEVEN < measured.gap <= LOPSIDED:
-        doubt = f", or T is not its mirror: {evidence.warnings[0]}" if evidence.warnings else ""
-        if spread is None or not spread.differs:
-            return Advice("uneven", _noisy(gap) + doubt, _NOISE)
-        return Advice("uneven", f"the network answers {EXPLAINED} ({gap}; {spread_in_words(spread)}){doubt}", _UNEVENLY)
+    if real and measured.gap <= LOPSIDED and (measured.gap > UNEVEN or measured.lean > LEANING):
+        return _uneven(measured, gap, evidence)
     if measured.gap <= LOPSIDED:
         basis = "" if real else ", as far as random inputs tell"
         text = f"converting is sensible{basis}: the network nearly commutes with T ({gap})"
@@ -67,17 +69,38 @@ def advise(
     if not real:
         text = f"nobody can say from random inputs: on them the network is lopsided ({gap})"
         return Advice("unknown", text, "give real inputs with --calibration")
-    if spread is None or not spread.differs:
+    signs = _signs(measured)
+    if not signs:
         return Advice("uneven", _noisy(gap), _NOISE)
     side = "" if leaning is None or leaning.side is None else f", though the data show both ({_side_in_words(leaning)})"
-    figures = f"{gap}, and {spread_in_words(spread)}"
     return Advice(
         "one-sided network",
-        f"the network answers for one side only{side}: {figures}. It was trained on one side, or this is not its "
-        "mirror. A flip average, and so `average`, mixes good answers with bad ones",
+        f"the network answers for one side only{side}: {gap}, and {' and '.join(signs)}. It was trained on one side, "
+        "or this is not its mirror. A flip average, and so `average`, mixes good answers with bad ones",
         "train it with mirrored copies; or `reduce` with --calibration (poses of the side it knows) and --distill, "
         "which learns from unmirrored answers alone",
     )
+
+
+def _uneven(measured: Asymmetry, gap: str, evidence: Evidence) -> Advice:
+    """Advice on a network whose two sides differ more than usual, or lean, but have much in common."""
+    doubt = f", or T is not its mirror: {evidence.warnings[0]}" if evidence.warnings else ""
+    if measured.lean > LEANING:
+        return Advice("uneven", f"the network {leaning_in_words(measured.lean)} ({gap}): {WORSE}{doubt}", _LEANING)
+    signs = _signs(measured)
+    if not signs:
+        return Advice("uneven", _noisy(gap) + doubt, _NOISE)
+    return Advice("uneven", f"the network answers {EXPLAINED} ({gap}; {signs[0]}){doubt}", _UNEVENLY)
+
+
+def _signs(measured: Asymmetry) -> list[str]:
+    """What speaks against noise as the reason why both sides differ."""
+    signs: list[str] = []
+    if measured.spread is not None and measured.spread.differs:
+        signs.append(spread_in_words(measured.spread))
+    if measured.lean > LEANING:
+        signs.append(f"it {leaning_in_words(measured.lean)}")
+    return signs
 
 
 def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leaning, doubt: str) -> Advice:
@@ -102,6 +125,14 @@ def spread_in_words(spread: Spread) -> str:
     """How much more or less the answers to mirrored inputs spread, in words."""
     more = "more" if spread.ratio > 1 else "less"
     return f"its answers to mirrored inputs spread {abs(spread.ratio - 1):.1%} {more}"
+
+
+def leaning_in_words(lean: float) -> str:
+    """What a lean is, as a predicate."""
+    return (
+        f"leans to one side: in the mean over all inputs its answers to the two sides are {lean:.2g} of their spread "
+        "apart, which is no noise"
+    )
 
 
 def _noisy(gap: str) -> str:

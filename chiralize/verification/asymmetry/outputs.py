@@ -15,6 +15,7 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call, Runner, check_outputs, results
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.verification.asymmetry.lean import beyond_chance
 from chiralize.verification.asymmetry.parts import Parts, distances, parts_of, summed
 from chiralize.verification.asymmetry.records import Asymmetry, EntryGap, OutputGap, PairGap
 from chiralize.verification.asymmetry.spreads import Spreads
@@ -68,6 +69,7 @@ class _Sums:
         self.square = self.odd = 0.0
         self.apart: torch.Tensor | None = None
         self.total: torch.Tensor | None = None
+        self.leaning: torch.Tensor | None = None  # f(x) - T f(T x)
         self.lengths: torch.Tensor | None = None  # of the parts, and their squares
         self.spreads = Spreads()
 
@@ -84,9 +86,10 @@ class _Sums:
         if self.tensor is not None:
             self._add_parts(a, back, self.tensor)
         if not a.ndim:
-            a, b = a[None], b[None]
+            a, b, back = a[None], b[None], back[None]
         self.spreads.add(a, b)
         self.total = _added(self.total, a.sum(0))
+        self.leaning = _added(self.leaning, (a - back).sum(0))
         self.rows, self.count = self.rows + a.shape[0], self.count + a.numel()
 
     def _add_parts(self, plain: torch.Tensor, back: torch.Tensor, tensor: ResolvedTensor) -> None:
@@ -108,12 +111,16 @@ class _Sums:
 
     def output(self) -> OutputGap:
         """The figures of the whole output."""
-        assert self.apart is not None
-        gap = sqrt(float(self.apart.sum()) / self.count) / self.scale if self.scale else 0.0
+        assert self.apart is not None and self.leaning is not None
+        gap = lean = 0.0
+        if self.scale:
+            gap = sqrt(float(self.apart.sum()) / self.count) / self.scale
+            mean = sqrt(float((self.leaning / self.rows).square().mean())) / self.scale
+            lean = beyond_chance(mean, gap, self.rows)
         odd_share = self.odd / self.square if self.square else 0.0
         apart = 0.0 if self.lengths is None else float(self.lengths[0].mean()) / self.part_rows
         changed = self.changed / self.answers if self.answers else None
-        return OutputGap(self.index, gap, odd_share, apart, changed, self.spreads.result())
+        return OutputGap(self.index, gap, odd_share, apart, changed, self.spreads.result(), lean)
 
     def entries(self) -> list[EntryGap]:
         """The gap of every entry that has one."""

@@ -35,6 +35,7 @@ class OutputGap:
     coordinates of a joint.  odd_share: share of its energy that T negates.
     changed: share of samples whose highest score is another one after the mirror, None where there are no scores.
     spread: of the answers to mirrored inputs, None where answers do not differ.
+    lean: RMS over the entries of mean(f(x) - T f(Tx)) / s, less what chance leaves of it.
     """
 
     index: int
@@ -43,6 +44,7 @@ class OutputGap:
     apart: float = 0.0
     changed: float | None = None
     spread: Spread | None = None
+    lean: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ class Asymmetry:
     def gap(self) -> float:
         """The largest gap of any output."""
         return max((output.gap for output in self.outputs), default=0.0)
+
+    @property
+    def lean(self) -> float:
+        """The largest lean of any output."""
+        return max((output.lean for output in self.outputs), default=0.0)
 
     @property
     def spread(self) -> Spread | None:
