@@ -201,7 +201,6 @@ OPS_BESIDE_RULES = {
     "chiralize/graph/rewrite.py": "activations that become tanh, if that is asked for",
     "chiralize/graph/tracing.py": "what tracing writes",
     "chiralize/methods/reduce/attention.py": "attention, and ops between it and its weights",
-    "chiralize/methods/reduce/fitting.py": "the sum that a trunk is",
     "chiralize/methods/reduce/recurrent.py": "recurrent layers, step by step",
     "chiralize/methods/reduce/resizing.py": "arguments that hold sizes",
     "chiralize/methods/reduce/sites.py": "layers that least squares fit",
