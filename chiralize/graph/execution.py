@@ -14,6 +14,7 @@ from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, Where, refs_in
 Values = dict[str, Any]
 RUN_AS: Mapping[Any, Any] = {
     torch.ops.aten.view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
     torch.ops.aten.copy.default: lambda old, new, *_: new.to(old.device, old.dtype).expand(old.shape),
 }
 """By op, what is run instead of it. `view` fails where values lie in memory otherwise than when the graph was made;
@@ -56,12 +57,15 @@ def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
     if node.inner is not None:
         return _inside(node.inner, [values[name] for name in node.names_read])
     op, keywords = overload(node.target), arguments(node, values)
-    if op in RUN_AS:
-        return RUN_AS[op](*keywords.values())
     if draws(op):
         with Isolated():
             return op(**keywords)
-    return op(**keywords)
+    return called(op, keywords)
+
+
+def called(op: Any, keywords: Mapping[str, Any]) -> Any:
+    """The result of an op, or of what is run instead of it, for arguments in the order of its schema."""
+    return RUN_AS[op](*keywords.values()) if op in RUN_AS else op(**keywords)
 
 
 def _inside(captured: CapturedModel, operands: Sequence[torch.Tensor]) -> list[Any]:

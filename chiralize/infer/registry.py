@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 import chiralize.infer.rules
 from chiralize.errors import InternalError
 from chiralize.graph.execution import overload
+from chiralize.graph.traits import Trait, Traits
 from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.symbolic import SymbolicRepresentation
@@ -192,6 +193,7 @@ class OpRule:
     macs: multiplications of one call.  activation: a nonlinearity that an odd one may replace.
     divisor: an argument whose sign counts and of which no number may be 0: 1 / 0 is the same for both views.
     partial: not all numbers have a value of it, so that it may refuse random ones.
+    traits: by op, what kind of op it is, for all that walks through graphs.
     """
 
     name: str
@@ -204,6 +206,7 @@ class OpRule:
     activation: bool = False
     divisor: str = ""
     partial: bool = False
+    traits: Traits = field(default_factory=dict)
 
     def outputs(self, call: Call) -> tuple[Result, ...]:
         """The answer for every output; one whose type knows no minus cannot carry a sign. Raises Conflict."""
@@ -224,6 +227,7 @@ def demand_plain(rep: SymbolicRepresentation, call: Call) -> None:
 
 
 _RULES: dict[str, OpRule] = {}
+_TRAITS: dict[str, Trait] = {}
 
 
 def register(rule: OpRule) -> OpRule:
@@ -235,7 +239,15 @@ def register(rule: OpRule) -> OpRule:
         if not rule.samples.get(target):
             raise InternalError(target, f"rule {rule.name} has no oracle samples for it", "add samples")
         _RULES[target] = rule
+    if unknown := rule.traits.keys() - set(rule.targets):
+        raise InternalError(min(unknown), f"a trait, but no sample in rule {rule.name}", "add samples")
+    _TRAITS.update(rule.traits)
     return rule
+
+
+def describe(targets: Iterable[str], trait: Trait) -> None:
+    """Say what kind of ops these are, which have no rule: walks may meet them before the rules do."""
+    _TRAITS.update(dict.fromkeys(targets, trait))
 
 
 @cache
@@ -245,3 +257,9 @@ def registry() -> Mapping[str, OpRule]:
         if not module.name.startswith("_"):
             importlib.import_module(f"chiralize.infer.rules.{module.name}")
     return _RULES
+
+
+def traits() -> Traits:
+    """What kind of op every op is of which that is known, by ATen overload."""
+    registry()  # loads all files that say so
+    return _TRAITS

@@ -11,6 +11,7 @@ from chiralize.errors import UnsupportedError
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.passes.norms import Absorbed, Blocked, absorb
 from chiralize.infer.capture import capture
+from chiralize.infer.registry import traits
 from chiralize.methods import averaging
 from chiralize.methods.statistics import refuse_statistics
 from chiralize.problem.mirror import infer
@@ -49,7 +50,7 @@ def normalised(problem: Problem, method: str = "a single pass") -> Network:
         for name, rep in repmap.leaves.items()
         if name not in repmap.partners and all(map(is_known, rep.axes))
     }
-    absorbed = absorb(captured, known)
+    absorbed = absorb(captured, known, traits())
     if request.keep_statistics:
         _refuse_one_sided(captured, absorbed, method)
     notes = (*network.notes, *_notes(captured, absorbed), *_remarks(absorbed))

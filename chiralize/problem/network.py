@@ -29,7 +29,7 @@ from chiralize.graph.state import as_buffers, first_answer_and_state
 from chiralize.graph.tensors import number_count
 from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
-from chiralize.infer.registry import registry
+from chiralize.infer.registry import registry, traits
 from chiralize.problem.earlier import EarlierMirror
 from chiralize.problem.exporting import answers, called, exported
 from chiralize.problem.further import further_mirrors
@@ -144,7 +144,7 @@ class Network:
     @cached_property
     def _centered(self) -> Centered:
         assert self.captured is not None
-        return center(self.captured, self.resolved.input_centers, self.resolved.output_centers)
+        return center(self.captured, self.resolved.input_centers, self.resolved.output_centers, traits())
 
     def answers_vary(self) -> bool:
         """Whether answers change with the random numbers that the network draws; asked of those without a graph."""

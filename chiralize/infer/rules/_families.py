@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chiralize.graph.traits import Trait
 from chiralize.infer.products import equal_sum
 from chiralize.infer.registry import Call, Operand, OpRule, Result, Results, Sample, Uniform, demand_plain, register
 from chiralize.infer.rules import _equation
@@ -20,23 +21,31 @@ class Sampled:
     """A function with the overloads whose rule it is, each with the calls that the oracle tries.
 
     incomplete: why correct pairs of representations are refused, where the oracle finds some.
+    traits: by overload, what kind of op it is.
     """
 
     apply: Apply
     samples: Mapping[str, Sequence[Sample]]
     incomplete: str = ""
+    traits: Mapping[str, Trait] = field(default_factory=dict)
 
 
-def op(names: str, *samples: Sample) -> Callable[[Apply | Sampled], Sampled]:
+def op(names: str, *samples: Sample, trait: Trait | None = None) -> Callable[[Apply | Sampled], Sampled]:
     """Say which ops the function below is the rule of, with samples; `rule` stands above all of these.
 
     names: overloads without "aten.", between spaces; one without a dot is the overload called `default`.
+    trait: what kind of op they are, for all that walks through graphs; without samples the line says no more.
     """
 
     def decorate(function: Apply | Sampled) -> Sampled:
         """The function with these samples before those that it has already."""
         sampled = function if isinstance(function, Sampled) else Sampled(function, {})
-        rows = {name: (*samples, *sampled.samples.get(name, ())) for name in overloads(names)}
+        given = overloads(names)
+        if trait is not None:
+            sampled = replace(sampled, traits={**sampled.traits, **dict.fromkeys(given, trait)})
+        if not samples:
+            return sampled
+        rows = {name: (*samples, *sampled.samples.get(name, ())) for name in given}
         others = {name: row for name, row in sampled.samples.items() if name not in rows}
         return replace(sampled, samples={**rows, **others})
 
@@ -56,13 +65,20 @@ def overloads(names: str) -> tuple[str, ...]:
     return tuple(full)
 
 
-def rule(name: str, statement: str, **fields: Any) -> Callable[[Sampled], OpRule]:
-    """Register the function below, with the ops that `op` gives it. fields: further ones of the rule."""
+def rule(name: str, statement: str, trait: Trait | None = None, **fields: Any) -> Callable[[Sampled], OpRule]:
+    """Register the function below, with the ops that `op` gives it.
+
+    trait: of ops that `op` gives none.  fields: further ones of the rule.
+    """
 
     def decorate(sampled: Sampled) -> OpRule:
         """The rule in the table."""
         samples = sampled.samples
-        return register(OpRule(name, tuple(samples), statement, sampled.apply, samples, sampled.incomplete, **fields))
+        traits = dict.fromkeys(samples, trait) if trait is not None else {}
+        traits |= sampled.traits
+        return register(
+            OpRule(name, tuple(samples), statement, sampled.apply, samples, sampled.incomplete, **fields, traits=traits)
+        )
 
     return decorate
 

@@ -5,6 +5,7 @@ Odd ones commute with signs, even ones lose them, all others need entries that a
 
 from __future__ import annotations
 
+from chiralize.graph.traits import Copy
 from chiralize.infer.registry import Call, Drawn, Results, Uniform, normal, positive, sample, zeros
 from chiralize.infer.rules._families import (
     even,
@@ -123,6 +124,7 @@ _off = [sample(_x, 0.5, False)]
 
 
 @rule("dropout", "`... -> ...` while it is switched off")
+@op("dropout feature_dropout native_dropout", trait=Copy())
 @op("dropout feature_dropout alpha_dropout feature_alpha_dropout", *_off)
 @op("native_dropout", sample(_x, 0.5, False, read={0}))
 def dropout(call: Call) -> Results:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chiralize.graph.traits import Scaling, Sum
 from chiralize.infer.products import element_product, equal_sum, following
 from chiralize.infer.registry import Call, Operand, Results, Uniform, demand_plain, normal, positive, sample, zeros
 from chiralize.infer.rules._families import even_of, incomplete, joint_plain, op, plain_of, representations, rule
@@ -21,6 +22,9 @@ _number = [sample(_a, 0.5)]
 @op("add.Tensor sub.Tensor", *_two, *_number)
 @op("rsub.Tensor", *_two)
 @op("add.Scalar sub.Scalar rsub.Scalar", *_number)
+@op("add.Tensor add.Scalar", trait=Sum(of_tensors="aten.add.Tensor"))
+@op("sub.Tensor sub.Scalar", trait=Sum((1, -1), of_tensors="aten.add.Tensor"))
+@op("rsub.Tensor rsub.Scalar", trait=Sum((-1, 1), is_turned=True, of_tensors="aten.sub.Tensor"))
 def add(call: Call) -> Results:
     """x + y, x - y: both transform alike; a number added demands that nothing carries a sign."""
     operands = call.operands
@@ -39,6 +43,7 @@ def _adds_number(call: Call) -> bool:
     "product",
     "`a, b -> a b`: the same permutation, signs multiplied; numbers are free. Of two unknown axes one is "
     "taken to have no signs: a weight's, else the second",
+    trait=Scaling(),
 )
 @op("mul.Tensor", *_two, *_number)
 @op("mul.Scalar", *_number)
@@ -49,7 +54,7 @@ def mul(call: Call) -> Results:
     return element_product(call.operands, call.shape, call.solver)
 
 
-@rule("quotient", "as a product: 1 / b is odd in b, where b is not 0", divisor="other")
+@rule("quotient", "as a product: 1 / b is odd in b, where b is not 0", divisor="other", trait=Scaling(divides=True))
 @op("div.Tensor", *_two, *_number, sample(_a, zeros(3, 4)))
 @op("div.Scalar", *_number)
 def div(call: Call) -> Results:

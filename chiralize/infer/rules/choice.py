@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from chiralize.graph.traits import Movement
 from chiralize.infer.products import equal_sum, following
 from chiralize.infer.registry import Call, Drawn, Operand, Results, demand_plain, normal, positive, sample, truth, whole
 from chiralize.infer.rules._families import even_of, incomplete, joint_plain, op, plain, plain_of, rule
@@ -78,7 +79,11 @@ def negate_truth(call: Call) -> Results:
     return plain(call)
 
 
-@rule("choice", "`+c, a, a -> a`; a number chosen (other than 0) demands `+a`")
+@rule(
+    "choice",
+    "`+c, a, a -> a`; a number chosen (other than 0) demands `+a`",
+    trait=Movement(blends=True, fills=("self", "other", "value")),
+)
 @op("where.self", sample(_truth, _a, _b), sample(truth(3, 1), _a, _b), sample(_truth, normal(3, 1), normal()))
 @op("where.Scalar", sample(_truth, 1.0, 2.0))
 @op("where.ScalarSelf", sample(_truth, 1.0, _b), sample(_truth, 0.0, _b))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
+from chiralize.graph.traits import Contraction, Product
 from chiralize.infer.products import contracted, equal_sum, matrix_product, multiplied, widened, without_axis
 from chiralize.infer.registry import Call, Operand, Results, Sample, normal, normals, sample, zeros
 from chiralize.infer.rules._families import apply_equation, op, representations, rule, tensor
@@ -32,7 +33,12 @@ def _product_macs(call: Call) -> int:
     return prod(call.shape) * call.operands[-2].shape[-1]
 
 
-@rule("linear", "`+... i, o i, o -> +... o`; without bias `... i, o i -> ... o`", macs=_weight_macs)
+@rule(
+    "linear",
+    "`+... i, o i, o -> +... o`; without bias `... i, o i -> ... o`",
+    macs=_weight_macs,
+    trait=Contraction("bias", is_layer=True),
+)
 @op("linear", _weighted((3, 4), (4, 4), (4,)), _weighted((3, 4), (4, 4)), _weighted((4, 3), (2, 3)))
 @op("linear", _weighted((4,), (3, 4), (3,)), sample(normal(3, 4), normal(3, 4), zeros(3), weights={1, 2}))
 @op("linear", sample(normal(3, 4), zeros(3, 4)))
@@ -42,7 +48,7 @@ def linear(call: Call) -> Results:
     return apply_equation(call, names, "+... i, o i, o -> +... o", "... i, o i -> ... o", factors=names[:2])
 
 
-@rule("mm", "`m k, k n -> m n`", macs=_weight_macs)
+@rule("mm", "`m k, k n -> m n`", macs=_weight_macs, trait=Contraction(source="self", weight="mat2", is_transposed=True))
 @op("mm", _weighted((4, 4), (4, 3)), _weighted((3, 4), (4, 4)), sample(zeros(3, 4), normal(4, 4)))
 def mm(call: Call) -> Results:
     """x @ w."""
@@ -54,6 +60,7 @@ def mm(call: Call) -> Results:
     "`+m k, k n, n -> +m n`; where the bias is zero `m k, k n -> m n`; with a bias of two axes as the other "
     "sums of a matrix product",
     macs=_weight_macs,
+    trait=Contraction("self", source="mat1", weight="mat2", is_transposed=True),
 )
 @op("addmm", sample(normal(4), normal(3, 4), normal(4, 4), weights={0, 2}))
 @op("addmm", sample(normal(4), normal(4, 3), normal(3, 4), weights={0, 2}))
@@ -71,6 +78,8 @@ def addmm(call: Call) -> Results:
     "`... m k, ... k n -> ... m n`, batch axes multiplied entry by entry; `k, k n -> n`, `m k, k -> m`, `k, k ->`",
     macs=_product_macs,
 )
+@op("matmul", trait=Contraction(source="self", weight="other", is_transposed=True))
+@op("bmm dot mv", trait=Product())
 @op("matmul", _data((3, 4), (4, 4)), _data((2, 3, 4), (2, 4, 4)), _weighted((2, 3, 4), (4, 4)), _data((4,), (4, 3)))
 @op("matmul", _data((3, 4), (4,)), _data((2, 1, 4, 3), (3, 3, 2)))
 @op("bmm", _data((2, 3, 4), (2, 4, 4)))
@@ -151,6 +160,7 @@ def power(call: Call) -> Results:
     "the batch too (addbmm), `m k, k` (addmv), `m, n` (addr)",
     macs=_product_macs,
 )
+@op("baddbmm", trait=Product("self"))
 @op("baddbmm", _data((2, 3, 4), (2, 3, 4), (2, 4, 4)), _data((1, 3, 4), (2, 3, 4), (2, 4, 4)))
 @op("addbmm", _data((3, 3), (2, 3, 4), (2, 4, 3)), _data((1, 4), (4, 3, 2), (4, 2, 4)))
 @op("addmv", _weighted((3,), (3, 4), (4,), first=3), _data((1,), (3, 4), (4,)))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from chiralize.graph.traits import Contraction, Product
 from chiralize.infer.registry import Call, Operand, Results, Sample, Uniform, normal, normals, sample, zeros
 from chiralize.infer.rules import _equation
 from chiralize.infer.rules._families import op, per_axis, rule, tensor, unless_zero, vanishes
@@ -153,6 +154,7 @@ def _weighted(*shapes: tuple[int, ...], args: tuple[object, ...] = ()) -> Sample
     "for one as long as the axis, else `1t, 1k -> 1t`; `+` only with a bias that is not zero; "
     "grouped: `(g i)`, `(|g| o) i`, `(g o)`",
     macs=_macs,
+    trait=Contraction("bias", is_layer=True, is_windowed=True),
 )
 @op("conv1d", _weighted((2, 4, 5), (4, 4, 3), (4,)), _weighted((2, 4, 5), (3, 4, 2)))
 @op("conv1d", _weighted((2, 4, 5), (4, 2, 3), (4,), args=([1], [0], [1], 2)))
@@ -181,6 +183,7 @@ def convolution(call: Call) -> Results:
     "`+... i a, i o b, o -> +... o c`; along an axis as a convolution, with `1, p -> p` where it has one entry; "
     "grouped: `(g i)`, `(|g| i) o`, `(g o)`",
     macs=_macs,
+    trait=Product("bias", is_layer=True),
 )
 @op("conv_transpose1d", _weighted((2, 4, 5), (4, 4, 3), (4,)), _weighted((2, 4, 5), (4, 3, 3)))
 @op("conv_transpose1d", _weighted((2, 3, 4), (3, 2, 1), (2,)))
@@ -210,7 +213,7 @@ _CUDNN_FLAGS = (False, False, True, True)
 
 
 @rule("convolution, as traced code calls it", "as the convolutions above", macs=_macs)
-@op("convolution", *_TRACED)
+@op("convolution", *_TRACED, trait=Product("bias", is_layer=True))
 @op("_convolution", *(replace(traced, args=(*traced.args, *_CUDNN_FLAGS)) for traced in _TRACED))
 def traced_convolution(call: Call) -> Results:
     """A convolution or its transpose, with all its options as arguments."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chiralize.graph.traits import Movement
 from chiralize.infer.registry import Call, Results, normal, sample
 from chiralize.infer.rules._families import incomplete, op, plain_of, rule
 from chiralize.infer.solver.terms import Conflict
@@ -23,7 +24,7 @@ def running(call: Call) -> Results:
 
 @rule("cumulative sum", "`... 1a -> ... 1a`")
 @incomplete("a difference of two entries could be reversed")
-@op("cumsum", sample(_x, 1), sample(_x, 0))
+@op("cumsum", sample(_x, 1), sample(_x, 0), trait=Movement(blends=True))
 @op("diff", sample(_x, 1, 1, normal(3, 1)), sample(_x, 1, 1), sample(_x, 1, 0))
 def cumulative(call: Call) -> Results:
     """Running sum, differences of neighbours: the order of the axis matters."""

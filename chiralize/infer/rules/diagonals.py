@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chiralize.graph.traits import Layout, Movement
 from chiralize.infer.products import multiply
 from chiralize.infer.registry import Call, Results, normal, sample, zeros
 from chiralize.infer.rules._families import incomplete, op, rule, tensor
@@ -28,6 +29,7 @@ def _diagonal(call: Call, rep: SymbolicRepresentation, size: int) -> SymbolicRep
 
 @rule("diagonal", "`... a b -> ... ab`: both move alike, signs multiply; off the middle `... 1a 1b -> ... 1c`")
 @incomplete("a diagonal off the middle could be reversed, and signs could pass there")
+@op("diagonal", trait=Layout())
 @op("diagonal diagonal_copy", sample(_square, 0, 1, 2), sample(_rows, 1, -2, -1), sample(normal(4, 4)))
 def diagonal(call: Call) -> Results:
     """x[i, i]."""
@@ -62,7 +64,7 @@ def diag_embed(call: Call) -> Results:
     return SymbolicRepresentation(tuple(axes), rep.sign)
 
 
-@rule("triangle", "`... m n -> ... m n`: rows and columns stay in place, signs pass")
+@rule("triangle", "`... m n -> ... m n`: rows and columns stay in place, signs pass", trait=Movement(blends=True))
 @incomplete("two empty rows or columns could swap")
 @op("tril triu", sample(normal(2, 3, 4)), sample(normal(2, 3, 4), 1))
 def triangle(call: Call) -> Results:

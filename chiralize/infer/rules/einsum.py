@@ -12,6 +12,7 @@ from itertools import chain
 from math import prod
 from string import ascii_letters
 
+from chiralize.graph.traits import Einsum
 from chiralize.infer.products import multiply
 from chiralize.infer.registry import Call, Results, Sample, normals, sample
 from chiralize.infer.rules._families import op, rule
@@ -69,6 +70,7 @@ def _product_of(equation: str, *shapes: tuple[int, ...]) -> Sample:
     "its own equation: a letter that is written has the product of its axes (same permutation, signs "
     "multiplied), one that is summed over needs signs that cancel",
     macs=_macs,
+    trait=Einsum(),
 )
 @op("einsum", _product_of("nkctv,kvw->nctw", (1, 2, 3, 1, 4), (2, 4, 4)))
 @op("einsum", _product_of("n c v, v w -> n c w", (2, 2, 4), (4, 4)))

@@ -6,8 +6,9 @@ from functools import wraps
 
 import torch
 
-from chiralize.infer.registry import Call, Operand, Results, Uniform, normal, sample
-from chiralize.infer.rules._families import Apply, op, rule
+from chiralize.graph.traits import Filled
+from chiralize.infer.registry import Call, Operand, Results, Uniform, describe, normal, sample
+from chiralize.infer.rules._families import Apply, op, overloads, rule
 from chiralize.infer.solver.terms import Conflict
 from chiralize.symmetry.symbolic import Var
 
@@ -41,10 +42,10 @@ _NUMBERS = {"zeros_like": 0, "new_zeros": 0, "ones_like": 1, "new_ones": 1}
 @rule("fill", "one number everywhere: any representation without signs, any at all for zero")
 @op("fill.Scalar", sample(_x, 2.0))
 @op("fill.Tensor", sample(_x, torch.tensor(2.0)))
-@op("full_like", sample(_x, 2.0))
-@op("zeros_like ones_like", sample(_x))
-@op("new_zeros new_ones", sample(_x, [2, 4]))
-@op("new_full", sample(_x, [2, 4], 2.0))
+@op("full_like", sample(_x, 2.0), trait=Filled())
+@op("zeros_like ones_like", sample(_x), trait=Filled())
+@op("new_zeros new_ones", sample(_x, [2, 4]), trait=Filled(sizes="size"))
+@op("new_full", sample(_x, [2, 4], 2.0), trait=Filled(sizes="size"))
 def fill(call: Call) -> Results:
     """A tensor of one repeated number."""
     default = _NUMBERS.get(call.target.split(".")[1])
@@ -54,3 +55,7 @@ def fill(call: Call) -> Results:
     if value is None:
         raise Conflict("a fill value that is computed from the input")
     return Uniform(call.shape, value == 0)
+
+
+describe(overloads("empty_like rand_like randn_like"), Filled())
+describe(overloads("new_empty zeros ones full empty.memory_format"), Filled(sizes="size"))

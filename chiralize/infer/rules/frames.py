@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chiralize.graph.traits import Movement
 from chiralize.infer.registry import Call, Drawn, Results, normal, sample
 from chiralize.infer.rules._families import apply_equation, incomplete, op, rule
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, trivial
@@ -19,6 +20,8 @@ _smooth = [sample(_plane, [5, 4], False, None), sample(_plane, [3, 7], False, No
     "`... 1t -> ... 1t`",
 )
 @incomplete("an axis that is stretched could be reversed")
+@op("upsample_linear1d.vec upsample_bilinear2d.vec", trait=Movement(blends=True))
+@op("upsample_nearest1d.vec upsample_nearest2d.vec", trait=Movement(blends=True))
 @op("upsample_linear1d.vec", sample(_x, [9], False, None), sample(_square, [4], True, None))
 @op("upsample_bilinear2d.vec upsample_bicubic2d.vec", *_smooth)
 @op("_upsample_bilinear2d_aa.vec _upsample_bicubic2d_aa.vec", *_smooth)

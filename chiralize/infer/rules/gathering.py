@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from chiralize.graph.traits import Movement
 from chiralize.infer.products import without_axis
 from chiralize.infer.registry import Call, Operand, Results, normal, sample
 from chiralize.infer.rules._families import incomplete, op, plain_of, rule, tensor
@@ -108,7 +109,7 @@ def _named_by_computed(call: Call, rep: SymbolicRepresentation, dim: int, index:
     "+k -> ... +k`",
 )
 @incomplete("of several ways to pair the copies of an entry one is chosen")
-@op("gather", sample(_x, 1, [[3, 1], [3, 1], [3, 1]]), sample(_x, 1, _lists_of_rows))
+@op("gather", sample(_x, 1, [[3, 1], [3, 1], [3, 1]]), sample(_x, 1, _lists_of_rows), trait=Movement())
 @op("gather", sample(normal(4, 4), 1, [[1, 0], [0, 1], [3, 2], [2, 3]]))
 @op("take_along_dim", sample(_x, [[3, 1]], 1), sample(_x, _lists_of_rows, 1))
 def gather(call: Call) -> Results:

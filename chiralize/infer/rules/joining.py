@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chiralize.graph.traits import Movement
 from chiralize.infer.products import equal_sum, without_axis
-from chiralize.infer.registry import Call, Operand, Results, demand_plain, normal, sample, truth, whole, zeros
-from chiralize.infer.rules._families import incomplete, op, representations, rule, tensor
+from chiralize.infer.registry import Call, Operand, Results, demand_plain, describe, normal, sample, truth, whole, zeros
+from chiralize.infer.rules._families import incomplete, op, overloads, representations, rule, tensor
 from chiralize.infer.rules.selection import picked
 from chiralize.infer.rules.writing import anchored, spread, written
 from chiralize.infer.solver.terms import Conflict
@@ -34,7 +35,7 @@ def _joined(reps: Sequence[SymbolicRepresentation], dim: int, call: Call) -> Sym
     return solver.representation(first.with_axis(dim, solver.concatenate(parts)))
 
 
-@rule("concatenate", "`a, b -> (a + b)`, other axes alike")
+@rule("concatenate", "`a, b -> (a + b)`, other axes alike", trait=Movement(by_axis=True))
 @op("cat", sample([normal(3, 4), normal(3, 2)], 1), sample([normal(3, 4), normal(3, 4)], -1))
 @op("cat", sample([normal(3, 4), normal(2, 4)], 0))
 def cat(call: Call) -> Results:
@@ -57,7 +58,7 @@ def sideways(call: Call) -> Results:
     return _joined(reps, 1 if least > 1 and "vstack" not in call.target else 0, call)
 
 
-@rule("stack", "`a, a -> 2 a`: the tensors transform alike, up to signs, and are not swapped")
+@rule("stack", "`a, a -> 2 a`: the tensors transform alike, up to signs, and are not swapped", trait=Movement())
 @op("stack", sample([normal(3, 4), normal(3, 4)], 1), sample([normal(3, 4), normal(3, 4)], -1))
 def stack(call: Call) -> Results:
     """Tensors along a new axis."""
@@ -67,7 +68,7 @@ def stack(call: Call) -> Results:
     return _joined(widened, dim, call)
 
 
-@rule("write into a slice", "`(a + b + c), b -> (a + b + c)`")
+@rule("write into a slice", "`(a + b + c), b -> (a + b + c)`", trait=Movement())
 @incomplete("what is written transforms as what it replaces")
 @op("slice_scatter", sample(_x, normal(3, 2), 1, 1, 3), sample(_x, zeros(3, 2), -1, 2))
 @op("slice_scatter", sample(_x, normal(3, 2), 1, 0, 4, 2), sample(_x, _x, 1))
@@ -94,7 +95,7 @@ def scatter(call: Call) -> Results:
     return written(call, rep, without_axis(old, dim) if single else old, source)
 
 
-@rule("overwrite", "`a, b -> b`")
+@rule("overwrite", "`a, b -> b`", trait=Movement())
 @incomplete("copies along a new axis could be swapped")
 @op("copy", sample(_x, normal(3, 4)), sample(_x, normal(4)), sample(truth(3, 4), whole(3, 4)))
 def copy(call: Call) -> Results:
@@ -102,7 +103,11 @@ def copy(call: Call) -> Results:
     return equal_sum([tensor(call["src"])], call.shape, call.solver)
 
 
-@rule("padding", "`a -> (1 + a + 1)` with zeros (other numbers: `+`); `1a -> 1b` where entries are repeated or dropped")
+@rule(
+    "padding",
+    "`a -> (1 + a + 1)` with zeros (other numbers: `+`); `1a -> 1b` where entries are repeated or dropped",
+    trait=Movement(fills=("value",)),
+)
 @incomplete("padding that a mirrored order maps onto itself is refused, and zeros are not swapped")
 @op("constant_pad_nd", sample(_x, [1, 2]), sample(_x, [1, 0], 2.0), sample(_x, [-1, 1]))
 @op("pad", sample(_x, [1, 2]), sample(_x, [1, 2], "replicate"), sample(_x, [1, 2], "reflect"))
@@ -131,6 +136,9 @@ def pad(call: Call) -> Results:
                 parts.append(trivial(after))
             rep = rep.with_axis(dim, solver.concatenate(parts))
     return rep
+
+
+describe(overloads("reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d"), Movement())
 
 
 @rule("gate", "`(a + |a|) -> a`")

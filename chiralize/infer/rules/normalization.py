@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chiralize.graph.traits import BatchNorm, LayerNorm
 from chiralize.infer.registry import (
     Call,
     Drawn,
@@ -9,12 +10,13 @@ from chiralize.infer.registry import (
     Results,
     Sample,
     demand_plain,
+    describe,
     normal,
     positive,
     sample,
     zeros,
 )
-from chiralize.infer.rules._families import apply_equation, op, rule, tensor, unless_zero
+from chiralize.infer.rules._families import apply_equation, op, overloads, rule, tensor, unless_zero
 from chiralize.infer.rules.pooling import windowed
 from chiralize.infer.solver.terms import Conflict
 from chiralize.symmetry.symbolic import SymbolicRepresentation, is_known
@@ -33,14 +35,14 @@ _names = ("input", "weight", "bias", "running_mean", "running_var")
 _text = "+b c +..., |c|, c, c, |c| -> +b c +..."
 
 
-@rule("batch norm", f"`{_text}`")
+@rule("batch norm", f"`{_text}`", trait=BatchNorm())
 @op("_native_batch_norm_legit_no_training", _batch(3, 4), _batch(3, 4, 2))
 def batch_norm_of_traced_code(call: Call) -> Results:
     """Batch norm with stored statistics, as traced code calls it."""
     return apply_equation(call, _names, _text)
 
 
-@rule("batch norm, either mode", f"`{_text}`")
+@rule("batch norm, either mode", f"`{_text}`", trait=BatchNorm())
 @op("batch_norm", _trained(3, 4), _trained(3, 4, 2))
 def batch_norm(call: Call) -> Results:
     """(x - mean) / sqrt(var + eps) * weight + bias, a channel at a time."""
@@ -49,10 +51,12 @@ def batch_norm(call: Call) -> Results:
     return apply_equation(call, _names, _text)
 
 
+describe(overloads("cudnn_batch_norm native_batch_norm"), BatchNorm())
 _plane = normal(2, 3, 4)
 
 
 @rule("layer norm", "`+... +c, c, c -> +... +c` over the last axes; without bias `... +c, c -> ... +c`")
+@op("layer_norm", trait=LayerNorm())
 @op("layer_norm native_layer_norm", sample(normal(3, 4), [4], normal(4), normal(4), 1e-5, weights={2, 3}))
 @op("layer_norm native_layer_norm", sample(_plane, [3, 4], normal(3, 4), normal(3, 4), 1e-5, weights={2, 3}))
 @op("layer_norm native_layer_norm", sample(_plane, [4], normal(4), zeros(4), 1e-5, weights={2, 3}))
@@ -79,7 +83,7 @@ def layer_norm(call: Call) -> Results:
     return x, SymbolicRepresentation(batch + left, x.sign), SymbolicRepresentation(scales + left)
 
 
-@rule("rms norm", "`... c, |c| -> ... c` over the last axes")
+@rule("rms norm", "`... c, |c| -> ... c` over the last axes", trait=LayerNorm(is_centred=False))
 @op("rms_norm", sample(normal(3, 4), [4], normal(4), weights={2}))
 def rms_norm(call: Call) -> Results:
     """x / rms(x) * weight: signs pass, since there is neither a mean nor a bias."""

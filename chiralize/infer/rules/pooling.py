@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from chiralize.graph.traits import Movement
 from chiralize.infer.registry import Call, Results, demand_plain, normal, sample
 from chiralize.infer.rules._families import first_outputs, incomplete, op, per_axis, rule
 from chiralize.infer.solver.terms import Conflict, Wait, product
@@ -113,6 +114,7 @@ _padded = sample(_square, [3], [1], [1])
 @incomplete(
     "windows that reach past the ends of an axis could be reversed, and axes that are not known yet are left in place"
 )
+@op("avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d", trait=Movement(blends=True))
 @op("avg_pool1d", sample(_x, [2]), sample(_square, [2]), _padded, sample(_square, [4]), sample(_square, [1]))
 @op("avg_pool2d", _pairs, _columns, sample(_plane, [3, 4]), sample(_plane, [2, 3], [1], [1]))
 @op("avg_pool3d", sample(_solid, [1, 2, 1]), sample(_solid, [2, 4, 2]))

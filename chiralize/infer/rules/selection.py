@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from chiralize.graph.traits import Layout, Movement
 from chiralize.infer.products import without_axis
 from chiralize.infer.registry import Call, Operand, Results, normal, sample
 from chiralize.infer.rules._families import op, plain_of, rule
@@ -39,7 +40,8 @@ def picked(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") -
     return lists.along(call, axis, chosen, name)
 
 
-@rule("slice", "`(a + b + c) -> b`: the part must be closed under the mirror")
+@rule("slice", "`(a + b + c) -> b`: the part must be closed under the mirror", trait=Layout())
+@op("slice.Tensor", trait=Layout(bounds=("start", "end")))
 @op("slice.Tensor", sample(_x, 1, 0, 2), sample(_x, 1, 1, 3), sample(_x, 1, 0, 4, 2), sample(_x, 1, -1))
 @op("slice.Tensor", sample(_x, -1, None, -1), sample(_x, 0, 1, 9223372036854775807))
 @op("narrow", sample(_x, 1, 1, 2), sample(_x, -1, -2, 2))
@@ -53,7 +55,7 @@ def slice_(call: Call) -> Results:
     return call.solver.representation(rep.with_axis(dim, part))
 
 
-@rule("select", "`a -> `: the entry must be its own mirror image; its sign stays")
+@rule("select", "`a -> `: the entry must be its own mirror image; its sign stays", trait=Layout())
 @op("select.int", sample(_x, 1, 0), sample(_x, 1, -1), sample(_x, 0, 1))
 @keeps_one_number
 def select(call: Call) -> Results:
@@ -72,6 +74,7 @@ def select(call: Call) -> Results:
     "what the readers of the result need, or they are paired in order. Several lists that are read side by "
     "side are one list of an axis `(a b)`; lists that are crossed are one for each axis. Where entries are "
     "computed, `1a`",
+    trait=Movement(),
 )
 @op("index.Tensor", sample(_x, [None, [3, 1, 2, 0]]), sample(_x, [None, [0, 1]]))
 @op("index.Tensor", sample(_x, [None, [0, 0, 1, 1, 3, 2]]), sample(_x, [[-1, 0]]))

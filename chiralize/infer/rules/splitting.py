@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 
+from chiralize.graph.traits import Layout
 from chiralize.infer.products import without_axis
 from chiralize.infer.registry import Call, Results, normal, sample
 from chiralize.infer.rules._families import op, rule
@@ -11,9 +12,9 @@ from chiralize.infer.rules._families import op, rule
 _x = normal(3, 4)
 
 
-@rule("split", "`(a + b) -> a, b`")
-@op("split.Tensor", sample(_x, 2, 1))
-@op("split_with_sizes", sample(_x, [1, 3], 1))
+@rule("split", "`(a + b) -> a, b`", trait=Layout())
+@op("split.Tensor", sample(_x, 2, 1), trait=Layout(parts="split_size"))
+@op("split_with_sizes", sample(_x, [1, 3], 1), trait=Layout(parts="split_sizes"))
 @op("chunk", sample(_x, 2, 1), sample(_x, 2, -1))
 @op("unbind.int", sample(_x, 1), sample(_x, -2))
 @op("unsafe_split.Tensor unsafe_chunk", sample(_x, 2, 1))

@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 import torch
 
+from chiralize.graph.traits import Copy, Layout, Movement, Transpose
 from chiralize.infer.products import left_alone, widened
 from chiralize.infer.registry import Call, Operand, Results, Shape, normal, sample, whole
 from chiralize.infer.rules._families import even, incomplete, odd, op, rule, tensor
@@ -20,10 +21,10 @@ _x = normal(3, 4)
 
 
 @rule("copy", "`... -> ...`; to truth values `... -> |...|`, to other types without a minus `+... -> +...`")
-@op("clone contiguous detach alias lift_fresh_copy", sample(_x))
-@op("_to_copy", sample(_x, dtype="float64"))
-@op("to.dtype", sample(_x, "float64"), sample(whole(3, 4), "bool"))
-@op("to.dtype_layout", sample(_x, dtype="float64"))
+@op("clone contiguous detach alias lift_fresh_copy", sample(_x), trait=Layout())
+@op("_to_copy", sample(_x, dtype="float64"), trait=Copy())
+@op("to.dtype", sample(_x, "float64"), sample(whole(3, 4), "bool"), trait=Copy())
+@op("to.dtype_layout", sample(_x, dtype="float64"), trait=Copy())
 def cast(call: Call) -> Results:
     """The same numbers, maybe in another type; whether one is true does not depend on its sign."""
     return even(call) if call.dtypes[:1] == (torch.bool,) else odd(call)
@@ -31,10 +32,11 @@ def cast(call: Call) -> Results:
 
 @rule("view", "`(a b) c -> a (b c)`: factors keep their order, merged axes split where the mirror is a product")
 @op("view", sample(normal(3, 4), [12]), sample(normal(12), [3, 4]), sample(normal(2, 6), [-1, 3]))
-@op("reshape", sample(normal(3, 4), [2, 6]), sample(normal(3, 4), [3, 4, 1]))
+@op("reshape", sample(normal(3, 4), [2, 6]), sample(normal(3, 4), [3, 4, 1]), trait=Layout(sizes="shape"))
 @op("_unsafe_view", sample(normal(3, 4), [12]))
-@op("flatten.using_ints", sample(normal(2, 3, 4), 1))
-@op("unflatten.int", sample(normal(3, 4), 1, [2, 2]))
+@op("view _unsafe_view", trait=Layout(sizes="size"))
+@op("flatten.using_ints", sample(normal(2, 3, 4), 1), trait=Layout())
+@op("unflatten.int", sample(normal(3, 4), 1, [2, 2]), trait=Layout(sizes="sizes"))
 @op("view_as", sample(normal(3, 4), normal(2, 6)))
 @op("reshape_as", sample(normal(3, 4), normal(12)))
 @keeps_one_number
@@ -48,10 +50,10 @@ def view(call: Call) -> Results:
     )
 
 
-@rule("permute", "`a b -> b a`")
+@rule("permute", "`a b -> b a`", trait=Layout())
 @op("permute", sample(normal(3, 4, 2), [2, 0, 1]), sample(normal(3, 4, 2), [-1, 0, -2]))
 @op("transpose.int", sample(normal(3, 4, 2), 1, -1))
-@op("t", sample(normal(3, 4)), sample(normal(4)))
+@op("t", sample(normal(3, 4)), sample(normal(4)), trait=Transpose())
 @op("movedim.int", sample(normal(3, 4, 2), 1, 0), sample(normal(3, 4, 2), 0, -1))
 @keeps_one_number
 def permute(call: Call) -> Results:
@@ -68,7 +70,7 @@ def permute(call: Call) -> Results:
     return SymbolicRepresentation(tuple(axes), rep.sign)
 
 
-@rule("squeeze", "axes of size 1 come and go")
+@rule("squeeze", "axes of size 1 come and go", trait=Layout())
 @op("squeeze.dim", sample(normal(3, 1, 4), 1), sample(normal(3, 1, 4), 0))
 @op("squeeze.dims", sample(normal(3, 1, 4), [1]))
 @op("squeeze", sample(normal(3, 1, 4)))
@@ -86,9 +88,9 @@ def squeeze(call: Call) -> Results:
 
 @rule("expand", "a stretched axis is (copies, a), the copies permuted at will")
 @incomplete("copies of a longer axis could be swapped with each other")
-@op("expand", sample(normal(1, 4), [3, 4]), sample(normal(4), [2, -1]))
+@op("expand", sample(normal(1, 4), [3, 4]), sample(normal(4), [2, -1]), trait=Movement(by_axis=True, sizes="size"))
 @op("expand_as", sample(normal(1, 4), normal(3, 4)))
-@op("repeat", sample(normal(3, 4), [2, 1]), sample(normal(3, 4), [1, 2]), sample(normal(4), [2, 1]))
+@op("repeat", sample(normal(3, 4), [2, 1]), sample(normal(3, 4), [1, 2]), sample(normal(4), [2, 1]), trait=Movement())
 @op("tile", sample(normal(3, 4), [2]))
 @keeps_one_number
 def expand(call: Call) -> Results:
@@ -125,7 +127,7 @@ def type_as(call: Call) -> Results:
     return tensor(call["self"]).rep
 
 
-@rule("repeat each", "`a -> (a, copies)`")
+@rule("repeat each", "`a -> (a, copies)`", trait=Movement())
 @op("repeat_interleave.self_int", sample(_x, 2, 1), sample(_x, 3, -2))
 def repeat_each(call: Call) -> Results:
     """Every entry of an axis several times in a row."""
@@ -136,7 +138,7 @@ def repeat_each(call: Call) -> Results:
     return rep.with_axis(dim, (*rep.axes[dim], *trivial(call["repeats"])))
 
 
-@rule("reverse, rotate", "`a -> a'`: the same mirror seen in the new order")
+@rule("reverse, rotate", "`a -> a'`: the same mirror seen in the new order", trait=Layout())
 @op("flip", sample(_x, [1]), sample(_x, [0, -1]))
 @op("roll", sample(_x, [1], [1]), sample(_x, [-1, 2], [0, -1]))
 @keeps_one_number
@@ -171,7 +173,7 @@ def rot90(call: Call) -> Results:
     return rep
 
 
-@rule("repeat each so often", "`a -> a'`, as an index with a list")
+@rule("repeat each so often", "`a -> a'`, as an index with a list", trait=Movement())
 @op("repeat_interleave.self_Tensor", sample(_x, [1, 2, 1, 2], 1), sample(_x, [2], 1))
 def repeat_some(call: Call) -> Results:
     """Every entry of an axis as often as a constant list says."""

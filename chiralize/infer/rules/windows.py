@@ -6,6 +6,7 @@ takes the axis with it, else the order matters.
 
 from __future__ import annotations
 
+from chiralize.graph.traits import Movement
 from chiralize.infer.registry import Call, Results, normal, sample
 from chiralize.infer.rules._families import incomplete, op, rule
 from chiralize.infer.solver.unify import Solver
@@ -38,6 +39,7 @@ def joined(places: Axis, entries: Axis, length: int, plain: bool, solver: Solver
     "`a -> a 1` for windows of one entry, `a -> 1 a` for one of all, else `1t -> 1t 1w`; the window is the last axis",
 )
 @incomplete("windows side by side could be swapped")
+@op("unfold", trait=Movement())
 @op("unfold", sample(normal(2, 4, 6), -1, 2, 1), sample(normal(2, 3, 4), 1, 2, 1), sample(normal(3, 4), 1, 1, 1))
 @op("unfold", sample(normal(3, 4), 1, 4, 1), sample(normal(3, 4), 1, 2, 2))
 def unfold(call: Call) -> Results:

@@ -19,7 +19,9 @@ from chiralize.errors import MethodUnavailableError
 from chiralize.graph import execution, processes
 from chiralize.graph.copies import give_back
 from chiralize.graph.model import CapturedModel, Node
+from chiralize.graph.traits import Sum
 from chiralize.infer.records import RepMap
+from chiralize.infer.registry import traits
 from chiralize.methods.reduce import recurrent
 from chiralize.methods.reduce.hidden_maps import Lifting
 from chiralize.methods.reduce.sites import Site, sites_of
@@ -72,13 +74,19 @@ def _trunks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> dict[s
     trunks: dict[str, str] = {}
     for node in captured.nodes:
         read_by = readers.get(node.name, [])
-        if len(read_by) != 1 or read_by[0].target != "aten.add.Tensor" or read_by[0].arguments.get("alpha", 1) != 1:
+        if len(read_by) != 1 or not _adds(read_by[0]):
             continue
         others = [ref.name for ref in read_by[0].reads if ref.name != node.name]
         reps = [next(iter(repmap.nodes.get(name, ())), None) for name in (node.name, *others)]
         if len(reps) == 2 and reps[0] is not None and reps[0] == reps[1] and lifting.holds(reps[0]):
             trunks[node.name] = others[0]
     return trunks
+
+
+def _adds(node: Node) -> bool:
+    """Whether an op is a sum of two values as they are."""
+    trait = traits().get(node.target)
+    return isinstance(trait, Sum) and trait.is_plain and node.arguments.get("alpha", 1) == 1
 
 
 class Fitting:

@@ -17,8 +17,8 @@ from torch import Tensor
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
 from chiralize.graph.passes.centering.forward import Addend
 from chiralize.graph.passes.centering.graph import Choices
-from chiralize.graph.passes.centering.operations import base
 from chiralize.graph.passes.centering.walk import walk
+from chiralize.graph.traits import Sum, Trait, Traits
 from chiralize.symmetry.action import Center
 
 __all__ = ["Centered", "center"]
@@ -28,20 +28,21 @@ __all__ = ["Centered", "center"]
 class Centered:
     """A network seen from its centre.
 
-    captured: the graph of h, which all other steps look at.  original: the graph of f.
+    captured: the graph of h, which all other steps look at.  original: the graph of f.  traits: of its ops.
     """
 
     captured: CapturedModel
     original: CapturedModel
     inputs: tuple[Center, ...]
     outputs: tuple[Center, ...]
+    traits: Traits
     choices: Choices
 
     def restored(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights of h, by name, as weights of f: biases give back the offsets they took up. Raises OffsetError."""
         leaves = self.original.leaves.values()
         tensors = {leaf.name: values[leaf.names[0]] for leaf in leaves if leaf.names[0] in values}
-        shift = walk(self.original, self.inputs, self.outputs, tensors, self.choices)
+        shift = walk(self.original, self.inputs, self.outputs, self.traits, tensors, self.choices)
         restored = dict(values)
         for name, addend in shift.taken.items():
             leaf = self.original.leaves[name]
@@ -51,13 +52,13 @@ class Centered:
         return restored
 
 
-def center(captured: CapturedModel, inputs: Sequence[Center], outputs: Sequence[Center]) -> Centered:
+def center(captured: CapturedModel, inputs: Sequence[Center], outputs: Sequence[Center], traits: Traits) -> Centered:
     """The graph of h(u) = f(u + c_in) - c_out.
 
-    inputs, outputs: c of every tensor, broadcastable to it, None for 0.
+    inputs, outputs: c of every tensor, broadcastable to it, None for 0.  traits: by op, what kind of op it is.
     Raises OffsetError at the first operation that needs the offset and is not linear in it.
     """
-    shift = walk(captured, tuple(inputs), tuple(outputs), {}, {})
+    shift = walk(captured, tuple(inputs), tuple(outputs), traits, {}, {})
     leaves = dict(captured.leaves)
     for name, addend in shift.taken.items():
         leaves[name] = _moved(leaves[name], addend, shift.eps)
@@ -67,10 +68,10 @@ def center(captured: CapturedModel, inputs: Sequence[Center], outputs: Sequence[
         if node.name in shift.numbers:
             leaf = _constant(node, shift.numbers[node.name].to(dtype))
             leaves[leaf.name] = leaf
-            node = _reading(node, leaf)
+            node = _reading(node, traits[node.target], leaf)
         nodes.append(node)
     shifted = replace(captured, leaves=leaves, nodes=tuple(nodes))
-    return Centered(shifted, captured, tuple(inputs), tuple(outputs), shift.choices)
+    return Centered(shifted, captured, tuple(inputs), tuple(outputs), traits, shift.choices)
 
 
 def _moved(leaf: Leaf, taken: Addend, eps: float) -> Leaf:
@@ -90,10 +91,11 @@ def _constant(node: Node, number: Tensor) -> Leaf:
     return Leaf(name, "constant", (name,), number, node.where, stored=False)
 
 
-def _reading(node: Node, leaf: Leaf) -> Node:
+def _reading(node: Node, trait: Trait, leaf: Leaf) -> Node:
     """x + 3 and 3 - x with a tensor in place of the number, which holds the sign and the factor already."""
-    data, alpha = node.arguments["self"], node.arguments.get("alpha", 1)
-    if base(node) == "rsub":
-        arguments = {"self": Ref(leaf.name), "other": data, "alpha": alpha}
-        return replace(node, target="aten.sub.Tensor", arguments=arguments)
-    return replace(node, target="aten.add.Tensor", arguments={"self": data, "other": Ref(leaf.name), "alpha": 1})
+    assert isinstance(trait, Sum)
+    number = Ref(leaf.name)
+    arguments = {"self": node.arguments["self"], "other": number, "alpha": 1}
+    if trait.is_turned:
+        arguments = {"self": number, "other": node.arguments["self"], "alpha": node.arguments.get("alpha", 1)}
+    return replace(node, target=trait.of_tensors, arguments=arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,17 +12,11 @@ from torch import Tensor
 from chiralize.graph.model import Node, refs_in
 from chiralize.graph.passes.centering.graph import Choices, Graph, Offset
 from chiralize.graph.passes.centering.operations import (
-    BIAS,
-    IDENTITY,
-    NORMS,
     PLACES,
-    PLAIN,
-    SUMS,
-    base,
-    operands,
     run,
     without_constants,
 )
+from chiralize.graph.traits import BatchNorm, Copy, Movement, Product, Scaling, Sum, Trait
 
 
 class Stuck(Exception):  # noqa: N818 - a signal within this package
@@ -37,23 +32,38 @@ def put_in(graph: Graph, choices: Choices, extra: Mapping[str, Offset], name: st
     if node is None:
         raise Stuck
     offset = _in_shape_of(graph, name, offset)
-    kind = base(node)
-    bias = node.arguments.get(BIAS.get(kind, "bias")) if kind in BIAS or kind in NORMS else None
-    if graph.is_leaf(bias):
+    trait = graph.trait(node)
+    if graph.is_leaf(_bias(node, trait)):
         return {**extra, name: extra[name] + offset if name in extra else offset}
-    if kind in SUMS:
-        return _into_sum(graph, choices, extra, node, offset)
-    if kind in IDENTITY:
-        return put_in(graph, choices, extra, node.reads[0].name, offset)
-    if kind in ("mul", "div"):
-        first, second = node.arguments["self"], node.arguments["other"]
-        if graph.fixed(first) or not graph.fixed(second) or not bool(torch.as_tensor(graph.number(second) != 0).all()):
-            raise Stuck
-        factor = graph.number(second)
-        return put_in(graph, choices, extra, first.name, offset.times(1 / factor if kind == "mul" else factor))
-    if kind in PLAIN:
-        return _before(graph, choices, extra, node, offset)
+    match trait:
+        case Sum():
+            return _into_sum(graph, choices, extra, node, trait, offset)
+        case Copy():
+            return put_in(graph, choices, extra, node.reads[0].name, offset)
+        case Scaling():
+            first, factor = _factor(graph, node)
+            return put_in(graph, choices, extra, first, offset.times(factor if trait.divides else 1 / factor))
+        case Movement():
+            return _before(graph, choices, extra, node, trait, offset)
     raise Stuck
+
+
+def _bias(node: Node, trait: Trait | None) -> Any:
+    """The argument that an op adds to its result, None where it adds nothing."""
+    match trait:
+        case Product():
+            return trait.added(node.arguments)
+        case BatchNorm():
+            return node.arguments.get("bias")
+    return None
+
+
+def _factor(graph: Graph, node: Node) -> tuple[str, Tensor | float]:
+    """What is scaled, by name, and the fixed number that it is multiplied with or divided by. Raises Stuck."""
+    first, second = node.arguments["self"], node.arguments["other"]
+    if graph.fixed(first) or not graph.fixed(second) or not bool(torch.as_tensor(graph.number(second) != 0).all()):
+        raise Stuck
+    return first.name, graph.number(second)
 
 
 def _in_shape_of(graph: Graph, name: str, offset: Offset) -> Offset:
@@ -67,14 +77,15 @@ def _in_shape_of(graph: Graph, name: str, offset: Offset) -> Offset:
 
 
 def _into_sum(
-    graph: Graph, choices: Choices, extra: Mapping[str, Offset], node: Node, offset: Offset
+    graph: Graph, choices: Choices, extra: Mapping[str, Offset], node: Node, trait: Sum, offset: Offset
 ) -> dict[str, Offset]:
     """Put an offset into a sum.
 
     A weight that is near the offset takes it whole. A constant takes its own average. An operand that depends on the
     input takes the rest, from operations before it; where none can, a weight takes it.
     """
-    fixed = [(operand, sign) for operand, sign in operands(node) if graph.fixed(operand)]
+    terms = trait.terms(node.arguments)
+    fixed = [(operand, sign) for operand, sign in terms if graph.fixed(operand)]
     weight = bool(fixed) and graph.is_weight(fixed[0][0])
     key = f"{node.name} out"
     if weight and key not in choices:
@@ -86,7 +97,7 @@ def _into_sum(
         extra, offset = {**extra, node.name: level}, offset + level.times(-1.0)
         if offset.vanishes(graph.eps):
             return extra
-    for operand, sign in operands(node):
+    for operand, sign in terms:
         if not graph.fixed(operand):
             with suppress(Stuck):
                 return put_in(graph, choices, extra, operand.name, offset.times(1 / sign))
@@ -96,7 +107,7 @@ def _into_sum(
 
 
 def _before(
-    graph: Graph, choices: Choices, extra: Mapping[str, Offset], node: Node, offset: Offset
+    graph: Graph, choices: Choices, extra: Mapping[str, Offset], node: Node, trait: Movement, offset: Offset
 ) -> dict[str, Offset]:
     """Put an offset into the values that an operation moves.
 
@@ -113,7 +124,7 @@ def _before(
             raise Stuck
         return graph.cleared(name)
 
-    changed = without_constants(node)
+    changed = without_constants(node, trait)
     result = run(node, lambda name: value_of(name, moving), changed, gradients=True)
     if not isinstance(result, Tensor) or not result.requires_grad:
         raise Stuck

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 from chiralize.errors import OffsetError
+from chiralize.graph.interpreter import Interpreter
 from chiralize.graph.model import Node, Ref
 from chiralize.graph.passes.centering.graph import Choices, Fixed, Graph, Offset
 from chiralize.graph.passes.centering.operations import (
-    BLIND,
-    CELLS,
-    IDENTITY,
-    LAYERS,
-    NORMS,
-    PLAIN,
-    PRODUCTS,
-    SUMS,
     axes_without,
-    base,
-    bias_of,
-    input_weights,
-    keeps_numbers,
     mean_along,
-    operands,
     run,
-    without_bias,
     without_constants,
 )
+from chiralize.graph.traits import Movement, Product, Recurrence, Scaling, Sum
 from chiralize.symmetry.action import Center
 
 Levels = dict[str, Offset | None]
@@ -48,12 +37,13 @@ class Addend:
     rounding: Tensor
 
 
-class Forward:
+class Forward(Interpreter[Offset]):
     """One pass through a graph, made on construction.
 
     extra: by operation with a bias, the offset that its result shall have; empty in the first pass.
     choices, levels: which added weights take offsets up, and the averages of added constants; set in the first pass.
-    offsets: of every value that has one.  taken: by leaf and by the operation that reads it, what it takes up.
+    results: the offset of every value that has one.
+    taken: by leaf and by the operation that reads it, what it takes up.
     numbers: by operation, the constant that replaces a number added there.
     Raises OffsetError at an operation that is not linear in an offset, or a bias that cannot take one up.
     """
@@ -61,64 +51,54 @@ class Forward:
     def __init__(
         self, graph: Graph, inputs: tuple[Center, ...], extra: Mapping[str, Offset], choices: Choices, levels: Levels
     ) -> None:
+        super().__init__(graph.traits)
         self.graph = graph
         self.extra = extra
         self.choices, self.levels = choices, levels
-        self.offsets: dict[str, tuple[Offset | None, ...]] = {}
         self.taken: dict[str, dict[str, Addend]] = {}
         self.numbers: dict[str, Tensor] = {}
         for name, center in zip(graph.captured.inputs, inputs, strict=True):
             if center is not None:
                 tensor = graph.leaves[name].tensor
                 value = torch.from_numpy(center).to(tensor.device).expand(tensor.shape)
-                self.offsets[name] = (Offset(value, value.abs()),)
+                self.results[name] = (Offset(value, value.abs()),)
         for node in graph.captured.nodes:
-            if node.target == "getitem":
-                source = self.offsets.get(node.arguments["value"].name)
-                self.offsets[node.name] = (source[node.arguments["index"]] if source else None,)
-            elif any(map(self.offset, node.names_read)) or node.name in extra:
-                offsets = list(self._through(node))
-                for index, offset in enumerate(offsets):
-                    if offset is not None and offset.vanishes(graph.eps):
-                        offsets[index] = None
-                self.offsets[node.name] = tuple(offsets)
+            self.visit(node)
 
     def offset(self, name: str | None) -> Offset | None:
         """The offset of a value, None where it has none."""
-        offsets = self.offsets.get(name or "")
-        return offsets[0] if offsets else None
+        return self.of(Ref(name)) if name is not None else None
 
-    def _through(self, node: Node) -> tuple[Offset | None, ...]:
-        """The offsets of all results of an operation."""
-        name = base(node)
-        rest = [None] * (len(node.shapes) - 1)
-        if name in BLIND:
-            return (None, *rest)
-        if name in IDENTITY and keeps_numbers(node):
-            return (self.offset(node.reads[0].name), *rest)
-        if name in SUMS:
-            return (self._sum(node),)
-        if name in PRODUCTS and not node.target.endswith("_mode"):
-            return (self._product(node),)
-        if name in NORMS and not node.arguments.get("training"):
-            return (self._norm(node), *rest)
-        if name in LAYERS | CELLS:
-            return self._recurrent(node)
-        if name in PLAIN:
-            return self._plain(node)
-        raise _not_linear(node)
+    def reaches(self, node: Node) -> bool:
+        """Whether an op reads an offset, or is to add one."""
+        return any(map(self.of, node.reads)) or node.name in self.extra
 
-    def _plain(self, node: Node) -> tuple[Offset | None, ...]:
+    def simplified(self, followed: Offset | None) -> Offset | None:
+        """An offset, None where it is no more than rounding."""
+        return None if followed is not None and followed.vanishes(self.graph.eps) else followed
+
+    def stop(self, node: Node) -> NoReturn:
+        """Raises OffsetError: the operation is not linear in the offset."""
+        facts = (
+            f"{node.target} is not linear, and what it reads does not count from the point that coordinates are "
+            "mirrored at (no bias, mean or constant before it takes the offset up)"
+        )
+        raise OffsetError(str(node.where), facts, REMEDY)
+
+    def filled(self, node: Node) -> None:
+        """Only the size of the operand matters."""
+
+    def movement(self, node: Node, trait: Movement) -> tuple[Offset | None, ...]:
         """An operation that moves, repeats and adds up numbers does the same to offsets."""
         if self.graph.moves_by_data(node):
-            raise _not_linear(node)
+            self.stop(node)
 
         def part_of(name: str, part: str) -> Tensor:
             """The value or the size of an operand's offset."""
             offset = self.offset(name)
             return self.graph.cleared(name) if offset is None else getattr(offset, part)
 
-        changed = without_constants(node)
+        changed = without_constants(node, trait)
         values = run(node, lambda name: part_of(name, "value"), changed)
         sizes = run(node, lambda name: part_of(name, "size"), changed)
         weighted = any(offset.weighted for offset in filter(None, map(self.offset, node.names_read)))
@@ -127,36 +107,37 @@ class Forward:
         return tuple(Offset(value, size, weighted) for value, size in zip(values, sizes, strict=True))
 
     # ---- products ---------------------------------------------------------------------------------------------
-    def _product(self, node: Node) -> Offset | None:
+    def product(self, node: Node, trait: Product) -> Offset | None:
         """W x + b: the bias takes the offset W c up; without a bias it goes on."""
-        bias, incoming = bias_of(node), self._multiplied(node)
+        bias, incoming = trait.added(node.arguments), self._multiplied(node, trait)
         scaled = any(node.arguments.get(factor, 1) != 1 for factor in ("alpha", "beta"))
         if bias is None or not self.graph.is_leaf(bias) or scaled:
             if bias is not None and not self.graph.fixed(bias):
-                raise _not_linear(node)
+                self.stop(node)
             return self._passed(node, incoming)
         if bias.name in self.graph.data:
-            raise _not_linear(node)
+            self.stop(node)
         axis = None
-        if without_bias(node):  # a layer, whose bias lies along the channels
+        if trait.is_layer:  # its bias lies along the channels
             weight = self.graph.value(node.arguments["weight"].name)
-            axis = len(node.shapes[0] or ()) - (1 if base(node) == "linear" else weight.ndim - 1)
+            axis = len(node.shapes[0] or ()) - (weight.ndim - 1)
         return self._take(node, bias.name, incoming, 1.0, axis)
 
-    def _multiplied(self, node: Node) -> Offset | None:
+    def _multiplied(self, node: Node, trait: Product) -> Offset | None:
         """W c, where exactly one factor has an offset and nothing else depends on the input."""
-        bias = bias_of(node)
+        bias = trait.added(node.arguments)
         refs = [ref.name for ref in node.reads if ref != bias]
         moving = list(filter(self.offset, refs))
         if isinstance(bias, Ref) and self.offset(bias.name) is not None:
-            raise _not_linear(node)
+            self.stop(node)
         if not moving:
             return None
         offset = self.offset(moving[0])
         others = set(refs) - {moving[0]}
-        divisor = base(node) == "div" and node.arguments["other"] == Ref(moving[0])
+        divides = isinstance(trait, Scaling) and trait.divides
+        divisor = divides and node.arguments["other"] == Ref(moving[0])
         if len(moving) > 1 or others & self.graph.data or divisor or offset is None:
-            raise _not_linear(node)
+            self.stop(node)
 
         def factor(name: str, part: Tensor, positive: bool) -> Tensor:
             """The given part of the offset, 0 for the bias, and the other factor, or its absolute values."""
@@ -167,7 +148,7 @@ class Forward:
                 return torch.zeros_like(value)
             return value.abs() if positive else value
 
-        changed = without_bias(node)
+        changed = trait.without_bias
         value = run(node, lambda name: factor(name, offset.value, False), changed)
         size = run(node, lambda name: factor(name, offset.size, True), changed).abs()  # a number may be negative
         return Offset(value, size, offset.weighted or bool(others & self.graph.weighted))
@@ -175,46 +156,47 @@ class Forward:
     def _passed(self, node: Node, offset: Offset | None) -> Offset | None:
         """The offset that goes on from an operation which can add none to it."""
         if node.name in self.extra:
-            raise _not_linear(node)
+            self.stop(node)
         return offset
 
-    def _norm(self, node: Node) -> Offset | None:
+    def norm(self, node: Node) -> Offset | None:
         """BatchNorm: the mean takes the offset up that comes in, the bias adds the one that is wanted behind it."""
         offset, wanted = self.offset(node.arguments["input"].name), self.extra.get(node.name)
         mean = node.arguments["running_mean"]
         if offset is not None:
             if not self.graph.is_leaf(mean):
-                raise _not_linear(node)
+                self.stop(node)
             self._record(node, mean.name, offset.times(-1.0), 1)
         if wanted is not None:
             self._record(node, node.arguments["bias"].name, wanted.times(-1.0), 1)
         return wanted
 
-    def _recurrent(self, node: Node) -> tuple[None, ...]:
+    def recurrence(self, node: Node, trait: Recurrence) -> tuple[None, ...]:
         """Gates read W x + b: the biases of the first layer take up W c, in every direction."""
-        source, weights = node.arguments.get("input"), input_weights(node)
+        source, weights = node.arguments.get("input"), trait.first_weights(node.arguments)
         moving = set(filter(self.offset, node.names_read))
         offset = self.offset(source.name) if isinstance(source, Ref) else None
         if not weights or offset is None or not isinstance(source, Ref) or moving != {source.name}:
-            raise _not_linear(node)
+            self.stop(node)
         for weight, bias in weights:
             if not self.graph.is_leaf(bias) or not self.graph.fixed(weight):
-                raise _not_linear(node)
+                self.stop(node)
             matrix = self.graph.value(weight.name)
             taken = Offset(offset.value @ matrix.T, offset.size @ matrix.abs().T, True)
             self._record(node, bias.name, taken, offset.value.ndim - 1)
         return (None,) * len(node.shapes)
 
     # ---- sums -------------------------------------------------------------------------------------------------
-    def _sum(self, node: Node) -> Offset | None:
+    def sum(self, node: Node, trait: Sum) -> Offset | None:
         """Offsets add up; an added weight may take the sum up, a constant its average, as the 320 of x - [320, 240]."""
         zero = self.graph.zero(node.name)
         total: Offset | None = None
-        for operand, sign in operands(node):
-            offset = self.offset(operand.name) if isinstance(operand, Ref) else None
+        terms = trait.terms(node.arguments)
+        for operand, sign in terms:
+            offset = self.of(operand)
             if offset is not None:
                 total = (total or zero) + offset.times(sign)
-        fixed = [(operand, sign) for operand, sign in operands(node) if self.graph.fixed(operand)]
+        fixed = [(operand, sign) for operand, sign in terms if self.graph.fixed(operand)]
         if not fixed:
             return self._passed(node, total)
         if total is not None and not self.extra:
@@ -296,14 +278,6 @@ class Forward:
             apart, size = apart.amax(axes, keepdim=True), size.amax(axes, keepdim=True)
         rounding = (apart + 64 * torch.finfo(torch.float64).eps * size).reshape(tuple(shape))
         return Addend(mean.reshape(tuple(shape)), rounding), fits
-
-
-def _not_linear(node: Node) -> OffsetError:
-    facts = (
-        f"{node.target} is not linear, and what it reads does not count from the point that coordinates are "
-        "mirrored at (no bias, mean or constant before it takes the offset up)"
-    )
-    return OffsetError(str(node.where), facts, REMEDY)
 
 
 def _joined(first: Offset | None, second: Offset | None) -> Offset | None:

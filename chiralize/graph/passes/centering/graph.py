@@ -11,6 +11,7 @@ from torch import Tensor
 
 from chiralize.graph.model import CapturedModel, Node, Ref, refs_in
 from chiralize.graph.passes.centering.operations import PLACES, run, wide
+from chiralize.graph.traits import Trait, Traits
 
 _MOST_LEVELS = 16
 Choices = dict[str, bool]  # by addition, whether the weight takes the offset up
@@ -44,12 +45,13 @@ class Offset:
 class Graph:
     """A captured graph with other tensors in place of some of its own.
 
-    tensors: the other tensors, by leaf.  eps: relative rounding of the numbers that the network stores.
+    tensors: the other tensors, by leaf.  traits: by op, what kind of op it is.
+    eps: relative rounding of the numbers that the network stores.
     data: values that depend on inputs or states.  weighted: values that depend on weights and on no input.
     """
 
-    def __init__(self, captured: CapturedModel, tensors: Mapping[str, Tensor]) -> None:
-        self.captured = captured
+    def __init__(self, captured: CapturedModel, tensors: Mapping[str, Tensor], traits: Traits) -> None:
+        self.captured, self.traits = captured, traits
         self.leaves = captured.leaves
         self.tensors = tensors
         self.nodes = captured.by_name
@@ -65,6 +67,10 @@ class Graph:
                 self.data.add(node.name)
             elif names & self.weighted:
                 self.weighted.add(node.name)
+
+    def trait(self, node: Node) -> Trait | None:
+        """What kind of op a node is, None where that is not known."""
+        return self.traits.get(node.target)
 
     def zero(self, name: str) -> Offset:
         """No offset, in the shape of a value."""

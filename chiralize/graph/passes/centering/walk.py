@@ -13,6 +13,7 @@ from chiralize.graph.model import CapturedModel
 from chiralize.graph.passes.centering.backward import Stuck, put_in
 from chiralize.graph.passes.centering.forward import REMEDY, Addend, Forward, Levels
 from chiralize.graph.passes.centering.graph import Choices, Graph, Offset
+from chiralize.graph.traits import Traits
 from chiralize.symmetry.action import Center
 
 Centers = tuple[Center, ...]
@@ -33,14 +34,19 @@ class Shift:
 
 
 def walk(
-    captured: CapturedModel, inputs: Centers, outputs: Centers, tensors: Mapping[str, Tensor], choices: Choices
+    captured: CapturedModel,
+    inputs: Centers,
+    outputs: Centers,
+    traits: Traits,
+    tensors: Mapping[str, Tensor],
+    choices: Choices,
 ) -> Shift:
     """Follow the offsets through a graph, and back from outputs that do not get their own.
 
     tensors: in place of the graph's own, by leaf.  choices: of an earlier walk through the same graph, to be repeated.
     Raises OffsetError where an operation that is not linear sees an offset, or an output cannot get its own.
     """
-    graph, choices = Graph(captured, tensors), dict(choices)
+    graph, choices = Graph(captured, tensors, traits), dict(choices)
     levels: Levels = {}
     forward = Forward(graph, inputs, {}, choices, levels)
     extra: dict[str, Offset] = {}

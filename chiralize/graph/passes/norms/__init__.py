@@ -22,14 +22,14 @@ from torch import Tensor
 
 from chiralize.graph.model import CapturedModel, Leaf, Node
 from chiralize.graph.passes.centering.graph import Graph
-from chiralize.graph.passes.centering.operations import NORMS, SUMS, base
 from chiralize.graph.passes.norms.walk import Stuck, Walk
+from chiralize.graph.traits import BatchNorm, Scaling, Sum, Traits
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation
 
 __all__ = ["Absorbed", "Blocked", "absorb"]
 
-_ENTRYWISE = SUMS | NORMS | {"mul", "div"}
+_ENTRYWISE = (Sum, BatchNorm, Scaling)
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,14 @@ class Absorbed:
     blocked: tuple[Blocked, ...]
 
 
-def absorb(captured: CapturedModel, representations: Mapping[str, TensorRepresentation]) -> Absorbed:
+def absorb(captured: CapturedModel, representations: Mapping[str, TensorRepresentation], traits: Traits) -> Absorbed:
     """Make tensors that shift or scale entries symmetric, as far as weights can make up for it exactly.
 
     Tensors whose change cannot be made up for are left out one after the other, until the rest goes through.
     representations: of leaves, by name, as far as they are known; tensors of hidden spaces stay as they are.
+    traits: by op, what kind of op it is.
     """
-    graph = Graph(captured, {})
+    graph = Graph(captured, {}, traits)
     apart: dict[str, float] = {}
     for name, rep in representations.items():
         moved = _apart(graph, name, rep)
@@ -95,7 +96,7 @@ def _apart(graph: Graph, name: str, rep: TensorRepresentation) -> float | None:
     if not leaf.tensor.is_floating_point() or rep.is_trivial:
         return None
     readers = graph.readers(name)
-    if not readers or not all(base(node) in _ENTRYWISE for node in readers):
+    if not readers or not all(isinstance(graph.trait(node), _ENTRYWISE) for node in readers):
         return None
     moved = reynolds.distance(leaf.tensor, rep)
     return moved if moved > 8 * torch.finfo(leaf.tensor.dtype).eps else None

@@ -5,31 +5,32 @@ from __future__ import annotations
 from torch import Tensor
 
 from chiralize.graph.model import Node
-from chiralize.graph.passes.centering.operations import base
-
-CONVOLUTIONS = {"conv1d": 1, "conv2d": 2, "conv3d": 3}
-MATRICES = frozenset("matmul mm addmm".split())
+from chiralize.graph.traits import Contraction, Einsum
 
 
-def factor(node: Node, scale: Tensor, position: int, weight: Tensor) -> Tensor | None:
+def factor(node: Node, trait: Contraction | Einsum, scale: Tensor, position: int, weight: Tensor) -> Tensor | None:
     """The factor for a stored weight, to be broadcast to the operand that it is; None where there is none.
 
     position: of the scaled operand among the operands that are multiplied.
     """
-    name = base(node)
-    if name in CONVOLUTIONS:
-        channels = along(scale, 1) if scale.ndim == 2 + CONVOLUTIONS[name] else None
-        if channels is None:
-            return None
-        groups = int(node.arguments.get("groups", 1))
-        rows = channels.reshape(groups, 1, -1).expand(groups, weight.shape[0] // groups, -1).flatten(0, 1)
-        return rows.reshape(*rows.shape, *(1,) * CONVOLUTIONS[name])
-    if name == "linear":
-        return along(scale, scale.ndim - 1)
-    if name in MATRICES:
-        column = along(scale, scale.ndim - 1) if position == 0 and weight.ndim == 2 else None
-        return None if column is None else column[:, None]
-    return _einsum_factor(node.arguments["equation"], scale, position)
+    match trait:
+        case Einsum():
+            return _einsum_factor(node.arguments[trait.equation], scale, position)
+        case Contraction(is_windowed=True):
+            return _window_factor(scale, weight, int(node.arguments.get("groups", 1)))
+        case Contraction(is_transposed=True):
+            column = along(scale, scale.ndim - 1) if position == 0 and weight.ndim == 2 else None
+            return None if column is None else column[:, None]
+    return along(scale, scale.ndim - 1)
+
+
+def _window_factor(scale: Tensor, weight: Tensor, groups: int) -> Tensor | None:
+    """The factor in a convolution, whose channels lie along axis 1; None for inputs without a batch."""
+    channels = along(scale, 1) if scale.ndim == weight.ndim else None
+    if channels is None:
+        return None
+    rows = channels.reshape(groups, 1, -1).expand(groups, weight.shape[0] // groups, -1).flatten(0, 1)
+    return rows.reshape(*rows.shape, *(1,) * (weight.ndim - 2))
 
 
 def _einsum_factor(equation: str, scale: Tensor, position: int) -> Tensor | None:

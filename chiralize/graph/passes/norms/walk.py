@@ -9,33 +9,30 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from chiralize.graph.interpreter import Interpreter
 from chiralize.graph.model import Node, Ref
 from chiralize.graph.passes.centering.graph import Graph
 from chiralize.graph.passes.centering.operations import (
-    CELLS,
-    IDENTITY,
-    LAYERS,
-    NORMS,
-    PLAIN,
-    SUMS,
     axes_without,
-    base,
-    bias_of,
-    input_weights,
-    keeps_numbers,
     mean_along,
-    operands,
     run,
-    without_bias,
     without_constants,
 )
-from chiralize.graph.passes.norms.factors import CONVOLUTIONS, MATRICES, along, factor
-
-_MOVERS = PLAIN - frozenset(
-    """sum mean cumsum tril triu where masked_fill avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d
-    upsample_linear1d upsample_nearest1d upsample_bilinear2d upsample_nearest2d""".split()
+from chiralize.graph.passes.norms.factors import along, factor
+from chiralize.graph.traits import (
+    BatchNorm,
+    Contraction,
+    Copy,
+    Einsum,
+    Movement,
+    Product,
+    Recurrence,
+    Scaling,
+    Sum,
+    Transpose,
 )
-_FILLING = frozenset({"constant_pad_nd", "pad"})
+
+_READING_SYMMETRIC = (Copy, Sum, Scaling, BatchNorm)
 _SAME = 1e-12
 _LOST = 1e-3  # what rounding may do to a value of size 1
 
@@ -87,19 +84,19 @@ class Map:
         return bool((self.shift != 0).any())
 
 
-class Walk:
+class Walk(Interpreter[Map]):
     """One pass through a graph with some tensors made symmetric, on construction. Raises Stuck.
 
     old, new: the graph before and after.  depends: by constant, the symmetric tensors that it is computed from.
-    maps: by op, the maps of its results, None for the identity.
+    results: by op, the maps of its results, None for the identity.
     changes: by weight and by the op that reads it, its new value, and the tensors whose change it makes up for.
     """
 
     def __init__(self, graph: Graph, symmetric: Mapping[str, Tensor]) -> None:
-        self.old, self.new = graph, Graph(graph.captured, symmetric)
+        super().__init__(graph.traits)
+        self.old, self.new = graph, Graph(graph.captured, symmetric, graph.traits)
         self.symmetric = symmetric
         self.depends = {name: frozenset({name}) for name in symmetric}
-        self.maps: dict[str, tuple[Map | None, ...]] = {}
         self.changes: dict[str, dict[str, tuple[Tensor, frozenset[str]]]] = {}
         results = {*graph.captured.outputs, *graph.captured.mutations.values()}
         for node in graph.captured.nodes:
@@ -107,9 +104,9 @@ class Walk:
                 sources = _union(map(self._of, node.reads))
                 if sources:
                     self.depends[node.name] = sources
-            elif any(self._map(ref) or ref.name in self.depends for ref in node.reads):
-                self.maps[node.name] = tuple(map(_unless_identity, self._through(node)))
-            for reading in filter(None, self.maps.get(node.name, ())):
+            else:
+                self.visit(node)
+            for reading in filter(None, self.results.get(node.name, ())):
                 if node.name in results:
                     raise Stuck(reading.sources, None, [reading])
         if bad := results & self.depends.keys():
@@ -127,64 +124,47 @@ class Walk:
             weights[name] = values[0].to(self.old.leaves[name].tensor.dtype)
         return weights
 
-    def _map(self, operand: Any) -> Map | None:
-        """The map of an operand, None for the identity."""
-        return self.maps.get(operand.name, (None,))[0] if isinstance(operand, Ref) else None
+    def reaches(self, node: Node) -> bool:
+        """Whether an op reads a map, or what depends on a symmetric tensor."""
+        return any(self.of(ref) or ref.name in self.depends for ref in node.reads)
+
+    def simplified(self, followed: Map | None) -> Map | None:
+        """A map, None for the identity."""
+        return followed if followed is not None and (followed.is_scaled or followed.is_shifted) else None
 
     def _map_of(self, operand: Ref) -> Map:
         """The map of an operand that depends on the input, the identity included."""
-        return self._map(operand) or self._identity(operand.name)
+        return self.of(operand) or self._identity(operand.name)
 
     def _identity(self, name: str) -> Map:
         zero = self.old.zero(name).value
         return Map(torch.ones_like(zero), zero)
 
-    def _maps_read(self, node: Node) -> list[Map]:
-        """The maps of all operands of an op that have one."""
-        return list(filter(None, map(self._map, node.reads)))
-
     def _of(self, operand: Any) -> frozenset[str]:
         """The symmetric tensors that a constant operand is computed from."""
         return self.depends.get(operand.name, frozenset()) if isinstance(operand, Ref) else frozenset()
 
-    def _stop(self, node: Node, only: frozenset[str] | None = None) -> NoReturn:
-        """Give up the changes that reach an op.  only: the tensors to blame, all of them by default."""
-        maps = self._maps_read(node)
+    def stop(self, node: Node, only: frozenset[str] | None = None) -> NoReturn:
+        """Give up the changes that reach an op.  only: the tensors to blame, all of them by default. Raises Stuck."""
+        maps = self.read_by(node)
         sources = _union([*(reading.sources for reading in maps), *map(self._of, node.reads)])
         raise Stuck(only or sources, node, maps)
 
     # ---- ops ------------------------------------------------------------------------------------------------
-    def _through(self, node: Node) -> tuple[Map | None, ...]:
-        """The maps of all results of an op, None for the identity."""
-        name = base(node)
-        rest = (None,) * (len(node.shapes) - 1)
-        if node.target == "getitem":
-            return (self.maps[node.arguments["value"].name][node.arguments["index"]],)
-        if name in IDENTITY and keeps_numbers(node):
-            return (self._map(node.reads[0]), *rest)
-        if name in SUMS:
-            return (self._sum(node),)
-        if name in ("mul", "div") and not node.target.endswith("_mode"):
-            return (self._scaled(node),)
-        if name in NORMS and not node.arguments.get("training"):
-            return (self._norm(node), *rest)
-        if not self.depends.keys().isdisjoint(node.names_read):  # a symmetric tensor anywhere else is not foreseen
-            self._stop(node)
-        if name in LAYERS | CELLS:
-            return self._recurrent(node)
-        if name == "linear" or name in CONVOLUTIONS or name in MATRICES or name == "einsum":
-            return (self._product(node),)
-        if name in PLAIN:
-            return self._moved(node)
-        self._stop(node)
+    def through(self, node: Node) -> tuple[Map | None, ...]:
+        """As of every interpreter; a symmetric tensor is foreseen only where it shifts or scales entry by entry."""
+        if not self.depends.keys().isdisjoint(node.names_read):
+            if not isinstance(self.traits.get(node.target), _READING_SYMMETRIC):
+                self.stop(node)
+        return super().through(node)
 
-    def _sum(self, node: Node) -> Map:
+    def sum(self, node: Node, trait: Sum) -> Map:
         """A sum of two values adds their shifts, if both have one scale; a sum with a constant may change the shift."""
         shape = node.shapes[0] or ()
         maps: list[Map] = []
         fixed: list[tuple[Any, float]] = []
         shift = torch.zeros(())
-        for operand, sign in operands(node):
+        for operand, sign in trait.terms(node.arguments):
             if self.old.fixed(operand):
                 fixed.append((operand, sign))
             else:
@@ -194,7 +174,7 @@ class Walk:
         total = Map(scale, shift.expand(shape), *_causes(maps))
         if not fixed:
             if not _equal(scale, maps[1].scale.expand(shape)):
-                self._stop(node, total.scaled_by)
+                self.stop(node, total.scaled_by)
             return total
         [(operand, sign)] = fixed
         if self._takes(total, operand):
@@ -206,26 +186,35 @@ class Walk:
             shifted_by |= total.scaled_by | self._of(operand)
         return replace(total, shift=total.shift + added, shifted_by=shifted_by)
 
-    def _scaled(self, node: Node) -> Map:
+    def product(self, node: Node, trait: Product) -> Map | None:
+        """A scale goes on through products entry by entry, and into the weight of those that are summed up."""
+        match trait:
+            case Scaling():
+                return self._scaled(node, trait)
+            case Contraction() | Einsum():
+                return self._contracted(node, trait)
+        self.stop(node)
+
+    def _scaled(self, node: Node, trait: Scaling) -> Map:
         """A product or quotient with a constant that may have changed."""
         first, second = node.arguments["self"], node.arguments["other"]
-        if self.old.fixed(first) == self.old.fixed(second) or (base(node) == "div" and self.old.fixed(first)):
-            self._stop(node)
+        if self.old.fixed(first) == self.old.fixed(second) or (trait.divides and self.old.fixed(first)):
+            self.stop(node)
         data, factor = (second, first) if self.old.fixed(first) else (first, second)
         reading, shape = self._map_of(data), node.shapes[0] or ()
         old = torch.as_tensor(self.old.number(factor), dtype=torch.float64)
         new = torch.as_tensor(self.new.number(factor), dtype=torch.float64)
-        if base(node) == "mul":
-            ratio, shift = old / new, reading.shift * old
-        else:
+        if trait.divides:
             ratio, shift = new / old, reading.shift / old
+        else:
+            ratio, shift = old / new, reading.shift * old
         ratio = torch.where(old == new, 1.0, ratio)
         if not bool(ratio.isfinite().all()):
-            self._stop(node)
+            self.stop(node)
         scale, scaled_by = (reading.scale * ratio).expand(shape), reading.scaled_by | self._of(factor)
         return replace(reading, scale=scale, shift=shift.expand(shape), scaled_by=scaled_by)
 
-    def _norm(self, node: Node) -> Map:
+    def norm(self, node: Node) -> Map:
         """Batch norm with running statistics: a x + c for every channel."""
         arguments = node.arguments
         reading, mean = self._map_of(arguments["input"]), arguments["running_mean"]
@@ -237,7 +226,7 @@ class Walk:
         new_a, new_c = _affine(self.new, node, shape)
         ratio = torch.where(a == new_a, 1.0, a / new_a)
         if not bool(ratio.isfinite().all()):
-            self._stop(node)
+            self.stop(node)
         scale = reading.scale * ratio
         added = c - scale * new_c
         scaled_by = reading.scaled_by | self._of(arguments.get("weight")) | self._of(arguments["running_var"])
@@ -247,49 +236,49 @@ class Walk:
         shift = reading.shift * a + added
         return replace(reading, scale=scale, shift=shift, scaled_by=scaled_by, shifted_by=shifted_by)
 
-    def _moved(self, node: Node) -> tuple[Map | None, ...]:
+    def movement(self, node: Node, trait: Movement) -> tuple[Map | None, ...]:
         """An op that moves entries moves scales and shifts alike; one that adds entries up needs scales of 1."""
-        maps = self._maps_read(node)
+        maps = self.read_by(node)
         scaled = any(reading.is_scaled for reading in maps)
-        if self.old.moves_by_data(node) or (scaled and base(node) not in _MOVERS):
-            self._stop(node)
+        if self.old.moves_by_data(node) or (scaled and trait.blends):
+            self.stop(node)
 
         def part_of(name: str, part: str) -> Tensor:
             """The scale or the shift of an operand: 1 or 0 where it has no map."""
-            reading = self._map(Ref(name))
+            reading = self.of(Ref(name))
             if reading is not None:
                 return getattr(reading, part)
             cleared = self.old.cleared(name)
             return torch.ones_like(cleared) if part == "scale" and cleared.is_floating_point() else cleared
 
-        shifts = _as_tuple(run(node, lambda name: part_of(name, "shift"), without_constants(node)))
+        shifts = _as_tuple(run(node, lambda name: part_of(name, "shift"), without_constants(node, trait)))
         scales = tuple(map(torch.ones_like, shifts))
         if scaled:
-            fills = base(node) in _FILLING and node.arguments.get("mode", "constant") == "constant"
-            scales = _as_tuple(run(node, lambda name: part_of(name, "scale"), {"value": 1.0} if fills else {}))
+            fills = trait.fills if node.arguments.get("mode", "constant") == "constant" else ()
+            scales = _as_tuple(run(node, lambda name: part_of(name, "scale"), dict.fromkeys(fills, 1.0)))
         causes = _causes(maps)
         return tuple(Map(scale, shift, *causes) for scale, shift in zip(scales, shifts, strict=True))
 
     # ---- weights --------------------------------------------------------------------------------------------
-    def _product(self, node: Node) -> Map | None:
+    def _contracted(self, node: Node, trait: Contraction | Einsum) -> Map | None:
         """W y + b: the weight W takes the scale, the bias b the shift; without a bias the shift W s goes on."""
-        bias = bias_of(node)
+        bias = trait.added(node.arguments)
         factors = [ref for ref in node.reads if ref != bias]
-        moving = list(filter(self._map, factors))
+        moving = list(filter(self.of, factors))
         others = [ref for ref in factors if ref not in moving]
         plain = all(node.arguments.get(multiplier, 1) == 1 for multiplier in ("alpha", "beta"))
         fixed = len(others) == 1 and self.old.fixed(others[0]) and (bias is None or self.old.fixed(bias))
         if len(moving) != 1 or not fixed or not plain:
-            self._stop(node)
+            self.stop(node)
         reading = self._map_of(moving[0])
         name, turned = self._stored(others[0])
         if reading.is_scaled:
             if name is None:
-                self._stop(node, reading.scaled_by)
+                self.stop(node, reading.scaled_by)
             value = self.old.value(name)
-            scales = factor(node, reading.scale, factors.index(moving[0]), value)
+            scales = factor(node, trait, reading.scale, factors.index(moving[0]), value)
             if scales is None:
-                self._stop(node, reading.scaled_by)
+                self.stop(node, reading.scaled_by)
             self._set(name, node, value * (scales.T if turned else scales), reading.scaled_by)
         weighted = reading.weighted or name is not None
         if not reading.is_shifted:
@@ -302,30 +291,31 @@ class Walk:
             value = self.old.value(ref)
             return torch.zeros_like(value) if bias == Ref(ref) else value
 
-        shift = run(node, value_of, without_bias(node))
+        shift = run(node, value_of, trait.without_bias)
         self._check_rounding(node, reading)
         shifted = Map(torch.ones_like(shift), shift, frozenset(), reading.sources, weighted)
         if not isinstance(bias, Ref) or not self._takes(shifted, bias):
             return shifted
-        self._record(node, bias.name, shift, reading.shifted_by, 1 if base(node) in CONVOLUTIONS else shift.ndim - 1)
+        axis = 1 if isinstance(trait, Contraction) and trait.is_windowed else shift.ndim - 1
+        self._record(node, bias.name, shift, reading.shifted_by, axis)
         return None
 
-    def _recurrent(self, node: Node) -> tuple[None, ...]:
+    def recurrence(self, node: Node, trait: Recurrence) -> tuple[None, ...]:
         """Gates read W x + b: the weights and biases of the first layer take scale and shift, in every direction."""
-        source, weights = node.arguments.get("input"), input_weights(node)
-        reading = self._map(source)
-        if not weights or reading is None or list(filter(self._map, node.reads)) != [source]:
-            self._stop(node)
+        source, weights = node.arguments.get("input"), trait.first_weights(node.arguments)
+        reading = self.of(source)
+        if not weights or reading is None or list(filter(self.of, node.reads)) != [source]:
+            self.stop(node)
         scale = along(reading.scale, reading.scale.ndim - 1)
         for weight, bias in weights:
             if scale is None or not self.old.is_weight(weight):
-                self._stop(node, reading.scaled_by or None)
+                self.stop(node, reading.scaled_by or None)
             value = self.old.value(weight.name)
             if reading.is_scaled:
                 self._set(weight.name, node, value * scale, reading.scaled_by)
             if reading.is_shifted:
                 if not isinstance(bias, Ref) or not self.old.is_weight(bias):
-                    self._stop(node, reading.shifted_by)
+                    self.stop(node, reading.shifted_by)
                 self._check_rounding(node, reading)
                 self._record(node, bias.name, reading.shift @ value.T, reading.shifted_by, reading.shift.ndim - 1)
         return (None,) * len(node.shapes)
@@ -333,7 +323,7 @@ class Walk:
     def _stored(self, operand: Ref) -> tuple[str | None, bool]:
         """The parameter that an operand is, and whether it is transposed; None for any other operand."""
         before = self.old.nodes.get(operand.name)
-        if before is not None and base(before) == "t":
+        if before is not None and isinstance(self.old.trait(before), Transpose):
             return self._stored(before.arguments["self"])[0], True
         leaf = self.old.leaves.get(operand.name)
         if leaf is None or leaf.kind != "parameter":
@@ -349,7 +339,7 @@ class Walk:
         """Stop at a shift so large that rounding makes up for it no more; spreads of about 0 make such shifts."""
         eps = max(torch.finfo(leaf.tensor.dtype).eps for leaf in self.old.leaves.values() if leaf.is_weight)
         if float(reading.shift.abs().max()) > max(_LOST / eps, 4.0):
-            self._stop(node, reading.shifted_by)
+            self.stop(node, reading.shifted_by)
 
     def _record(self, node: Node, leaf: str, shift: Tensor, sources: frozenset[str], axis: int | None) -> None:
         """b' = b + shift, which must be the same along all axes that b has not.  axis: of b, where it has one."""
@@ -357,7 +347,7 @@ class Walk:
         shape = value.shape if axis is None else (value.numel(),)
         mean = mean_along(shift, axes_without(shift.ndim, shape, axis))
         if not _equal(mean.expand_as(shift), shift):
-            self._stop(node, sources)
+            self.stop(node, sources)
         self._set(leaf, node, value + mean.reshape(value.shape), sources)
 
     def _set(self, leaf: str, node: Node, value: Tensor, sources: frozenset[str]) -> None:
@@ -365,11 +355,6 @@ class Walk:
 
 
 # ---- maps -------------------------------------------------------------------------------------------------------
-def _unless_identity(reading: Map | None) -> Map | None:
-    """A map, None for the identity."""
-    return reading if reading is not None and (reading.is_scaled or reading.is_shifted) else None
-
-
 def _causes(maps: Sequence[Map]) -> tuple[frozenset[str], frozenset[str], bool]:
     """`scaled_by`, `shifted_by` and `weighted` of a value that depends on several others."""
     scaled_by = _union(reading.scaled_by for reading in maps)

@@ -1,0 +1,205 @@
+"""What kind of op an op is, apart from the mirror: all that a walk through a graph may know of it.
+
+A rule says how an op meets the mirror, a trait what it does to numbers. Both stand in `infer/rules`, and whoever walks
+through a graph is handed the traits: it goes by them, names no op, and stops at one that has none. Arguments are
+called as in the schema of the op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from chiralize.graph.model import Node
+
+
+@dataclass(frozen=True)
+class Trait:
+    """What is known of one op."""
+
+
+@dataclass(frozen=True)
+class Movement(Trait):
+    """Linear in all its tensors of numbers together, with coefficients that are not negative.
+
+    blends: an entry of the result need not be one entry of an operand: it may be a sum, or chosen by a mask.
+    by_axis: what it does along an axis is the same wherever one stands on the others.
+    fills: arguments that hold numbers to put where no entry comes from.  sizes: the argument with the result's sizes.
+    """
+
+    blends: bool = False
+    by_axis: bool = False
+    fills: tuple[str, ...] = ()
+    sizes: str = ""
+
+
+@dataclass(frozen=True)
+class Layout(Movement):
+    """The entries of its one tensor, each at most once, in another shape or order.
+
+    parts: the argument with the sizes of several results, a list or one number.  bounds: those that say where a run
+    of entries begins and ends.
+    """
+
+    by_axis: bool = True
+    parts: str = ""
+    bounds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Copy(Layout):
+    """Its operand again, as long as its arguments neither round it nor draw anything."""
+
+
+@dataclass(frozen=True)
+class Transpose(Layout):
+    """Its one matrix with rows for columns."""
+
+
+@dataclass(frozen=True)
+class Filled(Trait):
+    """A tensor of numbers that depend on no entry of its operand.  sizes: the argument with the result's sizes."""
+
+    sizes: str = ""
+
+
+@dataclass(frozen=True)
+class Sum(Trait):
+    """self + other, each with its sign. alpha multiplies `other`, of a turned sum `self`.
+
+    of_tensors: the op that adds two tensors, of a turned sum the one that takes the second from the first.
+    """
+
+    signs: tuple[int, int] = (1, 1)
+    is_turned: bool = False
+    of_tensors: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether neither operand is negated."""
+        return self.signs == (1, 1)
+
+    def terms(self, arguments: Mapping[str, Any]) -> list[tuple[Any, float]]:
+        """Both operands, each with the factor that it is added with."""
+        alpha = float(arguments.get("alpha", 1))
+        first, second = map(float, self.signs)
+        if self.is_turned:
+            first *= alpha
+        else:
+            second *= alpha
+        return [(arguments["self"], first), (arguments["other"], second)]
+
+
+@dataclass(frozen=True)
+class Product(Trait):
+    """Linear in each of its factors.
+
+    bias: the argument that is added to it.  is_layer: the bias may be left out, and lies along the axis that the
+    weight gives.
+    """
+
+    bias: str = ""
+    is_layer: bool = False
+
+    def added(self, arguments: Mapping[str, Any]) -> Any:
+        """What is added to the product, None where it is nothing."""
+        return arguments.get(self.bias)
+
+    @property
+    def without_bias(self) -> dict[str, None]:
+        """The arguments to change so that nothing is added; empty for matrix products, which need their addend."""
+        return {self.bias: None} if self.is_layer else {}
+
+
+@dataclass(frozen=True)
+class Scaling(Product):
+    """self times other, entry by entry, or divided by it."""
+
+    divides: bool = False
+
+
+@dataclass(frozen=True)
+class Contraction(Product):
+    """A weight summed over an axis of a source.
+
+    source, weight: the arguments.  is_transposed: the weight lies "in out", else "out in".  is_windowed: it lies
+    "out in *window", and is moved along the last axes of the source.
+    """
+
+    source: str = "input"
+    weight: str = "weight"
+    is_transposed: bool = False
+    is_windowed: bool = False
+
+
+@dataclass(frozen=True)
+class Einsum(Product):
+    """A sum of products, written with letters.  equation: the argument that says which."""
+
+    equation: str = "equation"
+
+
+@dataclass(frozen=True)
+class BatchNorm(Trait):
+    """Every channel (axis 1) by `running_mean` and `running_var`, times weight, plus bias, unless `training`."""
+
+
+@dataclass(frozen=True)
+class LayerNorm(Trait):
+    """Normalised over its last axes.  is_centred: the mean is taken off.  sizes: the argument with their sizes."""
+
+    is_centred: bool = True
+    sizes: str = "normalized_shape"
+
+
+Step = Callable[[Tensor, Tensor, Sequence[Tensor]], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Recurrence(Trait):
+    """Gates z = W x + b + U h + c, step by step, h the state before the step.
+
+    gates: how many lie in one weight, one behind the other.  is_single: one step of one cell, with `w_ih` and `b_ih`
+    for arguments, and not all weights in the list `params`.
+    step: the states after a step, given W x + b, U h + c and the states before it.
+    """
+
+    gates: int
+    step: Step
+    is_single: bool = False
+
+    def first_weights(self, arguments: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+        """(weight, bias) that read the input, a pair per direction; the bias is None without one.
+
+        Empty where the list of weights is missing or too short.
+        """
+        if self.is_single:
+            return [(arguments["w_ih"], arguments.get("b_ih"))]
+        params, directions = arguments.get("params"), 1 + bool(arguments.get("bidirectional"))
+        step = 4 if arguments.get("has_biases") else 2
+        if not isinstance(params, (list, tuple)) or len(params) < step * directions:
+            return []
+        weights, biases = params[: step * directions : step], [None] * directions
+        if step == 4:
+            biases = params[2 : step * directions : step]
+        return list(zip(weights, biases, strict=True))
+
+
+@dataclass(frozen=True)
+class Attention(Trait):
+    """softmax(scale * query key' + mask) value; scale is 1 / sqrt(entries of a query) where it is not given."""
+
+
+Traits = Mapping[str, Trait]
+"""The trait of every op that has one, by the full name of its overload."""
+
+
+def keeps_numbers(node: Node) -> bool:
+    """Whether an op with the trait `Copy` only copies: it neither rounds to whole numbers nor drops any."""
+    dtype = node.arguments.get("dtype")
+    if dtype is not None and not dtype.is_floating_point:
+        return False
+    return not (node.arguments.get("train") or node.arguments.get("training"))
