@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from chiralize.infer.registry import Call, Drawn, Results, normal, sample
 from chiralize.infer.rules._families import apply_equation, incomplete, op, rule
 from chiralize.infer.rules._turning import end_to_end, reversal, turned_or_still
@@ -54,16 +56,27 @@ def _resampled(call: Call, axis: Axis, new: int, factor: float | None, dim: int)
             return (*axis, *trivial(new // old))
         copies = reversal(new // old) if product(axis) == reversal(old) else SignedPermutation.identity(new // old)
         return (*axis, *known_axis(copies))
-    possible = _favours_no_end(call, old, new) and (exact or bool(call.get("align_corners")))
+    if "nearest_exact" in call.target:
+        possible = _is_palindrome(old, new, Fraction(old, new) if exact else 1 / Fraction(str(factor)))
+    elif call.get("align_corners"):
+        possible = new > 1  # one entry is the first of the axis
+    else:
+        possible = exact and "nearest" not in call.target
     refusal = f"resampling from {old} to {new} entries favours one end of an axis that the mirror reverses"
     return turned_or_still(call, [end_to_end(axis)], new, f"out {dim}", refusal, possible)
 
 
-def _favours_no_end(call: Call, old: int, new: int) -> bool:
-    """Whether the entry taken for the last output mirrors that of the first, and so on."""
-    if "nearest_exact" in call.target:
-        return all((2 * entry + 1) * old % (2 * new) for entry in range(new))  # else one half-way is rounded up
-    return "nearest" not in call.target
+def _is_palindrome(old: int, new: int, step: Fraction) -> bool:
+    """Whether the entries nearest to the middles of the new ones are the same ones from the other end.
+
+    A middle between two entries belongs to the upper one if the step is a number that floating point holds exactly.
+    """
+    middles = [(2 * entry + 1) * step / 2 for entry in range(new)]
+    has_ties = any(middle.denominator == 1 for middle in middles)
+    if has_ties and step.denominator & (step.denominator - 1):
+        return False
+    taken = [min(int(middle), old - 1) for middle in middles]
+    return [old - 1 - entry for entry in reversed(taken)] == taken
 
 
 _points = Drawn((2, 2, 4, 2), "small")
