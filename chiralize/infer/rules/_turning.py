@@ -101,14 +101,14 @@ def turned_or_still(
     whole axis is not the mirror that is possible here.  possible: whether any but the identity is.
     Raises Conflict where the mirror does anything else to one of the axes.
     """
-    solver, place = call.solver, call.at(name)
-    turns = [*given, *map(end_to_end, solver.asked_for(place))]
+    solver, key = call.solver, call.at(name)
+    turns = [*given, *map(end_to_end, solver.asked_for(key))]
     possible = possible and all(turn.possible for turn in given)
     says = _decision(turns, solver, refusal)
-    if says is None and solver.reversing and place and possible and not solver.last_resort:
+    if says is None and solver.reversing and key and possible and not solver.last_resort:
         for turn in given:
             solver.default(turn.axis, trivial(axis_size(turn.axis)))
-        return solver.unknown_at(place, count)
+        return solver.unknown_at(key, count)
     if says and not possible:
         raise Conflict(refusal or _order_matters(count))
     for turn in turns:

@@ -113,12 +113,12 @@ def convolve(call: Call) -> Results:
     ordered = [number for number, window in enumerate(windows) if window.order_matters]
     written = {number: _slid(call, x, windows, number) for number in ordered}
     behind = len(windows)
-    kept = [number for number in range(behind) if number not in written]
+    others = [number for number in range(behind) if number not in written]
     x = _without(x, [number - behind for number in ordered], solver)
     weight = _without(tensor(call["weight"]), [number - behind for number in ordered], solver)
     lead = call.shape[:-behind]
-    shape = (*lead, *(call.shape[number - behind] for number in kept))
-    out = _contracted(call, x, weight, [windows[number] for number in kept], shape)
+    shape = (*lead, *(call.shape[number - behind] for number in others))
+    out = _contracted(call, x, weight, [windows[number] for number in others], shape)
     axes = [*out.axes[: len(lead)]]
     rest = iter(out.axes[len(lead) :])
     for number in range(behind):
@@ -152,7 +152,8 @@ def _contracted(
     solver, groups, transposed = call.solver, call.get("groups", 1), is_transposed(call)
     bias = unless_zero(call.get("bias"))
     words = [window.words(letter) for window, letter in zip(windows, _LETTERS, strict=False)]
-    given, kernel, written = (" ".join(word[column] for word in words) for column in range(3))
+    columns = map(" ".join, zip(*words, strict=True)) if words else ("", "", "")
+    given, kernel, written = columns
     channels = "i o" if transposed else "o i"
     equation_shape = shape
     if groups == 1:

@@ -27,7 +27,7 @@ Entries = list[tuple[int, ...]]
 class _Windows:
     """The entries that every window reads.
 
-    sliding: where the windows lie, for those of one length.  inside: whether none of them reaches past an end.
+    sliding: where the windows lie, for those of one length; None for others, all of which lie on the axis.
     """
 
     entries: Entries
@@ -36,6 +36,7 @@ class _Windows:
 
     @property
     def inside(self) -> bool:
+        """Whether no window reaches past an end."""
         return self.sliding is None or all(len(window) == self.sliding.kernel for window in self.entries)
 
     @property
