@@ -57,6 +57,7 @@ class Propagation:
         self.solver = Solver()
         self.solver.likely = repair.singles
         self.solver.exchanging = {action.size for action in known.actions() if action.pairs}
+        self.solver.reversing = any(action.is_reversal for action in known.actions())
         self.partners = Partners(self.captured, repair.zero)
         self.constants = Constants(self.captured, self.partners)
         self.nodes: dict[str, Outputs] = {}

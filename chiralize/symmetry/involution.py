@@ -95,6 +95,11 @@ class SignedPermutation:
         """Whether no entry is moved or negated."""
         return self.is_sign_free and bool((self.partner == np.arange(self.size)).all())
 
+    @cached_property
+    def is_reversal(self) -> bool:
+        """Whether an axis of at least three entries is read from its other end, no entry negated."""
+        return self.size > 2 and self.is_sign_free and bool((self.partner[::-1] == np.arange(self.size)).all())
+
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """Swapped entries as (smaller, larger)."""

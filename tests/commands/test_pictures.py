@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from chiralize import Mirror, chiralize, verify
+from chiralize import Mirror, chiralize, load, save, verify
 from chiralize.cli.app import app
 from chiralize.errors import NeverEquivariantError
 from tests.support.command import scrambled
@@ -65,10 +65,67 @@ def test_the_average_is_the_flip_test(shift: bool) -> None:
     assert verify(chiral).passed
 
 
-def test_no_layer_is_taken_for_equivariant_along_the_width() -> None:
-    """Strides read the columns of a picture in one direction, and no rule says otherwise."""
-    with pytest.raises(NeverEquivariantError, match="whose order matters here"):
+def test_a_stride_on_an_even_width_is_refused() -> None:
+    """It reads the columns from one end, and no choice of weights makes up for it."""
+    with pytest.raises(NeverEquivariantError, match="read an axis of 24 entries.*; 23 or 25 entries would do"):
         chiralize(network(), MAPS, example_inputs=(torch.randn(1, 3, 32, 24),), method="project")
+
+
+class Residual(nn.Module):
+    """Maps at a quarter of the picture, which every layer can give reversed where the width is 8 k + 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 5, 2, 2, bias=False), nn.BatchNorm2d(6), nn.ReLU())
+        self.depth = nn.Sequential(nn.Conv2d(6, 6, 3, 1, 1, groups=6), nn.Conv2d(6, 6, 1), nn.ReLU())
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.down, self.short = nn.Conv2d(6, 8, 3, 2, 1), nn.Conv2d(6, 8, 1, 2)
+        self.up = nn.Sequential(nn.ConvTranspose2d(8, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU())
+        self.head = nn.Conv2d(6, 17, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures "b 3 h w" to maps "b 17 h/4 w/4"."""
+        x = self.stem(pictures)
+        x = self.pool(x + self.depth(x))
+        return self.head(self.up((self.down(x) + self.short(x)).relu()))
+
+
+def residual() -> nn.Module:
+    torch.manual_seed(0)
+    return scrambled(Residual()).eval()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("method", ["project", "match", "reduce"])
+def test_one_pass_is_equivariant_in_every_form(method: str, tmp_path: Path) -> None:
+    net, pictures = residual(), torch.randn(2, 3, 9, 17)
+    given = None if method == "project" else torch.randn(24, 3, 9, 17)
+    chiral = chiralize(net, MAPS, example_inputs=(pictures,), method=method, calibration=given, force=True)
+    verdict = verify(chiral)
+    assert verdict.passed
+    save(chiral, tmp_path / "pose.pt2")
+    save(chiral, tmp_path / "pose.onnx")
+    again = load(tmp_path / "pose.pt2")
+    with torch.no_grad():
+        answer = chiral(pictures)
+        turned = chiral(pictures.flip(-1)).flip(-1)[:, SWAPPED]
+        assert (answer - turned).abs().max() <= 1e-5 * answer.abs().max()
+        assert (answer - again(pictures)).abs().max() <= 1e-5 * answer.abs().max()
+    session = onnxruntime.InferenceSession(tmp_path / "pose.onnx")
+    of_onnx = session.run(None, {session.get_inputs()[0].name: pictures.numpy()})[0]
+    assert np.abs(np.asarray(of_onnx) - answer.numpy()).max() <= 1e-4 * float(answer.abs().max())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_nearly_all_units_in_one_pass_are_nearly_the_flip_test() -> None:
+    """Least squares finds what the wide network needs: convolutions, strided and transposed, and a residual trunk."""
+    net, pictures = residual().double(), torch.randn(8, 3, 9, 17, dtype=torch.float64)
+    given = torch.randn(48, 3, 9, 17, dtype=torch.float64)
+    options: dict[str, Any] = {"method": "reduce", "width": 0.99, "calibration": given, "force": True}
+    chiral = chiralize(net, MAPS, example_inputs=(pictures[:2],), **options)
+    with torch.no_grad():
+        wanted, answer = flip_test(net, pictures), chiral(pictures)
+    assert (answer - wanted).square().mean() <= 1e-3 * wanted.var()
 
 
 def test_the_flip_test_as_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ What a convolution demands of an axis depends on the kernel there:
 
     kernel 1                    `p, 1 -> p`: the axis passes, whatever acts on it (a stride picks entries)
     kernel as long as the axis  `p, p -> 1`: the axis is summed over, like channels (without padding)
-    any other                   `1t, 1k -> 1t`: the order of the entries matters
+    any other                   `1t, 1k -> 1t`: the order of the entries matters; or `~t, ~k -> ~t`, all reversed,
+                                where the windows lie as they do seen from the other end (`_turning.py`)
 
 so that a 1 x 1 convolution takes joints along, and one of 1 x V is a linear map of channels x joints.
 """
@@ -16,11 +17,12 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from chiralize.graph.traits import Contraction, Product
-from chiralize.infer.registry import Call, Operand, Results, Sample, Uniform, normal, normals, sample, zeros
+from chiralize.infer.registry import Call, Operand, Results, Sample, Shape, Uniform, normal, normals, sample, zeros
 from chiralize.infer.rules import _equation
 from chiralize.infer.rules._families import op, per_axis, rule, tensor, unless_zero, vanishes
+from chiralize.infer.rules._turning import Windows, end_to_end, from_one_end, read_by, turned_or_still
 from chiralize.infer.solver.unify import Solver
-from chiralize.symmetry.symbolic import SymbolicRepresentation, axis_size
+from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size
 
 _LETTERS = "pqrs"
 _SAME = -1
@@ -37,6 +39,28 @@ class _Window:
     dilation: int
     grows: int
     transposed: bool
+    count: int
+
+    @property
+    def order_matters(self) -> bool:
+        """Whether the kernel is neither one entry nor as long as the axis."""
+        return not (self.passes and (self.stride == 1 or not self.transposed)) and not self.covers
+
+    @property
+    def layout(self) -> Windows:
+        """Where the windows lie: of a transposed convolution, on its result, as many as there are entries."""
+        before = self.dilation * (self.kernel - 1) // 2 if self.padding == _SAME else self.padding
+        size, count = (self.count, self.size) if self.transposed else (self.size, self.count)
+        return Windows(size, count, self.kernel, self.stride, before, self.dilation)
+
+    @property
+    def refusal(self) -> str:
+        """Why the whole axis cannot be reversed, and which sizes near its own could be."""
+        if self.transposed:
+            return f"a transposed convolution whose output_padding of {self.grows} lies at one end of the axis"
+        layout = self.layout
+        uneven = self.padding == _SAME and self.dilation * (self.kernel - 1) % 2
+        return from_one_end(layout, layout.before + 1 if uneven else None)
 
     @property
     def passes(self) -> bool:
@@ -51,12 +75,10 @@ class _Window:
         return self.size == (1 if self.transposed else self.kernel)
 
     def words(self, letter: str) -> tuple[str, str, str]:
-        """Tokens of the axis in the equation: input, weight, output."""
-        if self.passes and (self.stride == 1 or not self.transposed):
-            return letter, "1k", letter
-        if self.covers:
+        """Tokens of an axis whose order does not matter in the equation: input, weight, output."""
+        if self.covers and not self.passes:
             return ("1t", letter, letter) if self.transposed else (letter, letter, "1t")
-        return "1t", "1k", "1t"
+        return letter, "1k", letter
 
 
 def _windows(call: Call) -> list[_Window]:
@@ -72,9 +94,9 @@ def _windows(call: Call) -> list[_Window]:
 
     options = [each("stride", 1), each("padding", 0), each("dilation", 1), each("output_padding", 0)]
     windows: list[_Window] = []
-    for size, length, *numbers in zip(x.shape[-count:], kernel, *options, strict=True):
+    for size, length, written, *numbers in zip(x.shape[-count:], kernel, call.shape[-count:], *options, strict=True):
         stride, padding, dilation, grows = numbers
-        windows.append(_Window(size, length, stride, padding, dilation, grows, is_transposed(call)))
+        windows.append(_Window(size, length, stride, padding, dilation, grows, is_transposed(call), written))
     return windows
 
 
@@ -84,17 +106,57 @@ def is_transposed(call: Call) -> bool:
 
 
 def convolve(call: Call) -> Results:
-    """The equation of one call: which axes pass, are summed over, or have to be left alone."""
+    """The equation of one call: which axes pass, are summed over, or have to be left alone or reversed together."""
     if vanishes(call, ("input", "weight"), "bias"):
         return Uniform(call.shape, True)
     solver, windows = call.solver, _windows(call)
-    groups, transposed = call.get("groups", 1), is_transposed(call)
-    x, weight, bias = tensor(call["input"]), tensor(call["weight"]), unless_zero(call.get("bias"))
-    x = _strided(x, windows, solver)
+    x = _strided(tensor(call["input"]), windows, solver)
+    ordered = [number for number, window in enumerate(windows) if window.order_matters]
+    written = {number: _slid(call, x, windows, number) for number in ordered}
+    behind = len(windows)
+    others = [number for number in range(behind) if number not in written]
+    x = _without(x, [number - behind for number in ordered], solver)
+    weight = _without(tensor(call["weight"]), [number - behind for number in ordered], solver)
+    lead = call.shape[:-behind]
+    shape = (*lead, *(call.shape[number - behind] for number in others))
+    out = _contracted(call, x, weight, [windows[number] for number in others], shape)
+    axes = [*out.axes[: len(lead)]]
+    rest = iter(out.axes[len(lead) :])
+    for number in range(behind):
+        axes.append(written[number] if number in written else next(rest))
+    return solver.representation(SymbolicRepresentation(tuple(axes), out.sign))
+
+
+def _slid(call: Call, x: Operand, windows: Sequence[_Window], number: int) -> Axis:
+    """The result's axis of which the order matters, and those of input and weight that are reversed with it or not."""
+    window, position = windows[number], number - len(windows)
+    rep = call.solver.representation(x.rep)
+    kernel = call.solver.representation(tensor(call["weight"]).rep).axes[position]
+    read = end_to_end(rep.axes[position]) if window.transposed else read_by(window.layout, rep.axes[position])
+    refusal = "" if window.layout.is_symmetric else window.refusal
+    possible = not (window.transposed and window.grows)
+    return turned_or_still(call, [read, end_to_end(kernel)], window.count, f"out {number}", refusal, possible)
+
+
+def _without(operand: Operand, positions: Sequence[int], solver: Solver) -> Operand:
+    """The operand without axes that are settled already; a sign of one of them is the sign of the whole."""
+    rep = solver.representation(operand.rep)
+    dropped = {position % operand.ndim for position in positions}
+    axes = tuple(axis for position, axis in enumerate(rep.axes) if position not in dropped)
+    return replace(operand, rep=SymbolicRepresentation(axes, rep.sign))
+
+
+def _contracted(
+    call: Call, x: Operand, weight: Operand, windows: Sequence[_Window], shape: Shape
+) -> SymbolicRepresentation:
+    """The equation of channels, and of axes whose order does not matter."""
+    solver, groups, transposed = call.solver, call.get("groups", 1), is_transposed(call)
+    bias = unless_zero(call.get("bias"))
     words = [window.words(letter) for window, letter in zip(windows, _LETTERS, strict=False)]
-    given, kernel, written = (" ".join(column) for column in zip(*words, strict=True))
+    columns = map(" ".join, zip(*words, strict=True)) if words else ("", "", "")
+    given, kernel, written = columns
     channels = "i o" if transposed else "o i"
-    shape = call.shape
+    equation_shape = shape
     if groups == 1:
         text = f"+... i {given}, {channels} {kernel}, o -> +... o {_plus(written)}"
     else:
@@ -102,15 +164,14 @@ def convolve(call: Call) -> Results:
         channel = len(shape) - len(windows) - 1
         x, weight = _grouped(x, channel, groups, solver), _grouped(weight, 0, groups, solver)
         bias = _grouped(bias, 0, groups, solver) if bias is not None else None
-        shape = (*shape[:channel], groups, shape[channel] // groups, *shape[channel + 1 :])
+        equation_shape = (*shape[:channel], groups, shape[channel] // groups, *shape[channel + 1 :])
     operands = [operand for operand in (x, weight, bias) if operand is not None]
     parsed = _equation.parse(text if bias is not None else text.replace("+", ""))
     used = _equation.Equation(parsed.text, parsed.inputs[: len(operands)], parsed.outputs)
-    out = _equation.apply(used, operands, replace(call, shapes=(shape,)))[0]
+    out = _equation.apply(used, operands, replace(call, shapes=(equation_shape,)))[0]
     if groups == 1:
         return out
-    merged = solver.regroup(out.axes, call.shape)
-    return solver.representation(SymbolicRepresentation(tuple(merged), out.sign))
+    return SymbolicRepresentation(tuple(solver.regroup(out.axes, shape)), out.sign)
 
 
 def _plus(written: str) -> str:
@@ -151,8 +212,8 @@ def _weighted(*shapes: tuple[int, ...], args: tuple[object, ...] = ()) -> Sample
 @rule(
     "convolution",
     "`+... i a, o i b, o -> +... o c`; along an axis `a, b -> c` is `p, 1 -> p` for a kernel of size 1, `p, p -> 1` "
-    "for one as long as the axis, else `1t, 1k -> 1t`; `+` only with a bias that is not zero; "
-    "grouped: `(g i)`, `(|g| o) i`, `(g o)`",
+    "for one as long as the axis, else `1t, 1k -> 1t`, or all reversed, `~t, ~k -> ~t`, where that takes windows to "
+    "windows; `+` only with a bias that is not zero; grouped: `(g i)`, `(|g| o) i`, `(g o)`",
     macs=_macs,
     trait=Contraction("bias", is_layer=True, is_windowed=True),
 )
@@ -163,6 +224,7 @@ def _weighted(*shapes: tuple[int, ...], args: tuple[object, ...] = ()) -> Sample
 @op("conv1d", _weighted((2, 3, 4), (2, 3, 1), (2,), args=([2],)))
 @op("conv1d", sample(normal(2, 3, 4), normal(2, 3, 1), zeros(2), weights={1, 2}))
 @op("conv1d", sample(normal(2, 3, 4), zeros(2, 3, 1)))
+@op("conv1d", _weighted((2, 3, 4), (2, 3, 3), (2,), args=([1], [1])), _weighted((1, 2, 4), (2, 2, 3), args=([2], [1])))
 @op("conv2d", _weighted((2, 3, 3, 4), (2, 3, 1, 1), (2,)))
 @op("conv2d", _weighted((1, 2, 3, 4), (2, 2, 2, 1), args=([1, 1], [1, 0])))
 @op("conv2d", _weighted((1, 2, 3, 4), (2, 2, 1, 4), (2,)), _weighted((1, 2, 4, 3), (2, 2, 4, 3)))
@@ -180,7 +242,8 @@ def convolution(call: Call) -> Results:
 
 @rule(
     "transposed convolution",
-    "`+... i a, i o b, o -> +... o c`; along an axis as a convolution, with `1, p -> p` where it has one entry; "
+    "`+... i a, i o b, o -> +... o c`; along an axis as a convolution, with `1, p -> p` where it has one entry and "
+    "nothing reversed with an output padding; "
     "grouped: `(g i)`, `(|g| i) o`, `(g o)`",
     macs=_macs,
     trait=Product("bias", is_layer=True),
@@ -189,6 +252,8 @@ def convolution(call: Call) -> Results:
 @op("conv_transpose1d", _weighted((2, 3, 4), (3, 2, 1), (2,)))
 @op("conv_transpose1d", _weighted((2, 4, 3), (4, 2, 2), (4,), args=([2], [0], [0], 2)))
 @op("conv_transpose1d", _weighted((2, 3, 1), (3, 2, 4), (2,)))
+@op("conv_transpose1d", _weighted((1, 2, 4), (2, 2, 3), (2,), args=([2], [1])))
+@op("conv_transpose1d", _weighted((1, 2, 4), (2, 2, 3), args=([2], [1], [1])))
 @op("conv_transpose2d.input", _weighted((1, 2, 3, 4), (2, 2, 2, 1), (2,), args=([2, 1], [0, 0], [1, 0])))
 @op("conv_transpose2d.input", _weighted((1, 2, 2, 1), (2, 2, 1, 4)))
 @op("conv_transpose3d.input", _weighted((1, 2, 3, 4, 1), (2, 2, 2, 1, 2), (2,)))

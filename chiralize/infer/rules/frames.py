@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from chiralize.graph.traits import Movement
 from chiralize.infer.registry import Call, Drawn, Results, normal, sample
 from chiralize.infer.rules._families import apply_equation, incomplete, op, rule
-from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, trivial
+from chiralize.infer.rules._turning import end_to_end, reversal, turned_or_still
+from chiralize.infer.solver.terms import product
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, known_axis, trivial
 
 _x = normal(2, 4, 6)
 _square = normal(2, 3, 4)
@@ -16,42 +21,65 @@ _smooth = [sample(_plane, [5, 4], False, None), sample(_plane, [3, 7], False, No
 
 @rule(
     "resampling",
-    "`... a -> ... a` along axes that keep their size, `... a -> ... (a 1n)` where every entry is repeated, else "
-    "`... 1t -> ... 1t`",
+    "`... a -> ... a` along axes that keep their size, `... a -> ... (a 1n)` where every entry is repeated (the copies "
+    "reversed with them), else `... 1t -> ... 1t`, or both reversed where no end is favoured",
 )
-@incomplete("an axis that is stretched could be reversed")
+@incomplete("repeated entries could be swapped with each other")
 @op("upsample_linear1d.vec upsample_bilinear2d.vec", trait=Movement(blends=True))
 @op("upsample_nearest1d.vec upsample_nearest2d.vec", trait=Movement(blends=True))
 @op("upsample_linear1d.vec", sample(_x, [9], False, None), sample(_square, [4], True, None))
+@op("upsample_linear1d.vec", sample(_square, [7], True, None), sample(_square, None, False, [1.3]))
 @op("upsample_bilinear2d.vec upsample_bicubic2d.vec", *_smooth)
 @op("_upsample_bilinear2d_aa.vec _upsample_bicubic2d_aa.vec", *_smooth)
 @op("upsample_trilinear3d.vec", sample(_solid, [4, 4, 2], False, None))
 @op("upsample_nearest1d.vec _upsample_nearest_exact1d.vec", sample(_x, None, [2.0]), sample(_square, [8], None))
+@op("upsample_nearest1d.vec _upsample_nearest_exact1d.vec", sample(_square, [2], None), sample(_square, [3], None))
 @op("upsample_nearest2d.vec", sample(_plane, [6, 4], None), sample(_plane, [3, 8], None))
 @op("_upsample_nearest_exact2d.vec", sample(_plane, [6, 4], None))
 @op("upsample_nearest3d.vec _upsample_nearest_exact3d.vec", sample(_solid, [4, 4, 2], None))
 def resample(call: Call) -> Results:
     """More or fewer entries by interpolation."""
-    solver = call.solver
-    rep = solver.representation(call.operands[0].rep)
-    sizes_decide = _sizes_decide(call)
+    rep = call.solver.representation(call.operands[0].rep)
+    factors = call.get("scale_factors") or [None] * len(rep.axes[2:])
     axes: list[Axis] = list(rep.axes[:2])
-    for dim in range(2, len(rep.axes)):
-        old, new = rep.shape[dim], call.shape[dim]
-        if old == new and sizes_decide:
-            axes.append(rep.axes[dim])
-        elif "nearest" in call.target and new % old == 0 and sizes_decide:
-            axes.append((*rep.axes[dim], *trivial(new // old)))
-        else:
-            solver.trivial(rep.axes[dim])
-            axes.append(trivial(new))
+    for dim, factor in enumerate(factors, 2):
+        axes.append(_resampled(call, rep.axes[dim], call.shape[dim], factor, dim))
     return SymbolicRepresentation(tuple(axes), rep.sign)
 
 
-def _sizes_decide(call: Call) -> bool:
-    """Whether sizes alone say what happens: a factor that is no whole number is used as it is given."""
-    factors = call.get("scale_factors") or []
-    return all(float(factor).is_integer() for factor in factors)
+def _resampled(call: Call, axis: Axis, new: int, factor: float | None, dim: int) -> Axis:
+    """One axis. factor: as it is given; one that does not lead to the new size exactly is used as it is."""
+    solver, old = call.solver, axis_size(axis)
+    exact = factor is None or factor * old == new
+    if old == new and exact:
+        return axis
+    axis = solver.resolve(axis)
+    if "nearest" in call.target and new % old == 0 and exact:
+        if not is_known(axis):
+            return (*axis, *trivial(new // old))
+        copies = reversal(new // old) if product(axis) == reversal(old) else SignedPermutation.identity(new // old)
+        return (*axis, *known_axis(copies))
+    if "nearest_exact" in call.target:
+        possible = _is_palindrome(old, new, Fraction(old, new) if exact else 1 / Fraction(str(factor)))
+    elif call.get("align_corners"):
+        possible = new > 1  # one entry is the first of the axis
+    else:
+        possible = exact and "nearest" not in call.target
+    refusal = f"resampling from {old} to {new} entries favours one end of an axis that the mirror reverses"
+    return turned_or_still(call, [end_to_end(axis)], new, f"out {dim}", refusal, possible)
+
+
+def _is_palindrome(old: int, new: int, step: Fraction) -> bool:
+    """Whether the entries nearest to the middles of the new ones are the same ones from the other end.
+
+    A middle between two entries belongs to the upper one if the step is a number that floating point holds exactly.
+    """
+    middles = [(2 * entry + 1) * step / 2 for entry in range(new)]
+    has_ties = any(middle.denominator == 1 for middle in middles)
+    if has_ties and step.denominator & (step.denominator - 1):
+        return False
+    taken = [min(int(middle), old - 1) for middle in middles]
+    return [old - 1 - entry for entry in reversed(taken)] == taken
 
 
 _points = Drawn((2, 2, 4, 2), "small")

@@ -8,11 +8,12 @@ from chiralize.graph.traits import Movement
 from chiralize.infer.products import equal_sum, without_axis
 from chiralize.infer.registry import Call, Operand, Results, demand_plain, describe, normal, sample, truth, whole, zeros
 from chiralize.infer.rules._families import incomplete, op, overloads, representations, rule, tensor
+from chiralize.infer.rules._turning import end_to_end, reversal, turned_or_still
 from chiralize.infer.rules.selection import picked
 from chiralize.infer.rules.writing import anchored, spread, written
-from chiralize.infer.solver.terms import Conflict
+from chiralize.infer.solver.terms import Conflict, product
 from chiralize.infer.solver.unify import times
-from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size, trivial
+from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, known_axis, trivial
 
 _x = normal(3, 4)
 
@@ -105,13 +106,15 @@ def copy(call: Call) -> Results:
 
 @rule(
     "padding",
-    "`a -> (1 + a + 1)` with zeros (other numbers: `+`); `1a -> 1b` where entries are repeated or dropped",
+    "`a -> (1 + a + 1)` with zeros (other numbers: `+`), reversed with a reversed axis; dropped entries as a slice; "
+    "`1a -> 1b` where entries are repeated, or both reversed where as many are at either end",
     trait=Movement(fills=("value",)),
 )
-@incomplete("padding that a mirrored order maps onto itself is refused, and zeros are not swapped")
-@op("constant_pad_nd", sample(_x, [1, 2]), sample(_x, [1, 0], 2.0), sample(_x, [-1, 1]))
+@incomplete("zeros are not swapped, and repeated entries reversed or left alone")
+@op("constant_pad_nd", sample(_x, [1, 2]), sample(_x, [1, 0], 2.0), sample(_x, [-1, 1]), sample(_x, [-1, -1]))
 @op("pad", sample(_x, [1, 2]), sample(_x, [1, 2], "replicate"), sample(_x, [1, 2], "reflect"))
 @op("pad", sample(normal(2, 3, 4), [1, 1], "circular"), sample(_x, [0, 0, 1, 1], "constant", 1.0))
+@op("pad", sample(_x, [1, 1], "replicate"), sample(_x, [2, 2], "reflect"))
 def pad(call: Call) -> Results:
     """More entries at both ends of the last axes: zeros, a number, or repetitions."""
     solver = call.solver
@@ -125,20 +128,39 @@ def pad(call: Call) -> Results:
         dim = len(rep.axes) - 1 - pair
         if before == after == 0:
             continue
-        if repeated or min(before, after) < 0:
-            solver.trivial(rep.axes[dim])
-            rep = rep.with_axis(dim, trivial(call.shape[dim]))
+        if repeated:
+            facts = f"{before} entries repeated at one end of an axis that the mirror reverses, {after} at the other"
+            turns, same = [end_to_end(rep.axes[dim])], before == after
+            axis = turned_or_still(call, turns, call.shape[dim], f"out {dim}", facts, same)
         else:
-            parts = [rep.axes[dim]]
-            if before:
-                parts.insert(0, trivial(before))
-            if after:
-                parts.append(trivial(after))
-            rep = rep.with_axis(dim, solver.concatenate(parts))
+            axis = _filled_up(_cropped(rep.axes[dim], before, after, call), max(before, 0), max(after, 0), call)
+        rep = rep.with_axis(dim, axis)
     return rep
 
 
 describe(overloads("reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d"), Movement())
+
+
+def _cropped(axis: Axis, before: int, after: int, call: Call) -> Axis:
+    """The axis without the entries that a negative padding drops."""
+    if min(before, after) >= 0:
+        return axis
+    size = axis_size(axis)
+    return picked(call, axis, range(size)[max(-before, 0) : size - max(-after, 0)])
+
+
+def _filled_up(axis: Axis, before: int, after: int, call: Call) -> Axis:
+    """The axis between entries that are all the same number; those at both ends of a reversed one are reversed too."""
+    axis = call.solver.resolve(axis)
+    size = axis_size(axis)
+    if is_known(axis) and product(axis).is_reversal:
+        return known_axis(reversal(before + size + after, 2 * before + size - 1))
+    parts = [axis]
+    if before:
+        parts.insert(0, trivial(before))
+    if after:
+        parts.append(trivial(after))
+    return call.solver.concatenate(parts)
 
 
 @rule("gate", "`(a + |a|) -> a`")

@@ -17,7 +17,7 @@ from chiralize.infer.registry import (
     zeros,
 )
 from chiralize.infer.rules._families import apply_equation, op, overloads, rule, tensor, unless_zero
-from chiralize.infer.rules.pooling import windowed
+from chiralize.infer.rules.pooling import blocks_move
 from chiralize.infer.solver.terms import Conflict
 from chiralize.symmetry.symbolic import SymbolicRepresentation, is_known
 
@@ -150,8 +150,7 @@ def group_norm(call: Call) -> Results:
     for axis in x.axes[2:]:
         solver.sign_free(axis)
     if is_known(solver.resolve(x.axes[1])):
-        blocks = [tuple(range(first, first + size)) for first in range(0, x.shape[1], size)]
-        windowed(x.axes[1], blocks, solver)
+        blocks_move(x.axes[1], size, solver)
     else:
         solver.sign_free(solver.regroup([x.axes[1]], [groups, size])[1])
     if weight is not None:

@@ -2,46 +2,84 @@
 
 Along an axis that is known, output o reads the window W(o). If the mirror takes every window to a window, outputs move
 as the windows do: kernels of one entry, windows that cover the whole axis, blocks of an axis (blocks entries), and the
-reversal of an axis are all of this kind. An axis that nothing else decides is split by blocks, and other windows demand
-that it stays in place.
+reversal of an axis are all of this kind. Windows that reach past both ends may be reversed as a convolution's are
+(`_turning.py`). An axis that nothing else decides is split by blocks, and other windows demand that it stays in place.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from chiralize.graph.traits import Movement
 from chiralize.infer.registry import Call, Results, demand_plain, normal, sample
 from chiralize.infer.rules._families import first_outputs, incomplete, op, per_axis, rule
+from chiralize.infer.rules._turning import Windows, end_to_end, from_one_end, read_by, reversal, turned_or_still
 from chiralize.infer.solver.terms import Conflict, Wait, product
 from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.involution import SignedPermutation
-from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, known_axis, trivial
+from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, known_axis
 
-Windows = list[tuple[int, ...]]
+Entries = list[tuple[int, ...]]
 
 
-def windowed(axis: Axis, windows: Windows, solver: Solver, whole: bool = True) -> Axis:
-    """The axis of outputs that each read one window. whole: no window reaches past an end."""
-    axis = solver.resolve(axis)
-    size = axis_size(axis)
-    if windows == [(first,) for first in range(size)]:
+@dataclass(frozen=True)
+class _Windows:
+    """The entries that every window reads.
+
+    sliding: where the windows lie, for those of one length; None for others, all of which lie on the axis.
+    """
+
+    entries: Entries
+    size: int
+    sliding: Windows | None = None
+
+    @property
+    def inside(self) -> bool:
+        """Whether no window reaches past an end."""
+        return self.sliding is None or all(len(window) == self.sliding.kernel for window in self.entries)
+
+    @property
+    def are_blocks(self) -> bool:
+        """Whether they are one after the other all of the axis, several entries each."""
+        step = len(self.entries[0]) if self.entries else 0
+        blocks = [tuple(range(first, first + step)) for first in range(0, self.size, max(step, 1))]
+        return step > 1 and self.inside and self.entries == blocks and self.size % step == 0
+
+    def reversed(self, action: SignedPermutation) -> bool:
+        """Whether an action reverses what windows of one length, or all adaptive ones, read."""
+        if self.sliding is None:
+            return action.is_reversal
+        return read_by(self.sliding, ()).is_of(action)
+
+
+def _windowed(call: Call, axis: Axis, windows: _Windows, name: str) -> Axis:
+    """The axis of outputs that each read one window."""
+    solver, axis, entries = call.solver, call.solver.resolve(axis), windows.entries
+    if entries == [(first,) for first in range(windows.size)]:
         return axis
-    if len(windows) == 1 and len(windows[0]) == size and whole:
+    if len(entries) == 1 and len(entries[0]) == windows.size and windows.inside:
         solver.sign_free(axis)
         return ()
     if is_known(axis):
-        return known_axis(_moved(product(axis), windows, whole))
-    step = len(windows[0]) if windows else 0
-    blocks = [tuple(range(first, first + step)) for first in range(0, size, max(step, 1))]
-    if step > 1 and whole and windows == blocks and size % step == 0:
-        if not _ends_at(axis, size // step) and not solver.last_resort:
+        return known_axis(_moved(product(axis), windows))
+    if windows.are_blocks:
+        count = len(entries)
+        if not _ends_at(axis, count) and not solver.last_resort:
             raise Wait("windows along an axis that is not known yet")
-        block, inside = solver.regroup([axis], [size // step, step])
+        block, inside = solver.regroup([axis], [count, windows.size // count])
         solver.sign_free(inside)
         return solver.resolve(block)
-    solver.trivial(axis)
-    return trivial(len(windows))
+    turn = end_to_end(axis) if windows.sliding is None else read_by(windows.sliding, axis)
+    return turned_or_still(call, [turn], len(entries), name)
+
+
+def blocks_move(axis: Axis, size: int, solver: Solver) -> None:
+    """Demand of a known axis that the mirror takes its blocks of `size` entries to each other. Raises Conflict."""
+    count = axis_size(axis)
+    blocks = [tuple(range(first, first + size)) for first in range(0, count, size)]
+    _moved(product(solver.resolve(axis)), _Windows(blocks, count))
 
 
 def _ends_at(axis: Axis, size: int) -> bool:
@@ -49,52 +87,64 @@ def _ends_at(axis: Axis, size: int) -> bool:
     return any(axis_size(axis[:count]) == size for count in range(len(axis)))
 
 
-def _moved(action: SignedPermutation, windows: Windows, whole: bool) -> SignedPermutation:
+def _moved(action: SignedPermutation, windows: _Windows) -> SignedPermutation:
     """How windows move. Raises Conflict where the mirror takes one to no window, or signs differ inside one."""
+    entries = windows.entries
     if action.is_identity:
-        return SignedPermutation.identity(len(windows))
-    if not whole:
-        raise Conflict(f"windows reach past the ends of an axis of {action.size} entries that the mirror moves")
-    positions = {frozenset(window): position for position, window in enumerate(windows)}
+        return SignedPermutation.identity(len(entries))
+    if windows.reversed(action):
+        return reversal(len(entries))
+    positions = {frozenset(window): position for position, window in enumerate(entries)}
+    if not windows.inside or len(positions) < len(entries):
+        raise Conflict(_refusal(action, windows))
     partners: list[int] = []
     signs: list[int] = []
-    for window in windows:
+    for window in entries:
         image = positions.get(frozenset(action.partner[list(window)].tolist()))
         inside = set(action.sign[list(window)].tolist())
-        if image is None or len(inside) != 1 or len(positions) < len(windows):
-            raise Conflict(f"windows along an axis of {action.size} entries that the mirror moves in another way")
+        if image is None or len(inside) != 1:
+            raise Conflict(_refusal(action, windows))
         partners.append(image)
         signs.append(inside.pop())
     return SignedPermutation(np.array(partners), np.array(signs))
 
 
-def _adaptive(size: int, out: int) -> Windows:
+def _refusal(action: SignedPermutation, windows: _Windows) -> str:
+    if windows.sliding is not None and action == reversal(action.size):
+        return from_one_end(windows.sliding)
+    if not windows.inside:
+        return f"windows reach past the ends of an axis of {action.size} entries that the mirror moves"
+    return f"windows along an axis of {action.size} entries that the mirror moves in another way"
+
+
+def _adaptive(size: int, out: int) -> Entries:
     """Windows of nearly equal length, which together cover the axis."""
-    windows: Windows = []
+    windows: Entries = []
     for output in range(out):
         start, end = output * size // out, -((-(output + 1) * size) // out)  # the end is rounded up
         windows.append(tuple(range(start, end)))
     return windows
 
 
-def _sliding(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[Windows, bool]:
-    """Entries of every window that lie on the axis, and whether all do."""
-    windows: Windows = []
-    for output in range(out):
-        start = output * stride - padding
-        entries = range(start, start + kernel * dilation, dilation)
-        windows.append(tuple(entry for entry in entries if 0 <= entry < size))
-    return windows, all(len(window) == kernel for window in windows)
+def _sliding(layout: Windows) -> Entries:
+    """Entries of every window that lie on the axis."""
+    windows: Entries = []
+    for output in range(layout.count):
+        start = output * layout.stride - layout.before
+        entries = range(start, start + layout.kernel * layout.dilation, layout.dilation)
+        windows.append(tuple(entry for entry in entries if 0 <= entry < layout.size))
+    return windows
 
 
-def _axis_windows(call: Call, rank: int, position: int, size: int, out: int) -> tuple[Windows, bool]:
-    """The windows of one axis, and whether none reaches past its ends."""
+def _axis_windows(call: Call, rank: int, position: int, size: int, out: int) -> _Windows:
+    """The windows of one axis."""
     if "output_size" in call.arguments:
-        return _adaptive(size, out), True
+        return _Windows(_adaptive(size, out), size)
     kernel = per_axis(call["kernel_size"], rank)
     stride = per_axis(call.get("stride") or kernel, rank)
     padding, dilation = per_axis(call.get("padding", 0), rank), per_axis(call.get("dilation", 1), rank)
-    return _sliding(size, out, kernel[position], stride[position], padding[position], dilation[position])
+    layout = Windows(size, out, kernel[position], stride[position], padding[position], dilation[position])
+    return _Windows(_sliding(layout), size, layout)
 
 
 _x = normal(2, 4, 6)
@@ -108,12 +158,10 @@ _padded = sample(_square, [3], [1], [1])
 
 @rule(
     "pooling",
-    "`... a -> ... w` for means, `+... +a -> +... +w` for the largest: windows move as their entries do; where "
-    "positions are used, `+... 1a -> +... 1w`",
+    "`... a -> ... w` for means, `+... +a -> +... +w` for the largest: windows move as their entries do, also "
+    "where they reach past both ends of a reversed axis; where positions are used, `+... 1a -> +... 1w`",
 )
-@incomplete(
-    "windows that reach past the ends of an axis could be reversed, and axes that are not known yet are left in place"
-)
+@incomplete("axes that are not known yet are left in place, and negated pairs of windows refused")
 @op("avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d", trait=Movement(blends=True))
 @op("avg_pool1d", sample(_x, [2]), sample(_square, [2]), _padded, sample(_square, [4]), sample(_square, [1]))
 @op("avg_pool2d", _pairs, _columns, sample(_plane, [3, 4]), sample(_plane, [2, 3], [1], [1]))
@@ -144,7 +192,7 @@ def pool(call: Call) -> Results:
     for position, axis in enumerate(rep.axes[first:]):
         if len(call.shapes) > 1 and call.reads(1):
             solver.trivial(axis)
-        windows, inside = _axis_windows(call, rank, position, rep.shape[first + position], call.shape[first + position])
-        axes.append(windowed(axis, windows, solver, inside))
+        windows = _axis_windows(call, rank, position, rep.shape[first + position], call.shape[first + position])
+        axes.append(_windowed(call, axis, windows, f"out {position}"))
     pooled = solver.representation(SymbolicRepresentation(tuple(axes), rep.sign))
     return (pooled, pooled) if len(call.shapes) > 1 and call.reads(1) else first_outputs(call, pooled)

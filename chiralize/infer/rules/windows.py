@@ -1,7 +1,7 @@
 """Windows of a tensor side by side, and back; blocks of channels as pixels.
 
 Along an axis a window is like the kernel of a convolution: one entry long it lets the axis pass, as long as the axis it
-takes the axis with it, else the order matters.
+takes the axis with it, else the order matters: both the places and the entries of a window are reversed, or neither.
 """
 
 from __future__ import annotations
@@ -9,74 +9,85 @@ from __future__ import annotations
 from chiralize.graph.traits import Movement
 from chiralize.infer.registry import Call, Results, normal, sample
 from chiralize.infer.rules._families import incomplete, op, rule
-from chiralize.infer.solver.unify import Solver
-from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, trivial
+from chiralize.infer.rules._turning import Windows, end_to_end, from_one_end, read_by, turned_or_still
+from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size, is_known
 
 
-def windows_of(axis: Axis, size: int, count: int, plain: bool, solver: Solver) -> tuple[Axis, Axis]:
-    """(places, entries of a window) of an axis cut into `count` windows; plain: no padding, stride or dilation."""
-    if plain and size == 1:
+def windows_of(call: Call, axis: Axis, windows: Windows, name: str) -> tuple[Axis, Axis]:
+    """(places, entries of a window) of an axis that is cut into windows."""
+    solver = call.solver
+    if _plain(windows) and windows.kernel == 1:
         return solver.resolve(axis), ()
-    if plain and size == axis_size(axis):
+    if windows.before == 0 and windows.dilation == 1 and windows.kernel == windows.size:
         return (), solver.resolve(axis)
-    solver.trivial(axis)
-    return trivial(count), trivial(size)
+    refusal = from_one_end(windows)
+    entries = turned_or_still(call, [read_by(windows, axis)], windows.kernel, f"entries {name}", refusal)
+    turns = [read_by(windows, axis), end_to_end(entries)]
+    places = turned_or_still(call, turns, windows.count, f"places {name}", refusal)
+    return places, entries
 
 
-def joined(places: Axis, entries: Axis, length: int, plain: bool, solver: Solver) -> Axis:
-    """The axis of `length` entries that windows add up to."""
-    if plain and axis_size(entries) == 1:
+def joined(call: Call, places: Axis, entries: Axis, windows: Windows, name: str) -> Axis:
+    """The axis that windows add up to: of as many entries as the windows lie on."""
+    solver = call.solver
+    if _plain(windows) and windows.kernel == 1:
         return solver.resolve(places)
-    if plain and axis_size(places) == 1 and axis_size(entries) == length:
+    if _plain(windows) and windows.count == 1 and windows.kernel == windows.size:
         return solver.resolve(entries)
-    solver.trivial(places)
-    solver.trivial(entries)
-    return trivial(length)
+    turns = [end_to_end(places), end_to_end(entries)]
+    refusal = "windows add up to an axis that the mirror reverses, and reach its ends in different ways"
+    return turned_or_still(call, turns, windows.size, f"sum {name}", refusal, windows.is_symmetric)
+
+
+def _plain(windows: Windows) -> bool:
+    """Whether a window moves by one entry, without padding or gaps."""
+    return (windows.stride, windows.before, windows.dilation) == (1, 0, 1)
 
 
 @rule(
     "windows",
-    "`a -> a 1` for windows of one entry, `a -> 1 a` for one of all, else `1t -> 1t 1w`; the window is the last axis",
+    "`a -> a 1` for windows of one entry, `a -> 1 a` for one of all, else `1t -> 1t 1w` or all reversed; the window is "
+    "the last axis",
 )
 @incomplete("windows side by side could be swapped")
 @op("unfold", trait=Movement())
 @op("unfold", sample(normal(2, 4, 6), -1, 2, 1), sample(normal(2, 3, 4), 1, 2, 1), sample(normal(3, 4), 1, 1, 1))
-@op("unfold", sample(normal(3, 4), 1, 4, 1), sample(normal(3, 4), 1, 2, 2))
+@op("unfold", sample(normal(3, 4), 1, 4, 1), sample(normal(3, 4), 1, 2, 2), sample(normal(3, 4), 1, 3, 2))
 def unfold(call: Call) -> Results:
     """Sliding windows of an axis, along a new last one."""
     rep = call.solver.representation(call.operands[0].rep)
     dim = call.axis(call["dimension"], len(rep.axes))
-    size, plain = call["size"], call["step"] == 1 or call["size"] == rep.shape[dim]
-    places, entries = windows_of(rep.axes[dim], size, call.shape[dim], plain, call.solver)
+    windows = Windows(rep.shape[dim], call.shape[dim], call["size"], call["step"])
+    places, entries = windows_of(call, rep.axes[dim], windows, "0")
     wide = rep.with_axis(dim, places)
     return SymbolicRepresentation((*wide.axes, entries), wide.sign)
 
 
-def _plain(call: Call) -> list[bool]:
-    """For both axes: the window moves by one entry, without padding or gaps."""
-    return [numbers == (1, 0, 1) for numbers in zip(call["stride"], call["padding"], call["dilation"], strict=True)]
+def _layouts(call: Call, sizes: tuple[int, int]) -> list[Windows]:
+    """How the windows lie along both axes."""
+    layouts: list[Windows] = []
+    options = zip(sizes, call["kernel_size"], call["stride"], call["padding"], call["dilation"], strict=True)
+    for size, kernel, stride, padding, dilation in options:
+        count = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        layouts.append(Windows(size, count, kernel, stride, padding, dilation))
+    return layouts
 
 
 @rule("patches", "`... c h w -> ... (c p q) (h' w')`: along an axis as `windows`")
 @op("im2col", sample(normal(1, 2, 4, 3), [3, 1], [1, 1], [1, 0], [1, 1]))
 @op("im2col", sample(normal(2, 4, 3), [1, 3], [1, 1], [0, 0], [1, 1]))
 @op("im2col", sample(normal(1, 2, 3, 4), [1, 1], [1, 1], [0, 0], [1, 1]))
+@op("im2col", sample(normal(1, 2, 3, 4), [1, 2], [1, 1], [0, 0], [1, 2]))
 def im2col(call: Call) -> Results:
     """Patches as columns (F.unfold)."""
     solver = call.solver
     rep = solver.representation(call.operands[0].rep)
     *batch, channel, rows, columns = rep.axes
-    counts, kernel, plain = _counts(axis_size(rows), axis_size(columns), call), call["kernel_size"], _plain(call)
-    first, inner = windows_of(rows, kernel[0], counts[0], plain[0], solver)
-    second, outer = windows_of(columns, kernel[1], counts[1], plain[1], solver)
+    down, across = _layouts(call, (axis_size(rows), axis_size(columns)))
+    first, inner = windows_of(call, rows, down, "0")
+    second, outer = windows_of(call, columns, across, "1")
     axes = (*batch, solver.resolve(channel) + inner + outer, first + second)
     return solver.representation(SymbolicRepresentation(axes, rep.sign))
-
-
-def _counts(rows: int, columns: int, call: Call) -> list[int]:
-    """How many windows there are along both axes."""
-    options = zip((rows, columns), call["kernel_size"], call["stride"], call["padding"], call["dilation"], strict=True)
-    return [(size + 2 * pad - gap * (kernel - 1) - 1) // stride + 1 for size, kernel, stride, pad, gap in options]
 
 
 @rule("sum of patches", "`... (c p q) (h' w') -> ... c h w`: the reverse of `patches`")
@@ -85,16 +96,15 @@ def _counts(rows: int, columns: int, call: Call) -> list[int]:
 @op("col2im", sample(normal(1, 2, 12), [4, 3], [1, 1], [1, 1], [0, 0], [1, 1]))
 def col2im(call: Call) -> Results:
     """Columns added up where patches overlap (F.fold)."""
-    solver, kernel = call.solver, call["kernel_size"]
+    solver = call.solver
     rep = solver.representation(call.operands[0].rep)
     height, width = call["output_size"]
-    counts = _counts(height, width, call)
+    down, across = _layouts(call, (height, width))
     *batch, columns, patches = rep.axes
-    size = axis_size(columns) // (kernel[0] * kernel[1])
-    channel, inner, outer = solver.regroup([columns], [size, *kernel])
-    first, second = solver.regroup([patches], counts)
-    plain = _plain(call)
-    out = (joined(first, inner, height, plain[0], solver), joined(second, outer, width, plain[1], solver))
+    size = axis_size(columns) // (down.kernel * across.kernel)
+    channel, inner, outer = solver.regroup([columns], [size, down.kernel, across.kernel])
+    first, second = solver.regroup([patches], [down.count, across.count])
+    out = (joined(call, first, inner, down, "0"), joined(call, second, outer, across, "1"))
     return solver.representation(SymbolicRepresentation((*batch, channel, *out), rep.sign))
 
 

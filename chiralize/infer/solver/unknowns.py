@@ -43,8 +43,11 @@ class Unknowns:
     exchanging: sizes of the axes of inputs and outputs on which the mirror exchanges entries.  singles: labels of
     unknowns of which single entries are read, or parts where they have such a size, with their sizes.  forced: those of
     which an entry was taken to be a fixed point.  likely: what some of them are taken to be.  guessed: whether a rule
-    has just guessed what others have to follow before the next one may.
+    has just guessed what others have to follow before the next one may.  reversing: whether the mirror reverses an axis
+    of some input or output, so that axes whose order matters may be reversed, too.
     """
+
+    reversing = False
 
     def __init__(self) -> None:
         self.bindings: dict[int, Axis] = {}
@@ -126,6 +129,10 @@ class Unknowns:
             if not signed:
                 self.sign_free(self._by_key[key])
         return self.resolve(self._by_key[key])
+
+    def asked_for(self, key: str) -> list[Axis]:
+        """The unknown of a place, if a rule has ever asked for it."""
+        return [self.resolve(self._by_key[key])] if key in self._by_key else []
 
     def positions(self, key: str, size: int) -> Axis:
         """The unknown axis of the positions of a list: what lists at other places say of it may count, too."""

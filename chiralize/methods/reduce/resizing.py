@@ -35,7 +35,12 @@ _SHAPES = {
     "aten._unsafe_view.default": "size",
     "aten.expand.default": "size",
 }
-_CONVOLUTIONS = ("aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default")
+_CONVOLUTIONS = tuple(
+    """
+    aten.conv1d.default aten.conv2d.default aten.conv3d.default aten.conv1d.padding aten.conv2d.padding
+    aten.conv3d.padding aten.conv_transpose1d.default aten.conv_transpose2d.input aten.conv_transpose3d.input
+    """.split()
+)
 Shape = tuple[int, ...]
 _END = 1 << 62
 _MOST_WAYS = 256

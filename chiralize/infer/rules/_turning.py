@@ -1,0 +1,180 @@
+"""Axes whose order matters, and which the mirror may reverse all the same: those of pictures and of their maps.
+
+A window of k entries, d apart, of output o reads the entries
+
+    s o - p + d j,   j = 0 ... k - 1
+
+of its axis. Seen from the other end, j becomes k - 1 - j and o becomes n - 1 - o, and what is read is entry c - e in
+place of e, with c = s (n - 1) + d (k - 1) - 2 p. So a convolution commutes with a mirror that takes e to c - e wherever
+windows reach: the kernel and the outputs are reversed then. The reversal of a whole axis is that mirror where c is its
+size less one, which it is not where strides leave a column over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from chiralize.infer.registry import Call
+from chiralize.infer.solver.terms import Conflict, product
+from chiralize.infer.solver.unify import Solver
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.symbolic import Axis, Known, axis_size, is_known, known_axis, trivial
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows along one axis of `size` entries. before: entries in front of it that the first one begins at."""
+
+    size: int
+    count: int
+    kernel: int
+    stride: int = 1
+    before: int = 0
+    dilation: int = 1
+
+    @property
+    def center(self) -> int:
+        """c: entry e meets entry c - e."""
+        return self.stride * (self.count - 1) + self.dilation * (self.kernel - 1) - 2 * self.before
+
+    @property
+    def read(self) -> range:
+        """From the first entry that some window reads to the last."""
+        return range(max(-self.before, 0), min(self.center + self.before + 1, self.size))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no window reads an entry whose partner lies beyond the axis."""
+        return not self.read or self.read[0] + self.read[-1] == self.center
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the reversal of the whole axis is the mirror that windows commute with."""
+        return self.center == self.size - 1
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An axis, and how the mirror acts on it if it turns it around.
+
+    read: the entries that count (None: all).  possible: whether it can be turned.
+    """
+
+    axis: Axis
+    action: SignedPermutation
+    read: range | None = None
+    possible: bool = True
+
+    def is_of(self, action: SignedPermutation) -> bool:
+        """Whether an action is this one, as far as it counts."""
+        read = np.arange(action.size) if self.read is None else np.array(self.read, np.int64)
+        return self.possible and action.is_sign_free and np.array_equal(action.partner[read], self.action.partner[read])
+
+
+def reversal(size: int, center: int | None = None) -> SignedPermutation:
+    """The mirror that takes entry e to center - e; entries without a partner stay."""
+    entries = np.arange(size)
+    partners = (size - 1 if center is None else center) - entries
+    partners = np.where((partners >= 0) & (partners < size), partners, entries)
+    return SignedPermutation(partners, np.ones(size, np.int64))
+
+
+def end_to_end(axis: Axis) -> Turn:
+    """The reversal of a whole axis."""
+    return Turn(axis, reversal(axis_size(axis)))
+
+
+def read_by(windows: Windows, axis: Axis) -> Turn:
+    """The mirror of an axis that windows commute with, as far as they reach."""
+    return Turn(axis, reversal(windows.size, windows.center), windows.read, windows.is_closed)
+
+
+def turned_or_still(
+    call: Call, given: Sequence[Turn], count: int, name: str, refusal: str = "", possible: bool = True
+) -> Axis:
+    """Leave some axes alone or turn all of them, and return the axis of `count` entries that follows them.
+
+    Where nothing is known of any, the readers of the result may know.  refusal: what to say where the reversal of a
+    whole axis is not the mirror that is possible here.  possible: whether any but the identity is.
+    Raises Conflict where the mirror does anything else to one of the axes.
+    """
+    solver, key = call.solver, call.at(name)
+    turns = [*given, *map(end_to_end, solver.asked_for(key))]
+    possible = possible and all(turn.possible for turn in given)
+    says = _decision(turns, solver, refusal)
+    if says is None and solver.reversing and key and possible and not solver.last_resort:
+        for turn in given:
+            solver.default(turn.axis, trivial(axis_size(turn.axis)))
+        return solver.unknown_at(key, count)
+    if says and not possible:
+        raise Conflict(refusal or _order_matters(count))
+    for turn in turns:
+        if says:
+            _turn(turn, solver, refusal)
+        else:
+            solver.trivial(turn.axis)
+    return known_axis(reversal(count)) if says else trivial(count)
+
+
+def _decision(turns: Sequence[Turn], solver: Solver, refusal: str) -> bool | None:
+    """Whether the axes are turned, by the first of which it is known; None where it is of none."""
+    for turn in turns:
+        axis = solver.resolve(turn.axis)
+        actions = [term.action for term in axis if isinstance(term, Known) and term.size > 1]
+        if not actions:
+            continue
+        if all(action.is_identity for action in actions):
+            return False
+        _check(turn, axis, refusal)
+        return True
+    return None
+
+
+def _turn(turn: Turn, solver: Solver, refusal: str) -> None:
+    """Turn one axis; one that is known has to be turned already."""
+    axis = solver.resolve(turn.axis)
+    if axis and is_known(axis):
+        _check(turn, axis, refusal)
+    else:
+        solver.equal(axis, known_axis(turn.action))
+
+
+def _check(turn: Turn, axis: Axis, refusal: str) -> None:
+    """Raises Conflict where an axis is known, and the mirror does something else to it."""
+    if not is_known(axis):
+        return
+    action = product(axis)
+    if not turn.is_of(action):
+        if refusal and action == reversal(action.size):
+            raise Conflict(refusal)
+        raise Conflict(_order_matters(action.size))
+
+
+def _order_matters(size: int) -> str:
+    return f"the mirror acts on an axis of {size} entries whose order matters here"
+
+
+def from_one_end(windows: Windows, after: int | None = None) -> str:
+    """Why a whole axis cannot be reversed, and which sizes near its own could be. after: entries behind its end."""
+    others: list[int] = []
+    for size in range(max(windows.size - windows.stride, 1), windows.size + windows.stride + 1):
+        room = size + windows.before + (windows.before if after is None else after)
+        room -= windows.dilation * (windows.kernel - 1) + 1
+        if room >= 0 and replace(windows, size=size, count=room // windows.stride + 1).is_symmetric:
+            others.append(size)
+    return (
+        f"windows of {windows.kernel} entries, {windows.stride} apart, read an axis of {windows.size} entries, which "
+        f"the mirror reverses, from one end: what they read has its middle at {windows.center / 2:g}, the axis at "
+        f"{(windows.size - 1) / 2:g}{_nearest(others, windows.size)}"
+    )
+
+
+def _nearest(sizes: Sequence[int], size: int) -> str:
+    """The nearest sizes below and above that would do, in words."""
+    below = [other for other in sizes if other < size][-1:]
+    above = [other for other in sizes if other > size][:1]
+    near = " or ".join(map(str, [*below, *above]))
+    return f"; {near} entries would do" if near else ""
