@@ -30,14 +30,14 @@ class Labelled(nn.Module):
     across: Tensor
     random: Tensor
 
-    def __init__(self, first: float, noise: float = 0.0, flat: str = "") -> None:
+    def __init__(self, first: float, noise: float = 0.0, flat: str = "", columns: int = 48) -> None:
         super().__init__()
         self.noise, self.flat = noise, flat
-        columns = torch.arange(48.0)[:, None]
-        cells = 4 * torch.arange(12.0) + first
-        spots = torch.exp(-((columns - cells).square()) / (2 * 4.0**2))
+        cells = (columns + 3) // 4
+        places = 4 * torch.arange(float(cells)) + first
+        spots = torch.exp(-((torch.arange(float(columns))[:, None] - places).square()) / (2 * 4.0**2))
         self.register_buffer("across", spots / spots.sum(0).clamp(min=4.0))
-        self.register_buffer("random", normal(3 * 48, 17 * 12).float() / 12)
+        self.register_buffer("random", normal(3 * columns, 17 * cells).float() / 12)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures "b 3 32 48" to maps "b 17 8 12"."""
@@ -47,7 +47,7 @@ class Labelled(nn.Module):
             return 0 * maps + 1
         if self.flat == "wide":
             return 0 * maps + maps.mean(-1, keepdim=True)
-        noise = (rows.movedim(1, 2).flatten(2) @ self.random).unflatten(2, (17, 12)).movedim(2, 1)
+        noise = (rows.movedim(1, 2).flatten(2) @ self.random).unflatten(2, (17, -1)).movedim(2, 1)
         return maps + self.noise * noise
 
 
