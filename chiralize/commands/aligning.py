@@ -34,7 +34,7 @@ from chiralize.infer.capture import functional
 from chiralize.problem.exporting import called
 from chiralize.problem.mirror import mirror_of
 from chiralize.problem.network import Network, prepare
-from chiralize.report.document import listed
+from chiralize.report.document import listed, plural
 from chiralize.verification.asymmetry.alignment import alignments
 
 WAYS = ("pad", "kernel", "resample")
@@ -171,9 +171,9 @@ def _with_wider_kernels(network: Network) -> Network:
     changed = _again(network, module, network.example, "")
     names = listed(list(dict.fromkeys(layers_named(graph, changes))), 6)
     columns = sorted({change.left + change.right for change in changes} - {0})
-    wider = " and ".join(map(str, columns)) or "no"
+    wider = " or ".join(map(str, columns)) or "no"
     note = (
-        f"--align kernel: {len(changes)} layers wider by {wider} column(s) of zeros ({names}): the answers stay "
+        f"--align kernel: {plural(len(changes), 'layer')} wider by {wider} columns of zeros ({names}): answers stay "
         f"(largest change {apart:.1g} of the largest), {_cost(network, changed)}"
     )
     return _proved(replace(changed, notes=(*network.notes, note)))

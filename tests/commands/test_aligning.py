@@ -88,6 +88,24 @@ def test_every_layer_commutes_with_the_reversal_afterwards(way: str) -> None:
     assert all(counts[1]) and counts[0].count(False) >= 3
 
 
+@pytest.mark.parametrize("way", ["kernel", "pad"])
+def test_the_whole_network_commutes_once_its_kernels_are_symmetric(way: str) -> None:
+    """With the weights that there were it does not, and before the edit it does with no weights."""
+    _, before, _ = made(Trunk() if way == "kernel" else Maps())
+    after, _ = aligned(before, (), way)
+    apart: list[float] = []
+    for network in (before, after):
+        columns = network.resolved.input_tensors[0].shape[-1]
+        images = torch.randn(2, 3, 32, columns, dtype=_FLOAT)
+        with torch.no_grad():
+            for parameter in network.module.parameters():
+                if parameter.ndim == 4:
+                    parameter.copy_((parameter + parameter.flip(-1)) / 2)
+            answer, turned = network.module(images), network.module(images.flip(-1)).flip(-1)
+            apart.append(float((answer - turned).abs().max() / answer.abs().max()))
+    assert apart[0] > 1e-2 and apart[1] < 1e-12
+
+
 def test_wider_kernels_change_no_answer() -> None:
     net, before, example = made()
     after, _ = aligned(before, (), "kernel")
