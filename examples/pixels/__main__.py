@@ -34,7 +34,7 @@ def main(
     for row in table(outcome.ways):
         typer.echo("  ".join(row))
     batch = {0: torch.export.Dim("batch", min=1, max=1024)}
-    program = torch.export.export(net, (tested.pixels[:2],), dynamic_shapes=(batch,))
+    program = torch.export.export(net, (tested.pixels[:2].clone(),), dynamic_shapes=(batch,))
     torch.export.save(program, out / "network.pt2")
     np.save(out / "pictures.npy", tested.pixels[:512].numpy())
     draw(outcome, out / "comparison.svg")
