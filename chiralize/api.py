@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, load_spec
+from chiralize.commands.aligning import aligned
 from chiralize.commands.audit import audit as _audit
 from chiralize.commands.chirality import Chirality, chirality_of, put_on
 from chiralize.commands.convert import Request, convert
@@ -59,6 +60,7 @@ def chiralize(
     calibration: Calibration | None = None,
     sequence_axis: int | None = None,
     mix_gaussian: float = 0.0,
+    align: str | Sequence[str] | None = None,
     width: float | None = None,
     rounds: int | None = None,
     distill: int = 0,
@@ -106,6 +108,9 @@ def chiralize(
     in the unit of the output). symmetrize_constants: change stored constants that the mirror does not leave
     alone. keep_statistics: refuse to change means and variances (observation normalisers, batch norms), which
     only the average can do where those are one-sided or belong to hidden units.
+    align: of networks on pictures, so that the reversal of the width fits them: pad (the pictures become wider), kernel
+    (strided kernels become wider, all answers stay), resample (the maps of both views are moved half-way to each other,
+    by the shift that `audit` measures on `calibration`), resample=0.75 (by that shift); "kernel,resample" is both.
     form: folded (the model's class and keys), blocks (its class with layers of `chiralize.nn`: half the arithmetic,
     equivariant under training, the rest of its weights by `keep_symmetric`), fused (a graph for inference, norms
     folded), dense (reduce: as many units as it keeps, in plain layers), auto (blocks where they are faster; tune: timed
@@ -133,6 +138,7 @@ def chiralize(
         step("reading the inputs")
         calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
         remarks = (*request.remarks, *remarks)
+        network, calls = aligned(network, calls, align)
         request = replace(request, calibration=calls, sequences=sequences, remarks=remarks, device=home, progress=step)
         conversion = uncarried(convert, network, name_of(model), request)
     result = conversion.module if home == CPU else moved(conversion.module, home)

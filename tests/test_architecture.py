@@ -200,6 +200,8 @@ OPS_BESIDE_RULES = {
     "chiralize/graph/local_writes.py": "what torch.export writes",
     "chiralize/graph/rewrite.py": "activations that become tanh, if that is asked for",
     "chiralize/graph/tracing.py": "what tracing writes",
+    "chiralize/graph/passes/alignment/editing.py": "what a widened layer, and a pooling that is picked from, become",
+    "chiralize/graph/passes/alignment/resampling.py": "gathers, weights and sums of four cells",
     "chiralize/methods/reduce/attention.py": "attention, and ops between it and its weights",
     "chiralize/methods/reduce/recurrent.py": "recurrent layers, step by step",
     "chiralize/methods/reduce/resizing.py": "arguments that hold sizes",

@@ -157,6 +157,15 @@ def convert(
             help="Refuse results of which a joint is further from the flip average (RMS, unit of the output).",
         ),
     ] = None,
+    align: Annotated[
+        str | None,
+        typer.Option(
+            "--align",
+            metavar="WAY",
+            help="Pictures: pad (a column wider), kernel (strided kernels wider, answers stay), resample (maps moved "
+            "by the shift measured on --calibration), resample=0.75; kernel,resample is both.",
+        ),
+    ] = None,
     samples: opt.Samples = 8,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write the report here too: .html or .json.")
@@ -191,6 +200,7 @@ def convert(
       chiralize convert weights.pt --model nets.lifter:Lifter --arg channels=1024 --key model_pos \\
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
     """
+    from chiralize.commands.aligning import aligned
     from chiralize.commands.bench import with_times
     from chiralize.commands.convert import Request
     from chiralize.commands.convert import convert as run
@@ -217,6 +227,7 @@ def convert(
         if not sequences:
             network, calls = opt.in_batches(network, loaded, calls)
         remarks = opt.on_samples(network, calls, sequences)
+        network, calls = aligned(network, calls, align, product)
         request = Request(
             method,
             form.value,

@@ -17,6 +17,7 @@ from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import one_mirror
 from chiralize.report import AuditReport
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, layer_gaps, leanings
+from chiralize.verification.asymmetry.alignment import UNMEASURED, alignments, has_maps
 from chiralize.verification.asymmetry.layers import View
 from chiralize.verification.asymmetry.records import LayerGap
 from chiralize.verification.drift import random_inputs
@@ -59,11 +60,15 @@ def audit(
     layers, notes = _layers(network, mirror, inputs)
     report = AuditReport(name, of_network, source, (), evidence, network.notes + notes, layers)
     if not data:
+        if has_maps(resolved):
+            report = replace(report, notes=(*report.notes, UNMEASURED))
         return replace(report, advice=advise(of_network, evidence, False, (), None))
     lean = leanings(mirror, data, resolved.input_tensors, labels)
+    progress("looking how far turned maps are off")
+    aligned = alignments(network.module, mirror, inputs, resolved, network.captured)
     of_data = data_asymmetry(mirror, data)
     advice = advise(of_network, evidence, True, of_data, lean[0] if lean else None)
-    return replace(report, data=of_data, leanings=lean, advice=advice)
+    return replace(report, data=of_data, leanings=lean, advice=advice, alignments=aligned)
 
 
 def _layers(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chiralize.errors import percent
 from chiralize.problem.readings.remark import READ_AS
 from chiralize.report import parts
+from chiralize.report.aligned import alignment_blocks
 from chiralize.report.cautions import data_cautions, drift_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import Block, Document, Line, Section, if_known, milliseconds, plural, table
@@ -71,7 +72,8 @@ def _plan(report: PlanReport) -> list[Block]:
 
 
 def _audit(report: AuditReport) -> list[Block]:
-    blocks = network_blocks(report.network, report.source) + layer_blocks(report.layers, report.begins)
+    blocks = network_blocks(report.network, report.source) + alignment_blocks(report.alignments)
+    blocks += layer_blocks(report.layers, report.begins)
     blocks += (
         data_blocks(report.data, report.leanings)
         + parts.evidence_blocks(report.evidence)

@@ -52,7 +52,17 @@ class Bars:
     bars: tuple[Bar, ...]
 
 
-Block = Section | Line | Table | Bars
+@dataclass(frozen=True)
+class Curves:
+    """Values over common places; only HTML draws them.  curves: titles and values.  mark: a place that stands out."""
+
+    title: str
+    places: tuple[float, ...]
+    curves: tuple[tuple[str, tuple[float, ...]], ...]
+    mark: float | None = None
+
+
+Block = Section | Line | Table | Bars | Curves
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.report.verdict import verdict_of
 from chiralize.symmetry.involution import SignedPermutation
-from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap
+from chiralize.verification.asymmetry.records import Advice, Alignment, Asymmetry, DataGap, LayerGap
 from chiralize.verification.closed_loop.records import Probe, Rollout, Side, Walker
 from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, Drift, NumericVerdict, OutputResidual
 
@@ -27,6 +27,7 @@ _DERIVED: dict[type, tuple[str, ...]] = {
     DataGap: ("gap",),
     LayerGap: ("added",),
     Advice: ("speaks_for",),
+    Alignment: ("center", "is_aligned"),
     Probe: ("is_repeatable", "is_symmetric"),
     Rollout: ("starts",),
     Side: ("mean", "falls"),

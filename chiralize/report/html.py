@@ -8,7 +8,7 @@ from html import escape
 from math import isfinite
 
 from chiralize.report.assembling import document
-from chiralize.report.document import Bars, Block, Line, Section, Table
+from chiralize.report.document import Bars, Block, Curves, Line, Section, Table
 from chiralize.report.records import Report
 
 _STYLE = """
@@ -21,6 +21,7 @@ th,td{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}th{color:
 .badge.is-good{background:#18794e}.badge.is-warning{background:#8a5a00}.badge.is-failed{background:#a2240c}
 .sentence{font-size:1.05rem;padding:.6rem .9rem;border-left:.3rem solid #18794e;background:#f3f5f6}
 .sentence.is-warning{border-color:#b97900}.sentence.is-failed{border-color:#a2240c}
+.line{fill:none;stroke:#3b78c2;stroke-width:2}.other{stroke:#c2703b}
 .bar{fill:#3b78c2}.over{fill:#a2240c}.tick{stroke:#5a6570;stroke-dasharray:2 2}
 p{margin:.25rem 0}svg{display:block;margin:.6rem 0;max-width:100%}img{max-width:100%}
 svg text{font:12px system-ui,sans-serif;fill:#1d2329}
@@ -56,7 +57,7 @@ def _block(block: Block) -> str:
         return f'<p class="{block.tone}">{escape(block.text)}</p>'
     if isinstance(block, Table):
         return _table(block)
-    return _bars(block)
+    return _curves(block) if isinstance(block, Curves) else _bars(block)
 
 
 def _picture(caption: str, png: bytes) -> str:
@@ -104,3 +105,35 @@ def _bars(block: Bars) -> str:
         f'<svg role="img" aria-label="{escape(block.title)}" width="{_WIDTH}" height="{height}" '
         f'viewBox="0 0 {_WIDTH} {height}">\n' + "\n".join(parts) + "\n</svg>"
     )
+
+
+def _curves(block: Curves) -> str:
+    """Up to two curves over one axis, which is labelled at its ends and at the place that stands out."""
+    low = min(0.0, *(min(values) for _, values in block.curves))
+    high = max(max(values) for _, values in block.curves)
+    width, height, left = _WIDTH - 120, 130, 50
+    first, last = block.places[0], block.places[-1]
+
+    def across(at: float) -> float:
+        """The x of what lies there on the axis."""
+        return left + width * (at - first) / ((last - first) or 1.0)
+
+    parts = [f'<text x="0" y="14">{escape(block.title)}</text>']
+    for number, (title, values) in enumerate(block.curves):
+        style = "line other" if number else "line"
+        heights = [24 + height * (high - value) / ((high - low) or 1.0) for value in values]
+        points = " ".join(f"{across(x):.1f},{y:.1f}" for x, y in zip(block.places, heights, strict=True))
+        parts.append(f'<polyline class="{style}" points="{points}"/>')
+        if len(block.curves) > 1:
+            x = left + number * 150
+            parts.append(f'<line class="{style}" x1="{x}" x2="{x + 20}" y1="190" y2="190"/>')
+            parts.append(f'<text x="{x + 26}" y="194">{escape(title)}</text>')
+    if block.mark is not None:
+        at = across(block.mark)
+        parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="20" y2="{height + 24}" class="tick"/>')
+        parts.append(f'<text x="{at + 4:.1f}" y="34">{block.mark:.2f}</text>')
+    parts.append(f'<text x="{left}" y="{height + 42}">{first:g}</text>')
+    parts.append(f'<text x="{left + width}" y="{height + 42}" text-anchor="end">{last:g}</text>')
+    parts += [f'<text x="0" y="30">{high:.3g}</text>', f'<text x="0" y="{height + 24}">{low:.3g}</text>']
+    label = escape(block.title)
+    return f'<svg role="img" aria-label="{label}" width="{_WIDTH}" height="200">\n' + "\n".join(parts) + "\n</svg>"

@@ -10,7 +10,7 @@ from chiralize.graph.rewrite import Moved
 from chiralize.infer.records import Choice
 from chiralize.problem.result import Fitted
 from chiralize.report.readable import Readable
-from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Leaning
+from chiralize.verification.asymmetry.records import Advice, Alignment, Asymmetry, DataGap, LayerGap, Leaning
 from chiralize.verification.closed_loop.records import Rollout
 from chiralize.verification.verdicts import (
     CertificateVerdict,
@@ -215,7 +215,8 @@ class AuditReport(Readable):
     """How lopsided a network and its data are now, and whether to convert. source: where the inputs came from.
 
     data: the most lopsided entries.  layers: in the order of the network.  leanings: all samples, then by label.
-    rollout: what it does in its environment, None where that was not asked for.
+    rollout: what it does in its environment, None where that was not asked for.  alignments: of maps of pictures,
+    how far those of mirrored pictures are off when they are turned back.
     """
 
     model: str
@@ -228,6 +229,7 @@ class AuditReport(Readable):
     leanings: tuple[Leaning, ...] = ()
     advice: Advice | None = None
     rollout: Rollout | None = None
+    alignments: tuple[Alignment, ...] = ()
 
     @property
     def begins(self) -> LayerGap | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chiralize.errors import Caution
+from chiralize.report.aligned import alignment_sentence
 from chiralize.report.cautions import cautions_of, data_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import if_known, milliseconds, plain, plural, short
@@ -204,7 +205,14 @@ def _audited(report: AuditReport, warnings: tuple[Caution, ...]) -> str:
         head, remedy = f"{head}: {report.advice.kind}", f"next: {report.advice.remedy}"
     fit = report.evidence.fit
     untrained = UNTRAINED if fit is not None and not fit.trained else ""
-    return _sentence(head, loop_sentence(report.rollout), untrained, *_briefs(warnings), remedy)
+    return _sentence(
+        head,
+        alignment_sentence(report.alignments),
+        loop_sentence(report.rollout),
+        untrained,
+        *_briefs(warnings),
+        remedy,
+    )
 
 
 def _timed(report: BenchReport) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import log
 from typing import Literal
 
+ALIGNED = 0.1
+"""Cells by which turned maps may be off without being called so."""
 UNLIKE = 0.015
 """How far the spreads of the answers to both kinds of inputs are apart where a network knows one side better."""
 
@@ -153,3 +155,64 @@ class Advice:
     def speaks_for(self) -> bool:
         """Whether nothing speaks against a conversion."""
         return self.kind in ("convert", "equivariant")
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """Both views with the turned maps moved to the right by so many cells.
+
+    gap: RMS distance over the spread of the answers.  height: of the peaks of their mean, over the mean of their own
+    peaks; None where the answers are no maps.
+    """
+
+    shift: float
+    gap: float
+    height: float | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """One row of cells: the answer, the turned answer to the mirrored picture, and that moved by the shift."""
+
+    plain: tuple[float, ...]
+    turned: tuple[float, ...]
+    aligned: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How far the turned maps of an output are off along one axis, in cells to the right.
+
+    shift: None where nobody can tell, and `why`.  error: its standard error, None for too few pictures.  stated: the
+    shift of the specification.  figures: unshifted, by a whole cell, as stated, and by `shift`.  curve: gap by shift.
+    layers: the shift that the layers make where kernels are symmetric, None where that cannot be derived.
+    labels: the shift of maps that are labelled with cell i at pixel stride * i, None where the stride is not known.
+    """
+
+    output: int = 0
+    axis: str = ""
+    cells: int = 0
+    samples: int = 0
+    stated: int = 0
+    shift: float | None = None
+    error: float | None = None
+    why: str = ""
+    figures: tuple[Shifted, ...] = ()
+    curve: tuple[tuple[float, float], ...] = ()
+    layers: float | None = None
+    labels: float | None = None
+    section: Section | None = None
+
+    @property
+    def center(self) -> float | None:
+        """The cell that a specification mirrors at for the nearest whole shift."""
+        return None if self.shift is None else (self.cells - 1 + round(self.shift)) / 2
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether the specification states the shift that was measured, to a tenth of a cell."""
+        return self.shift is not None and abs(self.shift - self.stated) <= max(ALIGNED, 2 * (self.error or 0.0))
+
+    def at(self, shift: float) -> Shifted | None:
+        """The figures at one of the shifts that were looked at."""
+        return next((figure for figure in self.figures if figure.shift == shift), None)

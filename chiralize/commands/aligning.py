@@ -1,0 +1,311 @@
+"""`--align`: a network on pictures changed so that the reversal of the width fits its layers, or its maps.
+
+pad       pictures are wider by as many columns as it takes, mostly one, and transposed layers answer from the first
+          cell to the last that they read
+kernel    strided kernels are wider by columns of zeros; all sizes and all answers stay
+resample  both views of the maps are moved half-way to each other, by half of the shift that was measured, or is given
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+
+import torch
+
+from chiralize.body.tensors.layout import parse_layout
+from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.errors import ChiralizeError, InternalError, UnsupportedError, UsageError
+from chiralize.graph.fixed_sizes import unhooked
+from chiralize.graph.model import CapturedModel
+from chiralize.graph.passes.alignment.editing import (
+    Widened,
+    edited,
+    layers_named,
+    upsampling_from_first_cell,
+    widened_for_reversal,
+)
+from chiralize.graph.passes.alignment.resampling import moved_outputs
+from chiralize.graph.passes.alignment.widths import FURTHEST, fitting_width
+from chiralize.graph.passes.alignment.windows import windows
+from chiralize.graph.running import Arguments, Call, results
+from chiralize.infer.capture import functional
+from chiralize.problem.exporting import called
+from chiralize.problem.mirror import mirror_of
+from chiralize.problem.network import Network, prepare
+from chiralize.report.document import listed, plural
+from chiralize.verification.asymmetry.alignment import alignments
+
+WAYS = ("pad", "kernel", "resample")
+_OPTION = "--align"
+_SAME = 1e-5
+_LEAST = 0.02
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One way of `--align`, and for `resample` the shift where the user gives it."""
+
+    way: str
+    shift: float | None = None
+
+
+def wishes(align: str | Sequence[str] | None) -> tuple[Wish, ...]:
+    """What `--align` asks for, `resample` last. Raises UsageError for what there is not, or does not go together.
+
+    >>> wishes("kernel,resample=0.75")
+    (Wish(way='kernel', shift=None), Wish(way='resample', shift=0.75))
+    """
+    texts = [align] if isinstance(align, str) else list(align or ())
+    asked: list[Wish] = []
+    for text in ",".join(map(str, texts)).split(",") if texts else ():
+        way, equals, number = text.strip().partition("=")
+        if way not in WAYS or (equals and way != "resample"):
+            raise UsageError(
+                _OPTION, f"{text!r} is none of its ways", f"use one of {', '.join(WAYS)}, or resample=0.75"
+            )
+        asked.append(Wish(way, _number(number, text) if equals else None))
+    names = [wish.way for wish in asked]
+    if len(set(names)) < len(names) or {"pad", "kernel"} <= set(names):
+        facts = f"{', '.join(names)} do not go together"
+        raise UsageError(_OPTION, facts, "use pad or kernel, and resample beside it where maps are still off")
+    return tuple(sorted(asked, key=lambda wish: WAYS.index(wish.way)))
+
+
+def _number(text: str, whole: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not isfinite(number):
+        raise UsageError(_OPTION, f"{whole!r}: {text!r} is no number of cells", "write for example resample=0.75")
+    return number
+
+
+def aligned(
+    network: Network, calls: Sequence[Call], align: str | Sequence[str] | None, product: str = "module"
+) -> tuple[Network, Sequence[Call]]:
+    """The network as `--align` changes it, and real inputs as it takes them; both as they are without a wish.
+
+    Raises UsageError and UnsupportedError where a way does not apply.
+    """
+    asked = wishes(align)
+    if not asked:
+        return network, calls
+    _check(network, product)
+    for wish in asked:
+        if wish.way == "resample":
+            network = _resampled(network, calls, wish.shift)
+        elif wish.way == "kernel":
+            network = _with_wider_kernels(network)
+        else:
+            network, calls = _with_wider_pictures(network, calls)
+    return network, calls
+
+
+def _check(network: Network, product: str) -> None:
+    if network.partial is not None or network.further:
+        facts = "only some outputs are claimed, or several mirrors are named"
+        raise UsageError(_OPTION, facts, "state one mirror of all outputs")
+    if not _pictures(network) or not any(_maps(network)):
+        facts = "the mirror reverses no axis of an input and an output"
+        raise UsageError(_OPTION, facts, "leave it out, or mark the width of pictures and maps, as in 'b c h ~w'")
+    if product in ("weights", "script"):
+        facts = "the file keeps the original's code, which has the original's layers"
+        raise UsageError(_OPTION, facts, "write a .pt2 or an .onnx")
+
+
+def _pictures(network: Network) -> list[tuple[ResolvedTensor, int]]:
+    """Inputs with an axis that is reversed as a whole, and that axis."""
+    return _reversed(network.resolved.input_tensors)
+
+
+def _maps(network: Network) -> list[tuple[ResolvedTensor, int]]:
+    return _reversed(network.resolved.output_tensors)
+
+
+def _reversed(tensors: Sequence[ResolvedTensor]) -> list[tuple[ResolvedTensor, int]]:
+    axes: list[tuple[ResolvedTensor, int]] = []
+    for tensor in tensors:
+        for word, _ in tensor.entry.mirror:
+            axis = parse_layout(tensor.layout).axis_of(word)
+            if axis is not None:
+                axes.append((tensor, axis))
+    return axes
+
+
+def _picture(network: Network) -> tuple[ResolvedTensor, int]:
+    """The one picture that goes in. Raises UnsupportedError for several, or for several axes that are reversed."""
+    pictures = _pictures(network)
+    if len(pictures) != 1:
+        facts = f"{len(pictures)} axes of inputs are reversed, and one way for all of them is not known"
+        raise UnsupportedError(_OPTION, facts, "use --align resample")
+    return pictures[0]
+
+
+def _graph(network: Network) -> tuple[CapturedModel, torch.fx.GraphModule]:
+    """The graph that is read, and a copy of the network as a module of the same ops, which may be changed."""
+    graph = network.graph()
+    assert network.program is not None
+    return graph, unhooked(functional(network.program).module(check_guards=False))  # type: ignore[return-value]
+
+
+def _again(network: Network, module: torch.nn.Module, example: Call, note: str) -> Network:
+    """The changed network made ready anew, with the notes there were and one more."""
+    again = prepare(module, network.resolved.spec, *example)
+    return replace(again, notes=(*network.notes, note))
+
+
+def _with_wider_kernels(network: Network) -> Network:
+    picture, axis = _picture(network)
+    graph, module = _graph(network)
+    changes = widened_for_reversal(graph, len(picture.shape), axis)
+    if not changes:
+        facts = f"every layer commutes with the reversal of {picture.shape[axis]} columns already"
+        raise UsageError(f"{_OPTION} kernel", facts, "leave it out; maps that are off all the same need resample")
+    edited(module, changes)
+    apart = _apart(network, module)
+    if apart > _SAME:
+        raise InternalError(f"{_OPTION} kernel", f"the answers changed by {apart:.1g}", "report this network")
+    changed = _again(network, module, network.example, "")
+    names = listed(list(dict.fromkeys(layers_named(graph, changes))), 6)
+    columns = sorted({change.left + change.right for change in changes} - {0})
+    wider = " or ".join(map(str, columns)) or "no"
+    note = (
+        f"--align kernel: {plural(len(changes), 'layer')} wider by {wider} columns of zeros ({names}): answers stay "
+        f"(largest change {apart:.1g} of the largest), {_cost(network, changed)}"
+    )
+    return _proved(replace(changed, notes=(*network.notes, note)))
+
+
+def _apart(network: Network, module: torch.nn.Module) -> float:
+    """The largest difference from the original's answers to the example, over the largest answer."""
+    with torch.no_grad():
+        before, after = (results(called(net, *network.example))[0] for net in (network.module, module))
+    pairs = list(zip(before, after, strict=True))
+    if any(one.shape != other.shape for one, other in pairs):
+        return float("inf")
+    scale = max((float(one.abs().max()) for one in before if one.is_floating_point()), default=1.0)
+    return max(float((one.double() - other.double()).abs().max()) for one, other in pairs) / (scale or 1.0)
+
+
+def _cost(network: Network, changed: Network) -> str:
+    before, after = network.macs / network.rows, changed.macs / changed.rows
+    return f"multiplications x {after / before:.2f}" if before else "multiplications not counted"
+
+
+def _proved(network: Network) -> Network:
+    """The network itself. Raises InternalError where the reversal still does not fit one of its layers."""
+    picture, axis = _picture(network)
+    for window in windows(network.graph(), len(picture.shape), axis):
+        if not window.commutes:
+            facts = f"its windows are {window.excess} columns off the reversal afterwards"
+            raise InternalError(window.op, facts, "report this network")
+    return network
+
+
+def _with_wider_pictures(network: Network, calls: Sequence[Call]) -> tuple[Network, Sequence[Call]]:
+    option = f"{_OPTION} pad"
+    picture, axis = _picture(network)
+    graph, module = _graph(network)
+    name, columns = graph.inputs[picture.index], picture.shape[axis]
+    changes = upsampling_from_first_cell(graph, len(picture.shape), axis)
+    if all(window.commutes for window in windows(graph, len(picture.shape), axis)):
+        facts = f"every layer commutes with the reversal of {columns} columns already"
+        raise UsageError(option, facts, "leave it out; maps that are off all the same need resample")
+    wider = fitting_width(graph, str(name), axis, {change.window.op for change in changes})
+    if wider is None:
+        facts = f"no width up to {columns + FURTHEST} fits every layer, or branches would not meet in one size"
+        raise UnsupportedError(option, facts, "use --align kernel, which keeps all sizes")
+    edited(module, changes)
+    try:
+        example = _on_wider(network.example, network, wider)
+        changed = _proved(_again(network, module, example, ""))
+    except InternalError:
+        raise
+    except ChiralizeError as error:
+        facts = f"it does not take pictures of {wider} columns: {error.facts}"
+        raise UnsupportedError(option, facts, "use --align kernel, which keeps all sizes") from error
+    note = _padded(network, changed, changes, graph, (columns, wider))
+    return replace(changed, notes=(*network.notes, note)), [_on_wider(call, network, wider) for call in calls]
+
+
+def _padded(
+    network: Network, changed: Network, changes: Sequence[Widened], graph: CapturedModel, widths: tuple[int, int]
+) -> str:
+    """What the user has to know of the sizes."""
+    columns, wider = widths
+    sizes = [
+        f"{before.shape[axis]} to {changed.resolved.output_tensors[before.index].shape[axis]}"
+        for before, axis in _maps(network)
+    ]
+    names = listed(list(dict.fromkeys(layers_named(graph, changes))), 6)
+    upsampled = f"; {names} answer from the first cell to the last" if changes else ""
+    return (
+        f"--align pad: pictures are {wider} columns wide in place of {columns} (crop more on the right; here the last "
+        f"one is repeated), maps go from {', '.join(sizes)} cells{upsampled}; {_cost(network, changed)}"
+    )
+
+
+def _on_wider(call: Call, network: Network, width: int) -> Call:
+    """A call with the last column of its picture repeated up to a width; one of that width as it is."""
+    picture, axis = _picture(network)
+    arguments = Arguments.of(*call)
+    tensors = list(arguments.tensors)
+    given = tensors[picture.index]
+    missing = width - given.shape[axis]
+    if missing > 0:
+        last = given.narrow(axis, given.shape[axis] - 1, 1)
+        tensors[picture.index] = torch.cat([given, *[last] * missing], axis)
+    return arguments.filled(tensors)
+
+
+def _resampled(network: Network, calls: Sequence[Call], shift: float | None) -> Network:
+    option = f"{_OPTION} resample"
+    for tensor, _ in _maps(network):
+        if any(center is not None for _, center in tensor.entry.mirror):
+            facts = f"{tensor.where} is mirrored at a cell that the specification gives, which moves it as well"
+            raise UsageError(option, facts, "state the middle (mirror: w), so that it is moved once")
+    shifts = _measured(network, calls) if shift is None else [shift] * len(_maps(network))
+    moves: list[tuple[int, int, int, float]] = []
+    words: list[str] = []
+    for (tensor, axis), each in zip(_maps(network), shifts, strict=True):
+        _check_shift(each, tensor.shape[axis])
+        if abs(each) >= _LEAST:
+            moves.append((tensor.index, axis, tensor.shape[axis], -each / 2))
+            words.append(f"{tensor.where} by {each:.3g} cells: cell i of it now lies where {_later(each)} was")
+    if not moves:
+        facts = f"the maps are aligned already (off by {', '.join(f'{each:.2g}' for each in shifts)} cells)"
+        raise UsageError(option, facts, "leave it out")
+    _, module = _graph(network)
+    changed = moved_outputs(module, moves)
+    note = f"--align resample: {'; '.join(words)}; read joints off it accordingly"
+    return _again(network, changed, network.example, note)
+
+
+def _later(shift: float) -> str:
+    return f"cell i {'+' if shift > 0 else '-'} {abs(shift) / 2:.3g}"
+
+
+def _check_shift(shift: float, cells: int) -> None:
+    if abs(shift) > cells / 4:
+        facts = f"{shift:g} cells are more than a quarter of {cells}"
+        raise UsageError(f"{_OPTION} resample", facts, "give the shift in cells of the maps, not in pixels")
+
+
+def _measured(network: Network, calls: Sequence[Call]) -> list[float]:
+    """The shift of every axis of the maps, from real pictures."""
+    option = f"{_OPTION} resample"
+    if not calls:
+        facts = "the shift is measured on real pictures, and there are none"
+        raise UsageError(option, facts, "give --calibration, or the shift: --align resample=0.75")
+    shifts: list[float] = []
+    for alignment in alignments(network.module, mirror_of(network, None), calls, network.resolved):
+        if alignment.shift is None:
+            remedy = "give the shift, as --align resample=0.75"
+            raise UsageError(option, f"nobody can say how far the maps are off: {alignment.why}", remedy)
+        shifts.append(alignment.shift)
+    if len(shifts) != len(_maps(network)):
+        raise UsageError(option, "some outputs cannot be measured", "give the shift, as --align resample=0.75")
+    return shifts

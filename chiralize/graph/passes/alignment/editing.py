@@ -1,0 +1,251 @@
+"""Layers made wider until the reversal fits them: zero weights beside a kernel, which change no answer.
+
+What a strided layer reads beyond its last window has a partner on the other side that nobody reads, or the other way
+round. As many columns of zero weights on one side of its kernel make the windows their own mirror image at the same
+places, so that all sizes and all answers stay. A pooling has no weights: it is run at every column, and a kernel
+(1, 0, ...) of one weight for each channel picks the answers that there were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from chiralize.errors import UnsupportedError
+from chiralize.graph.model import CapturedModel, Node, Ref
+from chiralize.graph.passes.alignment.windows import Window, shapes_of, window_of
+
+_PADS = ("aten.constant_pad_nd.default", "aten.pad.default")
+PICKED = "picked"
+
+
+@dataclass(frozen=True)
+class Widened:
+    """How one layer is changed.  left, right: columns of zeros beside its kernel.  padding: on both sides, afterwards.
+
+    pad: the op before it whose padding it takes over, "" for none.
+    """
+
+    window: Window
+    left: int
+    right: int
+    padding: int
+    pad: str = ""
+
+
+def widened_for_reversal(graph: CapturedModel, ndim: int, axis: int) -> tuple[Widened, ...]:
+    """What is to be done to the layers that the reversal does not fit. Raises UnsupportedError where nothing helps."""
+    nodes, shapes = {node.name: node for node in graph.nodes}, shapes_of(graph)
+    changes: list[Widened] = []
+    taken_over: set[str] = set()
+    for node in graph.nodes:
+        window = window_of(node, shapes, ndim, axis)
+        if window is None:
+            continue
+        before = nodes.get(window.source)
+        if before is not None and _sides(before, ndim, axis) is not None:
+            window, pad = _with_padding(graph, window, before, ndim, axis)
+            taken_over.add(pad)
+        else:
+            pad = ""
+        if not window.commutes or pad:
+            changes.append(_fitted(window, node, pad))
+    for node in graph.nodes:
+        sides = _sides(node, ndim, axis)
+        if sides is not None and node.name not in taken_over and sides[0] != sides[1]:
+            facts = f"columns are added on one side, {sides[0]} and {sides[1]}, and no convolution alone reads them"
+            raise UnsupportedError(str(node.where), facts, "add as many on both sides, or use --align resample")
+    return tuple(changes)
+
+
+def _fitted(window: Window, node: Node, pad: str) -> Widened:
+    """The columns that a layer lacks."""
+    excess = window.excess
+    if window.ceil or (node.target.endswith("with_indices.default") and excess):
+        facts = "a pooling whose last window hangs over the border (ceil_mode), or whose indices are read"
+        raise UnsupportedError(str(node.where), facts, "pool without, or use --align resample")
+    if excess % window.dilation:
+        facts = f"a dilation of {window.dilation} cannot make up for {abs(excess)} columns"
+        raise UnsupportedError(str(node.where), facts, "use --align resample, or pictures of another width")
+    more = abs(excess) // window.dilation
+    left, right = (0, more) if excess > 0 else (more, 0)
+    return Widened(window, left, right, max(window.left, window.reach), pad)
+
+
+def _sides(node: Node, ndim: int, axis: int) -> tuple[int, int] | None:
+    """Columns that an op adds on the left and on the right; None for any other op, or none along this axis."""
+    if node.target not in _PADS:
+        return None
+    amounts, at = list(node.arguments["pad"]), 2 * (ndim - 1 - axis)
+    return tuple(amounts[at : at + 2]) if len(amounts) >= at + 2 and any(amounts[at : at + 2]) else None
+
+
+def _with_padding(graph: CapturedModel, window: Window, pad: Node, ndim: int, axis: int) -> tuple[Window, str]:
+    """A convolution with the zeros that an op before it adds; itself where these are the same on both sides."""
+    sides = _sides(pad, ndim, axis)
+    assert sides is not None
+    readers = [node for node in graph.nodes if pad.name in node.names_read]
+    is_zero = pad.arguments.get("mode", "constant") == "constant" and not pad.arguments.get("value")
+    if window.kind != "convolution" or len(readers) > 1 or not is_zero:
+        return window, ""
+    if sides[0] == sides[1] and window.commutes:
+        return window, ""
+    return replace(window, size=window.size - sum(sides), left=window.left + sides[0]), pad.name
+
+
+def upsampling_from_first_cell(graph: CapturedModel, ndim: int, axis: int) -> tuple[Widened, ...]:
+    """Transposed layers that are to answer on the cells from the first to the last of those that they read."""
+    shapes = shapes_of(graph)
+    changes: list[Widened] = []
+    for node in graph.nodes:
+        window = window_of(node, shapes, ndim, axis)
+        if window is None or window.kind != "transposed" or window.stride == 1:
+            continue
+        right = window.extent - 1 - window.left
+        padding = max(window.left, right)
+        if (padding - window.left) % window.dilation or (padding - right) % window.dilation:
+            facts = f"a transposed layer of kernel {window.kernel} and dilation {window.dilation} has no middle"
+            raise UnsupportedError(str(node.where), facts, "use --align kernel")
+        more = ((padding - window.left) // window.dilation, (padding - right) // window.dilation)
+        changes.append(Widened(window, *more, padding))
+    return tuple(changes)
+
+
+def edited(module: fx.GraphModule, changes: Iterable[Widened]) -> fx.GraphModule:
+    """The module with its layers changed in place.  Raises UnsupportedError where layers share weights that differ."""
+    nodes = {node.name: node for node in module.graph.nodes}
+    grown: dict[str, tuple[int, int]] = {}
+    for change in changes:
+        node = nodes[change.window.op]
+        if change.window.kind == "pooling":
+            _pick(module, node, change)
+            continue
+        arguments = _arguments(node)
+        weight = arguments["weight"]
+        assert isinstance(weight, fx.Node)
+        name, amounts = str(weight.target), (change.left, change.right)
+        if grown.setdefault(name, amounts) != amounts:
+            raise UnsupportedError(name, "layers that share a weight read different columns", "use --align resample")
+        if weight.target not in module.meta.setdefault("grown", set()):
+            _grow(module, str(weight.target), change)
+            module.meta["grown"].add(weight.target)
+        at, count = change.window.axis, _rank(arguments["weight"], module) - 2
+        arguments["padding"] = _with_entry(arguments.get("padding", 0), at, count, change.padding, change)
+        if change.window.kind == "transposed":
+            arguments["output_padding"] = _with_entry(arguments.get("output_padding", 0), at, count, 0, change)
+        if str(node.target).endswith(".padding"):
+            node.target = getattr(torch.ops.aten, f"conv{count}d").default
+        node.args, node.kwargs = (), arguments
+        if change.pad:
+            _without_padding(nodes[change.pad], at, count)
+    module.meta.pop("grown", None)
+    module.graph.lint()
+    module.recompile()
+    return module
+
+
+def _rank(weight: fx.Node, module: fx.GraphModule) -> int:
+    return _held(module, str(weight.target)).ndim
+
+
+def _held(module: nn.Module, name: str) -> Tensor:
+    path, _, last = name.rpartition(".")
+    return getattr(module.get_submodule(path), last)
+
+
+def _grow(module: nn.Module, name: str, change: Widened) -> None:
+    """Zeros beside a kernel, as a parameter of the same name."""
+    old = _held(module, name)
+    shape = list(old.shape)
+    axis = change.window.axis + 2
+    shape[axis] += change.left + change.right
+    new = torch.zeros(shape, dtype=old.dtype)
+    new.narrow(axis, change.left, old.shape[axis]).copy_(old.detach())
+    path, _, last = name.rpartition(".")
+    holder = module.get_submodule(path)
+    if isinstance(old, nn.Parameter):
+        setattr(holder, last, nn.Parameter(new, old.requires_grad))
+    else:
+        setattr(holder, last, new)
+
+
+def _arguments(node: fx.Node) -> dict[str, Any]:
+    """Arguments of a call by the names of its schema."""
+    schema = node.target._schema  # type: ignore[union-attr]
+    given = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False))
+    return {**given, **node.kwargs}
+
+
+def _with_entry(value: Any, at: int, count: int, entry: int, change: Widened) -> list[int]:
+    """A list of one number for each axis with another one at an axis."""
+    if isinstance(value, str):
+        if value == "same" and count > 1:
+            facts = "padding='same' beside a kernel that grows is written for each axis in numbers"
+            raise UnsupportedError(change.window.op, facts, "write the padding in numbers")
+        value = 0
+    values = list(value) if isinstance(value, Sequence) else [value]
+    values = values * count if len(values) == 1 else values
+    values[at] = entry
+    return values
+
+
+def _without_padding(node: fx.Node, at: int, count: int) -> None:
+    """An op that pads, without the columns along an axis."""
+    arguments = _arguments(node)
+    amounts = list(arguments["pad"])
+    first = 2 * (count - 1 - at)
+    amounts[first : first + 2] = 0, 0
+    node.args, node.kwargs = (), {**arguments, "pad": amounts}
+
+
+def _pick(module: fx.GraphModule, node: fx.Node, change: Widened) -> None:
+    """A pooling at every column, and a convolution that picks the answers that there were."""
+    arguments, window = _arguments(node), change.window
+    channels, ndim, dtype = _described(node)
+    count = ndim - 2
+    kernel = _spread(arguments["kernel_size"], count)
+    strides = _spread(arguments.get("stride") or kernel, count)
+    strides[window.axis] = 1
+    node.args, node.kwargs = (), {**arguments, "stride": strides}
+    shape = [1] * count
+    shape[window.axis] = 1 + change.left + change.right
+    weight = torch.zeros(channels, 1, *shape, dtype=dtype)
+    weight.select(window.axis + 2, change.left).fill_(1)
+    name = f"{PICKED}_{node.name}"
+    module.register_parameter(name, nn.Parameter(weight))
+    steps = [1] * count
+    steps[window.axis] = window.stride
+    convolution: Callable[..., Any] = getattr(torch.ops.aten, f"conv{count}d").default
+    with module.graph.inserting_after(node):
+        held = module.graph.get_attr(name)
+    with module.graph.inserting_after(held):
+        zeros, ones = [0] * count, [1] * count
+        picked = module.graph.call_function(convolution, (node, held, None, steps, zeros, ones, channels))
+    node.replace_all_uses_with(picked, delete_user_cb=lambda user: user is not picked)
+
+
+def _spread(value: Any, count: int) -> list[int]:
+    values = list(value) if isinstance(value, Sequence) else [value]
+    return values * count if len(values) == 1 else values
+
+
+def _described(node: fx.Node) -> tuple[int, int, torch.dtype]:
+    """Channels, axes and type of what an op answers."""
+    value = node.meta["val"]
+    return int(value.shape[1]), value.ndim, value.dtype
+
+
+def layers_named(graph: CapturedModel, changes: Sequence[Widened]) -> list[str]:
+    """Layers as the user knows them: by the name of the module, or of the weight."""
+    where = {node.name: node for node in graph.nodes}
+    names: list[str] = []
+    for change in changes:
+        node = where[change.window.op]
+        weight = node.arguments.get("weight")
+        of_weight = graph.leaves[weight.name].names[0] if isinstance(weight, Ref) else node.target
+        names.append(node.where.module or of_weight)
+    return names

@@ -1,0 +1,126 @@
+"""The part of an audit report that tells how far the maps of mirrored pictures are off when they are turned back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chiralize.errors import percent
+from chiralize.report.document import Block, Curves, Line, Section, if_known, plain, plural, table
+from chiralize.verification.asymmetry.records import ALIGNED, Alignment, Shifted
+
+
+def alignment_blocks(alignments: Sequence[Alignment]) -> list[Block]:
+    """Shift, gap and height of the peaks by shift, where the shift comes from, and what to do about it."""
+    blocks: list[Block] = []
+    for alignment in alignments:
+        title = f"Alignment of output {alignment.output} along {alignment.axis}"
+        blocks.append(Section(f"{title} ({plural(alignment.samples, 'sample')})" if alignment.samples else title))
+        if alignment.shift is None:
+            blocks.append(Line(f"nobody can say how far the turned answers are off: {alignment.why}", "unsure"))
+        else:
+            blocks += _measured(alignment, alignment.shift)
+    return blocks
+
+
+def alignment_sentence(alignments: Sequence[Alignment]) -> str:
+    """For the sentence that a report opens with; "" where the maps are aligned or nobody can tell."""
+    off = [alignment for alignment in alignments if alignment.shift is not None and not alignment.is_aligned]
+    return f"the turned maps are off by {_off(off[0])}" if off else ""
+
+
+def _off(alignment: Alignment) -> str:
+    """By how many cells, beside what the specification states."""
+    assert alignment.shift is not None
+    beside = alignment.shift - alignment.stated
+    return f"{abs(beside):.2f} cell{'' if abs(beside) <= 1 else 's'}"
+
+
+def _measured(alignment: Alignment, shift: float) -> list[Block]:
+    error = "" if alignment.error is None else f" ± {alignment.error:.2f}"
+    tone = "good" if alignment.is_aligned else "bad"
+    stated = f"the specification moves them by {alignment.stated}"
+    if alignment.is_aligned:
+        text = f"the turned maps fit: they meet the others {shift:.2f}{error} cells to the right, and {stated}"
+    else:
+        text = (
+            f"the turned maps are off by {_off(alignment)}: they meet the others {shift:.2f}{error} cells to the right"
+        )
+        text += f", and {stated}" if alignment.stated else ""
+    rows = [(_title(alignment, figure), *_figures(figure)) for figure in alignment.figures]
+    blocks: list[Block] = [Line(text, tone), table(("turned maps moved by", "gap", "peaks keep"), rows, (1, 2))]
+    blocks += [Line(text) for text in (*_outlook(alignment, shift), *_origin(alignment, shift))]
+    if not alignment.is_aligned:
+        blocks += [Line(text) for text in _remedies(alignment, shift)]
+    return blocks + _drawn(alignment, shift)
+
+
+def _title(alignment: Alignment, figure: Shifted) -> str:
+    words = [f"{figure.shift:.2f} cells"]
+    if figure.shift == 0:
+        words.append("unshifted")
+    if figure.shift == alignment.stated:
+        words.append("as specified")
+    if figure.shift == alignment.shift:
+        words.append("aligned")
+    return ", ".join(words)
+
+
+def _figures(figure: Shifted) -> tuple[str, str]:
+    return plain(figure.gap), if_known(figure.height, percent)
+
+
+def _outlook(alignment: Alignment, shift: float) -> list[str]:
+    """What a flip test that is aligned would do."""
+    now, then = alignment.at(float(alignment.stated)), alignment.at(shift)
+    if now is None or then is None or alignment.is_aligned:
+        return []
+    text = (
+        f"a flip test aligned there would average answers that are {plain(then.gap)} apart instead of {plain(now.gap)}"
+    )
+    if now.height is not None and then.height is not None:
+        text += f", and keep {percent(then.height)} of the height of their peaks instead of {percent(now.height)}"
+    return [text]
+
+
+def _origin(alignment: Alignment, shift: float) -> list[str]:
+    """What explains the shift: how the maps were labelled, and what the layers would do by themselves."""
+    near = max(ALIGNED / 2, 2 * (alignment.error or 0.0))
+    lines: list[str] = []
+    if alignment.labels is not None:
+        if abs(shift - alignment.labels) <= near:
+            lines.append(f"{alignment.labels:g} cells is what maps have whose labels put cell i at pixel stride * i")
+        elif abs(shift) <= near:
+            lines.append("0 cells is what maps have whose labels put cell i at the middle of its pixels")
+    if alignment.layers is not None:
+        agrees = "as measured" if abs(shift - alignment.layers) <= near else "training brought it to what was measured"
+        lines.append(f"by their strides and paddings the layers move them by {alignment.layers:g} cells, {agrees}")
+    return lines
+
+
+def _remedies(alignment: Alignment, shift: float) -> list[str]:
+    """The line of a specification, and the options of `convert`."""
+    word, center = alignment.axis, alignment.center
+    lines: list[str] = []
+    if center is not None and round(shift) != alignment.stated:
+        whole = f"in the specification, mirror: {{{word}: {center:g}}} moves them by {round(shift)}"
+        lines.append(f"{whole}, the nearest whole cell" if abs(shift - round(shift)) > ALIGNED else whole)
+    if abs(shift - round(shift)) > ALIGNED:
+        lines.append(
+            f"convert --align resample={shift:.2f} moves both views half-way to each other, with mirror: {word}; "
+            "--align pad has the input one column wider, where a shift by (stride - 1) / stride is none"
+        )
+    return lines
+
+
+def _drawn(alignment: Alignment, shift: float) -> list[Block]:
+    shifts = tuple(at for at, _ in alignment.curve)
+    gaps = tuple(gap for _, gap in alignment.curve)
+    blocks: list[Block] = [Curves("gap by the shift of the turned maps, in cells", shifts, (("gap", gaps),), shift)]
+    section = alignment.section
+    if section is not None:
+        cells = tuple(map(float, range(len(section.plain))))
+        before = (("answer", section.plain), ("turned answer to the mirrored picture", section.turned))
+        after = (("answer", section.plain), ("turned answer, aligned", section.aligned))
+        blocks.append(Curves("one row of a map before, by cell", cells, before))
+        blocks.append(Curves("the same row after", cells, after))
+    return blocks
