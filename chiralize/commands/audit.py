@@ -16,6 +16,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import one_mirror
 from chiralize.report import AuditReport
+from chiralize.report.body import bodies_of
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, layer_gaps, leanings
 from chiralize.verification.asymmetry.layers import View
 from chiralize.verification.asymmetry.records import LayerGap
@@ -58,6 +59,7 @@ def audit(
     progress("looking at every layer")
     layers, notes = _layers(network, mirror, inputs)
     report = AuditReport(name, of_network, source, (), evidence, network.notes + notes, layers)
+    report = replace(report, bodies=bodies_of(resolved.output_tensors))
     if not data:
         return replace(report, advice=advise(of_network, evidence, False, (), None))
     lean = leanings(mirror, data, resolved.input_tensors, labels)
