@@ -71,7 +71,9 @@ def verify(
     evidence = outside_evidence(network, verdict.mirror, real, equivariant, asked)
     progress("verifying in its own precision")
     own_precision = in_own_precision(network, verdict, None, samples, real, tolerance)
-    report = VerifyReport(name, verdict.numeric, verdict.certificate, degeneracy, evidence, notes, own_precision, claims)
+    report = VerifyReport(
+        name, verdict.numeric, verdict.certificate, degeneracy, evidence, notes, own_precision, claims
+    )
     return replace(report, joints=joints, bodies=bodies)
 
 

@@ -59,11 +59,12 @@ def bodies_of(outputs: Sequence[ResolvedTensor]) -> tuple[Body, ...]:
         if tensor.pose is not None and "j" in tensor.pose.word_sizes():
             skeleton = tensor.pose.body
             if len(skeleton.joints) <= MOST_JOINTS:
-                bodies.append(_drawn(skeleton, tensor.index))
+                bodies.append(drawn(skeleton, tensor.index))
     return tuple(bodies)
 
 
-def _drawn(skeleton: Skeleton, output: int) -> Body:
+def drawn(skeleton: Skeleton, output: int) -> Body:
+    """The body of an output whose joints are those of a skeleton."""
     points = _standing(skeleton)
     as_person = points is not None
     if points is None:

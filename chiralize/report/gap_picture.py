@@ -84,7 +84,7 @@ def _svg(gaps: Gaps) -> str:
             f"<title>{escape(label)}</title></circle>"
         )
     parts += _numbers(gaps, points, list(reversed(order)))
-    parts.append(f'<text x="4" y="14" class="soft">its right</text>')
+    parts.append('<text x="4" y="14" class="soft">its right</text>')
     parts.append(f'<text x="{_WIDTH - 4:g}" y="14" text-anchor="end" class="soft">its left</text>')
     return (
         f'<svg role="img" aria-label="{escape(_in_words(gaps))}" viewBox="0 0 {_WIDTH:g} {height:.0f}">\n'

@@ -50,7 +50,7 @@ def _facts(facts: Sequence[Fact]) -> str:
         return ""
     entries: list[str] = []
     for fact in facts:
-        note = f"<span>{escape(fact.note)}</span>" if fact.note else ""
+        note = f'<span class="note">{escape(fact.note)}</span>' if fact.note else ""
         value = f'<div><dt>{escape(fact.name)}</dt><dd class="{fact.tone}">{_icon(fact.tone)}{escape(fact.value)}{note}'
         entries.append(f"{value}</dd></div>")
     return '<dl class="facts">' + "\n".join(entries) + "</dl>\n"
@@ -67,7 +67,7 @@ def _warnings(report: Report) -> str:
     warnings = verdict_of(report).warnings
     if not warnings:
         return ""
-    items = [f'<li><b>{_ICONS["bad"]} Warning ({escape(one.topic)}):</b> {escape(one.text)}</li>' for one in warnings]
+    items = [f"<li><b>{_ICONS['bad']} Warning ({escape(one.topic)}):</b> {escape(one.text)}</li>" for one in warnings]
     return _section("What to look at before it is used", '<ul class="warnings">' + "\n".join(items) + "</ul>")
 
 
@@ -219,4 +219,4 @@ def _bars(block: Bars) -> str:
         track = f'<span class="track"><i{style} style="width:{100 * share:.1f}%"></i>{limit}</span>'
         parts.append(f"<span>{escape(bar.label[-40:])}</span>{track}<span>{escape(bar.text)}</span>")
     dashes = '<p class="hint">The dashed line is the bound.</p>' if limits else ""
-    return f'<div class="bars" aria-hidden="true">\n' + "\n".join(parts) + f"\n</div>\n{dashes}"
+    return '<div class="bars" aria-hidden="true">\n' + "\n".join(parts) + f"\n</div>\n{dashes}"

@@ -78,7 +78,9 @@ def layer_blocks(layers: Sequence[LayerGap], begins: LayerGap | None) -> list[Bl
             rows.append((layer.module, layer.op, *figures, marks.get(id(layer), "")))
     blocks: list[Block] = [
         Section(
-            "By layer: what no left/right representation of its values explains", "Where in the network it begins", folded=True
+            "By layer: what no left/right representation of its values explains",
+            "Where in the network it begins",
+            folded=True,
         )
     ]
     blocks.append(table(("layer", "op", "values", "before", "after", ""), rows, (2, 3, 4)))

@@ -50,7 +50,7 @@ h2{font-size:1.1rem;margin:0;overflow-wrap:anywhere}h3{font-size:1rem;margin:1re
 section,details{margin:1.6rem 0;border-top:1px solid var(--line);padding-top:.8rem}
 section>h2{margin-bottom:.5rem}p{margin:.35rem 0;overflow-wrap:anywhere}.hint{color:var(--soft)}
 a{color:var(--accent)}code{overflow-wrap:anywhere}
-summary{cursor:pointer}summary h2{display:inline}
+summary{cursor:pointer}summary h3{display:inline}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 .badge{display:inline-block;padding:0 .6rem;border-radius:1rem;color:var(--ground);font-size:1rem;white-space:nowrap}
 .badge.is-good{background:var(--good)}.badge.is-warning{background:var(--warning)}.badge.is-failed{background:var(--failed)}
@@ -58,7 +58,7 @@ summary{cursor:pointer}summary h2{display:inline}
 .sentence.is-warning{border-color:var(--warning)}.sentence.is-failed{border-color:var(--failed)}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:.6rem;margin:.8rem 0 0}
 .facts div{background:var(--panel);padding:.5rem .8rem}.facts dt{color:var(--soft)}.facts dd{margin:0;font-weight:600}
-.facts dd span{display:block;font-weight:400;color:var(--soft)}
+.facts dd .note{display:block;font-weight:400;color:var(--soft)}
 .good{color:var(--good)}.bad{color:var(--failed)}.unsure{color:var(--warning)}.icon{font-weight:700}
 ul.warnings{list-style:none;margin:.3rem 0;padding:0}.warnings li{margin:.4rem 0;padding:.4rem .8rem;
 border-left:.3rem solid var(--warning);background:var(--panel)}.warnings b{color:var(--warning)}
@@ -68,8 +68,10 @@ th,td{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}th{color:
 .r{text-align:right}
 .bars{margin:.5rem 0;display:grid;grid-template-columns:minmax(5rem,16rem) 1fr minmax(3rem,auto);gap:.1rem .6rem}
 .bars span{overflow-wrap:anywhere;font-size:.9rem}.bars .track{position:relative;height:.8rem;align-self:center;
-background:var(--panel);border-bottom:1px solid var(--edge)}.bars i{position:absolute;left:0;top:0;bottom:0;background:var(--accent)}
-.bars .over{background:var(--failed)}.bars b{position:absolute;top:-.2rem;bottom:-.2rem;border-left:2px dashed var(--ink)}
+background:var(--panel);border-bottom:1px solid var(--edge)}
+.bars i{position:absolute;left:0;top:0;bottom:0;background:var(--accent)}
+.bars .over{background:var(--failed)}
+.bars b{position:absolute;top:-.2rem;bottom:-.2rem;border-left:2px dashed var(--ink)}
 .pictures{display:flex;flex-wrap:wrap;gap:1rem 2rem}figure{margin:0;flex:0 1 26rem;max-width:100%}
 figcaption{margin:.2rem 0}svg{display:block;width:100%;height:auto}img{max-width:100%;background:#fff}
 svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .soft{fill:var(--soft)}svg .strong{font-weight:700}

@@ -132,7 +132,9 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
         mark = "COLLAPSED" if index in degeneracy.collapsed else ""
         rows.append((f"output {index}", percent(old), percent(new), mark))
     blocks: list[Block] = [
-        Section("Left and right: share of the output's variance that the mirror negates", "Left and right are told apart")
+        Section(
+            "Left and right: share of the output's variance that the mirror negates", "Left and right are told apart"
+        )
     ]
     blocks.append(table(("what", before, after, ""), rows, (1, 2)))
     blocks.append(Line(f"free parameters: {percent(degeneracy.free_share)} of {whole}"))
@@ -163,7 +165,8 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
     """
     blocks: list[Block] = [
         Section(
-            f"Against the original ({plural(drift.samples, 'sample')}, {drift.source})", "How far it is from the original"
+            f"Against the original ({plural(drift.samples, 'sample')}, {drift.source})",
+            "How far it is from the original",
         )
     ]
     if not drift.outputs:
@@ -257,7 +260,10 @@ def choice_blocks(choices: Sequence[Choice]) -> list[Block]:
     for choice in choices:
         space, representation = choice.space, Representation.of(choice.action)
         rows.append((space.label, str(space.size), representation.summary(), choice.reason))
-    return [Section("Hidden spaces", "Hidden units and their partners", folded=True), table(("space", "size", "representation", "why"), rows, (1,))]
+    return [
+        Section("Hidden spaces", "Hidden units and their partners", folded=True),
+        table(("space", "size", "representation", "why"), rows, (1,)),
+    ]
 
 
 def moved_blocks(moved: Sequence[Moved]) -> list[Block]:
