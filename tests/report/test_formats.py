@@ -472,7 +472,17 @@ def test_commands_ask_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert capsys.readouterr().out == to_text(CONVERT)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     show(CONVERT, Format.text)
+    assert capsys.readouterr().out == to_text(CONVERT, 60, short=True)
+    show(CONVERT, Format.text, verbose=True)
     assert capsys.readouterr().out == to_text(CONVERT, 60) != to_text(CONVERT)
+
+
+@pytest.mark.parametrize("report", [CONVERT, VERIFY, FAILED, AUDIT_ALL], ids=["convert", "verify", "failed", "audit"])
+def test_a_screen_has_every_warning(report: VerifyReport) -> None:
+    lines = to_text(report, 100, short=True).splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 100
+    text = " ".join(" ".join(lines).split())
+    assert report.verdict in text and all(warning in text for warning in report.warnings) and text.endswith("figure")
 
 
 def test_times_of_calls() -> None:
