@@ -112,7 +112,7 @@ def audit(
         _plot(plot, network, report)
     if page is not None:
         write_page(page, report, pictures)
-    show(report, output_format, options.quiet)
+    show(report, output_format, options.quiet, options.verbose)
 
 
 def _plot(path: Path, network: Network, report: AuditReport) -> None:

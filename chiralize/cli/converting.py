@@ -262,7 +262,7 @@ def convert(
         if needs_memory:  # the original refers to itself in circles, which only the collector takes apart
             gc.collect()
         conversion = write(conversion, target, Source(original, script, origin))
-    show(conversion.report, target, report, output_format, options.quiet)
+    show(conversion.report, target, report, output_format, options.quiet, options.verbose)
 
 
 def _rounds(rounds: int | None, fast: bool) -> int | None:
@@ -276,7 +276,12 @@ def _rounds(rounds: int | None, fast: bool) -> int | None:
 
 
 def show(
-    report: ConvertReport, target: Path, page: Path | None, output_format: opt.Format, quiet: bool = False
+    report: ConvertReport,
+    target: Path,
+    page: Path | None,
+    output_format: opt.Format,
+    quiet: bool = False,
+    verbose: bool = False,
 ) -> None:
     """Print the report on stdout and, if asked for, write it to a file; on stdout also where that cannot be written."""
     report = replace(report, output=str(target))
@@ -284,7 +289,7 @@ def show(
         if page is not None:
             save_report(report, page)
     finally:
-        printing.show(report, output_format, quiet)
+        printing.show(report, output_format, quiet, verbose)
 
 
 def save_report(report: ConvertReport, page: Path) -> None:

@@ -130,7 +130,9 @@ class NetworkOptions:
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="No progress, and of a report in words its first sentence alone.")
     ] = False
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line for every step, with its seconds.")] = False
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="A line for every step, with its seconds, and the whole report.")
+    ] = False
 
 
 def takes_network(command: Callable[..., None]) -> Callable[..., None]:

@@ -18,8 +18,11 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def show(report: Report, output_format: Format, quiet: bool = False) -> None:
-    """Print the report as text for people or as JSON for programs.  quiet: of the text the verdict alone."""
+def show(report: Report, output_format: Format, quiet: bool = False, verbose: bool = False) -> None:
+    """Print the report as text for people or as JSON for programs.  quiet: of the text the verdict alone.
+
+    A terminal shows what fits on one screen, or with `verbose` everything; a file or a pipe gets everything.
+    """
     from chiralize.report import to_json, to_text
 
     if output_format.value == "json":
@@ -27,4 +30,5 @@ def show(report: Report, output_format: Format, quiet: bool = False) -> None:
     elif quiet:
         typer.echo(report.verdict)
     else:
-        typer.echo(to_text(report, terminal_width()), nl=False)
+        width = terminal_width()
+        typer.echo(to_text(report, width, short=width is not None and not verbose), nl=False)

@@ -16,6 +16,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import one_mirror
 from chiralize.report import AuditReport
+from chiralize.report.body import bodies_of
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, layer_gaps, leanings
 from chiralize.verification.asymmetry.alignment import UNMEASURED, alignments, has_maps
 from chiralize.verification.asymmetry.layers import View
@@ -59,6 +60,7 @@ def audit(
     progress("looking at every layer")
     layers, notes = _layers(network, mirror, inputs)
     report = AuditReport(name, of_network, source, (), evidence, network.notes + notes, layers)
+    report = replace(report, bodies=bodies_of(resolved.output_tensors))
     if not data:
         if has_maps(resolved):
             report = replace(report, notes=(*report.notes, UNMEASURED))

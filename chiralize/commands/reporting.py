@@ -15,6 +15,7 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.readings.remark import reading_first
 from chiralize.problem.result import Converted
 from chiralize.report import ConvertReport, Cost
+from chiralize.report.body import bodies_of
 from chiralize.verification.figures import Figures
 from chiralize.verification.mirror_evidence import outside_evidence
 from chiralize.verification.verdicts import Evidence
@@ -60,6 +61,7 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
         degeneracy=degeneracy,
         evidence=evidence,
         notes=reading_first(notes),
+        bodies=bodies_of(network.resolved.output_tensors),
     )
 
 

@@ -12,6 +12,7 @@ from chiralize.problem.network import Network, without_entry
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.report import ConvertReport, Cost
+from chiralize.report.body import bodies_of
 from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
 from chiralize.verification import numeric
@@ -65,7 +66,7 @@ def unchanged(network: Network, name: str, verdict: Verdict, samples: int) -> Co
     count = network.parameter_count
     report = ConvertReport(name, "unchanged", "original", Cost(count, count, macs, macs), unchanged=True)
     evidence = outside_evidence(network, verdict.mirror, (), None if verdict.mirror.states else network.module)
-    report = replace(report, evidence=evidence, notes=network.notes)
+    report = replace(report, evidence=evidence, notes=network.notes, bodies=bodies_of(network.resolved.output_tensors))
     own_precision = in_own_precision(network, verdict, None, samples)
     report = replace(report, numeric=verdict.numeric, certificate=verdict.certificate, own_precision=own_precision)
     module, program = network.holding({})

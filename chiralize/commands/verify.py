@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from chiralize.commands.completing import claims_of
 from chiralize.commands.several.verifying import verify_for_all
+from chiralize.errors import ChiralizeError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
 from chiralize.problem.mirror import free_share
@@ -15,12 +16,14 @@ from chiralize.problem.partial import as_run
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.request import number
 from chiralize.report import VerifyReport
+from chiralize.report.body import bodies_of
+from chiralize.report.records import JointGap
 from chiralize.storage.passport import Passport
 from chiralize.verification.drift import measure, random_inputs
 from chiralize.verification.evidence.judging import recalled
 from chiralize.verification.judge import Verdict, in_own_precision, judge
 from chiralize.verification.mirror_evidence import ask_network, outside_evidence
-from chiralize.verification.verdicts import Degeneracy, Evidence
+from chiralize.verification.verdicts import Degeneracy, Drift, Evidence
 
 _WITNESSES = 8
 
@@ -45,6 +48,7 @@ def verify(
         return verify_for_all(network, name, passport, samples, real, tolerance, progress)
     progress("verifying")
     claims, network = claims_of(network), as_run(network)
+    bodies = bodies_of(network.resolved.output_tensors)
     verdict = judge(network, passport, samples=samples, real=real, tolerance=tolerance)
     if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved
@@ -59,22 +63,53 @@ def verify(
         progress("asking the network whether this is its mirror")
         asked = asked or ask_network(network, real)
         evidence = outside_evidence(network, verdict.mirror, real, None, asked)
-        return VerifyReport(name, verdict.numeric, verdict.certificate, None, evidence, notes, claims=claims)
+        report = VerifyReport(name, verdict.numeric, verdict.certificate, None, evidence, notes, claims=claims)
+        return replace(report, joints=_lopsided_joints(network, verdict), bodies=bodies)
     progress("looking whether it tells left from right")
-    degeneracy = _left_and_right(network, verdict, passport)
+    degeneracy, joints = _left_and_right(network, verdict, passport)
     equivariant = network.module if not verdict.mirror.states else None
     evidence = outside_evidence(network, verdict.mirror, real, equivariant, asked)
     progress("verifying in its own precision")
     own_precision = in_own_precision(network, verdict, None, samples, real, tolerance)
-    return VerifyReport(name, verdict.numeric, verdict.certificate, degeneracy, evidence, notes, own_precision, claims)
+    report = VerifyReport(
+        name, verdict.numeric, verdict.certificate, degeneracy, evidence, notes, own_precision, claims
+    )
+    return replace(report, joints=joints, bodies=bodies)
 
 
-def _left_and_right(network: Network, verdict: Verdict, passport: Passport | None) -> Degeneracy:
-    """How much of its answers tells left from right, beside how much of the original's did if the passport says so."""
-    calls = random_inputs(network.args, network.kwargs, _WITNESSES // 2, 1, network.around)
-    _, degeneracy = measure(network.module, network.module, verdict.mirror, calls, "", probes=0)
+def _left_and_right(
+    network: Network, verdict: Verdict, passport: Passport | None
+) -> tuple[Degeneracy, tuple[JointGap, ...]]:
+    """How much of its answers tells left from right, beside how much of the original's did if the passport says so.
+
+    And the gap of every joint, which is rounding.
+    """
+    drift, degeneracy = _measured(network, verdict)
     degeneracy = replace(degeneracy, free_share=free_share(network, verdict.repmap))
     before = tuple(passport.figures.get("odd", ())) if passport is not None else ()
     if len(before) == len(degeneracy.odd_after):
-        return replace(degeneracy, odd_before=before)
-    return degeneracy
+        degeneracy = replace(degeneracy, odd_before=before)
+    return degeneracy, _joints(drift)
+
+
+def _measured(network: Network, verdict: Verdict) -> tuple[Drift, Degeneracy]:
+    """The network against its own flip average, on random inputs."""
+    calls = random_inputs(network.args, network.kwargs, _WITNESSES // 2, 1, network.around)
+    return measure(network.module, network.module, verdict.mirror, calls, "", probes=0)
+
+
+def _lopsided_joints(network: Network, verdict: Verdict) -> tuple[JointGap, ...]:
+    """Gaps of the joints of a network that failed; none where its answers cannot be compared."""
+    if not all(output.finite for output in verdict.numeric.outputs):
+        return ()
+    try:
+        return _joints(_measured(network, verdict)[0])
+    except ChiralizeError:  # the verdict says what is wrong with its answers
+        return ()
+
+
+def _joints(drift: Drift) -> tuple[JointGap, ...]:
+    gaps: list[JointGap] = []
+    for output in drift.outputs:
+        gaps += [JointGap(output.index, joint.name, joint.gap) for joint in output.joints]
+    return tuple(gaps)

@@ -12,9 +12,15 @@ MOST_ROWS = 20
 
 @dataclass(frozen=True)
 class Section:
-    """A heading."""
+    """A heading.
+
+    words: the same for somebody who reads no formulas, "" where the title has none.  folded: where pages can be folded,
+    this part begins so.
+    """
 
     title: str
+    words: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)

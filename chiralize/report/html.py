@@ -1,139 +1,222 @@
-"""Reports as one self-contained HTML page: inline CSS, inline SVG bars, nothing to download, all text escaped."""
+"""Reports as one self-contained HTML page: inline CSS, inline SVG, nothing to download, all text escaped.
+
+The order is that in which people ask: what is it worth, what is wrong, what changed on the body, what does it cost,
+and then every figure, with the long tables folded.
+"""
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from math import isfinite
 
+from chiralize.report import curves, dial, gap_picture
 from chiralize.report.assembling import document
-from chiralize.report.document import Bars, Block, Curves, Line, Section, Table
-from chiralize.report.records import Report
+from chiralize.report.document import Bars, Block, Curves, Document, Line, Section, Table
+from chiralize.report.facts import Fact, facts_of
+from chiralize.report.gaps import gaps_of, joint_blocks
+from chiralize.report.page_style import style
+from chiralize.report.records import ConvertReport, Report
+from chiralize.report.verdict import verdict_of
 
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1d2329;background:#fff}
-h1{font-size:1.4rem}h2{font-size:1.05rem;margin:2rem 0 .5rem;border-bottom:1px solid #d5dade;padding-bottom:.2rem}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
-th,td{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}th{color:#5a6570;font-weight:600}
-.r{text-align:right}.good::before{content:"\\2713  ";color:#18794e}.bad{color:#a2240c}.bad::before{content:"\\26a0  "}
-.badge{padding:.1rem .6rem;border-radius:.3rem;color:#fff}.unsure{color:#8a5a00}.unsure::before{content:"? "}
-.badge.is-good{background:#18794e}.badge.is-warning{background:#8a5a00}.badge.is-failed{background:#a2240c}
-.sentence{font-size:1.05rem;padding:.6rem .9rem;border-left:.3rem solid #18794e;background:#f3f5f6}
-.sentence.is-warning{border-color:#b97900}.sentence.is-failed{border-color:#a2240c}
-.line{fill:none;stroke:#3b78c2;stroke-width:2}.other{stroke:#c2703b}
-.bar{fill:#3b78c2}.over{fill:#a2240c}.tick{stroke:#5a6570;stroke-dasharray:2 2}
-p{margin:.25rem 0}svg{display:block;margin:.6rem 0;max-width:100%}img{max-width:100%}
-svg text{font:12px system-ui,sans-serif;fill:#1d2329}
-@media(prefers-color-scheme:dark){body{color:#e3e7ea;background:#15191d}svg text{fill:#e3e7ea}.bad{color:#ff8a70}
-h2{border-color:#3a434b}th{color:#a9b4bd}.unsure{color:#f0b647}.good::before{color:#5fcf9a}.sentence{background:#20272d}
-.bar{fill:#6fa8ec}.over{fill:#ff8a70}.tick{stroke:#a9b4bd}}
-"""
-_WIDTH, _LABEL, _ROW = 720, 260, 20
 _BADGES = {"good": "passed", "warning": "with warnings", "failed": "failed"}
+_ICONS = {"good": "✓", "bad": "⚠", "unsure": "?"}
+_WORDS = {"good": "fine", "bad": "warning", "unsure": "not confirmed"}
 
 
 def to_html(report: Report, pictures: Mapping[str, bytes] | None = None) -> str:
-    """The report as a page that opens from disk.  pictures: PNG files that end it, by their captions."""
+    """The report as a page that opens from disk.  pictures: PNG files, by their captions."""
     page = document(report)
     badge = _BADGES[page.standing]
-    body = "\n".join(_block(block) for block in page.blocks)
-    for caption, png in (pictures or {}).items():
-        body += f"\n{_picture(caption, png)}"
+    parts = [_warnings(report), _bodies(report), _dial(report)]
+    parts += [_picture(caption, png) for caption, png in (pictures or {}).items()]
+    parts += _sections(page)
+    body = "\n".join(part for part in parts if part)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(page.title)}: {badge}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(page.title)}: {badge}</title>\n<style>{style()}</style>\n</head>\n<body>\n<header>\n"
         f'<h1>{escape(page.title)} <span class="badge is-{page.standing}">{badge}</span></h1>\n'
-        f'<p class="sentence is-{page.standing}">{escape(page.sentence)}</p>\n'
-        f"{body}\n</body>\n</html>\n"
+        f'<p class="sentence is-{page.standing}">{escape(page.sentence)}</p>\n{_facts(facts_of(report))}'
+        f"</header>\n<main>\n{body}\n</main>\n<footer><p>Written by chiralize.</p></footer>\n</body>\n</html>\n"
     )
 
 
-def _block(block: Block) -> str:
-    if isinstance(block, Section):
-        return f"<h2>{escape(block.title)}</h2>"
-    if isinstance(block, Line):
-        return f'<p class="{block.tone}">{escape(block.text)}</p>'
-    if isinstance(block, Table):
-        return _table(block)
-    return _curves(block) if isinstance(block, Curves) else _bars(block)
+# ---- what is drawn --------------------------------------------------------------------------------------------
+def _facts(facts: Sequence[Fact]) -> str:
+    if not facts:
+        return ""
+    entries: list[str] = []
+    for fact in facts:
+        note = f'<span class="note">{escape(fact.note)}</span>' if fact.note else ""
+        value = f'<div><dt>{escape(fact.name)}</dt><dd class="{fact.tone}">{_icon(fact.tone)}{escape(fact.value)}{note}'
+        entries.append(f"{value}</dd></div>")
+    return '<dl class="facts">' + "\n".join(entries) + "</dl>\n"
+
+
+def _icon(tone: str) -> str:
+    """A sign that stands before words of this tone; readers of the screen hear what it means."""
+    if tone not in _ICONS:
+        return ""
+    return f'<span class="icon" role="img" aria-label="{_WORDS[tone]}:">{_ICONS[tone]}</span> '
+
+
+def _warnings(report: Report) -> str:
+    warnings = verdict_of(report).warnings
+    if not warnings:
+        return ""
+    items = [f"<li><b>{_ICONS['bad']} Warning ({escape(one.topic)}):</b> {escape(one.text)}</li>" for one in warnings]
+    return _section("What to look at before it is used", '<ul class="warnings">' + "\n".join(items) + "</ul>")
+
+
+def _bodies(report: Report) -> str:
+    drawn = gaps_of(report)
+    if not drawn:
+        return ""
+    figures = "\n".join(map(gap_picture.figure, drawn))
+    hint = (
+        '<p class="hint">The gap of a joint: how far the answer to a mirrored input is from the mirror image of the '
+        "answer, in units of the output's own spread. Bodies are seen from the front.</p>"
+    )
+    table = "\n".join(map(_block, joint_blocks(report)))
+    if table:
+        table = f"<details>\n<summary>All joints as a table</summary>\n{table}\n</details>"
+    return _section(
+        "Left against right, joint by joint",
+        f'{hint}\n{gap_picture.key()}\n<div class="pictures">\n{figures}\n</div>\n{table}',
+    )
+
+
+def _dial(report: Report) -> str:
+    spot = dial.spot_of(report) if isinstance(report, ConvertReport) else None
+    if spot is None:
+        return ""
+    return _section("Error against cost", f'<div class="pictures">\n{dial.figure(spot)}\n</div>')
 
 
 def _picture(caption: str, png: bytes) -> str:
     source = b64encode(png).decode("ascii")
-    return f'<h2>{escape(caption)}</h2>\n<img alt="{escape(caption)}" src="data:image/png;base64,{source}">'
+    return _section(caption, f'<img alt="{escape(caption)}" src="data:image/png;base64,{source}">')
 
 
-def _table(block: Table) -> str:
+def _section(title: str, content: str) -> str:
+    return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>"
+
+
+# ---- what is written ------------------------------------------------------------------------------------------
+@dataclass
+class _Part:
+    """A heading with the blocks below it."""
+
+    heading: Section
+    blocks: list[Block] = field(default_factory=list)
+
+
+def _sections(page: Document) -> list[str]:
+    """All figures, a section each; those that begin folded stand together where the first of them does."""
+    parts = [_Part(Section("How it was made"))]
+    for block in page.blocks:
+        if isinstance(block, Section):
+            parts.append(_Part(block))
+        else:
+            parts[-1].blocks.append(block)
+    written: list[str] = []
+    folded: list[str] = []
+    for part in parts:
+        if not part.blocks:
+            continue
+        if part.heading.folded:
+            folded.append(_folded(part))
+        else:
+            written.append(_open(part))
+    if folded:
+        written.insert(_after_costs(parts), _section("What changed where", "\n".join(folded)))
+    return written
+
+
+def _after_costs(parts: Sequence[_Part]) -> int:
+    """Where the folded tables go: before the verdicts, or at the end of what stands open before them."""
+    count = 0
+    for part in parts:
+        if part.heading.folded:
+            return count
+        count += bool(part.blocks)
+    return count
+
+
+def _open(part: _Part) -> str:
+    heading = part.heading
+    return _section(heading.words or heading.title, _content(part))
+
+
+def _folded(part: _Part) -> str:
+    title = part.heading.words or part.heading.title
+    return f"<details>\n<summary><h3>{escape(title)}</h3></summary>\n{_content(part)}\n</details>"
+
+
+def _content(part: _Part) -> str:
+    """The blocks; the exact words of a heading that has plain ones are the caption of its first table."""
+    formula = part.heading.title if part.heading.words else ""
+    content: list[str] = []
+    for block in part.blocks:
+        if isinstance(block, Table):
+            content.append(_table(block, formula or part.heading.title))
+            formula = ""
+        else:
+            content.append(_block(block))
+    if formula and not any(isinstance(block, Table) for block in part.blocks):
+        content.insert(0, f'<p class="hint">{escape(formula)}</p>')
+    return "\n".join(text for text in content if text)
+
+
+def _block(block: Block) -> str:
+    if isinstance(block, Section):
+        return f"<h3>{escape(block.title)}</h3>"
+    if isinstance(block, Line):
+        return f'<p class="{block.tone}">{_icon(block.tone)}{escape(block.text)}</p>'
+    if isinstance(block, Table):
+        return _table(block, "Every joint, the most lopsided first")
+    return curves.figure(block) if isinstance(block, Curves) else _bars(block)
+
+
+def _table(block: Table, caption: str) -> str:
+    """A table that scrolls by itself where the page is narrow, also by the keyboard."""
     rows = [_row(block.header, "th", block.right)]
     rows += [_row(row, "td", block.right) for row in block.rows]
-    return "<table>\n" + "\n".join(rows) + "\n</table>"
+    table = f"<table>\n<caption>{escape(caption)}</caption>\n" + "\n".join(rows) + "\n</table>"
+    return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}">\n{table}\n</div>'
 
 
 def _row(row: tuple[str, ...], tag: str, right: frozenset[int]) -> str:
     cells: list[str] = []
     for column, text in enumerate(row):
         style = ' class="r"' if column in right else ""
-        cells.append(f"<{tag}{style}>{escape(text)}</{tag}>")
+        name = "td" if tag == "th" and not text else tag
+        scope = ' scope="col"' if name == "th" else ""
+        cells.append(f"<{name}{scope}{style}>{escape(text)}</{name}>")
     return "<tr>" + "".join(cells) + "</tr>"
 
 
 def _bars(block: Bars) -> str:
-    """Horizontal bars on one scale; a line marks the limit, bars beyond it are red."""
+    """Horizontal bars on one scale; a dashed line marks the limit, bars beyond it are red.
+
+    They repeat what the table above says, so that they are hidden from readers of the screen. One bar compares nothing.
+    """
     finite = [bar.value for bar in block.bars if isfinite(bar.value)]
     limits = [bar.limit for bar in block.bars if bar.limit is not None]
     top = max([*finite, *limits], default=0.0)
-    if not block.bars or not top:
+    if len(block.bars) < 2 or not top:
         return ""
-    room = _WIDTH - _LABEL - 130
     parts: list[str] = []
-    for index, bar in enumerate(block.bars):
-        middle = index * _ROW + 14
-        width, style = room, "over"
+    for bar in block.bars:
+        share, style = 1.0, ' class="over"'
         if isfinite(bar.value):
-            width = room * min(bar.value / top, 1.0)
-            style = "over" if bar.limit is not None and bar.value > bar.limit else "bar"
-        parts.append(f'<text x="{_LABEL - 8}" y="{middle}" text-anchor="end">{escape(bar.label[-40:])}</text>')
-        parts.append(f'<rect x="{_LABEL}" y="{middle - 10}" width="{width:.1f}" height="12" class="{style}"/>')
-        parts.append(f'<text x="{_LABEL + width + 6:.1f}" y="{middle}">{escape(bar.text)}</text>')
-        if bar.limit is not None:
-            at = _LABEL + room * bar.limit / top
-            parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{middle - 13}" y2="{middle + 5}" class="tick"/>')
-    height = len(block.bars) * _ROW + 4
-    return (
-        f'<svg role="img" aria-label="{escape(block.title)}" width="{_WIDTH}" height="{height}" '
-        f'viewBox="0 0 {_WIDTH} {height}">\n' + "\n".join(parts) + "\n</svg>"
-    )
-
-
-def _curves(block: Curves) -> str:
-    """Up to two curves over one axis, which is labelled at its ends and at the place that stands out."""
-    low = min(0.0, *(min(values) for _, values in block.curves))
-    high = max(max(values) for _, values in block.curves)
-    width, height, left = _WIDTH - 120, 130, 50
-    first, last = block.places[0], block.places[-1]
-
-    def across(at: float) -> float:
-        """The x of what lies there on the axis."""
-        return left + width * (at - first) / ((last - first) or 1.0)
-
-    parts = [f'<text x="0" y="14">{escape(block.title)}</text>']
-    for number, (title, values) in enumerate(block.curves):
-        style = "line other" if number else "line"
-        heights = [24 + height * (high - value) / ((high - low) or 1.0) for value in values]
-        points = " ".join(f"{across(x):.1f},{y:.1f}" for x, y in zip(block.places, heights, strict=True))
-        parts.append(f'<polyline class="{style}" points="{points}"/>')
-        if len(block.curves) > 1:
-            x = left + number * 150
-            parts.append(f'<line class="{style}" x1="{x}" x2="{x + 20}" y1="190" y2="190"/>')
-            parts.append(f'<text x="{x + 26}" y="194">{escape(title)}</text>')
-    if block.mark is not None:
-        at = across(block.mark)
-        parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="20" y2="{height + 24}" class="tick"/>')
-        parts.append(f'<text x="{at + 4:.1f}" y="34">{block.mark:.2f}</text>')
-    parts.append(f'<text x="{left}" y="{height + 42}">{first:g}</text>')
-    parts.append(f'<text x="{left + width}" y="{height + 42}" text-anchor="end">{last:g}</text>')
-    parts += [f'<text x="0" y="30">{high:.3g}</text>', f'<text x="0" y="{height + 24}">{low:.3g}</text>']
-    label = escape(block.title)
-    return f'<svg role="img" aria-label="{label}" width="{_WIDTH}" height="200">\n' + "\n".join(parts) + "\n</svg>"
+            share = min(bar.value / top, 1.0)
+            style = ' class="over"' if bar.limit is not None and bar.value > bar.limit else ""
+        limit = "" if bar.limit is None else f'<b style="left:{100 * bar.limit / top:.1f}%"></b>'
+        track = f'<span class="track"><i{style} style="width:{100 * share:.1f}%"></i>{limit}</span>'
+        parts.append(f"<span>{escape(bar.label[-40:])}</span>{track}<span>{escape(bar.text)}</span>")
+    dashes = '<p class="hint">The dashed line is the bound.</p>' if limits else ""
+    return '<div class="bars" aria-hidden="true">\n' + "\n".join(parts) + f"\n</div>\n{dashes}"

@@ -209,3 +209,13 @@ def loop_sentence(rollout: Rollout | None) -> str:
     share = _with_error(rollout.share(result))
     of_original = f" ({share} of that)" if share else ""
     return f"{head}; the result {_with_error(result.mean)}{of_original}, gap {_with_error(result.gap)}"
+
+
+def share_in_words(rollout: Rollout) -> tuple[str, str]:
+    """What the result returns beside the original, and the figure that this is made from; of the original by itself."""
+    original, result = rollout.original, rollout.result
+    if result is None:
+        return f"returns {_with_error(original.mean)}", f"gap {_with_error(original.gap)}"
+    share = _with_error(rollout.share(result))
+    value = f"{share} of the original's return" if share else f"returns {_with_error(result.mean)}"
+    return value, f"gap {_with_error(result.gap)}, the original's {_with_error(original.gap)}"

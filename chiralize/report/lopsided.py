@@ -79,7 +79,13 @@ def layer_blocks(layers: Sequence[LayerGap], begins: LayerGap | None) -> list[Bl
         if layer in shown or id(layer) in marks:
             figures = (f"{layer.size:,}", _figure(layer.before), _figure(layer.after))
             rows.append((layer.module, layer.op, *figures, marks.get(id(layer), "")))
-    blocks: list[Block] = [Section("By layer: what no left/right representation of its values explains")]
+    blocks: list[Block] = [
+        Section(
+            "By layer: what no left/right representation of its values explains",
+            "Where in the network it begins",
+            folded=True,
+        )
+    ]
     blocks.append(table(("layer", "op", "values", "before", "after", ""), rows, (2, 3, 4)))
     blocks.append(Bars("after", tuple(Bar(layer.module, layer.after, plain(layer.after)) for layer in shown)))
     blocks.append(Line("before, after: gap of what the layer reads and answers, with the best representation there is"))

@@ -84,7 +84,9 @@ def numeric_blocks(verdict: NumericVerdict | None) -> list[Block]:
         rows.append((passed, output.title, residual, bound, plain(output.scale), worst))
         if output.bound:
             bars.append(Bar(output.title, output.residual / output.bound, f"{residual} of {bound}", 1.0))
-    blocks: list[Block] = [Section(f"Numeric verdict: max |F(Tx) - T F(x)| ({tried})")]
+    blocks: list[Block] = [
+        Section(f"Numeric verdict: max |F(Tx) - T F(x)| ({tried})", "Run on inputs and on their mirror images")
+    ]
     blocks.append(table(("", "what", "residual", "bound", "scale", "worst"), rows, (2, 3, 4)))
     blocks.append(Bars("residual / bound", tuple(bars)))
     return blocks + list(map(Line, verdict.notes))
@@ -105,7 +107,7 @@ def certificate_blocks(verdict: CertificateVerdict | None) -> list[Block]:
     """How much was proved, or the first place where the proof breaks."""
     if verdict is None:
         return []
-    blocks: list[Block] = [Section("Certificate: a proof for all inputs, op by op")]
+    blocks: list[Block] = [Section("Certificate: a proof for all inputs, op by op", "Proved for all inputs")]
     done = f"{plural(verdict.ops, 'op')} and {plural(verdict.weights, 'weight')} checked"
     if verdict.passed:
         blocks.append(Line(f"ok: {done}", "good"))
@@ -129,7 +131,11 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
     for index, (old, new) in enumerate(zip(degeneracy.odd_before, degeneracy.odd_after, strict=True)):
         mark = "COLLAPSED" if index in degeneracy.collapsed else ""
         rows.append((f"output {index}", percent(old), percent(new), mark))
-    blocks: list[Block] = [Section("Left and right: share of the output's variance that the mirror negates")]
+    blocks: list[Block] = [
+        Section(
+            "Left and right: share of the output's variance that the mirror negates", "Left and right are told apart"
+        )
+    ]
     blocks.append(table(("what", before, after, ""), rows, (1, 2)))
     blocks.append(Line(f"free parameters: {percent(degeneracy.free_share)} of {whole}"))
     for title, names in (
@@ -157,7 +163,12 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
     distance: the word for it in the headline; what rho meant for the error elsewhere is told where it is known to mean
     the same here.  cautions: those about drift.
     """
-    blocks: list[Block] = [Section(f"Against the original ({plural(drift.samples, 'sample')}, {drift.source})")]
+    blocks: list[Block] = [
+        Section(
+            f"Against the original ({plural(drift.samples, 'sample')}, {drift.source})",
+            "How far it is from the original",
+        )
+    ]
     if not drift.outputs:
         return [*blocks, *warning_lines(cautions)]
     limit = NEAR if max_drift is None else max_drift
@@ -244,6 +255,12 @@ def _range_around(rho: float, table: Sequence[tuple[float, str]]) -> tuple[str, 
     return between, factors
 
 
+def factors(rho: float, in_the_loop: bool) -> tuple[float, float]:
+    """Between which multiples of the original's error the results with such a rho lay."""
+    low, _, high = _range_around(rho, LOOP_MEANING if in_the_loop else MEANING)[1].partition(" to ")
+    return float(low), float(high)
+
+
 def choice_blocks(choices: Sequence[Choice]) -> list[Block]:
     """How every hidden space transforms, and why."""
     if not choices:
@@ -252,7 +269,10 @@ def choice_blocks(choices: Sequence[Choice]) -> list[Block]:
     for choice in choices:
         space, representation = choice.space, Representation.of(choice.action)
         rows.append((space.label, str(space.size), representation.summary(), choice.reason))
-    return [Section("Hidden spaces"), table(("space", "size", "representation", "why"), rows, (1,))]
+    return [
+        Section("Hidden spaces", "Hidden units and their partners", folded=True),
+        table(("space", "size", "representation", "why"), rows, (1,)),
+    ]
 
 
 def moved_blocks(moved: Sequence[Moved]) -> list[Block]:
@@ -263,7 +283,7 @@ def moved_blocks(moved: Sequence[Moved]) -> list[Block]:
     rows: list[tuple[str, ...]] = []
     for weight in furthest:
         rows.append((weight.name, weight.kind, percent(weight.distance), str(weight.zeroed or ""), str(weight.where)))
-    blocks: list[Block] = [Section("Weights moved: |W - P(W)| / |W|")]
+    blocks: list[Block] = [Section("Weights moved: |W - P(W)| / |W|", "How much each weight changed", folded=True)]
     blocks.append(table(("name", "kind", "distance", "zeroed", "where"), rows, (2, 3)))
     bars = tuple(Bar(weight.name, weight.distance, percent(weight.distance)) for weight in furthest)
     blocks += [Bars("relative distance", bars), *rest_of(len(moved))]
@@ -285,7 +305,13 @@ def fitted_blocks(fitted: Sequence[Fitted]) -> list[Block]:
         return []
     worst = sorted(fitted, key=lambda weight: (-weight.error, weight.name))[:MOST_ROWS]
     rows = [(weight.name, percent(weight.error), str(weight.where)) for weight in worst]
-    blocks: list[Block] = [Section("Weights fitted: share of the targets' energy left over on held-out inputs")]
+    blocks: list[Block] = [
+        Section(
+            "Weights fitted: share of the targets' energy left over on held-out inputs",
+            "How well each layer could be fitted",
+            folded=True,
+        )
+    ]
     blocks.append(table(("name", "left over", "where"), rows, (1,)))
     bars = tuple(Bar(weight.name, weight.error, percent(weight.error)) for weight in worst)
     return [*blocks, Bars("left over", bars), *rest_of(len(fitted))]

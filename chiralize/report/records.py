@@ -9,6 +9,7 @@ from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved
 from chiralize.infer.records import Choice
 from chiralize.problem.result import Fitted
+from chiralize.report.body import Body
 from chiralize.report.readable import Readable
 from chiralize.verification.asymmetry.records import Advice, Alignment, Asymmetry, DataGap, LayerGap, Leaning
 from chiralize.verification.closed_loop.records import Rollout
@@ -77,6 +78,18 @@ class Claims:
         return ", ".join(f"{part.name} ({part.size})" for part in self.left_out)
 
 
+@dataclass(frozen=True)
+class JointGap:
+    """How far the answers for one joint of an output are from the mirror image of those to mirrored inputs.
+
+    gap: RMS(f(x) - T f(T x)) over the joint's entries, in units of the spread of the whole output.
+    """
+
+    output: int
+    name: str
+    gap: float
+
+
 @dataclass(frozen=True, repr=False)
 class VerifyReport(Readable):
     """Whether a network is equivariant: both verdicts, and what speaks for or against the mirror itself.
@@ -85,6 +98,7 @@ class VerifyReport(Readable):
     claims: what all of it is about, where that is not the whole network.
     mirrors: where there are several, the verdicts under each and under their products; the others are then those under
     the first one, or under the first that failed.
+    joints: gaps of single joints on random inputs, where outputs have joints.  bodies: how these are drawn.
     """
 
     model: str
@@ -96,6 +110,8 @@ class VerifyReport(Readable):
     own_precision: NumericVerdict | None = None
     claims: Claims | None = None
     mirrors: tuple[OfMirror, ...] = ()
+    joints: tuple[JointGap, ...] = ()
+    bodies: tuple[Body, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -121,7 +137,8 @@ class ConvertReport(Readable):
     unchanged: the network was equivariant already and is written back as it was.  fitted: by least squares.
     states: stored states that were moved onto the symmetric subspace.  own_precision: the numeric verdict in the
     precision in which the network runs, beside the one in float64.  claims: what all of it is about, where that is not
-    the whole network.  mirrors: as in `VerifyReport`.  views: of an input, that an average runs.
+    the whole network.  mirrors: as in `VerifyReport`.  views: of an input, that an average runs.  bodies: how the
+    joints of outputs are drawn.
     """
 
     model: str
@@ -146,6 +163,7 @@ class ConvertReport(Readable):
     claims: Claims | None = None
     mirrors: tuple[OfMirror, ...] = ()
     views: int = 2
+    bodies: tuple[Body, ...] = ()
 
     @property
     def is_average(self) -> bool:
@@ -216,7 +234,7 @@ class AuditReport(Readable):
 
     data: the most lopsided entries.  layers: in the order of the network.  leanings: all samples, then by label.
     rollout: what it does in its environment, None where that was not asked for.  alignments: of maps of pictures,
-    how far those of mirrored pictures are off when they are turned back.
+    how far those of mirrored pictures are off when they are turned back.  bodies: how joints are drawn.
     """
 
     model: str
@@ -230,6 +248,7 @@ class AuditReport(Readable):
     advice: Advice | None = None
     rollout: Rollout | None = None
     alignments: tuple[Alignment, ...] = ()
+    bodies: tuple[Body, ...] = ()
 
     @property
     def begins(self) -> LayerGap | None:

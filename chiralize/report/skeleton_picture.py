@@ -124,7 +124,7 @@ def _bones(skeleton: Skeleton, option: str) -> tuple[Figure, Axes, dict[int, tup
         from matplotlib.figure import Figure
     except ImportError:
         raise UsageError(option, "matplotlib is not installed", "pip install 'chiralize[report]'") from None
-    positions = _positions(skeleton)
+    positions = tree_positions(skeleton)
     height = max((y for _, y in positions.values()), default=0)
     figure = Figure(figsize=(8, 1 + 0.3 * (height + 1)))
     axes = figure.subplots()
@@ -143,7 +143,7 @@ def _save(figure: Figure, path: Path) -> None:
         raise OutputFileError(str(path), str(error), "give a path that ends in .png, .svg or .pdf") from None
 
 
-def _positions(skeleton: Skeleton) -> dict[int, tuple[float, float]]:
+def tree_positions(skeleton: Skeleton) -> dict[int, tuple[float, float]]:
     """(x, y) of every joint: a line for each pair or centre joint, further out the deeper in the tree it is."""
     rows = _rows(skeleton)
     listed = {index for _, index in rows}

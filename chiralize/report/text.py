@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from chiralize.report.assembling import document
+from chiralize.report.brief import brief
 from chiralize.report.document import Block, Line, Section, Table
 from chiralize.report.records import Report
 
@@ -13,13 +14,13 @@ NARROWEST = 8
 _SHORTENED = "…"
 
 
-def to_text(report: Report, width: int | None = None) -> str:
+def to_text(report: Report, width: int | None = None, *, short: bool = False) -> str:
     """The report for a terminal or a log: no colour, no trailing spaces, one newline at the end.
 
     width: columns of the terminal: longer lines are wrapped, and long cells of tables shortened in the middle; None
-    for files and pipes, where nothing is left out.
+    for files and pipes, where nothing is left out.  short: so few lines that they fit on one screen.
     """
-    page = document(report)
+    page = brief(report) if short else document(report)
     lines = wrapped(f"{page.title}: {page.sentence}", width, "")
     for block in page.blocks:
         lines += _lines(block, width)

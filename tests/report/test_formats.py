@@ -342,7 +342,7 @@ def test_json_keys_and_full_floats() -> None:
     assert list(found) == [
         *("report", "version", "verdict", "standing", "warnings"),
         *("model", "numeric", "certificate", "degeneracy", "evidence", "notes", "own_precision", "claims"),
-        *("mirrors", "passed"),
+        *("mirrors", "joints", "bodies", "passed"),
     ]
     assert found["verdict"] == VERIFY.verdict and found["standing"] == "warning"
     assert found["warnings"] == [{"topic": "mirror", "text": "bone a - b has no mirror image a - c"}]
@@ -403,7 +403,7 @@ def test_junit_fails_with_figures() -> None:
 class Tags(HTMLParser):
     """Checks that tags are closed in order."""
 
-    VOID = frozenset({"meta", "rect", "line"})
+    VOID = frozenset({"meta", "rect", "line", "br", "circle", "polygon", "polyline"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -434,7 +434,7 @@ def test_html_is_well_formed_and_self_contained(report: VerifyReport) -> None:
 def test_html_escapes_and_draws() -> None:
     page = to_html(replace(CONVERT, model="<script>alert(1)</script>", notes=('"&<',)))
     assert "<script>" not in page and "&quot;&amp;&lt;" in page
-    assert page.count("<svg") == 3 and 'class="over"' in page
+    assert page.count("<svg") == 1 and 'class="bars"' in page, "the dial, and bars of more than one figure"
     infinite = replace(BAD, outputs=(OutputResidual(0, float("inf"), 1.0, 1e-9, "x"),))
     assert "nan" not in to_html(replace(FAILED, numeric=infinite))
 
@@ -472,7 +472,17 @@ def test_commands_ask_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert capsys.readouterr().out == to_text(CONVERT)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     show(CONVERT, Format.text)
+    assert capsys.readouterr().out == to_text(CONVERT, 60, short=True)
+    show(CONVERT, Format.text, verbose=True)
     assert capsys.readouterr().out == to_text(CONVERT, 60) != to_text(CONVERT)
+
+
+@pytest.mark.parametrize("report", [CONVERT, VERIFY, FAILED, AUDIT_ALL], ids=["convert", "verify", "failed", "audit"])
+def test_a_screen_has_every_warning(report: VerifyReport) -> None:
+    lines = to_text(report, 100, short=True).splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 100
+    text = " ".join(" ".join(lines).split())
+    assert report.verdict in text and all(warning in text for warning in report.warnings) and text.endswith("figure")
 
 
 def test_times_of_calls() -> None:

@@ -300,7 +300,10 @@ def test_verify_of_a_file_whose_mirror_nothing_confirms() -> None:
     report = replace(VERIFY, evidence=evidence)
     assert report.verdict.endswith("; the mirror is not confirmed: it was converted without real inputs")
     assert "  1.65 with T, 1.42 with no swap at all" in to_text(report)
-    assert '<p class="unsure">1.65 with T' in to_html(report), "neither a tick nor a warning"
+    assert (
+        '<p class="unsure"><span class="icon" role="img" aria-label="not confirmed:">?</span> 1.65 with T'
+        in to_html(report)
+    ), "neither a tick nor a warning"
     run_only = replace(VERIFY, certificate=None, evidence=Evidence())
     assert run_only.verdict == "equivariant, but only by running it on 16 samples: no proof"
 

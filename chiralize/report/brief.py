@@ -1,0 +1,88 @@
+"""A report in so few lines that it fits on one screen: every warning, a line for each question, and what shows more."""
+
+from __future__ import annotations
+
+from chiralize.report.assembling import document
+from chiralize.report.cautions import data_cautions
+from chiralize.report.distance import distance
+from chiralize.report.document import Block, Document, Line, Section, Table, listed, plain, plural, short
+from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
+from chiralize.report.verdict import verdict_of
+
+FEW = 4
+"""Names in a line, and notes of a report."""
+
+
+def brief(report: Report) -> Document:
+    """The document for a terminal. Plans and times are asked for row by row, and are shown whole."""
+    whole = document(report)
+    if not isinstance(report, (ConvertReport, VerifyReport, AuditReport)):
+        return whole
+    blocks: list[Block] = []
+    for block in whole.blocks:  # what stands before the first heading: how the inputs were read, where it was written
+        if isinstance(block, Section):
+            break
+        blocks.append(block)
+    blocks += _of_conversion(report, whole) if isinstance(report, ConvertReport) else []
+    blocks += _verdicts(report)
+    if isinstance(report, AuditReport):
+        blocks += _tables(whole, ("The network", "In the loop", "Should it be converted?"))
+    texts = dict.fromkeys(caution.text for caution in verdict_of(report).warnings)
+    shown = {block.text for block in blocks if isinstance(block, Line)}
+    blocks += [Line(text, "bad") for text in texts if text not in shown]
+    blocks.append(Line("-v shows every figure"))
+    return Document(whole.title, whole.sentence, whole.standing, tuple(blocks))
+
+
+def _of_conversion(report: ConvertReport, whole: Document) -> list[Block]:
+    blocks = _tables(whole, ("Cost",))
+    if report.drift is not None and report.drift.outputs:
+        drift = report.drift
+        how_far = distance(report, data_cautions(report.notes))
+        figures = f"gap {plain(drift.gap)}, rho {plain(drift.rho)} ({plural(drift.samples, 'sample')}, {drift.source})"
+        blocks.append(Line(f"against the original: {figures}: {how_far.kind}"))
+    changed = sorted(
+        (entry for entry in report.moved if entry.distance > 0), key=lambda entry: (-entry.distance, entry.name)
+    )
+    if changed:
+        names = listed([entry.name for entry in changed], FEW)
+        blocks.append(Line(f"changed, the furthest first: {names}"))
+    if report.fitted:
+        blocks.append(Line(f"fitted: {plural(len(report.fitted), 'weight')}"))
+    return blocks
+
+
+def _verdicts(report: ConvertReport | VerifyReport | AuditReport) -> list[Block]:
+    """What was run, what was proved, and what confirms the mirror, a line each."""
+    blocks: list[Block] = []
+    if not isinstance(report, AuditReport):
+        numeric, proof = report.numeric, report.certificate
+        if numeric is not None and numeric.outputs:
+            worst = numeric.worst
+            figures = f"off by {short(worst.residual)}, bound {short(worst.bound)} ({numeric.dtype})"
+            word = "ok" if numeric.passed else "FAIL"
+            blocks.append(Line(f"{word}: run on {plural(numeric.samples, 'sample')}, {worst.title} {figures}"))
+        if proof is not None and proof.passed:
+            blocks.append(Line(f"ok: proved, {plural(proof.ops, 'op')} and {plural(proof.weights, 'weight')}"))
+        elif proof is not None:
+            where = f"{proof.where}: " if proof.where else ""
+            blocks.append(Line(f"FAIL: {where}{proof.broken}", "bad"))
+    if report.evidence.checks:
+        more = len(report.evidence.checks) - 1
+        rest = f" (and {plural(more, 'more check')})" if more else ""
+        blocks.append(Line(f"the mirror: {report.evidence.checks[0]}{rest}"))
+    return blocks
+
+
+def _tables(whole: Document, titles: tuple[str, ...]) -> list[Block]:
+    """Of the sections with these titles the tables, and lines that are good or bad news."""
+    blocks: list[Block] = []
+    wanted = False
+    for block in whole.blocks:
+        if isinstance(block, Section):
+            wanted = block.title.startswith(titles)
+        elif wanted and isinstance(block, Table):
+            blocks.append(block)
+        elif wanted and isinstance(block, Line) and (block.tone != "plain" or block.text.startswith("Next")):
+            blocks.append(block)
+    return blocks

@@ -1,0 +1,151 @@
+"""Error against cost: what widths of reduction came to in the benchmark, and where one network stands beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from math import isfinite, log2
+
+from chiralize.report.cautions import data_cautions
+from chiralize.report.distance import distance
+from chiralize.report.document import plain
+from chiralize.report.parts import factors
+from chiralize.report.records import ConvertReport
+
+NETWORKS = 12
+DIAL = (
+    (0.252, 0.99, 1.025, 1.163),
+    (0.296, 0.985, 1.002, 1.025),
+    (0.523, 0.978, 0.986, 0.99),
+    (2.0, 0.966, 0.978, 0.983),
+)
+"""Of the lifters and forecasters in benchmarks/accuracy/results.csv that know both sides, at widths 0.35, 0.5, 0.707
+and averaged: multiplications in blocks, and a tenth, the median and nine tenths of the error, original = 1."""
+_WIDTH, _HEIGHT = 360.0, 250.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 350.0, 24.0, 200.0
+_LOWEST, _HIGHEST = 0.9, 1.3
+_OCTAVES = (-3, 2)
+_COSTS = ((0.125, "⅛"), (0.25, "¼"), (0.5, "½"), (1.0, "1"), (2.0, "2"), (4.0, "4"))
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a network stands. cost: multiplications, original = 1.  low, high: of its error, None where unknown."""
+
+    cost: float
+    words: str
+    low: float | None = None
+    high: float | None = None
+
+
+def spot_of(report: ConvertReport) -> Spot | None:
+    """The place of a converted network; None where its multiplications are not known."""
+    cost = report.cost
+    if not cost.macs_before or not cost.macs_after:
+        return None
+    ratio = cost.macs_after / cost.macs_before
+    how_far = distance(report, data_cautions(report.notes))
+    times = f"{plain(ratio)} times the multiplications"
+    if how_far.kind == "unknown":
+        return Spot(ratio, f"{times}; its error is unknown")
+    if report.drift is not None and report.drift.built_in:
+        return Spot(ratio, f"{times}; its error on your inputs is unknown")
+    if report.unchanged or report.drift is None:
+        low, high = (1.0, 1.0) if report.unchanged else DIAL[-1][1::2]
+    else:
+        low, high = factors(report.drift.rho, report.drift.steps > 1)
+    return Spot(ratio, f"{times}; networks like it had {low:.2f} to {high:.2f} times the original's error", low, high)
+
+
+def figure(spot: Spot) -> str:
+    """The drawing with its caption, as HTML."""
+    here = spot.words[0].upper() + spot.words[1:]
+    caption = (
+        f"<b>{escape(here)}.</b><br>"
+        f'<span class="hint">Grey: the middle, and eight of ten, of {NETWORKS} networks of the benchmark, from half to '
+        "all of their hidden units. Squares: the original in one pass, and its flip average in two.</span>"
+    )
+    return f"<figure>\n{_svg(spot)}\n<figcaption>{caption}</figcaption>\n</figure>"
+
+
+def _svg(spot: Spot) -> str:
+    parts = [*_axes(), *_benchmark()]
+    for cost, error, name, aside in ((1.0, 1.0, "original", -8), (2.0, DIAL[-1][2], "flip average", 18)):
+        x, y = _x(cost), _y(error)
+        parts.append(f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8" class="other"/>')
+        parts.append(f'<text x="{x:.1f}" y="{y + aside:.1f}" text-anchor="middle" class="halo">{name}</text>')
+    parts += _here(spot)
+    label = f"Error against cost, the original is 1 and 1. This network: {spot.words}."
+    return (
+        f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}">\n'
+        + "\n".join(parts)
+        + "\n</svg>"
+    )
+
+
+def _axes() -> list[str]:
+    parts: list[str] = []
+    for error in (0.9, 1.0, 1.1, 1.2, 1.3):
+        y, style = _y(error), "even" if error == 1.0 else "grid"
+        parts.append(f'<line x1="{_LEFT:g}" x2="{_RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}" class="{style}"/>')
+        parts.append(f'<text x="{_LEFT - 6:g}" y="{y + 4:.1f}" text-anchor="end">{error:.1f}</text>')
+    for cost, name in _COSTS:
+        x = _x(cost)
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_BOTTOM:g}" y2="{_BOTTOM + 5:g}" class="axis"/>')
+        parts.append(f'<text x="{x:.1f}" y="{_BOTTOM + 19:g}" text-anchor="middle">{name}</text>')
+    parts.append(f'<line x1="{_LEFT:g}" x2="{_RIGHT:g}" y1="{_BOTTOM:g}" y2="{_BOTTOM:g}" class="axis"/>')
+    parts.append('<text x="4" y="13" class="soft">error, original = 1</text>')
+    middle = (_LEFT + _RIGHT) / 2
+    at = f'x="{middle:g}" y="{_HEIGHT - 8:g}"'
+    parts.append(f'<text {at} text-anchor="middle" class="soft">multiplications, original = 1</text>')
+    return parts
+
+
+def _benchmark() -> list[str]:
+    upper = [(_x(cost), _y(high)) for cost, _, _, high in DIAL]
+    lower = [(_x(cost), _y(low)) for cost, low, _, _ in reversed(DIAL)]
+    middle = [(_x(cost), _y(median)) for cost, _, median, _ in DIAL]
+    return [
+        f'<polygon points="{_path([*upper, *lower])}" class="band"/>',
+        f'<polyline points="{_path(middle)}" class="median"/>',
+    ]
+
+
+def _here(spot: Spot) -> list[str]:
+    """A bar over the range of the error, with an arrow where it goes on above; dashes where nothing is known."""
+    x = _x(spot.cost)
+    anchor, aside = ("end", -10) if x > _WIDTH * 0.6 else ("start", 10)
+    if spot.low is None or spot.high is None:
+        line = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP + 4:g}" y2="{_BOTTOM:g}" class="here unknown"/>'
+        return [line, _label(x + aside, _TOP + 16, anchor, "this network: error unknown")]
+    top, bottom = _y(spot.high), _y(spot.low)
+    parts = [f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}" class="here"/>']
+    middle = (top + bottom) / 2
+    corners = [(x, middle - 8), (x + 8, middle), (x, middle + 8), (x - 8, middle)]
+    if spot.high > _HIGHEST:
+        corners = [(x, _TOP - 4), (x + 8, _TOP + 10), (x - 8, _TOP + 10)]
+    parts.append(f'<polygon points="{_path(corners)}" class="spot"/>')
+    beyond = f", to {plain(spot.high)}" if spot.high > _HIGHEST else ""
+    y = max(min(top, middle) - 14, _TOP + 8)
+    parts.append(_label(x + aside, y, anchor, f"this network{beyond}"))
+    return parts
+
+
+def _label(x: float, y: float, anchor: str, words: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="halo strong">{escape(words)}</text>'
+
+
+def _path(points: list[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _x(cost: float) -> float:
+    first, last = _OCTAVES
+    octave = log2(cost) if cost > 0 and isfinite(cost) else first
+    share = (octave - first) / (last - first)
+    return _LEFT + (_RIGHT - _LEFT) * min(max(share, 0.0), 1.0)
+
+
+def _y(error: float) -> float:
+    share = (min(max(error, _LOWEST), _HIGHEST) - _LOWEST) / (_HIGHEST - _LOWEST)
+    return _BOTTOM - (_BOTTOM - _TOP) * share

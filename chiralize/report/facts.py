@@ -1,0 +1,102 @@
+"""The three or four figures that a page shows large, under its verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chiralize.report.cautions import data_cautions
+from chiralize.report.distance import distance
+from chiralize.report.document import plain, plural, short
+from chiralize.report.in_the_loop import share_in_words
+from chiralize.report.parts import factors
+from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
+from chiralize.verification.asymmetry.advice import LOPSIDED, UNEVEN
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure. name: what it is of.  value: large.  note: small, below it.  tone: good, bad, unsure or plain."""
+
+    name: str
+    value: str
+    note: str = ""
+    tone: str = "plain"
+
+
+def facts_of(report: Report) -> list[Fact]:
+    """What a report says, in the order in which it is asked."""
+    if isinstance(report, ConvertReport):
+        return [_equivariant(report), _distance(report), *_cost(report)]
+    if isinstance(report, VerifyReport):
+        return [_equivariant(report), *_residual(report)]
+    if isinstance(report, AuditReport):
+        return _audit(report)
+    return []
+
+
+def _equivariant(report: ConvertReport | VerifyReport) -> Fact:
+    numeric, proof = report.numeric, report.certificate
+    if numeric is None and proof is None:
+        return Fact("Equivariant", "not judged", tone="unsure")
+    failed = any(verdict is not None and not verdict.passed for verdict in (numeric, proof, *report.mirrors))
+    if failed:
+        return Fact("Equivariant", "no", "the tables say where it fails", "bad")
+    if report.degeneracy is not None and report.degeneracy.collapsed:
+        return Fact("Equivariant", "yes, but degenerate", "left and right are lost", "bad")
+    if proof is None:
+        return Fact("Equivariant", "as far as it was run", "no proof", "unsure")
+    return Fact("Equivariant", "proved for all inputs", f"{plural(proof.ops, 'op')} checked", "good")
+
+
+def _residual(report: VerifyReport) -> list[Fact]:
+    if not report.numeric.outputs:
+        return []
+    worst = report.numeric.worst
+    tone = "good" if worst.passed else "bad"
+    return [Fact("Off by", short(worst.residual), f"bound {short(worst.bound)}, {report.numeric.dtype}", tone)]
+
+
+def _distance(report: ConvertReport) -> Fact:
+    how_far = distance(report, data_cautions(report.notes))
+    name = "Error, beside the original's"
+    drift = report.drift
+    if how_far.kind == "unknown":
+        return Fact(name, "unknown", how_far.words.partition(": ")[2], "unsure")
+    if drift is None:
+        return Fact(name, "the same answers" if report.unchanged else "that of its flip average", "", "good")
+    tone = {"apart": "unsure", "far": "bad"}.get(how_far.kind, "good")
+    rho = f"rho {plain(drift.rho)}"
+    if drift.built_in:
+        return Fact(name, "near, on built-in poses", f"{rho}; not measured on yours", "unsure")
+    low, high = factors(drift.rho, drift.steps > 1)
+    return Fact(name, f"{low:.2f} to {high:.2f} times", f"{rho}; what such networks had", tone)
+
+
+def _cost(report: ConvertReport) -> list[Fact]:
+    cost, facts = report.cost, []
+    passes = plural(report.passes, "pass").replace("passs", "passes")
+    if cost.macs_before and cost.macs_after:
+        ratio = cost.macs_after / cost.macs_before
+        facts.append(Fact("Multiplications", f"{ratio:.2f} of the original's", passes))
+    else:
+        facts.append(Fact("Cost", passes))
+    if cost.times:
+        time = cost.times[-1]
+        facts.append(Fact("Time, here", f"{time.ratio:.2f} of the original's", plural(time.samples, "sample")))
+    return facts
+
+
+def _audit(report: AuditReport) -> list[Fact]:
+    gap = report.network.gap
+    tone, word = "good", "0.1 to 0.25 are usual on real inputs"
+    if gap > UNEVEN:
+        tone, word = ("bad", "lopsided") if gap > LOPSIDED else ("unsure", "uneven")
+    if report.source != "given data":
+        tone, word = "plain", "on random inputs, where 0.6 to 0.9 are usual"
+    facts = [Fact("Gap of left and right", plain(gap), word, tone)]
+    if report.advice is not None:
+        facts.append(Fact("Advice", report.advice.kind, tone="good" if report.advice.speaks_for else "unsure"))
+    if report.rollout is not None:
+        value, note = share_in_words(report.rollout)
+        facts.append(Fact("In the loop", value, note))
+    return facts

@@ -1,0 +1,164 @@
+"""The body of an output with the gap of every joint: a circle that grows and changes its colour, and the number."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import product
+
+from chiralize.report.body import Body, Point
+from chiralize.report.document import plain, plural
+from chiralize.verification.asymmetry.advice import LOPSIDED, UNEVEN
+
+STEPS = (0.01, 0.1, UNEVEN, LOPSIDED)
+STEP_NAMES = ("up to 0.01", "to 0.1", f"to {UNEVEN}", f"to {LOPSIDED}", f"above {LOPSIDED}")
+_RADII = (5.0, 6.0, 7.0, 8.0, 9.0)
+_WIDTH, _MARGIN, _LINE = 360.0, 52.0, 26.0
+_TALL = 420.0
+_HALF_TEXT, _CHARACTER = 7.0, 6.6
+_MOST_NUMBERS = 40
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """The gaps of the joints of one body.
+
+    title: what they are of.  by_joint: by name; joints without one are left empty.  bound: what none of them exceeds,
+    where that is all that is known; it is written in place of numbers.
+    """
+
+    body: Body
+    title: str
+    by_joint: Mapping[str, float]
+    note: str = ""
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The joint with the largest gap."""
+        name = max(self.by_joint, key=lambda joint: self.by_joint[joint])
+        return name, self.by_joint[name]
+
+
+def step_of(gap: float) -> int:
+    """Which of the five colours a gap has."""
+    return bisect_left(STEPS, gap)
+
+
+def figure(gaps: Gaps) -> str:
+    """The drawing with its caption, as HTML."""
+    caption = f"<b>{escape(gaps.title)}</b>"
+    if gaps.note:
+        caption += f'<br><span class="hint">{escape(gaps.note)}</span>'
+    return f"<figure>\n{_svg(gaps)}\n<figcaption>{caption}</figcaption>\n</figure>"
+
+
+def key() -> str:
+    """What the colours mean, as a list."""
+    entries: list[str] = []
+    for step, name in enumerate(STEP_NAMES):
+        circle = f'<circle cx="10" cy="10" r="{_RADII[step]:g}" class="joint step{step}"/>'
+        entries.append(f'<li><svg viewBox="0 0 20 20" aria-hidden="true">{circle}</svg>{name}</li>')
+    return '<ul class="key" aria-label="Gap of a joint">' + "".join(entries) + "</ul>"
+
+
+def _svg(gaps: Gaps) -> str:
+    body = gaps.body
+    points, height = _scaled(body)
+    parts: list[str] = []
+    for start, end in body.edges:
+        (x1, y1), (x2, y2) = points[start], points[end]
+        parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="bone"/>')
+    order = sorted(range(len(points)), key=lambda index: gaps.by_joint.get(body.joints[index], -1.0))
+    for index in order:
+        gap = gaps.by_joint.get(body.joints[index])
+        step = 0 if gap is None else step_of(gap)
+        label = body.joints[index] if gap is None else f"{body.joints[index]}: gap {plain(gap)}"
+        x, y = points[index]
+        radius = _RADII[step] / (2 if len(points) > _MOST_NUMBERS else 1)
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="joint step{step}">'
+            f"<title>{escape(label)}</title></circle>"
+        )
+    parts += _numbers(gaps, points, list(reversed(order)))
+    parts.append('<text x="4" y="14" class="soft">its right</text>')
+    parts.append(f'<text x="{_WIDTH - 4:g}" y="14" text-anchor="end" class="soft">its left</text>')
+    return (
+        f'<svg role="img" aria-label="{escape(_in_words(gaps))}" viewBox="0 0 {_WIDTH:g} {height:.0f}">\n'
+        + "\n".join(parts)
+        + "\n</svg>"
+    )
+
+
+def _in_words(gaps: Gaps) -> str:
+    """What somebody sees who looks at the picture."""
+    head = f"{gaps.body.skeleton}, {plural(len(gaps.body.joints), 'joint')}. {gaps.title}."
+    if not gaps.by_joint:
+        return head
+    name, gap = gaps.worst
+    return f"{head} The largest gap is that of {name}, {plain(gap)}; the table below has all."
+
+
+def _scaled(body: Body) -> tuple[list[Point], float]:
+    """Points in the units of the drawing, and its height."""
+    xs, ys = zip(*body.points, strict=True)
+    room = _WIDTH - 2 * _MARGIN
+    wide = (max(xs) - min(xs)) or 1.0
+    tall = max(ys) - min(ys)
+    across = room / wide
+    down = across
+    if body.as_person:
+        across = down = min(across, (_TALL - 60) / (tall or 1.0))
+    else:
+        down = min(_LINE, (2 * _TALL) / (tall or 1.0))
+    middle = (max(xs) + min(xs)) / 2
+    points = [(_WIDTH / 2 + across * (x - middle), 34 + down * (y - min(ys))) for x, y in body.points]
+    return points, 34 + down * tall + 26
+
+
+def _numbers(gaps: Gaps, points: Sequence[Point], order: Sequence[int]) -> list[str]:
+    """The numbers, the largest first, each where it covers neither a joint nor another number; else none."""
+    body = gaps.body
+    small = len(points) > _MOST_NUMBERS
+    spread = 5.0 if small else 8.0
+    taken: list[Box] = [(x - spread, y - spread, x + spread, y + spread) for x, y in points]
+    parts: list[str] = []
+    for index in order[:_MOST_NUMBERS]:
+        gap = gaps.by_joint.get(body.joints[index])
+        if gap is None:
+            continue
+        text = plain(gap) if gap >= _LEAST else "0"
+        box = _room_for(text, points[index], spread + 3, taken)
+        if box is not None:
+            taken.append(box)
+            parts.append(f'<text x="{box[0]:.1f}" y="{box[3] - 3:.1f}" class="halo">{escape(text)}</text>')
+    return parts
+
+
+_LEAST = 1e-6
+"""A gap below this is rounding."""
+
+
+def _room_for(text: str, point: Point, away: float, taken: Sequence[Box]) -> Box | None:
+    """A free place beside a point, outward first; None where there is none."""
+    x, y = point
+    length = _CHARACTER * len(text)
+    outward = 1 if x >= _WIDTH / 2 else -1
+    sides = {1: (x + away, x + away + length), -1: (x - away - length, x - away)}
+    for shift, side in product((0.0, -9.0, 9.0), (outward, -outward)):
+        left, right = sides[side]
+        box = (left, y - _HALF_TEXT + shift, right, y + _HALF_TEXT + shift)
+        if left >= 0 and right <= _WIDTH and not any(_overlap(box, other) for other in taken):
+            return box
+    for shift in (-2.2, 2.2):
+        box = (x - length / 2, y - _HALF_TEXT + shift * _HALF_TEXT, x + length / 2, y + _HALF_TEXT * (1 + shift))
+        if not any(_overlap(box, other) for other in taken):
+            return box
+    return None
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

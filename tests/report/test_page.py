@@ -1,0 +1,145 @@
+"""The HTML page: order, structure for readers of the screen, contrast, the body, the dial. No browser is needed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from benchmarks.accuracy.dial import curve
+from chiralize.body.skeleton.catalog import load_skeleton, shipped
+from chiralize.report import ConvertReport, VerifyReport, to_html
+from chiralize.report.body import Body, drawn
+from chiralize.report.dial import DIAL, spot_of
+from chiralize.report.gap_picture import step_of
+from chiralize.report.gaps import gaps_of
+from chiralize.report.page_style import DARK, LIGHT, SHAPES, TEXT
+from chiralize.report.records import Claims, JointGap, LeftOut
+from chiralize.verification.verdicts import Drift, JointDrift, OutputDrift
+from tests.report.test_formats import AUDIT_ALL, BAD, CONVERT, FAILED, VERIFY
+
+BODY = drawn(load_skeleton("h36m"), 0)
+JOINTS = tuple(JointDrift(name, 0.01 * index, 0.001, 0.1, 0.002) for index, name in enumerate(BODY.joints))
+DRIFT = Drift((OutputDrift(0, 0.13, 0.03, 0.4, JOINTS),), "calibration, the last fifth", 400)
+NUMERIC = CONVERT.numeric
+CONVERTED = replace(CONVERT, drift=DRIFT, bodies=(BODY,))
+NOT = replace(FAILED, bodies=(BODY,), joints=tuple(JointGap(0, name, 0.7) for name in BODY.joints))
+PAGES = {"converted": CONVERTED, "warned": CONVERT, "failed": NOT, "audit": AUDIT_ALL, "verified": VERIFY}
+
+
+class Outline(HTMLParser):
+    """Headings, landmarks, tables without a caption, pictures without words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels: list[int] = []
+        self.landmarks: list[str] = []
+        self.tables = self.captions = 0
+        self.silent: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Count what the page is made of."""
+        values = dict(attrs)
+        if re.fullmatch("h[1-6]", tag):
+            self.levels.append(int(tag[1]))
+        if tag in ("header", "main", "footer"):
+            self.landmarks.append(tag)
+        self.tables += tag == "table"
+        self.captions += tag == "caption"
+        if tag == "svg" and not (values.get("aria-label") or values.get("aria-hidden")):
+            self.silent.append(tag)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_structure(name: str) -> None:
+    page = to_html(PAGES[name])
+    outline = Outline()
+    outline.feed(page)
+    assert outline.landmarks == ["header", "main", "footer"] and outline.levels[0] == 1
+    assert all(after <= before + 1 for before, after in zip(outline.levels, outline.levels[1:], strict=False))
+    assert outline.levels.count(1) == 1 and outline.tables == outline.captions > 0 and not outline.silent
+
+
+def test_order() -> None:
+    page = to_html(replace(CONVERTED, evidence=VERIFY.evidence))
+    parts = [
+        'class="sentence',
+        'class="warnings',
+        "joint by joint",
+        "Error against cost",
+        "What changed where",
+        "Proved",
+    ]
+    positions = [page.index(part) for part in parts]
+    assert positions == sorted(positions)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance as WCAG has it."""
+    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
+def test_contrast(colours: dict[str, str]) -> None:
+    for name in TEXT:
+        assert min(contrast(colours[name], colours[ground]) for ground in ("ground", "panel")) >= 4.5, name
+    for name in SHAPES:
+        assert contrast(colours[name], colours["ground"]) >= 3, name
+    assert contrast(LIGHT["ink"], "#ffffff") > 15, "the measure itself"
+
+
+def test_gaps_before_and_after() -> None:
+    before, after = gaps_of(CONVERTED)
+    assert before.worst == (BODY.joints[-1], pytest.approx(0.16)) and set(after.by_joint.values()) == {0.0}
+    page = to_html(CONVERTED)
+    assert f"<title>{BODY.joints[-1]}: gap 0.16</title>" in page and ">0.16</text>" in page
+    assert [step_of(gap) for gap in (0.0, 0.01, 0.05, 0.2, 0.3, 0.9)] == [0, 0, 1, 2, 3, 4]
+
+
+def test_nothing_is_drawn_as_even_that_did_not_pass() -> None:
+    """After a failure, and where entries of the output are not claimed, nothing is known of single joints."""
+    failed = replace(CONVERTED, numeric=BAD)
+    assert NUMERIC is not None and [gaps.title for gaps in gaps_of(failed)] == ["Before: gap of left and right"]
+    part = replace(CONVERTED, claims=Claims("12 of 19 outputs", (LeftOut("arm", 7),)))
+    assert len(gaps_of(part)) == 1 and '<td class="r">?</td>' in to_html(part)
+    assert gaps_of(NOT)[0].worst[1] == 0.7
+
+
+def test_the_dial_is_what_the_benchmark_measured() -> None:
+    assert curve() == DIAL
+
+
+def test_place_on_the_dial() -> None:
+    spot = spot_of(CONVERTED)
+    assert spot is not None and (spot.cost, spot.low, spot.high) == (0.5, 0.97, 1.02)
+    noisy = spot_of(replace(CONVERTED, drift=replace(DRIFT, noise=True)))
+    built_in = spot_of(replace(CONVERTED, drift=replace(DRIFT, built_in=True)))
+    assert noisy is not None and noisy.low is None and built_in is not None and built_in.low is None
+    assert spot_of(replace(CONVERTED, cost=replace(CONVERT.cost, macs_before=0))) is None
+    assert "this network, to 2.11" in to_html(replace(CONVERT, drift=Drift((OutputDrift(0, 0.1, 0.1, 1.8),), "c", 9)))
+
+
+@pytest.mark.parametrize("name", ["h36m", "coco-wholebody-133", "quadruped-12", "hand-21x2"])
+def test_bodies_fit_their_drawing(name: str) -> None:
+    assert name == "h36m" or name in shipped()
+    body = drawn(load_skeleton(name), 0)
+    gaps = tuple(JointGap(0, joint, 0.3) for joint in body.joints)
+    page = to_html(replace(FAILED, bodies=(body,), joints=gaps))
+    xs = [float(x) for x in re.findall(r'cx="([-\d.]+)"', page)]
+    assert len(xs) >= len(body.joints) and 0 <= min(xs) <= max(xs) <= 360
+    left = [body.points[pair[0]][0] for pair in body.pairs]
+    assert isinstance(body, Body) and sum(left) > 0, "seen from the front"
+
+
+def test_records_without_bodies_are_pages_too() -> None:
+    assert isinstance(CONVERT, ConvertReport) and "joint by joint" not in to_html(CONVERT)
+    assert isinstance(VERIFY, VerifyReport) and "joint by joint" not in to_html(VERIFY)
