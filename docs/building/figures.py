@@ -71,7 +71,6 @@ def opening() -> Drawing:
                 _draw_body(drawing, image, (x, y), 0.62, "pale")
             _draw_body(drawing, pose, (x, y), 0.62)
         drawing.arrow((185, y), (270, y))
-        drawing.arrow((440, y), (525, y))
     drawing.text((110, 372), "its mirror image", "middle small")
     drawing.text((360, 372), "not the mirror image of its answer above", "middle small fill-right")
     drawing.text((610, 372), "exactly the mirror image", "middle small fill-good")
