@@ -15,11 +15,20 @@ from typing import Any
 
 from chiralize.cli.streams import ReaderGoneError, close, open_closed_streams, reader_watched
 from chiralize.cli.typed import typed
-from chiralize.errors import ChiralizeError, InternalError, ModelRunError, OutputFileError, UsageError, first_line
+from chiralize.errors import (
+    ChiralizeError,
+    InternalError,
+    MissingPackageError,
+    ModelRunError,
+    OutputFileError,
+    UsageError,
+    first_line,
+)
 
 INTERRUPTED = 130
 SIGNALLED = 128  # and the signal's number
 _COMPLETING = "_CHIRALIZE_COMPLETE"  # set by the shell that asks what words may follow
+_REQUIRED = frozenset({"torch", "numpy", "scipy", "yaml", "typer", "rich", "safetensors"})
 READER_GONE = SIGNALLED + 13  # as where SIGPIPE ends a command
 
 
@@ -89,6 +98,9 @@ def _failed(error: Exception) -> int:
         return error.exit_status
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return _full(error)
+    if isinstance(error, ModuleNotFoundError) and error.name in _REQUIRED:
+        facts = f"{error.name}, which chiralize needs, is not installed"
+        return _failed(MissingPackageError("chiralize", facts, f"pip install {error.name}"))
     return _unexpected(error)
 
 

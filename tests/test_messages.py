@@ -289,7 +289,7 @@ CASES: dict[str, Case] = {
     "DegenerateError": Case(degenerate, ("output 0", "odd", "average")),
     "EquivarianceError": Case(verified(network), ("output 0", "bound", "float", "worst:", "first.weight")),
     "VerdictsDisagreeError": Case(disagree, ("first", "certificate", "trust neither")),
-    "MissingPackageError": Case(package, ("-o", "no_such_package_as_this", "is not installed", "chiralize[onnx]")),
+    "MissingPackageError": Case(package, ("-o", "no_such_package_as_this", "is not installed", "pip install")),
     "AsymmetricWeightError": Case(lopsided, ("fc.weight", "|W - P(W)| / |W| = 0.707", "convert the network first")),
     "ExportError": Case(lambda folder: as_onnx(Counting(), folder), ("net.onnx", "no tensor", ".pt2")),
     "ParityError": Case(other_function, ("net.onnx", "onnxruntime is 0.5 of the scale", "away from torch")),

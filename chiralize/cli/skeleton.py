@@ -315,7 +315,7 @@ def import_command(
     """Turn another tool's description, or a robot's file, into a skeleton file.
 
     Of a robot, partners and signs come from the places and the axes of its joints, and MuJoCo is asked whether they are
-    right: pip install "chiralize[robots]".
+    right: pip install mujoco.
 
     Example: chiralize skeleton import --from mmpose configs/_base_/datasets/h36m.py -o h36m.yaml
 

@@ -55,7 +55,7 @@ def audit(
     resolved = network.resolved
     progress("running the network on both views")
     of_network = asymmetry(network.module, mirror, inputs, resolved.output_tensors)
-    progress("asking the network whether this is its mirror")
+    progress("checking the mirror against the network")
     evidence = outside_evidence(network, mirror, data, asked=ask_network(network, data))
     progress("looking at every layer")
     layers, notes = _layers(network, mirror, inputs)

@@ -95,13 +95,13 @@ def _converted(network: Network, name: str, request: Request) -> Conversion:
     check(request.calibration)
     problem = Problem.of(network, request, method)
 
-    request.progress("looking whether it is equivariant already")
+    request.progress("checking whether it is equivariant already")
     verdict = judge_as_it_is(problem)
     if verdict is not None:
         return _as_it_is(problem, name, verdict)
 
     problem = checks.judged(problem)
-    request.progress("asking the network whether this is its mirror")
+    request.progress("checking the mirror against the network")
     evidence = ask_network(network, problem.batches.given)
     refuse_wrong_mirror(problem, name, evidence)
     refuse_one_sided(problem, name, evidence)
@@ -194,6 +194,6 @@ def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
 def _rounding(problem: Problem) -> Mapping[int, float] | None:
     """How much of every output the original rounds away in the precision in which it runs."""
     network, request = problem.network, problem.request
-    request.progress("looking at what the original rounds away")
+    request.progress("measuring the rounding error of the original")
     drawn = random_inputs(network.args, network.kwargs, request.samples, 0, network.around)
     return rounding(network.module, [*drawn, *problem.batches.given[-8:]])

@@ -60,12 +60,12 @@ def verify(
         asked = recalled(passport.mirror_fit)
     if not verdict.numeric.passed:
         # Only such a network is asked: an equivariant one fits T exactly, whatever T is worth.
-        progress("asking the network whether this is its mirror")
+        progress("checking the mirror against the network")
         asked = asked or ask_network(network, real)
         evidence = outside_evidence(network, verdict.mirror, real, None, asked)
         report = VerifyReport(name, verdict.numeric, verdict.certificate, None, evidence, notes, claims=claims)
         return replace(report, joints=_lopsided_joints(network, verdict), bodies=bodies)
-    progress("looking whether it tells left from right")
+    progress("measuring how much of the output is odd")
     degeneracy, joints = _left_and_right(network, verdict, passport)
     equivariant = network.module if not verdict.mirror.states else None
     evidence = outside_evidence(network, verdict.mirror, real, equivariant, asked)

@@ -43,7 +43,7 @@ def aimed(problem: Problem) -> Problem:
     mirror = mirror_if_known(network, None)
     if not batches.inputs or not problem.is_fitted or mirror is None:
         return problem
-    request.progress("looking whether both views can be aimed at")
+    request.progress("choosing what to fit: the flip average, or the answers as they are")
     calls = thinned(in_rows(network, batches.seen, _ROWS), _LOOKED_AT)
     measured = asymmetry(network.module, mirror, calls)
     apart = _mean(measured.gap)

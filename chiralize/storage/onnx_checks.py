@@ -38,7 +38,7 @@ def require_packages(where: str) -> None:
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         facts = f"ONNX files need {', '.join(missing)}, which {verb} not installed"
-        raise MissingPackageError(where, facts, 'pip install "chiralize[onnx]"')
+        raise MissingPackageError(where, facts, f"pip install {' '.join(missing)}")
 
 
 def read_checked(data: bytes, path: Path) -> Any:

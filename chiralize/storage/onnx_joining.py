@@ -170,11 +170,22 @@ class _Joining:
         kind = _kind_of(value)
         if not np.issubdtype(kind, np.floating):
             facts = f"output {value.name!r} holds {kind.name}, of which there is no average"
-            raise ExportError(self.where, facts, _INSTEAD)
+            raise ExportError(self.where, facts, self._cut(value.name))
         total = self._op("Add", [ours, self._turned(value, theirs, turn)], f"{value.name}_sum")
         half = self._constant(np.array(0.5, dtype=kind), f"{value.name}_half")
         name = self._name(f"{value.name}_average")
         nodes.append(helper.make_node("Mul", [total, half], [value.name], name=name))
+
+    def _cut(self, output: str) -> str:
+        """What to do about an output of whole numbers: where ArgMax makes it, its scores can be given instead."""
+        argmax = [node for node in self.original.node if node.op_type == "ArgMax" and output in node.output]
+        if not argmax:
+            return _INSTEAD
+        inputs = [value.name for value in self.inputs]
+        return (
+            f"it is the number of the largest score; give the scores, {argmax[0].input[0]!r}, in its place: "
+            f"onnx.utils.extract_model({self.where!r}, 'scores.onnx', {inputs}, [{argmax[0].input[0]!r}])"
+        )
 
 
 def _kind_of(value: Any) -> np.dtype[Any]:

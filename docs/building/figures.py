@@ -55,6 +55,28 @@ def _draw_body(drawing: Drawing, pose: dict[str, Point], at: Point, scale: float
     drawing.circle(points["head"], 9 * scale, f"fill-{flat or 'soft'}")
 
 
+def opening() -> Drawing:
+    """A body and its mirror image, what an ordinary network answers to both, and what a converted one answers."""
+    drawing = Drawing("opening", 720, 400, "An ordinary network answers the mirror image differently, ours alike")
+    body = load_skeleton("h36m")
+    image = _mirrored(POSE, body)
+    bent = {"left_elbow": (-8, 14), "left_wrist": (-22, 30), "right_wrist": (16, -10), "left_foot": (12, -6)}
+    wrong = {joint: (x + bent.get(joint, (0, 0))[0], y + bent.get(joint, (0, 0))[1]) for joint, (x, y) in image.items()}
+    columns = ((110, ["input"]), (360, ["an ordinary network"]), (610, ["after chiralize"]))
+    for x, words in columns:
+        drawing.lines((x, 24), words, "middle bold")
+    for y, poses in ((115, (POSE, POSE, POSE)), (285, (image, wrong, image))):
+        for (x, _), pose in zip(columns, poses, strict=True):
+            if pose is wrong:
+                _draw_body(drawing, image, (x, y), 0.62, "pale")
+            _draw_body(drawing, pose, (x, y), 0.62)
+        drawing.arrow((185, y), (270, y))
+    drawing.text((110, 372), "its mirror image", "middle small")
+    drawing.text((360, 372), "not the mirror image of its answer above", "middle small fill-right")
+    drawing.text((610, 372), "exactly the mirror image", "middle small fill-good")
+    return drawing
+
+
 def mirror() -> Drawing:
     """A pose, the pose negated, and its mirror image: two steps make T."""
     drawing = Drawing("mirror", 720, 330, "A pose, negated, and swapped: together the mirror image")
@@ -314,6 +336,7 @@ def methods() -> Drawing:
 
 
 FIGURES: tuple[Callable[[], Drawing], ...] = (
+    opening,
     mirror,
     permutation,
     equivariance,

@@ -290,6 +290,7 @@ def test_whole_numbers_have_no_average(shell: Shell) -> None:
     result = shell("convert", "best.onnx", "--skeleton", "best.yaml", "-o", "chiral.onnx")
     assert result.status == 3
     assert "output 'best' holds int64, of which there is no average" in result.err
+    assert "onnx.utils.extract_model('best.onnx', 'scores.onnx', ['x'], ['x'])" in result.err
 
 
 def test_hostile_files_stay_refused(exported: Exported, shell: Shell) -> None:

@@ -68,7 +68,9 @@ PROOF = CertificateVerdict(True, 41, 20)
 BROKEN = CertificateVerdict(False, 12, 20, Where("blocks.1.bn", "model.py:57"), "running_mean is not invariant")
 LIVE = Degeneracy((0.497,), (0.469,), (), 0.5)
 DEAD = Degeneracy((0.497,), (0.0,), ("rnn.weight_hh_l0[1]",), 0.757, ("head.bias",), ("left_hip.x",))
-SEEN = Evidence(("6 of 6 pairs are told by the joint names",), ("bone a - b has no mirror image a - c",))
+SEEN = Evidence(
+    ("6 of 6 pairs agree with left and right in the joint names",), ("bone a - b has no mirror image a - c",)
+)
 VERIFY = VerifyReport("lifter.pt2", GOOD, PROOF, LIVE, SEEN)
 FAILED = VerifyReport("lifter.pt2", BAD, BROKEN)
 
@@ -147,7 +149,7 @@ Left and right: share of the output's variance that the mirror negates
   free parameters: 50.0 % of those of a file of this form
 
 Is it the right mirror?
-  6 of 6 pairs are told by the joint names
+  6 of 6 pairs agree with left and right in the joint names
   warning: bone a - b has no mirror image a - c
 """
     )

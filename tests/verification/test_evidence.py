@@ -119,7 +119,7 @@ def test_noise_confirms_nothing_and_is_no_check() -> None:
     assert found.checks == found.warnings == () and found.fit is not None
     assert not found.fit.is_confirmed and not found.fit.is_refuted
     assert found.notes[0].startswith(
-        "the mirror is not confirmed: there are no real inputs, and on noise the gap (0.197 "
+        "the mirror is not confirmed: that takes real inputs; on random ones the gap (0.197 "
     )
 
 
@@ -324,9 +324,9 @@ def test_a_pose_symmetric_by_names_must_stay_so() -> None:
             return (self.inner(x) + act(self.inner(act(x, self.own.inputs[0])), self.own.outputs[0])) / 2
 
     good = symmetric_pose(Under(MIRROR), MIRROR, CALLS)
-    assert good.warnings == () and "comes out symmetric by names" in good.checks[-1]
+    assert good.warnings == () and "the answer to a symmetric pose is symmetric" in good.checks[-1]
     bad = symmetric_pose(Under(CROSSED), CROSSED, CALLS)
-    assert "comes out asymmetric by names" in bad.warnings[-1]
+    assert "the answer to a symmetric pose is asymmetric" in bad.warnings[-1]
 
 
 def test_names_rebuild_the_mirror_without_the_pairs() -> None:
@@ -357,7 +357,8 @@ def test_signs_that_contradict_the_names_are_told() -> None:
 def test_names_and_bones_in_order() -> None:
     found = name_findings(NAMES, PAIRS, EDGES)
     assert found == Evidence(
-        ("3 of 3 pairs are told by the joint names", "all 6 bones have their mirror image"), warnings=()
+        ("3 of 3 pairs agree with left and right in the joint names", "all 6 bones have their mirror image"),
+        warnings=(),
     )
 
 

@@ -49,10 +49,10 @@ def simulator(path: Path | str) -> Any:
         mujoco: Any = import_module("mujoco")
     except ImportError:
         facts = "robots are read with MuJoCo, which is not installed"
-        raise MissingPackageError(str(path), facts, 'pip install "chiralize[robots]"') from None
+        raise MissingPackageError(str(path), facts, "pip install mujoco") from None
     if not hasattr(mujoco, "MjSpec") or not hasattr(mujoco.MjSpec, "from_file"):
         facts = f"robots are read with MuJoCo 3.3.2 or later; this is {getattr(mujoco, '__version__', 'unknown')}"
-        raise MissingPackageError(str(path), facts, 'pip install -U "chiralize[robots]"')
+        raise MissingPackageError(str(path), facts, "pip install -U mujoco")
     return mujoco
 
 

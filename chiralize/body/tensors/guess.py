@@ -28,6 +28,8 @@ def infer_pose(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: st
         texts = [f"'{pose.layout}'" for pose in poses]
         facts = f"shape {tuple(shape)} fits {len(texts)} layouts of {body.name}: " + ", ".join(texts)
         remedy = f"say which, --{where.split()[0]}-layout {texts[0].replace(chr(39), chr(34))} or `layout:` in the file"
+        if any("(j d)" in text for text in texts):
+            remedy += "; (j d) is x, y of one joint, then of the next, (d j) is x of all joints, then y of all"
         raise AmbiguousLayoutError(where, facts, remedy)
     raise LayoutSizeError(where, _why(shape, body, fixed_dims), _remedy(shape, body, where))
 
@@ -80,7 +82,7 @@ def _why(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> str:
     if joints in shape[1:]:
         return text + f", and beside the axis of size {joints} none has the size of the coordinates"
     sizes = sorted(coordinate_counts(body, fixed_dims))
-    merged = " or ".join(str(joints * count) for count in sizes if count)
+    merged = " or ".join(str(joints * count) for count in sizes if count > 1)
     return text + f", so an axis of size {joints}" + (f" or {merged}" if merged else "") + " was expected"
 
 
@@ -91,6 +93,12 @@ def _remedy(shape: Sequence[int], body: Skeleton, where: str) -> str:
         return "one coordinate a joint is not guessed: give `layout` and `dims`, such as dims: [x]"
     if len(shape) == 4 and shape[1] in PICTURE_CHANNELS:
         return f'check the skeleton, or for a picture whose width the mirror reverses, --{io}-layout "b c h ~w"'
+    if len(body.dims) == 1 and len(shape) == 2 and io == "input":
+        return (
+            "an observation of several blocks is described by `fields` in a file, for example "
+            "inputs: [{fields: [{vector: velocity}, {axial: gyro}, {joints: q}]}] (docs/observations.md); "
+            f"`chiralize skeleton list` has robots that are complete; or say the layout, --{io}-layout"
+        )
     similar = _similar(shape, body)
     hint = f"; {similar}" if similar else ""
     return (

@@ -17,7 +17,7 @@ from chiralize.verification.judge import Verdict
 
 def unchanged_for_all(problem: Problem, networks: Mapping[str, Network], name: str) -> Conversion | None:
     """The network as it is, where both verdicts pass under every mirror; None where one does not."""
-    problem.request.progress("looking whether it is equivariant already")
+    problem.request.progress("checking whether it is equivariant already")
     each: dict[str, Verdict] = {}
     for mirror, network in networks.items():
         verdict = judge_as_it_is(replace(problem, network=network))

@@ -65,7 +65,7 @@ def convert_for_all(network: Network, name: str, request: Request) -> Conversion
     problem = checks.judged(problem)
     asked: dict[str, Evidence] = {}
     for mirror, under in networks.items():
-        request.progress(f"asking the network whether {mirror} is its mirror")
+        request.progress(f"checking {mirror} against the network")
         asked[mirror] = ask_network(under, problem.batches.given)
         refuse_wrong_mirror(replace(problem, network=under), f"{name} under {mirror}", asked[mirror])
         refuse_one_sided(replace(problem, network=under), f"{name} under {mirror}", asked[mirror])

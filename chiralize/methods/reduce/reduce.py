@@ -52,7 +52,7 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         )
         refusal.settled = True
         raise refusal
-    request.progress("looking at what the units do")
+    request.progress("measuring the hidden units")
     mixing = UNITS if request.form == "folded" or request.keeps_sizes else MULTIPLICATIONS
     if problem.network.earlier:
         designs = orbit_reductions(ready.in_batches, ready.repmap, ready.batches, width)
@@ -81,7 +81,7 @@ def rematched(problem: Problem, fixed_points: bool) -> Draft:
         obstacle = "the network", "it is not the original any more: other activations or constants"
     if obstacle is not None:
         raise MethodUnavailableError(*obstacle, "leave --calibration out")
-    problem.request.progress("looking at what the units do")
+    problem.request.progress("measuring the hidden units")
     design = matching(ready.in_batches, ready.repmap, ready.batches, fixed_points, ready.tied)
     draft = fitted(ready, design, problem, "match")
     concrete = {

@@ -56,7 +56,7 @@ def supplied(problem: Problem) -> Problem:
 
 def _posed(problem: Problem, why_no_samples: str) -> Problem:
     """The problem with built-in poses, or with why there are none.  why_no_samples: of remembered moments."""
-    problem.request.progress("looking whether built-in poses are what the network takes")
+    problem.request.progress("checking whether built-in poses fit the network")
     try:
         poses = built_in(problem.network)
     except UnfitError as error:

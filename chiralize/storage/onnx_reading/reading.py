@@ -39,7 +39,7 @@ _WEIGHTS = {
 """Inputs of operators that are weights: training moved them. Other stored tensors (means, tables) are constants."""
 _NUMBERED = re.compile(r"(.*_)?(val|onnx::\w+|output)_\d+(\.T)?$")
 _ROLES = {1: "weight", 2: "bias"}
-_STATISTICS = re.compile(r"mean|var|std|scale|norm.*count", re.IGNORECASE)
+_STATISTICS = re.compile(r"mean|var(?!iableop)|std|scale|norm.*count", re.IGNORECASE)
 
 
 def read_back(model: Any) -> OnnxModule:

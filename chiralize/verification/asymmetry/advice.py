@@ -137,8 +137,8 @@ def leaning_in_words(lean: float) -> str:
 
 def _noisy(gap: str) -> str:
     return (
-        f"the network answers the two sides apart ({gap}), but spreads its answers to both alike: that is noise, of "
-        "few samples or few steps, which a flip average takes out"
+        f"the network answers x and its mirror image differently ({gap}), yet its answers vary as much on either side. "
+        "That is the noise of training on few samples or for few steps, and a flip average removes it"
     )
 
 

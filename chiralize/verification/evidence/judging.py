@@ -106,8 +106,8 @@ def _sentences(
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The judgement as checks, warnings and notes."""
     if not fit.real and not better:
-        unconfirmed = "the mirror is not confirmed: there are no real inputs, and on noise the gap"
-        return (), (), (f"{unconfirmed} ({_both_gaps(fit)}) tells nothing",)
+        unconfirmed = "the mirror is not confirmed: that takes real inputs; on random ones the gap"
+        return (), (), (f"{unconfirmed} ({_both_gaps(fit)}) does not show which mirror is right",)
     warnings: list[str] = []
     if fit.real and fit.gap >= NOTHING_IN_COMMON:
         warnings.append(

@@ -103,7 +103,7 @@ def names_of_entries(mirror: NetworkMirror) -> Evidence:
                         f"{io} {index}: T takes {labels[at]} to {labels[int(axis.action.partner[at])]}, by its name "
                         f"it belongs to {labels[int(other.action.partner[at])]} ({len(apart)} such entries)"
                     )
-    checks = () if warnings else ("the swaps of T agree with left and right in the names of the entries",)
+    checks = () if warnings else ("the entries that T swaps have the names of left and right partners",)
     return Evidence(checks, tuple(warnings))
 
 
@@ -128,7 +128,7 @@ def symmetric_pose(module: torch.nn.Module, mirror: NetworkMirror, calls: Sequen
                     apart = max(apart, float((value - named.turned_output(index, value)).abs().max()))
                     scale = max(scale, float(value.abs().max()))
     share = apart / scale if scale else 0.0
-    text = f"a pose made symmetric by joint names comes out {{}} by names (off by {share:.1e} of the output's scale)"
+    text = f"the answer to a symmetric pose is {{}} (off by {share:.1e} of the output's scale)"
     if share <= ASYMMETRIC:
         return Evidence(checks=(text.format("symmetric"),))
     return Evidence(warnings=(text.format("asymmetric"),))
@@ -159,7 +159,7 @@ def name_findings(
             warnings.append(f"{names[i]} and {names[j]} are paired, both names say {first}")
         elif orient((int(i), int(j)), names) != (int(i), int(j)):
             warnings.append(f"pair [{names[i]}, {names[j]}] lists the right joint first")
-    checks = [f"{agree} of {len(list(pairs))} pairs are told by the joint names"] if agree else []
+    checks = [f"{agree} of {len(list(pairs))} pairs agree with left and right in the joint names"] if agree else []
     bones = _bones(edges)
     open_bones = _bones_without_image(bones, partner)
     for bone, image in open_bones:

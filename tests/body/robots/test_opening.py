@@ -122,7 +122,7 @@ def test_without_mujoco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(MissingPackageError, match="not installed") as raised:
         open_model(write(tmp_path, biped()))
-    assert raised.value.remedy == 'pip install "chiralize[robots]"'
+    assert raised.value.remedy == "pip install mujoco"
 
 
 def test_what_mujoco_reads_and_the_standard_does_not(tmp_path: Path) -> None:
