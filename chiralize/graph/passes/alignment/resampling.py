@@ -16,7 +16,7 @@ from torch import fx
 def cubic(fraction: float) -> tuple[float, float, float, float]:
     """Weights of the cells -1, 0, 1, 2 at a place between 0 and 1 (Keys' kernel, a = -1/2).
 
-    >>> cubic(0.0), sum(cubic(0.3))
+    >>> cubic(0.0), sum(cubic(0.25))
     ((0.0, 1.0, 0.0, 0.0), 1.0)
     """
     t = fraction
