@@ -101,8 +101,8 @@ def test_joint_and_coordinate_merged_is_always_ambiguous():
     assert isinstance(error, errors.AmbiguousLayoutError)
     assert str(error) == (
         "AmbiguousLayoutError CH108  input 0: shape (1, 34) fits 2 layouts of h36m-17: 'b (j d)', 'b (d j)'\n"
-        '    Fix: say which, --input-layout "b (j d)" or `layout:` in the file; (j d) is x, y of one joint, then of the next, '
-        "(d j) is x of all joints, then y of all"
+        '    Fix: say which, --input-layout "b (j d)" or `layout:` in the file; '
+        "(j d) is x, y of one joint, then of the next, (d j) is x of all joints, then y of all"
     )
 
 
