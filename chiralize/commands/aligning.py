@@ -94,6 +94,7 @@ def aligned(
     if not asked:
         return network, calls
     _check(network, product)
+    handed_in = network
     for wish in asked:
         if wish.way == "resample":
             network = _resampled(network, calls, wish.shift)
@@ -101,7 +102,7 @@ def aligned(
             network = _with_wider_kernels(network)
         else:
             network, calls = _with_wider_pictures(network, calls)
-    return network, calls
+    return replace(network, handed_in=handed_in), calls
 
 
 def _check(network: Network, product: str) -> None:

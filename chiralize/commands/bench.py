@@ -113,15 +113,17 @@ def with_times(network: Network, conversion: Conversion) -> Conversion:
     times: list[CallTime] = []
     for size in sizes:
         with suppress(Exception):  # of a size that one of the two does not take, in whatever way it says so
-            call = _sized(network, size, "cpu")
-            times += _timed(network.module, conversion.module, call, size or network.rows)
+            runs = {
+                "before": _run(network.as_given.module, _sized(network.as_given, size, "cpu")),
+                "after": _run(conversion.module, _sized(network, size, "cpu")),
+            }
+            times += _timed(runs, size or network.rows)
     cost = replace(conversion.report.cost, times=tuple(times))
     return replace(conversion, report=replace(conversion.report, cost=cost))
 
 
-def _timed(before: nn.Module, after: nn.Module, call: Call, samples: int) -> list[CallTime]:
-    """A list of one time, empty where a call takes too long."""
-    runs = {"before": _run(before, call), "after": _run(after, call)}
+def _timed(runs: Mapping[str, Callable[[], object]], samples: int) -> list[CallTime]:
+    """A list of one time, of the calls before and after; empty where one takes too long."""
     started = perf_counter()
     for run in runs.values():
         run()

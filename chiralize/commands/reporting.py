@@ -84,9 +84,9 @@ def _notes(problem: Problem, converted: Converted) -> tuple[str, ...]:
 
 
 def _cost(network: Network, converted: Converted, after: Network) -> Cost:
-    """Parameters and multiplications of a call, before and after."""
-    macs = network.macs
+    """Parameters and multiplications of a call, of the network that the user handed in and of the result."""
+    before, macs = network.as_given, network.macs
     macs_after = 2 * macs if converted.is_average else macs + converted.macs
     if converted.form in BLOCKS and after.captured is not None:
         macs_after = macs_of(after.captured)
-    return Cost(network.parameter_count, after.parameter_count, macs, macs_after)
+    return Cost(before.parameter_count, after.parameter_count, before.macs, macs_after)

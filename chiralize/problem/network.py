@@ -58,7 +58,8 @@ class Network:
     symmetrize: constants that the mirror changes are projected like weights.  unheld: attributes in which forward
     keeps a state that its graph does not hold.  partial: what there is beside it where it is the claimed part of a
     network.  further: other mirrors that the user named, each fitted to the same tensors.  earlier: mirrors that the
-    network commutes with already, and that must not be disturbed.
+    network commutes with already, and that must not be disturbed.  handed_in: the network of the user, where this one
+    is that one changed (`--align`).
     """
 
     module: torch.nn.Module
@@ -79,11 +80,17 @@ class Network:
     further: tuple[tuple[str, ResolvedSpec], ...] = ()
     earlier: tuple[EarlierMirror, ...] = ()
     advice: str = ""
+    handed_in: Network | None = None
 
     @property
     def spec(self) -> ConversionSpec:
         """The specification as the user wrote it."""
         return self.resolved.spec if self.partial is None else self.partial.spec
+
+    @property
+    def as_given(self) -> Network:
+        """The network of the user, which costs are told against."""
+        return self.handed_in or self
 
     @property
     def batches(self) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from chiralize import audit, chiralize, load, verify
 from chiralize.body.tensors import load_spec
 from chiralize.cli.app import app
 from chiralize.commands.aligning import aligned, wishes
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import ChiralizeError, UnsupportedError, UsageError
 from chiralize.graph.model import Node
 from chiralize.graph.passes.alignment.windows import shapes_of, windows
@@ -115,6 +116,18 @@ def test_wider_kernels_change_no_answer() -> None:
     assert "stem, " in after.notes[-1] and "multiplications x 1." in after.notes[-1]
     with pytest.raises(UsageError, match="commutes with the reversal of 48 columns already"):
         aligned(after, (), "kernel")
+
+
+def test_one_pass_on_an_even_width_once_kernels_fit() -> None:
+    """Costs are told against the network that was handed in, not against the one with wider kernels."""
+    _, before, _ = made()
+    with pytest.raises(ChiralizeError, match="from one end"):
+        convert(before, "net", Request("project", samples=1, force=True))
+    after, _ = aligned(before, (), "kernel")
+    report = convert(after, "net", Request("project", samples=1, force=True)).report
+    assert report.numeric is not None and report.numeric.passed
+    assert report.certificate is not None and report.certificate.passed
+    assert report.cost.macs_before == before.macs < report.cost.macs_after == after.macs
 
 
 @settings(max_examples=15, deadline=None)
