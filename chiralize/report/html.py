@@ -162,7 +162,7 @@ def _content(part: _Part) -> str:
     content: list[str] = []
     for block in part.blocks:
         if isinstance(block, Table):
-            content.append(_table(block, formula or part.heading.title))
+            content.append(_table(block, formula or part.heading.title, is_heading=not formula))
             formula = ""
         else:
             content.append(_block(block))
@@ -181,11 +181,15 @@ def _block(block: Block) -> str:
     return curves.figure(block) if isinstance(block, Curves) else _bars(block)
 
 
-def _table(block: Table, caption: str) -> str:
-    """A table that scrolls by itself where the page is narrow, also by the keyboard."""
+def _table(block: Table, caption: str, is_heading: bool = False) -> str:
+    """A table that scrolls by itself where the page is narrow, also by the keyboard.
+
+    is_heading: the caption says what the heading above it says, so that only readers of the screen need it.
+    """
     rows = [_row(block.header, "th", block.right)]
     rows += [_row(row, "td", block.right) for row in block.rows]
-    table = f"<table>\n<caption>{escape(caption)}</caption>\n" + "\n".join(rows) + "\n</table>"
+    style = ' class="unseen"' if is_heading else ""
+    table = f"<table>\n<caption{style}>{escape(caption)}</caption>\n" + "\n".join(rows) + "\n</table>"
     return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}">\n{table}\n</div>'
 
 

@@ -116,7 +116,9 @@ def _sentences(
         )
     warnings += [_better(other, fit.real) for other in better[:_NAMED]]
     if len(better) > _NAMED:
-        warnings.append(f"and {len(better) - _NAMED} more mirrors fit the network better than T does")
+        more = len(better) - _NAMED
+        they_fit = "mirror fits" if more == 1 else "mirrors fit"
+        warnings.append(f"and {more} more {they_fit} the network better than T does")
     if warnings:
         if fit.skeletons:
             warnings.append(f"shipped skeletons of this size whose mirror fits: {', '.join(fit.skeletons)}")
