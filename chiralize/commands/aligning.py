@@ -177,7 +177,7 @@ def _with_wider_kernels(network: Network) -> Network:
         f"--align kernel: {plural(len(changes), 'layer')} wider by {wider} columns of zeros ({names}): answers stay "
         f"(largest change {apart:.1g} of the largest), {_cost(network, changed)}"
     )
-    return _proved(replace(changed, notes=(*network.notes, note)))
+    return _checked(replace(changed, notes=(*network.notes, note)))
 
 
 def _apart(network: Network, module: torch.nn.Module) -> float:
@@ -196,7 +196,7 @@ def _cost(network: Network, changed: Network) -> str:
     return f"multiplications x {after / before:.2f}" if before else "multiplications not counted"
 
 
-def _proved(network: Network) -> Network:
+def _checked(network: Network) -> Network:
     """The network itself. Raises InternalError where the reversal still does not fit one of its layers."""
     picture, axis = _picture(network)
     for window in windows(network.graph(), len(picture.shape), axis):
@@ -222,7 +222,7 @@ def _with_wider_pictures(network: Network, calls: Sequence[Call]) -> tuple[Netwo
     edited(module, changes)
     try:
         example = _on_wider(network.example, network, wider)
-        changed = _proved(_again(network, module, example, ""))
+        changed = _checked(_again(network, module, example, ""))
     except InternalError:
         raise
     except ChiralizeError as error:

@@ -7,11 +7,9 @@ called as in the schema of the op.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from torch import Tensor
 
 from chiralize.graph.model import Node
 
@@ -26,27 +24,16 @@ class Movement(Trait):
     """Linear in all its tensors of numbers together, with coefficients that are not negative.
 
     blends: an entry of the result need not be one entry of an operand: it may be a sum, or chosen by a mask.
-    by_axis: what it does along an axis is the same wherever one stands on the others.
-    fills: arguments that hold numbers to put where no entry comes from.  sizes: the argument with the result's sizes.
+    fills: arguments that hold numbers to put where no entry comes from.
     """
 
     blends: bool = False
-    by_axis: bool = False
     fills: tuple[str, ...] = ()
-    sizes: str = ""
 
 
 @dataclass(frozen=True)
 class Layout(Movement):
-    """The entries of its one tensor, each at most once, in another shape or order.
-
-    parts: the argument with the sizes of several results, a list or one number.  bounds: those that say where a run
-    of entries begins and ends.
-    """
-
-    by_axis: bool = True
-    parts: str = ""
-    bounds: tuple[str, ...] = ()
+    """The entries of its one tensor, each at most once, in another shape or order."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +48,7 @@ class Transpose(Layout):
 
 @dataclass(frozen=True)
 class Filled(Trait):
-    """A tensor of numbers that depend on no entry of its operand.  sizes: the argument with the result's sizes."""
-
-    sizes: str = ""
+    """A tensor of numbers that depend on no entry of its operand."""
 
 
 @dataclass(frozen=True)
@@ -148,27 +133,14 @@ class BatchNorm(Trait):
 
 
 @dataclass(frozen=True)
-class LayerNorm(Trait):
-    """Normalised over its last axes.  is_centred: the mean is taken off.  sizes: the argument with their sizes."""
-
-    is_centred: bool = True
-    sizes: str = "normalized_shape"
-
-
-Step = Callable[[Tensor, Tensor, Sequence[Tensor]], list[Tensor]]
-
-
-@dataclass(frozen=True)
 class Recurrence(Trait):
     """Gates z = W x + b + U h + c, step by step, h the state before the step.
 
     gates: how many lie in one weight, one behind the other.  is_single: one step of one cell, with `w_ih` and `b_ih`
     for arguments, and not all weights in the list `params`.
-    step: the states after a step, given W x + b, U h + c and the states before it.
     """
 
     gates: int
-    step: Step
     is_single: bool = False
 
     def first_weights(self, arguments: Mapping[str, Any]) -> list[tuple[Any, Any]]:
@@ -186,11 +158,6 @@ class Recurrence(Trait):
         if step == 4:
             biases = params[2 : step * directions : step]
         return list(zip(weights, biases, strict=True))
-
-
-@dataclass(frozen=True)
-class Attention(Trait):
-    """softmax(scale * query key' + mask) value; scale is 1 / sqrt(entries of a query) where it is not given."""
 
 
 Traits = Mapping[str, Trait]

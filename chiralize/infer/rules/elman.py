@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from torch import Tensor
-
 from chiralize.graph.traits import Recurrence
 from chiralize.infer.registry import Call, Results, normal, sample
 from chiralize.infer.rules._families import op, rule
@@ -26,19 +22,9 @@ def plain_gate(hidden: Axis, solver: Solver) -> Axis:
     return hidden
 
 
-def _tanh_step(given: Tensor, recalled: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
-    """The new state of an RNN."""
-    return [(given + recalled).tanh()]
-
-
-def _relu_step(given: Tensor, recalled: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
-    """The new state of an RNN with ReLU."""
-    return [(given + recalled).relu()]
-
-
 @rule("RNN", "`b 1t i, H i, H H -> b 1t H`, a layer and direction each; `+H` with ReLU", macs=layer_macs)
-@op("rnn_tanh.input", *layer_samples(1), trait=Recurrence(1, _tanh_step))
-@op("rnn_relu.input", *layer_samples(1), trait=Recurrence(1, _relu_step))
+@op("rnn_tanh.input", *layer_samples(1), trait=Recurrence(1))
+@op("rnn_relu.input", *layer_samples(1), trait=Recurrence(1))
 def rnn(call: Call) -> Results:
     """torch.nn.RNN."""
     return recurrent_layer(call, [call["hx"]], plain_gate if "tanh" in call.target else _without_signs)
@@ -50,8 +36,8 @@ def _without_signs(hidden: Axis, solver: Solver) -> Axis:
 
 
 @rule("RNN step", "`b i, b H, H i, H H -> b H`; `+H` with ReLU", macs=step_macs)
-@op("rnn_tanh_cell", trait=Recurrence(1, _tanh_step, is_single=True))
-@op("rnn_relu_cell", trait=Recurrence(1, _relu_step, is_single=True))
+@op("rnn_tanh_cell", trait=Recurrence(1, is_single=True))
+@op("rnn_relu_cell", trait=Recurrence(1, is_single=True))
 @op("rnn_tanh_cell rnn_relu_cell", sample(normal(2, 3), normal(2, 4), *drawn_weights(1), weights={2, 3, 4, 5}))
 def rnn_cell(call: Call) -> Results:
     """torch.nn.RNNCell."""

@@ -36,7 +36,7 @@ def _joined(reps: Sequence[SymbolicRepresentation], dim: int, call: Call) -> Sym
     return solver.representation(first.with_axis(dim, solver.concatenate(parts)))
 
 
-@rule("concatenate", "`a, b -> (a + b)`, other axes alike", trait=Movement(by_axis=True))
+@rule("concatenate", "`a, b -> (a + b)`, other axes alike", trait=Movement())
 @op("cat", sample([normal(3, 4), normal(3, 2)], 1), sample([normal(3, 4), normal(3, 4)], -1))
 @op("cat", sample([normal(3, 4), normal(2, 4)], 0))
 def cat(call: Call) -> Results:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chiralize.graph.traits import BatchNorm, LayerNorm
+from chiralize.graph.traits import BatchNorm
 from chiralize.infer.registry import (
     Call,
     Drawn,
@@ -56,7 +56,7 @@ _plane = normal(2, 3, 4)
 
 
 @rule("layer norm", "`+... +c, c, c -> +... +c` over the last axes; without bias `... +c, c -> ... +c`")
-@op("layer_norm", trait=LayerNorm())
+@op("layer_norm")
 @op("layer_norm native_layer_norm", sample(normal(3, 4), [4], normal(4), normal(4), 1e-5, weights={2, 3}))
 @op("layer_norm native_layer_norm", sample(_plane, [3, 4], normal(3, 4), normal(3, 4), 1e-5, weights={2, 3}))
 @op("layer_norm native_layer_norm", sample(_plane, [4], normal(4), zeros(4), 1e-5, weights={2, 3}))
@@ -83,7 +83,7 @@ def layer_norm(call: Call) -> Results:
     return x, SymbolicRepresentation(batch + left, x.sign), SymbolicRepresentation(scales + left)
 
 
-@rule("rms norm", "`... c, |c| -> ... c` over the last axes", trait=LayerNorm(is_centred=False))
+@rule("rms norm", "`... c, |c| -> ... c` over the last axes")
 @op("rms_norm", sample(normal(3, 4), [4], normal(4), weights={2}))
 def rms_norm(call: Call) -> Results:
     """x / rms(x) * weight: signs pass, since there is neither a mean nor a bias."""

@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-from torch import Tensor
-
 from chiralize.graph.traits import Recurrence
 from chiralize.infer.registry import Call, Drawn, Operand, Results, Sample, normal, sample, zeros
 from chiralize.infer.rules._families import first_outputs, op, rule
@@ -188,29 +186,15 @@ def layer_samples(gates: int) -> list[Sample]:
     return [plain, _sample(gates, 1, 2, biases=False), _sample(gates, 2, 2, fresh=True), by_frames_first]
 
 
-def _lstm_step(given: Tensor, recalled: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
-    """New output and cell of an LSTM."""
-    i, f, g, o = (given + recalled).chunk(4, -1)
-    c = f.sigmoid() * states[1] + i.sigmoid() * g.tanh()
-    return [o.sigmoid() * c.tanh(), c]
-
-
-def _gru_step(given: Tensor, recalled: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
-    """The new state of a GRU."""
-    (r, z, n), (r_h, z_h, n_h) = given.chunk(3, -1), recalled.chunk(3, -1)
-    z = (z + z_h).sigmoid()
-    return [(1 - z) * (n + (r + r_h).sigmoid() * n_h).tanh() + z * states[0]]
-
-
 @rule("LSTM", "`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each", macs=layer_macs)
-@op("lstm.input", *layer_samples(4), _projecting(), trait=Recurrence(4, _lstm_step))
+@op("lstm.input", *layer_samples(4), _projecting(), trait=Recurrence(4))
 def lstm(call: Call) -> Results:
     """torch.nn.LSTM."""
     return recurrent_layer(call, call["hx"], lstm_gates)
 
 
 @rule("GRU", "`b 1t i, |H|+|H|+H i, |H|+|H|+H H -> b 1t H`, a layer and direction each", macs=layer_macs)
-@op("gru.input", *layer_samples(3), trait=Recurrence(3, _gru_step))
+@op("gru.input", *layer_samples(3), trait=Recurrence(3))
 def gru(call: Call) -> Results:
     """torch.nn.GRU."""
     return recurrent_layer(call, [call["hx"]], gru_gates)
@@ -230,7 +214,7 @@ def recurrent_step(call: Call, states: Sequence[Operand], gates: Gates) -> Resul
 
 
 @rule("LSTM step", "`b i, b H, b H, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b H, b H`", macs=step_macs)
-@op("lstm_cell", trait=Recurrence(4, _lstm_step, is_single=True))
+@op("lstm_cell", trait=Recurrence(4, is_single=True))
 @op("lstm_cell", sample(normal(2, 3), [normal(2, 4), normal(2, 4)], *drawn_weights(4), weights={2, 3, 4, 5}))
 def lstm_cell(call: Call) -> Results:
     """torch.nn.LSTMCell."""
@@ -238,7 +222,7 @@ def lstm_cell(call: Call) -> Results:
 
 
 @rule("GRU step", "`b i, b H, |H|+|H|+H i, |H|+|H|+H H -> b H`", macs=step_macs)
-@op("gru_cell", trait=Recurrence(3, _gru_step, is_single=True))
+@op("gru_cell", trait=Recurrence(3, is_single=True))
 @op("gru_cell", sample(normal(2, 3), normal(2, 4), *drawn_weights(3), weights={2, 3, 4, 5}))
 def gru_cell(call: Call) -> Results:
     """torch.nn.GRUCell."""

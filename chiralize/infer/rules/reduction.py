@@ -46,7 +46,7 @@ def _dimensions(call: Call, ndim: int) -> set[int]:
 
 
 @rule("mean, sum", "`... +a -> ...`; of a product that nothing else reads `... a, ... a -> ...`")
-@op("mean.dim sum.dim_IntList", *_dims, trait=Movement(blends=True, by_axis=True))
+@op("mean.dim sum.dim_IntList", *_dims, trait=Movement(blends=True))
 @op("mean sum", sample(_x), trait=Movement(blends=True))
 @op("nanmean nansum", *_dims)
 def total(call: Call) -> Results:

@@ -13,8 +13,8 @@ _x = normal(3, 4)
 
 
 @rule("split", "`(a + b) -> a, b`", trait=Layout())
-@op("split.Tensor", sample(_x, 2, 1), trait=Layout(parts="split_size"))
-@op("split_with_sizes", sample(_x, [1, 3], 1), trait=Layout(parts="split_sizes"))
+@op("split.Tensor", sample(_x, 2, 1), trait=Layout())
+@op("split_with_sizes", sample(_x, [1, 3], 1), trait=Layout())
 @op("chunk", sample(_x, 2, 1), sample(_x, 2, -1))
 @op("unbind.int", sample(_x, 1), sample(_x, -2))
 @op("unsafe_split.Tensor unsafe_chunk", sample(_x, 2, 1))
