@@ -86,7 +86,7 @@ class MirrorFit:
     gap: of the original under T.  nearest, nearest_gap: the neighbour that fits best, by name ("" where none was
     tried).  real: measured on real inputs, not on noise.  trained: False where the network is plainly untrained.
     skeletons: shipped skeletons of this size whose mirror fits.  better: the neighbours that fit clearly better than
-    T, by name.
+    T, by name.  answers_stay: T leaves (nearly) all answers as they are, so that a small gap is weak evidence for T.
     """
 
     gap: float
@@ -96,6 +96,7 @@ class MirrorFit:
     trained: bool = True
     skeletons: tuple[str, ...] = ()
     better: tuple[str, ...] = ()
+    answers_stay: bool = False
 
     @property
     def is_refuted(self) -> bool:

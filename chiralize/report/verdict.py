@@ -179,6 +179,8 @@ def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calib
         return f"{NOT_CONFIRMED}: no other mirror was tried"
     if fit is None or not (fit.real or fit.better):
         return f"{NOT_CONFIRMED}: {remedy}"
+    if fit.answers_stay and not fit.is_refuted:
+        return f"{NOT_CONFIRMED}: T leaves its answers as they are, and such answers fit many mirrors"
     return ""
 
 

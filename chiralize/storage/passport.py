@@ -190,9 +190,9 @@ def _mirror_fit(values: Any) -> MirrorFit:
     for key, names in texts.items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"figures: mirror: {key} is no list of names")
-    real, trained = values.get("real"), values.get("trained")
-    if not isinstance(real, bool) or not isinstance(trained, bool):
-        raise ValueError("figures: mirror: real and trained are true or false")
+    real, trained, stay = values.get("real"), values.get("trained"), values.get("answers_stay", False)
+    if not (isinstance(real, bool) and isinstance(trained, bool) and isinstance(stay, bool)):
+        raise ValueError("figures: mirror: real, trained and answers_stay are true or false")
     gap, nearest = float(values["gap"]), str(values.get("nearest", ""))
     nearest_gap, skeletons, better = float(values.get("nearest_gap", 0.0)), texts["skeletons"], texts["better"]
-    return MirrorFit(gap, nearest, nearest_gap, real, trained, tuple(skeletons), tuple(better))
+    return MirrorFit(gap, nearest, nearest_gap, real, trained, tuple(skeletons), tuple(better), stay)

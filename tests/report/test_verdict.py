@@ -139,6 +139,10 @@ REMARKS: dict[str, tuple[ConvertReport, str]] = {
         replace(CLEAN, evidence=Evidence()),
         "the mirror is not confirmed: no other mirror was tried",
     ),
+    "scores": (
+        replace(CLEAN, evidence=Evidence(fit=MirrorFit(0.1, "no swap", 0.9, real=True, answers_stay=True))),
+        "the mirror is not confirmed: T leaves its answers as they are, and such answers fit many mirrors",
+    ),
     "untrained": (
         replace(CLEAN, evidence=Evidence(fit=MirrorFit(1.4, "no swap", 1.4, real=True, trained=False))),
         "the mirror is not confirmed: the network looks untrained",

@@ -15,6 +15,7 @@ from chiralize.graph.mirror import MirrorFit, NetworkMirror, plain_label
 from chiralize.graph.running import Call, Runner
 from chiralize.problem.network import prepare
 from chiralize.symmetry.action import act
+from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.evidence import joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, MirrorGap, compare, moves_less
@@ -98,6 +99,39 @@ def test_every_neighbouring_mirror_is_found_out(wrong: str) -> None:
     assert any(
         "another mirror fits the network better: its gap is 0.197 with the true one" in own for own in found.warnings
     )
+
+
+class Score(Trained):
+    """Answers that T leaves as they are: of a network, and of one that swaps no joints, the same."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).square().sum(-1).sum(-1, keepdim=True)
+
+
+def test_scores_fit_without_confirming_the_mirror() -> None:
+    of_scores = replace(MIRROR, outputs=(TensorRepresentation((Representation.trivial(1), Representation.trivial(1))),))
+    found = asked(Score(), of_scores, {})
+    assert found.checks == found.warnings == () and found.fit is not None and found.fit.answers_stay
+    assert found.notes[0].startswith(
+        "the mirror is not confirmed: nothing speaks against T, but T leaves (nearly) all "
+    )
+    again = recalled(found.fit)
+    assert again.checks == () and again.notes[0].startswith("the mirror was not confirmed: nothing speaks against T")
+
+
+@pytest.mark.parametrize("moved, stays", [(0, True), (2, True), (4, False)])
+def test_a_few_answers_that_swap_hardly_tell_more(moved: int, stays: bool) -> None:
+    classes = Representation.of(
+        SignedPermutation.of(pairs=[(one, moved - 1 - one) for one in range(moved // 2)], negated=[], size=8)
+    )
+    mirror = replace(MIRROR, outputs=(TensorRepresentation((Representation.trivial(1), classes)),))
+
+    class Classes(Trained):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).flatten(1)[:, :8].square()
+
+    fit = asked(Classes(), mirror, {}).fit
+    assert fit is not None and fit.answers_stay is stays
 
 
 def test_a_mirror_that_is_wrong_in_the_outputs_alone_is_found_out_without_another_run() -> None:

@@ -26,6 +26,7 @@ _STILL = 0.01
 _EQUAL = 1e-9
 _NOT_WORSE = 1.05
 _ALL = 0.999
+_FEW = 0.25
 
 
 @dataclass(frozen=True)
@@ -164,11 +165,13 @@ class Comparison:
     """T beside other mirrors.
 
     gap: of T.  others: those that are not T, each once.  same: the shipped skeletons whose mirror T is.
+    answers_stay: T leaves three quarters of the answers as they are, or more.
     """
 
     gap: float
     others: tuple[MirrorGap, ...] = ()
     same: tuple[str, ...] = ()
+    answers_stay: bool = False
 
 
 def compare(answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candidate], most_runs: int) -> Comparison:
@@ -195,7 +198,8 @@ def compare(answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candid
         compared = _compared(answers, by_mirror, candidate)
         measured[key] = replace(compared, moves_less=moves_less(candidate.mirror, mirror))
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
-    return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())))
+    answers_stay = all(_share_moved(mirror.outputs[index]) <= _FEW for index in answers.indices)
+    return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())), answers_stay)
 
 
 def _tells_something(other: NetworkMirror, mirror: NetworkMirror) -> bool:
@@ -225,6 +229,17 @@ def _mostly_trivial(representation: TensorRepresentation) -> bool:
         if max(moved, negated) / axis.size > 0.5:
             return False
     return representation.sign > 0
+
+
+def _share_moved(representation: TensorRepresentation) -> float:
+    """The share of the entries that T moves or negates."""
+    if representation.sign < 0:
+        return 1.0
+    stay = 1.0
+    for axis in representation.axes:
+        stays = (axis.action.partner == range(axis.size)) & (axis.action.sign > 0)
+        stay *= float(stays.mean()) if axis.size else 1.0
+    return 1.0 - stay
 
 
 def _is_part(one: TensorRepresentation, whole: TensorRepresentation) -> bool:

@@ -58,7 +58,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     nearest = min(better or tried, key=lambda other: (other.gap, other.ratio), default=_NO_OTHER)
     names = tuple(other.name for other in better)
     skeletons = _fitting_skeletons(comparison)
-    fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names)
+    stay = comparison.answers_stay
+    fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names, stay)
     if not basis.trained:
         return Evidence(fit=fit, notes=(_UNTRAINED,))
     checks, warnings, notes = _sentences(fit, tried, better, _UNITS if basis.rows >= FEWEST_ROWS else _UNITS_OF_FEW)
@@ -93,6 +94,7 @@ def _fitting_skeletons(comparison: Comparison) -> tuple[str, ...]:
 
 
 _NO_OTHER = MirrorGap("", 0.0)
+_SCORES = "nothing speaks against T, but T leaves (nearly) all answers as they are, and such answers fit many mirrors"
 _UNTRAINED = (
     "the network is untrained (all of its weights are as an initialisation leaves them), so that its answers cannot "
     "tell whether T is its mirror"
@@ -128,8 +130,11 @@ def _sentences(
         nearest = min(doubtful, key=lambda other: other.ratio)
         return (), (f"T is in doubt: {_compare(nearest)}, not clearly enough to tell which is right",), ()
     beside = f"; of {len(tried)} other mirrors the nearest, with {fit.nearest}, has {fit.nearest_gap:.3g}"
-    text = f"the network fits T: its gap is {fit.gap:.3g} ({units})" + (beside if tried else "") + _as_good(tried)
-    return (text,), (), ()
+    figures = f"its gap is {fit.gap:.3g} ({units})" + (beside if tried else "") + _as_good(tried)
+    if fit.answers_stay:
+        # Scores change little under every mirror that moves little of what they are made from.
+        return (), (), (f"the mirror is not confirmed: {_SCORES}: {figures}",)
+    return (f"the network fits T: {figures}",), (), ()
 
 
 def _as_good(tried: Sequence[MirrorGap]) -> str:
@@ -165,4 +170,6 @@ def recalled(fit: MirrorFit) -> Evidence:
         return Evidence(fit=fit, notes=("it was converted untrained, which cannot tell whether T is its mirror",))
     if not fit.real:
         return Evidence(fit=fit, notes=("the mirror was not confirmed: it was converted without real inputs",))
+    if fit.answers_stay:
+        return Evidence(fit=fit, notes=(f"the mirror was not confirmed: {_SCORES}; {figures}",))
     return Evidence((f"T fitted the original when it was converted: {figures}",), fit=fit)
