@@ -5,7 +5,9 @@ multiplications between paired spaces. Equivariance is built in, so it stays exa
 """
 
 from chiralize.nn._invariant import InvariantParameter
+from chiralize.nn._measured import forget_timings
 from chiralize.nn._module import ChiralModule
+from chiralize.nn._private import private_ops, set_private_ops
 from chiralize.nn._state import dense_state, load_dense_state
 from chiralize.nn.activation import Pointwise
 from chiralize.nn.attention import MultiheadAttention
@@ -32,9 +34,12 @@ __all__ = [
     "MultiheadAttention",
     "Pointwise",
     "dense_state",
+    "forget_timings",
     "hidden",
     "load_dense_state",
     "negated_share",
     "official_weights",
     "paper_layout",
+    "private_ops",
+    "set_private_ops",
 ]

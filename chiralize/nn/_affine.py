@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from chiralize.nn._eager import is_eager
+from chiralize.nn._private import goes_forward
 from chiralize.nn._product import affine, of_weight
 from chiralize.nn.butterfly import joined
 
@@ -51,14 +51,14 @@ class Affine(torch.autograd.Function):
         return d_x, d_even, d_odd, y_even.sum(0) if of_bias else None, None
 
 
-def is_trained(x: Tensor, *weights: Tensor) -> bool:
+def is_trained(x: Tensor, *weights: Tensor, bias: Tensor | None) -> bool:
     """Whether gradients are wanted of ordinary tensors with entries on the CPU, and no derivative goes forward."""
     return (
         torch.is_grad_enabled()
         and all(type(weight) in (nn.Parameter, Tensor) and weight.numel() > 0 for weight in weights)
         and (x.requires_grad or any(weight.requires_grad for weight in weights))
         and is_eager(x)
-        and forward_ad._current_level < 0
+        and not goes_forward(x, *weights, bias)
     )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import peek_interpreter_stack
+
+from chiralize.nn._private import is_transformed
 
 
 def is_eager(x: Tensor) -> bool:
@@ -18,9 +19,9 @@ def is_eager(x: Tensor) -> bool:
         and x.device.type == "cpu"
         and x.numel() > 0
         and not torch.compiler.is_compiling()
-        and torch._C._get_tracing_state() is None
-        and peek_interpreter_stack() is None
+        and not torch.jit.is_tracing()
         and not torch.is_autocast_enabled("cpu")
+        and not is_transformed()
     )
 
 

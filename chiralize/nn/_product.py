@@ -2,7 +2,10 @@
 
 torch multiplies matrices by MKL, which is slow on other processors than Intel's, but convolves, and multiplies in its
 fused kernels for LSTM and GRU, by oneDNN: what is to be faster than those needs the same. On an AMD EPYC a product by
-oneDNN takes 0.45 to 0.6 of the time, on an older one 0.9.
+oneDNN takes 0.45 to 0.6 of the time, on an older one 0.9, on an Intel Xeon 0.95 to 1.1.
+
+The public way to it is a convolution of one tap. It is taken where it was measured to be faster here; torch's private
+operators (`_private`) wherever they are switched on.
 """
 
 from __future__ import annotations
@@ -11,17 +14,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
+from chiralize.nn import _private
 from chiralize.nn._eager import runs_on_cpu
+from chiralize.nn._measured import measured
+from chiralize.nn._private import goes_forward, packed, product_by_convolution
 
 _LEAST, _ENTRIES, _MANY = 4, 1 << 18, 1 << 23
 """Rows, inputs and outputs of a product, and entries of the largest of its three matrices, or multiplications, from
 which oneDNN is faster."""
+_CONVOLVED = 20480
+"""Entries of a picture up to which torch convolves it by itself, on one thread."""
 _OFTEN = 8
 """Products from which it pays to bring the weight into oneDNN's own order first."""
-_onednn: Any = torch.ops.mkldnn
-_THERE = hasattr(_onednn, "_linear_pointwise") and hasattr(_onednn, "_reorder_linear_weight")
+_FASTER = 0.8
+"""Share of torch's time that a product by convolution must take, to be taken: what is near it changes with the hour."""
+_SIZES = 256, 512, 512
+"""Rows, outputs and inputs of the product that is timed for that."""
 
 
 class Product:
@@ -33,28 +42,28 @@ class Product:
     def __init__(self, weight: Tensor, batch: int, times: int) -> None:
         """weight: "out in", on the CPU. batch: rows of an x. times: how many x there will be."""
         self.weight, self.by_onednn = weight, _is_for_onednn(weight, batch)
-        if self.by_onednn and times >= _OFTEN:
-            self.weight = _onednn._reorder_linear_weight(weight.contiguous(), batch)
+        if self.by_onednn and times >= _OFTEN and _private.are_on():
+            self.weight = packed(weight, batch)
 
     def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         if not self.by_onednn:
             return x @ self.weight.t() if added is None else torch.addmm(added, x, self.weight.t())
         if added is None:
             return _product(x, self.weight, None)
-        return _onednn._linear_pointwise.binary(x, added, self.weight, None, "add")
+        return _private.product_and(x, self.weight, added)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b as `torch.nn.functional.linear`. x: "... in", weight: "out in", bias: "out"."""
     rows = 0 if torch.compiler.is_exporting() else x.numel() // max(x.shape[-1], 1)
-    if not _is_for_onednn(weight, rows) or not _is_plain(x, weight):
+    if not _is_for_onednn(weight, rows) or not _is_plain(x, weight, bias):
         return nn.functional.linear(x, weight, bias)
     return _applied(x.reshape(rows, -1), weight, bias, 1.0).view(*x.shape[:-1], -1)
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: float = 1.0) -> Tensor:
     """scale x W^T + b in one call; scale: a power of two. x: "rows in", weight: "out in", bias: "out"."""
-    if _is_for_onednn(weight, len(x)) and _is_plain(x, weight):
+    if _is_for_onednn(weight, len(x)) and _is_plain(x, weight, bias):
         return _applied(x, weight, bias, scale)
     if bias is None:
         return torch.addmm(x.new_empty(1), x, weight.t(), beta=0, alpha=scale)
@@ -104,23 +113,24 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> 
         return _by_onednn(x * scale, weight, bias, 1.0)
     if bias is not None and scale != 1.0:
         bias = bias / scale
-    product = torch.ops.chiralize.product if torch.compiler.is_compiling() else _product
-    y = product(x, weight, bias)
+    y = _product(x, weight, bias)
     return y if scale == 1.0 else y.mul_(scale)
 
 
-def _is_plain(x: Tensor, weight: Tensor) -> bool:
+def _is_plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether both are ordinary tensors of one type on the CPU, and no derivative goes forward."""
     if x.dtype != weight.dtype or not runs_on_cpu(x):
         return False
-    return torch.compiler.is_compiling() or (type(weight) in (Tensor, nn.Parameter) and forward_ad._current_level < 0)
+    if torch.compiler.is_compiling():
+        return True
+    return type(weight) in (Tensor, nn.Parameter) and not goes_forward(x, weight, bias)
 
 
 def _is_for_onednn(weight: Tensor, rows: int) -> bool:
     """Whether oneDNN is there, is not switched off, and would be faster. It has no float64."""
     if weight.dtype != torch.float32 or torch.compiler.is_exporting():  # which wants no size to be looked at
         return False
-    return _is_large(rows, *weight.shape) and _THERE and _is_enabled()
+    return _is_large(rows, *weight.shape) and _is_enabled(rows * weight.shape[1])
 
 
 def _is_large(rows: int, columns: int, depth: int) -> bool:
@@ -130,22 +140,49 @@ def _is_large(rows: int, columns: int, depth: int) -> bool:
 
 
 @torch.compiler.assume_constant_result
-def _is_enabled() -> bool:
-    return torch._C._get_mkldnn_enabled()
+def _is_enabled(entries: int) -> bool:
+    """entries: of x."""
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
+        return False
+    if _private.are_on():
+        return True
+    if entries <= _CONVOLVED and torch.get_num_threads() == 1:
+        return False
+    as_convolved = getattr(torch.backends.mkldnn, "conv", None), getattr(torch.backends.mkldnn, "matmul", None)
+    if len({getattr(kind, "fp32_precision", None) for kind in as_convolved}) > 1:
+        return False  # convolutions are to be rounded in another way than products
+    return measured("product by convolution", _times, otherwise=1.0) < _FASTER
 
 
-# ---- for torch.compile, whose own lowering takes none but constant weights ------------------------------------------
-_library = torch.library.Library("chiralize", "DEF")
-_library.define("product(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+@torch.compiler.assume_constant_result
+def _is_private() -> bool:
+    return _private.are_on()
+
+
+def _times() -> dict[str, Any]:
+    """What is timed to know whether oneDNN is faster than what torch multiplies by: that first."""
+    rows, columns, depth = _SIZES
+    x, weight = (torch.ones(size, depth, dtype=torch.float32, device="cpu") for size in (rows, columns))
+    return {
+        "torch": lambda: nn.functional.linear(x, weight),
+        "convolution": lambda: product_by_convolution(x, weight, None),
+    }
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return _onednn._linear_pointwise(x, weight, bias, "none", [], "")
+    if not torch.compiler.is_compiling():
+        return _private.product(x, weight, bias)
+    return torch.ops.chiralize.product(x, weight, bias) if _is_private() else product_by_convolution(x, weight, bias)
+
+
+# ---- for torch.compile, whose own lowering of the private product takes none but constant weights -------------------
+_library = torch.library.Library("chiralize", "DEF")
+_library.define("product(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
 
 
 def _shaped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[0])
 
 
-_library.impl("product", _product, "CPU")
+_library.impl("product", _private.product, "CPU")
 _library.impl("product", _shaped, "Meta")

@@ -58,8 +58,9 @@ class _Conv(ChiralMap):
         if self._is_one_step(x, padding):
             one = [1] * (2 - self.axes)
             settings = [*one, *self.stride], [*[0] * len(one), *padding], [*one, *self.dilation]
-            step = Convolved.apply if is_trained(x, self.weight_even, self.weight_odd) else in_blocks
-            return step(x, self.weight_even, self.weight_odd, self.bias_even, self.into.scale, settings)
+            even, odd, bias = self.weight_even, self.weight_odd, self.bias_even
+            step = Convolved.apply if is_trained(x, even, odd, bias=bias) else in_blocks
+            return step(x, even, odd, bias, self.into.scale, settings)
         others = {"stride": self.stride, "padding": padding, "dilation": self.dilation}
         return self.map(x, -1 - self.axes, partial(self.convolution, **others))
 

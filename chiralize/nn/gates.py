@@ -137,7 +137,7 @@ class Recurrent(ChiralModule):
 
     def _weights(self) -> list[Tensor]:
         """The dense weights in the order of the fused kernel."""
-        if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return list(self.dense().values())
         blocks: list[Tensor] = []
         for part in self._parts().values():

@@ -35,7 +35,7 @@ class Linear(ChiralMap):
     def forward(self, x: Tensor) -> Tensor:
         """x W' + b."""
         even, odd = self.weight_even, self.weight_odd
-        if self.in_halves and x.shape[-1] == self.in_features and is_trained(x, even, odd):
+        if self.in_halves and x.shape[-1] == self.in_features and is_trained(x, even, odd, bias=self.bias_even):
             return Affine.apply(x, even, odd, self.bias_even, self.into.scale)
         return self.map(x, -1, linear)
 

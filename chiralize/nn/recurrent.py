@@ -47,13 +47,13 @@ class LSTM(Recurrent):
         if isinstance(x, PackedSequence):
             data, sizes, order, back = x
             state = self._states(data, int(sizes[0]), [_reordered(given, order) for given in hx or ()])
-            y, h, c = torch._VF.lstm(data, sizes, state, self._weights(), *settings)
+            y, h, c = torch.lstm(data, sizes, state, self._weights(), *settings)
             return PackedSequence(y, sizes, order, back), (_reordered(h, back), _reordered(c, back))
         x, state, has_no_batch = self._in_batches(x, hx or ())
         if self._takes_steps(x):
             y, (h, c) = self._by_steps(x, state)
         else:
-            y, h, c = torch._VF.lstm(x, state, self._weights(), *settings, self.batch_first)
+            y, h, c = torch.lstm(x, state, self._weights(), *settings, self.batch_first)
         if has_no_batch:
             return y.squeeze(0 if self.batch_first else 1), (h.squeeze(1), c.squeeze(1))
         return y, (h, c)
@@ -99,13 +99,13 @@ class GRU(Recurrent):
         if isinstance(x, PackedSequence):
             data, sizes, order, back = x
             (state,) = self._states(data, int(sizes[0]), [] if hx is None else [_reordered(hx, order)])
-            y, h = torch._VF.gru(data, sizes, state, self._weights(), *settings)
+            y, h = torch.gru(data, sizes, state, self._weights(), *settings)
             return PackedSequence(y, sizes, order, back), _reordered(h, back)
         x, (state,), has_no_batch = self._in_batches(x, () if hx is None else (hx,))
         if self._takes_steps(x):
             y, (h,) = self._by_steps(x, [state])
         else:
-            y, h = torch._VF.gru(x, state, self._weights(), *settings, self.batch_first)
+            y, h = torch.gru(x, state, self._weights(), *settings, self.batch_first)
         return (y.squeeze(0 if self.batch_first else 1), h.squeeze(1)) if has_no_batch else (y, h)
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 
 import chiralize.nn._product as product
 from chiralize.nn import Conv1d, Linear, hidden
+from chiralize.nn._private import private_ops
 from tests.support.chiral_oracle import noise, scrambled, turn
 
 pytestmark = [
@@ -22,18 +23,27 @@ pytestmark = [
 ]
 WIDE = hidden(1024)  # blocks of 512 x 512
 LAYERS: dict[str, Callable[[], tuple[Any, Tensor]]] = {
-    "linear": lambda: (Linear(WIDE, WIDE), noise(6, 1024, dtype=torch.float32)),
-    "linear, rows in two axes": lambda: (Linear(WIDE, WIDE, bias=False), noise(2, 3, 1024, dtype=torch.float32)),
+    "linear": lambda: (Linear(WIDE, WIDE), noise(48, 1024, dtype=torch.float32)),
+    "linear, rows in two axes": lambda: (Linear(WIDE, WIDE, bias=False), noise(16, 3, 1024, dtype=torch.float32)),
     "linear with signs": lambda: (
-        Linear(hidden(1024, negated=0.5), hidden(1030, fixed=6)), noise(6, 1024, dtype=torch.float32)
+        Linear(hidden(1024, negated=0.5), hidden(1030, fixed=6)), noise(48, 1024, dtype=torch.float32)
     ),
     "conv1d, fewer windows than channels": lambda: (
-        Conv1d(WIDE, WIDE, 3, stride=3), noise(2, 1024, 9, dtype=torch.float32)
+        Conv1d(WIDE, WIDE, 3, stride=3), noise(5, 1024, 9, dtype=torch.float32)
     ),
     "conv1d, more windows": lambda: (
         Conv1d(hidden(256), WIDE, 3, stride=3), noise(64, 256, 27, dtype=torch.float32)
     ),
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True, params=["convolution", "private"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """How oneDNN is asked: where a convolution was measured to be faster, and by torch's private operators."""
+    monkeypatch.setattr(product, "measured", lambda *_, **__: 0.5)
+    monkeypatch.setattr(product, "_CONVOLVED", 0)
+    with private_ops(request.param == "private"):
+        yield request.param
 
 
 @pytest.fixture
@@ -105,15 +115,18 @@ def test_gradients_of_gradients(
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 @pytest.mark.parametrize("grad", [True, False])
-def test_compiled(grad: bool) -> None:
-    """One graph with the product in it, by the compiler that people use."""
+def test_compiled(grad: bool, way: str) -> None:
+    """One graph with the product in it; the private one as an op that the compiler does not look into."""
     layer, x = LAYERS["conv1d, fewer windows than channels"]()
-    compiled: Any = torch.compile(scrambled(layer), fullgraph=True)
+    torch.compiler.reset()  # a compiled call does not ask again which way is taken
+    compiled: Any = torch.compile(scrambled(layer), backend="aot_eager", fullgraph=True)
     with torch.set_grad_enabled(grad):
         y, expected = compiled(x), layer(x)
         with torch.profiler.profile() as seen:
             compiled(x)
-        assert sum(own.count for own in seen.key_averages() if own.key == "chiralize::product") == 2
+        counts = {own.key: own.count for own in seen.key_averages()}
+        assert counts.get("chiralize::product", 0) == (2 if way == "private" else 0)
+        assert counts.get("aten::convolution", 0) == (0 if way == "private" else 2), counts
         torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
         if grad:
             ours, theirs = (torch.autograd.grad(own.square().sum(), [*layer.parameters()]) for own in (y, expected))
@@ -122,6 +135,7 @@ def test_compiled(grad: bool) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.one_in(2)
 def test_exports_know_nothing_of_it(name: str) -> None:
     """A file is read where there may be no oneDNN; its batch stays free."""
     layer, x = LAYERS[name]()
@@ -151,19 +165,19 @@ def test_where_it_is_not_taken(calls: list[tuple[int, ...]]) -> None:
             layer(x.double())
         assert not calls
         layer(x)
-    assert calls == [(6, 512, 512)] * 2
+    assert calls == [(48, 512, 512)] * 2
 
 
 @pytest.mark.parametrize("times", [1, 9])  # as it lies, and in oneDNN's own order
 def test_products_of_steps(times: int) -> None:
     """x W^T + added, its negative to the bit; only of wide float32 weights, and where oneDNN is switched on."""
-    weight, x, added = (noise(*shape, dtype=torch.float32) for shape in ((640, 512), (6, 512), (6, 640)))
-    own = product.Product(weight, 6, times)
+    weight, x, added = (noise(*shape, dtype=torch.float32) for shape in ((640, 512), (48, 512), (48, 640)))
+    own = product.Product(weight, 48, times)
     assert own.by_onednn
     torch.testing.assert_close(own(x), x @ weight.t(), rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(own(x, added), x @ weight.t() + added, rtol=1e-4, atol=1e-3)
     assert torch.equal(own(-x), -own(x)) and torch.equal(own(-x, -added), -own(x, added))
     with torch.backends.mkldnn.flags(enabled=False):
-        assert not product.Product(weight, 6, times).by_onednn
-    for other, batch in ((weight.double(), 6), (weight[:, :300], 6), (weight, 1)):
+        assert not product.Product(weight, 48, times).by_onednn
+    for other, batch in ((weight.double(), 48), (weight[:, :300], 6), (weight, 1)):
         assert not product.Product(other, batch, times).by_onednn

@@ -1,0 +1,178 @@
+"""What was measured on this machine: how long one way to an answer takes beside another.
+
+Every ratio is measured once and kept in a file of the user's cache folder, one for each processor and version of
+torch, so that what is chosen by it stays chosen:
+
+    $XDG_CACHE_HOME/chiralize/timings-<processor and torch>.json      (~/.cache; ~/Library/Caches; %LOCALAPPDATA%)
+
+CHIRALIZE_TIMINGS=off measures and reads nothing: choices are then by a model of cost, alike on every machine. Any other
+value is the path of the file. A file that cannot be read counts as empty, one that cannot be written is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from chiralize.storage.atomic import write_text
+
+VARIABLE = "CHIRALIZE_TIMINGS"
+_FORMAT = 1
+_ROUNDS, _LEAST, _LONGEST = 7, 1e-3, 0.3  # rounds; seconds of a run in a round, and of all of them
+Runs = Mapping[str, Callable[[], object]]
+_known: dict[str, float] = {}
+_is_read = False
+
+
+def measured(name: str, runs: Callable[[], Runs], otherwise: float | None = None) -> float:
+    """Time of the second run over that of the first, measured where it is not known.
+
+    name: of what is compared, with every size that matters; threads are added.  otherwise: the answer where nothing is
+    to be measured.  NaN, which is neither less nor more than anything, where that is not given or a run fails.
+    """
+    if is_off():
+        return float("nan") if otherwise is None else otherwise
+    name = f"{name}, {torch.get_num_threads()} threads"
+    _read()
+    if name not in _known:
+        share = _by_itself(runs, torch.get_num_threads())
+        if math.isnan(share):
+            return share
+        _known[name] = round(share, 4)
+        _write()
+    return _known[name]
+
+
+def is_off() -> bool:
+    """Whether nothing is to be measured."""
+    return os.environ.get(VARIABLE, "").strip().lower() in ("off", "0", "no", "false")
+
+
+def is_known(name: str) -> bool:
+    """Whether there is a ratio of that name already."""
+    _read()
+    return f"{name}, {torch.get_num_threads()} threads" in _known
+
+
+def forget_timings() -> None:
+    """Delete what was measured on this machine; it is measured again where it is needed."""
+    global _is_read
+    _known.clear()
+    _is_read = False
+    with suppress(OSError):
+        path().unlink(missing_ok=True)
+
+
+def _by_itself(runs: Callable[[], Runs], threads: int) -> float:
+    """The ratio, measured in a thread of its own, where no mode, transform or autocast of the caller's is on."""
+    answers: list[float] = []
+
+    def measure() -> None:
+        """Append the ratio, if both can be run."""
+        torch.set_num_threads(threads)
+        with suppress(Exception), torch.inference_mode():  # what cannot be run is not faster
+            answers.append(ratio(runs()))
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    thread.join()
+    return answers[0] if answers else float("nan")
+
+
+def ratio(runs: Runs) -> float:
+    """Median over interleaved rounds of the second run's time over the first's."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    first, second = runs.values()
+    first(), second()
+    longest = max(_seconds(run, 1, clock) for run in (first, second))
+    count = max(1, round(_LEAST / max(longest, 1e-7)))
+    rounds = max(3, min(_ROUNDS, int(_LONGEST / max(2 * count * longest, 1e-7))))
+    ratios: list[float] = []
+    for number in range(rounds):
+        order = (first, second) if number % 2 else (second, first)
+        seconds = {run: _seconds(run, count, clock) for run in order}
+        ratios.append(seconds[second] / max(seconds[first], 1e-9))
+    return median(ratios)
+
+
+def _seconds(run: Callable[[], object], count: int, clock: Callable[[], float]) -> float:
+    start = clock()
+    for _ in range(count):
+        run()
+    return clock() - start
+
+
+# ---- the file -------------------------------------------------------------------------------------------------------
+def path() -> Path:
+    """The file that holds what was measured on this machine with this torch."""
+    given = os.environ.get(VARIABLE, "").strip()
+    if given and not is_off():
+        return Path(given)
+    return _folder() / "chiralize" / f"timings-{_fingerprint()}.json"
+
+
+def machine() -> str:
+    """The processor by its name, and how many there are."""
+    return f"{_processor()}, {os.cpu_count()} processors"
+
+
+@cache
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _fingerprint() -> str:
+    kind = f"{machine()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, format {_FORMAT}"
+    return hashlib.sha256(kind.encode()).hexdigest()[:16]
+
+
+def _folder() -> Path:
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if given and Path(given).is_absolute():
+        return Path(given)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+
+
+def _read() -> None:
+    """Take over what the file says, once."""
+    global _is_read
+    if _is_read:
+        return
+    _is_read = True
+    with suppress(OSError, ValueError, RuntimeError):  # no file, no JSON, no home
+        table = json.loads(path().read_text(encoding="utf-8"))
+        ratios = table["ratios"] if isinstance(table, dict) and isinstance(table.get("ratios"), dict) else {}
+        for name, value in ratios.items():
+            if isinstance(value, float | int) and 0 < value < 1e6:
+                _known.setdefault(name, float(value))
+
+
+def _write() -> None:
+    """Keep what is known, and what other processes measured meanwhile."""
+    global _is_read
+    with suppress(Exception):  # an unwritable folder, a full disk, no home: it is measured again another time
+        _is_read = False
+        _read()
+        target = path()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        table = {"machine": machine(), "torch": torch.__version__, "ratios": dict(sorted(_known.items()))}
+        write_text(target, json.dumps(table, indent=1))
