@@ -84,8 +84,7 @@ def opened(
     for example, free, other in attempts:
         with suppress(CaptureError):
             program = export(module, *_fresh(example), free)
-            graph = program.module()
-            if agrees(graph, module, given) and (other is given or agrees(graph, module, other)):
+            if agrees(program.module(), module, given, other):
                 break
     else:
         program = export(module, *_fresh(given))
@@ -135,17 +134,22 @@ def _grown(leaf: Any, axes: Any, room: int | None) -> Any:
     return leaf
 
 
-def agrees(graph: torch.nn.Module, module: torch.nn.Module, example: Call) -> bool:
-    """Whether the graph of a program gives the module's results on the examples, in values and shapes.
+def agrees(graph: torch.nn.Module, module: torch.nn.Module, *examples: Call) -> bool:
+    """Whether the graph of a program gives the module's results on all examples, in values and shapes.
 
     A trace at other sizes may have left a branch out without a guard (`squeeze` of what may be one sample).
     """
+    different = list({id(example): example for example in examples}.values())
     try:
-        with quiet(), Runner(graph) as first, Runner(module) as second:
-            ours = tensors_in(first.run([_fresh(example)]).steps)
-            theirs = tensors_in(second.run([_fresh(example)]).steps)
+        with quiet(), Runner(graph, itself=True) as first, Runner(module) as second:
+            return all(_agree(first, second, example) for example in different)
     except Exception:  # noqa: BLE001 - whatever it says, it does not take the examples
         return False
+
+
+def _agree(graph: Runner, module: Runner, example: Call) -> bool:
+    ours = tensors_in(graph.run([_fresh(example)]).steps)
+    theirs = tensors_in(module.run([_fresh(example)]).steps)
     return len(ours) == len(theirs) and all(map(_near, ours, theirs))
 
 

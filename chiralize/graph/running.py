@@ -203,14 +203,15 @@ class Runner:
 
     double: run a copy in float64, a large one op by op; else the network runs in its own dtype.
     stateful: whether later answers depend on earlier calls; set by `notice_state`.
-    A network that cannot be copied is run itself, and everything that forward wrote is put back.
+    A network that cannot be copied is run itself, and everything that forward wrote is put back; likewise where
+    `itself` asks for it, which saves the copy of a graph.
     Raises ModelRunError where `double` is asked for and the network cannot be copied, or where it fails.
     """
 
-    def __init__(self, module: torch.nn.Module, *, double: bool = False) -> None:
+    def __init__(self, module: torch.nn.Module, *, double: bool = False, itself: bool = False) -> None:
         self.stateful = False
         self.double = double
-        copied = _copy_if_possible(module)
+        copied = None if itself else _copy_if_possible(module)
         self._is_copy = copied is not None
         self._module = module if copied is None else copied
         self._snapshot: Snapshot | None = None

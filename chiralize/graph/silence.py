@@ -12,6 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 
@@ -101,12 +102,20 @@ _switch = _Switch()
 def _handlers() -> list[logging.Handler]:
     """All log handlers that could write what torch logs."""
     handlers = list(logging.getLogger().handlers)
-    for name, logger in list(logging.root.manager.loggerDict.items()):  # of a parent it may hold a placeholder
-        if isinstance(logger, logging.Logger) and (name == "torch" or name.startswith("torch.")):
+    loggers = logging.root.manager.loggerDict
+    for name in _of_torch(len(loggers)):
+        logger = loggers.get(name)
+        if isinstance(logger, logging.Logger):  # of a parent it may be a placeholder
             handlers.extend(logger.handlers)
     if logging.lastResort:
         handlers.append(logging.lastResort)
     return handlers
+
+
+@lru_cache(1)
+def _of_torch(count: int) -> tuple[str, ...]:
+    """The names of torch's loggers. count: of all loggers, none of which is ever taken back."""
+    return tuple(name for name in list(logging.root.manager.loggerDict) if name == "torch" or name.startswith("torch."))
 
 
 def _put_back(before: Any, ours: _Stderr) -> None:

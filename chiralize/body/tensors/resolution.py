@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -257,7 +258,7 @@ def _resolve_one(tensor: ResolvedTensor, skeleton: Skeleton, where: str) -> Reso
         return _classes(tensor, where)
     if tensor.kind == "fields":
         return _fields(tensor, tensor.entry.body(skeleton), where)
-    return _pose(tensor, skeleton, where)
+    return replace(_pose(tensor, skeleton, where), entry=tensor.entry)  # equal entries may come from other lines
 
 
 def _numbered(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
@@ -265,7 +266,9 @@ def _numbered(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
     return tuple((name, axis) for axis, name in enumerate(names))
 
 
+@lru_cache(1024)
 def _pose(tensor: ResolvedTensor, skeleton: Skeleton, where: str) -> ResolvedTensor:
+    """A tensor of poses. Kept: dozens of mirrors near the given one are read with most tensors alike."""
     entry, body = tensor.entry, tensor.entry.body(skeleton)
     fixed_dims = entry.dims is not None
     if entry.layout is None:

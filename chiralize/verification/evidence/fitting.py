@@ -149,15 +149,14 @@ def _center_key(centers: Sequence[Center]) -> list[bytes | None]:
     return key if any(part is not None for part in key) else []
 
 
-def gap(answers: Answers, mirror: NetworkMirror) -> float:
-    """RMS(f(x) - T f(T x)) in units of the spread of f(x), the largest of all outputs."""
-    return max((_gap(answers, mirror, index) for index in answers.indices), default=0.0)
-
-
-def _gap(answers: Answers, mirror: NetworkMirror, index: int) -> float:
-    pairs = zip(answers.plain(index), answers.turned_back(mirror, index), strict=True)
-    apart = sum(float((one - other).square().sum()) for one, other in pairs)
-    return _ratio(apart, answers.spreads[index])
+def _gap(answers: Answers, turned_back: Mapping[int, Sequence[torch.Tensor]]) -> float:
+    """RMS(f(x) - T f(T x)) in units of the spread of f(x), the largest of all outputs.  turned_back: T f(T x)."""
+    largest = 0.0
+    for index, stacks in turned_back.items():
+        pairs = zip(answers.plain(index), stacks, strict=True)
+        apart = sum(float((one - other).square().sum()) for one, other in pairs)
+        largest = max(largest, _ratio(apart, answers.spreads[index]))
+    return largest
 
 
 @dataclass(frozen=True)
@@ -182,8 +181,9 @@ def compare(answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candid
     """
     measured: dict[Key, MirrorGap] = {}
     skeletons: dict[Key, list[str]] = {}
-    given, given_gap = _whole_key(mirror), gap(answers, mirror)
+    given = _whole_key(mirror)
     by_mirror = {index: answers.turned_back(mirror, index) for index in answers.indices}
+    given_gap = _gap(answers, by_mirror)
     runs = 0
     for candidate in candidates:
         key = _whole_key(candidate.mirror)
@@ -255,11 +255,12 @@ def _is_part(one: TensorRepresentation, whole: TensorRepresentation) -> bool:
 def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]], candidate: Candidate) -> MirrorGap:
     """How well another mirror fits beside the given one. by_mirror: T f(T x) of every output, by the given one."""
     name, other = candidate.name, candidate.mirror
-    best = MirrorGap(name, gap(answers, other), inf)
+    by_other = {index: answers.turned_back(other, index) for index in answers.indices}
+    best = MirrorGap(name, _gap(answers, by_other), inf)
     worst = 0.0
     for index in answers.indices:
         here = given = spread = 0.0
-        columns = (answers.plain(index), by_mirror[index], answers.turned_back(other, index))
+        columns = (answers.plain(index), by_mirror[index], by_other[index])
         center = answers.centers[index]
         for plain, one, two in zip(*columns, strict=True):
             differ = (one - two).abs() > _EQUAL * plain.abs().max()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations
 
 from chiralize.body.skeleton.catalog import find_shipped, shipped
@@ -49,7 +49,7 @@ def neighbours(skeleton: Skeleton) -> dict[str, Skeleton]:
     changed: dict[str, Skeleton] = {}
     for name, change in changes(skeleton):
         try:
-            other = change(skeleton)
+            other = _changed(skeleton, change)
         except ChiralizeError:  # partners with different signs are no mirror
             continue
         if other != skeleton:
@@ -57,8 +57,19 @@ def neighbours(skeleton: Skeleton) -> dict[str, Skeleton]:
     return changed
 
 
-def changes(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
+@lru_cache(4096)
+def _changed(skeleton: Skeleton, change: Change) -> Skeleton:
+    """A skeleton changed. Kept: whoever compares mirrors does it for inputs and outputs, before and after."""
+    return change(skeleton)
+
+
+@lru_cache(64)
+def changes(skeleton: Skeleton) -> tuple[tuple[str, Change], ...]:
     """Changes by name, the likeliest mistakes first; they apply to any skeleton that has the joints."""
+    return tuple(_changes(skeleton))
+
+
+def _changes(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
     if skeleton.pairs:
         yield "no swap at all", partial(replace, pairs=())
     yield from _other_signs(skeleton)
@@ -156,7 +167,7 @@ def nearby(resolved: ResolvedSpec, means: Means | None = None) -> Iterator[Neigh
     bodies = _bodies(base)
     yield from _shipped_skeletons(base)
     for body in bodies[:1]:
-        for name, change in list(changes(body))[:1]:
+        for name, change in changes(body)[:1]:
             yield Neighbour(name, _everywhere(base, change))
     yield from _outputs_of_another_kind(base, resolved)
     yield from _signs_of_tensors(base, resolved)
@@ -197,14 +208,14 @@ def _changed_entry(entry: TensorEntry, change: Change) -> TensorEntry:
     """The entry with its skeleton changed, where it has its own."""
     if entry.skeleton is None:
         return entry
-    return replace(entry, skeleton=change(entry.skeleton))
+    return replace(entry, skeleton=_changed(entry.skeleton, change))
 
 
 def _everywhere(spec: ConversionSpec, change: Change) -> ConversionSpec:
     try:
         return replace(
             spec,
-            skeleton=change(spec.skeleton),
+            skeleton=_changed(spec.skeleton, change),
             inputs=tuple(_changed_entry(entry, change) for entry in spec.inputs or ()),
             outputs=tuple(_changed_entry(entry, change) for entry in spec.outputs or ()),
         )
@@ -217,7 +228,7 @@ def _in_outputs(spec: ConversionSpec, change: Change) -> ConversionSpec:
         outputs = list(spec.outputs or ())
         for index, entry in enumerate(outputs):
             if _has_joints(entry):
-                outputs[index] = replace(entry, skeleton=change(entry.skeleton or spec.skeleton))
+                outputs[index] = replace(entry, skeleton=_changed(entry.skeleton or spec.skeleton, change))
     except ChiralizeError:
         return spec
     return replace(spec, outputs=tuple(outputs))
