@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -184,6 +185,7 @@ def by_reader(last: Mapping[str, str]) -> dict[str, list[str]]:
     return freed
 
 
+@cache
 def overload(target: str) -> Any:
     """The torch operator of a name such as `aten.add.Tensor`."""
     namespace, name, variant = target.split(".")

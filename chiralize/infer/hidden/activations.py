@@ -19,6 +19,8 @@ from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import is_known
 
+_TOGETHER = 256  # samples that are summed at once
+
 
 @dataclass
 class _Sums:
@@ -31,13 +33,23 @@ class _Sums:
     ab: Array = field(init=False)
     aa: Array = field(init=False)
     bb: Array = field(init=False)
+    waiting: list[tuple[Array, Array]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.a, self.b, self.aa, self.bb = (np.zeros(self.size) for _ in range(4))
         self.ab = np.zeros((self.size, self.size))
 
     def add(self, a: Array, b: Array) -> None:
-        """Take in the answers to more samples, "unit sample"."""
+        """Take in the answers to more samples, "unit sample". A few samples wait: for each, `ab` is gone through."""
+        self.waiting.append((a, b))
+        if sum(a.shape[1] for a, _ in self.waiting) >= _TOGETHER:
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
+        if not self.waiting:
+            return
+        a, b = (np.concatenate(side, 1) for side in zip(*self.waiting, strict=True))
+        self.waiting.clear()
         self.count += a.shape[1]
         self.a += a.sum(1)
         self.b += b.sum(1)
@@ -47,6 +59,7 @@ class _Sums:
 
     def shared(self) -> _Sums:
         """With those of all other processes."""
+        self._add_waiting()
         arrays = [np.array([float(self.count)]), self.ab, self.a, self.b, self.aa, self.bb]
         processes.add_up([torch.from_numpy(array) for array in arrays])
         self.count = round(float(arrays[0][0]))

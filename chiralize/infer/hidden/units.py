@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from torch import Tensor
 
@@ -52,16 +53,26 @@ class Block:
 
     def turned(self, value: Tensor, rep: SymbolicRepresentation, dim: int) -> Tensor | None:
         """T on everything but the units, as `rows`; None where the other axes are not known."""
-        if not all(is_known(axis) for position, axis in enumerate(rep.axes) if position != dim):
+        beside = _beside(rep, dim)
+        if beside is None:
             return None
-        axes = [Representation.trivial(axis_size(axis)) for axis in rep.axes]
-        for position, axis in enumerate(rep.axes):
-            if position != dim:
-                axes[position] = Representation.of(action_of(axis, {}))
-        grid = self.grid(reynolds.act(value, TensorRepresentation(tuple(axes), rep.parity)), dim)
-        sides = (Representation.of(self.before), Representation.trivial(self.units), Representation.of(self.after))
-        grid = reynolds.act(grid, TensorRepresentation((*sides, Representation.trivial(grid.shape[-1]))))
+        grid = self.grid(reynolds.act(value, beside), dim)
+        if not (self.before.is_identity and self.after.is_identity):
+            sides = (Representation.of(self.before), Representation.trivial(self.units), Representation.of(self.after))
+            grid = reynolds.act(grid, TensorRepresentation((*sides, Representation.trivial(grid.shape[-1]))))
         return grid.movedim(1, -1).reshape(-1, self.units)
+
+
+@lru_cache(256)
+def _beside(rep: SymbolicRepresentation, dim: int) -> TensorRepresentation | None:
+    """T on all axes but one; None where another one is not known. Kept: every batch asks for the same few."""
+    if not all(is_known(axis) for position, axis in enumerate(rep.axes) if position != dim):
+        return None
+    axes = [Representation.trivial(axis_size(axis)) for axis in rep.axes]
+    for position, axis in enumerate(rep.axes):
+        if position != dim:
+            axes[position] = Representation.of(action_of(axis, {}))
+    return TensorRepresentation(tuple(axes), rep.parity)
 
 
 def blocks(axis: Axis, key: int, known: Assignment, start: int = 0) -> list[Block] | None:
