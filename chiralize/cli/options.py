@@ -192,6 +192,7 @@ def open_network(
         unsafe_pickle=options.unsafe_pickle,
         onnx=onnx or read,
         command=command(),
+        joints=_joints(options.skeleton) if options.factory else 0,
     )
     text = loaded.extra.get(CERTIFICATE)
     passport = Passport.from_json(text, str(options.model)) if text else None
@@ -230,6 +231,17 @@ def open_network(
     remark = (examples.remark,) if examples.remark else ()
     network = replace(network, notes=(*remark, *loaded.notes, *network.notes))
     return network, loaded, passport.with_spec(spec) if passport else None
+
+
+def _joints(skeleton: str | None) -> int:
+    """How many joints the skeleton has; 0 where there is none that can be read, which is said later."""
+    from chiralize.body.tensors import load_spec
+    from chiralize.errors import ChiralizeError
+
+    try:
+        return len(load_spec(skeleton).skeleton.joints) if skeleton else 0
+    except ChiralizeError:
+        return 0
 
 
 def _read_back(loaded: LoadedModel, args: Sequence[Any], kwargs: Mapping[str, Any], must_be: bool) -> LoadedModel:

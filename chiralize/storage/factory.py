@@ -16,6 +16,7 @@ import yaml
 
 from chiralize.errors import FactoryError, UsageError
 from chiralize.graph.copies import copied
+from chiralize.storage.settings import NAMES, MissingSettingError, nested
 
 _SHOWN = 5
 
@@ -42,22 +43,54 @@ def build_module(
         if factory_args:
             raise UsageError("args", f"{name_of(factory)} is built already", "leave args out, or give the class")
         return copied(factory).eval()
-    function = _imported(factory) if isinstance(factory, str) else factory
+    function = called_by(factory)
     arguments = dict(brought or {})
     arguments |= {name: parse_value(name, text) for name, text in factory_args.items()}
     shown_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     shown = f"{name_of(factory)}({shown_arguments})"
     try:
         with working_folder_importable():
-            module = function(**arguments)
+            module = function(**nested(arguments))
+    except MissingSettingError as error:
+        facts = f"{shown} asks its object of arguments for {error.wanted!r}"
+        raise FactoryError("--model", facts, f"give it: --arg {_owner(arguments)}.{error.wanted}=VALUE") from error
     except (Exception, SystemExit) as error:  # the user's own code
         facts = f"{shown} raised {type(error).__name__}: {_line(error)}"
-        raise FactoryError("--model", facts, "pass what it needs as `--arg name=value`.") from error
+        raise FactoryError("--model", facts, _needed(function, arguments)) from error
     if not isinstance(module, torch.nn.Module):
         facts = f"{shown} returned a {type(module).__name__}, not a torch.nn.Module"
         raise FactoryError("--model", facts, "name a class derived from torch.nn.Module or a function returning one.")
     module.eval()  # not all networks return themselves
     return module
+
+
+def called_by(factory: Factory) -> Callable[..., Any]:
+    """The class or function that builds the network.  Raises FactoryError."""
+    function: Any = _imported(factory) if isinstance(factory, str) else factory
+    return function
+
+
+def _owner(arguments: Mapping[str, Any]) -> str:
+    """The argument that is an object of arguments: the one of which entries are given."""
+    return next((name.partition(".")[0] for name in arguments if "." in name), NAMES[0])
+
+
+def _needed(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
+    """Which arguments to give, by their names where the class wants some."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        parameters = ()
+    heads = {name.partition(".")[0] for name in given}
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    missing = [each.name for each in parameters if each.kind in by_name and each.default is each.empty]
+    missing = [name for name in missing if name not in heads]
+    if not missing:
+        return "pass what it needs as `--arg name=value`."
+    options = [f"--arg {name}.NAME=VALUE" if name in NAMES else f"--arg {name}=VALUE" for name in missing]
+    remedy = f"give them as the network was trained: {' '.join(options)}"
+    objects = [name for name in missing if name in NAMES]
+    return remedy + (f" (one for each NAME that the class reads of {objects[0]!r})" if objects else "")
 
 
 def build_named(name: str, factory_args: Mapping[str, str], brought: Mapping[str, Any]) -> torch.nn.Module:
@@ -73,21 +106,28 @@ def build_named(name: str, factory_args: Mapping[str, str], brought: Mapping[str
     return build_module(factory, factory_args, brought)
 
 
-def arguments_for(factory: Factory, known: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+def arguments_for(
+    factory: Factory, known: Mapping[str, Any], given: Mapping[str, str], settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Of the values that a file says, those that the class or function takes by name and the user does not give.
 
+    settings: the trainer's own options, for a class that wants them in one object (`args`).
     Raises FactoryError where there is no such class.
     """
-    if not known or isinstance(factory, torch.nn.Module):
+    if not (known or settings) or isinstance(factory, torch.nn.Module):
         return {}
-    function = _imported(factory) if isinstance(factory, str) else factory
+    function = called_by(factory)
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return {}
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     taken = {parameter.name for parameter in parameters if parameter.kind in by_name}
-    return {name: value for name, value in known.items() if name in taken and name not in given}
+    brought = {name: value for name, value in known.items() if name in taken and name not in given}
+    whole = [each.name for each in parameters if each.name in NAMES and each.default is each.empty]
+    if settings and len(whole) == 1 and not {whole[0]} & {*known, *given}:
+        brought |= {f"{whole[0]}.{name}": value for name, value in settings.items()}
+    return brought
 
 
 @contextmanager

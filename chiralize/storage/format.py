@@ -25,7 +25,7 @@ class Wanted:
     factory: "package.module:attribute" that builds the network, "auto", or what the name stands for.
     factory_args: its arguments as YAML text.  key: entry of a checkpoint that holds the weights.  prefix: of their
     names.  unsafe_pickle: may run the file's own code.  onnx: an ONNX file will do.  command: as the user typed
-    it, for messages.
+    it, for messages.  joints: of the skeleton, 0 where it is not known; for arguments that the weights do not tell.
     """
 
     factory: Factory | None = None
@@ -35,6 +35,7 @@ class Wanted:
     unsafe_pickle: bool = False
     onnx: bool = False
     command: str = ""
+    joints: int = 0
 
 
 @dataclass(frozen=True)

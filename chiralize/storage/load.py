@@ -42,6 +42,7 @@ def load_model(
     unsafe_pickle: bool = False,
     onnx: bool = False,
     command: str = "",
+    joints: int = 0,
 ) -> LoadedModel:
     """The model in a file, or in a folder.
 
@@ -49,10 +50,10 @@ def load_model(
     copied, or "auto" for the class that the file names.  factory_args: its arguments as YAML text.
     key: entry of a checkpoint that holds the weights.  prefix: of the names of the weights, where several fit.
     unsafe_pickle: may run the file's own code.  onnx: an ONNX file will do, which can be run but not taken apart.
-    command: as the user typed it, for messages.
+    command: as the user typed it, for messages.  joints: of the skeleton, where it is known; the class may ask.
     Raises ModelFileError, UnsafeFileError, FactoryError, UsageError, NonFiniteError, MissingPackageError.
     """
-    wanted = Wanted(factory, factory_args or {}, key, prefix, unsafe_pickle, onnx, command)
+    wanted = Wanted(factory, factory_args or {}, key, prefix, unsafe_pickle, onnx, command, joints)
     with _open(Path(path)) as content:
         record = format_of(content)
         if record is None or record.load is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chiralize.errors import UnsafeFileError, UsageError
+from chiralize.errors import FactoryError, UnsafeFileError, UsageError
 from chiralize.storage.content import Content
 from chiralize.storage.format import AUTO, Wanted
 from chiralize.storage.sidecar import Remembered
@@ -54,6 +54,19 @@ def _how_to_build(content: Content, tables: Sequence[Weights], wanted: Wanted, n
     without = f", {named} by the file, which is not installed here" if named else ""
     remedy = f"say which class or function builds it{without}:\n    {command} --model {PLACEHOLDER}"
     return remedy + "".join(_as_perceptron(weights, command) for weights in tables[:1])
+
+
+def arguments_needed(
+    content: Content, wanted: Wanted, told: Mapping[str, str], undecided: Sequence[str]
+) -> FactoryError:
+    """The error for a class of which the weights tell some arguments, and not all that it wants."""
+    shown = ", ".join(f"{name}={text}" for name, text in told.items())
+    facts = f"the sizes of the weights in {content.where} "
+    facts += f"tell {shown}, but not {', '.join(undecided)}" if told else f"do not tell {', '.join(undecided)}"
+    args = "".join(f" --arg {shlex.quote(f'{name}={text}')}" for name, text in told.items())
+    args += "".join(f" --arg {name}=VALUE" for name in undecided)
+    remedy = f"put in the values that the network was trained with:\n    {command_of(content, wanted)}{args}"
+    return FactoryError("--model", facts, remedy)
 
 
 def _is_installed(named: str) -> bool:

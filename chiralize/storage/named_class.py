@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiralize.storage.inert import Foreign
+from chiralize.storage.settings import NAMES
 
 CLASS_KEYS = ("_class_path", "class_path", "_target_")
 """Under which key LightningCLI and hydra write the class."""
@@ -20,6 +21,20 @@ def plain_values(saved: Any) -> dict[str, Any]:
         return {}
     plain = {name: value for name, value in entries.items() if isinstance(name, str) and is_plain(value)}
     return {name: value for name, value in plain.items() if name.isidentifier() and name not in CLASS_KEYS}
+
+
+def saved_settings(tree: Any) -> dict[str, Any]:
+    """What a trainer saved of its own options beside the weights, under the first of the usual names; else {}."""
+    entries = tree.entries if isinstance(tree, Foreign) else tree
+    if not isinstance(entries, Mapping):
+        return {}
+    for name in NAMES:
+        saved = entries.get(name)
+        if isinstance(saved, Foreign) and isinstance(saved.state, Mapping):
+            saved = saved.state  # argparse.Namespace and its like
+        if values := plain_values(saved):
+            return values
+    return {}
 
 
 def is_plain(value: Any, depth: int = _DEPTH) -> bool:

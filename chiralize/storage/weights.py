@@ -12,11 +12,21 @@ from typing import Any
 
 import torch
 
-from chiralize.errors import InputError, ModelFileError, UsageError
+from chiralize.errors import FactoryError, InputError, ModelFileError, UsageError
+from chiralize.storage.arguments_from_weights import arguments_from_weights
 from chiralize.storage.content import Content
-from chiralize.storage.factory import arguments_for, build_module, fill_weights, name_of
+from chiralize.storage.factory import (
+    arguments_for,
+    build_module,
+    called_by,
+    fill_weights,
+    name_of,
+    parse_value,
+    working_folder_importable,
+)
 from chiralize.storage.format import AUTO, LoadedModel, Origin, Wanted
-from chiralize.storage.missing import network_needed
+from chiralize.storage.missing import arguments_needed, network_needed
+from chiralize.storage.named_class import saved_settings
 from chiralize.storage.sidecar import certificate_beside, remembered
 from chiralize.storage.tables import (
     Fit,
@@ -30,6 +40,8 @@ from chiralize.storage.tables import (
     table_under,
     tables_in,
 )
+
+_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ def load_weights(content: Content, wanted: Wanted, format_name: str, stored: Sto
     tables = _tables(stored, wanted, content)
     if wanted.factory is None and not (wanted.unsafe_pickle and stored.build):
         raise network_needed(content, tables, wanted, stored.named, before)
-    module, arguments = _built(content, wanted, stored)
+    wanted, module, arguments = _built(content, wanted, stored, tables)
     fit = _fitting(tables, module, wanted, before.prefix, stored, content)
     state = {name: stored.tensor(fit.weights.tensors[full], full) for name, full in fit.names.items()}
     for name, tensor in state.items():
@@ -90,21 +102,66 @@ def _tables(stored: Stored, wanted: Wanted, content: Content) -> list[Weights]:
     return preferred or tables
 
 
-def _built(content: Content, wanted: Wanted, stored: Stored) -> tuple[torch.nn.Module, tuple[str, ...]]:
-    """The empty network, and a note on arguments that the file brought."""
+def _built(
+    content: Content, wanted: Wanted, stored: Stored, tables: Sequence[Weights]
+) -> tuple[Wanted, torch.nn.Module, tuple[str, ...]]:
+    """The empty network, the arguments that it was built with, and a note on those that the file brought or tells."""
     if wanted.factory is None or wanted.factory == AUTO:
         if stored.build is None:
             facts = "does not say of which class its network is, so that --model auto finds none"
             raise UsageError(content.where, facts, "name it: --model your_package.your_module:YourNet")
         module = stored.build()
         module.eval()
-        return module, (f"built {stored.named}, the class that the file names",)
-    brought = arguments_for(wanted.factory, stored.arguments, wanted.factory_args)
-    module = build_module(wanted.factory, wanted.factory_args, brought)
-    if not brought:
-        return module, ()
-    shown = ", ".join(f"{name}={value!r}" for name, value in brought.items())
-    return module, (f"arguments of {name_of(wanted.factory)} from the file: {shown}",)
+        return wanted, module, (f"built {stored.named}, the class that the file names",)
+    settings = saved_settings(stored.tree)
+    brought = arguments_for(wanted.factory, stored.arguments, wanted.factory_args, settings)
+    notes: tuple[str, ...] = ()
+    if brought:
+        shown = ", ".join(f"{name}={value!r}" for name, value in list(brought.items())[:_SHOWN])
+        shown += f" and {len(brought) - _SHOWN} more" if len(brought) > _SHOWN else ""
+        notes = (f"arguments of {name_of(wanted.factory)} from the file: {shown}",)
+    failure: FactoryError | None = None
+    try:
+        module = build_module(wanted.factory, wanted.factory_args, brought)
+    except FactoryError as error:
+        module, failure = None, error
+    if module is not None and _may_hold(module, wanted, stored, tables):
+        return wanted, module, notes
+    told = _told_by_sizes(content, wanted, brought, tables)
+    if told is not None:
+        told_module = build_module(told.factory or "", told.factory_args, brought)
+        given = {name: text for name, text in told.factory_args.items() if name not in wanted.factory_args}
+        shown = ", ".join(f"{name}={text}" for name, text in given.items())
+        return told, told_module, (*notes, f"built with {shown}, by the sizes of the weights; --arg says otherwise")
+    if failure is not None:
+        raise failure
+    assert module is not None
+    return wanted, module, notes
+
+
+def _may_hold(module: torch.nn.Module, wanted: Wanted, stored: Stored, tables: Sequence[Weights]) -> bool:
+    """Whether a network has the weights of some table, or the user said which weights to take of it."""
+    expected = _untied(module)
+    return wanted.prefix is not None or any(fits(weights, expected, stored.idle) for weights in tables)
+
+
+def _told_by_sizes(
+    content: Content, wanted: Wanted, brought: Mapping[str, Any], tables: Sequence[Weights]
+) -> Wanted | None:
+    """What is wanted with the arguments that the sizes of the weights tell, None where they tell none.
+
+    Raises FactoryError where they tell some, and leave others open.
+    """
+    if wanted.factory is None or isinstance(wanted.factory, torch.nn.Module):
+        return None
+    fixed = {**brought, **{name: parse_value(name, text) for name, text in wanted.factory_args.items()}}
+    with working_folder_importable():
+        found = arguments_from_weights(called_by(wanted.factory), fixed, tables, wanted.joints)
+    if found is None or not found.fits or not (found.arguments or found.undecided):
+        return None
+    if found.undecided:
+        raise arguments_needed(content, wanted, found.arguments, found.undecided)
+    return replace(wanted, factory_args={**wanted.factory_args, **found.arguments})
 
 
 def _fitting(

@@ -1,0 +1,260 @@
+"""Arguments of a class, found from the sizes of the weights that it is to hold.
+
+A checkpoint seldom says with which arguments its network was built, but names and sizes of its weights depend on them.
+An argument counts as found where the network then has exactly the weights of the file and no other value does that.
+What the weights do not tell (how many heads share the channels) is left to the user.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chiralize.storage.settings import NAMES
+from chiralize.storage.tables import Weights
+from chiralize.storage.trial_builds import FAILED, TrialBuilds
+
+SECONDS = 20.0
+"""Processor time after which the search ends."""
+_STARTS = 40
+_JOINTS = re.compile(r"joint|point|keypoint|kpt|node|vert", re.I)
+_DIMS = re.compile(r"(in|input|coord).*(chan|feat|dim|size)|(dim|chan|feat)\w*_in$|^in_|coord", re.I)
+_DROP = re.compile(r"drop", re.I)
+_SWEEPS = 6
+_MOST = 48
+_LENGTHS = range(1, 9)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the weights tell of the arguments of a class.
+
+    arguments: by name, as text for `--arg`; `args.frames` is the attribute of an object.  undecided: arguments that
+    the class wants and of which the weights do not tell the value.  fits: whether the network has the file's weights.
+    """
+
+    arguments: Mapping[str, str]
+    undecided: tuple[str, ...]
+    fits: bool
+
+
+def arguments_from_weights(
+    build: Callable[..., Any], fixed: Mapping[str, Any], tables: Sequence[Weights], joints: int = 0
+) -> Found | None:
+    """Arguments beyond `fixed` under which the network has the weights of one of the tables; None where none is open.
+
+    fixed: those that the user or the file gives.  joints: of the skeleton, 0 where it is not known; only where the
+    weights tell a product of joints and something else does it decide.
+    """
+    try:
+        parameters = inspect.signature(build).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    needed = [each.name for each in named if each.default is each.empty and each.name not in fixed]
+    sized = [each.name for each in named if _is_size(each.default) and each.name not in fixed]
+    search = _Search(TrialBuilds(build, tables, SECONDS), dict(fixed), _Candidates(tables, joints))
+    values = search.start(needed)
+    if values is None:
+        return None
+    values = search.descend(values, sized, {each.name: each.default for each in named})
+    return search.judged(values)
+
+
+def _is_size(default: Any) -> bool:
+    if isinstance(default, (list, tuple)):
+        return bool(default) and all(type(entry) is int for entry in default)
+    return type(default) is int
+
+
+class _Candidates:
+    """Values to try for an argument: sizes in the file, counts of its layers, and what skeletons have."""
+
+    def __init__(self, tables: Sequence[Weights], joints: int) -> None:
+        self.joints = joints
+        sizes: Counter[int] = Counter()
+        for weights in tables:
+            for tensor in weights.tensors.values():
+                sizes.update(size for size in tensor.shape if type(size) is int)  # nested tensors have others
+        counts = _layer_counts(name for weights in tables for name in weights.tensors)
+        common = [size for size, _ in sizes.most_common(_MOST // 2)]
+        parts = [size // joints for size in common if joints and size % joints == 0]
+        multiples = [factor * joints for factor in (2, 3) if joints]
+        halves = [size // part for size in common[: _MOST // 6] for part in (2, 4) if size % part == 0]
+        self._numbers = list(dict.fromkeys([*common, *counts, *multiples, *parts, *range(1, 9), *halves]))
+        kernels = [size for size in sorted(sizes) if 1 < size <= 9]
+        self._lists = [[size] * count for count in _LENGTHS for size in (kernels[:4] or [1])]
+
+    def numbers(self, name: str) -> list[int]:
+        """Whole numbers for an argument of this name, the likeliest first."""
+        likely: list[int] = []
+        if self.joints and _JOINTS.search(name):
+            likely += [self.joints, 2 * self.joints, 3 * self.joints]
+        elif _DIMS.search(name):
+            likely += [2, 3, 2 * self.joints, 3 * self.joints] if self.joints else [2, 3]
+        return [value for value in dict.fromkeys([*likely, *self._numbers]) if value > 0]
+
+    def all(self, name: str) -> list[Any]:
+        """Values of every kind for an argument of this name."""
+        if _DROP.search(name):
+            return [0.0]
+        return [*self.numbers(name), *self._lists, True, False, None]
+
+    def first(self, name: str) -> Any:
+        """The value to begin with: what the name suggests, else 1, which divides whatever has to be divided."""
+        suggested = _JOINTS.search(name) and self.joints or _DIMS.search(name) or _DROP.search(name)
+        return self.all(name)[0] if suggested else 1
+
+    def near(self, name: str, value: Any) -> list[Any]:
+        """Values of the kind that an argument has now."""
+        if isinstance(value, bool) or value is None:
+            return [True, False, None]
+        if isinstance(value, float):
+            return []
+        if not isinstance(value, (list, tuple)):
+            return list(self.numbers(name))
+        others: list[Any] = [kind for kind in self._lists if len(kind) != len(value)]
+        for place in range(len(value)):
+            for size in self._numbers:
+                changed = list(value)
+                changed[place] = size
+                others.append(changed)
+        return others
+
+    def is_known(self, name: str, value: Any) -> bool:
+        """Whether the skeleton says this value, or no answer depends on it."""
+        return bool(_DROP.search(name)) or bool(self.joints and _JOINTS.search(name) and value == self.joints)
+
+
+def _layer_counts(names: Iterable[str]) -> list[int]:
+    """How many layers are numbered under a name, 4 of `layers.0.weight` to `layers.3.weight`; and one more or less."""
+    last: dict[str, int] = {}
+    for name in names:
+        parts = name.split(".")
+        for place, part in enumerate(parts):
+            if part.isdigit():
+                head = ".".join(parts[:place])
+                last[head] = max(last.get(head, 0), int(part))
+    counts = Counter(number + 1 for number in last.values())
+    return [count + more for count, _ in counts.most_common(8) for more in (0, 1, -1)]
+
+
+class _Search:
+    """Looks for the values of arguments, one argument at a time."""
+
+    def __init__(self, builds: TrialBuilds, fixed: dict[str, Any], candidates: _Candidates) -> None:
+        self._builds, self._fixed, self._candidates = builds, fixed, candidates
+        self._free: list[str] = []
+
+    def _distance(self, values: Mapping[str, Any]) -> float:
+        return self._builds.distance({**self._fixed, **values})
+
+    def start(self, needed: Sequence[str]) -> dict[str, Any] | None:
+        """Values under which the network can be built at all; None where none were found.
+
+        An argument called `args` is an object, whose entries are found out by what the class asks it for.
+        """
+        objects = [name for name in needed if name in NAMES]
+        values: dict[str, Any] = {name: self._candidates.first(name) for name in needed if name not in objects}
+        for _ in range(_STARTS):
+            if self._distance(self._with_objects(values, objects)) < FAILED:
+                return values
+            if self._builds.wanted and len(objects) == 1:
+                name = f"{objects[0]}.{self._builds.wanted}"
+                values[name] = self._candidates.first(name)
+                continue
+            if self._builds.is_over or not self._moved(values, objects):
+                return None
+        return None
+
+    def _with_objects(self, values: Mapping[str, Any], objects: Sequence[str]) -> dict[str, Any]:
+        """The values, with an empty object for each that no value is of yet."""
+        bare = [name for name in objects if not any(value.startswith(f"{name}.") for value in values)]
+        return {**values, **{f"{name}.{_NOTHING}": None for name in bare}}
+
+    def _moved(self, values: dict[str, Any], objects: Sequence[str]) -> bool:
+        """Give one argument another value with which the class gets further; whether there is one."""
+        for name in reversed(list(values)):
+            for value in self._candidates.all(name):
+                distance = self._distance(self._with_objects({**values, name: value}, objects))
+                if distance < FAILED or self._builds.wanted:
+                    values[name] = value
+                    return True
+                if self._builds.is_over:
+                    return False
+        return False
+
+    def descend(self, values: dict[str, Any], sized: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """Change one argument after another while that brings the weights nearer to the file's.
+
+        sized: arguments that have a default, which is left as it is unless another value is nearer.
+        """
+        best = self._distance(values)
+        names = [*values, *(name for name in sized if name not in values)]
+        names.sort(key=lambda name: self._candidates.is_known(name, values.get(name)))  # those move last
+        for _ in range(_SWEEPS):
+            before = best
+            for name in names:
+                current = values.get(name, defaults.get(name))
+                for value in self._tried(name, current):
+                    if best == 0 or self._builds.is_over:
+                        return values
+                    distance = self._distance({**values, name: value})
+                    if distance < best:
+                        best, values = distance, {**values, name: value}
+            if best == before:
+                break
+        return values
+
+    def _tried(self, name: str, current: Any) -> list[Any]:
+        """Values for an argument: of every kind where it has no default, since the first that ran may be of another."""
+        near = self._candidates.near(name, current)
+        return near if name not in self._fixed and not isinstance(current, bool) else self._candidates.all(name)
+
+    def judged(self, values: Mapping[str, Any]) -> Found:
+        """What of the values the weights tell."""
+        fits = self._distance(values) == 0
+        undecided: set[str] = set()
+        if fits:
+            for name, value in values.items():
+                others = [other for other in self._candidates.near(name, value) if other != value]
+                if any(self._distance({**values, name: other}) == 0 for other in others):
+                    undecided.add(name)
+            undecided |= self._shared(values)
+        known = {name for name, value in values.items() if self._candidates.is_known(name, value)}
+        undecided -= known
+        told = {name: value for name, value in values.items() if name not in undecided} if fits else {}
+        texts = {name: str(list(value) if isinstance(value, tuple) else value) for name, value in told.items()}
+        return Found(texts, tuple(name for name in values if name in undecided), fits)
+
+    def _shared(self, values: Mapping[str, Any]) -> set[str]:
+        """Arguments of which the weights tell a product or a sum alone, unless the skeleton says one of the two."""
+        shared: set[str] = set()
+        names = [name for name, value in values.items() if type(value) is int]
+        for place, one in enumerate(names):
+            for other in names[place + 1 :]:
+                if self._candidates.is_known(one, values[one]) or self._candidates.is_known(other, values[other]):
+                    continue
+                if any(self._distance({**values, **change}) == 0 for change in _trades(one, other, values)):
+                    shared |= {one, other}
+        return shared
+
+
+_NOTHING = "none_of_these"
+
+
+def _trades(one: str, other: str, values: Mapping[str, Any]) -> list[dict[str, int]]:
+    """Other values of two arguments with the same product, or the same sum."""
+    left, right = values[one], values[other]
+    trades = [{one: left + 1, other: right - 1}, {one: left - 1, other: right + 1}]
+    for factor in (2, 3, 5):
+        if right % factor == 0:
+            trades.append({one: left * factor, other: right // factor})
+        if left % factor == 0:
+            trades.append({one: left // factor, other: right * factor})
+    trades.append({one: right, other: left})
+    return [trade for trade in trades if all(value > 0 for value in trade.values()) and trade[one] != left]

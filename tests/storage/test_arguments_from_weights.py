@@ -1,0 +1,157 @@
+"""Arguments of a class that nobody gave, told by the sizes of its weights; and what the sizes do not tell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from chiralize.errors import FactoryError
+from chiralize.storage.arguments_from_weights import arguments_from_weights
+from chiralize.storage.load import load_model
+from chiralize.storage.tables import Weights
+
+
+class Lifter(nn.Module):
+    """Temporal convolutions, as a list of their widths says."""
+
+    def __init__(
+        self, num_joints: int, in_features: int, filter_widths: list[int], p_dropout: float, channels: int = 32
+    ):
+        super().__init__()
+        self.first = nn.Conv1d(num_joints * in_features, channels, filter_widths[0])
+        self.drop = nn.Dropout(p_dropout)
+        self.layers = nn.ModuleList([nn.Conv1d(channels, channels, width) for width in filter_widths[1:]])
+        self.last = nn.Conv1d(channels, num_joints * 3, 1)
+
+
+class Attention(nn.Module):
+    """The heads share the channels: no weight depends on how many they are."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        assert width % heads == 0
+        self.heads = heads
+        self.mix = nn.Linear(width, 3 * width)
+
+
+class Product(nn.Module):
+    """The weights tell the product of two arguments alone."""
+
+    def __init__(self, heads: int, width: int):
+        super().__init__()
+        self.mix = nn.Linear(heads * width, 7)
+
+
+class JointProduct(nn.Module):
+    """A product of which the skeleton says one factor."""
+
+    def __init__(self, num_joints: int, features: int):
+        super().__init__()
+        self.mix = nn.Linear(num_joints * features, 7)
+
+
+class OfOptions(nn.Module):
+    """Reads its arguments off one object."""
+
+    def __init__(self, args: Any):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(args.channel, args.channel) for _ in range(args.layers)])
+        self.head = nn.Linear(args.channel, args.out_joints * 3)
+
+
+@pytest.fixture
+def nets(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The module of these classes, for --model."""
+    module = ModuleType("nets_of_sizes")
+    vars(module).update(Lifter=Lifter, Attention=Attention, Product=Product, OfOptions=OfOptions)
+    monkeypatch.setitem(sys.modules, "nets_of_sizes", module)
+    return "nets_of_sizes"
+
+
+def told(network: nn.Module, fixed: dict[str, Any] | None = None, joints: int = 17) -> Any:
+    """What the weights of a network tell of the arguments of its class."""
+    return arguments_from_weights(type(network), fixed or {}, [Weights("", network.state_dict())], joints)
+
+
+def test_sizes_tell_joints_lists_counts_and_an_argument_that_has_a_default() -> None:
+    """The list's entries differ; dropout does nothing in use, so that any value is right."""
+    found = told(Lifter(17, 2, [3, 5, 1], 0.3, channels=48))
+    assert found.fits and not found.undecided
+    assert found.arguments == {
+        "num_joints": "17",
+        "in_features": "2",
+        "filter_widths": "[3, 5, 1]",
+        "p_dropout": "0.0",
+        "channels": "48",
+    }
+
+
+def test_what_no_weight_depends_on_is_left_open() -> None:
+    found = told(Attention(24, 4))
+    assert found.fits and found.undecided == ("heads",) and found.arguments == {"width": "24"}
+    assert told(Attention(24, 4), {"heads": 4}).arguments == {"width": "24"}
+
+
+def test_of_a_product_the_skeleton_decides_or_nobody() -> None:
+    assert set(told(Product(4, 6)).undecided) == {"heads", "width"}
+    assert told(JointProduct(17, 2)).arguments == {"num_joints": "17", "features": "2"}
+    assert set(told(JointProduct(17, 2), joints=0).undecided) == {"num_joints", "features"}
+
+
+def test_another_network_is_not_bent_to_fit() -> None:
+    """Weights of a class with other names: nothing is said to fit."""
+    found = arguments_from_weights(Lifter, {}, [Weights("", Attention(24, 4).state_dict())], 17)
+    assert found is None or not found.fits
+
+
+def test_the_file_is_loaded_and_the_note_says_with_what(tmp_path: Path, nets: str) -> None:
+    network = Lifter(17, 2, [3, 3], 0.1, channels=16)
+    path = tmp_path / "epoch.pt"
+    torch.save(
+        {"epoch": 3, "model_pos": {f"module.{name}": value for name, value in network.state_dict().items()}}, path
+    )
+    loaded = load_model(path, factory=f"{nets}:Lifter", joints=17)
+    assert torch.equal(loaded.module.state_dict()["last.weight"], network.last.weight)
+    assert any("filter_widths=[3, 3]" in note and "--arg says otherwise" in note for note in loaded.notes)
+    assert loaded.origin is not None and loaded.origin.factory_args["channels"] == "16"
+
+
+def test_what_is_open_is_asked_for_with_the_rest_filled_in(tmp_path: Path, nets: str) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(Attention(24, 4).state_dict(), path)
+    with pytest.raises(FactoryError) as raised:
+        load_model(
+            path, factory=f"{nets}:Attention", command="chiralize convert weights.pt --model nets_of_sizes:Attention"
+        )
+    assert "--arg width=24 --arg heads=VALUE" in str(raised.value)
+    loaded = load_model(path, factory=f"{nets}:Attention", factory_args={"heads": "4"})
+    assert loaded.module.heads == 4
+
+
+def test_options_in_one_object_are_found_given_or_saved_beside_the_weights(tmp_path: Path, nets: str) -> None:
+    """Three ways to the same network: by sizes, by --arg args.NAME, by the Namespace that the trainer saved."""
+    network = OfOptions(argparse.Namespace(channel=20, layers=3, out_joints=17))
+    path = tmp_path / "plain.pt"
+    torch.save(network.state_dict(), path)
+    loaded = load_model(path, factory=f"{nets}:OfOptions", joints=17)
+    assert len(loaded.module.layers) == 3
+    given = {"args.channel": "20", "args.layers": "3"}
+    assert len(load_model(path, factory=f"{nets}:OfOptions", factory_args=given, joints=17).module.layers) == 3
+    saved = tmp_path / "saved.pt"
+    options = argparse.Namespace(channel=20, layers=3, out_joints=17, lr=0.1)
+    torch.save({"args": options, "state_dict": network.state_dict()}, saved)
+    loaded = load_model(saved, factory=f"{nets}:OfOptions")
+    assert any("args.channel=20" in note for note in loaded.notes)
+    other = tmp_path / "other.pt"
+    torch.save(Attention(24, 4).state_dict(), other)
+    with pytest.raises(FactoryError, match=r"asks its object of arguments for 'channel'\n.*--arg args\.channel=VALUE"):
+        load_model(other, factory=f"{nets}:OfOptions", factory_args={"args.layers": "3"})
+    with pytest.raises(FactoryError, match=r"--arg args\.NAME=VALUE \(one for each NAME"):
+        load_model(other, factory=f"{nets}:OfOptions")
