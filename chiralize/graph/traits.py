@@ -8,15 +8,30 @@ called as in the schema of the op.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from chiralize.graph.model import Node
 
 
 @dataclass(frozen=True)
 class Trait:
-    """What is known of one op."""
+    """What is known of one op.
+
+    sizes: the argument that lists the sizes of its result, -1 for one that follows from the others.
+    """
+
+    sizes: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Pointwise(Trait):
+    """A function of one tensor, entry by entry; whatever else it is given are numbers.
+
+    slopes: the argument that holds a number for every channel (axis 1).
+    """
+
+    slopes: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,30 @@ class Copy(Layout):
 @dataclass(frozen=True)
 class Transpose(Layout):
     """Its one matrix with rows for columns."""
+
+
+@dataclass(frozen=True)
+class Slice(Layout):
+    """A run of entries along the axis `dim`, from `start` to `end`, `step` apart, or `length` of them."""
+
+
+@dataclass(frozen=True)
+class Split(Layout):
+    """Runs of entries along the axis `dim`, one for each result.
+
+    lengths: the argument that says how long they are, as a list or as one number for all.  is_single: each result is
+    one entry, without that axis.
+    """
+
+    lengths: str = ""
+    is_single: bool = False
+
+
+@dataclass(frozen=True)
+class Unflatten(Layout):
+    """One axis, `dim`, as several of the sizes that an argument lists."""
+
+    parts: str = "sizes"
 
 
 @dataclass(frozen=True)
@@ -121,6 +160,16 @@ class Contraction(Product):
 
 
 @dataclass(frozen=True)
+class Adjoint(Product):
+    """The adjoint of a convolution: each entry of `input` adds its window of the weight, which lies "in out *window".
+
+    switch: the argument that says whether it is one, and else the convolution itself; empty where it always is.
+    """
+
+    switch: str = ""
+
+
+@dataclass(frozen=True)
 class Einsum(Product):
     """A sum of products, written with letters.  equation: the argument that says which."""
 
@@ -133,15 +182,40 @@ class BatchNorm(Trait):
 
 
 @dataclass(frozen=True)
+class Normalised(Trait):
+    """Entries less their mean, over their root mean square, each times a weight, plus a bias.
+
+    shape: the argument that lists the sizes of the last axes, over which mean and square are taken; empty where it is
+    over a channel or a group of them.  is_centred: the mean is taken off.
+    """
+
+    shape: str = ""
+    is_centred: bool = True
+
+
+@dataclass(frozen=True)
+class Attention(Trait):
+    """softmax(scale * query key') value; without a `scale`, by the root of the size of a query."""
+
+
+Cell = Literal["lstm", "gru", "tanh", "relu"]
+
+
+@dataclass(frozen=True)
 class Recurrence(Trait):
     """Gates z = W x + b + U h + c, step by step, h the state before the step.
 
-    gates: how many lie in one weight, one behind the other.  is_single: one step of one cell, with `w_ih` and `b_ih`
-    for arguments, and not all weights in the list `params`.
+    cell: what is made of them.  is_single: one step of one cell, with `w_ih` and `b_ih` for arguments, and not all
+    weights in the list `params`.
     """
 
-    gates: int
+    cell: Cell
     is_single: bool = False
+
+    @property
+    def gates(self) -> int:
+        """How many lie in one weight, one behind the other."""
+        return {"lstm": 4, "gru": 3}.get(self.cell, 1)
 
     def first_weights(self, arguments: Mapping[str, Any]) -> list[tuple[Any, Any]]:
         """(weight, bias) that read the input, a pair per direction; the bias is None without one.
@@ -162,6 +236,13 @@ class Recurrence(Trait):
 
 Traits = Mapping[str, Trait]
 """The trait of every op that has one, by the full name of its overload."""
+
+
+def lays_out(node: Node, trait: Trait | None) -> bool:
+    """Whether an op puts entries of its operand, unchanged, in another order or shape."""
+    if node.target == "getitem":
+        return True
+    return keeps_numbers(node) if isinstance(trait, Copy) else isinstance(trait, Layout)
 
 
 def keeps_numbers(node: Node) -> bool:

@@ -11,17 +11,18 @@ from chiralize.errors import ChiralizeError, NegatedChannelsError, UnsupportedEr
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel, Leaf
 from chiralize.graph.running import Around
+from chiralize.graph.traits import Recurrence
 from chiralize.infer import Inference
 from chiralize.infer.hidden.assign import Chooser, assign
 from chiralize.infer.hidden.match import FromWeights
 from chiralize.infer.records import Choice, RepMap
+from chiralize.infer.registry import traits
 from chiralize.problem.network import Network
 from chiralize.storage.passport import Passport
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import evaluate
 
 _COMPUTED = "a constant that forward computes ({}; as a buffer it could be changed)"
-_RECURRENT = ("aten.lstm.input", "aten.gru.input")
 Representations = Sequence[TensorRepresentation | None]
 
 
@@ -191,7 +192,8 @@ def depth_of(captured: CapturedModel | None, macs: Mapping[str, int] | None = No
         return 64
     steps = 0
     for node in captured.nodes:
-        if node.target in _RECURRENT:
+        trait = traits().get(node.target)
+        if isinstance(trait, Recurrence) and not trait.is_single:
             shape = node.shapes[0] or (1,)
             steps += node.arguments["num_layers"] * max(shape[:-1])
         elif macs is None or node.name in macs:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from chiralize.graph.traits import Attention
 from chiralize.infer.products import equal_sum, matrix_product
 from chiralize.infer.registry import Call, Operand, Results, Sample, demand_plain, normal, normals, sample, truth
 from chiralize.infer.rules import _equation
@@ -54,7 +55,7 @@ def _heads(*shapes: tuple[int, ...], mask: object = None, **options: Any) -> Sam
     "grouped queries: heads `(h g), h, h -> (h g)`",
     macs=_macs,
 )
-@op("scaled_dot_product_attention")
+@op("scaled_dot_product_attention", trait=Attention())
 @op("scaled_dot_product_attention", _heads((2, 3, 4), (2, 4, 4), (2, 4, 3)), _heads((4, 2), (3, 2), (3, 4)))
 @op("scaled_dot_product_attention", _heads((1, 4, 2, 3), (1, 4, 3, 3), (1, 4, 3, 2)))
 @op("scaled_dot_product_attention", _heads((1, 2, 3, 2), (1, 2, 4, 2), (1, 2, 4, 2), mask=normal(3, 4)))

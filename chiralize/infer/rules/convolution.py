@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from chiralize.graph.traits import Contraction, Product
+from chiralize.graph.traits import Adjoint, Contraction
 from chiralize.infer.registry import Call, Operand, Results, Sample, Shape, Uniform, normal, normals, sample, zeros
 from chiralize.infer.rules import _equation
 from chiralize.infer.rules._families import op, per_axis, rule, tensor, unless_zero, vanishes
@@ -246,7 +246,7 @@ def convolution(call: Call) -> Results:
     "nothing reversed with an output padding; "
     "grouped: `(g i)`, `(|g| i) o`, `(g o)`",
     macs=_macs,
-    trait=Product("bias", is_layer=True),
+    trait=Adjoint("bias", is_layer=True),
 )
 @op("conv_transpose1d", _weighted((2, 4, 5), (4, 4, 3), (4,)), _weighted((2, 4, 5), (4, 3, 3)))
 @op("conv_transpose1d", _weighted((2, 3, 4), (3, 2, 1), (2,)))
@@ -277,8 +277,13 @@ _TRACED = [
 _CUDNN_FLAGS = (False, False, True, True)
 
 
-@rule("convolution, as traced code calls it", "as the convolutions above", macs=_macs)
-@op("convolution", *_TRACED, trait=Product("bias", is_layer=True))
+@rule(
+    "convolution, as traced code calls it",
+    "as the convolutions above",
+    macs=_macs,
+    trait=Adjoint("bias", is_layer=True, switch="transposed"),
+)
+@op("convolution", *_TRACED)
 @op("_convolution", *(replace(traced, args=(*traced.args, *_CUDNN_FLAGS)) for traced in _TRACED))
 def traced_convolution(call: Call) -> Results:
     """A convolution or its transpose, with all its options as arguments."""

@@ -23,8 +23,8 @@ def plain_gate(hidden: Axis, solver: Solver) -> Axis:
 
 
 @rule("RNN", "`b 1t i, H i, H H -> b 1t H`, a layer and direction each; `+H` with ReLU", macs=layer_macs)
-@op("rnn_tanh.input", *layer_samples(1), trait=Recurrence(1))
-@op("rnn_relu.input", *layer_samples(1), trait=Recurrence(1))
+@op("rnn_tanh.input", *layer_samples(1), trait=Recurrence("tanh"))
+@op("rnn_relu.input", *layer_samples(1), trait=Recurrence("relu"))
 def rnn(call: Call) -> Results:
     """torch.nn.RNN."""
     return recurrent_layer(call, [call["hx"]], plain_gate if "tanh" in call.target else _without_signs)
@@ -36,8 +36,8 @@ def _without_signs(hidden: Axis, solver: Solver) -> Axis:
 
 
 @rule("RNN step", "`b i, b H, H i, H H -> b H`; `+H` with ReLU", macs=step_macs)
-@op("rnn_tanh_cell", trait=Recurrence(1, is_single=True))
-@op("rnn_relu_cell", trait=Recurrence(1, is_single=True))
+@op("rnn_tanh_cell", trait=Recurrence("tanh", is_single=True))
+@op("rnn_relu_cell", trait=Recurrence("relu", is_single=True))
 @op("rnn_tanh_cell rnn_relu_cell", sample(normal(2, 3), normal(2, 4), *drawn_weights(1), weights={2, 3, 4, 5}))
 def rnn_cell(call: Call) -> Results:
     """torch.nn.RNNCell."""

@@ -44,8 +44,8 @@ _NUMBERS = {"zeros_like": 0, "new_zeros": 0, "ones_like": 1, "new_ones": 1}
 @op("fill.Tensor", sample(_x, torch.tensor(2.0)))
 @op("full_like", sample(_x, 2.0), trait=Filled())
 @op("zeros_like ones_like", sample(_x), trait=Filled())
-@op("new_zeros new_ones", sample(_x, [2, 4]), trait=Filled())
-@op("new_full", sample(_x, [2, 4], 2.0), trait=Filled())
+@op("new_zeros new_ones", sample(_x, [2, 4]), trait=Filled(sizes="size"))
+@op("new_full", sample(_x, [2, 4], 2.0), trait=Filled(sizes="size"))
 def fill(call: Call) -> Results:
     """A tensor of one repeated number."""
     default = _NUMBERS.get(call.target.split(".")[1])
@@ -58,4 +58,4 @@ def fill(call: Call) -> Results:
 
 
 describe(overloads("empty_like rand_like randn_like"), Filled())
-describe(overloads("new_empty zeros ones full empty.memory_format"), Filled())
+describe(overloads("new_empty zeros ones full empty.memory_format"), Filled(sizes="size"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chiralize.graph.traits import BatchNorm
+from chiralize.graph.traits import BatchNorm, Normalised
 from chiralize.infer.registry import (
     Call,
     Drawn,
@@ -56,7 +56,7 @@ _plane = normal(2, 3, 4)
 
 
 @rule("layer norm", "`+... +c, c, c -> +... +c` over the last axes; without bias `... +c, c -> ... +c`")
-@op("layer_norm")
+@op("layer_norm native_layer_norm", trait=Normalised("normalized_shape"))
 @op("layer_norm native_layer_norm", sample(normal(3, 4), [4], normal(4), normal(4), 1e-5, weights={2, 3}))
 @op("layer_norm native_layer_norm", sample(_plane, [3, 4], normal(3, 4), normal(3, 4), 1e-5, weights={2, 3}))
 @op("layer_norm native_layer_norm", sample(_plane, [4], normal(4), zeros(4), 1e-5, weights={2, 3}))
@@ -84,6 +84,7 @@ def layer_norm(call: Call) -> Results:
 
 
 @rule("rms norm", "`... c, |c| -> ... c` over the last axes")
+@op("rms_norm", trait=Normalised("normalized_shape", is_centred=False))
 @op("rms_norm", sample(normal(3, 4), [4], normal(4), weights={2}))
 def rms_norm(call: Call) -> Results:
     """x / rms(x) * weight: signs pass, since there is neither a mean nor a bias."""
@@ -118,6 +119,7 @@ def _instance(x: Drawn, *vectors: Drawn) -> Sample:
 @rule(
     "instance norm",
     "`+b c +..., |c|, c -> +b c +...`, without bias `b c +..., |c| -> b c +...`; with stored statistics as batch norm",
+    trait=Normalised(),
 )
 @op("instance_norm", _instance(_channels, normal(4), normal(4)), _instance(_channels))
 @op("instance_norm", _instance(normal(4, 2, 3), normal(2), zeros(2)))
@@ -133,6 +135,7 @@ def instance_norm(call: Call) -> Results:
     "group norm",
     "`+b (g c) +..., |g c|, (g c) -> +b (g c) +...`: the mirror takes groups to groups, and may negate them; "
     "without bias samples too",
+    trait=Normalised(),
 )
 @op("group_norm", sample(_channels, 2, normal(4), normal(4), weights={2, 3}))
 @op("group_norm", sample(_channels, 1, normal(4), normal(4), weights={2, 3}))

@@ -187,14 +187,14 @@ def layer_samples(gates: int) -> list[Sample]:
 
 
 @rule("LSTM", "`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each", macs=layer_macs)
-@op("lstm.input", *layer_samples(4), _projecting(), trait=Recurrence(4))
+@op("lstm.input", *layer_samples(4), _projecting(), trait=Recurrence("lstm"))
 def lstm(call: Call) -> Results:
     """torch.nn.LSTM."""
     return recurrent_layer(call, call["hx"], lstm_gates)
 
 
 @rule("GRU", "`b 1t i, |H|+|H|+H i, |H|+|H|+H H -> b 1t H`, a layer and direction each", macs=layer_macs)
-@op("gru.input", *layer_samples(3), trait=Recurrence(3))
+@op("gru.input", *layer_samples(3), trait=Recurrence("gru"))
 def gru(call: Call) -> Results:
     """torch.nn.GRU."""
     return recurrent_layer(call, [call["hx"]], gru_gates)
@@ -214,7 +214,7 @@ def recurrent_step(call: Call, states: Sequence[Operand], gates: Gates) -> Resul
 
 
 @rule("LSTM step", "`b i, b H, b H, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b H, b H`", macs=step_macs)
-@op("lstm_cell", trait=Recurrence(4, is_single=True))
+@op("lstm_cell", trait=Recurrence("lstm", is_single=True))
 @op("lstm_cell", sample(normal(2, 3), [normal(2, 4), normal(2, 4)], *drawn_weights(4), weights={2, 3, 4, 5}))
 def lstm_cell(call: Call) -> Results:
     """torch.nn.LSTMCell."""
@@ -222,7 +222,7 @@ def lstm_cell(call: Call) -> Results:
 
 
 @rule("GRU step", "`b i, b H, |H|+|H|+H i, |H|+|H|+H H -> b H`", macs=step_macs)
-@op("gru_cell", trait=Recurrence(3, is_single=True))
+@op("gru_cell", trait=Recurrence("gru", is_single=True))
 @op("gru_cell", sample(normal(2, 3), normal(2, 4), *drawn_weights(3), weights={2, 3, 4, 5}))
 def gru_cell(call: Call) -> Results:
     """torch.nn.GRUCell."""

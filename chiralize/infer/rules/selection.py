@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from chiralize.graph.traits import Layout, Movement
+from chiralize.graph.traits import Layout, Movement, Slice
 from chiralize.infer.products import without_axis
 from chiralize.infer.registry import Call, Operand, Results, normal, sample
 from chiralize.infer.rules._families import op, plain_of, rule
@@ -40,8 +40,7 @@ def picked(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") -
     return lists.along(call, axis, chosen, name)
 
 
-@rule("slice", "`(a + b + c) -> b`: the part must be closed under the mirror", trait=Layout())
-@op("slice.Tensor", trait=Layout())
+@rule("slice", "`(a + b + c) -> b`: the part must be closed under the mirror", trait=Slice())
 @op("slice.Tensor", sample(_x, 1, 0, 2), sample(_x, 1, 1, 3), sample(_x, 1, 0, 4, 2), sample(_x, 1, -1))
 @op("slice.Tensor", sample(_x, -1, None, -1), sample(_x, 0, 1, 9223372036854775807))
 @op("narrow", sample(_x, 1, 1, 2), sample(_x, -1, -2, 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from chiralize.graph.traits import Layout
+from chiralize.graph.traits import Split
 from chiralize.infer.products import without_axis
 from chiralize.infer.registry import Call, Results, normal, sample
 from chiralize.infer.rules._families import op, rule
@@ -12,12 +12,13 @@ from chiralize.infer.rules._families import op, rule
 _x = normal(3, 4)
 
 
-@rule("split", "`(a + b) -> a, b`", trait=Layout())
-@op("split.Tensor", sample(_x, 2, 1), trait=Layout())
-@op("split_with_sizes", sample(_x, [1, 3], 1), trait=Layout())
+@rule("split", "`(a + b) -> a, b`", trait=Split())
+@op("split.Tensor", sample(_x, 2, 1), trait=Split(lengths="split_size"))
+@op("split_with_sizes", sample(_x, [1, 3], 1), trait=Split(lengths="split_sizes"))
 @op("chunk", sample(_x, 2, 1), sample(_x, 2, -1))
-@op("unbind.int", sample(_x, 1), sample(_x, -2))
-@op("unsafe_split.Tensor unsafe_chunk", sample(_x, 2, 1))
+@op("unbind.int", sample(_x, 1), sample(_x, -2), trait=Split(is_single=True))
+@op("unsafe_split.Tensor", sample(_x, 2, 1), trait=Split(lengths="split_size"))
+@op("unsafe_chunk", sample(_x, 2, 1))
 def split(call: Call) -> Results:
     """One axis cut into runs."""
     solver = call.solver

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import torch
 
-from chiralize.graph.traits import Copy, Layout, Movement, Transpose
+from chiralize.graph.traits import Copy, Layout, Movement, Transpose, Unflatten
 from chiralize.infer.products import left_alone, widened
 from chiralize.infer.registry import Call, Operand, Results, Shape, normal, sample, whole
 from chiralize.infer.rules._families import even, incomplete, odd, op, rule, tensor
@@ -32,11 +32,11 @@ def cast(call: Call) -> Results:
 
 @rule("view", "`(a b) c -> a (b c)`: factors keep their order, merged axes split where the mirror is a product")
 @op("view", sample(normal(3, 4), [12]), sample(normal(12), [3, 4]), sample(normal(2, 6), [-1, 3]))
-@op("reshape", sample(normal(3, 4), [2, 6]), sample(normal(3, 4), [3, 4, 1]), trait=Layout())
+@op("reshape", sample(normal(3, 4), [2, 6]), sample(normal(3, 4), [3, 4, 1]), trait=Layout(sizes="shape"))
 @op("_unsafe_view", sample(normal(3, 4), [12]))
-@op("view _unsafe_view", trait=Layout())
+@op("view _unsafe_view", trait=Layout(sizes="size"))
 @op("flatten.using_ints", sample(normal(2, 3, 4), 1), trait=Layout())
-@op("unflatten.int", sample(normal(3, 4), 1, [2, 2]), trait=Layout())
+@op("unflatten.int", sample(normal(3, 4), 1, [2, 2]), trait=Unflatten())
 @op("view_as", sample(normal(3, 4), normal(2, 6)))
 @op("reshape_as", sample(normal(3, 4), normal(12)))
 @keeps_one_number
@@ -88,7 +88,7 @@ def squeeze(call: Call) -> Results:
 
 @rule("expand", "a stretched axis is (copies, a), the copies permuted at will")
 @incomplete("copies of a longer axis could be swapped with each other")
-@op("expand", sample(normal(1, 4), [3, 4]), sample(normal(4), [2, -1]), trait=Movement())
+@op("expand", sample(normal(1, 4), [3, 4]), sample(normal(4), [2, -1]), trait=Movement(sizes="size"))
 @op("expand_as", sample(normal(1, 4), normal(3, 4)))
 @op("repeat", sample(normal(3, 4), [2, 1]), sample(normal(3, 4), [1, 2]), sample(normal(4), [2, 1]), trait=Movement())
 @op("tile", sample(normal(3, 4), [2]))

@@ -20,7 +20,9 @@ from torch import Tensor
 
 from chiralize.graph import execution, processes
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
+from chiralize.graph.traits import Attention, Copy, lays_out
 from chiralize.infer.records import RepMap
+from chiralize.infer.registry import traits
 from chiralize.methods.reduce.hidden_maps import HiddenMap
 from chiralize.methods.reduce.sites import Site, sites_of
 from chiralize.problem.data.both_views import Batch
@@ -28,14 +30,6 @@ from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, Var
 
 _RIDGE = 1e-6
-_LAYOUT = frozenset(
-    """
-    aten.view.default aten.reshape.default aten._unsafe_view.default aten.permute.default aten.transpose.int
-    aten.unbind.int aten.split.Tensor aten.split_with_sizes.default aten.chunk.default aten.select.int
-    aten.slice.Tensor aten.clone.default aten.contiguous.default aten.unflatten.int aten.flatten.using_ints
-    aten.squeeze.dim aten.unsqueeze.default getitem
-    """.split()
-)
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ class Heads:
 def attentions(captured: CapturedModel, repmap: RepMap) -> Iterator[Heads]:
     """Every attention whose heads and dimensions are hidden spaces of their own."""
     for node in captured.nodes:
-        if node.target != "aten.scaled_dot_product_attention.default":
+        if not isinstance(traits().get(node.target), Attention):
             continue
         query, key, value = (node.arguments[name].name for name in ("query", "key", "value"))
         reps = [_rep(repmap, name) for name in (query, key, value, node.name)]
@@ -217,7 +211,7 @@ def _source(name: str, nodes: Mapping[str, Node], sites: Mapping[str, Site]) -> 
     path: list[Node] = []
     while name not in sites:
         node = nodes.get(name)
-        if node is None or node.target not in _LAYOUT:
+        if node is None or not lays_out(node, traits().get(node.target)):
             return None
         path.insert(0, node)
         name = node.reads[0].name
@@ -232,7 +226,7 @@ def _reader(name: str, captured: CapturedModel, sites: Mapping[str, Site]) -> tu
             return None, []
         if readers[0].name in sites and sites[readers[0].name].source == name and sites[readers[0].name].out == -1:
             return sites[readers[0].name], path
-        if readers[0].target not in _LAYOUT:
+        if not lays_out(readers[0], traits().get(readers[0].target)):
             return None, []
         path.append(readers[0])
         name = readers[0].name
@@ -255,7 +249,8 @@ def _answer_labels(shape: Sequence[int], rep: SymbolicRepresentation | None, hea
 def _carried(labels: Tensor, name: str, path: Sequence[Node]) -> Tensor:
     values: execution.Values = {name: labels}
     for node in path:
-        values[node.name] = execution.evaluate(node, values)
+        is_copy = isinstance(traits().get(node.target), Copy)  # in another type it would round the labels
+        values[node.name] = values[node.reads[0].name] if is_copy else execution.evaluate(node, values)
     return values[path[-1].name] if path else labels
 
 

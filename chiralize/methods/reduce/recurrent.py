@@ -19,25 +19,24 @@ from torch import Tensor
 
 from chiralize.graph import execution
 from chiralize.graph.model import CapturedModel, Node
+from chiralize.graph.traits import Recurrence
 from chiralize.infer.records import RepMap
+from chiralize.infer.registry import traits
 from chiralize.symmetry.symbolic import Abs, Axis, Sum, SymbolicRepresentation, Term, Var, trivial, variables
-
-_GATES = {"aten.lstm.input": 4, "aten.gru.input": 3, "aten.rnn_tanh.input": 1, "aten.rnn_relu.input": 1}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One layer and direction of a recurrent op. weights: leaves w_ih, w_hh and, where there are biases, b_ih, b_hh."""
+    """One layer and direction of a recurrent op.
+
+    weights: leaves w_ih, w_hh and, where there are biases, b_ih, b_hh.  gates: how many lie in one of them.
+    """
 
     node: Node
     layer: int
     direction: int
     weights: tuple[str, ...]
-
-    @property
-    def gates(self) -> int:
-        """How many gates lie in one weight, one behind the other."""
-        return _GATES[self.node.target]
+    gates: int
 
     def axes(self, repmap: RepMap) -> tuple[Axis, Axis, Axis]:
         """Gates, input and hidden."""
@@ -55,7 +54,8 @@ class Step:
 
 def cells(node: Node, captured: CapturedModel) -> list[Cell]:
     """The cells of a recurrent op; none for other ops, and for LSTMs that project their state."""
-    if node.target not in _GATES:
+    trait = traits().get(node.target)
+    if not isinstance(trait, Recurrence) or trait.is_single:
         return []
     names = [ref.name for ref in node.arguments["params"]]
     directions = 2 if node.arguments["bidirectional"] else 1
@@ -64,16 +64,17 @@ def cells(node: Node, captured: CapturedModel) -> list[Cell]:
         captured.leaves[name].kind != "parameter" for name in names if name in captured.leaves
     ):
         return []
-    return [
-        Cell(node, position // directions, position % directions, tuple(names[position * each : (position + 1) * each]))
-        for position in range(node.arguments["num_layers"] * directions)
-    ]
+    cells_of_op: list[Cell] = []
+    for position in range(node.arguments["num_layers"] * directions):
+        weights = tuple(names[position * each : (position + 1) * each])
+        cells_of_op.append(Cell(node, position // directions, position % directions, weights, trait.gates))
+    return cells_of_op
 
 
 def steps(node: Node, cells_of_op: Sequence[Cell], values: Mapping[str, Any]) -> list[Step]:
     """What every cell of an op reads, from the op's arguments: layer by layer through torch's own kernel."""
     arguments = execution.arguments(node, values)
-    x, states, op = arguments["input"], _states(arguments), _op(node)
+    x, states, op = arguments["input"], _states(arguments), execution.overload(node.target)
     if not arguments["batch_first"]:
         x = x.transpose(0, 1)
     directions = 2 if arguments["bidirectional"] else 1
@@ -97,6 +98,8 @@ def unrolled(
     node: Node, values: Mapping[str, Any]
 ) -> tuple[tuple[Tensor, ...], list[tuple[list[Tensor], list[Tensor]]]]:
     """The op's results step by step, and what every cell read at each: inputs and states, their gradients kept."""
+    trait = traits()[node.target]
+    assert isinstance(trait, Recurrence)
     arguments = execution.arguments(node, values)
     x, states = arguments["input"], _states(arguments)
     x = x if arguments["batch_first"] else x.transpose(0, 1)
@@ -117,7 +120,7 @@ def unrolled(
                 seen = [watched(item), watched(state[0])]
                 for column, value in zip(given, seen, strict=True):
                     column.append(value)
-                state = _step(node.target, seen[0], [seen[1], *state[1:]], weights)
+                state = _step(trait.cell, seen[0], [seen[1], *state[1:]], weights)
                 results.append(state[0])
             back = 1 if direction == 0 else -1
             outs.append(torch.stack(results[::back], 1))
@@ -129,31 +132,26 @@ def unrolled(
     return (out, *(torch.stack(column) for column in last)), reads
 
 
-def _step(target: str, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
+def _step(cell: str, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
     """One step of one cell."""
     h = state[0]
     biases = list(weights[2:]) or [None, None]
     given = torch.nn.functional.linear(x, weights[0], biases[0])
     recalled = torch.nn.functional.linear(h, weights[1], biases[1])
-    if target == "aten.lstm.input":
+    if cell == "lstm":
         i, f, g, o = (given + recalled).chunk(4, -1)
         c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
         return [o.sigmoid() * c.tanh(), c]
-    if target == "aten.gru.input":
+    if cell == "gru":
         (r, z, n), (r_h, z_h, n_h) = given.chunk(3, -1), recalled.chunk(3, -1)
         z = (z + z_h).sigmoid()
         return [(1 - z) * (n + (r + r_h).sigmoid() * n_h).tanh() + z * h]
-    return [(given + recalled).tanh() if "tanh" in target else (given + recalled).relu()]
+    return [(given + recalled).tanh() if cell == "tanh" else (given + recalled).relu()]
 
 
 def _states(arguments: Mapping[str, Any]) -> list[Tensor]:
     hx = arguments["hx"]
     return list(hx) if isinstance(hx, (list, tuple)) else [hx]
-
-
-def _op(node: Node) -> Any:
-    name = node.target.split(".")[1]
-    return getattr(torch.ops.aten, name).input
 
 
 def watched(tensor: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The same graph with other sizes of its hidden spaces.
 
-Most ops take whatever size they are given. The few that are told sizes are listed here with the arguments that hold
-them; what an op gives afterwards is checked against its representation on the first run.
+Most ops take whatever size they are given. The traits of the few that are told sizes say which arguments hold them;
+what an op gives afterwards is checked against its representation on the first run.
 """
 
 from __future__ import annotations
@@ -18,29 +18,23 @@ from torch import Tensor, fx
 from chiralize.errors import MethodUnavailableError
 from chiralize.graph.execution import evaluate
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
+from chiralize.graph.traits import (
+    Adjoint,
+    Attention,
+    Contraction,
+    Filled,
+    Normalised,
+    Slice,
+    Split,
+    Trait,
+    Unflatten,
+)
+from chiralize.graph.written import NEW_FULL
 from chiralize.infer.records import RepMap
+from chiralize.infer.registry import traits
 from chiralize.methods.reduce.hidden_maps import Lifting
 from chiralize.symmetry.symbolic import Axis, Sum, SymbolicRepresentation, axis_size
 
-_FILLS = tuple(
-    """
-    aten.new_zeros.default aten.new_ones.default aten.new_full.default aten.new_empty.default aten.zeros.default
-    aten.ones.default aten.full.default aten.empty.memory_format
-    """.split()
-)
-_SHAPES = {
-    **dict.fromkeys(_FILLS, "size"),
-    "aten.view.default": "size",
-    "aten.reshape.default": "shape",
-    "aten._unsafe_view.default": "size",
-    "aten.expand.default": "size",
-}
-_CONVOLUTIONS = tuple(
-    """
-    aten.conv1d.default aten.conv2d.default aten.conv3d.default aten.conv1d.padding aten.conv2d.padding
-    aten.conv3d.padding aten.conv_transpose1d.default aten.conv_transpose2d.input aten.conv_transpose3d.input
-    """.split()
-)
 Shape = tuple[int, ...]
 _END = 1 << 62
 _MOST_WAYS = 256
@@ -76,12 +70,12 @@ class Resizing:
             before, changes = {}, {}
             if node.name in self.nodes:
                 before, changes = self.nodes[node.name].arguments, self.changes(self.nodes[node.name])
-            elif node.name in changed and str(node.target) in _SHAPES:
-                name, old = _SHAPES[str(node.target)], constants[node.name].shape
+            elif node.name in changed and _sizes_of(node.target):
+                name, old = _sizes_of(node.target), constants[node.name].shape
                 before, changes = {name: old}, _different(name, old, old, changed[node.name].shape, 0)
             for name, value in changes.items():
                 _write(node, name, before.get(name), value)
-            if node.name in changed and str(node.target) not in _FILLS:
+            if node.name in changed and not _is_fill(node.target):
                 self._fill(node, changed[node.name])
         stored = {name: leaf.tensor for leaf in changed.values() if leaf.stored for name in leaf.names}
         for name, value in {**weights, **stored}.items():
@@ -106,44 +100,42 @@ class Resizing:
         if out is None and not any(outputs) and node.name not in self.filled:
             return {}
         new = self._shape(out) if out is not None else self.filled.get(node.name)
-        match node.target:
-            case target if target in _SHAPES and new is not None:
-                name = _SHAPES[target]
+        match traits().get(node.target):
+            case Trait(sizes=name) if name and new is not None:
                 given = node.arguments[name]
                 lead = len(new) - len(given)
                 return _different(name, given, node.shapes[0] or (), new, lead)
-            case "aten.unflatten.int" if new is not None:
+            case Unflatten() if new is not None:
                 start = node.arguments["dim"] % (len(new) - len(node.arguments["sizes"]) + 1)
                 return _different("sizes", node.arguments["sizes"], (node.shapes[0] or ())[start:], new[start:], 0)
-            case "aten.layer_norm.default" | "aten.rms_norm.default" if new is not None:
-                count = len(node.arguments["normalized_shape"])
-                old = node.arguments["normalized_shape"]
-                return _different("normalized_shape", old, tuple(old), new[-count:], 0)
-            case "aten.split_with_sizes.default" | "aten.split.Tensor":
-                return self._split(node, outputs)
-            case "aten.scaled_dot_product_attention.default" if node.arguments.get("scale") is None:
+            case Normalised(shape=name) if name and new is not None:
+                old = node.arguments[name]
+                return _different(name, old, tuple(old), new[-len(old) :], 0)
+            case Split(lengths=name) if name:
+                return self._split(node, name, outputs)
+            case Attention() if node.arguments.get("scale") is None:
                 query = self._read(node.arguments["query"])
                 old = axis_size(query.axes[-1]) if query else 1
                 return {"scale": old**-0.5} if query and self._size(query.axes[-1]) != old else {}
-            case "aten.slice.Tensor":
+            case Slice() if "end" in node.arguments:
                 return self._slice(node, self._read(node.arguments["self"]), "start", "end")
-            case target if target in _CONVOLUTIONS and node.arguments["groups"] != 1 and new is not None:
+            case Contraction(is_windowed=True) | Adjoint() if node.arguments["groups"] != 1 and new is not None:
                 return self._groups(node, new)
         return {}
 
-    def _split(self, node: Node, outputs: Sequence[SymbolicRepresentation | None]) -> dict[str, Any]:
+    def _split(self, node: Node, name: str, outputs: Sequence[SymbolicRepresentation | None]) -> dict[str, Any]:
         dim = node.arguments["dim"]
         sizes: list[int] = []
         for rep, shape in zip(outputs, node.shapes, strict=True):
             part = shape if rep is None else self._shape(rep)
             assert part is not None, f"{node.name} splits a tensor"
             sizes.append(part[dim])
-        if node.target == "aten.split_with_sizes.default":
-            given = node.arguments["split_sizes"]
-            return {"split_sizes": sizes} if sizes != list(given) else {}
+        given = node.arguments[name]
+        if isinstance(given, Sequence):
+            return {name: sizes} if sizes != list(given) else {}
         if any(size != sizes[0] for size in sizes[:-1]) or sizes[-1] > sizes[0]:
             raise self._stuck(node, "a split in equal parts would have to be one in different parts")
-        return {"split_size": sizes[0]} if sizes[0] != node.arguments["split_size"] else {}
+        return {name: sizes[0]} if sizes[0] != given else {}
 
     def _slice(self, node: Node, rep: SymbolicRepresentation | None, *bounds: str) -> dict[str, Any]:
         if rep is None:
@@ -212,16 +204,16 @@ class Resizing:
 
     def _fill(self, node: fx.Node, leaf: Leaf) -> None:
         """Make a constant, which was a view of another one, of the one number that it holds."""
-        source, sizes, *_ = (*node.args, None) if str(node.target) in _SHAPES else (None, None)
+        source, sizes, *_ = (*node.args, None) if _sizes_of(node.target) else (None, None)
         if not isinstance(sizes, (list, tuple)) or -1 in sizes:
             facts = f"--width: {node.target} makes {leaf.shape} of a constant of another size"
             raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method average")
         number = leaf.tensor.flatten().tolist()[0]
-        node.target, node.args, node.kwargs = torch.ops.aten.new_full.default, (source, sizes, number), {}
+        node.target, node.args, node.kwargs = NEW_FULL, (source, sizes, number), {}
 
     # ---- tensors filled with one number ---------------------------------------------------------------------------
     def _fills(self, node: Node) -> bool:
-        return node.target in _FILLS and not any(self.repmap.nodes.get(node.name) or ())
+        return _is_fill(node.target) and not any(self.repmap.nodes.get(node.name) or ())
 
     def _sizes(self, fills: Mapping[str, Shape]) -> dict[str, Shape]:
         """The first sizes that all readers take: such a tensor may be anything, as the zeros that states start from."""
@@ -273,6 +265,17 @@ class Resizing:
         if is_stored:
             return replace(leaf, tensor=leaf.tensor.new_zeros(()).expand(new))
         return replace(leaf, tensor=leaf.tensor.flatten()[0].expand(new).clone())
+
+
+def _sizes_of(target: object) -> str:
+    """The argument of an op that lists the sizes of its result; empty where none does."""
+    trait = traits().get(str(target))
+    return trait.sizes if trait is not None else ""
+
+
+def _is_fill(target: object) -> bool:
+    """Whether an op makes a tensor of given sizes that depends on no entry of another."""
+    return bool(_sizes_of(target)) and isinstance(traits()[str(target)], Filled)
 
 
 def _is_filled(leaf: Leaf) -> bool:

@@ -15,12 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from chiralize.graph.model import CapturedModel, Node, Ref
+from chiralize.graph.traits import Adjoint, Contraction, Transpose
+from chiralize.infer.registry import traits
 from chiralize.symmetry.representation import TensorRepresentation
-
-_CONVOLUTIONS = {f"aten.conv{n}d.{overload}": n for n in (1, 2, 3) for overload in ("default", "padding")}
-_TRANSPOSED = {"aten.conv_transpose1d.default": 1, "aten.conv_transpose2d.input": 2, "aten.conv_transpose3d.input": 3}
-_SPATIAL = {**_CONVOLUTIONS, **_TRANSPOSED}
-_PRODUCTS = ("aten.matmul.default", "aten.mm.default")
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Site:
     """One op that a weight is contracted in.
 
     source: the value that it reads.  weight, bias: leaves.  transposed: the weight lies "in out", and then "places".
-    out: axis of the result that the weight gives.
+    spatial: axes that a window of weights is moved along.
     """
 
     node: Node
@@ -36,11 +33,12 @@ class Site:
     weight: str
     bias: str | None
     transposed: bool = False
+    spatial: int = 0
 
     @property
     def out(self) -> int:
         """The axis of the result that the weight gives."""
-        return 1 if self.node.target in _SPATIAL else -1
+        return 1 if self.spatial else -1
 
     @property
     def readers(self) -> frozenset[int]:
@@ -65,8 +63,8 @@ class Site:
 
     def features(self, value: Tensor, shape: tuple[int, ...], rows: Tensor) -> Tensor:
         """ "sample feature" for the chosen rows.  shape: of the weight."""
-        spatial = _SPATIAL.get(self.node.target)
-        if spatial is None:
+        spatial = self.spatial
+        if not spatial:
             return value.reshape(-1, value.shape[-1])[rows]
         arguments, kernel = self.node.arguments, shape[2:]
         dilation, stride = arguments["dilation"], arguments["stride"]
@@ -127,44 +125,44 @@ def sites_of(captured: CapturedModel) -> dict[str, Site]:
 
 
 def _site_of(node: Node, captured: CapturedModel, nodes: Mapping[str, Node]) -> Site | None:
-    arguments = node.arguments
-    if node.target == "aten.linear.default" or node.target in _SPATIAL:
-        if arguments.get("groups", 1) != 1 or len(node.shapes[0] or ()) != _ndim(node):
-            return None
-        weight, transposed = arguments["weight"], node.target in _TRANSPOSED
-        return _site(node, captured, arguments["input"], weight, arguments.get("bias"), transposed)
-    if node.target == "aten.addmm.default" and arguments["beta"] == arguments["alpha"] == 1:
-        return _turned(node, captured, nodes, arguments["mat1"], arguments["mat2"], arguments["self"])
-    if node.target in _PRODUCTS:
-        first, second = (value for value in arguments.values() if isinstance(value, Ref))
-        return _turned(node, captured, nodes, first, second, None)
+    arguments, trait = node.arguments, traits().get(node.target)
+    match trait:
+        case Contraction(is_transposed=True):
+            if any(arguments.get(factor, 1) != 1 for factor in ("alpha", "beta")):
+                return None
+            weight, transposed = arguments[trait.weight], True
+            before = nodes.get(weight.name)
+            if before is not None and isinstance(traits().get(before.target), Transpose):
+                weight, transposed = before.arguments["self"], False
+            return _site(node, captured, arguments[trait.source], weight, trait.added(arguments), transposed)
+        case Contraction(is_windowed=True) | Adjoint(switch=""):
+            weight = captured.leaves.get(arguments["weight"].name)
+            spatial = weight.tensor.ndim - 2 if weight is not None else 0
+            if arguments["groups"] != 1 or len(node.shapes[0] or ()) != 2 + spatial:
+                return None
+            operands = arguments["input"], arguments["weight"], arguments.get("bias")
+            return _site(node, captured, *operands, isinstance(trait, Adjoint), spatial)
+        case Contraction():
+            return _site(node, captured, arguments["input"], arguments["weight"], arguments.get("bias"))
     return None
 
 
-def _ndim(node: Node) -> int:
-    return 2 + _SPATIAL[node.target] if node.target in _SPATIAL else len(node.shapes[0] or ())
-
-
-def _turned(
-    node: Node, captured: CapturedModel, nodes: Mapping[str, Node], value: Ref, weight: Ref, bias: Ref | None
-) -> Site | None:
-    """A product with a weight, or with a weight that is transposed just before."""
-    before = nodes.get(weight.name)
-    if before is not None and before.target == "aten.t.default":
-        return _site(node, captured, value, before.arguments["self"], bias)
-    return _site(node, captured, value, weight, bias, transposed=True)
-
-
 def _site(
-    node: Node, captured: CapturedModel, value: Ref, weight: Ref, bias: Ref | None, transposed: bool = False
+    node: Node,
+    captured: CapturedModel,
+    value: Ref,
+    weight: Ref,
+    bias: Ref | None,
+    transposed: bool = False,
+    spatial: int = 0,
 ) -> Site | None:
     leaf = captured.leaves.get(weight.name)
     source = captured.leaves.get(value.name)
     if leaf is None or leaf.kind != "parameter" or leaf.tensor.ndim < 2 or (source and source.kind != "input"):
         return None
-    if leaf.tensor.ndim > 2 and node.target not in _SPATIAL:
+    if leaf.tensor.ndim > 2 and not spatial:
         return None
     added = captured.leaves.get(bias.name) if bias is not None else None
     if bias is not None and (added is None or added.kind != "parameter" or added.tensor.ndim != 1):
         return None
-    return Site(node, value.name, weight.name, added.name if added is not None else None, transposed)
+    return Site(node, value.name, weight.name, added.name if added is not None else None, transposed, spatial)

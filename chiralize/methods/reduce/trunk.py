@@ -18,23 +18,15 @@ import torch
 from torch import Tensor
 
 from chiralize.graph.model import CapturedModel, Leaf, Node
+from chiralize.graph.traits import Copy, Movement, Normalised, Sum, keeps_numbers
 from chiralize.infer.records import RepMap, Space
+from chiralize.infer.registry import traits
 from chiralize.methods.reduce.hidden_maps import HiddenMap
 from chiralize.methods.reduce.moments import Sensitivity
 from chiralize.methods.reduce.sites import Site, sites_of
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.isotypic import IsotypicBasis
 from chiralize.symmetry.symbolic import SymbolicRepresentation, Var, variables
-
-_NORM = "aten.layer_norm.default"
-_LINEAR = frozenset(
-    """
-    aten.view.default aten.reshape.default aten._unsafe_view.default aten.permute.default aten.transpose.int
-    aten.clone.default aten.contiguous.default aten.expand.default aten.mean.dim aten.slice.Tensor
-    aten.select.int aten.unsqueeze.default aten.squeeze.dim aten.add.Tensor aten.cat.default
-    aten.flatten.using_ints
-    """.split()
-)
 
 
 @dataclass(frozen=True)
@@ -70,7 +62,7 @@ class _Search:
         self.axes = {name: at for name, rep in repmap.leaves.items() if (at := _axis(rep, space.key)) is not None}
         self.reads = Counter(ref.name for node in captured.nodes for ref in node.reads)
         inner = {name for site in sites.values() for name in (site.weight, site.bias)}
-        inner |= {ref.name for node in captured.nodes if node.target == _NORM for ref in node.reads[1:]}
+        inner |= {ref.name for node in captured.nodes if _is_norm(node) for ref in node.reads[1:]}
         self.raw = self.axes.keys() - inner  # embeddings
         self.normed: dict[str, str] = {}
         self.readers: dict[str, list[Site]] = {}
@@ -100,16 +92,11 @@ class _Search:
         if site is not None and not raw and self.axes.get(site.weight, -1) not in (-1, *site.readers):
             self.raw.add(node.name)
             return True
-        if node.target == _NORM and read[0] in self.raw and len(node.arguments["normalized_shape"]) == 1:
+        if _is_norm(node) and read[0] in self.raw and len(node.arguments["normalized_shape"]) == 1:
             self.normed[node.name], self.readers[node.name] = node.name, []
             return True
         reps = self.repmap.nodes.get(node.name, ())
-        if (
-            node.target in _LINEAR
-            and bool(raw) != bool(normed)
-            and reps[0]
-            and _axis(reps[0], self.space.key) is not None
-        ):
+        if _is_linear(node) and bool(raw) != bool(normed) and reps[0] and _axis(reps[0], self.space.key) is not None:
             if raw:
                 self.raw.add(node.name)
             else:
@@ -123,6 +110,28 @@ class _Search:
         if norm.offset is None or not bool(self.captured.leaves[norm.offset].tensor.any()):
             return True
         return all(site.out == -1 and site.bias is not None and self.reads[site.bias] == 1 for site in norm.readers)
+
+
+def _is_norm(node: Node) -> bool:
+    """Whether an op is a layer norm that takes the mean off."""
+    trait = traits().get(node.target)
+    return isinstance(trait, Normalised) and bool(trait.shape) and trait.is_centred
+
+
+def _is_linear(node: Node) -> bool:
+    """Whether an op is linear, so that it commutes with turning the trunk.
+
+    A linear op that leaves an unknown axis alone commutes with every permutation of it. So it is a multiple of the
+    identity there, plus one of the matrix of ones; both commute with whatever fixes the vector of ones.
+    """
+    match traits().get(node.target):
+        case Copy():
+            return keeps_numbers(node)
+        case Movement() as trait:
+            return not trait.fills
+        case Sum():
+            return True
+    return False
 
 
 def _norm(node: Node, readers: Sequence[Site]) -> Norm:

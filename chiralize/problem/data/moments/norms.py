@@ -15,8 +15,9 @@ from torch import Tensor
 
 from chiralize.graph import execution
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, Shape
+from chiralize.graph.traits import BatchNorm
+from chiralize.infer.registry import traits
 
-TARGETS = ("aten.batch_norm.default", "aten._native_batch_norm_legit_no_training.default")
 _SCALES = (0.01, 1.0, 100.0)
 _EQUAL = 1e-4  # of the largest value
 
@@ -49,7 +50,7 @@ class Reading:
 
 def norms(captured: CapturedModel) -> list[Norm]:
     """All batch norms with statistics, in order."""
-    nodes = (node for node in captured.nodes if node.target in TARGETS)
+    nodes = (node for node in captured.nodes if isinstance(traits().get(node.target), BatchNorm))
     return list(filter(None, (_norm(node, captured) for node in nodes)))
 
 
