@@ -31,6 +31,7 @@ from chiralize.graph.passes.alignment.widths import FURTHEST, fitting_width
 from chiralize.graph.passes.alignment.windows import windows
 from chiralize.graph.running import Arguments, Call, results
 from chiralize.infer.capture import functional
+from chiralize.infer.registry import traits
 from chiralize.problem.exporting import called
 from chiralize.problem.mirror import mirror_of
 from chiralize.problem.network import Network, prepare
@@ -161,7 +162,7 @@ def _again(network: Network, module: torch.nn.Module, example: Call, note: str) 
 def _with_wider_kernels(network: Network) -> Network:
     picture, axis = _picture(network)
     graph, module = _graph(network)
-    changes = widened_for_reversal(graph, len(picture.shape), axis)
+    changes = widened_for_reversal(graph, len(picture.shape), axis, traits())
     if not changes:
         facts = f"every layer commutes with the reversal of {picture.shape[axis]} columns already"
         raise UsageError(f"{_OPTION} kernel", facts, "leave it out; maps that are off all the same need resample")
@@ -199,7 +200,7 @@ def _cost(network: Network, changed: Network) -> str:
 def _checked(network: Network) -> Network:
     """The network itself. Raises InternalError where the reversal still does not fit one of its layers."""
     picture, axis = _picture(network)
-    for window in windows(network.graph(), len(picture.shape), axis):
+    for window in windows(network.graph(), len(picture.shape), axis, traits()):
         if not window.commutes:
             facts = f"its windows are {window.excess} columns off the reversal afterwards"
             raise InternalError(window.op, facts, "report this network")
@@ -211,11 +212,11 @@ def _with_wider_pictures(network: Network, calls: Sequence[Call]) -> tuple[Netwo
     picture, axis = _picture(network)
     graph, module = _graph(network)
     name, columns = graph.inputs[picture.index], picture.shape[axis]
-    changes = upsampling_from_first_cell(graph, len(picture.shape), axis)
-    if all(window.commutes for window in windows(graph, len(picture.shape), axis)):
+    changes = upsampling_from_first_cell(graph, len(picture.shape), axis, traits())
+    if all(window.commutes for window in windows(graph, len(picture.shape), axis, traits())):
         facts = f"every layer commutes with the reversal of {columns} columns already"
         raise UsageError(option, facts, "leave it out; maps that are off all the same need resample")
-    wider = fitting_width(graph, str(name), axis, {change.window.op for change in changes})
+    wider = fitting_width(graph, str(name), axis, traits(), {change.window.op for change in changes})
     if wider is None:
         facts = f"no width up to {columns + FURTHEST} fits every layer, or branches would not meet in one size"
         raise UnsupportedError(option, facts, "use --align kernel, which keeps all sizes")

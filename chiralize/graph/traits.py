@@ -86,6 +86,43 @@ class Unflatten(Layout):
 
 
 @dataclass(frozen=True)
+class Join(Movement):
+    """Its tensors one behind the other along the axis `dim`, which is a new one where `adds_axis`."""
+
+    adds_axis: bool = False
+
+
+@dataclass(frozen=True)
+class Padding(Movement):
+    """More entries at the ends of the last axes, `pad` of them: before and behind, the last axis first."""
+
+
+@dataclass(frozen=True)
+class Pooling(Trait):
+    """One number for every window of `kernel_size` entries that slides along the last axes."""
+
+
+@dataclass(frozen=True)
+class MeanPooling(Movement, Pooling):
+    """The mean of each window."""
+
+
+@dataclass(frozen=True)
+class Resampling(Trait):
+    """More or fewer entries along the last axes, which are those in between; with `align_corners` from end to end.
+
+    is_nearest: entries are repeated or left out.
+    """
+
+    is_nearest: bool = False
+
+
+@dataclass(frozen=True)
+class MeanResampling(Movement, Resampling):
+    """Each a mean of the entries beside it, with weights that are not negative."""
+
+
+@dataclass(frozen=True)
 class Filled(Trait):
     """A tensor of numbers that depend on no entry of its operand."""
 

@@ -4,4 +4,14 @@ from __future__ import annotations
 
 import torch
 
+ADD = torch.ops.aten.add.Tensor
+CONVOLUTIONS = {
+    1: torch.ops.aten.conv1d.default,
+    2: torch.ops.aten.conv2d.default,
+    3: torch.ops.aten.conv3d.default,
+}
+"""By the number of axes that a window slides along."""
+INDEX_SELECT = torch.ops.aten.index_select.default
+MUL = torch.ops.aten.mul.Tensor
 NEW_FULL = torch.ops.aten.new_full.default
+TANH = torch.ops.aten.tanh.default

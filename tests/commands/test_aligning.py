@@ -23,6 +23,7 @@ from chiralize.commands.convert import Request, convert
 from chiralize.errors import ChiralizeError, UnsupportedError, UsageError
 from chiralize.graph.model import Node
 from chiralize.graph.passes.alignment.windows import shapes_of, windows
+from chiralize.infer.registry import traits
 from chiralize.problem.network import Network, prepare
 from tests.commands.test_pictures import MAPS, SWAPPED, Maps
 from tests.support.command import scrambled
@@ -83,7 +84,7 @@ def test_every_layer_commutes_with_the_reversal_afterwards(way: str) -> None:
     after, _ = aligned(before, (), way)
     counts = []
     for network in (before, after):
-        names = {window.op for window in windows(network.graph(), 4, 3)}
+        names = {window.op for window in windows(network.graph(), 4, 3, traits())}
         nodes = [node for node in network.graph().nodes if node.name in names]
         counts.append([commutes_alone(node, network) for node in nodes])
     assert all(counts[1]) and counts[0].count(False) >= 3
@@ -146,14 +147,14 @@ def test_any_convolution(width: int, kernel: int, stride: int, padding: int, dil
     try:
         after, _ = aligned(network, (), "kernel")
     except UsageError:
-        assert all(window.commutes for window in windows(network.graph(), 3, 2))
+        assert all(window.commutes for window in windows(network.graph(), 3, 2, traits()))
         return
     except UnsupportedError as error:
         assert dilation > 1 and "dilation" in error.facts
         return
     with torch.no_grad():
         assert torch.allclose(after.module(example), net(example), rtol=0, atol=1e-12)
-    (window,) = windows(after.graph(), 3, 2)
+    (window,) = windows(after.graph(), 3, 2, traits())
     (node,) = (node for node in after.graph().nodes if node.name == window.op)
     assert commutes_alone(node, after)
 

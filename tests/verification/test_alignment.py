@@ -14,6 +14,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.graph.passes.alignment.offsets import cells_of
 from chiralize.graph.passes.alignment.windows import windows
 from chiralize.infer.capture import capture
+from chiralize.infer.registry import traits
 from chiralize.report import AuditReport, to_html
 from chiralize.verification.asymmetry.grids import Array, Products
 from chiralize.verification.asymmetry.records import Alignment
@@ -172,7 +173,7 @@ def test_windows_of_a_graph() -> None:
     net = Strided().eval()
     example = torch.randn(1, 3, 32, 48)
     graph = capture(torch.export.export(net, (example,)), (example,), {})
-    found = list(windows(graph, 4, 3))
+    found = list(windows(graph, 4, 3, traits()))
     assert [window.kind for window in found] == ["convolution", "pooling", "convolution", "transposed"]
     assert [window.excess for window in found] == [1, 1, 1, 0]
-    assert cells_of(graph, str(graph.inputs[0]), 3)[str(graph.outputs[0])].start == -2
+    assert cells_of(graph, str(graph.inputs[0]), 3, traits())[str(graph.outputs[0])].start == -2

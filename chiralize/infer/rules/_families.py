@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chiralize.graph.traits import Trait
+from chiralize.graph.traits import Pointwise, Trait
 from chiralize.infer.products import equal_sum
 from chiralize.infer.registry import Call, Operand, OpRule, Result, Results, Sample, Uniform, demand_plain, register
 from chiralize.infer.rules import _equation
@@ -156,7 +156,7 @@ def pointwise(
     parity: Callable[[Call], SymbolicRepresentation], name: str, ops: str, *samples: Sample, **fields: Any
 ) -> OpRule:
     """A function applied entry by entry, of the given parity (`odd`, `even` or `plain`). fields: of the rule."""
-    return rule(name, _PARITIES[parity.__name__], **fields)(op(ops, *samples)(parity))
+    return rule(name, _PARITIES[parity.__name__], trait=Pointwise(), **fields)(op(ops, *samples)(parity))
 
 
 def joint_plain(call: Call) -> SymbolicRepresentation:

@@ -1,13 +1,6 @@
 """Axes whose order matters, and which the mirror may reverse all the same: those of pictures and of their maps.
 
-A window of k entries, d apart, of output o reads the entries
-
-    s o - p + d j,   j = 0 ... k - 1
-
-of its axis. Seen from the other end, j becomes k - 1 - j and o becomes n - 1 - o, and what is read is entry c - e in
-place of e, with c = s (n - 1) + d (k - 1) - 2 p. So a convolution commutes with a mirror that takes e to c - e wherever
-windows reach: the kernel and the outputs are reversed then. The reversal of a whole axis is that mirror where c is its
-size less one, which it is not where strides leave a column over.
+Windows that slide along such an axis turn it where `graph.windows` says so.
 """
 
 from __future__ import annotations
@@ -17,43 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from chiralize.graph.windows import Windows
 from chiralize.infer.registry import Call
 from chiralize.infer.solver.terms import Conflict, product
 from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Axis, Known, axis_size, is_known, known_axis, trivial
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Windows along one axis of `size` entries. before: entries in front of it that the first one begins at."""
-
-    size: int
-    count: int
-    kernel: int
-    stride: int = 1
-    before: int = 0
-    dilation: int = 1
-
-    @property
-    def center(self) -> int:
-        """c: entry e meets entry c - e."""
-        return self.stride * (self.count - 1) + self.dilation * (self.kernel - 1) - 2 * self.before
-
-    @property
-    def read(self) -> range:
-        """From the first entry that some window reads to the last."""
-        return range(max(-self.before, 0), min(self.center + self.before + 1, self.size))
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether no window reads an entry whose partner lies beyond the axis."""
-        return not self.read or self.read[0] + self.read[-1] == self.center
-
-    @property
-    def is_symmetric(self) -> bool:
-        """Whether the reversal of the whole axis is the mirror that windows commute with."""
-        return self.center == self.size - 1
 
 
 @dataclass(frozen=True)

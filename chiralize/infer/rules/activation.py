@@ -5,7 +5,7 @@ Odd ones commute with signs, even ones lose them, all others need entries that a
 
 from __future__ import annotations
 
-from chiralize.graph.traits import Copy
+from chiralize.graph.traits import Copy, Pointwise
 from chiralize.infer.registry import Call, Drawn, Results, Uniform, normal, positive, sample, zeros
 from chiralize.infer.rules._families import (
     even,
@@ -44,14 +44,14 @@ pointwise(plain, "log-like", "log log1p sqrt rsqrt log2 log10", _above_zero, par
 pointwise(plain, "inverse cosine", "acos", _near_zero, partial=True)
 
 
-@rule("reciprocal", "`... -> ...` (odd), of zeros `+... -> +...`", divisor="self")
+@rule("reciprocal", "`... -> ...` (odd), of zeros `+... -> +...`", divisor="self", trait=Pointwise())
 @op("reciprocal", _above_zero, sample(zeros(3, 4)))
 def reciprocal(call: Call) -> Results:
     """1 / x: odd, but for numbers known to be zero; what becomes of +0 is the same for both views."""
     return Uniform(call.shape, False) if call.operands[0].zero else odd(call)
 
 
-@rule("clamp-like", "`... -> ...` (odd) where the bounds are opposite, else `+... -> +...`")
+@rule("clamp-like", "`... -> ...` (odd) where the bounds are opposite, else `+... -> +...`", trait=Pointwise())
 @op("clamp", sample(_x, min=-0.5, max=0.5), sample(_x, min=0.0))
 @op("hardtanh", sample(_x), sample(_x, 0.0, 1.0))
 def clamp(call: Call) -> Results:
@@ -61,7 +61,7 @@ def clamp(call: Call) -> Results:
     return odd(call) if opposite else plain(call)
 
 
-@rule("threshold", "`+... -> +...`")
+@rule("threshold", "`+... -> +...`", trait=Pointwise())
 @op("threshold", sample(_x, 0.1, 0.0))
 @op("clamp_min clamp_max", sample(_x, 0.1))
 def threshold(call: Call) -> Results:
@@ -73,6 +73,7 @@ def threshold(call: Call) -> Results:
     "power",
     "`c -> |c|` for an even whole exponent, `... -> ...` for an odd one above 0, else `+... -> +...`",
     partial=True,
+    trait=Pointwise(),
 )
 @incomplete("an odd power of 1 / x is odd, but for x = 0")
 @op("pow.Tensor_Scalar", sample(_x, 2), sample(_x, 3), sample(_positive, 0.5), sample(_positive, -1))
@@ -87,6 +88,7 @@ def power(call: Call) -> Results:
 
 
 @rule("prelu", "`+b +c +..., c -> +b +c +...`, or one slope for all")
+@op("prelu", trait=Pointwise("weight"))
 @op("prelu", sample(normal(3, 4, 2), positive(4), weights={1}), sample(normal(3, 4), positive(1), weights={1}))
 @op("_prelu_kernel", sample(normal(3, 4), positive(1, 4), weights={1}))
 def prelu(call: Call) -> Results:
@@ -101,7 +103,7 @@ def prelu(call: Call) -> Results:
     return plain_of(x, call)
 
 
-@rule("random slope", "`+... -> +...` while it is switched off")
+@rule("random slope", "`+... -> +...` while it is switched off", trait=Pointwise())
 @op("rrelu", _signed)
 def rrelu(call: Call) -> Results:
     """A leaky ReLU with the mean slope in eval mode."""
@@ -110,7 +112,9 @@ def rrelu(call: Call) -> Results:
     return plain(call)
 
 
-@rule("undefined numbers", "`... -> ...` (odd) unless numbers are given for them, then `+... -> +...`")
+@rule(
+    "undefined numbers", "`... -> ...` (odd) unless numbers are given for them, then `+... -> +...`", trait=Pointwise()
+)
 @incomplete("ordinary numbers pass unchanged, so that signs do no harm where nothing is undefined")
 @op("nan_to_num", _signed, sample(_x, nan=1.0, posinf=2.0))
 def nan_to_num(call: Call) -> Results:

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from chiralize.graph.traits import Adjoint, Contraction
+from chiralize.graph.windows import Windows
 from chiralize.infer.registry import Call, Operand, Results, Sample, Shape, Uniform, normal, normals, sample, zeros
 from chiralize.infer.rules import _equation
 from chiralize.infer.rules._families import op, per_axis, rule, tensor, unless_zero, vanishes
-from chiralize.infer.rules._turning import Windows, end_to_end, from_one_end, read_by, turned_or_still
+from chiralize.infer.rules._turning import end_to_end, from_one_end, read_by, turned_or_still
 from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size
 

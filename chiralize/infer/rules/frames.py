@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from chiralize.graph.traits import Movement
-from chiralize.infer.registry import Call, Drawn, Results, normal, sample
-from chiralize.infer.rules._families import apply_equation, incomplete, op, rule
+from chiralize.graph.traits import MeanResampling, Resampling
+from chiralize.infer.registry import Call, Drawn, Results, describe, normal, sample
+from chiralize.infer.rules._families import apply_equation, incomplete, op, overloads, rule
 from chiralize.infer.rules._turning import end_to_end, reversal, turned_or_still
 from chiralize.infer.solver.terms import product
 from chiralize.symmetry.involution import SignedPermutation
@@ -16,6 +16,7 @@ _x = normal(2, 4, 6)
 _square = normal(2, 3, 4)
 _plane = normal(1, 2, 3, 4)
 _solid = normal(1, 1, 2, 4, 2)
+_mean, _nearest = MeanResampling(blends=True), MeanResampling(blends=True, is_nearest=True)
 _smooth = [sample(_plane, [5, 4], False, None), sample(_plane, [3, 7], False, None)]
 
 
@@ -25,8 +26,9 @@ _smooth = [sample(_plane, [5, 4], False, None), sample(_plane, [3, 7], False, No
     "reversed with them), else `... 1t -> ... 1t`, or both reversed where no end is favoured",
 )
 @incomplete("repeated entries could be swapped with each other")
-@op("upsample_linear1d.vec upsample_bilinear2d.vec", trait=Movement(blends=True))
-@op("upsample_nearest1d.vec upsample_nearest2d.vec", trait=Movement(blends=True))
+@op("upsample_linear1d.vec upsample_bilinear2d.vec upsample_trilinear3d.vec", trait=_mean)
+@op("upsample_nearest1d.vec upsample_nearest2d.vec upsample_nearest3d.vec", trait=_nearest)
+@op("upsample_bicubic2d.vec", trait=Resampling())
 @op("upsample_linear1d.vec", sample(_x, [9], False, None), sample(_square, [4], True, None))
 @op("upsample_linear1d.vec", sample(_square, [7], True, None), sample(_square, None, False, [1.3]))
 @op("upsample_bilinear2d.vec upsample_bicubic2d.vec", *_smooth)
@@ -45,6 +47,11 @@ def resample(call: Call) -> Results:
     for dim, factor in enumerate(factors, 2):
         axes.append(_resampled(call, rep.axes[dim], call.shape[dim], factor, dim))
     return SymbolicRepresentation(tuple(axes), rep.sign)
+
+
+describe(overloads("upsample_linear1d upsample_bilinear2d upsample_trilinear3d"), _mean)
+describe(overloads("upsample_nearest1d upsample_nearest2d upsample_nearest3d"), _nearest)
+describe(overloads("upsample_bicubic2d"), Resampling())
 
 
 def _resampled(call: Call, axis: Axis, new: int, factor: float | None, dim: int) -> Axis:

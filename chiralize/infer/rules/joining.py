@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chiralize.graph.traits import Movement
+from chiralize.graph.traits import Join, Movement, Padding
 from chiralize.infer.products import equal_sum, without_axis
 from chiralize.infer.registry import Call, Operand, Results, demand_plain, describe, normal, sample, truth, whole, zeros
 from chiralize.infer.rules._families import incomplete, op, overloads, representations, rule, tensor
@@ -36,7 +36,7 @@ def _joined(reps: Sequence[SymbolicRepresentation], dim: int, call: Call) -> Sym
     return solver.representation(first.with_axis(dim, solver.concatenate(parts)))
 
 
-@rule("concatenate", "`a, b -> (a + b)`, other axes alike", trait=Movement())
+@rule("concatenate", "`a, b -> (a + b)`, other axes alike", trait=Join())
 @op("cat", sample([normal(3, 4), normal(3, 2)], 1), sample([normal(3, 4), normal(3, 4)], -1))
 @op("cat", sample([normal(3, 4), normal(2, 4)], 0))
 def cat(call: Call) -> Results:
@@ -59,7 +59,9 @@ def sideways(call: Call) -> Results:
     return _joined(reps, 1 if least > 1 and "vstack" not in call.target else 0, call)
 
 
-@rule("stack", "`a, a -> 2 a`: the tensors transform alike, up to signs, and are not swapped", trait=Movement())
+@rule(
+    "stack", "`a, a -> 2 a`: the tensors transform alike, up to signs, and are not swapped", trait=Join(adds_axis=True)
+)
 @op("stack", sample([normal(3, 4), normal(3, 4)], 1), sample([normal(3, 4), normal(3, 4)], -1))
 def stack(call: Call) -> Results:
     """Tensors along a new axis."""
@@ -108,7 +110,7 @@ def copy(call: Call) -> Results:
     "padding",
     "`a -> (1 + a + 1)` with zeros (other numbers: `+`), reversed with a reversed axis; dropped entries as a slice; "
     "`1a -> 1b` where entries are repeated, or both reversed where as many are at either end",
-    trait=Movement(fills=("value",)),
+    trait=Padding(fills=("value",)),
 )
 @incomplete("zeros are not swapped, and repeated entries reversed or left alone")
 @op("constant_pad_nd", sample(_x, [1, 2]), sample(_x, [1, 0], 2.0), sample(_x, [-1, 1]), sample(_x, [-1, -1]))

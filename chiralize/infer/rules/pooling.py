@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chiralize.graph.traits import Movement
+from chiralize.graph.traits import MeanPooling, Movement, Pooling
+from chiralize.graph.windows import Windows
 from chiralize.infer.registry import Call, Results, demand_plain, normal, sample
 from chiralize.infer.rules._families import first_outputs, incomplete, op, per_axis, rule
-from chiralize.infer.rules._turning import Windows, end_to_end, from_one_end, read_by, reversal, turned_or_still
+from chiralize.infer.rules._turning import end_to_end, from_one_end, read_by, reversal, turned_or_still
 from chiralize.infer.solver.terms import Conflict, Wait, product
 from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.involution import SignedPermutation
@@ -162,7 +163,10 @@ _padded = sample(_square, [3], [1], [1])
     "where they reach past both ends of a reversed axis; where positions are used, `+... 1a -> +... 1w`",
 )
 @incomplete("axes that are not known yet are left in place, and negated pairs of windows refused")
-@op("avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d", trait=Movement(blends=True))
+@op("avg_pool1d avg_pool2d avg_pool3d", trait=MeanPooling(blends=True))
+@op("max_pool1d max_pool2d max_pool3d", trait=Pooling())
+@op("max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices", trait=Pooling())
+@op("adaptive_avg_pool1d adaptive_avg_pool2d", trait=Movement(blends=True))
 @op("avg_pool1d", sample(_x, [2]), sample(_square, [2]), _padded, sample(_square, [4]), sample(_square, [1]))
 @op("avg_pool2d", _pairs, _columns, sample(_plane, [3, 4]), sample(_plane, [2, 3], [1], [1]))
 @op("avg_pool3d", sample(_solid, [1, 2, 1]), sample(_solid, [2, 4, 2]))

@@ -21,7 +21,7 @@ _x = normal(3, 4)
 
 
 @rule("copy", "`... -> ...`; to truth values `... -> |...|`, to other types without a minus `+... -> +...`")
-@op("clone contiguous detach alias lift_fresh_copy", sample(_x), trait=Layout())
+@op("clone contiguous detach alias lift_fresh_copy", sample(_x), trait=Copy())
 @op("_to_copy", sample(_x, dtype="float64"), trait=Copy())
 @op("to.dtype", sample(_x, "float64"), sample(whole(3, 4), "bool"), trait=Copy())
 @op("to.dtype_layout", sample(_x, dtype="float64"), trait=Copy())

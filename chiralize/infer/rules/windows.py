@@ -7,9 +7,10 @@ takes the axis with it, else the order matters: both the places and the entries 
 from __future__ import annotations
 
 from chiralize.graph.traits import Movement
+from chiralize.graph.windows import Windows
 from chiralize.infer.registry import Call, Results, normal, sample
 from chiralize.infer.rules._families import incomplete, op, rule
-from chiralize.infer.rules._turning import Windows, end_to_end, from_one_end, read_by, turned_or_still
+from chiralize.infer.rules._turning import end_to_end, from_one_end, read_by, turned_or_still
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size, is_known
 
 

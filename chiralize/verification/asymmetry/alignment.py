@@ -22,6 +22,7 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.passes.alignment.offsets import cells_of
 from chiralize.graph.running import Call, Runner, results
+from chiralize.infer.registry import traits
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.asymmetry.grids import Array, Products, moved
@@ -132,7 +133,7 @@ def _by_layers(graph: CapturedModel, tensor: ResolvedTensor, axis: int, resolved
     name, answer = graph.inputs[picture.index], graph.outputs[tensor.index]
     if parse_layout(picture.layout).axis_of(picture.entry.mirror[0][0]) != axis or name is None or answer is None:
         return None
-    cells = cells_of(graph, name, axis).get(answer)
+    cells = cells_of(graph, name, axis, traits()).get(answer)
     return None if cells is None else cells.shift(picture.shape[axis], tensor.shape[axis])
 
 

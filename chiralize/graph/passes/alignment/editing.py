@@ -8,7 +8,7 @@ places, so that all sizes and all answers stay. A pooling has no weights: it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +18,9 @@ from torch import Tensor, fx, nn
 from chiralize.errors import UnsupportedError
 from chiralize.graph.model import CapturedModel, Node, Ref
 from chiralize.graph.passes.alignment.windows import Window, shapes_of, window_of
+from chiralize.graph.traits import Padding, Traits
+from chiralize.graph.written import CONVOLUTIONS
 
-_PADS = ("aten.constant_pad_nd.default", "aten.pad.default")
 PICKED = "picked"
 
 
@@ -37,25 +38,25 @@ class Widened:
     pad: str = ""
 
 
-def widened_for_reversal(graph: CapturedModel, ndim: int, axis: int) -> tuple[Widened, ...]:
+def widened_for_reversal(graph: CapturedModel, ndim: int, axis: int, traits: Traits) -> tuple[Widened, ...]:
     """What is to be done to the layers that the reversal does not fit. Raises UnsupportedError where nothing helps."""
     nodes, shapes = {node.name: node for node in graph.nodes}, shapes_of(graph)
     changes: list[Widened] = []
     taken_over: set[str] = set()
     for node in graph.nodes:
-        window = window_of(node, shapes, ndim, axis)
+        window = window_of(node, shapes, ndim, axis, traits)
         if window is None:
             continue
         before = nodes.get(window.source)
-        if before is not None and _sides(before, ndim, axis) is not None:
-            window, pad = _with_padding(graph, window, before, ndim, axis)
+        if before is not None and _sides(before, ndim, axis, traits) is not None:
+            window, pad = _with_padding(graph, window, before, ndim, axis, traits)
             taken_over.add(pad)
         else:
             pad = ""
         if not window.commutes or pad:
             changes.append(_fitted(window, node, pad))
     for node in graph.nodes:
-        sides = _sides(node, ndim, axis)
+        sides = _sides(node, ndim, axis, traits)
         if sides is not None and node.name not in taken_over and sides[0] != sides[1]:
             facts = f"columns are added on one side, {sides[0]} and {sides[1]}, and no convolution alone reads them"
             raise UnsupportedError(str(node.where), facts, "add as many on both sides, or use --align resample")
@@ -64,29 +65,31 @@ def widened_for_reversal(graph: CapturedModel, ndim: int, axis: int) -> tuple[Wi
 
 def _fitted(window: Window, node: Node, pad: str) -> Widened:
     """The columns that a layer lacks."""
-    excess = window.excess
-    if window.ceil or (node.target.endswith("with_indices.default") and excess):
+    excess, sliding = window.excess, window.sliding
+    if window.ceil or (window.kind == "pooling" and len(node.shapes) > 1 and excess):
         facts = "a pooling whose last window hangs over the border (ceil_mode), or whose indices are read"
         raise UnsupportedError(str(node.where), facts, "pool without, or use --align resample")
-    if excess % window.dilation:
-        facts = f"a dilation of {window.dilation} cannot make up for {abs(excess)} columns"
+    if excess % sliding.dilation:
+        facts = f"a dilation of {sliding.dilation} cannot make up for {abs(excess)} columns"
         raise UnsupportedError(str(node.where), facts, "use --align resample, or pictures of another width")
-    more = abs(excess) // window.dilation
+    more = abs(excess) // sliding.dilation
     left, right = (0, more) if excess > 0 else (more, 0)
-    return Widened(window, left, right, max(window.left, window.reach), pad)
+    return Widened(window, left, right, max(sliding.before, sliding.after), pad)
 
 
-def _sides(node: Node, ndim: int, axis: int) -> tuple[int, int] | None:
+def _sides(node: Node, ndim: int, axis: int, traits: Traits) -> tuple[int, int] | None:
     """Columns that an op adds on the left and on the right; None for any other op, or none along this axis."""
-    if node.target not in _PADS:
+    if not isinstance(traits.get(node.target), Padding):
         return None
     amounts, at = list(node.arguments["pad"]), 2 * (ndim - 1 - axis)
     return tuple(amounts[at : at + 2]) if len(amounts) >= at + 2 and any(amounts[at : at + 2]) else None
 
 
-def _with_padding(graph: CapturedModel, window: Window, pad: Node, ndim: int, axis: int) -> tuple[Window, str]:
+def _with_padding(
+    graph: CapturedModel, window: Window, pad: Node, ndim: int, axis: int, traits: Traits
+) -> tuple[Window, str]:
     """A convolution with the zeros that an op before it adds; itself where these are the same on both sides."""
-    sides = _sides(pad, ndim, axis)
+    sides = _sides(pad, ndim, axis, traits)
     assert sides is not None
     readers = [node for node in graph.nodes if pad.name in node.names_read]
     is_zero = pad.arguments.get("mode", "constant") == "constant" and not pad.arguments.get("value")
@@ -94,23 +97,26 @@ def _with_padding(graph: CapturedModel, window: Window, pad: Node, ndim: int, ax
         return window, ""
     if sides[0] == sides[1] and window.commutes:
         return window, ""
-    return replace(window, size=window.size - sum(sides), left=window.left + sides[0]), pad.name
+    sliding = window.sliding
+    bare = replace(sliding, size=sliding.size - sum(sides), before=sliding.before + sides[0])
+    return replace(window, sliding=bare), pad.name
 
 
-def upsampling_from_first_cell(graph: CapturedModel, ndim: int, axis: int) -> tuple[Widened, ...]:
+def upsampling_from_first_cell(graph: CapturedModel, ndim: int, axis: int, traits: Traits) -> tuple[Widened, ...]:
     """Transposed layers that are to answer on the cells from the first to the last of those that they read."""
     shapes = shapes_of(graph)
     changes: list[Widened] = []
     for node in graph.nodes:
-        window = window_of(node, shapes, ndim, axis)
-        if window is None or window.kind != "transposed" or window.stride == 1:
+        window = window_of(node, shapes, ndim, axis, traits)
+        if window is None or window.kind != "transposed" or window.sliding.stride == 1:
             continue
-        right = window.extent - 1 - window.left
-        padding = max(window.left, right)
-        if (padding - window.left) % window.dilation or (padding - right) % window.dilation:
-            facts = f"a transposed layer of kernel {window.kernel} and dilation {window.dilation} has no middle"
+        before, dilation = window.sliding.before, window.sliding.dilation
+        right = window.sliding.extent - 1 - before
+        padding = max(before, right)
+        if (padding - before) % dilation or (padding - right) % dilation:
+            facts = f"a transposed layer of kernel {window.sliding.kernel} and dilation {dilation} has no middle"
             raise UnsupportedError(str(node.where), facts, "use --align kernel")
-        more = ((padding - window.left) // window.dilation, (padding - right) // window.dilation)
+        more = ((padding - before) // dilation, (padding - right) // dilation)
         changes.append(Widened(window, *more, padding))
     return tuple(changes)
 
@@ -134,11 +140,12 @@ def edited(module: fx.GraphModule, changes: Iterable[Widened]) -> fx.GraphModule
             _grow(module, str(weight.target), change)
             module.meta["grown"].add(weight.target)
         at, count = change.window.axis, _rank(arguments["weight"], module) - 2
+        is_named = isinstance(arguments.get("padding"), str)
         arguments["padding"] = _with_entry(arguments.get("padding", 0), at, count, change.padding, change)
         if change.window.kind == "transposed":
             arguments["output_padding"] = _with_entry(arguments.get("output_padding", 0), at, count, 0, change)
-        if str(node.target).endswith(".padding"):
-            node.target = getattr(torch.ops.aten, f"conv{count}d").default
+        if is_named:
+            node.target = CONVOLUTIONS[count]
         node.args, node.kwargs = (), arguments
         if change.pad:
             _without_padding(nodes[change.pad], at, count)
@@ -218,13 +225,12 @@ def _pick(module: fx.GraphModule, node: fx.Node, change: Widened) -> None:
     name = f"{PICKED}_{node.name}"
     module.register_parameter(name, nn.Parameter(weight))
     steps = [1] * count
-    steps[window.axis] = window.stride
-    convolution: Callable[..., Any] = getattr(torch.ops.aten, f"conv{count}d").default
+    steps[window.axis] = window.sliding.stride
     with module.graph.inserting_after(node):
         held = module.graph.get_attr(name)
     with module.graph.inserting_after(held):
         zeros, ones = [0] * count, [1] * count
-        picked = module.graph.call_function(convolution, (node, held, None, steps, zeros, ones, channels))
+        picked = module.graph.call_function(CONVOLUTIONS[count], (node, held, None, steps, zeros, ones, channels))
     node.replace_all_uses_with(picked, delete_user_cb=lambda user: user is not picked)
 
 

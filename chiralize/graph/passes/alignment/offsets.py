@@ -13,14 +13,17 @@ from dataclasses import dataclass
 
 from chiralize.graph.model import CapturedModel, Node
 from chiralize.graph.passes.alignment.windows import shapes_of, window_of
-
-_BY_CELL = frozenset(
-    """relu relu_ relu6 relu6_ leaky_relu leaky_relu_ elu elu_ gelu silu silu_ mish mish_ hardswish hardswish_ hardtanh
-    hardtanh_ sigmoid sigmoid_ hardsigmoid tanh tanh_ softplus celu selu prelu add add_ sub sub_ mul mul_ div div_ neg
-    batch_norm _native_batch_norm_legit_no_training native_batch_norm _native_batch_norm_legit group_norm instance_norm
-    dropout dropout_ feature_dropout clone contiguous alias detach clamp clamp_min exp cat stack to _to_copy""".split()
+from chiralize.graph.traits import (
+    BatchNorm,
+    Copy,
+    Join,
+    Normalised,
+    Pointwise,
+    Resampling,
+    Scaling,
+    Sum,
+    Traits,
 )
-"""Ops that answer for every cell from the same cell of what they read, whatever they do along the channels."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,13 @@ class Cells:
         return (columns - 1 - last - self.start) / self.step
 
 
-def cells_of(graph: CapturedModel, picture: str, axis: int) -> Mapping[str, Cells]:
+def cells_of(graph: CapturedModel, picture: str, axis: int, traits: Traits) -> Mapping[str, Cells]:
     """Where the cells of every value lie over the picture; no entry where nobody can tell."""
     shapes = shapes_of(graph)
     ndim, values = len(shapes[picture]), {picture: Cells(1.0, 0.0)}
     still = {leaf.name for leaf in graph.leaves.values() if leaf.kind != "input"}
     for node in graph.nodes:
-        cells = _cells(node, values, shapes, still, ndim, axis)
+        cells = _cells(node, values, shapes, still, ndim, axis, traits)
         if cells is not None:
             values[node.name] = cells
     return values
@@ -55,6 +58,7 @@ def _cells(
     still: set[str],
     ndim: int,
     axis: int,
+    traits: Traits,
 ) -> Cells | None:
     read = [name for name in node.names_read if name not in still]
     grids = {values.get(name) for name in read}
@@ -65,25 +69,29 @@ def _cells(
         return None
     if node.target == "getitem":
         return cells
-    window = window_of(node, shapes, ndim, axis)
+    window = window_of(node, shapes, ndim, axis, traits)
     if window is not None:
         return Cells(*window.cells(cells.step, cells.start))
-    op = node.target.split(".")[1] if node.target.startswith("aten.") else ""
     before, after = shapes[read[0]], shapes.get(node.name, ())
     if len(after) != ndim:
         return None
-    if op in _BY_CELL and before[axis] == after[axis] and node.arguments.get("dim") not in (axis, axis - ndim):
-        return cells
-    return _resized(node, op, cells, before[axis], after[axis])
+    match traits.get(node.target):
+        case Pointwise() | Sum() | Scaling() | BatchNorm() | Normalised() | Copy():
+            return cells if before[axis] == after[axis] else None
+        case Join(adds_axis=False):
+            return cells if node.arguments.get("dim", 0) not in (axis, axis - ndim) else None
+        case Resampling() as trait:
+            return _resized(node, trait, cells, before[axis], after[axis])
+    return None
 
 
-def _resized(node: Node, op: str, cells: Cells, before: int, after: int) -> Cells | None:
+def _resized(node: Node, trait: Resampling, cells: Cells, before: int, after: int) -> Cells | None:
     """Cells of an interpolation: on the same stretch as before, or with the outermost cells where they were."""
-    if not op.startswith("upsample_") or after < 2:
+    if after < 2:
         return None
     if node.arguments.get("align_corners"):
         return Cells(cells.step * (before - 1) / (after - 1), cells.start)
-    if op.startswith("upsample_nearest") and after % before:
+    if trait.is_nearest and after % before:
         return None
     step = cells.step * before / after
     return Cells(step, cells.start + (step - cells.step) / 2)

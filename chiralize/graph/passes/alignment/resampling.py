@@ -12,6 +12,8 @@ from math import floor
 import torch
 from torch import fx
 
+from chiralize.graph.written import ADD, INDEX_SELECT, MUL
+
 
 def cubic(fraction: float) -> tuple[float, float, float, float]:
     """Weights of the cells -1, 0, 1, 2 at a place between 0 and 1 (Keys' kernel, a = -1/2).
@@ -51,8 +53,8 @@ def _moved(module: fx.GraphModule, node: fx.Node, axis: int, cells: int, shift: 
         index = (torch.arange(cells) + first + tap - 1).clamp(0, cells - 1)
         name = f"cells_{node.name}_{axis}_{tap}"
         module.register_buffer(name, index, persistent=True)
-        picked = graph.call_function(torch.ops.aten.index_select.default, (node, axis, graph.get_attr(name)))
-        term = graph.call_function(torch.ops.aten.mul.Tensor, (picked, weight))
-        total = term if total is None else graph.call_function(torch.ops.aten.add.Tensor, (total, term))
+        picked = graph.call_function(INDEX_SELECT, (node, axis, graph.get_attr(name)))
+        term = graph.call_function(MUL, (picked, weight))
+        total = term if total is None else graph.call_function(ADD, (total, term))
     assert total is not None
     return total

@@ -7,28 +7,31 @@ from dataclasses import replace
 
 from chiralize.graph.model import CapturedModel, Node
 from chiralize.graph.passes.alignment.windows import Window, shapes_of, window_of
+from chiralize.graph.traits import Traits
 
 FURTHEST = 64
 
 
-def fitting_width(graph: CapturedModel, picture: str, axis: int, upsampled: Container[str] = ()) -> int | None:
+def fitting_width(
+    graph: CapturedModel, picture: str, axis: int, traits: Traits, upsampled: Container[str] = ()
+) -> int | None:
     """The next larger width of a picture at which every layer commutes with the reversal; None where none is near.
 
     upsampled: transposed layers that will answer from the first cell to the last of what they read.
     """
     width = shapes_of(graph)[picture][axis]
     for wider in range(width + 1, width + FURTHEST + 1):
-        if _fits(graph, picture, axis, wider, upsampled):
+        if _fits(graph, picture, axis, wider, traits, upsampled):
             return wider
     return None
 
 
-def _fits(graph: CapturedModel, picture: str, axis: int, width: int, upsampled: Container[str]) -> bool:
+def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Traits, upsampled: Container[str]) -> bool:
     """Whether every layer fits at a width, and branches that meet are as wide as each other."""
     shapes = shapes_of(graph)
     ndim, widths = len(shapes[picture]), {picture: width}
     for node in graph.nodes:
-        window = window_of(node, shapes, ndim, axis)
+        window = window_of(node, shapes, ndim, axis, traits)
         sizes = {widths[name] for name in node.names_read if name in widths}
         if not sizes or len(shapes.get(node.name, ())) != ndim:
             continue
@@ -38,26 +41,27 @@ def _fits(graph: CapturedModel, picture: str, axis: int, width: int, upsampled: 
         if window is None:
             widths[node.name] = _scaled(node, size, shapes, axis)
             continue
-        wider = _at(window, size, node.name in upsampled)
-        if wider is None:
+        answers = _answers(window, size, node.name in upsampled)
+        if answers is None:
             return False
-        widths[node.name] = wider.answers
+        widths[node.name] = answers
     return True
 
 
-def _at(window: Window, size: int, is_upsampled: bool) -> Window | None:
-    """A layer on another number of columns; None where it reads none, or does not commute."""
+def _answers(window: Window, size: int, is_upsampled: bool) -> int | None:
+    """What a layer answers on another number of columns; None where it reads none, or does not commute."""
+    sliding = window.sliding
     if window.kind == "transposed":
         if is_upsampled:
-            return replace(window, size=size, answers=window.stride * (size - 1) + 1)
-        grown = replace(window, size=size, answers=window.answers + window.stride * (size - window.size))
-        return grown if grown.commutes else None
-    left, right = window.left, window.left + (window.kernel % 2 == 0 and window.stride == 1 and window.excess == -1)
-    free = size + left + right - window.extent
+            return sliding.stride * (size - 1) + 1
+        grown = replace(sliding, count=size, size=sliding.size + sliding.stride * (size - sliding.count))
+        return grown.size if grown.is_symmetric else None
+    lacks_one = sliding.kernel % 2 == 0 and sliding.stride == 1 and sliding.excess == -1
+    free = size + 2 * sliding.before + lacks_one - sliding.extent
     if free < 0:
         return None
-    wider = replace(window, size=size, answers=free // window.stride + 1)
-    return wider if wider.commutes and not window.ceil else None
+    wider = replace(sliding, size=size, count=free // sliding.stride + 1)
+    return wider.count if wider.is_symmetric and not window.ceil else None
 
 
 def _scaled(node: Node, size: int, shapes: dict[str, tuple[int, ...]], axis: int) -> int:

@@ -1,14 +1,4 @@
-"""Layers that slide a window along one axis: which columns of their input each of their answers reads.
-
-An answer m of a strided layer reads the columns m s - left ... m s - left + d (k - 1). The reversal of n columns takes
-windows to windows exactly where as many columns are added on the left as the last window reads beyond the right end:
-
-    left == reach,      reach = s (answers - 1) + d (k - 1) + 1 - left - n
-
-(`reach` is the padding on the right less the r columns that no window reads, r = (n + left + right - d (k - 1) - 1)
-mod s.) A transposed layer answers on the cells that it cuts out of s (n - 1) + d (k - 1) + 1, and as many have to be
-cut off on both sides.
-"""
+"""Layers that slide a window along one axis of pictures: where their windows lie, and which columns they answer for."""
 
 from __future__ import annotations
 
@@ -17,17 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from chiralize.graph.model import CapturedModel, Node, Ref
+from chiralize.graph.traits import Adjoint, Contraction, Pooling, Traits
+from chiralize.graph.windows import Windows
 
 Kind = Literal["convolution", "pooling", "transposed"]
-_POOLS = ("max_pool", "avg_pool")
 
 
 @dataclass(frozen=True)
 class Window:
     """A layer along one axis.
 
-    op, weight: names in the graph.  size, answers: columns that go in and come out.  left: columns that are added
-    before the first one (of a transposed layer: that are cut off).  axis: among the spatial ones of the layer.
+    op, weight: names in the graph.  axis: among the spatial ones of the layer.  sliding: its windows, of a transposed
+    layer on what it answers.  ceil: whether a window may hang over the border.
     """
 
     kind: Kind
@@ -35,49 +26,33 @@ class Window:
     source: str
     weight: str
     axis: int
-    size: int
-    answers: int
-    kernel: int
-    stride: int
-    dilation: int
-    left: int
+    sliding: Windows
     ceil: bool = False
-
-    @property
-    def extent(self) -> int:
-        """Columns from the first to the last that one window reads."""
-        return self.dilation * (self.kernel - 1) + 1
-
-    @property
-    def reach(self) -> int:
-        """Columns beyond the right end that the last window reads (transposed: that are cut off there)."""
-        if self.kind == "transposed":
-            return self.stride * (self.size - 1) + self.extent - self.left - self.answers
-        return self.stride * (self.answers - 1) + self.extent - self.left - self.size
 
     @property
     def excess(self) -> int:
         """By how many columns the windows lie too far to the left to be their own mirror image; 0: not at all."""
-        return self.left - self.reach
+        return self.sliding.excess
 
     @property
     def commutes(self) -> bool:
         """Whether a symmetric kernel commutes with the reversal."""
-        return self.excess == 0
+        return self.sliding.is_symmetric
 
     def cells(self, step: float, start: float) -> tuple[float, float]:
         """Distance of the answers and the middle of the first window, where columns are at start + step i."""
-        middle = (self.extent - 1) / 2 - self.left
+        sliding = self.sliding
+        middle = (sliding.extent - 1) / 2 - sliding.before
         if self.kind == "transposed":
-            return step / self.stride, start - step * middle / self.stride
-        return step * self.stride, start + step * middle
+            return step / sliding.stride, start - step * middle / sliding.stride
+        return step * sliding.stride, start + step * middle
 
 
-def windows(graph: CapturedModel, ndim: int, axis: int) -> Iterator[Window]:
+def windows(graph: CapturedModel, ndim: int, axis: int, traits: Traits) -> Iterator[Window]:
     """The layers of a graph along one axis of its pictures, which have `ndim` axes."""
     shapes = shapes_of(graph)
     for node in graph.nodes:
-        window = window_of(node, shapes, ndim, axis)
+        window = window_of(node, shapes, ndim, axis, traits)
         if window is not None:
             yield window
 
@@ -91,16 +66,18 @@ def shapes_of(graph: CapturedModel) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def window_of(node: Node, shapes: Mapping[str, tuple[int, ...]], ndim: int, axis: int) -> Window | None:
+def window_of(node: Node, shapes: Mapping[str, tuple[int, ...]], ndim: int, axis: int, traits: Traits) -> Window | None:
     """The window of one op; None for an op that has none, or none along this axis."""
-    kind = _kind(node)
+    kind = _kind(node, traits)
     source = node.arguments.get("input", node.arguments.get("self"))
     if kind is None or not isinstance(source, Ref) or len(shapes.get(source.name, ())) != ndim:
         return None
     at, answer = axis - 2, node.shapes[0]
     if not 0 <= at < ndim - 2 or answer is None:
         return None
-    size = shapes[source.name][axis]
+    size, count = shapes[source.name][axis], answer[axis]
+    if kind == "transposed":
+        size, count = count, size
     weight = node.arguments.get("weight")
     if isinstance(weight, Ref):
         kernel, name = shapes[weight.name][axis], weight.name
@@ -108,18 +85,20 @@ def window_of(node: Node, shapes: Mapping[str, tuple[int, ...]], ndim: int, axis
         kernel, name = _entry(node.arguments["kernel_size"], at, 1), ""
     stride = _entry(node.arguments.get("stride") or (kernel if not name else 1), at, 1)
     dilation = _entry(node.arguments.get("dilation"), at, 1)
-    left = _left(node.arguments.get("padding", 0), at, dilation * (kernel - 1))
-    ceil = bool(node.arguments.get("ceil_mode", False))
-    return Window(kind, node.name, source.name, name, at, size, answer[axis], kernel, stride, dilation, left, ceil)
+    before = _before(node.arguments.get("padding", 0), at, dilation * (kernel - 1))
+    sliding = Windows(size, count, kernel, stride, before, dilation)
+    return Window(kind, node.name, source.name, name, at, sliding, bool(node.arguments.get("ceil_mode", False)))
 
 
-def _kind(node: Node) -> Kind | None:
-    op = node.target.split(".")[1] if node.target.startswith("aten.") else ""
-    if op.startswith("conv_transpose") or (op == "convolution" and node.arguments.get("transposed")):
-        return "transposed"
-    if op in ("conv1d", "conv2d", "conv3d", "convolution"):
-        return "convolution"
-    return "pooling" if op.startswith(_POOLS) and len(node.shapes) >= 1 else None
+def _kind(node: Node, traits: Traits) -> Kind | None:
+    match traits.get(node.target):
+        case Contraction(is_windowed=True):
+            return "convolution"
+        case Adjoint(switch=switch):
+            return "transposed" if not switch or node.arguments.get(switch) else "convolution"
+        case Pooling():
+            return "pooling"
+    return None
 
 
 def _entry(value: Any, at: int, default: int) -> int:
@@ -131,8 +110,8 @@ def _entry(value: Any, at: int, default: int) -> int:
     return default if value is None else int(value)
 
 
-def _left(padding: Any, at: int, beyond: int) -> int:
-    """Columns that are added on the left. beyond: of a window, behind its first one."""
+def _before(padding: Any, at: int, beyond: int) -> int:
+    """Columns that are added on the left (transposed: that are cut off). beyond: of a window, behind its first one."""
     if padding == "same":
         return beyond // 2
     return 0 if isinstance(padding, str) else _entry(padding, at, 0)
