@@ -185,6 +185,24 @@ def by_reader(last: Mapping[str, str]) -> dict[str, list[str]]:
     return freed
 
 
+def arguments_of(node: torch.fx.Node) -> dict[str, Any]:
+    """The arguments of a call that are given, by the names of its schema."""
+    schema = node.target._schema  # type: ignore[union-attr]
+    named = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False))
+    return {**named, **node.kwargs}
+
+
+def out_of_place(target: str) -> str:
+    """The name of the op that returns what another one writes: of aten.relu_.default that of aten.relu; else as it is.
+
+    >>> out_of_place("aten.relu_.default")
+    'aten.relu.default'
+    """
+    namespace, _, rest = target.partition(".")
+    name, _, variant = rest.partition(".")
+    return f"{namespace}.{name.removesuffix('_')}.{variant}" if variant and not name.endswith("__") else target
+
+
 @cache
 def overload(target: str) -> Any:
     """The torch operator of a name such as `aten.add.Tensor`."""

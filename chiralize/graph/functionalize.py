@@ -12,6 +12,7 @@ import torch
 from torch.export import ExportedProgram
 
 from chiralize.errors import CaptureError, first_line
+from chiralize.graph.execution import arguments_of
 from chiralize.graph.local_writes import copied_graph, specs_of, with_graph, without_lone_writes, writes
 from chiralize.graph.silence import quiet
 from chiralize.graph.tracing import holds_tensor, target_of
@@ -140,8 +141,5 @@ def _may_write(node: torch.fx.Node) -> bool:
     """Whether a call may change an argument: its schema says so, it updates statistics, or it holds a graph."""
     if not isinstance(node.target, torch._ops.OpOverload):
         return isinstance(node.target, torch._ops.HigherOrderOperator)
-    named: dict[str, Any] = {}
-    for argument, value in zip(node.target._schema.arguments, node.args, strict=False):
-        named[argument.name] = value
-    named |= node.kwargs
+    named = arguments_of(node)
     return writes(node) or any(named.get(flag) is True for flag in ("training", "use_input_stats"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,14 @@ from torch.export import ExportedProgram
 
 from chiralize.errors import InternalError
 from chiralize.graph.copies import copied, replaced
+from chiralize.graph.execution import out_of_place
 from chiralize.graph.model import CapturedModel, Leaf, LeafKind, Where
+from chiralize.graph.written import TANH
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation
 
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU)
 _ACTIVATIONS = (*_RECTIFIERS, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.CELU, nn.SELU, nn.Hardswish)
-_ACTIVATION_OPS = frozenset(
-    """relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ gelu silu silu_ mish mish_ softplus celu celu_ selu selu_
-    hardswish hardswish_""".split()
-)
 
 
 @dataclass(frozen=True)
@@ -144,15 +142,17 @@ def _named_as(program: ExportedProgram, result: ExportedProgram) -> ExportedProg
     return result
 
 
-def program_with_tanh(program: ExportedProgram) -> tuple[ExportedProgram, int]:
-    """A copy of an exported program with every activation op replaced by tanh, and how many there were."""
+def program_with_tanh(program: ExportedProgram, activations: Collection[str]) -> tuple[ExportedProgram, int]:
+    """A copy of an exported program with every activation op replaced by tanh, and how many there were.
+
+    activations: the names of those ops; one that works in place counts as the op that does not.
+    """
     result = _named_as(program, replaced(program, {}))
     graph = result.graph_module.graph
     count = 0
     for node in list(graph.nodes):
-        name = str(node.target).split(".")
-        if node.op == "call_function" and name[0] == "aten" and name[1] in _ACTIVATION_OPS:
-            node.target = torch.ops.aten.tanh.default
+        if node.op == "call_function" and out_of_place(str(node.target)) in activations:
+            node.target = TANH
             node.args, node.kwargs = node.args[:1], {}
             count += 1
     graph.lint()

@@ -26,7 +26,7 @@ class Trait:
 
 @dataclass(frozen=True)
 class Pointwise(Trait):
-    """A function of one tensor, entry by entry; whatever else it is given are numbers.
+    """A function of its tensors, entry by entry.
 
     slopes: the argument that holds a number for every channel (axis 1).
     """
@@ -62,6 +62,16 @@ class Transpose(Layout):
 
 
 @dataclass(frozen=True)
+class Extremum(Pointwise):
+    """The larger or the smaller of two."""
+
+
+@dataclass(frozen=True)
+class Entry(Layout):
+    """The entry `index` of the axis `dim`, without that axis."""
+
+
+@dataclass(frozen=True)
 class Slice(Layout):
     """A run of entries along the axis `dim`, from `start` to `end`, `step` apart, or `length` of them."""
 
@@ -83,6 +93,36 @@ class Unflatten(Layout):
     """One axis, `dim`, as several of the sizes that an argument lists."""
 
     parts: str = "sizes"
+
+
+@dataclass(frozen=True)
+class Pick(Movement):
+    """Entries of the axis `dim` that a list says.
+
+    lists: the argument that holds it; where there is no `dim`, one for each axis, or None.
+    """
+
+    lists: str = "index"
+
+
+@dataclass(frozen=True)
+class Total(Movement):
+    """Sums or means along the axes `dim`, all of them where it names none."""
+
+
+@dataclass(frozen=True)
+class Overwrite(Movement):
+    """`src` in the shape of `self`."""
+
+
+@dataclass(frozen=True)
+class Write(Movement):
+    """`self` with `src` in place of entries along `dim`.
+
+    is_single: in place of the one entry `index`, else of those from `start` to `end`, `step` apart.
+    """
+
+    is_single: bool = False
 
 
 @dataclass(frozen=True)

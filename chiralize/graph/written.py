@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 ADD = torch.ops.aten.add.Tensor
+CAT = torch.ops.aten.cat.default
 CONVOLUTIONS = {
     1: torch.ops.aten.conv1d.default,
     2: torch.ops.aten.conv2d.default,
@@ -14,4 +15,6 @@ CONVOLUTIONS = {
 INDEX_SELECT = torch.ops.aten.index_select.default
 MUL = torch.ops.aten.mul.Tensor
 NEW_FULL = torch.ops.aten.new_full.default
+STACK = torch.ops.aten.stack.default
 TANH = torch.ops.aten.tanh.default
+UNSQUEEZE = torch.ops.aten.unsqueeze.default

@@ -16,17 +16,11 @@ from typing import Any
 import torch
 
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
+from chiralize.graph.traits import Entry, Join, Overwrite, Scaling, Slice, Sum, Total, Trait, Write
+from chiralize.graph.written import CAT, INDEX_SELECT, STACK, UNSQUEEZE
 from chiralize.infer.calls import BareCalls, names_read, nodes_by_name, shapes_by_name
-from chiralize.infer.taking import TAKERS, taken
-
-_SINGLE = "aten.select_scatter.default"
-_WRITES = (_SINGLE, "aten.slice_scatter.default")
-_TEMPLATES = ("aten.select.int", "aten.slice.Tensor")
-_WHOLE = {"aten.slice.Tensor": "self", "aten.slice_scatter.default": "src", "aten.add.Tensor": "self"}
-_COPY = "aten.copy.default"
-_JOIN, _LIST = "aten.cat.default", "aten.index_select.default"
-_PRODUCT = "aten.mul.Tensor"
-_SUMS = ("aten.sum.dim_IntList", "aten.sum.default", "aten.mean.dim", "aten.mean.default")
+from chiralize.infer.registry import traits
+from chiralize.infer.taking import taken, takes
 
 
 def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]]:
@@ -37,7 +31,7 @@ def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]
     """
     captured, same = _without_idle(captured)
     captured = _with_whole_joins(captured)
-    if not any(node.target in _WRITES for node in captured.nodes):
+    if not any(_is_write(node) for node in captured.nodes):
         return _with_inner_products(captured), same
     nodes = nodes_by_name(captured)
     users: dict[str, list[Node]] = {}
@@ -47,7 +41,7 @@ def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]
     results = set(_results(captured))
     filled: dict[str, list[Node]] = {}
     for node in captured.nodes:
-        if node.target in _WRITES and not _is_step(node, users, results):
+        if _is_write(node) and not _is_step(node, users, results):
             whole = _filled(node, nodes, users, results)
             if whole is not None:
                 filled[node.name] = whole
@@ -62,7 +56,7 @@ def _without_idle(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, 
     shapes = shapes_by_name(captured)
     for node in captured.nodes:
         node = replace(node, arguments={key: _renamed(value, same) for key, value in node.arguments.items()})
-        ref = node.arguments.get(_WHOLE.get(node.target, ""))
+        ref = _whole(node)
         if isinstance(ref, Ref) and node.shapes[0] == shapes[ref.name] and _is_idle(node):
             same[node.name] = ref.name
         else:
@@ -70,6 +64,45 @@ def _without_idle(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, 
     outputs = tuple(same.get(name or "", name) for name in captured.outputs)
     mutations = {leaf: same.get(name, name) for leaf, name in captured.mutations.items()}
     return replace(captured, nodes=tuple(nodes), outputs=outputs, mutations=mutations), same
+
+
+def _trait(node: Node) -> Trait | None:
+    return traits().get(node.target)
+
+
+def _is_write(node: Node) -> bool:
+    """Whether an op replaces entries of one axis."""
+    return isinstance(_trait(node), Write)
+
+
+def _is_single(node: Node) -> bool:
+    """Whether an op replaces one entry of an axis."""
+    trait = _trait(node)
+    return isinstance(trait, Write) and trait.is_single
+
+
+def _is_join(node: Node) -> bool:
+    """Whether an op is a concatenation."""
+    trait = _trait(node)
+    return isinstance(trait, Join) and not trait.adds_axis
+
+
+def _is_product(node: Node) -> bool:
+    """Whether an op multiplies entry by entry."""
+    trait = _trait(node)
+    return isinstance(trait, Scaling) and not trait.divides
+
+
+def _whole(node: Node) -> Any:
+    """The operand that an op leaves as it is, where it reads or writes all of it or adds nothing."""
+    match _trait(node):
+        case Slice() if "end" in node.arguments:
+            return node.arguments["self"]
+        case Write(is_single=False):
+            return node.arguments["src"]
+        case Sum(is_turned=False):
+            return node.arguments["self"]
+    return None
 
 
 def _with_whole_joins(captured: CapturedModel) -> CapturedModel:
@@ -80,7 +113,7 @@ def _with_whole_joins(captured: CapturedModel) -> CapturedModel:
     readers = _readers(captured)
     joins: dict[str, Node] = {}
     for node in captured.nodes:
-        if node.target != _JOIN:
+        if not _is_join(node):
             continue
         parts: list[Ref] = []
         for ref in node.arguments["tensors"]:
@@ -90,7 +123,7 @@ def _with_whole_joins(captured: CapturedModel) -> CapturedModel:
             else:
                 parts.append(ref)
         joins[node.name] = replace(node, arguments={**node.arguments, "tensors": parts})
-    nodes = [joins.get(node.name, node) for node in captured.nodes if node.target != _JOIN or node.name in joins]
+    nodes = [joins.get(node.name, node) for node in captured.nodes if not _is_join(node) or node.name in joins]
     return replace(captured, nodes=tuple(nodes))
 
 
@@ -116,8 +149,8 @@ def _with_inner_products(captured: CapturedModel) -> CapturedModel:
 
     def joined(node: Node) -> Node:
         """A sum with the factors of its product for an operand; any other node as it is."""
-        product = nodes.get(node.arguments["self"].name) if node.target in _SUMS else None
-        if product is None or product.target != _PRODUCT or readers[product.name] > 1 or len(product.reads) < 2:
+        product = nodes.get(node.arguments["self"].name) if isinstance(_trait(node), Total) else None
+        if product is None or not _is_product(product) or readers[product.name] > 1 or len(product.reads) < 2:
             return node
         return replace(node, arguments={**node.arguments, "self": list(product.reads)})
 
@@ -138,18 +171,20 @@ def _renamed(value: Any, same: Mapping[str, str]) -> Any:
 def _is_step(node: Node, users: Mapping[str, Sequence[Node]], results: set[str | None]) -> bool:
     """Whether the result is only written to once more: templates of what is overwritten do not count."""
     readers = users.get(node.name, [])
-    writes = [user for user in readers if user.target in _WRITES and user.arguments["self"] == Ref(node.name)]
+    writes = [user for user in readers if _is_write(user) and user.arguments["self"] == Ref(node.name)]
     rest = [user for user in readers if user not in writes]
-    overwritten = all(user.target in _TEMPLATES and _is_template(user, users) for user in rest)
+    overwritten = all(isinstance(_trait(user), (Entry, Slice)) and _is_template(user, users) for user in rest)
     return len(writes) == 1 and overwritten and node.name not in results
 
 
 def _is_template(node: Node, users: Mapping[str, Sequence[Node]]) -> bool:
     """A part that is only looked at for its shape, and overwritten."""
-    return all(
-        user.target == _COPY and user.arguments["self"] == Ref(node.name) and user.arguments["src"] != Ref(node.name)
-        for user in users.get(node.name, [])
-    )
+    whole = Ref(node.name)
+    for user in users.get(node.name, []):
+        arguments = user.arguments
+        if not isinstance(_trait(user), Overwrite) or arguments["self"] != whole or arguments["src"] == whole:
+            return False
+    return True
 
 
 def _filled(
@@ -166,36 +201,36 @@ def _filled(
             return None
         parts[span] = node, source
         before = nodes.get(node.arguments["self"].name)
-        node = before if before is not None and before.target in _WRITES and _is_step(before, users, results) else None
+        node = before if before is not None and _is_write(before) and _is_step(before, users, results) else None
     ordered = sorted(parts)
     adjacent = all(left[1] == right[0] for left, right in pairwise(ordered))
     # Only writes that fill the axis from end to end leave nothing of the tensor that was written to.
     if len(parts) < 2 or not adjacent or ordered[0][0] != 0 or ordered[-1][1] != shape[dim]:
         return None
     writes = [parts[span] for span in ordered]
-    if all(node.target == _SINGLE for node, _ in writes):
+    if all(_is_single(node) for node, _ in writes):
         sources = [source for _, source in writes]
-        return [replace(last, target="aten.stack.default", arguments={"tensors": sources, "dim": dim})]
+        return [replace(last, target=str(STACK), arguments={"tensors": sources, "dim": dim})]
     rows: list[Node] = []
     tensors: list[Ref] = []
     for node, source in writes:
-        if node.target == _SINGLE:
+        if _is_single(node):
             rows.append(_row(node, source, dim, (*shape[:dim], 1, *shape[dim + 1 :])))
             source = Ref(rows[-1].name)
         tensors.append(source)
-    return [*rows, replace(last, target=_JOIN, arguments={"tensors": tensors, "dim": dim})]
+    return [*rows, replace(last, target=str(CAT), arguments={"tensors": tensors, "dim": dim})]
 
 
 def _row(write: Node, source: Ref, dim: int, shape: tuple[int, ...]) -> Node:
     """The tensor that a write puts into one entry, with the axis along which that entry stands."""
     arguments = {"self": source, "dim": dim}
-    row = replace(write, name=f"{write.name} row", target="aten.unsqueeze.default", arguments=arguments)
+    row = replace(write, name=f"{write.name} row", target=str(UNSQUEEZE), arguments=arguments)
     return replace(row, shapes=(shape,), read=frozenset({0}))
 
 
 def _span(node: Node, size: int) -> tuple[int, int] | None:
     """The entries that a write replaces."""
-    if node.target == _SINGLE:
+    if _is_single(node):
         entry = node.arguments["index"] % size
         return entry, entry + 1
     start, stop, step = slice(node.arguments.get("start"), node.arguments.get("end")).indices(size)
@@ -206,7 +241,7 @@ def _source(node: Node, nodes: Mapping[str, Node]) -> Ref | None:
     """The tensor that is written, before it is copied onto the part that it replaces; None if it is stretched there."""
     ref = node.arguments["src"]
     copy = nodes.get(ref.name)
-    if copy is None or copy.target != _COPY:
+    if copy is None or not isinstance(_trait(copy), Overwrite):
         return ref
     source = copy.arguments["src"]
     source_node = nodes.get(source.name)
@@ -215,7 +250,7 @@ def _source(node: Node, nodes: Mapping[str, Node]) -> Ref | None:
 
 def unread(captured: CapturedModel) -> frozenset[str]:
     """Products that nothing reads, since they are taken together with their sum."""
-    products = frozenset(node.name for node in captured.nodes if node.target == _PRODUCT)
+    products = frozenset(node.name for node in captured.nodes if _is_product(node))
     return products.difference(names_read(*captured.nodes), _results(captured))
 
 
@@ -236,11 +271,11 @@ def parts_joined_with(name: str, captured: CapturedModel) -> frozenset[str]:
 
     Those of the tensor that the node `name` takes a part of, if one of them reads that.
     """
-    readers = [node for node in captured.nodes if node.target == _JOIN and Ref(name) in node.reads]
+    readers = [node for node in captured.nodes if _is_join(node) and Ref(name) in node.reads]
     if not any(_entries(node, captured) for node in readers):
         return frozenset()
     source = nodes_by_name(captured)[name].reads[0]
-    entries = {node.name: _entries(node, captured) for node in captured.nodes if node.target == _JOIN}
+    entries = {node.name: _entries(node, captured) for node in captured.nodes if _is_join(node)}
     return frozenset(joined for joined, parts in entries.items() if parts is not None and parts[0] == source)
 
 
@@ -255,7 +290,7 @@ def with_selections(captured: CapturedModel, names: frozenset[str]) -> CapturedM
             index = Leaf(f"{node.name} list", "constant", (f"{node.name} list",), torch.tensor(entries), node.where)
             leaves[index.name] = replace(index, stored=False)
             arguments = {"self": source, "dim": dim, "index": Ref(index.name)}
-            nodes[position] = replace(node, target=_LIST, arguments=arguments)
+            nodes[position] = replace(node, target=str(INDEX_SELECT), arguments=arguments)
     return _without_dead(replace(captured, leaves=leaves, nodes=tuple(nodes)), unread(captured))
 
 
@@ -267,7 +302,7 @@ def _entries(join: Node, captured: CapturedModel) -> tuple[Ref, int, tuple[int, 
     entries: list[int] = []
     for ref in join.reads:
         node = nodes.get(ref.name)
-        part = taken(bare(node)) if node is not None and node.target in TAKERS else None
+        part = taken(bare(node)) if node is not None and takes(node.target) else None
         if node is None or part is None or part.dim != dim or part.single or len(part.entries) != 1:
             return None
         sources.add(node.reads[0].name)

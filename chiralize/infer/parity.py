@@ -10,13 +10,12 @@ layer reads even entries alone.
 from __future__ import annotations
 
 from chiralize.graph.model import Node
+from chiralize.graph.traits import Sum
 from chiralize.infer.calls import names_read
-from chiralize.infer.partners import DIFFERENCE, SUM, Partners
-from chiralize.infer.registry import Call
+from chiralize.infer.partners import Partners
+from chiralize.infer.registry import Call, traits
 from chiralize.infer.solver.terms import Conflict
 from chiralize.symmetry.symbolic import SymbolicRepresentation
-
-_OTHER = {SUM: DIFFERENCE, DIFFERENCE: SUM}
 
 
 def even_and_odd(node: Node, call: Call, partners: Partners) -> SymbolicRepresentation | None:
@@ -27,7 +26,7 @@ def even_and_odd(node: Node, call: Call, partners: Partners) -> SymbolicRepresen
     other = _other_of_two(node, partners)
     if other is None:
         return None
-    minuend = (node if node.target == DIFFERENCE else other).reads[0].name
+    minuend = (node if _sign(node) < 0 else other).reads[0].name
     in_order = partners.one(node.reads[0].name) == partners.one(minuend)
     whole, part = call.operands if in_order else call.operands[::-1]
     first, second = call.solver.representation(whole.rep), call.solver.representation(part.rep)
@@ -50,9 +49,9 @@ def _other_of_two(node: Node, partners: Partners) -> Node | None:
         return None
     if partners.exchanged(node.name):
         known = partners.nodes[partners.of(node.name)]
-        return known if known.target == _OTHER[node.target] else None
+        return known if _sign(known) == -_sign(node) else None
     for other in partners.users.get(partners.one(node.reads[0].name), []):
-        fits = other.target == _OTHER[node.target] and other.shapes == node.shapes
+        fits = _sign(other) == -_sign(node) and other.shapes == node.shapes
         if fits and not partners.exchanged(other.name) and _terms(other, partners) == terms:
             return other
     return None
@@ -60,6 +59,14 @@ def _other_of_two(node: Node, partners: Partners) -> Node | None:
 
 def _terms(node: Node, partners: Partners) -> frozenset[str]:
     """The two values that an op adds or subtracts; nothing for any other op."""
-    if node.target not in _OTHER or node.arguments.get("alpha", 1) != 1 or len(node.reads) != 2:
+    if not _sign(node) or len(node.reads) != 2:
         return frozenset()
     return frozenset(map(partners.one, names_read(node)))
+
+
+def _sign(node: Node) -> int:
+    """1 for a + b, -1 for a - b, 0 for any other op."""
+    trait = traits().get(node.target)
+    if not isinstance(trait, Sum) or trait.signs[0] < 0 or node.arguments.get("alpha", 1) != 1:
+        return 0
+    return trait.signs[1]

@@ -18,21 +18,16 @@ from typing import Any
 import numpy as np
 
 from chiralize.graph.model import CapturedModel, Node, Ref
+from chiralize.graph.traits import Extremum, Join, Scaling, Sum
 from chiralize.infer.actions import between, closed, exchange, involution, part, positions_of
 from chiralize.infer.calls import holds, names_read, nodes_by_name
 from chiralize.infer.constants import equal
 from chiralize.infer.picks import AxisOf, Picks, taken_by
-from chiralize.infer.registry import Call
+from chiralize.infer.registry import Call, traits
 from chiralize.infer.solver.terms import Conflict, Wait, product
 from chiralize.infer.taking import Taken, taken
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, is_known, known_axis
-
-SUM, DIFFERENCE = "aten.add.Tensor", "aten.sub.Tensor"
-_EXTREMA = ("aten.maximum.default", "aten.minimum.default", "aten.max.other", "aten.min.other")
-_ASSOCIATIVE = (SUM, "aten.mul.Tensor", *_EXTREMA)
-_EXCHANGEABLE = {**dict.fromkeys(_ASSOCIATIVE, 1), DIFFERENCE: -1}
-_JOINS = ("aten.cat.default", "aten.stack.default")
 
 
 class Partners:
@@ -235,10 +230,9 @@ class Partners:
 
     def _exchanges_terms(self, node: Node) -> int:
         """+1 or -1 for an operation whose two operands are each other's partners, 0 for any other."""
-        sign, refs = _EXCHANGEABLE.get(node.target, 0), list(node.reads)
-        plain = node.arguments.get("alpha", 1) == 1
+        sign, refs = _sign_of_exchange(node), list(node.reads)
         mutual = len(refs) == 2 and self.exchanged(refs[0].name) and self.of(refs[0].name) == self.one(refs[1].name)
-        return sign if plain and mutual and not (sign < 0 and self._is_taken_both_ways(node)) else 0
+        return sign if mutual and not (sign < 0 and self._is_taken_both_ways(node)) else 0
 
     def _is_taken_both_ways(self, node: Node) -> bool:
         """Whether b - a is there beside a - b, and the same is done to both: then they may change places, unnegated."""
@@ -276,13 +270,14 @@ class Partners:
 
     def join(self, node: Node, reps: Sequence[SymbolicRepresentation], call: Call) -> SymbolicRepresentation | None:
         """Branches that meet in a concatenation or a stack; None where they do not exchange places there."""
-        if node.target not in _JOINS or self.exchanged(node.name):
+        trait = traits().get(node.target)
+        if not isinstance(trait, Join) or self.exchanged(node.name):
             return None
         names = list(map(self.one, names_read(node)))
         order = positions_of(list(map(self.of, names)), names)
         if order is None:
             return None
-        stacked = node.target == "aten.stack.default"
+        stacked = trait.adds_axis
         dim = call.axis(call.get("dim", 0), len(call.shape))
         first = reps[0]
         parts: list[SignedPermutation] = []
@@ -307,7 +302,8 @@ class Partners:
         whole: the axis that they form together. None where it leaves every branch at its place.
         """
         dim = call.axis(call.get("dim", 0), len(call.shape))
-        stacked = node.target == "aten.stack.default"
+        trait = traits().get(node.target)
+        stacked = isinstance(trait, Join) and trait.adds_axis
         first = reps[0]
         if not is_known(whole):
             axes = (*first.axes[:dim], whole, *first.axes[dim if stacked else dim + 1 :])
@@ -341,7 +337,7 @@ class Partners:
 
     def has_branches(self, node: Node) -> bool:
         """Whether some operands of a concatenation or a stack are computed alike, with other weights."""
-        if node.target not in _JOINS:
+        if not isinstance(traits().get(node.target), Join):
             return False
         names = names_read(node)
         for position, one in enumerate(names):
@@ -385,7 +381,7 @@ class Partners:
         if all(self._agree(value, other.arguments[key], trial, deep) for key, value in node.arguments.items()):
             pairs.update(trial)
             return True
-        if _EXCHANGEABLE.get(node.target) != 1 or len(node.reads) != 2 or node.arguments.get("alpha", 1) != 1:
+        if _sign_of_exchange(node) != 1 or len(node.reads) != 2:
             return False
         (a, b), (c, d) = node.reads, other.reads
         return len(other.reads) == 2 and self._agree(a, d, pairs) and self._agree(b, c, pairs)
@@ -438,4 +434,14 @@ def _settings(node: Node) -> list[Any]:
 
 def _is_chained(node: Node) -> bool:
     """Whether it does not matter in which order, and in which groups, the terms of such operations are taken."""
-    return node.target in _ASSOCIATIVE and node.arguments.get("alpha", 1) == 1 and len(node.reads) == 2
+    return _sign_of_exchange(node) == 1 and len(node.reads) == 2
+
+
+def _sign_of_exchange(node: Node) -> int:
+    """What becomes of a result when its two operands change places: 1 it stays, -1 it is negated, 0 something else."""
+    match traits().get(node.target):
+        case Sum() as trait if node.arguments.get("alpha", 1) == 1:
+            return trait.signs[0] * trait.signs[1]
+        case Scaling(divides=False) | Extremum():
+            return 1
+    return 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chiralize.graph.model import CapturedModel
 from chiralize.infer.calls import BareCalls
-from chiralize.infer.taking import TAKERS, Taken, taken
+from chiralize.infer.taking import Taken, taken, takes
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class AxisOf:
 def taken_by(captured: CapturedModel) -> Mapping[str, Taken]:
     """The entries taken by every op that takes some out of one axis."""
     bare = BareCalls(captured)
-    selections = {node.name: taken(bare(node)) for node in captured.nodes if node.target in TAKERS}
+    selections = {node.name: taken(bare(node)) for node in captured.nodes if takes(node.target)}
     return {name: selection for name, selection in selections.items() if selection is not None}
 
 

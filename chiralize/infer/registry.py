@@ -259,6 +259,12 @@ def registry() -> Mapping[str, OpRule]:
     return _RULES
 
 
+@cache
+def activations() -> frozenset[str]:
+    """The ops that are nonlinearities between layers, for which an odd one may stand."""
+    return frozenset(target for target, rule in registry().items() if rule.activation)
+
+
 def traits() -> Traits:
     """What kind of op every op is of which that is known, by ATen overload."""
     registry()  # loads all files that say so

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, Where
+from chiralize.graph.traits import Sum
 from chiralize.infer.records import Space
+from chiralize.infer.registry import traits
 from chiralize.symmetry.symbolic import SymbolicRepresentation, Var, variables
 
 
@@ -43,7 +45,7 @@ def _cofactors(rep: SymbolicRepresentation) -> set[int]:
 
 def added_weights(node: Node, captured: CapturedModel) -> Iterator[str]:
     """Weights that an op adds along an axis that they do not have: with signs there they can only be zero."""
-    refs = list(node.reads) if node.target == "aten.add.Tensor" else []
+    refs = list(node.reads) if isinstance(traits().get(node.target), Sum) else []
     if "bias" in node.arguments:
         refs = [node.arguments["bias"]]
     for ref in refs:

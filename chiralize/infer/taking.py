@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chiralize.infer.registry import Call, Operand
-
-_RUNS = ("aten.slice.Tensor", "aten.narrow.default")
-_LISTS = ("aten.index.Tensor", "aten.index_select.default")
-_SPLITS = (
-    "aten.split.Tensor",
-    "aten.split_with_sizes.default",
-    "aten.chunk.default",
-    "aten.unbind.int",
-    "aten.unsafe_split.Tensor",
-    "aten.unsafe_chunk.default",
-)
-TAKERS = frozenset({"aten.select.int", *_RUNS, *_LISTS, *_SPLITS})
+from chiralize.graph.traits import Entry, Pick, Slice, Split
+from chiralize.infer.registry import Call, Operand, traits
 
 
 @dataclass(frozen=True)
@@ -29,22 +18,28 @@ class Taken:
     single: bool = False
 
 
+def takes(target: str) -> bool:
+    """Whether an op takes entries out of an axis."""
+    return isinstance(traits().get(target), (Entry, Slice, Pick, Split))
+
+
 def taken(call: Call) -> Taken | None:
     """The entries that an op takes, or None for any other op and for lists that are not constant."""
-    if call.target not in TAKERS:
+    if not takes(call.target):
         return None
-    shape = call.operands[0].shape
-    if call.target == "aten.index.Tensor":
-        return _listed(shape, call["indices"])
+    trait, shape = traits()[call.target], call.operands[0].shape
+    if isinstance(trait, Pick) and "dim" not in call.arguments:
+        return _listed(shape, call[trait.lists])
     dim = call.axis(call.get("dim", 0), len(shape))
     size = shape[dim]
-    if call.target == "aten.select.int":
-        return Taken(dim, size, ((call["index"] % size,),), single=True)
-    if call.target in _RUNS:
-        return Taken(dim, size, (tuple(call.run(size)),))
-    if call.target == "aten.index_select.default":
-        return _at(dim, size, call["index"])
-    single = call.target == "aten.unbind.int"
+    match trait:
+        case Entry():
+            return Taken(dim, size, ((call["index"] % size,),), single=True)
+        case Slice():
+            return Taken(dim, size, (tuple(call.run(size)),))
+        case Pick():
+            return _at(dim, size, call[trait.lists])
+    single = isinstance(trait, Split) and trait.is_single
     parts: list[tuple[int, ...]] = []
     start = 0
     for shape in call.shapes:

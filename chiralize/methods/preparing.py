@@ -7,6 +7,7 @@ from dataclasses import replace
 from chiralize.graph import rewrite
 from chiralize.graph.open_sizes import opened
 from chiralize.infer.capture import capture
+from chiralize.infer.registry import activations
 from chiralize.methods.symmetric_norms import normalised
 from chiralize.problem.mirror import with_tables
 from chiralize.problem.network import Network
@@ -31,7 +32,7 @@ def _with_activation(network: Network) -> Network:
         if not network.from_program:
             axes = network.open_axes(network.args, network.kwargs)
             program = opened(module, network.args, network.kwargs, axes)
-        program, functional = rewrite.program_with_tanh(program)
+        program, functional = rewrite.program_with_tanh(program, activations())
         count += functional
         if functional and not network.from_program:
             notes = (*notes, "activations were called as functions: the result is a graph module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chiralize.graph.traits import Scaling, Sum
+from chiralize.graph.traits import Extremum, Pointwise, Scaling, Sum
 from chiralize.infer.products import element_product, equal_sum, following
 from chiralize.infer.registry import Call, Operand, Results, Uniform, demand_plain, normal, positive, sample, zeros
 from chiralize.infer.rules._families import even_of, incomplete, joint_plain, op, plain_of, representations, rule
@@ -98,15 +98,16 @@ def lerp(call: Call) -> Results:
     return following(rep, plain_of(weight[0], call), call.solver) if weight else rep
 
 
-@rule("larger or smaller", "`+a, +a -> +a`")
+@rule("larger or smaller", "`+a, +a -> +a`", trait=Pointwise())
 @incomplete("signs that a remainder of x by -y happens to undo are refused")
+@op("maximum minimum max.other min.other fmax fmin", trait=Extremum())
 @op("maximum minimum max.other min.other fmax fmin heaviside logaddexp logaddexp2 remainder.Tensor floor_divide", *_two)
 def extremum(call: Call) -> Results:
     """Functions of two tensors that are neither odd nor even; with a number the tensor alone counts."""
     return joint_plain(call)
 
 
-@rule("power of tensors", "`+a, +a -> +a`", partial=True)
+@rule("power of tensors", "`+a, +a -> +a`", partial=True, trait=Pointwise())
 @op("pow.Tensor_Tensor", sample(_b, _b), sample(_b, _row))
 def tensor_power(call: Call) -> Results:
     """x ** y."""
@@ -156,7 +157,12 @@ def hypot(call: Call) -> Results:
     return following(left, right, call.solver)
 
 
-@rule("division with rounding", "as a product where rounding is towards zero, else `+a, +a -> +a`", divisor="other")
+@rule(
+    "division with rounding",
+    "as a product where rounding is towards zero, else `+a, +a -> +a`",
+    divisor="other",
+    trait=Pointwise(),
+)
 @incomplete("rounding down could lose a sign that both factors share")
 @op("div.Tensor_mode", sample(_a, _b, rounding_mode="trunc"), sample(_a, _b, rounding_mode="floor"))
 @op("div.Scalar_mode", sample(_a, 0.5, rounding_mode="trunc"), sample(_a, 0.5, rounding_mode="floor"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chiralize.graph.traits import Join, Movement, Padding
+from chiralize.graph.traits import Join, Movement, Overwrite, Padding, Write
 from chiralize.infer.products import equal_sum, without_axis
 from chiralize.infer.registry import Call, Operand, Results, demand_plain, describe, normal, sample, truth, whole, zeros
 from chiralize.infer.rules._families import incomplete, op, overloads, representations, rule, tensor
@@ -71,11 +71,11 @@ def stack(call: Call) -> Results:
     return _joined(widened, dim, call)
 
 
-@rule("write into a slice", "`(a + b + c), b -> (a + b + c)`", trait=Movement())
+@rule("write into a slice", "`(a + b + c), b -> (a + b + c)`", trait=Write())
 @incomplete("what is written transforms as what it replaces")
 @op("slice_scatter", sample(_x, normal(3, 2), 1, 1, 3), sample(_x, zeros(3, 2), -1, 2))
 @op("slice_scatter", sample(_x, normal(3, 2), 1, 0, 4, 2), sample(_x, _x, 1))
-@op("select_scatter", sample(_x, normal(3), 1, 2), sample(_x, zeros(3), 1, -1))
+@op("select_scatter", sample(_x, normal(3), 1, 2), sample(_x, zeros(3), 1, -1), trait=Write(is_single=True))
 def scatter(call: Call) -> Results:
     """A tensor with one part replaced: the new part transforms as the old one did."""
     solver = call.solver
@@ -98,7 +98,7 @@ def scatter(call: Call) -> Results:
     return written(call, rep, without_axis(old, dim) if single else old, source)
 
 
-@rule("overwrite", "`a, b -> b`", trait=Movement())
+@rule("overwrite", "`a, b -> b`", trait=Overwrite())
 @incomplete("copies along a new axis could be swapped")
 @op("copy", sample(_x, normal(3, 4)), sample(_x, normal(4)), sample(truth(3, 4), whole(3, 4)))
 def copy(call: Call) -> Results:

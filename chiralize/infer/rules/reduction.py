@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from math import prod
 
-from chiralize.graph.traits import Movement
+from chiralize.graph.traits import Total
 from chiralize.infer.products import multiplied, widened, without_axis
 from chiralize.infer.registry import Call, Drawn, Results, Uniform, normal, sample, truth, whole
 from chiralize.infer.rules._families import even_of, first_outputs, incomplete, op, plain_of, representations, rule
@@ -46,8 +46,8 @@ def _dimensions(call: Call, ndim: int) -> set[int]:
 
 
 @rule("mean, sum", "`... +a -> ...`; of a product that nothing else reads `... a, ... a -> ...`")
-@op("mean.dim sum.dim_IntList", *_dims, trait=Movement(blends=True))
-@op("mean sum", sample(_x), trait=Movement(blends=True))
+@op("mean.dim sum.dim_IntList", *_dims, trait=Total(blends=True))
+@op("mean sum", sample(_x), trait=Total(blends=True))
 @op("nanmean nansum", *_dims)
 def total(call: Call) -> Results:
     """Sum over axes: order does not matter, signs would. Given two operands (`infer`), of their product."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from chiralize.graph.traits import Layout, Movement, Slice
+from chiralize.graph.traits import Entry, Pick, Slice
 from chiralize.infer.products import without_axis
 from chiralize.infer.registry import Call, Operand, Results, normal, sample
 from chiralize.infer.rules._families import op, plain_of, rule
@@ -54,7 +54,7 @@ def slice_(call: Call) -> Results:
     return call.solver.representation(rep.with_axis(dim, part))
 
 
-@rule("select", "`a -> `: the entry must be its own mirror image; its sign stays", trait=Layout())
+@rule("select", "`a -> `: the entry must be its own mirror image; its sign stays", trait=Entry())
 @op("select.int", sample(_x, 1, 0), sample(_x, 1, -1), sample(_x, 0, 1))
 @keeps_one_number
 def select(call: Call) -> Results:
@@ -73,7 +73,7 @@ def select(call: Call) -> Results:
     "what the readers of the result need, or they are paired in order. Several lists that are read side by "
     "side are one list of an axis `(a b)`; lists that are crossed are one for each axis. Where entries are "
     "computed, `1a`",
-    trait=Movement(),
+    trait=Pick(lists="indices"),
 )
 @op("index.Tensor", sample(_x, [None, [3, 1, 2, 0]]), sample(_x, [None, [0, 1]]))
 @op("index.Tensor", sample(_x, [None, [0, 0, 1, 1, 3, 2]]), sample(_x, [[-1, 0]]))
@@ -82,7 +82,7 @@ def select(call: Call) -> Results:
 @op("index.Tensor", sample(normal(4, 3), [[[0], [3]], [[2, 0, 1]]]))
 @op("index.Tensor", sample(normal(2, 4, 3), [None, [[0, 1], [2, 3]]]))
 @op("index.Tensor", sample(normal(4, 3, 2), [[1, 2], None, [0, 1]]))
-@op("index_select", sample(_x, 1, [2, 3, 1]), sample(_x, 1, [1, 2]))
+@op("index_select", sample(_x, 1, [2, 3, 1]), sample(_x, 1, [1, 2]), trait=Pick())
 @keeps_one_number
 def index(call: Call) -> Results:
     """Entries picked by constant lists along one or more axes, or by computed ones."""

@@ -16,15 +16,11 @@ from torch import fx, nn
 
 from chiralize.body.tensors.claims import ClaimedPart
 from chiralize.errors import UnsupportedError
+from chiralize.graph.execution import arguments_of, out_of_place
+from chiralize.graph.traits import Contraction, Copy, Join, Pick, Pointwise, Scaling, Slice, Sum, Trait
+from chiralize.infer.registry import traits
 
-_LINEAR = "aten.linear.default"
-_ENTRYWISE = frozenset(
-    """tanh sigmoid relu elu gelu silu softplus hardtanh clamp clamp_min clamp_max neg exp abs alias clone contiguous
-    detach detach_ to _to_copy dropout leaky_relu hardsigmoid hardswish mish softsign sin cos square""".split()
-)
-"""Ops of one tensor that compute every entry from the same entry alone."""
-_BINARY = frozenset("add sub mul div".split())
-"""Ops of a tensor with a number, or with a constant along the last axis."""
+_ENTRYWISE = (Pointwise, Copy, Sum, Scaling)
 
 
 @dataclass(frozen=True)
@@ -72,22 +68,23 @@ class Restriction:
             return node
         if node.op == "get_attr":
             return self._constant(node, positions)
-        op, arguments = _op(node), node.args
-        if op == "linear" and str(node.target) == _LINEAR:
-            return self._linear(node, positions)
-        if op in _ENTRYWISE and len(node.all_input_nodes) == 1:
-            return self._copied(node, {node.all_input_nodes[0]: self.restricted(arguments[0], positions)})
-        if op in _BINARY and all(self._is_entrywise(one, size) for one in node.all_input_nodes):
+        trait, last = _trait(node), (-1, _rank(node) - 1)
+        if isinstance(trait, _ENTRYWISE) and all(self._is_entrywise(one, size) for one in node.all_input_nodes):
             return self._copied(node, {one: self._operand(one, positions) for one in node.all_input_nodes})
-        if op == "cat" and _dim(node, 1) in (-1, _rank(node) - 1):
-            return self._joined(node, positions)
-        if op == "slice" and _dim(node, 1) in (-1, _rank(node) - 1):
-            start, end, step = (*arguments[2:], None, None, None)[:3]
-            taken = range(_last(arguments[0]))[start : end if end is None else min(end, 1 << 40) : step]
-            return self.restricted(arguments[0], [taken[position] for position in positions])
-        if op == "index_select" and arguments[1] in (-1, _rank(node) - 1) and arguments[2].op == "get_attr":
-            chosen = self._tensor(arguments[2]).tolist()
-            return self.restricted(arguments[0], [chosen[position] for position in positions])
+        arguments = arguments_of(node)
+        match trait:
+            case Contraction(is_layer=True, is_windowed=False):
+                return self._linear(node, positions)
+            case Join(adds_axis=False) if arguments.get("dim", 0) in last:
+                return self._joined(node, positions)
+            case Slice() if "length" not in arguments and arguments.get("dim", 0) in last:
+                start, end, step = (arguments.get(name) for name in ("start", "end", "step"))
+                whole = range(_last(arguments["self"]))
+                taken = whole[start : end if end is None else min(end, 1 << 40) : step]
+                return self.restricted(arguments["self"], [taken[position] for position in positions])
+            case Pick(lists=name) if arguments.get("dim") in last and arguments[name].op == "get_attr":
+                chosen = self._tensor(arguments[name]).tolist()
+                return self.restricted(arguments["self"], [chosen[position] for position in positions])
         raise refusal(node)
 
     # ---- ops ------------------------------------------------------------------------------------------------
@@ -123,10 +120,11 @@ class Restriction:
 
     def _leave_out(self, node: Any) -> None:
         """Note the linear layer at the end of a branch that is left out as a whole."""
-        while _op(node) in _ENTRYWISE and len(node.all_input_nodes) == 1:
+        while isinstance(_trait(node), _ENTRYWISE) and len(node.all_input_nodes) == 1:
             node = node.args[0]
         try:
-            if str(node.target) != _LINEAR:
+            trait = _trait(node)
+            if not isinstance(trait, Contraction) or not trait.is_layer or trait.is_windowed:
                 raise refusal(node)
             self._head(node, ())
         except UnsupportedError as error:
@@ -217,10 +215,9 @@ def refusal(node: Any, why: str = "it mixes the entries of its last axis, or nob
     return UnsupportedError(f"{node.name}" + (f" ({line})" if line else ""), facts, remedy)
 
 
-def _op(node: Any) -> str:
-    """The name of an op without its overload; empty for what is no op of aten."""
-    words = str(node.target).split(".")
-    return words[1] if node.op == "call_function" and words[0] == "aten" and len(words) > 1 else ""
+def _trait(node: Any) -> Trait | None:
+    """What kind of op a node calls, whether or not it works in place."""
+    return traits().get(out_of_place(str(node.target))) if node.op == "call_function" else None
 
 
 def _shape(node: Any) -> Sequence[Any]:
@@ -240,11 +237,6 @@ def _last(node: Any) -> int:
 
 def _rank(node: Any) -> int:
     return len(_shape(node))
-
-
-def _dim(node: Any, position: int) -> Any:
-    """The argument `dim` of an op, which is 0 where it is left out."""
-    return node.args[position] if len(node.args) > position else node.kwargs.get("dim", 0)
 
 
 def _get(module: nn.Module, name: str) -> torch.Tensor:

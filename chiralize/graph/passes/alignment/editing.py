@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from chiralize.errors import UnsupportedError
+from chiralize.graph.execution import arguments_of
 from chiralize.graph.model import CapturedModel, Node, Ref
 from chiralize.graph.passes.alignment.windows import Window, shapes_of, window_of
 from chiralize.graph.traits import Padding, Traits
@@ -130,7 +131,7 @@ def edited(module: fx.GraphModule, changes: Iterable[Widened]) -> fx.GraphModule
         if change.window.kind == "pooling":
             _pick(module, node, change)
             continue
-        arguments = _arguments(node)
+        arguments = arguments_of(node)
         weight = arguments["weight"]
         assert isinstance(weight, fx.Node)
         name, amounts = str(weight.target), (change.left, change.right)
@@ -180,13 +181,6 @@ def _grow(module: nn.Module, name: str, change: Widened) -> None:
         setattr(holder, last, new)
 
 
-def _arguments(node: fx.Node) -> dict[str, Any]:
-    """Arguments of a call by the names of its schema."""
-    schema = node.target._schema  # type: ignore[union-attr]
-    given = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False))
-    return {**given, **node.kwargs}
-
-
 def _with_entry(value: Any, at: int, count: int, entry: int, change: Widened) -> list[int]:
     """A list of one number for each axis with another one at an axis."""
     if isinstance(value, str):
@@ -202,7 +196,7 @@ def _with_entry(value: Any, at: int, count: int, entry: int, change: Widened) ->
 
 def _without_padding(node: fx.Node, at: int, count: int) -> None:
     """An op that pads, without the columns along an axis."""
-    arguments = _arguments(node)
+    arguments = arguments_of(node)
     amounts = list(arguments["pad"])
     first = 2 * (count - 1 - at)
     amounts[first : first + 2] = 0, 0
@@ -211,7 +205,7 @@ def _without_padding(node: fx.Node, at: int, count: int) -> None:
 
 def _pick(module: fx.GraphModule, node: fx.Node, change: Widened) -> None:
     """A pooling at every column, and a convolution that picks the answers that there were."""
-    arguments, window = _arguments(node), change.window
+    arguments, window = arguments_of(node), change.window
     channels, ndim, dtype = _described(node)
     count = ndim - 2
     kernel = _spread(arguments["kernel_size"], count)
