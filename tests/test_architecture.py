@@ -198,15 +198,59 @@ OPS_BESIDE_RULES = {
     "chiralize/graph/written.py": "what our passes write",
     "chiralize/nn/_convolution.py": "a kernel",
     "chiralize/nn/_steps.py": "kernels",
+    "chiralize/nn/deploy/graphs.py": "programs that run, of torch's own nodes",
+    "chiralize/nn/deploy/halving.py": "programs that run, of torch's own nodes",
+    "chiralize/nn/deploy/norms.py": "programs that run, of torch's own nodes",
+    "chiralize/storage/program.py": "what a file may hold",
     "chiralize/storage/onnx_fourier.py": "what the ONNX exporter writes wrongly",
     "chiralize/verification/average_proof.py": "the proof of an average knows no rules",
 }
 """Files outside `infer/rules/` that name ops, and why. A new one wants a reason, or better a trait on the rule."""
+NAMES_TAKEN_APART = {
+    "chiralize/commands/plan.py": "a name that is shown",
+    "chiralize/graph/execution.py": "where names and ops of torch meet",
+    "chiralize/graph/model.py": "an op of torch is looked up by its name",
+    "chiralize/nn/deploy/norms.py": "no op: the path of a tensor",
+    "chiralize/nn/deploy/speed.py": "which ops of a layer are timed",
+    "chiralize/nn/deploy/swapping.py": "which op a layer of torch calls",
+    "chiralize/storage/program.py": "no op of aten: control flow that a file may hold",
+    "chiralize/verification/asymmetry/layers.py": "a name that is shown",
+}
+"""Files outside `infer/rules/` that look at parts of an op's name."""
+PARTING = {"split", "partition", "rpartition", "startswith", "endswith", "removeprefix", "removesuffix", "replace"}
+NAMED = re.compile(r"\b_?aten(\.|::)\w", re.IGNORECASE)
+
+
+def takes_names_apart(text: str) -> bool:
+    """Whether code looks at a part of the name of an op (`target`), by which it may go without a full name."""
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Call(func=ast.Attribute(value=looked_at, attr=attribute)) if attribute in PARTING:
+                pass
+            case ast.Compare(left=ast.Constant(value=str()), ops=[ast.In() | ast.NotIn()], comparators=[looked_at]):
+                pass
+            case _:
+                continue
+        if re.search(r"\btarget\)?$", ast.unparse(looked_at)):
+            return True
+    return False
+
+
+def beside_rules() -> Iterator[tuple[str, str]]:
+    """The files outside `infer/rules/` with their texts."""
+    for path in PACKAGE.rglob("*.py"):
+        if "infer/rules" not in path.as_posix():
+            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
 
 
 def test_ops_are_named_in_rules() -> None:
-    named = set()
-    for path in PACKAGE.rglob("*.py"):
-        if "infer/rules" not in path.as_posix() and re.search(r"\baten(\.|::)\w", path.read_text(encoding="utf-8")):
-            named.add(path.relative_to(ROOT).as_posix())
-    assert named == OPS_BESIDE_RULES.keys()
+    assert {name for name, text in beside_rules() if NAMED.search(text)} == OPS_BESIDE_RULES.keys()
+    assert {name for name, text in beside_rules() if takes_names_apart(text)} == NAMES_TAKEN_APART.keys()
+
+
+def test_the_check_of_names_can_fail() -> None:
+    assert takes_names_apart('op = node.target.split(".")[1] if node.target.startswith("aten.") else ""')
+    assert takes_names_apart('name = str(node.target).split(".")[1]')
+    assert takes_names_apart('is_pool = "pool" in node.target')
+    assert not takes_names_apart('path = name.split(".")[1]')
+    assert NAMED.search("_ATEN.linear.default") and NAMED.search("aten::linear") and not NAMED.search('"aten."')
