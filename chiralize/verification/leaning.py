@@ -13,11 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chiralize.verification.asymmetry.advice import LOPSIDED, UNEVEN
-from chiralize.verification.asymmetry.lean import LEANING
+from chiralize.verification.asymmetry.lean import LEANING, LEANING_JOINT
 from chiralize.verification.verdicts import Drift, OutputDrift
-
-LEANING_JOINT = 0.23
-"""The same for the entries of one joint, in units of the spread of the whole output."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from math import isfinite, sqrt
 LEANING = 0.12
 """How far both views are apart in the mean, in spreads of the answers, where they differ by more than noise
 (decision 0049): 0.085 at most where the flip average is as good as the original, from 0.17 on where it is worse."""
+LEANING_JOINT = 0.23
+"""The same for the entries of one joint, in units of the spread of the whole output."""
 
 
 def beyond_chance(lean: float, gap: float, rows: int) -> float:
