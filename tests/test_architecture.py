@@ -213,6 +213,7 @@ NAMES_TAKEN_APART = {
     "chiralize/nn/deploy/norms.py": "no op: the path of a tensor",
     "chiralize/nn/deploy/speed.py": "which ops of a layer are timed",
     "chiralize/nn/deploy/swapping.py": "which op a layer of torch calls",
+    "chiralize/storage/onnx_fourier.py": "the family of ops that the ONNX exporter writes wrongly",
     "chiralize/storage/program.py": "no op of aten: control flow that a file may hold",
     "chiralize/verification/asymmetry/layers.py": "a name that is shown",
 }
