@@ -267,7 +267,7 @@ CASES: dict[str, Case] = {
     "ImportFormatError": Case(imported, ("dog.json",)),
     "ModelFileError": Case(file("net.pt2", b""), ("net.pt2", "0 bytes")),
     "UnsafeFileError": Case(unsafe, ("net.pt", "Moody", "--unsafe-pickle")),
-    "FactoryError": Case(factory, ("--model", "torch.nn:Linear(in_features=3)", "out_features", "--arg out_features=VALUE")),
+    "FactoryError": Case(factory, ("--model", "torch.nn:Linear(in_features=3)", "--arg out_features=VALUE")),
     "DataFileError": Case(array(np.ones((3, 4, 2))), ("poses.npy", "(3, 4, 2)", "(3, 5, 2)")),
     "NonFiniteError": Case(array(np.full((3, 5, 2), np.nan)), ("poses.npy", "30 of 30")),
     "OutputFileError": Case(output, ("r.json", "does not exist", "mkdir -p")),

@@ -126,8 +126,8 @@ def convert(
         typer.Option(
             "--calibration",
             metavar="FILE",
-            help="Unlabelled inputs (.npz, .npy, .pt, .safetensors), samples first; sequences (sequence, time, ...) "
-            "where the network keeps a state.",
+            help="Unlabelled inputs (.npz, .npy, .csv, .pt, .safetensors), samples first; sequences "
+            "(sequence, time, ...) where the network keeps a state.",
         ),
     ] = None,
     calibrate: Annotated[Path | None, opt.former_option("--calibrate")] = None,

@@ -189,7 +189,9 @@ def _draw(skeleton: Skeleton) -> None:
 
 @app.command("lint")
 def lint_command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Skeleton or specification files.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE|NAME...", help="Skeleton or specification files, or shipped names.")
+    ],
     output_format: FormatOption = OutputFormat.text,
 ) -> None:
     """Check files: exit 0 where they are clean or have warnings only, 2 where they have errors.
@@ -199,8 +201,8 @@ def lint_command(
     from chiralize.body.tensors.linting import lint_specification
 
     findings: list[Finding] = []
-    for path in files:
-        findings += lint_specification(path)
+    for source in files:
+        findings += lint_specification(source)
     if output_format is OutputFormat.json:
         _print_json([finding.to_dict() for finding in findings])
     else:

@@ -1,4 +1,4 @@
-"""Arrays of calibration, example and audit data: .npy, .npz, .pt and .safetensors, without running code."""
+"""Arrays of calibration, example and audit data: .npy, .npz, .csv, .pt and .safetensors, without running code."""
 
 from __future__ import annotations
 

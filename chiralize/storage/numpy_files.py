@@ -13,7 +13,7 @@ from chiralize.storage.archive import Members, open_archive
 from chiralize.storage.unpickle import restricted_load
 
 DAMAGE = (ValueError, EOFError, OSError, SyntaxError, TypeError, OverflowError, MemoryError, TokenError)
-REMEDY = "give a .npy, .npz, .pt or .safetensors file of numbers."
+REMEDY = "give a .npy, .npz, .csv, .pt or .safetensors file of numbers."
 
 
 def read_plain(data: bytes, where: str) -> dict[str, np.ndarray]:

@@ -54,6 +54,12 @@ def test_errors_of_the_skeleton_and_of_the_tensors_are_findings(tmp_path):
     assert lint_specification(tmp_path / "none.yaml")[0].message == "there is no such file"
 
 
+@pytest.mark.parametrize("name", ["coco", "h36m-17", "g1-47"])
+def test_a_shipped_name_is_linted_too(name: str) -> None:
+    """A name, an alias and a robot's; with no error."""
+    assert not [finding for finding in lint_specification(name) if finding.level == "error"]
+
+
 def test_a_clean_file_has_no_findings(tmp_path):
     path = tmp_path / "f.yaml"
     path.write_text(EYES + "pairs: [[left_eye, right_eye]]\nedges: [[nose, left_eye], [nose, right_eye]]\n")

@@ -56,6 +56,22 @@ def example(
 EXAMPLE = ((torch.zeros(2, 3), torch.zeros(2, 1)), {"step": torch.zeros(2, dtype=torch.long)})
 
 
+def test_rows_of_a_text_are_samples_in_the_order_of_the_input(tmp_path: Path) -> None:
+    """As many numbers a row as a sample has; a .npy of such rows stays an error, since it can say its axes."""
+    x = np.arange(24.0).reshape(2, 4, 3)
+    path = tmp_path / "poses.csv"
+    np.savetxt(path, x.reshape(2, 12), delimiter=",", header="a header", comments="")
+    example = ((torch.ones(1, 4, 3),), {})
+    calls = list(calls_from(path, example))
+    assert torch.equal(torch.cat([args[0] for args, _ in calls]), torch.tensor(x, dtype=torch.float32))
+    np.savetxt(path, x.reshape(4, 6), delimiter=",")
+    with pytest.raises(DataFileError, match="6 numbers a row, a sample of the model's input has 12"):
+        calls_from(path, example)
+    np.save(tmp_path / "poses.npy", x.reshape(2, 12))
+    with pytest.raises(DataFileError, match="store samples first"):
+        calls_from(tmp_path / "poses.npy", example)
+
+
 def test_names_decide_where_all_are_known(tmp_path: Path) -> None:
     pose, speed = np.arange(12.0).reshape(4, 3), np.arange(4.0).reshape(4, 1)
     path = stored(tmp_path, step=np.arange(4), speed=speed, pose=pose)

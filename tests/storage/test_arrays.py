@@ -57,6 +57,10 @@ def test_arrays_of_every_kind(tmp_path: Path) -> None:
     assert list(load_arrays(path)) == [""]
     torch.save({"b": torch.ones(2), "a": {"c": torch.ones(1)}}, path)
     assert list(load_arrays(path)) == ["b", "a/c"]
+    path.write_text("hip x; hip y; knee x\n0; 1; 2\n\n3; 4; 5\n")
+    assert np.array_equal(load_arrays(path)[""], x)
+    path.write_text("0,1,2\n3,4,5")
+    assert np.array_equal(load_arrays(path)[""], x)
     safetensors.torch.save_file({"b": torch.ones(2)}, path)
     assert list(load_arrays(path)) == ["b"]
 
@@ -79,7 +83,7 @@ def test_labels_beside_poses(tmp_path: Path) -> None:
 BROKEN_ARRAYS: dict[str, tuple[Callable[[Path], Any], type[ChiralizeError], str]] = {
     "missing": (lambda path: None, DataFileError, "no such file"),
     "model": (write_program, DataFileError, "a pt2 model"),
-    "text file": (lambda path: path.write_text("1,2,3"), DataFileError, "a text file"),
+    "text file": (lambda path: path.write_text("poses, as told"), DataFileError, "a text file"),
     "text array": (lambda path: path.write_bytes(_npy(np.array(["a"]))), DataFileError, "not numbers"),
     "empty array": (lambda path: path.write_bytes(_npy(np.ones((0, 3)))), DataFileError, "is empty, shape (0, 3)"),
     "empty list": (lambda path: torch.save([], path), DataFileError, "holds no arrays"),
@@ -120,3 +124,20 @@ def test_reading_of_files_needs_no_torch_until_it_does() -> None:
     code += "; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1,2\n3,4,5\n", (":2", "3 numbers, 2 in the first row")),
+        ("a,b\n1,2\n3,left\n", (":3", "'left' is no number")),
+        ("1,nan\n2,3\n", ("NaN or infinity in 1 of 4",)),
+    ],
+)
+def test_broken_tables_of_text(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    """The line, and what is wrong in it."""
+    path = tmp_path / "poses.csv"
+    path.write_text(text)
+    with pytest.raises((DataFileError, NonFiniteError)) as caught:
+        load_arrays(path)
+    check_message(caught.value, *words)

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from chiralize.body.skeleton.catalog import is_file
+from chiralize.body.skeleton.catalog import find_shipped, is_file, shipped_file
 from chiralize.body.skeleton.lint import Finding, error_finding, lint_file, warning
 from chiralize.body.tensors.conversion import ConversionSpec, load_spec
 from chiralize.body.tensors.fields.plain import SWAPS
 from chiralize.errors import SpecError
 
 
-def lint_specification(path: Path) -> list[Finding]:
-    """Findings of a skeleton or specification file, errors first."""
-    if not is_file(path):
-        return [Finding("error", str(path), "there is no such file", "check the path")]
+def lint_specification(source: Path | str) -> list[Finding]:
+    """Findings of a skeleton or specification file, or of the shipped one of that name, errors first."""
+    path = Path(source)
+    shipped = None if is_file(path) else find_shipped(str(source))
+    if shipped is not None:
+        path = shipped_file(shipped.name)
+    elif not is_file(path):
+        remedy = "check the path, or name a shipped one (chiralize skeleton list)"
+        return [Finding("error", str(path), "there is no such file", remedy)]
     findings, skeleton = lint_file(path)
     if skeleton is None:
         return findings

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from chiralize.problem.data.shapes import call_of_shapes, input_names
 from chiralize.problem.data.shelf import Shelf
 from chiralize.problem.readings.derive import derive
 from chiralize.storage.arrays import load_arrays
+from chiralize.storage.sniff import sniff
 
 MOST_SPOOLED = 50_000
 
@@ -164,8 +166,11 @@ def calls_from(
     arguments.  most: stop after so many calls.  Raises DataFileError.
     """
     arrays = load_arrays(path)
+    is_text = sniff(path) == "csv"
     leaves, structure = pytree.tree_flatten((tuple(example[0]), dict(example[1])))
     targets = _targets(arrays, _leaf_names(example, names), _tensor_positions(leaves), states, str(path))
+    if is_text:
+        arrays = {name: _rows_as(array, leaves[targets[name]], str(path)) for name, array in arrays.items()}
     count = _batches(arrays, targets, leaves, str(path))
 
     def call(batch: int) -> Call:
@@ -226,6 +231,18 @@ def names_of_tensors(example: Call, names: Sequence[str]) -> dict[int, str]:
     """Names of arguments by the position of their tensor among all tensors; those within structures have none."""
     positions = _tensor_positions(pytree.tree_leaves(example))
     return {positions.index(leaf): name for name, leaf in _leaf_names(example, names).items()}
+
+
+def _rows_as(rows: np.ndarray, like: torch.Tensor, where: str) -> np.ndarray:
+    """The rows of a text as samples of an input: numbers in its own order, the last axis fastest.
+
+    Raises DataFileError where a row has not as many numbers as a sample.
+    """
+    sample = tuple(like.shape[1:])
+    if rows.shape[1] != prod(sample):
+        facts = f"{rows.shape[1]} numbers a row, a sample of the model's input has {prod(sample)}"
+        raise DataFileError(where, facts, f"write a sample a row, in the order of ({', '.join(map(str, sample))})")
+    return rows.reshape(len(rows), *sample)
 
 
 def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leaves: Sequence[Any], where: str) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 
 from chiralize.body.skeleton.catalog import load_skeleton, shipped
 from chiralize.body.skeleton.skeleton import Skeleton
@@ -17,6 +18,8 @@ from chiralize.problem.readings.weights import first_layer, first_width
 
 _NOTHING = "no example inputs are given, and none could be derived"
 _MOST_NAMED = 3
+_TOO_WIDE = "shapes cannot be multiplied"  # says less than what the layer reads
+_NUMBER = re.compile(r"\d+")
 
 
 def refusal_of(search: Search, where: str, option: str) -> ChiralizeError:
@@ -125,9 +128,12 @@ def _none_runs(search: Search, where: str, option: str) -> UsageError:
         f"{_NOTHING}: the network runs in none of {search.tried} sizes that are readings of {skeleton.name} "
         f"({joints} joints, {dims} dims)"
     )
+    always = _always(search.trial.failures.values())
     if reads:
         facts += f"; {reads}"
-    elif search.trial.failures:
+    if always and _TOO_WIDE not in always:
+        facts += f"; it fails every time: {always}"
+    elif not reads and search.trial.failures:
         facts += f"; {next(iter(search.trial.failures.values()))}"
     width = first_width(search.module)
     table = next((argument for argument in arguments_of(search.module) or () if argument.is_table), None)
@@ -145,6 +151,12 @@ def _none_runs(search: Search, where: str, option: str) -> UsageError:
     else:
         remedy += " for every input, and describe them: `inputs:` in the file, or --input-layout"
     return UsageError(where, facts, remedy)
+
+
+def _always(failures: Collection[str]) -> str:
+    """The first of many failures, where they are the same but for their numbers; else ""."""
+    kinds = {_NUMBER.sub("0", text) for text in failures}
+    return next(iter(failures)) if len(kinds) == 1 and len(failures) > _MOST_NAMED else ""
 
 
 def _of_width(width: int | None) -> str:

@@ -1,0 +1,59 @@
+"""Numbers in text, a line a row: commas, semicolons, tabs or blanks between them, names in the first line or not."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from chiralize.errors import DataFileError
+
+_SEPARATORS = (",", ";", "\t", " ")
+_BLANKS = re.compile(r"\s+")
+
+
+def is_row(line: str) -> bool:
+    """Whether a line is numbers and nothing else."""
+    return _numbers(line, _separator(line)) is not None
+
+
+def read_table(data: bytes, where: str) -> np.ndarray:
+    """The rows "sample column" of a text.  Raises DataFileError with the line that is none."""
+    text = data.decode("utf-8-sig", "replace")
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    separator = _separator(lines[-1][1])
+    if _numbers(lines[0][1], separator) is None:
+        lines = lines[1:]  # names of the columns
+    rows: list[list[float]] = []
+    for number, line in lines:
+        row = _numbers(line, separator)
+        if row is None:
+            shown = next((cell for cell in _cells(line, separator) if not _is_number(cell)), line)
+            raise DataFileError(f"{where}:{number}", f"{shown.strip()[:40]!r} is no number", "keep numbers alone.")
+        if rows and len(row) != len(rows[0]):
+            facts = f"{len(row)} numbers, {len(rows[0])} in the first row"
+            raise DataFileError(f"{where}:{number}", facts, "give every row equally many.")
+        rows.append(row)
+    return np.asarray(rows)
+
+
+def _separator(line: str) -> str:
+    return next((sign for sign in _SEPARATORS if sign in line.strip()), ",")
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    line = line.strip()
+    return _BLANKS.split(line) if separator == " " else line.split(separator)
+
+
+def _numbers(line: str, separator: str) -> list[float] | None:
+    cells = _cells(line, separator)
+    return [float(cell) for cell in cells] if all(map(_is_number, cells)) else None
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
