@@ -1,27 +1,39 @@
 """Telling a network that was plainly never trained from one that was.
 
 The mirror of an untrained network cannot be wrong: it has none. Whether weights were trained is read off them alone,
-and a network counts as untrained only where every one of its weights still is what an initialisation leaves: biases
-that are all 0 or all 1, or uniform; matrices and kernels that are uniform about 0, or normal with one of the spreads
-that initialisations use, or orthogonal; batch norms that have seen no batch. Ten to a hundred steps of training move
-some of these beyond doubt, and a network that learned something has taken many more.
+and a network counts as untrained only where every one of its weights still is what an initialisation leaves:
+
+- biases that are all 0 or all 1, or uniform as far as their layer's initialisation reaches;
+- matrices and kernels that are orthogonal, or whose entries are independent of each other, and uniform about 0 or
+  normal with one of the spreads that initialisations use;
+- batch norms that have seen no batch.
+
+A histogram of the entries is not enough: those of an orthogonal matrix are nearly normal, and stay so while training
+turns it into something else. Training moves whole directions, so that entries depend on each other. Ten to a hundred
+steps show, and a network that learned something has taken many more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod, sqrt
 
 import torch
 
-from chiralize.verification.evidence.distributions import distance
+from chiralize.verification.evidence.distributions import dependence, distance
 
 _LARGEST = 4096
 _FEWEST = 32
 _UNIFORM = 2.4
-_NORMAL = 1.4
+_NORMAL = 2.4
 _SPREADS = (0.01, 0.02, 0.05, 0.1, 1.0)
 _NEAR = 0.05
 _ORTHOGONAL = 1e-4
+_DEPENDENT = 6.0
+_TINY = 1e-6
+"""The spread that some initialisations give biases."""
+_MISSED = 16.0
+"""Of n uniform values the largest lies below a bound by more than this n-th of it once in ten million times."""
 
 
 def is_untrained(module: torch.nn.Module) -> bool:
@@ -30,7 +42,9 @@ def is_untrained(module: torch.nn.Module) -> bool:
     large = [weight for weight in weights if weight.ndim > 1 and weight.numel() >= _FEWEST]
     if not large or any(weight.is_meta or weight.is_quantized for weight in weights):
         return False
-    return all(map(_is_initial, weights)) and all(map(_is_fresh, named_statistics(module)))
+    return (
+        all(map(_is_initial, weights)) and _has_initial_biases(module) and all(map(_is_fresh, named_statistics(module)))
+    )
 
 
 def named_statistics(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
@@ -56,7 +70,37 @@ def _is_initial(weight: torch.Tensor) -> bool:
         return weight.ndim < 2 or first in (0.0, 1.0)
     if len(values) < _FEWEST:  # too few to tell what they are drawn from
         return float(values.abs().max()) <= 1.0
-    return _is_uniform(values) or _is_normal(values, weight) or _is_orthogonal(weight.double())
+    if weight.ndim < 2:
+        return float(values.abs().max()) <= 6 * _TINY or _is_uniform(values) or _is_normal(values, weight)
+    matrix = weight.double().reshape(len(weight), -1)
+    if _is_orthogonal(matrix):
+        return True
+    is_drawn = _is_uniform(values) or _is_normal(values, weight)
+    return is_drawn and abs(dependence(matrix)) <= _DEPENDENT
+
+
+def _has_initial_biases(module: torch.nn.Module) -> bool:
+    """Whether the biases of layers are as their initialisation leaves them, beside matrices of the same layer."""
+    for layer in module.modules():
+        named = [(name, weight.detach()) for name, weight in layer.named_parameters(recurse=False)]
+        matrices = [weight for name, weight in named if weight.ndim > 1 and weight.numel()]
+        biases = [weight for name, weight in named if weight.ndim == 1 and "bias" in name]
+        if matrices and not all(_is_initial_bias(bias, matrices) for bias in biases):
+            return False
+    return True
+
+
+def _is_initial_bias(bias: torch.Tensor, matrices: Sequence[torch.Tensor]) -> bool:
+    """Whether a bias is constant, or as far from 0 as PyTorch draws it: 1 / sqrt(inputs), or like its matrix."""
+    values = bias.double()
+    largest = float(values.abs().max()) if len(values) else 0.0
+    if largest <= 6 * _TINY or bool((values == values[0]).all()):
+        return True
+    bounds = [float(matrix.abs().max()) for matrix in matrices]
+    bounds += [1 / sqrt(prod(matrix.shape[1:])) for matrix in matrices]
+    if len(values) < _FEWEST:
+        return largest <= 1.001 * max(bounds)
+    return any(bound * (1 - _MISSED / len(values)) <= largest <= 1.001 * bound for bound in bounds)
 
 
 def _some(weight: torch.Tensor) -> torch.Tensor:
@@ -74,7 +118,7 @@ def _is_uniform(values: torch.Tensor) -> bool:
 def _is_normal(values: torch.Tensor, weight: torch.Tensor) -> bool:
     """Whether they are drawn from N(0, s) with one of the spreads s that are in use, cut off at 2 s or not."""
     spread = float(values.std())
-    if abs(float(values.mean())) > 4 * spread / sqrt(len(values)):
+    if abs(float(values.mean())) > 6 * spread / sqrt(len(values)):
         return False
     if not any(abs(spread / known - 1) < max(_NEAR, 3 / sqrt(len(values))) for known in _spreads(weight)):
         return False
@@ -94,11 +138,8 @@ def _spreads(weight: torch.Tensor) -> list[float]:
     return [*spreads, *(0.8796 * spread for spread in spreads)]
 
 
-def _is_orthogonal(weight: torch.Tensor) -> bool:
-    """Whether the rows, or the columns, are orthogonal and of one length."""
-    if weight.ndim < 2:
-        return False
-    matrix = weight.reshape(len(weight), -1)
+def _is_orthogonal(matrix: torch.Tensor) -> bool:
+    """Whether the rows, or the columns, are orthogonal and of one length.  matrix: "row column"."""
     if matrix.shape[0] > matrix.shape[1]:
         matrix = matrix.T
     gram = matrix @ matrix.T
