@@ -255,3 +255,36 @@ inputs:
     resolved = resolve(parse_spec(text), [(1, 75)], [])
     assert resolved.label("input", 0, (0, 15)) == "t-1.wrench.FL.force.x"
     assert resolved.input_tensors[0].part((0, 15)) == "t-1.wrench.FL.force"
+
+
+QUESTIONED = {
+    "{scalar: 3, name: commands}": "'commands' has the signs [1, 1, 1]; those of vx, vy and a yaw rate are [1, -1, -1]",
+    "{signs: [1, -1, 1], name: command}": "'command' has the signs [1, -1, 1]",
+    "{scalar: 2, name: gait_phase}": "the clock of a gait is half a period later in the mirror",
+    "{signs: [-1, 1], name: clock}": "'clock' has the signs [-1, 1]",
+    "{phase: sin_cos, shift: none, name: gait}": "one clock for both sides is half a period later",
+    "{legs: [left, right], each: [{phase: sin, shift: half, name: clock}]}": "though the mirror swaps them already",
+    "{command: [vx, {yaw_rate: 1}], name: command}": "command 'yaw_rate' is kept; by its name it turns",
+    "{command: [vx, {body_height: -1}], name: command}": "command 'body_height' is negated",
+}
+UNQUESTIONED = (
+    "{signs: [1, -1, -1], name: commands}",
+    "{signs: [-1, -1], name: clock}",
+    "{phase: sin_cos, shift: half, name: gait}",
+    "{phase: sin_cos, shift: none, name: jump}",
+    "{legs: [left, right], each: [{phase: sin, shift: none, name: clock}]}",
+    "{command: [vx, vy, yaw_rate, {gait: 1}], name: command}",
+    "{scalar: 1, name: speed}",
+)
+
+
+@pytest.mark.parametrize("block", [*QUESTIONED, *UNQUESTIONED])
+def test_commands_and_clocks_are_questioned(block: str) -> None:
+    """No simulator knows what a command or a clock means: their names do."""
+    body = "joints: [left_hip, right_hip]\npairs: [[left_hip, right_hip]]\ndims: [q]\nlateral: y\nnegate: []\n"
+    notices = parse_spec(f"{body}inputs:\n  - fields: [{block}]\n").notices
+    if block in QUESTIONED:
+        (notice,) = notices
+        assert QUESTIONED[block] in notice
+    else:
+        assert not notices

@@ -26,6 +26,7 @@ from chiralize.body.robots.observing import position_of
 from chiralize.body.robots.opening import open_model
 from chiralize.body.robots.reading import poses, read_robot
 from chiralize.body.robots.robot import BALL, Array, Robot
+from chiralize.body.robots.sensing import scene_of
 from chiralize.body.robots.stepping import deviations
 from chiralize.body.skeleton.nodes import did_you_mean
 from chiralize.body.skeleton.skeleton import Skeleton
@@ -164,7 +165,8 @@ def check(robot_file: Path, specification: str | Path, wishes: RobotWishes | Non
         listed = "; ".join(str(joint) for joint in wrong)
         notices.append(f"another mirror is as right by places, axes and steps: {listed}")
         wrong = []
-    observed = observation_of(spec, mirror, lambda other: joints_of(mirror.robot, other))
+    scene = scene_of(agreed, mirror)
+    observed = observation_of(spec, mirror, lambda other: joints_of(mirror.robot, other), scene)
     return RobotCheck(
         mirror,
         agreed,
@@ -198,7 +200,7 @@ def joints_of(robot: Robot, body: Skeleton) -> list[Entry]:
     chosen = []
     for name in body.joints:
         alike = plain.get(_plain(name), [])
-        entry = exact.get(name) or driven.get(name) or (alike[0] if len(alike) == 1 else None)
+        entry = exact.get(name) or driven.get(name) or (alike[0] if len(alike) == 1 else _by_words(name, entries))
         if entry is None:
             facts = f"the robot {robot.name} has no joint {name!r}"
             raise UnknownNameError(f"skeleton {body.name}", facts, did_you_mean(name, list(exact)))
@@ -208,6 +210,27 @@ def joints_of(robot: Robot, body: Skeleton) -> list[Entry]:
         facts = f"two of its joints are the robot's {twice[0]!r}"
         raise WrongValueError(f"skeleton {body.name}", facts, "name the joints as the robot's file does")
     return chosen
+
+
+def _by_words(name: str, entries: Sequence[Entry]) -> Entry | None:
+    """The number with the same words in another order; or without its side, where the other side has one.
+
+    MuJoCo's walker has `thigh_joint` and `thigh_left_joint`, which are right_thigh and left_thigh.
+    """
+    words = _words(name)
+    by_words = {_words(entry.name): entry for entry in entries}
+    if len(by_words) < len(entries):
+        return None
+    if words in by_words:
+        return by_words[words]
+    for side, other in (("right", "left"), ("left", "right")):
+        if side in words and words - {side} | {other} in by_words:
+            return by_words.get(words - {side})
+    return None
+
+
+def _words(name: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z]+|[0-9]+", name.lower())) - {"joint"}
 
 
 def _plain(name: str) -> str:

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from chiralize.body.robots.describing import Entry
 from chiralize.body.robots.mirroring import RobotMirror
-from chiralize.body.robots.observing import Moment, Reader, base_reader, joints_reader, mirrored, random_moments
+from chiralize.body.robots.observing import (
+    Moment,
+    Reader,
+    base_reader,
+    joints_reader,
+    mirrored,
+    position_reader,
+    random_moments,
+)
 from chiralize.body.robots.robot import Array
+from chiralize.body.robots.sensing import Scene, array_reader, bodies_named, body_reader, generalized_force
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.fields import Field
+from chiralize.body.tensors.fields.history import History
+from chiralize.body.tensors.fields.items import Items
 from chiralize.body.tensors.fields.joints import Joints
-from chiralize.body.tensors.fields.plain import Measured
+from chiralize.body.tensors.fields.plain import Measured, Scalar
+from chiralize.body.tensors.fields.quantities import Quantity
 from chiralize.body.tensors.resolution import resolve
 from chiralize.symmetry.involution import SignedPermutation
 
 _MOMENTS = 4
 _SAME = 1e-9
+_FELT = 1e-4
+"""Share of an entry's largest value by which its image has to differ to be wrong, where the simulator computes it."""
+_SILENT = 1e-9
+"""Share of a block's largest value below which an entry stayed 0, so that nothing is known of its sign."""
+_NAMED = 4
+_MANY = 5
+"""Blocks of more plain numbers may be one of MuJoCo's arrays of bodies; of fewer, the base's."""
+Places = npt.NDArray[np.int64]
+Sampled = Callable[[], tuple[Array, Array]]
+"""A block's numbers in some states and in their images, "state entry"."""
 
 
 @dataclass(frozen=True)
@@ -49,116 +72,215 @@ class Observed:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Entries of one tensor that belong together.  action: T on them, as the specification says."""
+    """Entries of one tensor that belong together.
+
+    places: their positions.  action: T on them, as the specification says.  sampled: None where nothing computes them.
+    is_simulated: whether the simulator computes them from forces, so that roundings are larger.
+    """
 
     tensor: str
-    start: int
+    places: Places
     names: tuple[str, ...]
     title: str
     action: SignedPermutation
-    reader: Reader | None
+    sampled: Sampled | None
     words: str = ""
+    is_simulated: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Witness:
+    """What blocks are computed from.  entries_named: the robot's numbers that the joints of a skeleton name."""
+
+    mirror: RobotMirror
+    moments: Sequence[Moment]
+    images: Sequence[Moment]
+    scene: Scene | None
+    entries_named: Callable[[Skeleton], list[Entry]]
+
+    def sampled(self, reader: Reader) -> Sampled:
+        """The numbers of a reader of states."""
+
+        def both() -> tuple[Array, Array]:
+            values, images = (np.stack([reader(moment) for moment in side]) for side in (self.moments, self.images))
+            return values, images
+
+        return both
 
 
 def observation_of(
-    spec: ConversionSpec, mirror: RobotMirror, entries_named: Callable[[Skeleton], list[Entry]]
+    spec: ConversionSpec,
+    mirror: RobotMirror,
+    entries_named: Callable[[Skeleton], list[Entry]],
+    scene: Scene | None = None,
 ) -> Observed:
     """Check every block that can be computed from a robot's state.
 
-    entries_named: the robot's numbers that the joints of a skeleton name.
+    entries_named: the robot's numbers that the joints of a skeleton name.  scene: for what is felt by bodies.
     """
     wrong: list[WrongEntry] = []
     checked: list[str] = []
     unchecked: list[str] = []
     moments = random_moments(mirror, _MOMENTS)
-    images = [mirrored(mirror, moment) for moment in moments]
+    witness = _Witness(mirror, moments, [mirrored(mirror, moment) for moment in moments], scene, entries_named)
     for io, tensors in (("input", spec.inputs), ("output", spec.outputs)):
         for number, entry in enumerate(tensors or ()):
-            for block in _blocks(f"{io} {number}", io, entry, spec, mirror, entries_named):
+            for block in _blocks(f"{io} {number}", io, entry, spec, witness):
                 title = f"{block.tensor}: {block.title}"
-                if block.reader is None:
+                if block.sampled is None:
                     unchecked.append(title)
                     continue
+                values, right = block.sampled()
                 checked.append(f"{title} ({block.words})")
-                wrong += _wrong_entries(block, block.reader, moments, images)
-    return Observed(tuple(wrong), tuple(checked), tuple(unchecked))
+                wrong += _wrong_entries(block, values, right)
+                unchecked += _silent(block, title, values, right)
+    return Observed(tuple(wrong), tuple(dict.fromkeys(checked)), tuple(dict.fromkeys(unchecked)))
 
 
-def _wrong_entries(
-    block: _Block, reader: Reader, moments: Sequence[Moment], images: Sequence[Moment]
-) -> list[WrongEntry]:
-    values = np.stack([reader(moment) for moment in moments])
-    right = np.stack([reader(image) for image in images])
+def _wrong_entries(block: _Block, values: Array, right: Array) -> list[WrongEntry]:
+    same = _tolerance(block, values, right)
     said = block.action.act(values, -1)
-    faults = np.flatnonzero(np.abs(said - right).max(axis=0) > _SAME)
+    faults = np.flatnonzero(np.abs(said - right).max(axis=0) > same)
     return [
-        WrongEntry(block.tensor, block.start + at, block.names[at], _right(block, at, values, right[:, at]))
+        WrongEntry(block.tensor, int(block.places[at]), block.names[at], _right(block, at, values, right[:, at], same))
         for at in faults.tolist()
     ]
 
 
-def _right(block: _Block, at: int, values: Array, right: Array) -> str:
+def _tolerance(block: _Block, values: Array, right: Array) -> Array:
+    """How far every entry may be off, "entry"."""
+    if not block.is_simulated:
+        return np.full(right.shape[1], _SAME)
+    return _FELT * np.abs(right).max(axis=0) + _SILENT * max(1.0, float(np.abs(values).max()))
+
+
+def _silent(block: _Block, title: str, values: Array, right: Array) -> list[str]:
+    """The entries of which nothing is known, since they are 0 in all states and images, in words."""
+    if not block.is_simulated:
+        return []
+    largest = np.maximum(np.abs(values), np.abs(right)).max(axis=0)
+    silent = [block.names[at] for at in np.flatnonzero(largest <= _SILENT * max(1.0, float(largest.max())))]
+    if not silent:
+        return []
+    more = f" and {len(silent) - _NAMED} more" if len(silent) > _NAMED else ""
+    return [f"{title}: {', '.join(silent[:_NAMED])}{more} (0 in all states)"]
+
+
+def _right(block: _Block, at: int, values: Array, right: Array, same: Array) -> str:
     """What the entry has to be in the image, in words."""
     for sign, word in ((1, ""), (-1, "negated ")):
-        same = np.flatnonzero(np.abs(sign * values - right[:, None]).max(axis=0) <= _SAME).tolist()
-        if at in same:
+        alike = np.flatnonzero(np.abs(sign * values - right[:, None]).max(axis=0) <= same[at]).tolist()
+        if at in alike:
             return "it has to be kept" if sign > 0 else "it has to be negated"
-        if same:
-            return f"its image is {word}{block.names[same[0]]}"
+        if alike:
+            return f"its image is {word}{block.names[alike[0]]}"
     return "its image is no single entry of the block"
 
 
-def _blocks(
-    tensor: str,
-    io: str,
-    entry: TensorEntry,
-    spec: ConversionSpec,
-    mirror: RobotMirror,
-    entries_named: Callable[[Skeleton], list[Entry]],
-) -> list[_Block]:
+# ---- blocks ---------------------------------------------------------------------------------------------------
+def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witness: _Witness) -> Iterator[_Block]:
     """The blocks of a tensor; one that is described otherwise is one block that cannot be checked."""
     body = entry.body(spec.skeleton)
+    nowhere = np.zeros(0, np.int64)
     if entry.kind == "pose" and len(body.dims) == 1 and "j" in (entry.layout or "j"):
         title = entry.name or ("action" if io == "output" else "joints")
-        read = joints_reader(mirror.robot, title, entries_named(body))
-        reader, words = read if read is not None else (None, "")
-        return [_Block(tensor, 0, body.joints, title, body.merged_action(), reader, words)]
+        read = joints_reader(witness.mirror.robot, title, witness.entries_named(body))
+        sampled, words = (witness.sampled(read[0]), read[1]) if read is not None else (None, "")
+        places = np.arange(len(body.joints))
+        yield _Block(tensor, places, body.joints, title, body.merged_action(), sampled, words)
+        return
     if entry.kind != "fields":
-        return [_Block(tensor, 0, (), entry.name or entry.kind, SignedPermutation.identity(0), None)]
+        yield _Block(tensor, nowhere, (), entry.name or entry.kind, SignedPermutation.identity(0), None)
+        return
     fields = entry.fields or ()
     widths = [block.size(body) for block in fields]
-    described = replace(entry, layout=None)
-    resolved = resolve(ConversionSpec(spec.name, spec.skeleton, (described,), ()), [(1, sum(widths))], [])
-    representation = resolved.inputs[0]
-    blocks, start = [], 0
+    resolved = resolve(
+        ConversionSpec(spec.name, spec.skeleton, (replace(entry, layout=None),), ()), [(1, sum(widths))], []
+    )
+    representation, names, start = resolved.inputs[0], resolved.input_tensors[0].names, 0
     for block, width in zip(fields, widths, strict=True):
-        part = None if representation is None else _part(representation.axes[-1].action, start, width)
-        names = resolved.input_tensors[0].names[start : start + width]
-        read = None if part is None else _read(block, width, body, mirror, entries_named)
-        reader, words = read if read is not None else (None, "")
-        action = part if part is not None else SignedPermutation.identity(width)
-        blocks.append(_Block(tensor, start, names, block.name, action, reader, words))
+        for leaf, inside in _leaves(block, np.arange(start, start + width), body):
+            action = None if representation is None else representation.axes[-1].action.restrict(inside)
+            labels = tuple(names[at] for at in inside)
+            title = ".".join(filter(None, [leaf.name, *(part.name for part in leaf.parts)])) or block.name or leaf.kind
+            if action is None:
+                yield _Block(tensor, nowhere, (), title, SignedPermutation.identity(0), None)
+                continue
+            sampled, words, is_simulated = _read(leaf, len(inside), body, witness)
+            yield _Block(tensor, inside, labels, title, action, sampled, words, is_simulated)
         start += width
-    return blocks
 
 
-def _part(action: SignedPermutation, start: int, width: int) -> SignedPermutation | None:
-    """T on a block; None where it takes the block to another one."""
-    return action.restrict(range(start, start + width))
+def _leaves(block: Field, places: Places, body: Skeleton) -> Iterator[tuple[Field, Places]]:
+    """What a block is built of, down to blocks that are computed as one, and where their entries stand.
+
+    Of things that swap, every block of each is one, with all numbers of the first thing first.
+    """
+    if isinstance(block, History):
+        if block.major == "terms":
+            parts = _cut(block.of, places, body, block.frames)
+            framed = [(part, frame) for part, inside in parts for frame in inside.reshape(block.frames, -1)]
+        else:
+            framed = [pair for frame in places.reshape(block.frames, -1) for pair in _cut(block.of, frame, body, 1)]
+        for part, inside in framed:
+            yield from _leaves(part, inside, body)
+    elif isinstance(block, Items):
+        table = (
+            places.reshape(len(block.items), -1) if block.major == "items" else places.reshape(-1, len(block.items)).T
+        )
+        start = 0
+        for part in block.each:
+            width = part.size(body)
+            yield replace(block, each=(part,), major="items"), table[:, start : start + width].reshape(-1)
+            start += width
+    else:
+        yield block, places
 
 
-def _read(
-    block: Field,
-    width: int,
-    body: Skeleton,
-    mirror: RobotMirror,
-    entries_named: Callable[[Skeleton], list[Entry]],
-) -> tuple[Reader, str] | None:
-    if isinstance(block, Joints):
-        entries = entries_named(block.body_of(body))
-        return None if block.is_plain else joints_reader(mirror.robot, block.name, entries)
-    if block.kind in ("vector", "axial", "signs", "scalar"):
-        return base_reader(mirror.robot, block.kind, block.name, width)
-    if isinstance(block, Measured) and (block.kind == "quaternion" or block.quantity.order == "rpy"):
-        return base_reader(mirror.robot, block.kind, f"{block.name} {block.kind} {block.quantity.order}", width)
-    return None
+def _cut(parts: Sequence[Field], places: Places, body: Skeleton, times: int) -> list[tuple[Field, Places]]:
+    """Blocks one after the other, each taking its size so many times."""
+    ends = np.cumsum([times * part.size(body) for part in parts])
+    return list(zip(parts, np.split(places, ends[:-1]), strict=True))
+
+
+def _read(block: Field, width: int, body: Skeleton, witness: _Witness) -> tuple[Sampled | None, str, bool]:
+    """How a block is computed, in which words, and whether the simulator computes it."""
+    robot = witness.mirror.robot
+    if isinstance(block, Items):
+        return _read_of_bodies(block, witness)
+    read: tuple[Reader, str] | None = None
+    if isinstance(block, Joints) and not block.is_plain:
+        entries = witness.entries_named(block.body_of(body))
+        scene = witness.scene
+        if "qfrc" in block.name.lower() and scene is not None:
+            columns = [robot.joints[entry.joint].velocity + entry.component for entry in entries]
+            force = generalized_force(columns)
+            return lambda: scene.both(force), f"forces of actuators on joints, {scene.conditions}", True
+        read = joints_reader(robot, block.name, entries)
+    elif isinstance(block, Measured) and block.kind == "vector" and "pos" in block.name.lower():
+        read = position_reader(robot, block.name, block.quantity.dims)
+    elif block.kind in ("signs", "scalar") and witness.scene is not None and _MANY < width:
+        felt, scene = array_reader(witness.scene, block.name, width), witness.scene
+        if felt is not None:
+            return lambda: scene.both(felt[0]), f"{felt[1]}, {scene.conditions}", True
+    elif block.kind in ("vector", "axial", "signs", "scalar"):
+        read = base_reader(robot, block.kind, block.name, width)
+    elif isinstance(block, Measured) and (block.kind == "quaternion" or block.quantity.order == "rpy"):
+        read = base_reader(robot, block.kind, f"{block.name} {block.kind} {block.quantity.order}", width)
+    return (witness.sampled(read[0]), read[1], False) if read is not None else (None, "", False)
+
+
+def _read_of_bodies(block: Items, witness: _Witness) -> tuple[Sampled | None, str, bool]:
+    """The same of things: bodies, or feet that are bodies."""
+    (part,) = block.each
+    scene = witness.scene
+    bodies = None if scene is None else bodies_named(scene, block.items)
+    quantity = part.quantity if isinstance(part, Measured) else Quantity("scalar")
+    is_readable = isinstance(part, Measured) or (isinstance(part, Scalar) and part.count == 1)
+    if scene is None or bodies is None or not is_readable:
+        return None, "", False
+    read = body_reader(quantity, f"{block.name} {part.name}", bodies)
+    if read is None:
+        return None, "", False
+    reader, words = read
+    return lambda: scene.both(reader), f"{words}, {scene.conditions}", True

@@ -11,6 +11,7 @@ import numpy as np
 from chiralize.body.robots.describing import Entry
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.robot import BALL, FREE, Array, Joint, Robot
+from chiralize.body.skeleton.skeleton import AXES
 
 _VELOCITY = re.compile(r"^d_?q|vel|speed|qdot")
 _ACTION = re.compile(r"action|torque|ctrl|control|command|target|motor")
@@ -19,7 +20,8 @@ _GRAVITY, _ANGULAR, _LINEAR = re.compile(r"grav"), re.compile(r"ang|gyro|omega")
 _QUATERNION, _EULER = re.compile(r"quat|orient|rot"), re.compile(r"euler|rpy")
 _OF_THE_BASE = set(
     "base torso root body trunk pelvis robot imu projected local world in frame b w linear lin angular ang velocity "
-    "vel gravity grav vector orientation quat quaternion wxyz xyzw euler rpy height z gyro omega rotation rot".split()
+    "vel gravity grav vector orientation quat quaternion wxyz xyzw euler rpy height z gyro omega rotation rot position "
+    "pos".split()
 )
 """Words of which the name of a block about the base consists; others may mean a foot, a command or a thing."""
 
@@ -105,6 +107,15 @@ def base_reader(robot: Robot, kind: str, name: str, size: int) -> tuple[Reader, 
     if size != 3:
         return None
     return _three(base, kind, word)
+
+
+def position_reader(robot: Robot, name: str, dims: Sequence[str]) -> tuple[Reader, str] | None:
+    """How the base's position is read, of which an observation often has the height alone; None as in `base_reader`."""
+    if robot.base is None or set(re.findall("[a-z]+", name.lower())) - _OF_THE_BASE:
+        return None
+    start = robot.joints[robot.base].position
+    columns = [start + AXES.index(axis) for axis in dims]
+    return lambda moment: moment.qpos[columns], "the base's position"
 
 
 def _three(base: Joint, kind: str, word: str) -> tuple[Reader, str] | None:

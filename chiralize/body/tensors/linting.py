@@ -11,6 +11,8 @@ from chiralize.body.tensors.conversion import ConversionSpec, load_spec
 from chiralize.body.tensors.fields.plain import SWAPS
 from chiralize.errors import SpecError
 
+_SAYS_SO = "where it is meant, another name for the block says so"
+
 
 def lint_specification(source: Path | str) -> list[Finding]:
     """Findings of a skeleton or specification file, or of the shipped one of that name, errors first."""
@@ -39,7 +41,7 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
     for entry in (*(spec.inputs or ()), *(spec.outputs or ())):
         for block in entry.fields or ():
             for doubt in block.doubts():
-                yield warning(block.where or str(path), doubt, SWAPS)
+                yield warning(block.where or str(path), doubt, SWAPS if "swap" in doubt else _SAYS_SO)
         if entry.reflect and entry.missing == "none":
             message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"
             yield warning(entry.where or str(path), message, "add `missing: zero` where the data has such joints")

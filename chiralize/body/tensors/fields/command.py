@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +74,15 @@ class Command(Field):
     def labels(self, body: Skeleton) -> list[str]:
         """`command.vx`."""
         return [dotted(self.name, entry) for entry in self.entries]
+
+    def doubts(self) -> Iterator[str]:
+        """Signs that are given against what the name says: a turn that is kept, a height that is negated."""
+        for entry, given in zip(self.entries, self.signs, strict=True):
+            axes = axes_of(entry)
+            if given == 1 and axes == ABOUT["z"]:
+                yield f"command {entry!r} is kept; by its name it turns about the vertical, and changes its sign (-1)"
+            if given == -1 and axes == "":
+                yield f"command {entry!r} is negated; by its name it has no side, and is kept (1)"
 
     def to_dict(self) -> dict[str, object]:
         """`{command: [vx, vy, {gait: 1}], name: NAME}`."""

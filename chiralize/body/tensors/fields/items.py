@@ -10,6 +10,7 @@ import numpy as np
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
 from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels
 from chiralize.body.tensors.fields.partners import partners_of
+from chiralize.body.tensors.fields.phase import Phase
 from chiralize.body.tensors.fields.plain import Measured
 from chiralize.body.tensors.fields.quantities import WITH_DIMS
 from chiralize.symmetry.involution import SignedPermutation
@@ -94,6 +95,17 @@ class Items(Field):
         if quantity.kind in WITH_DIMS and quantity.dims != AXES:
             keys["dims"] = list(quantity.dims)
         return keys
+
+    def doubts(self) -> Iterator[str]:
+        """A clock for every leg is shifted by being swapped; one that is shifted besides is shifted twice."""
+        for block in self.each:
+            if not isinstance(block, Phase):
+                yield from block.doubts()
+            elif block.shift == "half":
+                yield (
+                    f"phase {block.name!r} of every one of {self.things} is shifted by half a period, though the "
+                    "mirror swaps them already (shift: none)"
+                )
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """The same without any swap, and with one block of each taken for another."""

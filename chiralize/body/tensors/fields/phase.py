@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,18 @@ SHIFTS = ("half", "none")
 PARTS = ("sin_cos", "cos_sin", "sin", "cos")
 RAW = ("raw", "radians", "turns", "degrees", "phase")
 """Ways to write a phase itself: half a period later is an addition there, which no sign is."""
+
+
+_GAIT = re.compile(r"gait|stride|clock|walk|step")
+
+
+def is_gait(name: str) -> bool:
+    """Whether a name speaks of the rhythm of a gait.
+
+    >>> is_gait("gait_clock"), is_gait("jump")
+    (True, False)
+    """
+    return _GAIT.search(name.lower()) is not None
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,14 @@ class Phase(Field):
     def to_dict(self) -> dict[str, object]:
         """`{phase: sin_cos, shift: half, name: NAME}`."""
         return {"phase": self.functions, "shift": self.shift, "name": self.name}
+
+    def doubts(self) -> Iterator[str]:
+        """A gait's clock that is not shifted, since a gait that is mirrored is half a period later."""
+        if self.shift == "none" and is_gait(self.name):
+            yield (
+                f"phase {self.name!r} is kept as it is; one clock for both sides is half a period later in the mirror "
+                "(shift: half), and only a clock for every leg is not (legs: [left, right], each: ...)"
+            )
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """The other shift."""

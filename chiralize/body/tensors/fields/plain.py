@@ -24,6 +24,11 @@ _LIMBS = re.compile(
 )
 
 
+_COMMANDED, _COMMANDED_AHEAD = (1, -1, -1), (-1, 1, -1)
+"""Signs of vx, vy and a yaw rate under the mirror of y, and of x."""
+_CLOCK, _PARTS = re.compile(r"gait|clock|phase"), 2
+
+
 @dataclass(frozen=True)
 class Measured(Field):
     """One quantity of the base, or of whatever the block is part of: a vector, a wrench, a rotation, ..."""
@@ -118,6 +123,9 @@ class Scalar(Field):
                 f"scalar {self.name!r} keeps {self.count} entries where they are; "
                 "entries of left and right limbs swap under the mirror"
             )
+        if not self.entries:
+            yield from _of_commands(self.name, (1,) * self.count)
+            yield from _of_clocks(self.name, (1,) * self.count)
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,27 @@ class Signs(Field):
     def doubts(self) -> Iterator[str]:
         """Entries that stay where they are, though their names speak of left and right."""
         yield from _sided(self.name, self.entries, "not swapped")
+        if not self.entries:
+            yield from _of_commands(self.name, self.signs)
+            yield from _of_clocks(self.name, self.signs)
+
+
+def _of_commands(name: str, signs: tuple[int, ...]) -> Iterator[str]:
+    """Commands of three numbers are mostly those ahead, sideways and of turning."""
+    if "command" in name.lower() and len(signs) == len(_COMMANDED) and signs not in (_COMMANDED, _COMMANDED_AHEAD):
+        yield (
+            f"{name!r} has the signs {list(signs)}; those of vx, vy and a yaw rate are {list(_COMMANDED)}: "
+            "name them, {command: [vx, vy, yaw_rate]}"
+        )
+
+
+def _of_clocks(name: str, signs: tuple[int, ...]) -> Iterator[str]:
+    """Sine and cosine of a gait's clock are both negated; the phase itself has no sign that is right."""
+    if _CLOCK.search(name.lower()) and len(signs) <= _PARTS and -1 * len(signs) != sum(signs):
+        yield (
+            f"{name!r} has the signs {list(signs)}; the clock of a gait is half a period later in the mirror, which "
+            "negates its sine and its cosine: {phase: sin_cos, shift: half}"
+        )
 
 
 def _labels(name: str, entries: tuple[str, ...], size: int) -> list[str]:

@@ -1,0 +1,184 @@
+"""What the simulator says of bodies: forces on them, how they move, their inertia; in a state and in its image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from chiralize.body.robots.agreement import Agreement
+from chiralize.body.robots.mirroring import RobotMirror
+from chiralize.body.robots.reading import links_of_bodies
+from chiralize.body.robots.robot import Array
+from chiralize.body.robots.stepping import begin
+from chiralize.body.skeleton.skeleton import AXES
+from chiralize.body.tensors.fields.quantities import Quantity
+
+_STATES = 6
+_PUSH = 10.0
+"""What every body is pushed and turned with besides contacts, N and N m: else most of them feel nothing."""
+_FORCE = re.compile(r"cfrc|contact|force|wrench|grf|load|touch")
+_ENDS = ("foot", "toe", "ankle", "calf", "shank", "shin", "hand", "wrist")
+"""Bodies that are meant where a specification names a leg or an arm alone, the first that there is."""
+_LINEAR, _ANGULAR = slice(3, 6), slice(0, 3)
+"""Where MuJoCo has them in `cvel`, and force and torque in `cfrc_ext`."""
+
+BodyReader = Callable[[Any], Array]
+"""The numbers of one quantity of some bodies, "bodies numbers", from an `mjData`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """States and their images in the simulator, forces computed.
+
+    names: of all bodies but the world.  conditions: how the model was changed so that T of a step is the step of T.
+    """
+
+    names: tuple[str, ...]
+    states: tuple[Any, ...]
+    images: tuple[Any, ...]
+    conditions: str
+
+    def both(self, read: Callable[[Any], Array]) -> tuple[Array, Array]:
+        """What is read of the states, and of their images, "state entry"."""
+        values, images = (np.stack([read(data).reshape(-1) for data in side]) for side in (self.states, self.images))
+        return values, images
+
+
+def scene_of(agreed: Agreement, mirror: RobotMirror) -> Scene | None:
+    """The robot in some states, pushed at every body, and in their images; None where the simulator disagrees."""
+    if not agreed.agrees:
+        return None
+    mujoco, model = import_module("mujoco"), agreed.model
+    partner, signs = partners_of_bodies(model, mirror), mirror.reflection.signs
+    rng, states, images = np.random.default_rng(3), list[Any](), list[Any]()
+    for state in agreed.states[:_STATES]:
+        push = _PUSH * rng.standard_normal((model.nbody, 6)) * (np.arange(model.nbody) > 0)[:, None]
+        mirrored = push[partner] * np.r_[signs, -signs]
+        data, image = mujoco.MjData(model), mujoco.MjData(model)
+        begin(model, data, state.qpos, state.qvel)
+        begin(model, image, mirror.act_qpos(state.qpos), mirror.qvel.act(state.qvel))
+        for one, control, force in (
+            (data, state.controls[0], push),
+            (image, mirror.act_ctrl(state.controls[0]), mirrored),
+        ):
+            one.ctrl[:], one.xfrc_applied[:] = control, force
+            mujoco.mj_forward(model, one)
+            mujoco.mj_rnePostConstraint(model, one)
+        states.append(data)
+        images.append(image)
+    names = tuple(model.body(body).name for body in range(1, model.nbody))
+    return Scene(names, tuple(states), tuple(images), agreed.rungs[-1].label)
+
+
+def partners_of_bodies(model: Any, mirror: RobotMirror) -> list[int]:
+    """For every body the one at the mirrored place on the partner of its link, by its centre of mass."""
+    data = import_module("mujoco").MjData(model)
+    begin(model, data, mirror.robot.qpos, np.zeros(model.nv))
+    link_of, _ = links_of_bodies(model)
+    partner = []
+    for body, link in enumerate(link_of):
+        others = [other for other, owner in enumerate(link_of) if owner == mirror.links[link]]
+        image = np.r_[mirror.reflection.point(data.xipos[body]), mirror.reflection.point(data.xpos[body])]
+        far = {other: float(np.abs(np.r_[data.xipos[other], data.xpos[other]] - image).sum()) for other in others}
+        partner.append(min(others, key=lambda other: (round(far[other], 6), other != body)))
+    return partner
+
+
+def bodies_named(scene: Scene, items: Sequence[str]) -> list[int] | None:
+    """The bodies that a block means: by their names, by the leg and its end, or all of them in the model's order."""
+    words = [name.lower() for name in scene.names]
+    chosen = [_body(words, item.lower()) for item in items]
+    if None not in chosen and len(set(chosen)) == len(chosen):
+        return [number + 1 for number in chosen if number is not None]
+    return list(range(1, len(words) + 1)) if len(items) == len(words) else None
+
+
+def _body(words: Sequence[str], item: str) -> int | None:
+    """The position of a body by its name, or by the name of its limb: `FL` is FL_foot, or FL_calf without feet."""
+    if item in words:
+        return words.index(item)
+    limb = [number for number, name in enumerate(words) if set(_split(item)) <= set(_split(name))]
+    for end in _ENDS:
+        ends = [number for number in limb if end in words[number]]
+        if ends:
+            return ends[0] if len(ends) == 1 else None
+    return None
+
+
+def _split(name: str) -> list[str]:
+    return re.findall("[a-z]+|[0-9]+", name)
+
+
+def body_reader(quantity: Quantity, name: str, bodies: Sequence[int]) -> tuple[BodyReader, str] | None:
+    """How one quantity of bodies is read, and in which words; None where its kind and name do not say.
+
+    The name decides where it says what the numbers are: `cfrc_ext` has the torque first, a `contact_torque` is one,
+    whatever the specification takes it for.
+    """
+    rows, word, kind = list(bodies), name.lower(), quantity.kind
+    if kind == "inertia":
+        return lambda data: data.cinert[rows], "inertia of bodies"
+    if kind == "twist":
+        order = _motion(quantity.order == "angular_first" or "cvel" in word)
+        return lambda data: data.cvel[rows][:, order], "velocities of bodies"
+    if kind == "wrench":
+        order = _motion(quantity.order == "torque_first" or "cfrc" in word)
+        return lambda data: data.cfrc_ext[rows][:, order], "forces on bodies"
+    if kind == "scalar" and _FORCE.search(word):
+        return lambda data: np.linalg.norm(data.cfrc_ext[rows][:, _LINEAR], axis=1)[:, None], "forces on bodies"
+    if kind not in ("vector", "axial"):
+        return None
+    return _vector_reader(rows, word, [AXES.index(axis) for axis in quantity.dims])
+
+
+_VECTORS = (
+    (re.compile(r"torque|moment"), "cfrc_ext", _ANGULAR, "torques on bodies"),
+    (_FORCE, "cfrc_ext", _LINEAR, "forces on bodies"),
+    (re.compile(r"ang|gyro|omega|spin"), "cvel", _ANGULAR, "angular velocities of bodies"),
+    (re.compile(r"vel|speed"), "cvel", _LINEAR, "velocities of bodies"),
+)
+
+
+def _vector_reader(rows: Sequence[int], word: str, columns: Sequence[int]) -> tuple[BodyReader, str] | None:
+    """How three numbers of bodies are read, as far as the name says what they are."""
+    for pattern, source, part, words in _VECTORS:
+        if pattern.search(word):
+            return _columns(source, rows, part, columns), words
+    if "pos" in word:
+        return lambda data: (data.xipos[rows] - data.subtree_com[1])[:, columns], "positions of bodies"
+    return None
+
+
+def _columns(source: str, rows: Sequence[int], part: slice, columns: Sequence[int]) -> BodyReader:
+    return lambda data: getattr(data, source)[rows][:, part][:, columns]
+
+
+def _motion(axial_first: bool) -> list[int]:
+    """MuJoCo's order has the torque, or the angular velocity, first."""
+    return [0, 1, 2, 3, 4, 5] if axial_first else [3, 4, 5, 0, 1, 2]
+
+
+def array_reader(scene: Scene, name: str, width: int) -> tuple[BodyReader, str] | None:
+    """How MuJoCo's arrays are read that a block has by their names, of all bodies with or without the world."""
+    for source, numbers in (("cfrc_ext", 6), ("cvel", 6), ("cinert", 10)):
+        without_world = width == numbers * len(scene.names)
+        if source in name.lower() and (without_world or width == numbers * (len(scene.names) + 1)):
+            first = int(without_world)
+            return _array(source, first), f"MuJoCo's {source}"
+    return None
+
+
+def _array(source: str, first: int) -> BodyReader:
+    """One of MuJoCo's arrays of bodies, from a body on."""
+    return lambda data: getattr(data, source)[first:]
+
+
+def generalized_force(columns: Sequence[int]) -> BodyReader:
+    """`qfrc_actuator` of some velocities."""
+    wanted = list(columns)
+    return lambda data: data.qfrc_actuator[wanted]
