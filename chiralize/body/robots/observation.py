@@ -101,11 +101,12 @@ class _Witness:
     def sampled(self, reader: Reader) -> Sampled:
         """The numbers of a reader of states."""
 
-        def both() -> tuple[Array, Array]:
-            values, images = (np.stack([reader(moment) for moment in side]) for side in (self.moments, self.images))
-            return values, images
+        return lambda: (_read_of_all(reader, self.moments), _read_of_all(reader, self.images))
 
-        return both
+
+def _read_of_all(reader: Reader, moments: Sequence[Moment]) -> Array:
+    """What a reader has of every moment, "moment entry"."""
+    return np.stack([reader(moment) for moment in moments])
 
 
 def observation_of(

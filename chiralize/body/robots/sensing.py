@@ -45,8 +45,12 @@ class Scene:
 
     def both(self, read: Callable[[Any], Array]) -> tuple[Array, Array]:
         """What is read of the states, and of their images, "state entry"."""
-        values, images = (np.stack([read(data).reshape(-1) for data in side]) for side in (self.states, self.images))
-        return values, images
+        return _read_of_all(read, self.states), _read_of_all(read, self.images)
+
+
+def _read_of_all(read: Callable[[Any], Array], states: Sequence[Any]) -> Array:
+    """What is read of every state, "state entry"."""
+    return np.stack([read(data).reshape(-1) for data in states])
 
 
 def scene_of(agreed: Agreement, mirror: RobotMirror) -> Scene | None:
