@@ -22,6 +22,23 @@ def test_citation_is_of_this_version() -> None:
     assert citation["references"][0]["year"] == 2019
 
 
+PAGES = [ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("docs/decisions/*.md"))]
+NAMED = re.compile(r"`((?:[\w.-]+/)*[\w-]+\.py|(?:[a-z_]+/)+)`")
+CODE = [path for folder in ("chiralize", "tests", "examples", "benchmarks") for path in ROOT.glob(f"{folder}/**/*")]
+
+
+def missing(text: str) -> set[str]:
+    """The folders and Python files that a page names and nobody has."""
+    there = {f"/{path.relative_to(ROOT).as_posix()}" for path in [*CODE, *ROOT.iterdir(), *ROOT.glob("docs/*")]}
+    return {name for name in NAMED.findall(text) if not any(path.endswith(f"/{name.rstrip('/')}") for path in there)}
+
+
+def test_paths_that_pages_name_exist() -> None:
+    gone = {page.name: names for page in PAGES if (names := missing(page.read_text(encoding="utf-8")))}
+    assert gone == {}
+    assert missing("`methods/auto.py`, `infer/rules/`, `methods/lost.py`, `lost/`") == {"methods/lost.py", "lost/"}
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflows_ask_for_no_more_than_they_need(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text(encoding="utf-8"))

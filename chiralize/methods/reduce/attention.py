@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from chiralize.graph import execution, processes
-from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
+from chiralize.graph.model import CapturedModel, Node, Ref
+from chiralize.graph.passes.rewriting import Rewrite
 from chiralize.graph.traits import Attention, Copy, lays_out
 from chiralize.infer.records import RepMap
 from chiralize.infer.registry import traits
@@ -90,7 +91,7 @@ def _kept(heads: Var, dimensions: Var, width: float) -> HiddenMap:
 
 def in_order(
     captured: CapturedModel, repmap: RepMap, attentions: Sequence[Heads], batches: Iterable[Batch]
-) -> tuple[CapturedModel, list[Heads]]:
+) -> tuple[Rewrite, list[Heads]]:
     """The same network with the dimensions of its heads in the order of what they carry, and the heads so ordered."""
     sites = sites_of(captured)
     ways = {heads: _ways(captured, repmap, heads, sites) for heads in attentions}
@@ -102,12 +103,12 @@ def in_order(
         for heads in ordered:
             moments[heads].add(values)
     processes.add_up([sums for heads in moments.values() for sums in heads.sums if isinstance(sums, Tensor)])
-    leaves = dict(captured.leaves)
+    rewrite = Rewrite(captured)
     for heads in ordered:
         way = ways[heads]
         assert way is not None
-        _rewrite(leaves, way, *moments[heads].maps(_columns(leaves, way)))
-    return replace(captured, leaves=leaves), ordered
+        _turn(rewrite, way, *moments[heads].maps(_columns(rewrite, way)))
+    return rewrite, ordered
 
 
 @dataclass(frozen=True)
@@ -154,27 +155,25 @@ def _root(moments: Tensor) -> Tensor:
     return torch.linalg.cholesky(moments + ridge * torch.eye(size, dtype=moments.dtype))
 
 
-def _columns(leaves: Mapping[str, Leaf], way: _Way) -> Tensor:
-    matrix = way.reader.matrix(leaves[way.reader.weight].tensor.detach().double())
+def _columns(rewrite: Rewrite, way: _Way) -> Tensor:
+    matrix = way.reader.matrix(rewrite[way.reader.weight])
     return matrix[:, way.columns].movedim(0, 1)
 
 
-def _rewrite(leaves: dict[str, Leaf], way: _Way, p: Tensor, q: Tensor, v: Tensor) -> None:
+def _turn(rewrite: Rewrite, way: _Way, p: Tensor, q: Tensor, v: Tensor) -> None:
+    """Put the maps of queries, keys and values into the weights before them, and undo that of values behind them."""
     for (site, rows), change in zip(way.rows, (p, q, v), strict=True):
-        matrix = site.matrix(leaves[site.weight].tensor.detach().double()).clone()
+        matrix = site.matrix(rewrite[site.weight]).clone()
         matrix[rows] = change @ matrix[rows]
-        _put(leaves, site.weight, site.tensor(matrix, leaves[site.weight].shape))
+        rewrite[site.weight] = site.tensor(matrix, rewrite.leaves[site.weight].shape)
         if site.bias is not None:
-            bias = leaves[site.bias].tensor.detach().double().clone()
+            bias = rewrite[site.bias].clone()
             bias[rows] = (change @ bias[rows][..., None])[..., 0]
-            _put(leaves, site.bias, bias)
-    matrix = way.reader.matrix(leaves[way.reader.weight].tensor.detach().double()).clone()
+            rewrite[site.bias] = bias
+    reader = way.reader
+    matrix = reader.matrix(rewrite[reader.weight]).clone()
     matrix[:, way.columns] = (matrix[:, way.columns].movedim(0, 1) @ torch.linalg.inv(v)).movedim(1, 0)
-    _put(leaves, way.reader.weight, way.reader.tensor(matrix, leaves[way.reader.weight].shape))
-
-
-def _put(leaves: dict[str, Leaf], name: str, value: Tensor) -> None:
-    leaves[name] = replace(leaves[name], tensor=value.to(leaves[name].tensor.dtype).contiguous())
+    rewrite[reader.weight] = reader.tensor(matrix, rewrite.leaves[reader.weight].shape)
 
 
 # ---- where a value comes from ---------------------------------------------------------------------------------------

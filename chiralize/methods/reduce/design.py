@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from chiralize.errors import MethodUnavailableError
-from chiralize.graph import execution
 from chiralize.graph.copies import give_back
 from chiralize.graph.model import CapturedModel
 from chiralize.infer.hidden.match import Chosen, FromWeights
@@ -28,7 +27,6 @@ from chiralize.problem.network import Network
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Abs, Axis, Sum, Var
 
-_SAME = 1e-3  # of the largest output: what other coordinates may do by rounding
 Batches = Sequence[Batch]
 
 
@@ -52,11 +50,12 @@ def reductions(network: Network, repmap: RepMap, batches: Batches, width: float,
     captured, heads = network.graph(), list(attentions(network.graph(), repmap))
     if heads:
         ordered, heads = in_order(captured, repmap, heads, batches)
-        captured, heads = (ordered, heads) if _agree(captured, ordered, batches[0]) else (captured, [])
+        captured, heads = (ordered.graph(), heads) if ordered.agrees(batches[0].plain) else (captured, [])
     found_trunks = trunks(captured, repmap)
     if found_trunks:
         centred = unfolded(captured, found_trunks)
-        captured, found_trunks = (centred, found_trunks) if _agree(captured, centred, batches[0]) else (captured, [])
+        agrees = centred.agrees(batches[0].plain)
+        captured, found_trunks = (centred.graph(), found_trunks) if agrees else (captured, [])
     give_back()
     moments = sensitivities(captured, repmap, batches)
     maps = [hidden_map for heads_of_one in heads for hidden_map in kept_heads(heads_of_one, width)]
@@ -135,18 +134,6 @@ def _best(
     score = torch.stack([sensitivity.correlation() for sensitivity in places]).sum(0).numpy()
     action = best_commuting(Score(score, 0 * score), space.sign_free or tied, fixed_points and not tied, earlier)
     return action, "matched by activations"
-
-
-def _agree(captured: CapturedModel, rewritten: CapturedModel, batch: Batch) -> bool:
-    """Whether a graph computes what it did before it was written in other coordinates."""
-    wanted = {name for name in captured.outputs if name is not None}
-    before = {name: value for name, value in execution.run(captured, batch.plain) if name in wanted}
-    after = {name: value for name, value in execution.run(rewritten, batch.plain) if name in wanted}
-    return all(
-        float((before[name] - after[name]).abs().max()) <= _SAME * float(before[name].abs().max())
-        for name in wanted & before.keys()
-        if before[name].is_floating_point()
-    )
 
 
 def _cofactors(

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from chiralize.graph.model import CapturedModel, Leaf, Node
+from chiralize.graph.model import CapturedModel, Node
+from chiralize.graph.passes.rewriting import Rewrite
 from chiralize.graph.traits import Copy, Movement, Normalised, Sum, keeps_numbers
 from chiralize.infer.records import RepMap, Space
 from chiralize.infer.registry import traits
@@ -145,37 +146,29 @@ def _axis(rep: SymbolicRepresentation, key: int) -> int | None:
     return is_alone.index(True) if sum(is_alone) == 1 else None
 
 
-def unfolded(captured: CapturedModel, trunks_found: Sequence[Trunk]) -> CapturedModel:
+def unfolded(captured: CapturedModel, trunks_found: Sequence[Trunk]) -> Rewrite:
     """The same network with the norms' scales and offsets in the layers behind them, and with centred trunks."""
-    leaves = dict(captured.leaves)
+    rewrite = Rewrite(captured)
     for trunk in trunks_found:
         for name, at in trunk.written.items():
-            value = _value(leaves, name)
-            _put(leaves, name, value - value.mean(at, keepdim=True))
+            rewrite[name] = rewrite[name] - rewrite[name].mean(at, keepdim=True)
         for norm in trunk.norms:
             for site in norm.readers:
-                _unfold(leaves, norm, site)
+                _unfold(rewrite, norm, site)
             for name, number in ((norm.scale, 1.0), (norm.offset, 0.0)):
                 if name is not None:
-                    _put(leaves, name, torch.full(leaves[name].shape, number))
-    return replace(captured, leaves=leaves)
+                    rewrite[name] = torch.full_like(rewrite[name], number)
+    return rewrite
 
 
-def _unfold(leaves: dict[str, Leaf], norm: Norm, site: Site) -> None:
-    weight = _value(leaves, site.weight)
+def _unfold(rewrite: Rewrite, norm: Norm, site: Site) -> None:
+    """Put a norm's scale and offset into a layer behind it."""
+    weight = rewrite[site.weight]
     if norm.offset is not None and site.bias is not None and site.out == -1:
-        _put(leaves, site.bias, _value(leaves, site.bias) + site.matrix(weight) @ _value(leaves, norm.offset))
+        rewrite[site.bias] = rewrite[site.bias] + site.matrix(weight) @ rewrite[norm.offset]
     if norm.scale is not None:
         (at,) = site.readers
-        _put(leaves, site.weight, (weight.movedim(at, -1) * _value(leaves, norm.scale)).movedim(-1, at))
-
-
-def _value(leaves: Mapping[str, Leaf], name: str) -> Tensor:
-    return leaves[name].tensor.detach().double()
-
-
-def _put(leaves: dict[str, Leaf], name: str, value: Tensor) -> None:
-    leaves[name] = replace(leaves[name], tensor=value.to(leaves[name].tensor.dtype).contiguous())
+        rewrite[site.weight] = (weight.movedim(at, -1) * rewrite[norm.scale]).movedim(-1, at)
 
 
 def turned(
