@@ -351,7 +351,7 @@ class Claims:
         x, get = self.arguments["input"], self.arguments.get
         shape = (1, -1, *[1] * (x.ndim - 2))
         mean, var, weight, bias = (
-            get(name).reshape(shape) for name in ("running_mean", "running_var", "weight", "bias")
+            self.arguments[name].reshape(shape) for name in ("running_mean", "running_var", "weight", "bias")
         )
         eps = get("eps", get("epsilon"))
         yield "statistics", same(self.outputs(self.arguments)[0], (x - mean) / (var + eps).sqrt() * weight + bias)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from chiralize.graph import execution
 from chiralize.graph.model import CapturedModel
 
+Read = Sequence[Tensor] | Mapping[str, Tensor]
 _SAME = 1e-3  # of the largest result
 
 
@@ -35,17 +36,17 @@ class Rewrite:
         """The graph with the new numbers."""
         return replace(self.before, leaves=self.leaves)
 
-    def agrees(self, inputs: Sequence[Tensor]) -> bool:
-        """Whether both graphs give the same results on some inputs, up to rounding."""
+    def agrees(self, read: Read) -> bool:
+        """Whether both graphs give the same results, up to rounding. read: inputs, or leaves by name."""
         wanted = {name for name in self.before.outputs if name is not None}
-        before, after = (_values(graph, inputs, wanted) for graph in (self.before, self.graph()))
+        before, after = (_values(graph, read, wanted) for graph in (self.before, self.graph()))
         for name, value in before.items():
             if float((value - after[name]).abs().max()) > _SAME * float(value.abs().max()):
                 return False
         return True
 
 
-def _values(graph: CapturedModel, inputs: Sequence[Tensor], wanted: Container[str]) -> dict[str, Tensor]:
+def _values(graph: CapturedModel, read: Read, wanted: Container[str]) -> dict[str, Tensor]:
     """Some values of a graph, as far as they are numbers, by name."""
-    computed = execution.run(graph, inputs)
+    computed = execution.run(graph, read)
     return {name: value for name, value in computed if name in wanted and value.is_floating_point()}
