@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.speed import run
+from benchmarks.speed import conversion, run
 from benchmarks.speed.table import RESULTS, written
 
 PAGE = Path(__file__).parents[2] / "docs" / "speed.md"
@@ -33,3 +33,17 @@ def test_it_runs(case: str, mode: str, tmp_path: Path) -> None:
     assert float(rows["dense"]["ratio"]) == 1.0 and float(rows["blocks"]["ratio"]) > 0
     assert 0.45 < float(rows["blocks"]["parameters"]) < 0.6
     assert ("fused" in rows) == (case == "frame lifter")
+
+
+def test_steps_of_a_conversion_are_timed(tmp_path: Path) -> None:
+    """Every step has a row, the last one is the whole, and a network is exported once."""
+    path = tmp_path / "conversion.csv"
+    words = ["--only", "mlp", "--what", "project", "verify", "--repeats", "1", "--csv", str(path)]
+    assert conversion.main(words) == 0
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for what in ("project", "verify"):
+        *steps, whole = [row for row in rows if row["what"] == what]
+        assert whole["step"] == "all" and {"exporting"} < {row["step"] for row in steps}
+        assert int(whole["exports"]) == 1 and int(whole["runs"]) == sum(int(row["runs"]) for row in steps) > 10
+        assert float(whole["seconds"]) > 0
