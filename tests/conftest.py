@@ -74,6 +74,13 @@ _ASKED_OF_NOTHING = ("graph", "infer", "methods", "nn")
 
 
 @pytest.fixture(autouse=True)
+def few_other_mirrors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of these folders are asked about fewer other mirrors: on noise, of which they learn nothing there."""
+    if request.path.parent.name in _ASKED_OF_NOTHING:
+        monkeypatch.setattr("chiralize.verification.mirror_evidence._NOISE_MIRRORS", 3)
+
+
+@pytest.fixture(autouse=True)
 def without_built_in_poses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of these folders are not asked whether poses fit, which is known of them; all others are.
 

@@ -39,7 +39,7 @@ def test_the_shipped_lifter_keeps_its_open_sizes(method: str, tmp_path: Path) ->
     """Batch and frames are dynamic in the file; they are in the written result too."""
     program = torch.export.load(str(LIFTER))
     before = {name: own.clone() for name, own in program.state_dict.items()}
-    found = convert(prepare(program, SPEC, (torch.randn(1, 27, 17, 2),)), "lifter", Request(method, samples=1))
+    found = convert(prepare(program, SPEC, (torch.randn(8, 27, 17, 2),)), "lifter", Request(method, samples=1))
     assert all(torch.equal(own, before[name]) for name, own in program.state_dict.items())
     assert found.program is not None
     torch.export.save(found.program, tmp_path / "out.pt2")

@@ -63,6 +63,7 @@ def test_networks_in_pixels(method: str, name: str) -> None:
         assert np.allclose(found(x).numpy(), (net(x).numpy() + back) / 2, rtol=1e-6, atol=1e-4)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ["pixels out", "recurrent", "temporal", "refining"])
 def test_layers_that_hold_an_offset_stay_dense(name: str) -> None:
     """Blocks in the others, and both verdicts; what takes the centre up is not symmetric itself."""
