@@ -34,7 +34,7 @@ class Job(NamedTuple):
         return f"{self.trainer}-{self.network}-{self.way}{self.suffix}-{self.seed}"
 
 
-STEPS, SHORT, LSTM = 800_000, 524_288, 400_000
+STEPS, SHORT, LSTM = 800_000, 524_288, 1_300_000
 JOBS = (
     *(Job("sb3", "mlp", way, seed, STEPS) for seed in SEEDS for way in ("plain", "mirrored")),
     *(Job("sb3", "mlp", way, seed, SHORT, "-short") for seed in SEEDS[1:] for way in ("plain", "mirrored")),
