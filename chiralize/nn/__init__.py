@@ -5,7 +5,6 @@ multiplications between paired spaces. Equivariance is built in, so it stays exa
 """
 
 from chiralize.nn._invariant import InvariantParameter
-from chiralize.nn._measured import forget_timings
 from chiralize.nn._module import ChiralModule
 from chiralize.nn._private import private_ops, set_private_ops
 from chiralize.nn._state import dense_state, load_dense_state
@@ -17,6 +16,7 @@ from chiralize.nn.linear import InvariantHead, Linear
 from chiralize.nn.norm import BatchNorm1d, BatchNorm2d, LayerNorm
 from chiralize.nn.paper import negated_share, official_weights, paper_layout
 from chiralize.nn.recurrent import GRU, LSTM
+from chiralize.nn.timings import forget_timings
 
 __all__ = [
     "GRU",

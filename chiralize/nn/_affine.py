@@ -33,8 +33,7 @@ class Affine(torch.autograd.Function):
         """y; x and the blocks are saved."""
         ctx.save_for_backward(x, even, odd)
         ctx.scale = scale
-        x_even, x_odd = _apart(x)
-        return _joined(affine(x_even, even, bias, scale), affine(x_odd, odd, None, scale), x)
+        return in_one_step(x, even, odd, bias, scale)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
@@ -49,6 +48,12 @@ class Affine(torch.autograd.Function):
         d_even = of_weight(y_even, x_even, scale) if of_even else None
         d_odd = of_weight(y_odd, x_odd, scale) if of_odd else None
         return d_x, d_even, d_odd, y_even.sum(0) if of_bias else None, None
+
+
+def in_one_step(x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    """y of x, E, O, b and s, without passes over x and y for the scale."""
+    x_even, x_odd = _apart(x)
+    return _joined(affine(x_even, even, bias, scale), affine(x_odd, odd, None, scale), x)
 
 
 def is_trained(x: Tensor, *weights: Tensor, bias: Tensor | None) -> bool:

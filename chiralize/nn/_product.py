@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from chiralize.nn import _private
 from chiralize.nn._eager import runs_on_cpu
-from chiralize.nn._measured import measured
 from chiralize.nn._private import goes_forward, packed, product_by_convolution
+from chiralize.nn.timings import measured
 
 _LEAST, _ENTRIES, _MANY = 4, 1 << 18, 1 << 23
 """Rows, inputs and outputs of a product, and entries of the largest of its three matrices, or multiplications, from

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from chiralize.nn._affine import Affine, is_trained
+from chiralize.nn._affine import Affine, in_one_step, is_trained
+from chiralize.nn._eager import is_eager
 from chiralize.nn._product import linear
 from chiralize.nn.maps import ChiralMap
 from chiralize.symmetry.representation import Representation
+
+_MANY = 1 << 17
+"""Entries of x from which a pass over them takes longer than the calls."""
+
+_WORTH_A_LOOK = 1 << 19
+"""Multiplications of both blocks below which no product is for oneDNN."""
 
 
 class Linear(ChiralMap):
@@ -35,14 +43,29 @@ class Linear(ChiralMap):
     def forward(self, x: Tensor) -> Tensor:
         """x W' + b."""
         even, odd = self.weight_even, self.weight_odd
-        if self.in_halves and x.shape[-1] == self.in_features and is_trained(x, even, odd, bias=self.bias_even):
-            return Affine.apply(x, even, odd, self.bias_even, self.into.scale)
+        if self.in_halves and x.shape[-1] == self.in_features:
+            bias, scale = self.bias_even, self.into.scale
+            if is_trained(x, even, odd, bias=bias):
+                return Affine.apply(x, even, odd, bias, scale)
+            if not torch.compiler.is_compiling():
+                if x.numel() < _MANY:
+                    return _of_few(x, even, odd, bias, scale)
+                if is_eager(x) and not torch.is_grad_enabled():
+                    return in_one_step(x, even, odd, bias, scale)
         return self.map(x, -1, linear)
 
     def folded(self) -> nn.Linear:
         """torch's layer with the dense weights."""
         bias = self.bias_even is not None
         return self._folded_into(nn.Linear(self.rep_in.size, self.rep_out.size, bias, **self._factory))
+
+
+def _of_few(x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    """What `ChiralMap.map` computes between pairs in halves, by the fewest calls: few rows wait for these."""
+    u, v = (x if scale == 1.0 else x * scale).chunk(2, -1)
+    product = linear if len(even) * x.numel() >= _WORTH_A_LOOK else nn.functional.linear
+    from_even, from_odd = product(u + v, even, bias), product(u - v, odd)
+    return torch.cat([from_even + from_odd, from_even - from_odd], -1)
 
 
 class InvariantHead(Linear):

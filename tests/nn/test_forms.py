@@ -21,7 +21,7 @@ from chiralize.graph.capture import export
 from chiralize.graph.model import Node, Where
 from chiralize.nn import GRU, ChiralModule, hidden
 from chiralize.nn import Linear as ChiralLinear
-from chiralize.nn.deploy.speed import is_faster, is_faster_in_graphs, runs_faster
+from chiralize.nn.deploy.speed import is_faster, is_faster_in_graphs
 from tests.commands.test_zoo import contents, prepared, unchanged
 from tests.support.command import Shell, mirrored, network, poses, save_program, working_shell
 from tests.support.zoo import CASES
@@ -287,24 +287,6 @@ def test_an_open_batch_is_taken_to_be_one_of_use(width: float, form: str) -> Non
     report = converted(net, x, **options).chirality.report
     assert report.form == form
     assert report.cost.macs_after < 1.1 * report.cost.macs_before
-
-
-def test_timing_decides() -> None:
-    """A twin that dawdles loses, one that does nothing wins."""
-
-    class Timed(ChiralModule):
-        def __init__(self, count: int) -> None:
-            super().__init__()
-            self.count = count
-
-        def forward(self, x: Tensor) -> Tensor:
-            for _ in range(self.count):
-                x = x * 1.0
-            return x
-
-    layer, ops = nn.Conv1d(64, 64, 3, padding=1), [op("conv1d", (8, 64, 50))]
-    assert runs_faster(layer, ops, lambda: Timed(0))
-    assert not runs_faster(layer, ops, lambda: Timed(2000))
 
 
 def test_the_network_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,11 +20,13 @@ from chiralize.infer.capture import capture
 from chiralize.nn.deploy.export import example_call, try_export
 from chiralize.nn.deploy.graphs import with_calls
 from chiralize.nn.deploy.layers import BLOCKS
-from chiralize.nn.deploy.speed import always, is_faster, is_faster_in_graphs, runs_faster
+from chiralize.nn.deploy.speed import always, is_faster_in_graphs
 from chiralize.nn.deploy.swapping import Swapped, Wanted, swapped
+from chiralize.nn.deploy.timed import Timing, takes_longer
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
+from chiralize.problem.stateful import carried_of
 from chiralize.symmetry.representation import TensorRepresentation
 
 SHOWN = 3
@@ -66,6 +68,8 @@ def formed(problem: Problem, draft: Draft) -> Draft:
         if asked:
             raise MethodUnavailableError(f"--form {request.form}", error.facts, "use --form folded or fused") from error
         return draft.with_notes(f"dense weights: {error.facts}")
+    if not asked and (dense_draft := _dense_where_faster(network, draft, blocks.module, captured)) is not None:
+        return dense_draft
     hidden = _with_exchanged(blocks.hidden, result)
     notes = list(result.notes)
     if not graph:
@@ -76,12 +80,33 @@ def formed(problem: Problem, draft: Draft) -> Draft:
 
 
 def _wanted(problem: Problem, draft: Draft, graph: bool) -> Wanted:
-    """How to choose the layers that get blocks: by timing them, all of them, or by the model of their cost."""
-    if problem.request.tune:
-        return runs_faster
-    if problem.request.form in BLOCKS:
+    """How to choose the layers that get blocks: all of them, by timing them, or by the model of their cost.
+
+    In a graph layers share their changes of basis, so that no timing of one tells; the whole is timed afterwards.
+    """
+    if problem.request.form in BLOCKS and not problem.request.tune:
         return always
-    return partial(is_faster_in_graphs if graph else is_faster, times=_times(problem.network, draft.converted))
+    by_model = graph and not problem.request.tune
+    return partial(is_faster_in_graphs if by_model else Timing(), times=_times(problem.network, draft.converted))
+
+
+def _dense_where_faster(
+    network: Network, draft: Draft, blocks: torch.nn.Module, captured: tuple[ExportedProgram, CapturedModel] | None
+) -> Draft | None:
+    """The draft with its dense weights where blocks take longer on the example, timed as a whole; else None.
+
+    Networks that a run would change are not timed, nor those whose dense weights have other sizes than the original's:
+    a batch of use decides there.
+    """
+    result = draft.converted
+    if captured is None or network.unheld or carried_of(network) or _times(network, result) > 1.0:
+        return None
+    program, graph = captured
+    share = takes_longer(result.module, blocks, graph, (tuple(network.args), dict(network.kwargs)))
+    if share is None:
+        return None
+    dense = replace(draft, program=program, graph=graph)
+    return dense.with_notes(f"dense weights: blocks take {share:.2f} times as long here")
 
 
 def _times(network: Network, result: Converted) -> float:

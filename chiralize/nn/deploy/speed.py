@@ -1,4 +1,4 @@
-"""Which form of a layer is faster at the sizes it is used at: by a model of its cost, or by a short timing.
+"""Which form of a layer is faster at the sizes it is used at, by a model of its cost (`timed` times it instead).
 
     dense t = max(multiplications / F, bytes of the weight / M)
     blocks (1 - s) t + overhead + bytes of activations / A
@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -32,8 +30,6 @@ _NARROW, _FEW = 256, 128  # channels: of attention, and of convolutions that gai
 _READERS = 4  # threads that memory keeps busy
 Twin = Callable[[], "ChiralModule | None"]
 _MAPS = ("linear", "conv1d", "conv2d")
-_ROUNDS, _LEAST = 7, 2e-3
-_MARGIN = 0.97
 
 
 def always(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
@@ -54,7 +50,7 @@ def is_faster(
         blocks, on_cpu = twin(), next(layer.parameters()).device.type == "cpu"
         return isinstance(blocks, Recurrent) and blocks.stepwise and blocks.hidden_size >= WIDE_FOR_ANY and on_cpu
     gain, whole, threads = 0.0, 0.0, torch.get_num_threads()
-    for node in _maps(layer, ops):
+    for node in maps_of(layer, ops):
         shape: tuple[int, ...] = node.shapes[0] or ()
         out, into, *kernel = _weight(layer, shape)
         rows, weight = times * prod(shape) / out, out * into * prod(kernel)
@@ -79,27 +75,7 @@ def _saved(layer: nn.Module, channels: int) -> float:
     return 0.5 if isinstance(layer, nn.Linear) or channels >= _NARROW else 0.0
 
 
-def runs_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
-    """Whether the twin is faster, in a few interleaved runs on random inputs of the sizes that the ops had."""
-    maps, blocks = _maps(layer, ops), twin()
-    if not maps or blocks is None or isinstance(layer, nn.MultiheadAttention):
-        return is_faster(layer, ops, twin)
-    inputs = [_input(layer, node) for node in maps]
-    count = max(1, int(_LEAST / max(_seconds(layer, inputs, 1), 1e-9)))
-    ratios = [_seconds(blocks, inputs, count) / _seconds(layer, inputs, count) for _ in range(_ROUNDS)]
-    return median(ratios) < _MARGIN
-
-
-def _seconds(layer: nn.Module, inputs: Sequence[Tensor], count: int) -> float:
-    with torch.inference_mode():
-        start = perf_counter()
-        for _ in range(count):
-            for x in inputs:
-                layer(x)
-        return perf_counter() - start
-
-
-def _maps(layer: Any, ops: Sequence[Node]) -> list[Node]:
+def maps_of(layer: Any, ops: Sequence[Node]) -> list[Node]:
     """The ops that multiply by the layer's weights; none for a layer that has no blocks to gain from."""
     if type(layer) not in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.MultiheadAttention):
         return []
@@ -111,15 +87,18 @@ def _weight(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[-1], layer.embed_dim) if isinstance(layer, nn.MultiheadAttention) else tuple(layer.weight.shape)
 
 
-def _input(layer: Any, node: Node) -> Tensor:
-    """Random numbers in the shape that such an output comes from."""
+def input_like(layer: Any, node: Node, times: float = 1.0, device: Any = None) -> Tensor:
+    """Random numbers in the shape that such an output comes from. times: as many rows as the output has."""
     shape: Any = node.shapes[0]
     weight = layer.weight
+    where = {"dtype": weight.dtype, "device": device or weight.device}
+    rows = max(1, round(times * shape[0])) if len(shape) > 1 else 1
     if isinstance(layer, nn.Linear):
-        return torch.randn(*shape[:-1], layer.in_features, dtype=weight.dtype, device=weight.device)
+        leading = (rows, *shape[1:-1]) if len(shape) > 1 else ()
+        return torch.randn(*leading, layer.in_features, **where)
     sizes = list(shape[2:])
     if not isinstance(layer.padding, str):  # with `same` they stay
         settings = zip(sizes, layer.stride, layer.dilation, layer.kernel_size, layer.padding, strict=False)
         for axis, (size, step, spread, width, around) in enumerate(settings):
             sizes[axis] = (size - 1) * step + spread * (width - 1) + 1 - 2 * around
-    return torch.randn(shape[0], layer.in_channels, *sizes, dtype=weight.dtype, device=weight.device)
+    return torch.randn(rows, layer.in_channels, *sizes, **where)

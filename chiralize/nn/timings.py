@@ -72,7 +72,7 @@ def forget_timings() -> None:
     global _is_read
     _known.clear()
     _is_read = False
-    with suppress(OSError):
+    with suppress(OSError, RuntimeError):  # no file that may be deleted, no home
         path().unlink(missing_ok=True)
 
 
@@ -83,7 +83,7 @@ def _by_itself(runs: Callable[[], Runs], threads: int) -> float:
     def measure() -> None:
         """Append the ratio, if both can be run."""
         torch.set_num_threads(threads)
-        with suppress(Exception), torch.inference_mode():  # what cannot be run is not faster
+        with suppress(Exception), torch.no_grad():  # what cannot be run is not faster; what it keeps can be trained
             answers.append(ratio(runs()))
 
     thread = threading.Thread(target=measure)

@@ -1,0 +1,170 @@
+"""What is measured on a machine: once, kept safely, forgotten on demand; and what `auto` makes of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize import chiralize
+from chiralize.graph.model import Node, Where
+from chiralize.nn import Linear, forget_timings, hidden, timings
+from chiralize.nn.deploy import timed
+from chiralize.nn.deploy.timed import Timing, takes_longer
+from chiralize.nn.timings import measured
+
+OPS = [Node("op", "aten.linear.default", {}, ((8, 64),), frozenset({0}), Where())]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache folder of a user who has measured nothing."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(timings.VARIABLE)
+    begin_again(monkeypatch)
+    return tmp_path
+
+
+def begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the next process knows."""
+    monkeypatch.setattr(timings, "_known", {})
+    monkeypatch.setattr(timings, "_is_read", False)
+
+
+def runs(first: int = 1, second: int = 6, seen: list[str] | None = None) -> Callable[[], dict[str, Any]]:
+    """Two runs that take so many units of time."""
+    x = torch.ones(200_000)
+
+    def run(count: int) -> Callable[[], None]:
+        return lambda: [x.sin() for _ in range(count)] and None
+
+    def made() -> dict[str, Any]:
+        if seen is not None:
+            seen.append("measured")
+        return {"first": run(first), "second": run(second)}
+
+    return made
+
+
+def test_a_ratio_is_measured_once_on_a_machine(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[str]()
+    share = measured("sines", runs(seen=seen))
+    assert 3 < share < 12 and measured("sines", runs(seen=seen)) == share
+    begin_again(monkeypatch)
+    assert measured("sines", runs(seen=seen)) == share and seen == ["measured"]
+    (file,) = (cache / "chiralize").iterdir()
+    table = json.loads(file.read_text())
+    assert table["ratios"] == {"sines, 1 threads": share} and table["torch"] == torch.__version__
+    forget_timings()
+    assert not file.exists()
+    measured("sines", runs(seen=seen))
+    assert len(seen) == 2
+
+
+def test_another_machine_and_another_torch_measure_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured("sines", runs())
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    paths = {timings.path()}
+    monkeypatch.setattr(timings, "_processor", lambda: "another")
+    paths |= {timings.path(), next((cache / "chiralize").iterdir())}
+    assert len(paths) == 3
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"ratios": 3}', '{"ratios": {"sines, 1 threads": "fast"}}'])
+def test_a_file_that_says_nothing_counts_as_empty(content: str) -> None:
+    file = timings.path()
+    file.parent.mkdir()
+    file.write_text(content)
+    assert measured("sines", runs()) > 3
+    assert "sines, 1 threads" in json.loads(file.read_text())["ratios"]
+
+
+def test_a_folder_that_cannot_be_written_is_left_alone(cache: Path) -> None:
+    (cache / "chiralize").write_text("a file in the place of the folder")
+    assert measured("sines", runs()) > 3
+    forget_timings()
+
+
+def test_no_home_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", none)
+    assert measured("sines", runs()) > 3
+    forget_timings()
+
+
+def test_switched_off(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(timings.VARIABLE, "off")
+    assert measured("sines", lambda: pytest.fail("it runs"), otherwise=1.0) == 1.0
+    assert math.isnan(measured("sines", lambda: pytest.fail("it runs")))
+    assert list(cache.iterdir()) == []
+
+
+def test_modes_of_the_caller_do_not_reach_it_and_failures_are_not_kept() -> None:
+    seen = list[bool]()
+
+    def made() -> dict[str, Any]:
+        seen.extend([torch.is_autocast_enabled("cpu"), torch.empty(1).device.type == "meta"])
+        return {"first": lambda: None, "second": lambda: 1 / 0}
+
+    with torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+        assert math.isnan(measured("fails", made))
+    assert seen == [False, False] and not timings.is_known("fails")
+
+
+class Dawdling(Linear):
+    """A twin that takes so many passes over its input and nothing else."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(hidden(64), hidden(64))
+        self.count = count
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(self.count):
+            x = x * 1.0
+        return x
+
+
+def test_timing_decides_and_remembers() -> None:
+    """A twin that dawdles loses, one that does nothing wins; neither is run again."""
+    layer = nn.Linear(64, 64)
+    assert not Timing()(layer, OPS, lambda: Dawdling(300))
+    assert not Timing()(layer, OPS, lambda: Dawdling(0)), "it is the same kind of layer"
+    forget_timings()
+    assert Timing()(layer, OPS, lambda: Dawdling(0))
+    with torch.inference_mode():
+        first, second = Dawdling(1), Dawdling(300)
+    captured: Any = type("Captured", (), {"nodes": OPS})
+    first.eval(), second.eval()
+    share = takes_longer(first, second, captured, ((torch.ones(8, 64),), {}))
+    assert share is not None and share > 5
+    assert takes_longer(first.train(), second, captured, ((torch.ones(8, 64),), {})) is None
+
+
+def test_more_than_a_second_is_left_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    timing, asked = Timing(), list[nn.Module]()
+    monkeypatch.setattr(timed, "is_faster", lambda layer, *_, **__: asked.append(layer) or True)
+    timing.spent = timed.LONGEST + 1.0
+    layer = nn.Linear(64, 64)
+    assert timing(layer, OPS, lambda: Dawdling(0)) and asked == [layer]
+
+
+@pytest.mark.parametrize(("share", "form"), [(0.5, "blocks"), (1.2, "folded")])
+def test_auto_keeps_dense_weights_where_blocks_lose_as_a_whole(
+    share: float, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its layers promise by themselves; and it says so."""
+    monkeypatch.setattr(timed, "measured", lambda name, *_: share if name.startswith("network") else 0.5)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(34, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(),
+                        nn.Linear(64, 51), nn.Unflatten(1, (17, 3))).eval()  # fmt: skip
+    report = chiralize(net, "h36m", (torch.randn(2, 17, 2),), method="match", samples=1, force=True).chirality.report
+    assert report.form == form
+    assert any("blocks take 1.20 times as long here" in note for note in report.notes) == (form == "folded")
