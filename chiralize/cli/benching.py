@@ -31,6 +31,15 @@ def bench(
     ] = False,
     steps: Annotated[int, typer.Option("--steps", metavar="N", min=100, max=100_000, help="Of --rollout.")] = 500,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="cuda, where there is one.")] = "cpu",
+    fair: Annotated[
+        bool,
+        typer.Option("--fair", help="Beside the original with all speed-ups of the chiral form but symmetry's, too."),
+    ] = False,
+    other_examples: Annotated[
+        bool,
+        typer.Option("--other-examples", help="Time on the original's example where that of CHIRAL has another size."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     output_format: opt.FormatOption = opt.Format.text,
 ) -> None:
     """Time a network, its flip average, and its chiral counterpart: interleaved medians with their spread.
@@ -41,11 +50,14 @@ def bench(
     Examples:
       chiralize bench lifter.pt2 chiral.pt2
       chiralize bench lifter.pt2 chiral.pt2 --batch 1 --batch 64 --threads 1
-      chiralize bench lifter.pt2 chiral.pt2 --compile --format json
+      chiralize bench lifter.pt2 chiral.pt2 --compile --json
+      chiralize bench lifter.pt2 chiral.pt2 --batch 64 --threads 1 --fair
       chiralize bench policy.onnx chiral.onnx --skeleton go2.yaml --batch 1 --threads 1 --rollout
     """
     from chiralize.commands.bench import bench as run
 
+    if as_json:
+        output_format = opt.Format.json
     if rollout:
         return _rolled(options, chiral, steps, threads, output_format, batch or [1], compiled or device != "cpu")
     with opt.progress(options) as step:
@@ -55,6 +67,7 @@ def bench(
         step("loading the original")
         network, loaded, _ = opt.open_network(options, spec=passport.spec if passport else None)
         timed = partial(run, rounds=rounds, threads=threads, compiled=compiled, device=device, progress=step)
+        timed = partial(timed, fair=fair, other_examples=other_examples)
         report = timed(network, chiral_network, (loaded.source.name, converted.source.name), batches=tuple(batch or ()))
     show(report, output_format, options.quiet)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, cast
 
 import torch
@@ -22,17 +22,20 @@ from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Call
 from chiralize.methods.fill.both_views import averaged
 from chiralize.methods.several.stages import all_views
+from chiralize.nn.deploy.fair import with_our_ways
 from chiralize.nn.deploy.norms import fold_norms
+from chiralize.nn.timings import machine
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import under_each
 from chiralize.problem.stateful import carried_of
 from chiralize.report import BenchReport, BenchRow, CallTime, Cost
 
-_DIFFER = "the examples that the files bring differ in the number of samples ({}): all are timed on the original's"
+_DIFFER = "the examples that the files bring differ in size ({}): all are timed on the original's"
 _MANY = 64
 _ROUNDS, _LEAST, _LONGEST = 7, 2e-3, 1.0  # rounds; seconds of a run in a round, and of two calls
 ORIGINAL, FOLDED, TTA, CHIRAL = "original", "original, norms folded", "flip average (TTA)", "chiral"
+FAIR = "original, our ways"
 
 
 def bench(
@@ -45,46 +48,67 @@ def bench(
     threads: int | None = None,
     compiled: bool = False,
     device: str = "cpu",
+    fair: bool = False,
+    other_examples: bool = False,
     progress: Progress = silent,
 ) -> BenchReport:
     """Time the original, its flip average and the chiral network in turns, at every batch size.
 
     batches: sizes to run at, by default that of the example.  threads: of torch, by default as they are.  compiled: by
-    torch.compile first.  device: for example cuda.  Raises UsageError, ModelRunError.
+    torch.compile first.  device: for example cuda.  fair: the original as well with every speed-up of the chiral form
+    that does not come from symmetry.  other_examples: time both on the original's example, also where that of the
+    other has another size and no batch is given.  Raises UsageError, ModelRunError.
+
+    On one thread of the CPU the processor's time is measured, else that on the wall.
     """
     if rounds < 2:
         raise UsageError("--rounds", f"{rounds} is too few for a median with quartiles", "give at least 2")
-    modules, notes = _networks(network, chiral)
+    differ = _differ(network, chiral, names)
+    if differ and not batches and not other_examples:
+        remedy = "give --batch N to time both at one size, or --other-examples for the size of the first file's"
+        raise UsageError("bench", f"the examples that the files bring differ in size ({differ})", remedy)
+    modules, notes = _networks(network, chiral, fair)
     with with_threads(threads), lent(named(device), *modules.values()):
         if compiled:
             modules = {name: cast(nn.Module, torch.compile(module)) for name, module in modules.items()}
         rows: list[BenchRow] = []
-        sizes = batches or (0,)
+        sizes, used = batches or (0,), torch.get_num_threads()
+        is_alone = used == 1 and device == "cpu"
         for number, size in enumerate(sizes):
             call = _sized(network, size, device)
             count = len(pytree.tree_leaves(call[0])[0])
             progress(f"timing, batch {count}", number / len(sizes))
             _check(modules, call, count)
             runs = {name: _run(module, call) for name, module in modules.items()}
-            rows += _rows(count, interleaved(runs, rounds=rounds))
-        used = torch.get_num_threads()
-    cost, remarks = _cost(network, chiral, names)
-    return BenchReport(*names, tuple(rows), cost, used, device, compiled, (*notes, *remarks))
+            rows += _rows(count, interleaved(runs, rounds=rounds, clock=process_time if is_alone else perf_counter))
+    if differ:
+        notes.append(_DIFFER.format(differ))
+    report = BenchReport(*names, tuple(rows), _cost(network, chiral), used, device, compiled, tuple(notes))
+    clock = "processor" if is_alone else "wall"
+    return replace(report, machine=machine(), torch=torch.__version__, clock=clock)
 
 
-def _cost(network: Network, chiral: Network, names: tuple[str, str]) -> tuple[Cost, tuple[str, ...]]:
-    """Parameters of both networks, and multiplications of one sample; and a note where their examples differ in size.
-
-    Every file is counted on its own examples, which may differ in the number of samples.
-    """
+def _cost(network: Network, chiral: Network) -> Cost:
+    """Parameters of both networks, and multiplications of one sample, each counted on its own examples."""
     before, after = round(network.macs / network.rows), round(chiral.macs / chiral.rows)
-    cost = Cost(network.parameter_count, chiral.parameter_count, before, after, unit="sample")
-    if network.rows == chiral.rows:
-        return cost, ()
-    return cost, (_DIFFER.format(f"{network.rows:,} in {names[0]} and {chiral.rows:,} in {names[1]}"),)
+    return Cost(network.parameter_count, chiral.parameter_count, before, after, unit="sample")
 
 
-def _networks(network: Network, chiral: Network) -> tuple[dict[str, nn.Module], list[str]]:
+def _differ(network: Network, chiral: Network, names: tuple[str, str]) -> str:
+    """In what the examples of the two differ: the number of samples, or else the sizes of their tensors."""
+    if network.rows != chiral.rows:
+        return f"{network.rows:,} samples in {names[0]} and {chiral.rows:,} in {names[1]}"
+    first, second = _sizes(network), _sizes(chiral)
+    return f"{first} in {names[0]} and {second} in {names[1]}" if first != second else ""
+
+
+def _sizes(network: Network) -> str:
+    """The sizes of the example's tensors, as they are written in options."""
+    leaves = pytree.tree_leaves((network.args, dict(network.kwargs)))
+    return "; ".join(",".join(map(str, leaf.shape)) for leaf in leaves if isinstance(leaf, Tensor))
+
+
+def _networks(network: Network, chiral: Network, fair: bool) -> tuple[dict[str, nn.Module], list[str]]:
     """The networks to time, by name, the original first; and notes on what is not timed."""
     modules: dict[str, nn.Module] = {ORIGINAL: network.module}
     notes: list[str] = []
@@ -92,6 +116,10 @@ def _networks(network: Network, chiral: Network) -> tuple[dict[str, nn.Module], 
         graph = network.program.module(check_guards=False)
         if isinstance(graph, torch.fx.GraphModule) and fold_norms(graph):
             modules[FOLDED] = guarded(graph, network.program, network.graph_origin)
+        if fair:
+            modules[FAIR] = with_our_ways(network.program)
+    elif fair:
+        notes.append("no fair column: the original has no graph that its speed-ups could be made in")
     if None in network.resolved.inputs:
         notes.append("the flip average is not timed: it has states of both views")
     else:
@@ -175,11 +203,15 @@ def _run(module: nn.Module, call: Call) -> Callable[[], object]:
 
 
 def _rows(batch: int, timings: Sequence[Timing]) -> list[BenchRow]:
-    average = next((timing.ratio for timing in timings if timing.name == TTA), None)
+    ratios = {timing.name: timing.ratio for timing in timings}
+    average, fastest = ratios.get(TTA), None
+    if FAIR in ratios:  # of the original's forms the fastest: no speed-up of ours may slow it down
+        fastest = min(ratios[name] for name in (ORIGINAL, FOLDED, FAIR) if name in ratios)
     rows: list[BenchRow] = []
     for timing in timings:
         row = BenchRow(batch, timing.name, timing.seconds, timing.ratio, timing.low, timing.high)
-        rows.append(replace(row, to_average=timing.ratio / average) if average else row)
+        to_average = timing.ratio / average if average else None
+        rows.append(replace(row, to_average=to_average, to_fair=timing.ratio / fastest if fastest else None))
     return rows
 
 

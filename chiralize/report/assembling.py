@@ -84,17 +84,21 @@ def _audit(report: AuditReport) -> list[Block]:
 
 def _bench(report: BenchReport) -> list[Block]:
     rows: list[tuple[str, ...]] = []
+    is_fair = any(row.to_fair is not None for row in report.rows)
     for row in report.rows:
         ratios = (f"{row.ratio:.2f}", f"{row.low:.2f}-{row.high:.2f}", if_known(row.to_average, "{:.2f}".format))
-        rows.append((str(row.batch), row.name, milliseconds(row.seconds), *ratios))
+        fair = (if_known(row.to_fair, "{:.2f}".format),) if is_fair else ()
+        rows.append((str(row.batch), row.name, milliseconds(row.seconds), *ratios, *fair))
     how = f"{plural(report.threads, 'thread')}, {report.device}"
     if report.compiled:
         how += ", compiled"
     if report.rollout:
         return [*_rollout(report, how), *parts.cost_blocks(report.cost), *parts.note_blocks(report.notes)]
-    blocks: list[Block] = [Section(f"A call ({how}), medians of interleaved rounds")]
-    blocks.append(table(("batch", "network", "time", "to original", "quartiles", "to TTA"), rows, (0, 2, 3, 4, 5)))
-    return [*blocks, *parts.cost_blocks(report.cost), *parts.note_blocks(report.notes)]
+    blocks: list[Block] = [Section(f"A call ({how}), medians of interleaved rounds, {report.clock} time")]
+    header = ("batch", "network", "time", "to original", "quartiles", "to TTA", *(("fair",) if is_fair else ()))
+    blocks.append(table(header, rows, tuple(index for index in range(len(header)) if index != 1)))
+    notes = (f"measured on {report.machine}, torch {report.torch}", *report.notes)
+    return [*blocks, *parts.cost_blocks(report.cost), *parts.note_blocks(notes)]
 
 
 def _rollout(report: BenchReport, how: str) -> list[Block]:

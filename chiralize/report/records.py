@@ -266,7 +266,8 @@ class BenchRow:
     """One network at one batch size.
 
     seconds: median of a call.  ratio: median of its time to the original's in the same round; low, high: quartiles.
-    to_average: the ratio to the flip average's, None where that is not timed.
+    to_average: the ratio to the flip average's, None where that is not timed.  to_fair: to that of the original with
+    the speed-ups that do not come from symmetry (`--fair`), None where that is not timed.
     """
 
     batch: int
@@ -276,6 +277,7 @@ class BenchRow:
     low: float
     high: float
     to_average: float | None = None
+    to_fair: float | None = None
 
 
 @dataclass(frozen=True)
@@ -299,7 +301,8 @@ class RolloutRow:
 class BenchReport(Readable):
     """How fast a network and its chiral counterpart are. cost: of the original, and of the counterpart.
 
-    rollout: steps of one sequence, in place of calls.
+    rollout: steps of one sequence, in place of calls.  machine: the processor by its name, and how many there are.
+    clock: "processor" where the processor's time was measured, which other processes do not disturb, or "wall".
     """
 
     model: str
@@ -311,6 +314,9 @@ class BenchReport(Readable):
     compiled: bool = False
     notes: tuple[str, ...] = ()
     rollout: tuple[RolloutRow, ...] = ()
+    machine: str = ""
+    torch: str = ""
+    clock: str = "wall"
 
     @property
     def passed(self) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+from chiralize.nn.deploy.fair import with_our_ways
 from tests.support.command import Shell, network, save_program, working_shell
 
 
@@ -45,21 +49,50 @@ def test_bench(shell: Shell) -> None:
 
 
 def test_files_whose_examples_differ_in_size(shell: Shell) -> None:
-    """Multiplications are those of a sample, however many samples the examples of a file have."""
-    ratios = []
-    for rows in (2, 64):
-        save_program(network(hidden=64), shell.folder / "net.pt2", rows=2)
-        save_program(network(hidden=64), shell.folder / "other.pt2", rows=rows)
-        done = shell("bench", "net.pt2", "other.pt2", "--skeleton", "lifter.yaml", "--rounds", "2", "--format", "json")
-        report = json.loads(done.out)
-        ratios.append(report["cost"]["macs_after"] / report["cost"]["macs_before"])
-        assert report["cost"]["unit"] == "sample" and {row["batch"] for row in report["rows"]} == {2}
-        told = "differ in the number of samples (2 in net.pt2 and 64 in other.pt2)" in str(report["notes"])
-        assert told == (rows == 64)
-    assert ratios == [1.0, 1.0]
-    assert (
-        "  MACs a sample " in shell("bench", "net.pt2", "other.pt2", "--skeleton", "lifter.yaml", "--rounds", "2").out
-    )
+    """They are compared where that is asked for; multiplications are those of a sample."""
+    save_program(network(hidden=64), shell.folder / "net.pt2", rows=2)
+    save_program(network(hidden=64), shell.folder / "other.pt2", rows=64)
+    words = ("bench", "net.pt2", "other.pt2", "--skeleton", "lifter.yaml", "--rounds", "2")
+    differ = "differ in size (2 samples in net.pt2 and 64 in other.pt2)"
+    refused = shell(*words)
+    assert refused.status == 2 and f"bench: the examples that the files bring {differ}" in refused.err
+    assert "give --batch N to time both at one size, or --other-examples" in refused.err and "CH207" in refused.err
+    for more, batch in ((("--other-examples",), 2), (("--batch", "5"), 5)):
+        report = json.loads(shell(*words, *more, "--json").out)
+        assert report["cost"]["macs_after"] == report["cost"]["macs_before"] and report["cost"]["unit"] == "sample"
+        assert {row["batch"] for row in report["rows"]} == {batch} and differ in str(report["notes"])
+    assert "  MACs a sample " in shell(*words, "--other-examples").out
+
+
+def test_fair_and_where(shell: Shell) -> None:
+    """Beside the fastest of the original's forms; the machine, torch and the clock are told."""
+    converted(shell)
+    words = ("bench", "net.pt2", "c.pt2", "--skeleton", "lifter.yaml", "--rounds", "2", "--threads", "1", "--fair")
+    report = json.loads(shell(*words, "--json").out)
+    ratios = {row["name"]: row["ratio"] for row in report["rows"]}
+    fastest = min(ratio for name, ratio in ratios.items() if name.startswith("original"))
+    assert "original, our ways" in ratios
+    for row in report["rows"]:
+        assert row["to_fair"] == pytest.approx(row["ratio"] / fastest)
+    assert report["clock"] == "processor" and report["torch"] == torch.__version__
+    assert report["machine"].endswith(f"{os.cpu_count()} processors")
+    text = shell(*words).out
+    assert "processor time" in text and f"measured on {report['machine']}, torch {torch.__version__}" in text
+    assert text.splitlines()[3].split()[-1] == "fair" or "  fair" in text
+
+
+def test_the_original_on_our_ways() -> None:
+    """The same answers by products; only where no window overlaps another."""
+    for stride, convolved in ((3, 0), (1, 1)):
+        net = nn.Sequential(nn.Conv1d(4, 8, 3, stride=stride), nn.BatchNorm1d(8), nn.ReLU(), nn.Conv1d(8, 8, 1)).eval()
+        nn.init.normal_(net[1].running_mean)  # type: ignore[arg-type]
+        x = torch.randn(2, 4, 9)
+        fair = with_our_ways(torch.export.export(net, (x,)))
+        torch.testing.assert_close(fair(x), net(x), rtol=0, atol=1e-5)
+        assert isinstance(fair, torch.fx.GraphModule)
+        targets = [str(node.target) for node in fair.graph.nodes if node.op == "call_function"]
+        assert any("conv1d" in target for target in targets) == bool(convolved)
+        assert not any("batch_norm" in target for target in targets)
 
 
 def test_the_skeleton_is_that_of_the_chiral_network(shell: Shell) -> None:

@@ -17,10 +17,10 @@ from chiralize.nn.maps import ChiralMap
 from chiralize.symmetry.representation import TensorRepresentation
 
 _ATEN = torch.ops.aten
-LINEAR = _ATEN.linear.default
+LINEAR, CONVOLUTION = _ATEN.linear.default, _ATEN.conv1d.default
 _LAYERS: Mapping[Any, Any] = {
     LINEAR: nn.Linear,
-    _ATEN.conv1d.default: nn.Conv1d,
+    CONVOLUTION: nn.Conv1d,
     _ATEN.conv2d.default: nn.Conv2d,
 }
 
