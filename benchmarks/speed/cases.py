@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from chiralize import nn as chiral
 from chiralize.graph.model import Node, Where
 from chiralize.nn import ChiralModule
-from chiralize.nn.deploy.speed import is_faster
+from chiralize.nn.deploy.timed import Timing
 
 LAYERS = ("linear", "conv1d", "lstm", "gru", "attention")
 
@@ -107,7 +107,7 @@ def chosen(case: Case, batch: int) -> nn.Module:
         Node(f"op_{place}", f"aten.{op}.default", {}, (shape,), frozenset({0}), Where())
         for place, shape in enumerate(shapes.get(case.name, []))
     ]
-    return blocks if is_faster(layer, nodes, lambda: blocks) else dense
+    return blocks if Timing()(layer, nodes, lambda: blocks) else dense
 
 
 class Temporal(nn.Module):

@@ -6,8 +6,11 @@ import csv
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
-from benchmarks.speed import conversion, run
+from benchmarks.speed import auto, conversion, cuda, fair, fair_table, run
+from benchmarks.speed.dense import on_our_kernels
 from benchmarks.speed.table import RESULTS, written
 
 PAGE = Path(__file__).parents[2] / "docs" / "speed.md"
@@ -20,6 +23,52 @@ def test_the_page_is_in_step() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert "<!-- speed -->" in page and "<!-- runtimes -->" in page and written(page, rows) == page
     assert written(page, [{**own, "ratio": "9"} for own in rows]) != page
+
+
+def test_the_fair_tables_are_in_step() -> None:
+    """`python -m benchmarks.speed.fair_table --write docs/speed.md` mends them."""
+    page = PAGE.read_text(encoding="utf-8")
+    measured, swept = fair_table.read(fair.RESULTS), fair_table.read(auto.RESULTS)
+    assert "| **" in fair_table.table(measured) and fair_table.written(page, measured, swept) == page
+    assert fair_table.written(page, [{**row, "ratio": "9"} for row in measured], swept) != page
+    assert fair_table.written(page, measured, [{**row, "blocks": "9"} for row in swept]) != page
+
+
+def test_the_fair_ratio_is_to_the_fastest_dense_layer() -> None:
+    ratios = {"torch": 1.0, "torch, ours": 0.8, "ours": 0.4, "ours, private": 0.3, "torch, packed": 0.6}
+    assert fair_table.fair_ratio(ratios) == 0.5 and fair_table.fair_ratio(ratios, private=True) == 0.5
+    assert fair_table.fair_ratio(ratios | {"torch, ours": 1.3}) == 0.4
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(8, 6), (5, 8)),
+        (nn.Conv1d(8, 6, 3, stride=3), (2, 8, 9)),
+        (nn.Conv1d(8, 6, 3), (40, 8, 9)),
+        (nn.GRU(8, 6), (4, 3, 8)),
+        (nn.MultiheadAttention(8, 2, batch_first=True), (3, 4, 8)),
+        (nn.BatchNorm1d(8).eval(), (4, 8, 5)),
+    ],
+)
+def test_dense_layers_on_our_ways_compute_the_same(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    """Answers and the gradient of the input: what is compared with is torch's layer, in another way."""
+    found: list[list[torch.Tensor]] = []
+    for module in (layer, on_our_kernels(layer)):
+        x = torch.linspace(-1, 1, torch.Size(shape).numel()).sin().view(shape).requires_grad_()
+        entering = x.transpose(1, 2).contiguous().transpose(1, 2) if x.ndim == 3 else x
+        y = module(*[entering] * (3 if isinstance(layer, nn.MultiheadAttention) else 1))
+        y = y[0] if isinstance(y, tuple) else y
+        found.append([y, *torch.autograd.grad(y.square().sum(), [x])])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_without_a_gpu_there_are_no_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert cuda.main(["--csv", str(tmp_path / "none.csv")]) == cuda.WITHOUT_A_GPU
+    assert "sees no GPU here" in capsys.readouterr().err and not (tmp_path / "none.csv").exists()
 
 
 @pytest.mark.parametrize(("case", "mode"), [("linear", "forward"), ("gru", "train"), ("frame lifter", "forward")])
