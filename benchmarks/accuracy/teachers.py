@@ -62,6 +62,7 @@ RECIPES = {
     "gru-128": Recipe("lifting-27", partial(networks.RecurrentLifter, 128), 1500, rate=2e-3),
     "joints-64": Recipe("lifting-1", networks.JointTransformer, 4000, batch=128),
     "mixer-64": Recipe("lifting-1", networks.JointMixer, 4000, batch=128),
+    "mixer-32": Recipe("lifting-1", partial(networks.JointMixer, 32, 32, 64, 3), 1500, batch=128, rate=2e-3),
     "recogniser-gru-128": Recipe("recognition", networks.RecurrentRecogniser, 600, batch=64, rate=2e-3),
     "recogniser-gcn-32": Recipe("recognition", networks.GraphRecogniser, 800, batch=32, rate=3e-3, distill=400),
     "frames-128": Recipe("lifting-9", partial(networks.FrameTransformer, 9, True), 2000, batch=128, distill=1000),

@@ -92,6 +92,8 @@ def _features(places: list[Sensitivity]) -> tuple[list[Features], list[Features]
 
 def _reason(hidden_map: HiddenMap, space: Space) -> str:
     action = hidden_map.actions[space.key]
+    if hidden_map.reason:
+        return hidden_map.reason
     if len(hidden_map.key) == 1:
         return f"{action.even - 1} even and {action.odd} odd principal directions kept"
     return "every head kept with its mirror image" if action.pairs else f"{action.size} dimensions of every head kept"

@@ -45,8 +45,18 @@ class Design:
     given: Mapping[str, torch.Tensor]
 
 
-def reductions(network: Network, repmap: RepMap, batches: Batches, width: float, mixing: int) -> Iterator[Design]:
-    """Heads and trunks in their own coordinates, then units: in pairs, and mixed where that promises to be better."""
+def reductions(
+    network: Network,
+    repmap: RepMap,
+    batches: Batches,
+    width: float,
+    mixing: int,
+    settled: Sequence[HiddenMap] = (),
+) -> Iterator[Design]:
+    """Heads and trunks in their own coordinates, then units: in pairs, and mixed where that promises to be better.
+
+    settled: what becomes of some spaces, whatever the width.
+    """
     captured, heads = network.graph(), list(attentions(network.graph(), repmap))
     if heads:
         ordered, heads = in_order(captured, repmap, heads, batches)
@@ -58,7 +68,7 @@ def reductions(network: Network, repmap: RepMap, batches: Batches, width: float,
         captured, found_trunks = (centred.graph(), found_trunks) if agrees else (captured, [])
     give_back()
     moments = sensitivities(captured, repmap, batches)
-    maps = [hidden_map for heads_of_one in heads for hidden_map in kept_heads(heads_of_one, width)]
+    maps = [*settled, *(hidden_map for heads_of_one in heads for hidden_map in kept_heads(heads_of_one, width))]
     given: dict[str, torch.Tensor] = {}
     for trunk in found_trunks:
         hidden_map, norms = turned(trunk, captured, moments[trunk.space.key], width)

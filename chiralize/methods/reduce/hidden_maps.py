@@ -36,7 +36,7 @@ class HiddenMap:
     key: the unknowns that make it up, slowest first.  actions: their new values.  keep: K, "new unit" (float64; float16
     where that holds its few numbers exactly).  back: "unit new", how the old units are read off the new ones.
     averaged: both views are, and no unit is doubled.  earlier: what every other mirror does to the old units, and to
-    the new ones.
+    the new ones.  reason: why it is so, where the map itself does not say it.
     """
 
     key: Key
@@ -45,6 +45,7 @@ class HiddenMap:
     back: Tensor
     averaged: bool = False
     earlier: tuple[tuple[SignedPermutation, SignedPermutation], ...] = ()
+    reason: str = ""
 
 
 def pairs_and_fixed(key: int, size: int, pairs: Sequence[int], fixed: Sequence[int]) -> HiddenMap:

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from chiralize.errors import MethodUnavailableError
+from chiralize.errors import MethodUnavailableError, UnsupportedError
 from chiralize.graph import rewrite
 from chiralize.graph.copies import is_large
+from chiralize.infer import macs_of
 from chiralize.infer.records import RepMap
 from chiralize.methods.reduce.choosing import MULTIPLICATIONS, UNITS
 from chiralize.methods.reduce.design import Batches, matching, reductions
 from chiralize.methods.reduce.filling import Ready, fitted
+from chiralize.methods.reduce.joints_in_place import in_place, led_in_and_out, mixes_joints
 from chiralize.methods.reduce.orbits import orbit_reductions, with_images
 from chiralize.methods.reduce.recurrent import separate, tied
 from chiralize.problem.data.both_views import of_inputs
@@ -27,6 +29,10 @@ from chiralize.problem.result import Draft
 from chiralize.problem.stateful import batches_along, carried_of
 
 ROWS = 64  # samples that are run at a time
+_IN_PLACE = (
+    "its layers mix joints: both views lie beside each other along the channels, between a map that leads in and one "
+    "that leads out, and joints stay in place"
+)
 ROOM = 128_000_000  # for the values of one batch, where several batches may be put together
 
 
@@ -57,6 +63,10 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
     if problem.network.earlier:
         designs = orbit_reductions(ready.in_batches, ready.repmap, ready.batches, width)
     else:
+        mixes = mixes_joints(ready.in_batches.graph(), ready.repmap)
+        beside = _with_joints_in_place(problem, width, mixing) if mixes else None
+        if beside is not None:
+            yield beside
         designs = reductions(ready.in_batches, ready.repmap, ready.batches, width, mixing)
     yield fitted(ready, next(designs), problem, "reduce")
     for design in designs:
@@ -65,6 +75,27 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         except MethodUnavailableError:
             return  # of these sizes it cannot be; in pairs it could
         yield draft
+
+
+def _with_joints_in_place(problem: Problem, width: float, mixing: int) -> Draft | None:
+    """The network led into the basis in which no joint is moved, and out of it; None where that is not possible."""
+    request, original = problem.request, problem.network
+    network = None if request.form == "folded" or request.keeps_sizes else led_in_and_out(original)
+    if network is None:
+        return None
+    led_problem = replace(problem, network=network)
+    try:
+        led = _ready(led_problem, tables=True)
+        settled = None if led.obstacle else in_place(network, led.in_batches.graph(), led.repmap)
+        if settled is None:
+            return None
+        led = replace(led, repmap=settled.repmap)
+        designs = reductions(led.in_batches, led.repmap, led.batches, width, mixing, settled.maps)
+        draft = fitted(led, next(designs), led_problem, "reduce")
+    except (MethodUnavailableError, UnsupportedError):
+        return None
+    macs = draft.converted.macs + macs_of(network.graph()) - macs_of(original.graph())
+    return draft.with_record(macs=macs).with_notes(_IN_PLACE)
 
 
 def rematched(problem: Problem, fixed_points: bool) -> Draft:

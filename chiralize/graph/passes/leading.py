@@ -1,0 +1,78 @@
+"""A linear map in front of a program's input and one behind its output, both the identity.
+
+The network computes what it did before. But what lies between the two maps may be written in another basis, since the
+maps are weights, which can be fitted like all others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node
+
+from chiralize.graph.fixed_sizes import placeholders, unhooked
+
+LED_IN, LED_OUT = "led_in", "led_out"
+"""The names of the maps in the result."""
+
+
+@dataclass(frozen=True)
+class Led:
+    """The axes of a tensor that a map reads and writes together, in order, and their sizes."""
+
+    axes: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """How many numbers the map reads and writes."""
+        return prod(self.sizes)
+
+
+def led(program: ExportedProgram, into: Led, out: Led | None) -> GraphModule | None:
+    """The network of one input and one output with a map in front and one behind; None where it has more of either,
+    or weights of these names.
+
+    out: None where nothing is led out.
+    """
+    module = program.module(check_guards=False)
+    assert isinstance(module, GraphModule)
+    unhooked(module)
+    inputs = placeholders(module)
+    end = next(node for node in module.graph.nodes if node.op == "output")
+    results = end.all_input_nodes
+    taken = {name for name, _ in [*module.named_parameters(), *module.named_buffers()]}
+    if len(inputs) != 1 or len(results) != 1 or taken & {LED_IN, LED_OUT}:
+        return None
+    dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
+    (pose,), (answer,) = inputs, results
+    readers = list(pose.users)
+    with module.graph.inserting_before(pose.next):
+        turned = _mapped(module, pose, LED_IN, into, dtype)
+    for reader in readers:
+        reader.replace_input_with(pose, turned)
+    if out is not None:
+        with module.graph.inserting_before(end):
+            end.replace_input_with(answer, _mapped(module, answer, LED_OUT, out, dtype))
+    module.graph.lint()
+    module.recompile()
+    return module
+
+
+def _mapped(module: GraphModule, value: Node, name: str, along: Led, dtype: torch.dtype) -> Node:
+    """A value after the map of that name, whose weight is the identity.
+
+    It is copied first: callers may lay out their numbers otherwise than the examples lie, and a graph would not look.
+    """
+    module.register_parameter(name, torch.nn.Parameter(torch.eye(along.size, dtype=dtype)))
+    last = tuple(range(-len(along.axes), 0))
+    call = module.graph.call_function
+    rows = call(torch.movedim, (value, along.axes, last))
+    rows = call(torch.clone, (rows,), {"memory_format": torch.contiguous_format})
+    rows = call(torch.flatten, (rows, last[0]))
+    rows = call(torch.nn.functional.linear, (rows, module.graph.get_attr(name)))
+    rows = call(torch.unflatten, (rows, -1, along.sizes))
+    return call(torch.movedim, (rows, last, along.axes))

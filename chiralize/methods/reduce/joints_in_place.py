@@ -1,0 +1,197 @@
+"""Networks whose layers mix joints: both views lie beside each other along the channels, and no joint is moved.
+
+A layer along the joints, W, is the same one for all channels. The mean of both views needs W for the channels of one
+view and its mirror image, W T, for those of the other, and no layer that commutes with the mirror is both. So a linear
+map leads into the network, and one out of it:
+
+    z = [x, T x], "joint (view coordinate)"          y = (y_1 + T y_2) / 2
+
+The mirror takes z to [T x, x]: it exchanges the views and leaves the joints where they are. Between the two maps layers
+along the joints stay as they are, and channels are kept with their mirror images as in any other network. The maps are
+weights: the identity at first, with which the network is what it was, and fitted with all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from chiralize.body.tensors import ResolvedTensor
+from chiralize.errors import ChiralizeError
+from chiralize.graph.model import CapturedModel
+from chiralize.graph.passes.leading import LED_IN, LED_OUT, Led, led
+from chiralize.infer.records import RepMap
+from chiralize.methods.reduce.hidden_maps import HiddenMap, pairs_and_fixed
+from chiralize.methods.reduce.sites import sites_of
+from chiralize.problem.network import Network, prepare
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.symbolic import (
+    Axis,
+    Known,
+    Sum,
+    SymbolicRepresentation,
+    Term,
+    Var,
+    known_axis,
+    variables,
+)
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """What is settled before units are chosen.
+
+    repmap: with joints, and units along them, that the mirror leaves alone.  maps: of the coordinates, all of which are
+    kept, once for each view.
+    """
+
+    repmap: RepMap
+    maps: tuple[HiddenMap, ...]
+
+
+def mixes_joints(captured: CapturedModel, repmap: RepMap) -> bool:
+    """Whether a weight reads entries that the mirror exchanges, the same one for all hidden channels."""
+    for site in sites_of(captured).values():
+        read = (repmap.nodes.get(site.source) or (None,))[0]
+        reader = next(iter(site.readers))
+        axis = repmap.leaves[site.weight].axes[reader] if site.weight in repmap.leaves else ()
+        if read is None or any(True for _ in variables((axis,))) or not any(map(_exchanges, axis)):
+            continue
+        if any(True for _ in variables(read.axes)):
+            return True
+    return False
+
+
+def _exchanges(term: Term) -> bool:
+    return isinstance(term, Known) and _moves(term.action)
+
+
+def _moves(action: SignedPermutation) -> bool:
+    """Whether an action takes entries to other places, beyond changing signs."""
+    return bool(np.any(action.partner != np.arange(action.size)))
+
+
+def led_in_and_out(network: Network) -> Network | None:
+    """The network with both maps, each the identity. None where joints and coordinates are no two factors of its one
+    input and of its one output, or where it is none that can be written anew.
+    """
+    inputs, outputs = network.resolved.input_tensors, network.resolved.output_tensors
+    is_other = network.resolved.is_affine or network.earlier or network.further or network.partial or network.regions
+    if network.program is None or is_other or len(inputs) != 1 or len(outputs) != 1:
+        return None
+    into = _led(inputs[0])
+    representation = outputs[0].representation
+    if into is None or representation is None:
+        return None
+    out = _led(outputs[0])
+    if out is None and not representation.is_trivial:
+        return None
+    try:
+        module = led(network.program, into, out)
+        if module is None:
+            return None
+        prepared = prepare(module, network.resolved.spec, network.args, network.kwargs)
+        return replace(prepared, notes=network.notes)
+    except ChiralizeError:  # the graph cannot be captured again
+        return None
+
+
+def _led(tensor: ResolvedTensor) -> Led | None:
+    """The axes of the joints and of the coordinates, or the one that holds both."""
+    rep = tensor.representation
+    if rep is None or rep.sign < 0:
+        return None
+    axes, factors = tuple(rep.moved_axes), _factors(rep)
+    if len(factors) != 2 or sum(map(_moves, factors)) != 1:
+        return None
+    return Led(axes, tuple(tensor.shape[axis] for axis in axes))
+
+
+def in_place(network: Network, captured: CapturedModel, repmap: RepMap) -> InPlace | None:
+    """The hidden spaces between both maps, joints settled; None where no axis is joints alone, or channels mix in.
+
+    captured, repmap: of the network with both maps.
+    """
+    names = {name: leaf.name for leaf in captured.leaves.values() for name in leaf.names}
+    joints: set[int] = set()
+    coordinates: dict[int, Var] = {}
+    ends = (
+        (LED_IN, 0, network.resolved.input_tensors[0].representation),
+        (LED_OUT, 1, network.resolved.output_tensors[0].representation),
+    )
+    for name, at, rep in ends:
+        if name not in names:
+            continue
+        factors = _factors(rep)
+        axis = repmap.leaves[names[name]].axes[at]
+        if [term.size for term in axis] != [factor.size for factor in factors]:
+            return None
+        for term, factor in zip(axis, factors, strict=True):
+            if isinstance(term, Known) and term.action.is_identity and _moves(factor):
+                continue  # some op leaves the joints no other choice
+            if not isinstance(term, Var):
+                return None
+            if _moves(factor):
+                joints.add(term.id)
+            else:
+                coordinates[term.id] = term
+    joints = _along_joints(captured, repmap, joints, coordinates.keys())
+    if joints & coordinates.keys():
+        return None
+    maps = [pairs_and_fixed(key, var.size, range(var.size), ()) for key, var in coordinates.items()]
+    settled = tuple(replace(hidden_map, reason="all coordinates, once for each view") for hidden_map in maps)
+    return InPlace(_left_alone(repmap, joints), settled)
+
+
+def _factors(rep: TensorRepresentation | None) -> list[SignedPermutation]:
+    """What acts on the axes that the mirror moves, those of joints and those of coordinates."""
+    factors: list[SignedPermutation] = []
+    if rep is None:
+        return factors
+    for axis in rep.moved_axes:
+        factors += [factor for factor in rep.axes[axis].factors if factor.size > 1]
+    return factors
+
+
+def _along_joints(captured: CapturedModel, repmap: RepMap, joints: Iterable[int], channels: Iterable[int]) -> set[int]:
+    """The unknowns of joints, and of units that weights make of joints alone."""
+    along, across = set(joints), set(channels)
+    for site in sites_of(captured).values():
+        rep = repmap.leaves[site.weight]
+        reader = next(iter(site.readers))
+        read = {var.id for var in variables((rep.axes[reader],))}
+        written = {var.id for var in variables((rep.axes[1 - reader],))}
+        if read and read <= along:
+            along |= written - across
+        else:
+            across |= written - along
+    return along
+
+
+def _left_alone(repmap: RepMap, keys: set[int]) -> RepMap:
+    """The same, with unknowns that are known to be the identity."""
+    leaves = {name: _settled(rep, keys) for name, rep in repmap.leaves.items()}
+    nodes: dict[str, tuple[SymbolicRepresentation | None, ...]] = {}
+    for name, reps in repmap.nodes.items():
+        nodes[name] = tuple(rep and _settled(rep, keys) for rep in reps)
+    spaces = tuple(space for space in repmap.spaces if space.key not in keys)
+    return replace(repmap, leaves=leaves, nodes=nodes, spaces=spaces)
+
+
+def _settled(rep: SymbolicRepresentation, keys: set[int]) -> SymbolicRepresentation:
+    return replace(rep, axes=tuple(_axis(axis, keys) for axis in rep.axes))
+
+
+def _axis(axis: Axis, keys: set[int]) -> Axis:
+    terms: list[Term] = []
+    for term in axis:
+        if isinstance(term, Sum):
+            terms.append(Sum(tuple(_axis(part, keys) for part in term.parts)))
+        elif next((var.id for var in variables(((term,),))), None) in keys:
+            terms += known_axis(SignedPermutation.identity(term.size))
+        else:
+            terms.append(term)
+    return tuple(terms)
