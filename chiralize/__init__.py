@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chiralize.body.tensors import ConversionSpec as ConversionSpec
     from chiralize.commands.attaching import attach as attach
     from chiralize.commands.attaching import load as load
+    from chiralize.commands.chirality import chirality as chirality
     from chiralize.commands.flip_test import flip_test as flip_test
     from chiralize.commands.saving import save as save
     from chiralize.errors import ChiralizeError as ChiralizeError
@@ -47,6 +48,7 @@ _HOMES = {
     "save": "chiralize.commands.saving",
     "load": "chiralize.commands.attaching",
     "attach": "chiralize.commands.attaching",
+    "chirality": "chiralize.commands.chirality",
     "Mirror": "chiralize.nn.mirror",
     "flip_test": "chiralize.commands.flip_test",
     "keep_symmetric": "chiralize.nn.training",

@@ -287,15 +287,6 @@ def show(
     report = replace(report, output=str(target))
     try:
         if page is not None:
-            save_report(report, page)
+            printing.save(report, page)
     finally:
         printing.show(report, output_format, quiet, verbose)
-
-
-def save_report(report: ConvertReport, page: Path) -> None:
-    """Write the report as one HTML page or as JSON, by the suffix."""
-    from chiralize.report import to_html, to_json
-    from chiralize.storage.atomic import write_text
-
-    as_text = to_html if page.suffix == ".html" else to_json
-    write_text(page, as_text(report))

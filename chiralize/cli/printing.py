@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chiralize.cli.options import Format
     from chiralize.report import Report
 
@@ -32,3 +34,12 @@ def show(report: Report, output_format: Format, quiet: bool = False, verbose: bo
     else:
         width = terminal_width()
         typer.echo(to_text(report, width, short=width is not None and not verbose), nl=False)
+
+
+def save(report: Report, page: Path) -> None:
+    """Write the report as one HTML page or as JSON, by the suffix. Raises OutputFileError."""
+    from chiralize.report import to_html, to_json
+    from chiralize.storage.atomic import write_text
+
+    as_text = to_html if page.suffix == ".html" else to_json
+    write_text(page, as_text(report))

@@ -95,9 +95,15 @@ def check_report(page: Path) -> None:
 
 
 def check_files(
-    options: opt.NetworkOptions, target: Path, calibration: Path | None, also_written: Mapping[str, Path | None]
+    options: opt.NetworkOptions,
+    target: Path | None,
+    calibration: Path | None,
+    also_written: Mapping[str, Path | None],
 ) -> None:
-    """Raise UsageError where a file would be written over one that is read, or over another one that is written."""
+    """Raise UsageError where a file would be written over one that is read, or over another one that is written.
+
+    target: where the result of a conversion goes; None where there is none.
+    """
     from chiralize.errors import UsageError
     from chiralize.storage.load import CERTIFICATE
 
@@ -105,7 +111,7 @@ def check_files(
     taken["the example inputs"] = options.example
     taken["the skeleton"] = Path(options.skeleton) if options.skeleton else None
     written: dict[str, Path | None] = {"-o": target}
-    if target.suffix not in (*GRAPHS, ".safetensors"):
+    if target is not None and target.suffix not in (*GRAPHS, ".safetensors"):
         written["the file beside -o"] = target.with_name(f"{target.name}.{CERTIFICATE}")
     for option, path in {**written, **also_written}.items():
         if path is None:

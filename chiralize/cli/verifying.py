@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from chiralize.cli import options as opt
-from chiralize.cli.printing import show
+from chiralize.cli import targets
+from chiralize.cli.printing import save, show
 
 NOT_EQUIVARIANT = 1
 
@@ -34,6 +36,9 @@ def verify(
     output_format: VerdictOption = Verdict.text,
     tolerance: Tolerance = None,
     samples: opt.Samples = 8,
+    page: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the report here too: .html or .json.")
+    ] = None,
 ) -> None:
     """Check that a network is equivariant: by running it, and by a proof. Exit 0 equivariant, 1 not, 3 no proof.
 
@@ -44,13 +49,19 @@ def verify(
       chiralize verify chiral.onnx
       chiralize verify chiral.safetensors --model nets.lifter:Lifter --input-shape 1,243,17,2
       chiralize verify chiral.pt2 --format junit > verdict.xml
+      chiralize verify chiral.pt2 --report verdict.html
     """
     from chiralize.commands.verify import verify as run
     from chiralize.report import to_junit
 
+    if page is not None:
+        targets.check_report(page)
+        targets.check_files(options, None, None, {"--report": page})
     with opt.progress(options) as step:
         network, loaded, passport = opt.open_network(options, onnx=True)
         report = run(network, loaded.source.name, passport, samples=samples, tolerance=tolerance, progress=step)
+    if page is not None:
+        save(report, page)
     if output_format is Verdict.junit:
         typer.echo(to_junit(report), nl=False)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import torch
 from torch.fx.graph_module import _USER_PRESERVED_ATTRIBUTES_KEY
 
@@ -48,8 +50,9 @@ class Chirality:
         model = f"{self.report.model}, " if self.report is not None else ""
         return f"<Chirality of {model}{self.spec.skeleton.name}, {self.method}: {self}>"
 
-    def _repr_html_(self) -> str | None:
-        return None if self.report is None else self.report._repr_html_()
+    def _repr_html_(self) -> str:
+        """The page of the report; of a module that was read from a file, what its file says."""
+        return f"<p>{escape(str(self))}</p>" if self.report is None else self.report._repr_html_()
 
 
 def put_on(module: torch.nn.Module, chirality: Chirality) -> torch.nn.Module:
@@ -68,10 +71,15 @@ def chirality_of(module: object) -> Chirality | None:
     return chirality if isinstance(chirality, Chirality) else None
 
 
-def known_chirality(module: torch.nn.Module) -> Chirality:
-    """The attribute of a module. Raises UsageError where it has none."""
-    chirality = chirality_of(module)
-    if chirality is None:
+def chirality(module: torch.nn.Module) -> Chirality:
+    """What is known of a converted network's mirror. As the last line of a notebook's cell it shows the report.
+
+    module: a result of `chiralize`, `load` or `attach`, compiled or in DataParallel or not. `str` gives the verdict in
+    a sentence, `.report` all that was measured; it is None where the module was read from a file.
+    Raises UsageError where the module does not know its mirror.
+    """
+    known = chirality_of(module)
+    if known is None:
         remedy = "give a result of chiralize(...), or put its mirror on first: chiralize.attach(module, path)"
         raise UsageError(type(module).__name__, "it does not know its mirror", remedy)
-    return chirality
+    return known

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from chiralize.commands.belonging import as_folded, check_symmetric, fitted, has_blocks
-from chiralize.commands.chirality import Chirality, known_chirality
+from chiralize.commands.chirality import Chirality
+from chiralize.commands.chirality import chirality as known_chirality
 from chiralize.commands.guard import refuse_graph
 from chiralize.commands.records import Result
 from chiralize.commands.several.judging import judge_each

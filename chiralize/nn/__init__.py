@@ -14,7 +14,8 @@ from chiralize.nn.butterfly import Butterfly, hidden
 from chiralize.nn.conv import Conv1d, Conv2d
 from chiralize.nn.linear import InvariantHead, Linear
 from chiralize.nn.norm import BatchNorm1d, BatchNorm2d, LayerNorm
-from chiralize.nn.paper import negated_share, official_weights, paper_layout
+from chiralize.nn.official import official_weights
+from chiralize.nn.paper import negated_share, paper_layout
 from chiralize.nn.recurrent import GRU, LSTM
 from chiralize.nn.timings import forget_timings
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 
 from chiralize.nn.linear import Linear
-from chiralize.nn.paper import official_weights, paper_layout
+from chiralize.nn.official import official_weights
+from chiralize.nn.paper import paper_layout
 
 Matrix = npt.NDArray[np.float64]
 NAMES = ("ln", "lp", "rn", "rp", "cn", "cp")

@@ -8,7 +8,7 @@ from typing import Any
 import chiralize
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Convert and check": ("chiralize", "verify", "plan", "audit"),
+    "Convert and check": ("chiralize", "verify", "plan", "audit", "chirality"),
     "Files": ("save", "load", "attach"),
     "The mirror in your own code": ("Mirror", "flip_test"),
     "Training": ("keep_symmetric", "recipe"),

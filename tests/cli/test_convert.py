@@ -73,7 +73,7 @@ def test_a_page_that_cannot_be_written(program: Path, shell: Shell, monkeypatch:
     def refuse(report: object, page: Path) -> None:
         raise OutputFileError(str(page), "the disk is full", "free some space")
 
-    monkeypatch.setattr("chiralize.cli.converting.save_report", refuse)
+    monkeypatch.setattr("chiralize.cli.printing.save", refuse)
     result = shell("convert", program, "--skeleton", "lifter.yaml", "--samples", "1", "--report", "r.html")
     assert result.status == 2 and result.err.startswith("OutputFileError CH206  r.html: the disk is full")
     assert "written to net.chiral.pt2" in result.out and (shell.folder / "net.chiral.pt2").is_file()
@@ -174,6 +174,17 @@ def test_verify_prints_in_three_formats(program: Path, shell: Shell) -> None:
     assert found["passed"] is False
     suite = ElementTree.fromstring(shell(*words, "--format", "junit").out)
     assert suite.tag == "testsuites" and suite.get("failures") == "2"
+
+
+def test_verify_writes_its_report_beside(program: Path, shell: Shell) -> None:
+    """A network that fails has a page, too; a page is never written over what is read."""
+    words = ("verify", program, "--skeleton", "lifter.yaml", "--samples", "2")
+    assert shell(*words, "--report", "v.html", "--format", "junit").status == 1
+    assert "NOT equivariant" in (shell.folder / "v.html").read_text(encoding="utf-8")
+    (shell.folder / "poses.json").write_bytes(b"")
+    refused = shell(*words, "--example", "poses.json", "--report", "poses.json")
+    assert refused.status == 2 and "poses.json is the example inputs" in refused.err
+    assert "is neither .html nor .json" in shell(*words, "--report", "v.txt").err
 
 
 def test_tolerance_is_the_users(program: Path, shell: Shell) -> None:

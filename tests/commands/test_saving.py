@@ -84,6 +84,19 @@ def test_files_of_every_kind(form: str, suffix: str, tmp_path: Path, monkeypatch
     assert same(load("again.pt2"), module)
 
 
+def test_what_is_known_of_a_mirror_is_shown_in_a_notebook(tmp_path: Path) -> None:
+    """Of a result the report's page; of a file what it says, where no report can be; of other modules nothing."""
+    module = chiral()
+    known = chiralize.chirality(torch.nn.DataParallel(module))
+    assert known is module.chirality and known.report is not None
+    assert known._repr_html_() == known.report._repr_html_()
+    save(module, tmp_path / "a.pt2")
+    read = chiralize.chirality(load(tmp_path / "a.pt2"))
+    assert read.report is None and read._repr_html_().startswith("<p>mirror of ") and "match" in read._repr_html_()
+    with pytest.raises(UsageError, match="does not know its mirror"):
+        chiralize.chirality(lifter())
+
+
 def test_the_command_line_would_have_written_the_same(tmp_path: Path) -> None:
     """Weights, and all of the passport."""
     module = chiral()

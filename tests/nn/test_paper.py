@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.errors import RepresentationSizeError, UsageError
-from chiralize.nn import GRU, LSTM, Conv1d, Linear, negated_share, official_weights, paper_layout
+from chiralize.nn import GRU, LSTM, BatchNorm1d, Conv1d, Linear, negated_share, official_weights, paper_layout
 from tests.support.chiral_oracle import noise, turn
 
 # One side of a body with two joints left and right and three in the middle, and another one.
@@ -124,6 +124,67 @@ def test_published_recurrent_layers(kind: str) -> None:
     torch.testing.assert_close(theirs(turn(x, into.action))[0], turn(theirs(x)[0], space.action), rtol=0, atol=1e-9)
 
 
+def released_gru(side: Side, layers: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The state of the release's module by its names, and what torch's GRU of the same numbers has."""
+    joints, channels, negated = side
+    theirs, dense = dict[str, Tensor](), dict[str, Tensor]()
+    for layer in range(layers):
+        for place, word in enumerate(("ih", "hh")):
+            weights, biases = list[Tensor](), list[Tensor]()
+            for gate in range(3):
+                own: Side = (joints, channels, negated if gate == 2 else 0)
+                weight, bias = written(side, own, (), seed=1000 * layer + 100 * gate + 10 * place)
+                for name, part in published(weight, bias, side, own).items():
+                    theirs[f"layer_linears.{layer}.{place}.{gate}.{name}"] = part
+                weights.append(weight), biases.append(bias)
+            dense |= {f"weight_{word}_l{layer}": torch.cat(weights), f"bias_{word}_l{layer}": torch.cat(biases)}
+    return theirs, dense
+
+
+def test_a_whole_recurrent_module() -> None:
+    """Every layer of a GRU under torch's names; the LSTM of the release is none, and is refused with the reason."""
+    theirs, dense = released_gru(OUT, 2)
+    found = official_weights(theirs, (OUT[0], OUT[0]), (OUT[2], OUT[2]))
+    assert list(found) == sorted(dense, key=lambda name: (name[-1], "hh" in name, "bias" in name))
+    assert all(torch.equal(found[name], dense[name]) for name in dense)
+    with pytest.raises(UsageError, match="reads its state with the joints and the negated channels of its input"):
+        official_weights(theirs, (IN[0], OUT[0]), (IN[2], OUT[2]))
+    fourth = {name.replace(".2.w", ".3.w"): part for name, part in theirs.items() if ".2." in name}
+    with pytest.raises(UsageError, match="overwrites its state and its answer with the cell candidate"):
+        official_weights({**theirs, **fourth}, (OUT[0], OUT[0]), (OUT[2], OUT[2]))
+
+
+def test_a_batch_norm_of_the_release() -> None:
+    """Its numbers by kind of feature, in the order of the features: gamma, and T of beta and of the mean."""
+    negated = OUT[2]
+    kinds = parts(OUT)
+    state, expected = dict[str, Tensor](), dict[str, Tensor]()
+    names = {"weight": "bn_{}_w{}", "bias": "bn_{}_b{}", "running_mean": "running_mean_{}{}",
+             "running_var": "running_var_{}{}"}  # fmt: skip
+    for seed, (name, pattern) in enumerate(names.items()):
+        even, whole = name in ("weight", "running_var"), torch.zeros(15, dtype=torch.float64)
+        for kind, at in (("neg", 0), ("pos", 1)):
+            sides, middle = (
+                noise(len(kinds[at]), seed=10 * seed + at),
+                noise(len(kinds[4 + at]), seed=10 * seed + 5 + at),
+            )
+            state |= {pattern.format(kind, 1): sides, pattern.format(kind, 2): middle}
+            whole[kinds[at]] = sides
+            whole[kinds[2 + at]] = sides if even or kind == "pos" else -sides
+            whole[kinds[4 + at]] = middle if even or kind == "pos" else 0 * middle
+        expected[name] = whole
+    state["num_batches_tracked"] = torch.tensor(3)
+    found = official_weights(state, (OUT[0], OUT[0]), (negated, negated))
+    assert found.pop("num_batches_tracked") == 3 and list(found) == list(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    BatchNorm1d(paper_layout(*OUT)).double().load_state_dict({**found, "num_batches_tracked": torch.tensor(3)})
+    with pytest.raises(UsageError, match="negated and . other channels for 2 joints"):
+        official_weights(state, (OUT[0], OUT[0]), (1, 1))
+    del state["bn_neg_w2"]
+    with pytest.raises(UsageError, match="weight has no part neg2"):
+        official_weights(state, (OUT[0], OUT[0]), (negated, negated))
+
+
 def test_the_two_zeros_of_the_paper_are_free_here() -> None:
     """Row cp at ln and rn: equivariance asks for opposite numbers only; the rest of the table is all there is."""
     into, out = layouts()
@@ -171,3 +232,6 @@ def test_what_is_refused() -> None:
     weight, bias = written(IN, OUT, ())
     with pytest.raises(UsageError, match="28 features for 5 joints"):
         official_weights(published(weight, bias, IN, OUT), ((2, 2, 1), OUT[0]), (0, 0))
+    masked = published(weight, bias, IN, OUT) | {"weight_mask": weight.sign()}
+    with pytest.raises(UsageError, match="weight_mask has other signs"):
+        official_weights(masked, (IN[0], OUT[0]), (IN[2], OUT[2]))

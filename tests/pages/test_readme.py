@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 
 from chiralize.cli.app import app
 from chiralize.problem.data import drawn
 from chiralize.problem.poses.filling import UnfitError
+from chiralize.problem.poses.windows import windows
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("examples/*/README.md"))]
@@ -74,20 +76,33 @@ def test_python_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_demo(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The main job of the README's first command; sizes that the graph refuses on the way are not told."""
+    """The main job of the README's first command, on few poses: its figures are those of the files on the disk."""
     from chiralize.__main__ import main
 
+    few = {"FITTED": 200, "TESTED": 50, "BATCH": 20, "WIDTH": 0.5, "FARTHEST": 50.0}
+    for name, value in few.items():
+        monkeypatch.setattr(f"chiralize.cli.demonstration.{name}", value)
     monkeypatch.delenv("CHIRALIZE_DATA", raising=False)
     monkeypatch.setattr("chiralize.graph.other_sizes._MOST", 40)  # rows and frames, of 512
-    monkeypatch.setattr(sys, "argv", ["chiralize", "demo"])
+    opened = list[str]()
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    monkeypatch.setattr(sys, "argv", ["chiralize", "demo", "--open"])
     main_exit = pytest.raises(SystemExit, main)
     assert main_exit.value.code == 0
     out, err = capsys.readouterr()
-    assert err == "" and (folder / "lifter27.chiral.pt2").stat().st_size > 1e6
-    assert "lifter27.pt2: converted" in out and "Set CHIRALIZE_DATA" in out
-    assert re.findall(r"^  (project|match|average) +([12]) ", out, re.MULTILINE) == [
-        ("project", "1"), ("match", "1"), ("average", "2"),
+    assert err == "" and "Set CHIRALIZE_DATA" in out and "lifter27.pt2: converted" in out
+    page = folder / "lifter27.chiral.html"
+    assert opened == [page.as_uri()] and "<svg" in page.read_text(encoding="utf-8")
+    rows = re.findall(r"^  ([a-z, ]+?) {2,}([12]) +x(\S+) +(\S+) +(\S+)$", out, re.MULTILINE)
+    assert [(row[0], row[1]) for row in rows] == [
+        ("original", "1"), ("original, flip average", "2"), ("converted", "1"),
     ]  # fmt: skip
+    judged = windows(50, 27, 99)
+    for row, name in ((rows[0], "lifter27.pt2"), (rows[2], "lifter27.chiral.pt2")):
+        answers = torch.export.load(name).module()(torch.from_numpy(judged.inputs))
+        error = (answers[:, 0] - torch.from_numpy(judged.targets)).norm(dim=-1).mean() * 1e3
+        assert float(row[3]) == pytest.approx(error.item(), abs=0.06)
+    assert float(rows[2][2]) < 0.6 and float(rows[2][4]) < 1e-2 < 10 < float(rows[0][4])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,0 +1,181 @@
+"""Trained weights of the paper's published layers, as ours and torch's take them.
+
+Features are [left, right, centre] joints, the first channels of every joint are negated. The release keeps a dense
+weight as [[w1, w2, w3], [w2, w1, w3], [w4, w4, w5]] * mask, and a batch norm's numbers by kind of feature.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chiralize.errors import UsageError
+
+Joints = Sequence[int]
+State = Mapping[str, Tensor]
+_WHERE = "official weights"
+_GATED = {4: (False, False, True, False), 3: (False, False, True)}
+"""Which gates carry signs, by how many there are: i f g o of an LSTM, r z n of a GRU."""
+_CELL = re.compile(r"layer_linears\.(\d+)\.([01])\.(\d+)\.(\w+)")
+"""Names in a recurrent module: layer, input or state, gate, and the name in the gate."""
+_NORM = {"weight": ("bn_{}_w{}", 1), "bias": ("bn_{}_b{}", -1), "running_mean": ("running_mean_{}{}", -1)}
+_NORM |= {"running_var": ("running_var_{}{}", 1)}
+"""A batch norm's tensors: how the release calls their parts, and what the mirror makes of negated channels."""
+
+
+def official_weights(
+    state: State, joints: tuple[Joints, Joints], negated: tuple[int, int], gates: int = 1
+) -> dict[str, Tensor]:
+    """Weights of a layer of the paper's published code, by the names that `load_state_dict` of ours and torch's takes.
+
+    state: the `state_dict()` of one of its modules.
+
+    - A linear layer or convolution: w1 (left to left), w2 (right to left), w3 (centre to left), w4 (left to centre), w5
+      (centre to centre), b1 (left), b2 (centre), "(joint channel) (joint channel) kernel...".
+    - A batch norm: weight, bias and the running statistics come back. They give the same answers in evaluation.
+    - A GRU of any number of layers.
+
+    joints: of input and output.  negated: how many channels of every joint change sign there.  gates: 3 for the stacked
+    weights of a GRU and 4 for those of an LSTM, where these do not come as a module.
+    Entries that the paper sets to zero are zero. Raises UsageError: for other modules, for joints or signs that the
+    module's own mask contradicts, and for a released LSTM, which does not compute one.
+    """
+    if any(_CELL.fullmatch(name) for name in state):
+        return _recurrent(state, joints, negated)
+    if "bn_pos_w1" in state or "running_mean_pos1" in state:
+        return _norm(state, joints[1], negated[1])
+    missing = [name for name in ("w1", "w2", "w3", "w4", "w5") if name not in state]
+    if missing or gates not in (1, *_GATED):
+        raise UsageError(_WHERE, f"missing {', '.join(missing) or 'gates'}", "pass one layer's state_dict")
+    names = [name for name in ("w1", "w2", "w3", "w4", "w5", "b1", "b2") if name in state]
+    if gates == 1:
+        return _gate(state, joints, negated)
+    parts: dict[str, list[Tensor]] = {}
+    for gate, is_signed in enumerate(_GATED[gates]):
+        weights = {name: state[name].chunk(gates)[gate] for name in names}
+        _put(parts, _gate(weights, joints, (negated[0], negated[1] if is_signed else 0)))
+    return {name: torch.cat(of_gates) for name, of_gates in parts.items()}
+
+
+def _put(parts: dict[str, list[Tensor]], dense: State) -> None:
+    for name, part in dense.items():
+        parts.setdefault(name, []).append(part)
+
+
+def _recurrent(state: State, joints: tuple[Joints, Joints], negated: tuple[int, int]) -> dict[str, Tensor]:
+    """The weights of a recurrent module, under the names of torch's."""
+    cells: dict[tuple[int, int], dict[int, dict[str, Tensor]]] = {}
+    for name, tensor in state.items():
+        found = _CELL.fullmatch(name)
+        if found is None:
+            raise UsageError(_WHERE, f"{name} is of no recurrent module", "pass the state_dict of one module")
+        layer, place, gate = (int(number) for number in found.groups()[:3])
+        cells.setdefault((layer, place), {}).setdefault(gate, {})[found[4]] = tensor
+    counts = {len(gates) for gates in cells.values()}
+    if counts == {4}:
+        facts = (
+            "this is the released LSTM, which overwrites its state and its answer with the cell candidate, so that "
+            "three of its four gates do nothing"
+        )
+        raise UsageError(_WHERE, facts, "train chiralize.nn.LSTM anew, or convert a trained nn.LSTM")
+    if counts != {3}:
+        raise UsageError(_WHERE, f"{sorted(counts)} gates, and a GRU has 3", "pass the state_dict of one module")
+    if list(joints[0]) != list(joints[1]) or negated[0] != negated[1]:
+        facts = "the released GRU reads its state with the joints and the negated channels of its input"
+        raise UsageError(_WHERE, facts, "give the same for both, as the module was made; else it is not equivariant")
+    weights = dict[str, Tensor]()
+    for (layer, place), gates in sorted(cells.items()):
+        parts: dict[str, list[Tensor]] = {}
+        for gate, is_signed in enumerate(_GATED[3]):
+            _put(parts, _gate(gates[gate], joints, (negated[0], negated[1] if is_signed else 0)))
+        for name, of_gates in parts.items():
+            weights[f"{name}_{'ih' if place == 0 else 'hh'}_l{layer}"] = torch.cat(of_gates)
+    return weights
+
+
+def _norm(state: State, joints: Joints, negated: int) -> dict[str, Tensor]:
+    """The numbers of a batch norm, of every feature in the order of the features."""
+    whole = dict[str, Tensor]()
+    for name, (pattern, sign) in _NORM.items():
+        parts = dict[str, Tensor | None]()
+        for part in ("neg1", "neg2", "pos1", "pos2"):
+            parts[part] = state.get(pattern.format(part[:3], part[3]))
+        if all(part is None for part in parts.values()):
+            continue
+        absent = [part for part, numbers in parts.items() if numbers is None]
+        if absent:
+            raise UsageError(_WHERE, f"{name} has no part {', '.join(absent)}", "pass the state_dict of one module")
+        given = {part: numbers for part, numbers in parts.items() if numbers is not None}
+        centre = given["neg2"] if sign > 0 else torch.zeros_like(given["neg2"])
+        sides = (given["neg1"], given["pos1"]), (sign * given["neg1"], given["pos1"]), (centre, given["pos2"])
+        features = [_by_joint(*of_side, count, negated) for of_side, count in zip(sides, joints, strict=True)]
+        whole[name] = torch.cat(features)
+    if "num_batches_tracked" in state:
+        whole["num_batches_tracked"] = state["num_batches_tracked"]
+    return whole
+
+
+def _by_joint(turned: Tensor, plain: Tensor, count: int, negated: int) -> Tensor:
+    """Numbers of some joints, the negated channels of each before its others."""
+    if turned.numel() != count * negated or (plain.numel() % count if count else plain.numel()):
+        facts = (
+            f"{turned.numel()} negated and {plain.numel()} other channels for {count} joints, {negated} negated each"
+        )
+        raise UsageError(_WHERE, facts, "check the joints, and how many channels of each are negated")
+    if not count:
+        return plain
+    return torch.cat([turned.view(count, -1), plain.view(count, -1)], 1).flatten()
+
+
+def _check_mask(given: Tensor | None, mask: Tensor) -> None:
+    """Raise UsageError where the module's own mask is another one."""
+    if given is None:
+        return
+    seen = given.to(mask).flatten(2)[..., 0] if given.ndim > 2 else given.to(mask)
+    if seen.shape != mask.shape or not torch.equal(seen, mask):
+        raise UsageError(
+            _WHERE, "the module's weight_mask has other signs", "check the joints, and how many channels are negated"
+        )
+
+
+def _gate(w: State, joints: tuple[Joints, Joints], negated: tuple[int, int]) -> dict[str, Tensor]:
+    """Dense weight and bias of one gate. w: its w1 to w5, and b1 and b2 where it has them; its masks as well."""
+    rows = [[w["w1"], w["w2"], w["w3"]], [w["w2"], w["w1"], w["w3"]], [w["w4"], w["w4"], w["w5"]]]
+    weight = torch.cat([torch.cat(row, 1) for row in rows])
+    into = _signs(joints[0], _channels(weight.shape[1], joints[0]), negated[0])
+    out = _signs(joints[1], _channels(weight.shape[0], joints[1]), negated[1])
+    mask = torch.from_numpy(_mask(into, out)).to(weight)
+    _check_mask(w.get("weight_mask"), mask)
+    dense = {"weight": weight * mask.view(*mask.shape, *([1] * (weight.ndim - 2)))}
+    if "b1" in w:
+        right, centre = out[1], out[2]
+        signs = np.concatenate([np.ones_like(right), right, (centre + 1) / 2])
+        dense["bias"] = torch.cat([w["b1"], w["b1"], w["b2"]]) * torch.from_numpy(signs).to(weight)
+    return dense
+
+
+def _channels(size: int, joints: Joints) -> int:
+    count, over = divmod(size, sum(joints))
+    if over:
+        raise UsageError(_WHERE, f"{size} features for {sum(joints)} joints", "check the joint counts")
+    return count
+
+
+def _signs(joints: Joints, channels: int, negated: int) -> list[np.ndarray]:
+    """+1 or -1 of every feature, for left, right and centre."""
+    one = np.where(np.arange(channels) < negated, -1.0, 1.0)
+    return [np.tile(one, count) for count in joints]
+
+
+def _mask(into: list[np.ndarray], out: list[np.ndarray]) -> np.ndarray:
+    """The signs that make [[w1, w2, w3], ...] equivariant, and the paper's zeros in the centre's rows."""
+    left = np.ones((len(out[0]), sum(map(len, into))))
+    right = np.outer(out[1], np.concatenate(into))
+    plain = (1 + np.concatenate(into)) / 2  # a row that the mirror leaves alone reads features that it leaves alone
+    turned = np.concatenate([np.ones(len(into[0])), -into[1], (1 - into[2]) / 2])
+    centre = np.where(out[2][:, None] > 0, plain, turned)
+    return np.concatenate([left, right, centre])
