@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from examples.lifting.actions import action_table
 from examples.lifting.checkpoint import compare, load_lifter
 from examples.lifting.example import EXAMPLE
 from examples.lifting.networks import WIDTHS
+from examples.lifting.published import H36M_TEST
 from examples.lifting.study import OwnFiles
 from examples.study.command import Out, Seeds, Smoke, Ways, Workers, carry_out, show_table, study
 from examples.study.page import Table
@@ -31,6 +33,20 @@ def _checked(frames: int) -> None:
         raise typer.BadParameter(f"{frames}: there are {', '.join(map(str, WIDTHS))}", param_hint="--frames")
 
 
+def _groups(subjects: Sequence[str], dataset: str) -> tuple[tuple[str, ...], ...]:
+    """Groups of subjects as they are written. Raises BadParameter where the data set has one split only."""
+    if subjects and dataset != "h36m":
+        facts = f"{dataset} is learnt from parts of the same subjects that it is judged on"
+        raise typer.BadParameter(facts, param_hint="--subjects")
+    groups = [tuple(name.strip() for name in group.split(",") if name.strip()) for group in subjects]
+    for written, group in zip(subjects, groups, strict=True):
+        tested = [name for name in group if name in H36M_TEST]
+        if tested or not group:
+            facts = f"{', '.join(tested)} are judged on" if tested else f"{written!r} names nobody"
+            raise typer.BadParameter(facts, param_hint="--subjects")
+    return tuple(groups)
+
+
 def _own_files(dataset: str, title: str) -> None:
     """Adds a command that runs the study on published files."""
 
@@ -42,7 +58,14 @@ def _own_files(dataset: str, title: str) -> None:
         channels: Channels = 256,
         epochs: Annotated[float, typer.Option(help="Passes over the training frames.")] = 5.0,
         batch: Annotated[int, typer.Option(min=2, help="Windows in a batch.")] = 128,
-        fraction: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the training frames.")] = 1.0,
+        fractions: Annotated[
+            list[float] | None,
+            typer.Option("--fraction", min=0.0, max=1.0, help="Of the training frames; may be repeated."),
+        ] = None,
+        subjects: Annotated[
+            list[str] | None,
+            typer.Option(metavar="S1,S5", help="To learn from, of h36m; may be repeated, a network for each group."),
+        ] = None,
         out: Out = Path("study"),
         seeds: Seeds = 1,
         ways: Ways = None,
@@ -50,9 +73,13 @@ def _own_files(dataset: str, title: str) -> None:
         smoke: Smoke = False,
     ) -> None:
         _checked(frames)
-        factory = OwnFiles(dataset, data_3d, data_2d, frames, channels, epochs, batch, fraction)
+        groups = _groups(subjects or [], dataset)
+        factory = OwnFiles(
+            dataset, data_3d, data_2d, frames, channels, epochs, batch, tuple(fractions or (1.0,)), groups or ((),)
+        )
         try:
-            factory.load()
+            for group in factory.subjects:
+                factory.load(group)
         except ChiralizeError as error:
             raise typer.BadParameter(str(error)) from error
         carry_out(EXAMPLE, out / dataset, seeds, ways, workers, smoke, factory=factory)

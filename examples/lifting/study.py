@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from examples.lifting.checkpoint import judged, lifting_spec
 from examples.lifting.mocap import load_mocap
 from examples.lifting.networks import WIDTHS, ChiralLifter, StridedLifter
 from examples.lifting.poses import Dataset, Windows
-from examples.lifting.published import load_h36m, load_humaneva
+from examples.lifting.published import H36M_TRAINING, load_h36m, load_humaneva
 from examples.study.task import Layout, Recipe, Reflection, Samples, Task, rate_factor
 
 FRACTIONS = {"0.1 %": 0.001, "1 %": 0.01, "10 %": 0.1, "50 %": 0.5, "100 %": 1.0}
@@ -186,7 +186,9 @@ def tasks(smoke: bool) -> Sequence[Task]:
 class OwnFiles:
     """The study on the published files of a data set: a function that other processes can import.
 
-    dataset: h36m or humaneva.  epochs: passes over the training frames.  Raises DataFileError, UnsafeFileError.
+    dataset: h36m or humaneva.  epochs: passes over the training frames.  fractions: of the training frames, each a
+    network of its own.  subjects: to learn from, each group a network of its own; () is the published split.
+    Raises DataFileError, UnsafeFileError.
     """
 
     dataset: str
@@ -196,11 +198,13 @@ class OwnFiles:
     channels: int
     epochs: float
     batch: int
-    fraction: float = 1.0
+    fractions: tuple[float, ...] = (1.0,)
+    subjects: tuple[tuple[str, ...], ...] = ((),)
 
-    def load(self) -> Dataset:
+    def load(self, subjects: tuple[str, ...] = ()) -> Dataset:
+        """The data.  subjects: of Human3.6M, to learn from; () are those of the published split."""
         if self.dataset == "h36m":
-            return load_h36m(self.data_3d, self.data_2d)
+            return load_h36m(self.data_3d, self.data_2d, subjects or H36M_TRAINING)
         if self.data_2d is None:
             raise DataFileError("--data-2d", "is needed: the lenses of HumanEva are not published", "give a file.")
         return load_humaneva(self.data_3d, self.data_2d)
@@ -208,6 +212,12 @@ class OwnFiles:
     def __call__(self, smoke: bool) -> Sequence[Task]:
         training = SMOKE if smoke else Training(epochs=self.epochs, batch=self.batch, dropout=0.25)
         channels = 34 if smoke else self.channels
-        part = "" if self.fraction == 1 else f", {100 * self.fraction:g} %"
-        name = f"{self.dataset}, {self.frames} frame{'s'[: self.frames - 1]}, {self.channels}{part}"
-        return [Lifting(self.load, name, self.frames, channels, training, self.fraction)]
+        sizes = f"{self.dataset}, {self.frames} frame{'s'[: self.frames - 1]}, {self.channels}"
+        found = list[Task]()
+        for subjects in self.subjects:
+            load = cache(partial(self.load, subjects))
+            for fraction in self.fractions:
+                words = [sizes, "+".join(subjects), "" if fraction == 1 else f"{100 * fraction:g} %"]
+                name = ", ".join(word for word in words if word)
+                found.append(Lifting(load, name, self.frames, channels, training, fraction))
+        return found

@@ -10,9 +10,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-import nbformat  # pyright: ignore[reportMissingImports]
-from nbclient import NotebookClient  # pyright: ignore[reportMissingImports]
-from nbconvert import HTMLExporter  # pyright: ignore[reportMissingImports]
+try:
+    import nbformat  # pyright: ignore[reportMissingImports]
+    from nbclient import NotebookClient  # pyright: ignore[reportMissingImports]
+    from nbconvert import HTMLExporter  # pyright: ignore[reportMissingImports]
+except ModuleNotFoundError as error:
+    raise SystemExit(
+        f"examples.notebook: the package {error.name} is not installed\n"
+        '    Fix: pip install -c constraints.txt -e ".[notebook]"; or read examples/notebook/chirality.html as it is'
+    ) from error
 
 FOLDER = Path(__file__).parent
 NOTEBOOK = FOLDER / "chirality.ipynb"

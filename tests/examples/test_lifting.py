@@ -53,12 +53,29 @@ def test_own_files_are_a_task(tmp_path: Path, dataset: str) -> None:
 def test_epochs_and_fractions(tmp_path: Path) -> None:
     """Steps follow from the frames that may be drawn; a part of them is evenly spread."""
     files = own_files(tmp_path)
-    whole, half = files(False)[0], OwnFiles(**{**vars(files), "fraction": 0.5})(False)[0]
+    whole, half = files(False)[0], OwnFiles(**{**vars(files), "fractions": (0.5,)})(False)[0]
     frames = 5 * 4 * (5 + 3)  # subjects, cameras, frames of two takes
     assert whole.recipe("plain").steps == frames // 16
     assert half.recipe("plain").steps == frames // 32
     drawn = half.draw(np.random.default_rng(0), 1000)
     assert 2 <= len(drawn.inputs.flatten(1).unique(dim=0)) <= frames // 2
+
+
+def test_subsets_of_the_paper(tmp_path: Path) -> None:
+    """Figure 4: a network for each group of subjects and each part of their frames. Test subjects are refused."""
+    files = own_files(tmp_path)
+    groups = (("S1",), ("S1", "S5"))
+    found = OwnFiles(**{**vars(files), "fractions": (0.5, 1.0), "subjects": groups})(False)
+    names = [task.name.removeprefix("h36m, 9 frames, 34, ") for task in found]
+    assert names == ["S1, 50 %", "S1", "S1+S5, 50 %", "S1+S5"]
+    frames = 4 * (5 + 3)  # cameras, frames of two takes
+    assert [task.recipe("plain").steps for task in found] == [frames // 32, frames // 16, frames // 16, frames // 8]
+    test = found[0].test_samples().targets
+    assert torch.equal(test, files(False)[0].test_samples().targets)
+    data = ["h36m", "--data-3d", str(files.data_3d), "--frames", "9"]
+    for words, message in (("S1,S9", "S9 are judged on"), (",", "names nobody"), ("S1,S2", "has no subject 'S2'")):
+        refused = CliRunner().invoke(app, [*data, "--subjects", words])
+        assert refused.exit_code == 2 and message in " ".join(refused.output.split())
 
 
 def test_figures_of_a_study(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
+import sys
 from functools import lru_cache
 from html import unescape
 from pathlib import Path
@@ -26,6 +28,12 @@ SIZES = {
     "range(60)": "range(8)",
 }
 """What the test makes smaller, for time: fewer inputs, a narrower network, fewer steps."""
+
+
+def test_without_its_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nbformat", None)
+    with pytest.raises(SystemExit, match=r'nbformat is not installed\n    Fix: pip install .*"\.\[notebook\]"'):
+        runpy.run_module("examples.notebook", run_name="__main__")
 
 
 @lru_cache(maxsize=1)
