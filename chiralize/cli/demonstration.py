@@ -240,7 +240,7 @@ def _explained(took: float, with_capture: bool) -> str:
     """What the figures were measured on, and how the network was fitted."""
     lines = [
         f"Fitted and verified in {took:.0f} s on {FITTED:,} windows without labels. The error is the mean distance per",
-        f"joint on {TESTED:,} other windows. All are drawn from the shipped model of motion; none was captured.",
+        f"joint on {TESTED:,} other windows. Both kinds are drawn from the shipped model of motion.",
     ]
     if not with_capture:
         lines.append("Set CHIRALIZE_DATA to the motion data to see the error on captured people (examples/lifting).")

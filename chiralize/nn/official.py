@@ -70,11 +70,11 @@ def _recurrent(state: State, joints: tuple[Joints, Joints], negated: tuple[int, 
     """The weights of a recurrent module, under the names of torch's."""
     cells: dict[tuple[int, int], dict[int, dict[str, Tensor]]] = {}
     for name, tensor in state.items():
-        found = _CELL.fullmatch(name)
-        if found is None:
+        match = _CELL.fullmatch(name)
+        if match is None:
             raise UsageError(_WHERE, f"{name} is of no recurrent module", "pass the state_dict of one module")
-        layer, place, gate = (int(number) for number in found.groups()[:3])
-        cells.setdefault((layer, place), {}).setdefault(gate, {})[found[4]] = tensor
+        layer, source, gate = (int(number) for number in match.groups()[:3])
+        cells.setdefault((layer, source), {}).setdefault(gate, {})[match[4]] = tensor
     counts = {len(gates) for gates in cells.values()}
     if counts == {4}:
         facts = (
@@ -88,12 +88,12 @@ def _recurrent(state: State, joints: tuple[Joints, Joints], negated: tuple[int, 
         facts = "the released GRU reads its state with the joints and the negated channels of its input"
         raise UsageError(_WHERE, facts, "give the same for both, as the module was made; else it is not equivariant")
     weights = dict[str, Tensor]()
-    for (layer, place), gates in sorted(cells.items()):
+    for (layer, source), gates in sorted(cells.items()):
         parts: dict[str, list[Tensor]] = {}
         for gate, is_signed in enumerate(_GATED[3]):
             _put(parts, _gate(gates[gate], joints, (negated[0], negated[1] if is_signed else 0)))
         for name, of_gates in parts.items():
-            weights[f"{name}_{'ih' if place == 0 else 'hh'}_l{layer}"] = torch.cat(of_gates)
+            weights[f"{name}_{'ih' if source == 0 else 'hh'}_l{layer}"] = torch.cat(of_gates)
     return weights
 
 
