@@ -63,7 +63,8 @@ def try_literally(case: dict[str, Any], folder: Path) -> Row:
     if "works" in (first, second) and written:
         verify, _ = _run(["verify", written[0].name], folder, places)
     method = re.search(r"method\W+(\w+)", output)
-    says = next((line.strip() for line in output.splitlines() if line.strip()), "")
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    says = next((line for line in lines if not line.startswith("chiralize:")), "")  # those tell of progress
     return Row(
         case["name"],
         case["repository"],

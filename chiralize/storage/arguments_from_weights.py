@@ -58,7 +58,7 @@ def arguments_from_weights(
     needed = [each.name for each in named if each.default is each.empty and each.name not in fixed]
     sized = [each.name for each in named if _is_size(each.default) and each.name not in fixed]
     search = _Search(TrialBuilds(build, tables, SECONDS), dict(fixed), _Candidates(tables, joints))
-    values = search.start(needed)
+    values = search.start(needed, sized)
     if values is None:
         return None
     values = search.descend(values, sized, {each.name: each.default for each in named})
@@ -153,10 +153,11 @@ class _Search:
     def _distance(self, values: Mapping[str, Any]) -> float:
         return self._builds.distance({**self._fixed, **values})
 
-    def start(self, needed: Sequence[str]) -> dict[str, Any] | None:
+    def start(self, needed: Sequence[str], sized: Sequence[str]) -> dict[str, Any] | None:
         """Values under which the network can be built at all; None where none were found.
 
         An argument called `args` is an object, whose entries are found out by what the class asks it for.
+        sized: arguments that have a default, for classes that refuse their own.
         """
         objects = [name for name in needed if name in NAMES]
         values: dict[str, Any] = {name: self._candidates.first(name) for name in needed if name not in objects}
@@ -167,7 +168,7 @@ class _Search:
                 name = f"{objects[0]}.{self._builds.wanted}"
                 values[name] = self._candidates.first(name)
                 continue
-            if self._builds.is_over or not self._moved(values, objects):
+            if self._builds.is_over or not self._moved(values, objects, sized):
                 return None
         return None
 
@@ -176,10 +177,10 @@ class _Search:
         bare = [name for name in objects if not any(value.startswith(f"{name}.") for value in values)]
         return {**values, **{f"{name}.{_NOTHING}": None for name in bare}}
 
-    def _moved(self, values: dict[str, Any], objects: Sequence[str]) -> bool:
+    def _moved(self, values: dict[str, Any], objects: Sequence[str], sized: Sequence[str]) -> bool:
         """Give one argument another value with which the class gets further; whether there is one."""
-        for name in reversed(list(values)):
-            for value in self._candidates.all(name):
+        for name in (*reversed(list(values)), *sized):
+            for value in self._candidates.all(name) if name in values else self._candidates.numbers(name):
                 distance = self._distance(self._with_objects({**values, name: value}, objects))
                 if distance < FAILED or self._builds.wanted:
                     values[name] = value

@@ -49,6 +49,15 @@ class Product(nn.Module):
         self.mix = nn.Linear(heads * width, 7)
 
 
+class Particular(nn.Module):
+    """Refuses its own default."""
+
+    def __init__(self, width: int = 5, out_features: int = 3):
+        super().__init__()
+        assert width == 12
+        self.last = nn.Linear(width, out_features)
+
+
 class JointProduct(nn.Module):
     """A product of which the skeleton says one factor."""
 
@@ -103,6 +112,10 @@ def test_of_a_product_the_skeleton_decides_or_nobody() -> None:
     assert set(told(Product(4, 6)).undecided) == {"heads", "width"}
     assert told(JointProduct(17, 2)).arguments == {"num_joints": "17", "features": "2"}
     assert set(told(JointProduct(17, 2), joints=0).undecided) == {"num_joints", "features"}
+
+
+def test_a_class_that_refuses_its_own_default_is_given_another() -> None:
+    assert told(Particular(12, 7)).arguments == {"width": "12", "out_features": "7"}
 
 
 def test_another_network_is_not_bent_to_fit() -> None:
