@@ -269,14 +269,16 @@ class Partners:
         return names
 
     def join(self, node: Node, reps: Sequence[SymbolicRepresentation], call: Call) -> SymbolicRepresentation | None:
-        """Branches that meet in a concatenation or a stack; None where they do not exchange places there."""
-        trait = traits().get(node.target)
-        if not isinstance(trait, Join) or self.exchanged(node.name):
+        """Branches that meet in a concatenation or a stack; None where they do not exchange places there.
+
+        Places may be those of two joins that the mirror exchanges: stack(a, b) and stack(b', a').
+        """
+        trait, meeting = traits().get(node.target), self._meeting(node)
+        if not isinstance(trait, Join) or meeting is None:
             return None
-        names = list(map(self.one, names_read(node)))
-        order = positions_of(list(map(self.of, names)), names)
-        if order is None:
-            return None
+        other, order = meeting
+        if other is not node:
+            self.pair(node.name, other.name)
         stacked = trait.adds_axis
         dim = call.axis(call.get("dim", 0), len(call.shape))
         first = reps[0]
@@ -293,6 +295,29 @@ class Partners:
         whole = known_axis(exchange(parts, order))
         axes = (*first.axes[:dim], whole, *first.axes[dim if stacked else dim + 1 :])
         return call.solver.representation(SymbolicRepresentation(axes, first.sign))
+
+    def _meeting(self, node: Node) -> tuple[Node, list[int]] | None:
+        """The join in which the partners of what a node joins meet, and their places in it; None if there is none.
+
+        Two joins whose parts stand in the same order do the same to partners, which is no exchange of places.
+        """
+        if not isinstance(traits().get(node.target), Join):
+            return None
+        names = list(map(self.one, names_read(node)))
+        images = list(map(self.of, names))
+        if self.exchanged(node.name):
+            others = [self.nodes[self.of(node.name)]]
+        else:
+            order = positions_of(images, names)
+            if order is not None:
+                return node, order
+            others = [other for other in self.users.get(images[0], ()) if other.name not in self.images]
+        for other in others:
+            alike = other.target == node.target and other.shapes == node.shapes and _settings(other) == _settings(node)
+            order = positions_of(images, list(map(self.one, names_read(other)))) if alike else None
+            if order is not None and order != sorted(order):
+                return other, order
+        return None
 
     def open_join(
         self, node: Node, reps: Sequence[SymbolicRepresentation], call: Call, whole: Axis

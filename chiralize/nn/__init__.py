@@ -17,6 +17,7 @@ from chiralize.nn.norm import BatchNorm1d, BatchNorm2d, LayerNorm
 from chiralize.nn.official import official_weights
 from chiralize.nn.paper import negated_share, paper_layout
 from chiralize.nn.recurrent import GRU, LSTM
+from chiralize.nn.reversed_conv import ConvTranspose2d, ReversedConv2d
 from chiralize.nn.timings import forget_timings
 
 __all__ = [
@@ -28,12 +29,14 @@ __all__ = [
     "ChiralModule",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose2d",
     "InvariantHead",
     "InvariantParameter",
     "LayerNorm",
     "Linear",
     "MultiheadAttention",
     "Pointwise",
+    "ReversedConv2d",
     "dense_state",
     "forget_timings",
     "hidden",

@@ -28,8 +28,8 @@ def in_blocks(x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale: 
     E, O: "out/2 in/2 kernel...", b: "out/2" or None, y: "batch out frame...".
     """
     x_even, x_odd = _apart(x, even)
-    y_even = _convolved(x_even, even, bias, scale, settings)
-    return _joined(y_even, _convolved(x_odd, odd, None, scale, settings), y_even.stride(1) == 1, x)
+    y_even = convolved(x_even, even, bias, scale, settings)
+    return rejoined(y_even, convolved(x_odd, odd, None, scale, settings), y_even.stride(1) == 1, x)
 
 
 class Convolved(torch.autograd.Function):
@@ -52,11 +52,11 @@ class Convolved(torch.autograd.Function):
         (y_even, y_odd), (x_even, x_odd) = _apart(grad_outputs[0], even), _apart(x, even)
         x_even, d_even = _gradients(y_even, x_even, even, ctx, [of_x, of_even, False])
         x_odd, d_odd = _gradients(y_odd, x_odd, odd, ctx, [of_x, of_odd, False])
-        d_x = _joined(x_even, x_odd, x.stride(1) == 1, x) if of_x else None
+        d_x = rejoined(x_even, x_odd, x.stride(1) == 1, x) if of_x else None
         return d_x, d_even, d_odd, y_even.sum((0, 2, 3)) if of_bias else None, None, None
 
 
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, settings: Settings) -> Tensor:
+def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, settings: Settings) -> Tensor:
     """scale W * x + b; the smaller of the two is scaled."""
     if x.numel() < weight.numel():
         x = _times(x, scale)
@@ -81,12 +81,17 @@ def _apart(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Even and odd coordinates over two axes of frames, in the order in which they are convolved with the weight."""
     u, v = _flat(x).chunk(2, 1)
     even, odd = u + v, u - v
-    by_frames = even.numel() >= _OUTWEIGH * weight.numel() and even.dtype in _BY_ONEDNN
-    order = torch.channels_last if by_frames else torch.contiguous_format
+    order = order_of(even.numel(), weight)
     return even.contiguous(memory_format=order), odd.contiguous(memory_format=order)
 
 
-def _joined(even: Tensor, odd: Tensor, by_frames: bool, like: Tensor) -> Tensor:
+def order_of(entries: int, weight: Tensor) -> torch.memory_format:
+    """How coordinates of so many entries lie in memory while they are convolved with their weight."""
+    by_frames = entries >= _OUTWEIGH * weight.numel() and weight.dtype in _BY_ONEDNN
+    return torch.channels_last if by_frames else torch.contiguous_format
+
+
+def rejoined(even: Tensor, odd: Tensor, by_frames: bool, like: Tensor) -> Tensor:
     """(e + o, e - o) along the channels, which come last in memory or not; as many axes as `like`."""
     if by_frames:
         even, odd = even.permute(0, 2, 3, 1), odd.permute(0, 2, 3, 1)

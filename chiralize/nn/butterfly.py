@@ -59,6 +59,15 @@ class Butterfly(Tables):
         self._table("order", None if straight else order, device)
         self._table("places", None if straight else np.argsort(order), device)
 
+    @property
+    def axis(self) -> Butterfly:
+        """What describes the axis that `split` takes apart: this."""
+        return self
+
+    def is_like(self, other: Any) -> bool:
+        """Whether another one gives the same coordinates of the same axis."""
+        return isinstance(other, Butterfly) and other.representation.action == self.representation.action
+
     def split(self, x: Tensor, dim: int = -1, scaled: bool = True) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates, scaled for a weight of the orthonormal basis. Raises RepresentationSizeError.
 

@@ -13,6 +13,7 @@ from chiralize.nn._convolution import Convolved, in_blocks
 from chiralize.nn._eager import is_eager, runs_on_cpu
 from chiralize.nn._product import affine
 from chiralize.nn.maps import ChiralMap
+from chiralize.nn.reversed_conv import ReversedConv2d
 from chiralize.symmetry.representation import Representation
 
 _MANY = 1 << 19
@@ -106,11 +107,23 @@ class Conv1d(_Conv):
 
 
 class Conv2d(_Conv):
-    """Convolution over two axes that the mirror leaves alone; the same as `Conv1d` otherwise."""
+    """Convolution over two axes that the mirror leaves alone; the same as `Conv1d` otherwise.
+
+    mirror: the axis of "h w" that the mirror reverses, as it does the width of pictures; then it is a `ReversedConv2d`.
+    """
 
     layer = nn.Conv2d
     convolution = staticmethod(F.conv2d)
     axes = 2
+
+    def __new__(cls, *settings: Any, mirror: str | None = None, **named: Any) -> Any:
+        """The layer for an axis that is reversed, where there is one."""
+        if mirror is None:
+            return super().__new__(cls)
+        return ReversedConv2d(*settings, mirror=mirror, **named)
+
+    def __init__(self, *settings: Any, mirror: None = None, **named: Any) -> None:
+        super().__init__(*settings, **named)
 
 
 def windows_are_apart(layer: Conv1d, frames: Any) -> bool:

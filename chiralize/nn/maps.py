@@ -31,6 +31,8 @@ class ChiralMap(ChiralModule):
     weight_odd: Tensor
     bias_even: Tensor | None
     weight = dense_weight("weight")  # "out in kernel..."
+    read, written = "into", "out"
+    """Paths of what takes x apart, and of the butterfly of the answer's axis."""
 
     def __init__(
         self,
@@ -52,7 +54,7 @@ class ChiralMap(ChiralModule):
 
     def reset_parameters(self) -> None:
         """Draw weights and bias as the dense layer does by default: W uniform, its two blocks independent."""
-        bound = (self.rep_in.size * prod(self.kernel)) ** -0.5 if self.rep_in.size else 0.0
+        bound = self.fan**-0.5 if self.fan else 0.0
         pairs = self.out.pairs
         with torch.no_grad():
             for weight in (self.weight_even, self.weight_odd):
@@ -61,6 +63,11 @@ class ChiralMap(ChiralModule):
             if self.bias_even is not None:
                 self.bias_even.uniform_(-bound, bound)
                 self.bias_even[pairs:] /= ROOT
+
+    @property
+    def fan(self) -> int:
+        """Entries that torch takes the bound of the dense layer's first weights from: those read by one of its rows."""
+        return self.rep_in.size * prod(self.kernel)
 
     def map(self, x: Tensor, dim: int, apply: Apply, scaled: bool = True) -> Tensor:
         """Apply the two blocks, each to its coordinates. apply(x, weight, bias): the plain linear op.
@@ -73,9 +80,13 @@ class ChiralMap(ChiralModule):
         self, x: Tensor, dim: int, apply: Apply, bias: Tensor | None, scaled: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Even and odd coordinates of the answer, before they are joined. bias: of the even ones."""
-        even, odd = self.into.split(x, dim, scaled)
-        y_even = _block(apply, even, x, self.weight_even, bias, dim)
-        return y_even, _block(apply, odd, x, self.weight_odd, None, dim)
+        reader = getattr(self, self.read)
+        even, odd = reader.split(x, dim, scaled)
+        some = even if even.shape[dim] else odd
+        y_even = _block(apply, even, some, self.weight_even, bias, dim)
+        if not self.into.odd and self.out.odd == self.out.even:
+            return y_even, torch.zeros_like(y_even)
+        return y_even, _block(apply, odd, some, self.weight_odd, None, dim)
 
     def take_scale(self) -> None:
         """Take the butterfly's half up into the weights, for inference: the same numbers, bit for bit, one pass less.

@@ -22,7 +22,10 @@ _LAYERS: Mapping[Any, Any] = {
     LINEAR: nn.Linear,
     CONVOLUTION: nn.Conv1d,
     _ATEN.conv2d.default: nn.Conv2d,
+    _ATEN.conv_transpose2d.input: nn.ConvTranspose2d,
 }
+_SETTINGS = ("stride", "padding", "dilation", "groups")
+_SETTINGS_TRANSPOSED = ("stride", "padding", "output_padding", "groups", "dilation")
 
 
 def with_calls(
@@ -74,7 +77,8 @@ def _twin(
         return layer
     if rep is None:
         return NO_BLOCKS
-    bias = {"bias": TensorRepresentation(rep.axes[:1])} if layer.bias is not None else {}
+    rows = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+    bias = {"bias": TensorRepresentation((rep.axes[rows],))} if layer.bias is not None else {}
     twin = chosen(layer, {"weight": rep, **bias}, ops, wanted)
     assert isinstance(twin, (ChiralMap, str))
     return twin
@@ -90,15 +94,17 @@ def layer_at(module: fx.GraphModule, node: Any) -> Any:
     weight = value_of(module, weight_node)
     bias = value_of(module, bias_node) if bias_node is not None else None
     kind = _LAYERS[node.target]
-    out, into, *kernel = weight.shape
+    out, into = weight.shape[:2]
+    kernel: Any = tuple(weight.shape[2:])
     if kind is nn.Linear:
         layer: Any = nn.Linear(into, out, bias is not None, device="meta")
     else:
-        names = ("stride", "padding", "dilation", "groups")
+        names = _SETTINGS if kind is not nn.ConvTranspose2d else _SETTINGS_TRANSPOSED
         settings = {name: _plain(value) for name, value in zip(names, node.args[3:], strict=False)}
         settings |= {name: _plain(value) for name, value in node.kwargs.items() if name in names}
         groups = settings.get("groups", 1)
-        layer = kind(into * groups, out, tuple(kernel), bias=bias is not None, device="meta", **settings)
+        sides = (into * groups, out) if kind is not nn.ConvTranspose2d else (out, into * groups)
+        layer = kind(*sides, kernel, bias=bias is not None, device="meta", **settings)
     values = {"weight": weight.detach()}
     if bias is not None:
         values["bias"] = bias.detach()

@@ -20,15 +20,18 @@ from torch.fx.graph import CodeGen
 from torch.fx.proxy import GraphAppendingTracer
 
 from chiralize.nn import Conv1d
+from chiralize.nn.along import Channels
 from chiralize.nn.butterfly import Butterfly
 from chiralize.nn.deploy import windows
 from chiralize.nn.maps import ChiralMap
+from chiralize.nn.reversed_conv import ConvTranspose2d, Reversed
 
 _ATEN = torch.ops.aten
 _MAPS: Mapping[Any, tuple[Callable[..., Any], int]] = {
     _ATEN.linear.default: (F.linear, 1),
     _ATEN.conv1d.default: (F.conv1d, 2),
     _ATEN.conv2d.default: (F.conv2d, 3),
+    _ATEN.conv_transpose2d.input: (F.conv_transpose2d, 3),
 }
 """Linear maps, as functions of even or odd coordinates, and the position of the channels from the end."""
 _AS_THEY_ARE = "gelu silu elu selu celu leaky_relu relu6 hardtanh hardswish hardsigmoid mish softplus neg abs clone"
@@ -63,7 +66,7 @@ class _Parts:
 
     def is_like(self, butterfly: Butterfly, dim: int) -> bool:
         """Whether an axis that a butterfly describes is taken apart in this way."""
-        return self.dim == dim and _same(self.butterfly, butterfly)
+        return self.dim == dim and self.butterfly.is_like(butterfly)
 
 
 def with_halves(module: fx.GraphModule, twins: Mapping[fx.Node, tuple[str, ChiralMap]]) -> None:
@@ -109,14 +112,15 @@ class _Rewriter:
         in_halves: set[fx.Node] = set()
         for node in reversed(self.graph.nodes):
             for user in node.users:
-                ours = user in self.twins and user.args[0] is node and _halving(self.twins[user][1].into)
+                ours = user in self.twins and user.args[0] is node and _halving(self._reader(user).axis)
                 if ours or (user in in_halves and _is_pointwise(user)):
                     in_halves.add(node)
         return in_halves
 
     # ---- maps ---------------------------------------------------------------------------------------------------
     def _map(self, node: fx.Node, path: str, twin: ChiralMap) -> None:
-        if not (_halving(twin.out) and twin.weight_even.numel() and twin.weight_odd.numel()):
+        written: Any = twin.get_submodule(twin.written)
+        if not (_halving(written) and twin.weight_even.numel() and twin.weight_odd.numel()):
             self._put_together(node)
             call = self.graph.call_module(path, (node.args[0],))
             call.meta = dict(node.meta)
@@ -128,45 +132,56 @@ class _Rewriter:
         if self.products and isinstance(twin, Conv1d):
             windows.lay_out(twin)
             function, rest, settings = windows.product, twin.kernel, {}
-        even, odd = self._coordinates(node.args[0], path, twin.into, dim)
+        elif isinstance(twin, Reversed):
+            function, rest, settings = twin.apply_block, (), {}
+        is_late = isinstance(twin, ConvTranspose2d)  # it adds its bias to what its windows have written
+        even, odd = self._coordinates(node.args[0], f"{path}.{twin.read}", dim)
         weight_even, weight_odd = self._read(f"{path}.weight_even"), self._read(f"{path}.weight_odd")
-        bias = None if twin.bias_even is None else self._read(f"{path}.bias_even")
+        bias = None if twin.bias_even is None or is_late else self._read(f"{path}.bias_even")
         y_even = function(even, weight_even, bias, *rest, **settings)
         y_odd = function(odd, weight_odd, None, *rest, **settings)
-        halves: list[Any] = list(twin.out.halves(y_even, y_odd, -dim))
-        self.parts[node] = _Parts(tuple(half.node for half in halves), twin.out, f"{path}.out", dim)
+        if isinstance(twin, ConvTranspose2d):
+            term: Any = self._read(f"{path}.bias_even") if twin.bias_even is not None else None
+            halves: list[Any] = twin.halves(y_even, y_odd, term)
+        else:
+            halves = list(twin.out.halves(y_even, y_odd, -dim))
+        self.parts[node] = _Parts(tuple(half.node for half in halves), written, f"{path}.{twin.written}", dim)
 
-    def _read(self, name: str) -> fx.Proxy:
+    def _read(self, name: str) -> Any:
         """A parameter or buffer as a value of the graph."""
         return fx.Proxy(self.graph.get_attr(name), self.tracer)
 
-    def _coordinates(self, node: Any, path: str, butterfly: Butterfly, dim: int) -> tuple[Any, Any]:
-        """Even and odd parts of what a map reads; made once for all the maps that read it."""
+    def _coordinates(self, node: Any, path: str, dim: int) -> tuple[Any, Any]:
+        """Even and odd parts of what a map reads, by the module at a path; made once for all the maps that read it."""
+        reader = self._module(path)
         if not self.functional:
             return self._split(self._whole(node) if node in self.parts else node, path, dim)
         for (other, name), coordinates in self.coordinates.items():
-            if other is node and _same(self._butterfly(name), butterfly):
+            if other is node and reader.is_like(self._module(name)):
                 return coordinates
         parts = self.parts.get(node)
-        if parts is not None and parts.is_like(butterfly, dim):
+        if parts is not None and parts.is_like(reader.axis, dim):
             proxies: list[Any] = [fx.Proxy(part, self.tracer) for part in parts.nodes]
-            coordinates = butterfly.mixed(proxies, -dim)
+            coordinates = reader.mixed(proxies, -dim)
         else:
             if parts is not None:
                 node = self._whole(node)
             coordinates = self._split(node, path, dim)
-        self.coordinates[node, f"{path}.into"] = coordinates
+        self.coordinates[node, path] = coordinates
         return coordinates
 
     def _split(self, node: fx.Node, path: str, dim: int) -> tuple[Any, Any]:
-        """Even and odd parts by a call of the butterfly, which checks the size of the axis."""
-        both: Any = fx.Proxy(self.graph.call_module(f"{path}.into", (node, -dim)), self.tracer)
+        """Even and odd parts by a call of the module at a path, which checks the size of the axis."""
+        both: Any = fx.Proxy(self.graph.call_module(path, (node, -dim)), self.tracer)
         return both[0], both[1]
 
-    def _butterfly(self, path: str) -> Butterfly:
-        butterfly = self.module.get_submodule(path)
-        assert isinstance(butterfly, Butterfly)
-        return butterfly
+    def _reader(self, node: fx.Node) -> Any:
+        """What takes apart the argument of a map."""
+        path, twin = self.twins[node]
+        return self._module(f"{path}.{twin.read}")
+
+    def _module(self, path: str) -> Any:
+        return self.module.get_submodule(path)
 
     # ---- functions of every entry alone -------------------------------------------------------------------------
     def _pointwise(self, node: fx.Node) -> bool:
@@ -208,12 +223,9 @@ class _Rewriter:
         return self.wholes[node]
 
 
-def _same(one: Butterfly, other: Butterfly) -> bool:
-    return one.representation.action == other.representation.action
-
-
 def _halving(butterfly: Butterfly) -> bool:
-    return bool(butterfly.pairs) and butterfly.runs <= 1
+    """Whether an axis is handed on in halves; channels at the taps of windows have to lie so already."""
+    return butterfly.in_parts if isinstance(butterfly, Channels) else bool(butterfly.pairs) and butterfly.runs <= 1
 
 
 def _is_pointwise(node: fx.Node) -> bool:

@@ -22,14 +22,16 @@ from torch import Tensor, nn
 from chiralize.graph.model import Node
 from chiralize.nn import ChiralModule
 from chiralize.nn.gates import WIDE_FOR_ANY, Recurrent
+from chiralize.nn.reversed_conv import ConvTranspose2d, Reversed
 
 _MULTIPLICATIONS, _WEIGHT_BYTES, _ACTIVATION_BYTES = 7e10, 6.5e10, 1.6e10  # a second
 _OVERHEAD, _OVERHEAD_IN_GRAPHS = 22e-6, 9e-6  # a graph calls the ops of a layer, and no layer
 _LEAST_GAIN = 0.02
-_NARROW, _FEW = 256, 128  # channels: of attention, and of convolutions that gain nothing
+_NARROW, _FEW, _FEW_REVERSED = 256, 128, 192  # channels: of attention, and of convolutions that gain nothing
 _READERS = 4  # threads that memory keeps busy
 Twin = Callable[[], "ChiralModule | None"]
-_MAPS = ("linear", "conv1d", "conv2d")
+_MAPS = ("linear", "conv1d", "conv2d", "conv_transpose2d")
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 
 
 def always(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
@@ -54,12 +56,17 @@ def is_faster(
         shape: tuple[int, ...] = node.shapes[0] or ()
         out, into, *kernel = _weight(layer, shape)
         rows, weight = times * prod(shape) / out, out * into * prod(kernel)
+        if isinstance(layer, nn.ConvTranspose2d):
+            rows /= prod(layer.stride)  # windows, one for each entry that is read
+            out, into = into, out
         multiplying = rows * weight / (threads * _MULTIPLICATIONS)
         dense = max(multiplying, 4 * weight / (min(threads, _READERS) * _WEIGHT_BYTES))
         calls = out // into if isinstance(layer, nn.MultiheadAttention) else 1
-        saved = _saved(layer, min(out, into)) * dense
+        share, moved = _saved(layer, min(out, into)), into + out
+        if share and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            share, moved = _saved_by(twin(), share, into, out)
         whole += dense
-        gain += saved - calls * overhead - 4 * rows * (into + out) / _ACTIVATION_BYTES
+        gain += share * dense - calls * overhead - 4 * rows * moved / _ACTIVATION_BYTES
     return gain > _LEAST_GAIN * whole
 
 
@@ -68,16 +75,28 @@ def is_faster_in_graphs(layer: nn.Module, ops: Sequence[Node], twin: Twin, times
     return is_faster(layer, ops, twin, _OVERHEAD_IN_GRAPHS, times)
 
 
+def _saved_by(twin: ChiralModule | None, share: float, into: int, out: int) -> tuple[float, int]:
+    """The share that blocks save of a convolution's time, and the entries that are moved for every window.
+
+    Along a reversed axis those of all taps are, and kernels gain nothing on fewer channels than others.
+    """
+    if not isinstance(twin, Reversed):
+        return share, into + out
+    taps = twin.windows.along.taps
+    moved = into + taps * out if isinstance(twin, ConvTranspose2d) else taps * into + out
+    return max(1 - _FEW_REVERSED / min(into, out), 0.0) / 2, moved
+
+
 def _saved(layer: nn.Module, channels: int) -> float:
     """The share that blocks save of the time of a map between so many channels."""
-    if isinstance(layer, nn.Conv1d | nn.Conv2d):
+    if isinstance(layer, _CONVOLUTIONS):
         return max(1 - _FEW / channels, 0.0) / 2
     return 0.5 if isinstance(layer, nn.Linear) or channels >= _NARROW else 0.0
 
 
 def maps_of(layer: Any, ops: Sequence[Node]) -> list[Node]:
     """The ops that multiply by the layer's weights; none for a layer that has no blocks to gain from."""
-    if type(layer) not in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.MultiheadAttention):
+    if type(layer) not in (nn.Linear, *_CONVOLUTIONS, nn.MultiheadAttention):
         return []
     return [node for node in ops if node.target.split(".")[1] in _MAPS]
 
@@ -97,7 +116,11 @@ def input_like(layer: Any, node: Node, times: float = 1.0, device: Any = None) -
         leading = (rows, *shape[1:-1]) if len(shape) > 1 else ()
         return torch.randn(*leading, layer.in_features, **where)
     sizes = list(shape[2:])
-    if not isinstance(layer.padding, str):  # with `same` they stay
+    if isinstance(layer, nn.ConvTranspose2d):
+        settings = zip(sizes, layer.stride, layer.dilation, layer.kernel_size, layer.padding, strict=False)
+        for axis, (size, step, spread, width, around) in enumerate(settings):
+            sizes[axis] = (size - 1 - spread * (width - 1) + 2 * around) // step + 1
+    elif not isinstance(layer.padding, str):  # with `same` they stay
         settings = zip(sizes, layer.stride, layer.dilation, layer.kernel_size, layer.padding, strict=False)
         for axis, (size, step, spread, width, around) in enumerate(settings):
             sizes[axis] = (size - 1) * step + spread * (width - 1) + 1 - 2 * around

@@ -23,6 +23,7 @@ _OPS: Mapping[type[nn.Module], str] = {
     nn.Linear: "linear",
     nn.Conv1d: "conv1d",
     nn.Conv2d: "conv2d",
+    nn.ConvTranspose2d: "conv_transpose2d",
     nn.BatchNorm1d: "batch_norm",
     nn.BatchNorm2d: "batch_norm",
     nn.LayerNorm: "layer_norm",

@@ -10,6 +10,8 @@ from torch import nn
 from chiralize import nn as chiral
 from chiralize.graph.isolation import Isolated
 from chiralize.nn import ChiralModule
+from chiralize.nn.along import reversal
+from chiralize.nn.reversed_conv import ConvTranspose2d, ReversedConv2d
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
@@ -60,11 +62,43 @@ def _linear(layer: nn.Linear, reps: Reps) -> ChiralModule | None:
 
 def _conv(layer: Any, reps: Reps) -> ChiralModule | None:
     sides = _sides(reps["weight"])
+    if layer.groups == 1 and sides is None and type(layer) is nn.Conv2d:
+        return _reversed_conv(layer, reps["weight"])
     if sides is None or layer.groups != 1:
         return None
     kind = chiral.Conv1d if type(layer) is nn.Conv1d else chiral.Conv2d
     settings = layer.kernel_size, layer.stride, layer.padding, layer.dilation
     return kind(*sides, *settings, layer.bias is not None, layer.padding_mode)
+
+
+def _reversed_conv(layer: nn.Conv2d, rep: TensorRepresentation) -> ChiralModule | None:
+    mirror = _reversed_axis(rep)
+    if mirror is None or (isinstance(layer.padding, str) and layer.padding_mode != "zeros"):
+        return None
+    out, into = rep.axes[:2]
+    settings = layer.kernel_size, layer.stride, layer.padding, layer.dilation
+    return ReversedConv2d(into, out, *settings, layer.bias is not None, layer.padding_mode, mirror=mirror)
+
+
+def _transposed_conv(layer: nn.ConvTranspose2d, reps: Reps) -> ChiralModule | None:
+    rep = reps["weight"]
+    mirror = _reversed_axis(rep)
+    if mirror is None or layer.groups != 1 or any(layer.output_padding):
+        return None
+    if not ConvTranspose2d.fits(layer, mirror):
+        return None
+    into, out = rep.axes[:2]
+    settings = layer.kernel_size, layer.stride, layer.padding, layer.dilation
+    return ConvTranspose2d(into, out, *settings, layer.bias is not None, mirror=mirror)
+
+
+def _reversed_axis(rep: TensorRepresentation) -> str | None:
+    """The one axis of a kernel "h w" that T reverses, None where it does anything else to the kernel."""
+    moved = [axis for axis, kernel in zip("hw", rep.axes[2:], strict=True) if not kernel.is_trivial]
+    if rep.sign < 0 or len(moved) != 1:
+        return None
+    kernel = rep.axes[2 + "hw".index(moved[0])]
+    return moved[0] if kernel == reversal(kernel.size) else None
 
 
 def _batch_norm(layer: Any, reps: Reps) -> ChiralModule | None:
@@ -112,6 +146,7 @@ TWINS: Mapping[type[nn.Module], Build] = {
     nn.Linear: _linear,
     nn.Conv1d: _conv,
     nn.Conv2d: _conv,
+    nn.ConvTranspose2d: _transposed_conv,
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.LayerNorm: _layer_norm,

@@ -1,0 +1,239 @@
+"""Windows along an axis that the mirror reverses, as channels: one for every tap of the kernel.
+
+    y(n) = sum over taps j of  W_j x(s n + d j - p),      T_out W_j T_in = W_{k - 1 - j}
+
+The taps of a convolution are k times as many channels, of which a kernel without that axis takes a linear map. T
+exchanges tap j of a channel with tap k - 1 - j of its partner, and the blocks are those of any linear map: for a pair
+(u, v) the even numbers u_j + v_{k-1-j} and the odd ones u_j - v_{k-1-j}. Half of the numbers, half of the products. A
+transposed convolution is the same the other way round: its map answers for every tap, and the taps are added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chiralize.errors import RepresentationSizeError
+from chiralize.nn.butterfly import Butterfly
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import Representation
+
+
+def reversal(size: int) -> Representation:
+    """The mirror that takes entry i of an axis to entry size - 1 - i."""
+    pairs = [(entry, size - 1 - entry) for entry in range(size // 2)]
+    return Representation.of(SignedPermutation.of(pairs, size=size))
+
+
+@dataclass(frozen=True)
+class Along:
+    """Where windows lie along an axis that the mirror reverses. axis: its position from the end, 1 for columns."""
+
+    axis: int
+    taps: int
+    stride: int
+    dilation: int
+    padding: int
+
+    def of_taps(self, x: Tensor) -> list[Tensor]:
+        """What every tap reads: as many tensors, whose axis has an entry for every window."""
+        if self.padding:
+            x = F.pad(x, [0, 0] * (self.axis - 1) + [self.padding, self.padding])
+        views: list[Tensor] = []
+        for tap in range(self.taps):
+            behind = self.dilation * (self.taps - 1 - tap)
+            views.append(_sliced(x, self.axis, self.dilation * tap, behind, self.stride))
+        return views
+
+    def added(self, taps: Sequence[Tensor]) -> Tensor:
+        """The adjoint: what windows write, added up where they overlap, without the padding.
+
+        Entries that are a stride apart are added up together. Windows have to fill whole strides (`fills`), so that
+        those of each first entry are as many, and the mirror exchanges the first of them with the last.
+        """
+        reach = self.dilation * (self.taps - 1)
+        room = reach // self.stride
+        phases: dict[int, list[Tensor]] = {}
+        for tap, value in enumerate(taps):
+            shift, phase = divmod(self.dilation * tap, self.stride)
+            if room:
+                value = F.pad(value, [0, 0] * (self.axis - 1) + [room, room])
+                value = _sliced(value, self.axis, room - shift, shift)
+            phases.setdefault(phase, []).append(value)
+        sums = [_sum_from_both_ends(phases[phase]) for phase in range(self.stride)]
+        whole = torch.stack(sums, -self.axis).flatten(-1 - self.axis, -self.axis) if len(sums) > 1 else sums[0]
+        return _sliced(whole, self.axis, self.padding, self.padding) if self.padding else whole
+
+    @property
+    def fills(self) -> bool:
+        """Whether a window is as long as some whole strides, and some tap of it writes to every entry of a stride."""
+        reached = {self.dilation * tap % self.stride for tap in range(self.taps)}
+        return (self.dilation * (self.taps - 1) + 1) % self.stride == 0 and len(reached) == self.stride
+
+    def check(self, size: Any) -> None:
+        """Raises RepresentationSizeError where windows read an axis of so many entries from one end."""
+        over = size + 2 * self.padding - self.dilation * (self.taps - 1) - 1
+        if isinstance(size, int) and over % self.stride:
+            facts = (
+                f"windows of {self.taps} entries, {self.stride} apart, read an axis of {size} entries from one end, "
+                "so that its reversal is no mirror of the layer"
+            )
+            below = size - over % self.stride
+            remedy = f"give it {below} or {below + self.stride} entries"
+            raise RepresentationSizeError("chiralize.nn", facts, remedy)
+
+
+def _sum_from_both_ends(terms: Sequence[Tensor]) -> Tensor:
+    """The sum of some tensors, the same to the last bit if their order is turned around."""
+    count = len(terms)
+    pairs = [terms[place] + terms[count - 1 - place] for place in range(count // 2)]
+    total, *others = [*pairs, *terms[count // 2 : (count + 1) // 2]]
+    for term in others:
+        total = total + term
+    return total
+
+
+def _sliced(x: Tensor, axis: int, before: int, behind: int, step: int = 1) -> Tensor:
+    """Entries of an axis, which is counted from the end, without some before and behind them."""
+    index = (..., slice(before, -behind or None, step), *[slice(None)] * (axis - 1))
+    return x[index]
+
+
+class Channels(Butterfly):
+    """An axis of channels, taken apart by views where its entries lie as firsts of pairs, seconds, and others."""
+
+    partner: Tensor | None
+
+    def __init__(self, representation: Representation, device: Any = None) -> None:
+        super().__init__(representation, device)
+        self.in_views = self.order is None and self.runs == 1 and representation.is_sign_free
+        exchanged = representation.is_sign_free and not self.in_views
+        self._table("partner", representation.action.partner if exchanged else None, device)
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether there are several parts; an axis without pairs, or in another order, is one."""
+        return self.in_views and bool(self.pairs)
+
+    def parts(self, x: Tensor, dim: int) -> list[Tensor]:
+        """Firsts of the pairs, seconds, and entries without a partner, if there are any; else the axis itself."""
+        if not self.in_parts:
+            return [x]
+        if self.in_halves:
+            halves = x.chunk(2, dim)
+            return [halves[0], halves[1]]
+        sizes = self.pairs, self.pairs, self.size - 2 * self.pairs
+        return [x.narrow(dim, start, size) for start, size in zip((0, self.pairs, 2 * self.pairs), sizes, strict=True)]
+
+    def exchanged(self, parts: Sequence[Any], dim: int) -> list[Any]:
+        """The parts of the axis whose pairs have changed places."""
+        if self.partner is not None:
+            return [parts[0].index_select(dim, self.partner)]
+        return [parts[1], parts[0], *parts[2:]] if self.in_parts else list(parts)
+
+    def of_parts(self, parts: Sequence[Tensor], dim: int) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates, unscaled."""
+        return self.mixed(parts, dim) if self.in_parts else self.split(parts[0], dim, scaled=False)
+
+    def to_parts(self, even: Tensor, odd: Tensor, dim: int) -> list[Tensor]:
+        """The parts, from coordinates that a weight of the orthonormal basis made."""
+        return self.halves(even, odd, dim) if self.in_parts else [self.join(even, odd, dim)]
+
+
+class Windows(nn.Module):
+    """To the even and odd coordinates of channels at every tap. Holds no parameters.
+
+    taps: the butterfly of an axis with an entry for every tap and channel, tap by tap, whose coordinates they are.
+    """
+
+    def __init__(self, channels: Representation, along: Along, taps: Butterfly, device: Any = None) -> None:
+        super().__init__()
+        self.axis, self.taps, self.along = Channels(channels, device), taps, along
+
+    def is_like(self, other: Any) -> bool:
+        """Whether another one gives the same coordinates of the same windows."""
+        same = isinstance(other, Windows) and other.along == self.along
+        return same and self.taps.is_like(other.taps)
+
+    def split(self, x: Tensor, dim: int = -3, scaled: bool = True) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates of every window, as `Butterfly.split`. Raises RepresentationSizeError."""
+        self.axis._check(x, dim)
+        self.along.check(x.shape[-self.along.axis])
+        if not self.axis.representation.is_sign_free:
+            return self.taps.split(torch.cat(self.along.of_taps(x), dim), dim, scaled)
+        if scaled and self.taps.scale != 1.0:
+            x = x * self.taps.scale
+        return self.mixed(self.axis.parts(x, dim), dim)
+
+    forward = split
+
+    def mixed(self, parts: Sequence[Tensor], dim: int = -3) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates of channels without signs, taken apart as `Channels.parts` does it."""
+        taps = self.along.taps
+        views, partners = self._views(parts, dim)
+        even: list[Tensor] = []
+        odd: list[Tensor] = []
+        for tap in range(taps // 2):
+            for view, partner in zip(views, partners, strict=True):
+                even.append(view[tap] + partner[taps - 1 - tap])
+                odd.append(view[tap] - partner[taps - 1 - tap])
+        if taps % 2:
+            e, o = self.axis.of_parts([view[taps // 2] for view in views], dim)
+            even, odd = [*even, e], [*odd, o]
+        return torch.cat(even, dim), torch.cat(odd, dim)
+
+    def _views(self, parts: Sequence[Tensor], dim: int) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+        """The taps of every part, and those of the part whose entries are their partners."""
+        views = [self.along.of_taps(part) for part in parts]
+        if self.axis.partner is None:
+            return views, self.axis.exchanged(views, dim)
+        return views, [self.along.of_taps(part) for part in self.axis.exchanged(parts, dim)]
+
+    def written(self, x: Tensor, order: torch.memory_format) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates of halves without scale, "batch coordinate h w", each written at once to its place.
+
+        order: how they lie in memory.
+        """
+        views, partners = self._views(x.chunk(2, 1), 1)
+        shape = list(views[0][0].shape)
+        shape[1] *= self.along.taps
+        even, odd = (torch.empty(shape, dtype=x.dtype, memory_format=order) for _ in range(2))
+        start, size = 0, views[0][0].shape[1]
+        last = self.along.taps - 1
+        for tap in range(last // 2 + 1):
+            for part, (view, partner) in enumerate(zip(views, partners, strict=True)):
+                if part == 1 and 2 * tap == last:
+                    continue  # the middle tap of a pair is one pair, not two
+                torch.add(view[tap], partner[last - tap], out=even.narrow(1, start, size))
+                torch.sub(view[tap], partner[last - tap], out=odd.narrow(1, start, size))
+                start += size
+        return even, odd
+
+
+class Answers(nn.Module):
+    """From the even and odd coordinates of channels at every tap to what the windows write. Arguments as `Windows`."""
+
+    def __init__(self, channels: Representation, along: Along, taps: Butterfly, device: Any = None) -> None:
+        super().__init__()
+        self.axis, self.taps, self.along = Channels(channels, device), taps, along
+
+    def halves(self, even: Tensor, odd: Tensor, dim: int = -3) -> list[Tensor]:
+        """The channels taken apart as `Channels.parts` does it, every window added up."""
+        taps, size = self.along.taps, self.axis.size
+        if not self.axis.representation.is_sign_free:
+            return [self.along.added(self.taps.join(even, odd, dim).chunk(taps, dim))]
+        of_taps: list[Any] = [None] * taps
+        for tap in range(taps // 2):
+            e, o = even.narrow(dim, tap * size, size), odd.narrow(dim, tap * size, size)
+            of_taps[tap] = self.axis.parts(e + o, dim)
+            of_taps[taps - 1 - tap] = self.axis.exchanged(self.axis.parts(e - o, dim), dim)
+        if taps % 2:
+            start = taps // 2 * size
+            e, o = (x.narrow(dim, start, count - start) for x, count in ((even, self.taps.even), (odd, self.taps.odd)))
+            of_taps[taps // 2] = self.axis.to_parts(e, o, dim)
+        return [self.along.added(part) for part in zip(*of_taps, strict=True)]
