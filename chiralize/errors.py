@@ -204,13 +204,15 @@ class AsymmetricWeightError(InputError):
 class UnsupportedError(ChiralizeError):
     """The network holds something that cannot be converted (yet).
 
-    at: the node of the graph that refused.  settled: whether `reduce` refuses it at every width.
+    at: the node of the graph that refused.  settled: whether `reduce` refuses it at every width.  sized: whether inputs
+    of another size would do.
     """
 
     code = "CH300"
     exit_status = 3
     at: str = ""
     settled: bool = True
+    sized: bool = False
 
 
 class NoRuleError(UnsupportedError):

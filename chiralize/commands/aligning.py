@@ -106,6 +106,24 @@ def aligned(
     return replace(network, handed_in=handed_in), calls
 
 
+def with_widths(network: Network, error: UnsupportedError) -> UnsupportedError:
+    """A refusal of windows that read a picture from one end, with the widths at which every layer of a network fits."""
+    pictures = _pictures(network)
+    if not error.sized or len(pictures) != 1 or network.program is None:
+        return error
+    picture, axis = pictures[0]
+    graph = network.graph()
+    name = str(graph.inputs[picture.index])
+    widths = [fitting_width(graph, name, axis, traits(), smaller=smaller) for smaller in (True, False)]
+    near = " or ".join(str(width) for width in widths if width is not None)
+    size = picture.shape[axis]
+    fitting = f"every layer fits at {near} columns in place of {size}; " if near else ""
+    remedy = f"{fitting}--align kernel keeps all sizes, --method average takes any"
+    changed = type(error)(error.where, error.facts, remedy)
+    changed.at, changed.settled, changed.sized = error.at, error.settled, error.sized
+    return changed
+
+
 def _check(network: Network, product: str) -> None:
     if network.partial is not None or network.further:
         facts = "only some outputs are claimed, or several mirrors are named"

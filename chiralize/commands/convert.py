@@ -8,6 +8,7 @@ from functools import cache, partial
 
 import torch
 
+from chiralize.commands.aligning import with_widths
 from chiralize.commands.companions import with_companions
 from chiralize.commands.completing import adapted, completed
 from chiralize.commands.guard import (
@@ -26,6 +27,7 @@ from chiralize.commands.reporting import report_of
 from chiralize.commands.scripts import why_no_script
 from chiralize.commands.several.converting import convert_for_all
 from chiralize.commands.unchanged import draft_as_it_is, judge_as_it_is, unchanged
+from chiralize.errors import NeverEquivariantError
 from chiralize.graph.dtypes import rounding
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.rewrite import with_modes
@@ -111,10 +113,13 @@ def _converted(network: Network, name: str, request: Request) -> Conversion:
     finish = _Finish.of(problem, name, evidence)
 
     def attempt(candidate: str, problem: Problem) -> Conversion:
-        """The best draft of one method, finished. Raises what is wrong with it."""
+        """The best draft of one method, finished. Raises what is wrong with it, and what would mend it."""
         if problem.request.mix != request.mix:
             problem = widened(problem)
-        return finish(problem, best(problem, method_of(candidate)))
+        try:
+            return finish(problem, best(problem, method_of(candidate)))
+        except NeverEquivariantError as error:
+            raise with_widths(problem.network, error) from error
 
     if method.drafts is not None:
         request.progress(f"converting by {method.name}")

@@ -34,5 +34,5 @@ def refusal(where: Where, target: str, conflict: Conflict, at: str) -> Unsupport
             f"{target}: {conflict}{order}",
             "check the layouts, or use --on-blocked average, or --method average",
         )
-    error.at = at
+    error.at, error.sized = at, conflict.sized
     return error

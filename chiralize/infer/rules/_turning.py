@@ -72,7 +72,7 @@ def turned_or_still(
             solver.default(turn.axis, trivial(axis_size(turn.axis)))
         return solver.unknown_at(key, count)
     if says and not possible:
-        raise Conflict(refusal or _order_matters(count))
+        raise Conflict(refusal or _order_matters(count), sized=bool(refusal))
     for turn in turns:
         if says:
             _turn(turn, solver, refusal)
@@ -111,7 +111,7 @@ def _check(turn: Turn, axis: Axis, refusal: str) -> None:
     action = product(axis)
     if not turn.is_of(action):
         if refusal and action == reversal(action.size):
-            raise Conflict(refusal)
+            raise Conflict(refusal, sized=True)
         raise Conflict(_order_matters(action.size))
 
 

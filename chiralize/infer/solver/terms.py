@@ -16,10 +16,12 @@ class Conflict(Exception):  # noqa: N818
     """Two demands on an axis cannot both hold. The text says which, for a message with the user's line.
 
     negated: the demand was "no signs", and some entries carry one.  site: whose demand it was, where that is known.
+    sized: an axis of another size would do.
     """
 
-    def __init__(self, reason: str, *, negated: bool = False, site: str = "") -> None:
+    def __init__(self, reason: str, *, negated: bool = False, site: str = "", sized: bool = False) -> None:
         self.negated = negated
+        self.sized = sized
         self.site = site
         super().__init__(reason)
 

@@ -13,16 +13,23 @@ FURTHEST = 64
 
 
 def fitting_width(
-    graph: CapturedModel, picture: str, axis: int, traits: Traits, upsampled: Container[str] = ()
+    graph: CapturedModel,
+    picture: str,
+    axis: int,
+    traits: Traits,
+    upsampled: Container[str] = (),
+    smaller: bool = False,
 ) -> int | None:
     """The next larger width of a picture at which every layer commutes with the reversal; None where none is near.
 
     upsampled: transposed layers that will answer from the first cell to the last of what they read.
+    smaller: look for the next smaller one.
     """
     width = shapes_of(graph)[picture][axis]
-    for wider in range(width + 1, width + FURTHEST + 1):
-        if _fits(graph, picture, axis, wider, traits, upsampled):
-            return wider
+    step = -1 if smaller else 1
+    for other in range(width + step, width + step * (FURTHEST + 1), step):
+        if other > 0 and _fits(graph, picture, axis, other, traits, upsampled):
+            return other
     return None
 
 
