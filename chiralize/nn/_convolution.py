@@ -29,7 +29,7 @@ def in_blocks(x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale: 
     """
     x_even, x_odd = _apart(x, even)
     y_even = convolved(x_even, even, bias, scale, settings)
-    return rejoined(y_even, convolved(x_odd, odd, None, scale, settings), y_even.stride(1) == 1, x)
+    return _joined(y_even, convolved(x_odd, odd, None, scale, settings), y_even.stride(1) == 1, x)
 
 
 class Convolved(torch.autograd.Function):
@@ -52,7 +52,7 @@ class Convolved(torch.autograd.Function):
         (y_even, y_odd), (x_even, x_odd) = _apart(grad_outputs[0], even), _apart(x, even)
         x_even, d_even = _gradients(y_even, x_even, even, ctx, [of_x, of_even, False])
         x_odd, d_odd = _gradients(y_odd, x_odd, odd, ctx, [of_x, of_odd, False])
-        d_x = rejoined(x_even, x_odd, x.stride(1) == 1, x) if of_x else None
+        d_x = _joined(x_even, x_odd, x.stride(1) == 1, x) if of_x else None
         return d_x, d_even, d_odd, y_even.sum((0, 2, 3)) if of_bias else None, None, None
 
 
@@ -91,7 +91,7 @@ def order_of(entries: int, weight: Tensor) -> torch.memory_format:
     return torch.channels_last if by_frames else torch.contiguous_format
 
 
-def rejoined(even: Tensor, odd: Tensor, by_frames: bool, like: Tensor) -> Tensor:
+def _joined(even: Tensor, odd: Tensor, by_frames: bool, like: Tensor) -> Tensor:
     """(e + o, e - o) along the channels, which come last in memory or not; as many axes as `like`."""
     if by_frames:
         even, odd = even.permute(0, 2, 3, 1), odd.permute(0, 2, 3, 1)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiralize.errors import RepresentationSizeError
-from chiralize.nn._convolution import convolved, order_of, rejoined
+from chiralize.nn._convolution import convolved, order_of
 from chiralize.nn._eager import is_eager
 from chiralize.nn.along import Along, Answers, Windows, reversal
 from chiralize.nn.butterfly import ROOT
@@ -175,7 +175,13 @@ class ReversedConv2d(Reversed):
         x_even, x_odd = self.reader.written(x, order)
         y_even = convolved(x_even, even, self.bias_even, self.into.scale, settings)
         y_odd = convolved(x_odd, odd, None, self.into.scale, settings)
-        return rejoined(y_even, y_odd, y_even.stride(1) == 1, x)
+        batch, half, *sizes = y_even.shape
+        by_channels = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+        order = torch.channels_last if by_channels else torch.contiguous_format  # what reads the answer may view it
+        y = torch.empty(batch, 2 * half, *sizes, dtype=x.dtype, memory_format=order)
+        torch.add(y_even, y_odd, out=y.narrow(1, 0, half))
+        torch.sub(y_even, y_odd, out=y.narrow(1, half, half))
+        return y
 
     def apply_block(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """One block on its coordinates, "batch coordinate h w" with an entry for every window."""
@@ -265,7 +271,7 @@ class ConvTranspose2d(Reversed):
         """The transposed convolution of x."""
         even, odd = self.parts(x, _CHANNELS, self.apply_block, None)
         parts = self.halves(even, odd, self.bias_even)
-        return torch.cat(parts, _CHANNELS) if len(parts) > 1 else parts[0]
+        return torch.cat(parts, _CHANNELS) if len(parts) > 1 else parts[0].contiguous()
 
     def halves(self, even: Tensor, odd: Tensor, bias: Tensor | None) -> list[Tensor]:
         """The answer's channels taken apart, every window added up, and the bias."""

@@ -77,6 +77,14 @@ def test_half_of_the_products_and_of_the_numbers(name: str) -> None:
         assert torch.allclose(squares, dense.square().sum())  # a step of SGD is the dense layer's
 
 
+def test_answers_lie_in_memory_as_torchs_do() -> None:
+    """Whatever the batch: code behind a layer may view them."""
+    layer = ReversedConv2d(PAIRS, PAIRS, 3, 1, 1)
+    for x in (torch.zeros(64, 16, 9, 9), torch.zeros(64, 16, 9, 9).contiguous(memory_format=torch.channels_last)):
+        with torch.no_grad():
+            assert layer(x).stride() == layer.folded()(x).stride()
+
+
 @pytest.mark.parametrize("name", ["3", "transposed"])
 def test_rows_are_reversed_where_that_is_asked_for(name: str) -> None:
     layer, x = built(name, PAIRS, PAIRS, "h"), inputs(name, PAIRS, "h")
