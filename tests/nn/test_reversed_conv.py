@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from chiralize.errors import AsymmetricWeightError, RepresentationSizeError
 from chiralize.graph.model import Node, Where
 from chiralize.nn import Conv2d, ConvTranspose2d, ReversedConv2d, hidden
-from chiralize.nn.deploy.speed import _input
+from chiralize.nn.deploy.speed import _input, is_faster_in_graphs
 from chiralize.symmetry.representation import Representation
 from tests.support.chiral_oracle import noise, scrambled, turn
 from tests.support.strategies import representations
@@ -123,6 +123,25 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         Conv2d(PAIRS, PAIRS, 4, padding="same", mirror="w")
     with pytest.raises(RepresentationSizeError, match="mirror='x' is no axis"):
         Conv2d(PAIRS, PAIRS, 3, mirror="x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "stride", "chosen"),
+    [
+        (nn.Conv2d, 512, 1, True),
+        (nn.Conv2d, 128, 1, False),
+        (nn.Conv2d, 512, 2, False),
+        (nn.ConvTranspose2d, 512, 2, False),
+    ],
+)
+def test_halves_that_were_slower_are_not_chosen(kind: Any, channels: int, stride: int, chosen: bool) -> None:
+    layer = kind(channels, channels, 4 if stride > 1 else 3, stride, 1, device="meta")
+    twin = (ConvTranspose2d if kind is nn.ConvTranspose2d else ReversedConv2d)(
+        hidden(channels), hidden(channels), layer.kernel_size, stride, 1, device="meta"
+    )
+    target = "aten.conv2d.default" if kind is nn.Conv2d else "aten.conv_transpose2d.input"
+    node = Node("op", target, {}, ((1, channels, 32, 33),), frozenset(), Where())
+    assert is_faster_in_graphs(layer, [node], lambda: twin) == chosen
 
 
 def test_a_timing_reads_what_such_an_answer_comes_from() -> None:

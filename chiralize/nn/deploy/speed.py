@@ -78,13 +78,15 @@ def is_faster_in_graphs(layer: nn.Module, ops: Sequence[Node], twin: Twin, times
 def _saved_by(twin: ChiralModule | None, share: float, into: int, out: int) -> tuple[float, int]:
     """The share that blocks save of a convolution's time, and the entries that are moved for every window.
 
-    Along a reversed axis those of all taps are, and kernels gain nothing on fewer channels than others.
+    Along a reversed axis those of all taps are. Kernels gain nothing on fewer channels than others there, and strided
+    and transposed ones took longer where they were measured (decision 0062): they are for a timing to choose.
     """
     if not isinstance(twin, Reversed):
         return share, into + out
-    taps = twin.windows.along.taps
-    moved = into + taps * out if isinstance(twin, ConvTranspose2d) else taps * into + out
-    return max(1 - _FEW_REVERSED / min(into, out), 0.0) / 2, moved
+    along = twin.windows.along
+    if isinstance(twin, ConvTranspose2d) or along.stride > 1:
+        return 0.0, into + out
+    return max(1 - _FEW_REVERSED / min(into, out), 0.0) / 2, along.taps * into + out
 
 
 def _saved(layer: nn.Module, channels: int) -> float:
