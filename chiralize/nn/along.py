@@ -91,7 +91,7 @@ class Along:
 def _sum_from_both_ends(terms: Sequence[Tensor]) -> Tensor:
     """The sum of some tensors, the same to the last bit if their order is turned around."""
     count = len(terms)
-    pairs = [terms[place] + terms[count - 1 - place] for place in range(count // 2)]
+    pairs = [terms[position] + terms[count - 1 - position] for position in range(count // 2)]
     total, *others = [*pairs, *terms[count // 2 : (count + 1) // 2]]
     for term in others:
         total = total + term

@@ -82,11 +82,11 @@ class ChiralMap(ChiralModule):
         """Even and odd coordinates of the answer, before they are joined. bias: of the even ones."""
         reader = getattr(self, self.read)
         even, odd = reader.split(x, dim, scaled)
-        some = even if even.shape[dim] else odd
-        y_even = _block(apply, even, some, self.weight_even, bias, dim)
+        filled = even if even.shape[dim] else odd
+        y_even = _block(apply, even, filled, self.weight_even, bias, dim)
         if not self.into.odd and self.out.odd == self.out.even:
             return y_even, torch.zeros_like(y_even)
-        return y_even, _block(apply, odd, some, self.weight_odd, None, dim)
+        return y_even, _block(apply, odd, filled, self.weight_odd, None, dim)
 
     def take_scale(self) -> None:
         """Take the butterfly's half up into the weights, for inference: the same numbers, bit for bit, one pass less.
