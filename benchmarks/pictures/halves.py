@@ -4,7 +4,7 @@
 
 Two residual blocks of 3 x 3 convolutions between spaces of pairs, a strided convolution and a transposed one: dense, as
 layers in blocks, and as a fused graph. One thread, processor time, interleaved; the ratio is that of medians.
-Multiplications are counted by torch. The last column says what `auto` takes for a file.
+Multiplications are counted by torch. The last column says what the model of cost takes.
 """
 
 from __future__ import annotations
