@@ -118,10 +118,10 @@ class _Candidates:
         if not isinstance(value, (list, tuple)):
             return list(self.numbers(name))
         others: list[Any] = [kind for kind in self._lists if len(kind) != len(value)]
-        for place in range(len(value)):
+        for position in range(len(value)):
             for size in self._numbers:
                 changed = list(value)
-                changed[place] = size
+                changed[position] = size
                 others.append(changed)
         return others
 
@@ -135,9 +135,9 @@ def _layer_counts(names: Iterable[str]) -> list[int]:
     last: dict[str, int] = {}
     for name in names:
         parts = name.split(".")
-        for place, part in enumerate(parts):
+        for depth, part in enumerate(parts):
             if part.isdigit():
-                head = ".".join(parts[:place])
+                head = ".".join(parts[:depth])
                 last[head] = max(last.get(head, 0), int(part))
     counts = Counter(number + 1 for number in last.values())
     return [count + more for count, _ in counts.most_common(8) for more in (0, 1, -1)]
@@ -174,8 +174,8 @@ class _Search:
 
     def _with_objects(self, values: Mapping[str, Any], objects: Sequence[str]) -> dict[str, Any]:
         """The values, with an empty object for each that no value is of yet."""
-        bare = [name for name in objects if not any(value.startswith(f"{name}.") for value in values)]
-        return {**values, **{f"{name}.{_NOTHING}": None for name in bare}}
+        filled = {name.partition(".")[0] for name in values if "." in name}
+        return {**values, **{f"{name}.{_NOTHING}": None for name in objects if name not in filled}}
 
     def _moved(self, values: dict[str, Any], objects: Sequence[str], sized: Sequence[str]) -> bool:
         """Give one argument another value with which the class gets further; whether there is one."""
@@ -228,16 +228,18 @@ class _Search:
             undecided |= self._shared(values)
         known = {name for name, value in values.items() if self._candidates.is_known(name, value)}
         undecided -= known
-        told = {name: value for name, value in values.items() if name not in undecided} if fits else {}
-        texts = {name: str(list(value) if isinstance(value, tuple) else value) for name, value in told.items()}
+        texts: dict[str, str] = {}
+        for name, value in values.items():
+            if fits and name not in undecided:
+                texts[name] = str(list(value)) if isinstance(value, tuple) else str(value)
         return Found(texts, tuple(name for name in values if name in undecided), fits)
 
     def _shared(self, values: Mapping[str, Any]) -> set[str]:
         """Arguments of which the weights tell a product or a sum alone, unless the skeleton says one of the two."""
         shared: set[str] = set()
         names = [name for name, value in values.items() if type(value) is int]
-        for place, one in enumerate(names):
-            for other in names[place + 1 :]:
+        for position, one in enumerate(names):
+            for other in names[position + 1 :]:
                 if self._candidates.is_known(one, values[one]) or self._candidates.is_known(other, values[other]):
                     continue
                 if any(self._distance({**values, **change}) == 0 for change in _trades(one, other, values)):
@@ -258,4 +260,4 @@ def _trades(one: str, other: str, values: Mapping[str, Any]) -> list[dict[str, i
         if left % factor == 0:
             trades.append({one: left // factor, other: right * factor})
     trades.append({one: right, other: left})
-    return [trade for trade in trades if all(value > 0 for value in trade.values()) and trade[one] != left]
+    return [trade for trade in trades if min(trade.values()) > 0 and trade[one] != left]

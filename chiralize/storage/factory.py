@@ -87,7 +87,9 @@ def _needed(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
     missing = [name for name in missing if name not in heads]
     if not missing:
         return "pass what it needs as `--arg name=value`."
-    options = [f"--arg {name}.NAME=VALUE" if name in NAMES else f"--arg {name}=VALUE" for name in missing]
+    options: list[str] = []
+    for name in missing:
+        options.append(f"--arg {name}.NAME=VALUE" if name in NAMES else f"--arg {name}=VALUE")
     remedy = f"give them as the network was trained: {' '.join(options)}"
     objects = [name for name in missing if name in NAMES]
     return remedy + (f" (one for each NAME that the class reads of {objects[0]!r})" if objects else "")

@@ -57,13 +57,13 @@ def _how_to_build(content: Content, tables: Sequence[Weights], wanted: Wanted, n
 
 
 def arguments_needed(
-    content: Content, wanted: Wanted, told: Mapping[str, str], undecided: Sequence[str]
+    content: Content, wanted: Wanted, decided: Mapping[str, str], undecided: Sequence[str]
 ) -> FactoryError:
     """The error for a class of which the weights tell some arguments, and not all that it wants."""
-    shown = ", ".join(f"{name}={text}" for name, text in told.items())
+    shown = ", ".join(f"{name}={text}" for name, text in decided.items())
     facts = f"the sizes of the weights in {content.where} "
-    facts += f"tell {shown}, but not {', '.join(undecided)}" if told else f"do not tell {', '.join(undecided)}"
-    args = "".join(f" --arg {shlex.quote(f'{name}={text}')}" for name, text in told.items())
+    facts += f"tell {shown}, but not {', '.join(undecided)}" if decided else f"do not tell {', '.join(undecided)}"
+    args = "".join(f" --arg {shlex.quote(f'{name}={text}')}" for name, text in decided.items())
     args += "".join(f" --arg {name}=VALUE" for name in undecided)
     remedy = f"put in the values that the network was trained with:\n    {command_of(content, wanted)}{args}"
     return FactoryError("--model", facts, remedy)

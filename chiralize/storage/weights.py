@@ -127,12 +127,12 @@ def _built(
         module, failure = None, error
     if module is not None and _may_hold(module, wanted, stored, tables):
         return wanted, module, notes
-    told = _told_by_sizes(content, wanted, brought, tables)
-    if told is not None:
-        told_module = build_module(told.factory or "", told.factory_args, brought)
-        given = {name: text for name, text in told.factory_args.items() if name not in wanted.factory_args}
+    completed = _completed_by_sizes(content, wanted, brought, tables)
+    if completed is not None:
+        fitting = build_module(completed.factory or "", completed.factory_args, brought)
+        given = {name: text for name, text in completed.factory_args.items() if name not in wanted.factory_args}
         shown = ", ".join(f"{name}={text}" for name, text in given.items())
-        return told, told_module, (*notes, f"built with {shown}, by the sizes of the weights; --arg says otherwise")
+        return completed, fitting, (*notes, f"built with {shown}, by the sizes of the weights; --arg says otherwise")
     if failure is not None:
         raise failure
     assert module is not None
@@ -145,7 +145,7 @@ def _may_hold(module: torch.nn.Module, wanted: Wanted, stored: Stored, tables: S
     return wanted.prefix is not None or any(fits(weights, expected, stored.idle) for weights in tables)
 
 
-def _told_by_sizes(
+def _completed_by_sizes(
     content: Content, wanted: Wanted, brought: Mapping[str, Any], tables: Sequence[Weights]
 ) -> Wanted | None:
     """What is wanted with the arguments that the sizes of the weights tell, None where they tell none.
@@ -156,12 +156,12 @@ def _told_by_sizes(
         return None
     fixed = {**brought, **{name: parse_value(name, text) for name, text in wanted.factory_args.items()}}
     with working_folder_importable():
-        found = arguments_from_weights(called_by(wanted.factory), fixed, tables, wanted.joints)
-    if found is None or not found.fits or not (found.arguments or found.undecided):
+        read_off = arguments_from_weights(called_by(wanted.factory), fixed, tables, wanted.joints)
+    if read_off is None or not read_off.fits or not (read_off.arguments or read_off.undecided):
         return None
-    if found.undecided:
-        raise arguments_needed(content, wanted, found.arguments, found.undecided)
-    return replace(wanted, factory_args={**wanted.factory_args, **found.arguments})
+    if read_off.undecided:
+        raise arguments_needed(content, wanted, read_off.arguments, read_off.undecided)
+    return replace(wanted, factory_args={**wanted.factory_args, **read_off.arguments})
 
 
 def _fitting(
