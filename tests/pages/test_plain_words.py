@@ -9,7 +9,8 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 MOST_LINES, MOST_WORDS, MOST_COLUMNS = 250, 40, 12
-PAGES = [path for path in sorted(DOCS.rglob("*.md")) if "generated" not in path.parts and "decisions" not in path.parts]
+DECISIONS = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+PAGES = [path for path in sorted(DOCS.rglob("*.md")) if "generated" not in path.parts and path not in DECISIONS]
 
 
 def prose(text: str) -> list[str]:
@@ -44,6 +45,21 @@ def test_page(page: Path) -> None:
     assert len(text.splitlines()) <= MOST_LINES
     assert not too_long(text)
     assert not too_wide(text)
+
+
+def test_every_decision_is_told_in_a_sentence() -> None:
+    """The list of decisions has each page once, under its own number, with one sentence."""
+    items = [
+        part for part in prose((DOCS / "decisions" / "index.md").read_text(encoding="utf-8")) if part.startswith("- ")
+    ]
+    entries = [
+        re.fullmatch(r"- \[(\d{4})\]\(((\d{4})[^)]*)\) ([^\n]+(?:\n  [^\n]+)*)", item.rstrip()) for item in items
+    ]
+    told = [entry for entry in entries if entry is not None]
+    assert len(told) == len(items)
+    assert sorted(entry[2] for entry in told) == [path.name for path in DECISIONS]
+    assert all(entry[1] == entry[3] for entry in told)
+    assert all(entry[4].endswith(".") and not re.search(r"[.?!] ", entry[4]) for entry in told)
 
 
 def test_what_is_too_long_is_seen() -> None:
