@@ -80,7 +80,7 @@ def audit(
       chiralize audit policy.pt2 --skeleton ant.yaml --rollout my_env:make --chiral policy.chiral.pt2 -o rollout.html
     """
     from chiralize.cli.looping import Loop, run_loop, write_page
-    from chiralize.cli.targets import check_report
+    from chiralize.cli.targets import check_files, check_report
     from chiralize.commands.audit import audit as run
     from chiralize.errors import UsageError
     from chiralize.problem.data.inputs import samples_in
@@ -89,6 +89,8 @@ def audit(
     calibration, renamed = opt.under_its_name(calibration, data, "--data")
     if page is not None:
         check_report(page)
+    written, also_read = {"--report": page, "--plot": plot}, {"the labels": labels, "the converted policy": chiral}
+    check_files(options, None, calibration, written, also_read)
     if chiral is not None and rollout is None:
         raise UsageError("--chiral", "there is no environment to run it in", "give --rollout as well")
     if labels is not None and calibration is None:

@@ -12,6 +12,7 @@ import typer
 
 from chiralize.cli import options as opt
 from chiralize.cli.printing import terminal_width
+from chiralize.storage.suffixes import GRAPHS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,10 +66,13 @@ def demo(
     """
     from chiralize.commands.convert import Request, convert
     from chiralize.commands.writing import Source, write
+    from chiralize.errors import UsageError
     from chiralize.problem.poses.windows import windows
     from chiralize.report import to_html, to_text
     from chiralize.storage.atomic import check_writable, write_text
 
+    if output.suffix not in GRAPHS:
+        raise UsageError("-o", f"{output} is no file of a whole network", f"use one of {', '.join(GRAPHS)}")
     page = output.with_suffix(".html")
     check_writable(output)
     check_writable(page)

@@ -13,6 +13,7 @@ import typer
 
 from chiralize.cli.options import Format as OutputFormat
 from chiralize.cli.options import FormatOption, say
+from chiralize.cli.targets import check_apart
 
 if TYPE_CHECKING:
     from chiralize.body.robots.describing import RobotWishes
@@ -133,6 +134,7 @@ def show_command(
 
     spec = load_spec(name)
     skeleton = spec.skeleton
+    check_apart({"--image": image}, {"the skeleton itself": Path(name)})
     _say_notices(list(spec.notices))
     tensors = dict(listed_tensors(spec))
     if output_format is OutputFormat.json:
@@ -236,6 +238,8 @@ def infer_command(
     from chiralize.body.skeleton.skeleton import Skeleton
     from chiralize.errors import UnpairedJointError
 
+    if len(names) == 1:
+        check_apart({"-o": output}, {"the file with the names": Path(names[0])})
     joints, name, file = _joint_names(names)
     proposal = infer_pairs(joints)
     for index in proposal.sided:
@@ -330,6 +334,7 @@ def import_command(
     from chiralize.body.skeleton.dialects import import_skeleton
     from chiralize.body.skeleton.lint import lint_skeleton
 
+    check_apart({"-o": output}, {"the file that is imported": file})
     notices: list[str] = []
     skeleton = import_skeleton(tool.value, file, notices, _wishes(lateral, order, pair))
     _say_notices(notices)

@@ -99,27 +99,52 @@ def check_files(
     target: Path | None,
     calibration: Path | None,
     also_written: Mapping[str, Path | None],
+    also_read: Mapping[str, Path | None] | None = None,
 ) -> None:
     """Raise UsageError where a file would be written over one that is read, or over another one that is written.
 
-    target: where the result of a conversion goes; None where there is none.
+    target: where the result of a conversion goes; None where there is none.  also_read: by what they are, in words.
     """
-    from chiralize.errors import UsageError
-    from chiralize.storage.load import CERTIFICATE
+    from chiralize.storage.sidecar import CERTIFICATE, place_of
 
-    taken: dict[str, Path | None] = {"the model itself": options.model, "the calibration inputs": calibration}
-    taken["the example inputs"] = options.example
-    taken["the skeleton"] = Path(options.skeleton) if options.skeleton else None
+    read: dict[str, Path | None] = {"the model itself": options.model, "the calibration inputs": calibration}
+    read["the record of the model's conversion"] = place_of(options.model)
+    read["the example inputs"] = options.example
+    read["the skeleton"] = Path(options.skeleton) if options.skeleton else None
+    read |= also_read or {}
     written: dict[str, Path | None] = {"-o": target}
     if target is not None and target.suffix not in (*GRAPHS, ".safetensors"):
         written["the file beside -o"] = target.with_name(f"{target.name}.{CERTIFICATE}")
-    for option, path in {**written, **also_written}.items():
+    check_apart({**written, **also_written}, read)
+
+
+def check_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | None]) -> None:
+    """Raise UsageError where a file would be written over one that is read, or over another one that is written.
+
+    written: by the option that names it.  read: by what it is, in words.  Of a folder that is read, every file is.
+    """
+    from chiralize.errors import UsageError
+
+    taken = {what: path for what, path in read.items() if path is not None}
+    for option, path in written.items():
         if path is None:
             continue
         for what, other in taken.items():
-            if other is not None and _same(path, other):
+            if _same(path, other):
                 raise UsageError(option, f"{path} is {what}", "write to another file")
+            if _is_read_in(path, other):
+                raise UsageError(option, f"{path} is a file of {other}, which is {what}", "write to another file")
         taken[f"what {option} names"] = path
+
+
+def _is_read_in(path: Path, folder: Path) -> bool:
+    """Whether the path is a file that exists in a folder, and of a kind that is read there."""
+    try:
+        if not (path.is_file() and folder.is_dir()) or path.suffix in (*GRAPHS, ".html"):
+            return False
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    except (OSError, ValueError):  # what no file can be called
+        return False
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -102,6 +102,7 @@ def _models(folder: Path, good: bytes, net: nn.Module) -> None:
     (folder / "page.pt").write_text("<!DOCTYPE html><html></html>")
     (folder / "net.onnx").write_bytes(b"\x08\x07\x12\x07pytorch" + b"\x1a\x05" * 20)
     (folder / "folder.pt2").mkdir()
+    (folder / "folder.pt2" / "config.json").write_text("{}")
     broken = network()
     with torch.no_grad():
         next(iter(broken.parameters()))[0, 0] = float("nan")
@@ -206,6 +207,10 @@ def net(name: str, status: int, code: str, *says: str, method: str = "match") ->
 
 def option(words: str, code: str, *says: str, status: int = 2) -> Case:
     return Case(f"convert {words}", status, code, says)
+
+
+def audited(words: str, says: str) -> Case:
+    return Case(f"audit {words}", 2, "CH207", (says, "write to another file"))
 
 
 LIFT = "good.pt2 --skeleton lifter.yaml"
@@ -342,6 +347,30 @@ CASES = {
     "checkpoint in no folder": option(
         f"{LIFT} --distill 2 --distill-checkpoint nowhere/c.pt", "CH206", "mkdir -p nowhere"
     ),
+    "audited over the model": audited("s.json --skeleton lifter.yaml -o s.json", "s.json is the model itself"),
+    "audited over its record": audited(
+        "weights.pt -o weights.pt.chirality.json",
+        "--report: weights.pt.chirality.json is the record of the model's conversion",
+    ),
+    "audited over the skeleton": audited("good.pt2 --skeleton s.json --report s.json", "s.json is the skeleton"),
+    "audited over the data": audited(f"{LIFT} --calibration s.json --report s.json", "is the calibration inputs"),
+    "audited over the labels": audited(
+        f"{LIFT} --calibration poses.npy --labels s.svg --plot s.svg", "--plot: s.svg is the labels"
+    ),
+    "audited over the other": audited(
+        f"{LIFT} --rollout a:b --chiral s.json -o ./s.json", "--report: s.json is the converted policy"
+    ),
+    "audited over a folder's": audited("folder.pt2 -o folder.pt2/config.json", "is a file of folder.pt2, which is the"),
+    "imported over itself": Case(
+        "skeleton import --from mmpose lifter.yaml -o lifter.yaml", 2, "CH207", ("lifter.yaml is the file that is",)
+    ),
+    "proposed over the names": Case(
+        "skeleton infer lifter.yaml -o lifter.yaml", 2, "CH207", ("-o: lifter.yaml is the file with the names",)
+    ),
+    "drawn over itself": Case(
+        "skeleton show lifter.yaml --image lifter.yaml", 2, "CH207", ("--image: lifter.yaml is the skeleton itself",)
+    ),
+    "shown in weights": Case("demo -o demo.pt", 2, "CH207", ("demo.pt is no file of a whole network", ".onnx")),
     "audited: one pose": Case(
         "audit good.pt2 --skeleton lifter.yaml --calibration same.npy", 2, "CH204", ("every sample is the same",)
     ),
