@@ -19,10 +19,15 @@ def is_eager(x: Tensor) -> bool:
         and x.device.type == "cpu"
         and x.numel() > 0
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not is_traced()
         and not torch.is_autocast_enabled("cpu")
         and not is_transformed()
     )
+
+
+def is_traced() -> bool:
+    """Whether `torch.jit.trace` is running."""
+    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # in torch's pages, not in its list
 
 
 def runs_on_cpu(x: Tensor) -> bool:

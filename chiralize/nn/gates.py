@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chiralize.errors import RepresentationSizeError, UsageError
-from chiralize.nn._eager import Kept, is_eager
+from chiralize.nn._eager import Kept, is_eager, is_traced
 from chiralize.nn._module import ChiralModule, prefixed
 from chiralize.nn.maps import ChiralMap
 from chiralize.symmetry.representation import Representation, TensorRepresentation
@@ -137,7 +137,7 @@ class Recurrent(ChiralModule):
 
     def _weights(self) -> list[Tensor]:
         """The dense weights in the order of the fused kernel."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.compiler.is_compiling() or is_traced():
             return list(self.dense().values())
         blocks: list[Tensor] = []
         for part in self._parts().values():

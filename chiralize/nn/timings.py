@@ -96,7 +96,8 @@ def ratio(runs: Runs) -> float:
     """Median over interleaved rounds of the second run's time over the first's."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     first, second = runs.values()
-    first(), second()
+    for run in (first, second):
+        run()
     longest = max(_seconds(run, 1, clock) for run in (first, second))
     count = max(1, round(_LEAST / max(longest, 1e-7)))
     rounds = max(3, min(_ROUNDS, int(_LONGEST / max(2 * count * longest, 1e-7))))

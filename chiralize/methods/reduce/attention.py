@@ -194,8 +194,9 @@ def _ways(captured: CapturedModel, repmap: RepMap, heads: Heads, sites: Mapping[
         return None
     labels = _answer_labels(nodes[heads.answer].shapes[0] or (), _rep(repmap, heads.answer), heads)
     order = _carried(labels, heads.answer, path).movedim(-1, 0).flatten(1)[:, 0]
-    columns = torch.empty_like(order)
-    columns[order] = torch.arange(len(order))
+    columns = order.argsort()
+    if not torch.equal(order[columns], torch.arange(rows[2][1].numel())):  # a part of the answer is cut away
+        return None
     return _Way(tuple(rows), reader, columns.reshape(rows[2][1].shape))
 
 
