@@ -133,7 +133,7 @@ def chiralize(
     request = replace(request, symmetrize_constants=symmetrize_constants, keep_statistics=keep_statistics)
     with shown(progress) as step:
         step("exporting")
-        network = prepared(model, loaded, example_inputs, example_kwargs, entry)
+        network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step)
         home = device_of(model)  # what is no network was refused by now
         step("reading the inputs")
         calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
@@ -181,7 +181,7 @@ def verify(
     passport = passport.with_spec(loaded) if passport is not None else None
     with shown(progress) as step:
         step("exporting")
-        network = prepared(model, loaded, example_inputs, example_kwargs, entry, passport)
+        network = prepared(model, loaded, example_inputs, example_kwargs, entry, passport, step)
         report = _verify(network, name_of(model), passport, samples=samples, tolerance=tolerance, progress=step)
     warn_of(report.cautions, 2)
     return report
@@ -209,7 +209,7 @@ def plan(
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     with shown(progress) as step:
         step("exporting")
-        network = prepared(model, loaded, example_inputs, example_kwargs, entry)
+        network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step)
         step("planning")
         return _plan(network, name_of(model), method)
 
@@ -253,7 +253,7 @@ def audit(
         calibration, former = data, (former_names.remark("data=", "", "calibration="),)
     with shown(progress) as step:
         step("exporting")
-        network = prepared(model, loaded, example_inputs, example_kwargs, entry)
+        network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step)
         calls, _, remarks = uncarried(_calls, calibration, network, "calibration")
         network = network.with_notes(*former, *remarks)
         if isinstance(calibration, (torch.Tensor, np.ndarray)) and len(names) == len(calibration):

@@ -168,21 +168,28 @@ def _parameter(name: str, default: Any) -> inspect.Parameter:
 
 
 def open_network(
-    options: NetworkOptions, onnx: bool = False, spec: ConversionSpec | None = None, *, read: bool = False
+    options: NetworkOptions,
+    onnx: bool = False,
+    spec: ConversionSpec | None = None,
+    *,
+    read: bool = False,
+    step: Progress | None = None,
 ) -> tuple[Network, LoadedModel, Passport | None]:
     """Load the file, find its examples and its mirror, capture it. Raises ChiralizeError.
 
     onnx: an ONNX file will do that is run as it is, although it has no graph that could be captured.  read: one is read
     op by op first; where that cannot be, it is run, or without `onnx` refused.
-    spec: the mirror where neither the options nor the file says anything.
+    spec: the mirror where neither the options nor the file says anything.  step: hears of what follows the loading.
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
     from chiralize.problem.data.inputs import examples_for
     from chiralize.problem.partial import prepare
+    from chiralize.problem.progress import silent
     from chiralize.storage.load import CERTIFICATE, load_model
     from chiralize.storage.passport import Passport
 
+    step = step or silent
     loaded = load_model(
         options.model,
         factory=options.factory,
@@ -193,6 +200,7 @@ def open_network(
         onnx=onnx or read,
         command=command(),
         joints=_joints(options.skeleton) if options.factory else 0,
+        tell=step,
     )
     text = loaded.extra.get(CERTIFICATE)
     passport = Passport.from_json(text, str(options.model)) if text else None
@@ -214,7 +222,9 @@ def open_network(
         example=options.example,
         brought=_brought(loaded, passport),
         entry=entry,
+        progress=step,
     )
+    step("exporting")
     args, kwargs = examples.call
     if loaded.format == "onnx":
         from chiralize.storage.onnx_network import as_declared

@@ -31,7 +31,7 @@ def plan(
     from chiralize.commands.plan import plan as run
 
     with opt.progress(options) as step:
-        network, loaded, _ = opt.open_network(options, read=True)
+        network, loaded, _ = opt.open_network(options, read=True, step=step)
         step("planning")
         report = run(network, loaded.source.name, method)
     show(report, output_format, options.quiet)

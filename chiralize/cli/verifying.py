@@ -58,7 +58,7 @@ def verify(
         targets.check_report(page)
         targets.check_files(options, None, None, {"--report": page})
     with opt.progress(options) as step:
-        network, loaded, passport = opt.open_network(options, onnx=True)
+        network, loaded, passport = opt.open_network(options, onnx=True, step=step)
         report = run(network, loaded.source.name, passport, samples=samples, tolerance=tolerance, progress=step)
     if page is not None:
         save(report, page)

@@ -13,6 +13,7 @@ from chiralize.body.tensors import ConversionSpec
 from chiralize.problem.data.inputs import examples_for
 from chiralize.problem.network import Network, check_model
 from chiralize.problem.partial import prepare
+from chiralize.problem.progress import Progress, silent
 from chiralize.storage.passport import Passport
 from chiralize.storage.read_pt2 import example_inputs as inputs_of
 
@@ -24,10 +25,12 @@ def prepared(
     kwargs: Mapping[str, Any] | None,
     entry: str,
     passport: Passport | None = None,
+    progress: Progress = silent,
 ) -> Network:
     """The network made ready, on the examples given, else on those that it brings along, else on derived ones.
 
-    passport: of a result of ours, which knows the entry that was converted and its inputs.
+    passport: of a result of ours, which knows the entry that was converted and its inputs.  progress: hears of what is
+    done beside the export.
     """
     if kwargs or not (isinstance(args, (tuple, list)) and not args):
         return prepare(model, spec, args, kwargs, entry)
@@ -38,7 +41,8 @@ def prepared(
         return prepare(model, spec, *brought, entry)
     check_model(model)
     module = model.module() if isinstance(model, ExportedProgram) else model
-    examples = examples_for(module, spec, name_of(model), entry=entry, option="example_inputs")
+    examples = examples_for(module, spec, name_of(model), entry=entry, option="example_inputs", progress=progress)
+    progress("exporting")
     network = prepare(model, examples.spec, *examples.call, entry)
     return replace(network, notes=(examples.remark, *network.notes))
 

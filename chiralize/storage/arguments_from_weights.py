@@ -43,12 +43,16 @@ class Found:
 
 
 def arguments_from_weights(
-    build: Callable[..., Any], fixed: Mapping[str, Any], tables: Sequence[Weights], joints: int = 0
+    build: Callable[..., Any],
+    fixed: Mapping[str, Any],
+    tables: Sequence[Weights],
+    joints: int = 0,
+    tell: Callable[[int], None] = lambda tried: None,
 ) -> Found | None:
     """Arguments beyond `fixed` under which the network has the weights of one of the tables; None where none is open.
 
     fixed: those that the user or the file gives.  joints: of the skeleton, 0 where it is not known; only where the
-    weights tell a product of joints and something else does it decide.
+    weights tell a product of joints and something else does it decide.  tell: hears how many builds were tried.
     """
     try:
         parameters = inspect.signature(build).parameters.values()
@@ -57,7 +61,7 @@ def arguments_from_weights(
     named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     needed = [each.name for each in named if each.default is each.empty and each.name not in fixed]
     sized = [each.name for each in named if _is_size(each.default) and each.name not in fixed]
-    search = _Search(TrialBuilds(build, tables, SECONDS), dict(fixed), _Candidates(tables, joints))
+    search = _Search(TrialBuilds(build, tables, SECONDS, tell), dict(fixed), _Candidates(tables, joints))
     values = search.start(needed, sized)
     if values is None:
         return None

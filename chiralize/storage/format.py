@@ -26,6 +26,7 @@ class Wanted:
     factory_args: its arguments as YAML text.  key: entry of a checkpoint that holds the weights.  prefix: of their
     names.  unsafe_pickle: may run the file's own code.  onnx: an ONNX file will do.  command: as the user typed
     it, for messages.  joints: of the skeleton, 0 where it is not known; for arguments that the weights do not tell.
+    tell: hears of steps that take long.
     """
 
     factory: Factory | None = None
@@ -36,6 +37,7 @@ class Wanted:
     onnx: bool = False
     command: str = ""
     joints: int = 0
+    tell: Callable[[str], None] = lambda step: None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -43,6 +43,7 @@ def load_model(
     onnx: bool = False,
     command: str = "",
     joints: int = 0,
+    tell: Callable[[str], None] = lambda step: None,
 ) -> LoadedModel:
     """The model in a file, or in a folder.
 
@@ -51,9 +52,10 @@ def load_model(
     key: entry of a checkpoint that holds the weights.  prefix: of the names of the weights, where several fit.
     unsafe_pickle: may run the file's own code.  onnx: an ONNX file will do, which can be run but not taken apart.
     command: as the user typed it, for messages.  joints: of the skeleton, where it is known; the class may ask.
+    tell: hears of steps that take long, in words.
     Raises ModelFileError, UnsafeFileError, FactoryError, UsageError, NonFiniteError, MissingPackageError.
     """
-    wanted = Wanted(factory, factory_args or {}, key, prefix, unsafe_pickle, onnx, command, joints)
+    wanted = Wanted(factory, factory_args or {}, key, prefix, unsafe_pickle, onnx, command, joints, tell)
     with _open(Path(path)) as content:
         record = format_of(content)
         if record is None or record.load is None:

@@ -23,10 +23,17 @@ class TrialBuilds:
     """Builds of one class, each compared with the tables of a file, within a time.
 
     wanted: the name that the last build asked an object of arguments for, "" for none.
+    tell: hears before each build how many were tried.
     """
 
-    def __init__(self, build: Callable[..., Any], tables: Sequence[Weights], seconds: float) -> None:
-        self._build = build
+    def __init__(
+        self,
+        build: Callable[..., Any],
+        tables: Sequence[Weights],
+        seconds: float,
+        tell: Callable[[int], None] = lambda tried: None,
+    ) -> None:
+        self._build, self._tell = build, tell
         self._tables = [_shapes(weights) for weights in tables]
         self._known: dict[str, float] = {}
         self._end = time.process_time() + seconds
@@ -44,6 +51,7 @@ class TrialBuilds:
         if key not in self._known:
             if self.is_over:
                 return FAILED
+            self._tell(len(self._known))
             shapes = self._sizes(values)
             self._known[key] = FAILED if shapes is None else min(_distance(shapes, table) for table in self._tables)
         return self._known[key]

@@ -155,8 +155,16 @@ def _completed_by_sizes(
     if wanted.factory is None or isinstance(wanted.factory, torch.nn.Module):
         return None
     fixed = {**brought, **{name: parse_value(name, text) for name, text in wanted.factory_args.items()}}
+    step = f"trying arguments of {name_of(wanted.factory)}"
     with working_folder_importable():
-        read_off = arguments_from_weights(called_by(wanted.factory), fixed, tables, wanted.joints)
+        read_off = arguments_from_weights(
+            called_by(wanted.factory),
+            fixed,
+            tables,
+            wanted.joints,
+            tell=lambda tried: wanted.tell(f"{step}, {tried} tried" if tried else step),
+        )
+    wanted.tell("loading")
     if read_off is None or not read_off.fits or not (read_off.arguments or read_off.undecided):
         return None
     if read_off.undecided:

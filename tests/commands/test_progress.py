@@ -9,8 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from chiralize import audit, chiralize, plan, verify
 from chiralize.body.tensors import parse_spec
@@ -147,6 +149,34 @@ def test_quiet_is_one_sentence_and_verbose_a_line_for_each_step(shell: Shell) ->
     assert len(loud.out.splitlines()) > 10
     both = shell("verify", "a.pt2", "-q", "-v")
     assert both.status == 2 and "--quiet: --verbose is given as well" in both.err
+
+
+SIZED = """
+from torch import nn
+
+class Sized(nn.Sequential):
+    def __init__(self, joints, width):
+        layers = nn.Linear(2 * joints, width), nn.ReLU(), nn.Linear(width, 2 * joints)
+        super().__init__(nn.Flatten(1), *layers, nn.Unflatten(1, (joints, 2)))
+"""
+
+
+def test_trials_are_steps_of_their_own(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arguments and sizes that are looked for, each once in a log; Python hears how many were tried."""
+    monkeypatch.syspath_prepend(shell.folder)
+    (shell.folder / "progress_sized_nets.py").write_text(SIZED)
+    space: dict[str, Any] = {"__name__": "progress_sized_nets"}
+    exec(SIZED, space)
+    net = space["Sized"](5, 12)
+    torch.save(net.state_dict(), shell.folder / "sized.pt")
+    result = shell("plan", "sized.pt", "--skeleton", "lifter.yaml", "--model", "progress_sized_nets:Sized", "--verbose")
+    told = re.findall(r"^chiralize: +[0-9.]+ s  (.*)$", result.err, re.MULTILINE)
+    arguments = "trying arguments of progress_sized_nets:Sized"
+    assert told[:5] == ["loading", arguments, "loading", "trying input sizes", "exporting"], result.err
+    steps: list[str] = []
+    plan(net, parse_spec(LIFTER), progress=lambda step, done=None: steps.append(step))
+    assert steps[:2] == ["exporting", "trying input sizes"] and steps[-2:] == ["exporting", "planning"]
+    assert all(step == f"trying input sizes, {tried} tried" for tried, step in enumerate(steps[2:-2], 1))
 
 
 @pytest.mark.parametrize(

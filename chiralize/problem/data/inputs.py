@@ -21,6 +21,7 @@ from chiralize.problem.data import labelled
 from chiralize.problem.data.feeds import Feed, read
 from chiralize.problem.data.shapes import call_of_shapes, input_names
 from chiralize.problem.data.shelf import Shelf
+from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.derive import derive
 from chiralize.storage.arrays import load_arrays
 from chiralize.storage.sniff import sniff
@@ -47,11 +48,12 @@ def examples_for(
     brought: Call | None = None,
     entry: str = "forward",
     option: str = "--input-shape",
+    progress: Progress = silent,
 ) -> Examples:
     """One call of a network: from --input-shape, from --example, else what its file brings along, else derived.
 
     module: it is not touched.  where: the network, as messages name it.  brought: the inputs in its file, or of its
-    record.  option: how the user gives sizes, as the remark names it.
+    record.  option: how the user gives sizes, as the remark names it.  progress: hears of the trial of sizes.
     Raises UsageError where there are none and none can be derived, DataFileError where arrays do not fit.
     """
     if shapes and example is not None:
@@ -65,7 +67,7 @@ def examples_for(
         return Examples(_first_samples(example, dtype, input_names(module, entry)), spec)
     if brought is not None:
         return Examples(brought, spec)
-    derived = derive(module, sized(spec), dtype, entry, where, option)
+    derived = derive(module, sized(spec), dtype, entry, where, option, progress)
     return Examples(derived.call, replace(derived.spec, outputs=spec.outputs), derived.remark)
 
 

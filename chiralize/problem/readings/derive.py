@@ -12,6 +12,7 @@ from chiralize.body.tensors import ConversionSpec
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
 from chiralize.problem.network import entered, fresh_copy
+from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import arrangements
 from chiralize.problem.readings.refusal import refusal_of
 from chiralize.problem.readings.remark import remark_on
@@ -31,16 +32,23 @@ class Derived:
 @exclusive
 @torch.inference_mode(False)
 def derive(
-    model: nn.Module | ExportedProgram, spec: ConversionSpec, dtype: torch.dtype, entry: str, where: str, option: str
+    model: nn.Module | ExportedProgram,
+    spec: ConversionSpec,
+    dtype: torch.dtype,
+    entry: str,
+    where: str,
+    option: str,
+    progress: Progress = silent,
 ) -> Derived:
     """Inputs of the sizes that the network takes, found by trial.
 
     where: the network, as messages name it.  option: how the user gives sizes, for the remark.
+    progress: hears of the trial.
     Raises UsageError where nothing fits, where several sizes do in a way that matters, and AmbiguousLayoutError where
     sizes fit that have several readings.
     """
     module = entered(fresh_copy(model)[0], entry)
-    search = Search(Trial(module, dtype), spec, arrangements(module, spec))
+    search = Search(Trial(module, dtype), spec, arrangements(module, spec), progress)
     reading = search.first() or search.first_by_order()
     if reading is None:
         raise refusal_of(search, where, option)

@@ -11,6 +11,7 @@ from torch import nn
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, TensorEntry, resolve
 from chiralize.body.tensors.guess import fitting
 from chiralize.errors import AmbiguousLayoutError, SpecError
+from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import Arranged
 from chiralize.problem.readings.blindness import treats_joints_alike
 from chiralize.problem.readings.frames import Contradiction, Frames, frames_of
@@ -62,6 +63,7 @@ class Search:
     trial: Trial
     spec: ConversionSpec
     arrangements: Sequence[Arranged]
+    progress: Progress = silent
     refused: list[Refused] = field(default_factory=list)
     tried: int = 0
     contradiction: tuple[Contradiction, Shapes, Shapes] | None = None
@@ -174,6 +176,7 @@ class Search:
 
     def _read(self, arranged: Arranged, specs: Sequence[ConversionSpec], shapes: Shapes) -> Reading | None:
         """The reading of these sizes; None where the network does not run, or where some tensor has none."""
+        self.progress(f"trying input sizes, {self.tried} tried" if self.tried else "trying input sizes")
         self.tried += 1
         answers = self.trial.answers(shapes, arranged)
         if not answers or any(0 in shape for shape in answers):
