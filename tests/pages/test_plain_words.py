@@ -11,6 +11,14 @@ DOCS = Path(__file__).parents[2] / "docs"
 MOST_LINES, MOST_WORDS, MOST_COLUMNS = 250, 40, 12
 DECISIONS = sorted((DOCS / "decisions").glob("[0-9]*.md"))
 PAGES = [path for path in sorted(DOCS.rglob("*.md")) if "generated" not in path.parts and path not in DECISIONS]
+OTHER_WORDS = {
+    "asymmetry": "gap",
+    "calibration data": "calibration inputs",
+    "counterpart": "partner",
+    "lopsided": "one-sided",
+    "test-time": "flip average",
+}
+"""Words that the field has for the glossary's terms, by the term that the pages use in their place."""
 
 
 def prose(text: str) -> list[str]:
@@ -60,6 +68,22 @@ def test_every_decision_is_told_in_a_sentence() -> None:
     assert sorted(entry[2] for entry in told) == [path.name for path in DECISIONS]
     assert all(entry[1] == entry[3] for entry in told)
     assert all(entry[4].endswith(".") and not re.search(r"[.?!] ", entry[4]) for entry in told)
+
+
+def test_glossary_has_twenty_terms_that_are_used() -> None:
+    lines = (DOCS / "glossary.md").read_text(encoding="utf-8").splitlines()
+    entries = [line for line, after in zip(lines, lines[1:], strict=False) if after.startswith(": ")]
+    assert len(entries) == 20
+    told = "\n".join(page.read_text(encoding="utf-8").lower() for page in PAGES if page.stem != "glossary")
+    for term in (term for entry in entries for term in entry.split(", ")):
+        assert re.search(rf"\b{re.escape(term.lower())}", told), term
+
+
+@pytest.mark.parametrize("folder", ["start", "concepts", "how-to"])
+def test_one_word_for_one_thing(folder: str) -> None:
+    for page in (DOCS / folder).glob("*.md"):
+        text = " ".join(page.read_text(encoding="utf-8").lower().split())
+        assert not [(word, term) for word, term in OTHER_WORDS.items() if word in text], page
 
 
 def test_what_is_too_long_is_seen() -> None:
