@@ -223,6 +223,7 @@ def open_network(
         brought=_brought(loaded, passport),
         entry=entry,
         progress=step,
+        command=command(),
     )
     step("exporting")
     args, kwargs = examples.call

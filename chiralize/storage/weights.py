@@ -211,8 +211,8 @@ def _several(ways: Sequence[Fit], stored: Stored, content: Content) -> InputErro
     keys = list(dict.fromkeys(way.weights.key for way in ways))
     if len(keys) > 1:
         facts = f"{len(keys)} tables fit the network ({', '.join(map(repr, keys))}); {contents(stored.tree)}"
-        remedy = f"name the entry that holds the weights: `--key {shlex.quote(keys[0])}`."
-        return ModelFileError(content.where, facts, remedy)
+        options = " or ".join(f"`--key {shlex.quote(key)}`" for key in keys[:_SHOWN])
+        return ModelFileError(content.where, facts, f"say which of them holds the weights that are wanted: {options}.")
     prefixes = [shlex.quote(way.prefix) for way in ways]
     facts = f"its weights fit the network under {len(ways)} prefixes: {', '.join(prefixes)}"
     options = " or ".join(f"--prefix {prefix}" for prefix in prefixes)

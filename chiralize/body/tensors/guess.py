@@ -17,6 +17,8 @@ from chiralize.errors import AmbiguousLayoutError, LayoutSizeError, SpecError
 from chiralize.symmetry.representation import TensorRepresentation
 
 PICTURE_CHANNELS = (1, 3)
+SCORES = " (class scores: --invariant)"
+"""The end of a remedy for outputs without a reading."""
 
 
 def infer_pose(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) -> Pose:
@@ -88,7 +90,7 @@ def _why(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> str:
 
 def _remedy(shape: Sequence[int], body: Skeleton, where: str) -> str:
     io = where.split()[0]
-    scores = " (class scores: --invariant)" if io == "output" else ""
+    scores = SCORES if io == "output" else ""
     if len(body.joints) in shape[1:] and 1 in shape[1:]:
         return "one coordinate a joint is not guessed: give `layout` and `dims`, such as dims: [x]"
     if len(shape) == 4 and shape[1] in PICTURE_CHANNELS:

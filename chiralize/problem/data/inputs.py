@@ -49,11 +49,13 @@ def examples_for(
     entry: str = "forward",
     option: str = "--input-shape",
     progress: Progress = silent,
+    command: str = "",
 ) -> Examples:
     """One call of a network: from --input-shape, from --example, else what its file brings along, else derived.
 
     module: it is not touched.  where: the network, as messages name it.  brought: the inputs in its file, or of its
     record.  option: how the user gives sizes, as the remark names it.  progress: hears of the trial of sizes.
+    command: as the user typed it, for messages.
     Raises UsageError where there are none and none can be derived, DataFileError where arrays do not fit.
     """
     if shapes and example is not None:
@@ -67,7 +69,7 @@ def examples_for(
         return Examples(_first_samples(example, dtype, input_names(module, entry)), spec)
     if brought is not None:
         return Examples(brought, spec)
-    derived = derive(module, sized(spec), dtype, entry, where, option, progress)
+    derived = derive(module, sized(spec), dtype, entry, where, option, progress, command)
     return Examples(derived.call, replace(derived.spec, outputs=spec.outputs), derived.remark)
 
 

@@ -39,11 +39,12 @@ def derive(
     where: str,
     option: str,
     progress: Progress = silent,
+    command: str = "",
 ) -> Derived:
     """Inputs of the sizes that the network takes, found by trial.
 
     where: the network, as messages name it.  option: how the user gives sizes, for the remark.
-    progress: hears of the trial.
+    progress: hears of the trial.  command: as the user typed it, for messages.
     Raises UsageError where nothing fits, where several sizes do in a way that matters, and AmbiguousLayoutError where
     sizes fit that have several readings.
     """
@@ -51,7 +52,7 @@ def derive(
     search = Search(Trial(module, dtype), spec, arrangements(module, spec), progress)
     reading = search.first() or search.first_by_order()
     if reading is None:
-        raise refusal_of(search, where, option)
+        raise refusal_of(search, where, option, command)
     return Derived(_call(reading, dtype), reading.spec, remark_on(reading, module, option))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from chiralize.body.skeleton.catalog import load_skeleton, shipped
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors.guess import fitting
+from chiralize.body.tensors.guess import SCORES, fitting
 from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
 from chiralize.problem.network import ON_THE_CPU, is_of_devices
 from chiralize.problem.readings.arguments import arguments_of, names_by_position
@@ -22,8 +22,11 @@ _TOO_WIDE = "shapes cannot be multiplied"  # says less than what the layer reads
 _NUMBER = re.compile(r"\d+")
 
 
-def refusal_of(search: Search, where: str, option: str) -> ChiralizeError:
-    """The error for a search that came to nothing."""
+def refusal_of(search: Search, where: str, option: str, command: str = "") -> ChiralizeError:
+    """The error for a search that came to nothing.
+
+    command: as the user typed it, for the one that would have worked; "" where there is none.
+    """
     if not search.arrangements:
         return _undescribed(search, where, option)
     if search.contradiction is not None:
@@ -44,8 +47,21 @@ def refusal_of(search: Search, where: str, option: str) -> ChiralizeError:
         answers = ", ".join(str(shape) for shape in refused.answers)
         sizes = ", ".join(map(sizes_text, refused.shapes))
         facts = f"{_NOTHING}: with {sizes} it runs and answers {answers}: {refused.error.where}: {refused.error.facts}"
-        return UsageError(where, facts, refused.error.remedy)
+        remedy = refused.error.remedy
+        if command and _has_no_body(refused, search):
+            scores = f"if it answers class scores, which the mirror leaves alone:\n    {command} --invariant"
+            remedy = f"{scores}\n    else {remedy.removesuffix(SCORES)}"
+        return UsageError(where, facts, remedy)
     return _none_runs(search, where, option)
+
+
+def _has_no_body(refused: Refused, search: Search) -> bool:
+    """Whether every answer is numbers that are no coordinates of joints, and nothing was said of them."""
+    skeleton = search.spec.skeleton
+    if search.spec.outputs is not None or search.spec.invariant or len(skeleton.dims) < 2:
+        return False
+    joints = [len(skeleton.joints) in shape[1:] or _layouts(shape, skeleton) for shape in refused.answers]
+    return not any(joints)
 
 
 def _command(shapes: Shapes, option: str) -> str:
@@ -146,11 +162,30 @@ def _none_runs(search: Search, where: str, option: str) -> UsageError:
         remedy = f"`{table.name}` is a table: name every input as its entry there, `inputs: [{{name: {named}, ...}}]`"
     elif dims < 2 and width is not None and width != joints:
         remedy = f"describe the {width} numbers of the observation, `inputs: [{{fields: [...]}}]` in a file"
+    elif table is None and (filtered := _along_frames(search, width)):
+        check = f"check the skeleton ({similar})" if similar else "describe the inputs: `inputs:`, or --input-layout"
+        remedy = f"give {_command(filtered, option)} if those {width} numbers are frames; else {check}"
     elif similar and width not in {joints * count for count in range(1, dims + 2)}:
         remedy = f"check the skeleton ({similar}), or {remedy} for every input"
     else:
         remedy += " for every input, and describe them: `inputs:` in the file, or --input-layout"
     return UsageError(where, facts, remedy)
+
+
+def _along_frames(search: Search, width: int | None) -> Shapes | None:
+    """Sizes with frames last under which the network runs and answers as many frames; None where there are none.
+
+    A filter over time reads frames where others read joints. Its own weights cannot tell one from the other.
+    """
+    arranged, skeleton = search.arrangements[0], search.spec.skeleton
+    if width is None or len(arranged.entries) != 1:
+        return None
+    for dims in dict.fromkeys((len(skeleton.dims), 2)):
+        shapes = ((1, dims * len(skeleton.joints), width),)
+        answers = search.trial.answers(shapes, arranged)
+        if answers and all(answer == shapes[0] for answer in answers):
+            return shapes
+    return None
 
 
 def _always(failures: Collection[str]) -> str:

@@ -177,6 +177,15 @@ def test_the_first_layer_names_the_skeletons_that_it_could_be() -> None:
     assert "Linear 'fc' reads 45 numbers" in text and "45 = 15 x 3: humaneva-15, jhmdb-15" in text
 
 
+def test_a_filter_over_time_is_offered_its_frames_first() -> None:
+    """It reads frames where others read joints; what answers other numbers than it reads is none."""
+    text = refusal(nn.Sequential(nn.Linear(30, 8), nn.Linear(8, 30)))
+    assert (
+        "Fix: give --input-shape 1,51,30 if those 30 numbers are frames; else check the skeleton (30 = 15 x 2" in text
+    )
+    assert "Fix: check the skeleton (30 = 15 x 2" in refusal(nn.Sequential(nn.Linear(30, 8), nn.Linear(8, 45)))
+
+
 def test_answers_without_a_reading() -> None:
     """A network of 34 numbers that are no pose answers nothing that a skeleton could read."""
     text = refusal(Wide(34, (10,)))
