@@ -22,7 +22,11 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     model = loader("rsl_rl", _TABLES, _TRAINING)(content, wanted)
     if _NORMALISER not in content.keys:
         return model
-    note = f"the inputs are normalised observations: the normaliser is an entry of its own ({_NORMALISER})"
+    note = (
+        f"warning: the normaliser before the policy is not converted: its statistics, the entry {_NORMALISER}, stay as "
+        "they are, and where they differ between the sides the policy behind it is no mirror of itself. The inputs "
+        "here are normalised observations. An export of both together (TorchScript, ONNX) is converted whole"
+    )
     return replace(model, notes=(*model.notes, note))
 
 
