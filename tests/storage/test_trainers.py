@@ -474,7 +474,7 @@ def test_names_of_a_file_are_shown_and_quoted(tmp_path: Path) -> None:
     """A command that is printed may be pasted: no name may end it and begin another, nor move the cursor."""
     evil = "x; touch was_run #"
     path = saved(tmp_path / "w.pt", {evil: weights(), "b": weights()})
-    assert said(path, factory=FACTORY).remedy.endswith(f"`--key '{evil}'`.")
+    assert said(path, factory=FACTORY).remedy.endswith(f": `--key '{evil}'` or `--key b`.")
     path = saved(tmp_path / "v.pt", weights(f"{evil}.") | weights("b."))
     assert f"--prefix '{evil}.'" in said(path, factory=FACTORY).remedy
     path = saved(tmp_path / "u.pt", weights("\x1b[2Jx.") | weights("\x1b[2Jy."))
