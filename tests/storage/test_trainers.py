@@ -300,9 +300,12 @@ def test_memory_that_others_share_is_not_written_to(tmp_path: Path) -> None:
     memory = torch.rand(60)
     table = {"first.weight": memory[:40].view(4, 10), "first.bias": memory[38:42], "last": torch.ones(1)}
     path = saved(tmp_path / "u.pt", table)
-    factory = {"factory": "tests.support.trainer_files:Overlapping"}
     with pytest.raises(UsageError, match="shares its memory"):
-        put_back(load_model(path, **factory), tmp_path / "out.pt", {**table, "first.bias": torch.zeros(4)})
+        put_back(
+            load_model(path, factory="tests.support.trainer_files:Overlapping"),
+            tmp_path / "out.pt",
+            {**table, "first.bias": torch.zeros(4)},
+        )
     table = weights()
     path = saved(tmp_path / "v.pt", {"net": table, "same": [table["first.weight"]]})
     loaded = load_model(path, factory=FACTORY)
