@@ -33,7 +33,7 @@ def off(net: nn.Module, *sizes: int) -> float:
         return float((net(POSE(x)) - own).abs().max() / own.abs().max())
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("method", ["match", "average"])
 def test_the_shipped_lifter_keeps_its_open_sizes(method: str, tmp_path: Path) -> None:
     """Batch and frames are dynamic in the file; they are in the written result too."""
@@ -59,7 +59,7 @@ def exported(name: str, open_batch: bool) -> tuple[ExportedProgram, nn.Module]:
         return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False), model
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("open_batch", [True, False])
 @pytest.mark.parametrize("method", ["match", "average"])
 def test_a_program_keeps_what_is_open_and_what_is_fixed(method: str, open_batch: bool) -> None:

@@ -83,7 +83,7 @@ def draw(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 # ---- reading back -----------------------------------------------------------------------------------------------
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("is_open", [False, True], ids=["fixed", "open"])
 @pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "old exporter"])
 @pytest.mark.parametrize("name", ["mlp", "temporal", "lstm", "transformer"])
@@ -121,7 +121,7 @@ def test_a_reading_that_differs_goes_no_further(
 
 
 # ---- converting -------------------------------------------------------------------------------------------------
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("name", "method"), [("mlp", "match"), ("temporal", "project"), ("transformer", "match"), ("lstm", "average")]
 )

@@ -98,7 +98,7 @@ def residual() -> nn.Module:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("method", ["reduce", "match", "project"])
 def test_one_pass_is_equivariant_in_every_form(method: str, tmp_path: Path) -> None:
     net, pictures = residual(), torch.randn(2, 3, 9, 17)
@@ -138,7 +138,7 @@ class Halved(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("form", ["blocks", "fused"])
 def test_half_of_the_multiplications(form: str, tmp_path: Path) -> None:
     """By the even and odd form of reversed kernels: counted by torch, proved, to the last bit, and in files."""

@@ -61,7 +61,7 @@ def same(module: nn.Module, other: nn.Module) -> bool:
         return float((module(X) - other(X)).abs().max()) <= 1e-12
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("suffix", [".pt2", ".safetensors", ".pt", ".onnx"])
 @pytest.mark.parametrize("form", ["folded", "blocks"])
 def test_files_of_every_kind(form: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,7 +315,7 @@ def in_pixels(form: str) -> nn.Module:
     return chiralize.chiralize(net, spec(outputs=PIXELS_OUT), pixels(3, 17, 2), **options)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("suffix", [".pt2", ".pt", ".safetensors"])
 @pytest.mark.parametrize("form", ["folded", "blocks"])
 def test_a_mirror_in_pixels(form: str, suffix: str, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def _place(net: Any, key: str) -> int:
     return int(np.argmax(np.where(np.abs(net.chirality.hidden[key].act(numbers)) == numbers, 0.0, size)))
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [("scaled", torch.float32), ("temporal", torch.float32), ("pixels out", torch.float64),
@@ -50,7 +50,7 @@ def test_a_moved_entry_fails_both_verdicts(name: str, dtype: torch.dtype) -> Non
         assert key in report.certificate.broken
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(
     ("method", "name"),
     [("project", "scaled"), ("project", "temporal"), ("project", "pixels out"), ("project", "refining"),

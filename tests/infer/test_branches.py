@@ -238,7 +238,7 @@ def made(name: str) -> nn.Module:
     return copy.deepcopy(_made(name))
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("name", CASES)
 def test_branches(name: str) -> None:
     """Converted, proved, judged here; nothing is lost that the mirror negates."""
@@ -418,7 +418,7 @@ LOOKALIKES: dict[str, Callable[[], Net]] = {
 REFUSED = frozenset(LOOKALIKES) - {"another order"}
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("name", LOOKALIKES)
 def test_lookalikes(name: str) -> None:
     """Refused, or converted to something that is equivariant: never a wrong yes."""

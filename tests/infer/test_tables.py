@@ -63,7 +63,7 @@ class Positions(nn.Module):
 WAYS = ["as long as the clip", "frozen", "embedding", "attribute", "before the norm", "gru"]
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("held", WAYS)
 def test_averaged_over_pairs_if_asked(held: str) -> None:
     net = Positions(held)
@@ -76,7 +76,7 @@ def test_averaged_over_pairs_if_asked(held: str) -> None:
     assert torch.equal(kept.reshape(-1, WIDTH), TABLE[: kept.shape[-2]])
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("held", "calibration"),
     [
@@ -107,7 +107,7 @@ def test_a_computed_table_is_changed_by_no_option() -> None:
     assert any(note.endswith("if left and right get lost: reduce or average") for note in notes)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("held", "width"), [("buffer", 0.5), ("embedding", 0.75), ("gru", 0.5)])
 def test_reduced(held: str, width: float) -> None:
     """A unit and its mirror image have the same column; kept units keep theirs, as far as these are not refitted."""

@@ -164,7 +164,7 @@ def words(found: Any) -> list[str]:
     return [note for note in found.report.notes if note.startswith("all layers fitted at once: held-out loss ")]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("options", [{"width": 0.707}, {"method": "match"}])
 def test_small_networks_get_it_unasked(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Nearer to the original than layer by layer, in the original's class and as a graph."""
@@ -271,7 +271,7 @@ def test_derivatives_that_are_not_finite() -> None:
     assert all(own.isfinite().all() for own in scene.weights.parameters.values())
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", ["gru, two layers", "transformer"])
 def test_other_kinds(kind: str) -> None:
     """Whatever can be differentiated: cells over frames, attention."""

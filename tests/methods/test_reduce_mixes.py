@@ -56,7 +56,7 @@ def features(found: Converted) -> list[tuple[int, int, int]]:
 
 
 # ---- mixes, whatever they promise -----------------------------------------------------------------------------------
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(("kind", "form"), MIXED)
 def test_mixes_commute_with_the_mirror(kind: str, form: str) -> None:
@@ -79,7 +79,7 @@ def test_layers_of_one_op_stay_of_one_size(kind: str) -> None:
     assert len(designs(kind, 0.5)) == 1
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("kind", ["temporal", "forecaster"])
 def test_mixes_are_written_and_proved(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def _last(*given: Any) -> list[Any]:
     return list(reduced(*given))[-1:]
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("method", ["reduce", "match"])
 @pytest.mark.parametrize("name", ["graph", "swapped classes", "shared and tied", "attention over joints"])
@@ -208,7 +208,7 @@ def test_a_mix_that_is_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 # ---- matched units, refitted ----------------------------------------------------------------------------------------
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize(
     ("kind", "fixed"),
     [*((kind, True) for kind in KINDS), *((kind, False) for kind in ("odd width", "rnn", "graph", "transformer"))],
@@ -226,7 +226,7 @@ def test_matched_units_are_refitted(kind: str, fixed: bool) -> None:
     assert fixed or all(len(own.action.pairs) == own.space.size // 2 for own in found.choices)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("cell", "layers", "width", "method"), [(nn.LSTM, 2, 10, "reduce"), (nn.GRU, 3, 7, "match")])
 def test_layers_whose_states_are_one_tensor_move_alike(
     cell: type[nn.LSTM | nn.GRU], layers: int, width: int, method: str

@@ -26,7 +26,7 @@ def reduced(name: str, width: float) -> Conversion:
     return convert(network, name, Request("reduce", calibration=calls, samples=1, rounds=0, width=width, force=True))
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     "name", ["lstm, both ways, two layers", "lstm cell loop", "gru cell by hand", "writes in place"]
 )
@@ -63,7 +63,7 @@ def fitted(method: str) -> nn.Module:
 in_gradient_mode = cache(fitted)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(
     ("method", "mode"), [("reduce", torch.no_grad), ("reduce", torch.inference_mode), ("match", torch.inference_mode)]
 )

@@ -107,7 +107,7 @@ def rolled(net: Any, turn: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
         return torch.stack([own(turn(x)) for x in STEPS])
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("name", NETS)
 def test_average_is_the_average_of_two_roll_outs(name: str) -> None:
     """Over 200 steps, to 1e-12; the original is left as it was, and the result starts where it does."""
@@ -127,7 +127,7 @@ METHODS = [
 ]
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(("name", "method"), METHODS)
 def test_weights_alone(name: str, method: str) -> None:
     """The residual over 200 steps; states that the mirror moves are made symmetric, and that is said."""
@@ -175,7 +175,7 @@ def test_without_sequences_nothing_is_promised(samples: Tensor | None) -> None:
 
 
 # ---- reduce -----------------------------------------------------------------------------------------------------
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", ["eager", "script, not at zero"])
 def test_reduce_with_states_in_buffers(name: str) -> None:
     """Fitted along sequences."""

@@ -82,7 +82,7 @@ def symmetric(kind: str) -> nn.Module:
 
 
 # ---- outputs --------------------------------------------------------------------------------------------------------
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("entry", "name"), [((3, 1), "l_arm/r_arm"), ((2, 0), "l_leg/r_leg"), ((0, 0), "hip"), ((5, 0), "head")]
 )
@@ -126,7 +126,7 @@ def test_several_outputs_are_told_apart() -> None:
 
 
 # ---- layers ---------------------------------------------------------------------------------------------------------
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(("kind", "layer"), [(kind, layer) for kind in LAYERED for layer in LAYERED[kind][3]])
 def test_the_lopsided_layer_is_named(kind: str, layer: str) -> None:
     """Noise on one weight of an equivariant network: it begins there, and nothing before is lopsided."""

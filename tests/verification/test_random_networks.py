@@ -167,7 +167,7 @@ def check_fault(done: Done, net: RandomNetwork, rng: random.Random, tally: Count
     tally["unnoticed" if tried else "nothing that T moves"] += 1
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(("family", "part"), PARTS)
 def test_random_networks(family: str, part: int) -> None:
     """Converted: both verdicts say yes and it is so. One weight lopsided: both say no, the certificate names it."""
@@ -196,7 +196,7 @@ def test_random_networks(family: str, part: int) -> None:
     assert tally["unnoticed"] <= 0.2 * tally["networks"] and tally["faults"] >= 0.5 * tally["networks"], tally
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(("family", "part"), WHOLE_PARTS)
 def test_random_networks_through_the_whole_conversion(family: str, part: int) -> None:
     """`convert` captures its result again, judges it from scratch and guards it; T is written out here."""
@@ -220,7 +220,7 @@ def test_random_networks_through_the_whole_conversion(family: str, part: int) ->
     assert tally["refused"] <= 0.5 * tally["networks"], tally
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("name", LOOKALIKES)
 def test_branches_that_look_alike(name: str) -> None:
     """Whatever a network is accepted for is so, whether it mirrors against appearances or does not."""
@@ -238,7 +238,7 @@ def test_branches_that_look_alike(name: str) -> None:
         assert exact or not proof.passed, f"the certificate accepts {plan}, residual {residual(module, net):.2g}"
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", BLOCKED)
 def test_two_views_round_what_cannot_commute(name: str) -> None:
     """`average`: exact, or refused; the same network without it is refused."""

@@ -41,7 +41,7 @@ def derived(net: nn.Module, invariant: bool = False) -> Derived:
     return derive(scrambled(net, 0).eval(), spec, torch.float32, "forward", "net", "--input-shape")
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("by_joint", [True, False])
 @pytest.mark.parametrize("scores", [True, False])
 @pytest.mark.parametrize("share", [0.05, 0.3])
@@ -55,7 +55,7 @@ def test_the_networks_answers_choose(by_joint: bool, scores: bool, share: float)
     assert call.spec.outputs is not None and call.spec.outputs[0].layout == (None if scores else text)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("share", [1.0, 3.0])
 @pytest.mark.parametrize("by_joint", [True, False])
 def test_answers_that_say_nothing_choose_nothing(share: float, by_joint: bool) -> None:
