@@ -238,8 +238,6 @@ def infer_command(
     from chiralize.body.skeleton.skeleton import Skeleton
     from chiralize.errors import UnpairedJointError
 
-    if len(names) == 1:
-        check_apart({"-o": output}, {"the file with the names": Path(names[0])})
     joints, name, file = _joint_names(names)
     proposal = infer_pairs(joints)
     for index in proposal.sided:

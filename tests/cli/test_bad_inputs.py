@@ -364,9 +364,6 @@ CASES = {
     "imported over itself": Case(
         "skeleton import --from mmpose lifter.yaml -o lifter.yaml", 2, "CH207", ("lifter.yaml is the file that is",)
     ),
-    "proposed over the names": Case(
-        "skeleton infer lifter.yaml -o lifter.yaml", 2, "CH207", ("-o: lifter.yaml is the file with the names",)
-    ),
     "drawn over itself": Case(
         "skeleton show lifter.yaml --image lifter.yaml", 2, "CH207", ("--image: lifter.yaml is the skeleton itself",)
     ),
