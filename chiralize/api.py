@@ -234,7 +234,7 @@ def audit(
     invariant: bool = False,
     progress: bool | Progress | None = None,
 ) -> AuditReport:
-    """Measure how lopsided the network is, and the data if given, and say whether to convert; changes nothing.
+    """Measure the network's gap, and how far the data lean if given, and say whether to convert; changes nothing.
 
     example_inputs: derived where they are left out, as `chiralize` says.
     calibration: real inputs, as `chiralize` takes them (data: the former name).

@@ -336,7 +336,7 @@ class MirrorWarning(ChiralizeWarning):
 
 
 class DriftWarning(ChiralizeWarning):
-    """The result is far from the original, or nobody knows how far, or the original itself is lopsided."""
+    """The result is far from the original, or nobody knows how far, or the original itself is asymmetric."""
 
 
 class SidesWarning(ChiralizeWarning):

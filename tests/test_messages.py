@@ -302,7 +302,7 @@ CASES: dict[str, Case] = {
     ),
     "OneSidedError": Case(
         one_sided,
-        ("OneHanded: its two sides are 0.38", "auto stops above 0.3: the network answers the two sides unevenly",
+        ("OneHanded: its two sides are 0.38", "auto stops above 0.3: the network treats left and right unequally",
          "    Fix: train it with mirrored copies", "(or reduce, match) or --force converts all the same"),
     ),
     "InternalError": Case(internal, ("nothing", "report")),

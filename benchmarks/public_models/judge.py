@@ -2,7 +2,7 @@
 
 residual = max |g(T x) - T g(x)| / max |g|
 odd share of an output: the variance, over random inputs, of its odd part (y - T y) / 2 in that of y; for the
-original, of its flip average (f(x) + T f(T x)) / 2, since its own odd part also holds what is merely lopsided.
+original, of its flip average (f(x) + T f(T x)) / 2, since its own odd part also holds what is merely asymmetric.
 """
 
 from __future__ import annotations

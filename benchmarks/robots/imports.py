@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from chiralize.body.robots.agreement import Agreement, agreement
+from chiralize.body.robots.asymmetry import differences, short_summary
 from chiralize.body.robots.checking import with_images
 from chiralize.body.robots.describing import Entry, RobotWishes, entries_of, image_of, mirror_of
-from chiralize.body.robots.lopsided import differences, short_summary
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import open_model
 from chiralize.body.robots.stepping import deviations
@@ -167,7 +167,7 @@ def table(results: Path = RESULTS) -> str:
     """The table of the page."""
     lines = [
         "| robot | kind | file | lateral | joints, pairs, negated | as it is, 1 and 20 steps | made equal |"
-        " faults noticed | lopsided |",
+        " faults noticed | asymmetric |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     with results.open(newline="") as file:

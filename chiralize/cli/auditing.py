@@ -65,7 +65,7 @@ def audit(
         int, typer.Option("--samples", metavar="N", min=1, max=10_000, help="Random inputs, where no data are given.")
     ] = 256,
 ) -> None:
-    """Measure how lopsided a network and its data are, and say whether to convert. Changes nothing.
+    """Measure a network's gap between left and right, and say whether to convert. Changes nothing.
 
     By output, by pair of joints (or classes), by layer; with --calibration how far those inputs lean to one side, with
     --labels by label. The last lines say whether converting is sensible, and why. With --rollout, policies run in their

@@ -368,8 +368,8 @@ def check_command(
     """Does a specification mirror this robot rightly? Asked are the file's places and axes, and the simulator.
 
     MuJoCo steps random states and their images; T of a step has to be the step of T. Wrong partners, signs and entries
-    of the observation are named, and what is lopsided in the model itself. Exit 0: it agrees, 1: it does not, 2: a file
-    cannot be used.
+    of the observation are named, and what is asymmetric in the model itself. Exit 0: it agrees, 1: it does not, 2: a
+    file cannot be used.
 
     Example: chiralize skeleton check --robot go2.xml policy.yaml
     """

@@ -58,7 +58,7 @@ class EnvReport:
     def raise_for_failure(self) -> EnvReport:
         """This report; MirrorError where it has not passed."""
         if self.wrong:
-            remedy = "correct pairs, signs and fields; what only differs after a step may be a lopsided model"
+            remedy = "correct pairs, signs and fields; what only differs after a step may be an asymmetric model"
             raise MirrorError(_WHERE, self.to_text(), remedy)
         return self
 

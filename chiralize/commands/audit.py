@@ -1,4 +1,4 @@
-"""`audit`: how lopsided a network, and the data it is used on, are now. Nothing is changed."""
+"""`audit`: how large a network's gap is, and how far the data it is used on lean. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def audit(
     labels: Sequence[str] = (),
     progress: Progress = silent,
 ) -> AuditReport:
-    """How lopsided every output, pair and layer is; how far the data lean, if given; and whether to convert.
+    """How asymmetric every output, pair and layer is; how far the data lean, if given; and whether to convert.
 
     samples: how many random ones to take where no data are given.  labels: one per sample of the data.
     Raises UsageError where labels and data do not fit, NonFiniteError where the data are not finite.

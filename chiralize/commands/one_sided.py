@@ -1,6 +1,6 @@
 """Whether a network knows both sides: where it does not, an average of its two views mixes good answers with bad ones.
 
-rho cannot tell: its unit is the network's own asymmetry, so that a large one excuses everything. The gap itself is
+rho cannot tell: its unit is half the network's gap, so that a large one excuses everything. The gap itself is
 bounded for `auto`, which nobody asked to take such a network as it is.
 """
 

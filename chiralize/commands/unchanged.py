@@ -24,7 +24,7 @@ def judge_as_it_is(problem: Problem) -> Verdict | None:
     """The verdict on the original where it passes, else None.
 
     A cheap look at the examples comes first; it does not suffice, since rounding inside a network can hide from them
-    that it is lopsided. A network that draws random numbers is not judged: it answers twice differently.
+    that it is asymmetric. A network that draws random numbers is not judged: it answers twice differently.
     """
     network = problem.network
     if network.captured is not None and network.captured.drawing:

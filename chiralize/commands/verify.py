@@ -64,7 +64,7 @@ def verify(
         asked = asked or ask_network(network, real)
         evidence = outside_evidence(network, verdict.mirror, real, None, asked)
         report = VerifyReport(name, verdict.numeric, verdict.certificate, None, evidence, notes, claims=claims)
-        return replace(report, joints=_lopsided_joints(network, verdict), bodies=bodies)
+        return replace(report, joints=_asymmetric_joints(network, verdict), bodies=bodies)
     progress("measuring how much of the output is odd")
     degeneracy, joints = _left_and_right(network, verdict, passport)
     equivariant = network.module if not verdict.mirror.states else None
@@ -98,7 +98,7 @@ def _measured(network: Network, verdict: Verdict) -> tuple[Drift, Degeneracy]:
     return measure(network.module, network.module, verdict.mirror, calls, "", probes=0)
 
 
-def _lopsided_joints(network: Network, verdict: Verdict) -> tuple[JointGap, ...]:
+def _asymmetric_joints(network: Network, verdict: Verdict) -> tuple[JointGap, ...]:
     """Gaps of the joints of a network that failed; none where its answers cannot be compared."""
     if not all(output.finite for output in verdict.numeric.outputs):
         return ()

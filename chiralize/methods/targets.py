@@ -6,7 +6,7 @@ looks for
     g(x) = (p(x) f(x) + p(T x) T f(T x)) / (p(x) + p(T x)),        p: how often an input occurs
 
 Where an input and its mirror image occur alike, that is the mean of both views, (f(x) + T f(T x)) / 2, and aiming at it
-leaves out what is merely lopsided in f, which few samples do not average away. Where everybody faces one side, p(T x)
+leaves out what is merely asymmetric in f, which few samples do not average away. Where everybody faces one side, p(T x)
 is 0; and a network that knows one side only has nothing to say about T x. Then f(x) alone is aimed at. A network may
 see what no direction of its inputs shows; that it knows one side better is told from its answers (`asymmetry.spreads`).
 """

@@ -6,12 +6,12 @@ from chiralize.errors import percent
 from chiralize.problem.readings.remark import READ_AS
 from chiralize.report import parts
 from chiralize.report.aligned import alignment_blocks
+from chiralize.report.asymmetry import advice_blocks, data_blocks, layer_blocks, network_blocks
 from chiralize.report.cautions import data_cautions, drift_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import Block, Document, Line, Section, if_known, milliseconds, plural, table
 from chiralize.report.each_mirror import mirror_blocks
 from chiralize.report.in_the_loop import loop_blocks
-from chiralize.report.lopsided import advice_blocks, data_blocks, layer_blocks, network_blocks
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.report.verdict import verdict_of
 

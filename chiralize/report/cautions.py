@@ -5,11 +5,11 @@ from __future__ import annotations
 from chiralize.errors import Caution, percent
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.rewrite import Moved
-from chiralize.report.distance import NEAR, distance, leaning, lopsided
+from chiralize.report.distance import NEAR, distance, leaning, wide_gap
 from chiralize.report.document import listed, plain, short
 from chiralize.report.in_the_loop import loop_cautions
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
-from chiralize.verification.asymmetry.advice import EXPLAINED, LOPSIDED, UNEVEN
+from chiralize.verification.asymmetry.advice import ASYMMETRIC, EXPLAINED, UNEVEN
 from chiralize.verification.leaning import is_noise, lean_of
 from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, NumericVerdict
 
@@ -106,7 +106,7 @@ def _one_sided(drift: Drift, is_average: bool) -> tuple[Caution, ...]:
         return ()
     lean, cautions = lean_of(drift), list[Caution]()
     if drift.gap > UNEVEN and not (is_average and is_noise(drift)):
-        cautions.append(_lopsided(drift))
+        cautions.append(_wide_gap(drift))
     if lean is not None:
         text = (
             f"the original leans to one side ({lean.where}): in the mean over these inputs its two views are "
@@ -118,13 +118,13 @@ def _one_sided(drift: Drift, is_average: bool) -> tuple[Caution, ...]:
     return tuple(cautions)
 
 
-def _lopsided(drift: Drift) -> Caution:
+def _wide_gap(drift: Drift) -> Caution:
     """The warning of an original with a gap wider than usual."""
-    usual = f"(gap {plain(drift.gap)}; 0.1 to 0.25 are usual)"
-    if drift.gap > LOPSIDED:
+    usual = f"({plain(drift.gap)}; 0.1 to 0.25 are usual)"
+    if drift.gap > ASYMMETRIC:
         why = "it knows one side better, saw little, has another mirror, or other inputs than these"
-        return Caution("drift", f"the original is lopsided {usual}: {why}", lopsided(drift.gap))
-    return Caution("drift", f"the original answers {EXPLAINED} {usual}", lopsided(drift.gap))
+        return Caution("drift", f"the original's gap is very large {usual}: {why}", wide_gap(drift.gap))
+    return Caution("drift", f"the original's gap is large {usual}: {EXPLAINED}", wide_gap(drift.gap))
 
 
 def side_cautions(degeneracy: Degeneracy | None) -> tuple[Caution, ...]:

@@ -1,6 +1,6 @@
 """How far a result is from its original, in words that promise no more than what was measured.
 
-rho is the distance from the original's flip average in units of the original's own asymmetry. What a rho means for the
+rho is the distance from the original's flip average in units of half the original's gap. What a rho means for the
 error in use is known for inputs like those in use, for the whole length of a stateful network's roll-outs, and for
 originals that know both sides (the conversions of benchmarks/accuracy/results.csv). Elsewhere the word is "unknown".
 """
@@ -14,7 +14,7 @@ from typing import Literal
 from chiralize.errors import Caution
 from chiralize.report.document import plain
 from chiralize.report.records import ConvertReport
-from chiralize.verification.asymmetry.advice import LOPSIDED, UNEVEN
+from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
 from chiralize.verification.leaning import lean_of
 from chiralize.verification.verdicts import Drift
 
@@ -80,7 +80,7 @@ def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution]) -> Distance:
     if of_inputs:
         return Distance("unknown", f"{UNKNOWN} {rho}: {of_inputs[0].brief}")
     if not drift.gap <= UNEVEN:
-        return Distance("unknown", f"{UNKNOWN} {rho}: {lopsided(drift.gap)}")
+        return Distance("unknown", f"{UNKNOWN} {rho}: {wide_gap(drift.gap)}")
     lean = lean_of(drift)
     if lean is not None:
         return Distance("unknown", f"{UNKNOWN} {rho}: {leaning(lean.lean)}")
@@ -98,7 +98,7 @@ def leaning(lean: float) -> str:
     return f"the original leans to one side (by {plain(lean)} of its spread)"
 
 
-def lopsided(gap: float) -> str:
-    """A few words on an original whose two sides are this far apart."""
-    word = "lopsided" if gap > LOPSIDED else "uneven"
-    return f"the original is {word} (gap {plain(gap)})"
+def wide_gap(gap: float) -> str:
+    """A few words on an original whose answers to both views are this far apart."""
+    word = "very large" if gap > ASYMMETRIC else "large"
+    return f"the original's gap is {word} ({plain(gap)})"

@@ -10,7 +10,7 @@ from chiralize.report.document import plain, plural, short
 from chiralize.report.in_the_loop import share_in_words
 from chiralize.report.parts import factors
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
-from chiralize.verification.asymmetry.advice import LOPSIDED, UNEVEN
+from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _audit(report: AuditReport) -> list[Fact]:
     gap = report.network.gap
     tone, word = "good", "0.1 to 0.25 are usual on real inputs"
     if gap > UNEVEN:
-        tone, word = ("bad", "lopsided") if gap > LOPSIDED else ("unsure", "uneven")
+        tone, word = ("bad", "very large") if gap > ASYMMETRIC else ("unsure", "large")
     if report.source != "given data":
         tone, word = "plain", "on random inputs, where 0.6 to 0.9 are usual"
     facts = [Fact("Gap of left and right", plain(gap), word, tone)]

@@ -10,10 +10,10 @@ from itertools import product
 
 from chiralize.report.body import Body, Point
 from chiralize.report.document import plain, plural
-from chiralize.verification.asymmetry.advice import LOPSIDED, UNEVEN
+from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
 
-STEPS = (0.01, 0.1, UNEVEN, LOPSIDED)
-STEP_NAMES = ("up to 0.01", "to 0.1", f"to {UNEVEN}", f"to {LOPSIDED}", f"above {LOPSIDED}")
+STEPS = (0.01, 0.1, UNEVEN, ASYMMETRIC)
+STEP_NAMES = ("up to 0.01", "to 0.1", f"to {UNEVEN}", f"to {ASYMMETRIC}", f"above {ASYMMETRIC}")
 _RADII = (5.0, 6.0, 7.0, 8.0, 9.0)
 _WIDTH, _MARGIN, _LINE = 360.0, 52.0, 26.0
 _TALL = 420.0

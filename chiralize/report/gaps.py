@@ -87,7 +87,7 @@ def _output(drift: Drift | None, body: Body) -> OutputDrift | None:
 
 
 def joint_blocks(report: Report) -> list[Block]:
-    """A table with the figures of every joint, the most lopsided first."""
+    """A table with the figures of every joint, the largest gap first."""
     if isinstance(report, VerifyReport):
         if not report.joints:
             return []

@@ -177,7 +177,7 @@ def _block(block: Block) -> str:
     if isinstance(block, Line):
         return f'<p class="{block.tone}">{_icon(block.tone)}{escape(block.text)}</p>'
     if isinstance(block, Table):
-        return _table(block, "Every joint, the most lopsided first")
+        return _table(block, "Every joint, the largest gap first")
     return curves.figure(block) if isinstance(block, Curves) else _bars(block)
 
 

@@ -111,7 +111,7 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
         brief = "the environment draws at random"
         text = (
             f"{brief} after the start (the same actions, twice, differ by {short(probe.repeated)}): whether it is "
-            "lopsided cannot be told, and gaps are noise as well, as much as the flip average's"
+            "asymmetric cannot be told, and gaps are noise as well, as much as the flip average's"
         )
         texts.append((text, brief))
     if probe.start > MIRRORED:
@@ -128,10 +128,10 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
         where = f": {listed(probe.entries)}" if probe.entries else ""
         where += f" (the robot's model: {probe.robot})" if probe.robot else ""
         text = (
-            "the environment is lopsided itself: mirrored actions from a mirrored start do not do the mirrored thing"
+            "the environment itself is asymmetric: mirrored actions from a mirrored start do not do the mirrored thing"
             f"{where}. Gaps below are the environment's as well; the flip average's are the environment's alone"
         )
-        texts.append((text, "the environment is lopsided itself"))
+        texts.append((text, "the environment itself is asymmetric"))
     elif probe.is_repeatable and probe.reward > MIRRORED:
         text = (
             f"the reward is one-sided: mirrored episodes are rewarded differently (by {percent(probe.reward)} of the "

@@ -230,9 +230,9 @@ class PlanReport(Readable):
 
 @dataclass(frozen=True, repr=False)
 class AuditReport(Readable):
-    """How lopsided a network and its data are now, and whether to convert. source: where the inputs came from.
+    """The gap of a network, how far its data lean, and whether to convert.
 
-    data: the most lopsided entries.  layers: in the order of the network.  leanings: all samples, then by label.
+    source: where the inputs came from.  data: the entries that lean most.  layers: in the order of the network.  leanings: all samples, then by label.
     rollout: what it does in its environment, None where that was not asked for.  alignments: of maps of pictures,
     how far those of mirrored pictures are off when they are turned back.  bodies: how joints are drawn.
     """
@@ -252,7 +252,7 @@ class AuditReport(Readable):
 
     @property
     def begins(self) -> LayerGap | None:
-        """The first layer whose answer is lopsided although what it reads is not."""
+        """The first layer whose answer is asymmetric although what it reads is not."""
         return next((layer for layer in self.layers if layer.before <= SYMMETRIC < layer.after), None)
 
     @property

@@ -114,7 +114,7 @@ def save_gaps(skeleton: Skeleton, gaps: Mapping[str, float], path: Path) -> None
         text = f"{skeleton.joints[index]} {values[index]:.3g}"
         axes.annotate(text, (x, y), textcoords="offset points", xytext=(6, 3), fontsize=7)
     figure.colorbar(dots, label="mean distance between f(x) and T f(T x), units of the output")
-    axes.set_title(f"{skeleton.name}: how lopsided the network is")
+    axes.set_title(f"{skeleton.name}: the network's gap at every joint")
     _save(figure, path)
 
 

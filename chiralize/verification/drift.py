@@ -52,7 +52,7 @@ def measure(
     differ (an averaged network has two copies of every state).  Outputs that are states or integers are left out.
 
     Odd share of an output: the variance over inputs of its odd part (y - T y) / 2 in that of y; of the original's
-    flip average (the original's own odd part also holds what is merely lopsided) and of the result.  dead inputs:
+    flip average (the original's own odd part also holds what is merely asymmetric) and of the result.  dead inputs:
     entries that the original reacts to and the result does not, looked for on the first `probes` calls.
     Raises ModelRunError, UsageError.
     """

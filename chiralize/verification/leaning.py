@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chiralize.verification.asymmetry.advice import LOPSIDED, UNEVEN
+from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
 from chiralize.verification.asymmetry.lean import LEANING, LEANING_JOINT
 from chiralize.verification.verdicts import Drift, OutputDrift
 
@@ -49,7 +49,7 @@ def is_noise(drift: Drift) -> bool:
     """
     if drift.stateful or not drift.is_telling or lean_of(drift) is not None:
         return False
-    return UNEVEN < drift.gap <= LOPSIDED and not any(map(_is_unlike, drift.outputs))
+    return UNEVEN < drift.gap <= ASYMMETRIC and not any(map(_is_unlike, drift.outputs))
 
 
 def _is_unlike(output: OutputDrift) -> bool:

@@ -18,7 +18,7 @@ class Figures(NamedTuple):
     mpjpe_mm: float
     mpjpe_flip_tta_mm: float
     gap_mm: float
-    """Mean distance between f(T x) and T f(x): the network's own asymmetry."""
+    """Mean distance between f(T x) and T f(x): the network's gap."""
     poses: int
 
 

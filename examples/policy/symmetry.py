@@ -1,4 +1,4 @@
-"""How far MuJoCo agrees with the mirror of gymnasium's robots, and what they themselves are lopsided in.
+"""How far MuJoCo agrees with the mirror of gymnasium's robots, and what they themselves are asymmetric in.
 
 `python -m examples.policy.symmetry` prints it. The mirror is read off the joints by `chiralize.body.robots`, as
 `chiralize skeleton import --from mujoco` does.
@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import Any
 
 from chiralize.body.robots.agreement import agreement
+from chiralize.body.robots.asymmetry import differences, summary
 from chiralize.body.robots.describing import RobotWishes, mirror_of
-from chiralize.body.robots.lopsided import differences, summary
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import OpenedModel, opened_from
 

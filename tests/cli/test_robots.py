@@ -26,7 +26,7 @@ def test_import_and_check(tmp_path: Path) -> None:
     robot, spec = write(tmp_path, biped(mass=2.2)), tmp_path / "biped.yaml"
     result = run("import", "--from", "mujoco", robot, "-o", spec)
     assert result.exit_code == 0 and result.stdout == ""
-    assert "note: lopsided in the model: mass: left_thigh 2, right_thigh 2.2 (9.1 %)" in result.stderr
+    assert "note: asymmetric in the model: mass: left_thigh 2, right_thigh 2.2 (9.1 %)" in result.stderr
     skeleton = load_skeleton(str(spec))
     assert skeleton.dims == ("q",) and skeleton.negate == () and skeleton.lateral == "y"
     assert "mass (1 part, up to 9.1 %)" in skeleton.note and "robot.xml" in skeleton.source
@@ -34,7 +34,7 @@ def test_import_and_check(tmp_path: Path) -> None:
     said = {name: (skeleton.joints[skeleton.partner(at)], signs[at]) for at, name in enumerate(skeleton.joints)}
     assert said == BIPED_JOINTS
     result = run("check", "--robot", robot, spec)
-    assert result.exit_code == 0 and "AGREES, once what is lopsided" in result.stdout
+    assert result.exit_code == 0 and "AGREES, once what is asymmetric" in result.stdout
     wrong = write(tmp_path, spec.read_text().replace("  waist_yaw: [-1]\n", ""), "wrong.yaml")
     result = run("check", "--robot", robot, wrong)
     assert result.exit_code == 1 and "waist_yaw: it is negated (-1), not kept (1)" in result.stdout

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from chiralize import chiralize, verify
 from chiralize.body.robots.agreement import agreement
-from chiralize.body.robots.lopsided import differences
+from chiralize.body.robots.asymmetry import differences
 from chiralize.body.robots.stepping import deviations, random_states
 from chiralize.body.tensors import load_spec, parse_spec
 from chiralize.cli.app import app as command_line

@@ -15,7 +15,6 @@ OTHER_WORDS = {
     "asymmetry": "gap",
     "calibration data": "calibration inputs",
     "counterpart": "partner",
-    "lopsided": "one-sided",
     "test-time": "flip average",
 }
 """Words that the field has for the glossary's terms, by the term that the pages use in their place."""

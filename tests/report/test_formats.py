@@ -251,7 +251,7 @@ The network (64 samples, calibration)
   gap: how far the answer to T x is from T of the answer to x (1: the output's own spread)
   mean distance: mean |f(x) - T f(T x)| in the units of the output
 
-By pair, the most lopsided first
+By pair, the largest gap first
   pair                    mean distance   gap
   left_elbow/right_elbow           0.05   1.1
   hip                            0.0012  0.01
@@ -269,7 +269,7 @@ The data: their mean against that of their mirror image
   walk              40              0    0              50.0 %
   told from mirrored: 50 % where both sides are shown alike, 100 % for one side only, or few recordings
 
-Most lopsided data: the mean of an entry and that of its mirror image
+Data that lean most: the mean of an entry and that of its mirror image
   entry  mean  mirrored  spread  gap
   hip.x   0.5      -0.5    0.25    4
 
@@ -283,18 +283,18 @@ Should it be converted?
     )
 
 
-def test_degenerate_and_lopsided_are_warned_about() -> None:
+def test_degenerate_and_asymmetric_are_warned_about() -> None:
     text = to_text(replace(VERIFY, degeneracy=DEAD))
     assert text.startswith("lifter.pt2: equivariant, but degenerate")
     assert "COLLAPSED" in text and "warning: output 0 lost the difference between left and right" in text
     assert "inputs that only the original reacts to: left_hip.x" in text and "rnn.weight_hh_l0[1]" in text
     drift = Drift((OutputDrift(0, 0.81, 0.3, 0.74),), "calibration", 400)
-    assert "the original is lopsided (gap 0.81" in to_text(replace(CONVERT, drift=drift))
+    assert "the original's gap is very large (0.81" in to_text(replace(CONVERT, drift=drift))
     uneven = Drift((OutputDrift(0, 0.4, 0.1, 0.5),), "calibration", 400)
-    assert "the original answers the two sides unevenly" in to_text(replace(CONVERT, drift=uneven))
+    assert "the original's gap is large (0" in to_text(replace(CONVERT, drift=uneven))
     noisy = to_text(replace(CONVERT, drift=replace(drift, noise=True)))
     assert "On noise it says little of the error: give --calibration inputs" in noisy and "conversions" not in noisy
-    assert "these inputs are noise, on which networks that know both" in noisy and "is lopsided" not in noisy
+    assert "these inputs are noise, on which networks that know both" in noisy and "is very large" not in noisy
 
 
 def test_a_drift_beyond_its_bound_fails_the_conversion() -> None:

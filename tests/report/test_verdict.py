@@ -93,9 +93,9 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
         replace(drifted(0.4), notes=("warning: the calibration inputs are few: 60 samples",)),
         "its distance from the original is unknown (rho 0.4): the calibration inputs are few",
     ),
-    "a lopsided original": (
+    "an asymmetric original": (
         drifted(0.9, gap=0.55),
-        "its distance from the original is unknown (rho 0.9): the original is lopsided (gap 0.55)",
+        "its distance from the original is unknown (rho 0.9): the original's gap is very large (0.55)",
     ),
 }
 
@@ -113,7 +113,7 @@ def test_words_for_the_distance(name: str) -> None:
     assert ("nine of ten" in text) == (
         name not in ("noise", "single calls of a state", "two views, single calls of a state", "two views on noise")
         and name not in ("nothing measured", "two views, nothing measured", "no floating-point output", "few inputs")
-        and name != "a lopsided original"
+        and name != "an asymmetric original"
         and not along
     )
 
@@ -213,7 +213,11 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
         "the calibration inputs are few",
         "the calibration inputs are few: 60 samples",
     ),
-    "lopsided": (drifted(0.0, gap=0.8), "the original is lopsided (gap 0.8)", "the original is lopsided (gap 0.8; "),
+    "asymmetric": (
+        drifted(0.0, gap=0.8),
+        "the original's gap is very large (0.8)",
+        "the original's gap is very large (0.8; ",
+    ),
     "leaning": (
         with_sides(0.24, lean=0.18),
         "the same answers as the original's flip average (rho 0); one pass, 0.50 of the multiplications; the original "

@@ -1,4 +1,4 @@
-"""How far the simulator agrees with a mirror: as the model is, and with what is lopsided made equal."""
+"""How far the simulator agrees with a mirror: as the model is, and with what is asymmetric made equal."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Agreement:
 
     @property
     def agrees(self) -> bool:
-        """Whether the simulator agrees once what is lopsided is made equal."""
+        """Whether the simulator agrees once what is asymmetric is made equal."""
         return self.rungs[-1].agrees
 
     @property

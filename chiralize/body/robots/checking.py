@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from chiralize.body.robots.agreement import EXACT, Agreement, Rung, agreement, rung
+from chiralize.body.robots.asymmetry import Difference, differences, summary
 from chiralize.body.robots.deriving import derive
 from chiralize.body.robots.describing import Entry, RobotWishes, entries_of, image_of
-from chiralize.body.robots.lopsided import Difference, differences, summary
 from chiralize.body.robots.matching import FARTHEST, joint_distance
 from chiralize.body.robots.mirroring import RobotMirror, sign_of
 from chiralize.body.robots.observation import WrongEntry, observation_of
@@ -95,7 +95,7 @@ class RobotCheck:
             "simulator_with_the_specification": self.given.to_dict(),
             "wrong_joints": [vars(wrong) for wrong in self.joints],
             "wrong_entries": [vars(wrong) for wrong in self.entries],
-            "lopsided": [difference.to_dict() for difference in self.differences],
+            "asymmetric": [difference.to_dict() for difference in self.differences],
             "signs_not_felt": list(self.unfelt),
             "checked": list(self.checked),
             "unchecked": list(self.unchecked),
@@ -111,7 +111,7 @@ class RobotCheck:
         for title, items in (
             ("wrong joints", self.joints),
             ("wrong entries", self.entries),
-            ("lopsided in the model", summary(self.differences)),
+            ("asymmetric in the model", summary(self.differences)),
             ("signs that the simulator does not feel", self.unfelt),
             ("checked against the state", self.checked),
             ("not checked", self.unchecked),
@@ -126,7 +126,7 @@ class RobotCheck:
         if not self.agrees and not self.agreed.agrees and not self.joints:
             return (
                 "UNDECIDED: the joints are as in the file, but the simulator disagrees with that mirror, too: "
-                "the model is lopsided in what is not read (tendons, ties, actuators without a joint)"
+                "the model is asymmetric in what is not read (tendons, ties, actuators without a joint)"
             )
         if not self.agrees:
             return "DISAGREES: the specification is not the mirror of this robot"
@@ -134,10 +134,12 @@ class RobotCheck:
             return "AGREES: T of a step is the step of T"
         if not self.differences:
             return (
-                "AGREES, but for contacts or ties: nothing that is read is lopsided, and yet with them the simulator's "
-                "step is not its own mirror image"
+                "AGREES, but for contacts or ties: nothing that is read is asymmetric, and yet with them the "
+                "simulator's step is not its own mirror image"
             )
-        return "AGREES, once what is lopsided in the model is made equal; the robot itself is not its own mirror image"
+        return (
+            "AGREES, once what is asymmetric in the model is made equal; the robot itself is not its own mirror image"
+        )
 
 
 def _row(label: str, step: Rung) -> str:

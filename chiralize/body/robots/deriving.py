@@ -58,7 +58,7 @@ def derive(
 def _best(attempts: Sequence[_Attempt], robot: Robot, is_asked: bool) -> _Attempt | None:
     """The best attempt in a pose; None where it is about an axis that names speak against.
 
-    A biped that stands straight is nearly its own image from front to back. If it is lopsided from left to right, the
+    A biped that stands straight is nearly its own image from front to back. If it is asymmetric from left to right, the
     other mirror must not stand in for the one that its names mean; nor is it one where
     joints would be negated that bend to one side only, as a hopper's do.
     """

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chiralize.body.robots.agreement import Agreement, agreement
+from chiralize.body.robots.asymmetry import differences, short_summary, summary
 from chiralize.body.robots.deriving import derive
-from chiralize.body.robots.lopsided import differences, short_summary, summary
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import OpenedModel, open_model
 from chiralize.body.robots.reading import poses, read_robot
@@ -76,16 +76,16 @@ def mirror_of(opened: OpenedModel, wishes: RobotWishes | None = None) -> RobotMi
 
 
 def import_robot(path: Path, kind: str, wishes: RobotWishes, notices: list[str]) -> Skeleton:
-    """The skeleton of a robot's file; what was decided, what is lopsided and what the simulator says is noticed."""
+    """The skeleton of a robot's file; what was decided, what is asymmetric and what the simulator says is noticed."""
     opened = open_model(path, kind)
     mirror = mirror_of(opened, wishes)
     joints = _ordered(mirror.robot, opened, wishes.order, notices)
     notices += [*opened.notices, *mirror.notices, *_about_controls(mirror), *_about_sides(mirror)]
-    lopsided = differences(mirror)
-    notices += [f"lopsided in the model: {line}" for line in summary(lopsided)]
+    asymmetric = differences(mirror)
+    notices += [f"asymmetric in the model: {line}" for line in summary(asymmetric)]
     notices.append(_said(agreement(opened, mirror)))
     source = f"{_FORMATS[opened.kind]} {path.name}: places and axes of the joints in the {mirror.robot.pose}"
-    note = f"lopsided in the model: {short_summary(lopsided)}" if lopsided else ""
+    note = f"asymmetric in the model: {short_summary(asymmetric)}" if asymmetric else ""
     return skeleton_of(mirror, joints, source, note, path.stem)
 
 
@@ -93,7 +93,7 @@ def _said(result: Agreement) -> str:
     last = result.rungs[-1]
     far = f"to {last.one:.0e} after 1 step and {last.many:.0e} after 20"
     if not result.agrees:
-        return f"warning: the simulator does not agree with this mirror ({far}, {last.label}): check what is lopsided"
+        return f"warning: the simulator does not agree with this mirror ({far}, {last.label}): check what is asymmetric"
     return f"the simulator agrees with the mirror {far}, {last.label}"
 
 

@@ -21,7 +21,7 @@ FARTHEST = 0.03
 _FARTHEST_MASS = 0.1
 """How far the centre of a link's mass may be from its partner's mirrored one, likewise; farther is no partner."""
 _STRAIGHT = 0.96
-"""Cosine of 16 degrees, by which axes may be off; what is off by less is listed as lopsided."""
+"""Cosine of 16 degrees, by which axes may be off; what is off by less is listed as asymmetric."""
 _EQUALLY_FAR = 1e-3
 """Candidates whose distances differ by less, as a share of the robot's size, are told apart by names alone."""
 
@@ -205,7 +205,7 @@ class _Walk:
         return max(joint_distance(robot, self.reflection, joint, other) for joint, other in pairs)
 
     def _weighs_elsewhere(self, link: int, image: int) -> bool:
-        """Whether the centres of mass are too far apart for two links to be partners, but for a lopsided mass."""
+        """Whether the centres of mass are too far apart for two links to be partners, but for an asymmetric mass."""
         one, other = self.robot.links[link], self.robot.links[image]
         is_base = self.robot.base is not None and self.robot.joints[self.robot.base].link == link
         if not one.mass or not other.mass or self.robot.is_thing(link) or is_base:

@@ -1,6 +1,6 @@
 """A compiled model made equal on both sides: each part and the image of its partner get the mean of the two.
 
-With what is lopsided out of the way, a simulator that still disagrees disagrees with the mirror.
+With what is asymmetric out of the way, a simulator that still disagrees disagrees with the mirror.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from chiralize.body.robots.lopsided import around, differences, image_of_shape
+from chiralize.body.robots.asymmetry import around, differences, image_of_shape
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import OpenedModel, simulator
 from chiralize.body.robots.reading import links_of_bodies

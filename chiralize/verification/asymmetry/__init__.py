@@ -1,4 +1,4 @@
-"""How lopsided a network and its data are as they stand: by output, by pair of joints, by layer, by kind of sample."""
+"""Gaps of a network and its data as they stand: by output, by pair of joints, by layer, by kind of sample."""
 
 from chiralize.verification.asymmetry.advice import advise
 from chiralize.verification.asymmetry.data import data_asymmetry, leanings

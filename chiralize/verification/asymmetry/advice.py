@@ -16,11 +16,11 @@ from chiralize.verification.verdicts import Evidence
 
 EQUIVARIANT = 1e-5
 UNEVEN = 0.25
-LOPSIDED = 0.5
+ASYMMETRIC = 0.5
 ONE_SIDED = 0.85
 
 WORSE = "its flip average, and so an equivariant result, may do the task worse"
-EXPLAINED = "the two sides unevenly: its flip average, and so an equivariant result, may err more than it does"
+EXPLAINED = "its flip average, and so an equivariant result, may err more than it does"
 _UNEVENLY = (
     "train it with mirrored copies where you can; else `reduce` with --calibration, which learns from unmirrored "
     "answers alone, and compare the error on labelled samples (a graph recogniser with a gap of 0.41 lost 4 of 61 "
@@ -43,7 +43,7 @@ def advise(
     data: Sequence[DataGap] = (),
     leaning: Leaning | None = None,
 ) -> Advice:
-    """Whether to convert a network as lopsided as measured: the gravest reason that applies.
+    """Whether to convert a network with such gaps: the gravest reason that applies.
 
     real: the inputs are the user's, not random ones.  leaning: of all samples.
     """
@@ -57,9 +57,9 @@ def advise(
     if leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED:
         doubt = f" (or T is not its mirror: {evidence.warnings[0]})" if evidence.warnings else ""
         return _one_sided_data(measured, data, leaning, doubt)
-    if real and measured.gap <= LOPSIDED and (measured.gap > UNEVEN or measured.lean > LEANING):
+    if real and measured.gap <= ASYMMETRIC and (measured.gap > UNEVEN or measured.lean > LEANING):
         return _uneven(measured, gap, evidence)
-    if measured.gap <= LOPSIDED:
+    if measured.gap <= ASYMMETRIC:
         basis = "" if real else ", as far as random inputs tell"
         text = f"converting is sensible{basis}: the network nearly commutes with T ({gap})"
         return Advice("convert", text, "convert")
@@ -67,7 +67,7 @@ def advise(
         text = f"T does not look like the mirror of this network ({gap}): {evidence.warnings[0]}"
         return Advice("wrong mirror", text, "correct the specification before anything is converted")
     if not real:
-        text = f"nobody can say from random inputs: on them the network is lopsided ({gap})"
+        text = f"random inputs do not tell: on them the gap is very large ({gap})"
         return Advice("unknown", text, "give real inputs with --calibration")
     signs = _signs(measured)
     if not signs:
@@ -83,14 +83,16 @@ def advise(
 
 
 def _uneven(measured: Asymmetry, gap: str, evidence: Evidence) -> Advice:
-    """Advice on a network whose two sides differ more than usual, or lean, but have much in common."""
+    """Advice on a network whose answers to both views differ more than usual, or lean, but have much in common."""
     doubt = f", or T is not its mirror: {evidence.warnings[0]}" if evidence.warnings else ""
     if measured.lean > LEANING:
         return Advice("uneven", f"the network {leaning_in_words(measured.lean)} ({gap}): {WORSE}{doubt}", _LEANING)
     signs = _signs(measured)
     if not signs:
         return Advice("uneven", _noisy(gap) + doubt, _NOISE)
-    return Advice("uneven", f"the network answers {EXPLAINED} ({gap}; {signs[0]}){doubt}", _UNEVENLY)
+    return Advice(
+        "uneven", f"the network treats left and right unequally: {EXPLAINED} ({gap}; {signs[0]}){doubt}", _UNEVENLY
+    )
 
 
 def _signs(measured: Asymmetry) -> list[str]:
@@ -106,7 +108,7 @@ def _signs(measured: Asymmetry) -> list[str]:
 def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leaning, doubt: str) -> Advice:
     most = f", most in {data[0].label} (mean {data[0].mean:.2g}, mirrored {data[0].mirrored:.2g})" if data else ""
     text = f"the data themselves are one-sided: {_side_in_words(leaning)}{most}. The task may not be symmetric{doubt}"
-    if measured.gap > LOPSIDED:
+    if measured.gap > ASYMMETRIC:
         return Advice(
             "one-sided data",
             f"{text}, and the network knows that side only (gap {measured.gap:.2g}): converting would average two "

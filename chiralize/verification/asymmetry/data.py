@@ -1,4 +1,4 @@
-"""How lopsided data are: their mean against that of their mirror image, and whether one can tell the two apart.
+"""How asymmetric data are: their mean against that of their mirror image, and whether one can tell the two apart.
 
 The side of a sample: with o = (x - T x) / 2 averaged over free axes, w = (sum o o' + ridge)^-1 sum o is the direction
 (Fisher's) that tells samples from mirrored ones best. It is found on one half of the samples, and the share with

@@ -1,4 +1,4 @@
-"""How lopsided every layer is, without choosing a representation for the hidden spaces.
+"""How asymmetric every layer is, without choosing a representation for the hidden spaces.
 
 A hidden space of an ordinary network has no left and right yet. If the network were equivariant, some orthogonal
 involution O would take a(x) to a(T x), whatever the involution. The best one for the activations that are there is

@@ -1,4 +1,4 @@
-"""Frozen records of what was found lopsided. Every `gap` is in units of the spread of what it is a gap of."""
+"""Frozen records of what was found asymmetric. Every `gap` is in units of the spread of what it is a gap of."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class PairGap:
 
 @dataclass(frozen=True)
 class Asymmetry:
-    """How lopsided a network is. entries: the most lopsided ones, the worst first.  pairs: all of them, likewise."""
+    """The gaps of a network. entries: those with the largest gaps, the worst first.  pairs: all of them, likewise."""
 
     outputs: tuple[OutputGap, ...]
     entries: tuple[EntryGap, ...]
@@ -94,7 +94,7 @@ class Asymmetry:
 
 @dataclass(frozen=True)
 class LayerGap:
-    """How lopsided what a layer reads (before) and what it answers (after) are, under the best representation there is.
+    """Gap of what a layer reads (before) and answers (after), under the best representation there is.
 
     module: its place in the network.  op: what it computes.  size: numbers that it answers per sample.
     """

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from chiralize.verification.closed_loop.acting import Policy
 from chiralize.verification.closed_loop.environment import Environment
 from chiralize.verification.closed_loop.records import MIRRORED, Probe
-from chiralize.verification.closed_loop.robot import lopsidedness
+from chiralize.verification.closed_loop.robot import asymmetry
 
 Array = npt.NDArray[np.float64]
 STARTS, STEPS = 5, 10
@@ -59,7 +59,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         ends=ends,
         entries=_names(worst, policy) if worst.max() > MIRRORED else (),
         actions=_actions_mirrored_otherwise(environment, policy),
-        robot=lopsidedness(environment.robot) if environment.robot is not None else "",
+        robot=asymmetry(environment.robot) if environment.robot is not None else "",
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from chiralize.body.robots.asymmetry import differences, short_summary
 from chiralize.body.robots.describing import RobotWishes, mirror_of
-from chiralize.body.robots.lopsided import differences, short_summary
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import opened_from
 from chiralize.body.skeleton.skeleton import AXES
@@ -19,6 +19,6 @@ def mirror_of_robot(model: Any, name: str, lateral: str | None) -> RobotMirror:
     return mirror_of(opened_from(model, name), RobotWishes(lateral=lateral if lateral in AXES else None))
 
 
-def lopsidedness(mirror: RobotMirror) -> str:
+def asymmetry(mirror: RobotMirror) -> str:
     """What the robot's model does not share between its sides, in one sentence; "" where it shares all."""
     return short_summary(differences(mirror))

@@ -1,4 +1,4 @@
-"""`skeleton check` names the wrong joint and the wrong entry, and tells a wrong mirror from a lopsided model."""
+"""`skeleton check` names the wrong joint and the wrong entry, and tells a wrong mirror from an asymmetric model."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ FAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("robot", [biped(), biped(mass=2.5, com=0.03, gear=0.7)], ids=["symmetric", "lopsided"])
+@pytest.mark.parametrize("robot", [biped(), biped(mass=2.5, com=0.03, gear=0.7)], ids=["symmetric", "asymmetric"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_wrong_joints_are_named(fault: str, robot: str, tmp_path: Path) -> None:
-    """Also where the model is lopsided: that is listed beside it, and not taken for an excuse."""
+    """Also where the model is asymmetric: that is listed beside it, and not taken for an excuse."""
     old, new, message = FAULTS[fault]
     text = JOINTS.replace(old, new)
     if "not exchanged" in fault:
@@ -153,11 +153,11 @@ def test_wrong_lateral(tmp_path: Path) -> None:
     assert "skeleton biped, entry 0 (lateral): it is y, not z" in [str(entry) for entry in result.entries]
 
 
-def test_lopsided_model_is_told_apart(tmp_path: Path) -> None:
+def test_asymmetric_model_is_told_apart(tmp_path: Path) -> None:
     result = checked(tmp_path, JOINTS, biped(mass=2.5, friction=0.4))
     assert result.agrees and not result.agreed.is_exact
     assert {one.property for one in result.differences} == {"mass", "inertia", "friction 0"}
-    assert any("once what is lopsided in the model is made equal" in line for line in result.lines())
+    assert any("once what is asymmetric in the model is made equal" in line for line in result.lines())
 
 
 def test_a_sign_that_the_simulator_does_not_feel(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chiralize.body.robots.lopsided import differences
+from chiralize.body.robots.asymmetry import differences
 from chiralize.body.robots.stepping import deviations, fastest, random_states
 from tests.support.robots import mjcf, opened_mirror, random_robot, write
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chiralize.body.robots.agreement import agreement
-from chiralize.body.robots.lopsided import differences, short_summary, summary
+from chiralize.body.robots.asymmetry import differences, short_summary, summary
 from tests.support.robots import biped, opened_mirror, write
 
 pytest.importorskip("mujoco")

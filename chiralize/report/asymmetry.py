@@ -47,11 +47,11 @@ def network_blocks(asymmetry: Asymmetry, source: str) -> list[Block]:
     if pairs:
         cells = [(pair.label, plain(pair.apart), plain(pair.gap)) for pair in pairs[:MOST_ROWS]]
         bars = tuple(Bar(pair.label, pair.gap, plain(pair.gap)) for pair in pairs[:MOST_ROWS])
-        blocks += [Section("By pair, the most lopsided first"), table(("pair", "mean distance", "gap"), cells, (1, 2))]
+        blocks += [Section("By pair, the largest gap first"), table(("pair", "mean distance", "gap"), cells, (1, 2))]
         blocks += [Bars("gap", bars), *rest_of(len(pairs))]
     elif asymmetry.entries:
         cells = [(entry.label, plain(entry.gap)) for entry in asymmetry.entries]
-        blocks += [Section("Most lopsided entries"), table(("entry", "gap"), cells, (1,))]
+        blocks += [Section("Entries with the largest gaps"), table(("entry", "gap"), cells, (1,))]
     return blocks
 
 
@@ -63,7 +63,7 @@ def _spread(spread: Spread | None) -> str:
 
 
 def layer_blocks(layers: Sequence[LayerGap], begins: LayerGap | None) -> list[Block]:
-    """How lopsided every layer's values are before and after it; in the order of the network.
+    """How large the gap of every layer's values is before and after it; in the order of the network.
 
     Of many layers those with the widest gaps are listed.  begins: the first one that adds a gap of its own.
     """
@@ -93,7 +93,7 @@ def layer_blocks(layers: Sequence[LayerGap], begins: LayerGap | None) -> list[Bl
 
 
 def data_blocks(gaps: Sequence[DataGap], leanings: Sequence[Leaning]) -> list[Block]:
-    """How far the data lean, altogether and by label, and their most lopsided entries."""
+    """How far the data lean, altogether and by label, and the entries that lean most."""
     blocks: list[Block] = []
     if leanings:
         rows: list[tuple[str, ...]] = []
@@ -108,7 +108,7 @@ def data_blocks(gaps: Sequence[DataGap], leanings: Sequence[Leaning]) -> list[Bl
         blocks.append(Line(f"told from mirrored: {meaning}"))
     if gaps:
         cells = [(gap.label, *map(plain, (gap.mean, gap.mirrored, gap.spread, gap.gap))) for gap in gaps]
-        blocks.append(Section("Most lopsided data: the mean of an entry and that of its mirror image"))
+        blocks.append(Section("Data that lean most: the mean of an entry and that of its mirror image"))
         blocks.append(table(("entry", "mean", "mirrored", "spread", "gap"), cells, (1, 2, 3, 4)))
     one_sided = [leaning for leaning in leanings if leaning.label is not None and (leaning.side or 0) >= ONE_SIDED]
     if one_sided:

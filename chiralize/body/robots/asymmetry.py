@@ -70,28 +70,28 @@ def differences(mirror: RobotMirror) -> list[Difference]:
     return sorted(parts, key=lambda difference: (difference.property, -difference.share))
 
 
-def summary(lopsided: Sequence[Difference]) -> list[str]:
+def summary(asymmetric: Sequence[Difference]) -> list[str]:
     """A line for each property: the part that differs most, and how many more do."""
     lines = []
-    for of_one in _by_property(lopsided).values():
+    for of_one in _by_property(asymmetric).values():
         more = f", and {len(of_one) - 1} more" if len(of_one) > 1 else ""
         lines.append(f"{of_one[0]}{more}")
     return lines
 
 
-def short_summary(lopsided: Sequence[Difference]) -> str:
+def short_summary(asymmetric: Sequence[Difference]) -> str:
     """The same in one sentence: `mass (2 parts, up to 10 %), range (1)`."""
     words = []
-    for name, of_one in _by_property(lopsided).items():
+    for name, of_one in _by_property(asymmetric).items():
         count = f"{len(of_one)} part" + ("s" if len(of_one) > 1 else "")
         words.append(f"{name} ({count}, up to {percent(of_one[0].share)})")
     return ", ".join(words)
 
 
-def _by_property(lopsided: Sequence[Difference]) -> dict[str, list[Difference]]:
+def _by_property(asymmetric: Sequence[Difference]) -> dict[str, list[Difference]]:
     """Differences by what differs, the largest first."""
     by_property: dict[str, list[Difference]] = {}
-    for difference in lopsided:
+    for difference in asymmetric:
         by_property.setdefault(difference.property, []).append(difference)
     return {name: sorted(of_one, key=lambda one: -one.share) for name, of_one in by_property.items()}
 
