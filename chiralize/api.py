@@ -133,7 +133,7 @@ def chiralize(
     request = replace(request, symmetrize_constants=symmetrize_constants, keep_statistics=keep_statistics)
     with shown(progress) as step:
         step("exporting")
-        network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step)
+        network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step, calibration=calibration)
         home = device_of(model)  # what is no network was refused by now
         step("reading the inputs")
         calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
@@ -253,7 +253,7 @@ def audit(
         calibration, former = data, (former_names.remark("data=", "", "calibration="),)
     with shown(progress) as step:
         step("exporting")
-        network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step)
+        network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step, calibration=calibration)
         calls, _, remarks = uncarried(_calls, calibration, network, "calibration")
         network = network.with_notes(*former, *remarks)
         if isinstance(calibration, (torch.Tensor, np.ndarray)) and len(names) == len(calibration):

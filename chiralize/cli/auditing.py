@@ -96,7 +96,7 @@ def audit(
     if labels is not None and calibration is None:
         raise UsageError("--labels", "there are no data that they could belong to", "give --calibration as well")
     with opt.progress(options) as step:
-        network, loaded, _ = opt.open_network(options, read=True, step=step)
+        network, loaded, _ = opt.open_network(options, read=True, samples=calibration, step=step)
         calls, sequences = opt.calls_from_file(calibration, network, loaded)
         names: list[str] = []
         if labels is not None and calibration is not None:

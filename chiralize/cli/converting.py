@@ -220,7 +220,7 @@ def convert(
         check_writable(distill_checkpoint)
     targets.check_files(options, target, calibration, {"--report": report, "--distill-checkpoint": distill_checkpoint})
     with opt.progress(options) as step:
-        network, loaded, _ = opt.open_network(options, onnx=True, read=True, step=step)
+        network, loaded, _ = opt.open_network(options, onnx=True, read=True, samples=calibration, step=step)
         targets.check_onnx(network, target)
         origin = targets.origin_of(loaded, target)
         calls, sequences = opt.calls_from_file(calibration, network, loaded, sequence_axis)

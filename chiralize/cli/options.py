@@ -173,17 +173,19 @@ def open_network(
     spec: ConversionSpec | None = None,
     *,
     read: bool = False,
+    samples: Path | None = None,
     step: Progress | None = None,
 ) -> tuple[Network, LoadedModel, Passport | None]:
     """Load the file, find its examples and its mirror, capture it. Raises ChiralizeError.
 
     onnx: an ONNX file will do that is run as it is, although it has no graph that could be captured.  read: one is read
     op by op first; where that cannot be, it is run, or without `onnx` refused.
-    spec: the mirror where neither the options nor the file says anything.  step: hears of what follows the loading.
+    spec: the mirror where neither the options nor the file says anything.  samples: calibration inputs, which tell how
+    many frames the network is used with.  step: hears of what follows the loading.
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
-    from chiralize.problem.data.inputs import examples_for
+    from chiralize.problem.data.inputs import examples_for, sizes_in
     from chiralize.problem.partial import prepare
     from chiralize.problem.progress import silent
     from chiralize.storage.load import CERTIFICATE, load_model
@@ -214,13 +216,16 @@ def open_network(
     model, entry = loaded.exported or loaded.module, options.entry
     if entry == "forward" and passport and loaded.exported is None:
         entry = passport.entry
+    brought = _brought(loaded, passport)
+    brings_none = brought is None and not options.input_shape and options.example is None
     examples = examples_for(
         loaded.module,
         spec,
         str(options.model),
         shapes=options.input_shape,
         example=options.example,
-        brought=_brought(loaded, passport),
+        brought=brought,
+        offered=sizes_in(samples) if brings_none else (),
         entry=entry,
         progress=step,
         command=command(),

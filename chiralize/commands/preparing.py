@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch.export import ExportedProgram
 
@@ -26,11 +27,12 @@ def prepared(
     entry: str,
     passport: Passport | None = None,
     progress: Progress = silent,
+    calibration: object = None,
 ) -> Network:
     """The network made ready, on the examples given, else on those that it brings along, else on derived ones.
 
     passport: of a result of ours, which knows the entry that was converted and its inputs.  progress: hears of what is
-    done beside the export.
+    done beside the export.  calibration: one tensor or array "sample ..." tells how many frames are usual.
     """
     if kwargs or not (isinstance(args, (tuple, list)) and not args):
         return prepare(model, spec, args, kwargs, entry)
@@ -41,7 +43,10 @@ def prepared(
         return prepare(model, spec, *brought, entry)
     check_model(model)
     module = model.module() if isinstance(model, ExportedProgram) else model
-    examples = examples_for(module, spec, name_of(model), entry=entry, option="example_inputs", progress=progress)
+    offered = (tuple(calibration.shape[1:]),) if isinstance(calibration, (torch.Tensor, np.ndarray)) else ()
+    examples = examples_for(
+        module, spec, name_of(model), offered=offered, entry=entry, option="example_inputs", progress=progress
+    )
     progress("exporting")
     network = prepare(model, examples.spec, *examples.call, entry)
     return replace(network, notes=(examples.remark, *network.notes))

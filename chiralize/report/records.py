@@ -232,7 +232,8 @@ class PlanReport(Readable):
 class AuditReport(Readable):
     """The gap of a network, how far its data lean, and whether to convert.
 
-    source: where the inputs came from.  data: the entries that lean most.  layers: in the order of the network.  leanings: all samples, then by label.
+    source: where the inputs came from.  data: the entries that lean most.  layers: in the order of the network.
+    leanings: all samples, then by label.
     rollout: what it does in its environment, None where that was not asked for.  alignments: of maps of pictures,
     how far those of mirrored pictures are off when they are turned back.  bodies: how joints are drawn.
     """

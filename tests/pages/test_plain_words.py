@@ -15,6 +15,7 @@ OTHER_WORDS = {
     "asymmetry": "gap",
     "calibration data": "calibration inputs",
     "counterpart": "partner",
+    "lopsided": "asymmetric, or a gap",
     "test-time": "flip average",
 }
 """Words that the field has for the glossary's terms, by the term that the pages use in their place."""

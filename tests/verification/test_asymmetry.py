@@ -365,8 +365,8 @@ GAPS = (DataGap("left_hip.x", 0.1, -0.1, 0.3),)
         (NOISIER, Evidence(), True, BOTH, "uneven", "image differently .gap 0.4; .*flip average removes it$"),
         (NOISIER, DOUBT, True, BOTH, "uneven", "removes it, or T is not its mirror: the original fits another"),
         (NOISY, DOUBT, True, BOTH, "wrong mirror", "T does not look like the mirror"),
-        (NOISY, Evidence(), False, None, "unknown", "nobody can say from random inputs"),
-        (BAD, Evidence(), False, None, "unknown", "nobody can say from random inputs"),
+        (NOISY, Evidence(), False, None, "unknown", "random inputs do not tell"),
+        (BAD, Evidence(), False, None, "unknown", "random inputs do not tell"),
     ],
 )
 def test_advice(found: Asymmetry, evidence: Evidence, real: bool, lean: Leaning | None, kind: str, words: str) -> None:

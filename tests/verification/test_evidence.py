@@ -285,6 +285,16 @@ def test_skeletons_whose_mirror_fits_are_named() -> None:
     assert found.warnings[-1] == "shipped skeletons of this size whose mirror fits: a, b"
 
 
+def test_a_skeleton_that_was_refused_is_not_offered_in_its_own_place() -> None:
+    """Its gap is below the bound, and yet another mirror, one of no skeleton, fits much better."""
+    other = MirrorGap("x not negated", 0.21, 0.4, 0.21, 0.49)
+    found = judged(Comparison(0.49, (other,), same=("given",)), REAL)
+    assert found.fit is not None and found.fit.is_refuted and found.fit.skeletons == ()
+    assert found.warnings == (
+        "another mirror fits the network better: its gap is 0.21 with x not negated, 0.49 with T",
+    )
+
+
 class Scores(nn.Module):
     """A recogniser that looks at one side of one pair."""
 

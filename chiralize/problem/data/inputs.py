@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize.body.tensors import ConversionSpec
 from chiralize.body.tensors.claims import sized
-from chiralize.errors import DataFileError, NonFiniteError, UsageError
+from chiralize.errors import DataFileError, NonFiniteError, UnsafeFileError, UsageError
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data import labelled
 from chiralize.problem.data.feeds import Feed, read
@@ -46,6 +46,7 @@ def examples_for(
     shapes: Sequence[str] = (),
     example: Path | None = None,
     brought: Call | None = None,
+    offered: Sequence[tuple[int, ...]] = (),
     entry: str = "forward",
     option: str = "--input-shape",
     progress: Progress = silent,
@@ -54,8 +55,8 @@ def examples_for(
     """One call of a network: from --input-shape, from --example, else what its file brings along, else derived.
 
     module: it is not touched.  where: the network, as messages name it.  brought: the inputs in its file, or of its
-    record.  option: how the user gives sizes, as the remark names it.  progress: hears of the trial of sizes.
-    command: as the user typed it, for messages.
+    record.  offered: sizes of the user's samples, whose number of frames is tried first.  option: how the user gives
+    sizes, as the remark names it.  progress: hears of the trial of sizes.  command: as the user typed it, for messages.
     Raises UsageError where there are none and none can be derived, DataFileError where arrays do not fit.
     """
     if shapes and example is not None:
@@ -69,8 +70,19 @@ def examples_for(
         return Examples(_first_samples(example, dtype, input_names(module, entry)), spec)
     if brought is not None:
         return Examples(brought, spec)
-    derived = derive(module, sized(spec), dtype, entry, where, option, progress, command)
+    derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, offered)
     return Examples(derived.call, replace(derived.spec, outputs=spec.outputs), derived.remark)
+
+
+def sizes_in(path: Path | None) -> tuple[tuple[int, ...], ...]:
+    """The sizes of one sample of every array in a file; none where it cannot be read, which is said later."""
+    if path is None:
+        return ()
+    try:
+        arrays = load_arrays(path, skip_text=True)
+    except (DataFileError, NonFiniteError, UnsafeFileError):
+        return ()
+    return tuple(array.shape[1:] for array in arrays.values())
 
 
 def floating_dtype(module: torch.nn.Module) -> torch.dtype:

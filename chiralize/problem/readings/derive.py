@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,16 +41,18 @@ def derive(
     option: str,
     progress: Progress = silent,
     command: str = "",
+    offered: Sequence[tuple[int, ...]] = (),
 ) -> Derived:
     """Inputs of the sizes that the network takes, found by trial.
 
     where: the network, as messages name it.  option: how the user gives sizes, for the remark.
-    progress: hears of the trial.  command: as the user typed it, for messages.
+    progress: hears of the trial.  command: as the user typed it, for messages.  offered: sizes of samples that the user
+    has, whose number of frames is tried first.
     Raises UsageError where nothing fits, where several sizes do in a way that matters, and AmbiguousLayoutError where
     sizes fit that have several readings.
     """
     module = entered(fresh_copy(model)[0], entry)
-    search = Search(Trial(module, dtype), spec, arrangements(module, spec), progress)
+    search = Search(Trial(module, dtype), spec, arrangements(module, spec), progress, offered)
     reading = search.first() or search.first_by_order()
     if reading is None:
         raise refusal_of(search, where, option, command)

@@ -14,7 +14,7 @@ from chiralize.errors import AmbiguousLayoutError, SpecError
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import Arranged
 from chiralize.problem.readings.blindness import treats_joints_alike
-from chiralize.problem.readings.frames import Contradiction, Frames, frames_of
+from chiralize.problem.readings.frames import Contradiction, Fits, Frames, frames_of
 from chiralize.problem.readings.order import order_of, ways_of
 from chiralize.problem.readings.templates import Template, templates_of
 from chiralize.problem.readings.trial import Shape, Shapes, Trial
@@ -64,6 +64,7 @@ class Search:
     spec: ConversionSpec
     arrangements: Sequence[Arranged]
     progress: Progress = silent
+    offered: Sequence[Shape] = ()
     refused: list[Refused] = field(default_factory=list)
     tried: int = 0
     contradiction: tuple[Contradiction, Shapes, Shapes] | None = None
@@ -150,7 +151,9 @@ class Search:
 
         refused_counts = self._widths(combination)
         tried: list[int] = []
-        frames = frames_of(self.module, fits, self._other_sizes(combination), self._is_recogniser())
+        frames = self._frames_offered(combination, fits) or frames_of(
+            self.module, fits, self._other_sizes(combination), self._is_recogniser()
+        )
         if isinstance(frames, Contradiction):
             self.contradiction = (frames, shapes(frames.counts[0]), shapes(frames.counts[1]))
             return None
@@ -158,6 +161,15 @@ class Search:
             return None
         reading = self._read(arranged, specs, shapes(frames.count))
         return None if reading is None else replace(reading, reason=frames.reason)
+
+    def _frames_offered(self, combination: Sequence[Template], fits: Fits) -> Frames | None:
+        """The number of frames of the user's own samples, where the network takes it."""
+        with_frames = [template for template in combination if template.has_frames]
+        for count in sorted({size for sample in self.offered for size in sample}, reverse=True):
+            are_there = all(template.at(count)[1:] in self.offered for template in with_frames)
+            if are_there and fits(count):
+                return Frames(count, f"{count} frames, as in the calibration inputs")
+        return None
 
     def _specs(self, arranged: Arranged, combination: Sequence[Template]) -> list[ConversionSpec]:
         """The specifications under which sizes are read: as it is, then with the layouts that were written down.

@@ -85,11 +85,15 @@ def _best(better: Sequence[MirrorGap]) -> list[MirrorGap]:
 
 
 def _fitting_skeletons(comparison: Comparison) -> tuple[str, ...]:
-    """The shipped skeletons whose mirror fits, and about as well as the best of them."""
-    fits = dict.fromkeys(comparison.same, comparison.gap)
+    """The shipped skeletons with another mirror that fits, about as well as the best of them and of T.
+
+    Those whose mirror T is are not named: whoever is told that T does not fit has tried them.
+    """
+    fits: dict[str, float] = {}
     for other in comparison.others:
         fits.update(dict.fromkeys(other.skeletons, other.gap))
-    least = min(fits.values(), default=inf)
+    gap_of_same = comparison.gap if comparison.same else inf
+    least = min(gap_of_same, *fits.values()) if fits else inf
     return tuple(name for name, reached in fits.items() if reached <= min(FITS, _AS_GOOD * least))
 
 

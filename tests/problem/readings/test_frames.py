@@ -138,3 +138,18 @@ def test_two_tables_contradict_each_other() -> None:
     net.register_parameter("two", nn.Parameter(torch.zeros(20, 2)))
     frames = frames_of(net, lambda count: count in (20, 30), (), False)
     assert isinstance(frames, Contradiction) and frames.counts == (30, 20)
+
+
+@pytest.mark.parametrize(
+    ("offered", "count"), [((50, 17, 2), 50), ((50, 34), 9), ((17, 50, 2), 9), ((50, 17, 3), 9), ((600, 50, 17, 2), 9)]
+)
+def test_frames_of_the_calibration_inputs_come_first(offered: tuple[int, ...], count: int) -> None:
+    """Where the rest of their sizes fits the layout; else it is as if there were none."""
+    derived = derive(Sequence(), H36M, torch.float32, "forward", "net", "--input-shape", offered=(offered,))
+    assert tuple(derived.call[0][0].shape) == (1, count, 17, 2)
+    assert ("50 frames, as in the calibration inputs" in derived.remark) == (count == 50)
+
+
+def test_frames_that_the_network_refuses_are_not_taken_from_calibration_inputs() -> None:
+    derived = derive(Mixer(27), H36M, torch.float32, "forward", "net", "--input-shape", offered=((50, 17, 2),))
+    assert tuple(derived.call[0][0].shape) == (1, 27, 17, 2)
