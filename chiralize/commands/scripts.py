@@ -106,8 +106,10 @@ def _of_methods(methods: ScriptMethods, is_average: bool) -> Sequence[str]:
     untried = [name for name in methods.public if name not in tried]
     if untried:
         notes.append(f"methods kept but not tried, since they take arguments: {', '.join(untried)}")
-    if methods.helpers and is_average:
-        notes.append(f"methods that only others call are inside the views: {', '.join(methods.helpers)}")
+    helpers = [name for name in methods.helpers if not name.startswith("__")]
+    if helpers and is_average:
+        names = ", ".join(helpers)
+        notes.append(f"methods that only the module's own methods call are those of views.0 and views.1: {names}")
     return notes
 
 

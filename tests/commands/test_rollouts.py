@@ -133,7 +133,7 @@ def test_states_begin_as_stored() -> None:
 
 
 # ---- what is wrong --------------------------------------------------------------------------------------------
-def test_a_asymmetric_environment() -> None:
+def test_an_asymmetric_environment() -> None:
     """The gap is the environment's, and the flip average has it as well."""
     record = run(Rower(), lambda: Mirrored(Water(right=1.3)))
     assert record.probe is not None and record.probe.start == 0 and record.probe.steps > 0.01
@@ -156,7 +156,7 @@ def test_a_wrong_mirror() -> None:
     assert briefs(record)[0].startswith("the observation is mirrored wrongly: heading (")
 
 
-def test_noise_is_not_taken_for_asymmetricness() -> None:
+def test_noise_is_not_taken_for_asymmetry() -> None:
     record = run(Rower(), lambda: Mirrored(Water(noise=0.1)))
     assert record.probe is not None and not record.probe.is_repeatable
     assert "the environment draws at random" in briefs(record)
@@ -317,7 +317,7 @@ def test_an_ant() -> None:
     assert len(original.ahead.paths[0]) == 21 and briefs(record) == []
 
 
-def test_a_asymmetric_ant() -> None:
+def test_an_asymmetric_ant() -> None:
     record = walked(lambda: ant(1.5))
     assert briefs(record) == ["the environment itself is asymmetric"]
     assert "the robot's model: mass" in loop_cautions(record)[0].text

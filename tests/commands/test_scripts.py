@@ -86,7 +86,7 @@ def test_average_of_a_policy(shell: Shell, policy: Any) -> None:
     assert "TorchScript: at most" in result.out
     assert "methods kept, each for both views: joints, reset_memory; T x and x still get the same" in result.out
     assert "methods kept but not tried, since they take arguments: clear" in result.out
-    assert "methods that only others call are inside the views: scaled" in result.out
+    assert "methods that only the module's own methods call are those of views.0 and views.1: scaled" in result.out
     assert "once per view, as views.0 and views.1 of the file: cell_state, hidden_state" in result.out
     chiral, texts = load(shell.folder / "chiral.pt", "notes.txt", CERTIFICATE)
     assert texts["notes.txt"] == b"trained \xff\x00 long"
