@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import copy
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from torch import nn
 from benchmarks.accuracy.rows import append, known
 from benchmarks.closed_loop import policies
 from benchmarks.closed_loop.run import Network, _trained
-from benchmarks.robots.run import COLUMNS, KEY, RESULTS, SHORT, outcome_of
-from chiralize import chiralize, flip_test
-from chiralize.errors import ChiralizeError
+from benchmarks.robots.conversions import converted
+from benchmarks.robots.run import COLUMNS, KEY, RESULTS
+from chiralize import flip_test
 from examples.policy.robot import RollOut, roll_out
 
 NETWORKS = (
@@ -44,6 +43,8 @@ WAYS = (
     ("average", "none", {"method": "average"}),
 )
 APART = 0.05
+SHORT = 40
+"""Control steps of the first two seconds."""
 
 
 def walks(policy: nn.Module) -> tuple[RollOut, RollOut]:
@@ -94,24 +95,19 @@ def rows(network: Network, cache: Path, done: set[tuple[str, ...]]) -> Iterator[
     for way, kind, options in WAYS:
         if (name, way, kind) in done:
             continue
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                given = calibrations[kind]
-                result = chiralize(original, policies.spec(), examples, calibration=given, force=True, **options)
-        except ChiralizeError as error:
-            yield row(way, kind, outcome=f"refused {error.code}", verdict=str(error.facts))
+        result = converted(original, policies.spec(), examples, calibrations[kind], options)
+        if result.network is None:
+            yield row(way, kind, outcome=result.outcome, verdict=result.said)
             continue
-        report: Any = result.chirality.report
-        after = figures(result)
+        cost, after = result.report.cost, figures(result.network)
         yield row(
             way,
             kind,
-            rho=f"{report.drift.rho:.4f}" if report.drift else "",
-            outcome=outcome_of(report),
-            products=f"{report.cost.macs_after / report.cost.macs_before:.3f}",
+            rho=result.rho,
+            outcome=result.outcome,
+            products=f"{cost.macs_after / cost.macs_before:.3f}",
             ratio=f"{float(after['return']) / float(before['return']):.4f}",
-            verdict=str(report.verdict),
+            verdict=result.said,
             **after,
         )
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from math import isclose
@@ -21,50 +20,50 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.accuracy.summary import read
 from benchmarks.closed_loop import policies
 from benchmarks.closed_loop.run import _trained
 from benchmarks.robots import imitators
-from benchmarks.robots.policies import SPEC, example, trained
-from benchmarks.robots.run import COLUMNS, RESULTS, WAYS, calibration, outcome_of
+from benchmarks.robots.conversions import Converted, converted
+from benchmarks.robots.policies import example, is_trained, trained
+from benchmarks.robots.run import COLUMNS, RESULTS, WAYS, calibration
+from benchmarks.robots.tasks import TASKS, Task
 from benchmarks.robots.train import JOBS
-from chiralize import chiralize
 from chiralize.body.tensors import parse_spec
-from chiralize.errors import ChiralizeError
 
 CLOSE = 0.05
 """How far a rho may be from that of the file, as a share: threads and versions round differently."""
-Convert = Callable[[str, str], Any]
+Convert = Callable[[str, str], Converted]
 """A way and a kind of calibration to the result."""
 
 
-def of_ant(policy: nn.Module, way: str, kind: str) -> Any:
+def of_robot(policy: nn.Module, task: Task, way: str, kind: str) -> Converted:
     """A conversion of `benchmarks.robots.run`."""
     options = {(each.name, each.calibration): each.options for each in WAYS}[way, kind]
-    given = _seen(policy, kind)
-    return chiralize(policy, parse_spec(SPEC), example(), calibration=given, force=True, **options)
+    return converted(policy, parse_spec(task.spec), example(task), _seen(policy, task.name, kind), options)
 
 
-_seen = cache(calibration)
+@cache
+def _seen(policy: nn.Module, robot: str, kind: str) -> Tensor | None:
+    return calibration(policy, TASKS[robot], kind)
 
 
-def of_imitator(policy: nn.Module, seed: int, way: str, kind: str) -> Any:
+def of_imitator(policy: nn.Module, seed: int, way: str, kind: str) -> Converted:
     """A conversion of `benchmarks.robots.imitators`."""
     options = {(name, given): each for name, given, each in imitators.WAYS}[way, kind]
     sequences = policies.calibration(seed)
     inputs: dict[str, Any] = {"good": sequences, "narrow": sequences[:1, :25], "none": None}
-    examples = (torch.zeros(1, len(policies.SEEN)),)
-    return chiralize(policy, policies.spec(), examples, calibration=inputs[kind], force=True, **options)
+    return converted(policy, policies.spec(), (torch.zeros(1, len(policies.SEEN)),), inputs[kind], options)
 
 
 def converters(folder: Path, cache_folder: Path) -> Mapping[str, Callable[[], Convert]]:
     """What makes the conversions of a policy, by its name; the policy is loaded when it is asked for."""
     found: dict[str, Callable[[], Convert]] = {}
     for job in JOBS:
-        if (folder / job.name).is_dir():
-            found[job.name] = cache(lambda job=job: partial(of_ant, trained(job, folder)))
+        if is_trained(job, folder):
+            found[job.name] = cache(lambda job=job: partial(of_robot, trained(job, folder), job.task))
     for network in imitators.NETWORKS:
         way = "mirrored" if network.flips else "plain"
         name = f"imitation-{network.cell}-{way}-{network.seed}"
@@ -79,17 +78,14 @@ def _imitator(policy: nn.Module, seed: int, way: str, kind: str) -> Any:
 
 def judged(row: Mapping[str, str], convert: Convert) -> dict[str, str]:
     """The row with what is said of its conversion now."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            report: Any = convert(row["way"], row["calibration"]).chirality.report
-    except ChiralizeError as error:
-        return {**row, "outcome": f"refused {error.code}", "verdict": str(error.facts)}
-    rho = report.drift.rho if report.drift else 0.0
+    result = convert(row["way"], row["calibration"])
+    if result.network is None:
+        return {**row, "outcome": result.outcome, "verdict": result.said}
+    rho = float(result.rho or 0.0)
     before = float(row["rho"] or 0.0)
     if not isclose(rho, before, rel_tol=CLOSE, abs_tol=1e-3):
         return {**row, "verdict": f"another conversion than the one that walked: rho {rho:.4f}; {row['verdict']}"}
-    return {**row, "outcome": outcome_of(report), "verdict": str(report.verdict)}
+    return {**row, "outcome": result.outcome, "verdict": result.said}
 
 
 def main() -> int:

@@ -11,17 +11,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.robots.herd import STEPS, Array, Herd, ant_mirror
+from benchmarks.robots.herd import Herd
+from benchmarks.robots.tasks import TASKS, Array, Task
 
 STARTS = 16
 APART = 0.05
 """Metres from which on two robots have parted."""
 Act = Callable[[Array], Array]
-"""observations `robot 27` to actions `robot 8`."""
+"""observations `robot observed` to actions `robot action`."""
 
 
 class Rolled(NamedTuple):
-    """rewards: `step side start`.  fallen: `side start`.  observations: `step robot 27`, the last of those that fell.
+    """rewards: `step side start`.  fallen: `side start`.  observations: `step robot observed`, the last after a fall.
 
     distance: how far the mirror image of the robot is from the robot that began there, `step start`, m.
     """
@@ -69,17 +70,17 @@ class Rolled(NamedTuple):
 
 
 @cache
-def herd(robots: int) -> Herd:
-    return Herd(robots, 0)
+def _herd(name: str, robots: int) -> Herd:
+    return Herd(TASKS[name], robots, 0)
 
 
-def acting(policy: nn.Module, robots: int, double: bool = False) -> Act:
+def acting(policy: nn.Module, task: Task, robots: int, double: bool = False) -> Act:
     """A policy as a function. Robots share it, or have a copy each where it keeps a state, from the stored one."""
     policy = copy.deepcopy(policy)
     if double:
         policy = policy.double()
     dtype = torch.float64 if double else torch.float32
-    if not is_stateful(policy):
+    if not is_stateful(policy, task):
 
         def together(observations: Array) -> Array:
             with torch.no_grad():
@@ -96,19 +97,21 @@ def acting(policy: nn.Module, robots: int, double: bool = False) -> Act:
     return each
 
 
-def is_stateful(policy: nn.Module) -> bool:
+def is_stateful(policy: nn.Module, task: Task) -> bool:
     """Whether a second call on the same observation answers otherwise."""
-    probe, ones = copy.deepcopy(policy), torch.ones(1, 27)
+    probe, ones = copy.deepcopy(policy), torch.ones(1, task.observed)
     dtype = next((tensor.dtype for tensor in policy.state_dict().values() if tensor.is_floating_point()), ones.dtype)
     with torch.no_grad():
         return not torch.equal(probe(ones.to(dtype)).clone(), probe(ones.to(dtype)))
 
 
-def roll(policy: nn.Module, double: bool = False, seed: int = 1000, starts: int = STARTS, steps: int = STEPS) -> Rolled:
-    """Run a policy from starts and from their mirror images, without noise."""
-    robots = herd(2 * starts)
+def roll(
+    policy: nn.Module, task: Task, double: bool = False, seed: int = 1000, starts: int = STARTS, steps: int = 0
+) -> Rolled:
+    """Run a policy from starts and from their mirror images, without noise. steps: 0 for those of the task."""
+    robots = _herd(task.name, 2 * starts)
     robots.rng = np.random.default_rng(seed)
-    mirror, *_ = ant_mirror(robots.model)
+    mirror, *_ = task.mirror(robots.model)
     for number in range(starts):
         robots.begin(number)
         plain, other = robots.robots[number], robots.robots[starts + number]
@@ -117,17 +120,17 @@ def roll(policy: nn.Module, double: bool = False, seed: int = 1000, starts: int 
         for data in (plain, other):
             _settled(robots, data)
     robots.ages[:] = 0
-    act = acting(policy, 2 * starts, double)
+    act = acting(policy, task, 2 * starts, double)
     returns: list[Array] = []
     distances: list[Array] = []
     standing = np.ones(2 * starts, bool)
     seen = [robots.observe()]
-    for _ in range(steps):
+    for _ in range(steps or task.steps):
         robots.ages[:] = 0  # time ends no episode here
         _, rewards, fallen, _, last = robots.step(act(seen[-1]))
         returns.append(np.where(standing, rewards, 0.0))
-        places = np.stack([data.qpos[:3] for data in robots.robots])
-        apart = np.linalg.norm(places[:starts] * [1.0, -1.0, 1.0] - places[starts:], axis=-1)
+        places = np.stack([data.qpos[: len(task.sides)] for data in robots.robots])
+        apart = np.linalg.norm(places[:starts] * task.sides - places[starts:], axis=-1)
         distances.append(np.where(standing[:starts] & standing[starts:], apart, np.inf))
         standing &= ~fallen
         seen.append(np.where(standing[:, None], last, seen[-1]))

@@ -17,7 +17,7 @@ from benchmarks.robots.run import RESULTS
 from benchmarks.robots.table import LEAST, Row
 
 COLORS = {"handed over": "tab:green", "warned": "tab:orange", "refused": "tab:red"}
-MARKS = {"sb3": "o", "rsl": "s", "imitation": "^"}
+MARKS = {"ant-sb3": "o", "walker-sb3": "D", "ant-rsl": "s", "walker-rsl": "P", "imitation": "^"}
 
 
 def draw(path: Path) -> None:

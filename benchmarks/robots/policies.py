@@ -10,37 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.robots.herd import OBSERVED
+from benchmarks.robots.tasks import Task
 from benchmarks.robots.train import Job
 
-SPEC = """
-name: ant-27
-joints: [hip_1, ankle_1, hip_2, ankle_2, hip_3, ankle_3, hip_4, ankle_4]
-pairs: [[hip_1, hip_4], [ankle_1, ankle_4], [hip_2, hip_3], [ankle_2, ankle_3]]
-dims: [q]
-negate: []
-signs: {hip_1: [-1], hip_2: [-1], hip_3: [-1], hip_4: [-1]}
-lateral: y
-inputs:
-  - layout: b f
-    fields:
-      - {scalar: 1, name: height}
-      - {signs: [1, -1, 1, -1], name: orientation}
-      - {joints: joint_angles}
-      - {vector: velocity}
-      - {axial: angular_velocity}
-      - {joints: joint_velocities}
-outputs:
-  - layout: b (j d)
-    joints: [hip_4, ankle_4, hip_1, ankle_1, hip_2, ankle_2, hip_3, ankle_3]
-    dims: [q]
-"""
 CLIPPED = 10.0
 """Where stable-baselines3 cuts normalised observations."""
 
 
 class Policy(nn.Module):
-    """observations `batch 27` to actions `batch 8`. mean, scale: of the observations."""
+    """observations `batch observed` to actions `batch action`. mean, scale: of the observations."""
 
     mean: Tensor
     scale: Tensor
@@ -59,8 +37,13 @@ class Policy(nn.Module):
 def trained(job: Job, folder: Path) -> nn.Module:
     """The policy of a job that was trained."""
     if job.trainer == "sb3":
-        return _of_sb3(folder / job.name)
+        return _of_sb3(job, folder / job.name)
     return _of_rsl(job, folder / job.name)
+
+
+def is_trained(job: Job, folder: Path) -> bool:
+    """Whether there is anything of a job's policy."""
+    return (folder / job.name / ("model.zip" if job.trainer == "sb3" else "steps")).exists()
 
 
 def steps_of(job: Job, folder: Path) -> int:
@@ -71,7 +54,7 @@ def steps_of(job: Job, folder: Path) -> int:
         return int(json.loads(archive.read("data"))["num_timesteps"])
 
 
-def _of_sb3(folder: Path) -> Policy:
+def _of_sb3(job: Job, folder: Path) -> Policy:
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecNormalize
 
@@ -79,7 +62,7 @@ def _of_sb3(folder: Path) -> Policy:
     from benchmarks.robots.sb3 import HerdEnv
 
     actor = PPO.load(folder / "model.zip", device="cpu").policy
-    statistics = VecNormalize.load(str(folder / "normaliser.pkl"), HerdEnv(Herd(1, 0)))
+    statistics = VecNormalize.load(str(folder / "normaliser.pkl"), HerdEnv(Herd(job.task, 1, 0)))
     mean = torch.tensor(statistics.obs_rms.mean).float()
     scale = torch.tensor(statistics.obs_rms.var + statistics.epsilon).sqrt().float()
     hidden = actor.mlp_extractor.policy_net
@@ -89,17 +72,17 @@ def _of_sb3(folder: Path) -> Policy:
 def _of_rsl(job: Job, folder: Path) -> nn.Module:
     from rsl_rl.runners import OnPolicyRunner
 
-    from benchmarks.robots.herd import Herd, ant_mirror
+    from benchmarks.robots.herd import Herd
     from benchmarks.robots.rsl import HerdEnv, settings
 
-    env = HerdEnv(Herd(1, 0))
-    _, seen, acted = ant_mirror(env.herd.model)
+    env = HerdEnv(Herd(job.task, 1, 0))
+    _, seen, acted = job.task.mirror(env.herd.model)
     runner = OnPolicyRunner(env, settings(job.network, job.way, (seen, acted)), log_dir=None, device="cpu")
     runner.load(str(folder / "model.pt"))
     exported: nn.Module = runner.alg.actor.as_jit()
     return exported.eval()
 
 
-def example() -> tuple[Tensor, ...]:
+def example(task: Task) -> tuple[Tensor, ...]:
     """A call of one robot."""
-    return (torch.zeros(1, OBSERVED),)
+    return (torch.zeros(1, task.observed),)

@@ -1,8 +1,12 @@
-"""rsl_rl's PPO on the herd: MLP or LSTM, plain or, for the MLP alone, with mirrored samples."""
+"""rsl_rl's PPO on the herd: MLP or LSTM, plain or with mirrored samples."""
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from io import StringIO
+from math import inf
 from pathlib import Path
+from time import time
 from typing import Any
 
 import numpy as np
@@ -11,10 +15,13 @@ from rsl_rl.env import VecEnv
 from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 
-from benchmarks.robots.herd import ACTIONS, STEPS, Array, Herd, ant_mirror
+from benchmarks.robots.herd import Herd
+from benchmarks.robots.tasks import Array, Task
 
 ROBOTS, LENGTH = 64, 48
 NETWORKS = ("mlp", "lstm")
+CHECKPOINT = 10
+"""Iterations between checkpoints."""
 
 
 class HerdEnv(VecEnv):
@@ -22,7 +29,7 @@ class HerdEnv(VecEnv):
 
     def __init__(self, herd: Herd) -> None:
         self.herd = herd
-        self.num_envs, self.num_actions, self.max_episode_length = herd.count, ACTIONS, STEPS
+        self.num_envs, self.num_actions, self.max_episode_length = herd.count, herd.task.actions, herd.task.steps
         self.device, self.cfg = "cpu", {}
         self.returns, self.finished = np.zeros(herd.count), []
 
@@ -83,6 +90,8 @@ def settings(network: str, way: str, tables: tuple[Array, Array]) -> dict[str, A
     }  # fmt: skip
     if way == "mirrored":
         algorithm["symmetry_cfg"] = {"use_data_augmentation": True, "data_augmentation_func": Doubling(tables)}
+        if network == "lstm":
+            algorithm["class_name"] = "chiralize.clients.rsl_rl_recurrent:MirroredPPO"
     return {
         "num_steps_per_env": LENGTH,
         "save_interval": 10**9,
@@ -95,26 +104,28 @@ def settings(network: str, way: str, tables: tuple[Array, Array]) -> dict[str, A
     }
 
 
-def train(network: str, way: str, seed: int, steps: int, folder: Path, every: int = 10) -> None:
-    """Train to `steps` in all, going on from `folder` if it has a checkpoint; leaves one there.
+def train(task: Task, network: str, way: str, seed: int, steps: int, folder: Path, until: float = inf) -> bool:
+    """Train to `steps` in all, going on from `folder` if it has a checkpoint; leaves one there. Whether it got there.
 
-    every: iterations between checkpoints.
+    until: when to stop, by `time.time()`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    env = HerdEnv(Herd(ROBOTS, seed))
-    _, *tables = ant_mirror(env.herd.model)
+    env = HerdEnv(Herd(task, ROBOTS, seed))
+    _, *tables = task.mirror(env.herd.model)
     runner = OnPolicyRunner(env, settings(network, way, (tables[0], tables[1])), log_dir=None, device="cpu")
     path, done = folder / "model.pt", folder / "steps"
     trained = 0
     if path.exists():
         runner.load(str(path))
         trained = int(done.read_text())
-    while trained < steps:
+    while trained < steps and time() < until:
         env.finished.clear()
-        runner.learn(every, init_at_random_ep_len=not trained)
-        trained += every * ROBOTS * LENGTH
-        runner.save(str(path))
+        with redirect_stdout(StringIO()):
+            runner.learn(CHECKPOINT, init_at_random_ep_len=not trained)
+        trained += CHECKPOINT * ROBOTS * LENGTH
+        runner.save(str(folder / "next.pt"))
+        (folder / "next.pt").replace(path)
         done.write_text(str(trained))
-        returns = np.mean(env.finished or [0.0])
-        print("rsl", network, way, seed, trained, f"{returns:.1f}", flush=True)
+        print(folder.name, trained, f"{np.mean(env.finished or [0.0]):.1f}", flush=True)
+    return trained >= steps

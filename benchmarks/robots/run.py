@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,21 +20,21 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from benchmarks.accuracy.rows import append, known
-from benchmarks.robots.loop import Rolled, is_stateful, roll
-from benchmarks.robots.policies import SPEC, example, steps_of, trained
+from benchmarks.robots.conversions import converted
+from benchmarks.robots.loop import is_stateful, roll
+from benchmarks.robots.policies import example, is_trained, steps_of, trained
+from benchmarks.robots.tasks import TASKS, Task
 from benchmarks.robots.train import JOBS, Job
-from chiralize import chiralize, flip_test
+from chiralize import flip_test
 from chiralize.body.tensors import parse_spec
-from chiralize.errors import ChiralizeError
 
 RESULTS = Path(__file__).with_name("results.csv")
 KEY = ("policy", "way", "calibration")
 COLUMNS = (*KEY, "steps", "rho", "outcome", "products", "return", "error", "ratio", "gap_2s", "gap_25s", "falls",
            "parted", "parted_double", "gap_2s_double", "verdict")  # fmt: skip
-SHORT = 40
-"""Steps after which gaps are compared, 2 s: later the simulator's own rounding parts mirrored episodes as well."""
-REFUTED = "the original has nothing of this symmetry"
-"""In the sentence of what is refused with CH404 unless it is forced."""
+SECONDS = 2.0
+"""After which gaps are compared: later the simulator's own rounding parts mirrored episodes as well."""
+TUNED = "reduce 0.5, tuned"
 SAMPLES, SEQUENCES, FRAMES = 2000, 16, 150
 
 
@@ -61,13 +61,14 @@ WAYS = (
 )
 
 
-def calibration(policy: nn.Module, kind: str) -> Tensor | None:
-    """Observations of the policy's walks: `sample 27`, or `sequence step 27` where it keeps a state."""
+def calibration(policy: nn.Module, task: Task, kind: str) -> Tensor | None:
+    """Observations of the policy's walks: `sample observed`, or `sequence step observed` where it keeps a state."""
     if kind == "none":
         return None
-    seen = torch.from_numpy(roll(policy, seed=7, steps=FRAMES if is_stateful(policy) else 500).observations).float()
+    steps = FRAMES if is_stateful(policy, task) else 500
+    seen = torch.from_numpy(roll(policy, task, seed=7, steps=steps).observations).float()
     sequences = seen.swapaxes(0, 1)
-    if is_stateful(policy):
+    if is_stateful(policy, task):
         return sequences[:SEQUENCES] if kind == "good" else sequences[:1, :25]
     if kind == "narrow":
         return sequences[0, :64]
@@ -75,83 +76,71 @@ def calibration(policy: nn.Module, kind: str) -> Tensor | None:
     return sequences.flatten(0, 1)[order[:SAMPLES]]
 
 
-def outcome_of(report: Any) -> str:
-    """What the user is told: a report that was only made by force says so, or that the original refutes the mirror."""
-    if report.standing == "failed" or REFUTED in report.verdict:
-        return "refused"
-    return "warned" if report.standing == "warning" else "handed over"
-
-
-def figures(policy: nn.Module) -> dict[str, str]:
+def figures(policy: nn.Module, task: Task) -> dict[str, str]:
     """What a policy does in the loop: float32 as it is deployed, and float64 for the gap alone."""
-    rolled, double = roll(policy), roll(policy, double=True, steps=4 * SHORT)
-    return {
-        **_returns(rolled),
-        "parted_double": f"{double.parted:.0f}",
-        "gap_2s_double": f"{double.gap_after(SHORT):.2g}",
-    }
-
-
-def _returns(rolled: Rolled) -> dict[str, str]:
+    short = _steps_of(task, SECONDS)
+    rolled, double = roll(policy, task), roll(policy, task, double=True, steps=min(4 * short, task.steps))
     return {
         "return": f"{rolled.mean:.2f}",
         "error": f"{rolled.error:.2f}",
-        "gap_2s": f"{rolled.gap_after(SHORT):.4g}",
-        "gap_25s": f"{rolled.gap_after(10**6):.4g}",
+        "gap_2s": f"{rolled.gap_after(short):.4g}",
+        "gap_25s": f"{rolled.gap_after(task.steps):.4g}",
         "falls": str(rolled.falls),
         "parted": f"{rolled.parted:.0f}",
+        "parted_double": f"{double.parted:.0f}",
+        "gap_2s_double": f"{double.gap_after(short):.2g}",
     }
 
 
-def rows(job: Job, folder: Path, done: set[tuple[str, ...]], ways: Sequence[Way]) -> Iterator[dict[str, str]]:
-    """The original, its flip average, and every conversion that the file has not."""
-    policy, spec = trained(job, folder), parse_spec(SPEC)
-    before = roll(policy).mean
+@cache
+def _control(robot: str) -> float:
+    """Seconds of a control step."""
+    return TASKS[robot].gym().unwrapped.dt
 
-    def row(way: str, kind: str, **entries: str) -> dict[str, str]:
-        """A row without what is not known."""
-        empty = dict.fromkeys(COLUMNS, "")
-        return {
-            **empty,
-            "policy": job.name,
-            "way": way,
-            "calibration": kind,
-            "steps": str(steps_of(job, folder)),
-            **entries,
-        }
+
+def _steps_of(task: Task, seconds: float) -> int:
+    return round(seconds / _control(task.name))
+
+
+def rows(job: Job, folder: Path, done: set[tuple[str, ...]], ways: Sequence[Way]) -> Iterator[dict[str, str]]:
+    """The original, its flip average, what was trained on, and every conversion that the file has not."""
+    task = job.task
+    policy, spec = trained(job, folder), parse_spec(task.spec)
+    before = roll(policy, task).mean
+
+    def row(way: str, kind: str, of: Job, **entries: str) -> dict[str, str]:
+        """A row without what is not known, with the share of the original's return."""
+        if "return" in entries:
+            entries["ratio"] = f"{float(entries['return']) / before:.4f}"
+        named = {"policy": job.name, "way": way, "calibration": kind, "steps": str(steps_of(of, folder))}
+        return {**dict.fromkeys(COLUMNS, ""), **named, **entries}
 
     if (job.name, "original", "") not in done:
-        yield row("original", "", ratio="1", products="1", **figures(policy))
+        yield row("original", "", job, products="1", **figures(policy, task))
     if (job.name, "flip average", "") not in done:
-        both = figures(flip_test(policy, spec, example()))
-        yield row("flip average", "", products="2", ratio=f"{float(both['return']) / before:.4f}", **both)
-    tuned = job._replace(suffix=f"{job.suffix}-tuned")
-    if (folder / tuned.name).is_dir() and (job.name, "reduce 0.5, tuned", "good") not in done:
-        after = figures(trained(tuned, folder))
-        yield row("reduce 0.5, tuned", "good", products="0.5", ratio=f"{float(after['return']) / before:.4f}", **after)
+        yield row("flip average", "", job, products="2", **figures(flip_test(policy, spec, example(task)), task))
+    for way, kind, suffix, products in (("original, longer", "", "-longer", "1"), (TUNED, "good", "-tuned", "0.5")):
+        later = job._replace(suffix=f"{job.suffix}{suffix}")
+        if is_trained(later, folder) and (job.name, way, kind) not in done:
+            yield row(way, kind, later, products=products, **figures(trained(later, folder), task))
     for way in ways:
         if (job.name, way.name, way.calibration) in done:
             continue
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                result = chiralize(
-                    policy, spec, example(), calibration=calibration(policy, way.calibration), force=True, **way.options
-                )
-        except ChiralizeError as error:
-            yield row(way.name, way.calibration, outcome=f"refused {error.code}", verdict=str(error.facts))
+        seen = calibration(policy, task, way.calibration)
+        result = converted(policy, spec, example(task), seen, way.options)
+        if result.network is None:
+            yield row(way.name, way.calibration, job, outcome=result.outcome, verdict=result.said)
             continue
-        report: Any = result.chirality.report
-        after = figures(result)
+        cost = result.report.cost
         yield row(
             way.name,
             way.calibration,
-            rho=f"{report.drift.rho:.4f}" if report.drift else "",
-            outcome=outcome_of(report),
-            products=f"{report.cost.macs_after / report.cost.macs_before:.3f}",
-            ratio=f"{float(after['return']) / before:.4f}",
-            verdict=str(report.verdict),
-            **after,
+            job,
+            rho=result.rho,
+            outcome=result.outcome,
+            products=f"{cost.macs_after / cost.macs_before:.3f}",
+            verdict=result.said,
+            **figures(result.network, task),
         )
 
 
@@ -168,7 +157,7 @@ def main() -> int:
     console = Console(stderr=True)
     for job in JOBS:
         is_wanted = not arguments.only or job.name in arguments.only
-        if not is_wanted or not (arguments.folder / job.name).is_dir():
+        if not is_wanted or not is_trained(job, arguments.folder):
             continue
         for row in rows(job, arguments.folder, set(known(arguments.csv, KEY)), ways):
             append(arguments.csv, COLUMNS, [row])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
+from time import time
 from typing import Any
 
 import gymnasium
@@ -16,14 +18,17 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
-from benchmarks.robots.herd import ACTIONS, OBSERVED, Array, Herd, ant_mirror
+from benchmarks.robots.herd import Herd
+from benchmarks.robots.tasks import Array, Task
 from chiralize.nn.activation import Pointwise
 from chiralize.nn.linear import Linear
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation
 
-ROBOTS, LENGTH, BATCH, EPOCHS = 16, 256, 256, 10
+ROBOTS, LENGTH, BATCH, EPOCHS = 16, 256, 512, 10
 WIDTHS = (64, 64)
+CHECKPOINT = 32768
+"""Steps between checkpoints."""
 WAYS = ("plain", "mirrored", "equivariant")
 
 
@@ -32,9 +37,10 @@ class HerdEnv(VecEnv):
 
     def __init__(self, herd: Herd) -> None:
         box = gymnasium.spaces.Box
-        super().__init__(herd.count, box(-np.inf, np.inf, (OBSERVED,)), box(-1.0, 1.0, (ACTIONS,)))
+        task = herd.task
+        super().__init__(herd.count, box(-np.inf, np.inf, (task.observed,)), box(-1.0, 1.0, (task.actions,)))
         self.herd = herd
-        self.actions = np.zeros((herd.count, ACTIONS))
+        self.actions = np.zeros((herd.count, task.actions))
         self.returns, self.lengths = np.zeros(herd.count), np.zeros(herd.count, np.int64)
 
     def reset(self) -> Array:
@@ -138,33 +144,39 @@ def _equivariant(seen: Representation, out: Representation) -> tuple[nn.Module, 
     return layers, Linear(wide, out)
 
 
-def train(way: str, seed: int, steps: int, folder: Path, every: int = 65536) -> None:
-    """Train to `steps` in all, going on from `folder` if it has a checkpoint; leaves one there."""
+def train(task: Task, way: str, seed: int, steps: int, folder: Path, until: float = inf) -> bool:
+    """Train to `steps` in all, going on from `folder` if it has a checkpoint; leaves one there. Whether it got there.
+
+    until: when to stop, by `time.time()`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    herd = Herd(ROBOTS, seed)
-    _, *tables = ant_mirror(herd.model)
-    ants: VecEnv = HerdEnv(herd)
+    herd = Herd(task, ROBOTS, seed)
+    _, *tables = task.mirror(herd.model)
+    robots: VecEnv = HerdEnv(herd)
     saved, scales = folder / "model.zip", folder / "normaliser.pkl"
     if scales.exists():
-        ants = VecNormalize.load(str(scales), ants)
+        robots = VecNormalize.load(str(scales), robots)
     else:
-        ants = VecNormalize(ants, gamma=0.99)
+        robots = VecNormalize(robots, gamma=0.99)
         if way != "plain":
-            ants.obs_rms = MirroredMeanStd(shape=(OBSERVED,))
-            ants.obs_rms.table = tables[0]
+            robots.obs_rms = MirroredMeanStd(shape=(task.observed,))
+            robots.obs_rms.table = tables[0]
     if saved.exists():
-        model = PPO.load(saved, ants)
+        model = PPO.load(saved, robots, device="cpu")
     else:
-        model = PPO(_policy(way), ants, n_steps=LENGTH, batch_size=BATCH, n_epochs=EPOCHS, seed=seed, device="cpu",
+        model = PPO(_policy(way), robots, n_steps=LENGTH, batch_size=BATCH, n_epochs=EPOCHS, seed=seed, device="cpu",
                     policy_kwargs=_arguments(way, tables),
                     rollout_buffer_class=MirroredBuffer if way == "mirrored" else None,
                     rollout_buffer_kwargs={"tables": tables} if way == "mirrored" else None)  # fmt: skip
-    while model.num_timesteps < steps:
-        model.learn(min(every, steps - model.num_timesteps), reset_num_timesteps=False)
-        model.save(saved)
-        ants.save(str(scales))
+    while model.num_timesteps < steps and time() < until:
+        model.learn(min(CHECKPOINT, steps - model.num_timesteps), reset_num_timesteps=False)
+        model.save(folder / "next.zip")
+        robots.save(str(folder / "next.pkl"))
+        (folder / "next.pkl").replace(scales)
+        (folder / "next.zip").replace(saved)
         returns = [episode["r"] for episode in model.ep_info_buffer or ()]
-        print(way, seed, model.num_timesteps, f"{np.mean(returns):.1f}", flush=True)
+        print(folder.name, model.num_timesteps, f"{np.mean(returns):.1f}", flush=True)
+    return model.num_timesteps >= steps
 
 
 def _policy(way: str) -> Any:

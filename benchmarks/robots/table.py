@@ -19,17 +19,27 @@ from benchmarks.robots.run import RESULTS
 PAGE = Path(__file__).parents[2] / "docs" / "closed-loop.md"
 LEAST = 0.9
 POLICIES = {
-    "sb3-mlp-plain": "MLP, plain",
-    "sb3-mlp-mirrored": "MLP, mirrored samples",
-    "sb3-mlp-plain-short": "MLP, plain, two thirds of the steps",
-    "sb3-mlp-mirrored-short": "MLP, mirrored samples, two thirds of the steps",
-    "sb3-mlp-equivariant": "MLP, equivariant from the start",
-    "rsl-lstm-plain": "LSTM (rsl_rl), plain",
+    "ant-sb3-mlp-plain": "Ant, MLP, plain",
+    "ant-sb3-mlp-mirrored": "Ant, MLP, mirrored samples",
+    "ant-sb3-mlp-plain-short": "Ant, MLP, plain, two thirds of the steps",
+    "ant-sb3-mlp-mirrored-short": "Ant, MLP, mirrored samples, two thirds of the steps",
+    "ant-sb3-mlp-equivariant": "Ant, MLP, equivariant from the start",
+    "ant-rsl-mlp-plain": "Ant, MLP (rsl_rl), plain",
+    "ant-rsl-mlp-mirrored": "Ant, MLP (rsl_rl), mirrored samples",
+    "ant-rsl-lstm-plain": "Ant, LSTM (rsl_rl), plain",
+    "ant-rsl-lstm-mirrored": "Ant, LSTM (rsl_rl), mirrored samples",
+    "walker-sb3-mlp-plain": "Walker, MLP, plain",
+    "walker-sb3-mlp-mirrored": "Walker, MLP, mirrored samples",
+    "walker-sb3-mlp-equivariant": "Walker, MLP, equivariant from the start",
+    "walker-rsl-mlp-plain": "Walker, MLP (rsl_rl), plain",
+    "walker-rsl-mlp-mirrored": "Walker, MLP (rsl_rl), mirrored samples",
+    "walker-rsl-lstm-plain": "Walker, LSTM (rsl_rl), plain",
+    "walker-rsl-lstm-mirrored": "Walker, LSTM (rsl_rl), mirrored samples",
     "imitation-lstm-plain": "LSTM, imitating",
     "imitation-gru-plain": "GRU, imitating",
     "imitation-lstm-mirrored": "LSTM, imitating, mirrored samples",
 }
-WAYS = ("original", "flip average", "reduce 0.5", "reduce 0.707", "reduce 0.5, tuned", "auto")
+WAYS = ("original", "original, longer", "flip average", "reduce 0.5", "reduce 0.707", "reduce 0.5, tuned", "auto")
 HEADS = ("policy", "seeds", "way", "products", "return", "of the original's", "gap, first 2 s", "in float64",
          "gap, whole", "falls", "parted after")  # fmt: skip
 Row = dict[str, str]

@@ -8,20 +8,24 @@ DIR/NAME holds the checkpoints. Needs stable-baselines3 and rsl-rl-lib (`pip ins
 from __future__ import annotations
 
 import argparse
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
+from benchmarks.robots.tasks import TASKS, Task
+
 SEEDS = (0, 1, 2)
 
 
 class Job(NamedTuple):
-    """A policy to train. network: mlp or lstm.  way: plain, mirrored or equivariant.  steps: of all robots together.
+    """A policy to train. robot: of `TASKS`.  network: mlp or lstm.  way: plain, mirrored or equivariant.
 
-    suffix: tells policies apart that are trained for fewer steps, or on.
+    steps: of all robots together.  suffix: tells policies apart that are made of others.
     """
 
+    robot: str
     trainer: str
     network: str
     way: str
@@ -31,29 +35,49 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.trainer}-{self.network}-{self.way}{self.suffix}-{self.seed}"
+        return f"{self.robot}-{self.trainer}-{self.network}-{self.way}{self.suffix}-{self.seed}"
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        return self.trainer, self.network, self.way
+
+    @property
+    def task(self) -> Task:
+        return TASKS[self.robot]
 
 
-STEPS, SHORT, LSTM = 800_000, 524_288, 1_300_000
-JOBS = (
-    *(Job("sb3", "mlp", way, seed, STEPS) for seed in SEEDS for way in ("plain", "mirrored")),
-    *(Job("sb3", "mlp", way, seed, SHORT, "-short") for seed in SEEDS[1:] for way in ("plain", "mirrored")),
-    *(Job("sb3", "mlp", "equivariant", seed, STEPS) for seed in SEEDS),
-    *(Job("rsl", "lstm", "plain", seed, LSTM) for seed in SEEDS),
-    *(Job("rsl", "mlp", way, seed, LSTM) for seed in SEEDS for way in ("plain", "mirrored")),
+STEPS = {"ant": 800_000, "walker": 1_000_000}
+FOR_RSL = 1.6
+"""How many more steps rsl_rl's PPO is given, which makes fewer updates of each."""
+
+
+def _job(robot: str, trainer: str, network: str, way: str, seed: int) -> Job:
+    steps = STEPS[robot] * (FOR_RSL if trainer == "rsl" else 1)
+    return Job(robot, trainer, network, way, seed, int(steps))
+
+
+FIRST = (("sb3", "mlp", "plain"), ("sb3", "mlp", "mirrored"), ("rsl", "lstm", "plain"), ("rsl", "lstm", "mirrored"))
+KINDS = (
+    *FIRST,
+    ("sb3", "mlp", "equivariant"),
+    *(("rsl", "mlp", way) for way in ("plain", "mirrored")),
 )
+"""Trainer, network and way, the most telling first."""
+JOBS = tuple(_job(robot, *kind, seed) for kind in KINDS for seed in SEEDS for robot in TASKS)
 
 
-def train(job: Job, folder: Path) -> None:
-    """Train one policy; returns at once where it is trained already."""
+def train(job: Job, folder: Path, until: float = inf) -> bool:
+    """Train one policy; returns at once where it is trained already. Whether it is now.
+
+    until: when to stop, by `time.time()`.
+    """
     if job.trainer == "sb3":
         from benchmarks.robots import sb3
 
-        sb3.train(job.way, job.seed, job.steps, folder / job.name)
-    else:
-        from benchmarks.robots import rsl
+        return sb3.train(job.task, job.way, job.seed, job.steps, folder / job.name, until)
+    from benchmarks.robots import rsl
 
-        rsl.train(job.network, job.way, job.seed, job.steps, folder / job.name)
+    return rsl.train(job.task, job.network, job.way, job.seed, job.steps, folder / job.name, until)
 
 
 def main() -> int:
