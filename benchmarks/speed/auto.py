@@ -9,11 +9,12 @@ object; `blocks` is the ratio of the twin everywhere, chosen or not. One thread,
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,29 @@ import torch
 
 from benchmarks.speed.cases import Case, chosen, layers
 from benchmarks.speed.fair import _forward, _step
+from benchmarks.speed.rows import Table, figures
 from chiralize.commands.timing import interleaved
 from chiralize.nn.timings import VARIABLE, forget_timings, machine
 
 RESULTS = Path(__file__).with_name("auto.csv")
-COLUMNS = ("case", "width", "batch", "mode", "auto", "ratio", "blocks", "low", "high", "machine", "torch", "load")
+KEY = ("case", "width", "batch", "mode")
+COLUMNS = (*KEY, "auto", "ratio", "blocks", "low", "high", "machine", "torch", "load")
 _LEAST, _MOST = 3e-3, 2e10  # seconds of a run in a round; multiplications of a call
+_CALLED = {"conv1d": 27, "attention": 17, "lstm": 16, "gru": 16}  # times that a weight is multiplied by for a sample
 
 
 def row(case: Case, batch: int, mode: str, rounds: int) -> dict[Any, Any]:
     """What is chosen for a batch, and how long it takes."""
-    net = chosen(case, batch)
     call, example = _step if mode == "train" else _forward, case.example(batch)
-    variants = {"dense": case.variants["dense"], "blocks": case.variants["blocks"]}
-    runs = {name: call(each.train(mode == "train"), example) for name, each in variants.items()}
+    variants = {name: case.variants[name].train(mode == "train") for name in ("dense", "blocks")}
+    is_kept = chosen(case, batch) is variants["dense"]
+    runs = {name: call(each, example) for name, each in variants.items()}
     _, blocks = interleaved(runs, rounds=rounds, least=_LEAST, clock=time.process_time)
-    is_kept = net is variants["dense"]
+    found = figures(blocks)
     return {
-        "case": case.name, "width": case.width, "batch": batch, "mode": mode, "auto": "dense" if is_kept else "blocks",
-        "ratio": "1.000" if is_kept else f"{blocks.ratio:.3f}", "blocks": f"{blocks.ratio:.3f}",
-        "low": f"{blocks.low:.3f}", "high": f"{blocks.high:.3f}", "machine": machine(), "torch": torch.__version__,
-        "load": f"{os.getloadavg()[0]:.1f}",
+        "auto": "dense" if is_kept else "blocks", "ratio": "1.000" if is_kept else found["ratio"],
+        "blocks": found["ratio"], "low": found["low"], "high": found["high"], "machine": machine(),
+        "torch": torch.__version__, "load": f"{os.getloadavg()[0]:.1f}",
     }  # fmt: skip
 
 
@@ -52,28 +55,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--modes", nargs="+", choices=("forward", "train"), default=["forward"])
     parser.add_argument("--only", nargs="+", default=["linear"], help="cases by name")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--csv", type=Path, default=RESULTS, help="table to append to")
+    parser.add_argument("--seconds", type=float, help="after which no case is begun")
+    parser.add_argument("--csv", type=Path, default=RESULTS, help="table to append to, and to go on with")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
-    is_new = not options.csv.exists()
-    with tempfile.TemporaryDirectory() as folder, options.csv.open("a", newline="") as file:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Table(options.csv, COLUMNS, KEY, options.seconds) as table,
+    ):
         os.environ[VARIABLE] = str(Path(folder, "timings.json"))
         forget_timings()
-        writer = csv.DictWriter(file, COLUMNS)
-        if is_new:
-            writer.writeheader()
         for width in options.widths:
             for case in layers(width):
-                for batch in options.batches if case.name in options.only else ():
-                    weights = sum(each.numel() for each in case.variants["dense"].parameters())
-                    if batch * weights * (27 if case.name == "conv1d" else 1) > _MOST:
-                        continue
-                    for mode in options.modes:
-                        made = row(case, batch, mode, options.rounds)
-                        writer.writerow(made)
-                        file.flush()
-                        print(*[made[name] for name in COLUMNS[:9]], made["load"], flush=True)
+                weights = sum(each.numel() for each in case.variants["dense"].parameters())
+                for batch, mode in product(options.batches if case.name in options.only else (), options.modes):
+                    if batch * weights * _CALLED.get(case.name, 1) * (3 if mode == "train" else 1) <= _MOST:
+                        made = partial(_rows, case, batch, mode, options.rounds)
+                        table.add(case.name, width, batch, mode, rows=made)
     return 0
+
+
+def _rows(case: Case, batch: int, mode: str, rounds: int) -> list[dict[Any, Any]]:
+    return [row(case, batch, mode, rounds)]
 
 
 if __name__ == "__main__":

@@ -101,8 +101,10 @@ def chosen(case: Case, batch: int) -> nn.Module:
     """The layer that `auto` takes for a batch: the original itself, or its twin."""
     dense, blocks, w = case.variants["dense"], cast("ChiralModule", case.variants["blocks"]), case.width
     layer = dense.inner if isinstance(dense, Attention) else dense
-    shapes = {"linear": [(batch, w)], "conv1d": [(batch, w, 25)], "attention": [(batch, 17, 3 * w), (batch, 17, w)]}
-    op = "conv1d" if case.name == "conv1d" else "linear"
+    rnn = [(16, batch, w)]
+    shapes = {"linear": [(batch, w)], "conv1d": [(batch, w, 25)], "attention": [(17, batch, 3 * w), (17 * batch, w)],
+              "lstm": rnn, "gru": rnn}  # fmt: skip
+    op = case.name if case.name in ("conv1d", "lstm", "gru") else "linear"
     nodes = [
         Node(f"op_{place}", f"aten.{op}.default", {}, (shape,), frozenset({0}), Where())
         for place, shape in enumerate(shapes.get(case.name, []))

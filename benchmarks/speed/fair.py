@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ import torch
 from torch import Tensor, nn
 
 import chiralize.nn._private as private
-import chiralize.nn._product as product
+import chiralize.nn._product as products
 from benchmarks.speed.cases import Case, layers, networks
 from benchmarks.speed.dense import Packed, on_our_kernels
+from benchmarks.speed.rows import TIMED, Table, figures
 from chiralize.commands.timing import interleaved
 from chiralize.nn import ChiralModule, Conv1d
 from chiralize.nn.timings import machine
@@ -42,22 +44,8 @@ WIDTHS: Mapping[str, Sequence[int]] = {"linear": (1024, 2048)}
 BATCHES: Mapping[str, Sequence[int]] = {
     "linear": (4, 256, 1024), "conv1d": (16,), "gru": (16, 128), "temporal 243": (16,), "transformer": (4,),
 }  # fmt: skip
-COLUMNS = (
-    "case",
-    "width",
-    "batch",
-    "threads",
-    "mode",
-    "variant",
-    "ms",
-    "ratio",
-    "low",
-    "high",
-    "machine",
-    "torch",
-    "load",
-)
-_KEY = ("case", "width", "batch", "threads", "mode")
+KEY = ("case", "width", "batch", "threads", "mode")
+COLUMNS = (*KEY, "variant", *TIMED, "machine", "torch", "load")
 _LEAST = 1e-2
 _SAME = 2e-3
 Run = Callable[[], object]
@@ -143,31 +131,24 @@ def _privately(run: Run) -> Run:
 
 
 def _by_torch(run: Run) -> Run:
-    is_large = product._is_large
+    is_large = products._is_large
 
     def call() -> object:
-        product._is_large = lambda *_: False
+        products._is_large = lambda *_: False
         try:
             return run()
         finally:
-            product._is_large = is_large
+            products._is_large = is_large
 
     return call
 
 
 def rows(case: Case, batch: int, mode: str, rounds: int, is_public: bool) -> Iterator[dict[Any, Any]]:
     """A row for every variant."""
-    threads = torch.get_num_threads()
-    clock = time.process_time if threads == 1 else time.perf_counter
-    fixed = {
-        "case": case.name, "width": case.width, "batch": batch, "threads": threads, "mode": mode,
-        "machine": machine(), "torch": torch.__version__,
-    }  # fmt: skip
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     for timing in interleaved(runs(case, batch, mode, is_public), rounds=rounds, least=_LEAST, clock=clock):
-        yield {
-            **fixed, "variant": timing.name, "ms": f"{timing.seconds * 1e3:.4g}", "ratio": f"{timing.ratio:.3f}",
-            "low": f"{timing.low:.3f}", "high": f"{timing.high:.3f}", "load": f"{os.getloadavg()[0]:.1f}",
-        }  # fmt: skip
+        where = {"machine": machine(), "torch": torch.__version__, "load": f"{os.getloadavg()[0]:.1f}"}
+        yield {"variant": timing.name, **figures(timing), **where}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -178,32 +159,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--widths", type=int, nargs="+", default=[1024, 2048])
     parser.add_argument("--public", action="store_true", help="leave the private variants out")
+    parser.add_argument("--seconds", type=float, help="after which no case is begun")
     parser.add_argument("--csv", type=Path, default=RESULTS, help="table to append to, and to go on with")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     private.set_private_ops(True)  # compares them once
     private.set_private_ops(False)
-    is_new, done = not options.csv.exists(), set[tuple[str, ...]]()
-    if not is_new:
-        with options.csv.open(newline="") as file:
-            done = {tuple(row[name] for name in _KEY) for row in csv.DictReader(file)}
-    with options.csv.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if is_new:
-            writer.writeheader()
+    with Table(options.csv, COLUMNS, KEY, options.seconds) as table:
         for width in options.widths:
             for case in (*layers(width), *networks(width)):
                 chosen = not options.only or case.name in options.only
                 if case.name not in BATCHES or not chosen or width not in WIDTHS.get(case.name, (1024,)):
                     continue
-                for batch in BATCHES[case.name]:
-                    for mode in options.modes:
-                        if (case.name, str(width), str(batch), str(options.threads), mode) in done:
-                            continue
-                        for row in rows(case, batch, mode, options.rounds, options.public):
-                            writer.writerow(row)
-                            print(*[row[name] for name in COLUMNS[:10]], row["load"], flush=True)
-                        file.flush()
+                modes: list[str] = options.modes
+                for batch, mode in product(BATCHES[case.name], modes):
+                    made = partial(rows, case, batch, mode, options.rounds, options.public)
+                    table.add(case.name, width, batch, options.threads, mode, rows=made)
     return 0
 
 

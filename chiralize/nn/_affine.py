@@ -1,4 +1,4 @@
-"""An affine map in even and odd blocks as one step of autograd, for training on the CPU.
+"""An affine map in even and odd blocks as one step of autograd, for training on the CPU and on GPUs.
 
 Between pairs in halves S takes x = (u, v) apart into (u + v, u - v), J joins (e, o) to (e + o, e - o); s is the scale
 that the butterfly leaves to the weights:
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chiralize.nn._eager import is_eager
+from chiralize.nn._eager import takes_one_step
 from chiralize.nn._private import goes_forward
 from chiralize.nn._product import affine, of_weight
 from chiralize.nn.butterfly import joined
@@ -57,12 +57,12 @@ def in_one_step(x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale
 
 
 def is_trained(x: Tensor, *weights: Tensor, bias: Tensor | None) -> bool:
-    """Whether gradients are wanted of ordinary tensors with entries on the CPU, and no derivative goes forward."""
+    """Whether gradients are wanted of ordinary tensors with entries, and no derivative goes forward."""
     return (
         torch.is_grad_enabled()
         and all(type(weight) in (nn.Parameter, Tensor) and weight.numel() > 0 for weight in weights)
         and (x.requires_grad or any(weight.requires_grad for weight in weights))
-        and is_eager(x)
+        and takes_one_step(x)
         and not goes_forward(x, *weights, bias)
     )
 

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from chiralize.nn._private import is_transformed
 
+_CPU = frozenset({"cpu"})
+IN_ONE_STEP = frozenset({"cpu", "cuda"})
+"""Devices on which linear maps in one step take less time than op by op."""
 
-def is_eager(x: Tensor) -> bool:
-    """Whether x is an ordinary tensor with entries on the CPU, and no compiler, tracer, transform or autocast is on."""
+
+def is_eager(x: Tensor, devices: Collection[str] = _CPU) -> bool:
+    """Whether x is an ordinary tensor with entries on the CPU, and no compiler, tracer, transform or autocast is on.
+
+    devices: others than the CPU on which it may lie.
+    """
     return (
         type(x) is Tensor
-        and x.device.type == "cpu"
+        and x.device.type in devices
         and x.numel() > 0
         and not torch.compiler.is_compiling()
         and not is_traced()
-        and not torch.is_autocast_enabled("cpu")
+        and not torch.is_autocast_enabled(x.device.type)
         and not is_transformed()
     )
+
+
+def takes_one_step(x: Tensor) -> bool:
+    """Whether `is_eager` on a device where linear maps in one step are faster."""
+    return is_eager(x, IN_ONE_STEP)
 
 
 def is_traced() -> bool:

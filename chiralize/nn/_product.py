@@ -128,7 +128,9 @@ def _is_plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 def _is_for_onednn(weight: Tensor, rows: int) -> bool:
     """Whether oneDNN is there, is not switched off, and would be faster. It has no float64."""
-    if weight.dtype != torch.float32 or torch.compiler.is_exporting():  # which wants no size to be looked at
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        return False
+    if torch.compiler.is_exporting():  # which wants no size to be looked at
         return False
     return _is_large(rows, *weight.shape) and _is_enabled(rows * weight.shape[1])
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from chiralize.errors import RepresentationSizeError
-from chiralize.nn._eager import is_eager
+from chiralize.nn._eager import takes_one_step
 from chiralize.nn._tables import Tables
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation
@@ -225,7 +225,7 @@ def joined(even: Tensor, odd: Tensor, dim: int = -1, runs: int = 1) -> Tensor:
 def _is_large(even: Tensor) -> bool:
     """Whether two calls more are worth a pass less over entries of which there is nothing to differentiate."""
     many = not torch.compiler.is_compiling() and even.numel() >= _MANY
-    return many and is_eager(even) and not torch.is_grad_enabled() and even.is_contiguous()
+    return many and takes_one_step(even) and not torch.is_grad_enabled() and even.is_contiguous()
 
 
 def _written(even: Tensor, odd: Tensor, dim: int, runs: int) -> Tensor:

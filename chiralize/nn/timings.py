@@ -1,7 +1,7 @@
 """What was measured on this machine: how long one way to an answer takes beside another.
 
 Every ratio is measured once and kept in a file of the user's cache folder, one for each processor and version of
-torch, so that what is chosen by it stays chosen:
+torch, so that what is chosen by it stays chosen (ratios on another device than the CPU say its name):
 
     $XDG_CACHE_HOME/chiralize/timings-<processor and torch>.json      (~/.cache; ~/Library/Caches; %LOCALAPPDATA%)
 
@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 
@@ -30,6 +30,7 @@ import torch
 from chiralize.storage.atomic import write_text
 
 VARIABLE = "CHIRALIZE_TIMINGS"
+CPU = torch.device("cpu")
 _FORMAT = 1
 _ROUNDS, _LEAST, _LONGEST = 7, 1e-3, 0.3  # rounds; seconds of a run in a round, and of all of them
 Runs = Mapping[str, Callable[[], object]]
@@ -37,18 +38,19 @@ _known: dict[str, float] = {}
 _is_read = False
 
 
-def measured(name: str, runs: Callable[[], Runs], otherwise: float | None = None) -> float:
+def measured(name: str, runs: Callable[[], Runs], otherwise: float | None = None, device: torch.device = CPU) -> float:
     """Time of the second run over that of the first, measured where it is not known.
 
-    name: of what is compared, with every size that matters; threads are added.  otherwise: the answer where nothing is
-    to be measured.  NaN, which is neither less nor more than anything, where that is not given or a run fails.
+    name: of what is compared, with every size that matters; threads, or the device, are added.  otherwise: the answer
+    where nothing is to be measured.  device: where the runs compute.  NaN, which is neither less nor more than
+    anything, where that is not given or a run fails.
     """
     if is_off():
         return float("nan") if otherwise is None else otherwise
-    name = f"{name}, {torch.get_num_threads()} threads"
+    name = f"{name}, {_place(device)}"
     _read()
     if name not in _known:
-        share = _by_itself(runs, torch.get_num_threads())
+        share = _by_itself(runs, torch.get_num_threads(), device)
         if math.isnan(share):
             return share
         _known[name] = round(share, 4)
@@ -61,10 +63,10 @@ def is_off() -> bool:
     return os.environ.get(VARIABLE, "").strip().lower() in ("off", "0", "no", "false")
 
 
-def is_known(name: str) -> bool:
+def is_known(name: str, device: torch.device = CPU) -> bool:
     """Whether there is a ratio of that name already."""
     _read()
-    return f"{name}, {torch.get_num_threads()} threads" in _known
+    return f"{name}, {_place(device)}" in _known
 
 
 def forget_timings() -> None:
@@ -76,7 +78,15 @@ def forget_timings() -> None:
         path().unlink(missing_ok=True)
 
 
-def _by_itself(runs: Callable[[], Runs], threads: int) -> float:
+def _place(device: torch.device) -> str:
+    """What computes, and how exactly: the processor's threads, or a device by its name."""
+    if device.type == "cpu":
+        return f"{torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return f"{name}, products in {torch.get_float32_matmul_precision()} precision"
+
+
+def _by_itself(runs: Callable[[], Runs], threads: int, device: torch.device) -> float:
     """The ratio, measured in a thread of its own, where no mode, transform or autocast of the caller's is on."""
     answers: list[float] = []
 
@@ -84,7 +94,7 @@ def _by_itself(runs: Callable[[], Runs], threads: int) -> float:
         """Append the ratio, if both can be run."""
         torch.set_num_threads(threads)
         with suppress(Exception), torch.no_grad():  # what cannot be run is not faster; what it keeps can be trained
-            answers.append(ratio(runs()))
+            answers.append(ratio(runs(), device))
 
     thread = threading.Thread(target=measure)
     thread.start()
@@ -92,28 +102,39 @@ def _by_itself(runs: Callable[[], Runs], threads: int) -> float:
     return answers[0] if answers else float("nan")
 
 
-def ratio(runs: Runs) -> float:
-    """Median over interleaved rounds of the second run's time over the first's."""
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+def ratio(runs: Runs, device: torch.device = CPU) -> float:
+    """Median over interleaved rounds of the second run's time over the first's.
+
+    What is queued on a device has been computed before the clock starts, and before it is read again.
+    """
+    is_cpu = device.type == "cpu"
+    clock = time.process_time if is_cpu and torch.get_num_threads() == 1 else time.perf_counter
+    settle = _no_queue if is_cpu else partial(torch.get_device_module(device).synchronize, device)
     first, second = runs.values()
     for run in (first, second):
         run()
-    longest = max(_seconds(run, 1, clock) for run in (first, second))
+    longest = max(_seconds(run, 1, clock, settle) for run in (first, second))
     count = max(1, round(_LEAST / max(longest, 1e-7)))
     rounds = max(3, min(_ROUNDS, int(_LONGEST / max(2 * count * longest, 1e-7))))
     ratios: list[float] = []
     for number in range(rounds):
         order = (first, second) if number % 2 else (second, first)
-        seconds = {run: _seconds(run, count, clock) for run in order}
+        seconds = {run: _seconds(run, count, clock, settle) for run in order}
         ratios.append(seconds[second] / max(seconds[first], 1e-9))
     return median(ratios)
 
 
-def _seconds(run: Callable[[], object], count: int, clock: Callable[[], float]) -> float:
+def _seconds(run: Callable[[], object], count: int, clock: Callable[[], float], settle: Callable[[], object]) -> float:
+    settle()
     start = clock()
     for _ in range(count):
         run()
+    settle()
     return clock() - start
+
+
+def _no_queue() -> None:
+    """On the CPU what is called has been computed."""
 
 
 # ---- the file -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from chiralize.errors import AsymmetricWeightError, RepresentationSizeError
 from chiralize.graph.model import Node, Where
 from chiralize.nn import Conv2d, ConvTranspose2d, ReversedConv2d, hidden
-from chiralize.nn.deploy.speed import input_like, is_faster_in_graphs
+from chiralize.nn.deploy.speed import inputs_of, is_faster_in_graphs
 from chiralize.symmetry.representation import Representation
 from tests.support.chiral_oracle import noise, scrambled, turn
 from tests.support.strategies import representations
@@ -148,4 +148,4 @@ def test_a_timing_reads_what_such_an_answer_comes_from() -> None:
     layer = nn.ConvTranspose2d(4, 6, 4, 2, 1)
     y = layer(torch.zeros(2, 4, 5, 7))
     node = Node("up", "aten.conv_transpose2d.input", {}, (tuple(y.shape),), frozenset(), Where())
-    assert input_like(layer, node).shape == (2, 4, 5, 7)
+    assert inputs_of(layer, [node]) == [((2, 4, 5, 7),)]

@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 
 from chiralize.errors import InternalError, MethodUnavailableError, ModelRunError, UnsupportedError
 from chiralize.graph.copies import is_large
+from chiralize.graph.devices import CPU
 from chiralize.graph.dtypes import floats
 from chiralize.graph.fixed_sizes import guarded
 from chiralize.graph.model import CapturedModel
@@ -68,7 +69,7 @@ def formed(problem: Problem, draft: Draft) -> Draft:
         if asked:
             raise MethodUnavailableError(f"--form {request.form}", error.facts, "use --form folded or fused") from error
         return draft.with_notes(f"dense weights: {error.facts}")
-    if not asked and (dense_draft := _dense_where_faster(network, draft, blocks.module, captured)) is not None:
+    if not asked and (dense_draft := _dense_where_faster(problem, draft, blocks.module, captured)) is not None:
         return dense_draft
     hidden = _with_exchanged(blocks.hidden, result)
     notes = list(result.notes)
@@ -87,22 +88,29 @@ def _wanted(problem: Problem, draft: Draft, graph: bool) -> Wanted:
     if problem.request.form in BLOCKS and not problem.request.tune:
         return always
     by_model = graph and not problem.request.tune
-    return partial(is_faster_in_graphs if by_model else Timing(), times=_times(problem.network, draft.converted))
+    choose = is_faster_in_graphs if by_model else Timing(_home(problem))
+    return partial(choose, times=_times(problem.network, draft.converted))
+
+
+def _home(problem: Problem) -> torch.device:
+    """Where the result will run: a module goes back to where the network was, a file is read on the CPU."""
+    return CPU if problem.request.product == "graph" else problem.request.device
 
 
 def _dense_where_faster(
-    network: Network, draft: Draft, blocks: torch.nn.Module, captured: tuple[ExportedProgram, CapturedModel] | None
+    problem: Problem, draft: Draft, blocks: torch.nn.Module, captured: tuple[ExportedProgram, CapturedModel] | None
 ) -> Draft | None:
     """The draft with its dense weights where blocks take longer on the example, timed as a whole; else None.
 
     Networks that a run would change are not timed, nor those whose dense weights have other sizes than the original's:
     a batch of use decides there.
     """
-    result = draft.converted
+    network, result = problem.network, draft.converted
     if captured is None or network.unheld or carried_of(network) or _times(network, result) > 1.0:
         return None
     program, graph = captured
-    share = takes_longer(result.module, blocks, graph, (tuple(network.args), dict(network.kwargs)))
+    call = tuple(network.args), dict(network.kwargs)
+    share = takes_longer(result.module, blocks, graph, call, _home(problem))
     if share is None:
         return None
     dense = replace(draft, program=program, graph=graph)

@@ -17,7 +17,7 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from chiralize.graph.model import Node
 from chiralize.nn import ChiralModule
@@ -30,6 +30,8 @@ _LEAST_GAIN = 0.02
 _NARROW, _FEW, _FEW_REVERSED = 256, 128, 192  # channels: of attention, and of convolutions that gain nothing
 _READERS = 4  # threads that memory keeps busy
 Twin = Callable[[], "ChiralModule | None"]
+Inputs = tuple[tuple[int, ...], ...]
+"""Shapes of the tensors of a call."""
 _MAPS = ("linear", "conv1d", "conv2d", "conv_transpose2d")
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 
@@ -108,15 +110,52 @@ def _weight(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[-1], layer.embed_dim) if isinstance(layer, nn.MultiheadAttention) else tuple(layer.weight.shape)
 
 
-def input_like(layer: Any, node: Node, times: float = 1.0, device: Any = None) -> Tensor:
-    """Random numbers in the shape that such an output comes from. times: as many rows as the output has."""
+def inputs_of(layer: Any, ops: Sequence[Node], times: float = 1.0) -> list[Inputs]:
+    """The shapes of what a layer is called with, call by call; none for a layer that has no blocks to gain from.
+
+    times: as many rows as the ops were seen with.
+    """
+    if type(layer) in (nn.LSTM, nn.GRU):
+        shapes: list[Any] = [node.shapes[0] for node in ops]
+        return [((*_more(shape, int(not layer.batch_first), times)[:-1], layer.input_size),) for shape in shapes]
+    maps = maps_of(layer, ops)
+    if isinstance(layer, nn.MultiheadAttention):
+        return _of_attention(layer, [node.shapes[0] or () for node in maps], times)
+    return [(_of_map(layer, node, times),) for node in maps]
+
+
+def _of_attention(layer: nn.MultiheadAttention, shapes: Sequence[Any], times: float) -> list[Inputs]:
+    """Of what is asked, and of what answers where that is something else; by the maps' answers, "token batch ...".
+
+    Query, key and value are one map, or that of the query comes before that of the other two.
+    """
+    size, found, asked = layer.embed_dim, list[Inputs](), None
+    for shape in shapes:
+        entering = (*_more(shape, 1, times)[:-1], size)
+        if layer.batch_first and len(entering) == 3:
+            entering = (entering[1], entering[0], size)
+        if shape[-1] == 3 * size:
+            found.append((entering,))
+        elif shape[-1] == 2 * size and asked is not None:
+            found.append((asked, entering))
+        asked = entering
+    return found
+
+
+def _more(shape: Sequence[int], axis: int, times: float) -> tuple[int, ...]:
+    """A shape with so many times the entries along the axis of samples, where there is one."""
+    sizes = list(shape)
+    if len(sizes) > 2:
+        sizes[axis] = max(1, round(times * sizes[axis]))
+    return tuple(sizes)
+
+
+def _of_map(layer: Any, node: Node, times: float) -> tuple[int, ...]:
+    """The shape that such an output comes from."""
     shape: Any = node.shapes[0]
-    weight = layer.weight
-    where = {"dtype": weight.dtype, "device": device or weight.device}
     rows = max(1, round(times * shape[0])) if len(shape) > 1 else 1
     if isinstance(layer, nn.Linear):
-        leading = (rows, *shape[1:-1]) if len(shape) > 1 else ()
-        return torch.randn(*leading, layer.in_features, **where)
+        return (*((rows, *shape[1:-1]) if len(shape) > 1 else ()), layer.in_features)
     sizes = list(shape[2:])
     if isinstance(layer, nn.ConvTranspose2d):
         settings = zip(sizes, layer.stride, layer.dilation, layer.kernel_size, layer.padding, strict=False)
@@ -126,4 +165,4 @@ def input_like(layer: Any, node: Node, times: float = 1.0, device: Any = None) -
         settings = zip(sizes, layer.stride, layer.dilation, layer.kernel_size, layer.padding, strict=False)
         for axis, (size, step, spread, width, around) in enumerate(settings):
             sizes[axis] = (size - 1) * step + spread * (width - 1) + 1 - 2 * around
-    return torch.randn(rows, layer.in_channels, *sizes, **where)
+    return (rows, layer.in_channels, *sizes)

@@ -1,76 +1,103 @@
 """What is faster on this machine, by timing it once: a layer in blocks, and a whole network whose layers hold them.
 
-The model of cost (`speed`) knows ordinary processors, and is wrong on others. So a layer whose map is a product or a
-convolution is timed beside its twin at the sizes that it is used at, and afterwards the network in blocks beside the
-dense one on its example. Every ratio is measured once on a machine (`chiralize.nn.timings`).
+The model of cost (`speed`) knows ordinary processors, and is wrong on others. So a layer is timed beside its twin at
+the sizes that it is used at, where it will run, and afterwards the network in blocks beside the dense one on its
+example. Every ratio is measured once on a machine (`chiralize.nn.timings`).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from chiralize.graph.copies import copied
+from chiralize.graph.devices import moved, on
 from chiralize.graph.model import CapturedModel, Node
-from chiralize.nn import _private
-from chiralize.nn.deploy.speed import Twin, input_like, is_faster, maps_of
+from chiralize.nn import ChiralModule, MultiheadAttention, _private
+from chiralize.nn.butterfly import Butterfly
+from chiralize.nn.deploy.speed import Inputs, Twin, inputs_of, is_faster
 from chiralize.nn.maps import ChiralMap
-from chiralize.nn.timings import is_known, is_off, measured
+from chiralize.nn.timings import CPU, is_known, is_off, measured
 
 MARGIN = 0.97
 """Share of the dense layer's time that its twin must take. What is near one changes with the hour."""
 LONGEST = 1.0
 """Seconds that the layers of one network are timed for; those that are left then are chosen by the model."""
+_SETTINGS = (
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+    "padding_mode",
+    "num_heads",
+    "hidden_size",
+    "num_layers",
+    "batch_first",
+    "bidirectional",
+    "proj_size",
+)
+"""Attributes of torch's layers that their time depends on, beside the sizes of their weights."""
 
 
 class Timing:
-    """Chooses layers for blocks by timing them, and by the model of cost where nothing is to be timed."""
+    """Chooses layers for blocks by timing them, and by the model of cost where nothing is to be timed.
 
-    def __init__(self) -> None:
-        self.spent = 0.0
+    device: where the network will run; by default where each layer lies.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self.spent, self.device = 0.0, device
 
     def __call__(self, layer: nn.Module, ops: Sequence[Node], twin: Twin, times: float = 1.0) -> bool:
         """Whether the layer's twin is faster in the ops that run the layer. times: as many rows as they were seen with.
 
-        Attention and recurrent layers are chosen by the model: their other ops take their share.
+        A layer in training is timed forward and backward.
         """
-        nodes = maps_of(layer, ops)
-        if is_off() or not nodes or isinstance(layer, nn.MultiheadAttention) or not _is_on_cpu(layer):
+        inputs = [] if is_off() else inputs_of(layer, ops, times)
+        blocks = twin() if inputs else None
+        if blocks is None:
             return is_faster(layer, ops, twin, times=times)
-        blocks = twin()
-        if not isinstance(blocks, ChiralMap):
-            return is_faster(layer, ops, twin, times=times)
-        shapes = [tuple(input_like(layer, node, times, "meta").shape) for node in nodes]
-        name = _name(layer, blocks, shapes)
-        if self.spent > LONGEST and not is_known(name):
+        device = self.device or next(layer.parameters()).device
+        name = _name(layer, blocks, inputs)
+        if self.spent > LONGEST and not is_known(name, device):
             return is_faster(layer, ops, twin, times=times)
         started = perf_counter()
-        share = measured(name, lambda: _runs(layer, blocks, [input_like(layer, node, times) for node in nodes]))
+        share = measured(name, partial(_runs, layer, blocks, inputs, device), None, device)
         self.spent += perf_counter() - started
         return share < MARGIN
 
 
 def takes_longer(
-    dense: nn.Module, blocks: nn.Module, captured: CapturedModel, call: tuple[tuple[Any, ...], dict[str, Any]]
+    dense: nn.Module,
+    blocks: nn.Module,
+    captured: CapturedModel,
+    call: tuple[tuple[Any, ...], dict[str, Any]],
+    device: torch.device = CPU,
 ) -> float | None:
     """The share of the dense network's time that the one in blocks takes on a call, where that is more than one.
 
-    captured: the graph of the dense one.  None too where nothing is to be timed: it is switched off, or the networks
-    are in training, or on another device.
+    Both networks and the call are on the CPU.  captured: the graph of the dense one.  device: where they will run.
+    None too where nothing is to be timed: it is switched off, or the networks are in training.
     """
     if is_off() or not (_is_on_cpu(dense) and _is_on_cpu(blocks)) or dense.training or blocks.training:
         return None
-    args, kwargs = call
+
+    def runs() -> dict[str, Callable[[], object]]:
+        """Both, on the device."""
+        first, second = (each if device == CPU else moved(copied(each), device) for each in (dense, blocks))
+        args, kwargs = on(device, call)
+        return {"dense": lambda: first(*args, **kwargs), "blocks": lambda: second(*args, **kwargs)}
+
     ways = [type(part).__name__ for part in blocks.modules()]
     kinds = [(node.target, node.shapes) for node in captured.nodes]
     digest = hashlib.sha256(repr((kinds, ways, _private.are_on())).encode()).hexdigest()[:16]
-    share = measured(
-        f"network {digest}",
-        lambda: {"dense": lambda: dense(*args, **kwargs), "blocks": lambda: blocks(*args, **kwargs)},
-    )
+    share = measured(f"network {digest}", runs, None, device)
     return share if share > 1.0 else None
 
 
@@ -78,25 +105,56 @@ def _is_on_cpu(module: nn.Module) -> bool:
     return all(tensor.device.type == "cpu" for tensor in module.parameters())
 
 
-def _runs(layer: nn.Module, blocks: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Callable[[], object]]:
-    """Both on all of the inputs, the layer first."""
+def _runs(
+    layer: nn.Module, blocks: nn.Module, inputs: Sequence[Inputs], device: torch.device
+) -> dict[str, Callable[[], object]]:
+    """Both on all of the inputs, the layer first; forward and backward where they are in training."""
+    like = next(layer.parameters())
+    calls = [[torch.randn(shape, dtype=like.dtype, device=device) for shape in shapes] for shapes in inputs]
+    if like.device != device:
+        layer, blocks = copied(layer).to(device), copied(blocks).to(device)
 
     def run(module: nn.Module) -> Callable[[], object]:
         """A call of the module on each of them."""
-        return lambda: [module(x) for x in inputs]
+        each = _step if layer.training else _forward
+        return lambda: [each(module, call) for call in calls]
 
     return {"dense": run(layer), "blocks": run(blocks)}
 
 
-def _name(layer: Any, blocks: ChiralMap, shapes: Sequence[tuple[int, ...]]) -> str:
+def _forward(module: nn.Module, call: Sequence[Tensor]) -> Tensor:
+    """The answer. One that is attention takes its first input for all that are not given."""
+    if not isinstance(module, nn.MultiheadAttention | MultiheadAttention):
+        answer = module(*call)
+        return answer[0] if isinstance(answer, tuple) else answer
+    query, key = call[0], call[-1]
+    return module(query, key, key, need_weights=False)[0]
+
+
+def _step(module: nn.Module, call: Sequence[Tensor]) -> object:
+    """Forward and backward; gradients are written nowhere."""
+    with torch.enable_grad():
+        inputs = [x.requires_grad_() for x in call]
+        weights = [weight for weight in module.parameters() if weight.requires_grad]
+        return torch.autograd.grad(_forward(module, inputs).sum(), [*inputs, *weights], allow_unused=True)
+
+
+def _name(layer: Any, blocks: ChiralModule, inputs: Sequence[Inputs]) -> str:
     """Of the ratio: everything that the time of the two depends on."""
-    names = ("stride", "padding", "dilation", "groups", "padding_mode")
-    settings = [str(getattr(layer, name)) for name in names if hasattr(layer, name)]
-    weight = layer.weight
+    settings = [str(getattr(layer, name)) for name in _SETTINGS if hasattr(layer, name)]
+    weight = next(layer.parameters())
     kind = f"{type(layer).__name__} {tuple(weight.shape)} {str(weight.dtype).removeprefix('torch.')}"
-    lies = f"{_kind_of(blocks.into)} to {_kind_of(blocks.out)}"
-    way = ", private" if _private.are_on() else ""
-    return f"{kind} {' '.join(settings)} on {' and '.join(map(str, shapes))}, {lies}{way}".replace("  ", " ")
+    shapes = [" with ".join(map(str, each)) for each in inputs]
+    bases = (blocks.into, blocks.out) if isinstance(blocks, ChiralMap) else _bases(blocks)
+    lies = " to ".join(map(_kind_of, bases))
+    ends = (", private" if _private.are_on() else "") + (", in training" if layer.training else "")
+    return f"{kind} {' '.join(settings)} on {' and '.join(shapes)}, {lies}{ends}".replace("  ", " ")
+
+
+def _bases(blocks: ChiralModule) -> list[Butterfly]:
+    """The butterflies of its maps, each that says something else once."""
+    found = [part for part in blocks.modules() if isinstance(part, Butterfly)]
+    return list({_kind_of(basis): basis for basis in found}.values())
 
 
 def _kind_of(basis: Any) -> str:
