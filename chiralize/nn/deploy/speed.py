@@ -129,17 +129,17 @@ def _of_attention(layer: nn.MultiheadAttention, shapes: Sequence[Any], times: fl
 
     Query, key and value are one map, or that of the query comes before that of the other two.
     """
-    size, found, asked = layer.embed_dim, list[Inputs](), None
+    size, calls, asked = layer.embed_dim, list[Inputs](), None
     for shape in shapes:
         entering = (*_more(shape, 1, times)[:-1], size)
         if layer.batch_first and len(entering) == 3:
             entering = (entering[1], entering[0], size)
         if shape[-1] == 3 * size:
-            found.append((entering,))
+            calls.append((entering,))
         elif shape[-1] == 2 * size and asked is not None:
-            found.append((asked, entering))
+            calls.append((asked, entering))
         asked = entering
-    return found
+    return calls
 
 
 def _more(shape: Sequence[int], axis: int, times: float) -> tuple[int, ...]:

@@ -90,7 +90,7 @@ def takes_longer(
 
     def runs() -> dict[str, Callable[[], object]]:
         """Both, on the device."""
-        first, second = (each if device == CPU else moved(copied(each), device) for each in (dense, blocks))
+        first, second = _at(device, dense), _at(device, blocks)
         args, kwargs = on(device, call)
         return {"dense": lambda: first(*args, **kwargs), "blocks": lambda: second(*args, **kwargs)}
 
@@ -99,6 +99,12 @@ def takes_longer(
     digest = hashlib.sha256(repr((kinds, ways, _private.are_on())).encode()).hexdigest()[:16]
     share = measured(f"network {digest}", runs, None, device)
     return share if share > 1.0 else None
+
+
+def _at(device: torch.device, module: nn.Module) -> nn.Module:
+    """The module itself where it lies on the device, else a copy there."""
+    lies_there = all(tensor.device == device for tensor in module.parameters())
+    return module if lies_there else moved(copied(module), device)
 
 
 def _is_on_cpu(module: nn.Module) -> bool:
@@ -110,9 +116,9 @@ def _runs(
 ) -> dict[str, Callable[[], object]]:
     """Both on all of the inputs, the layer first; forward and backward where they are in training."""
     like = next(layer.parameters())
-    calls = [[torch.randn(shape, dtype=like.dtype, device=device) for shape in shapes] for shapes in inputs]
-    if like.device != device:
-        layer, blocks = copied(layer).to(device), copied(blocks).to(device)
+    drawn = partial(torch.randn, dtype=like.dtype, device=device)
+    calls = [list(map(drawn, shapes)) for shapes in inputs]
+    layer, blocks = _at(device, layer), _at(device, blocks)
 
     def run(module: nn.Module) -> Callable[[], object]:
         """A call of the module on each of them."""
@@ -153,8 +159,8 @@ def _name(layer: Any, blocks: ChiralModule, inputs: Sequence[Inputs]) -> str:
 
 def _bases(blocks: ChiralModule) -> list[Butterfly]:
     """The butterflies of its maps, each that says something else once."""
-    found = [part for part in blocks.modules() if isinstance(part, Butterfly)]
-    return list({_kind_of(basis): basis for basis in found}.values())
+    butterflies = [part for part in blocks.modules() if isinstance(part, Butterfly)]
+    return list({_kind_of(basis): basis for basis in butterflies}.values())
 
 
 def _kind_of(basis: Any) -> str:
