@@ -32,7 +32,7 @@ def converted(width: int, rows: int, device: str) -> dict[str, Any]:
     net = Frame(nn.Linear, nn.BatchNorm1d, 34, width, 51).eval().to(device)
     example = torch.randn(rows, 34).to(device)
     started = perf_counter()
-    result = chiralize(net, SPEC, (example,), method="match", force=True)
+    result: Any = chiralize(net, SPEC, (example,), method="match", force=True)
     report = result.chirality.report
     verdict = verify(result, SPEC, (example,))
     with torch.inference_mode():
