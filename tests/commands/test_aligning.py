@@ -22,6 +22,7 @@ from chiralize.commands.aligning import aligned, wishes
 from chiralize.commands.convert import Request, convert
 from chiralize.errors import ChiralizeError, UnsupportedError, UsageError
 from chiralize.graph.model import Node
+from chiralize.graph.passes.alignment.resampling import cubic
 from chiralize.graph.passes.alignment.windows import shapes_of, windows
 from chiralize.infer.registry import traits
 from chiralize.problem.network import Network, prepare
@@ -196,6 +197,41 @@ def test_resampled_maps_meet_and_stay_met(given_shift: bool) -> None:
     assert chiral.chirality.report.drift.gap < 0.25
 
 
+@pytest.mark.parametrize("shift", [0.75, -0.6])
+def test_a_convolution_that_answers_takes_the_move_in(shift: float) -> None:
+    """By hand: the maps read between their cells, zeros beyond the border of what the last convolution reads."""
+    _, before, example = made(Maps())
+    after, _ = aligned(before, (), f"resample={shift}")
+    assert [node.target for node in after.graph().nodes] == [node.target for node in before.graph().nodes]
+    with torch.no_grad():
+        maps, moved = before.module(example), after.module(example)
+    place = shift / 2
+    first = -1 if place < 0 else 0
+    weights = cubic(place - first)
+    for cell in range(2, maps.shape[-1] - 2):
+        wanted = sum(weight * maps[..., cell + first + tap - 1] for tap, weight in enumerate(weights))
+        assert torch.allclose(moved[..., cell], torch.as_tensor(wanted), rtol=0, atol=1e-12)
+
+
+def test_maps_that_others_read_are_moved_behind() -> None:
+    _, before, _ = made(Twice())
+    after, _ = aligned(before, (), "resample=0.75")
+    assert len(after.graph().nodes) > len(before.graph().nodes)
+
+
+def test_one_pass_on_moved_maps() -> None:
+    """With all units and their mirror images it is the average of both views, moved; in one pass."""
+    net, _, example = made(Maps())
+    data = torch.randn(32, 3, 32, 48, dtype=_FLOAT)
+    common: dict[str, Any] = {"align": "kernel,resample=0.75", "calibration": data, "force": True}
+    whole = chiralize(net, MAPS, (example,), method="reduce", width=1.0, rounds=0, **common)
+    average = chiralize(net, MAPS, (example,), method="average", **common)
+    with torch.no_grad():
+        one, both = whole(example), average(example)
+    assert torch.allclose(one, both, rtol=0, atol=1e-6 * float(both.abs().max()))
+    assert verify(whole).passed
+
+
 def test_from_a_file_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     net = scrambled(Maps()).eval()
@@ -239,6 +275,15 @@ def test_what_does_not_apply() -> None:
     poses = nn.Sequential(nn.Flatten(), nn.Linear(34, 34), nn.Unflatten(1, (17, 2))).eval()
     network = prepare(poses, load_spec("coco"), (torch.randn(2, 17, 2),))
     assert "reverses no axis" in refused("kernel", network)
+
+
+class Twice(Maps):
+    """Maps that come out, and are read for another output."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures "b 3 h w" to maps "b 17 h/4 w/4"."""
+        maps = super().forward(pictures)
+        return maps + maps.relu()
 
 
 class Joined(nn.Module):

@@ -2,17 +2,23 @@
 
 Both views are moved half-way to each other. Then the plain reversal takes one to the other, and T T = 1: moving by a,
 turned, is moving by -a.
+
+Where a convolution makes the maps, its kernel takes the four cells in. No layer then stands behind it that moves to one
+side, so that one pass can be fitted to the moved maps. Cells beyond the border are zeros to it, as they are to every
+convolution; any other layer finds the last cell there again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import floor
+from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
-from chiralize.graph.written import ADD, INDEX_SELECT, MUL
+from chiralize.graph.execution import arguments_of
+from chiralize.graph.written import ADD, CONVOLUTIONS, INDEX_SELECT, MUL
 
 
 def cubic(fraction: float) -> tuple[float, float, float, float]:
@@ -39,6 +45,8 @@ def moved_outputs(module: fx.GraphModule, moves: Sequence[tuple[int, int, int, f
     results = [node for node in output.all_input_nodes if isinstance(node.meta.get("val"), torch.Tensor)]
     for position, axis, cells, shift in moves:
         node = results[position]
+        if _moved_in_kernel(module, node, axis, shift):
+            continue
         with module.graph.inserting_before(output):
             output.replace_input_with(node, _moved(module, node, axis, cells, shift))
     module.graph.lint()
@@ -58,3 +66,37 @@ def _moved(module: fx.GraphModule, node: fx.Node, axis: int, cells: int, shift: 
         total = term if total is None else graph.call_function(ADD, (total, term))
     assert total is not None
     return total
+
+
+def _moved_in_kernel(module: fx.GraphModule, node: fx.Node, axis: int, shift: float) -> bool:
+    """Move what a convolution answers by a wider kernel. False where another op answers, or others read it, too."""
+    if node.target not in CONVOLUTIONS.values() or len(node.users) > 1:
+        return False
+    arguments, count = arguments_of(node), node.meta["val"].ndim - 2
+    weight = arguments["weight"]
+    if not isinstance(weight, fx.Node) or weight.op != "get_attr" or len(weight.users) > 1:
+        return False
+    parameter = str(weight.target)
+    path, _, name = parameter.rpartition(".")
+    holder = module.get_submodule(path)
+    kernel, paddings = getattr(holder, name), _for_each_axis(arguments.get("padding", 0), count)
+    strides, dilations = (_for_each_axis(arguments.get(word, 1), count) for word in ("stride", "dilation"))
+    at, taps = axis - 2, kernel.shape[axis]
+    if strides[at] != 1 or dilations[at] != 1 or taps != 2 * paddings[at] + 1:
+        return False
+    first = floor(-shift)
+    more = max(1 - first, first + 2)
+    shape = list(kernel.shape)
+    shape[axis] += 2 * more
+    wider = torch.zeros(shape, dtype=kernel.dtype)
+    for tap, share in enumerate(cubic(-shift - first)):
+        wider.narrow(axis, more + first + tap - 1, taps).add_(kernel.detach(), alpha=share)
+    setattr(holder, name, nn.Parameter(wider, kernel.requires_grad))
+    paddings[at] += more
+    node.args, node.kwargs = (), {**arguments, "padding": paddings}
+    return True
+
+
+def _for_each_axis(value: Any, count: int) -> list[int]:
+    values = list(value) if isinstance(value, Sequence) else [value]
+    return values * count if len(values) == 1 else values
