@@ -54,14 +54,15 @@ class Heatmaps(nn.Module):
 
 def targets(joints: Tensor, cells: int) -> Tensor:
     """Maps with a spot at every joint "sample joint 2", cell i at pixel 4 i, as the field's toolboxes label them."""
-    at = torch.arange(cells) * float(STRIDE)
+    at = torch.arange(cells, device=joints.device) * float(STRIDE)
     across, down = (torch.exp(-((at - joints[..., dim, None]) / STRIDE / _SPREAD).square() / 2) for dim in (0, 1))
     return down[..., :, None] * across[..., None, :]
 
 
 def flipped(pixels: Tensor, joints: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
     """The pictures with some of them mirrored, left and right joints exchanged."""
-    turned = joints[:, list(SWAPPED)] * torch.tensor([-1.0, 1.0]) + torch.tensor([pixels.shape[-1] - 1.0, 0.0])
+    signs, last = joints.new_tensor([-1.0, 1.0]), joints.new_tensor([pixels.shape[-1] - 1.0, 0.0])
+    turned = joints[:, list(SWAPPED)] * signs + last
     chosen = which[:, None, None]
     return torch.where(chosen[..., None], pixels.flip(-1), pixels), torch.where(chosen, turned, joints)
 

@@ -32,14 +32,33 @@ class Pictures:
     joints: Tensor
 
 
-def render(bodies: Array, seed: int, size: int = SIZE) -> Pictures:
-    """Pictures of bodies "sample joint 3", each in a square that holds it, its place and size drawn."""
-    generator = torch.Generator().manual_seed(seed)
+@dataclass(frozen=True)
+class _Dice:
+    """Random numbers that depend on the seed alone, whatever device they are used on."""
+
+    generator: torch.Generator
+    device: torch.device
+
+    def rand(self, *shape: int) -> Tensor:
+        """Uniform, 0 to 1."""
+        return torch.rand(*shape, generator=self.generator).to(self.device)
+
+    def randn(self, *shape: int) -> Tensor:
+        """Normal, spread 1."""
+        return torch.randn(*shape, generator=self.generator).to(self.device)
+
+
+def render(bodies: Array, seed: int, size: int = SIZE, device: str = "cpu") -> Pictures:
+    """Pictures of bodies "sample joint 3", each in a square that holds it, its place and size drawn.
+
+    device: where they are painted, and lie afterwards.  The same seed gives the same pictures everywhere, to rounding.
+    """
+    dice = _Dice(torch.Generator().manual_seed(seed), torch.device(device))
     pixels, joints = list[Tensor](), list[Tensor]()
     for part in np.array_split(bodies, max(len(bodies) // _BATCH, 1)):
-        points = torch.tensor(part, dtype=torch.float32)
-        crop = _cropped(points, size, generator)
-        pixels.append(_painted(points, crop, size, generator))
+        points = torch.tensor(part, dtype=torch.float32, device=device)
+        crop = _cropped(points, size, dice)
+        pixels.append(_painted(points, crop, size, dice))
         joints.append(crop.joints)
     return Pictures(torch.cat(pixels), torch.cat(joints))
 
@@ -52,33 +71,33 @@ class _Crop:
     scale: Tensor
 
 
-def _cropped(points: Tensor, size: int, generator: torch.Generator) -> _Crop:
+def _cropped(points: Tensor, size: int, dice: _Dice) -> _Crop:
     """A square round every body: 1.1 to 1.5 times as large, and up to a tenth aside."""
     depth = points[..., 2:].clamp(min=0.5)
     image = points[..., :2] / depth
     low, high = image.amin(1), image.amax(1)
-    side = (high - low).amax(1, keepdim=True) * (1.1 + 0.4 * torch.rand(len(points), 1, generator=generator))
-    aside = (torch.rand(len(points), 2, generator=generator) - 0.5) * 0.2 * side
+    side = (high - low).amax(1, keepdim=True) * (1.1 + 0.4 * dice.rand(len(points), 1))
+    aside = (dice.rand(len(points), 2) - 0.5) * 0.2 * side
     corner = (low + high) / 2 + aside - side / 2
     scale = size / side
     joints = (image - corner[:, None]) * scale[:, None] - 0.5
     return _Crop(joints, scale / depth[..., 0])
 
 
-def _painted(points: Tensor, crop: _Crop, size: int, generator: torch.Generator) -> Tensor:
+def _painted(points: Tensor, crop: _Crop, size: int, dice: _Dice) -> Tensor:
     """Far bones first, the face last of its depth."""
-    count = len(points)
-    pixels = _background(count, size, generator)
-    at = torch.arange(size, dtype=torch.float32)
+    count, device = len(points), dice.device
+    pixels = _background(count, size, dice)
+    at = torch.arange(size, dtype=torch.float32, device=device)
     grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1)[None]
-    colours = torch.rand(count, 6, 3, generator=generator)
-    colours[:, 3] = torch.tensor([0.85, 0.65, 0.5]) * (0.4 + 0.7 * colours[:, 3, :1])
+    colours = dice.rand(count, 6, 3)
+    colours[:, 3] = torch.tensor([0.85, 0.65, 0.5], device=device) * (0.4 + 0.7 * colours[:, 3, :1])
     colours[:, 5] = torch.where(colours[:, 5, :1] > 0.5, colours[:, 3], colours[:, 2])
-    stripes = torch.rand(count, 6, 2, generator=generator)
+    stripes = dice.rand(count, 6, 2)
     parts = [(start, end, _CLOTHES[end], _RADII.get(end, 0.055)) for start, end in _BONES]
     depths = torch.stack([(points[:, start, 2] + points[:, end, 2]) / 2 for start, end, _, _ in parts], 1)
-    order, rows = depths.argsort(1, descending=True), torch.arange(count)
-    starts, ends, clothes, radii = (torch.tensor(values) for values in zip(*parts, strict=True))
+    order, rows = depths.argsort(1, descending=True), torch.arange(count, device=device)
+    starts, ends, clothes, radii = (torch.tensor(values, device=device) for values in zip(*parts, strict=True))
     for bone in order.T:
         first, last = crop.joints[rows, starts[bone]], crop.joints[rows, ends[bone]]
         radius = (radii[bone] * crop.scale[rows, ends[bone]])[:, None, None]
@@ -89,7 +108,7 @@ def _painted(points: Tensor, crop: _Crop, size: int, generator: torch.Generator)
         paint = colours[rows, clothes[bone]][:, :, None, None] * shade[:, None]
         pixels = torch.lerp(pixels, paint, cover[:, None])
     pixels = _with_face(pixels, points, crop, grid, colours[:, 3])
-    noise = 0.03 * torch.randn(pixels.shape, generator=generator)
+    noise = 0.03 * dice.randn(*pixels.shape)
     return (pixels.clamp(0, 1.2) + noise - 0.5).contiguous()
 
 
@@ -117,17 +136,17 @@ def _with_face(pixels: Tensor, points: Tensor, crop: _Crop, grid: Tensor, skin: 
     return pixels
 
 
-def _background(count: int, size: int, generator: torch.Generator) -> Tensor:
+def _background(count: int, size: int, dice: _Dice) -> Tensor:
     """Soft clouds, and some slanted patches before them."""
-    coarse = torch.rand(count, 3, 5, 5, generator=generator)
+    coarse = dice.rand(count, 3, 5, 5)
     pixels = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic", align_corners=True)
-    at = torch.linspace(-1, 1, size)
+    at = torch.linspace(-1, 1, size, device=dice.device)
     for _ in range(_PATCHES):
-        center, half = (torch.rand(count, 2, 1, 1, generator=generator) for _ in range(2))
-        turn = 3.14 * torch.rand(count, 1, 1, generator=generator)
+        center, half = (dice.rand(count, 2, 1, 1) for _ in range(2))
+        turn = 3.14 * dice.rand(count, 1, 1)
         x, y = at[None, None] - 2 * center[:, 0] + 1, at[None, :, None] - 2 * center[:, 1] + 1
         inside = (x * turn.cos() + y * turn.sin()).abs() < 0.5 * half[:, 0]
         inside &= (y * turn.cos() - x * turn.sin()).abs() < 0.5 * half[:, 1]
-        paint = torch.rand(count, 3, 1, 1, generator=generator)
+        paint = dice.rand(count, 3, 1, 1)
         pixels = torch.where(inside[:, None], paint, pixels)
     return pixels.clamp(0, 1)

@@ -1,0 +1,1 @@
+"""Networks on pictures that are trained for minutes, their flip tests, and what conversions make of them."""
