@@ -17,7 +17,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.accuracy.compare import SCRATCH, UNFITTED
+from benchmarks.accuracy.compare import ORIGINALS, PRUNED, SCRATCH, UNFITTED
 from benchmarks.accuracy.summary import BETTER, NAMES, blocks, lines, read
 
 FOLDER = Path(__file__).parents[2] / "docs" / "figures"
@@ -71,7 +71,11 @@ def _points() -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     for row in read():
         ratio, value = float(row["ratio"]), float(row["rho"])
-        if row["way"] in ("teacher", "both views", "average", SCRATCH, *UNFITTED) or not isfinite(ratio) or value <= 0:
+        if (
+            row["way"] in (*ORIGINALS, "average", "auto", SCRATCH, PRUNED, *UNFITTED)
+            or not isfinite(ratio)
+            or value <= 0
+        ):
             continue
         kind = "match, project" if row["way"].startswith(("match", "project")) else "reduce"
         kind = "distilled" if "distilled" in row["way"] else kind

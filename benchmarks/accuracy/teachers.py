@@ -61,6 +61,7 @@ RECIPES = {
     "lstm-256": Recipe("forecasting", networks.Forecaster, 8000, batch=16, rate=2e-3),
     "gru-128": Recipe("lifting-27", partial(networks.RecurrentLifter, 128), 1500, rate=2e-3),
     "joints-64": Recipe("lifting-1", networks.JointTransformer, 4000, batch=128),
+    "joints-64-long": Recipe("lifting-1", networks.JointTransformer, 16_000, batch=128),
     "mixer-64": Recipe("lifting-1", networks.JointMixer, 4000, batch=128),
     "mixer-32": Recipe("lifting-1", partial(networks.JointMixer, 32, 32, 64, 3), 1500, batch=128, rate=2e-3),
     "recogniser-gru-128": Recipe("recognition", networks.RecurrentRecogniser, 600, batch=64, rate=2e-3),
@@ -95,7 +96,7 @@ class Teacher:
 
 def load_teacher(cache: Path, name: str, flips: bool = True, seed: int = 0, data_folder: Path | None = None) -> Teacher:
     """A teacher that was trained before. Raises FileNotFoundError."""
-    saved = torch.load(_place(cache, name, flips, seed), weights_only=True)
+    saved = torch.load(place(cache, name, flips, seed), weights_only=True)
     network = RECIPES[name].build()
     network.load_state_dict(saved["state_dict"])
     return Teacher(
@@ -153,8 +154,9 @@ def train(
     advance: Callable[[], object] = lambda: None,
     chiral: bool = False,
     samples: Callable[[], Iterator[tuple[Tensor, Tensor]]] | None = None,
+    device: str = "cpu",
 ) -> nn.Module:
-    """The trained network, in eval mode. advance: called after every step.
+    """The trained network, in eval mode on the CPU. advance: called after every step.  device: where it is trained.
 
     samples: batches to train on in the place of random ones of the task, `steps` of them at least.  chiral: made
     equivariant before training, and kept so: the same layers, half as free, for the same steps.
@@ -165,6 +167,7 @@ def train(
         network = chiralize(
             network.eval(), task.spec, (task.calibration(2),), method="project", form="folded", force=True
         )
+    network = network.to(device)
     optimizer = torch.optim.Adam(network.train().parameters(), lr=recipe.rate, fused=True)
     if chiral:
         keep_symmetric(network, optimizer)
@@ -172,12 +175,12 @@ def train(
     drawn = samples() if samples is not None else batches(task, flips, seed, recipe.steps, recipe.batch)
     for inputs, targets in islice(drawn, recipe.steps):
         optimizer.zero_grad()
-        task.loss(network, inputs, targets).backward()
+        task.loss(network, inputs.to(device), targets.to(device)).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         advance()
-    return network.eval()
+    return network.cpu().eval()
 
 
 def _rate(step: int, steps: int) -> float:
@@ -187,7 +190,8 @@ def _rate(step: int, steps: int) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (step - warm_up) / (steps - warm_up))
 
 
-def _place(cache: Path, name: str, flips: bool, seed: int) -> Path:
+def place(cache: Path, name: str, flips: bool, seed: int) -> Path:
+    """The file of a teacher."""
     return cache / f"{name}-{'flips' if flips else 'plain'}-{seed}.pt"
 
 
@@ -209,24 +213,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         for seed in options.seeds
         for flips in ([True] if options.flips else [False] if options.plain else [True, False])
         for name in options.names
-        if not (flips and RECIPES[name].one_sided) and not _place(options.cache, name, flips, seed).exists()
+        if not (flips and RECIPES[name].one_sided) and not place(options.cache, name, flips, seed).exists()
     ]
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         overall = progress.add_task("teachers", total=len(wanted))
         for name, flips, seed in wanted:
-            console.print(_trained(options.cache, name, flips, seed, progress), highlight=False)
+            bar = progress.add_task(place(options.cache, name, flips, seed).stem, total=RECIPES[name].steps)
+            console.print(trained(options.cache, name, flips, seed, partial(progress.advance, bar)), highlight=False)
+            progress.remove_task(bar)
             progress.advance(overall)
     return 0
 
 
-def _trained(cache: Path, name: str, flips: bool, seed: int, progress: Progress) -> str:
+def trained(
+    cache: Path,
+    name: str,
+    flips: bool,
+    seed: int,
+    advance: Callable[[], object] = lambda: None,
+    device: str = "cpu",
+) -> str:
     """Trains a teacher and writes its file; one line that says how good it is."""
-    recipe, path = RECIPES[name], _place(cache, name, flips, seed)
+    recipe, path = RECIPES[name], place(cache, name, flips, seed)
     task = load_task(recipe.task)
-    bar = progress.add_task(path.stem, total=recipe.steps)
     start = time.perf_counter()
-    network = train(recipe, flips, seed, task, partial(progress.advance, bar))
+    network = train(recipe, flips, seed, task, advance, device=device)
     seconds = time.perf_counter() - start
     metrics = evaluate(network, task)
     config = {
@@ -234,7 +246,6 @@ def _trained(cache: Path, name: str, flips: bool, seed: int, progress: Progress)
         "rate": recipe.rate, "seconds": seconds, "torch": str(torch.__version__),
     }  # fmt: skip
     _save(path, {"state_dict": network.state_dict(), "config": config, "metrics": metrics})
-    progress.remove_task(bar)
     figures = ", ".join(
         f"{key} {value:.2f} (both views {metrics['averaged'][key]:.2f})" for key, value in metrics["figures"].items()
     )

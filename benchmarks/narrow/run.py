@@ -34,6 +34,7 @@ NAMES = ("mlp-512-flips-0", "frame-512-flips-0", "mlp-512-plain-0")
 ACTIONS = ("walk", "run", "climb", "wash", "dance", "basketball", "traffic")
 PEOPLE = ("01", "03", "05", "09", "gs-backflip", "gs-pirouette", "ctr-jumpingjacks", "x06")
 UNITS = (0.5, 2.0)
+KINDS = ("all", *(f"all x {unit:g}" for unit in UNITS), *ACTIONS, *(f"person {person}" for person in PEOPLE))
 SAMPLES, TESTED, SEED = 2000, 4000, 5
 
 
@@ -84,6 +85,12 @@ def row(teacher: Teacher, inputs: Tensor, width: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def named(name: str, inputs: str, width: float, found: dict[str, Any]) -> dict[str, Any]:
+    """A row as the file has it."""
+    whole = {"network": name, "inputs": inputs, "width": width, **found}
+    return {key: f"{own:.4g}" if isinstance(own, float) else own for key, own in whole.items()}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True, help="folder of the trained networks")
@@ -102,8 +109,7 @@ def main() -> int:
             for width in chosen.widths:
                 if (name, inputs, str(width)) in done:
                     continue
-                found = {"network": name, "inputs": inputs, "width": width, **row(teacher, poses, width)}
-                found = {key: f"{own:.4g}" if isinstance(own, float) else own for key, own in found.items()}
+                found = named(name, inputs, width, row(teacher, poses, width))
                 append(chosen.csv, COLUMNS, [found])
                 print(*found.values(), flush=True)
     return 0
