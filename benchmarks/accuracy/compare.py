@@ -16,9 +16,11 @@ import sys
 import time
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +46,7 @@ from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import ChiralizeError
 from chiralize.graph.running import Call
 from chiralize.problem.network import prepare
+from chiralize.problem.problem import Problem
 
 SAMPLES, HELD_OUT = 2000, 500
 BATCH = 50
@@ -59,6 +62,7 @@ WAYS = {
     "reduce 0.35 distilled": Request("reduce", width=0.35, distill=1),
     "reduce 0.5": Request("reduce", width=0.5),
     "reduce 0.5 without inputs": Request("reduce", width=0.5),
+    "reduce 0.5 without poses": Request("reduce", width=0.5),
     "reduce 0.5 distilled": Request("reduce", width=0.5, distill=1),
     "reduce 0.707": Request("reduce", width=0.707),
     "reduce 0.707 distilled": Request("reduce", width=0.707, distill=1),
@@ -69,8 +73,10 @@ UNFITTED = ("match, weights alone", "reduce 0.5 without inputs")
 SCRATCH, PRUNED, HALF = "scratch", "pruned", "reduce 0.5"
 """A network of the same kind, made equivariant before training and trained for as many steps; half of the
 multiplications by pruning and distillation, in the seconds of the processor that `reduce 0.5` took."""
+WITHOUT_POSES, POSES = "reduce 0.5 without poses", "chiralize.commands.convert.with_poses"
+"""Fitted on the calibration inputs and what is made of them, not on built-in poses."""
 ORIGINALS = ("teacher", "both views")
-TODAY = ("auto", HALF, PRUNED, "reduce 0.707")
+TODAY = ("auto", HALF, PRUNED, "reduce 0.707", WITHOUT_POSES)
 """Most important first."""
 NAMES = (
     "mlp-512", "joints-64-long", "lstm-256", "mixer-64", "temporal-27", "frame-512", "mixer-32", "recogniser-gru-128",
@@ -131,7 +137,8 @@ def converted(teacher: Teacher, way: str) -> list[Row]:
     options = replace(options, progress=lambda what, share=0.0: told.append(what))
     start = time.process_time()
     try:
-        done = convert(network, teacher.name, options)
+        with patch(POSES, _as_it_is) if way == WITHOUT_POSES else nullcontext():
+            done = convert(network, teacher.name, options)
     except ChiralizeError as error:
         return [_failed(teacher, way, error)]
     seconds = time.process_time() - start
@@ -141,6 +148,10 @@ def converted(teacher: Teacher, way: str) -> list[Row]:
         return [row]
     same = next((other for other in WAYS if taken == other.replace(" ", " at width ", 1)), None)
     return [replace(row, note=taken)] + ([replace(row, way=same)] if same is not None else [])
+
+
+def _as_it_is(problem: Problem) -> Problem:
+    return problem
 
 
 def plain(teacher: Teacher, seconds: float) -> list[Row]:

@@ -41,6 +41,7 @@ from chiralize.problem.asking import check_request
 from chiralize.problem.data import checks
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
+from chiralize.problem.data.posed import with_poses
 from chiralize.problem.data.scattered import with_scattered
 from chiralize.problem.network import Network, without_entry
 from chiralize.problem.problem import Problem
@@ -65,7 +66,7 @@ def convert(network: Network, name: str, request: Request) -> Conversion:
 
     1. Look whether the network is equivariant already. Then it is handed back, in the form that was asked for.
     2. Ask the network whether the mirror is its own, and whether it knows both sides. If not, refuse.
-    3. Supply inputs to fit on: those of the user, drawn ones, scattered ones.
+    3. Supply inputs to fit on: those of the user, drawn ones, scattered ones, built-in poses beside them.
     4. Let the method propose what becomes of the hidden spaces, fill in weights, and refine them (`best`).
     5. Deploy the draft: give it its form, and capture it again.
     6. Judge what was captured, as if nothing were known of it, and hold it to the bounds.
@@ -108,7 +109,7 @@ def _converted(network: Network, name: str, request: Request) -> Conversion:
     refuse_wrong_mirror(problem, name, evidence)
     refuse_one_sided(problem, name, evidence)
 
-    problem = with_scattered(aimed(supplied(problem)))
+    problem = with_poses(with_scattered(aimed(supplied(problem))))
     keeper(problem)  # a checkpoint that cannot be used is refused before anything is fitted
     finish = _Finish.of(problem, name, evidence)
 

@@ -8,6 +8,7 @@ from chiralize.commands.judging import Judged
 from chiralize.infer import macs_of
 from chiralize.methods.registry import methods
 from chiralize.nn.deploy.layers import BLOCKS
+from chiralize.problem.data import posed
 from chiralize.problem.data.scattered import remark_on
 from chiralize.problem.mirror import free_share, mirror_if_known
 from chiralize.problem.network import Network
@@ -42,6 +43,8 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
         notes = (*notes, f"no proof: {verdict.unproved.facts}")
     if problem.batches.scattered and (converted.fitted or request.distill):
         notes = (*notes, remark_on(problem.batches.scattered))
+    if problem.batches.posed and (converted.fitted or request.distill):
+        notes = (*notes, posed.remark_on(problem))
     states = tuple(moved for moved in converted.moved if moved.kind == "state")
     weights = tuple(moved for moved in converted.moved if moved.kind != "state")
     return ConvertReport(

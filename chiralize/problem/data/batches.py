@@ -21,7 +21,8 @@ class Batches:
 
     given: the user's calibration inputs.  sequences: the same as sequences, for networks that carry something from call
     to call.  drawn: what takes their place: samples alone where the user gives none, or both mixed.  origin: of the
-    samples, or why there are none.  scattered: inputs to fit on beside the others, of which no figures are taken.
+    samples, or why there are none.  scattered, posed: inputs to fit on beside the others, of which no figures are
+    taken: made of those given, and built-in poses; bearing: what speaks for these.
     remarks: what the report is to say of all of them.  are_built_in: drawn inputs are built-in poses, not samples of a
     Gaussian.
     """
@@ -33,6 +34,8 @@ class Batches:
     scattered: Sequence[Call] = ()
     remarks: tuple[str, ...] = ()
     are_built_in: bool = False
+    posed: Sequence[Call] = ()
+    bearing: str = ""
 
     @property
     def inputs(self) -> Sequence[Call]:
@@ -79,14 +82,15 @@ class Batches:
     @property
     def fitted(self) -> Sequence[Call]:
         """Inputs that a fit looks at: those seen, then others beside them."""
-        count = len(self.scattered) - len(self.scattered) // ONE_IN
-        return joined(self.seen, self.scattered[:count]) if self.scattered else self.seen
+        beside = [calls[: len(calls) - len(calls) // ONE_IN] for calls in (self.scattered, self.posed) if calls]
+        return joined(self.seen, *beside) if beside else self.seen
 
     @property
     def fitted_held_out(self) -> Sequence[Call]:
-        """Inputs by which a fit decides how far to go: those that figures are taken from, and scattered ones."""
-        count = len(self.scattered) // ONE_IN
-        return joined(self.held_out, self.scattered[-count:]) if count else self.held_out
+        """Inputs by which a fit decides how far to go: those that figures are taken from, and others beside them."""
+        held = [calls[len(calls) - len(calls) // ONE_IN :] for calls in (self.scattered, self.posed)]
+        beside = [calls for calls in held if calls]
+        return joined(self.held_out, *beside) if beside else self.held_out
 
     @property
     def seen_sequences(self) -> Sequence[Steps]:
