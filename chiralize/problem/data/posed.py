@@ -47,7 +47,7 @@ def _as_given(calls: Sequence[Call], like: Call) -> list[Call]:
     (given,) = example.tensors
     together = torch.cat([tensors(call)[0] for call in calls]).to(given)
     batches = [example.filled([part]) for part in together.split(rows) if len(part) == rows]
-    return [batches[processes.number_of(own)] for own in range(len(batches) // processes.count())]
+    return [batches[processes.number_of(number)] for number in range(len(batches) // processes.count())]
 
 
 def remark_on(problem: Problem) -> str:
