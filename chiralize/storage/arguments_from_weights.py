@@ -89,7 +89,7 @@ class _Candidates:
         parts = [size // joints for size in common if joints and size % joints == 0]
         multiples = [factor * joints for factor in (2, 3) if joints]
         halves = [size // part for size in common[: _MOST // 6] for part in (2, 4) if size % part == 0]
-        self._numbers = list(dict.fromkeys([*common, *counts, *multiples, *parts, *range(1, 9), *halves]))
+        self._numbers = list(dict.fromkeys([*common, *counts, *multiples, *parts, *range(1, 17), *halves]))
         kernels = [size for size in sorted(sizes) if 1 < size <= 9]
         self._lists = [[size] * count for count in _LENGTHS for size in (kernels[:4] or [1])]
 
@@ -182,11 +182,15 @@ class _Search:
         return {**values, **{f"{name}.{_NOTHING}": None for name in objects if name not in filled}}
 
     def _moved(self, values: dict[str, Any], objects: Sequence[str], sized: Sequence[str]) -> bool:
-        """Give one argument another value with which the class gets further; whether there is one."""
+        """Give one argument another value with which the class gets further; whether there is one.
+
+        Further is a build that ends, that asks its object for one more name, or that makes more weights until it fails.
+        """
+        weights_before = self._builds.made
         for name in (*reversed(list(values)), *sized):
             for value in self._candidates.all(name) if name in values else self._candidates.numbers(name):
                 distance = self._distance(self._with_objects({**values, name: value}, objects))
-                if distance < FAILED or self._builds.wanted:
+                if distance < FAILED or self._builds.wanted or self._builds.made > weights_before:
                     values[name] = value
                     return True
                 if self._builds.is_over:
@@ -221,15 +225,21 @@ class _Search:
         return near if name not in self._fixed and not isinstance(current, bool) else self._candidates.all(name)
 
     def judged(self, values: Mapping[str, Any]) -> Found:
-        """What of the values the weights tell."""
+        """What of the values the weights tell.  What there was no time to look at is not told."""
         fits = self._distance(values) == 0
         undecided: set[str] = set()
         if fits:
-            for name, value in values.items():
-                others = [other for other in self._candidates.near(name, value) if other != value]
-                if any(self._distance({**values, name: other}) == 0 for other in others):
-                    undecided.add(name)
+            self._builds.give_time(SECONDS)
+            open_names = [name for name, value in values.items() if not self._candidates.is_known(name, value)]
+            undecided |= {name for name in open_names if self._may_be_other(values, name, _others(values[name]))}
             undecided |= self._shared(values)
+            if self._builds.is_over:
+                undecided |= set(open_names)
+            for name in open_names:  # for as long as there is time: others were tried for each
+                if name not in undecided and self._may_be_other(
+                    values, name, self._candidates.near(name, values[name])
+                ):
+                    undecided.add(name)
         known = {name for name, value in values.items() if self._candidates.is_known(name, value)}
         undecided -= known
         texts: dict[str, str] = {}
@@ -237,6 +247,10 @@ class _Search:
             if fits and name not in undecided:
                 texts[name] = str(list(value)) if isinstance(value, tuple) else str(value)
         return Found(texts, tuple(name for name in values if name in undecided), fits)
+
+    def _may_be_other(self, values: Mapping[str, Any], name: str, others: Iterable[Any]) -> bool:
+        """Whether the network has the file's weights with another of these values, too."""
+        return any(self._distance({**values, name: other}) == 0 for other in others if other != values[name])
 
     def _shared(self, values: Mapping[str, Any]) -> set[str]:
         """Arguments of which the weights tell a product or a sum alone, unless the skeleton says one of the two."""
@@ -252,6 +266,19 @@ class _Search:
 
 
 _NOTHING = "none_of_these"
+
+
+def _others(value: Any) -> list[Any]:
+    """Values to try instead of one that fits: near ones, its multiples and parts, and small numbers."""
+    if isinstance(value, bool) or value is None:
+        return [True, False, None]
+    if isinstance(value, (list, tuple)):
+        kind = list(value)
+        changed = [kind[:at] + [size] + kind[at + 1 :] for at in range(len(kind)) for size in (1, 2, 3, 5, 7)]
+        return [kind[:-1], [*kind, *kind[-1:]], *changed]
+    if type(value) is not int:
+        return []
+    return [value + 1, value - 1, 2 * value, 3 * value, value // 2, *range(1, 9)]
 
 
 def _trades(one: str, other: str, values: Mapping[str, Any]) -> list[dict[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import re
 from typing import Any
 
@@ -83,9 +84,14 @@ def _unsafe_remedy(member: str | None) -> str:
     )
 
 
-def read_whole_pickle(data: bytes, where: str) -> Any:
-    """The object in a pickled file, restored by running its code (`--unsafe-pickle`).  Raises ModelFileError."""
+def read_whole_pickle(data: bytes, where: str, is_plain: bool = False) -> Any:
+    """The object in a pickled file, restored by running its code (`--unsafe-pickle`).  Raises ModelFileError.
+
+    is_plain: by pickle itself, not by torch.
+    """
     try:
+        if is_plain:
+            return pickle.loads(data)
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
     except Exception as error:  # anything: the file's own code runs here
         facts = f"the pickled object cannot be restored ({type(error).__name__}: {first_line(error)})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from chiralize.errors import ModelFileError
 
 ARCHIVE_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 CHUNK = 1 << 20
+_ADDRESS = re.compile(r"(https?|ftp|s3|gs):/+([\w./%~+@:=&?-]+)")
+_ON_HUB = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w-]*")
 
 
 def open_file(path: Path | str) -> BinaryIO:
@@ -84,13 +87,24 @@ def readable(path: Path | str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        names = _near_names(path)
-        raise ModelFileError(str(path), "no such file", f"check the path{names}.") from error
+        raise ModelFileError(
+            str(path), "no such file", _elsewhere(path) or f"check the path{_near_names(path)}."
+        ) from error
     except IsADirectoryError as error:
         raise ModelFileError(str(path), "is a folder, not a file", "name the model file inside it.") from error
     except (OSError, MemoryError) as error:
         cause = error.strerror if isinstance(error, OSError) else "larger than the memory of this machine"
         raise ModelFileError(str(path), f"cannot be read ({cause})", "check its permissions and its size.") from error
+
+
+def _elsewhere(path: Path) -> str:
+    """How to get what an address or a name on a hub stands for; "" for a path of this machine."""
+    if address := _ADDRESS.fullmatch(str(path)):
+        return f"nothing is downloaded here; download it first, and give the file: curl -LO {address[1]}://{address[2]}"
+    name = str(path).removeprefix("hf:/")
+    if _ON_HUB.fullmatch(name) and not path.parent.exists():
+        return f"check the path; a name on the Hugging Face hub is downloaded by: hf download {name} --local-dir MODEL"
+    return ""
 
 
 def _near_names(path: Path) -> str:

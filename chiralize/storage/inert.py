@@ -16,6 +16,7 @@ from typing import Any
 from chiralize.errors import ModelFileError, UnsafeFileError
 from chiralize.storage.bounds import MAX_DEPTH, check_claim, check_parts
 
+_COMPILED = ".OptimizedModule"
 _WRAPPERS, _WRAPPED = ("DataParallel", "DistributedDataParallel", "OptimizedModule"), ("module", "_orig_mod")
 MAX_NAMES = 1_000_000
 _REMEDY = "copy or download the file again; if it was written by torch, save it again."
@@ -58,10 +59,12 @@ class Foreign:
     origin: str = ""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Foreign:
-        """An empty stand-in: what the object would be built from is not looked at."""
-        del args, kwargs
+        """An empty stand-in: what the object would be built from is not looked at, but for the network in a wrapper."""
+        del kwargs
         blank = object.__new__(cls)
         blank.entries, blank.state = {}, None
+        if cls.origin.endswith(_COMPILED) and args and isinstance(args[0], Foreign):
+            blank.state = {"_modules": {"_orig_mod": args[0]}}
         return blank
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

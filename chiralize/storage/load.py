@@ -14,10 +14,12 @@ from chiralize.storage.factory import Factory
 from chiralize.storage.files import unchanged
 from chiralize.storage.format import Format, LoadedModel, Origin, Wanted
 from chiralize.storage.missing import KINDS
+from chiralize.storage.other_folders import other_folder, part_of_folder, source_code
+from chiralize.storage.packed import packed_model
 from chiralize.storage.registry import format_of
 from chiralize.storage.safetensors_file import safetensors_header
 from chiralize.storage.sidecar import CERTIFICATE, DIGEST_KEY, METADATA_KEY, certificate_beside, certificate_of
-from chiralize.storage.sniff import describe
+from chiralize.storage.sniff import describe, remedy_for
 from chiralize.symmetry.reynolds import blocks
 
 __all__ = [
@@ -59,7 +61,7 @@ def load_model(
     with _open(Path(path)) as content:
         record = format_of(content)
         if record is None or record.load is None:
-            raise _not_a_model(content, record)
+            raise _not_a_model(content, record, wanted)
         model = record.load(content, wanted)
     _require_finite(model.module, str(path))
     return model
@@ -98,11 +100,21 @@ def _open(path: Path) -> Iterator[Content]:
             yield content
 
 
-def _not_a_model(content: Content, record: Format | None) -> ModelFileError:
+def _not_a_model(content: Content, record: Format | None, wanted: Wanted) -> ModelFileError:
     if record is not None:
         return ModelFileError(content.where, f"is {record.title}, not a model", f"give {KINDS}.")
-    zipped = "a zip archive that is no model" if content.is_zip else describe(content.data)
-    return ModelFileError(content.where, f"is {zipped}", f"give {KINDS}.")
+    if content.file is None:
+        return other_folder(content, wanted)
+    if ".data/extern_modules" in content.inner:
+        facts = "is an archive of torch.package, which restores a network by Python code that it carries"
+        remedy = "if you trust it, load it there and save the weights: torch.save(model.state_dict(), 'weights.pt')."
+        return ModelFileError(content.where, facts, remedy)
+    known = source_code(content, wanted) or part_of_folder(content, wanted) or packed_model(content, wanted)
+    if known is not None:
+        return known
+    if content.is_zip:
+        return ModelFileError(content.where, "is a zip archive that is no model", f"give {KINDS}.")
+    return ModelFileError(content.where, f"is {describe(content.data)}", remedy_for(content.data, f"give {KINDS}."))
 
 
 def _require_finite(module: torch.nn.Module, where: str) -> None:

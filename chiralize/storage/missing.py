@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from chiralize.errors import FactoryError, UnsafeFileError, UsageError
@@ -17,6 +18,7 @@ from chiralize.storage.tables import Weights, first_parts, printable
 PERCEPTRON = "chiralize.storage.perceptron:perceptron"
 PLACEHOLDER = "your_package.your_module:YourNet"
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_OF_NUMBERS = re.compile(r"torch\.(_utils|storage|serialization)\.|torch\.\w+$|numpy\b|_codecs\.|collections\.")
 _SHOWN = 8
 _LAYERS = {1: "vector", 2: "Linear", 3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}
 
@@ -24,6 +26,15 @@ _LAYERS = {1: "vector", 2: "Linear", 3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}
 def command_of(content: Content, wanted: Wanted) -> str:
     """The command that the user typed, or the one that converts this file."""
     return wanted.command or f"chiralize convert {content.where}"
+
+
+def command_on(content: Content, wanted: Wanted, path: Path) -> str:
+    """The command that the user typed, on another file or folder."""
+    words = shlex.split(command_of(content, wanted))
+    for position, word in enumerate(words):
+        if Path(word) == content.path:
+            words[position] = str(path)
+    return shlex.join(words)
 
 
 def network_needed(
@@ -107,6 +118,18 @@ def pickled_module(content: Content, wanted: Wanted, tables: Sequence[Weights]) 
     if _CLASS.fullmatch(weights.owner) and not package.startswith("torch."):
         remedy += "\n    or, without running any code of the file's (its arguments, if any, by --arg):"
         remedy += f"\n    {command} --model {package}:{name}"
+    return UnsafeFileError(content.where, facts, remedy)
+
+
+def plain_pickle(content: Content, wanted: Wanted, names: Sequence[str]) -> UnsafeFileError:
+    """The error for a pickle of Python's own, which only running it restores.  names: those that it imports."""
+    foreign = [name for name in names if not _OF_NUMBERS.match(name)]
+    shown = ", ".join(map(printable, (foreign or names)[:3]))
+    facts = f"is a plain pickle (pickle.dump), and to restore it would run code that it names: {shown}"
+    command = f"{command_of(content, wanted)} --unsafe-pickle"
+    remedy = f"if you trust whoever made it:\n    {command}"
+    if not foreign and wanted.factory is None:
+        remedy += f" --model {PLACEHOLDER}"
     return UnsafeFileError(content.where, facts, remedy)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import torch
@@ -29,6 +29,8 @@ _PAYLOAD = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
 _SAMPLES = re.compile(r"data/sample_inputs/\w+\.pt")
 _PROGRAM = re.compile(r"models/(\w+)\.json")
 _EXTRA = re.compile(r"extra/[\w.\-]+")
+_MACHINE_CODE = "data/aotinductor/"
+_COMPILED = "give the exported program that it was compiled from: torch.export.save(program, 'net.pt2')."
 _REMEDY = "do not use this file; ask its author for one written by torch.export.save."
 
 
@@ -44,9 +46,17 @@ def load_program(file: BinaryIO, where: str) -> tuple[torch.export.ExportedProgr
     programs = contents.exported_programs
     if "model" not in programs and len(programs) != 1:
         names = ", ".join(programs) or "none"
-        raise ModelFileError(where, f"holds these programs: {names}; one is expected", "save one program to a file.")
+        raise ModelFileError(where, f"holds these programs: {names}; one is expected", _one_of(programs, where))
     extra = {str(name): str(text) for name, text in contents.extra_files.items()}
     return programs.get("model") or next(iter(programs.values())), extra
+
+
+def _one_of(names: Iterable[str], where: str) -> str:
+    name = next(iter(names), "")
+    if not name:
+        return "save the program: torch.export.save(program, 'net.pt2')."
+    loaded = f"torch.export.pt2_archive._package.load_pt2({where!r}).exported_programs[{name!r}]"
+    return f"save one of them to a file of its own: torch.export.save({loaded}, {name + '.pt2'!r})."
 
 
 def _read(checked: BinaryIO, where: str) -> Any:
@@ -78,7 +88,7 @@ def pack_checked(members: Members, packer: Packer, where: str) -> None:
         elif name in _PLAIN_MEMBERS or _EXTRA.fullmatch(name):
             packer.copy(name, members)
         elif name != "archive_format" and not _PAYLOAD.fullmatch(name):
-            raise UnsafeFileError(where, _refusal(name), _REMEDY)
+            raise UnsafeFileError(where, _refusal(name), _COMPILED if name.startswith(_MACHINE_CODE) else _REMEDY)
 
 
 def _checked_payloads(name: str, members: Members, packer: Packer, packed: dict[str, bool], where: str) -> bytes:
@@ -118,7 +128,7 @@ def _sizes(entry: Mapping[str, Any]) -> list[int]:
 
 
 def _refusal(name: str) -> str:
-    if name.startswith("data/aotinductor/"):
+    if name.startswith(_MACHINE_CODE):
         return f"member {name!r} belongs to a compiled model: loading it would run machine code from the file"
     if "custom_obj" in name or "opaque_obj" in name:
         return f"member {name!r} is a pickled object of a custom class: loading it would run code"

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from chiralize.storage.content import Content, is_folder, opened
 from chiralize.storage.registry import format_of
 
-_KNOWN_OTHERS: tuple[tuple[bytes, str], ...] = (
-    (b"version https://git-lfs", "a git-lfs pointer, not the file itself (run `git lfs pull`)"),
-    (b"<!DOCTYPE", "a web page (the download failed or needs a login)"),
-    (b"<!doctype", "a web page (the download failed or needs a login)"),
-    (b"<html", "a web page (the download failed or needs a login)"),
-    (b"\x89HDF", "an HDF5 file (Keras or MATLAB 7.3)"),
-    (b"MATLAB", "a MATLAB .mat file"),
-    (b"\x1f\x8b", "a gzip archive (unpack it first)"),
-    (b"7z\xbc\xaf", "a 7-zip archive (unpack it first)"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"%PDF", "a PDF document"),
-    (b"\x7fELF", "a compiled program or library"),
+
+class _Other(NamedTuple):
+    """A kind of file that is no model of ours. magic: what it has at `start`.  remedy: what to give instead, or ""."""
+
+    magic: bytes
+    words: str
+    remedy: str = ""
+    start: int = 0
+
+
+_COMPILED = "give what it was compiled from: the .pt2, the TorchScript file, the ONNX file or the weights."
+_TENSORFLOW = "write it as ONNX, and give that: python -m tf2onnx.convert --{} FILE --output net.onnx"
+_KNOWN_OTHERS = (
+    _Other(b"version https://git-lfs", "a git-lfs pointer, not the file itself", "run `git lfs pull`."),
+    _Other(b"<!DOCTYPE", "a web page (the download failed or needs a login)", "download the file again."),
+    _Other(b"<!doctype", "a web page (the download failed or needs a login)", "download the file again."),
+    _Other(b"<html", "a web page (the download failed or needs a login)", "download the file again."),
+    _Other(b"\x89HDF", "an HDF5 file (Keras or MATLAB 7.3)", _TENSORFLOW.format("keras")),
+    _Other(b"MATLAB", "a MATLAB .mat file"),
+    _Other(b"\x1f\x8b", "packed by gzip", "unpack it first: gzip -dk FILE"),
+    _Other(b"7z\xbc\xaf", "a 7-zip archive", "unpack it first: 7z x FILE"),
+    _Other(b"\x89PNG", "a PNG image"),
+    _Other(b"\xff\xd8\xff", "a JPEG image"),
+    _Other(b"%PDF", "a PDF document"),
+    _Other(b"\x7fELF", "a compiled program or library", _COMPILED),
+    _Other(b"ftrt", "an engine of TensorRT, compiled for one kind of GPU", _COMPILED),
+    _Other(b"TFL3", "a model of TensorFlow Lite", _TENSORFLOW.format("tflite"), start=4),
+    _Other(b"ET12", "a program of ExecuTorch", _COMPILED, start=4),
+    _Other(b"GGUF", "a GGUF file, whose weights are packed for one runtime", "give the safetensors it was made from."),
 )
 
 
@@ -43,11 +60,20 @@ def _name(content: Content) -> str:
     return record.name if record else "unknown"
 
 
+def remedy_for(data: bytes, otherwise: str) -> str:
+    """What to do about content that is no model, where its kind is known."""
+    other = _known(data)
+    return other.remedy if other and other.remedy else otherwise
+
+
+def _known(data: bytes) -> _Other | None:
+    return next((other for other in _KNOWN_OTHERS if data.startswith(other.magic, other.start)), None)
+
+
 def describe(data: bytes) -> str:
     """A few words on what unrecognised content looks like, for a message."""
-    for magic, text in _KNOWN_OTHERS:
-        if data.startswith(magic):
-            return text
+    if other := _known(data):
+        return other.words
     head = data[:512]
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
         first = head.decode().strip().splitlines()

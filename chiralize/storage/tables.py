@@ -14,7 +14,12 @@ from typing import Any
 from chiralize.errors import ModelFileError
 from chiralize.storage.inert import Foreign, StoredTensor, class_of, state_of
 
-COMPILED = "_orig_mod."
+MARKS = {
+    "_orig_mod.": "torch.compile",
+    "_fsdp_wrapped_module.": "FSDP",
+    "_checkpoint_wrapped_module.": "activation checkpointing",
+}
+"""What wrappers put into the names of weights, anywhere in them, with whose mark it is."""
 _DEPTH = 5
 _SHOWN = 12
 
@@ -45,9 +50,10 @@ class Fit:
     aside: tuple[str, ...] = ()
 
     @property
-    def is_compiled(self) -> bool:
-        """Whether torch.compile left its mark in the names."""
-        return any(COMPILED in name.removeprefix(self.prefix) for name in self.names.values())
+    def marks(self) -> tuple[str, ...]:
+        """The marks that wrappers left in the names, see `MARKS`."""
+        listed = "\n".join(name.removeprefix(self.prefix) for name in self.names.values())
+        return tuple(filter(listed.__contains__, MARKS))
 
 
 def is_tensor(value: Any) -> bool:
@@ -65,7 +71,7 @@ def is_table(value: Any) -> bool:
 def tables_in(tree: Any, where: str) -> list[Weights]:
     """All tables in a checkpoint, down to a depth; a pickled module counts as the table of its weights.
 
-    Entries of lists, and those with numbers for keys, are the business of optimizers.
+    Entries of lists go by their position.  What belongs to an optimizer is passed over.
     """
     return list(_tables(tree, "", where, _DEPTH))
 
@@ -79,10 +85,23 @@ def _tables(part: Any, key: str, where: str, depth: int) -> Iterator[Weights]:
             yield Weights(key, names, class_of(part))
         elif part.entries and depth:
             yield from _tables(part.entries, key, where, depth - 1)
-    elif isinstance(part, Mapping) and depth:
-        for name, entry in part.items():
-            if isinstance(name, str):
-                yield from _tables(entry, f"{key}.{name}" if key else name, where, depth - 1)
+    elif depth and not is_of_optimizer(part):
+        for name, entry in _entries(part).items():
+            yield from _tables(entry, f"{key}.{name}" if key else name, where, depth - 1)
+
+
+def _entries(part: Any) -> Mapping[str, Any]:
+    """What a dict or a list holds, under names that `--key` takes; nothing for what is neither."""
+    if isinstance(part, Mapping):
+        return {str(name): entry for name, entry in part.items() if isinstance(name, (str, int))}
+    if isinstance(part, (list, tuple)):
+        return {str(number): entry for number, entry in enumerate(part)}
+    return {}
+
+
+def is_of_optimizer(part: Any) -> bool:
+    """Whether it is the state of an optimizer of torch."""
+    return isinstance(part, Mapping) and "param_groups" in part
 
 
 def table_under(tree: Any, key: str, where: str) -> Weights:
@@ -92,9 +111,7 @@ def table_under(tree: Any, key: str, where: str) -> Weights:
     """
     current, rest = tree, key
     while rest:
-        entries = current.entries if isinstance(current, Foreign) else current
-        if not isinstance(entries, Mapping):
-            raise ModelFileError(where, f"no entry {key!r}; {contents(tree)}", "correct `--key`.")
+        entries = _entries(current.entries if isinstance(current, Foreign) else current)
         if rest in entries:
             current, rest = entries[rest], ""
             break
@@ -111,6 +128,8 @@ def table_under(tree: Any, key: str, where: str) -> Weights:
 
 def contents(value: Any) -> str:
     """What a checkpoint holds, in a few words."""
+    if isinstance(value, (list, tuple)) and value:
+        value = _entries(value)
     if not isinstance(value, Mapping):
         return f"it holds a {_kind(value)}"
     if not value:
@@ -182,9 +201,15 @@ def printable(name: str) -> str:
 
 
 def plain_names(tensors: Mapping[str, Any]) -> dict[str, str]:
-    """The names without the marks of torch.compile, each with the name in full."""
-    plain = {name.replace(COMPILED, ""): name for name in tensors}
+    """The names without the marks of wrappers, each with the name in full."""
+    plain = {_unmarked(name): name for name in tensors}
     return plain if len(plain) == len(tensors) else {name: name for name in tensors}
+
+
+def _unmarked(name: str) -> str:
+    for mark in MARKS:
+        name = name.replace(mark, "")
+    return name
 
 
 def prefixes_of(names: Mapping[str, Any]) -> list[str]:
@@ -220,7 +245,7 @@ def _has_shape(tensor: Any, wanted: Any) -> bool:
 
 
 def _is_idle(name: str, idle: Sequence[str]) -> bool:
-    plain = name.replace(COMPILED, "")
+    plain = _unmarked(name)
     return any(plain == word or (word.endswith(".") and plain.startswith(word)) for word in idle)
 
 

@@ -26,9 +26,7 @@ def loader(
 
         if not preferred:
             return load_torch(content, wanted, name)
-        return load_torch(
-            content, wanted, name, replace(read_stored(content, wanted.unsafe_pickle), preferred=preferred, idle=idle)
-        )
+        return load_torch(content, wanted, name, replace(read_stored(content, wanted), preferred=preferred, idle=idle))
 
     return load
 

@@ -16,6 +16,7 @@ from chiralize.storage.content import Content
 from chiralize.storage.factory import working_folder_importable
 from chiralize.storage.format import LoadedModel, Origin, Wanted
 from chiralize.storage.missing import pickled_module
+from chiralize.storage.numpy_weights import read_plain_pickle, with_tensors
 from chiralize.storage.patching import torch_patched, unchanged_source
 from chiralize.storage.save import save_beside
 from chiralize.storage.sidecar import certificate_beside
@@ -27,19 +28,23 @@ _OPTIMIZERS = ("optimizer", "optim")
 OF_OLD_WEIGHTS = "the state of its optimizer is kept as it was: it belongs to the weights before the conversion"
 
 
-def read_stored(content: Content, trusted: bool = False) -> Stored:
+def read_stored(content: Content, wanted: Wanted | None = None) -> Stored:
     """What a torch file holds, read without running anything.  Raises UnsafeFileError, ModelFileError.
 
     A file of tensors and containers is read by torch's own safe reader; one that names other classes by ours, which
-    puts stand-ins in their places.  trusted: where neither finds weights, the file's own code may run.
+    puts stand-ins in their places.  wanted: by `unsafe_pickle`, where neither finds weights, the file's own code may
+    run.
     """
+    wanted = wanted or Wanted()
     if content.pickled is not None and not content.foreign:
         return Stored(read_safely(content.data, content.where))
     if content.tree is None or not tables_in(content.tree, content.where):
-        if trusted:
+        if wanted.unsafe_pickle:
             restored = _unpickled(content)
-            tree = restored.state_dict() if isinstance(restored, torch.nn.Module) else restored
+            tree = restored.state_dict() if isinstance(restored, torch.nn.Module) else with_tensors(restored)
             return Stored(tree, restored=restored)
+        if content.pickled is None and content.starts_like_pickle:
+            return read_plain_pickle(content, wanted)
         return Stored(read_safely(content.data, content.where))  # says what it would import
     file = TorchFile(content.data, content.where)
     shown = ", ".join(content.foreign[:3]) + (" and others" if len(content.foreign) > 3 else "")
@@ -52,7 +57,7 @@ def load_torch(content: Content, wanted: Wanted, format_name: str, stored: Store
 
     Raises UsageError, FactoryError, ModelFileError, UnsafeFileError.
     """
-    stored = stored or read_stored(content, wanted.unsafe_pickle)
+    stored = stored or read_stored(content, wanted)
     if wanted.unsafe_pickle and wanted.factory is None and stored.build is None:
         modules = _modules(content, stored)
         if modules:
@@ -84,7 +89,7 @@ def _modules(content: Content, stored: Stored) -> dict[str, torch.nn.Module]:
 def _unpickled(content: Content) -> Any:
     """What the file's own code restores.  Raises ModelFileError."""
     with working_folder_importable():
-        return read_whole_pickle(content.data, content.where)
+        return read_whole_pickle(content.data, content.where, content.pickled is None and content.starts_like_pickle)
 
 
 def _network(content: Content, wanted: Wanted, format_name: str, modules: Mapping[str, torch.nn.Module]) -> LoadedModel:

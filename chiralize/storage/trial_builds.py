@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from chiralize.storage.settings import MissingSettingError, nested
 from chiralize.storage.tables import Weights, plain_names, prefixes_of
@@ -19,10 +21,59 @@ FAILED = float("inf")
 _OTHER_RANK = 4  # as many sizes as a weight of another rank counts for
 
 
+_UNFILLED = (torch.empty, torch.rand, torch.randn)
+"""What weights are made by, before they are drawn."""
+_DRAWS = tuple(getattr(torch.Tensor, f"{name}_") for name in "uniform normal exponential bernoulli".split())
+_FILLS = tuple(
+    getattr(torch.Tensor, f"{name}_") for name in "erfinv fill zero copy add sub mul div clamp clamp_min".split()
+)
+"""What changes the numbers of a tensor in place, and not its sizes."""
+_MORE_WEIGHTS = 4
+"""As many times the weights of the file as a build may make before it is given up."""
+
+
+class _TooLargeError(RuntimeError):
+    """A build that has many more weights than the file."""
+
+
+class _Sparing(TorchFunctionMode):
+    """Builds without what costs most: random numbers are not drawn, and `has_weights` says whether weights are made.
+
+    most: how many weights may be made before `_TooLargeError`.  made: how many there were.
+    """
+
+    def __init__(self, has_weights: bool, most: int) -> None:
+        super().__init__()
+        self._has_weights, self._most = has_weights, most
+        self.made = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        options = dict(kwargs or {})
+        if args and (func in _DRAWS or (func in _FILLS and args[0].is_meta)):
+            return args[0]
+        if func in _UNFILLED:
+            self.made += 1
+            if self.made > self._most:
+                raise _TooLargeError
+            if not self._has_weights and options.get("device") is None:
+                options["device"] = "meta"
+        return func(*args, **options)
+
+
+_MODES = (("meta", False), ("cpu", False), ("cpu", True))
+"""Ways to build, cheapest first: where numbers are kept, and whether those of weights are, too.
+
+Networks that compute while they are built need one of the others.
+"""
+_NEEDS_NUMBERS = re.compile(r"\bmeta\b")
+
+
 class TrialBuilds:
     """Builds of one class, each compared with the tables of a file, within a time.
 
-    wanted: the name that the last build asked an object of arguments for, "" for none.
+    wanted: the name that the last build asked an object of arguments for, "" for none.  made: how many weights it made
+    until its end, which says how far a build that failed got.
     tell: hears before each build how many were tried.
     """
 
@@ -37,13 +88,19 @@ class TrialBuilds:
         self._tables = [_shapes(weights) for weights in tables]
         self._known: dict[str, float] = {}
         self._end = time.process_time() + seconds
-        self._device = "meta"
+        self._mode = 0
+        self._most = 64 + _MORE_WEIGHTS * max(map(len, self._tables), default=0)
         self.wanted = ""
+        self.made = 0
 
     @property
     def is_over(self) -> bool:
         """Whether the time is used up."""
         return time.process_time() > self._end
+
+    def give_time(self, seconds: float) -> None:
+        """Set the processor time that is left."""
+        self._end = time.process_time() + seconds
 
     def distance(self, values: Mapping[str, Any]) -> float:
         """How far the weights of a build are from those of the file: 0 where all names and sizes are the same."""
@@ -58,10 +115,12 @@ class TrialBuilds:
 
     def _sizes(self, values: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:
         """Sizes of the weights of a build, by name; None where it failed."""
-        self.wanted = ""
+        self.wanted, self.made = "", 0
+        device, has_weights = _MODES[self._mode]
+        sparing = _Sparing(has_weights, self._most)
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                with warnings.catch_warnings(), torch.device(self._device):
+                with warnings.catch_warnings(), torch.device(device), sparing:
                     warnings.simplefilter("ignore")
                     module = self._build(**nested(values))
             state = module.state_dict()
@@ -69,9 +128,10 @@ class TrialBuilds:
             self.wanted = error.wanted
             return None
         except (Exception, SystemExit) as error:  # the user's own code
-            if self._device == "meta" and "meta" in str(error):  # it computes while it is built
-                self._device = "cpu"
+            if self._mode + 1 < len(_MODES) and _NEEDS_NUMBERS.search(str(error)):  # it computes while it is built
+                self._mode += 1
                 return self._sizes(values)
+            self.made = sparing.made
             return None
         return {name: tuple(tensor.shape) for name, tensor in state.items()}
 

@@ -27,8 +27,10 @@ from chiralize.storage.factory import (
 from chiralize.storage.format import AUTO, LoadedModel, Origin, Wanted
 from chiralize.storage.missing import arguments_needed, network_needed
 from chiralize.storage.named_class import saved_settings
+from chiralize.storage.no_weights import no_weights, only_adapters
 from chiralize.storage.sidecar import certificate_beside, remembered
 from chiralize.storage.tables import (
+    MARKS,
     Fit,
     Weights,
     contents,
@@ -96,8 +98,9 @@ def _tables(stored: Stored, wanted: Wanted, content: Content) -> list[Weights]:
         return [table_under(stored.tree, wanted.key, content.where)]
     tables = tables_in(stored.tree, content.where)
     if not tables:
-        remedy = "name the entry that holds the weights: `--key NAME`."
-        raise ModelFileError(content.where, f"is not a table of tensors; {contents(stored.tree)}", remedy)
+        raise no_weights(stored.tree, content.where)
+    if adapters := only_adapters((name for weights in tables for name in weights.tensors), content.where):
+        raise adapters
     preferred = [weights for weights in tables if weights.key in stored.preferred]
     return preferred or tables
 
@@ -196,7 +199,7 @@ def _fitting(
     if before is not None:
         return _under(tables, before, expected, stored, content)
     if ways:
-        raise _several(ways, stored, content)
+        raise _several(ways, stored, content, wanted)
     close = nearest(tables, module.state_dict())
     if len(tables) > 1:
         counts = ", ".join(f"{weights.key!r} ({len(weights.tensors)})" for weights in tables[:12])
@@ -206,17 +209,24 @@ def _fitting(
     return close
 
 
-def _several(ways: Sequence[Fit], stored: Stored, content: Content) -> InputError:
-    """The error for tables, or prefixes, between which only the user can tell."""
+def _several(ways: Sequence[Fit], stored: Stored, content: Content, wanted: Wanted) -> InputError:
+    """The error for tables, or prefixes, between which only the user can tell: with a command for each."""
     keys = list(dict.fromkeys(way.weights.key for way in ways))
     if len(keys) > 1:
         facts = f"{len(keys)} tables fit the network ({', '.join(map(repr, keys))}); {contents(stored.tree)}"
-        options = " or ".join(f"`--key {shlex.quote(key)}`" for key in keys[:_SHOWN])
-        return ModelFileError(content.where, facts, f"say which of them holds the weights that are wanted: {options}.")
+        options = _choices(wanted, [f"--key {shlex.quote(key)}" for key in keys[:_SHOWN]])
+        return ModelFileError(content.where, facts, f"say which of them holds the weights that are wanted:{options}")
     prefixes = [shlex.quote(way.prefix) for way in ways]
     facts = f"its weights fit the network under {len(ways)} prefixes: {', '.join(prefixes)}"
-    options = " or ".join(f"--prefix {prefix}" for prefix in prefixes)
-    return UsageError(content.where, facts, f"say which of them: {options}")
+    options = _choices(wanted, [f"--prefix {prefix}" for prefix in prefixes[:_SHOWN]])
+    return UsageError(content.where, facts, f"say which of them:{options}")
+
+
+def _choices(wanted: Wanted, options: Sequence[str]) -> str:
+    """The command with each of the options, where one was typed; else the options."""
+    if wanted.command:
+        return "".join(f"\n    {wanted.command} {option}" for option in options)
+    return " " + " or ".join(options)
 
 
 def _under(
@@ -277,8 +287,8 @@ def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) 
         if fit.weights.key in stored.preferred:
             which = "which holds the weights"
         notes.append(f"took the entry {fit.weights.key!r}, {which}")
-    if fit.is_compiled:
-        notes.append("took '_orig_mod.' (torch.compile) out of the names")
+    for mark in fit.marks:
+        notes.append(f"took {mark!r} ({MARKS[mark]}) out of the names")
     if fit.prefix and not fit.aside:
         owner = " (DataParallel)" if fit.prefix == "module." else ""
         notes.append(f"took the prefix {fit.prefix!r}{owner} off all names")

@@ -266,7 +266,7 @@ CASES = {
     "hostile example inputs": model("hostile_inputs.pt2", "CH202", "sample_inputs", "mkdir"),
     "hostile script": model("hostile.ts", "CH202", "data.pkl"),
     "hostile weights": model("hostile.pt", "CH202", "mkdir", "--unsafe-pickle"),
-    "hostile weights of old": model("hostile_old.pt", "CH202", "no plain tensors"),
+    "hostile weights of old": model("hostile_old.pt", "CH202", "plain pickle"),
     "passport is no JSON": Case("verify passport_text.pt2", 2, "CH201", ("chirality.json", "--skeleton")),
     "passport of another version": Case("verify passport_other.pt2", 2, "CH201", ("chirality.json", "99")),
     "passport with holes": Case("verify passport_part.pt2", 2, "CH201", ("chirality.json",)),

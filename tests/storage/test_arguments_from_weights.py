@@ -66,6 +66,25 @@ class JointProduct(nn.Module):
         self.mix = nn.Linear(num_joints * features, 7)
 
 
+class Computing(nn.Module):
+    """Computes while it is built, so that it needs numbers; it would be large in most of the ways that are tried."""
+
+    def __init__(self, width: int = 64, depth: int = 4):
+        super().__init__()
+        rates = [rate.item() for rate in torch.linspace(0, 0.5, depth)]
+        self.layers = nn.ModuleList([nn.Sequential(nn.Linear(width, width), nn.Dropout(rate)) for rate in rates])
+
+
+class Guarded(nn.Module):
+    """Fails twice with the values that the search begins with: no change of one alone is enough."""
+
+    def __init__(self, strides: list[int], width: int):
+        super().__init__()
+        assert width % 8 == 0
+        self.first = nn.Linear(width, width)
+        self.layers = nn.ModuleList([nn.Linear(width, width + stride) for stride in strides])
+
+
 class OfOptions(nn.Module):
     """Reads its arguments off one object."""
 
@@ -116,6 +135,22 @@ def test_of_a_product_the_skeleton_decides_or_nobody() -> None:
 
 def test_a_class_that_refuses_its_own_default_is_given_another() -> None:
     assert told(Particular(12, 7)).arguments == {"width": "12", "out_features": "7"}
+
+
+def test_a_class_that_computes_while_it_is_built() -> None:
+    assert told(Computing(16, 2)).arguments == {"width": "16", "depth": "2"}
+
+
+def test_two_arguments_that_fail_one_after_the_other() -> None:
+    assert told(Guarded([3, 5], 24)).arguments == {"strides": "[3, 5]", "width": "24"}
+
+
+def test_what_there_was_no_time_to_look_at_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search ends by time, and the values that it ended with were not questioned."""
+    monkeypatch.setattr("chiralize.storage.trial_builds.TrialBuilds.is_over", True)
+    monkeypatch.setattr("chiralize.storage.trial_builds.TrialBuilds.distance", lambda *given: 0.0)
+    found = told(Attention(1, 1))
+    assert found.fits and set(found.undecided) == {"width", "heads"} and not found.arguments
 
 
 def test_another_network_is_not_bent_to_fit() -> None:

@@ -355,7 +355,7 @@ BROKEN_MODELS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "onnx": (WRITERS["onnx"], "ONNX"),
     "array": (WRITERS["npy"], "an array file"),
-    "list of tensors": (lambda path: torch.save([torch.ones(2)], path), "it holds a list"),
+    "list of tensors": (lambda path: torch.save([torch.ones(2)], path), "holds one tensor without names"),
     "nested weights": (
         lambda path: torch.save({"w": torch.nested.as_nested_tensor([torch.ones(2)], layout=torch.jagged)}, path),
         "'w' is a nested tensor",

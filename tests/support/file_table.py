@@ -5,10 +5,16 @@ Where it does not work, the message's own command is typed next, with a name of 
 
 from __future__ import annotations
 
+import gzip
 import importlib
+import json
 import os
+import pickle
 import shlex
+import shutil
+import subprocess
 import sys
+import tarfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -17,6 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
@@ -35,7 +42,8 @@ class Policy(torch.nn.Sequential):
 LITERAL = "--skeleton lifter.yaml --method match"
 FLAT = "--skeleton flat.yaml --method match"
 BEGIN, END = "<!-- made by python -m tests.support.file_table -->\n", "<!-- end -->\n"
-OPTIONS = ("--unsafe-pickle", "--model")
+AGAIN = ("--key", "--prefix")
+UNPACKERS = ("gzip", "tar")
 
 
 class Kind(NamedTuple):
@@ -95,6 +103,46 @@ def _folder(path: Path, net: nn.Module) -> None:
     safetensors.torch.save_file(state, path / "model.safetensors")
 
 
+def _two_copies(path: Path, net: nn.Module) -> None:
+    averaged = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    torch.save({"epoch": 3, "model": net.state_dict(), "model_ema": averaged}, path)
+
+
+def _sharded(path: Path, net: nn.Module) -> None:
+    path.mkdir()
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    table: dict[str, str] = {}
+    for number, names in enumerate((list(state)[:3], list(state)[3:]), start=1):
+        file = f"model-0000{number}-of-00002.safetensors"
+        safetensors.torch.save_file({name: state[name] for name in names}, path / file)
+        table |= dict.fromkeys(names, file)
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": table}))
+
+
+def _numbers(net: nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in net.state_dict().items()}
+
+
+def _gzipped(path: Path, net: nn.Module) -> None:
+    save_program(net, path.with_suffix(""))
+    path.write_bytes(gzip.compress(path.with_suffix("").read_bytes()))
+    path.with_suffix("").unlink()
+
+
+def _tarred(path: Path, net: nn.Module) -> None:
+    save_script(net, path.parent / "policy.pt", False)
+    with tarfile.open(path, "w") as archive:
+        archive.add(path.parent / "policy.pt", "policy.pt")
+    (path.parent / "policy.pt").unlink()
+
+
+def _log_folder(path: Path, net: nn.Module) -> None:
+    inner = path / "version_0" / "checkpoints"
+    inner.mkdir(parents=True)
+    save_script(net, inner / "best.pt", False)
+    torch.save(optimizer_state(), path / "optimizer.pt")
+
+
 KINDS = (
     Kind("exported program", "net.pt2", lambda path, net: save_program(net, path), goes_back=False),
     Kind("TorchScript, traced", "traced.pt", lambda path, net: save_script(net, path, True)),
@@ -113,6 +161,23 @@ KINDS = (
     Kind("rsl_rl", "model_9.pt", _rsl_rl, skeleton=FLAT, network="Policy"),
     Kind("Stable-Baselines3", "policy.zip", lambda path, net: save_sb3(path, state=dict(net.state_dict()))),
     Kind("folder of Hugging Face", "hub", _folder),
+    Kind("folder of weights in parts", "parts", _sharded),
+    Kind(
+        "one of those parts",
+        "parts/model-00001-of-00002.safetensors",
+        lambda path, net: _sharded(path.parent, net),
+        False,
+    ),
+    Kind("folder of a run", "logs", _log_folder, goes_back=False),
+    Kind("weights and their running average", "ema.pth", _two_copies),
+    Kind("tuple of `state_dict`s", "agent.pth", _saved(lambda net: (net.state_dict(), net.state_dict()))),
+    Kind("arrays of numpy", "net.npz", lambda path, net: np.savez(path, **_numbers(net)), False),  # type: ignore[arg-type]
+    Kind(
+        "pickle of arrays", "net.pkl", lambda path, net: path.write_bytes(pickle.dumps(_numbers(net))), goes_back=False
+    ),
+    Kind("pickle of a module", "whole.pkl", lambda path, net: path.write_bytes(pickle.dumps(net)), goes_back=False),
+    Kind("gzip", "net.pt2.gz", _gzipped, goes_back=False),
+    Kind("tar", "run.tar", _tarred, goes_back=False),
 )
 
 
@@ -156,20 +221,37 @@ def row(kind: Kind, folder: Path) -> str:
         status, message = typed(command)
         tries = ["works" if not status else "says what is missing", ""]
         if status:
-            commands = [line.strip() for line in message.splitlines() if line.startswith("    chiralize")]
-            tries[1] = f"works with {' or '.join(dict.fromkeys(_outcome(text, kind) for text in commands))}"
+            tries[1] = f"works with {_outcomes(message, kind)}"
         back = f"`-o out{suffix}`" if kind.goes_back else ""
         assert Path(f"out{suffix}").exists()
     return f"| {kind.words} | `{kind.file}` | {tries[0]} | {tries[1]} | {back} |"
 
 
-def _outcome(command: str, kind: Kind) -> str:
-    """The option that makes a command work. Raises AssertionError where it does not work."""
+def _outcomes(message: str, kind: Kind, asked: tuple[str, ...] = ("--unsafe-pickle", "--model")) -> str:
+    """What makes each of the commands of a message work.  Raises AssertionError where one does not.
+
+    asked: the options that the message may ask for.
+    """
+    lines = [line.strip() for line in message.splitlines() if line.startswith("    ") and "Fix:" not in line]
+    tools = [line for line in lines if line.split()[0] in UNPACKERS]
+    for line in tools:
+        subprocess.run(shlex.split(line), check=True)
+    found = [_outcome(line, kind, asked) for line in lines if line.startswith("chiralize")]
+    assert found, message
+    first = "".join(f"`{line.split()[0]}`, then " for line in tools)
+    return (first + " or ".join(dict.fromkeys(found))).removesuffix(", then ")
+
+
+def _outcome(command: str, kind: Kind, asked: tuple[str, ...]) -> str:
+    """The option or the file that makes a command work, and what its own message asks for."""
     command = command.replace(PLACEHOLDER, f"{MODULE}:{kind.network}")
+    out = Path(shlex.split(command)[shlex.split(command).index("-o") + 1])
+    if out.is_dir():
+        shutil.rmtree(out)
     status, message = typed(command)
-    assert status == 0, (command, message)
-    (option,) = (word for word in command.split() if word in OPTIONS)
-    return f"`{option}`"
+    used = [word for word in command.split() if word in asked]
+    named = f"`{used[0]}`" if used else f"`{shlex.split(command)[2]}`"
+    return named if not status else f"{named}, then {_outcomes(message, kind, AGAIN if used else asked)}"
 
 
 def table(folder: Path) -> str:

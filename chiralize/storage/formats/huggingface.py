@@ -1,4 +1,4 @@
-"""A folder of Hugging Face: `config.json`, and weights in one file or in several, of safetensors or of torch."""
+"""A folder of Hugging Face: weights in one file or in several, of safetensors or of torch; mostly a `config.json`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ _REMEDY = "download the folder again, or save the model with save_pretrained."
 
 
 def _recognises(content: Content) -> bool:
-    names = set(content.names) if content.file is None else set()
-    return _CONFIG in names and not names.isdisjoint(_WEIGHTS)
+    return content.file is None and not set(content.names).isdisjoint(_WEIGHTS)
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
@@ -35,7 +34,8 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     tensors: dict[str, Any] = {}
     for name in _files(content.path):
         tensors |= _tensors(content.path / name)
-    name, build = model_builder(_json(content.path / _CONFIG), content.where)
+    config = content.path / _CONFIG
+    name, build = model_builder(_json(config), content.where) if config.is_file() else ("", None)
     return load_weights(content, wanted, "huggingface", Stored(tensors, named=name, build=build))
 
 

@@ -23,9 +23,7 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     from chiralize.storage.torch_weights import load_torch, read_stored
 
     saved = content.tree["hyper_parameters"] if "hyper_parameters" in content.keys else None
-    stored = replace(
-        read_stored(content, wanted.unsafe_pickle), preferred=("state_dict",), arguments=plain_values(saved)
-    )
+    stored = replace(read_stored(content, wanted), preferred=("state_dict",), arguments=plain_values(saved))
     name, arguments = named_in(saved)
     if name:
         stored = replace(stored, named=name, build=lambda: build_named(name, wanted.factory_args, arguments))

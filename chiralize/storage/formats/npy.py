@@ -1,11 +1,13 @@
-"""`.npy`: one array of numpy."""
+"""`.npy`: one array of numpy, or a dict of arrays."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from chiralize.storage.content import Content
-from chiralize.storage.format import Format
+from chiralize.storage.format import Format, LoadedModel, Wanted
+
+_TITLE = "an array file (.npy)"
 
 
 def _recognises(content: Content) -> bool:
@@ -18,4 +20,10 @@ def _arrays(content: Content) -> Any:
     return read_npy(content.data, "the array", content.where)
 
 
-FORMAT = Format("npy", "an array file (.npy)", _recognises, arrays=_arrays, rank=40)
+def _load(content: Content, wanted: Wanted) -> LoadedModel:
+    from chiralize.storage.numpy_weights import load_arrays
+
+    return load_arrays(content, wanted, "npy", _TITLE, _arrays(content))
+
+
+FORMAT = Format("npy", _TITLE, _recognises, _load, _arrays, rank=40)

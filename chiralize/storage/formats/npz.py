@@ -1,11 +1,13 @@
-"""`.npz`: several arrays of numpy in a zip archive."""
+"""`.npz`: several arrays of numpy in a zip archive, which may be weights by name."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from chiralize.storage.content import Content
-from chiralize.storage.format import Format
+from chiralize.storage.format import Format, LoadedModel, Wanted
+
+_TITLE = "an array file (.npz)"
 
 
 def _recognises(content: Content) -> bool:
@@ -18,4 +20,10 @@ def _arrays(content: Content) -> Any:
     return read_npz(content.data, content.where)
 
 
-FORMAT = Format("npz", "an array file (.npz)", _recognises, arrays=_arrays)
+def _load(content: Content, wanted: Wanted) -> LoadedModel:
+    from chiralize.storage.numpy_weights import load_arrays
+
+    return load_arrays(content, wanted, "npz", _TITLE, _arrays(content))
+
+
+FORMAT = Format("npz", _TITLE, _recognises, _load, _arrays)

@@ -14,7 +14,11 @@ def _recognises(content: Content) -> bool:
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
+    from chiralize.storage.other_folders import shard_given, shard_of
     from chiralize.storage.weights import Stored, load_weights
+
+    if wanted.key is None and wanted.prefix is None and (part := shard_of(content)):
+        raise shard_given(content, wanted, part)
 
     tensors, extra = read_safetensors(content.data, content.where)
     return load_weights(content, wanted, "safetensors", Stored(tensors, extra=extra))
