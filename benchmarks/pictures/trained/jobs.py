@@ -94,7 +94,8 @@ def _data(task: Task, scale: Scale, test: bool) -> tuple[Tensor, Tensor]:
     """Pictures are the same for all networks on pictures."""
     if task.is_voxels:
         return _drawn("voxels", scale.voxels_tested if test else scale.voxels, test, scale.device)
-    return _drawn("residual", scale.tested if test else scale.drawn, test, scale.device)
+    drawn = "one side" if task.sees_one_side and not test else "residual"
+    return _drawn(drawn, scale.tested if test else scale.drawn, test, scale.device)
 
 
 @dataclass
@@ -160,7 +161,8 @@ def train(net: nn.Module, task: Task, given: tuple[Tensor, Tensor], seconds: flo
     net.train()
     while spent < seconds:
         chosen = torch.randint(len(pixels), (task.batch,), generator=generator, device=pixels.device)
-        which = torch.rand(task.batch, generator=generator, device=pixels.device) < 0.5
+        share = 0.0 if task.sees_one_side else 0.5
+        which = torch.rand(task.batch, generator=generator, device=pixels.device) < share
         inputs, wanted = task.mirrored(pixels[chosen], truth[chosen], which)
         loss = task.loss(net(inputs), wanted)
         optimizer.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / 200, 3 * (1.001 - spent / seconds))

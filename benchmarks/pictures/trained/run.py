@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from benchmarks.pictures.trained.jobs import COLUMNS, Job, Scale, do
 from benchmarks.pictures.trained.tasks import TASKS
 
-_NAMES = tuple(task.name for task in TASKS)
+_NAMES = tuple(task.name for task in TASKS if not task.sees_one_side)
 
 
 def plan(seeds: int, steps: int, names: tuple[str, ...] = _NAMES) -> list[Job]:
@@ -33,6 +33,7 @@ def plan(seeds: int, steps: int, names: tuple[str, ...] = _NAMES) -> list[Job]:
         jobs += [Job(name, seed) for name in names]
         for width, count in ((0.5, steps), (0.707, steps), (0.5, 0), (0.707, 0)):
             jobs += [Job(name, seed, width, count) for name in names]
+            jobs += [Job(task.name, seed) for task in TASKS if task.sees_one_side and (width, count) == (0.5, steps)]
     return jobs
 
 
@@ -55,7 +56,7 @@ def main() -> None:
     jobs = plan(options.seeds, options.steps)
     if options.smoke:
         scale = replace(scale, drawn=300, tested=60, calibration=60, voxels=40, voxels_tested=8, voxels_calibration=20)
-        scale, jobs = replace(scale, seconds=3.0), plan(1, 3)[: 2 * len(TASKS)]
+        scale, jobs = replace(scale, seconds=3.0), plan(1, 3)[: 2 * len(_NAMES)]
     context = multiprocessing.get_context("spawn")
     with context.Pool(options.workers) as pool, (options.out / "rows.csv").open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")

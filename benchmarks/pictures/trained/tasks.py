@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,7 +24,7 @@ from benchmarks.pictures.trained.networks import (
 )
 from benchmarks.pictures.trained.volumes import volumes
 from examples.pixels.networks import Heatmaps, flipped, targets
-from examples.pixels.poses import bodies
+from examples.pixels.poses import Array, bodies
 from examples.pixels.rendering import render
 from examples.pixels.study import read_off
 
@@ -38,7 +40,7 @@ class Task:
 
     loss: of answers and truth.  error: of answers, truth, and by how many pixels cells lie further to the right.
     mirrored: pictures and truth, mirrored where a mask says so.  outputs: of the specification, as the maps are;
-    shifted, as toolboxes shift them.
+    shifted, as toolboxes shift them.  sees_one_side: it is trained on people who look to the right, without flips.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Task:
     batch: int = 128
     inputs: Mapping[str, Any] = field(default_factory=lambda: dict(_PICTURE))
     pixels_per_cell: float = STRIDE
+    sees_one_side: bool = False
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -135,6 +138,7 @@ _MAPS: dict[str, Any] = {
 }
 TASKS = (
     Task("residual", lambda: Heatmaps(32), **_MAPS),
+    Task("one side", lambda: Heatmaps(32), **_MAPS, sees_one_side=True),
     Task("HRNet", HighResolution, **_MAPS),
     Task("ViTPose", Tokens, **_MAPS),
     Task(
@@ -172,5 +176,14 @@ def data(task: Task, count: int, test: bool, device: str) -> tuple[Tensor, Tenso
     if task.is_voxels:
         drawn = volumes(count, 5 if test else 4, device)
         return drawn.pixels, drawn.joints
-    pictures = render(bodies(count, test), 1 if test else 0, SIZE, device)
+    people = bodies(2 * count if task.sees_one_side else count, test)
+    if task.sees_one_side:
+        people = people[_look_to_the_right(people)][:count]
+    pictures = render(people, 1 if test else 0, SIZE, device)
     return pictures.pixels, pictures.joints
+
+
+def _look_to_the_right(people: Array) -> npt.NDArray[np.bool_]:
+    """Of people "person joint 3" before the camera, those whose chest points to the right in the picture."""
+    up, left = people[:, 10] - people[:, 8], people[:, 11] - people[:, 14]
+    return np.cross(up, left)[:, 0] > 0
