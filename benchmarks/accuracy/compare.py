@@ -142,12 +142,13 @@ def converted(teacher: Teacher, way: str) -> list[Row]:
     except ChiralizeError as error:
         return [_failed(teacher, way, error)]
     seconds = time.process_time() - start
+    notes = [note for note in done.report.notes if "was not taken" in note]
     taken = [what for what in told if what.startswith("converting by ")][-1].removeprefix("converting by ")
     row = _row(teacher, way, done, seconds)
     if way != "auto":
         return [row]
     same = next((other for other in WAYS if taken == other.replace(" ", " at width ", 1)), None)
-    return [replace(row, note=taken)] + ([replace(row, way=same)] if same is not None else [])
+    return [replace(row, note="; ".join([taken, *notes]))] + ([replace(row, way=same)] if same is not None else [])
 
 
 def _as_it_is(problem: Problem) -> Problem:
@@ -206,7 +207,7 @@ def _worst_joint(figure: str, before: Tensor, after: Tensor, targets: Tensor) ->
     if BETTER[figure] > 0:
         return float("nan")
     was, now = ((own - targets).norm(dim=-1).flatten(0, -2).mean(0) for own in (before, after))
-    moving = was > 0.02 * was.mean()  # the hip is the origin
+    moving = targets.flatten(0, -3).std(0).norm(dim=-1) > 1e-6  # the hip is the origin
     return float((now / was)[moving].max())
 
 

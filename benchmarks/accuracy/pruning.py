@@ -39,10 +39,15 @@ Factor = tuple[int | None, int]
 
 def products(network: nn.Module, inputs: Tensor) -> float:
     """Multiplications of one sample, as PyTorch's counter of operations finds them, recurrent layers included."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the machine that PyTorch was built for
-        with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
-            network(inputs)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one op, which the counter does not know
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the machine that PyTorch was built for
+            with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+                network(inputs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     return counter.get_total_flops() / 2 / len(inputs)
 
 
