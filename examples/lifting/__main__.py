@@ -9,13 +9,15 @@ from typing import Annotated, Literal
 import typer
 
 from chiralize.errors import ChiralizeError
+from chiralize.storage.load import load_model
+from examples.lifting import strips
 from examples.lifting.actions import action_table
 from examples.lifting.checkpoint import compare, load_lifter
 from examples.lifting.example import EXAMPLE
 from examples.lifting.networks import WIDTHS
 from examples.lifting.published import H36M_TEST
 from examples.lifting.study import OwnFiles
-from examples.study.command import Out, Seeds, Smoke, Ways, Workers, carry_out, show_table, study
+from examples.study.command import Out, Seeds, Smoke, Ways, Workers, carry_out, console, show_table, study
 from examples.study.page import Table
 
 SUMMARY = "2D to 3D pose lifting: ordinary networks, averaged over both views, converted, and chiral from scratch."
@@ -110,6 +112,30 @@ def evaluate(
     heads = ("", *found[0][1])
     show_table(Table("all frames", (heads, *((name, *(f"{v:.1f}" for v in own.values())) for name, own, _ in found))))
     show_table(action_table("MPJPE by action, mm", {name: errors for name, _, errors in found}))
+
+
+@app.command(
+    "strips", help="A motion as the shipped lifter and conversions of it see it: a strip of drawings, and a film."
+)
+def draw_strips(
+    converted: Annotated[list[Path] | None, typer.Argument(help="What `chiralize demo` wrote; may be several.")] = None,
+    out: Out = Path("study"),
+    frames: Annotated[int, typer.Option(min=2, help="Of the motion, 50 a second.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the motion, which is drawn from the shipped model.")] = 3,
+) -> None:
+    networks = {"shipped": strips.shipped()}
+    try:
+        networks |= {path.stem: load_model(path).module for path in converted or ()}
+    except ChiralizeError as error:
+        raise typer.BadParameter(str(error)) from error
+    inputs, poses = strips.motion(frames, seed)
+    rows = strips.answers(networks, inputs, poses)
+    out.mkdir(parents=True, exist_ok=True)
+    strips.strip(rows, out / "strip.svg")
+    strips.animate(rows, out / "strip.gif")
+    for name, apart in strips.differences(rows).items():
+        console.print(f"{name}: f(x) and T f(T x) are {apart:.3g} mm apart", highlight=False)
+    console.print(f"wrote {out / 'strip.svg'} and {out / 'strip.gif'}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from examples.lifting.study import FRACTIONS, LIMITED_WAYS, limited_name
 from examples.study.page import Table
-from examples.study.plots import save
+from examples.study.plots import Figure, save
 from examples.study.results import Row, spreads
 from examples.study.ways import WAYS
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from examples.pixels.study import Outcome
-from examples.study.plots import BLUE, GREY, save
+from examples.study.plots import BLUE, GREY, Figure, save
 
 
 def draw(outcome: Outcome, path: Path) -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from examples.policy.gait import trot
 from examples.policy.robot import Act, Walk, draw_walk, mirrored_states, mirrored_walk, roll_out
 from examples.policy.task import SECONDS_PER_STEP, Imitation, acting
-from examples.study.plots import colour, save
+from examples.study.plots import Figure, colour, save
 from examples.study.ways import Workshop
 
 SHOWN = ("baseline", "flips", "flips, TTA", "chiralized 0.5", "from scratch, free")

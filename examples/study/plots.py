@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-from matplotlib.figure import Figure
+try:
+    import matplotlib
+    from matplotlib.figure import Figure
+except ModuleNotFoundError as error:
+    raise SystemExit(
+        f'examples: the package {error.name} is not installed\n    Fix: pip install -c constraints.txt -e ".[report]"'
+    ) from error
 
 from examples.study.files import write_atomically
 from examples.study.page import MACHINE

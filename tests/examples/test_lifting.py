@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from examples.lifting import metrics
+from examples.lifting import metrics, strips
 from examples.lifting.__main__ import app
 from examples.lifting.actions import LIMITED_PICTURE, action_tables, draw_limited
 from examples.lifting.checkpoint import compare, judged, lifted
@@ -167,3 +169,30 @@ def test_tables_of_actions_and_limited_data(tmp_path: Path) -> None:
     ]
     (table,) = action_tables(rows)
     assert table.rows == (("", "Walk", "Box", "mean of actions"), ("flips", "20.0", "50.0", "35.0"))
+
+
+class ToOneSide(torch.nn.Module):
+    """Answers x, and 20 mm to one side."""
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        middle = windows[:, strips.RECEPTIVE // 2 : strips.RECEPTIVE // 2 + 1]
+        return torch.nn.functional.pad(middle, (0, 1)) + torch.tensor([0.02, 0.0, 0.0])
+
+
+def test_a_motion_is_drawn(tmp_path: Path) -> None:
+    """Every row has an answer for each frame; T f(T x) is turned back; both files are written and small."""
+    inputs, poses = strips.motion(12, seed=0)
+    rows = strips.answers({"net": ToOneSide()}, inputs, poses)
+    assert [own.shape for own in rows.values()] == [(12, 17, 2), *[(12, 17, 3)] * 3]
+    assert strips.differences(rows)["net"] == pytest.approx(40, rel=1e-4)
+    strips.strip(rows, tmp_path / "strip.svg")
+    strips.animate(rows, tmp_path / "strip.gif")
+    assert "net" in (tmp_path / "strip.svg").read_text() and (tmp_path / "strip.gif").read_bytes()[:3] == b"GIF"
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 500_000
+
+
+def test_without_its_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "examples.study.plots")
+    with pytest.raises(SystemExit, match=r'matplotlib is not installed\n    Fix: pip install .*"\.\[report\]"'):
+        importlib.import_module("examples.study.plots")
