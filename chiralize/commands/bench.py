@@ -157,7 +157,9 @@ def _timed(runs: Mapping[str, Callable[[], object]], samples: int) -> list[CallT
         run()
     if perf_counter() - started > _LONGEST:
         return []
-    first, second = interleaved(runs, rounds=_ROUNDS, least=_LEAST)
+    # What other processes take is no part of processor time, which sums up threads, though.
+    clock = process_time if torch.get_num_threads() == 1 else perf_counter
+    first, second = interleaved(runs, rounds=_ROUNDS, least=_LEAST, clock=clock)
     return [CallTime(samples, first.seconds, second.seconds, second.ratio, torch.get_num_threads())]
 
 

@@ -6,6 +6,7 @@ and then every figure, with the long tables folded.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ def to_html(report: Report, pictures: Mapping[str, bytes] | None = None) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(page.title)}: {badge}</title>\n<style>{style()}</style>\n</head>\n<body>\n<header>\n"
         f'<h1>{escape(page.title)} <span class="badge is-{page.standing}">{badge}</span></h1>\n'
-        f'<p class="sentence is-{page.standing}">{escape(page.sentence)}</p>\n{_facts(facts_of(report))}'
+        f'<p class="sentence is-{page.standing}">{_marked(page.sentence)}</p>\n{_facts(facts_of(report))}'
         f"</header>\n<main>\n{body}\n</main>\n<footer><p>Written by chiralize.</p></footer>\n</body>\n</html>\n"
     )
 
@@ -67,7 +68,7 @@ def _warnings(report: Report) -> str:
     warnings = verdict_of(report).warnings
     if not warnings:
         return ""
-    items = [f"<li><b>{_ICONS['bad']} Warning ({escape(one.topic)}):</b> {escape(one.text)}</li>" for one in warnings]
+    items = [f"<li><b>{_ICONS['bad']} Warning ({escape(one.topic)}):</b> {_marked(one.text)}</li>" for one in warnings]
     return _section("What to look at before it is used", '<ul class="warnings">' + "\n".join(items) + "</ul>")
 
 
@@ -99,6 +100,11 @@ def _dial(report: Report) -> str:
 def _picture(caption: str, png: bytes) -> str:
     source = b64encode(png).decode("ascii")
     return _section(caption, f'<img alt="{escape(caption)}" src="data:image/png;base64,{source}">')
+
+
+def _marked(text: str) -> str:
+    """Text with what stands between backticks, names and commands, as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _section(title: str, content: str) -> str:
@@ -175,7 +181,7 @@ def _block(block: Block) -> str:
     if isinstance(block, Section):
         return f"<h3>{escape(block.title)}</h3>"
     if isinstance(block, Line):
-        return f'<p class="{block.tone}">{_icon(block.tone)}{escape(block.text)}</p>'
+        return f'<p class="{block.tone}">{_icon(block.tone)}{_marked(block.text)}</p>'
     if isinstance(block, Table):
         return _table(block, "Every joint, the largest gap first")
     return curves.figure(block) if isinstance(block, Curves) else _bars(block)

@@ -99,9 +99,9 @@ def _predicting(policy: Any) -> Any:
 
 
 def _shape(table: dict[str, Any], space: str, where: str) -> tuple[int, ...]:
-    """The shape of a space of numbers.  Raises UsageError for any other space."""
+    """The shape of a space of numbers, of gymnasium or of gym, which calls it otherwise.  Raises UsageError."""
     entry = table.get(space)
-    sizes = entry.get("_shape") if isinstance(entry, dict) else None
+    sizes = entry.get("_shape", entry.get("shape")) if isinstance(entry, dict) else None
     is_box = isinstance(entry, dict) and str(entry.get(":type:")).endswith("box.Box'>")
     if not is_box or not isinstance(sizes, list) or not all(type(size) is int and 0 < size < 10**6 for size in sizes):
         raise UsageError(where, f"its {space} is not a Box of numbers", _BY_MODEL)

@@ -495,3 +495,9 @@ def test_times_of_calls() -> None:
     assert "  time, 1 sample, 1 thread       0.36 ms    0.72 ms  x2.00\n" in text
     assert "  time, 64 samples, 2 threads       2 ms     2.5 ms  x1.25\n" in text
     assert to_dict(timed)["cost"]["times"][1]["ratio"] == 1.25 and " of the time" not in CONVERT.verdict
+
+
+def test_commands_in_a_page_are_code() -> None:
+    """Between backticks, and what they hold is escaped as all text is."""
+    noted = to_html(replace(CONVERT, notes=("`chiralize audit` shows <b> & more",)))
+    assert "<code>chiralize audit</code> shows &lt;b&gt; &amp; more" in noted and "`" not in noted

@@ -194,6 +194,14 @@ def test_a_policy_of_sb3(name: str, package: Package, tmp_path: Path) -> None:
     assert loaded.notes == (f"built {name}, the class that the file names",)
 
 
+def test_a_policy_of_the_days_of_gym(package: Package, tmp_path: Path) -> None:
+    """Its spaces name their sizes otherwise."""
+    with_sb3(package)
+    spaces = {"observation_space": {":type:": "<class 'gym.spaces.box.Box'>", "shape": [10]}}
+    net = load_model(saved_policy(tmp_path / "policy.zip", **spaces), factory="auto").module
+    assert net(torch.rand(3, 10)).shape == (3, 6)
+
+
 BOX = {":type:": "<class 'gymnasium.spaces.box.Box'>", "_shape": [10]}
 REFUSED_POLICIES: dict[str, tuple[dict[str, Any], type[ChiralizeError], str]] = {
     "a dict of observations": (
