@@ -103,7 +103,9 @@ class Search:
     def _first(self) -> Reading | None:
         for arranged in self.arrangements:
             options = self._options(arranged)
-            for combination in islice(_combinations(options, arranged.entries), _MOST):
+            combinations = list(islice(_combinations(options, arranged.entries), _MOST))
+            combinations.sort(key=self._is_unlike_offered)  # stable: else in the order in which they come
+            for combination in combinations:
                 reading = self._of(arranged, combination)
                 if self.contradiction is not None:
                     return None
@@ -162,12 +164,26 @@ class Search:
         reading = self._read(arranged, specs, shapes(frames.count))
         return None if reading is None else replace(reading, reason=frames.reason)
 
+    def _is_unlike_offered(self, combination: Sequence[Template]) -> bool:
+        """Whether the user's own samples have other sizes, whatever the number of frames."""
+        return not any(self._is_offered(combination, count) for count in (0, *self._counts_offered()))
+
+    def _counts_offered(self) -> list[int]:
+        """Every size of the user's own samples, the largest first: one of them may be the number of frames."""
+        counts = set[int]()
+        for sample in self.offered:
+            counts.update(sample)
+        return sorted(counts, reverse=True)
+
+    def _is_offered(self, combination: Sequence[Template], count: int) -> bool:
+        """Whether the user's own samples have these sizes, at so many frames."""
+        return all(template.at(count)[1:] in self.offered for template in combination)
+
     def _frames_offered(self, combination: Sequence[Template], fits: Fits) -> Frames | None:
         """The number of frames of the user's own samples, where the network takes it."""
         with_frames = [template for template in combination if template.has_frames]
-        for count in sorted({size for sample in self.offered for size in sample}, reverse=True):
-            are_there = all(template.at(count)[1:] in self.offered for template in with_frames)
-            if are_there and fits(count):
+        for count in self._counts_offered():
+            if self._is_offered(with_frames, count) and fits(count):
                 return Frames(count, f"{count} frames, as in the calibration inputs")
         return None
 

@@ -153,3 +153,22 @@ def test_frames_of_the_calibration_inputs_come_first(offered: tuple[int, ...], c
 def test_frames_that_the_network_refuses_are_not_taken_from_calibration_inputs() -> None:
     derived = derive(Mixer(27), H36M, torch.float32, "forward", "net", "--input-shape", offered=((50, 17, 2),))
     assert tuple(derived.call[0][0].shape) == (1, 27, 17, 2)
+
+
+class Crowd(nn.Module):
+    """A score for the people of a clip together, of any number of people and frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3 * 17, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.ndim == 5
+        return self.fc(x.mean(-1).mean(2).flatten(1))
+
+
+@pytest.mark.parametrize("people", [1, 2])
+def test_people_of_the_calibration_inputs_come_first(people: int) -> None:
+    spec = load_spec("h36m", input_layouts=["n d t j m"], invariant=True)
+    derived = derive(Crowd(), spec, torch.float32, "forward", "net", "--input-shape", offered=((3, 20, 17, people),))
+    assert tuple(derived.call[0][0].shape) == (1, 3, 20, 17, people)
