@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import gc
 import os
-from collections import Counter
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["TORCH_FAKE_TENSOR_DISPATCH_CACHE"] = "0"
 os.environ["CHIRALIZE_TIMINGS"] = "off"  # forms are chosen alike on every machine
+
+for finder in sys.meta_path:
+    # The package has a pytest plugin, so that pytest would compile all of it anew for the sake of its assertions.
+    getattr(finder, "_must_rewrite", set()).discard("chiralize")
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
@@ -31,7 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say what our marks mean."""
-    config.addinivalue_line("markers", "one_in(n): of the cases of a test, the first, the n-th after it, and so on")
+    config.addinivalue_line(
+        "markers", "one_in(n): of a test's cases every n-th, and each value of a parameter that has few"
+    )
     config.addinivalue_line("markers", "thorough: what it finds is mostly found by quicker tests, too")
 
 
@@ -40,19 +48,38 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what only `--thorough` runs. A test that is asked for by its full name runs."""
     if config.getoption("--thorough"):
         return
-    cases_before = Counter[str]()
-    chosen = list[pytest.Item]()
-    left_out = list[pytest.Item]()
+    families = defaultdict[str, list[pytest.Item]](list)
     for item in items:
-        family = item.nodeid.split("[")[0]
-        number = cases_before[family]
-        cases_before[family] += 1
-        sampled = item.get_closest_marker("one_in")
-        is_chosen = item.get_closest_marker("thorough") is None and (sampled is None or number % sampled.args[0] == 0)
-        by_name = any(item.nodeid.endswith(word.split("/")[-1]) for word in config.args if "::" in word)
-        (chosen if is_chosen or by_name else left_out).append(item)
-    items[:] = chosen
+        families[item.nodeid.split("[")[0]].append(item)
+    sampled = {item for cases in families.values() for item in _sample(cases)}
+    named = [word.split("/")[-1] for word in config.args if "::" in word]
+    left_out = [item for item in items if item not in sampled and not item.nodeid.endswith(tuple(named))]
+    items[:] = [item for item in items if item not in set(left_out)]
     config.hook.pytest_deselected(items=left_out)
+
+
+def _sample(cases: Sequence[pytest.Item]) -> set[pytest.Item]:
+    """Those of a test's cases that run by default: one in n, and each value of a parameter that has few of them."""
+    cases = [case for case in cases if case.get_closest_marker("thorough") is None]
+    marked = cases[0].get_closest_marker("one_in") if cases else None
+    if marked is None:
+        return set(cases)
+    step = marked.args[0]
+    sampled = set(cases[::step])
+    seen = set[tuple[str, int]]().union(*map(_values, sampled))
+    counts = Counter(name for name, _ in set().union(*map(_values, cases)))
+    for case in cases:
+        new = {(name, value) for name, value in _values(case) - seen if counts[name] * step <= len(cases)}
+        if new:
+            sampled.add(case)
+            seen |= _values(case)
+    return sampled
+
+
+def _values(case: pytest.Item) -> set[tuple[str, int]]:
+    """A case's parameters with the place of its value among all values, for instance ("method", 2)."""
+    spec = getattr(case, "callspec", None)
+    return set(spec.indices.items()) if spec is not None else set()
 
 
 @pytest.fixture(params=["in memory", "on disk"])

@@ -47,6 +47,7 @@ def test_verify_of_the_original_fails() -> None:
         chiralize.verify(CASE.model(), example_inputs=ARGS)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("samples", [0, -1, 1.5, None, 10_001, 10**9])
 def test_a_verdict_on_nothing_is_none(samples: Any) -> None:
     with pytest.raises(UsageError, match=f"--samples: {samples} is not a whole number from 1 to 10,000"):
@@ -54,6 +55,7 @@ def test_a_verdict_on_nothing_is_none(samples: Any) -> None:
     assert not NumericVerdict((), "float64", 0).passed
 
 
+@pytest.mark.thorough
 def test_calibration_as_a_tensor_or_as_batches() -> None:
     data = torch.randn(30, 17, 2, dtype=torch.float64)
     for given in (data, [(part,) for part in data.split(3)]):
@@ -74,6 +76,7 @@ def test_plan_and_audit_change_nothing() -> None:
     assert all(torch.equal(own, before[name]) for name, own in model.state_dict().items())
 
 
+@pytest.mark.thorough
 def test_an_exported_program() -> None:
     program = torch.export.export(CASE.model(), ARGS, strict=False)
     found = chiralize.chiralize(program, SPEC, ARGS, method="average", samples=1)
@@ -89,6 +92,7 @@ def test_example_inputs_as_one_tensor_or_as_nothing_of_use() -> None:
             chiralize.plan(CASE.model(), SPEC, wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [

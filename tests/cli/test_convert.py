@@ -95,6 +95,7 @@ def test_calibration_by_name_and_by_order(shell: Shell) -> None:
         assert "calibration" in found["drift"]["source"] and "activations" in str(found["choices"])
 
 
+@pytest.mark.thorough
 def test_sequences(shell: Shell) -> None:
     """Time along the second axis, or where --sequence-axis says; drift is then that of roll-outs."""
     (shell.folder / "policy.yaml").write_text(POLICY)
@@ -205,6 +206,7 @@ def test_plan_and_audit_change_nothing(program: Path, shell: Shell) -> None:
     assert shell.listing() == before
 
 
+@pytest.mark.thorough
 def test_audit_by_label_and_drawn(program: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels by line; calls of 3 samples leave a rest whose label goes too; the picture holds every joint."""
     np.save("poses.npy", poses(70).numpy())

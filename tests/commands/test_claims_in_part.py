@@ -70,6 +70,7 @@ def gaps(module: nn.Module) -> tuple[float, float]:
     return float(legs), float((turned[:, LEGS:] - plain[:, LEGS:]).abs().max())
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("net", "method"), [(nets.Policy, "match"), (nets.Squashed, "project")])
 def test_legs_are_equivariant_and_the_arm_is_free(net: type[nn.Module], method: str) -> None:
     """In the original's class, with the original's keys and shapes; the arm is still handed."""
@@ -93,6 +94,7 @@ def test_a_network_that_is_not_equivariant_fails_in_what_is_claimed() -> None:
     assert "NOT equivariant" in str(report) and "nothing is claimed of arm (3)" in str(report)
 
 
+@pytest.mark.thorough
 def test_reduce_and_rows_that_are_fitted() -> None:
     """Rows of the arm are the least squares fit of the original's answers; keeping them as they were is worse."""
     original = nets.Policy()
@@ -114,6 +116,7 @@ def test_reduce_and_rows_that_are_fitted() -> None:
     assert arm.error == pytest.approx(measured, rel=0.3)
 
 
+@pytest.mark.thorough
 def test_the_average_leaves_the_arm_exactly_as_it_is() -> None:
     """Whatever the network mixes: legs are averaged over both views, the arm is the original's."""
     original = nets.LegsReadTheArm()
@@ -140,6 +143,7 @@ MIXED = (
 )
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("net", MIXED)
 def test_what_mixes_claimed_entries_with_others_is_refused(net: type[nn.Module]) -> None:
     """By the methods that move weights, with the line; `auto` averages; and verify judges it as it is."""
@@ -174,6 +178,7 @@ def test_legs_that_secretly_read_a_free_arm_do_not_pass() -> None:
     assert not report.passed
 
 
+@pytest.mark.thorough
 def test_a_module_is_run_itself_not_its_graph_alone(matched: Conversion) -> None:
     """What a graph does not hold shows when the whole network runs: a branch that no export takes."""
     fine = matched.module
@@ -194,6 +199,7 @@ def test_a_module_is_run_itself_not_its_graph_alone(matched: Conversion) -> None
     assert not verify(network, "branching", samples=2).passed
 
 
+@pytest.mark.thorough
 def test_entries_left_out_before_and_after_those_that_are_claimed() -> None:
     spec = spec_of({"unclaimed": ["grip", "lift"], "name": "arm"}, {"joints": "legs"}, {"unclaimed": 1, "name": "eye"})
     split = converted(nets.Policy(), "match", spec)

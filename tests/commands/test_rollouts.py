@@ -105,6 +105,7 @@ def test_an_even_policy_has_no_gap() -> None:
     assert record.original.gap.mean < 1e-9 and record.original.action_gap < 1e-9
 
 
+@pytest.mark.thorough
 def test_errors_are_those_of_the_mean() -> None:
     assert Estimate.of([1.0, 2.0, 3.0]) == Estimate(2.0, pytest.approx(1 / np.sqrt(3)))
     assert Estimate.of([1.0]).error == np.inf
@@ -114,6 +115,7 @@ def test_errors_are_those_of_the_mean() -> None:
     assert share is not None and share.mean == pytest.approx(1) and share.error == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.thorough
 def test_the_mirror_image_of_the_policy_where_starts_have_none() -> None:
     """The figures of a symmetric environment are the same then, and it is said that nobody asked it."""
     seen, asked = run(Rower(0.3), Skiff), run(Rower(0.3), Mirrored)
@@ -174,6 +176,7 @@ class Learning(Mirrored):
         return seen - self.total / self.count, told
 
 
+@pytest.mark.thorough
 def test_a_normaliser_that_goes_on_learning() -> None:
     """The specification is not blamed for it."""
     assert briefs(run(Rower(), Learning)) == ["the environment does not begin again where it began"]
@@ -186,12 +189,14 @@ def test_falls_at_once() -> None:
     assert "the original falls at once" in briefs(record)
 
 
+@pytest.mark.thorough
 def test_a_result_that_does_worse() -> None:
     record = run(Rower(), Mirrored, result=Rower(1.5))
     assert any(brief.startswith("the result returns less than the original") for brief in briefs(record))
     assert "the result is one-sided in the loop" in briefs(record)
 
 
+@pytest.mark.thorough
 def test_a_flip_average_that_does_worse() -> None:
     """Where turning pays, a policy that turns to one side earns more than both of its views together."""
     record = run(Rower(0.8), lambda: Mirrored(Water(spin=5.0)))
@@ -317,6 +322,7 @@ def test_an_ant() -> None:
     assert len(original.ahead.paths[0]) == 21 and briefs(record) == []
 
 
+@pytest.mark.thorough
 def test_an_asymmetric_ant() -> None:
     record = walked(lambda: ant(1.5))
     assert briefs(record) == ["the environment itself is asymmetric"]
@@ -349,6 +355,7 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 WORDS = ("audit", "policy.pt2", "--skeleton", "boat.yaml", "--rollout", "tests.support.skiff:Mirrored", "--steps", "10")
 
 
+@pytest.mark.thorough
 def test_the_command(shell: Shell, tmp_path: Path) -> None:
     """Text, JSON and a page with its pictures say the same."""
     done = shell(*WORDS, "--chiral", "chiral.pt2", "--episodes", "5", "-o", "loop.html")

@@ -61,7 +61,7 @@ def same(module: nn.Module, other: nn.Module) -> bool:
         return float((module(X) - other(X)).abs().max()) <= 1e-12
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("suffix", [".pt2", ".safetensors", ".pt", ".onnx"])
 @pytest.mark.parametrize("form", ["folded", "blocks"])
 def test_files_of_every_kind(form: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +108,7 @@ def test_the_command_line_would_have_written_the_same(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.thorough
 def test_both_views_and_another_entry(tmp_path: Path) -> None:
     both = chiral("auto", "average")
     save(both, tmp_path / "both.pt2")
@@ -148,6 +149,7 @@ def sources(folder: Path) -> dict[str, Any]:
     return {**files, "text": text, "passport": passport, "chirality": module.chirality, "module": chiral("blocks")}
 
 
+@pytest.mark.thorough
 def test_the_mirror_of_a_file_goes_onto_the_original_class(tmp_path: Path) -> None:
     """Training goes on symmetric, verify needs no skeleton, save writes, and weights in blocks load."""
     module: Any = None
@@ -243,6 +245,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", WRONG)
 def test_refused(name: str, tmp_path: Path) -> None:
     save(chiral(), tmp_path / "a.pt2")
@@ -266,6 +269,7 @@ def test_no_code_of_a_file_runs(tmp_path: Path) -> None:
         attach(lifter(), tmp_path / "b.pt")
 
 
+@pytest.mark.thorough
 def test_a_part_that_runs_both_views(tmp_path: Path) -> None:
     """The file holds the averaged part; the original class, which runs one view, does not take its mirror."""
 
@@ -315,7 +319,7 @@ def in_pixels(form: str) -> nn.Module:
     return chiralize.chiralize(net, spec(outputs=PIXELS_OUT), pixels(3, 17, 2), **options)
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.thorough
 @pytest.mark.parametrize("suffix", [".pt2", ".pt", ".safetensors"])
 @pytest.mark.parametrize("form", ["folded", "blocks"])
 def test_a_mirror_in_pixels(form: str, suffix: str, tmp_path: Path) -> None:

@@ -240,6 +240,7 @@ def in_this_process(todo: Sequence[Unit], *rest: object) -> list[str]:
     return []
 
 
+@pytest.mark.thorough
 def test_penn_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From label files to Table 3, split as the files say."""
     for number in range(1, 6):
@@ -275,6 +276,7 @@ needs_data = pytest.mark.skipif(
 )
 
 
+@pytest.mark.thorough
 @needs_data
 def test_motion_capture_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A smoke run of two ways: the chiral network says the same of both views, the ordinary one does not."""

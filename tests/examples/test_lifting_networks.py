@@ -115,6 +115,7 @@ def test_even_widths_are_refused() -> None:
         TemporalLifter(filter_widths=(3, 4))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("layout", "channels"), [("free", 24), ("paper", 51)])
 def test_chiral_network_is_exact(layout: Literal["free", "paper"], channels: int) -> None:
     """F(T x) = T F(x) to the last bit; the strided form is the same function, and is proved op by op."""

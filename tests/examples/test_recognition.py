@@ -67,6 +67,7 @@ def test_chiral_recognisers_do_not_change_their_answer(layout: Layout) -> None:
         assert torch.equal(network(MIRROR(clips(4, 16))), scores)
 
 
+@pytest.mark.thorough
 def test_paper_layout_is_proved() -> None:
     """Both verdicts, on clips of several people."""
     torch.manual_seed(1)

@@ -287,6 +287,7 @@ def weight_outside(own: nn.Module) -> None:
     own.get_parameter("first.weight")[0, 0] *= 1 + 1e-3
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("fault", [negated_entry, negated_result, another_order, one_view, weight_outside])
 def test_faults(fault: Callable[[nn.Module], None]) -> None:
     """T of the wrong sign or order in the stretch, only one view, a weight elsewhere: both verdicts say no."""
@@ -324,6 +325,7 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     yield from working_shell(tmp_path, capsys, monkeypatch)
 
 
+@pytest.mark.thorough
 def test_on_the_command_line(shell: Shell) -> None:
     """From a program; weights alone cannot hold the result, and nothing is written."""
     (shell.folder / "clip.yaml").write_text(CLIP)
@@ -345,6 +347,7 @@ def test_on_the_command_line(shell: Shell) -> None:
     assert shell("verify", "out.pt2").status == 0
 
 
+@pytest.mark.thorough
 def test_two_stretches_far_apart() -> None:
     """What is collapsed first leaves the ops of the second together; heads lie merged in the axis that it turns."""
 
@@ -362,6 +365,7 @@ def test_two_stretches_far_apart() -> None:
     assert residual(found, (5, 6, 2)) < ROUNDING
 
 
+@pytest.mark.thorough
 def test_windows_that_cut_a_stream_of_joints() -> None:
     """The stream goes on with another representation than it entered the stretch with."""
 

@@ -187,6 +187,7 @@ class InAList(nn.Module):
         return y.view(-1, 6, 2)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["match", "project"])
 def test_weights_that_are_also_read_through_a_list(method: str, tmp_path: Path) -> None:
     found = converted(InAList(), method=method)

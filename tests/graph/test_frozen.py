@@ -37,6 +37,7 @@ def lifter(*frozen: str) -> nn.Module:
     return net
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("frozen", ["first", "shift", "middle.weight", "last.bias", "norm.weight"])
 def test_a_frozen_weight_is_projected_as_if_it_were_not(frozen: str) -> None:
     net = lifter(frozen)
@@ -47,6 +48,7 @@ def test_a_frozen_weight_is_projected_as_if_it_were_not(frozen: str) -> None:
     assert frozen in {move.name for move in own.chirality.report.moved}  # type: ignore[union-attr]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["match", "reduce"])
 def test_other_methods(method: str) -> None:
     frozen = ("first", "middle.bias")

@@ -419,6 +419,7 @@ def test_reduce_gives_what_it_gives_with_the_normaliser_in_the_first_layer(seed:
     assert found == pytest.approx(by_hand, rel=0.02)
 
 
+@pytest.mark.thorough
 def test_a_clamp_that_clips_nothing_costs_reduce_nothing() -> None:
     """The first layer is fitted on what a symmetric normaliser gives, to what the original makes of both views."""
     found: list[float] = []

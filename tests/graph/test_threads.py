@@ -70,6 +70,7 @@ def in_another_thread(loop: Callable[[], object]) -> Iterator[None]:
         future.result()
 
 
+@pytest.mark.thorough
 def test_two_conversions_at_once() -> None:
     torch.manual_seed(0)
     nets, x = [Scaled().eval() for _ in range(2)], torch.randn(2, 9)

@@ -106,6 +106,7 @@ def test_refused(keep: str) -> None:
         assert "constant matrix" in text and "--symmetrize-constants" in text
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("keep", STORED)
 def test_symmetrized(keep: str) -> None:
     """The average of both, and the report says by how much it moved."""
@@ -125,6 +126,7 @@ def test_what_forward_computes_cannot_be_changed() -> None:
         converted_from(ready("computed"), symmetrize_constants=True)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("keep", STORED)
 def test_symmetric_ones_come_through_bit_for_bit(keep: str) -> None:
     own = converted(graph(keep, lopsided=False), symmetrize_constants=True)
@@ -198,6 +200,7 @@ def test_a_stored_offset_seen_from_the_centre() -> None:
     assert torch.allclose(own.offset, (offset + turned(offset)) / 2)  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 # ---- files ----------------------------------------------------------------------------------------------------------
 def test_through_a_file(tmp_path: Path) -> None:
     """The projected constant is in the file; `verify` accepts it as it is, and nothing lopsided in its place."""
@@ -236,6 +239,7 @@ class Graph(nn.Module):
 """
 
 
+@pytest.mark.thorough
 def test_on_the_command_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Named in the report; weights alone are refused where they do not hold the constant that was changed."""
     (shell.folder / f"{MODULE}.py").write_text(SOURCE)
@@ -288,6 +292,7 @@ def several_scales() -> nn.Module:
     return trained(Net(run, first=nn.Linear(2, 8), last=nn.Linear(24, 2), graphs=graphs))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("free_of_signs", "method"), [(True, "match"), (False, "project")])
 def test_a_factor_of_hidden_channels_is_settled_by_a_constant(free_of_signs: bool, method: str) -> None:
     found = converted(partitioned(free_of_signs), method=method)
@@ -307,6 +312,7 @@ def fitted(**options: object) -> nn.Module:
     return converted(trained(Graph("buffer", adjacency())), calibration=normal(200, 6, 2, seed=3), **options)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["match", "reduce"])
 def test_a_fit_does_not_begin_beside_a_lopsided_constant(method: str) -> None:
     with pytest.raises(AsymmetricConstantError, match="constant matrix"):
@@ -319,6 +325,7 @@ def test_auto_averages_what_has_a_lopsided_constant() -> None:
     assert residual(found, (3, 6, 2)) == 0
 
 
+@pytest.mark.thorough
 def test_a_match_with_inputs_makes_constants_symmetric_where_that_is_asked_for() -> None:
     with pytest.warns(ConstantsWarning, match=r"matrix \(3\.0 %\)"):
         found = fitted(method="match", symmetrize_constants=True)
@@ -374,6 +381,7 @@ class Windows(nn.Module):
         return self.leave(split).squeeze(3)
 
 
+@pytest.mark.thorough
 def test_windows_of_several_lengths() -> None:
     """Nothing but the constants says what the nodes of a window are; two stages, so that one waits for the other."""
     parts = nn.ModuleDict({"a": Windows(2, 3), "b": Windows(2, 5), "c": Windows(8, 3), "d": Windows(8, 5)})
@@ -416,6 +424,7 @@ def test_infinities_that_the_mirror_exchanges() -> None:
     assert residual(found, (3, 6, 2)) < ROUNDING and verdicts(found)[:2] == (True, True)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("hidden", "number"), [([(1, 2), (3, 4)], -7.0), ([(1, 2), (0, 5)], 0.0)])
 def test_infinities_that_it_does_not(hidden: list[tuple[int, int]], number: float) -> None:
     """Beside an infinity every other entry is small, and minus it is no number: neither may hide what differs."""
@@ -430,6 +439,7 @@ def test_infinities_that_it_does_not(hidden: list[tuple[int, int]], number: floa
     assert moved["mask"] == (pytest.approx(0.5**0.5) if number else 1.0)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("minus", [-1e9, float(torch.finfo(torch.float32).min)])
 def test_large_numbers_in_the_place_of_infinity(minus: float) -> None:
     """In single precision the rounding of 1e9 is 60: it must not hide what is between other joints."""

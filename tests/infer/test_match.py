@@ -71,6 +71,7 @@ def test_a_hidden_pairing_is_found() -> None:
     assert found.sign.tolist() == [1, -1, 1, 1, 1, 1]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("calibrated", [False, True])
 def test_the_pairing_of_an_equivariant_network_is_found_again(calibrated: bool) -> None:
     """Slightly perturbed, a symmetric network is brought back nearly to itself: weights that were fitted, in what they
@@ -111,6 +112,7 @@ def test_weights_as_good_as_zero_do_not_vote(least: float) -> None:
     assert found.report.passed
 
 
+@pytest.mark.thorough
 def test_signs_that_a_later_op_refuses_are_left_out() -> None:
     """Joints mixed by a learned matrix, put in another order and averaged: only the mean tells that signs are wrong."""
     order = [3, 0, 5, 1, 4, 2]

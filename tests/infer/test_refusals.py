@@ -132,6 +132,7 @@ def of_the_zoo(name: str) -> Network:
     return prepare(case.model(), parse_spec(case.spec), *case.example())
 
 
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("name", ["temporal", "lstm", "gru cell by hand", "writes in place", "shared and tied"])
 def test_inference_comes_to_rest_and_says_the_same_twice(name: str) -> None:
     found = of_the_zoo(name)
@@ -183,6 +184,7 @@ def rules_run(found: Network, monkeypatch: pytest.MonkeyPatch) -> int:
     return len(runs)
 
 
+@pytest.mark.thorough
 def test_the_choice_of_a_constant_runs_only_the_rules_that_it_bears_on(monkeypatch: pytest.MonkeyPatch) -> None:
     few, many = coarser(3), coarser(12)
     assert rules_run(many, monkeypatch) < 5 * rules_run(few, monkeypatch)
@@ -258,6 +260,7 @@ class Gated(nn.Module):
     (lambda y: y + y * y.mean(2, keepdim=True), "match"),
     (lambda y: y * y.mean(2, keepdim=True).sigmoid(), "project"),
 ])  # fmt: skip
+@pytest.mark.one_in(2)
 def test_an_axis_without_signs_that_is_known_decides_on_what_it_was_made_from(
     gate: Callable[[torch.Tensor], torch.Tensor], method: str
 ) -> None:

@@ -304,6 +304,7 @@ class Failing(Sequence[Tensor]):
         raise self.error
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("error", [RuntimeError("record 7 is broken"), DataFileError("a", "b", "c"), KeyError("clip")])
 @pytest.mark.parametrize("method", ["auto", "match"])
 def test_errors_of_the_users_data_come_out_as_they_are(method: str, error: Exception) -> None:

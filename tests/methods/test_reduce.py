@@ -52,7 +52,7 @@ def batch(kind: str) -> tuple[int, ...]:
 
 
 # ---- whatever the width ---------------------------------------------------------------------------------------------
-@pytest.mark.one_in(10)
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("kind", "width"), WIDTHS)
 def test_commutes_with_the_mirror(kind: str, width: float) -> None:
     """T is written out in the test; the original is far from symmetric."""
@@ -60,7 +60,7 @@ def test_commutes_with_the_mirror(kind: str, width: float) -> None:
     assert residual(smaller(kind, width).module, batch(kind)) <= CLOSE
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "transformer"])  # its trunk is turned: a graph
 def test_half_fits_into_the_original_class(kind: str) -> None:
     """The same keys and shapes; the class itself computes the same with these weights, and is symmetric."""
@@ -78,7 +78,7 @@ def test_half_fits_into_the_original_class(kind: str) -> None:
     assert residual(twin, batch(kind)) <= CLOSE
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_original_is_left_alone(kind: str) -> None:
     """Bit for bit as it was made, parameters, statistics and all."""
@@ -111,6 +111,7 @@ def test_multiplications_are_those_of_the_result() -> None:
         assert found.macs == 8 * (sizes[0] - sizes[1])
 
 
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("kind", KINDS)
 def test_better_than_random_weights(kind: str) -> None:
     """The results are nearer to the flip average than a network that says its mean."""
@@ -134,6 +135,7 @@ def test_all_units_are_fitted_exactly(kind: str) -> None:
     assert found["last.weight"] > 0.01
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", ["residual", "temporal", "lstm, both ways", "graph"])
 def test_all_units_on_symmetric_poses_are_the_flip_average(kind: str) -> None:
     """With every sample's mirror image beside it, the head that is fitted is that of the flip average."""
@@ -153,6 +155,7 @@ def test_behind_a_pose_both_views_go_on_with_one_answer() -> None:
     assert residual(found.module, (4, 6, 2)) <= CLOSE
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 def test_cells_read_the_states_before_each_step(kind: type[nn.RNNBase]) -> None:
     """Forwards and backwards; the states are those of the layer cut off after every step."""
@@ -217,6 +220,7 @@ def test_other_sizes_are_written_and_proved(tmp_path: Path) -> None:
         assert residual(net, (rows, *shape)) <= CLOSE
 
 
+@pytest.mark.thorough
 def test_what_nobody_reads_is_left_out_of_other_sizes() -> None:
     """A head that is called once for nothing: its weights have other sizes now, which that call knows nothing of."""
 
@@ -247,6 +251,7 @@ class FramesFirst(nn.Module):
         return self.last(hidden).transpose(0, 1).reshape(x.shape)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("hidden", [None, 1])
 def test_frames_first_in_a_batch_of_one(hidden: int | None) -> None:
     """Heads are looked for in another layout than the example's, beside masks that hold one sample's numbers."""

@@ -113,6 +113,7 @@ def test_half_keeps_the_accuracy() -> None:
     assert residual(half.module, (4, 6, 2)) <= 1e-11 < 0.01 < residual(learnt(), (4, 6, 2))
 
 
+@pytest.mark.thorough
 def test_more_width_is_nearer_to_the_flip_average() -> None:
     found = [kept("reduce", width=width) for width in (0.35, 0.5, 0.707)]
     assert rho(found[0]) > rho(found[1]) > rho(found[2]) > 0
@@ -162,6 +163,7 @@ def test_distilling_brings_it_nearer() -> None:
     assert error(found.module) < 1.02 * error(before.module)
 
 
+@pytest.mark.thorough
 def test_the_best_weights_are_kept() -> None:
     """The loss as the documentation has it, on batches held out; the weights are those of the least one."""
     net = kept("reduce", width=0.5)
@@ -186,6 +188,7 @@ def test_the_best_weights_are_kept() -> None:
     assert found.best == step > 0 and best == pytest.approx(losses[1], rel=1e-9) and losses[1] < losses[0]
 
 
+@pytest.mark.thorough
 def test_a_rate_that_breaks_the_network_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """NaN is no loss that is less than others."""
     found: list[float] = []
@@ -209,6 +212,7 @@ def test_distilling_leaves_the_rest_alone() -> None:
     assert all(own.grad is None for own in (*learnt().parameters(), *found.module.parameters()))
 
 
+@pytest.mark.thorough
 def test_the_average_is_not_distilled_and_says_so() -> None:
     """By name, and where `auto` comes to it."""
     for options in ({"method": "average"}, {"method": "auto", "max_drift": 1e-3, "width": 0.35}):
@@ -233,6 +237,7 @@ def test_auto_takes_the_narrowest_within_the_bound() -> None:
     )
 
 
+@pytest.mark.thorough
 def test_auto_averages_and_says_why() -> None:
     """Where every width drifts too far, and where there is nothing to reduce."""
     found = result("auto", max_drift=1e-3)
@@ -247,11 +252,13 @@ def test_auto_averages_and_says_why() -> None:
         torch.testing.assert_close(found.module(x), flip_average(flat, x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.thorough
 def test_auto_at_one_width() -> None:
     found = result("auto", width=0.35, max_drift=100.0)
     assert found.report.method == "reduce" and rho(found) == rho(kept("reduce", width=0.35))
 
 
+@pytest.mark.thorough
 def test_named_reduce_never_falls_back() -> None:
     """Beyond the bound it is refused, or written with --force; without inputs it is refused."""
     with pytest.raises(DriftError) as caught:
@@ -275,6 +282,7 @@ def test_all_of_the_width_is_the_average() -> None:
         torch.testing.assert_close(found.module(x), flip_average(learnt(), x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.thorough
 def test_from_python() -> None:
     """A tensor of poses as calibration; the module knows how it was made and is still the original's class."""
     data = torch.cat([call[0][0] for call in seen()])

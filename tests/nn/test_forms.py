@@ -62,6 +62,7 @@ def test_same_function_in_blocks(name: str) -> None:
     assert unchanged(before, model)
 
 
+@pytest.mark.one_in(16)
 @pytest.mark.parametrize(("form", "dtype"), [("blocks", torch.bfloat16), ("fused", torch.float16)])
 def test_networks_of_few_digits(form: str, dtype: torch.dtype) -> None:
     """The sums and differences that blocks hold are rounded, too."""
@@ -72,6 +73,7 @@ def test_networks_of_few_digits(form: str, dtype: torch.dtype) -> None:
     assert done.chirality.form == form and verify(done, example_inputs=(x,), samples=2).passed
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WITHOUT_PROOF)
 def test_blocks_that_no_proof_reaches(name: str) -> None:
     """They compute the same and pass the numbers; asked for, they are refused with the op that the rules stop at."""
@@ -114,6 +116,7 @@ def lifter(width: int, batch: int = 64) -> tuple[Lifter, Tensor]:
     return net.eval(), torch.randn(batch, 34)
 
 
+@pytest.mark.thorough
 def test_auto_chooses_by_size() -> None:
     """Wide layers get blocks, narrow ones stay dense: for Python in the user's class."""
     found: Any = None
@@ -126,6 +129,7 @@ def test_auto_chooses_by_size() -> None:
     assert verify(found, example_inputs=(x,), samples=2).passed
 
 
+@pytest.mark.thorough
 def test_blocks_stay_equivariant_under_training() -> None:
     """Many careless steps later the residual is what it was; a folded network would have drifted."""
     net, x = lifter(32, 16)
@@ -153,6 +157,7 @@ def test_reading_the_state() -> None:
     assert (blocks(x) - folded(x)).abs().max() < 1e-5
 
 
+@pytest.mark.thorough
 def test_width_in_blocks() -> None:
     """A reduced network of another width is a graph; its blocks cost half of what its dense weights do."""
     net, x = lifter(32)
@@ -166,6 +171,7 @@ def test_width_in_blocks() -> None:
     assert 0.45 < fused / dense < 0.55
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("form", ["blocks", "fused"])
 def test_an_equivariant_network_in_another_form(form: str) -> None:
     """It is not converted again, but its layers are replaced."""

@@ -62,6 +62,7 @@ def assert_same(ours: Any, theirs: Any, atol: float = 1e-9) -> None:
         torch.testing.assert_close(own, other, rtol=0, atol=atol)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -110,6 +111,7 @@ def test_dense_weights_are_symmetric_to_the_bit(kind: str) -> None:
     assert sum(own.numel() for own in layer.parameters()) == sum(rep.dimensions()[0] for rep in reps.values())
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_initial_range(kind: str) -> None:
     """Every free dense entry has the variance of U(-1/sqrt H, 1/sqrt H); 6 standard errors, 200 draws."""
@@ -269,6 +271,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ran
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize("space", STEPPED)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -308,6 +311,7 @@ def test_steps_where_only_one_answer_is_read(kind: str, read: str, steps: list[s
         torch.testing.assert_close(own, other, rtol=0, atol=1e-9)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize("space", STEPPED)
 @pytest.mark.parametrize(("dtype", "large"), [(torch.float32, False), (torch.float32, True), (torch.bfloat16, False)])

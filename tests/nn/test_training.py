@@ -167,6 +167,7 @@ def test_documented_rates(name: str) -> None:
                 assert set(rate.flatten().tolist()) <= {0.5, 1.0}
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", NETS)
 def test_twenty_steps_as_the_dense_network(name: str) -> None:
     """SGD with momentum, and weight decay on the weights: the dense network on {x, T x} with projected gradients."""
@@ -261,12 +262,14 @@ def compiles(layer: nn.Module) -> bool:
     return True
 
 
+@pytest.mark.thorough
 def test_a_compiled_lstm_trains_where_that_of_torch_does() -> None:
     """2.13 cannot on the CPU: the fused kernel saves what its tracer does not take."""
     assert compiles(LSTM(hidden(4), hidden(4))) or not compiles(nn.LSTM(4, 4))
     assert compiles(GRU(hidden(4), hidden(4)))
 
 
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("name", ["temporal, signs", "lstm", "transformer"])
 def test_compiles_without_a_break(name: str) -> None:
     """Forward, and forward + backward, in training and in eval."""
@@ -287,6 +290,7 @@ def test_compiles_without_a_break(name: str) -> None:
         torch.testing.assert_close(compiled(x), net(x), rtol=0, atol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiles_with_inductor() -> None:
     torch._dynamo.reset()

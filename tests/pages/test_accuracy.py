@@ -102,6 +102,7 @@ def test_medians_over_seeds(tmp_path: Path) -> None:
     assert ("recogniser-gru-128", False, "match") not in found
 
 
+@pytest.mark.thorough
 def test_figures_are_the_same_for_the_same_results(tmp_path: Path) -> None:
     """A newer matplotlib may draw them otherwise, so that the files are not compared with those of the repository."""
     for draw, words in ((plots.dial, "frame lifter, 128"), (plots.rho, "bound of auto: 1.25")):
@@ -111,6 +112,7 @@ def test_figures_are_the_same_for_the_same_results(tmp_path: Path) -> None:
         assert first == second and words in first
 
 
+@pytest.mark.thorough
 @needs_data
 def test_people_who_face_left_are_one_side() -> None:
     """Nobody faces left in the mirror; `audit` tells such data from those of both sides."""
@@ -149,6 +151,7 @@ def test_a_teacher_comes_back_as_it_was_and_is_not_trained_twice(
     assert "mpjpe" not in capsys.readouterr().out
 
 
+@pytest.mark.one_in(3)
 @needs_data
 @pytest.mark.parametrize("name", ["lifting-1", "lifting-27", "recognition"])
 def test_the_mirror_of_the_data_is_the_mirror_of_the_specification(name: str) -> None:

@@ -55,6 +55,7 @@ def remarks(x: Tensor, net: nn.Module | None = None, **options: Any) -> str:
     return " | ".join(judged(posed(ready(net or network()), given)).batches.remarks)
 
 
+@pytest.mark.one_in(3)
 # ---- of the right kind ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(3))
 def test_inputs_as_in_training_pass(seed: int) -> None:
@@ -86,6 +87,7 @@ def test_scores_are_no_samples() -> None:
     assert "warning: the calibration inputs are few: 40 samples" in judged(posed(network, options)).batches.remarks[0]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("count", [2, 3, 9])
 @pytest.mark.parametrize("method", ["auto", "reduce", "match"])
 def test_too_few_to_hold_some_out(count: int, method: str) -> None:
@@ -156,6 +158,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", FOREIGN)
 def test_foreign_inputs_are_refused(name: str) -> None:
     """By every method that fits; with --force they are remarked on; `average` does not care."""
@@ -206,6 +209,7 @@ def test_the_shipped_lifter_knows_its_inputs() -> None:
         judged(posed(network, Request("reduce", calibration=calls_of(500 + 500 * clips, 8))))
 
 
+@pytest.mark.thorough
 # ---- mixed ----------------------------------------------------------------------------------------------------------
 def test_mixed_in_shares() -> None:
     """Half, and three quarters; both kinds among what is seen and what is held out; the user's come unchanged."""
@@ -264,6 +268,7 @@ def from_one_person(mix: float) -> Conversion:
     )
 
 
+@pytest.mark.thorough
 def test_mixing_repairs_a_conversion() -> None:
     """The report says what it stands on, with or without."""
     poor, mended = from_one_person(0.0), from_one_person(0.5)

@@ -273,6 +273,7 @@ def test_a_generator_converts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.chirality.report.notes[0] == "calibration: the first 64 samples were taken"
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_a_file_on_the_disk_stays_there(tmp_path: Path) -> None:
     """200 MB, looked at from end to end, batch by batch: memory of our own grows by a few."""

@@ -124,6 +124,7 @@ def converted(calibration: Any) -> nn.Module:
     )  # fmt: skip
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "given", [Tensor.double, lambda own: own.numpy().astype(">f8"), lambda own: list(own.double().split(1))]
 )
@@ -143,6 +144,7 @@ def test_batches_of_several_sizes() -> None:
         converted([poses(8, seed=1), torch.ones(8, 6, 2)])
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("data", [torch.zeros(64, 6, 2), torch.zeros(64, 5, 3), [torch.zeros(8, 6, 2)]])
 def test_calibration_of_another_skeleton(data: Any) -> None:
     with pytest.raises(DataFileError, match=r"calibration: a batch has shape .*, the model's input 0 has \(1, 5, 2\)"):

@@ -246,6 +246,7 @@ def load_the_ordinary_way(path: Path, key: str) -> None:
             pass
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 @pytest.mark.usefixtures("import_path", "checked_copy")
 def test_attack_works_on_torch_and_is_refused_here(

@@ -35,21 +35,25 @@ class Verdict:
         return self.found / self.right if self.right else 1.0
 
 
-def judge(rule: OpRule, target: str, seed: int = 0, stop: Callable[[Verdict], object] = lambda _: False) -> Verdict:
-    """Try every sample of a target in every configuration, or until `stop` has seen enough."""
+def judge(
+    rule: OpRule, target: str, seed: int = 0, stop: Callable[[Verdict], object] = lambda _: False, step: int = 1
+) -> Verdict:
+    """Try every sample of a target in every `step`-th configuration, or until `stop` has seen enough."""
     verdict = Verdict()
     for sample in rule.samples[target]:
         bench = Bench(rule, target, sample, seed)
-        tries = _weighted(bench, verdict) if bench.weights else _plain(bench, verdict)
-        for _ in chain(tries, _soundness(bench, verdict), _computed_weights(rule, target, sample, seed, verdict)):
+        tries = _weighted(bench, verdict, step) if bench.weights else _plain(bench, verdict, step)
+        computed = _computed_weights(rule, target, sample, seed, verdict, step)
+        for _ in chain(tries, _soundness(bench, verdict, step), computed):
             if stop(verdict):
                 return verdict
     return verdict
 
 
-def _soundness(bench: Bench, verdict: Verdict) -> Iterator[None]:
+def _soundness(bench: Bench, verdict: Verdict, step: int) -> Iterator[None]:
     few = bench.is_thin or len(bench.weights) > 2
-    yield from _claims(bench, verdict, chain(bench.mixed(8 if few else 24), bench.unknown(16 if few else 32)))
+    mixed, unknown = bench.mixed((8 if few else 24) // step), bench.unknown((16 if few else 32) // step)
+    yield from _claims(bench, verdict, chain(mixed, unknown))
 
 
 def _claims(bench: Bench, verdict: Verdict, configs: Iterable[Config]) -> Iterator[None]:
@@ -59,11 +63,13 @@ def _claims(bench: Bench, verdict: Verdict, configs: Iterable[Config]) -> Iterat
     yield
 
 
-def _computed_weights(rule: OpRule, target: str, sample: Sample, seed: int, verdict: Verdict) -> Iterator[None]:
+def _computed_weights(
+    rule: OpRule, target: str, sample: Sample, seed: int, verdict: Verdict, step: int
+) -> Iterator[None]:
     """What is a weight in most networks is computed in some: it moves as data do, its signs with it."""
     if sample.parameters:
         bench = Bench(rule, target, replace(sample, parameters=frozenset()), seed)
-        yield from _claims(bench, verdict, bench.mixed(24))
+        yield from _claims(bench, verdict, bench.mixed(24 // step))
 
 
 def _check(bench: Bench, verdict: Verdict, claimed: Sequence[tuple[Config, Claim]]) -> None:
@@ -78,9 +84,9 @@ def _check(bench: Bench, verdict: Verdict, claimed: Sequence[tuple[Config, Claim
                 verdict.unsound.append(f"{bench.sample.args}: {config} claimed -> {says}")
 
 
-def _plain(bench: Bench, verdict: Verdict) -> Iterator[None]:
+def _plain(bench: Bench, verdict: Verdict, step: int) -> Iterator[None]:
     """Without weights: the rule answers once per configuration; brute force finds every correct answer."""
-    configs = list(dict.fromkeys([*bench.singles(), *bench.together()]))
+    configs = list(dict.fromkeys([*bench.singles(), *bench.together()]))[::step]
     if not configs:
         return
     verdict.runs += len(configs)
@@ -106,23 +112,25 @@ def _says(claimed: TensorRepresentation | Uniform | None, rep: TensorRepresentat
     return claimed is not None and equal(claimed, rep)
 
 
-def _weighted(bench: Bench, verdict: Verdict, searches: int = 20) -> Iterator[None]:
+def _weighted(bench: Bench, verdict: Verdict, thinned: int, searches: int = 20) -> Iterator[None]:
     """With weights: pairs (R_in, R_out), a refused one is looked at with other representations of the weights."""
     singles = list(dict.fromkeys(bench.singles()))
     others = [*(config for config in singles if not config.moves(4)), *dict.fromkeys(bench.together())]
-    some = bench.rng.permutation(len(others))[: max(12, 48 // len(bench.weights))]
+    some = bench.rng.permutation(len(others))[: max(12, 48 // len(bench.weights)) // thinned]
     fours = [config for config in singles if config.moves(4)]
     many = len(bench.weights) > 2
     tried = 0
     claimed: list[tuple[Config, Claim]] = []
-    step = max(1, len(bench.weights) // (1 if bench.is_thin and many else 2))
+    step = max(1, len(bench.weights) // (1 if bench.is_thin and many else 2)) * thinned
     for place, config in enumerate([*fours[::step], *(others[k] for k in some)]):
         for pair in [config] if many and place % 4 else _with_outputs(bench, config):
             verdict.runs += 1
             claim = bench.claim(pair)
             if claim is not None:
                 claimed.append((pair, claim))
-            elif tried < (2 if bench.is_thin and many else 4 if many else 8 if bench.is_thin else searches):
+            elif tried < max(
+                1, (2 if bench.is_thin and many else 4 if many else 8 if bench.is_thin else searches) // thinned
+            ):
                 tried += 1
                 weights = _other_weights(bench, pair, 60 if many else 200)
                 if weights is not None:

@@ -37,6 +37,7 @@ def audited(net: nn.Module, spec: str, x: Tensor, **more: Any) -> AuditReport:
     return audit(net, parse_spec(spec), (x[:8],), calibration=x, **more)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("layout", ["b j d d", "b j (d d)"])
 def test_rotation_matrices(layout: str) -> None:
     """Networks that answer by one matrix for each joint convert, and are audited by their joints."""
@@ -126,7 +127,7 @@ def test_several_outputs_are_told_apart() -> None:
 
 
 # ---- layers ---------------------------------------------------------------------------------------------------------
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("kind", "layer"), [(kind, layer) for kind in LAYERED for layer in LAYERED[kind][3]])
 def test_the_lopsided_layer_is_named(kind: str, layer: str) -> None:
     """Noise on one weight of an equivariant network: it begins there, and nothing before is lopsided."""
@@ -161,6 +162,7 @@ def test_any_involution_explains_its_own_image() -> None:
     assert involution_gap(torch.ones(64, 3), torch.ones(64, 3)) == 0
 
 
+@pytest.mark.thorough
 def test_the_last_layer_is_no_more_lopsided_than_the_output() -> None:
     """The best involution explains at least what T does."""
     x = normal(1024, 6, 2)
@@ -252,6 +254,7 @@ def one_armed(count: int) -> Tensor:
     return torch.where(x[:, 1:2, 1:] > x[:, 3:4, 1:], x, turned(x))
 
 
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize(("less", "differs"), [(0.0, False), (0.005, False), (0.1, True), (-0.1, True)])
 def test_spread(less: float, differs: bool) -> None:
     found = audited(Shrinks(less), POSE, one_armed(2000))
@@ -260,6 +263,7 @@ def test_spread(less: float, differs: bool) -> None:
     assert output.spread.ratio == pytest.approx(1 - less, abs=4 * output.spread.error + 1e-6)
 
 
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("sizes", [[2000], [1] * 2000, [7] * 200 + [600], [1000, 1000]])
 def test_standard_error(sizes: list[int]) -> None:
     """Of independent samples it is what their number says, however they come in blocks."""

@@ -68,6 +68,7 @@ def chained(op: Callable[[Tensor, Tensor], Tensor], joints: range) -> Callable[[
     return way
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("op", [torch.add, torch.mul, torch.maximum, torch.minimum])
 def test_chain_over_all_joints(op: Callable[[Tensor, Tensor], Tensor]) -> None:
     net = Net(chained(op, range(JOINTS)))
@@ -132,6 +133,7 @@ def _bessel(net: Net, x: Tensor, h: Tensor) -> Tensor:
     return h + (torch.i0(x) + torch.special.i1(x) * x).sum(-1, keepdim=True)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("way", [_zeros_stay, _about_median, _sized, _bessel])
 def test_signed_numbers_pass(way: Callable[[Net, Tensor, Tensor], Tensor]) -> None:
     net = Net(way)
@@ -178,6 +180,7 @@ def _sampled(net: Net, x: Tensor, h: Tensor) -> Tensor:
     return nn.functional.grid_sample(picture, places[None].expand(len(x), 4, 1, 2), align_corners=True).mean((2, 3))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("way", [_counted, _labelled, _spectrum, _volume, _sampled])
 def test_scores_of_all_joints(way: Callable[[Net, Tensor, Tensor], Tensor]) -> None:
     net = Net(way, scores=8)

@@ -49,12 +49,14 @@ UNITS = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("title", UNITS)
 def test_the_answers_tell_the_units(title: str) -> None:
     factor, offset, said = UNITS[title]
     assert convention(ready(Dressed(lifter(), factor, offset), said)) == title
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("factor", [1.0, 0.1, 370.0, 1000.0])
 def test_the_memory_tells_any_unit(factor: float) -> None:
     title = convention(ready(Dressed(lifter(norm=True), (factor, factor))))
@@ -75,6 +77,7 @@ def test_answers_in_millimetres_and_y_up_are_answers() -> None:
     assert convention(ready(Other())) == "image coordinates over half the width"
 
 
+@pytest.mark.one_in(2)
 # ---- refused --------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("norm", [True, False])
 def test_joints_in_another_order_are_noticed(norm: bool) -> None:
@@ -150,6 +153,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scattered, "SAMPLES", 1000)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("norm", [True, False])
 def test_auto_reduces_on_built_in_poses_and_says_so(norm: bool) -> None:
     report = converted(norm).report
@@ -186,6 +190,7 @@ def test_by_name_it_says_why_not() -> None:
         convert(network, "net", Request("reduce", samples=1))
 
 
+@pytest.mark.thorough
 def test_given_inputs_win(monkeypatch: pytest.MonkeyPatch) -> None:
     """All figures are of them; built-in poses are fitted on, too."""
     monkeypatch.setattr("chiralize.problem.data.drawn.built_in", None)

@@ -177,6 +177,7 @@ def test_the_first_layer_names_the_skeletons_that_it_could_be() -> None:
     assert "Linear 'fc' reads 45 numbers" in text and "45 = 15 x 3: humaneva-15, jhmdb-15" in text
 
 
+@pytest.mark.thorough
 def test_a_filter_over_time_is_offered_its_frames_first() -> None:
     """It reads frames where others read joints; what answers other numbers than it reads is none."""
     text = refusal(nn.Sequential(nn.Linear(30, 8), nn.Linear(8, 30)))
@@ -186,12 +187,14 @@ def test_a_filter_over_time_is_offered_its_frames_first() -> None:
     assert "Fix: check the skeleton (30 = 15 x 2" in refusal(nn.Sequential(nn.Linear(30, 8), nn.Linear(8, 45)))
 
 
+@pytest.mark.thorough
 def test_answers_without_a_reading() -> None:
     """A network of 34 numbers that are no pose answers nothing that a skeleton could read."""
     text = refusal(Wide(34, (10,)))
     assert "with 1,17,2 it runs and answers (1, 10)" in text and "class scores: --invariant" in text
 
 
+@pytest.mark.thorough
 def test_devices() -> None:
     class Far(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
@@ -204,6 +207,7 @@ def test_a_table_is_named() -> None:
     assert "`batch` is a table: give --input-shape KEY=SIZES" in refusal(Table())
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), AssertionError()])
 def test_a_network_that_refuses_everything(error: BaseException) -> None:
     class Stubborn(nn.Linear):
@@ -253,6 +257,7 @@ def test_real_tensors_where_fake_ones_do_not_suffice() -> None:
     assert "b j d = 1,17,3" in derived(Numbers(51)).remark
 
 
+@pytest.mark.thorough
 def test_torchscript() -> None:
     with library_warnings():
         scripted, other = torch.jit.script(Plain(34)), torch.jit.script(Plain(45))
@@ -280,7 +285,7 @@ def test_usage_error_is_what_it_is() -> None:
 
 
 # ---- readings that would say nothing --------------------------------------------------------------------------------
-@pytest.mark.one_in(6)
+@pytest.mark.thorough
 @pytest.mark.parametrize("net", [nn.Identity(), nn.Linear(2, 3), nn.Conv2d(3, 3, (3, 1), padding=(1, 0))], ids=str)
 def test_all_joints_alike(net: nn.Module) -> None:
     """What treats joints alike commutes with every swap of them: a verdict would approve of any mirror."""
