@@ -1,7 +1,8 @@
 """One thread per worker: two workers on two cores, and their subprocesses, must not fight for them.
 
 Exports make many objects and little garbage, so that the collector looks less often. Each network is exported once or
-twice, for which filling torch's cache of shapes costs more than it saves.
+twice, for which filling torch's cache of shapes costs more than it saves. Compiled modules are written also where the
+environment says not to: each of some fifty processes would compile the package anew.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["TORCH_FAKE_TENSOR_DISPATCH_CACHE"] = "0"
+sys.dont_write_bytecode = os.environ.pop("PYTHONDONTWRITEBYTECODE", None) is None and sys.dont_write_bytecode
 os.environ["CHIRALIZE_TIMINGS"] = "off"  # forms are chosen alike on every machine
 
 for finder in sys.meta_path:
@@ -26,8 +28,8 @@ import torch  # noqa: E402
 
 torch.set_num_threads(1)
 gc.set_threshold(100_000, 20, 20)
-hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("steady")
+hypothesis.settings.register_profile("thorough", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("sampled", parent=hypothesis.settings.get_profile("thorough"), max_examples=20)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what our marks mean."""
+    """Say what our marks mean, and how many examples hypothesis draws."""
+    hypothesis.settings.load_profile("thorough" if config.getoption("--thorough") else "sampled")
     config.addinivalue_line(
         "markers", "one_in(n): of a test's cases every n-th, and each value of a parameter that has few"
     )

@@ -73,6 +73,7 @@ runpy.run_module("chiralize", run_name="__main__")
 """
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_report_that_fits_in_part_is_no_success(unbuffered: str, tmp_path: Path) -> None:
@@ -106,6 +107,7 @@ LIST = ("-m", "chiralize", "skeleton", "list")
 INFER = ("-m", "chiralize", "skeleton", "infer", "left_a", "left_b")
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("options", [(), ("--format", "json")])
 def test_a_reader_that_is_gone_ends_the_command_in_silence(options: tuple[str, ...]) -> None:
     """`| head -1`: the exit status that SIGPIPE would give, and not a word."""

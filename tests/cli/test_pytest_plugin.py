@@ -49,9 +49,13 @@ SAME_NAMES = """
 """
 
 
+WITHOUT_OTHERS = ("-p", "no:xdist", "-p", "no:hypothesispytest", "-p", "no:timeout")
+"""Plugins that start slowly and have nothing to do here."""
+
+
 def test_a_folder_that_cannot_be(pytester: pytest.Pytester) -> None:
     Path(pytester.path, "file").write_text("")
-    result = pytester.runpytest_subprocess("-p", "no:xdist", "--chiralize-report=file")
+    result = pytester.runpytest_subprocess(*WITHOUT_OTHERS, "--chiralize-report=file")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --chiralize-report=file: File exists; name a folder"])
 
@@ -63,7 +67,7 @@ def test_converted_passes_and_original_fails(pytester: pytest.Pytester) -> None:
         pytester.mkdir(place)
         Path(pytester.path, place, "test_it.py").write_text(textwrap.dedent(SAME_NAMES))
     # Not in this process: pytester would forget the modules it imported, and torch cannot be imported twice.
-    options = ("-p", "no:xdist", "-W", "ignore", "--import-mode=importlib", "--chiralize-report=pages/here")
+    options = (*WITHOUT_OTHERS, "-W", "ignore", "--import-mode=importlib", "--chiralize-report=pages/here")
     result = pytester.runpytest_subprocess(*options)
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["*EquivarianceError CH501*max |F(Tx) - T F(x)|*"])

@@ -42,6 +42,7 @@ def off(net: torch.nn.Module, rows: int = 7) -> float:
         return float((net(mirrored(x)) - own).abs().max() / own.abs().max())
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("width", "form"), [("0.5", "folded"), ("0.707", "dense")])
 def test_a_program_made_smaller_verifies(width: str, form: str, shell: Shell) -> None:
     """The report as JSON, the file with its passport, and any batch size."""
@@ -131,6 +132,7 @@ def test_beyond_the_bound_nothing_is_written(shell: Shell) -> None:
     assert result.status == 0 and "reduce at width 0.707 was not taken: " in result.out and "average" in result.out
 
 
+@pytest.mark.thorough
 def test_the_shipped_lifter_keeps_its_open_sizes(shell: Shell) -> None:
     """On a few clips, too few: written with --force, for any number of clips and frames; T is written out."""
     with np.load(LIFTER27.with_name("lifter27_inputs.npz")) as arrays:

@@ -99,6 +99,7 @@ def test_older_files_without_sizes_stay_readable(shell: Shell) -> None:
     assert refused.status == 2 and "CH201" in refused.err and "1,099,511,627,776 entries" in refused.err
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("command", ["audit", "plan"])
 def test_other_commands(shell: Shell, command: str) -> None:
     save_script(network(), shell.folder / "ts.pt", traced=False)
@@ -120,6 +121,7 @@ def test_a_message_whose_command_works(shell: Shell) -> None:
     assert done.status == 0 and TAKEN in done.out, done.err
 
 
+@pytest.mark.thorough
 def test_another_skeleton(shell: Shell) -> None:
     save_script(network(), shell.folder / "ts.pt", traced=True)
     refused = shell("convert", "ts.pt", "--skeleton", "h36m")

@@ -179,6 +179,7 @@ def test_padding_makes_three_quarters_of_a_cell_the_middle() -> None:
     assert alignment.shift == pytest.approx(0.0, abs=0.05) and alignment.is_aligned
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("given_shift", [True, False])
 def test_resampled_maps_meet_and_stay_met(given_shift: bool) -> None:
     """The average of both views moved half-way: exactly equivariant, and hardly a gap is left of the one before."""
@@ -232,6 +233,7 @@ def test_one_pass_on_moved_maps() -> None:
     assert verify(whole).passed
 
 
+@pytest.mark.thorough
 def test_from_a_file_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     net = scrambled(Maps()).eval()

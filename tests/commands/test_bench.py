@@ -64,6 +64,7 @@ def test_files_whose_examples_differ_in_size(shell: Shell) -> None:
     assert "  MACs a sample " in shell(*words, "--other-examples").out
 
 
+@pytest.mark.thorough
 def test_fair_and_where(shell: Shell) -> None:
     """Beside the fastest of the original's forms; the machine, torch and the clock are told."""
     converted(shell)
@@ -103,6 +104,7 @@ def test_the_skeleton_is_that_of_the_chiral_network(shell: Shell) -> None:
     assert done.status == 2 and "no skeleton is given" in done.err
 
 
+@pytest.mark.thorough
 def test_what_no_machine_has(shell: Shell) -> None:
     converted(shell)
     for option, value, words in (

@@ -149,6 +149,7 @@ def test_the_command_is_interrupted(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+@pytest.mark.one_in(2)
 @POSIX
 @pytest.mark.parametrize("body", ["raise KeyboardInterrupt", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"])
 @pytest.mark.parametrize("inside_typer", [True, False])

@@ -52,6 +52,7 @@ def along(amount: float, **options: Any) -> nn.Module:
     return converted(Remembering(amount), shape=(1, JOINTS, 2), method="auto", calibration=sequences, **options)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("convert", "amount", "bound"), [(auto, 0.15, 0.3), (along, 0.15, 0.5)], ids=["calls", "sequences"]
 )

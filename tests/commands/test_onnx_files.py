@@ -83,7 +83,7 @@ def draw(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 # ---- reading back -----------------------------------------------------------------------------------------------
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("is_open", [False, True], ids=["fixed", "open"])
 @pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "old exporter"])
 @pytest.mark.parametrize("name", ["mlp", "temporal", "lstm", "transformer"])
@@ -134,6 +134,7 @@ def test_converted_as_any_network(name: str, method: str, exported: Exported, sh
     assert shell("verify", "chiral.onnx").status == 0
 
 
+@pytest.mark.thorough
 def test_names_sizes_and_texts_stay(exported: Exported, shell: Shell) -> None:
     model = onnx.load(exported("mlp", False))
     model.metadata_props.add(key="joint_names", value="head,left_hand")
@@ -153,6 +154,7 @@ def test_names_sizes_and_texts_stay(exported: Exported, shell: Shell) -> None:
         assert ran.stdout.strip() == "(2, 10) head,left_hand", ran.stderr
 
 
+@pytest.mark.thorough
 def test_written_beside_where_no_file_is_named(exported: Exported, shell: Shell) -> None:
     (shell.folder / "policy.onnx").write_bytes(exported("mlp", True).read_bytes())
     assert shell("convert", "policy.onnx", "--skeleton", "mlp.yaml").status == 0
@@ -168,6 +170,7 @@ def test_plan_and_audit(exported: Exported, shell: Shell) -> None:
     assert audit.status == 0, audit.err
 
 
+@pytest.mark.one_in(2)
 # ---- both views in one graph ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "old exporter"])
 def test_average_of_what_is_not_read(dynamo: bool, exported: Exported, shell: Shell) -> None:

@@ -54,6 +54,7 @@ def flip_test(net: nn.Module, pictures: Tensor, shift: bool = False) -> Tensor:
     return (net(pictures) + turned) / 2
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("shift", [False, True])
 def test_the_average_is_the_flip_test(shift: bool) -> None:
     net, pictures = network().double(), torch.randn(3, 3, 32, 24, dtype=torch.float64)
@@ -138,7 +139,7 @@ class Halved(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.one_in(4)
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", ["blocks", "fused"])
 def test_half_of_the_multiplications(form: str, tmp_path: Path) -> None:
     """By the even and odd form of reversed kernels: counted by torch, proved, to the last bit, and in files."""
@@ -166,6 +167,7 @@ def test_half_of_the_multiplications(form: str, tmp_path: Path) -> None:
     assert np.abs(np.asarray(of_onnx) - answer.numpy()).max() <= close
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 def test_nearly_all_units_in_one_pass_are_nearly_the_flip_test() -> None:
     """Least squares finds what the wide network needs: convolutions, strided and transposed, and a residual trunk."""
@@ -178,6 +180,7 @@ def test_nearly_all_units_in_one_pass_are_nearly_the_flip_test() -> None:
     assert (answer - wanted).square().mean() <= 1e-3 * wanted.var()
 
 
+@pytest.mark.thorough
 def test_the_flip_test_as_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From an exported network to ONNX, with nothing but the skeleton."""
     monkeypatch.chdir(tmp_path)

@@ -54,7 +54,7 @@ def ready(build: Callable[[], nn.Module]) -> Network:
     return prepare(build(), SPEC, ARGS)
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("method", ["auto", "average", "reduce", "match", "project"])
 @pytest.mark.parametrize("build", [_norm_over_signs, _noisy, _plain, _without_graph])
 def test_blocked_where_the_conversion_is_refused(build: Callable[[], nn.Module], method: str) -> None:

@@ -136,6 +136,7 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     yield from working_shell(tmp_path, capsys, monkeypatch)
 
 
+@pytest.mark.thorough
 def test_quiet_is_one_sentence_and_verbose_a_line_for_each_step(shell: Shell) -> None:
     save_program(network(hidden=8), shell.folder / "net.pt2")
     convert = ("convert", "net.pt2", "--skeleton", "lifter.yaml", "--method", "average", "--samples", "1")

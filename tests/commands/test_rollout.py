@@ -75,6 +75,7 @@ def save(folder: Path, kind: str) -> str:
     return "net.pt"
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 def test_a_policy_with_a_state(shell: Shell) -> None:
     """The original is lopsided along the sequence, the result commutes with the mirror to its last step."""

@@ -80,6 +80,7 @@ def convert_policy(shell: Shell, method: str) -> None:
     (shell.folder / "chiral.pt").write_bytes(_CONVERTED[method])
 
 
+@pytest.mark.thorough
 def test_average_of_a_policy(shell: Shell, policy: Any) -> None:
     result = shell("convert", "policy.pt", "--skeleton", "flat.yaml", "--input-shape", "1,10", "-o", "chiral.pt")
     assert result.status == 0, result.err
@@ -116,6 +117,7 @@ def test_weights_are_in_the_file_once(shell: Shell, policy: Any) -> None:
     assert one.hidden_state.data_ptr() != other.hidden_state.data_ptr()
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["average", "match"])
 def test_verified_without_further_options(method: str, shell: Shell, policy: Any) -> None:
     convert_policy(shell, method)

@@ -41,6 +41,7 @@ def test_mirrored_pictures_have_mirrored_joints() -> None:
     assert torch.equal(again[0], pictures.pixels) and torch.allclose(again[1], pictures.joints, atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_the_study_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHIRALIZE_DATA", raising=False)
     _, _, outcome = run(SMOKE, lambda text: None)

@@ -223,6 +223,7 @@ def test_walking_straight() -> None:
     assert rolled.rewards[20:].mean() > 0.2
 
 
+@pytest.mark.thorough
 @simulated
 def test_study(tmp_path: Path) -> None:
     """Tiny networks: every figure is there, and chiral ways have no gap."""

@@ -92,6 +92,7 @@ class Kept(nn.Module):
         return nn.functional.batch_norm(x, self.norm.running_mean, self.norm.running_var, training=True)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("module", "decomposed"),
     [
@@ -154,6 +155,7 @@ def test_examples_that_do_not_fit() -> None:
         capture(program, (torch.zeros(3, 4), torch.zeros(1)), {})
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("function", "gone"),
     [

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -121,7 +121,6 @@ STEPS: dict[str, Callable[[Net, Tensor, Tensor], Tensor]] = {
 STEP = st.tuples(st.sampled_from(list(STEPS)), st.integers(0, 5), st.integers(0, 5))
 
 
-@settings(max_examples=40)
 @given(steps=st.lists(STEP, min_size=2, max_size=6))
 def test_the_same_answers(steps: Sequence[tuple[str, int, int]]) -> None:
     """Whatever is written, viewed and read in whatever order: every value that there is at the end."""

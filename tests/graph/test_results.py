@@ -32,6 +32,7 @@ def converted(way: str) -> nn.Module:
     return chiralize.chiralize(model, parse_spec(POSE), (data[:2],), force=True, samples=1, **WAYS[way], **given)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("way", WAYS)
 def test_modes_change_nothing(way: str) -> None:
     """Dropout was left out when the graph was made, and statistics are those of the original."""
@@ -43,6 +44,7 @@ def test_modes_change_nothing(way: str) -> None:
         assert torch.equal(whole(x), expected)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("way", WAYS)
 def test_copies_know_what_they_are(way: str) -> None:
     net, x = converted(way), normal(5, 6, 2, seed=1)

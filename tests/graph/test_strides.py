@@ -50,6 +50,7 @@ CASES = [(name, rows) for name in BRANCHES for rows in (1, 3) if (name, rows) !=
 """One row has no order; of a tensor of one row, any stride along it is contiguous."""
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("name", "rows"), CASES)
 def test_a_branch_by_strides_is_no_equivariant_network(name: str, rows: int) -> None:
     report = chiralize.verify(Asking(BRANCHES[name]), BODY, (torch.randn(rows, 3, 2),), samples=1)

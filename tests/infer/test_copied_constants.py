@@ -25,12 +25,14 @@ def numbered(copy: Callable[[Net, Tensor], Tensor]) -> nn.Module:
     return trained(Net(lambda s, x: s.last((s.first(x) + copy(s, x)).tanh()), table=normal(1, 6, 16, seed=4), **parts))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
 def test_it_goes_by_its_own_name(copy: Callable[[Net, Tensor], Tensor]) -> None:
     with pytest.raises(AsymmetricConstantError, match=r"constant table \(1, 6, 16\)(.|\n)*--symmetrize-constants"):
         converted(numbered(copy))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
 def test_it_is_made_symmetric_where_that_is_asked_for(copy: Callable[[Net, Tensor], Tensor]) -> None:
     with pytest.warns(ConstantsWarning, match=r"^constants were changed: table \("):

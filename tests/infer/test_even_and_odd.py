@@ -68,6 +68,7 @@ MEETING: dict[str, Parts] = {
 }
 
 
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("name", MEETING)
 def test_followed(name: str) -> None:
     assert judged(MEETING[name]) == (True, True)

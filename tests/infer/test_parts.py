@@ -68,6 +68,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_parts_of_joints_that_a_graph_knows(name: str) -> None:
     """A part cut off an unknown axis would close it: no mirror could take one leg to the other any more."""

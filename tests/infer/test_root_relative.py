@@ -16,6 +16,7 @@ ROOTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("relative", ROOTS.values(), ids=ROOTS)
 def test_the_root_is_the_same_for_all_joints(relative: Callable[[Tensor], Tensor]) -> None:
     parts = {"first": nn.Linear(12, 16), "last": nn.Linear(16, 12)}

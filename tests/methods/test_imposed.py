@@ -44,6 +44,7 @@ def projected(hidden: str) -> tuple[nn.Module, list[str], float]:
     return found.module, [own.reason for own in found.report.choices], found.report.degeneracy.odd_kept
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("hidden", ["", "hidden: {pairing: adjacent}\n"])
 def test_other_pairs_where_the_halves_lose_what_is_odd(hidden: str) -> None:
     module, reasons, kept = projected(hidden)
@@ -86,6 +87,7 @@ IMPOSED = f"pairs of similar units {LOST}: imposed ones, as of project, were tak
 MATCHED = f"imposed pairs {LOST}: pairs of similar units, as of match, were taken"
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("method", "seed", "title", "reason", "told"),
     [

@@ -123,6 +123,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, 
     return in_processes(OF_ALL_TESTS, tmp_path_factory.mktemp("processes"))
 
 
+@pytest.mark.thorough
 def test_sums_of_two(found: dict[str, list[dict[str, Tensor]]]) -> None:
     first, second = found["sums"]
     for own in (first, second):

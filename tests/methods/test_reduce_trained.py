@@ -221,6 +221,7 @@ def test_the_average_is_not_distilled_and_says_so() -> None:
         assert "not trained: an averaged network keeps the original's weights" in found.report.notes
 
 
+@pytest.mark.thorough
 # ---- auto and the bound ---------------------------------------------------------------------------------------------
 def test_auto_takes_the_narrowest_within_the_bound() -> None:
     """1.25 by default; a bound between the two widths takes the wider and says why."""

@@ -80,6 +80,7 @@ def test_reduce_keeps_a_quarter(policy: nn.Sequential, reduced: Any, x: Tensor) 
     assert report.drift.rho == pytest.approx(float(off / apart), rel=0.5)  # the report's is of held-out inputs
 
 
+@pytest.mark.thorough
 def test_blocks_take_a_quarter_of_the_products(policy: nn.Sequential, x: Tensor) -> None:
     result = converted(policy, x, method="project", form="blocks")
     assert max(residuals(result)) <= EXACT
@@ -90,6 +91,7 @@ def test_blocks_take_a_quarter_of_the_products(policy: nn.Sequential, x: Tensor)
     assert max(residuals(result)) <= EXACT  # whatever their weights are
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("options", [{"method": "match"}, {"method": "match", "calibrated": True}])
 def test_match(policy: nn.Sequential, x: Tensor, options: dict[str, Any]) -> None:
     wanted = dict(options)
@@ -168,6 +170,7 @@ def test_a_weight_that_is_touched_afterwards_is_found(reduced: Any) -> None:
         chiralize.save(network, "never.pt2")
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("broken", ["left_right", "front_back"])
 def test_a_weight_that_one_mirror_alone_moves_is_found(reduced: Any, broken: str) -> None:
     """Symmetric under the other mirror, so that judging one of them would let it pass."""

@@ -46,6 +46,7 @@ def test_both_views() -> None:
     assert found.both_views and not found.batches.remarks
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["auto", "match", "reduce", "project"])
 def test_people_who_face_one_side(method: str) -> None:
     """How often T x occurs is what the raw answers weigh T f(T x) with."""

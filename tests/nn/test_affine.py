@@ -69,6 +69,7 @@ def test_differentiable_twice(taken: bool) -> None:
     assert torch.autograd.gradcheck(run, values) and torch.autograd.gradgradcheck(run, values)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("batch", [1, 3, 4096])
 def test_exact_in_training(dtype: torch.dtype, batch: int) -> None:

@@ -39,7 +39,7 @@ FUSED = (
 WITHOUT_PROOF = ("attention over joints",)
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(16)
 @pytest.mark.parametrize("name", dict.fromkeys((*BLOCKS, *FUSED)))
 def test_same_function_in_blocks(name: str) -> None:
     """Blocks in the user's class, or called in a graph, compute what the folded weights do, with both verdicts; the

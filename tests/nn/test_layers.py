@@ -50,6 +50,7 @@ def inputs(kind: str, rep: Representation, batch: int, dtype: torch.dtype = torc
     return noise(batch, rep.size, *MAKERS[kind][2], seed=batch, dtype=dtype)
 
 
+@pytest.mark.one_in(2)
 # ---- laws -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", MAKERS)
 @settings(max_examples=25)
@@ -80,6 +81,7 @@ def test_taking_the_scale_up_changes_nothing(
         torch.testing.assert_close(own.detach(), kept, rtol=4 * torch.finfo(dtype).eps, atol=torch.finfo(dtype).eps)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("batch", [1, 3, 256, 4096])
 def test_whole_stack_bit_for_bit(dtype: torch.dtype, batch: int) -> None:

@@ -64,6 +64,7 @@ def torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(product, "_is_large", lambda *_: False)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_take_oneDNN(name: str, calls: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
     """Forward and both gradients, with and without autograd: the numbers of float64, the mirror to the bit."""

@@ -361,6 +361,7 @@ def test_steps_drop_between_layers(steps: list[str]) -> None:
     assert_same(layer.eval()(x), layer.folded()(x))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_only_where_they_can(kind: str, steps: list[str]) -> None:
     """Not with projections, for packed inputs, under autocast or vmap, nor when exported."""

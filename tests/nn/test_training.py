@@ -154,6 +154,7 @@ def rates(layer: Any) -> dict[str, Tensor]:
     return {name: 1 / column.square().sum(0) for name, column in columns.items()}
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", NETS)
 def test_documented_rates(name: str) -> None:
     """1 for weights of linear maps, 1/2 for their biases, 1/2 or 1 (pair or fixed entry) for all the rest."""

@@ -19,6 +19,8 @@ from tests.support import page_blocks
 
 WRITTEN = sorted(path for folder in ("start", "concepts", "how-to") for path in (DOCS / folder).glob("*.md"))
 WITH_BLOCKS = [page for page in WRITTEN if any(kind != "text" for kind, _ in page_blocks.blocks(page))]
+LONG, LONG_PAGES = pytest.mark.thorough, ("forecaster", "deploy", "pose-lifter", "calibrate")
+"""Conversions of these ways are on the other pages, too."""
 FIRST = DOCS / "start" / "first-conversion.md"
 
 
@@ -51,7 +53,9 @@ def folder(beginning: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("page", WITH_BLOCKS, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.stem, marks=LONG if page.stem in LONG_PAGES else ()) for page in WITH_BLOCKS]
+)
 def test_page_runs(page: Path, folder: Path) -> None:
     names: dict[str, Any] = {"__name__": "page"}
     page_blocks.run(page, folder, names)

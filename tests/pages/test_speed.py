@@ -71,6 +71,7 @@ def test_without_a_gpu_there_are_no_figures(tmp_path: Path, capsys: pytest.Captu
     assert "sees no GPU here" in capsys.readouterr().err and not (tmp_path / "none.csv").exists()
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("case", "mode"), [("linear", "forward"), ("gru", "train"), ("frame lifter", "forward")])
 def test_it_runs(case: str, mode: str, tmp_path: Path) -> None:
     """A small width: every variant has a row, the original's ratio is one, blocks hold half of the parameters."""

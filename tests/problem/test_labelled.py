@@ -36,6 +36,7 @@ GIVEN: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", GIVEN)
 @pytest.mark.parametrize("example", [ONE, ((), {"x": torch.zeros(2, 6, 2)})], ids=["by position", "by name"])
 def test_the_input_is_taken(name: str, example: Call) -> None:

@@ -242,6 +242,7 @@ class Around(nn.Module):
         return self.head(self.memory(x.flatten(1))).view(1, 6, 2)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("memory", "method"), [(Cell, "average"), (PlainCell, "match"), (Past, "average")])
 def test_submodules_that_assign_their_states(memory: type[nn.Module], method: str, tmp_path: Path) -> None:
     """torch.export sees assignments on the outermost module alone; in an averaged network there is none on that."""
@@ -311,6 +312,7 @@ COUNTERS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", COUNTERS)
 def test_a_branch_that_is_taken_after_many_calls(name: str) -> None:
     """The average counts as the original does; nothing says that its answers are those of single calls."""

@@ -43,6 +43,7 @@ def written(path: Path, change: Callable[[Members], Any] = lambda members: None)
     return path
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.usefixtures("checked_copy")
 @pytest.mark.parametrize("pickled_first", [True, False])
 def test_tensor_that_is_a_pickle_by_one_entry_only(pickled_first: bool, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from chiralize.storage.labels import load_labels
 WORDS = ["walk", "sit", "walk"]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [

@@ -51,6 +51,7 @@ def residual(net: Any) -> float:
         return float((net(turned(x), w) - turned(net(x, w))).abs().max() / net(x, w).abs().max())
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("function", "method"),
     [("logarithm", "average"), ("root", "match"), ("angle", "project"), ("power", "reduce"), ("logarithm", "auto")],
@@ -68,6 +69,7 @@ def test_converted(function: str, method: str) -> None:
         assert where in report.drift.source
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("function", list(FUNCTIONS))
 def test_lopsided_ones_fail(function: str) -> None:
     """A planted fault: what was never converted is not taken for equivariant."""

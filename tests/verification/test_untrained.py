@@ -60,6 +60,7 @@ INITIAL: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", INITIAL)
 def test_what_an_initialisation_leaves_is_untrained(name: str) -> None:
     for seed in range(3):
@@ -67,6 +68,7 @@ def test_what_an_initialisation_leaves_is_untrained(name: str) -> None:
         assert is_untrained(INITIAL[name]()), seed
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ["PyTorch's", "orthogonal, head 0.01", "Xavier, normal"])
 def test_a_hundred_small_steps_are_seen(name: str) -> None:
     """At the rate that PPO is trained with; before, half of those that had been orthogonal passed for untrained."""

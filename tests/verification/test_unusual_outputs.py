@@ -62,6 +62,7 @@ def converted(kind: str, method: str, **options: Any) -> ConvertReport:
     return found.chirality.report
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("kind", "method"),
     [("a value", "auto"), ("a value", "match"), ("a value", "average"), ("an answer and scores", "reduce"),
@@ -73,6 +74,7 @@ def test_converted(kind: str, method: str) -> None:
     assert [own.index for own in report.drift.outputs] == [0]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_audited(kind: str) -> None:
     """Where nothing can be measured nobody says that it is equivariant."""

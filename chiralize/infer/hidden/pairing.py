@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from chiralize.errors import NonFiniteError
 from chiralize.symmetry.involution import SignedPermutation
@@ -116,6 +115,8 @@ def _left_over(partner: npt.NDArray[np.int64], total: Array) -> list[tuple[int, 
 
 
 def _assigned_pairs(total: Array) -> list[tuple[int, int]]:
+    from scipy.optimize import linear_sum_assignment  # a third of a second, which most commands need not spend
+
     rows, columns = linear_sum_assignment(total, maximize=True)
     return [pair for cycle in _cycles(columns[np.argsort(rows)]) for pair in _cut(cycle, total)]
 
