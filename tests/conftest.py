@@ -62,7 +62,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _sample(cases: Sequence[pytest.Item]) -> set[pytest.Item]:
-    """Those of a test's cases that run by default: one in n, and each value of a parameter that has few of them."""
+    """Those of a test's cases that run by default.
+
+    One in n, and each value of a parameter with up to four values, in whatever order the parameters are combined.
+    """
     cases = [case for case in cases if case.get_closest_marker("thorough") is None]
     marked = cases[0].get_closest_marker("one_in") if cases else None
     if marked is None:
@@ -72,7 +75,7 @@ def _sample(cases: Sequence[pytest.Item]) -> set[pytest.Item]:
     seen = set[tuple[str, int]]().union(*map(_values, sampled))
     counts = Counter(name for name, _ in set().union(*map(_values, cases)))
     for case in cases:
-        new = {(name, value) for name, value in _values(case) - seen if counts[name] * step <= len(cases)}
+        new = {(name, value) for name, value in _values(case) - seen if counts[name] <= min(4, len(cases) / 2)}
         if new:
             sampled.add(case)
             seen |= _values(case)
@@ -80,9 +83,9 @@ def _sample(cases: Sequence[pytest.Item]) -> set[pytest.Item]:
 
 
 def _values(case: pytest.Item) -> set[tuple[str, int]]:
-    """A case's parameters with the place of its value among all values, for instance ("method", 2)."""
+    """A case's parameters, each with the identity of its value; cases of a combination share the values."""
     spec = getattr(case, "callspec", None)
-    return set(spec.indices.items()) if spec is not None else set()
+    return {(name, id(value)) for name, value in spec.params.items()} if spec is not None else set()
 
 
 @pytest.fixture(params=["in memory", "on disk"])

@@ -270,19 +270,25 @@ def test_ctrl_c_is_one_word(program: Path, shell: Shell, monkeypatch: pytest.Mon
 
 
 # ---- as a process -------------------------------------------------------------------------------------------------
-def test_as_a_process(program: Path, shell: Shell) -> None:
-    """Help in under a second and without torch; an error is one message; nothing else on either stream."""
+def as_a_process(shell: Shell, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process and an environment of its own."""
     root = str(Path(__file__).parents[2])
     environment = {"PYTHONPATH": root, "PATH": "/usr/bin:/bin", "HOME": str(shell.folder)}
+    command = [sys.executable, "-m", "chiralize", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=shell.folder, env=environment, check=False)
 
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "chiralize", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=shell.folder, env=environment, check=False)
 
+@pytest.mark.thorough
+def test_a_conversion_as_a_process(program: Path, shell: Shell) -> None:
+    """The record on one stream, and nothing on the other."""
     words = ("convert", program, "--skeleton", "lifter.yaml", "--samples", "1", "--format", "json", "-o", "p.pt2", "-q")
-    done = run(*words)
+    done = as_a_process(shell, *words)
     assert (done.returncode, done.stderr) == (0, "") and json.loads(done.stdout)["passed"] is True
-    done = run("skeleton", "show", "missing.yaml")
+
+
+def test_an_error_as_a_process(shell: Shell) -> None:
+    """One message, and nothing else on either stream."""
+    done = as_a_process(shell, "skeleton", "show", "missing.yaml")
     assert done.returncode == 2 and done.stdout == "" and done.stderr.startswith("UnknownNameError CH104  skeleton: ")
 
 

@@ -108,6 +108,7 @@ def test_average_of_a_policy(shell: Shell, policy: Any) -> None:
     assert largest(plain, turned) > 0.01
 
 
+@pytest.mark.thorough
 def test_weights_are_in_the_file_once(shell: Shell, policy: Any) -> None:
     convert_policy(shell, "average")
     chiral, _ = load(shell.folder / "chiral.pt")
@@ -126,6 +127,7 @@ def test_verified_without_further_options(method: str, shell: Shell, policy: Any
     assert "equivariant: proved op by op" in result.out
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["match", "project"])
 def test_new_weights_in_the_same_script(method: str, shell: Shell, policy: Any) -> None:
     convert_policy(shell, method)
@@ -142,6 +144,7 @@ def test_new_weights_in_the_same_script(method: str, shell: Shell, policy: Any) 
     assert largest([flat(answer) for answer in plain], turned) < 1e-6
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["average", "match"])
 def test_runs_where_chiralize_is_not_installed(method: str, shell: Shell, policy: Any) -> None:
     convert_policy(shell, method)
@@ -151,6 +154,7 @@ def test_runs_where_chiralize_is_not_installed(method: str, shell: Shell, policy
     assert ran.stdout.startswith("0.5 walker 5 ")
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["auto", "match"])
 def test_traced(method: str, shell: Shell) -> None:
     script = script_nets.script_of(Mlp(), poses(2).flatten(1))
@@ -173,6 +177,7 @@ NESTED = BODY + (
 )
 
 
+@pytest.mark.thorough
 def test_dictionaries_and_optional_arguments(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given in Python, since no option of the command line says what is in a dictionary."""
     from chiralize.body.tensors import parse_spec

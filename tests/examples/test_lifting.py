@@ -102,6 +102,7 @@ def test_whole_clips_are_answered_like_windows(tmp_path: Path) -> None:
     np.testing.assert_allclose(lifted(dilated, windows), wanted, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_is_compared(tmp_path: Path) -> None:
     """Alone, averaged over both views, and converted; the conversion to the full width is the average."""
     data = load_h36m(*write_h36m(tmp_path))
@@ -116,6 +117,7 @@ def test_a_checkpoint_is_compared(tmp_path: Path) -> None:
     assert judged(windows.targets.numpy(), windows)[0]["MPJPE mm"] == 0
 
 
+@pytest.mark.thorough
 def test_evaluate_command(tmp_path: Path) -> None:
     """On a published checkpoint: figures and actions of all three networks."""
     data_3d, data_2d = write_h36m(tmp_path)

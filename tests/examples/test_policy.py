@@ -105,6 +105,7 @@ def test_normaliser_is_symmetric() -> None:
     assert torch.equal(network.scale[torch.tensor(into.action.partner)], network.scale)
 
 
+@pytest.mark.thorough
 def test_policy_from_the_shell(tmp_path: Path) -> None:
     """`chiralize convert policy.pt2 --skeleton ant.yaml --calibration observations.npz`, and `verify` of the result."""
     seen = observations(96).float()

@@ -326,6 +326,7 @@ def test_detected_poses() -> None:
     assert torch.equal(higher[1].flip(1), higher[0])
 
 
+@pytest.mark.thorough
 @needs_data
 def test_smoke(tmp_path: Path) -> None:
     """One network of the study, from data to rows."""

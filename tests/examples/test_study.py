@@ -82,6 +82,7 @@ def test_a_graph_is_fine_tuned_in_the_class_of_the_original(tmp_path: Path) -> N
     assert type(made.network) is Net and made.form == "folded"
 
 
+@pytest.mark.thorough
 def test_command(tmp_path: Path) -> None:
     """In processes of their own; the table is printed, and `page` writes it into the example's README."""
     home, out = tmp_path / "example", tmp_path / "out"

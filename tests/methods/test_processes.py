@@ -119,11 +119,15 @@ def run_all(names: Sequence[str], rank: int, count: int, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Tensor]]]:
-    return in_processes(OF_ALL_TESTS, tmp_path_factory.mktemp("processes"))
+def found(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[dict[str, Tensor]]]:
+    """All tasks in the same two processes; without the tests that train, two of them."""
+    tests = {item.name for item in request.session.items}
+    names = OF_ALL_TESTS if tests & {"test_gradients_are_averaged", "test_rounds_are_shared"} else OF_ALL_TESTS[:2]
+    return in_processes(names, tmp_path_factory.mktemp("processes"))
 
 
-@pytest.mark.thorough
 def test_sums_of_two(found: dict[str, list[dict[str, Tensor]]]) -> None:
     first, second = found["sums"]
     for own in (first, second):
@@ -157,6 +161,7 @@ def test_two_halves_of_other_kinds(name: str, bound: float, tmp_path: Path) -> N
     check_halves(name, bound, in_processes([name], tmp_path)[name])
 
 
+@pytest.mark.thorough
 def test_gradients_are_averaged(found: dict[str, list[dict[str, Tensor]]]) -> None:
     """Processes with the same inputs train as one does; with their own they stay together."""
     wanted = distilled(0, 1)
@@ -169,6 +174,7 @@ def test_gradients_are_averaged(found: dict[str, list[dict[str, Tensor]]]) -> No
     assert float((first["last.weight"] - found["residual"][0]["last.weight"]).abs().max()) > 1e-6
 
 
+@pytest.mark.thorough
 def test_rounds_are_shared(found: dict[str, list[dict[str, Tensor]]]) -> None:
     """Processes with their own inputs end with the same weights, nearer than least squares alone."""
     first, second = found["together"]

@@ -251,7 +251,7 @@ class FramesFirst(nn.Module):
         return self.last(hidden).transpose(0, 1).reshape(x.shape)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("hidden", [None, 1])
 def test_frames_first_in_a_batch_of_one(hidden: int | None) -> None:
     """Heads are looked for in another layout than the example's, beside masks that hold one sample's numbers."""

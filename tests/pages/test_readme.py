@@ -76,6 +76,7 @@ def test_python_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     exec(compile(block[1], "README.md", "exec"), {"__name__": "__main__"})
 
 
+@pytest.mark.thorough
 def test_demo(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The main job of the README's first command, on few poses: its figures are those of the files on the disk."""
     from chiralize.__main__ import main

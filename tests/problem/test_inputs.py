@@ -268,7 +268,7 @@ def test_a_generator_converts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "MOST_SPOOLED", 64)
     batches = (normal(8, 6, 2, seed=seed) for seed in range(20))
     found = chiralize.chiralize(original("residual"), parse_spec(POSE), (normal(8, 6, 2),), method="reduce",
-                                calibration=batches, samples=1, force=True)  # fmt: skip
+                                calibration=batches, samples=1, rounds=0, force=True)  # fmt: skip
     assert isinstance(found.chirality, Chirality)
     assert found.chirality.report.notes[0] == "calibration: the first 64 samples were taken"
 

@@ -96,6 +96,7 @@ def test_the_other_functions_take_a_network_of_the_device() -> None:
     assert not chiralize.verify(net, SPEC, (x,), samples=1).passed
 
 
+@pytest.mark.thorough
 def test_batches_of_a_loader_may_lie_anywhere() -> None:
     batches: Sequence[Tensor] = [own.to(elsewhere.NAME) for own in samples().split(20)]
     options: dict[str, Any] = {"method": "match", "rounds": 0, "samples": 1, "max_drift": 1e9, "force": True}
@@ -106,6 +107,7 @@ def test_batches_of_a_loader_may_lie_anywhere() -> None:
     assert all(torch.equal(*pair) for pair in zip(there_.parameters(), here.parameters(), strict=True))
 
 
+@pytest.mark.thorough
 def test_training_keeps_a_result_symmetric_on_its_device() -> None:
     net = converted(there(network()), elsewhere.NAME, {"method": "project"})
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
