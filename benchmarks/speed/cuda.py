@@ -81,11 +81,11 @@ def _by_ops(net: nn.Module) -> Callable[..., Any]:
     """The network, within which no map takes one step on a GPU."""
 
     def call(*args: Tensor) -> Any:
-        before, _eager.IN_ONE_STEP = _eager.IN_ONE_STEP, frozenset({"cpu"})
+        before, _eager.STEPS_ON_GPUS = _eager.STEPS_ON_GPUS, False
         try:
             return net(*args)
         finally:
-            _eager.IN_ONE_STEP = before
+            _eager.STEPS_ON_GPUS = before
 
     return call
 
@@ -173,6 +173,8 @@ def cases(widths: Sequence[int]) -> Iterator[tuple[Case, int, str, str]]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widths", type=int, nargs="+", default=[1024, 2048, 4096])
+    parser.add_argument("--only", nargs="+", default=[*LAYERS, *NETWORKS], help="cases by name")
+    parser.add_argument("--modes", nargs="+", choices=(*PLAIN, *COMPILED), default=[*PLAIN, *COMPILED])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, help="after which no case is begun")
     parser.add_argument("--csv", type=Path, default=RESULTS, help="table to append to, and to go on with")
@@ -184,6 +186,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     forget_timings()
     with Table(options.csv, COLUMNS, KEY, options.seconds) as table:
         for case, batch, precision, mode in cases(options.widths):
+            if case.name not in options.only or mode not in options.modes:
+                continue
             key = case.name, case.width, batch, precision, mode
             table.add(*key, rows=partial(rows, case, batch, precision, mode, options.rounds))
             torch.compiler.reset()

@@ -48,6 +48,13 @@ def total(number: float) -> float:
     return float(summed)
 
 
+def of_first(number: float) -> float:
+    """A number as the first process has it."""
+    shared = torch.tensor([number], dtype=torch.float64)
+    take_first([shared])
+    return float(shared)
+
+
 def take_first(tensors: Sequence[Tensor]) -> None:
     """Replace tensors by those of the first process, in place."""
     if count() == 1:

@@ -62,7 +62,7 @@ def is_trained(x: Tensor, *weights: Tensor, bias: Tensor | None) -> bool:
         torch.is_grad_enabled()
         and all(type(weight) in (nn.Parameter, Tensor) and weight.numel() > 0 for weight in weights)
         and (x.requires_grad or any(weight.requires_grad for weight in weights))
-        and takes_one_step(x)
+        and takes_one_step(x, trained=True)
         and not goes_forward(x, *weights, bias)
     )
 

@@ -4,37 +4,45 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from chiralize.nn._private import is_transformed
 
-_CPU = frozenset({"cpu"})
-IN_ONE_STEP = frozenset({"cpu", "cuda"})
-"""Devices on which linear maps in one step take less time than op by op."""
 
-
-def is_eager(x: Tensor, devices: Collection[str] = _CPU) -> bool:
+def is_eager(x: Tensor, device: str = "cpu") -> bool:
     """Whether x is an ordinary tensor with entries on the CPU, and no compiler, tracer, transform or autocast is on.
 
-    devices: others than the CPU on which it may lie.
+    device: another kind of device that x is to lie on.
     """
     return (
         type(x) is Tensor
-        and x.device.type in devices
+        and x.device.type == device
         and x.numel() > 0
         and not torch.compiler.is_compiling()
         and not is_traced()
-        and not torch.is_autocast_enabled(x.device.type)
+        and not torch.is_autocast_enabled(device)
         and not is_transformed()
     )
 
 
-def takes_one_step(x: Tensor) -> bool:
-    """Whether `is_eager` on a device where linear maps in one step are faster."""
-    return is_eager(x, IN_ONE_STEP)
+STEPS_ON_GPUS = True
+"""Whether what has many entries takes one step on a GPU as well, in place of one op after the other."""
+MANY_ON_GPUS, _MANY_TRAINED_ON_GPUS = 1 << 22, 1 << 25
+"""Entries from which a GPU waits for memory, and not for the calls that a step of Python's takes more of."""
+
+
+def takes_one_step(x: Tensor, trained: bool = False) -> bool:
+    """Whether `is_eager` where linear maps in one step are faster: on the CPU, or on a GPU with many entries.
+
+    trained: with a step of autograd, which is Python's.
+    """
+    if x.is_cuda:
+        least = _MANY_TRAINED_ON_GPUS if trained else MANY_ON_GPUS
+        return STEPS_ON_GPUS and x.numel() >= least and is_eager(x, "cuda")
+    return is_eager(x)
 
 
 def is_traced() -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.nn._affine import Affine, in_one_step, is_trained
-from chiralize.nn._eager import takes_one_step
+from chiralize.nn._eager import MANY_ON_GPUS, takes_one_step
 from chiralize.nn._product import linear
 from chiralize.nn.maps import ChiralMap
 from chiralize.symmetry.representation import Representation
@@ -48,9 +48,9 @@ class Linear(ChiralMap):
             if is_trained(x, even, odd, bias=bias):
                 return Affine.apply(x, even, odd, bias, scale)
             if not torch.compiler.is_compiling():
-                if x.numel() < _MANY and x.device.type == "cpu":
+                if x.numel() < (MANY_ON_GPUS if x.is_cuda else _MANY):
                     return _of_few(x, even, odd, bias, scale)
-                if takes_one_step(x) and not torch.is_grad_enabled():
+                if not torch.is_grad_enabled() and takes_one_step(x):
                     return in_one_step(x, even, odd, bias, scale)
         return self.map(x, -1, linear)
 

@@ -11,13 +11,14 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate, product
-from math import inf, prod
+from math import ceil, inf, prod
 from statistics import mode
 
 import torch
 
 from chiralize.body.tensors import resolve
 from chiralize.errors import CaptureError, DataFileError, ModelRunError, NonFiniteError
+from chiralize.graph import processes
 from chiralize.graph.copies import is_large
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.open_sizes import agrees, opened
@@ -31,6 +32,8 @@ from chiralize.problem.network import Network, batch_axes
 _FEW = 1e-6
 _BATCHES = 25
 """A fifth of them is held out, and of the others a fifth again, for the strength of ridges."""
+_BATCHES_EACH = 5
+"""In every one of several processes, so that each holds one out."""
 _GROUPS = 10
 
 
@@ -208,15 +211,17 @@ def _bytes(captured: CapturedModel, rows: int) -> float:
 def even(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
     """The inputs in batches of one size: the commonest, or a smaller one where too few batches could be held out.
 
+    Processes that share the inputs need as many in all as one does, so that they fit what one would have fitted.
     As they are where samples are no rows, or the network takes no such batches.
     """
     if not calls or not network.has_rows or network.program is None:
         return calls
     sizes = [rows_of(call) for call in calls]
     usual, whole = mode(sizes), sum(sizes)
-    if len(calls) >= _BATCHES and set(sizes) == {usual}:
+    least = max(ceil(_BATCHES / processes.count()), _BATCHES_EACH)
+    if len(calls) >= least and set(sizes) == {usual}:
         return calls
-    wanted = (max(min(usual, 2), min(usual, whole // _BATCHES)), min(network.rows, whole), usual)
+    wanted = (max(min(usual, 2), min(usual, whole // least)), min(network.rows, whole), usual)
     for size, common in product(wanted, in_common(network, calls)):
         batches = _cut(calls, sizes, size, common)
         with suppress(ModelRunError):

@@ -72,8 +72,8 @@ def _beside(inputs: Sequence[ResolvedTensor], given: Sequence[Call], most: int) 
 
 
 def remark_on(calls: Sequence[Call]) -> str:
-    """What the report says of scattered inputs."""
-    count = -(-sum(map(rows_of, calls)) // 2)
+    """What the report says of scattered inputs, those of all processes."""
+    count = -(-round(processes.total(sum(map(rows_of, calls)))) // 2)
     return f"fitted on {count:,} scattered inputs, too: joints moved each by itself, bodies of other sizes"
 
 
