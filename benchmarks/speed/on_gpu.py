@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -54,11 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "cuda" in options.devices and not torch.cuda.is_available():
         print(f"torch {torch.__version__} sees no GPU here: there is nothing to measure", file=sys.stderr)
         return WITHOUT_A_GPU
-    found = [converted(options.width, rows, device) for rows in options.rows for device in options.devices]
-    text = json.dumps(found, indent=1)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n")
+    found: list[dict[str, Any]] = []
+    for rows, device in product(options.rows, options.devices):
+        found.append(converted(options.width, rows, device))
+        print(found[-1], flush=True)
+        if options.json is not None:
+            options.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0 if all(each["equivariant"] and each["lies"] == [each["device"]] for each in found) else 1
 
 

@@ -125,7 +125,7 @@ def run(options: argparse.Namespace, what: str, rank: int, count: int) -> Iterat
 
 def compared(options: argparse.Namespace, what: str, count: int, net: nn.Module, probe: Tensor) -> dict[str, str]:
     """How far weights and answers are from those of one process, of each one's largest; both are kept for that."""
-    stem = f"{options.csv.stem}-{options.network}-{options.width}-{what}"
+    stem = f"weights-{options.network}-{options.width}-{what}"
     with torch.no_grad():
         state = {**net.state_dict(), _ANSWERS: net(probe)}
     torch.save(state, options.csv.with_name(f"{stem}-{count}.pt"))

@@ -8,7 +8,7 @@ mkdir -p "$out"
 export PYTHONPATH=${PYTHONPATH:-.} OMP_NUM_THREADS=1
 on() {  # cores, processes, port
     taskset -c "$1" timeout "$seconds" python -m torch.distributed.run --nproc-per-node "$2" --master-port "$3" \
-        -m benchmarks.speed.scale_out --wait "$seconds" --verbose --csv "$out/scale.csv" "${@:4}" > "$out/scale-$2.log" 2>&1
+        -m benchmarks.speed.scale_out --wait "$seconds" --verbose --csv "$out/scale-$2.csv" "${@:4}" >> "$out/scale-$2.log" 2>&1
 }
 on 1 1 29511 "$@" &
 on 2,3 2 29512 "$@" &
