@@ -38,13 +38,13 @@ def reduced(kind: str, calls: Sequence[Call], options: dict[str, Any]) -> dict[s
 
 def both_halves(kind: str, **options: Any) -> Callable[[int, int], dict[str, Tensor]]:
     def part(rank: int, count: int) -> dict[str, Tensor]:
-        return reduced(kind, calls_for(KINDS[kind].shape, 50, ROWS)[rank::count], options)
+        return reduced(kind, calls_for(KINDS[kind].shape, 30, ROWS)[rank::count], options)
 
     return part
 
 
 def summed(rank: int, count: int) -> dict[str, Tensor]:
-    """Sums, the first one's values, numbers of batches and what is drawn for them."""
+    """Sums, the first one's values and decisions, numbers of batches and what is drawn for them."""
     own, other = torch.full((2, 2), float(rank + 1)), torch.full((3,), rank, dtype=torch.float64)
     processes.add_up([own, other])
     first = torch.full((2,), 7.0 + rank)
@@ -52,7 +52,8 @@ def summed(rank: int, count: int) -> dict[str, Tensor]:
     numbers = torch.tensor([processes.number_of(place) for place in range(3)])
     drawn = torch.stack([torch.randn(2, generator=processes.generator(place)) for place in range(3)])
     return {"own": own, "other": other, "first": first, "numbers": numbers, "drawn": drawn,
-            "total": torch.tensor(processes.total(rank + 1))}  # fmt: skip
+            "total": torch.tensor(processes.total(rank + 1)),
+            "decided": torch.tensor(processes.of_first(rank + 5))}  # fmt: skip
 
 
 def distilled(rank: int, count: int) -> dict[str, Tensor]:

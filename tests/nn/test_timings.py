@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from chiralize import chiralize
 from chiralize.graph.model import Node, Where
-from chiralize.nn import Linear, forget_timings, hidden, timings
+from chiralize.infer.capture import capture
+from chiralize.nn import GRU, Linear, MultiheadAttention, forget_timings, hidden, timings
 from chiralize.nn.deploy import timed
+from chiralize.nn.deploy.speed import inputs_of
+from chiralize.nn.deploy.swapping import swapped
 from chiralize.nn.deploy.timed import Timing, takes_longer
 from chiralize.nn.timings import measured
 
@@ -39,10 +42,10 @@ def begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def runs(first: int = 1, second: int = 6, seen: list[str] | None = None) -> Callable[[], dict[str, Any]]:
     """Two runs that take so many units of time."""
-    x = torch.ones(200_000)
+    x, y = torch.ones(200_000), torch.empty(200_000)  # no memory is asked for, which takes what it takes
 
     def run(count: int) -> Callable[[], None]:
-        return lambda: [x.sin() for _ in range(count)] and None
+        return lambda: [torch.sin(x, out=y) for _ in range(count)] and None
 
     def made() -> dict[str, Any]:
         if seen is not None:
@@ -168,3 +171,78 @@ def test_auto_keeps_dense_weights_where_blocks_lose_as_a_whole(
     report = chiralize(net, "h36m", (torch.randn(2, 17, 2),), method="match", samples=1, force=True).chirality.report
     assert report.form == form
     assert any("blocks take 1.20 times as long here" in note for note in report.notes) == (form == "folded")
+
+
+class Kinds(nn.Module):
+    """Layers of every kind, called once each; queries and keys of one attention differ in number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.across = nn.MultiheadAttention(16, 4)
+        self.gru, self.lstm = nn.GRU(16, 12, batch_first=True), nn.LSTM(12, 8, bidirectional=True)
+        self.conv, self.last = nn.Conv1d(16, 16, 3, stride=2, padding=1), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.own(x, x, x, need_weights=False)[0]
+        x = self.conv(x.transpose(1, 2)).transpose(1, 2)
+        y = self.across(x[:, :2].transpose(0, 1), x.transpose(0, 1), x.transpose(0, 1))[0]
+        return self.last(self.lstm(self.gru(y.transpose(0, 1))[0].transpose(0, 1))[0])
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes")  # of torch's recurrent layers, by its own export
+def test_layers_are_timed_on_what_they_are_called_with() -> None:
+    """By the shapes in a graph, as the hooks of a run see them; equal inputs count once."""
+    net, x = Kinds().eval(), torch.randn(3, 9, 16)
+    program = torch.export.export(net, (x,))
+    seen, timed_on = dict[str, list[Any]](), dict[str, list[Any]]()
+
+    def look(name: str) -> Any:
+        """A hook that notes the shapes of what a layer is called with."""
+        return lambda _, args: seen.update({name: [tuple(dict.fromkeys(tuple(each.shape) for each in args))]})
+
+    hooks = [layer.register_forward_pre_hook(look(name)) for name, layer in net.named_children()]
+    net(x)
+    for hook in hooks:
+        hook.remove()
+
+    def wanted(layer: nn.Module, ops: Any, twin: Any) -> bool:
+        weight = next(layer.parameters())
+        (name,) = (name for name, own in net.named_children() if torch.equal(next(own.parameters()), weight))
+        timed_on[name] = inputs_of(layer, ops)
+        return False
+
+    swapped(net, capture(program, (x,), {}), {}, wanted)
+    assert timed_on.pop("across") == [], "its maps read parts of a weight: the model of cost decides"
+    del seen["across"]
+    assert timed_on == seen and len(seen) == 5
+    more = inputs_of(net.gru, [Node("op", "aten.gru.input", {}, ((3, 5, 12),), frozenset(), Where())], 4.0)
+    assert more == [((12, 5, 16),)]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_attention_and_recurrent_layers_are_timed(training: bool) -> None:
+    """Each by itself, in its mode; nothing of them is changed."""
+    attention, gru = nn.MultiheadAttention(16, 2, batch_first=True), nn.GRU(16, 8)
+    ops = {
+        attention: [Node("op", "aten.linear.default", {}, ((4, 3, 48),), frozenset(), Where())],
+        gru: [Node("op", "aten.gru.input", {}, ((4, 3, 8),), frozenset(), Where())],
+    }
+    twins = {attention: MultiheadAttention(hidden(16), 2, batch_first=True), gru: GRU(hidden(16), hidden(8))}
+    for layer, nodes in ops.items():
+        twin: Any = twins[layer].train(training)
+        assert Timing()(layer.train(training), nodes, lambda twin=twin: twin) in (True, False)
+        assert all(parameter.grad is None for parameter in (*layer.parameters(), *twin.parameters()))
+    assert len(timings._known) == 2
+    assert all(("in training" in name) == training and "3" in name for name in timings._known)
+
+
+def test_ratios_of_another_device_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of another precision of its products. Its queue is waited for before the clock is read."""
+    device, waited = torch.device("meta"), list[Any]()
+    module: Any = type("Module", (), {"synchronize": waited.append})
+    monkeypatch.setattr(torch, "get_device_module", lambda *_: module)
+    assert measured("sines", runs(6, 1), None, device) < 0.5 and len(waited) >= 10
+    assert not timings.is_known("sines") and timings.is_known("sines", device)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    assert not timings.is_known("sines", device)

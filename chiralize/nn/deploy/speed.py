@@ -125,20 +125,18 @@ def inputs_of(layer: Any, ops: Sequence[Node], times: float = 1.0) -> list[Input
 
 
 def _of_attention(layer: nn.MultiheadAttention, shapes: Sequence[Any], times: float) -> list[Inputs]:
-    """Of what is asked, and of what answers where that is something else; by the maps' answers, "token batch ...".
+    """Of the input of self-attention, from its maps' answers "token batch channel"; none of other attention.
 
-    Query, key and value are one map, or that of the query comes before that of the other two.
+    Query, key and value are one map there. Elsewhere they are products with parts of its weight, which no op that reads
+    the whole weight tells the sizes of.
     """
-    size, calls, asked = layer.embed_dim, list[Inputs](), None
+    size, calls = layer.embed_dim, list[Inputs]()
     for shape in shapes:
-        entering = (*_more(shape, 1, times)[:-1], size)
-        if layer.batch_first and len(entering) == 3:
-            entering = (entering[1], entering[0], size)
         if shape[-1] == 3 * size:
+            entering = (*_more(shape, 1, times)[:-1], size)
+            if layer.batch_first and len(entering) == 3:
+                entering = (entering[1], entering[0], size)
             calls.append((entering,))
-        elif shape[-1] == 2 * size and asked is not None:
-            calls.append((asked, entering))
-        asked = entering
     return calls
 
 

@@ -133,12 +133,11 @@ def _runs(
 
 
 def _forward(module: nn.Module, call: Sequence[Tensor]) -> Tensor:
-    """The answer. One that is attention takes its first input for all that are not given."""
-    if not isinstance(module, nn.MultiheadAttention | MultiheadAttention):
-        answer = module(*call)
-        return answer[0] if isinstance(answer, tuple) else answer
-    query, key = call[0], call[-1]
-    return module(query, key, key, need_weights=False)[0]
+    """The answer; of attention to its one input."""
+    if isinstance(module, nn.MultiheadAttention | MultiheadAttention):
+        return module(*call, *call, *call, need_weights=False)[0]
+    answer = module(*call)
+    return answer[0] if isinstance(answer, tuple) else answer
 
 
 def _step(module: nn.Module, call: Sequence[Tensor]) -> object:
@@ -154,7 +153,7 @@ def _name(layer: Any, blocks: ChiralModule, inputs: Sequence[Inputs]) -> str:
     settings = [str(getattr(layer, name)) for name in _SETTINGS if hasattr(layer, name)]
     weight = next(layer.parameters())
     kind = f"{type(layer).__name__} {tuple(weight.shape)} {str(weight.dtype).removeprefix('torch.')}"
-    shapes = [" with ".join(map(str, each)) for each in inputs]
+    shapes = [str(shape) for (shape,) in inputs]
     bases = (blocks.into, blocks.out) if isinstance(blocks, ChiralMap) else _bases(blocks)
     lies = " to ".join(map(_kind_of, bases))
     ends = (", private" if _private.are_on() else "") + (", in training" if layer.training else "")
