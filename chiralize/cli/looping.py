@@ -44,7 +44,7 @@ def run_loop(
     result = None
     if loop.chiral is not None:
         step("loading the converted policy")
-        shared = replace(options, model=loop.chiral, factory=None, arg=(), key=None, prefix=None)
+        shared = replace(options, model=loop.chiral, factory=None, arg=(), key=None, prefix=None, normalizer=None)
         result, _, _ = opt.open_network(shared, spec=network.resolved.spec, read=True, step=step)
     record, film = rollouts(
         network,

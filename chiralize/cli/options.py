@@ -109,6 +109,10 @@ class NetworkOptions:
         str | None,
         typer.Option("--prefix", metavar="NAME", help="What the names of the weights start with, if several fit."),
     ] = None
+    normalizer: Annotated[
+        Path | None,
+        typer.Option("--normalizer", metavar="FILE", help="vecnormalize.pkl of Stable-Baselines3, beside the .zip."),
+    ] = None
     entry: Annotated[str, typer.Option("--entry", metavar="NAME", help="Method to call instead of forward.")] = (
         "forward"
     )
@@ -198,6 +202,7 @@ def open_network(
         factory_args=_pairs(options.arg),
         key=options.key,
         prefix=options.prefix,
+        normalizer=options.normalizer,
         unsafe_pickle=options.unsafe_pickle,
         onnx=onnx or read,
         command=command(),

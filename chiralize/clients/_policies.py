@@ -8,24 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chiralize.storage.vec_normalize import Normaliser as Normaliser
+
 _LOG_STD = (-20.0, 2.0)  # of Stable-Baselines3's SAC
-
-
-class Normaliser(nn.Module):
-    """clip((x - mean) / sqrt(var + epsilon)), as VecNormalize does it."""
-
-    mean: Tensor
-    var: Tensor
-
-    def __init__(self, mean: Any, var: Any, epsilon: float, clip: float) -> None:
-        super().__init__()
-        self.epsilon, self.clip = epsilon, clip
-        for name, value in (("mean", mean), ("var", var)):
-            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float32).clone())
-
-    def forward(self, obs: Tensor) -> Tensor:
-        """Observations "batch observation"."""
-        return ((obs - self.mean) / torch.sqrt(self.var + self.epsilon)).clamp(-self.clip, self.clip)
 
 
 class Part(nn.Module):

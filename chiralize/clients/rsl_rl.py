@@ -4,7 +4,8 @@
     train_cfg["algorithm"]["symmetry_cfg"] = symmetry_cfg("go2.yaml", mirror_loss=0.1)
 
 rsl_rl refuses recurrent policies there: the states that a policy would have had along the mirrored trajectory are in no
-rollout. `MirroredVecEnv` shows it whole episodes in the mirror instead, so that its states are those of that view.
+rollout. `chiralize.clients.rsl_rl_recurrent` keeps them. `MirroredVecEnv` shows whole episodes in the mirror, which is
+worth something where the world is lopsided: one that is its own mirror image is the same world again.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class MirroredVecEnv:
     """An environment of rsl_rl, some of whose episodes are seen in the mirror from their first step to their last.
 
     Observations are mirrored on the way out and actions on the way in, so that whatever a policy remembers belongs to
-    the view that it has: augmentation for recurrent policies, and on-policy for all.
+    the view that it has. It evens out what a world asks of both sides, and adds nothing to a symmetric one.
 
     env: a VecEnv; what is not said here is its own.  spec, groups: as those of `augmentation`.
     share: how likely an episode is mirrored.  seed: of that choice.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from chiralize.storage.factory import Factory
+    from chiralize.storage.vec_normalize import Statistics
 
 AUTO = "auto"
 """What `--model` may be where the class that the file names is to be imported."""
@@ -24,8 +25,9 @@ class Wanted:
 
     factory: "package.module:attribute" that builds the network, "auto", or what the name stands for.
     factory_args: its arguments as YAML text.  key: entry of a checkpoint that holds the weights.  prefix: of their
-    names.  unsafe_pickle: may run the file's own code.  onnx: an ONNX file will do.  command: as the user typed
-    it, for messages.  joints: of the skeleton, 0 where it is not known; for arguments that the weights do not tell.
+    names.  normalizer: file of statistics beside it.  unsafe_pickle: may run the file's own code.
+    onnx: an ONNX file will do.  command: as the user typed it, for messages.  joints: of the skeleton, 0 where it is
+    not known; for arguments that the weights do not tell.
     tell: hears of steps that take long.
     """
 
@@ -33,6 +35,7 @@ class Wanted:
     factory_args: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
     prefix: str | None = None
+    normalizer: Path | None = None
     unsafe_pickle: bool = False
     onnx: bool = False
     command: str = ""
@@ -45,7 +48,8 @@ class Origin:
     """Where the weights of a network came from, so that they can be put back.
 
     path, digest: of the file or folder, and its format's name.  key, prefix: as chosen or found.  names: what the file
-    calls each weight of the network.  factory, factory_args: what built the network.
+    calls each weight of the network.  factory, factory_args: what built the network.  normalizer: a second file, whose
+    statistics are the network's, too.
     """
 
     path: Path
@@ -56,6 +60,7 @@ class Origin:
     names: Mapping[str, str]
     factory: str = ""
     factory_args: Mapping[str, str] = field(default_factory=dict)
+    normalizer: Statistics | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import io
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from chiralize.errors import ModelFileError, UnsafeFileError
@@ -171,13 +172,17 @@ DTYPES = frozenset(_STORAGES.values()) | {"uint16", "uint32", "uint64"} - {""}
 class _InertUnpickler(pickle.Unpickler):
     """Builds containers, numbers and text; imports nothing."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, known: Mapping[str, Any]) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")
+        self._known = known
         self._classes: dict[str, type] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         """What stands for a name: a record of ours for tensors and their parts, else a stand-in."""
         full = f"{module}.{name}"
+        if full in self._known:
+            stand_in = self._known[full]
+            return stand_in if isinstance(stand_in, type) else _Call(stand_in)
         if full in _KNOWN:
             return _Call(_KNOWN[full])
         if full == "collections.OrderedDict":
@@ -202,13 +207,14 @@ class _InertUnpickler(pickle.Unpickler):
         return Storage(key, kind.name if isinstance(kind, _Name) else "")
 
 
-def inert_tree(pickled: bytes, where: str) -> Any:
+def inert_tree(pickled: bytes, where: str, known: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """What a pickle of torch holds: containers, numbers, StoredTensor and Foreign.
 
+    known: stand-ins of the caller's for further names, which must be safe to call with anything.
     Raises ValueError on damage, UnsafeFileError for what would take for ever to walk.
     """
     try:
-        tree = _InertUnpickler(pickled).load()
+        tree = _InertUnpickler(pickled, known).load()
         check_parts(tree, "its pickle", where)
         return tree
     except UnsafeFileError:

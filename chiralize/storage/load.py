@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from chiralize.errors import ModelFileError, NonFiniteError
+from chiralize.errors import ModelFileError, NonFiniteError, UsageError
 from chiralize.storage.content import Content, opened
 from chiralize.storage.factory import Factory
 from chiralize.storage.files import unchanged
@@ -41,6 +41,7 @@ def load_model(
     factory_args: Mapping[str, str] | None = None,
     key: str | None = None,
     prefix: str | None = None,
+    normalizer: Path | None = None,
     unsafe_pickle: bool = False,
     onnx: bool = False,
     command: str = "",
@@ -52,16 +53,20 @@ def load_model(
     factory: "package.module:attribute" that builds the network for a file of weights, or that itself, or a module to be
     copied, or "auto" for the class that the file names.  factory_args: its arguments as YAML text.
     key: entry of a checkpoint that holds the weights.  prefix: of the names of the weights, where several fit.
+    normalizer: VecNormalize of Stable-Baselines3, before the policy.
     unsafe_pickle: may run the file's own code.  onnx: an ONNX file will do, which can be run but not taken apart.
     command: as the user typed it, for messages.  joints: of the skeleton, where it is known; the class may ask.
     tell: hears of steps that take long, in words.
     Raises ModelFileError, UnsafeFileError, FactoryError, UsageError, NonFiniteError, MissingPackageError.
     """
-    wanted = Wanted(factory, factory_args or {}, key, prefix, unsafe_pickle, onnx, command, joints, tell)
+    wanted = Wanted(factory, factory_args or {}, key, prefix, normalizer, unsafe_pickle, onnx, command, joints, tell)
     with _open(Path(path)) as content:
         record = format_of(content)
         if record is None or record.load is None:
             raise _not_a_model(content, record, wanted)
+        if normalizer is not None and record.name != "sb3":
+            facts = f"{path} is {record.title}, which has no VecNormalize beside it"
+            raise UsageError("--normalizer", facts, "leave it out, or give the model's .zip")
         model = record.load(content, wanted)
     _require_finite(model.module, str(path))
     return model

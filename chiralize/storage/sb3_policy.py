@@ -67,7 +67,9 @@ def _built(name: str, table: dict[str, Any], where: str) -> torch.nn.Module:
     observed, acted = (box(-1.0, 1.0, _shape(table, space, where)) for space in ("observation_space", "action_space"))
     base = _actor(policy) if issubclass(policy, bases.ActorCriticPolicy) else _predicting(policy)
     try:
-        return base(observed, acted, lambda _: 0.0, **_options(table.get("policy_kwargs"), where))
+        policy = base(observed, acted, lambda _: 0.0, **_options(table.get("policy_kwargs"), where))
+        policy.normaliser = torch.nn.Identity()
+        return policy
     except Exception as error:  # the package's own code, given whatever the file says
         if isinstance(error, UsageError):
             raise
@@ -81,7 +83,7 @@ def _actor(policy: Any) -> Any:
 
         def forward(self, obs: torch.Tensor) -> torch.Tensor:
             """Actions "batch action" of observations "batch observation"."""
-            features = self.extract_features(obs, self.pi_features_extractor)
+            features = self.extract_features(self.normaliser(obs), self.pi_features_extractor)
             return self.action_net(self.mlp_extractor.forward_actor(features))
 
     return Deterministic
@@ -93,7 +95,7 @@ def _predicting(policy: Any) -> Any:
 
         def forward(self, obs: torch.Tensor) -> torch.Tensor:
             """Actions "batch action" of observations "batch observation"."""
-            return self._predict(obs, deterministic=True)
+            return self._predict(self.normaliser(obs), deterministic=True)
 
     return Deterministic
 

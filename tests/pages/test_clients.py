@@ -48,6 +48,18 @@ def test_mirrored_samples(spec: dict[str, Any]) -> None:
     assert len(obs["policy"]) == len(actions) == 4 and config["mirror_loss_coeff"] == 0.1
 
 
+def test_recurrent_samples(spec: dict[str, Any]) -> None:
+    pytest.importorskip("rsl_rl.runners", reason="pip install rsl-rl-lib")
+    from rsl_rl.utils import resolve_callable  # pyright: ignore[reportMissingImports]
+
+    from chiralize.clients.rsl_rl import symmetry_cfg
+
+    text = snippet("rsl_rl: mirrored samples and the mirror loss", 1)
+    algorithm = run(text, algorithm={}, symmetry_cfg=symmetry_cfg)["algorithm"]
+    assert resolve_callable(algorithm["class_name"]).__name__ == "MirroredPPO"
+    assert not algorithm["symmetry_cfg"]["use_mirror_loss"]
+
+
 def test_gymnasium(spec: dict[str, Any]) -> None:
     pytest.importorskip("mujoco")
     scope = run(snippet("gymnasium"))

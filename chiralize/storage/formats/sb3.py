@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from chiralize.errors import ModelFileError
+from chiralize.errors import ModelFileError, UsageError
 from chiralize.storage.archive import Members
 from chiralize.storage.content import Content, content_of_bytes
 from chiralize.storage.format import Format, LoadedModel, Origin, Wanted
@@ -45,20 +45,55 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
         raise ModelFileError(inner.where, "is no file of torch.save", "save the model again.")
     name, build = policy_builder(members[_DATA], content.where)
     stored = replace(read_stored(inner), idle=_TRAINING, named=name, build=build)
-    return load_weights(content, wanted, "sb3", stored)
+    loaded = load_weights(content, wanted, "sb3", stored)
+    return loaded if wanted.normalizer is None else _behind(loaded, wanted.normalizer)
+
+
+def _behind(loaded: LoadedModel, path: Path) -> LoadedModel:
+    """The policy behind its normaliser.  Raises ModelFileError, UsageError."""
+    from dataclasses import replace
+
+    from chiralize.storage.vec_normalize import read_statistics
+
+    policy: Any = loaded.module
+    if not hasattr(policy, "normaliser") or loaded.origin is None:
+        facts = "a class of your own was named, which has its normaliser itself"
+        raise UsageError("--normalizer", facts, "give --model auto with it")
+    statistics = read_statistics(path)
+    observed = policy.observation_space.shape
+    if statistics.mean.shape != observed:
+        facts = f"{path.name} is of {statistics.mean.shape[0]} observations, the policy of {observed}"
+        raise UsageError("--normalizer", facts, "give the one that was saved with this model")
+    policy.normaliser = statistics.normaliser.eval()
+    note = (
+        f"put the normaliser of {path.name} before the policy, which takes observations as the environment gives them"
+    )
+    return replace(loaded, origin=replace(loaded.origin, normalizer=statistics), notes=(*loaded.notes, note))
 
 
 def _write_back(origin: Origin, state: Mapping[str, torch.Tensor], target: Path, sidecar: str) -> tuple[str, ...]:
     from chiralize.storage.archive import open_archive
+    from chiralize.storage.atomic import write_bytes
     from chiralize.storage.patching import torch_patched, unchanged_source, zip_patched
     from chiralize.storage.save import save_beside
     from chiralize.storage.torch_weights import OF_OLD_WEIGHTS
+    from chiralize.storage.vec_normalize import MEAN, VARIANCE
 
     data, where = unchanged_source(origin), str(origin.path)
     members = Members(open_archive(data, where), where)
-    policy = torch_patched(members[_POLICY], origin, state, f"{where}: {_POLICY}")
-    save_beside(target, zip_patched(data, {_POLICY: policy}, where), sidecar)
-    return (OF_OLD_WEIGHTS,)
+    statistics, weights = origin.normalizer, dict(state)
+    second = statistics.replaced(weights.pop(MEAN), weights.pop(VARIANCE)) if statistics else b""
+    policy = torch_patched(members[_POLICY], origin, weights, f"{where}: {_POLICY}")
+    whole = zip_patched(data, {_POLICY: policy}, where)
+    notes: tuple[str, ...] = (OF_OLD_WEIGHTS,)
+    if statistics:
+        beside = target.with_name(f"{target.stem}-{statistics.path.name}")
+        write_bytes(beside, second)
+        notes += (
+            f"its normaliser is another one now, and goes with it: {beside.name}; the critic is made for the old",
+        )
+    save_beside(target, whole, sidecar)
+    return notes
 
 
 FORMAT = Format("sb3", "a model of Stable-Baselines3", _recognises, _load, None, _write_back, rank=50)
