@@ -18,6 +18,7 @@ import tarfile
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import time
@@ -28,20 +29,23 @@ import torch
 from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.summary import read
 from benchmarks.robots.policies import is_trained, steps_of
-from benchmarks.robots.run import COLUMNS, KEY, RESULTS, TUNED, WAYS, rows
+from benchmarks.robots.run import COLUMNS, KEY, OTHERS, RESULTS, WAYS, Way, rows
 from benchmarks.robots.tasks import TASKS
-from benchmarks.robots.train import FIRST, JOBS, Job, train
+from benchmarks.robots.train import JOBS, LONGEST, Job, extended, train
 
 PACKED = 60.0
 """Seconds between two packings."""
 LAST = 15.0
 """Seconds that the last packing is given."""
-SLOW = "auto"
-"""The way that takes as long as all others."""
+WAYS_OF = {
+    "judge": ("reduce 0.5, good", "reduce 0.707, good", "match, good"),
+    "auto": ("auto, good",),
+}
+"""Conversions that are made first, and those that take as long as all others. `more` makes the rest."""
 
 
 class Unit(NamedTuple):
-    """What one process does at a time. kind: train, tune, longer, judge or auto."""
+    """What one process does at a time. kind: train, tune, longer, judge, more or auto."""
 
     kind: str
     job: Job
@@ -49,14 +53,16 @@ class Unit(NamedTuple):
 
 def units() -> list[Unit]:
     """All work, the most telling first; what is not ready yet waits."""
-    first = [job for job in JOBS if job.kind in FIRST]
-    later = [job for job in JOBS if job.kind not in FIRST]
-    tunable = [job for job in first if job.trainer == "sb3"]
+    first = [job for job in JOBS if job.is_first]
+    later = [job for job in JOBS if not job.is_first]
+    longest = sorted(first, key=lambda job: LONGEST.index(job.kind))
+    tunable = [job for job in first if is_tunable(job)]
     return [
-        *(Unit("train", job) for job in first),
-        *(Unit(kind, job) for job in tunable for kind in ("tune", "longer")),
+        *(Unit("train", job) for job in longest),
+        *(Unit(kind, job) for kind in ("tune", "longer") for job in tunable),
+        *(Unit(kind, job) for kind in ("judge", "more") for job in first),
         *(Unit("train", job) for job in later),
-        *(Unit("judge", job) for job in JOBS),
+        *(Unit(kind, job) for kind in ("judge", "more") for job in later),
         *(Unit("auto", job) for job in JOBS if job.seed == 0),
     ]
 
@@ -69,7 +75,17 @@ def is_trained_whole(job: Job, folder: Path) -> bool:
 def is_ready(unit: Unit, folder: Path) -> bool:
     """Whether what it needs is there. Judging waits for what was trained on, where that is asked for."""
     job = unit.job
-    return unit.kind == "train" or is_trained_whole(job, folder)
+    if unit.kind == "train":
+        return True
+    if unit.kind == "judge" and is_tunable(job):
+        later = job._replace(suffix="-longer", steps=extended(job))
+        return is_trained_whole(later, folder) and is_trained(job._replace(suffix="-tuned"), folder)
+    return is_trained_whole(job, folder)
+
+
+def is_tunable(job: Job) -> bool:
+    """Whether its conversion is trained on, and compared with the original, trained on as long."""
+    return job.trainer == "sb3" and job.way != "equivariant"
 
 
 def work(unit: Unit, folder: Path, until: float) -> str:
@@ -96,33 +112,35 @@ def _lengthen(job: Job, folder: Path, until: float) -> None:
     lengthen(job, folder, until)
 
 
-def _judge(job: Job, folder: Path, until: float) -> None:
-    _rows(job, folder, until, is_slow=False)
-
-
-def _judge_auto(job: Job, folder: Path, until: float) -> None:
-    _rows(job, folder, until, is_slow=True)
-
-
-def _rows(job: Job, folder: Path, until: float, is_slow: bool) -> None:
-    path = folder / "rows" / f"{job.name}-{SLOW}.csv" if is_slow else folder / "rows" / f"{job.name}.csv"
+def _rows(kind: str, job: Job, folder: Path, until: float) -> None:
+    """Some conversions of a policy; with the first of them what else is known of it."""
+    path = folder / "rows" / f"{job.name}-{kind}.csv"
     path.parent.mkdir(exist_ok=True)
     done = set(known(path, KEY))
-    if is_slow:
-        done |= {(job.name, way, "") for way in ("original", "flip average", "original, longer")}
-        done.add((job.name, TUNED, "good"))
-    for row in rows(job, folder, done, [way for way in WAYS if (way.name == SLOW) == is_slow]):
+    if kind != "judge":
+        done |= {(job.name, way, given) for way, given in OTHERS}
+    for row in rows(job, folder, done, ways_of(kind, job)):
         append(path, COLUMNS, [row])
         if time() > until:
             return
+
+
+def ways_of(kind: str, job: Job) -> list[Way]:
+    """The conversions of a kind; of a network that is equivariant already there are none."""
+    if job.way == "equivariant":
+        return []
+    named = {way: f"{way.name}, {way.calibration}" for way in WAYS}
+    if kind == "more":
+        taken = [name for names in WAYS_OF.values() for name in names]
+        return [way for way, name in named.items() if name not in taken]
+    return [way for way, name in named.items() if name in WAYS_OF[kind]]
 
 
 DOING: dict[str, Callable[[Job, Path, float], object]] = {
     "train": train,
     "tune": _tune,
     "longer": _lengthen,
-    "judge": _judge,
-    "auto": _judge_auto,
+    **{kind: partial(_rows, kind) for kind in ("judge", "more", "auto")},
 }
 
 

@@ -34,7 +34,9 @@ COLUMNS = (*KEY, "steps", "rho", "outcome", "products", "return", "error", "rati
            "parted", "parted_double", "gap_2s_double", "verdict")  # fmt: skip
 SECONDS = 2.0
 """After which gaps are compared: later the simulator's own rounding parts mirrored episodes as well."""
-TUNED = "reduce 0.5, tuned"
+TUNED, LONGER = "reduce 0.5, tuned", "original, longer"
+OTHERS = (("original", ""), ("flip average", ""), (LONGER, ""), (TUNED, "good"))
+"""Ways and calibrations of rows that are no conversions of the original."""
 SAMPLES, SEQUENCES, FRAMES = 2000, 16, 150
 
 
@@ -119,7 +121,7 @@ def rows(job: Job, folder: Path, done: set[tuple[str, ...]], ways: Sequence[Way]
         yield row("original", "", job, products="1", **figures(policy, task))
     if (job.name, "flip average", "") not in done:
         yield row("flip average", "", job, products="2", **figures(flip_test(policy, spec, example(task)), task))
-    for way, kind, suffix, products in (("original, longer", "", "-longer", "1"), (TUNED, "good", "-tuned", "0.5")):
+    for way, kind, suffix, products in ((LONGER, "", "-longer", "1"), (TUNED, "good", "-tuned", "0.5")):
         later = job._replace(suffix=f"{job.suffix}{suffix}")
         if is_trained(later, folder) and (job.name, way, kind) not in done:
             yield row(way, kind, later, products=products, **figures(trained(later, folder), task))

@@ -42,28 +42,40 @@ class Job(NamedTuple):
         return self.trainer, self.network, self.way
 
     @property
+    def is_first(self) -> bool:
+        """Whether it is trained before all others. With a state, the Ant takes more steps than there is time for."""
+        return self.trainer == "sb3" or (self.robot, self.network) == ("walker", "lstm")
+
+    @property
     def task(self) -> Task:
         return TASKS[self.robot]
 
 
 STEPS = {"ant": 800_000, "walker": 1_000_000}
-FOR_RSL = 1.6
-"""How many more steps rsl_rl's PPO is given, which makes fewer updates of each."""
+SHARE = {"mlp": 1.0, "lstm": 0.6}
+"""Of these steps: networks with a state take longer for each."""
 
 
 def _job(robot: str, trainer: str, network: str, way: str, seed: int) -> Job:
-    steps = STEPS[robot] * (FOR_RSL if trainer == "rsl" else 1)
-    return Job(robot, trainer, network, way, seed, int(steps))
+    return Job(robot, trainer, network, way, seed, round(STEPS[robot] * SHARE[network]))
 
 
-FIRST = (("sb3", "mlp", "plain"), ("sb3", "mlp", "mirrored"), ("rsl", "lstm", "plain"), ("rsl", "lstm", "mirrored"))
-KINDS = (
-    *FIRST,
-    ("sb3", "mlp", "equivariant"),
+MORE = 0.1
+"""How much longer policies are trained on, as a share of their steps."""
+LONGEST = (
+    *(("rsl", "lstm", way) for way in ("mirrored", "plain")),
+    *(("sb3", "mlp", way) for way in ("equivariant", "plain", "mirrored")),
     *(("rsl", "mlp", way) for way in ("plain", "mirrored")),
 )
-"""Trainer, network and way, the most telling first."""
+"""Trainer, network and way; those that take longest begin first."""
+KINDS = (*LONGEST[3:], *LONGEST[1::-1], LONGEST[2])
+"""The same, the most telling first."""
 JOBS = tuple(_job(robot, *kind, seed) for kind in KINDS for seed in SEEDS for robot in TASKS)
+
+
+def extended(job: Job) -> int:
+    """The steps of a policy that is trained on for a tenth of them."""
+    return job.steps + round(MORE * job.steps)
 
 
 def train(job: Job, folder: Path, until: float = inf) -> bool:

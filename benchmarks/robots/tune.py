@@ -24,16 +24,14 @@ from benchmarks.robots.herd import Herd
 from benchmarks.robots.policies import Policy, example, is_trained, steps_of, trained
 from benchmarks.robots.run import calibration
 from benchmarks.robots.sb3 import ROBOTS, HerdEnv, MirroredMeanStd
-from benchmarks.robots.train import JOBS, Job, train
+from benchmarks.robots.train import JOBS, MORE, Job, extended, train
 from chiralize import attach, chiralize, keep_symmetric
 from chiralize.body.tensors import parse_spec
-
-SHARE = 0.1
 
 
 def lengthen(job: Job, folder: Path, until: float = inf) -> bool:
     """Train a job's policy on for a tenth of its steps, as it was trained; any trainer's. Whether it got there."""
-    longer = job._replace(suffix=f"{job.suffix}-longer", steps=job.steps + round(SHARE * job.steps))
+    longer = job._replace(suffix=f"{job.suffix}-longer", steps=extended(job))
     if not (folder / longer.name).is_dir():
         shutil.copytree(folder / job.name, folder / longer.name)
     return train(longer, folder, until)
@@ -72,7 +70,7 @@ def tune(job: Job, folder: Path) -> None:
     )
     attach(actor, result)
     keep_symmetric(actor, model.policy.optimizer)
-    model.learn(round(SHARE * steps_of(job, folder)), reset_num_timesteps=False)
+    model.learn(round(MORE * steps_of(job, folder)), reset_num_timesteps=False)
     target = folder / tuned(job).name
     target.mkdir(exist_ok=True)
     robots.save(str(target / "normaliser.pkl"))
