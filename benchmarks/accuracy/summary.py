@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import median
 
 RESULTS = Path(__file__).parent / "results.csv"
+DEFAULTS = Path(__file__).parent / "defaults.csv"
+"""Today's defaults: rows of `benchmarks.accuracy.compare`."""
 NAMES = {
     "frame-128": "frame lifter, 128",
     "frame-512": "frame lifter, 512",
@@ -19,6 +21,9 @@ NAMES = {
     "temporal-243": "temporal, 243 frames, 256",
     "gru-128": "GRU lifter, 27 frames, 128",
     "joints-64": "transformer over joints, 64",
+    "joints-64-long": "the same, trained four times as long",
+    "mixer-32": "mixer over joints, 32",
+    "mixer-64": "mixer over joints, 64",
     "frames-128": "transformer over frames, 128",
     "frames-post-128": "transformer over frames, post-norm",
     "lstm-256": "LSTM forecaster, 256",
@@ -36,7 +41,9 @@ class Line:
 
     error: the median, in the unit of the metric.  change: the median of what it is to the teacher of the same seed: a
     ratio, or for a recogniser points gained.  parameters, macs: relative to the teacher's.  seconds: nan where no row
-    has them, as those of a machine that did other things.
+    has them, as those of a machine that did other things.  products: multiplications that PyTorch counts in what was
+    written, relative to the teacher's; worst_joint: the largest ratio of a joint's error; both nan where not measured.
+    averaged: on how many seeds it is the average of both views, two passes.
     """
 
     network: str
@@ -49,6 +56,9 @@ class Line:
     parameters: float
     macs: float
     seconds: float
+    products: float = nan
+    worst_joint: float = nan
+    averaged: int = 0
 
     @property
     def is_score(self) -> bool:
@@ -84,7 +94,14 @@ def _line(key: tuple[str, bool, str], rows: list[dict[str, str]], teachers: dict
         *key, metric, len(rows), median(float(row["error"]) for row in rows), median(changes),
         median(float(row["parameters"]) / float(teacher["parameters"]) for row, teacher in pairs),
         median(float(row["macs"]) for row in rows), median(timed) if timed else nan,
+        _known(rows, "products"), _known(rows, "worst_joint"), sum(row["note"].startswith("average") for row in rows),
     )  # fmt: skip
+
+
+def _known(rows: list[dict[str, str]], column: str) -> float:
+    """The median of a column, nan where it is not there."""
+    values = [float(row.get(column) or nan) for row in rows]
+    return median(values) if all(map(isfinite, values)) else nan
 
 
 def _gained(row: dict[str, str]) -> float:

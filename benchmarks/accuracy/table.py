@@ -1,20 +1,21 @@
-"""The tables of docs/results.md and the short one of the README, made from the results file:
+"""The tables of docs/results.md and the short one of the README, made from the files of results:
 
     python -m benchmarks.accuracy.table [--write docs/results.md] [--front README.md]
 
-Printed, or written between the lines `<!-- accuracy -->` and `<!-- /accuracy -->` (`<!-- front -->` in the README).
-A test compares them.
+Printed, or written between the lines `<!-- accuracy -->` and `<!-- /accuracy -->` (`<!-- defaults -->` for those of
+today's defaults, `<!-- front -->` in the README). A test compares them.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.accuracy.summary import NAMES, UNITS, Line, blocks, lines, read
+from benchmarks.accuracy.summary import DEFAULTS, NAMES, UNITS, Line, blocks, lines, read
 
 START, END = "<!-- accuracy -->", "<!-- /accuracy -->"
 FRONT_START, FRONT_END = "<!-- front -->", "<!-- /front -->"
@@ -26,6 +27,14 @@ FRONT_COLUMNS = {
     "both views": "flip average, 2 passes",
     "reduce 0.5": "`reduce` ½, 1 pass",
     "reduce 0.5 distilled": "½, distilled",
+}
+DEFAULTS_START, DEFAULTS_END = "<!-- defaults -->", "<!-- /defaults -->"
+DEFAULT_COLUMNS = {
+    "both views": "both views",
+    "auto": "`auto`",
+    "reduce 0.5": "½",
+    "pruned": "½ pruned, distilled",
+    "reduce 0.707": "0.707",
 }
 COLUMNS = {
     "both views": "both views",
@@ -69,6 +78,32 @@ def tables() -> str:
     return "\n\n".join([*parts, _cost(found)])
 
 
+def defaults() -> str:
+    """What today's defaults make of networks trained with flips, beside a plain baseline; then what that costs."""
+    found = lines(read(DEFAULTS))
+    ways = [way for way in DEFAULT_COLUMNS if way not in ("both views", "auto")]
+    costs = {"products": "products", "worst_joint": "worst joint"}
+    columns = [(way, name) for name in costs for way in ways if _is_there(found, way, name)]
+    rows = [["network", *(f"{costs[name]}, {DEFAULT_COLUMNS[way]}" for way, name in columns), "seconds, `auto`"]]
+    rows.append(["---"] * len(rows[0]))
+    for name, title in NAMES.items():
+        if (name, True, "auto") in found:
+            cells = [_figure(found.get((name, True, way)), figure) for way, figure in columns]
+            rows.append([title, *cells, _figure(found[name, True, "auto"], "seconds", digits=0)])
+    return "\n\n".join([_table(found, True, DEFAULT_COLUMNS), "What that costs:", markdown(rows)])
+
+
+def _is_there(found: dict[tuple[str, bool, str], Line], way: str, name: str) -> bool:
+    """Whether a figure of a way was measured on any network."""
+    return any(math.isfinite(getattr(line, name)) for line in found.values() if line.way == way)
+
+
+def _figure(line: Line | None, name: str, digits: int = 2) -> str:
+    """Empty where it was not measured."""
+    value = getattr(line, name, math.nan)
+    return f"{value:.{digits}f}" if math.isfinite(value) else ""
+
+
 def front() -> str:
     """One network of each kind, trained with flips: its figure, and what becomes of it in two passes and in one."""
     return _table(lines(read()), True, FRONT_COLUMNS, FRONT)
@@ -101,6 +136,8 @@ def _cell(line: Line | None, seeds: int) -> str:
     if line is None:
         return ""
     few = "" if line.seeds == seeds else f" ({line.seeds})"
+    if line.way == "auto" and line.averaged:
+        few += " (2 passes)" if line.averaged == line.seeds else f" ({line.averaged} of {line.seeds}: 2 passes)"
     return (f"{line.change:+.1f}" if line.is_score else f"{line.change:.3f}") + few
 
 
@@ -143,9 +180,13 @@ def main() -> int:
     parser.add_argument("--front", type=Path, help="page to write the short one into")
     asked = parser.parse_args()
     if asked.write is None and asked.front is None:
-        print(tables())
+        print(defaults(), tables(), sep="\n\n")
         return 0
-    status = write(asked.write, START, END, tables()) if asked.write else 0
+    status = 0
+    if asked.write:
+        status = write(asked.write, DEFAULTS_START, DEFAULTS_END, defaults()) or write(
+            asked.write, START, END, tables()
+        )
     return status or (write(asked.front, FRONT_START, FRONT_END, front()) if asked.front else 0)
 
 

@@ -39,8 +39,9 @@ def test_the_forecast_starts_where_teacher_forcing_does() -> None:
 def test_the_page_has_the_tables_that_the_results_make() -> None:
     """`python -m benchmarks.accuracy.table --write docs/results.md` mends it."""
     page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    assert table.embedded(page, table.DEFAULTS_START, table.DEFAULTS_END) == table.defaults()
     assert table.embedded(page) == table.tables()
-    assert table.embedded(page.replace(" mm | 0", " cm | 0", 1)) != table.tables()
+    assert table.embedded(page.replace(" mm | 0", " cm | 0")) != table.tables()
     front = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     assert table.embedded(front, table.FRONT_START, table.FRONT_END) == table.front()
 
@@ -100,6 +101,25 @@ def test_medians_over_seeds(tmp_path: Path) -> None:
     lift = found["recogniser-gru-128", False, "average"]
     assert lift.is_score and lift.change == pytest.approx(-0.5) and summary.blocks(lift) == 2
     assert ("recogniser-gru-128", False, "match") not in found
+
+
+def test_two_passes_and_what_was_not_measured_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of `auto`, on how many seeds it is an average; a column without a figure is left out."""
+    head = "network,flips,seed,way,metric,error,ratio,rho,gap,parameters,macs,seconds,note,products,worst_joint\n"
+    rows = "".join(
+        f"mlp-512,True,{seed},{way},mpjpe_mm,50,{ratio},1,0.1,100,1,5,{note},{products},\n"
+        for seed, taken in ((0, "average"), (1, "reduce at width 0.5"))
+        for way, ratio, note, products in (
+            ("teacher", 1, "", 1),
+            ("auto", 0.98, taken, 2),
+            ("reduce 0.5", 1.01, "", 0.5),
+        )
+    )
+    (tmp_path / "rows.csv").write_text(head + rows)
+    monkeypatch.setattr(table, "DEFAULTS", tmp_path / "rows.csv")
+    first, cost = table.defaults().split("What that costs:")
+    assert "| MLP, 4 × 512, no norm | 2 | 50.0 mm | 0.980 (1 of 2: 2 passes) | 1.010 |" in first
+    assert "| network | products, ½ | seconds, `auto` |" in cost and "| 0.50 | 5 |" in cost and "joint" not in cost
 
 
 @pytest.mark.thorough
