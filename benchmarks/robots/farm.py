@@ -129,11 +129,13 @@ def ways_of(kind: str, job: Job) -> list[Way]:
     """The conversions of a kind; of a network that is equivariant already there are none."""
     if job.way == "equivariant":
         return []
-    named = {way: f"{way.name}, {way.calibration}" for way in WAYS}
-    if kind == "more":
-        taken = [name for names in WAYS_OF.values() for name in names]
-        return [way for way, name in named.items() if name not in taken]
-    return [way for way, name in named.items() if name in WAYS_OF[kind]]
+    taken = [name for names in WAYS_OF.values() for name in names]
+    chosen: list[Way] = []
+    for way in WAYS:
+        name = f"{way.name}, {way.calibration}"
+        if name not in taken if kind == "more" else name in WAYS_OF[kind]:
+            chosen.append(way)
+    return chosen
 
 
 DOING: dict[str, Callable[[Job, Path, float], object]] = {
