@@ -27,8 +27,8 @@ from chiralize.commands.timing import interleaved
 from chiralize.nn.timings import VARIABLE, forget_timings, machine
 
 RESULTS = Path(__file__).with_name("auto.csv")
-KEY = ("case", "width", "batch", "mode")
-COLUMNS = (*KEY, "auto", "ratio", "blocks", "low", "high", "machine", "torch", "load")
+KEY = ("case", "width", "batch", "mode", "machine")
+COLUMNS = (*KEY[:-1], "auto", "ratio", "blocks", "low", "high", "machine", "torch", "load")
 _LEAST, _MOST = 3e-3, 2e10  # seconds of a run in a round; multiplications of a call
 _CALLED = {"conv1d": 27, "attention": 17, "lstm": 16, "gru": 16}  # times that a weight is multiplied by for a sample
 
@@ -43,7 +43,7 @@ def row(case: Case, batch: int, mode: str, rounds: int) -> dict[Any, Any]:
     found = figures(blocks)
     return {
         "auto": "dense" if is_kept else "blocks", "ratio": "1.000" if is_kept else found["ratio"],
-        "blocks": found["ratio"], "low": found["low"], "high": found["high"], "machine": machine(),
+        "blocks": found["ratio"], "low": found["low"], "high": found["high"],
         "torch": torch.__version__, "load": f"{os.getloadavg()[0]:.1f}",
     }  # fmt: skip
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 for batch, mode in product(options.batches if case.name in options.only else (), options.modes):
                     if batch * weights * _CALLED.get(case.name, 1) * (3 if mode == "train" else 1) <= _MOST:
                         made = partial(_rows, case, batch, mode, options.rounds)
-                        table.add(case.name, width, batch, mode, rows=made)
+                        table.add(case.name, width, batch, mode, machine(), rows=made)
     return 0
 
 

@@ -44,8 +44,8 @@ WIDTHS: Mapping[str, Sequence[int]] = {"linear": (1024, 2048)}
 BATCHES: Mapping[str, Sequence[int]] = {
     "linear": (4, 256, 1024), "conv1d": (16,), "gru": (16, 128), "temporal 243": (16,), "transformer": (4,),
 }  # fmt: skip
-KEY = ("case", "width", "batch", "threads", "mode")
-COLUMNS = (*KEY, "variant", *TIMED, "machine", "torch", "load")
+KEY = ("case", "width", "batch", "threads", "mode", "machine")
+COLUMNS = (*KEY[:-1], "variant", *TIMED, "machine", "torch", "load")
 _LEAST = 1e-2
 _SAME = 2e-3
 Run = Callable[[], object]
@@ -147,7 +147,7 @@ def rows(case: Case, batch: int, mode: str, rounds: int, is_public: bool) -> Ite
     """A row for every variant."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     for timing in interleaved(runs(case, batch, mode, is_public), rounds=rounds, least=_LEAST, clock=clock):
-        where = {"machine": machine(), "torch": torch.__version__, "load": f"{os.getloadavg()[0]:.1f}"}
+        where = {"torch": torch.__version__, "load": f"{os.getloadavg()[0]:.1f}"}
         yield {"variant": timing.name, **figures(timing), **where}
 
 
@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 modes: list[str] = options.modes
                 for batch, mode in product(BATCHES[case.name], modes):
                     made = partial(rows, case, batch, mode, options.rounds, options.public)
-                    table.add(case.name, width, batch, options.threads, mode, rows=made)
+                    table.add(case.name, width, batch, options.threads, mode, machine(), rows=made)
     return 0
 
 

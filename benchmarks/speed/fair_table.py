@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 from benchmarks.speed import auto, fair
 
@@ -28,12 +29,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     measured, swept = read(fair.RESULTS), read(auto.RESULTS)
     if options.figures:
-        draw(measured, options.figures / "fair.svg")
+        draw(by_machine(measured)[0], options.figures / "fair.svg")
     if options.write:
         page = options.write.read_text(encoding="utf-8")
         options.write.write_text(written(page, measured, swept), encoding="utf-8")
     elif not options.figures:
-        print(table(measured), sweep(swept), sep="\n", end="")
+        for rows in by_machine(measured):
+            print(table(rows))
+        for rows in by_machine(swept):
+            print(sweep(rows), choices(rows), sep="\n")
     return 0
 
 
@@ -107,11 +111,40 @@ def _chosen(row: Row | None) -> str:
 
 
 def written(page: str, measured: Sequence[Row], swept: Sequence[Row]) -> str:
-    """The page with the tables between their marks."""
-    for mark, text in (("fair", table(measured)), ("sweep", sweep(swept))):
-        marks = re.compile(f"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
-        page = marks.sub(lambda found, text=text: f"{found[1]}{text}{found[2]}", page)
+    """The page with the tables between their marks, those of the first machine that was measured, and of others."""
+    for number, rows in enumerate(by_machine(measured), 1):
+        page = between(page, "fair" if number == 1 else f"fair {number}", table(rows))
+    for number, rows in enumerate(by_machine(swept), 1):
+        page = between(page, "sweep" if number == 1 else f"sweep {number}", sweep(rows))
+        page = between(page, f"choices {number}", choices(rows))
     return page
+
+
+def between(page: str, mark: str, text: str) -> str:
+    """The page with the text between a pair of marks, as it is where it has none."""
+    marks = re.compile(f"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    return marks.sub(lambda found: f"{found[1]}{text}{found[2]}", page)
+
+
+def by_machine(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows of every machine, in the order of the file."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["machine"], []).append(row)
+    return list(found.values())
+
+
+def choices(rows: Sequence[Row]) -> str:
+    """What `auto` took, by kind of layer: how often blocks, and how far it won and lost."""
+    lines = ["| | | sizes | blocks in | of these: median | best | worst | all blocks: worst |", "|---" * 8 + "|"]
+    kinds = dict.fromkeys((row["case"], row["mode"]) for row in rows)
+    for case, mode in sorted(kinds):
+        sizes = [row for row in rows if (row["case"], row["mode"]) == (case, mode)]
+        taken = sorted(float(row["ratio"]) for row in sizes if row["auto"] == "blocks")
+        most = max(float(row["blocks"]) for row in sizes)
+        shares = f"{median(taken):.2f} | {taken[0]:.2f} | {taken[-1]:.2f}" if taken else " | | "
+        lines.append(f"| {case} | {MODES[mode]} | {len(sizes)} | {len(taken)} | {shares} | {most:.2f} |")
+    return "\n".join(lines) + "\n"
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
