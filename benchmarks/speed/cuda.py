@@ -49,6 +49,7 @@ COMPILE = (("linear", 4096), ("transformer", 1024), ("linear", 1024), ("temporal
 KEY = ("case", "width", "batch", "precision", "mode")
 COLUMNS = (*KEY, "variant", *TIMED, "auto", "apart", "mirrored", "device", "torch", "error")
 DEVICE, BY_OPS, WITHOUT_A_GPU = "cuda", "blocks, by ops", 3
+GAINS = 0.97  # ratio from which on blocks gain
 _FIXED = 3  # entries of the networks' answers that the mirror leaves at their place, where they are odd
 Run = Callable[[], Tensor]
 

@@ -30,7 +30,7 @@ def is_eager(x: Tensor, device: str = "cpu") -> bool:
 
 STEPS_ON_GPUS = True
 """Whether what has many entries takes one step on a GPU as well, in place of one op after the other."""
-MANY_ON_GPUS, _MANY_TRAINED_ON_GPUS = 1 << 22, 1 << 25
+MANY_ON_GPUS, _MANY_TRAINED_ON_GPUS, _MANY_CONVOLVED_ON_GPUS = 1 << 22, 1 << 25, 1 << 21
 """Entries from which a GPU waits for memory, and not for the calls that a step of Python's takes more of."""
 
 
@@ -55,6 +55,18 @@ def runs_on_cpu(x: Tensor) -> bool:
     if not torch.compiler.is_compiling():
         return is_eager(x)
     return x.device.type == "cpu" and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")
+
+
+def takes_products(x: Tensor) -> bool:
+    """Whether a convolution whose windows are apart is faster as a product: on the CPU, on a GPU with many entries.
+
+    Compiled for either as well, but not in what is exported.
+    """
+    if not x.is_cuda:
+        return runs_on_cpu(x)
+    if torch.compiler.is_compiling():
+        return not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cuda")
+    return STEPS_ON_GPUS and x.numel() >= _MANY_CONVOLVED_ON_GPUS and is_eager(x, "cuda")
 
 
 class Kept:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from chiralize.nn._affine import is_trained
 from chiralize.nn._convolution import Convolved, in_blocks
-from chiralize.nn._eager import is_eager, runs_on_cpu
+from chiralize.nn._eager import is_eager, takes_products
 from chiralize.nn._product import affine
 from chiralize.nn.maps import ChiralMap
 from chiralize.nn.reversed_conv import ReversedConv2d
@@ -83,8 +83,8 @@ class Conv1d(_Conv):
     x: "batch channel frame", channels under rep_in.  Returns "batch channel frame"
     under rep_out.  Settings as `torch.nn.Conv1d`; it has no groups: a grouped map has no blocks to gain from.
 
-    Where windows do not overlap, on the CPU, it is a product of matrices, and its answer lies in memory as "batch frame
-    channel".
+    Where windows do not overlap, it is a product of matrices on the CPU, and on a GPU where there is much to multiply;
+    its answer then lies in memory as "batch frame channel".
     """
 
     layer = nn.Conv1d
@@ -97,7 +97,7 @@ class Conv1d(_Conv):
 
     def _takes_products(self, x: Tensor) -> bool:
         (kernel,) = self.kernel
-        if x.ndim != 3 or not runs_on_cpu(x) or x.dtype != self.weight_even.dtype:
+        if x.ndim != 3 or not takes_products(x) or x.dtype != self.weight_even.dtype:
             return False
         return (kernel > 1 or x.stride(1) == 1) and windows_are_apart(self, x.shape[-1])
 
