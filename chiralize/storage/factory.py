@@ -134,14 +134,19 @@ def arguments_for(
 
 @contextmanager
 def working_folder_importable() -> Iterator[None]:
-    """Put the current folder on the import path meanwhile, as `python -m` does."""
-    folder = str(Path.cwd())
+    """Put the current folder on the import path meanwhile, as `python -m` does.
+
+    The options of the command line are taken away: modules of trainers read their own there as they are imported.
+    """
+    folder, arguments = str(Path.cwd()), sys.argv
+    sys.argv = arguments[:1]
     added = folder not in sys.path
     if added:
         sys.path.insert(0, folder)
     try:
         yield
     finally:
+        sys.argv = arguments
         if added and folder in sys.path:
             sys.path.remove(folder)
 

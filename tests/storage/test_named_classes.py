@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from chiralize.errors import ChiralizeError, FactoryError, MissingPackageError, UsageError
+from chiralize.storage.factory import build_module
 from chiralize.storage.load import load_model
 from tests.support.trainer_files import Net, save_folder, save_sb3, weights
 
@@ -235,3 +236,13 @@ def test_what_is_no_policy(package: Package, tmp_path: Path) -> None:
     package.missing("stable_baselines3.common.policies")
     with pytest.raises(MissingPackageError, match="pip install stable-baselines3"):
         load_model(saved_policy(tmp_path / "q.zip"), factory="auto")
+
+
+def test_a_module_that_reads_the_command_line_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As trainers do at the top of a file: they would end on options that are ours."""
+    source = "import argparse\nargs = argparse.ArgumentParser().parse_args()\nfrom torch.nn import Identity as Net\n"
+    (tmp_path / "reads_options.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["chiralize", "convert", "--model", "reads_options:Net"])
+    assert type(build_module("reads_options:Net", {})).__name__ == "Identity"
+    assert sys.argv[1:] == ["convert", "--model", "reads_options:Net"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Sequence
 
 from chiralize.body.skeleton.catalog import load_skeleton, shipped
@@ -13,6 +14,7 @@ from chiralize.problem.network import ON_THE_CPU, is_of_devices
 from chiralize.problem.readings.arguments import arguments_of, names_by_position
 from chiralize.problem.readings.remark import sizes_text
 from chiralize.problem.readings.search import Refused, Search
+from chiralize.problem.readings.suggestion import Suggestion, suggestion_for
 from chiralize.problem.readings.trial import Shape, Shapes
 from chiralize.problem.readings.weights import first_layer, first_width
 
@@ -28,7 +30,7 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
     command: as the user typed it, for the one that would have worked; "" where there is none.
     """
     if not search.arrangements:
-        return _undescribed(search, where, option)
+        return _undescribed(search, where, option, command)
     if search.contradiction is not None:
         contradiction, one, other = search.contradiction
         facts = f"{_NOTHING}: two numbers of frames fit, {contradiction.reasons[0]}, {contradiction.reasons[1]}"
@@ -41,7 +43,7 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
         remedy = f"give {_command(search.alike[0], option)} if that is meant; else describe the inputs (layout, fields)"
         return UsageError(where, facts, remedy)
     if search.ambiguous is not None:
-        return _ambiguous(search.ambiguous, search.spec.skeleton)
+        return _ambiguous(search.ambiguous, search.spec.skeleton, command)
     if search.refused:
         refused = search.refused[0]
         answers = ", ".join(str(shape) for shape in refused.answers)
@@ -75,8 +77,8 @@ def _zeros(shapes: Shapes) -> str:
     return "(" + ", ".join(f"torch.zeros({sizes_text(shape)})" for shape in shapes) + ",)"
 
 
-def _undescribed(search: Search, where: str, option: str) -> UsageError:
-    """Several arguments, of which nothing is said."""
+def _undescribed(search: Search, where: str, option: str, command: str) -> UsageError:
+    """Several arguments, of which nothing is said.  command: as the user typed it, or ""."""
     if arguments_of(search.module) == []:
         return UsageError(where, f"{_NOTHING}: the network takes no arguments", "name the method that does, --entry")
     wanted = [argument.name for argument in arguments_of(search.module) or () if argument.is_required]
@@ -86,11 +88,28 @@ def _undescribed(search: Search, where: str, option: str) -> UsageError:
         remedy = "describe one tensor for each; where they lie in tables and lists, call it from Python with examples"
         return UsageError(where, facts, remedy)
     facts = f"{_NOTHING}: the network takes {len(wanted)} arguments ({listed}), and nothing says what they are"
+    suggestion = suggestion_for(search)
+    if suggestion is not None:
+        shown = _as_options(suggestion, option, command)
+        return UsageError(
+            where, facts, f"say what each is; by names and sizes they could be (look it over):\n    {shown}"
+        )
     layouts = " ".join("--input-layout ..." for _ in wanted)
     if not option.startswith("--"):
         return UsageError(where, facts, f"pass {option}, or input_layouts: one each ('b j d', 'free', 'state')")
     remedy = f"say what each is ('b j d', free, state): {layouts}, or `inputs:` in the file; or give {option} for each"
     return UsageError(where, facts, remedy)
+
+
+def _as_options(suggestion: Suggestion, option: str, command: str) -> str:
+    """What tensors could be, as options of the command; in Python as arguments."""
+    if not option.startswith("--"):
+        named = {"input_layouts": suggestion.inputs, "output_layouts": suggestion.outputs}
+        texts = [f"{name}={list(words)}" for name, words in named.items() if words]
+        return ", ".join([*texts, _command(suggestion.shapes, option)] if suggestion.shapes else texts)
+    words = [f"--input-layout {shlex.quote(word)}" for word in suggestion.inputs]
+    words += [f"--output-layout {shlex.quote(word)}" for word in suggestion.outputs]
+    return " ".join([*([command] if command else []), *words, _command(suggestion.shapes, option)]).rstrip()
 
 
 def _open(search: Search, where: str, option: str) -> UsageError:
@@ -106,15 +125,21 @@ def _open(search: Search, where: str, option: str) -> UsageError:
     return UsageError(where, facts, f"give the sizes, for example {_command(sizes, option)}")
 
 
-def _ambiguous(refused: Refused, skeleton: Skeleton) -> AmbiguousLayoutError:
-    """Sizes that fit, in several layouts: sizes cannot tell them apart, and the network was not asked."""
+def _ambiguous(refused: Refused, skeleton: Skeleton, command: str) -> AmbiguousLayoutError:
+    """Sizes that fit, in several layouts: sizes cannot tell them apart, nor do the network's answers.
+
+    command: as the user typed it, or "".
+    """
     error = refused.error
     inputs = [_layouts(shape, skeleton) for shape in refused.shapes]
     outputs = [_layouts(shape, skeleton) for shape in refused.answers]
     ways = [_options(inputs, outputs, number) for number in range(2)]
     taken = ", ".join(map(sizes_text, refused.shapes))
-    facts = f"{error.facts} (no example inputs are given; with {taken} it runs)"
-    return AmbiguousLayoutError(error.where, facts, f"say which: {ways[0]}, or {ways[1]}")
+    facts = f"{error.facts} (no example inputs are given; with {taken} it runs, and its answers fit no order clearly: "
+    facts += "those of untrained weights do not)"
+    if not command:
+        return AmbiguousLayoutError(error.where, facts, f"say which: {ways[0]}, or {ways[1]}")
+    return AmbiguousLayoutError(error.where, facts, f"say which:\n    {command} {ways[0]}\n    {command} {ways[1]}")
 
 
 def _layouts(shape: Shape, skeleton: Skeleton) -> list[str]:

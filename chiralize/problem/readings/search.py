@@ -20,9 +20,6 @@ from chiralize.problem.readings.templates import Template, templates_of
 from chiralize.problem.readings.trial import Shape, Shapes, Trial
 from chiralize.problem.readings.weights import has_table_of, widths_of_vectors
 
-_MOST = 4000
-"""Combinations of sizes of several inputs that are tried."""
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -58,6 +55,7 @@ class Search:
     contradiction: two numbers of frames that both fit, with the sizes.
     open_inputs: positions of inputs of which several sizes fit, with those sizes.  nearest: sizes that fit beside.
     takes_several: whether sizes with several readings will do.  alike: sizes under which all joints are treated alike.
+    most: combinations of sizes of several inputs that are tried.
     """
 
     trial: Trial
@@ -72,6 +70,7 @@ class Search:
     nearest: Shapes | None = None
     takes_several: bool = False
     alike: list[Shapes] = field(default_factory=list)
+    most: int = 4000
 
     @property
     def module(self) -> nn.Module:
@@ -103,7 +102,7 @@ class Search:
     def _first(self) -> Reading | None:
         for arranged in self.arrangements:
             options = self._options(arranged)
-            combinations = list(islice(_combinations(options, arranged.entries), _MOST))
+            combinations = list(islice(_combinations(options, arranged.entries), self.most))
             combinations.sort(key=self._is_unlike_offered)  # stable: else in the order in which they come
             for combination in combinations:
                 reading = self._of(arranged, combination)

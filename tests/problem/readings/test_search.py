@@ -167,7 +167,7 @@ def test_a_size_that_several_numbers_fit_is_asked_for() -> None:
 
 def test_arguments_that_nobody_described() -> None:
     text = refusal(Two())
-    assert "takes 2 arguments (now, before)" in text and "--input-layout ... --input-layout ..." in text
+    assert "takes 2 arguments (now, before)" in text and "--input-layout 'b j d' --input-layout 'b j d'" in text
     assert "input_layouts" in refusal(Two(), option="example_inputs")
 
 
@@ -333,3 +333,41 @@ def test_a_table_of_joints_before_training() -> None:
             return super().forward(input) + self.joint
 
     assert "b j d = 1,17,2" in derived(Embedded()).remark
+
+
+class Walker(nn.Module):
+    """A policy of a pose and a number, with a state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.GRUCell(52, 8), nn.Linear(8, 51)
+
+    def forward(self, pose: Tensor, speed: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.cell(torch.cat([pose.flatten(1), speed], 1), h)
+        return self.head(h).unflatten(1, (17, 3)), h
+
+
+def test_arguments_that_nobody_describes_have_a_command_to_start_from() -> None:
+    """By names and sizes; nothing of it is taken by itself. What it prints works."""
+    words = ["b j d", "free", "state"], ["b j d", "state"]
+    options = [f"--input-layout {word}".replace("b j d", "'b j d'") for word in words[0]]
+    options += [f"--output-layout {word}".replace("b j d", "'b j d'") for word in words[1]]
+    text = refusal(Walker())
+    assert "takes 3 arguments (pose, speed, h)" in text and text.endswith(" ".join(options))
+    assert f"input_layouts={words[0]}, output_layouts={words[1]}" in refusal(Walker(), option="example_inputs")
+    spec = load_spec("h36m", input_layouts=words[0], output_layouts=words[1])
+    assert [tuple(value.shape) for value in derived(Walker(), spec).call[0]] == [(1, 17, 3), (1, 1), (1, 8)]
+
+
+def test_of_a_mask_the_size_is_said_too() -> None:
+    """It fits as a number for all joints and as one for each."""
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(51, 51)
+
+        def forward(self, pose: Tensor, mask: Tensor) -> Tensor:
+            return self.fc(pose.flatten(1) * mask).unflatten(1, (17, 3))
+
+    assert refusal(Masked()).endswith("--input-layout free --input-shape 1,17,3 --input-shape 1,1")

@@ -1,0 +1,101 @@
+"""What the arguments of a network could be of which nothing is said: a command to start from, found by trial.
+
+Sizes do not tell what the mirror does to an argument, so nothing is taken by itself: the user reads it and sends it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, product
+
+from chiralize.body.tensors import ResolvedTensor, TensorEntry
+from chiralize.problem.readings.arguments import Argument, arguments_of, arrangements
+from chiralize.problem.readings.search import Search
+from chiralize.problem.readings.trial import Shape, Shapes
+
+_STATE = re.compile(r"([hc](x|_?0|_in|n)?|.*(hidden|state|states|memory|carry|cell)s?(_?in|\d)?)$", re.I)
+_NO_BODY = re.compile(r".*(mask|conf|score|visib|camera|intrinsic|time|step|label|speed|command|noise|scale)", re.I)
+_MOST = 8
+_MOST_ARGUMENTS = 4
+_MOST_SIZES = 200
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What tensors could be, in the words of `--input-layout`. outputs: none where they are found without.
+
+    shapes: sizes of the inputs, none where they are found without.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...] = ()
+    shapes: Shapes = ()
+
+
+def suggestion_for(search: Search) -> Suggestion | None:
+    """The first description of the arguments with which the network runs; None where none of the usual ones does."""
+    required = [argument for argument in arguments_of(search.module) or () if argument.is_required]
+    if search.spec.inputs is not None or not 1 < len(required) <= _MOST_ARGUMENTS:
+        return None
+    tried: list[Search] = []  # answers are remembered by what these hold
+    for entries in islice(_descriptions(required), _MOST):
+        suggestion = _of(search, entries, tried)
+        if suggestion is not None:
+            return suggestion
+    return None
+
+
+def _descriptions(arguments: Sequence[Argument]) -> Iterator[tuple[TensorEntry, ...]]:
+    """What the arguments could be by their names, the likeliest first; the first of them is a pose."""
+    pose, free = TensorEntry(), TensorEntry(free=True)
+    choices: list[tuple[TensorEntry, ...]] = [(pose,)]
+    for argument in arguments[1:]:
+        if _STATE.match(argument.name):
+            choices.append((TensorEntry(state=True),))
+        else:
+            choices.append((free, pose) if _NO_BODY.match(argument.name) else (pose, free))
+    yield from product(*choices)
+
+
+def _of(search: Search, entries: tuple[TensorEntry, ...], tried: list[Search]) -> Suggestion | None:
+    """These entries, as options, where the network runs with them."""
+    spec = replace(search.spec, inputs=entries)
+    inner = Search(search.trial, spec, arrangements(search.module, spec), search.progress, most=_MOST_SIZES)
+    tried.append(inner)
+    reading = inner.first()
+    outputs: tuple[TensorEntry, ...] = ()
+    if reading is None and inner.refused and not inner.open_inputs:
+        refused = inner.refused[0]
+        outputs = _answers(entries, refused.shapes, refused.answers)
+        inner = replace(inner, spec=replace(spec, outputs=outputs), refused=[], tried=0)
+        tried.append(inner)
+        reading = inner.first()
+    if reading is None and not (inner.open_inputs and inner.nearest):
+        return None
+    if reading is None:
+        return Suggestion(tuple(map(_word, entries)), tuple(map(_word, outputs)), inner.nearest or ())
+    inputs = tuple(map(_word_of, entries, reading.resolved.input_tensors))
+    return Suggestion(inputs, tuple(map(_word_of, outputs, reading.resolved.output_tensors)) if outputs else ())
+
+
+def _answers(entries: Sequence[TensorEntry], shapes: Shapes, answers: Sequence[Shape]) -> tuple[TensorEntry, ...]:
+    """Outputs of a size that only a state has are that state."""
+    states = [shape for entry, shape in zip(entries, shapes, strict=True) if entry.kind == "state"]
+    described: list[TensorEntry] = []
+    for shape in answers:
+        is_state = shape in states
+        described.append(TensorEntry(state=is_state))
+        if is_state:
+            states.remove(shape)
+    return tuple(described)
+
+
+def _word(entry: TensorEntry) -> str:
+    """Of a tensor of which no layout was found."""
+    return entry.kind if entry.kind != "pose" else "b j d"
+
+
+def _word_of(entry: TensorEntry, tensor: ResolvedTensor) -> str:
+    return str(tensor.pose.layout) if tensor.pose is not None else _word(entry)
