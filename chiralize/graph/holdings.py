@@ -15,6 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, MutableSet
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -188,7 +189,11 @@ class _Script(Holder):
 
 def _are_the_same(now: Mapping[Any, Any], slots: Mapping[Any, Any]) -> bool:
     """Whether two tables hold the very same objects, in this order."""
-    if len(now) != len(slots) or not all(map(operator.is_, now.values(), slots.values())):
+    if len(now) != len(slots):
+        return False
+    if not slots:
+        return True  # as most tables of a module are: those of its hooks
+    if not all(map(operator.is_, now.values(), slots.values())):
         return False
     return list(now) == list(slots)  # lists look at identity first: keys may be tensors
 
@@ -254,8 +259,7 @@ def held_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 def _of(value: Any, location: Location) -> Iterator[Holder]:
     """The holders that an object consists of; none for what is taken as one piece."""
-    containers = {dict: Holder, (list, deque): _Row, tuple: _Tuple, MutableSet: _Set}
-    container = next((holder for kind, holder in containers.items() if isinstance(value, kind)), None)
+    container = _container(type(value))
     if container is not None:
         yield container(value, location)
     if _is_open(type(value)):
@@ -264,6 +268,13 @@ def _of(value: Any, location: Location) -> Iterator[Holder]:
             yield _Attributes(table, location)
         if container is None and any(True for _ in _slot_names(value)):
             yield _Slotted(value, location)
+
+
+@lru_cache(1000)
+def _container(kind: type) -> type[Holder] | None:
+    """What holds the entries of an object of this class, None where it has none."""
+    containers = {dict: Holder, (list, deque): _Row, tuple: _Tuple, MutableSet: _Set}
+    return next((holder for base, holder in containers.items() if issubclass(kind, base)), None)
 
 
 def _of_module(module: nn.Module, path: str, seen: dict[int, Any]) -> list[Holder]:
@@ -287,6 +298,7 @@ def _of_module(module: nn.Module, path: str, seen: dict[int, Any]) -> list[Holde
     return [*tables, *attributes]
 
 
+@lru_cache(1000)
 def _is_open(kind: type) -> bool:
     """Whether an object is looked into: of the user's own classes, namespaces, what torch makes in forward."""
     module = kind.__module__

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -53,6 +54,9 @@ class Around:
 
 def placed(call: Call, around: Around) -> Call:
     """A call drawn from N(0, 1), moved to where inputs live: center + spread x, or example (1 + tanh(x) / 2)."""
+    centers, spreads = around.centers, around.spreads
+    if not around.near and not any(center is not None for center in centers):
+        return call
     arguments = Arguments.of(*call)
     tensors = list(arguments.tensors)
     if around.near:
@@ -60,9 +64,6 @@ def placed(call: Call, around: Around) -> Call:
             if example is not None:
                 tensors[index] = _near(drawn, example)
         return arguments.filled(tensors)
-    centers, spreads = around.centers, around.spreads
-    if not any(center is not None for center in centers):
-        return call
     for index, (center, spread) in enumerate(zip(centers, spreads, strict=True)):
         if center is None or spread is None or not tensors[index].is_floating_point():
             continue
@@ -84,13 +85,15 @@ class Arguments:
     @staticmethod
     def of(args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Arguments:
         """Take the arguments of a call apart."""
+        if not kwargs and all(type(argument) is torch.Tensor for argument in args):
+            return Arguments(tuple(args), _of_tensors(len(args)))  # nearly all calls
         leaves, structure = tree_flatten((tuple(args), dict(kwargs or {})))
         return Arguments(tuple(leaves), structure)
 
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:
         """The leaves that are tensors, in order: these are the inputs that a NetworkMirror describes."""
-        return tuple(tensors_in(self.leaves))
+        return tuple(leaf for leaf in self.leaves if isinstance(leaf, torch.Tensor))
 
     def filled(self, tensors: Sequence[torch.Tensor]) -> Call:
         """The same call with other tensors."""
@@ -99,8 +102,16 @@ class Arguments:
         for index, leaf in enumerate(leaves):
             if isinstance(leaf, torch.Tensor):
                 leaves[index] = next(rest)
+        if self.structure is _of_tensors(len(leaves)):
+            return tuple(leaves), {}
         args, kwargs = tree_unflatten(leaves, self.structure)
         return args, kwargs
+
+
+@cache
+def _of_tensors(count: int) -> TreeSpec:
+    """How a call of so many tensors is put together, and of nothing else."""
+    return tree_flatten(((0,) * count, {}))[1]
 
 
 def fresh(call: Call) -> Call:

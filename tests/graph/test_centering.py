@@ -155,6 +155,7 @@ def test_calibration_in_pixels_and_the_guard() -> None:
         chiralize(net, spec(), (x,), method="project", calibration=data, max_drift=1e-6)
 
 
+@pytest.mark.thorough
 def test_audit_counts_from_the_centre() -> None:
     x = pixels(400, 17, 2)
     net = trained(Scaled(out=2))

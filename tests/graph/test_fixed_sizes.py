@@ -48,6 +48,7 @@ def refused(x: Tensor) -> str:
     return f"CH208  input x: {re.escape(facts)}\n *Fix: give inputs of these sizes, or leave sizes open when you export"
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("form", ["fused", "blocks", "dense"])
 def test_converted_programs_refuse_other_sizes(program: ExportedProgram, form: str) -> None:
     """Copies of them, too; the fused kernel of an LSTM would corrupt memory."""
@@ -64,6 +65,7 @@ def test_converted_programs_refuse_other_sizes(program: ExportedProgram, form: s
                 module(other)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("rows", [3, 8])
 def test_calibration_is_cut_to_the_size_that_a_program_takes(program: ExportedProgram, rows: int) -> None:
     calls = [(poses(rows) + place,) for place in range(9)]
@@ -126,6 +128,7 @@ class Tail(nn.Module):
         return self.out(h.reshape(h.shape[0], -1))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("width", [0.5, 0.7])
 def test_a_batch_that_one_sample_closes(width: float) -> None:
     spec = parse_spec(f"skeleton: h36m\ninputs: [{LAYOUT}]\noutputs: [{LAYOUT}]\n".replace("b t (j d)", "b (t j d)"))

@@ -62,6 +62,7 @@ def turned(x: Tensor) -> Tensor:
     return x[:, PARTNERS] * torch.tensor([-1.0, *[1.0] * (x.shape[-1] - 1)])
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("args", "kwargs"),
     [((True,), {}), ((), {"deterministic": True}), ((), {"scale": torch.tensor(0.5), "deterministic": True})],
@@ -87,6 +88,7 @@ def test_arguments_by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Non
         found(other, wrong=True)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("stored", [False, True], ids=["written in the code", "a buffer"])
 def test_sizes_that_constants_give(stored: bool) -> None:
     torch.manual_seed(0)
@@ -182,6 +184,7 @@ class Whole(nn.Module):
         return Normal(self.layer(scaled), torch.ones(3), validate_args=True).mean
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["match", "average"])
 def test_a_trace_refuses_other_sizes(method: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

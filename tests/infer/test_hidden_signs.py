@@ -299,6 +299,7 @@ def quaternions(net: Net, x: Tensor) -> Tensor:
     return torch.stack(places, 1)
 
 
+@pytest.mark.one_in(20)
 @pytest.mark.parametrize(("compute", "entries"), [(directions, 3), (quaternions, 4)])
 def test_bones_one_after_the_other(compute: Layer, entries: int) -> None:
     """Joints are taken out of a hidden axis one by one; nothing but the answer says that they are joints."""

@@ -23,8 +23,8 @@ WAYS = {
     "average": {"method": "average"},
     "match": {"method": "match"},
     "blocks": {"method": "match", "form": "blocks"},
-    "reduce": {"method": "reduce", "width": 0.5, "calibration": True, "rounds": 1, "distill": 3},
     "fused": {"method": "match", "form": "fused"},
+    "reduce": {"method": "reduce", "width": 0.5, "calibration": True, "rounds": 1, "distill": 3},
 }
 
 
