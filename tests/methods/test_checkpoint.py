@@ -78,6 +78,7 @@ def test_goes_on_where_it_was(stop: int, tmp_path: Path, monkeypatch: pytest.Mon
     assert len(torch.load(path, weights_only=True)["runs"]) == 1
 
 
+@pytest.mark.thorough
 def test_a_finished_run_trains_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "state.pt"
     first = polished(path)

@@ -175,6 +175,7 @@ def test_small_networks_get_it_unasked(options: dict[str, Any], monkeypatch: pyt
     assert residual(found.module, (4, 6, 2)) <= 1e-11 and found.report.passed
 
 
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("changed", [{"_LEFT_OVER": 1e9}, {"_WORK": 1e6}])
 def test_large_ones_do_not(changed: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a fit left little over, and where a minute does not hold enough."""
@@ -184,6 +185,7 @@ def test_large_ones_do_not(changed: dict[str, float], monkeypatch: pytest.Monkey
     assert not words(found) and rho(found) == rho(before)
 
 
+@pytest.mark.thorough
 def test_larger_ones_get_what_a_minute_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     work = macs_of(subject_of(learnt(), (6, 2), 1).graph()) * refining._RUNS * refining._FEWEST_SAMPLES
     for name, value in {"_QUICK": 100, "_LEFT_OVER": 0.0, "_WORK": 4 * work}.items():
@@ -216,6 +218,7 @@ def test_as_often_as_asked() -> None:
     assert not words(result("project", rounds=None, force=True))
 
 
+@pytest.mark.thorough
 def test_frozen_networks() -> None:
     """Trained on all the same, and frozen again."""
     net = copy.deepcopy(learnt()).requires_grad_(False)
@@ -235,6 +238,7 @@ class Inference(Residual):
         return super().forward(x)
 
 
+@pytest.mark.thorough
 def test_networks_without_gradients() -> None:
     """Fitted layer by layer; what was asked for is refused."""
     net = Inference(8).double().eval()
@@ -271,7 +275,7 @@ def test_derivatives_that_are_not_finite() -> None:
     assert all(own.isfinite().all() for own in scene.weights.parameters.values())
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["gru, two layers", "transformer"])
 def test_other_kinds(kind: str) -> None:
     """Whatever can be differentiated: cells over frames, attention."""

@@ -80,7 +80,7 @@ def distance(layout: str, found: Converted) -> float:
         return float((answers(found.module, x) - wanted).abs().max() / wanted.abs().max())
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.thorough
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_with_all_channels_it_is_the_flip_average(layout: str) -> None:
     """No norms: then nothing is lost, and the layers along the joints are the original's own."""

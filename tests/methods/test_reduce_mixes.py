@@ -175,6 +175,7 @@ def rho(found: Conversion) -> float:
     return found.report.drift.rho
 
 
+@pytest.mark.thorough
 def test_the_better_of_pairs_and_mix_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the drift on inputs that nothing was fitted on."""
     mixed = chosen("reduce")
@@ -226,7 +227,7 @@ def test_matched_units_are_refitted(kind: str, fixed: bool) -> None:
     assert fixed or all(len(own.action.pairs) == own.space.size // 2 for own in found.choices)
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.thorough
 @pytest.mark.parametrize(("cell", "layers", "width", "method"), [(nn.LSTM, 2, 10, "reduce"), (nn.GRU, 3, 7, "match")])
 def test_layers_whose_states_are_one_tensor_move_alike(
     cell: type[nn.LSTM | nn.GRU], layers: int, width: int, method: str
@@ -247,6 +248,7 @@ def test_layers_whose_states_are_one_tensor_move_alike(
         assert len({own.action for own in found.report.choices}) > 1
 
 
+@pytest.mark.thorough
 def test_such_layers_are_projected_where_nothing_is_known_of_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = design.sensitivities
     monkeypatch.setattr(design, "sensitivities", lambda *given: dict.fromkeys(plain(*given), []))

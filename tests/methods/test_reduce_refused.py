@@ -37,6 +37,7 @@ CONSTANTS = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", list(CONSTANTS))
 def test_constants_between_units(name: str) -> None:
     """One that ties the units to each other, or to the inputs: no choice of units leaves it as it is."""
@@ -55,7 +56,7 @@ def normed(net: Any, x: Tensor) -> Tensor:
     return net.last(net.norm(torch.relu(net.first(x.flatten(1))))).unflatten(1, (6, 2))
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("width", [0.25, 0.5, 0.75])
 @pytest.mark.parametrize("norm", [nn.RMSNorm, nn.LayerNorm])
 def test_norms_of_other_sizes(norm: type[nn.Module], width: float) -> None:

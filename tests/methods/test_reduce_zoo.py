@@ -63,7 +63,7 @@ def fitted(method: str) -> nn.Module:
 in_gradient_mode = cache(fitted)
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("method", "mode"), [("reduce", torch.no_grad), ("reduce", torch.inference_mode), ("match", torch.inference_mode)]
 )

@@ -67,6 +67,7 @@ def test_every_report_names_what_has_to_be_put_back_together(method: str, is_buf
     assert "normaliser statistics changed: deploy them together with the weights" in report.verdict
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("method", ["reduce", "match", "project"])
 def test_statistics_that_are_kept(method: str) -> None:
     options: dict[str, Any] = {"calibration": normal(60, 6), "keep_statistics": True}

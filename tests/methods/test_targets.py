@@ -105,6 +105,7 @@ def reduced(samples: tuple[Call, ...], patch: pytest.MonkeyPatch | None = None) 
     return convert(ready(), "net", Request("reduce", width=0.5, samples=1, rounds=0, calibration=samples))
 
 
+@pytest.mark.thorough
 def test_the_same_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where every input comes with its mirror image, raw answers and the mean of both views give the same weights."""
     monkeypatch.setattr(command, "with_scattered", lambda problem: problem)

@@ -51,7 +51,7 @@ def _in_blocks(module: nn.Module, parameter: Tensor) -> bool:
     return any(parameter is other for layer in layers for other in layer.parameters())
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("name", NAMES)
 def test_there_and_back(name: str) -> None:
     """Into the folded form, strictly; and from that into other blocks: what arrives is what left."""

@@ -50,6 +50,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tup
     return torch.load(folder / "found.pt", weights_only=True)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", ["perceptron", "paper", "lstm", "transformer"])
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
 def test_two_processes(kind: str, name: str, ranks: dict[tuple[str, str], tuple[float, float]]) -> None:
@@ -58,6 +59,7 @@ def test_two_processes(kind: str, name: str, ranks: dict[tuple[str, str], tuple[
     assert far < 1e-9 and residual < 1e-13
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", [name for name in NETS if name != "temporal"])
 def test_exported(name: str) -> None:
     """torch.export with a free batch: the same numbers, and as equivariant."""
