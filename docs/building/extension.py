@@ -14,6 +14,9 @@ from docs.building import figures, pages
 from docs.building.links import relinked
 from docs.building.python_names import with_fields
 
+_TOGGLE = '<summary><span class="toctree-toggle"'
+_NAMED_TOGGLE = '<summary aria-label="its pages"><span class="toctree-toggle"'
+
 
 class Inlined(SphinxPostTransform):
     """Puts drawn figures into the page, so that they take its colours and readers can select their words."""
@@ -37,8 +40,9 @@ def _generate(app: Sphinx) -> None:
     for name, text in pages.generated().items():
         path = Path(app.srcdir) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+        content = text if isinstance(text, bytes) else text.encode()
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
 
 
 def _relink(app: Sphinx, name: str, source: list[str]) -> None:
@@ -56,10 +60,22 @@ def _fields(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: 
     lines[:] = [line.replace("|", "\\|") for line in with_fields(lines, parameters)]
 
 
+def _name_toggles(app: Sphinx, error: Exception | None) -> None:
+    """Give the theme's buttons that fold a part of the sidebar a name, which screen readers say."""
+    if error is not None or app.builder.format != "html":
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        named = text.replace(_TOGGLE, _NAMED_TOGGLE)
+        if named != text:
+            path.write_text(named, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_post_transform(Inlined)
     app.connect("builder-inited", _generate)
+    app.connect("build-finished", _name_toggles)
     app.connect("source-read", _relink)
     app.connect("autodoc-process-docstring", _fields)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

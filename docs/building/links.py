@@ -19,7 +19,7 @@ SHOWN = {
     "examples/forecasting/README.md": "numbers/generated/forecasting.md",
     "examples/recognition/README.md": "numbers/generated/recognition.md",
     "examples/policy/README.md": "numbers/generated/policy.md",
-    "examples/notebook/README.md": "numbers/generated/notebook.md",
+    "examples/notebook/README.md": "tutorials/generated/notebook.md",
 }
 """Pages of the repository outside `docs/`, and where the site shows them."""
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from docs.building import command_line, keys, python_names, skeletons
+from collections.abc import Mapping
+
+from docs.building import command_line, keys, notebooks, python_names, skeletons
 from docs.building.links import DOCS, ROOT, SHOWN, relinked
 
 
@@ -16,12 +18,13 @@ def _shown() -> dict[str, str]:
     return pages
 
 
-def generated() -> dict[str, str]:
-    """Every generated page by its path within `docs/`."""
+def generated() -> Mapping[str, str | bytes]:
+    """Every generated page, and the pictures of those that have some, by their path within `docs/`."""
     return {
         "reference/generated/command-line.md": command_line.page(),
         "reference/generated/python.md": python_names.page(),
         "reference/generated/keys.md": keys.page(),
         "reference/generated/skeletons.md": skeletons.page(),
+        **notebooks.generated(),
         **_shown(),
     }

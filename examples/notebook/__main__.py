@@ -1,4 +1,4 @@
-"""`python -m examples.notebook`: runs the notebook in place and writes it as a page.
+"""`python -m examples.notebook`: runs the notebooks in place, and writes the first as a page.
 
 Needs the extra `notebook`. With CHIRALIZE_DATA set, figures are of the motion capture's test subjects.
 """
@@ -22,6 +22,7 @@ except ModuleNotFoundError as error:
 
 FOLDER = Path(__file__).parent
 NOTEBOOK = FOLDER / "chirality.ipynb"
+NOTEBOOKS = NOTEBOOK, FOLDER / "policy.ipynb"
 
 
 def tidied(outputs: list[Any]) -> list[Any]:
@@ -45,9 +46,26 @@ def tidied(outputs: list[Any]) -> list[Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m examples.notebook", description=__doc__)
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the executed notebook and its page")
-    folder = parser.parse_args().out
+    parser.add_argument("--only", choices=[path.stem for path in NOTEBOOKS], help="run this one alone")
+    asked = parser.parse_args()
+    folder = asked.out
     folder.mkdir(parents=True, exist_ok=True)
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    written: list[Path] = []
+    for path in NOTEBOOKS:
+        if asked.only in (None, path.stem):
+            notebook = executed(path)
+            written.append(folder / path.name)
+            nbformat.write(notebook, written[-1])
+            if path == NOTEBOOK:
+                written.append(folder / "chirality.html")
+                written[-1].write_text(page_of(notebook), encoding="utf-8")
+    for path in written:
+        print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+def executed(path: Path) -> Any:
+    """A notebook with the outputs of a fresh run. Raises SystemExit where a cell warned."""
+    notebook = nbformat.read(path, as_version=4)
     # The kernel finds `examples` as this process does, and nothing of the machine stays in what it writes.
     root = str(FOLDER.parents[1])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -56,12 +74,14 @@ def main() -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = tidied(cell.outputs)
-    nbformat.write(notebook, folder / NOTEBOOK.name)
+    return notebook
+
+
+def page_of(notebook: Any) -> str:
+    """An executed notebook as a page for any browser."""
     page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": "A network and its mirror image"}})
     lines = (line.rstrip() for line in page.splitlines())
-    (folder / "chirality.html").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for path in (folder / NOTEBOOK.name, folder / "chirality.html"):
-        print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[2] / "examples" / "notebook"
-NOTEBOOK, PAGE = FOLDER / "chirality.ipynb", FOLDER / "chirality.html"
+NOTEBOOK, PAGE, POLICY = FOLDER / "chirality.ipynb", FOLDER / "chirality.html", FOLDER / "policy.ipynb"
 MOST_BYTES = 1_500_000
 CREDIT = "The data used in this project was obtained from mocap.cs.cmu.edu."
 MACHINE = re.compile(r"(?:/home/|/root/|/tmp/|/usr/|/Users/|site-packages|[A-Z]:\\\\Users)")
@@ -36,9 +36,9 @@ def test_without_its_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         runpy.run_module("examples.notebook", run_name="__main__")
 
 
-@lru_cache(maxsize=1)
-def cells(kind: str) -> list[dict[str, Any]]:
-    found = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+@lru_cache(maxsize=4)
+def cells(kind: str, notebook: Path = NOTEBOOK) -> list[dict[str, Any]]:
+    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     return [cell for cell in found if cell["cell_type"] == kind]
 
 
@@ -75,10 +75,31 @@ def test_cells_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
         assert float(known["gap"](network, known["poses"][:32]).max()) == 0
 
 
-def test_every_cell_was_run() -> None:
+@pytest.mark.thorough
+def test_what_the_policy_notebook_shows_is_what_it_prints(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fresh run prints every line again, and draws as often."""
+    mpl.use("Agg", force=True)
+    from matplotlib import pyplot as plt
+
+    shown: list[int] = []
+    monkeypatch.setattr(plt, "show", lambda: (shown.append(len(plt.gcf().axes)), plt.close("all")))
+    known: dict[str, Any] = {}
+    with torch.random.fork_rng():
+        for number, cell in enumerate(cells("code", POLICY)):
+            exec(compile("".join(cell["source"]), f"cell {number}", "exec"), known)
+            printed = "".join("".join(output.get("text", "")) for output in cell["outputs"])
+            assert capsys.readouterr().out == printed, number
+    assert len(shown) == sum("data" in output for cell in cells("code", POLICY) for output in cell["outputs"])
+
+
+@pytest.mark.parametrize("notebook", [NOTEBOOK, POLICY], ids=lambda path: path.stem)
+def test_every_cell_was_run(notebook: Path) -> None:
     """In order, by one kernel, without an error or a warning."""
-    assert [cell["execution_count"] for cell in cells("code")] == list(range(1, 1 + len(cells("code"))))
-    outputs = [output for cell in cells("code") for output in cell["outputs"]]
+    own = cells("code", notebook)
+    assert [cell["execution_count"] for cell in own] == list(range(1, 1 + len(own)))
+    outputs = [output for cell in own for output in cell["outputs"]]
     assert {output["output_type"] for output in outputs} == {"stream", "display_data"}
     assert all(output.get("name", "stdout") == "stdout" for output in outputs)
 
@@ -100,11 +121,11 @@ def test_page_is_the_notebooks() -> None:
                 assert "".join(output["data"]["image/png"]).replace("\n", "")[:400] in raw
 
 
-@pytest.mark.parametrize("path", [NOTEBOOK, PAGE], ids=lambda path: path.suffix)
+@pytest.mark.parametrize("path", [NOTEBOOK, PAGE, POLICY], ids=lambda path: path.name)
 def test_no_machine_and_not_much(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert path.stat().st_size < MOST_BYTES
-    assert CREDIT in " ".join(text.split())
+    assert path == POLICY or CREDIT in " ".join(text.split())
     pictures_gone = re.sub(r"[A-Za-z0-9+/=\\n]{200,}", "", text)
     assert not MACHINE.findall(pictures_gone)
     assert MACHINE.search("File /root/env/lib/python3.11/site-packages/torch")  # the check can fail

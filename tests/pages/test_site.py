@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 import chiralize
 from chiralize.body.skeleton.catalog import shipped
-from docs.building import command_line, figures, keys, python_names, skeletons
+from docs.building import command_line, figures, keys, notebooks, python_names, skeletons
 from docs.building.links import DOCS, ROOT, SHOWN, relinked
 from tests.support import page_blocks
 
@@ -108,6 +109,24 @@ def test_reference_has_every_key_and_skeleton(monkeypatch: pytest.MonkeyPatch) -
         keys.page()
 
 
+def test_notebooks_are_pages_with_their_outputs() -> None:
+    """Every cell, printed line and picture; formulas as plain text, since a page fetches no script."""
+    assert doctest.testmod(notebooks).attempted == 1 and not doctest.testmod(notebooks).failed
+    files = notebooks.generated()
+    for source, target in notebooks.NOTEBOOKS.items():
+        text = files[target]
+        assert isinstance(text, str) and not re.search(r"\$|\\[a-z]", re.sub(r"(?s)```python.*?```", "", text))
+        pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+        assert len(pictures) == len(set(pictures)) >= 2
+        for picture in pictures:
+            content = files[f"tutorials/generated/{picture}"]
+            assert isinstance(content, bytes) and content.startswith(b"\x89PNG")
+        cells = json.loads((ROOT / source).read_text(encoding="utf-8"))["cells"]
+        for cell in cells:
+            for output in cell.get("outputs", ()):
+                assert "".join(output.get("text", "")).rstrip() in text
+
+
 def test_docstrings_become_lists_of_parameters() -> None:
     assert doctest.testmod(python_names).attempted == 1 and not doctest.testmod(python_names).failed
 
@@ -125,7 +144,7 @@ def test_links_that_leave_the_pages() -> None:
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*/*.md")), ids=lambda page: f"{page.parent.name}/{page.stem}")
 def test_links(page: Path) -> None:
     """Links lead to files, or to pages that are generated when the site is built."""
-    generated = {DOCS / name for name in SHOWN.values()}
+    generated = {DOCS / name for name in (*SHOWN.values(), *notebooks.generated())}
     generated |= {
         DOCS / "reference" / "generated" / f"{name}.md" for name in ("command-line", "python", "keys", "skeletons")
     }
