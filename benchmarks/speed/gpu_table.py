@@ -13,6 +13,14 @@ from benchmarks.speed import cuda, scale_out
 from benchmarks.speed.fair_table import Row, between, read
 
 MODES = (*cuda.PLAIN, *cuda.COMPILED)
+STEP, PARAMETERS, COUNTS = ("transformer", 1024, 64), 50_384_896, (2, 4, 8)
+"""A training step that was measured, the parameters of its network, and numbers of GPUs."""
+LINKS = {
+    "NVLink, 450 GB/s": (450e9, 5e-6),
+    "PCIe 4.0, 25 GB/s": (25e9, 1e-5),
+    "Ethernet, 10 Gbit/s": (1.25e9, 5e-5),
+}
+"""Bytes a second each way, and seconds of a round."""
 Cell = Mapping[str, Row]
 
 
@@ -20,18 +28,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.gpu_table", description=__doc__)
     parser.add_argument("--write", type=Path, help="page to write the tables into, between their marks")
     options = parser.parse_args(argv)
-    measured, scaled = read(cuda.RESULTS), read(scale_out.RESULTS)
+    measured = read(cuda.RESULTS)
+    scaled = read(scale_out.RESULTS) if scale_out.RESULTS.exists() else []
     if options.write:
         page = options.write.read_text(encoding="utf-8")
         options.write.write_text(written(page, measured, scaled), encoding="utf-8")
     else:
-        print(table(measured), scaling(scaled), sep="\n", end="")
+        print(table(measured), expected(measured), scaling(scaled), sep="\n", end="")
     return 0
 
 
 def written(page: str, measured: Sequence[Row], scaled: Sequence[Row]) -> str:
     """The page with the tables between their marks."""
-    return between(between(page, "gpu", table(measured)), "scale", scaling(scaled))
+    tables = {"gpu": table(measured), "traffic": expected(measured), "scale": scaling(scaled)}
+    for mark, text in tables.items():
+        page = between(page, mark, text)
+    return page
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -68,6 +80,39 @@ def _shares(cells: Sequence[Cell | None]) -> str:
 
 def _marked(ratio: float) -> str:
     return f"**{ratio:.2f}**" if ratio <= cuda.GAINS else f"{ratio:.2f}"
+
+
+def ring(size: float, processes: int, bandwidth: float, latency: float) -> float:
+    """Seconds of a sum over a ring of processes, round by round.
+
+    Each sends a part of the tensor to the next one: once around to add up, once more to hand the sums out.  size: bytes
+    of the tensor.  bandwidth: bytes a second each way.  latency: seconds of a round.
+    """
+    seconds = 0.0
+    for _ in range(2 * (processes - 1)):
+        seconds += latency + size / processes / bandwidth
+    return seconds
+
+
+def expected(rows: Sequence[Row]) -> str:
+    """What the sum of all gradients adds to a measured training step of the transformer, and the speed that is left."""
+    case, width, batch = STEP
+    lines = ["| a step of | sums over | " + " | ".join(f"{count} GPUs" for count in COUNTS) + " |"]
+    lines.append("|---" * (2 + len(COUNTS)) + "|")
+    for row in rows:
+        is_step = (row["case"], row["width"], row["batch"]) == (case, str(width), str(batch))
+        is_like = row["mode"] == "training step" and row["variant"] == "dense" and row["precision"] != "bfloat16"
+        if not (is_step and is_like):
+            continue
+        step = float(row["ms"]) / 1e3
+        for link, speed in LINKS.items():
+            added = [ring(4 * PARAMETERS, count, *speed) for count in COUNTS]
+            shown = [
+                f"+ {1e3 * seconds:.1f} ms, x {count * step / (step + seconds):.1f}"
+                for count, seconds in zip(COUNTS, added, strict=True)
+            ]
+            lines.append(f"| {1e3 * step:.1f} ms ({row['precision']}) | {link} | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
 
 
 def scaling(rows: Sequence[Row]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from benchmarks.speed import auto, conversion, cuda, fair, fair_table, run
+from benchmarks.speed import auto, conversion, cuda, fair, fair_table, gpu_table, rows, run, scale_out
 from benchmarks.speed.dense import on_our_kernels
 from benchmarks.speed.table import RESULTS, written
 
@@ -32,6 +33,47 @@ def test_the_fair_tables_are_in_step() -> None:
     assert "| **" in fair_table.table(measured) and fair_table.written(page, measured, swept) == page
     assert fair_table.written(page, [{**row, "ratio": "9"} for row in measured], swept) != page
     assert fair_table.written(page, measured, [{**row, "blocks": "9"} for row in swept]) != page
+
+
+def test_the_tables_of_other_machines_are_in_step() -> None:
+    """`python -m benchmarks.speed.fair_table --write docs/speed-machines.md`, and `.gpu_table`, mend them."""
+    page = PAGE.with_name("speed-machines.md").read_text(encoding="utf-8")
+    measured, swept = fair_table.read(fair.RESULTS), fair_table.read(auto.RESULTS)
+    on_gpu, scaled = fair_table.read(cuda.RESULTS), fair_table.read(scale_out.RESULTS)
+    assert fair_table.written(page, measured, swept) == page == gpu_table.written(page, on_gpu, scaled)
+    assert "| conv1d | training step |" in page and "(tf32)" in page and "| reduce | 2 |" in page
+    assert fair_table.written(page, measured, [{**row, "blocks": "9"} for row in swept]) != page
+    assert gpu_table.written(page, [{**row, "ratio": "9"} for row in on_gpu], scaled) != page
+
+
+def test_no_choice_of_auto_loses_more_than_its_page_says() -> None:
+    lost = [row for row in fair_table.read(auto.RESULTS) if float(row["ratio"]) > 1.03]
+    assert [(row["case"], row["width"], row["batch"], row["mode"]) for row in lost] == [
+        ("conv1d", "64", "256", "train")
+    ]
+    eager = [row for row in fair_table.read(cuda.RESULTS) if row["auto"] == "blocks" and row["variant"] == "blocks"]
+    assert len(eager) == 9 and all(float(row["ratio"]) < 1.0 for row in eager)
+
+
+def test_the_gpu_is_compared_with_the_faster_dense_form_and_sums_go_around_a_ring() -> None:
+    cell: Any = {"dense": {"ratio": "1.0"}, "dense, ours": {"ratio": "0.5"}, "blocks": {"ratio": "0.4"}}
+    assert gpu_table.share(cell) == 0.8 and gpu_table.share({**cell, "dense, ours": {"ratio": "2"}}) == 0.4
+    assert gpu_table.ring(8e9, 2, 1e9, 0.0) == 8.0 and gpu_table.ring(8e9, 8, 1e9, 1.0) == 28.0
+
+
+def test_a_table_goes_on_and_writes_down_what_fails(tmp_path: Path) -> None:
+    """A case that is done is not measured again, one that failed is; after the time nothing is begun."""
+
+    def fails() -> Any:
+        raise ValueError("two\nlines")
+
+    path, seen = tmp_path / "rows.csv", list[str]()
+    for seconds in (None, None, 0.0):
+        with rows.Table(path, ("case", "ms", "error"), ("case",), seconds) as table:
+            table.add("one", rows=lambda: seen.append("one") or [{"ms": "1"}])
+            table.add("two", rows=fails)
+    assert seen == ["one"]
+    assert path.read_text().split() == ["case,ms,error", "one,1,", *["two,,ValueError:", "two"] * 2]
 
 
 def test_the_fair_ratio_is_to_the_fastest_dense_layer() -> None:
