@@ -1,7 +1,8 @@
 """Whether a network knows both sides: where it does not, an average of its two views mixes good answers with bad ones.
 
 rho cannot tell: its unit is half the network's gap, so that a large one excuses everything. The gap itself is
-bounded for `auto`, which nobody asked to take such a network as it is.
+bounded for `auto`, which nobody asked to take such a network as it is. Networks that answer with maps of joints are
+judged by the places of their peaks.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chiralize.errors import OneSidedError
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.mirror import mirror_if_known
+from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
+from chiralize.report.aligned import alignment_sentence
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, leanings
+from chiralize.verification.asymmetry.alignment import alignments
+from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_gap
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.verdicts import Drift, Evidence
@@ -25,6 +31,7 @@ WIDEST_OF_SEQUENCES = 0.5
 """The same along sequences, where small differences grow: a public humanoid's policy with 0.41 walks after `reduce` ½
 and as an average of both views (decision 0027)."""
 _ROWS = 4096
+_PICTURES = 512
 _ALL_THE_SAME = "--method average (or reduce, match) or --force converts all the same"
 
 
@@ -37,11 +44,29 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     data: Sequence[Call] = [(tuple(network.args), dict(network.kwargs))]
     if batches.given:
         data = thinned(batches.given, _ROWS)
+    peaks = peak_gap(network.module, mirror, thinned(data, _PICTURES), network.resolved)
+    if peaks is not None:
+        if peaks.is_one_sided:
+            raise _of_peaks(network, mirror, name, peaks, thinned(data, _PICTURES))
+        return
     lean = leanings(mirror, data, network.resolved.input_tensors, ())
     gaps = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
     advice = advise(gaps, evidence, True, data_asymmetry(mirror, data), lean[0] if lean else None)
     facts = f"its two sides are {fit.gap:.2g} of its spread apart, and auto stops above {WIDEST}: {advice.text}"
     raise OneSidedError(name, facts, f"{advice.remedy}; {_ALL_THE_SAME}")
+
+
+def _of_peaks(
+    network: Network, mirror: NetworkMirror, name: str, peaks: PeakGap, data: Sequence[Call]
+) -> OneSidedError:
+    """The refusal of a network whose maps have their peaks in other places by the other view, with its likely cause."""
+    where = f"its two views put the peaks of its maps to unlike places (gap {peaks.gap:.2g}"
+    facts = f"{where}, {peaks.lean:.2g} of it the same for all pictures, where auto stops above {LEANING_PEAKS})"
+    off = alignment_sentence(alignments(network.module, mirror, data, network.resolved))
+    if off:
+        return OneSidedError(name, f"{facts}: {off}", f"--align resample moves them (audit has more); {_ALL_THE_SAME}")
+    facts += ": the network knows one side better, or little as yet, or this is not its mirror"
+    return OneSidedError(name, facts, f"train it with mirrored copies; {_ALL_THE_SAME}")
 
 
 def refuse_one_sided_sequences(problem: Problem, name: str, drift: Drift | None) -> None:
