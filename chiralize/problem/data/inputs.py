@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from chiralize.body.tensors import ConversionSpec
+from chiralize.body.tensors import ConversionSpec, TensorEntry
 from chiralize.body.tensors.claims import sized
 from chiralize.errors import DataFileError, NonFiniteError, UnsafeFileError, UsageError
 from chiralize.graph.running import Arguments, Call
@@ -71,7 +71,18 @@ def examples_for(
     if brought is not None:
         return Examples(brought, spec)
     derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, offered)
-    return Examples(derived.call, replace(derived.spec, outputs=spec.outputs), derived.remark)
+    return Examples(derived.call, replace(derived.spec, outputs=_with_layouts(spec, derived.spec)), derived.remark)
+
+
+def _with_layouts(spec: ConversionSpec, derived: ConversionSpec) -> tuple[TensorEntry, ...] | None:
+    """The outputs as the user describes them, in the layouts that were found for those without one."""
+    if spec.outputs is None or derived.outputs is None:
+        return derived.outputs
+    outputs: list[TensorEntry] = []
+    for entry, other in zip(spec.outputs, derived.outputs, strict=True):
+        is_open = entry.kind == "pose" and entry.layout is None
+        outputs.append(replace(entry, layout=other.layout) if is_open else entry)
+    return tuple(outputs)
 
 
 def sizes_in(path: Path | None) -> tuple[tuple[int, ...], ...]:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from chiralize.body.tensors import load_spec
 from chiralize.errors import AmbiguousLayoutError, UsageError
+from chiralize.problem.data.inputs import examples_for
+from chiralize.problem.network import prepare
 from chiralize.problem.readings.derive import Derived, derive
 from chiralize.problem.readings.order import ways_of
 from tests.support.zoo.case import H36M, both, negated, scrambled, swapped
@@ -83,3 +85,16 @@ def test_ways() -> None:
         "b (d j)",
     ]
     assert ways_of(SPEC, ((1, 34),), [(1, 10)]) == []
+
+
+@pytest.mark.parametrize("scores", [True, False])
+def test_what_is_converted_is_read_in_the_order_that_was_chosen(scores: bool) -> None:
+    """The chosen layouts of answers were dropped before the export, and every such network was refused."""
+    spec = load_spec("h36m", invariant=scores)
+    net = scrambled(Lopsided(True, 0.05, scores), 0).eval()
+    examples = examples_for(net, spec, "net")
+    assert examples.spec.outputs is not None
+    assert examples.spec.outputs[0].layout == (None if scores else "b (j d)")
+    assert examples.spec.outputs[0].invariant == scores
+    network = prepare(net, examples.spec, *examples.call)
+    assert network.resolved.output_tensors[0].kind == ("invariant" if scores else "pose")
