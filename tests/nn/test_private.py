@@ -36,6 +36,7 @@ def test_the_environment_switches_them(value: str | None, on: bool, monkeypatch:
     assert _private.are_on() == on
 
 
+@pytest.mark.thorough
 def test_layers_work_where_torch_has_none_of_them() -> None:
     """In a process of its own: forward, backward, transforms and recurrent steps, where to call one raises."""
     program = """

@@ -128,6 +128,7 @@ def test_arguments_are_found_by_their_names() -> None:
         assert all(torch.equal(call, expected) for call in calls)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("given", "kwargs"),
     [
@@ -186,6 +187,7 @@ RANDOM = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", RANDOM)
 def test_networks_that_draw_random_numbers_are_told_so(name: str) -> None:
     net = Net(lambda s, x: RANDOM[name](s, x.flatten(1)).view(-1, 6, 2), a=nn.Linear(12, 12))

@@ -53,6 +53,7 @@ def test_auto_reduces_without_data() -> None:
     assert found.report.drift.samples == drawn.SAMPLES // 5 // 64 * 64
 
 
+@pytest.mark.thorough
 def test_a_diagonal_gaussian_would_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: the correlations forgotten."""
     plain = drawn.recover
@@ -67,6 +68,7 @@ def test_a_diagonal_gaussian_would_not_do(monkeypatch: pytest.MonkeyPatch) -> No
     assert error(convert(ready(), "net", Request("reduce", force=True, rounds=0, samples=1)).module) > 1.02 * good
 
 
+@pytest.mark.thorough
 def test_distilled_without_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawn, "SAMPLES", 640)
     found = convert(ready(), "net", Request("reduce", distill=3, rounds=0, force=True, samples=1))

@@ -77,6 +77,7 @@ def batches(count: int = 400) -> DataLoader[Any]:
     return DataLoader(TensorDataset(normal(count, 6, 2), torch.zeros(count)), batch_size=20)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 def test_a_conversion_takes_a_loader_and_says_so() -> None:
     labelled: Any = chiralize.chiralize(lifter(), parse_spec(POSE), normal(3, 6, 2), method="match",

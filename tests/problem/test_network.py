@@ -89,6 +89,7 @@ def default_device() -> Iterator[None]:
         torch.set_default_device(None)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("around", [lambda: torch.device("meta"), default_device])
 def test_whatever_the_callers_default_device(around: Callable[[], AbstractContextManager[Any]]) -> None:
     net = Lifter()

@@ -69,7 +69,7 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize(("name", "way", "rows"), CASES)
 def test_fitted_as_if_the_network_held_it(name: str, way: str, rows: int) -> None:
     """Beside one sample a table of one entry closes the batch of the graph, and batches are made otherwise."""
@@ -111,6 +111,7 @@ def test_the_batch_is_open_beside_a_table() -> None:
     assert not [note for note in network.notes if "batch" in note] and network.rows == 2
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ["number", "(1,)"])
 def test_command_line(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

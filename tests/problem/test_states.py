@@ -127,7 +127,7 @@ METHODS = [
 ]
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("name", "method"), METHODS)
 def test_weights_alone(name: str, method: str) -> None:
     """The residual over 200 steps; states that the mirror moves are made symmetric, and that is said."""
@@ -147,12 +147,14 @@ def test_weights_alone(name: str, method: str) -> None:
     assert ("starts from another stored state than the original" in text) == bool(moved)
 
 
+@pytest.mark.thorough
 def test_converted_twice() -> None:
     """A result is equivariant already, states included."""
     result = converted(NETS["script, not at zero"](), method="project")
     assert torch.equal(rolled(converted(result, method="project")), rolled(result))
 
 
+@pytest.mark.one_in(2)
 # ---- without sequences ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("samples", [None, normal(40, 6, 2)], ids=["no inputs", "samples"])
 def test_without_sequences_nothing_is_promised(samples: Tensor | None) -> None:

@@ -210,6 +210,7 @@ def test_parity_is_checked(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.thorough
 def test_an_optimizer_that_goes_wrong_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Callable[[str, str], Written]
 ) -> None:
@@ -272,6 +273,7 @@ def plain_lifter() -> onnx.ModelProto:
     return make.make_model(graph, ir_version=10, opset_imports=[make.make_opsetid("", 20)])
 
 
+@pytest.mark.thorough
 def test_from_the_command_line(shell: Shell) -> None:
     """convert, verify, verify of an unconverted file, and what is refused."""
     save_program(network(), Path("net.pt2"))
@@ -328,6 +330,7 @@ def test_help_needs_no_onnx() -> None:
     assert result.stderr.strip() == ""
 
 
+@pytest.mark.thorough
 def test_another_entry_of_a_network_that_is_traced(tmp_path: Path) -> None:
     """Export cannot follow it; the trace's forward is what the entry was."""
 

@@ -55,6 +55,7 @@ def test_long_ones_stay() -> None:
     assert as_products(program) is program
 
 
+@pytest.mark.thorough
 def test_where_the_runtime_is_not_exact_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """243 frames: the file holds no DFT, where it was refused before."""
 

@@ -43,7 +43,7 @@ def derived(net: nn.Module, invariant: bool = False) -> Derived:
     return derive(scrambled(net, 0).eval(), spec, torch.float32, "forward", "net", "--input-shape")
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("by_joint", [True, False])
 @pytest.mark.parametrize("scores", [True, False])
 @pytest.mark.parametrize("share", [0.05, 0.3])
