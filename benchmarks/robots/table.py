@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +19,22 @@ from benchmarks.robots.run import RESULTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "closed-loop.md"
 LEAST = 0.9
-POLICIES = {
-    "ant-sb3-mlp-plain": "Ant, MLP, plain",
-    "ant-sb3-mlp-mirrored": "Ant, MLP, mirrored samples",
-    "ant-sb3-mlp-plain-short": "Ant, MLP, plain, two thirds of the steps",
-    "ant-sb3-mlp-mirrored-short": "Ant, MLP, mirrored samples, two thirds of the steps",
-    "ant-sb3-mlp-equivariant": "Ant, MLP, equivariant from the start",
-    "ant-rsl-mlp-plain": "Ant, MLP (rsl_rl), plain",
-    "ant-rsl-mlp-mirrored": "Ant, MLP (rsl_rl), mirrored samples",
-    "ant-rsl-lstm-plain": "Ant, LSTM (rsl_rl), plain",
-    "ant-rsl-lstm-mirrored": "Ant, LSTM (rsl_rl), mirrored samples",
-    "walker-sb3-mlp-plain": "Walker, MLP, plain",
-    "walker-sb3-mlp-mirrored": "Walker, MLP, mirrored samples",
-    "walker-sb3-mlp-equivariant": "Walker, MLP, equivariant from the start",
-    "walker-rsl-mlp-plain": "Walker, MLP (rsl_rl), plain",
-    "walker-rsl-mlp-mirrored": "Walker, MLP (rsl_rl), mirrored samples",
-    "walker-rsl-lstm-plain": "Walker, LSTM (rsl_rl), plain",
-    "walker-rsl-lstm-mirrored": "Walker, LSTM (rsl_rl), mirrored samples",
+_TRAINERS = {
+    "sb3-mlp-plain": "MLP, plain",
+    "sb3-mlp-mirrored": "MLP, mirrored samples",
+    "sb3-mlp-equivariant": "MLP, equivariant from the start",
+    "rsl-mlp-plain": "MLP (rsl_rl), plain",
+    "rsl-mlp-mirrored": "MLP (rsl_rl), mirrored samples",
+    "rsl-lstm-plain": "LSTM (rsl_rl), plain",
+    "rsl-lstm-mirrored": "LSTM (rsl_rl), mirrored samples",
+}
+WALKERS = {f"walker-{kind}": title for kind, title in _TRAINERS.items()}
+ANTS = {
+    "ant-sb3-mlp-plain-256": "MLP, plain, batches of 256",
+    "ant-sb3-mlp-mirrored-256": "MLP, mirrored samples, batches of 256",
+    "ant-sb3-mlp-plain-short": "MLP, plain, two thirds of the steps",
+    "ant-sb3-mlp-mirrored-short": "MLP, mirrored samples, two thirds of the steps",
+    **{f"ant-{kind}": title for kind, title in _TRAINERS.items()},
     "imitation-lstm-plain": "LSTM, imitating",
     "imitation-gru-plain": "GRU, imitating",
     "imitation-lstm-mirrored": "LSTM, imitating, mirrored samples",
@@ -45,13 +45,13 @@ HEADS = ("policy", "seeds", "way", "products", "return", "of the original's", "g
 Row = dict[str, str]
 
 
-def policies_table(rows: Sequence[Row]) -> str:
-    """A line for every kind of policy and way: medians over seeds, with their range."""
+def policies_table(policies: Mapping[str, str], rows: Sequence[Row]) -> str:
+    """A line for every kind of policy and way: medians over seeds, with their range. policies: titles of the kinds."""
     lines = [
         f"| {' | '.join(HEADS)} |",
         "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for kind, title in POLICIES.items():
+    for kind, title in policies.items():
         for way in WAYS:
             own = [row for row in rows if _kind(row) == kind and row["way"] == way and row["return"]]
             own = [row for row in own if row["calibration"] in ("", "good")]
@@ -133,7 +133,12 @@ def violations_list(rows: Sequence[Row]) -> str:
     return "\n".join(entries) or "No conversion below 0.9 was handed over without a warning."
 
 
-PARTS = {"policies": policies_table, "guard": guard_table, "violations": violations_list}
+PARTS: Mapping[str, Callable[[Sequence[Row]], str]] = {
+    "walkers": partial(policies_table, WALKERS),
+    "ants": partial(policies_table, ANTS),
+    "guard": guard_table,
+    "violations": violations_list,
+}
 
 
 def filled(text: str, rows: Sequence[Row]) -> str:
