@@ -63,3 +63,15 @@ def test_norms_of_other_sizes(norm: type[nn.Module], width: float) -> None:
     net = trained(Net(normed, first=nn.Linear(12, 16), norm=norm(16), last=nn.Linear(16, 12)))
     found = reduced(net, "reduce", width=width)
     assert found.chirality.report.method == "reduce" and residual(found, (5, 6, 2)) < 1e-9
+
+
+def rolled(net: Any, x: Tensor) -> Tensor:
+    """Features of the joints two places further, by slices, so that no space of the features follows one of the ops."""
+    y = net.first(x)
+    return net.last(torch.cat([y[:, 2:], y[:, :2]], 1).flatten(1)).unflatten(1, (6, 2))
+
+
+def test_slices_of_joints() -> None:
+    """They are looked at in the search for a trunk; nothing of it may turn on them."""
+    found = reduced(Net(rolled, first=nn.Linear(2, 8), last=nn.Linear(48, 12)).double(), "reduce")
+    assert found.chirality.report.method == "reduce" and residual(found, (5, 6, 2)) < 1e-9

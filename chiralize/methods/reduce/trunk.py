@@ -97,7 +97,13 @@ class _Search:
             self.normed[node.name], self.readers[node.name] = node.name, []
             return True
         reps = self.repmap.nodes.get(node.name, ())
-        if _is_linear(node) and bool(raw) != bool(normed) and reps[0] and _axis(reps[0], self.space.key) is not None:
+        if (
+            _is_linear(node)
+            and bool(raw) != bool(normed)
+            and reps
+            and reps[0]
+            and _axis(reps[0], self.space.key) is not None
+        ):
             if raw:
                 self.raw.add(node.name)
             else:
