@@ -1,0 +1,1 @@
+"""Attacks on what chiralize claims: random networks, planted faults, damaged files, killed writes."""
