@@ -23,11 +23,7 @@ FRONT = (
     "frame-512", "temporal-27", "temporal-243", "gru-128", "joints-64", "frames-128", "lstm-256", "recogniser-gru-128",
 )  # fmt: skip
 """Networks in the README: one of each kind."""
-FRONT_COLUMNS = {
-    "both views": "flip average, 2 passes",
-    "reduce 0.5": "`reduce` ½, 1 pass",
-    "reduce 0.5 distilled": "½, distilled",
-}
+FRONT_COLUMNS = {"both views": "flip average, 2 passes", "auto": "`auto`, 1 pass"}
 DEFAULTS_START, DEFAULTS_END = "<!-- defaults -->", "<!-- /defaults -->"
 DEFAULT_COLUMNS = {
     "both views": "both views",
@@ -106,7 +102,7 @@ def _figure(line: Line | None, name: str, digits: int = 2) -> str:
 
 def front() -> str:
     """One network of each kind, trained with flips: its figure, and what becomes of it in two passes and in one."""
-    return _table(lines(read()), True, FRONT_COLUMNS, FRONT)
+    return _table(lines(read(DEFAULTS)), True, FRONT_COLUMNS, FRONT)
 
 
 def embedded(page: str, start: str = START, end: str = END) -> str:
