@@ -272,7 +272,6 @@ def test_partners_are_the_mirror_images() -> None:
 
 
 # ---- faults ---------------------------------------------------------------------------------------------------------
-@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("name", "weight"),
     [

@@ -22,7 +22,6 @@ def passes(weight: torch.Tensor, rep: TensorRepresentation) -> bool:
     return certificate.judge(captured, RepMap({"w": lower(rep)}, {}, (), (), {}, {})).passed
 
 
-@pytest.mark.one_in(2)
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
 @pytest.mark.parametrize("planted", [1e-3, 1e-3j])
 def test_complex_weights(dtype: torch.dtype, planted: complex) -> None:
@@ -36,7 +35,6 @@ def test_complex_weights(dtype: torch.dtype, planted: complex) -> None:
     assert reynolds.distance(weight, rep) > 1e-5
 
 
-@pytest.mark.one_in(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("row", [0, 3, 96, 99])
 def test_every_block_is_looked_at(dtype: torch.dtype, row: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,6 @@ def assert_both_name(found: Verdicts, weight: str) -> None:
     assert proof.broken.startswith(weight + " "), proof.broken
 
 
-@pytest.mark.one_in(2)
 # ---- weights that were left as they were, or projected wrongly ------------------------------------------------------
 @pytest.mark.parametrize("name", ["temporal", "lstm", "gru cell loop", "policy, normalised", "grouped convolutions"])
 def test_one_lopsided_weight(name: str) -> None:
@@ -190,7 +189,6 @@ WRONG = [
 ]
 
 
-@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("fault", "function", "target"), WRONG, ids=[fault for fault, _, _ in WRONG])
 def test_wrong_rule(fault: str, function: Callable, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The verdict by numbers knows no rules, so it contradicts the proof."""
@@ -264,7 +262,6 @@ def test_in_place_write_lost(monkeypatch: pytest.MonkeyPatch) -> None:
 BODY = "hip rhip rknee rfoot lhip lknee lfoot spine thorax neck head lsho lelb lwri rsho relb rwri".split()
 
 
-@pytest.mark.one_in(2)
 @pytest.mark.parametrize("fault", ["", "sign missing", "one pair unswapped"])
 def test_wrong_mirror(fault: str) -> None:
     """A wrong T approves its own result; T written independently does not."""
@@ -288,7 +285,6 @@ def _broken_average(monkeypatch: pytest.MonkeyPatch, change: Callable[[TwoView],
     monkeypatch.setattr(TwoView, "__init__", init)
 
 
-@pytest.mark.one_in(2)
 @pytest.mark.parametrize("side", ["mirror_inputs", "mirror_outputs"])
 def test_average_with_an_unmirrored_side(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _broken_average(monkeypatch, lambda lifted: setattr(lifted, side, nn.ModuleList([nn.Identity()])))
