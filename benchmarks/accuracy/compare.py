@@ -88,8 +88,8 @@ NAMES = (
 class Row:
     """One conversion.
 
-    error: the network's own metric.  ratio: to the original's.  rho, gap: on held-out inputs.  macs: multiplications
-    of the dense graph, relative to the original's; products: those that PyTorch counts in what was written.
+    error: the network's own metric.  ratio: to the original's.  rho, gap: on held-out inputs.  macs: multiplications of
+    what was written, as the report counts them; products: as PyTorch counts them; both relative to the original's.
     seconds: of one core.  worst_joint: the largest ratio of a joint's error.  note: the form, what `auto` took, or why
     there is no result.
     """

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.accuracy.compare import ORIGINALS, PRUNED, SCRATCH, UNFITTED
-from benchmarks.accuracy.summary import BETTER, NAMES, blocks, lines, read
+from benchmarks.accuracy.summary import BETTER, NAMES, lines, read
 
 FOLDER = Path(__file__).parents[2] / "docs" / "figures"
 NARROW = Path(__file__).parents[1] / "narrow" / "results.csv"
@@ -27,7 +27,7 @@ BOUND = 1.25
 
 
 def dial(path: Path) -> None:
-    """Error over the teacher's against multiplications in blocks; widths 0.35, 0.5, 0.707 and the average."""
+    """Error over the teacher's against multiplications, as written; widths 0.35, 0.5, 0.707 and the average."""
     found = lines(read())
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
@@ -36,12 +36,12 @@ def dial(path: Path) -> None:
         own = [found[key] for way in WIDTHS if (key := (name, True, way)) in found]
         if len(own) > 1 and BETTER[own[0].metric] < 0:
             axes.plot(
-                [blocks(line) for line in own], [line.change for line in own], marker=marks[place % len(marks)],
+                [line.macs for line in own], [line.change for line in own], marker=marks[place % len(marks)],
                 color=matplotlib.colormaps["tab20"](place), label=title, markersize=4,
             )  # fmt: skip
     axes.axhline(1.0, color="0.6", linewidth=0.8)
     axes.set(
-        xscale="log", xlabel="multiplications, original = 1 (even and odd blocks apart)", ylabel="error, original = 1"
+        xscale="log", xlabel="multiplications of the form that auto writes, original = 1", ylabel="error, original = 1"
     )
     axes.set_xticks([0.25, 0.5, 1.0, 2.0], ["¼", "½", "1", "2"])
     axes.minorticks_off()

@@ -107,11 +107,3 @@ def _known(rows: list[dict[str, str]], column: str) -> float:
 def _gained(row: dict[str, str]) -> float:
     """Points over the row's own teacher: one trained again elsewhere, of the same seed, may differ by some."""
     return float(row["error"]) - float(row["error"]) / float(row["ratio"])
-
-
-def blocks(line: Line) -> float:
-    """Multiplications relative to the teacher's, where even and odd parts are kept apart.
-
-    An equivariant weight is two blocks in the isotypic basis, half the multiplications of the dense one.
-    """
-    return line.macs if line.way in ("teacher", "both views", "average") else line.macs / 2

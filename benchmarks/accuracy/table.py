@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.accuracy.summary import DEFAULTS, NAMES, UNITS, Line, blocks, lines, read
+from benchmarks.accuracy.summary import DEFAULTS, NAMES, UNITS, Line, lines, read
 
 START, END = "<!-- accuracy -->", "<!-- /accuracy -->"
 FRONT_START, FRONT_END = "<!-- front -->", "<!-- /front -->"
@@ -140,11 +140,11 @@ def _cell(line: Line | None, seeds: int) -> str:
 def _cost(found: dict[tuple[str, bool, str], Line]) -> str:
     """Medians over the networks trained with flips; seconds of one core for one of them."""
     ways = ["both views", *list(COLUMNS)[1:]]
-    rows = [["way", "parameters", "multiplications", "the same in blocks", f"seconds, {NAMES[_TIMED]}"], ["---"] * 5]
+    rows = [["way", "parameters", "multiplications", f"seconds, {NAMES[_TIMED]}"], ["---"] * 4]
     for way in ways:
         own = [line for (_, flips, other), line in found.items() if other == way and flips]
         if own:
-            figures = (_middle(own, "parameters"), _middle(own, "macs"), sorted(map(blocks, own))[len(own) // 2])
+            figures = (_middle(own, "parameters"), _middle(own, "macs"))
             timed = found.get((_TIMED, True, way))
             seconds = f"{timed.seconds:.0f}" if timed and timed.seconds > 0 else ""
             rows.append([COLUMNS[way], *(f"×{figure:.2f}" for figure in figures), seconds])

@@ -210,9 +210,9 @@ def dial() -> Drawing:
     columns = [cell.strip() for cell in head.strip("|").split("|")]
     cells = dict(zip(columns, _row("frame lifter, 512"), strict=False))
     points = [
-        ("½", 0.30, float(cells["½"]), "good"),
-        ("½, distilled", 0.30, float(cells["½, distilled"]), "good"),
-        ("0.707", 0.54, float(cells["0.707"]), "good"),
+        ("½", 0.52, float(cells["½"]), "good"),
+        ("½, distilled", 0.52, float(cells["½, distilled"]), "good"),
+        ("0.707", 1.02, float(cells["0.707"]), "good"),
         ("original: not equivariant", 1.0, 1.0, "right"),
         ("both views", 2.0, float(cells["both views"]), "left"),
     ]
