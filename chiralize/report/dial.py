@@ -20,7 +20,7 @@ DIAL = (
     (2.0, 0.966, 0.978, 0.983),
 )
 """Of the lifters and forecasters in benchmarks/accuracy/results.csv that know both sides, at widths 0.35, 0.5, 0.707
-and averaged: multiplications of what was written, and a tenth, the median and nine tenths of the error, original = 1."""
+and averaged: multiplications as written, and a tenth, the median and nine tenths of the error, original = 1."""
 _WIDTH, _HEIGHT = 360.0, 250.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 350.0, 24.0, 200.0
 _LOWEST, _HIGHEST = 0.9, 1.3
