@@ -1,6 +1,7 @@
 """Is anything called equivariant that is not?  Random networks, judged by an oracle that knows nothing of chiralize.
 
     python -m benchmarks.soundness.networks [--count 2000] [--first 0] [--workers 2] [--seconds 5400] [--csv FILE]
+        [--counts benchmarks/soundness/networks.csv]
 
 For each network four questions, one row each:
 - `original`: verify says of the random network that it is equivariant;
@@ -179,7 +180,10 @@ def _judged(row: Row, net: nn.Module, body: Body) -> Row:
         residual = residual_of(copy.deepcopy(net).to(dtype), body, row.seed)
     except RuntimeError:
         dtype = torch.float32
-        residual = residual_of(net, body, row.seed, dtype)
+        try:
+            residual = residual_of(net, body, row.seed, dtype)
+        except Exception as error:
+            return replace(row, is_foreign=True, detail=f"the result does not run: {error!r:.200}")
     return replace(row, residual=residual, is_false=row.said == "accepted" and not residual <= FALSE[dtype])
 
 
@@ -198,6 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=5400, help="no network is begun after so many")
     parser.add_argument("--csv", type=Path, default=Path("networks.csv"), help="table to append to")
+    parser.add_argument("--counts", type=Path, help="table for the counts of its rows")
     options = parser.parse_args(argv)
     done: set[int] = set()
     if options.csv.exists():
@@ -206,6 +211,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     seeds = [seed for seed in range(options.first, options.first + options.count) if seed not in done]
     run(seeds, options.csv, options.workers, options.seconds)
     print(summary(options.csv))
+    if options.counts is not None:
+        write_counts(options.csv, options.counts)
     return 0
 
 
@@ -227,6 +234,20 @@ def run(seeds: Sequence[int], table: Path, workers: int, seconds: float) -> None
             if time.monotonic() > end:
                 pool.shutdown(wait=True, cancel_futures=True)
                 break
+
+
+def write_counts(table: Path, counts: Path) -> None:
+    """How many networks had each answer, by question and method; and how many of these were false or foreign."""
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    answers = Counter((row["question"], row["method"], row["said"]) for row in rows)
+    false = Counter((row["question"], row["method"], row["said"]) for row in rows if row["is_false"] == "True")
+    foreign = Counter((row["question"], row["method"], row["said"]) for row in rows if row["is_foreign"] == "True")
+    with counts.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["question", "method", "said", "networks", "false", "foreign"])
+        for answer, count in sorted(answers.items()):
+            writer.writerow([*answer, count, false[answer], foreign[answer]])
 
 
 def summary(table: Path) -> str:

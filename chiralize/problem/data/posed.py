@@ -51,6 +51,6 @@ def _as_given(calls: Sequence[Call], like: Call) -> list[Call]:
 
 
 def remark_on(problem: Problem) -> str:
-    """What the report says of them."""
-    count = sum(map(rows_of, problem.batches.posed))
+    """What the report says of them, those of all processes."""
+    count = round(processes.total(sum(map(rows_of, problem.batches.posed))))
     return f"fitted on {count:,} built-in poses, too: {problem.batches.bearing}"
