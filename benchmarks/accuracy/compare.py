@@ -259,12 +259,12 @@ class _Work:
             return plain(teacher, self.seconds_of(key, HALF))
         return [] if self.is_known(key, way) else converted(teacher, way)
 
-    def narrow(self, key: Key, inputs: str, width: float) -> list[Mapping[str, object]]:
+    def narrow(self, key: Key, inputs: str) -> list[Mapping[str, object]]:
         """A trial of `benchmarks.narrow`."""
         teacher = load_teacher(self.networks, *key)
         assert isinstance(teacher.task, Lifting)
         poses = dict(narrow.kinds(teacher.task))[inputs]
-        return [narrow.named(place(self.networks, *key).stem, inputs, width, narrow.row(teacher, poses, width))]
+        return [narrow.named(place(self.networks, *key).stem, inputs, narrow.row(teacher, poses))]
 
     def is_known(self, key: Key, way: str) -> bool:
         """Whether a row is there, such as that of the width that `auto` took."""
@@ -297,9 +297,8 @@ def _jobs(work: _Work, keys: Sequence[Key], ways: Sequence[str], trials: Sequenc
 
 
 def _trial(work: _Work, key: Key, inputs: str) -> together.Job:
-    name, width = place(work.networks, *key).stem, narrow.WIDTHS[0]
-    needs = [(*key, "teacher")]
-    return together.Job((name, inputs, str(width)), partial(work.narrow, key, inputs, width), needs)
+    name = place(work.networks, *key).stem
+    return together.Job((name, inputs), partial(work.narrow, key, inputs), [(*key, "teacher")])
 
 
 def main() -> int:
@@ -335,7 +334,7 @@ def main() -> int:
 def _done(work: _Work, keys: Sequence[Key]) -> set[Hashable]:
     """Keys of the jobs whose rows are there; of teachers, where the network is there as well."""
     rows = known(work.results, ("network", "flips", "seed", "way"))
-    done: set[Hashable] = set(known(work.folder / "narrow.csv", narrow.COLUMNS[:3]))
+    done: set[Hashable] = set(known(work.folder / "narrow.csv", narrow.COLUMNS[:2]))
     for name, flips, seed, way in rows:
         key = (name, flips == "True", int(seed))
         if way != "teacher" or place(work.networks, *key).exists():

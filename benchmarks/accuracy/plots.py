@@ -21,7 +21,7 @@ from benchmarks.accuracy.compare import ORIGINALS, PRUNED, SCRATCH, UNFITTED
 from benchmarks.accuracy.summary import BETTER, NAMES, lines, read
 
 FOLDER = Path(__file__).parents[2] / "docs" / "figures"
-NARROW = Path(__file__).parents[1] / "narrow" / "results.csv"
+NARROW = Path(__file__).parents[1] / "narrow" / "forced.csv"
 WIDTHS = ("reduce 0.35", "reduce 0.5", "reduce 0.707", "average")
 BOUND = 1.25
 

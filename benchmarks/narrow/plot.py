@@ -19,9 +19,9 @@ SIDES = {"rho": "ρ on held-out inputs", "rho_beyond": "ρ beyond the inputs tha
 
 
 def draw(path: Path) -> None:
-    """One point per conversion on either side; all axes logarithmic."""
+    """One point per result of `auto` on either side; all axes logarithmic. What it refused has none."""
     figure = Figure(figsize=(8, 4), layout="constrained")
-    table = read(RESULTS)
+    table = [row for row in read(RESULTS) if row["error"]]
     for axes, (column, label) in zip(figure.subplots(1, 2, sharey=True), SIDES.items(), strict=True):
         for name in dict.fromkeys(row["network"] for row in table):
             points = [row for row in table if row["network"] == name and row[column]]

@@ -1,16 +1,18 @@
-"""What a conversion is worth whose calibration inputs are of few kinds: one action, one person, the wrong unit.
+"""What `auto` makes of lifters whose calibration inputs are of few kinds: one action, one person, the wrong unit.
 
     CHIRALIZE_DATA=DIR python -m benchmarks.narrow.run --cache DIR [--names ...]
 
-Lifters that `benchmarks.accuracy.teachers` has trained are made smaller on 2,000 unlabelled poses of each kind, at both
-widths that `auto` tries, whatever the guards say. Every row has what the report knows (gap, rho held out, rho beyond
-the inputs) and what it cannot know, the error on all test subjects in units of the original's. Rows are appended as
-they come; what the file has is skipped.
+Lifters that `benchmarks.accuracy.teachers` has trained (those that DIR lacks are trained first) are given to `auto`
+with 2,000 unlabelled poses of each kind and nothing else. Every row has what it took or why it refused, what the report
+knows (gap, rho held out, rho beyond the inputs) and what it cannot know, the error on all test subjects in units of the
+original's. Rows are appended as they come; what the file has is skipped. `given_alone.csv` and `forced.csv` are of
+before: fitted on the given inputs alone, and at half the width whatever the guards said.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,20 +24,29 @@ from torch import Tensor, nn
 
 from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.tasks import Lifting
-from benchmarks.accuracy.teachers import Teacher, answers, load_teacher
-from chiralize import chiralize
-from chiralize.problem.request import WIDTHS
+from benchmarks.accuracy.teachers import Teacher, answers, load_teacher, place, trained
+from chiralize.commands.convert import Request, convert
+from chiralize.errors import ChiralizeError
+from chiralize.problem.network import prepare
 
 RESULTS = Path(__file__).with_name("results.csv")
 COLUMNS = (
-    "network", "inputs", "width", "macs", "gap", "rho", "beyond", "rho_beyond", "error", "worst_joint", "averaged",
+    "network", "inputs", "outcome", "gap", "rho", "beyond", "rho_beyond", "error", "worst_joint", "averaged", "poses",
+    "seconds", "notes",
 )  # fmt: skip
-NAMES = ("mlp-512-flips-0", "frame-512-flips-0", "mlp-512-plain-0")
+NAMES = ("mlp-512-flips-0", "frame-128-flips-0", "tanh-128-flips-0", "frame-128-plain-0", "tanh-128-plain-0")
 ACTIONS = ("walk", "run", "climb", "wash", "dance", "basketball", "traffic")
 PEOPLE = ("01", "03", "05", "09", "gs-backflip", "gs-pirouette", "ctr-jumpingjacks", "x06")
-UNITS = (0.5, 2.0)
-KINDS = ("all", *(f"all x {unit:g}" for unit in UNITS), *ACTIONS, *(f"person {person}" for person in PEOPLE))
-SAMPLES, TESTED, SEED = 2000, 4000, 5
+UNITS = {"all x 0.5": 0.5, "all x 2": 2.0, "pixels": 500.0}
+ONE_SCALE, OTHER_SKELETON = "one scale", "another skeleton"
+KINDS = ("all", *UNITS, ONE_SCALE, OTHER_SKELETON, *ACTIONS, *(f"person {person}" for person in PEOPLE))
+COCO = (
+    ("Neck", "Head"), ("Neck", "Head", "LShoulder"), ("Neck", "Head", "RShoulder"), ("Head", "LShoulder"),
+    ("Head", "RShoulder"), ("LShoulder",), ("RShoulder",), ("LElbow",), ("RElbow",), ("LWrist",), ("RWrist",),
+    ("LHip",), ("RHip",), ("LKnee",), ("RKnee",), ("LFoot",), ("RFoot",),
+)  # fmt: skip
+"""The 17 keypoints of COCO in their order, as means of Human3.6M's joints; those of the face are near enough."""
+SAMPLES, TESTED, SEED, BATCH = 2000, 4000, 5, 50
 
 
 def kinds(task: Lifting) -> Iterator[tuple[str, Tensor]]:
@@ -50,12 +61,26 @@ def kinds(task: Lifting) -> Iterator[tuple[str, Tensor]]:
 
     everything = chosen(lambda own: True)
     yield "all", everything
-    for unit in UNITS:
-        yield f"all x {unit:g}", unit * everything
+    for name, unit in UNITS.items():
+        yield name, unit * everything
+    yield ONE_SCALE, of_one_scale(everything)
+    yield OTHER_SKELETON, in_order_of_coco(everything, task.motion.H36M17)
     for action in ACTIONS:
         yield action, chosen(lambda own, action=action: action in str(own["action"]))
     for person in PEOPLE:
         yield f"person {person}", chosen(lambda own, person=person: str(own["subject"]) == person)
+
+
+def of_one_scale(poses: Tensor) -> Tensor:
+    """All of the same size about their middles: as if everybody stood at the same distance."""
+    middle = poses.mean(1, keepdim=True)
+    size = (poses - middle).square().mean((1, 2), keepdim=True).sqrt()
+    return middle + (poses - middle) * (size.median() / size)
+
+
+def in_order_of_coco(poses: Tensor, joints: list[str]) -> Tensor:
+    """As many joints, but other ones, in another order."""
+    return torch.stack([poses[:, [joints.index(name) for name in of]].mean(1) for of in COCO], 1)
 
 
 def errors(network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -63,55 +88,67 @@ def errors(network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     return (answers(network, inputs) - targets).norm(dim=-1).mean(0)
 
 
-def row(teacher: Teacher, inputs: Tensor, width: float) -> dict[str, Any]:
-    """One conversion and what became of the error."""
-    task = teacher.task
-    made = chiralize(
-        teacher.network, task.spec, inputs[:2], calibration=inputs, method="reduce", width=width, force=True
-    )
-    report = made.chirality.report
-    drift = report.drift
-    assert drift is not None
+def row(teacher: Teacher, inputs: Tensor) -> dict[str, Any]:
+    """One conversion by `auto`, and what became of the error."""
+    task, told = teacher.task, list[str]()
+    calls = [((part,), {}) for part in inputs.split(BATCH)]
+    request = Request(calibration=calls, progress=lambda what, share=0.0: told.append(what))
+    averaged = teacher.averaged[task.figure] / teacher.figures[task.figure]
+    start = time.process_time()
+    try:
+        done = convert(prepare(teacher.network, task.spec, (inputs[:BATCH],)), teacher.name, request)
+    except ChiralizeError as refusal:
+        return {"outcome": f"refused: {refusal.code}", "averaged": averaged, "notes": refusal.facts}
+    seconds = time.process_time() - start
+    taken = [what for what in told if what.startswith("converting by ")][-1].removeprefix("converting by ")
+    drift, notes = done.report.drift, done.report.notes
     tested = task.test(TESTED)
-    before, after = errors(teacher.network, *tested), errors(made, *tested)
+    before, after = errors(teacher.network, *tested), errors(done.module, *tested)
     moving = before > 1e-3  # the hip is the origin
-    beyond = drift.beyond
+    beyond = drift.beyond if drift else None
     return {
-        "macs": (report.cost.macs_after or 0) / (report.cost.macs_before or 1),
-        "gap": drift.gap, "rho": drift.rho, "beyond": beyond.what if beyond else "",
-        "rho_beyond": beyond.rho if beyond else "", "error": float(after.mean() / before.mean()),
-        "worst_joint": float((after / before)[moving].max()),
-        "averaged": teacher.averaged[task.figure] / teacher.figures[task.figure],
+        "outcome": taken, "gap": drift.gap if drift else "", "rho": drift.rho if drift else "",
+        "beyond": beyond.what if beyond else "", "rho_beyond": beyond.rho if beyond else "",
+        "error": float(after.mean() / before.mean()), "worst_joint": float((after / before)[moving].max()),
+        "averaged": averaged, "poses": any("built-in poses" in note for note in notes), "seconds": seconds,
+        "notes": "; ".join(note for note in notes if "was not taken" in note),
     }  # fmt: skip
 
 
-def named(name: str, inputs: str, width: float, found: dict[str, Any]) -> dict[str, Any]:
+def named(name: str, inputs: str, found: dict[str, Any]) -> dict[str, Any]:
     """A row as the file has it."""
-    whole = {"network": name, "inputs": inputs, "width": width, **found}
+    whole = {"network": name, "inputs": inputs, **found}
     return {key: f"{own:.4g}" if isinstance(own, float) else own for key, own in whole.items()}
+
+
+def teacher_of(cache: Path, name: str) -> Teacher:
+    """The lifter of this name, trained where the cache has none."""
+    kind, flips, seed = name.rsplit("-", 2)
+    key = kind, flips == "flips", int(seed)
+    if not place(cache, *key).exists():
+        print(trained(cache, *key), flush=True)
+    return load_teacher(cache, *key)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True, help="folder of the trained networks")
     parser.add_argument("--names", nargs="+", default=NAMES, help="NAME-flips-SEED or NAME-plain-SEED")
-    parser.add_argument("--widths", type=float, nargs="+", default=WIDTHS)
+    parser.add_argument("--inputs", nargs="+", default=KINDS, choices=KINDS, metavar="KIND")
     parser.add_argument("--csv", type=Path, default=RESULTS)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    done = known(chosen.csv, COLUMNS[:3])
+    done = known(chosen.csv, COLUMNS[:2])
     for name in chosen.names:
-        kind, flips, seed = name.rsplit("-", 2)
-        teacher = load_teacher(chosen.cache, kind, flips == "flips", int(seed))
+        teacher = teacher_of(chosen.cache, name)
         assert isinstance(teacher.task, Lifting)
         for inputs, poses in kinds(teacher.task):
-            for width in chosen.widths:
-                if (name, inputs, str(width)) in done:
-                    continue
-                found = named(name, inputs, width, row(teacher, poses, width))
-                append(chosen.csv, COLUMNS, [found])
-                print(*found.values(), flush=True)
+            if inputs not in chosen.inputs or (name, inputs) in done:
+                continue
+            found = named(name, inputs, row(teacher, poses))
+            append(chosen.csv, COLUMNS, [found])
+            print(*found.values(), flush=True)
     return 0
 
 

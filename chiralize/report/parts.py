@@ -53,7 +53,7 @@ MEANING = (
     (5.0, "1.03 to 3.50"),
     (inf, "1.75 to 10.52"),
 )
-"""Of the conversions in benchmarks/accuracy/results.csv, and those on narrow inputs in benchmarks/narrow/results.csv:
+"""Of the conversions in benchmarks/accuracy/results.csv, and those on narrow inputs in benchmarks/narrow/forced.csv:
 upper end of rho, and between which multiples of the original's error nine of ten results lie."""
 LOOPS = 69
 LOOP_MEANING = (
