@@ -1,7 +1,8 @@
 """Type the literal line on public networks: `chiralize convert FILE --model MODULE:CLASS --skeleton NAME`, no more.
 
 Cases are a JSON list of tables: name, repository, commit, folder (put on the import path), file (a checkpoint as the
-authors' trainer writes it), model, skeleton, and after (options of a second try that follows the message of the first).
+authors' trainer writes it), model, skeleton, smaller (how it differs from the published network, in words), and after
+(options of a second try that follows the message of the first).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import re
 import signal
 import sys
 import tempfile
-import time
 import traceback
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -29,70 +29,100 @@ _CODE = re.compile(r"\bCH\d{3}\b")
 class Row:
     """What one literal line did.
 
-    first: "works", a code of ours, "time" or "crash".  second: of the line that follows the message; "" where there was
-    none.  verify: "proved" or what the last try's result got.  method: what was taken.  says: first line of the output.
+    smaller: how the network differs from the published one, in words.  first: "works", a code of ours, "time" or
+    "crash".  second: of the line that follows the message; "" where there was none.  verify: what the last try's
+    result got.  method: what was taken.  processor: seconds of `convert`, of both tries.  verify_processor: of
+    `verify`.  memory: GiB at most.  says: the line of the result, or of
+    the first error.
     """
 
     name: str
     repository: str
     commit: str
+    smaller: str
     line: str
     first: str
     second: str
     verify: str
     method: str
-    seconds: float
+    processor: float
+    verify_processor: float
+    memory: float
     says: str
+
+
+@dataclass(frozen=True)
+class End:
+    """How a command ended in one word, what it printed, its processor seconds and its memory at most, in GiB."""
+
+    word: str
+    output: str = ""
+    processor: float = 0.0
+    memory: float = 0.0
 
 
 def try_literally(case: dict[str, Any], folder: Path) -> Row:
     """Both tries of a case in an empty folder, and `verify` of what they wrote."""
-    begin = time.perf_counter()
     places = [str(Path(place).resolve()) for place in case["folder"].split(os.pathsep)]
     options = ["--model", case["model"]] if case.get("model") else []
     options += ["--skeleton", case["skeleton"], *case.get("always", [])]
     shown = f"chiralize convert {Path(case['file']).name} {' '.join(options)}"
     target = folder / Path(case["file"]).name
     target.symlink_to(Path(case["file"]).resolve())
-    first, output = _run(["convert", target.name, *options], folder, places)
-    second = ""
-    if first != "works" and case.get("after"):
-        second, output = _run(["convert", target.name, *options, *case["after"]], folder, places)
-    verify = ""
+    first = last = _run(["convert", target.name, *options], folder, places)
+    second = End("")
+    if first.word != "works" and case.get("after"):
+        second = last = _run(["convert", target.name, *options, *case["after"]], folder, places)
+    verify = End("")
     written = sorted(folder.glob("*.chiral.*"))
-    if "works" in (first, second) and written:
-        verify, _ = _run(["verify", written[0].name], folder, places)
-    method = re.search(r"method\W+(\w+)", output)
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    says = next((line for line in lines if not line.startswith("chiralize:")), "")  # those tell of progress
+    if last.word == "works" and written:
+        verify = _run(["verify", written[0].name], folder, places)
+    method = re.search(r"method\W+(\w+)", last.output)
     return Row(
         case["name"],
         case["repository"],
         case["commit"],
+        case.get("smaller", ""),
         shown,
-        first,
-        second,
-        verify,
+        first.word,
+        second.word,
+        verify.word,
         method[1] if method else "",
-        round(time.perf_counter() - begin, 1),
-        says[:300],
+        round(first.processor + second.processor, 1),
+        round(verify.processor, 1),
+        round(max(end.memory for end in (first, second, verify)), 2),
+        says(first.output, target.name),
     )
 
 
-def _run(words: list[str], folder: Path, places: list[str]) -> tuple[str, str]:
-    """How a command ended in one word, and what it printed. It runs in a fork, which has torch imported already."""
+def says(output: str, name: str) -> str:
+    """The line of the result, or of the error. name: of the file. What the network itself prints is passed by."""
+    for line in map(str.strip, output.splitlines()):
+        if line.startswith(f"{name}: ") or _CODE.search(line):
+            return line[:300]
+    return ""
+
+
+def _run(words: list[str], folder: Path, places: list[str]) -> End:
+    """A command that has ended. It runs in a fork, which has torch imported already."""
     said = folder / f"{words[0]}.txt"
     child = os.fork()
     if not child:
         _become(words, folder, places, said)
-    _, status = os.waitpid(child, 0)
+    _, status, used = os.wait4(child, 0)
     output = said.read_text(errors="replace")
+    word = _word(status, output)
+    return End(word, output, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20)
+
+
+def _word(status: int, output: str) -> str:
+    """The end of a process in one word."""
     if os.WIFSIGNALED(status):
-        return "time" if os.WTERMSIG(status) == signal.SIGALRM else "crash", output
+        return "time" if os.WTERMSIG(status) == signal.SIGALRM else "crash"
     if os.WEXITSTATUS(status) == 0:
-        return "works", output
+        return "works"
     found = _CODE.search(output)
-    return (found[0] if found and "Traceback" not in output else "crash"), output
+    return found[0] if found and "Traceback" not in output else "crash"
 
 
 def _become(words: list[str], folder: Path, places: list[str], said: Path) -> None:
@@ -144,7 +174,9 @@ def main() -> None:
         for old in folder.iterdir():
             old.unlink()
         row = try_literally(case, folder)
-        print(f"{row.name}: {row.first} {row.second} {row.verify} {row.method} {row.seconds} s  {row.says}", flush=True)
+        print(
+            f"{row.name}: {row.first} {row.second} {row.verify} {row.method} {row.processor} s  {row.says}", flush=True
+        )
         with given.csv.open("a", newline="") as file:
             writer = csv.DictWriter(file, names, lineterminator="\n")
             if not done and not file.tell():
