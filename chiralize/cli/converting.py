@@ -234,7 +234,7 @@ def convert(
             on_blocked.value,
             calibration=calls,
             sequences=sequences,
-            remarks=(*renamed, *remarks),
+            remarks=(*renamed, *remarks, *targets.left_behind(loaded, target)),
             width=width,
             rounds=_rounds(rounds, fast),
             mix=mix_gaussian,

@@ -45,6 +45,20 @@ def product_of(source: Path, target: Path) -> Product:
     return "script" if target.suffix == ".pt" and source.is_file() and sniff(source) == "torchscript" else "weights"
 
 
+def left_behind(loaded: LoadedModel, target: Path) -> tuple[str, ...]:
+    """A note on the methods of a TorchScript file, such as `reset_memory`, that a graph has not; empty where none."""
+    from torch.jit import ScriptModule
+
+    from chiralize.nn.deploy.script_views import ScriptMethods
+
+    if target.suffix not in GRAPHS or not isinstance(loaded.module, ScriptModule):
+        return ()
+    names = ", ".join(ScriptMethods.of(loaded.module).public)
+    if not names:
+        return ()
+    return (f"{target.name} is a graph without the methods of the TorchScript file ({names}): -o NAME.pt keeps them",)
+
+
 def check_target(target: Path, product: Product, method: str, width: float | None, source: Path) -> None:
     """Raise UsageError where the file asked for cannot hold the result, OutputFileError where it cannot be written.
 

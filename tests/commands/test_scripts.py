@@ -257,7 +257,10 @@ def test_methods_that_take_tensors(shell: Shell) -> None:
     assert "ExportError CH309  TorchScript: the method 'set_goal' takes or returns tensors" in result.err
     assert "write a .pt2, or use --method match or reduce" in result.err
     assert not (shell.folder / "chiral.pt").exists()
-    assert shell("convert", "policy.pt", *options, "-o", "chiral.pt2").status == 0
+    graph = shell("convert", "policy.pt", *options, "-o", "chiral.pt2")
+    assert graph.status == 0
+    lost = "chiral.pt2 is a graph without the methods of the TorchScript file (joints, reset_memory, set_goal): "
+    assert lost + "-o NAME.pt keeps them" in graph.out
 
 
 def test_results_of_another_shape(shell: Shell, policy: Any) -> None:

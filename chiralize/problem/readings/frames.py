@@ -72,7 +72,8 @@ def frames_of(
             return Frames(longest[0], f"{longest[0]} frames by the sizes of its weights")
     if usual is None:
         return None
-    return Frames(usual, f"other numbers of frames run as well: what is proved is proved of {usual}" if is_open else "")
+    says = f"other numbers of frames run as well: {usual} is what is proved, and what a .pt2 or .onnx of it takes"
+    return Frames(usual, says if is_open else "")
 
 
 def _counted_by(module: nn.Module, is_open: bool, is_unusual: bool) -> list[Iterable[Tensor]]:

@@ -136,7 +136,7 @@ def _ambiguous(refused: Refused, skeleton: Skeleton, command: str) -> AmbiguousL
     ways = [_options(inputs, outputs, number) for number in range(2)]
     taken = ", ".join(map(sizes_text, refused.shapes))
     facts = f"{error.facts} (no example inputs are given; with {taken} it runs, and its answers fit no order clearly: "
-    facts += "those of untrained weights do not)"
+    facts += "those of untrained weights do not, nor those of another skeleton)"
     if not command:
         return AmbiguousLayoutError(error.where, facts, f"say which: {ways[0]}, or {ways[1]}")
     return AmbiguousLayoutError(error.where, facts, f"say which:\n    {command} {ways[0]}\n    {command} {ways[1]}")

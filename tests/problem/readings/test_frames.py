@@ -84,7 +84,7 @@ def sizes(net: nn.Module, spec: Any = H36M) -> tuple[tuple[int, ...], str]:
         (Mixer(50), 50, "50 frames by the sizes of its weights"),
         (Mixer(27), 27, "27 frames by the sizes of its weights"),
         (Mixer(1), 1, "otherwise"),
-        (Sequence(), 9, "what is proved is proved of 9"),
+        (Sequence(), 9, "9 is what is proved, and what a .pt2 or .onnx of it takes"),
     ],
     ids=str,
 )
