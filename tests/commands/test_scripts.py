@@ -259,8 +259,8 @@ def test_methods_that_take_tensors(shell: Shell) -> None:
     assert not (shell.folder / "chiral.pt").exists()
     graph = shell("convert", "policy.pt", *options, "-o", "chiral.pt2")
     assert graph.status == 0
-    lost = "chiral.pt2 is a graph without the methods of the TorchScript file (joints, reset_memory, set_goal): "
-    assert lost + "-o NAME.pt keeps them" in graph.out
+    lost = "chiral.pt2 is a graph without the methods of the TorchScript file (clear, joints, reset_memory, set_goal)"
+    assert f"{lost}: -o NAME.pt keeps them" in graph.out
 
 
 def test_results_of_another_shape(shell: Shell, policy: Any) -> None:
