@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,15 @@ SAY_NOTHING = frozenset({"own", "found", "place", "told", "kept", "made", "some"
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-def bound(tree: ast.AST) -> Iterator[tuple[int, str]]:
+@lru_cache(1)
+def nodes(text: str) -> list[ast.AST]:
+    """All nodes of a file. Those of the last file are kept, since all checks look at one file after another."""
+    return list(ast.walk(ast.parse(text)))
+
+
+def bound(text: str) -> Iterator[tuple[int, str]]:
     """Every name that a file gives to something: variables, fields, arguments, functions."""
-    for node in ast.walk(tree):
+    for node in nodes(text):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.id
         elif isinstance(node, ast.arg):
@@ -28,20 +35,20 @@ def bound(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def names_that_say_nothing(text: str) -> list[str]:
-    return [f"{line}: {name}" for line, name in bound(ast.parse(text)) if name in SAY_NOTHING]
+    return [f"{line}: {name}" for line, name in bound(text) if name in SAY_NOTHING]
 
 
 def undocumented(text: str) -> list[str]:
     """Public classes, functions and methods without a docstring, functions within functions included."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    public = [node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds) and not node.name.startswith("_")]
+    public = [node for node in nodes(text) if isinstance(node, kinds) and not node.name.startswith("_")]
     return [f"{node.lineno}: {node.name}" for node in public if ast.get_docstring(node) is None]
 
 
 def nested_comprehensions(text: str) -> list[str]:
     """Comprehensions within comprehensions: the inner one wants a name."""
     nested: list[str] = []
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, COMPREHENSIONS):
             inner = [part for part in ast.walk(node) if isinstance(part, COMPREHENSIONS) and part is not node]
             nested += [f"{part.lineno}: {ast.unparse(part)}" for part in inner]
@@ -51,7 +58,7 @@ def nested_comprehensions(text: str) -> list[str]:
 def conditions_in_comprehensions(text: str) -> list[str]:
     """`x if y else z` within a comprehension: a loop says it."""
     found: list[str] = []
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, COMPREHENSIONS) and any(isinstance(part, ast.IfExp) for part in ast.walk(node)):
             found.append(f"{node.lineno}: {ast.unparse(node)}")
     return found
@@ -71,13 +78,20 @@ CHECKS: dict[str, Callable[[str], list[str]]] = {
 }
 
 
+@cache
+def faults_of_the_package() -> dict[str, list[str]]:
+    """By check, where it fails."""
+    faults: dict[str, list[str]] = {check: [] for check in CHECKS}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        text = path.read_text()
+        for check, lines in faults.items():
+            lines += [f"{path.relative_to(PACKAGE)}:{line}" for line in CHECKS[check](text)]
+    return faults
+
+
 @pytest.mark.parametrize("check", CHECKS)
 def test_sentences(check: str) -> None:
-    found = [
-        f"{path.relative_to(PACKAGE)}:{line}"
-        for path in sorted(PACKAGE.rglob("*.py"))
-        for line in CHECKS[check](path.read_text())
-    ]
+    found = faults_of_the_package()[check]
     assert not found, f"{len(found)}\n" + "\n".join(found)
 
 

@@ -220,6 +220,7 @@ def test_maps_that_others_read_are_moved_behind() -> None:
     assert len(after.graph().nodes) > len(before.graph().nodes)
 
 
+@pytest.mark.thorough
 def test_one_pass_on_moved_maps() -> None:
     """With all units and their mirror images it is the average of both views, moved; in one pass."""
     net, _, example = made(Maps())

@@ -33,7 +33,7 @@ def off(net: nn.Module, *sizes: int) -> float:
         return float((net(POSE(x)) - own).abs().max() / own.abs().max())
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["match", "average"])
 def test_the_shipped_lifter_keeps_its_open_sizes(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batch and frames are dynamic in the file; they are in the written result too."""

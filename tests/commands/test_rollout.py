@@ -94,6 +94,7 @@ def test_a_policy_with_a_state(shell: Shell) -> None:
         assert refused.status == 2 and what in refused.err
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["onnx", "script"])
 def test_a_result_that_is_not_symmetric_shows(shell: Shell, kind: str) -> None:

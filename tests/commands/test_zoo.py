@@ -107,6 +107,7 @@ def test_float32(name: str) -> None:
         assert residual(found.module, case, torch.float32, method == "average") <= FLOAT32, method
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ["temporal", "policy, act", "policy, gru in buffers", "shared and tied"])
 def test_an_equivariant_network_comes_back_as_it_is(name: str) -> None:
     case = CASES[name]

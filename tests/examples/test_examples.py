@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -31,11 +31,12 @@ def lifter() -> torch.nn.Module:
     return network.eval()
 
 
-def test_help() -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "examples.lifting.train", "--help"]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert result.returncode == 0 and "--minutes" in result.stdout
+@pytest.mark.filterwarnings("ignore:'examples.lifting.train' found in sys.modules")
+def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "--help"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("examples.lifting.train", run_name="__main__")
+    assert not left.value.code and "--minutes" in capsys.readouterr().out
 
 
 @pytest.mark.skipif("CHIRALIZE_DATA" not in os.environ, reason="CHIRALIZE_DATA names no folder with the motion data")

@@ -176,7 +176,7 @@ def test_small_networks_get_it_unasked(options: dict[str, Any], monkeypatch: pyt
     assert residual(found.module, (4, 6, 2)) <= 1e-11 and found.report.passed
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.thorough
 @pytest.mark.parametrize("changed", [{"_LEFT_OVER": 1e9}, {"_WORK": 1e6}])
 def test_large_ones_do_not(changed: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a fit left little over, and where a minute does not hold enough."""

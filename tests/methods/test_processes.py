@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -102,10 +103,9 @@ def run(name: str, rank: int, count: int, folder: Path) -> None:
 
 def in_processes(names: Sequence[str], folder: Path, count: int = 2) -> dict[str, list[dict[str, Tensor]]]:
     """What every process found, by task."""
-    spawned = [
-        multiprocessing.get_context("spawn").Process(target=run_all, args=(names, rank, count, folder))
-        for rank in range(count)
-    ]
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload([__name__])  # everything is imported once for all of them
+    spawned = [context.Process(target=run_all, args=(names, rank, count, folder)) for rank in range(count)]
     for own in spawned:
         own.start()
     for own in spawned:

@@ -69,7 +69,7 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.one_in(12)
+@pytest.mark.one_in(60)
 @pytest.mark.parametrize(("name", "way", "rows"), CASES)
 def test_fitted_as_if_the_network_held_it(name: str, way: str, rows: int) -> None:
     """Beside one sample a table of one entry closes the batch of the graph, and batches are made otherwise."""

@@ -65,6 +65,7 @@ def test_the_command_line_takes_the_former_name(shell: Shell) -> None:
     assert made.status == 2 and "an averaged network is a graph" in made.err
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("command", "former"), [("convert", "--calibrate"), ("audit", "--data")])
 def test_inputs_have_one_name(command: str, former: str, shell: Shell) -> None:
     """The former option does what the current one does, with a remark; both at once contradict each other."""

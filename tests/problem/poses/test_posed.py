@@ -41,6 +41,7 @@ def people_of_one_kind() -> Tensor:
     return poses[:1] + 0.3 * (poses - poses[:1])
 
 
+@pytest.mark.thorough
 def test_they_make_up_for_narrow_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half the width, judged on poses of all kinds; without them the same fit is much worse."""
     request = Request("reduce", width=0.5, calibration=batches(people_of_one_kind()), rounds=0, samples=1, force=True)
