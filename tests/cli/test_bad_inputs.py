@@ -419,7 +419,7 @@ def shell(kitchen: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     yield from working_shell(kitchen, capsys, monkeypatch)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", CASES)
 def test_refused_with_help(name: str, shell: Shell) -> None:
     """Status and code as documented; what, where and a remedy on stderr; nothing on stdout; no file changed."""

@@ -57,7 +57,7 @@ def gap(path: Path) -> float:
 CENTRES = {"in": SPEC.replace("639/2", "619/2"), "out": SPEC.replace("320", "310"), "none": BODY}
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("method", "wrong"), [("project", ("in", "out", "none")), ("match", ("none",)), ("average", ("in", "out"))],
     ids=["project", "match", "average"],

@@ -69,6 +69,7 @@ def test_convert_torchscript(shell: Shell) -> None:
     assert json.loads(text)["notes"][0] == TAKEN
 
 
+@pytest.mark.thorough
 def test_weights_know_their_sizes_afterwards(shell: Shell) -> None:
     """A file of ours needs no sizes either: they are in its record, and nothing is tried."""
     save_weights(network(), shell.folder / "net.pt")
@@ -99,7 +100,7 @@ def test_older_files_without_sizes_stay_readable(shell: Shell) -> None:
     assert refused.status == 2 and "CH201" in refused.err and "1,099,511,627,776 entries" in refused.err
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ["audit", "plan"])
 def test_other_commands(shell: Shell, command: str) -> None:
     save_script(network(), shell.folder / "ts.pt", traced=False)

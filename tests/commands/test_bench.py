@@ -96,6 +96,7 @@ def test_the_original_on_our_ways() -> None:
         assert not any("batch_norm" in target for target in targets)
 
 
+@pytest.mark.thorough
 def test_the_skeleton_is_that_of_the_chiral_network(shell: Shell) -> None:
     converted(shell)
     done = shell("bench", "net.pt2", "c.pt2", "--rounds", "2")

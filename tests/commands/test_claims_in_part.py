@@ -212,6 +212,7 @@ def test_networks_that_keep_a_state_are_verified_and_not_converted() -> None:
         converted(nets.FedBack(), "auto")
 
 
+@pytest.mark.thorough
 def test_an_equivariant_network_is_handed_back_as_it_is(matched: Conversion) -> None:
     again = converted(matched.module, "match")
     assert again.report.unchanged and "already equivariant in 4 of 7 outputs" in str(again.report)
@@ -219,6 +220,7 @@ def test_an_equivariant_network_is_handed_back_as_it_is(matched: Conversion) -> 
         assert torch.equal(tensor, again.module.state_dict()[name])
 
 
+@pytest.mark.thorough
 def test_the_claim_travels_with_the_file(tmp_path: Path) -> None:
     """A .pt2 knows of what nothing is claimed, and is proved again from its passport."""
     path = tmp_path / "policy.pt2"

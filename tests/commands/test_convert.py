@@ -80,6 +80,7 @@ def test_a_program_keeps_what_is_open_and_what_is_fixed(method: str, open_batch:
         }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["match", "average"])
 def test_a_module_shown_one_sample_takes_any_number(method: str) -> None:
     case = CASES["temporal"]

@@ -24,7 +24,7 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_what_the_method_average_gives(name: str) -> None:
     """Bit for bit, and equivariant by T as it is written beside the network; the model itself stays."""

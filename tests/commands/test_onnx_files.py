@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -83,10 +84,14 @@ def draw(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 # ---- reading back -----------------------------------------------------------------------------------------------
-@pytest.mark.one_in(12)
-@pytest.mark.parametrize("is_open", [False, True], ids=["fixed", "open"])
-@pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "old exporter"])
-@pytest.mark.parametrize("name", ["mlp", "temporal", "lstm", "transformer"])
+_WRITTEN = [*itertools.product(("mlp", "temporal", "lstm", "transformer"), (True, False), (False, True))]
+_BY_DEFAULT = (("mlp", True, True), ("temporal", False, False), ("lstm", True, False), ("transformer", False, True))
+
+
+@pytest.mark.parametrize(
+    ("name", "dynamo", "is_open"),
+    [pytest.param(*case, marks=() if case in _BY_DEFAULT else pytest.mark.thorough) for case in _WRITTEN],
+)
 def test_reads_what_both_exporters_write(name: str, dynamo: bool, is_open: bool, exported: Exported) -> None:
     loaded = load_model(exported(name, dynamo, is_open), onnx=True)
     assert isinstance(loaded.module, OnnxNetwork)

@@ -127,7 +127,7 @@ def test_verified_without_further_options(method: str, shell: Shell, policy: Any
     assert "equivariant: proved op by op" in result.out
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["match", "project"])
 def test_new_weights_in_the_same_script(method: str, shell: Shell, policy: Any) -> None:
     convert_policy(shell, method)

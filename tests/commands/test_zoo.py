@@ -96,7 +96,7 @@ def assert_fails_with_a_place(network: Network, name: str) -> None:
 SINGLE = ("temporal", "gru cell by hand", "policy, gru in buffers", "policy, normalised", "swapped classes")
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("name", SINGLE)
 def test_float32(name: str) -> None:
     case = CASES[name]
@@ -120,6 +120,7 @@ def test_an_equivariant_network_comes_back_as_it_is(name: str) -> None:
         assert unchanged(kept, again.module)
 
 
+@pytest.mark.thorough
 def test_a_lifted_network_without_its_passport_is_left_alone() -> None:
     """That two views are averaged is seen in its graph, not taken from what its file says."""
     case = CASES["temporal"]

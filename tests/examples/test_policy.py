@@ -81,6 +81,7 @@ def test_orientation_is_mirrored_as_a_rotation() -> None:
     np.testing.assert_allclose(rotation(other), flip @ rotation(one) @ flip, atol=1e-12)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("make", [networks.chiral_layers, networks.paper_layers])
 def test_chiral_policies_commute(make: Any) -> None:
     network = policy(make)

@@ -73,6 +73,7 @@ def test_every_way(tmp_path: Path) -> None:
     assert unit(tmp_path).part.stat().st_mtime_ns == stamp
 
 
+@pytest.mark.thorough
 def test_a_graph_is_fine_tuned_in_the_class_of_the_original(tmp_path: Path) -> None:
     """A conversion may be a graph whose norms are folded: nothing to train."""
     workshop = Workshop(Toy(), 0, tmp_path, 96)

@@ -80,6 +80,7 @@ def test_calibration_of_other_sizes_is_refused(program: ExportedProgram) -> None
         chiralize(program, SPEC, (poses(2),), method="reduce", calibration=[(poses(2, 5),)] * 9)
 
 
+@pytest.mark.thorough
 def test_calibration_is_not_put_together(program: ExportedProgram) -> None:
     """Batches of more samples are tried, and not taken by a program of one size."""
     calls = [(poses(2) + place,) for place in range(12)]
@@ -160,6 +161,7 @@ class Conditioned(nn.Module):
         return self.out(torch.tanh(self.into(x).mean(0) + self.said(text)[0]))
 
 
+@pytest.mark.thorough
 def test_a_batch_that_is_not_the_first_axis() -> None:
     spec = parse_spec(
         "skeleton: h36m\ninputs: [{layout: t b (j d), dims: [x, y]}, {free: true}]\n"

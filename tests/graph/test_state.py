@@ -58,7 +58,7 @@ def zeros() -> Tensor:
 STATES = {"a tensor, anew": (zeros, anew), "a tensor, in place": (zeros, in_place), "nothing yet": (lambda: None, anew)}
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("method", ["match", "project", "average"])
 @pytest.mark.parametrize("name", STATES)
 def test_states_in_attributes(name: str, method: str) -> None:

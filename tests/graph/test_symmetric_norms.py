@@ -377,7 +377,7 @@ def options(method: str, **more: Any) -> dict[str, Any]:
     return {"method": method, "samples": 1, "force": True, **more}
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("method", ["project", "match", "reduce"])
 @pytest.mark.parametrize("kind", ["affine batch norm", "per joint and coordinate"])
 def test_conversions_have_class_keys_and_both_verdicts(method: str, kind: str) -> None:

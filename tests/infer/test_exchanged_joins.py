@@ -24,6 +24,7 @@ STACKS: dict[str, tuple[bool, Stacks]] = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", STACKS)
 def test_places_of_two_stacks(name: str) -> None:
     exact, stacked = STACKS[name]

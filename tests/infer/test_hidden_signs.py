@@ -198,6 +198,7 @@ def side_by_side(net: Net, x: Tensor) -> Tensor:
     return torch.cat([column.unsqueeze(-1) for column in columns], -1).view(-1, 6, 3, 3)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("compute", "entries"), [(lambda net, x: of_columns(net, x).unflatten(-1, (3, 3)), 6), (side_by_side, 6),
                              (lambda net, x: of_rows(net, x).unflatten(-1, (3, 3)), 36)],
@@ -210,6 +211,7 @@ def test_matrices_as_they_are(compute: Layer, entries: int) -> None:
     assert residual(nn.Sequential(found, nn.Flatten(2)), MATRIX) <= ROUNDING
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ["rows", "quaternions", "axis and angle"])
 def test_no_signs_that_no_rotation_has(name: str) -> None:
     """Of one entry of the matrix the sign is turned round: nothing that the heads could predict mirrors like that."""

@@ -58,7 +58,7 @@ def ready(read: Callable[[nn.Module, int], Tensor]) -> Network:
     return prepare(trained(Positions(read)), parse_spec(CLIP), (normal(*SHORT),))
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("read", READ)
 @pytest.mark.parametrize("method", ["match", "project", "average"])
 def test_frames_that_the_example_has_not(read: Callable[[nn.Module, int], Tensor], method: str) -> None:

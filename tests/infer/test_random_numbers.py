@@ -41,6 +41,7 @@ class Given(Noisy):
         return self.compute(x, noise, drops)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["auto", "average", "match"])
 def test_a_network_that_draws_is_refused(method: str) -> None:
     with pytest.raises(NoRuleError, match="draws random numbers") as caught:

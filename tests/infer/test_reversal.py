@@ -80,6 +80,7 @@ class Decoder(nn.Module):
         return self.up(self.down(pictures).unflatten(1, (4, 2, 3)))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("net", "size"), [(Shuffled, (16, 20)), (Decoder, (9, 13))])
 def test_axes_that_nothing_is_known_of_are_reversed_with_those_that_they_meet(
     net: type[nn.Module], size: tuple[int, int]

@@ -76,12 +76,13 @@ def test_averaged_over_pairs_if_asked(held: str) -> None:
     assert torch.equal(kept.reshape(-1, WIDTH), TABLE[: kept.shape[-2]])
 
 
-@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("held", "calibration"),
     [
-        *(pytest.param(held, None, id=f"{held}-weights") for held in ("embedding", "before the norm", "gru")),
-        pytest.param("buffer", CALIBRATION, id="buffer-inputs"),
+        pytest.param("embedding", None, id="embedding-weights"),
+        pytest.param("before the norm", None, id="before the norm-weights", marks=pytest.mark.thorough),
+        pytest.param("gru", None, id="gru-weights", marks=pytest.mark.thorough),
+        pytest.param("buffer", CALIBRATION, id="buffer-inputs", marks=pytest.mark.thorough),
     ],
 )
 def test_without_leave_it_is_named(held: str, calibration: Tensor | None) -> None:
@@ -107,7 +108,7 @@ def test_a_computed_table_is_changed_by_no_option() -> None:
     assert any(note.endswith("if left and right get lost: reduce or average") for note in notes)
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.thorough
 @pytest.mark.parametrize(("held", "width"), [("buffer", 0.5), ("embedding", 0.75), ("gru", 0.5)])
 def test_reduced(held: str, width: float) -> None:
     """A unit and its mirror image have the same column; kept units keep theirs, as far as these are not refitted."""

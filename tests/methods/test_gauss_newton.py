@@ -212,6 +212,7 @@ def test_what_is_affordable(work: float, rho: float) -> None:
         assert not refining._LEFT_OVER < rho <= refining._HOPELESS or few
 
 
+@pytest.mark.thorough
 def test_as_often_as_asked() -> None:
     """Also of weights that no least squares have fitted."""
     (note,) = words(result("project", rounds=2))

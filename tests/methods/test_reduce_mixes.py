@@ -72,6 +72,7 @@ def test_mixes_commute_with_the_mirror(kind: str, form: str) -> None:
     assert (mixed.form == "folded") == (form == "folded")
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("kind", ONE_SIZE)
 def test_layers_of_one_op_stay_of_one_size(kind: str) -> None:
@@ -97,7 +98,7 @@ def _last(*given: Any) -> list[Any]:
     return list(reduced(*given))[-1:]
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(24)
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("method", ["reduce", "match"])
 @pytest.mark.parametrize("name", ["graph", "swapped classes", "shared and tied", "attention over joints"])
@@ -188,6 +189,7 @@ def test_the_better_of_pairs_and_mix_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     assert mixed.report.cost.parameters_after < pairs.report.cost.parameters_after
 
 
+@pytest.mark.thorough
 def test_folded_mixes_keep_the_class() -> None:
     found = chosen("reduce", "folded")
     shapes = {name: own.shape for name, own in recogniser().state_dict().items()}
@@ -209,7 +211,7 @@ def test_a_mix_that_is_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 # ---- matched units, refitted ----------------------------------------------------------------------------------------
-@pytest.mark.one_in(8)
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kind", "fixed"),
     [*((kind, True) for kind in KINDS), *((kind, False) for kind in ("odd width", "rnn", "graph", "transformer"))],

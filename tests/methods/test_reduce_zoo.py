@@ -26,7 +26,7 @@ def reduced(name: str, width: float) -> Conversion:
     return convert(network, name, Request("reduce", calibration=calls, samples=1, rounds=0, width=width, force=True))
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", ["lstm, both ways, two layers", "lstm cell loop", "gru cell by hand", "writes in place"]
 )
@@ -38,6 +38,7 @@ def test_states_start_from_zeros_of_any_size(name: str) -> None:
     assert found.report.certificate is not None and found.report.certificate.passed
 
 
+@pytest.mark.thorough
 def test_a_buffer_of_zeros_grows() -> None:
     """The first state of a layer, kept by the network: it has other sizes in the result, and in its file."""
 

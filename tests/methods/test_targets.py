@@ -116,6 +116,7 @@ def test_the_same_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(own, other[name], rtol=0, atol=1e-8 * float(own.abs().max()), msg=name)
 
 
+@pytest.mark.thorough
 def test_nearer_with_few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is lopsided in the original is noise that few samples do not average away."""
     few = calls(poses(320, 21))

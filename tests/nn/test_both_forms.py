@@ -99,6 +99,7 @@ def test_inside_another_module_and_after_copies() -> None:
         assert apart(answers(outer["net"], CASES["temporal"]), expected) <= 1e-9 * scale(expected)  # type: ignore[index]
 
 
+@pytest.mark.thorough
 def test_assigned_and_in_another_precision() -> None:
     """`assign=True` takes the tensors over; weights in float32 are folded in float32."""
     folded, blocks = pair("gru")
@@ -120,6 +121,7 @@ def other_size(state: Mapping[str, Any]) -> dict[str, Any]:
     return {**state, key: state[key][:-1]}
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("change", [fewer, other_size])
 def test_what_does_not_fit_is_named_by_torch(change: Any) -> None:
     folded, blocks = pair("residual layer norm")

@@ -62,7 +62,7 @@ def test_same_function_in_blocks(name: str) -> None:
     assert unchanged(before, model)
 
 
-@pytest.mark.one_in(16)
+@pytest.mark.thorough
 @pytest.mark.parametrize(("form", "dtype"), [("blocks", torch.bfloat16), ("fused", torch.float16)])
 def test_networks_of_few_digits(form: str, dtype: torch.dtype) -> None:
     """The sums and differences that blocks hold are rounded, too."""
@@ -171,7 +171,7 @@ def test_width_in_blocks() -> None:
     assert 0.45 < fused / dense < 0.55
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", ["blocks", "fused"])
 def test_an_equivariant_network_in_another_form(form: str) -> None:
     """It is not converted again, but its layers are replaced."""
@@ -236,6 +236,7 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     yield from working_shell(tmp_path, capsys, monkeypatch)
 
 
+@pytest.mark.thorough
 def test_on_the_command_line(shell: Shell) -> None:
     """A file gets a graph that is smaller, and verified again from the file alone; --tune times the layers."""
     save_program(network(hidden=64), shell.folder / "net.pt2")

@@ -138,6 +138,7 @@ def test_windows_that_do_not_overlap(
         torch.testing.assert_close(own, other, rtol=0, atol=1e-9)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_compiled_convolutions_are_products(kernel: int) -> None:
     """By the graph that the compiler gets; what is exported keeps its convolution."""

@@ -165,6 +165,7 @@ def test_weights_are_held_once() -> None:
     assert other.views[0].a.weight is other.views[1].a.weight  # type: ignore[union-attr]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "cast", [lambda own, x: own.float(), lambda own, x: own.to(x.dtype).to(x.device), lambda own, x: own.cpu().to(x)]
 )

@@ -146,6 +146,7 @@ def test_people_who_face_left_are_one_side() -> None:
     assert sides[0] is not None and sides[1] is not None and sides[0] > 0.9 > 0.7 > sides[1]
 
 
+@pytest.mark.thorough
 @needs_data
 def test_from_scratch_is_equivariant_from_the_first_step_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = replace(teachers.RECIPES["frame-128"], steps=5)

@@ -34,6 +34,7 @@ def test_units_that_belong_together_go_together(name: str) -> None:
     assert 0.5 <= products(half, inputs[:1]) / products(teacher.network, inputs[:1]) < 0.57
 
 
+@pytest.mark.thorough
 @needs_data
 def test_unused_units_are_pruned_and_distilling_comes_closer_to_both_views() -> None:
     teacher = _untrained("tanh-128")

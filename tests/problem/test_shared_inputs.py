@@ -111,7 +111,7 @@ def test_the_batch_is_open_beside_a_table() -> None:
     assert not [note for note in network.notes if "batch" in note] and network.rows == 2
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["number", "(1,)"])
 def test_command_line(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -127,7 +127,7 @@ METHODS = [
 ]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize(("name", "method"), METHODS)
 def test_weights_alone(name: str, method: str) -> None:
     """The residual over 200 steps; states that the mirror moves are made symmetric, and that is said."""
@@ -273,17 +273,21 @@ class TwoHolders(nn.Module):
         return self.writer(x) + self.reader(0.5 * x)
 
 
-def test_a_memory_that_two_modules_hold() -> None:
-    """No graph can be made of it; `auto` ends where `average` does, and what needs a graph says what is in the way."""
+@pytest.mark.thorough
+def test_auto_without_a_graph() -> None:
+    """It ends where `average` does."""
     net = trained(TwoHolders())
-    sequences = [normal(10, 6, 2, seed=seed) for seed in range(5)]
-    made = converted(net, method="auto", calibration=sequences)
+    made = converted(net, method="auto", calibration=[normal(10, 6, 2, seed=seed) for seed in range(5)])
     assert made.chirality.report.method == "average"
     assert (rolled(made) - (rolled(net) + turned(rolled(net, turned))) / 2).abs().max() <= 1e-12
+
+
+def test_a_memory_that_two_modules_hold() -> None:
+    """No graph can be made of it, and what needs one says what is in the way."""
     with pytest.raises(
         CaptureError, match=r"hold the buffer under one name alone \(\S+ is \S+\), or use --method average"
     ):
-        converted(net, method="match", calibration=sequences)
+        converted(trained(TwoHolders()), method="match")
 
 
 # ---- what comes late, and what no graph holds -------------------------------------------------------------------
@@ -314,7 +318,7 @@ COUNTERS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", COUNTERS)
 def test_a_branch_that_is_taken_after_many_calls(name: str) -> None:
     """The average counts as the original does; nothing says that its answers are those of single calls."""

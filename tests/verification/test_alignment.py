@@ -62,6 +62,7 @@ def aligned(net: nn.Module, spec: Any = MAPS, data: Tensor | None = None) -> tup
     return report, report.alignments[0]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("first", [0.0, 1.5, 2.5])
 def test_a_known_shift_is_found(first: float) -> None:
     """Pixel 4 i + f and its mirror image 47 - (4 (11 - i) + f) are (3 - 2 f) / 4 cells apart."""
@@ -112,6 +113,7 @@ def test_noise_of_each_view_has_no_say(shift: float) -> None:
     assert Products.of(*views).best(2.0, 2) == pytest.approx(shift, abs=0.05)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("net", "why"),
     [

@@ -158,6 +158,7 @@ def test_samples_that_cannot_be_drawn_cost_that_candidate_alone(monkeypatch: pyt
     assert sum(told in own for own in made.notes) == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("given_alone")
 def test_what_the_network_remembers_is_put_beside_narrow_inputs() -> None:
     """Half of what is fitted on, where a batch norm remembers it; the result is then near on both."""

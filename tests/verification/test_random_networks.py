@@ -220,7 +220,7 @@ def test_random_networks_through_the_whole_conversion(family: str, part: int) ->
     assert tally["refused"] <= 0.5 * tally["networks"], tally
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(16)
 @pytest.mark.parametrize("name", LOOKALIKES)
 def test_branches_that_look_alike(name: str) -> None:
     """Whatever a network is accepted for is so, whether it mirrors against appearances or does not."""

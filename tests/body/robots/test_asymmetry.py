@@ -47,6 +47,7 @@ NOT_FELT = {"control range"}
 """Only controls at its end feel it."""
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("case", CASES)
 def test_listed_and_made_equal(case: str, tmp_path: Path) -> None:
     text, part, share = CASES[case]
