@@ -237,7 +237,9 @@ def _table(rows: list[_Row]) -> str:
 
 def _apart(distance: float) -> str:
     """A distance in mm; rounding errors as a power of ten."""
-    return f"{distance:.1f}" if distance > 0.05 or distance == 0 else f"{distance:.0e}"
+    if distance > 0.05 or distance == 0:
+        return f"{distance:.1f}"
+    return f"{distance:.0e}"
 
 
 def _explained(took: float, with_capture: bool) -> str:

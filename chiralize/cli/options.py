@@ -291,7 +291,9 @@ def _brought(loaded: LoadedModel, passport: Passport | None) -> Call | None:
     """The inputs that a file brings along, or of whose sizes its record tells; None where it does not say."""
     if loaded.example_args is not None:
         return loaded.example_args, dict(loaded.example_kwargs or {})
-    return passport.example if passport is not None else None
+    if passport is None:
+        return None
+    return passport.example
 
 
 def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
@@ -349,7 +351,9 @@ def on_samples(network: Network, calls: Sequence[Call], sequences: Sequence[Step
     """A note where a network that carries states gets samples instead of sequences."""
     from chiralize.problem.stateful import SAMPLES_ALONE, carried_of
 
-    return (SAMPLES_ALONE,) if calls and not sequences and carried_of(network) else ()
+    if calls and not sequences and carried_of(network):
+        return (SAMPLES_ALONE,)
+    return ()
 
 
 def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> tuple[Network, Sequence[Call]]:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def terminal_width() -> int | None:
     """Columns of the terminal that stdout goes to; None for a file or a pipe, which take any length."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def show(report: Report, output_format: Format, quiet: bool = False, verbose: bool = False) -> None:

@@ -42,7 +42,9 @@ def product_of(source: Path, target: Path) -> Product:
 
     if target.suffix in GRAPHS:
         return "graph"
-    return "script" if target.suffix == ".pt" and source.is_file() and sniff(source) == "torchscript" else "weights"
+    if target.suffix == ".pt" and source.is_file() and sniff(source) == "torchscript":
+        return "script"
+    return "weights"
 
 
 def left_behind(loaded: LoadedModel, target: Path) -> tuple[str, ...]:

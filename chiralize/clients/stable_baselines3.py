@@ -71,7 +71,9 @@ class Summary:
 def _distance(report: ConvertReport) -> str:
     """By which method, and how far from the flip average."""
     drift = report.drift
-    return f"{report.method}, rho {drift.rho:.2g}" if drift is not None else report.method
+    if drift is not None:
+        return f"{report.method}, rho {drift.rho:.2g}"
+    return report.method
 
 
 def summary(model: Any) -> Summary:
@@ -284,7 +286,9 @@ def _converted(job: _Job, with_critic: bool, not_done: list[str]) -> _Result:
 def _kind_of_actor(actor: Any, is_spread: bool) -> type[parts.Part]:
     if is_spread:
         return parts.Squashed
-    return parts.SquashedMean if hasattr(actor, "log_std") else parts.Deterministic
+    if hasattr(actor, "log_std"):
+        return parts.SquashedMean
+    return parts.Deterministic
 
 
 def _with_critic(
@@ -324,7 +328,9 @@ def _actions(job: _Job, rows: Tensor) -> Tensor:
 
 
 def _of(part: parts.Part) -> parts.Normaliser | None:
-    return part.normaliser if isinstance(part.normaliser, parts.Normaliser) else None
+    if not isinstance(part.normaliser, parts.Normaliser):
+        return None
+    return part.normaliser
 
 
 def _same(first: parts.Normaliser | None, second: parts.Normaliser | None) -> bool:

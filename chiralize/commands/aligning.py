@@ -212,7 +212,9 @@ def _apart(network: Network, module: torch.nn.Module) -> float:
 
 def _cost(network: Network, changed: Network) -> str:
     before, after = network.macs / network.rows, changed.macs / changed.rows
-    return f"multiplications x {after / before:.2f}" if before else "multiplications not counted"
+    if before:
+        return f"multiplications x {after / before:.2f}"
+    return "multiplications not counted"
 
 
 def _checked(network: Network) -> Network:

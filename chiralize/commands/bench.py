@@ -99,7 +99,9 @@ def _differ(network: Network, chiral: Network, names: tuple[str, str]) -> str:
     if network.rows != chiral.rows:
         return f"{network.rows:,} samples in {names[0]} and {chiral.rows:,} in {names[1]}"
     first, second = _sizes(network), _sizes(chiral)
-    return f"{first} in {names[0]} and {second} in {names[1]}" if first != second else ""
+    if first != second:
+        return f"{first} in {names[0]} and {second} in {names[1]}"
+    return ""
 
 
 def _sizes(network: Network) -> str:

@@ -52,7 +52,9 @@ class Chirality:
 
     def _repr_html_(self) -> str:
         """The page of the report; of a module that was read from a file, what its file says."""
-        return f"<p>{escape(str(self))}</p>" if self.report is None else self.report._repr_html_()
+        if self.report is None:
+            return f"<p>{escape(str(self))}</p>"
+        return self.report._repr_html_()
 
 
 def put_on(module: torch.nn.Module, chirality: Chirality) -> torch.nn.Module:
@@ -68,7 +70,9 @@ def put_on(module: torch.nn.Module, chirality: Chirality) -> torch.nn.Module:
 def chirality_of(module: object) -> Chirality | None:
     """The attribute of a module, compiled or in DataParallel or not; None where it has none."""
     chirality = getattr(unwrapped(module), "chirality", None) if isinstance(module, torch.nn.Module) else None
-    return chirality if isinstance(chirality, Chirality) else None
+    if not isinstance(chirality, Chirality):
+        return None
+    return chirality
 
 
 def chirality(module: torch.nn.Module) -> Chirality:

@@ -139,7 +139,9 @@ def why_no_weights(module: torch.nn.Module, report: ConvertReport) -> str:
         return f"the result ({report.form}) is a graph of its own"
     state = module.state_dict()
     lost = [entry.name for entry in report.moved if entry.distance > 0 and entry.name not in state]
-    return f"{', '.join(lost)} changed, which no state_dict holds" if lost else ""
+    if lost:
+        return f"{', '.join(lost)} changed, which no state_dict holds"
+    return ""
 
 
 def stamped(passport: Passport, report: ConvertReport) -> Passport:

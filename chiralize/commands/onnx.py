@@ -78,7 +78,9 @@ def _with_sizes_of_file(
 
     def open_axes(leaf: Any) -> Any:
         """The open axes of one argument."""
-        return dict.fromkeys(next(leaves), torch.export.Dim.AUTO) if isinstance(leaf, torch.Tensor) else None
+        if not isinstance(leaf, torch.Tensor):
+            return None
+        return dict.fromkeys(next(leaves), torch.export.Dim.AUTO)
 
     with named_inputs(module, original):
         return opened(module, args, kwargs, axes_of(open_axes, (tuple(args), dict(kwargs))))

@@ -183,7 +183,9 @@ def _representation(name: str, repmap: RepMap) -> SymbolicRepresentation | None:
     if name in repmap.leaves:
         return repmap.leaves[name]
     outputs = repmap.nodes.get(name, ())
-    return outputs[0] if outputs else None
+    if not outputs:
+        return None
+    return outputs[0]
 
 
 def _words(representation: SymbolicRepresentation | None, names: Mapping[int, str]) -> str:

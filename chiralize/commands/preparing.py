@@ -54,4 +54,6 @@ def prepared(
 
 def name_of(model: torch.nn.Module | ExportedProgram) -> str:
     """What reports call a model that came from no file."""
-    return type(model).__name__ if isinstance(model, torch.nn.Module) else "exported program"
+    if isinstance(model, torch.nn.Module):
+        return type(model).__name__
+    return "exported program"

@@ -157,4 +157,6 @@ def _write_graph(network: Network, verdict: Verdict, passport: Passport, example
 
 def _program(network: Network) -> torch.export.ExportedProgram | None:
     """The program that was judged; None where there is none, or where only one branch of it was followed."""
-    return network.program if network.captured is not None else None
+    if network.captured is None:
+        return None
+    return network.program

@@ -41,7 +41,9 @@ def judge_as_it_is(problem: Problem) -> Verdict | None:
         if not once.passed:
             return None
     verdict = judge(network, samples=problem.request.samples, real=problem.batches.given[-8:])
-    return verdict if verdict.passed else None
+    if not verdict.passed:
+        return None
+    return verdict
 
 
 def draft_as_it_is(network: Network, verdict: Verdict) -> Draft:

@@ -356,7 +356,9 @@ class _Reader:
         def plain(other: torch.fx.Node) -> Any:
             """A number itself, or a reference to a tensor."""
             value = self.values.get(other.name)
-            return value if isinstance(value, (int, float, bool)) else Ref(self._alias(other.name))
+            if isinstance(value, (int, float, bool)):
+                return value
+            return Ref(self._alias(other.name))
 
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), plain)
         schema = getattr(node.target, "_schema", None)

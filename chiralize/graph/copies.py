@@ -121,7 +121,9 @@ class InFloat64(TorchFunctionMode):
 
 
 def _wide(value: Any) -> Any:
-    return _in_float64(value) if isinstance(value, nn.Parameter) else value
+    if isinstance(value, nn.Parameter):
+        return _in_float64(value)
+    return value
 
 
 def _in_float64(value: Tensor) -> Tensor:

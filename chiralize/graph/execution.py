@@ -66,7 +66,9 @@ def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
 
 def called(op: Any, keywords: Mapping[str, Any]) -> Any:
     """The result of an op, or of what is run instead of it, for arguments in the order of its schema."""
-    return RUN_AS[op](*keywords.values()) if op in RUN_AS else op(**keywords)
+    if op in RUN_AS:
+        return RUN_AS[op](*keywords.values())
+    return op(**keywords)
 
 
 def _inside(captured: CapturedModel, operands: Sequence[torch.Tensor]) -> list[Any]:
@@ -200,7 +202,9 @@ def out_of_place(target: str) -> str:
     """
     namespace, _, rest = target.partition(".")
     name, _, variant = rest.partition(".")
-    return f"{namespace}.{name.removesuffix('_')}.{variant}" if variant and not name.endswith("__") else target
+    if variant and not name.endswith("__"):
+        return f"{namespace}.{name.removesuffix('_')}.{variant}"
+    return target
 
 
 @cache

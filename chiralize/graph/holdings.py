@@ -47,7 +47,9 @@ class Location:
     kind: Kind = "attribute"
 
     def __str__(self) -> str:
-        return f"{self.module}.{self.name}{self.rest}" if self.module else f"{self.name}{self.rest}"
+        if self.module:
+            return f"{self.module}.{self.name}{self.rest}"
+        return f"{self.name}{self.rest}"
 
     @property
     def attribute(self) -> str:
@@ -61,7 +63,9 @@ class Location:
 
     def owner(self, module: nn.Module) -> Any:
         """The submodule, of the outermost module given, whose attribute it is."""
-        return operator.attrgetter(self.module)(module) if self.module else module
+        if self.module:
+            return operator.attrgetter(self.module)(module)
+        return module
 
 
 # ---- things with slots --------------------------------------------------------------------------------------

@@ -38,7 +38,9 @@ class Interpreter(ABC, Generic[Followed]):
     def of(self, operand: Any) -> Followed | None:
         """What is followed at an operand, None where it is nothing or the operand no tensor."""
         results = self.results.get(operand.name) if isinstance(operand, Ref) else None
-        return results[0] if results else None
+        if not results:
+            return None
+        return results[0]
 
     def read_by(self, node: Node) -> list[Followed]:
         """What is followed at the operands of an op, in order."""

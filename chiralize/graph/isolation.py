@@ -47,7 +47,9 @@ def exclusive(function: Callable[P, R]) -> Callable[P, R]:
 
 def _made_on_the_cpu() -> contextlib.AbstractContextManager[Any]:
     """Where the caller has another default device (`with torch.device("meta")`), the CPU meanwhile, in this thread."""
-    return torch.device("cpu") if torch.get_default_device().type != "cpu" else contextlib.nullcontext()
+    if torch.get_default_device().type != "cpu":
+        return torch.device("cpu")
+    return contextlib.nullcontext()
 
 
 # ---- random numbers and the default dtype -------------------------------------------------------------------
@@ -202,7 +204,9 @@ class _Numbers:
 def _device_of(args: Any, kwargs: Any) -> torch.device:
     """The device that an op draws on: that of its first tensor, else the one that it is given."""
     tensors = tensors_in((args, kwargs))
-    return tensors[0].device if tensors else torch.device(kwargs.get("device") or "cpu")
+    if tensors:
+        return tensors[0].device
+    return torch.device(kwargs.get("device") or "cpu")
 
 
 def _shared_generator(device: torch.device) -> torch.Generator | None:

@@ -191,7 +191,9 @@ def _twin(node: torch.fx.Node) -> Any:
     names = [argument.name for argument in arguments]
     twin_names = [argument.name for argument in twin._schema.arguments]
     alike = names == twin_names or (not node.kwargs and len(names) == len(twin_names))
-    return twin if alike else None
+    if not alike:
+        return None
+    return twin
 
 
 def _is_unseen(node: torch.fx.Node, order: Mapping[torch.fx.Node, int], twins: Container[str]) -> bool:

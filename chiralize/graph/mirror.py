@@ -57,7 +57,9 @@ class NetworkMirror:
 
     def center_of(self, index: int) -> Center:
         """The fixed point c of T on an output, None for 0."""
-        return self.output_centers[index] if self.output_centers else None
+        if not self.output_centers:
+            return None
+        return self.output_centers[index]
 
     @property
     def turns_in(self) -> tuple[Turn, ...]:

@@ -26,7 +26,9 @@ def open_batch(args: Sequence[Any], kwargs: Mapping[str, Any], batches: Sequence
         if not isinstance(leaf, torch.Tensor):
             return None
         batch = next(known, ())
-        return dict.fromkeys((0, *batch), torch.export.Dim.AUTO) if leaf.ndim else None
+        if not leaf.ndim:
+            return None
+        return dict.fromkeys((0, *batch), torch.export.Dim.AUTO)
 
     return axes_of(axes, (tuple(args), dict(kwargs)))
 

@@ -127,4 +127,6 @@ def _sized(size: Any, values: Mapping[Any, int], old: int) -> int:
 
 def _number(bound: Any, default: int) -> int:
     """A bound as a number, where it is one."""
-    return int(bound) if getattr(bound, "is_Integer", isinstance(bound, int)) else default
+    if getattr(bound, "is_Integer", isinstance(bound, int)):
+        return int(bound)
+    return default

@@ -15,12 +15,16 @@ from torch import Tensor, distributed
 
 def count() -> int:
     """The number of processes, 1 without a group."""
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    return 1
 
 
 def number_of(batch: int) -> int:
     """The number of this process's batch `batch` among the batches of all processes."""
-    return batch if count() == 1 else batch * count() + distributed.get_rank()
+    if count() == 1:
+        return batch
+    return batch * count() + distributed.get_rank()
 
 
 def generator(batch: int, seed: int = 0) -> torch.Generator:

@@ -177,7 +177,9 @@ def _sorted(nodes: Sequence[Node], positions: Mapping[str, int]) -> list[Node] |
             missing[reader.name].discard(done.name)
             if not missing[reader.name]:
                 heappush(ready, (positions.get(reader.name, -1), number))
-    return ordered if len(ordered) == len(nodes) else None
+    if len(ordered) != len(nodes):
+        return None
+    return ordered
 
 
 def inner_graphs(captured: CapturedModel) -> Mapping[str, CapturedModel]:

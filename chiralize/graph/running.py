@@ -41,7 +41,9 @@ class Around:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for a report, where random inputs are not N(0, 1)."""
-        return (f"random inputs are {self}: N(0, 1) is more than the network takes",) if self.near else ()
+        if self.near:
+            return (f"random inputs are {self}: N(0, 1) is more than the network takes",)
+        return ()
 
     def __str__(self) -> str:
         if self.near:

@@ -32,7 +32,9 @@ def _reversed(tensor: torch.Tensor) -> torch.Tensor:
 def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
     """As images are often laid out; tensors of other than four or five axes as they are."""
     layout = _FORMATS.get(tensor.ndim)
-    return tensor if layout is None else tensor.contiguous(memory_format=layout)
+    if layout is None:
+        return tensor
+    return tensor.contiguous(memory_format=layout)
 
 
 LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {

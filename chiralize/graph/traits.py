@@ -319,7 +319,9 @@ def lays_out(node: Node, trait: Trait | None) -> bool:
     """Whether an op puts entries of its operand, unchanged, in another order or shape."""
     if node.target == "getitem":
         return True
-    return keeps_numbers(node) if isinstance(trait, Copy) else isinstance(trait, Layout)
+    if isinstance(trait, Copy):
+        return keeps_numbers(node)
+    return isinstance(trait, Layout)
 
 
 def keeps_numbers(node: Node) -> bool:

@@ -42,7 +42,9 @@ class BareCalls:
             leaf = self.leaves.get(value.name)
             rep = left_alone(self.shapes[value.name])
             return Operand(rep, leaf.tensor if leaf and leaf.kind == "constant" else None)
-        return [self._argument(item) for item in value] if isinstance(value, (list, tuple)) else value
+        if isinstance(value, (list, tuple)):
+            return [self._argument(item) for item in value]
+        return value
 
 
 def macs_of(captured: CapturedModel) -> int:

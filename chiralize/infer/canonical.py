@@ -165,7 +165,9 @@ def _is_idle(node: Node) -> bool:
 def _renamed(value: Any, same: Mapping[str, str]) -> Any:
     if isinstance(value, Ref):
         return Ref(same.get(value.name, value.name))
-    return [_renamed(item, same) for item in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [_renamed(item, same) for item in value]
+    return value
 
 
 def _is_step(node: Node, users: Mapping[str, Sequence[Node]], results: set[str | None]) -> bool:
@@ -234,7 +236,9 @@ def _span(node: Node, size: int) -> tuple[int, int] | None:
         entry = node.arguments["index"] % size
         return entry, entry + 1
     start, stop, step = slice(node.arguments.get("start"), node.arguments.get("end")).indices(size)
-    return (start, stop) if node.arguments.get("step", 1) == step == 1 and stop > start else None
+    if node.arguments.get("step", 1) == step == 1 and stop > start:
+        return (start, stop)
+    return None
 
 
 def _source(node: Node, nodes: Mapping[str, Node]) -> Ref | None:
@@ -245,7 +249,9 @@ def _source(node: Node, nodes: Mapping[str, Node]) -> Ref | None:
         return ref
     source = copy.arguments["src"]
     source_node = nodes.get(source.name)
-    return source if source_node is not None and source_node.shapes[0] == copy.shapes[0] else None
+    if source_node is not None and source_node.shapes[0] == copy.shapes[0]:
+        return source
+    return None
 
 
 def unread(captured: CapturedModel) -> frozenset[str]:
@@ -307,4 +313,6 @@ def _entries(join: Node, captured: CapturedModel) -> tuple[Ref, int, tuple[int, 
             return None
         sources.add(node.reads[0].name)
         entries += part.entries[0]
-    return (Ref(sources.pop()), dim, tuple(entries)) if len(sources) == 1 else None
+    if len(sources) != 1:
+        return None
+    return (Ref(sources.pop()), dim, tuple(entries))

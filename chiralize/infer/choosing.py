@@ -35,12 +35,16 @@ class Constants:
     def partner_of(self, leaf: Leaf) -> Tensor | None:
         """The tensor that the mirror takes a leaf's to, None where that is its own."""
         other = self.partners.of(leaf.name)
-        return None if other == leaf.name else self.captured.leaves[other].tensor
+        if other == leaf.name:
+            return None
+        return self.captured.leaves[other].tensor
 
     def number(self, name: str) -> float | None:
         """The one number that a constant and its partner hold, None where there is no such number."""
         held = self.uniform.get(name)
-        return held if held == self.uniform.get(self.partners.of(name)) else None
+        if held != self.uniform.get(self.partners.of(name)):
+            return None
+        return held
 
     def open(self, reps: Representations, solver: Solver) -> list[Leaf]:
         """Those with an axis that nothing has decided."""

@@ -47,7 +47,9 @@ def deviation(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Te
     eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() or tensor.is_complex() else 0.0
     ground = np.broadcast_to(reynolds.ground(tensor.detach()).numpy(), array.shape)[apart]
     scale = np.maximum(np.maximum(np.abs(left), np.abs(right)), ground)
-    return float(difference.max()) if (difference > 4 * eps * scale).any() else 0.0
+    if (difference > 4 * eps * scale).any():
+        return float(difference.max())
+    return 0.0
 
 
 def largest_change(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Tensor | None = None) -> str:
@@ -111,7 +113,9 @@ def uniform(tensor: torch.Tensor) -> float | None:
     if not tensor.numel() or tensor.is_complex():
         return None
     first = tensor.reshape(-1)[0]
-    return float(first) if bool((tensor == first).all()) else None
+    if not bool((tensor == first).all()):
+        return None
+    return float(first)
 
 
 def equal(one: torch.Tensor, two: torch.Tensor) -> bool:

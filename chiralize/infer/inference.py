@@ -176,7 +176,9 @@ class Inference:
     def _reached(self) -> int:
         """How far the propagation came, counted in the graph as it was captured."""
         beyond = self.now.index - len(self.now.captured.nodes)
-        return self.positions[self.now.at] if beyond < 0 else len(self.positions) + beyond
+        if beyond < 0:
+            return self.positions[self.now.at]
+        return len(self.positions) + beyond
 
     def _refusal_with(self, repair: Repair) -> UnsupportedError | None:
         """Propagate anew; returns the error that stops it, None if it comes to rest."""
@@ -288,7 +290,9 @@ class Inference:
 
     def _resolved(self, output: Result) -> SymbolicRepresentation | None:
         """How an output transforms, by now; None where it is no tensor, is unread or holds one number."""
-        return self.now.solver.representation(output) if isinstance(output, SymbolicRepresentation) else None
+        if not isinstance(output, SymbolicRepresentation):
+            return None
+        return self.now.solver.representation(output)
 
     def finish(self) -> RepMap:
         """The last run: every space has a value, every rule is checked. Raises at the first node that refuses."""

@@ -49,7 +49,9 @@ def _other_of_two(node: Node, partners: Partners) -> Node | None:
         return None
     if partners.exchanged(node.name):
         known = partners.nodes[partners.of(node.name)]
-        return known if _sign(known) == -_sign(node) else None
+        if _sign(known) != -_sign(node):
+            return None
+        return known
     for other in partners.users.get(partners.one(node.reads[0].name), []):
         fits = _sign(other) == -_sign(node) and other.shapes == node.shapes
         if fits and not partners.exchanged(other.name) and _terms(other, partners) == terms:

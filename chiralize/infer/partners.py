@@ -232,7 +232,9 @@ class Partners:
         """+1 or -1 for an operation whose two operands are each other's partners, 0 for any other."""
         sign, refs = _sign_of_exchange(node), list(node.reads)
         mutual = len(refs) == 2 and self.exchanged(refs[0].name) and self.of(refs[0].name) == self.one(refs[1].name)
-        return sign if mutual and not (sign < 0 and self._is_taken_both_ways(node)) else 0
+        if mutual and not (sign < 0 and self._is_taken_both_ways(node)):
+            return sign
+        return 0
 
     def _is_taken_both_ways(self, node: Node) -> bool:
         """Whether b - a is there beside a - b, and the same is done to both: then they may change places, unnegated."""

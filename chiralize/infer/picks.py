@@ -49,7 +49,9 @@ class Picks:
 
     def axis(self, name: str) -> AxisOf | None:
         """The axis of which a value is one entry, None for any other value."""
-        return self._entry_of[name][0] if name in self._entry_of else None
+        if name not in self._entry_of:
+            return None
+        return self._entry_of[name][0]
 
     def images(self, axis: AxisOf, of: Callable[[str], str]) -> Sequence[tuple[int, int]]:
         """Every entry of the axis whose value has a partner, and that one: -1 for no entry of it. of: the partner."""

@@ -222,7 +222,9 @@ class Propagation:
 
     def _name_of(self, tensor: Tensor) -> str | None:
         io, index = tensor
-        return self.captured.inputs[index] if io == "input" else self.captured.outputs[index]
+        if io == "input":
+            return self.captured.inputs[index]
+        return self.captured.outputs[index]
 
     def _guard(self, where: Where, target: str, action: Any) -> str:
         """Run a step; returns the reason why it waits, or nothing where it came to an end. Raises its refusal."""
@@ -290,7 +292,9 @@ class Propagation:
 
     def _fresh(self, shape: Shape | None) -> Result:
         """Unknown axes for an output, None for one that is no tensor."""
-        return None if shape is None else self.solver.fresh_like(shape)
+        if shape is None:
+            return None
+        return self.solver.fresh_like(shape)
 
     def _region(self, node: Node) -> Outputs:
         """Averaged over both views, a stretch of the graph gives whatever its readers need."""
@@ -408,4 +412,6 @@ class Propagation:
 
 
 def _negated(out: Result) -> Result:
-    return SymbolicRepresentation(out.axes, -out.sign) if isinstance(out, SymbolicRepresentation) else out
+    if isinstance(out, SymbolicRepresentation):
+        return SymbolicRepresentation(out.axes, -out.sign)
+    return out

@@ -51,7 +51,9 @@ def taken(call: Call) -> Taken | None:
 
 def _listed(shape: tuple[int, ...], indices: list[Operand | None]) -> Taken | None:
     used = [(dim, value) for dim, value in enumerate(indices) if value is not None]
-    return _at(used[0][0], shape[used[0][0]], used[0][1]) if len(used) == 1 else None
+    if len(used) != 1:
+        return None
+    return _at(used[0][0], shape[used[0][0]], used[0][1])
 
 
 def _at(dim: int, size: int, value: object) -> Taken | None:

@@ -61,4 +61,6 @@ def _nearer(problem: Problem, measured: Measured) -> Measured:
     nearer = refined(problem, draft, measured.figures.rho)
     if request.distill:
         nearer = distilled(problem, nearer)
-    return measured if nearer is draft else Measured(nearer, figures_of(problem, nearer))
+    if nearer is draft:
+        return measured
+    return Measured(nearer, figures_of(problem, nearer))

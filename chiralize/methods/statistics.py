@@ -91,4 +91,6 @@ def refuse_statistics(distances: Mapping[str, float], method: str, where: str) -
 
 def moved_by(distance: float) -> str:
     """`23.0 %`, or that there are other ones in its place."""
-    return percent(distance) if distance < inf else "others in its place, of other sizes"
+    if distance < inf:
+        return percent(distance)
+    return "others in its place, of other sizes"

@@ -63,7 +63,9 @@ def _one_sided(network: Network, mirror: NetworkMirror, calls: Sequence[Call], m
         return f"the original knows one side better (gap {apart:.2g}; {spread_in_words(spread)})"
     lean = leanings(mirror, calls, network.resolved.input_tensors)
     side = _mean(lean[0].side or 0.5) if lean else 0.5
-    return f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)" if side >= ONE_SIDED else ""
+    if side >= ONE_SIDED:
+        return f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)"
+    return ""
 
 
 def _spread(measured: Asymmetry) -> Spread:

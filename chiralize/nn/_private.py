@@ -129,7 +129,9 @@ def is_transformed() -> bool:
 
 def goes_forward(*tensors: Tensor | None) -> bool:
     """Whether derivatives go forward through these tensors; the private way: through any."""
-    return _has_level() if are_on() else _have_tangents([tensor for tensor in tensors if tensor is not None])
+    if are_on():
+        return _has_level()
+    return _have_tangents([tensor for tensor in tensors if tensor is not None])
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -139,7 +141,9 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def product_and(x: Tensor, weight: Tensor, added: Tensor) -> Tensor:
     """x W^T + added by oneDNN. added: "rows out"."""
-    return _product_and(x, weight, added) if are_on() else product_by_convolution(x, weight, None).add_(added)
+    if are_on():
+        return _product_and(x, weight, added)
+    return product_by_convolution(x, weight, None).add_(added)
 
 
 # ---- the comparison -------------------------------------------------------------------------------------------------
@@ -186,4 +190,6 @@ def _difference_of_answers() -> str:
     with forward_ad.dual_level():
         answers.append((_has_level(), True))
     answers.append((_has_level(), False))
-    return "" if all(private == public for private, public in answers) else "torch tells its transforms in another way"
+    if all(private == public for private, public in answers):
+        return ""
+    return "torch tells its transforms in another way"

@@ -47,7 +47,9 @@ class Product:
 
     def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         if not self.by_onednn:
-            return x @ self.weight.t() if added is None else torch.addmm(added, x, self.weight.t())
+            if added is None:
+                return x @ self.weight.t()
+            return torch.addmm(added, x, self.weight.t())
         if added is None:
             return _product(x, self.weight, None)
         return _private.product_and(x, self.weight, added)
@@ -174,7 +176,9 @@ def _times() -> dict[str, Any]:
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if not torch.compiler.is_compiling():
         return _private.product(x, weight, bias)
-    return torch.ops.chiralize.product(x, weight, bias) if _is_private() else product_by_convolution(x, weight, bias)
+    if _is_private():
+        return torch.ops.chiralize.product(x, weight, bias)
+    return product_by_convolution(x, weight, bias)
 
 
 # ---- for torch.compile, whose own lowering of the private product takes none but constant weights -------------------

@@ -39,4 +39,6 @@ class Tables(nn.Module):
 def _placed(array: npt.NDArray[Any], device: Any) -> Tensor:
     """The table on a device; on the CPU where that is `meta`, which would lose it."""
     table = torch.from_numpy(np.array(array))
-    return table if device is None or torch.device(device).type == "meta" else table.to(device)
+    if device is None or torch.device(device).type == "meta":
+        return table
+    return table.to(device)

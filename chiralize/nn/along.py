@@ -67,7 +67,9 @@ class Along:
             phases.setdefault(phase, []).append(value)
         sums = [_sum_from_both_ends(phases[phase]) for phase in range(self.stride)]
         whole = torch.stack(sums, -self.axis).flatten(-1 - self.axis, -self.axis) if len(sums) > 1 else sums[0]
-        return _sliced(whole, self.axis, self.padding, self.padding) if self.padding else whole
+        if self.padding:
+            return _sliced(whole, self.axis, self.padding, self.padding)
+        return whole
 
     @property
     def fills(self) -> bool:
@@ -134,15 +136,21 @@ class Channels(Butterfly):
         """The parts of the axis whose pairs have changed places."""
         if self.partner is not None:
             return [parts[0].index_select(dim, self.partner)]
-        return [parts[1], parts[0], *parts[2:]] if self.in_parts else list(parts)
+        if self.in_parts:
+            return [parts[1], parts[0], *parts[2:]]
+        return list(parts)
 
     def of_parts(self, parts: Sequence[Tensor], dim: int) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates, unscaled."""
-        return self.mixed(parts, dim) if self.in_parts else self.split(parts[0], dim, scaled=False)
+        if self.in_parts:
+            return self.mixed(parts, dim)
+        return self.split(parts[0], dim, scaled=False)
 
     def to_parts(self, even: Tensor, odd: Tensor, dim: int) -> list[Tensor]:
         """The parts, from coordinates that a weight of the orthonormal basis made."""
-        return self.halves(even, odd, dim) if self.in_parts else [self.join(even, odd, dim)]
+        if self.in_parts:
+            return self.halves(even, odd, dim)
+        return [self.join(even, odd, dim)]
 
 
 class Windows(nn.Module):

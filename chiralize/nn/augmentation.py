@@ -56,12 +56,16 @@ class Augmentation:
         for position, tensor in zip(positions, tensors, strict=True):
             values[position] = _mixed(values[position], turned(values[position], tensor), flips, tensor)
         inputs = pytree.tree_unflatten(values, structure)
-        return inputs if len(pair) == 1 else (inputs, self._targets(pair[1], flips, rows is None))
+        if len(pair) == 1:
+            return inputs
+        return (inputs, self._targets(pair[1], flips, rows is None))
 
     def collate(self, samples: Sequence[Any]) -> Any:
         """A batch of samples, put together as a DataLoader does by default, then mirrored: `collate_fn=`."""
         batch = default_collate(list(samples))
-        return self(*batch) if isinstance(batch, (tuple, list)) else self(batch)
+        if isinstance(batch, (tuple, list)):
+            return self(*batch)
+        return self(batch)
 
     def _drawn(self, rows: int | None) -> Tensor:
         """Which samples are mirrored, "row"; one number for all where there are no rows, or they go together."""
@@ -89,7 +93,9 @@ def _rows(values: Sequence[Any], tensors: Sequence[ResolvedTensor]) -> int | Non
     if len(counts) > 1:
         shapes = ", ".join(str(tuple(value.shape)) for value in values)
         raise UsageError("augment", f"inputs of shapes {shapes} are no one batch", "give as many samples of each")
-    return counts.pop() if counts else None
+    if not counts:
+        return None
+    return counts.pop()
 
 
 def _mixed(value: Any, image: Any, flips: Tensor, tensor: ResolvedTensor) -> Any:

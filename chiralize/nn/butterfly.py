@@ -184,7 +184,9 @@ class Butterfly(Tables):
             wide = torch.cat([plain, signed, plain, -signed, fixed, none], dim)
         else:
             wide = torch.cat([plain, signed, -plain, signed, none, fixed], dim)
-        return wide if self.places is None else wide.index_select(dim, self.places)
+        if self.places is None:
+            return wide
+        return wide.index_select(dim, self.places)
 
     def _check(self, x: Tensor, dim: int) -> None:
         if x.shape[dim] != self.size:

@@ -93,7 +93,9 @@ class Conv1d(_Conv):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of x, as a product of matrices where its windows allow that."""
-        return self._by_products(x) if self._takes_products(x) else super().forward(x)
+        if self._takes_products(x):
+            return self._by_products(x)
+        return super().forward(x)
 
     def _takes_products(self, x: Tensor) -> bool:
         (kernel,) = self.kernel

@@ -132,7 +132,9 @@ class ChiralMap(ChiralModule):
         """How T acts on each of them."""
         kernel = map(Representation.trivial, self.kernel)
         reps = {"weight": TensorRepresentation((self.rep_out, self.rep_in, *kernel))}
-        return reps if self.bias_even is None else {**reps, "bias": TensorRepresentation((self.rep_out,))}
+        if self.bias_even is None:
+            return reps
+        return {**reps, "bias": TensorRepresentation((self.rep_out,))}
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         blocks: dict[str, Tensor] = {}

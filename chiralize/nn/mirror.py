@@ -86,7 +86,9 @@ class Mirror:
 
     @property
     def _known(self) -> tuple[ResolvedTensor, ...] | None:
-        return self.input_tensors if self.io == "input" else self.output_tensors
+        if self.io == "input":
+            return self.input_tensors
+        return self.output_tensors
 
     @property
     def inputs(self) -> Mirror:

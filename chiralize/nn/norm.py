@@ -98,7 +98,9 @@ class _BatchNorm(ChiralModule):
         """The share of this batch in the running statistics."""
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        return 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        if self.momentum is None:
+            return 1.0 / float(self.num_batches_tracked)
+        return self.momentum
 
     def _normalized(self, x: Tensor, momentum: float | None) -> Tensor:
         """Normalise by the statistics of {x, T x}; where a momentum is given, take them over."""
@@ -209,7 +211,9 @@ class LayerNorm(ChiralModule):
     def dense(self) -> dict[str, Tensor]:
         """Scale and shift of every entry; no shift where the layer has none."""
         weights = {"weight": self.space.full(self.weight_even)}
-        return weights if self.bias_even is None else {**weights, "bias": self.space.full(self.bias_even)}
+        if self.bias_even is None:
+            return weights
+        return {**weights, "bias": self.space.full(self.bias_even)}
 
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:
         """How T acts on each of them."""

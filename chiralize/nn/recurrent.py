@@ -106,7 +106,9 @@ class GRU(Recurrent):
             y, (h,) = self._by_steps(x, [state])
         else:
             y, h = torch.gru(x, state, self._weights(), *settings, self.batch_first)
-        return (y.squeeze(0 if self.batch_first else 1), h.squeeze(1)) if has_no_batch else (y, h)
+        if has_no_batch:
+            return (y.squeeze(0 if self.batch_first else 1), h.squeeze(1))
+        return (y, h)
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
         bias = hh.bias

@@ -271,7 +271,9 @@ class ConvTranspose2d(Reversed):
         """The transposed convolution of x."""
         even, odd = self.parts(x, _CHANNELS, self.apply_block, None)
         parts = self.halves(even, odd, self.bias_even)
-        return torch.cat(parts, _CHANNELS) if len(parts) > 1 else parts[0].contiguous()
+        if len(parts) > 1:
+            return torch.cat(parts, _CHANNELS)
+        return parts[0].contiguous()
 
     def halves(self, even: Tensor, odd: Tensor, bias: Tensor | None) -> list[Tensor]:
         """The answer's channels taken apart, every window added up, and the bias."""
@@ -310,7 +312,9 @@ class ConvTranspose2d(Reversed):
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:
         """How T acts on each of them."""
         reps = {"weight": self.windows.representation(self.channels_in, self.channels_out)}
-        return reps if self.bias_even is None else {**reps, "bias": TensorRepresentation((self.channels_out,))}
+        if self.bias_even is None:
+            return reps
+        return {**reps, "bias": TensorRepresentation((self.channels_out,))}
 
     def folded(self) -> nn.ConvTranspose2d:
         """torch's layer with the dense weights."""

@@ -165,4 +165,6 @@ def _mean_loss(network: nn.Module, loss: Callable[[nn.Module, Batch], Tensor], b
     """Mean loss over batches, in eval mode; infinite without any."""
     network.eval()
     with torch.no_grad():
-        return sum(float(loss(network, batch)) for batch in batches) / len(batches) if batches else math.inf
+        if batches:
+            return sum(float(loss(network, batch)) for batch in batches) / len(batches)
+        return math.inf

@@ -122,7 +122,9 @@ def mirror_if_known(network: Network, repmap: RepMap | None) -> NetworkMirror | 
     """T, or None for a network with states whose representation nobody knows yet."""
     stateful = bool(network.captured and network.captured.mutations)
     unknown = None in network.resolved.inputs or None in network.resolved.outputs
-    return None if repmap is None and (stateful or unknown) else mirror_of(network, repmap)
+    if repmap is None and (stateful or unknown):
+        return None
+    return mirror_of(network, repmap)
 
 
 def mirror_at_rest(network: Network) -> NetworkMirror | None:
@@ -145,7 +147,9 @@ def _inferred(repmap: RepMap, name: str | None) -> TensorRepresentation | None:
     if name is None:
         return None
     rep = repmap.leaves[name] if name in repmap.leaves else repmap.nodes[name][0]
-    return evaluate(rep, {}) if rep is not None else None
+    if rep is None:
+        return None
+    return evaluate(rep, {})
 
 
 def mirror_from(

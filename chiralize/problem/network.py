@@ -85,7 +85,9 @@ class Network:
     @property
     def spec(self) -> ConversionSpec:
         """The specification as the user wrote it."""
-        return self.resolved.spec if self.partial is None else self.partial.spec
+        if self.partial is None:
+            return self.resolved.spec
+        return self.partial.spec
 
     @property
     def as_given(self) -> Network:
@@ -174,7 +176,9 @@ class Network:
 
     def restored(self, values: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """Weights that were found for `graph()`, by name, as weights of the network itself."""
-        return self._centered.restored(values) if self.resolved.is_affine else values
+        if self.resolved.is_affine:
+            return self._centered.restored(values)
+        return values
 
     def holding(self, values: Mapping[str, torch.Tensor]) -> tuple[torch.nn.Module, ExportedProgram | None]:
         """The network with other weights, as a module and as its program, which share them."""

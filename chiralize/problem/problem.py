@@ -88,7 +88,9 @@ class Problem:
     @property
     def max_drift(self) -> float | None:
         """The bound on rho that is in force."""
-        return self.method.max_drift if self.request.max_drift is None else self.request.max_drift
+        if self.request.max_drift is None:
+            return self.method.max_drift
+        return self.request.max_drift
 
     def with_batches(self, **changes: Any) -> Problem:
         """The problem with other inputs: fields of `Batches` by name."""

@@ -136,4 +136,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
 
 def rest_of(count: int, shown: int = MOST_ROWS) -> list[Block]:
     """A line on how many rows a table leaves out, if it does."""
-    return [Line(f"and {count - shown} more (the JSON report lists all)")] if count > shown else []
+    if count > shown:
+        return [Line(f"and {count - shown} more (the JSON report lists all)")]
+    return []

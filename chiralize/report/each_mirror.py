@@ -29,7 +29,9 @@ def mirror_blocks(mirrors: Sequence[OfMirror]) -> list[Block]:
 def _proof(certificate: CertificateVerdict | None) -> str:
     if certificate is None:
         return "follows"
-    return f"{certificate.ops} ops, {certificate.weights} weights" if certificate.passed else "breaks"
+    if certificate.passed:
+        return f"{certificate.ops} ops, {certificate.weights} weights"
+    return "breaks"
 
 
 def _odd(degeneracy: Degeneracy | None) -> str:

@@ -74,11 +74,15 @@ def _audited(report: AuditReport, body: Body) -> list[Gaps]:
 
 
 def _titled(title: str, report: ConvertReport | VerifyReport | AuditReport, body: Body) -> str:
-    return f"{title}, output {body.output}" if len(report.bodies) > 1 else title
+    if len(report.bodies) > 1:
+        return f"{title}, output {body.output}"
+    return title
 
 
 def _source(drift: Drift) -> str:
-    return ON_NOISE if drift.noise else f"of the original, on {drift.source}"
+    if drift.noise:
+        return ON_NOISE
+    return f"of the original, on {drift.source}"
 
 
 def _output(drift: Drift | None, body: Body) -> OutputDrift | None:

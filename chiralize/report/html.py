@@ -184,7 +184,9 @@ def _block(block: Block) -> str:
         return f'<p class="{block.tone}">{_icon(block.tone)}{_marked(block.text)}</p>'
     if isinstance(block, Table):
         return _table(block, "Every joint, the largest gap first")
-    return curves.figure(block) if isinstance(block, Curves) else _bars(block)
+    if isinstance(block, Curves):
+        return curves.figure(block)
+    return _bars(block)
 
 
 def _table(block: Table, caption: str, is_heading: bool = False) -> str:

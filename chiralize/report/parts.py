@@ -222,7 +222,9 @@ def _promise(drift: Drift, distance: Distance) -> str:
         return "It was measured on built-in poses: --calibration poses.npz tells how it is on yours"
     if distance.kind == "unknown":
         return "It promises nothing about the error: see the warnings"
-    return meaning(drift.rho) if drift.steps == 1 else meaning_in_the_loop(drift.rho)
+    if drift.steps == 1:
+        return meaning(drift.rho)
+    return meaning_in_the_loop(drift.rho)
 
 
 def warning_lines(cautions: Sequence[Caution]) -> list[Block]:

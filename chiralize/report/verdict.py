@@ -77,12 +77,16 @@ def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
 
 def _what(report: VerifyReport | ConvertReport) -> str:
     """`equivariant`, with the outputs of which that is said where it is not said of all."""
-    return "equivariant" if report.claims is None else f"equivariant in {report.claims.words}"
+    if report.claims is None:
+        return "equivariant"
+    return f"equivariant in {report.claims.words}"
 
 
 def _unclaimed(report: VerifyReport | ConvertReport) -> str:
     """A clause on outputs of which nothing is said; "" where there are none."""
-    return "" if report.claims is None else f"nothing is claimed of {report.claims.names}"
+    if report.claims is None:
+        return ""
+    return f"nothing is claimed of {report.claims.names}"
 
 
 def _failure(numeric: NumericVerdict | None, certificate: CertificateVerdict | None) -> str:

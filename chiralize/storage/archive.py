@@ -104,7 +104,9 @@ class Members(Mapping[str, bytes]):
 
     def size_if_there(self, name: str) -> int | None:
         """As `size_of`, but None where there is no such member."""
-        return self.size_of(name) if name in self else None
+        if name not in self:
+            return None
+        return self.size_of(name)
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The bytes of `self[name]`, piece by piece, so that none but one piece is in memory."""

@@ -222,7 +222,9 @@ class _Search:
     def _tried(self, name: str, current: Any) -> list[Any]:
         """Values for an argument: of every kind where it has no default, since the first that ran may be of another."""
         near = self._candidates.near(name, current)
-        return near if name not in self._fixed and not isinstance(current, bool) else self._candidates.all(name)
+        if name not in self._fixed and not isinstance(current, bool):
+            return near
+        return self._candidates.all(name)
 
     def judged(self, values: Mapping[str, Any]) -> Found:
         """What of the values the weights tell.  What there was no time to look at is not told."""

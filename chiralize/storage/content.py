@@ -80,7 +80,9 @@ class Content:
             return None
         if not self.is_zip:
             try:
-                return legacy_torch_stream(self.data) if self.starts_like_pickle else None
+                if not self.starts_like_pickle:
+                    return None
+                return legacy_torch_stream(self.data)
             except ValueError:
                 return None
         for name in self.names:
@@ -119,9 +121,9 @@ class Content:
     @cached_property
     def keys(self) -> frozenset[str]:
         """The texts among the keys of the table that a torch file holds."""
-        return (
-            frozenset(key for key in self.tree if isinstance(key, str)) if isinstance(self.tree, dict) else frozenset()
-        )
+        if isinstance(self.tree, dict):
+            return frozenset(key for key in self.tree if isinstance(key, str))
+        return frozenset()
 
 
 def is_folder(content: Content) -> ModelFileError:

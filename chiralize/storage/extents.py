@@ -73,7 +73,9 @@ def extent_of(node: ast.expr) -> Extent:
 
 
 def _count(value: int) -> str:
-    return f"{value:,}" if value < 10**9 else f"2**{value.bit_length() - 1}"
+    if value < 10**9:
+        return f"{value:,}"
+    return f"2**{value.bit_length() - 1}"
 
 
 def _extent(node: ast.expr) -> Extent:

@@ -29,7 +29,9 @@ def name_of(factory: Factory) -> str:
     """What messages call it."""
     if isinstance(factory, str):
         return factory
-    return type(factory).__name__ if isinstance(factory, torch.nn.Module) else getattr(factory, "__name__", "model")
+    if isinstance(factory, torch.nn.Module):
+        return type(factory).__name__
+    return getattr(factory, "__name__", "model")
 
 
 def build_module(

@@ -49,7 +49,9 @@ def write_folder(origin: Origin, files: Mapping[str, bytes], target: Path, sidec
         raise OutputFileError(str(target), facts, "check the permissions, or choose another folder.") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return (f"left out {', '.join(left_out)}: links that lead out of the folder",) if left_out else ()
+    if left_out:
+        return (f"left out {', '.join(left_out)}: links that lead out of the folder",)
+    return ()
 
 
 def _copied(source: Path, target: Path, files: Mapping[str, bytes]) -> list[str]:

@@ -134,7 +134,9 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> 
     if not all(type(size) is int and size >= 0 for size in sizes) or len(shape) != len(strides):
         raise ValueError(f"a tensor of shape {shape!r} and strides {strides!r}")
     kind = dtype or storage.dtype
-    return StoredTensor(storage, kind, offset, tuple(shape), tuple(strides)) if kind else Foreign()
+    if kind:
+        return StoredTensor(storage, kind, offset, tuple(shape), tuple(strides))
+    return Foreign()
 
 
 def _parameter(data: Any, *rest: Any) -> Any:

@@ -49,7 +49,9 @@ def packed_model(content: Content, wanted: Wanted) -> ModelFileError | None:
     """
     if content.is_zip:
         names = [name for name in content.names if _is_model(name)]
-        return _of_archive(content, wanted, "a zip archive", f"unzip {_quoted(content)}", names) if names else None
+        if not names:
+            return None
+        return _of_archive(content, wanted, "a zip archive", f"unzip {_quoted(content)}", names)
     packing = next((kind for kind in _PACKINGS if content.data.startswith(kind.magic)), None)
     head = _head(content.data, packing) if packing else content.data
     if head[257:262] == b"ustar":

@@ -16,4 +16,6 @@ def share_apart(output: torch.Tensor, expected: torch.Tensor) -> float:
     if not bool(torch.isfinite(output).all() and torch.isfinite(expected).all()):
         return float("inf")
     scale = float(expected.abs().max())
-    return float((output - expected).abs().max()) / scale if scale else float("inf")
+    if scale:
+        return float((output - expected).abs().max()) / scale
+    return float("inf")

@@ -58,12 +58,16 @@ class Passport:
     @property
     def mirror_fit(self) -> MirrorFit | None:
         """How well T fitted the original, None where nobody asked it (files of older versions do not say)."""
-        return _mirror_fit(self.figures["mirror"]) if "mirror" in self.figures else None
+        if "mirror" not in self.figures:
+            return None
+        return _mirror_fit(self.figures["mirror"])
 
     @property
     def example(self) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Arguments of a call of the network; None where the record names none. Raises ValueError for what is none."""
-        return None if self.inputs is None else recorded_call(self.inputs)
+        if self.inputs is None:
+            return None
+        return recorded_call(self.inputs)
 
     def under(self, name: str) -> Passport:
         """The passport of one of several mirrors alone; itself where there is but one."""

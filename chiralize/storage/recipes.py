@@ -88,7 +88,9 @@ for _core in ("numpy.core", "numpy._core"):  # before numpy 2, and since
 def built(value: Any) -> Any:
     """`value` with the arrays in place of their recipes, through nested dicts, lists and tuples."""
     if isinstance(value, ArrayRecipe):
-        return value.value if isinstance(value.value, np.ndarray) else built(value.value)
+        if isinstance(value.value, np.ndarray):
+            return value.value
+        return built(value.value)
     if isinstance(value, DtypeRecipe):
         return value.dtype()
     if isinstance(value, dict):

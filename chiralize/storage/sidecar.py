@@ -29,12 +29,16 @@ class Remembered:
 
 def place_of(path: Path) -> Path:
     """Where the certificate of a file of weights is: beside it; of a folder, in it."""
-    return path / CERTIFICATE if path.is_dir() else path.with_name(f"{path.name}.{CERTIFICATE}")
+    if path.is_dir():
+        return path / CERTIFICATE
+    return path.with_name(f"{path.name}.{CERTIFICATE}")
 
 
 def certificate_of(metadata: Mapping[str, Any]) -> dict[str, str]:
     """The certificate among the texts of a file, under the name that a file of its own would have."""
-    return {CERTIFICATE: str(metadata[METADATA_KEY])} if METADATA_KEY in metadata else {}
+    if METADATA_KEY in metadata:
+        return {CERTIFICATE: str(metadata[METADATA_KEY])}
+    return {}
 
 
 def certificate_beside(path: Path, digest: str) -> dict[str, str]:

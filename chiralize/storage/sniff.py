@@ -77,7 +77,9 @@ def describe(data: bytes) -> str:
     head = data[:512]
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
         first = head.decode().strip().splitlines()
-        return f"a text file starting {first[0][:40]!r}" if first else "a text file of blank lines"
+        if first:
+            return f"a text file starting {first[0][:40]!r}"
+        return "a text file of blank lines"
     if data[:1] == b"\x80":
         return f"a damaged or truncated pickle of {len(data):,} bytes"
     return f"{len(data):,} bytes of an unknown kind starting {data[:8].hex(' ')}"

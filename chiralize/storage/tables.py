@@ -203,7 +203,9 @@ def printable(name: str) -> str:
 def plain_names(tensors: Mapping[str, Any]) -> dict[str, str]:
     """The names without the marks of wrappers, each with the name in full."""
     plain = {_unmarked(name): name for name in tensors}
-    return plain if len(plain) == len(tensors) else {name: name for name in tensors}
+    if len(plain) == len(tensors):
+        return plain
+    return {name: name for name in tensors}
 
 
 def _unmarked(name: str) -> str:

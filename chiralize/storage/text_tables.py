@@ -43,12 +43,16 @@ def _separator(line: str) -> str:
 
 def _cells(line: str, separator: str) -> list[str]:
     line = line.strip()
-    return _BLANKS.split(line) if separator == " " else line.split(separator)
+    if separator == " ":
+        return _BLANKS.split(line)
+    return line.split(separator)
 
 
 def _numbers(line: str, separator: str) -> list[float] | None:
     cells = _cells(line, separator)
-    return [float(cell) for cell in cells] if all(map(_is_number, cells)) else None
+    if not all(map(_is_number, cells)):
+        return None
+    return [float(cell) for cell in cells]
 
 
 def _is_number(cell: str) -> bool:

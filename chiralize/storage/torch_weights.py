@@ -83,7 +83,9 @@ def _modules(content: Content, stored: Stored) -> dict[str, torch.nn.Module]:
     restored = stored.restored
     if restored is None and (content.pickled is None or content.foreign):
         restored = _unpickled(content)
-    return {"": restored} if isinstance(restored, torch.nn.Module) else _modules_in(restored)
+    if isinstance(restored, torch.nn.Module):
+        return {"": restored}
+    return _modules_in(restored)
 
 
 def _unpickled(content: Content) -> Any:

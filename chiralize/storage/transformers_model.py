@@ -67,7 +67,9 @@ def without_fetching(value: Any) -> Any:
     """A config without what would fetch code or weights, at any depth."""
     if isinstance(value, dict):
         return {key: without_fetching(entry) for key, entry in value.items() if not _fetches(str(key))}
-    return [without_fetching(entry) for entry in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [without_fetching(entry) for entry in value]
+    return value
 
 
 def _fetches(key: str) -> bool:

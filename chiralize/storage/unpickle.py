@@ -101,7 +101,9 @@ def _imported_name(op: str, arg: Any, texts: list[str]) -> str:
         if len(texts) < 2:
             raise ValueError("an import whose name is computed")
         return f"{texts[-2]}.{texts[-1]}"
-    return f"copyreg.extension_{arg}" if op in ("EXT1", "EXT2", "EXT4") else ""
+    if op in ("EXT1", "EXT2", "EXT4"):
+        return f"copyreg.extension_{arg}"
+    return ""
 
 
 def foreign_globals(data: bytes) -> list[str]:

@@ -21,14 +21,18 @@ def is_like(target: Path, source: Path) -> bool:
     """Whether a result of this name goes into a file like its source: it has the suffix, or the source is a folder."""
     if target.suffix in OURS:
         return False
-    return target.suffix != ".pt" if source.is_dir() else target.suffix == source.suffix
+    if source.is_dir():
+        return target.suffix != ".pt"
+    return target.suffix == source.suffix
 
 
 def origin_for(loaded: LoadedModel, target: Path) -> Origin | None:
     """The origin that a result goes back into a file like, None where the target has another suffix than it."""
     if loaded.origin is None or not is_like(target, loaded.source):
         return None
-    return loaded.origin if known_formats()[loaded.origin.format].write_back is not None else None
+    if known_formats()[loaded.origin.format].write_back is None:
+        return None
+    return loaded.origin
 
 
 def write_back(origin: Origin, state: Mapping[str, torch.Tensor], target: Path, passport: str) -> tuple[str, ...]:

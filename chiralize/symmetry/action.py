@@ -61,7 +61,9 @@ def act_on_array(
         facts = f"{len(representation.axes)} axes on an array of shape {array.shape}"
         raise RepresentationSizeError("mirror", facts, "match the axes")
     out = representation.act(array)
-    return out if center is None else out + shift(representation, center).astype(array.dtype)
+    if center is None:
+        return out
+    return out + shift(representation, center).astype(array.dtype)
 
 
 def shift(representation: TensorRepresentation, center: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

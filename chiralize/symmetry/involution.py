@@ -132,7 +132,9 @@ class SignedPermutation:
 
     def __abs__(self) -> SignedPermutation:
         """The same permutation without signs, written |T|."""
-        return self if self.is_sign_free else SignedPermutation._known(self.partner, np.abs(self.sign))
+        if self.is_sign_free:
+            return self
+        return SignedPermutation._known(self.partner, np.abs(self.sign))
 
     def direct_sum(self, *others: SignedPermutation) -> SignedPermutation:
         """T1 + T2 + ... acting on the concatenation of their axes."""

@@ -46,7 +46,9 @@ def entry_apart(first: SignedPermutation, second: SignedPermutation) -> int | No
     one, other = second.partner[first.partner], first.partner[second.partner]
     sign, other_sign = first.sign * second.sign[first.partner], second.sign * first.sign[second.partner]
     apart = np.flatnonzero((one != other) | (sign != other_sign))
-    return int(apart[0]) if len(apart) else None
+    if len(apart) == 0:
+        return None
+    return int(apart[0])
 
 
 def invariants(representations: Sequence[TensorRepresentation]) -> float:

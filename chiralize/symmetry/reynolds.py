@@ -93,7 +93,9 @@ def ground(tensor: Tensor) -> Tensor:
     largest = rows.amax(1)
     tall = largest > 1.0
     largest[tall] = largest[tall].minimum(rows[tall].median(1).values.clamp(min=1.0))
-    return largest.reshape(count, *[1] * (tensor.ndim - 1)) if tensor.ndim else largest[0]
+    if tensor.ndim:
+        return largest.reshape(count, *[1] * (tensor.ndim - 1))
+    return largest[0]
 
 
 def distance(tensor: Tensor, representation: TensorRepresentation) -> float:

@@ -143,7 +143,9 @@ def trivial(size: int) -> Axis:
 
 def known_axis(action: SignedPermutation) -> Axis:
     """An axis with the given action (a size-1 axis without sign is the empty product)."""
-    return () if action.size == 1 and action.is_sign_free else (Known(action),)
+    if action.size == 1 and action.is_sign_free:
+        return ()
+    return (Known(action),)
 
 
 def lower(representation: TensorRepresentation) -> SymbolicRepresentation:
@@ -217,7 +219,9 @@ def is_known(axis: Axis) -> bool:
 def action_of(axis: Axis, assignment: Assignment) -> SignedPermutation:
     """The signed permutation of a whole axis. Raises KeyError for an unknown without a value."""
     actions = [_term_action(term, assignment) for term in axis]
-    return actions[0].kronecker(*actions[1:]) if actions else SignedPermutation.identity(1)
+    if actions:
+        return actions[0].kronecker(*actions[1:])
+    return SignedPermutation.identity(1)
 
 
 def _term_action(term: Term, assignment: Assignment) -> SignedPermutation:

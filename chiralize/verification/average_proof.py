@@ -142,12 +142,16 @@ class _Reading:
             return self.value(value.name)
         if isinstance(value, (list, tuple)):
             return tuple(map(self._plain, value))
-        return value if isinstance(value, (int, float, bool, str, type(None))) else repr(value)
+        if isinstance(value, (int, float, bool, str, type(None))):
+            return value
+        return repr(value)
 
     def _understood(self, node: Node) -> _Known:
         """The results of an op that `_OPS` knows; None for any other, and where it is called in another way."""
         read = _OPS.get(node.target)
-        return None if read is None else read(self, node)
+        if read is None:
+            return None
+        return read(self, node)
 
     def _unchanged(self, node: Node) -> _Known:
         return (self._operand(node),)
@@ -162,7 +166,9 @@ class _Reading:
     def _scattered(self, node: Node) -> _Known:
         """All entries overwritten; where only some are, it is not understood."""
         source = node.arguments["src"].name
-        return (self.value(source),) if self.shapes[source] == node.shapes[0] else None
+        if self.shapes[source] != node.shapes[0]:
+            return None
+        return (self.value(source),)
 
     def _cast(self, node: Node) -> _Known:
         """A cast to another type; twice is once. (In a program the second view casts what the first one did.)"""
@@ -175,7 +181,9 @@ class _Reading:
         return (self._opaque(*wanted, value),)
 
     def _constant(self, value: Any) -> torch.Tensor | None:
-        return self.constants.get(value.name) if isinstance(value, Ref) else None
+        if not isinstance(value, Ref):
+            return None
+        return self.constants.get(value.name)
 
     def _picked(self, node: Node) -> _Known:
         """Entries that a constant list names along one axis."""

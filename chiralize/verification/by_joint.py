@@ -76,7 +76,9 @@ class JointSums:
         """The sums over all axes but those that the mirror acts on."""
         if squares.ndim > self.sums.ndim - 1:
             squares = squares.sum(-1)
-        return squares.sum(self._summed, keepdim=True) if self._summed else squares
+        if self._summed:
+            return squares.sum(self._summed, keepdim=True)
+        return squares
 
 
 def _length(sums: torch.Tensor, entries: Sequence[Place], count: int) -> float:

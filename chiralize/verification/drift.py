@@ -251,7 +251,11 @@ class _Spread:
 def _ratio(value: float, scale: float) -> float:
     if not (isfinite(value) and isfinite(scale)):
         return inf
-    return value / scale if scale else (inf if value else 0.0)
+    if scale:
+        return value / scale
+    if value:
+        return inf
+    return 0.0
 
 
 class _Share:
@@ -301,7 +305,9 @@ class _Share:
             return 0.0
         odd, whole = self._variance(0), self._variance(1)
         least = max(1e-12 * self.squares[1], self.noise)
-        return max(odd, 0.0) / whole if whole > least and isfinite(whole) else 0.0
+        if whole > least and isfinite(whole):
+            return max(odd, 0.0) / whole
+        return 0.0
 
     def _variance(self, index: int) -> float:
         """Variance of the odd part (0) or of the output (1), summed over samples and entries."""
@@ -362,4 +368,6 @@ def _outputs(runner: Runner, call: Call, mirror: NetworkMirror, *, turned: bool 
 
 def _real(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor with every complex number as two real ones."""
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    if tensor.is_complex():
+        return torch.view_as_real(tensor.resolve_conj())
+    return tensor

@@ -39,7 +39,9 @@ def lean_of(drift: Drift) -> Lean | None:
     for output in drift.outputs:
         joints += [Lean(f"{joint.name} of output {output.index}", joint.lean) for joint in output.joints]
     worst_joint = max(joints, key=lambda joint: joint.lean, default=None)
-    return worst_joint if worst_joint is not None and worst_joint.lean > LEANING_JOINT else None
+    if worst_joint is not None and worst_joint.lean > LEANING_JOINT:
+        return worst_joint
+    return None
 
 
 def is_noise(drift: Drift) -> bool:

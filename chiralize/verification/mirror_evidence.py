@@ -94,7 +94,9 @@ def compare_mirrors(network: Network, inputs: Sequence[Call] = ()) -> tuple[Comp
         if not answers.is_finite:
             return Evidence(notes=(_NOT_FINITE,))
         if not answers.indices:
-            return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
+            if answers.hardly_vary:
+                return Evidence(notes=(_HARDLY_VARY,))
+            return Evidence()
         others = _candidates(network, mirror, calls) if real else islice(_candidates(network, mirror), _NOISE_MIRRORS)
         return compare(answers, mirror, others, _runs(network, calls, real)), basis
 

@@ -129,7 +129,9 @@ def judge_own(
         verdict = _judge_in(module, task, False, ())
     except ModelRunError:
         return None
-    return verdict if verdict.outputs else None
+    if not verdict.outputs:
+        return None
+    return verdict
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,9 @@ class _Task:
     def batch_size(self) -> int | None:
         """Size of axis 0 of the first input, or None where axis 0 of some input belongs to the body."""
         axes = [rep.axes[0] for rep in self.mirror.inputs if rep.axes]
-        return axes[0].size if axes and all(axis.is_trivial for axis in axes) else None
+        if axes and all(axis.is_trivial for axis in axes):
+            return axes[0].size
+        return None
 
 
 def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[str, ...]) -> NumericVerdict:

@@ -255,7 +255,9 @@ def image_of_shape(mirror: RobotMirror, index: int) -> int | None:
         return None
     far = {number: _shape_distance(mirror, shape, robot.shapes[number]) for number in others}
     nearest = min(others, key=lambda number: far[number])
-    return nearest if far[nearest] <= FARTHEST * robot.size else None
+    if far[nearest] <= FARTHEST * robot.size:
+        return nearest
+    return None
 
 
 def _shape_distance(mirror: RobotMirror, shape: Shape, other: Shape) -> float:

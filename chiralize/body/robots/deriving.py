@@ -173,7 +173,9 @@ def _centred(robot: Robot, reflection: Reflection, matching: Matching) -> Reflec
         if image is not None and image != index:
             middles.append((joint.anchor[lateral] + robot.joints[image].anchor[lateral]) / 2)
     offset = float(np.median(middles)) if middles else reflection.offset
-    return reflection if abs(offset - reflection.offset) < _SAME_PLANE else Reflection(lateral, offset)
+    if abs(offset - reflection.offset) < _SAME_PLANE:
+        return reflection
+    return Reflection(lateral, offset)
 
 
 def _offsets(robot: Robot, lateral: int) -> list[float]:

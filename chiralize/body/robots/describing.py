@@ -145,7 +145,9 @@ def _left_first(
     first, second = names[pair[0]], names[pair[1]]
     if side_in_pair(first, second) is not None and side_in_pair(second, first) != side_in_pair(first, second):
         return orient(pair, names)
-    return pair if _is_left(mirror, entries[pair[0]].joint) else (pair[1], pair[0])
+    if _is_left(mirror, entries[pair[0]].joint):
+        return pair
+    return (pair[1], pair[0])
 
 
 def _is_left(mirror: RobotMirror, joint: int) -> bool:

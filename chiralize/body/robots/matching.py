@@ -260,7 +260,9 @@ def joint_distance(robot: Robot, reflection: Reflection, joint: int, other: int,
     if one.kind in (HINGE, SLIDE) and not turned and abs(float(axis @ image.axis)) < _STRAIGHT:
         return np.inf
     if one.kind == FREE and joint == other:
-        return 0.0 if joint == robot.base else _ANYWHERE * FARTHEST * robot.size
+        if joint == robot.base:
+            return 0.0
+        return _ANYWHERE * FARTHEST * robot.size
     away = reflection.point(one.anchor) - image.anchor
     if one.kind == SLIDE and not turned:
         return 0.0

@@ -127,7 +127,9 @@ def _is_shifted(joint: Joint, shift: Array) -> bool:
 
 def sign_of(reflection: Reflection, joint: Joint, other: Joint) -> int:
     """The sign of a hinge or a slide, whose partner is `other`; 1 of balls and free joints."""
-    return 1 if joint.kind in (BALL, FREE) else sign_of_joint(reflection, joint, other)
+    if joint.kind in (BALL, FREE):
+        return 1
+    return sign_of_joint(reflection, joint, other)
 
 
 def _coordinates(

@@ -268,7 +268,9 @@ def _read(block: Field, width: int, body: Skeleton, witness: _Witness) -> tuple[
         read = base_reader(robot, block.kind, block.name, width)
     elif isinstance(block, Measured) and (block.kind == "quaternion" or block.quantity.order == "rpy"):
         read = base_reader(robot, block.kind, f"{block.name} {block.kind} {block.quantity.order}", width)
-    return (witness.sampled(read[0]), read[1], False) if read is not None else (None, "", False)
+    if read is not None:
+        return (witness.sampled(read[0]), read[1], False)
+    return (None, "", False)
 
 
 def _read_of_bodies(block: Items, witness: _Witness) -> tuple[Sampled | None, str, bool]:

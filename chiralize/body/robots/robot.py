@@ -125,7 +125,9 @@ class Robot:
         tree = self.tree(largest)
         places = [joint.anchor for joint in self.joints if joint.link in tree]
         places += [self.links[link].center for link in tree if self.links[link].mass]
-        return max(0.1, float(np.ptp(np.array(places).reshape(-1, 3), axis=0).max())) if places else 0.1
+        if places:
+            return max(0.1, float(np.ptp(np.array(places).reshape(-1, 3), axis=0).max()))
+        return 0.1
 
     def tree(self, link: int) -> set[int]:
         """A link and all that hangs on it."""
@@ -146,7 +148,9 @@ class Robot:
         free = [index for index, joint in enumerate(self.joints) if joint.kind == FREE]
         weights = {index: self.links_below(self.joints[index].link) for index in free}
         best = max(free, key=lambda index: weights[index], default=None)
-        return best if best is not None and (weights[best] or len(free) == len(self.joints)) else None
+        if best is not None and (weights[best] or len(free) == len(self.joints)):
+            return best
+        return None
 
     def links_below(self, link: int) -> int:
         """How many links hang on a link."""

@@ -99,7 +99,9 @@ def bodies_named(scene: Scene, items: Sequence[str]) -> list[int] | None:
     chosen = [_body(words, item.lower()) for item in items]
     if None not in chosen and len(set(chosen)) == len(chosen):
         return [number + 1 for number in chosen if number is not None]
-    return list(range(1, len(words) + 1)) if len(items) == len(words) else None
+    if len(items) != len(words):
+        return None
+    return list(range(1, len(words) + 1))
 
 
 def _body(words: Sequence[str], item: str) -> int | None:
@@ -110,7 +112,9 @@ def _body(words: Sequence[str], item: str) -> int | None:
     for end in _ENDS:
         ends = [number for number in limb if end in words[number]]
         if ends:
-            return ends[0] if len(ends) == 1 else None
+            if len(ends) != 1:
+                return None
+            return ends[0]
     return None
 
 

@@ -47,7 +47,9 @@ def shipped_robots() -> list[str]:
 def shipped_file(name: str) -> Path:
     """The file of a shipped skeleton or robot."""
     plain = skeleton_folder() / f"{name}.yaml"
-    return plain if is_file(plain) else skeleton_folder() / "robots" / f"{name}.yaml"
+    if is_file(plain):
+        return plain
+    return skeleton_folder() / "robots" / f"{name}.yaml"
 
 
 @lru_cache(maxsize=64)
@@ -75,7 +77,9 @@ def find_shipped(name: str) -> Skeleton | None:
     if name in shipped() or name in shipped_robots():
         return _shipped_skeleton(name)
     target = _alias_table().get(name)
-    return _shipped_skeleton(target) if target else None
+    if not target:
+        return None
+    return _shipped_skeleton(target)
 
 
 def load_skeleton(name_or_file: str | Path | Skeleton, notices: list[str] | None = None) -> Skeleton:

@@ -53,7 +53,9 @@ def error_finding(error: ChiralizeError) -> Finding:
 
 def _split(notice: str, path: Path) -> tuple[str, str]:
     where, _, rest = notice.partition(": ")
-    return (where, rest) if rest and where.startswith(str(path)) else (str(path), notice)
+    if rest and where.startswith(str(path)):
+        return (where, rest)
+    return (str(path), notice)
 
 
 class Lines:
@@ -77,7 +79,9 @@ class Lines:
         node = self.keys.get(key)
         if node is None:
             return self.source
-        return node.items[index].where if node.items is not None and index < len(node.items) else node.where
+        if node.items is not None and index < len(node.items):
+            return node.items[index].where
+        return node.where
 
 
 def lint_skeleton(skeleton: Skeleton, lines: Lines | None = None) -> Iterator[Finding]:

@@ -62,7 +62,9 @@ def side(name: str) -> str | None:
     ('left', None)
     """
     sides = {reading.side for reading in readings(name) if reading.certain}
-    return sides.pop() if len(sides) == 1 else None
+    if len(sides) != 1:
+        return None
+    return sides.pop()
 
 
 def partner_name(name: str) -> str | None:
@@ -112,7 +114,9 @@ def infer_pairs(names: Sequence[str]) -> PairProposal:
 def orient(pair: tuple[int, int], names: Sequence[str]) -> tuple[int, int]:
     """(left, right) by the names where they tell, else as given."""
     first, second = side_in_pair(names[pair[0]], names[pair[1]]), side_in_pair(names[pair[1]], names[pair[0]])
-    return (pair[1], pair[0]) if first == "right" and second == "left" else pair
+    if first == "right" and second == "left":
+        return (pair[1], pair[0])
+    return pair
 
 
 def side_in_pair(name: str, other: str) -> str | None:

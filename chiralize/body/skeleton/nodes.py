@@ -34,7 +34,9 @@ def nearest(value: str, options: Iterable[str]) -> str | None:
     """
     folded = {option.lower(): option for option in reversed(list(options))}
     close = difflib.get_close_matches(value.lower(), list(folded), n=1, cutoff=0.5)
-    return folded[close[0]] if close else None
+    if not close:
+        return None
+    return folded[close[0]]
 
 
 def did_you_mean(value: str, options: Iterable[str]) -> str:
@@ -237,7 +239,9 @@ def read_optional(
     >>> read_optional(fields, "name", Node.name, "name"), read_optional(fields, "note", Node.prose, "note")
     ('dog', None)
     """
-    return read(fields[key], *args, **kwargs) if key in fields else None
+    if key not in fields:
+        return None
+    return read(fields[key], *args, **kwargs)
 
 
 def only_key(fields: Mapping[str, Node], keys: Sequence[str], what: str) -> str | None:
@@ -250,7 +254,9 @@ def only_key(fields: Mapping[str, Node], keys: Sequence[str], what: str) -> str 
         first, second = fields[used[0]], fields[used[1]]
         facts = f"{used[1]!r} and {used[0]!r} (line {first.line}) both give {what}"
         raise UnknownKeyError(second.where, facts, "keep one of them")
-    return used[0] if used else None
+    if not used:
+        return None
+    return used[0]
 
 
 def _short(text: str) -> str:

@@ -42,7 +42,9 @@ def read_skeleton(root: Node, default_name: str, base: Skeleton | None, notices:
     name = read_optional(fields, "name", Node.name, "name") or default_name
     if base is not None:
         changed = any(key in fields for key in _CHANGES)
-        return _extend(root, fields, base, name) if changed else _check_fixed(fields, base)
+        if changed:
+            return _extend(root, fields, base, name)
+        return _check_fixed(fields, base)
     joints = read_joints(root, fields)
     names = texts(joints)
     pairing = read_pairing(root, fields, joints, notices)
@@ -116,7 +118,9 @@ def _built(root: Node, build: object, **parts: object) -> Skeleton:
 # ---- joints, center, edges ------------------------------------------------------------------------------------
 def _joint_node(fields: dict[str, Node]) -> Node | None:
     key = only_key(fields, JOINT_KEYS, "the joints")
-    return fields[key] if key is not None else None
+    if key is None:
+        return None
+    return fields[key]
 
 
 def read_joints(root: Node, fields: dict[str, Node]) -> tuple[Node, ...]:

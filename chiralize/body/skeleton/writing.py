@@ -29,7 +29,9 @@ def scalar(text: str, *, coordinate: bool = False) -> str:
 
 def prose(text: str) -> str:
     """A sentence as YAML, in quotes where a YAML reader could take it for something else."""
-    return text if _PROSE.fullmatch(text) and text.lower() not in _SPECIAL else json.dumps(text, ensure_ascii=False)
+    if _PROSE.fullmatch(text) and text.lower() not in _SPECIAL:
+        return text
+    return json.dumps(text, ensure_ascii=False)
 
 
 def names_in_brackets(names: Iterable[str]) -> str:
@@ -86,7 +88,9 @@ def skeleton_to_yaml(skeleton: Skeleton) -> str:
 def _lines_of(key: str, value: Any) -> list[str]:
     """A key of a skeleton file with its value, laid out for people: a pair per line, everything else as it fits."""
     if key == "pairs":
-        return ["pairs:", *(f"  - {names_in_brackets(pair)}" for pair in value)] if value else ["pairs: []"]
+        if value:
+            return ["pairs:", *(f"  - {names_in_brackets(pair)}" for pair in value)]
+        return ["pairs: []"]
     if key == "signs":
         return ["signs:", *(f"  {scalar(joint)}: {row}" for joint, row in value.items())]
     if key == "edges":

@@ -63,7 +63,9 @@ def parse_yaml(text: str, source: str) -> Node:
 
 def _line(text: str, mark: Any) -> str:
     lines = text.splitlines()
-    return lines[mark.line] if mark is not None and mark.line < len(lines) else ""
+    if mark is not None and mark.line < len(lines):
+        return lines[mark.line]
+    return ""
 
 
 class _Builder:

@@ -196,7 +196,9 @@ def centers(pose: Pose, reflect: Sequence[tuple[str, float]]) -> npt.NDArray[np.
     """The point c of x -> 2 c - x, an array that broadcasts to the tensor; None where every centre is 0."""
     given = dict(reflect)
     values = np.array([float(given.get(dim, 0)) for dim in pose.body.dims])
-    return _over_dims(pose, values) if values.any() else None
+    if not values.any():
+        return None
+    return _over_dims(pose, values)
 
 
 def spreads(pose: Pose, reflect: Sequence[tuple[str, float]], coordinates: Sequence[str]) -> npt.NDArray[np.float64]:

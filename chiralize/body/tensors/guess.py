@@ -112,4 +112,6 @@ def _similar(shape: Sequence[int], body: Skeleton) -> str | None:
     """A shipped skeleton of the same family whose number of joints does fit."""
     names = [name for name in shipped() if len(load_skeleton(name).joints) in shape[1:]]
     near = nearest(body.name, names) if names else None
-    return f"{near} has {len(load_skeleton(near).joints)} joints" if near else None
+    if not near:
+        return None
+    return f"{near} has {len(load_skeleton(near).joints)} joints"

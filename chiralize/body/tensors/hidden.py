@@ -48,7 +48,9 @@ class HiddenPolicy:
     @property
     def alternatives(self) -> tuple[HiddenPolicy, ...]:
         """Itself and, where nobody said which units are pairs, other pairs that are as good a guess."""
-        return (self,) if self.is_named else (self, replace(self, pairing=("adjacent",)))
+        if self.is_named:
+            return (self,)
+        return (self, replace(self, pairing=("adjacent",)))
 
     @property
     def is_named(self) -> bool:
@@ -66,7 +68,9 @@ class HiddenPolicy:
         negated: object = {glob: str(value) for glob, value in self.negated_globs} or _one_or_list(
             [str(value) for value in self.negated]
         )
-        return {"pairing": pairing, "negated": negated} if pairing else {"negated": negated}
+        if pairing:
+            return {"pairing": pairing, "negated": negated}
+        return {"negated": negated}
 
 
 def _chosen(globs: Sequence[tuple[str, T]], by_depth: Sequence[T], depth: int, module_path: str) -> T:

@@ -88,7 +88,9 @@ class ResolvedTensor:
     @property
     def class_axis(self) -> int | None:
         """The axis of its scores of classes; None for a tensor of another kind."""
-        return parse_layout(self.layout).axis_of(CLASSES) if self.entry.classes is not None else None
+        if self.entry.classes is None:
+            return None
+        return parse_layout(self.layout).axis_of(CLASSES)
 
     @property
     def where(self) -> str:

@@ -34,7 +34,9 @@ class Verdicts:
     def numeric(self) -> NumericVerdict:
         """Of the mirror that the main verdict is about, or of a product that failed where no mirror did."""
         failed = [verdict for verdict in self.products.values() if not verdict.passed]
-        return failed[0] if failed and self.main.numeric.passed else self.main.numeric
+        if failed and self.main.numeric.passed:
+            return failed[0]
+        return self.main.numeric
 
     def records(self, degeneracies: Mapping[str, Degeneracy]) -> tuple[OfMirror, ...]:
         """A row for each of them in the report."""

@@ -75,7 +75,9 @@ class _Voter:
     def carrier(self, key: int) -> int | None:
         """The one axis that carries a space; None if there are several."""
         carrying = [dim for dim, axis in enumerate(self.rep.axes) if key in unknowns_in((axis,))]
-        return carrying[0] if len(carrying) == 1 else None
+        if len(carrying) != 1:
+            return None
+        return carrying[0]
 
 
 class _Voters:
@@ -143,7 +145,9 @@ def _vote(total: Score, voter: _Voter, dim: int, key: int, known: Mapping[int, S
 
 def _real(tensor: Tensor) -> Tensor:
     """Complex numbers as two, along another axis."""
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    if tensor.is_complex():
+        return torch.view_as_real(tensor.resolve_conj())
+    return tensor
 
 
 def _mean_square(tensor: Tensor) -> float:

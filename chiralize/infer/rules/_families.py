@@ -108,7 +108,9 @@ def apply_equation(call: Call, names: Sequence[str], text: str, bare: str = "", 
 
 def first_outputs(call: Call, *outputs: Result) -> Results:
     """A rule's answer that says nothing of the outputs behind `outputs`."""
-    return outputs[0] if len(call.shapes) == 1 else (*outputs, *[None] * (len(call.shapes) - len(outputs)))
+    if len(call.shapes) == 1:
+        return outputs[0]
+    return (*outputs, *[None] * (len(call.shapes) - len(outputs)))
 
 
 def vanishes(call: Call, factors: Sequence[str], added: str) -> bool:
@@ -118,7 +120,9 @@ def vanishes(call: Call, factors: Sequence[str], added: str) -> bool:
 
 def unless_zero(operand: Operand | None) -> Operand | None:
     """A tensor that is added; None where it holds nothing but zeros, which fit anything."""
-    return None if operand is not None and operand.zero else operand
+    if operand is not None and operand.zero:
+        return None
+    return operand
 
 
 _PARITIES = {"odd": "`... -> ...` (odd)", "even": "`c -> |c|` (even)", "plain": "`+... -> +...`"}

@@ -48,7 +48,9 @@ pointwise(plain, "inverse cosine", "acos", _near_zero, partial=True)
 @op("reciprocal", _above_zero, sample(zeros(3, 4)))
 def reciprocal(call: Call) -> Results:
     """1 / x: odd, but for numbers known to be zero; what becomes of +0 is the same for both views."""
-    return Uniform(call.shape, False) if call.operands[0].zero else odd(call)
+    if call.operands[0].zero:
+        return Uniform(call.shape, False)
+    return odd(call)
 
 
 @rule("clamp-like", "`... -> ...` (odd) where the bounds are opposite, else `+... -> +...`", trait=Pointwise())
@@ -121,7 +123,9 @@ def nan_to_num(call: Call) -> Results:
     """Numbers in place of nan and infinities."""
     high, low = call.get("posinf"), call.get("neginf")
     opposite = high is low is None or (high is not None and low is not None and high == -low)
-    return odd(call) if opposite and not call.get("nan", 0) else plain(call)
+    if opposite and not call.get("nan", 0):
+        return odd(call)
+    return plain(call)
 
 
 _off = [sample(_x, 0.5, False)]

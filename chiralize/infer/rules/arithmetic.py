@@ -59,7 +59,9 @@ def mul(call: Call) -> Results:
 @op("div.Scalar", *_number)
 def div(call: Call) -> Results:
     """x / y: moved alike, signs multiply; zeros divided are zero."""
-    return Uniform(call.shape, True) if call.operands[0].zero else quotient(call.operands, call)
+    if call.operands[0].zero:
+        return Uniform(call.shape, True)
+    return quotient(call.operands, call)
 
 
 def quotient(operands: Sequence[Operand], call: Call) -> SymbolicRepresentation:
@@ -95,7 +97,9 @@ def lerp(call: Call) -> Results:
     """x + w * (y - x)."""
     x, y, *weight = call.operands
     rep = call.solver.representation(equal_sum([x, y], call.shape, call.solver))
-    return following(rep, plain_of(weight[0], call), call.solver) if weight else rep
+    if weight:
+        return following(rep, plain_of(weight[0], call), call.solver)
+    return rep
 
 
 @rule("larger or smaller", "`+a, +a -> +a`", trait=Pointwise())
@@ -130,7 +134,9 @@ def atan2(call: Call) -> Results:
 def fmod(call: Call) -> Results:
     """x - y trunc(x / y)."""
     rep = call.solver.representation(call.operands[0].rep)
-    return following(rep, even_of(call.operands[1], call.solver), call.solver) if len(call.operands) > 1 else rep
+    if len(call.operands) > 1:
+        return following(rep, even_of(call.operands[1], call.solver), call.solver)
+    return rep
 
 
 @rule("sign of another", "`a, b -> b` with |a| = |b|: even in the first, odd in the second", divisor="other")
@@ -168,7 +174,9 @@ def hypot(call: Call) -> Results:
 @op("div.Scalar_mode", sample(_a, 0.5, rounding_mode="trunc"), sample(_a, 0.5, rounding_mode="floor"))
 def divide(call: Call) -> Results:
     """floor(x / y) or trunc(x / y)."""
-    return extremum.apply(call) if call["rounding_mode"] == "floor" else quotient(call.operands, call)
+    if call["rounding_mode"] == "floor":
+        return extremum.apply(call)
+    return quotient(call.operands, call)
 
 
 @rule("remainder by a number", "`+a -> +a`, bounds alike")

@@ -77,7 +77,9 @@ def attention(call: Call) -> Results:
         key, value = (_spread(rep, [rep.axes[-3], ()]) for rep in (key, value))
     weights = attention_weights(query, key, mask, bool(call.get("is_causal", False)), call)
     out = matrix_product(Operand(weights), Operand(value), solver)
-    return Rep(tuple(solver.regroup(out.axes, call.shape)), out.sign) if grouped else out
+    if grouped:
+        return Rep(tuple(solver.regroup(out.axes, call.shape)), out.sign)
+    return out
 
 
 def _spread(rep: Rep, heads: Sequence[Axis]) -> Rep:

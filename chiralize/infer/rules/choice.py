@@ -59,7 +59,9 @@ def one_hot(call: Call) -> Results:
 @op("eq.Scalar ne.Scalar", sample(whole(3, 4), 0), sample(whole(3, 4), 1))
 def equality_with_number(call: Call) -> Results:
     """A truth value per entry: 0 is its own negative."""
-    return even_of(call.operands[0], call.solver) if call["other"] == 0 else plain(call)
+    if call["other"] == 0:
+        return even_of(call.operands[0], call.solver)
+    return plain(call)
 
 
 @rule("comparison", "`+a, +a -> +a`")

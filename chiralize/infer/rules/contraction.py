@@ -194,7 +194,9 @@ def bilinear(call: Call) -> Results:
     columns = SymbolicRepresentation(right.axes[:-1], right.sign)
     batch = multiplied(rows, columns, solver)
     out = SymbolicRepresentation((*batch.axes, weight.axes[0]), batch.sign)
-    return equal_sum([Operand(out), bias], call.shape, solver) if bias is not None else out
+    if bias is not None:
+        return equal_sum([Operand(out), bias], call.shape, solver)
+    return out
 
 
 @rule("inverse", "`... a b -> ... b a`")

@@ -78,7 +78,9 @@ class _Window:
     def words(self, letter: str) -> tuple[str, str, str]:
         """Tokens of an axis whose order does not matter in the equation: input, weight, output."""
         if self.covers and not self.passes:
-            return ("1t", letter, letter) if self.transposed else (letter, letter, "1t")
+            if self.transposed:
+                return ("1t", letter, letter)
+            return (letter, letter, "1t")
         return letter, "1k", letter
 
 

@@ -108,7 +108,9 @@ def _openness(axes: Sequence[Axis], solver: Solver) -> int:
 
 def _product(axes: Sequence[Axis], solver: Solver) -> Axis:
     """Entry by entry along one letter."""
-    return reduce(lambda left, right: multiply(left, right, solver), axes) if axes else ()
+    if axes:
+        return reduce(lambda left, right: multiply(left, right, solver), axes)
+    return ()
 
 
 def _summed(axes: Sequence[Axis], solver: Solver, key: str) -> Sign:

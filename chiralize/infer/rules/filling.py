@@ -33,7 +33,9 @@ def _repeated(call: Call) -> Uniform | None:
     if operand.zero:
         return Uniform(call.shape, True)
     is_open = bool(terms) and all(isinstance(term, Var) and term.id in call.solver.passing for term in terms)
-    return Uniform(call.shape, False) if is_open else None
+    if not is_open:
+        return None
+    return Uniform(call.shape, False)
 
 
 _NUMBERS = {"zeros_like": 0, "new_zeros": 0, "ones_like": 1, "new_ones": 1}

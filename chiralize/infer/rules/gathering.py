@@ -35,7 +35,9 @@ def as_list(index: torch.Tensor, dim: int) -> _Spread | None:
     if index.ndim == 0:
         return _Spread([int(index)])
     rows = index.movedim(dim, -1).reshape(-1, index.shape[dim])
-    return _Spread(rows[0].tolist()) if len(rows) and bool((rows == rows[:1]).all()) else None
+    if len(rows) and bool((rows == rows[:1]).all()):
+        return _Spread(rows[0].tolist())
+    return None
 
 
 def named(call: Call, rep: SymbolicRepresentation, dim: int, index: Operand) -> SymbolicRepresentation:

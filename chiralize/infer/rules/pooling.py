@@ -199,4 +199,6 @@ def pool(call: Call) -> Results:
         windows = _axis_windows(call, rank, position, rep.shape[first + position], call.shape[first + position])
         axes.append(_windowed(call, axis, windows, f"out {position}"))
     pooled = solver.representation(SymbolicRepresentation(tuple(axes), rep.sign))
-    return (pooled, pooled) if len(call.shapes) > 1 and call.reads(1) else first_outputs(call, pooled)
+    if len(call.shapes) > 1 and call.reads(1):
+        return (pooled, pooled)
+    return first_outputs(call, pooled)

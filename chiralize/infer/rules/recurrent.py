@@ -155,7 +155,9 @@ def step_macs(call: Call) -> int:
 def drawn_weights(gates: int, size: int = 4, features: int = 3, biases: bool = True) -> tuple[Drawn, ...]:
     """Weights of `size` hidden units on some features, and biases: rows for one gate after the other."""
     weights = normal(gates * size, features), normal(gates * size, size)
-    return (*weights, normal(gates * size), normal(gates * size)) if biases else weights
+    if biases:
+        return (*weights, normal(gates * size), normal(gates * size))
+    return weights
 
 
 def _projecting() -> Sample:

@@ -51,7 +51,9 @@ def _dimensions(call: Call, ndim: int) -> set[int]:
 @op("nanmean nansum", *_dims)
 def total(call: Call) -> Results:
     """Sum over axes: order does not matter, signs would. Given two operands (`infer`), of their product."""
-    return _inner(call) if len(call.operands) > 1 else _reduced(call, call.solver.representation(call.operands[0].rep))
+    if len(call.operands) > 1:
+        return _inner(call)
+    return _reduced(call, call.solver.representation(call.operands[0].rep))
 
 
 def _inner(call: Call) -> Results:

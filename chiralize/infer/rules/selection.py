@@ -217,7 +217,9 @@ def _narrowed(entries: torch.Tensor, ndim: int) -> torch.Tensor:
 
 def _copies(call: Call, position: int, size: int) -> Axis:
     """An axis of copies: it may be permuted at will."""
-    return call.solver.unknown_at(f"{call.key}[copies {position}]", size) if call.key and size > 1 else trivial(size)
+    if call.key and size > 1:
+        return call.solver.unknown_at(f"{call.key}[copies {position}]", size)
+    return trivial(size)
 
 
 def computed(call: Call, rep: SymbolicRepresentation, indices: Indices) -> SymbolicRepresentation:

@@ -31,4 +31,6 @@ def split(call: Call) -> Results:
     parts = [
         solver.representation(rep.with_axis(dim, part)) for part in solver.cut(rep.axes[dim], list(accumulate(sizes)))
     ]
-    return tuple(without_axis(part, dim) for part in parts) if unbind else tuple(parts)
+    if unbind:
+        return tuple(without_axis(part, dim) for part in parts)
+    return tuple(parts)

@@ -29,7 +29,9 @@ class Conflict(Exception):  # noqa: N818
 def product(axis: Axis) -> SignedPermutation:
     """The action on a whole axis without unknowns."""
     actions = [term.action for term in axis if isinstance(term, Known)]
-    return actions[0].kronecker(*actions[1:]) if actions else SignedPermutation.identity(1)
+    if actions:
+        return actions[0].kronecker(*actions[1:])
+    return SignedPermutation.identity(1)
 
 
 def direct_sum(parts: Sequence[Axis]) -> SignedPermutation:

@@ -107,7 +107,9 @@ class Solver(Unknowns):
             b, a = self._level(b, a)
             return a, b
         if isinstance(a[0], Sum) and is_known(b):
-            return (a, known_axis(product(b))) if len(a) == 1 else (tuple(self.split(a, b[0].size)) + a[1:], b)
+            if len(a) == 1:
+                return (a, known_axis(product(b)))
+            return (tuple(self.split(a, b[0].size)) + a[1:], b)
         return self.resolve(tuple(self.split(a, b[0].size)) + a[1:]), self.resolve(b)
 
     def _same_term(self, a: Term, b: Term, sign: Sign) -> Sign:
@@ -337,4 +339,6 @@ def times(axis: Axis, sign: Sign) -> Axis:
 
 def negated(axis: Axis) -> Axis:
     """The same known axis with every sign changed."""
-    return known_axis(-product(axis)) if axis else (Known(-SignedPermutation.identity(1)),)
+    if axis:
+        return known_axis(-product(axis))
+    return (Known(-SignedPermutation.identity(1)),)

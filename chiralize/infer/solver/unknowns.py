@@ -132,7 +132,9 @@ class Unknowns:
 
     def asked_for(self, key: str) -> list[Axis]:
         """The unknown of a place, if a rule has ever asked for it."""
-        return [self.resolve(self._by_key[key])] if key in self._by_key else []
+        if key in self._by_key:
+            return [self.resolve(self._by_key[key])]
+        return []
 
     def positions(self, key: str, size: int) -> Axis:
         """The unknown axis of the positions of a list: what lists at other places say of it may count, too."""
@@ -321,7 +323,9 @@ class Unknowns:
 
     def orderer(self, *actions: SignedPermutation) -> str:
         """Which site last demanded that an axis of that size is left alone; empty where no action does so."""
-        return self.ordered_at.get(actions[0].size, "") if any(action.is_identity for action in actions) else ""
+        if any(action.is_identity for action in actions):
+            return self.ordered_at.get(actions[0].size, "")
+        return ""
 
     def absolute(self, axis: Axis) -> Axis:
         """The axis without its signs, |T|."""

@@ -32,7 +32,9 @@ def turns_by_port(network: Network, module: OnnxNetwork) -> tuple[list[Turn | No
 
 
 def _turn(tensor: ResolvedTensor) -> Turn | None:
-    return None if tensor.representation is None else (tensor.representation, tensor.center)
+    if tensor.representation is None:
+        return None
+    return (tensor.representation, tensor.center)
 
 
 def averaged(network: Network) -> Converted:

@@ -71,7 +71,9 @@ def _last_unknown(rep: SymbolicRepresentation | None) -> Var | None:
     if rep is None or len(rep.axes[-1]) != 1:
         return None
     (term,) = rep.axes[-1]
-    return term if isinstance(term, Var) else None
+    if not isinstance(term, Var):
+        return None
+    return term
 
 
 def kept_heads(heads: Heads, width: float) -> list[HiddenMap]:

@@ -96,4 +96,6 @@ def _reason(hidden_map: HiddenMap, space: Space) -> str:
         return hidden_map.reason
     if len(hidden_map.key) == 1:
         return f"{action.even - 1} even and {action.odd} odd principal directions kept"
-    return "every head kept with its mirror image" if action.pairs else f"{action.size} dimensions of every head kept"
+    if action.pairs:
+        return "every head kept with its mirror image"
+    return f"{action.size} dimensions of every head kept"

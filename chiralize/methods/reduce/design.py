@@ -110,7 +110,9 @@ def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: b
             for space in spaces
             if space.key in moments
         }
-        return seen if len(seen) == len(spaces) else {**weights(spaces, known), **seen}
+        if len(seen) == len(spaces):
+            return seen
+        return {**weights(spaces, known), **seen}
 
     choices = {choice.space.key: choice for choice in analyse(network, chosen)[1]}
     for space in repmap.spaces:

@@ -164,7 +164,9 @@ class Fitting:
         """What the smaller network reads in the place of an input or a state, of which both views have their own."""
         layers, rep = self.layered.get(name), self.repmap.leaves.get(name)
         if layers is None:
-            return plain if rep is None else self.lifting.value(plain, turned, rep)
+            if rep is None:
+                return plain
+            return self.lifting.value(plain, turned, rep)
         parts = zip(plain, turned, layers, strict=True)
         return torch.stack([self.lifting.value(*part) for part in parts])
 

@@ -203,7 +203,11 @@ def _applied(tensor: Tensor, space: HiddenMap, position: int, width: int, reads:
 
 
 def _number(term: Term) -> int:
-    return term.id if isinstance(term, Var) else term.var.id if isinstance(term, Abs) else -1
+    if isinstance(term, Var):
+        return term.id
+    if isinstance(term, Abs):
+        return term.var.id
+    return -1
 
 
 def _size(axis: Axis) -> int:

@@ -292,7 +292,9 @@ def _left_alone(repmap: RepMap, name: str) -> TensorRepresentation:
 
 def _stacked(items: Tensor | Sequence[Tensor], of: Callable[[Tensor], Tensor]) -> Tensor:
     """Something of one value; of a cell's steps, "batch feature" each, along time."""
-    return of(items) if isinstance(items, Tensor) else torch.stack([of(item) for item in items], 1)
+    if isinstance(items, Tensor):
+        return of(items)
+    return torch.stack([of(item) for item in items], 1)
 
 
 def _gradient(item: Tensor) -> Tensor:

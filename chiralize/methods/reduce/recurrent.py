@@ -232,7 +232,9 @@ def of_one_size(captured: CapturedModel, repmap: RepMap) -> set[int]:
 def _unknown(cell: Cell, repmap: RepMap) -> int | None:
     """The unknown of a cell's units, if they are a hidden space of their own."""
     axis = repmap.leaves[cell.weights[1]].axes[1]
-    return axis[0].id if len(axis) == 1 and isinstance(axis[0], Var) else None
+    if len(axis) == 1 and isinstance(axis[0], Var):
+        return axis[0].id
+    return None
 
 
 def _renamed(axis: Axis, old: int, new: int) -> Axis:

@@ -116,7 +116,9 @@ class Resizing:
             case Attention() if node.arguments.get("scale") is None:
                 query = self._read(node.arguments["query"])
                 old = axis_size(query.axes[-1]) if query else 1
-                return {"scale": old**-0.5} if query and self._size(query.axes[-1]) != old else {}
+                if query and self._size(query.axes[-1]) != old:
+                    return {"scale": old**-0.5}
+                return {}
             case Slice() if "end" in node.arguments:
                 return self._slice(node, self._read(node.arguments["self"]), "start", "end")
             case Contraction(is_windowed=True) | Adjoint() if node.arguments["groups"] != 1 and new is not None:
@@ -179,13 +181,17 @@ class Resizing:
 
     def _read(self, ref: Any) -> SymbolicRepresentation | None:
         outputs = self.repmap.nodes.get(ref.name) if isinstance(ref, Ref) else None
-        return outputs[0] if outputs else None
+        if not outputs:
+            return None
+        return outputs[0]
 
     def _size(self, axis: Axis) -> int:
         return self.lifting.representation(SymbolicRepresentation((axis,))).shape[0]
 
     def _shape(self, rep: SymbolicRepresentation | None) -> Shape:
-        return self.lifting.representation(rep).shape if rep is not None else ()
+        if rep is not None:
+            return self.lifting.representation(rep).shape
+        return ()
 
     def _shapes(self, node: Node) -> tuple[Shape | None, ...]:
         reps = self.repmap.nodes.get(node.name, ())

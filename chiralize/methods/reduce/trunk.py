@@ -149,7 +149,9 @@ def _norm(node: Node, readers: Sequence[Site]) -> Norm:
 def _axis(rep: SymbolicRepresentation, key: int) -> int | None:
     """The one axis that is the space and nothing else."""
     is_alone = [len(axis) == 1 and isinstance(axis[0], Var) and axis[0].id == key for axis in rep.axes]
-    return is_alone.index(True) if sum(is_alone) == 1 else None
+    if sum(is_alone) != 1:
+        return None
+    return is_alone.index(True)
 
 
 def unfolded(captured: CapturedModel, trunks_found: Sequence[Trunk]) -> Rewrite:

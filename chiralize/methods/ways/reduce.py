@@ -19,7 +19,9 @@ _HALF = 0.5
 
 
 def _prepared(problem: Problem) -> Problem:
-    return problem if problem.request.width == 1 else replace(problem, network=normalised(problem, "reduce"))
+    if problem.request.width == 1:
+        return problem
+    return replace(problem, network=normalised(problem, "reduce"))
 
 
 def _drafts(problem: Problem) -> Iterator[Draft]:

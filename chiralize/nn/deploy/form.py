@@ -94,7 +94,9 @@ def _wanted(problem: Problem, draft: Draft, graph: bool) -> Wanted:
 
 def _home(problem: Problem) -> torch.device:
     """Where the result will run: a module goes back to where the network was, a file is read on the CPU."""
-    return CPU if problem.request.product == "graph" else problem.request.device
+    if problem.request.product == "graph":
+        return CPU
+    return problem.request.device
 
 
 def _dense_where_faster(
@@ -132,7 +134,9 @@ def _captured(network: Network, draft: Draft) -> tuple[ExportedProgram, Captured
     if network.captured is None:
         return None
     program = draft.program or try_export(draft.converted.module, network)
-    return None if program is None else (program, capture(program, *example_call(network, False)))
+    if program is None:
+        return None
+    return (program, capture(program, *example_call(network, False)))
 
 
 def _swapped(

@@ -113,7 +113,9 @@ def layer_at(module: fx.GraphModule, node: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(value)
+    return value
 
 
 def added(module: fx.GraphModule, path: str, twin: nn.Module) -> str:

@@ -225,7 +225,9 @@ class _Rewriter:
 
 def _halving(butterfly: Butterfly) -> bool:
     """Whether an axis is handed on in halves; channels at the taps of windows have to lie so already."""
-    return butterfly.in_parts if isinstance(butterfly, Channels) else bool(butterfly.pairs) and butterfly.runs <= 1
+    if isinstance(butterfly, Channels):
+        return butterfly.in_parts
+    return bool(butterfly.pairs) and butterfly.runs <= 1
 
 
 def _is_pointwise(node: fx.Node) -> bool:

@@ -82,4 +82,6 @@ def _fold(module: fx.GraphModule, node: Any) -> tuple[str, str]:
 
 
 def _double(module: nn.Module, node: Any) -> Tensor | None:
-    return None if node is None else value_of(module, node).detach().double()
+    if node is None:
+        return None
+    return value_of(module, node).detach().double()

@@ -140,7 +140,9 @@ def _in_graph(module: fx.GraphModule, hidden: Sequence[Hidden]) -> tuple[list[st
 
 def _signed(rep: TensorRepresentation) -> Representation:
     """How a mirror acts on what a weight gives, the overall sign of the weight taken up."""
-    return rep.axes[0] if rep.sign > 0 else Representation.of(-rep.axes[0].action)
+    if rep.sign > 0:
+        return rep.axes[0]
+    return Representation.of(-rep.axes[0].action)
 
 
 def _twin(layer: nn.Linear, name: str, hidden: Sequence[Hidden]) -> LinearOfSeveral | str:

@@ -95,7 +95,9 @@ def _saved(layer: nn.Module, channels: int) -> float:
     """The share that blocks save of the time of a map between so many channels."""
     if isinstance(layer, _CONVOLUTIONS):
         return max(1 - _FEW / channels, 0.0) / 2
-    return 0.5 if isinstance(layer, nn.Linear) or channels >= _NARROW else 0.0
+    if isinstance(layer, nn.Linear) or channels >= _NARROW:
+        return 0.5
+    return 0.0
 
 
 def maps_of(layer: Any, ops: Sequence[Node]) -> list[Node]:
@@ -107,7 +109,9 @@ def maps_of(layer: Any, ops: Sequence[Node]) -> list[Node]:
 
 def _weight(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of the weight of an op with such an output."""
-    return (shape[-1], layer.embed_dim) if isinstance(layer, nn.MultiheadAttention) else tuple(layer.weight.shape)
+    if isinstance(layer, nn.MultiheadAttention):
+        return (shape[-1], layer.embed_dim)
+    return tuple(layer.weight.shape)
 
 
 def inputs_of(layer: Any, ops: Sequence[Node], times: float = 1.0) -> list[Inputs]:

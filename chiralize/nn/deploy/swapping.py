@@ -88,7 +88,9 @@ def chosen(
     """The twin of a layer, made only if it is asked for; or why the layer stays."""
     twin = cache(lambda: twin_of(layer, reps))
     try:
-        return (twin() or NO_BLOCKS) if wanted(layer, ops, twin) else DENSE_IS_FASTER
+        if wanted(layer, ops, twin):
+            return twin() or NO_BLOCKS
+        return DENSE_IS_FASTER
     except AsymmetricWeightError:
         return HOLDS_AN_OFFSET
 

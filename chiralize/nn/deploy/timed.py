@@ -102,7 +102,9 @@ def takes_longer(
     kinds = [(node.target, node.shapes) for node in captured.nodes]
     digest = hashlib.sha256(repr((kinds, ways, _private.are_on())).encode()).hexdigest()[:16]
     share = processes.of_first(measured(f"network {digest}", runs, None, device))
-    return share if share > 1.0 else None
+    if share > 1.0:
+        return share
+    return None
 
 
 def _at(device: torch.device, module: nn.Module) -> nn.Module:
@@ -169,4 +171,6 @@ def _bases(blocks: ChiralModule) -> list[Butterfly]:
 def _kind_of(basis: Any) -> str:
     """How a butterfly takes its axis apart."""
     action = basis.representation.action
-    return f"{basis.runs} runs" if basis.in_halves else f"{len(action.pairs)} pairs of {action.size}"
+    if basis.in_halves:
+        return f"{basis.runs} runs"
+    return f"{len(action.pairs)} pairs of {action.size}"

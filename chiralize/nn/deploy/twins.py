@@ -57,7 +57,9 @@ def _sides(rep: TensorRepresentation) -> tuple[Representation, Representation] |
 
 def _linear(layer: nn.Linear, reps: Reps) -> ChiralModule | None:
     sides = _sides(reps["weight"])
-    return None if sides is None else chiral.Linear(*sides, layer.bias is not None)
+    if sides is None:
+        return None
+    return chiral.Linear(*sides, layer.bias is not None)
 
 
 def _conv(layer: Any, reps: Reps) -> ChiralModule | None:
@@ -98,7 +100,9 @@ def _reversed_axis(rep: TensorRepresentation) -> str | None:
     if rep.sign < 0 or len(moved) != 1:
         return None
     kernel = rep.axes[2 + "hw".index(moved[0])]
-    return moved[0] if kernel == reversal(kernel.size) else None
+    if kernel != reversal(kernel.size):
+        return None
+    return moved[0]
 
 
 def _batch_norm(layer: Any, reps: Reps) -> ChiralModule | None:

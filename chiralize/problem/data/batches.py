@@ -51,7 +51,9 @@ class Batches:
     def source(self) -> str:
         """The inputs that figures are taken from, in words for the report: `held-out calibration inputs`."""
         if self.sequences:
-            return "held-out sequences" if len(self.sequences) > 1 else "the same sequence"
+            if len(self.sequences) > 1:
+                return "held-out sequences"
+            return "the same sequence"
         held = "held-out" if len(self.inputs) > 1 else "the same"
         if self.given:
             return f"{held} calibration inputs" + (f" and {self.samples}" if self.drawn else "")
@@ -60,11 +62,9 @@ class Batches:
     @property
     def samples(self) -> str:
         """What was drawn, in words for the report."""
-        return (
-            f"built-in poses, not yours: {self.origin}"
-            if self.are_built_in
-            else f"samples of a Gaussian, {self.origin}"
-        )
+        if self.are_built_in:
+            return f"built-in poses, not yours: {self.origin}"
+        return f"samples of a Gaussian, {self.origin}"
 
     @property
     def seen(self) -> Sequence[Call]:

@@ -175,7 +175,9 @@ def in_one(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
     tensors_have_rows = all(tensor.has_rows for tensor in network.resolved.input_tensors)
     if len(calls) < 2 or not (network.has_rows and tensors_have_rows) or is_large(network.module):
         return calls
-    return [stacked(calls)] if network.program is not None and is_open(network.program) else calls
+    if network.program is not None and is_open(network.program):
+        return [stacked(calls)]
+    return calls
 
 
 def in_common(network: Network, calls: Sequence[Call]) -> list[frozenset[int]]:
@@ -198,7 +200,9 @@ def in_common(network: Network, calls: Sequence[Call]) -> list[frozenset[int]]:
         value = first[tensor.index]
         if not (tensor.has_rows and value.ndim and len(value) == rows):
             sure.add(tensor.index)
-    return list(dict.fromkeys((frozenset(same | sure), frozenset(sure)))) if sure <= same else []
+    if sure <= same:
+        return list(dict.fromkeys((frozenset(same | sure), frozenset(sure))))
+    return []
 
 
 def _bytes(captured: CapturedModel, rows: int) -> float:

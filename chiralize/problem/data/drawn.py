@@ -40,7 +40,9 @@ def supplied(problem: Problem) -> Problem:
     if carried_of(network):
         if request.mix:
             raise UsageError("--mix-gaussian", _NO_ORDER, "leave it out, and give --calibration more sequences")
-        return problem if batches.given else problem.with_batches(origin=_NO_ORDER)
+        if batches.given:
+            return problem
+        return problem.with_batches(origin=_NO_ORDER)
     if batches.given:
         return _mixed(problem) if request.mix else problem
     request.progress("recovering the moments of the inputs")

@@ -124,7 +124,9 @@ def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call
 
 def _fitting(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.dtype:
     """The dtype that an array becomes: floating ones take the network's precision, others keep their kind."""
-    return dtype if array.dtype.kind == "f" else _native(array[:0], name, where).dtype
+    if array.dtype.kind == "f":
+        return dtype
+    return _native(array[:0], name, where).dtype
 
 
 def _native(array: np.ndarray, name: str, where: str) -> torch.Tensor:
@@ -368,7 +370,9 @@ def _call_of(item: Any, example: Call, where: str, names: Sequence[str] = ()) ->
         facts = f"a batch has {len(items)} arguments, one call of the model takes {len(slots)}"
         raise DataFileError(where, facts, "give the arguments of the example inputs and nothing else, such as labels")
     values = tuple(_as_input(value, like, where) for value, like in zip(items, slots, strict=True))
-    return (values, dict(kwargs)) if args else ((), dict(zip(kwargs, values, strict=True)))
+    if args:
+        return (values, dict(kwargs))
+    return ((), dict(zip(kwargs, values, strict=True)))
 
 
 def _with_values(value: Any, where: str) -> Any:
@@ -391,7 +395,9 @@ def _as_input(value: Any, like: Any, where: str) -> Any:
 
 def _as_leaf(value: Any, like: Any, where: str) -> Any:
     if not isinstance(like, torch.Tensor):
-        return _native(value, "", where) if isinstance(value, np.ndarray) else value
+        if isinstance(value, np.ndarray):
+            return _native(value, "", where)
+        return value
     if not isinstance(value, (torch.Tensor, np.ndarray)):
         facts = f"a batch holds a {type(value).__name__}, the model's input is a tensor of shape {tuple(like.shape)}"
         raise DataFileError(where, facts, "give tensors or arrays, samples first")
@@ -403,7 +409,9 @@ def _as_leaf(value: Any, like: Any, where: str) -> Any:
     if isinstance(value, np.ndarray):
         return _tensor(value, like.dtype, "", where)
     value = _with_values(value, where).to(like.device)
-    return value if value.dtype == like.dtype else _cast(value, like.dtype, "", where)
+    if value.dtype == like.dtype:
+        return value
+    return _cast(value, like.dtype, "", where)
 
 
 def _spooled(

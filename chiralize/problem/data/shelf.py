@@ -44,7 +44,9 @@ class Shelf:
             torch.save(value, self._path(number))
 
     def __getitem__(self, number: int) -> Any:
-        return self.memory[number] if number in self.memory else torch.load(self._path(number), weights_only=True)
+        if number in self.memory:
+            return self.memory[number]
+        return torch.load(self._path(number), weights_only=True)
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         return ((number, self[number]) for number in range(self.count))
@@ -66,7 +68,9 @@ def _compact(value: Any) -> tuple[Any, int]:
 
     def compact(tensor: torch.Tensor) -> torch.Tensor:
         """A copy where the tensor is a view into a larger storage."""
-        return tensor.clone() if tensor.untyped_storage().data_ptr() in large else tensor
+        if tensor.untyped_storage().data_ptr() in large:
+            return tensor.clone()
+        return tensor
 
     size = sum(min(used[address], whole[address]) for address in whole)
     return pytree.tree_map_only(torch.Tensor, compact, value), size

@@ -111,7 +111,9 @@ def prepare(
         network = plain.prepare(ClaimedOutputs(whole.module, parts), claimed(spec), *whole.example)
     words = f"the mirror is claimed of {partial.words}: nothing is claimed of {partial.names}"
     network = replace(network, partial=partial, notes=(*whole.notes, words, *_others(network, whole)))
-    return network if partial.mixed is None else network.with_notes(f"{partial.mixed.where}: {partial.mixed.facts}")
+    if partial.mixed is None:
+        return network
+    return network.with_notes(f"{partial.mixed.where}: {partial.mixed.facts}")
 
 
 def as_run(network: Network) -> Network:
@@ -123,7 +125,9 @@ def as_run(network: Network) -> Network:
 
 def entry_of(network: Network) -> str:
     """The method of the user's network that is called."""
-    return network.entry if network.partial is None else network.partial.whole.entry
+    if network.partial is None:
+        return network.entry
+    return network.partial.whole.entry
 
 
 def _others(network: Network, whole: Network) -> list[str]:

@@ -164,7 +164,9 @@ class Restriction:
         return _rank(node) == 0 or _last(node) in (1, size)
 
     def _operand(self, node: Any, positions: Sequence[int]) -> fx.Node:
-        return node if _rank(node) == 0 or _last(node) == 1 else self.restricted(node, positions)
+        if _rank(node) == 0 or _last(node) == 1:
+            return node
+        return self.restricted(node, positions)
 
     def _constant(self, node: Any, positions: Sequence[int]) -> fx.Node:
         """Some entries of a constant, which stays where it is needed as a whole."""
@@ -217,7 +219,9 @@ def refusal(node: Any, why: str = "it mixes the entries of its last axis, or nob
 
 def _trait(node: Any) -> Trait | None:
     """What kind of op a node calls, whether or not it works in place."""
-    return traits().get(out_of_place(str(node.target))) if node.op == "call_function" else None
+    if node.op != "call_function":
+        return None
+    return traits().get(out_of_place(str(node.target)))
 
 
 def _shape(node: Any) -> Sequence[Any]:

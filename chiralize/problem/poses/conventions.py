@@ -89,7 +89,9 @@ class Convention:
     @property
     def title(self) -> str:
         """The name with the unit."""
-        return self.name if self.scale == 1.0 else f"{self.name}, times {float(f'{self.scale:.3g}'):g}"
+        if self.scale == 1.0:
+            return self.name
+        return f"{self.name}, times {float(f'{self.scale:.3g}'):g}"
 
     def values(self, view: View) -> Array:
         """Coordinates of the points of a view, in this unit."""

@@ -68,7 +68,9 @@ def table_wanted(module: nn.Module, args: Sequence[Any]) -> str:
 def _text(annotation: Any) -> str:
     if annotation is inspect.Parameter.empty:
         return ""
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    if isinstance(annotation, str):
+        return annotation
+    return getattr(annotation, "__name__", str(annotation))
 
 
 @dataclass(frozen=True, eq=False)

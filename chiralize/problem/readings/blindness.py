@@ -46,7 +46,9 @@ def treats_joints_alike(
 
 def _joints(tensor: ResolvedTensor) -> int:
     """How many joints a tensor has; 0 for one without."""
-    return tensor.pose.word_sizes().get("j", 0) if tensor.pose is not None else 0
+    if tensor.pose is not None:
+        return tensor.pose.word_sizes().get("j", 0)
+    return 0
 
 
 def _reordered(tensor: ResolvedTensor, value: Tensor) -> Tensor:

@@ -83,11 +83,15 @@ def _counted_by(module: nn.Module, is_open: bool, is_unusual: bool) -> list[Iter
     """
     if is_open:
         return [tables(module)]
-    return [module.parameters(), module.buffers()] if is_unusual else [module.parameters()]
+    if is_unusual:
+        return [module.parameters(), module.buffers()]
+    return [module.parameters()]
 
 
 def _usual(recogniser: bool) -> tuple[int, ...]:
-    return tuple(dict.fromkeys((*OF_RECOGNISERS, *USUAL))) if recogniser else USUAL
+    if recogniser:
+        return tuple(dict.fromkeys((*OF_RECOGNISERS, *USUAL)))
+    return USUAL
 
 
 def _is_longest(count: int, fits: Fits) -> bool:
@@ -103,7 +107,9 @@ def _said_by_method(module: nn.Module) -> Mapping[int, str]:
             value = value()
         except Exception:  # it wants something, or counts on the device that it was trained on
             return {}
-    return {value: _SAYS_ALL} if isinstance(value, int) and _is_count(value) else {}
+    if isinstance(value, int) and _is_count(value):
+        return {value: _SAYS_ALL}
+    return {}
 
 
 def _said(module: nn.Module) -> Mapping[int, str]:

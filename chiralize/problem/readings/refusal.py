@@ -216,7 +216,9 @@ def _along_frames(search: Search, width: int | None) -> Shapes | None:
 def _always(failures: Collection[str]) -> str:
     """The first of many failures, where they are the same but for their numbers; else ""."""
     kinds = {_NUMBER.sub("0", text) for text in failures}
-    return next(iter(failures)) if len(kinds) == 1 and len(failures) > _MOST_NAMED else ""
+    if len(kinds) == 1 and len(failures) > _MOST_NAMED:
+        return next(iter(failures))
+    return ""
 
 
 def _of_width(width: int | None) -> str:

@@ -81,7 +81,9 @@ class Search:
         """The first reading that holds; None where none does, or where it is not the only one in a way that matters."""
         reading = self._first()
         nothing_ran = reading is None and not self.refused and self.contradiction is None and not self.open_inputs
-        return self._first() if nothing_ran and self.trial.restart_on_real_tensors() else reading
+        if nothing_ran and self.trial.restart_on_real_tensors():
+            return self._first()
+        return reading
 
     def first_by_order(self) -> Reading | None:
         """The first sizes that have several readings, as the network's own answers choose; None where they do not."""
@@ -110,7 +112,9 @@ class Search:
                     return None
                 if reading is not None and self._holds(reading):
                     self._note_open(reading, options)
-                    return None if self.open_inputs else reading
+                    if self.open_inputs:
+                        return None
+                    return reading
         return None
 
     def _holds(self, reading: Reading) -> bool:
@@ -161,7 +165,9 @@ class Search:
         if not isinstance(frames, Frames):
             return None
         reading = self._read(arranged, specs, shapes(frames.count))
-        return None if reading is None else replace(reading, reason=frames.reason)
+        if reading is None:
+            return None
+        return replace(reading, reason=frames.reason)
 
     def _is_unlike_offered(self, combination: Sequence[Template]) -> bool:
         """Whether the user's own samples have other sizes, whatever the number of frames."""
@@ -199,7 +205,9 @@ class Search:
         for template in combination:
             is_open = template.entry.kind == "pose" and template.entry.layout is None and template.layout is not None
             laid_out.append(replace(template.entry, layout=str(template.layout)) if is_open else template.entry)
-        return specs if tuple(laid_out) == entries else [*specs, replace(self.spec, inputs=tuple(laid_out))]
+        if tuple(laid_out) == entries:
+            return specs
+        return [*specs, replace(self.spec, inputs=tuple(laid_out))]
 
     def _read(self, arranged: Arranged, specs: Sequence[ConversionSpec], shapes: Shapes) -> Reading | None:
         """The reading of these sizes; None where the network does not run, or where some tensor has none."""
@@ -212,7 +220,9 @@ class Search:
         for spec in specs:
             try:
                 resolved = resolve(spec, shapes, answers)
-                return Reading(shapes, arranged, spec, resolved) if _states_return(resolved) else None
+                if not _states_return(resolved):
+                    return None
+                return Reading(shapes, arranged, spec, resolved)
             except SpecError as error:
                 errors.append(error)
                 if not isinstance(error, AmbiguousLayoutError):

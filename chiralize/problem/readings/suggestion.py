@@ -98,4 +98,6 @@ def _word(entry: TensorEntry) -> str:
 
 
 def _word_of(entry: TensorEntry, tensor: ResolvedTensor) -> str:
-    return str(tensor.pose.layout) if tensor.pose is not None else _word(entry)
+    if tensor.pose is not None:
+        return str(tensor.pose.layout)
+    return _word(entry)

@@ -94,7 +94,9 @@ class Trial:
             text = first_line(error)
             self.failures[shapes] = text
             unsure = isinstance(error, _NOT_ABOUT_SIZES) or any(word in text.lower() for word in _WORDS)
-            return self._real(shapes, arrange) if unsure and not is_large(self.module) else None
+            if unsure and not is_large(self.module):
+                return self._real(shapes, arrange)
+            return None
 
     def _real(self, shapes: Shapes, arrange: Arrange) -> list[Shape] | None:
         try:

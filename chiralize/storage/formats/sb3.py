@@ -46,7 +46,9 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     name, build = policy_builder(members[_DATA], content.where)
     stored = replace(read_stored(inner), idle=_TRAINING, named=name, build=build)
     loaded = load_weights(content, wanted, "sb3", stored)
-    return loaded if wanted.normalizer is None else _behind(loaded, wanted.normalizer)
+    if wanted.normalizer is None:
+        return loaded
+    return _behind(loaded, wanted.normalizer)
 
 
 def _behind(loaded: LoadedModel, path: Path) -> LoadedModel:

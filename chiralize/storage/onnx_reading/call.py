@@ -49,9 +49,13 @@ class NodeCall:
         """Whole numbers that are an attribute in old operators, and an input `since` a version; None where left out."""
         if self.opset < since:
             given = self.attributes.get(name)
-            return None if given is None else list(given)
+            if given is None:
+                return None
+            return list(given)
         value = values[position] if position < len(values) else None
-        return None if value is None else listed(value)
+        if value is None:
+            return None
+        return listed(value)
 
 
 Operator = Callable[[NodeCall, Sequence[Any]], Any]

@@ -104,7 +104,9 @@ def _slice(call: NodeCall, values: Sequence[Any]) -> Value:
     if backward:
         whole = all(start == -1 and end <= -(2**31) + 1 for start, end in zip(starts, ends, strict=True))
         call.require(steps == [-1] * len(steps) and whole, "it takes part of an axis backwards")
-        return x.flip(backward) if isinstance(x, Tensor) else np.flip(x, tuple(backward))
+        if isinstance(x, Tensor):
+            return x.flip(backward)
+        return np.flip(x, tuple(backward))
     return sliced(x, starts, ends, axes, steps)
 
 

@@ -65,7 +65,9 @@ def _extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
 
 def _quotient(one: Any, other: Any) -> Tensor:
     whole = not any(isinstance(value, Tensor) and value.is_floating_point() for value in (one, other))
-    return torch.div(one, other, rounding_mode="trunc") if whole else one / other
+    if whole:
+        return torch.div(one, other, rounding_mode="trunc")
+    return one / other
 
 
 def _power(call: NodeCall, values: Sequence[Any]) -> Tensor:

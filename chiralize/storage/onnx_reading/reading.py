@@ -161,7 +161,9 @@ class _Reader:
     def _value(self, name: str) -> Any:
         if not name:
             return None
-        return self.tensors[name] if name in self.tensors else self.numbers[name]
+        if name in self.tensors:
+            return self.tensors[name]
+        return self.numbers[name]
 
     def _fold(self, call: NodeCall, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Compute a node from stored values; a copy of a weight is that weight."""
@@ -268,4 +270,6 @@ def _attributes(node: Any) -> Mapping[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value

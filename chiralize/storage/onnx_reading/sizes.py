@@ -71,7 +71,9 @@ def _quotient(one: Any, other: Any) -> Any:
     if isinstance(one, float) or isinstance(other, float):
         return one / other
     if isinstance(one, int) and isinstance(other, int):
-        return int(math.trunc(one / other)) if one * other < 0 else one // other
+        if one * other < 0:
+            return int(math.trunc(one / other))
+        return one // other
     return one // other
 
 
@@ -137,4 +139,6 @@ def sliced(array: Any, starts: Sequence[Any], ends: Sequence[Any], axes: Sequenc
 
 def _within(end: Any) -> Any:
     """An end, None where it is the largest number there is: all that follows."""
-    return None if isinstance(end, int) and abs(end) >= 2**31 - 1 else end
+    if isinstance(end, int) and abs(end) >= 2**31 - 1:
+        return None
+    return end

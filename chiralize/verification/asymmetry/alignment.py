@@ -113,7 +113,9 @@ def _columns(resolved: ResolvedSpec) -> int | None:
     if len(pictures) != 1:
         return None
     position = parse_layout(pictures[0].layout).axis_of(pictures[0].entry.mirror[0][0])
-    return None if position is None else pictures[0].shape[position]
+    if position is None:
+        return None
+    return pictures[0].shape[position]
 
 
 def _by_labels(columns: int | None, cells: int) -> float | None:
@@ -121,7 +123,9 @@ def _by_labels(columns: int | None, cells: int) -> float | None:
     if columns is None or columns % cells:
         return None
     stride = columns // cells
-    return (stride - 1) / stride if stride > 1 else None
+    if stride > 1:
+        return (stride - 1) / stride
+    return None
 
 
 def _by_layers(graph: CapturedModel, tensor: ResolvedTensor, axis: int, resolved: ResolvedSpec) -> float | None:
@@ -134,7 +138,9 @@ def _by_layers(graph: CapturedModel, tensor: ResolvedTensor, axis: int, resolved
     if parse_layout(picture.layout).axis_of(picture.entry.mirror[0][0]) != axis or name is None or answer is None:
         return None
     cells = cells_of(graph, name, axis, traits()).get(answer)
-    return None if cells is None else cells.shift(picture.shape[axis], tensor.shape[axis])
+    if cells is None:
+        return None
+    return cells.shift(picture.shape[axis], tensor.shape[axis])
 
 
 class _Views:
@@ -167,7 +173,9 @@ class _Views:
         curve = [(float(at), total.gap(float(at), border)) for at in np.arange(-most, most + 1e-9, _CURVE / 5)]
         result = Alignment(cells=cells, samples=samples, stated=stated, error=error, why=why, layers=predicted)
         result = replace(result, figures=figures, curve=tuple(curve))
-        return result if why else replace(result, shift=shift, section=self._section(shift))
+        if why:
+            return result
+        return replace(result, shift=shift, section=self._section(shift))
 
     def _at(self, total: Products, shift: float, border: int) -> Shifted:
         return Shifted(shift, total.gap(shift, border), self._height(shift))
@@ -181,7 +189,9 @@ class _Views:
         maps = (len(plain), self.shape[0], -1)
         mean = ((plain + moved(turned, shift)) / 2).reshape(maps).max(-1)
         each = (plain.reshape(maps).max(-1) + turned.reshape(maps).max(-1)) / 2
-        return float(mean.mean() / each.mean()) if each.mean() > 0 else None
+        if each.mean() > 0:
+            return float(mean.mean() / each.mean())
+        return None
 
     def _section(self, shift: float) -> Section:
         """The row of cells in which the first pictures answer most, by both views."""

@@ -83,12 +83,16 @@ class Products:
         lower, share = floor(shift), shift - floor(shift)
         below, above = (self.energies(whole, border)[1] for whole in (lower, lower + 1))
         other = (1 - share) * below + share * above
-        return mixed / (plain * other) ** 0.5 if plain > 0 and other > 0 else 0.0
+        if plain > 0 and other > 0:
+            return mixed / (plain * other) ** 0.5
+        return 0.0
 
     def gap(self, shift: float, border: int) -> float:
         """RMS distance of the answers from the turned ones, moved by a shift, over the spread of the answers."""
         plain, other, mixed = self.energies(shift, border)
-        return (max(plain + other - 2 * mixed, 0.0) / plain) ** 0.5 if plain > 0 else 0.0
+        if plain > 0:
+            return (max(plain + other - 2 * mixed, 0.0) / plain) ** 0.5
+        return 0.0
 
     def best(self, most: float, border: int) -> float:
         """The shift of up to `most` cells, to a thousandth, at which both are most alike."""

@@ -153,7 +153,9 @@ def _is_whole(shape: tuple[int, ...] | None, rows: int) -> bool:
 def _module(node: Node, weight: str) -> str:
     """The path of the module that has the weight; a parameter of another name than `weight` or `bias` by that name."""
     path, _, last = weight.rpartition(".")
-    return path if path and last.startswith(("weight", "bias", "running")) else weight or node.where.module
+    if path and last.startswith(("weight", "bias", "running")):
+        return path
+    return weight or node.where.module
 
 
 def _op(node: Node) -> str:

@@ -93,7 +93,9 @@ def _parts(names: list[str], partner: list[int], first: list[int], numbers: int)
 def summed(tensor: torch.Tensor, representation: TensorRepresentation) -> torch.Tensor:
     """Sum over the axes that the mirror leaves alone, which stay with size 1."""
     still = representation.still_axes
-    return tensor.sum(still, keepdim=True).cpu() if still else tensor.cpu()
+    if still:
+        return tensor.sum(still, keepdim=True).cpu()
+    return tensor.cpu()
 
 
 def folded(representation: TensorRepresentation) -> TensorRepresentation:

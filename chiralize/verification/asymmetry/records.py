@@ -206,7 +206,9 @@ class Alignment:
     @property
     def center(self) -> float | None:
         """The cell that a specification mirrors at for the nearest whole shift."""
-        return None if self.shift is None else (self.cells - 1 + round(self.shift)) / 2
+        if self.shift is None:
+            return None
+        return (self.cells - 1 + round(self.shift)) / 2
 
     @property
     def is_aligned(self) -> bool:

@@ -74,7 +74,9 @@ def _log_ratio(rows: int, totals: torch.Tensor, squares: torch.Tensor) -> float 
         return None
     plain, turned = (squares - totals.square().sum(1) / rows).tolist()
     plain, turned = max(plain, _LEAST * turned), max(turned, _LEAST * plain)
-    return log(turned / plain) / 2 if plain > 0 else None
+    if plain > 0:
+        return log(turned / plain) / 2
+    return None
 
 
 def _in_pairs(values: list[Any]) -> list[Any]:

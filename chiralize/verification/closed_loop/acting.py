@@ -63,7 +63,9 @@ class Reader:
         return tensors
 
     def _dtype(self, example: Tensor) -> torch.dtype:
-        return torch.float64 if self.double and example.is_floating_point() else example.dtype
+        if self.double and example.is_floating_point():
+            return torch.float64
+        return example.dtype
 
     def split(self, row: Array, sizes: Sequence[int]) -> Any:
         """An observation whose numbers lie in one row, in the form in which an environment gives it."""

@@ -70,7 +70,9 @@ class Environment:
     @property
     def model(self) -> Any:
         """The simulator's model, None where there is none."""
-        return getattr(self.base, "model", None) if hasattr(self.base, "data") else None
+        if not hasattr(self.base, "data"):
+            return None
+        return getattr(self.base, "model", None)
 
     # ---- running --------------------------------------------------------------------------------------------
     def begin(self, start: int, mirrored: bool = False) -> Any:
@@ -118,7 +120,9 @@ class Environment:
 
     def coordinates(self) -> Array | None:
         """The positions of all joints, from which the robot can be drawn; None where there is no simulator."""
-        return None if self.model is None else np.array(self.base.data.qpos)
+        if self.model is None:
+            return None
+        return np.array(self.base.data.qpos)
 
     def close(self) -> None:
         """Let go of what the environment holds."""

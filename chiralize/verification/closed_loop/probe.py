@@ -100,7 +100,9 @@ def _rewards_apart(rewards: Array, other: Array) -> float:
     steps = min(len(rewards), len(other))
     rewards, other = rewards[:steps], other[:steps]
     size = float(np.abs(np.concatenate([rewards, other])).max(initial=0.0))
-    return float(np.abs(rewards - other).max(initial=0.0)) / size if size else 0.0
+    if size:
+        return float(np.abs(rewards - other).max(initial=0.0)) / size
+    return 0.0
 
 
 def _names(differences: Array, policy: Policy) -> tuple[str, ...]:

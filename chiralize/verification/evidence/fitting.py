@@ -277,7 +277,9 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
             is_of_all = spread >= _ALL * answers.spreads[index]
             here, given = _ratio(here, spread), _ratio(given, spread)
             best = MirrorGap(name, best.gap, ratio, here, given, is_of_all=is_of_all)
-    return replace(best, ratio=max(worst, 1.0)) if worst > _NOT_WORSE or best.ratio == inf else best
+    if worst > _NOT_WORSE or best.ratio == inf:
+        return replace(best, ratio=max(worst, 1.0))
+    return best
 
 
 def _mean(column: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -285,7 +287,9 @@ def _mean(column: Sequence[torch.Tensor]) -> torch.Tensor:
     rows = torch.cat(list(map(torch.atleast_1d, column)))
     if not (rows.is_floating_point() or rows.is_complex()):
         rows = rows.double()
-    return rows.mean(0) if len(rows) >= FEWEST_ROWS else torch.zeros_like(rows[0])
+    if len(rows) >= FEWEST_ROWS:
+        return rows.mean(0)
+    return torch.zeros_like(rows[0])
 
 
 def _spread(column: Sequence[torch.Tensor], center: torch.Tensor) -> float:

@@ -45,7 +45,9 @@ def by_names(mirror: NetworkMirror) -> NetworkMirror | None:
                     axes[position] = Representation.of(SignedPermutation(partner, axis.action.sign))
             column.append(TensorRepresentation(tuple(axes), representation.sign))
         sides.append(tuple(column))
-    return replace(mirror, inputs=sides[0], outputs=sides[1]) if has_words else None
+    if not has_words:
+        return None
+    return replace(mirror, inputs=sides[0], outputs=sides[1])
 
 
 def _labels(

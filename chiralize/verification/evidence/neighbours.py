@@ -195,7 +195,9 @@ def with_layouts(resolved: ResolvedSpec) -> ConversionSpec:
 
 
 def _written_out(tensor: ResolvedTensor) -> TensorEntry:
-    return replace(tensor.entry, layout=tensor.layout) if tensor.kind == "pose" else tensor.entry
+    if tensor.kind == "pose":
+        return replace(tensor.entry, layout=tensor.layout)
+    return tensor.entry
 
 
 def _bodies(spec: ConversionSpec) -> list[Skeleton]:

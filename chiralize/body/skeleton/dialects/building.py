@@ -30,7 +30,9 @@ def read_json(path: Path, only: str | None = None) -> Node:
 
 def read_document(path: Path) -> Node:
     """A YAML or JSON file as Nodes, by its suffix. Raises ImportFormatError, YamlSyntaxError."""
-    return read_json(path) if path.suffix.lower() == ".json" else read_yaml(path)
+    if path.suffix.lower() == ".json":
+        return read_json(path)
+    return read_yaml(path)
 
 
 def name_of(label: Node | None, path: Path) -> str:

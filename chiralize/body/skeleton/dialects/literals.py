@@ -119,7 +119,9 @@ class _Reader:
             return self.names.get(expression.id, self._unreadable(line))
         if isinstance(expression, ast.UnaryOp) and isinstance(expression.op, ast.USub):
             inner = self.node(expression.operand)
-            return Node(self.source, line, text=f"-{inner.text}") if inner.is_number else self._unreadable(line)
+            if inner.is_number:
+                return Node(self.source, line, text=f"-{inner.text}")
+            return self._unreadable(line)
         if isinstance(expression, ast.BinOp):
             return self._operation(expression, line)
         if isinstance(expression, ast.Call):

@@ -32,12 +32,16 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     size = _size(root, left, right, known, notices)
     joints = list(known.joints) if known is not None and len(known.joints) == size else numbered(size, left)
     skeleton = build(path, "pyskl", left, path.stem, notices, joints=joints, left=left, right=right)
-    return skeleton if isinstance(joints, list) else without_names(skeleton, notices)
+    if isinstance(joints, list):
+        return skeleton
+    return without_names(skeleton, notices)
 
 
 def _argument(literals: Literals, key: str) -> Node | None:
     node = literals.names.get(key) or next((call.named[key] for call in literals.calls if key in call.named), None)
-    return readable(node, key) if node is not None else None
+    if node is None:
+        return None
+    return readable(node, key)
 
 
 def _size(root: Node, left: Node, right: Node, known: Skeleton | None, notices: list[str]) -> int:

@@ -104,7 +104,9 @@ class _Objects:
         if reference is None or not reference.is_integer:
             return _value(node)
         index = reference.integer("py/id") - 1
-        return self.values[index] if 0 <= index < len(self.values) else None
+        if 0 <= index < len(self.values):
+            return self.values[index]
+        return None
 
 
 def _value(node: Node) -> str | int | None:
@@ -113,7 +115,11 @@ def _value(node: Node) -> str | int | None:
         state = get(node, "py/state")
         parts = items_of(get(state, "py/tuple"))
         name = parts[0] if parts else get(state or node, "name")
-        return name.text if name is not None else None
+        if name is None:
+            return None
+        return name.text
     arguments = items_of(get(node, "py/reduce"))
     numbers = items_of(get(arguments[1], "py/tuple")) if len(arguments) > 1 else ()
-    return numbers[0].integer("link type") if numbers else None
+    if not numbers:
+        return None
+    return numbers[0].integer("link type")

@@ -30,11 +30,15 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     joints = names or numbered(count, shape)
     keys = {"flip_idx": flips} if flips is not None else {"pairs": pairs_of(joints, None, notices)}
     skeleton = build(path, "ultralytics", root, path.stem, notices, joints=joints, dims=["x", "y"], **keys)
-    return skeleton if names is not None else without_names(skeleton, notices)
+    if names is not None:
+        return skeleton
+    return without_names(skeleton, notices)
 
 
 def _names(node: Node | None) -> Node | None:
     """`kpt_names: {0: [nose, ...]}` (by class) or a plain list."""
     if node is not None and node.entries:
         node = node.entries[0][1]
-    return node if node is not None and node.items else None
+    if node is not None and node.items:
+        return node
+    return None

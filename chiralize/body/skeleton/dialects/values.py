@@ -49,4 +49,6 @@ def list_node(items: Sequence[Node], like: Node) -> Node:
 
 def optional_list(items: Sequence[Node], like: Node) -> Node | None:
     """The same, or None for an empty list: a key that `build` leaves out."""
-    return list_node(items, like) if items else None
+    if not items:
+        return None
+    return list_node(items, like)

@@ -108,4 +108,6 @@ def _metadata(path: Path) -> object:
     except Exception as error:  # a damaged archive or pickle may fail with any of them
         reason = str(error)[:120] or type(error).__name__
         raise ImportFormatError(str(path), f"no readable `metadata` ({reason})", "give a 2D keypoint archive") from None
-    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return value.item()
+    return value

@@ -43,7 +43,9 @@ def axes_of(name: str) -> str | None:
         answers.add(ABOUT[axis] if _TURNING & set(words) else axis)
         if len(words) > 1 and not (_POLAR | _TURNING) & set(words):
             return None
-    return answers.pop() if len(answers) == 1 else None
+    if len(answers) != 1:
+        return None
+    return answers.pop()
 
 
 @dataclass(frozen=True)

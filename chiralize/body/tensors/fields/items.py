@@ -57,7 +57,9 @@ class Items(Field):
     def action(self, body: Skeleton) -> SignedPermutation:
         """Things swap, and the numbers of each act as they do by themselves."""
         swap, inside = self._swap(body), joined_action(self.each, body)
-        return swap.kronecker(inside) if self.major == "items" else inside.kronecker(swap)
+        if self.major == "items":
+            return swap.kronecker(inside)
+        return inside.kronecker(swap)
 
     def labels(self, body: Skeleton) -> list[str]:
         """`contact.left_foot.force.y`: the name of the block, the thing, the number."""
@@ -71,7 +73,9 @@ class Items(Field):
 
     def _label(self, item: str, number: str) -> str:
         """Numbers in brackets follow without a dot."""
-        return dotted(self.name, item) + number if number.startswith("[") else dotted(self.name, item, number)
+        if number.startswith("["):
+            return dotted(self.name, item) + number
+        return dotted(self.name, item, number)
 
     def to_dict(self) -> dict[str, object]:
         """`{feet: [FL, FR], kind: vector, name: NAME}`, or with `each`."""

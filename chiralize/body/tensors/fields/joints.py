@@ -26,7 +26,9 @@ class Joints(Field):
 
     def body_of(self, body: Skeleton) -> Skeleton:
         """The body with the chosen joints."""
-        return body if self.chosen is None else body.with_joints(self.chosen, self.where)
+        if self.chosen is None:
+            return body
+        return body.with_joints(self.chosen, self.where)
 
     def size(self, body: Skeleton) -> int:
         """Joints times coordinates."""
@@ -36,7 +38,9 @@ class Joints(Field):
     def action(self, body: Skeleton) -> SignedPermutation:
         """Joints swap, with the signs of the skeleton unless they are plain numbers."""
         chosen = self.body_of(body)
-        return chosen.joint_action() if self.is_plain else chosen.merged_action()
+        if self.is_plain:
+            return chosen.joint_action()
+        return chosen.merged_action()
 
     def labels(self, body: Skeleton) -> list[str]:
         """`q.left_knee`, or `pose.left_knee.x` where joints have several coordinates."""

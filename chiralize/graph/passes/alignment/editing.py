@@ -83,7 +83,9 @@ def _sides(node: Node, ndim: int, axis: int, traits: Traits) -> tuple[int, int] 
     if not isinstance(traits.get(node.target), Padding):
         return None
     amounts, at = list(node.arguments["pad"]), 2 * (ndim - 1 - axis)
-    return tuple(amounts[at : at + 2]) if len(amounts) >= at + 2 and any(amounts[at : at + 2]) else None
+    if len(amounts) >= at + 2 and any(amounts[at : at + 2]):
+        return tuple(amounts[at : at + 2])
+    return None
 
 
 def _with_padding(

@@ -62,13 +62,17 @@ def _answers(window: Window, size: int, is_upsampled: bool) -> int | None:
         if is_upsampled:
             return sliding.stride * (size - 1) + 1
         grown = replace(sliding, count=size, size=sliding.size + sliding.stride * (size - sliding.count))
-        return grown.size if grown.is_symmetric else None
+        if not grown.is_symmetric:
+            return None
+        return grown.size
     lacks_one = sliding.kernel % 2 == 0 and sliding.stride == 1 and sliding.excess == -1
     free = size + 2 * sliding.before + lacks_one - sliding.extent
     if free < 0:
         return None
     wider = replace(sliding, size=size, count=free // sliding.stride + 1)
-    return wider.count if wider.is_symmetric and not window.ceil else None
+    if wider.is_symmetric and not window.ceil:
+        return wider.count
+    return None
 
 
 def _scaled(node: Node, size: int, shapes: dict[str, tuple[int, ...]], axis: int) -> int:

@@ -95,7 +95,9 @@ def _kind(node: Node, traits: Traits) -> Kind | None:
         case Contraction(is_windowed=True):
             return "convolution"
         case Adjoint(switch=switch):
-            return "transposed" if not switch or node.arguments.get(switch) else "convolution"
+            if not switch or node.arguments.get(switch):
+                return "transposed"
+            return "convolution"
         case Pooling():
             return "pooling"
     return None

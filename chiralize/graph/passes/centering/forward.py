@@ -67,7 +67,9 @@ class Forward(Interpreter[Offset]):
 
     def offset(self, name: str | None) -> Offset | None:
         """The offset of a value, None where it has none."""
-        return self.of(Ref(name)) if name is not None else None
+        if name is None:
+            return None
+        return self.of(Ref(name))
 
     def reaches(self, node: Node) -> bool:
         """Whether an op reads an offset, or is to add one."""
@@ -75,7 +77,9 @@ class Forward(Interpreter[Offset]):
 
     def simplified(self, followed: Offset | None) -> Offset | None:
         """An offset, None where it is no more than rounding."""
-        return None if followed is not None and followed.vanishes(self.graph.eps) else followed
+        if followed is not None and followed.vanishes(self.graph.eps):
+            return None
+        return followed
 
     def stop(self, node: Node) -> NoReturn:
         """Raises OffsetError: the operation is not linear in the offset."""
@@ -96,7 +100,9 @@ class Forward(Interpreter[Offset]):
         def part_of(name: str, part: str) -> Tensor:
             """The value or the size of an operand's offset."""
             offset = self.offset(name)
-            return self.graph.cleared(name) if offset is None else getattr(offset, part)
+            if offset is None:
+                return self.graph.cleared(name)
+            return getattr(offset, part)
 
         changed = without_constants(node, trait)
         values = run(node, lambda name: part_of(name, "value"), changed)

@@ -104,7 +104,9 @@ class Graph:
 
     def number(self, operand: Any) -> Any:
         """A fixed operand as a tensor or a float."""
-        return self.value(operand.name) if isinstance(operand, Ref) else float(operand)
+        if isinstance(operand, Ref):
+            return self.value(operand.name)
+        return float(operand)
 
     def is_weight(self, operand: Any) -> bool:
         """Whether an operand is a parameter or a statistic."""
@@ -144,7 +146,9 @@ class Graph:
         for level in levels[levels != 0]:
             mask = offset.value == level
             averages[mask] = value[mask].mean()
-        return Offset(averages, value.abs()) if bool(averages.any()) else None
+        if not bool(averages.any()):
+            return None
+        return Offset(averages, value.abs())
 
     def value(self, name: str) -> Tensor:
         """A weight, a constant, or a value computed from them, in float64."""

@@ -81,7 +81,9 @@ def _lacking(graph: Graph, forward: Forward, outputs: Centers, index: int) -> Of
     if center is not None:
         wanted = torch.from_numpy(center).to(offset.value.device).expand_as(offset.value)
         offset = Offset(wanted, wanted.abs()) + offset
-    return None if offset.vanishes(graph.eps) else offset
+    if offset.vanishes(graph.eps):
+        return None
+    return offset
 
 
 def _no_bias(graph: Graph, index: int) -> OffsetError:

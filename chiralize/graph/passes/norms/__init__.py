@@ -99,4 +99,6 @@ def _apart(graph: Graph, name: str, rep: TensorRepresentation) -> float | None:
     if not readers or not all(isinstance(graph.trait(node), _ENTRYWISE) for node in readers):
         return None
     moved = reynolds.distance(leaf.tensor, rep)
-    return moved if moved > 8 * torch.finfo(leaf.tensor.dtype).eps else None
+    if moved > 8 * torch.finfo(leaf.tensor.dtype).eps:
+        return moved
+    return None

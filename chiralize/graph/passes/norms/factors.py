@@ -20,7 +20,9 @@ def factor(node: Node, trait: Contraction | Einsum, scale: Tensor, position: int
             return _window_factor(scale, weight, int(node.arguments.get("groups", 1)))
         case Contraction(is_transposed=True):
             column = along(scale, scale.ndim - 1) if position == 0 and weight.ndim == 2 else None
-            return None if column is None else column[:, None]
+            if column is None:
+                return None
+            return column[:, None]
     return along(scale, scale.ndim - 1)
 
 
@@ -57,4 +59,6 @@ def _einsum_factor(equation: str, scale: Tensor, position: int) -> Tensor | None
 def along(scale: Tensor, axis: int) -> Tensor | None:
     """A scale that differs along one axis only, as a vector; None where it differs along others."""
     rows = scale.movedim(axis, -1).reshape(-1, scale.shape[axis])
-    return rows[0] if len(rows) and bool((rows == rows[0]).all()) else None
+    if len(rows) and bool((rows == rows[0]).all()):
+        return rows[0]
+    return None

@@ -130,7 +130,9 @@ class Walk(Interpreter[Map]):
 
     def simplified(self, followed: Map | None) -> Map | None:
         """A map, None for the identity."""
-        return followed if followed is not None and (followed.is_scaled or followed.is_shifted) else None
+        if followed is not None and (followed.is_scaled or followed.is_shifted):
+            return followed
+        return None
 
     def _map_of(self, operand: Ref) -> Map:
         """The map of an operand that depends on the input, the identity included."""
@@ -142,7 +144,9 @@ class Walk(Interpreter[Map]):
 
     def _of(self, operand: Any) -> frozenset[str]:
         """The symmetric tensors that a constant operand is computed from."""
-        return self.depends.get(operand.name, frozenset()) if isinstance(operand, Ref) else frozenset()
+        if isinstance(operand, Ref):
+            return self.depends.get(operand.name, frozenset())
+        return frozenset()
 
     def stop(self, node: Node, only: frozenset[str] | None = None) -> NoReturn:
         """Give up the changes that reach an op.  only: the tensors to blame, all of them by default. Raises Stuck."""
@@ -249,7 +253,9 @@ class Walk(Interpreter[Map]):
             if reading is not None:
                 return getattr(reading, part)
             cleared = self.old.cleared(name)
-            return torch.ones_like(cleared) if part == "scale" and cleared.is_floating_point() else cleared
+            if part == "scale" and cleared.is_floating_point():
+                return torch.ones_like(cleared)
+            return cleared
 
         shifts = _as_tuple(run(node, lambda name: part_of(name, "shift"), without_constants(node, trait)))
         scales = tuple(map(torch.ones_like, shifts))

@@ -65,7 +65,9 @@ def _norm(node: Node, captured: CapturedModel) -> Norm | None:
 
 
 def _leaf(captured: CapturedModel, ref: Ref | None) -> Leaf | None:
-    return captured.leaves.get(ref.name) if ref is not None else None
+    if ref is None:
+        return None
+    return captured.leaves.get(ref.name)
 
 
 class Inputs:
@@ -133,7 +135,9 @@ def reading(captured: CapturedModel, norm: Norm, inputs: Inputs) -> Reading | No
     weight = (torch.cat(columns) - bias).T.contiguous()
     x = torch.randn(inputs.rows, size, generator=torch.Generator().manual_seed(1))
     fits = same(_run(captured, norm, inputs, x), x.double() @ weight.T + bias)
-    return Reading(norm, weight, bias) if fits else None
+    if not fits:
+        return None
+    return Reading(norm, weight, bias)
 
 
 def _padded(rows: Tensor, count: int) -> Tensor:
