@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,20 +28,18 @@ from chiralize.graph.copies import is_large
 from chiralize.graph.dtypes import coarser_inside, own_dtype
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.other_sizes import Resized
-from chiralize.graph.running import Arguments, Call, Runner, check_outputs, doubled, random_tensor, results, same
+from chiralize.graph.running import Arguments, Call, Runner, check_outputs, doubled, random_tensor, results
 from chiralize.graph.silence import quiet
 from chiralize.graph.strides import answers_by_layout
-from chiralize.symmetry.action import Center, act
-from chiralize.verification.verdicts import NumericVerdict, OutputResidual
+from chiralize.symmetry.action import act
+from chiralize.verification.residuals import CLOSE, Allowance, Tally
+from chiralize.verification.verdicts import NumericVerdict
 
 __all__ = ["act", "judge", "judge_own"]
 
 STEPS = 3
-_CLOSE = 100  # times the bound that a network's own rounding may make it
 _PLAIN = 0.1  # of the output's scale: more than rounding makes of it in any dtype
 REAL = 8
-_TIMES = 64  # what the original rounds away, that a result may be off by in the same precision
-_LEAST = 4  # eps that every network rounds away; few samples of few numbers may show less
 
 
 def judge(
@@ -74,8 +72,8 @@ def judge(
     mirror.turned(example.filled(example.tensors))
     if is_large(module):
         samples, real, batches, sizes = int(not real), real[:1], (), ()
-    task = _Task(mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1), seed)
-    task = replace(task, batches=tuple(batches), sizes=sizes, strides=strides)
+    allowance = Allowance(tolerance, max(depth, 1))
+    task = _Task(mirror, example, tuple(real[:REAL]), samples, allowance, seed, tuple(batches), sizes, strides)
     try:
         return _judge_in(module, task, True, ())
     except _CoarserInside as signal:
@@ -91,8 +89,8 @@ def plainly_differs(
 ) -> bool:
     """Whether one input in the network's own dtype is enough to see that it does not commute with the mirror at all."""
     example = Arguments.of(args, kwargs)
-    task = _Task(mirror, example, samples=1, tolerance=_PLAIN)
-    tally = _Tally(mirror, 0.0, task)
+    task = _Task(mirror, example, samples=1, allowance=Allowance(_PLAIN))
+    tally = Tally(mirror, 0.0, task.allowance)
     with Runner(module) as runner:
         runner.stateful = True
         for calls in task.sequences(1):
@@ -123,8 +121,8 @@ def judge_own(
         return None
     if is_large(module):
         samples, real = int(not real), real[:1]
-    task = _Task(mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1))
-    task = replace(task, as_it_runs=True, original=original)
+    allowance = Allowance(tolerance, max(depth, 1), True, original)
+    task = _Task(mirror, example, tuple(real[:REAL]), samples, allowance)
     try:
         verdict = _judge_in(module, task, False, ())
     except ModelRunError:
@@ -136,20 +134,17 @@ def judge_own(
 
 @dataclass(frozen=True)
 class _Task:
-    """The arguments of `judge`. as_it_runs: judge in the precision in which the network runs."""
+    """The arguments of `judge`."""
 
     mirror: NetworkMirror
     example: Arguments
     real: tuple[Call, ...] = ()
     samples: int = 8
-    tolerance: float | None = None
-    depth: int = 1
+    allowance: Allowance = Allowance()
     seed: int = 0
     batches: tuple[int, ...] = ()
     sizes: Sequence[Resized] = ()
     strides: bool = False
-    as_it_runs: bool = False
-    original: Mapping[int, float] | None = None
 
     def sequences(self, steps: int) -> list[list[Call]]:
         """Consecutive calls for every sample; `steps` is 1 for a network without state."""
@@ -200,7 +195,7 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
         if double and coarser:
             raise _CoarserInside(f"the network itself casts to {', '.join(sorted(map(_name, coarser)))}")
         eps = max(torch.finfo(kind).eps for kind in {dtype, *coarser})
-        tally = _Tally(mirror, eps, task)
+        tally = Tally(mirror, eps, task.allowance)
         notes += mirror.around.notes
         if undescribed:
             notes += ("the network keeps a state that the mirror does not describe; both runs start from the same one",)
@@ -222,7 +217,7 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
     return NumericVerdict(tally.outputs(), _name(dtype), len(sequences), ran, notes, sizes, beyond, layout)
 
 
-def _compare(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], tally: _Tally) -> None:
+def _compare(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], tally: Tally) -> None:
     """Run consecutive calls, then their mirror images, and put answers, other results and states in the tally."""
     calls = _as_run(runner, calls)  # before T, which may round
     plain = runner.run(calls, mirror.states)
@@ -248,7 +243,7 @@ def _as_run(runner: Runner, calls: Sequence[Call]) -> Sequence[Call]:
 
 
 def _add_rounding(
-    module: torch.nn.Module, runner: Runner, sequences: Sequence[list[Call]], tally: _Tally, dtype: torch.dtype
+    module: torch.nn.Module, runner: Runner, sequences: Sequence[list[Call]], tally: Tally, dtype: torch.dtype
 ) -> None:
     """Measure by how much the outputs move if every stored number moves by half its last digit in `dtype`.
 
@@ -289,7 +284,7 @@ def _moved_by_rounding(module: torch.nn.Module, dtype: torch.dtype, double: bool
 
 
 def _other_batches(
-    module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, dtype: torch.dtype
+    module: torch.nn.Module, runner: Runner, task: _Task, tally: Tally, dtype: torch.dtype
 ) -> tuple[int, ...]:
     """Try other sizes of axis 0 and return those that ran; a program may refuse sizes other than its own."""
     size = task.batch_size
@@ -307,7 +302,7 @@ def _other_batches(
 
 
 def _other_sizes(
-    module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, dtype: torch.dtype
+    module: torch.nn.Module, runner: Runner, task: _Task, tally: Tally, dtype: torch.dtype
 ) -> tuple[tuple[str, int], ...]:
     """Axes and sizes of the other sizes that ran."""
     ran = []
@@ -320,7 +315,7 @@ def _other_sizes(
     return tuple(ran)
 
 
-def _other_strides(runner: Runner, task: _Task, tally: _Tally, call: Call, few: bool) -> str:
+def _other_strides(runner: Runner, task: _Task, tally: Tally, call: Call, few: bool) -> str:
     """The layout in memory in which the same inputs get other answers than contiguous ones, "" where none does.
 
     Differences within a hundred times the bound are rounding: other strides take other kernels.
@@ -330,23 +325,23 @@ def _other_strides(runner: Runner, task: _Task, tally: _Tally, call: Call, few: 
     answers = answers_by_layout(runner, call, few)
     tensors, others = results(next(answers)[1])
     for layout, value in answers:
-        trial = _Tally(task.mirror, tally.eps, task)
+        trial = Tally(task.mirror, tally.eps, task.allowance)
         turned_answers, other_results = results(value)
         for index, (turned, expected) in enumerate(zip(turned_answers, tensors, strict=False)):
             label = partial(task.mirror.label, "output", index)
             trial.add(f"output {index} with other strides of the inputs", index, turned, expected, label)
         trial.add_others(other_results, others)
-        if not all(output.residual <= _CLOSE * output.bound for output in trial.outputs()):
+        if not all(output.residual <= CLOSE * output.bound for output in trial.outputs()):
             tally.by_name |= trial.by_name
             return layout
     return ""
 
 
 def _tried(
-    module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, calls: Sequence[Call], dtype: torch.dtype
-) -> _Tally | None:
+    module: torch.nn.Module, runner: Runner, task: _Task, tally: Tally, calls: Sequence[Call], dtype: torch.dtype
+) -> Tally | None:
     """Residuals of calls of other sizes, which may round more than the examples; None where the network refuses."""
-    trial = _Tally(task.mirror, tally.eps, task)
+    trial = Tally(task.mirror, tally.eps, task.allowance)
     try:
         with quiet():  # a graph that fails prints where
             _compare(runner, task.mirror, calls, trial)
@@ -357,143 +352,10 @@ def _tried(
     return trial
 
 
-# ---- residuals ------------------------------------------------------------------------------------------------
-@dataclass
-class _Worst:
-    """The largest residual of one output so far."""
-
-    index: int
-    residual: float = 0.0
-    scale: float = 0.0
-    size: float = 0.0
-    rounding: float = 0.0
-    worst: str = ""
-    exact: bool = False
-    finite: bool = True
-
-    def offer(self, residual: float, worst: str) -> None:
-        """Take a residual in if it is larger than all before. worst: the entry that has it, in words."""
-        if residual > self.residual:
-            self.residual, self.worst = residual, worst
-
-
-@dataclass
-class _Tally:
-    """The largest residual of every output. broken: axes and sizes at which the network is not equivariant."""
-
-    mirror: NetworkMirror
-    eps: float
-    task: _Task
-    by_name: dict[str, _Worst] = field(default_factory=dict)
-    broken: list[tuple[str, int]] = field(default_factory=list)
-
-    def add(
-        self,
-        name: str,
-        index: int,
-        turned: torch.Tensor,
-        expected: torch.Tensor,
-        label: Callable[[tuple[int, ...]], str],
-        center: Center = None,
-    ) -> None:
-        """Take F(T x) and T F(x) of one output in. center: the point that it is mirrored at."""
-        worst = self.by_name.setdefault(name, _Worst(index))
-        if turned.shape != expected.shape:
-            worst.offer(float("inf"), f"shape {tuple(turned.shape)} for T x, {tuple(expected.shape)} for x")
-            return
-        if not turned.numel():
-            return
-        worst.exact = not (turned.is_floating_point() or turned.is_complex())
-        wide = torch.complex128 if turned.is_complex() else torch.float64
-        first, second = turned.detach().to("cpu", wide), expected.detach().to("cpu", wide)
-        for side, values in (("x", second), ("T x", first)):
-            broken = ~torch.isfinite(values)
-            if broken.any():
-                entry = _entry(broken, int(broken.reshape(-1).to(torch.uint8).argmax()))
-                worst.offer(float("inf"), f"{label(entry)} is {values[entry].item()} for {side}")
-                worst.finite = worst.finite and side != "x"
-            else:
-                about = values if center is None else values - torch.from_numpy(center)
-                worst.scale = max(worst.scale, float(about.abs().max()))
-                worst.size = max(worst.size, float(values.abs().max()))
-        difference = (first - second).abs().nan_to_num(0.0, 0.0, 0.0)
-        largest = int(difference.reshape(-1).argmax())
-        residual = float(difference.reshape(-1)[largest])
-        if residual > worst.residual:
-            worst.offer(residual, label(_entry(difference, largest)))
-
-    def add_others(self, plain: Sequence[Any], turned: Sequence[Any]) -> None:
-        """Take results that are no tensors in: they must be equal."""
-        for position, (result, turned_result) in enumerate(zip(plain, turned, strict=False)):
-            worst = self.by_name.setdefault(f"result {position}", _Worst(-1 - position, exact=True))
-            if not same(result, turned_result):
-                worst.offer(float("inf"), f"{turned_result!r} for T x, {result!r} for x")
-        if len(plain) != len(turned):
-            worst = self.by_name.setdefault("results", _Worst(-1 - max(len(plain), len(turned)), exact=True))
-            worst.offer(float("inf"), f"{len(turned)} results that are no tensors for T x, {len(plain)} for x")
-
-    def merge(self, other: _Tally, size: tuple[str, int]) -> None:
-        """Take in the residuals of another size; offsets of pixels round there as they do here."""
-        for name, theirs in other.by_name.items():
-            if self.mirror.is_affine and name in self.by_name:
-                theirs.rounding = max(theirs.rounding, self.by_name[name].rounding)
-        if not all(output.passed for output in other.outputs()):
-            self.broken.append(size)
-        for name, theirs in other.by_name.items():
-            worst = self.by_name.setdefault(name, _Worst(theirs.index))
-            worst.scale = max(worst.scale, theirs.scale)
-            worst.size = max(worst.size, theirs.size)
-            worst.rounding = max(worst.rounding, theirs.rounding)
-            worst.exact = theirs.exact
-            worst.finite = worst.finite and theirs.finite
-            worst.offer(theirs.residual, theirs.worst)
-
-    def outputs(self) -> tuple[OutputResidual, ...]:
-        """Every output, state and other result with its residual and bound, in the order in which they came."""
-        outputs = list[OutputResidual]()
-        for name, worst in self.by_name.items():
-            # A choice between equals falls as rounding has it: exact results say nothing in a coarse precision.
-            if not (self.task.as_it_runs and worst.exact):
-                figures = (worst.residual, worst.scale, self._bound(worst))
-                outputs.append(OutputResidual(worst.index, *figures, worst.worst, name, worst.finite))
-        return tuple(outputs)
-
-    def _bound(self, worst: _Worst) -> float:
-        if worst.exact:
-            return 0.0
-        if self.task.tolerance is not None:
-            return max(self.task.tolerance * worst.scale, self.eps**2)
-        plain = max(16 * self.eps * worst.scale * self.task.depth, self.eps**2)
-        if self.task.as_it_runs:
-            plain = self._bound_by_original(worst, plain)
-        if self.mirror.is_affine:
-            return plain + 8 * self.eps * worst.size + 4 * worst.rounding
-        return plain + min(4 * worst.rounding, _CLOSE * plain)
-
-    def _bound_by_original(self, worst: _Worst, plain: float) -> float:
-        """A multiple of what the original rounds away; nothing is known of states: they count as its worst output."""
-        known = self.task.original
-        least = _LEAST * self.eps
-        if known is None:
-            return max(plain, _TIMES * least * worst.scale)
-        return _TIMES * max(known.get(worst.index, max(known.values(), default=0.0)), least) * worst.scale
-
-    def is_close(self) -> bool:
-        """Whether some output fails, but none by more than rounding may explain."""
-        failed = [worst for worst in self.by_name.values() if worst.residual > self._bound(worst)]
-        within = all(worst.residual <= _CLOSE * self._bound(worst) for worst in failed)
-        return bool(failed) and self.task.tolerance is None and within
-
-
 def _state_label(name: str) -> Callable[[tuple[int, ...]], str]:
     return lambda entry: f"{name}{list(entry)}"
 
 
-def _entry(tensor: torch.Tensor, position: int) -> tuple[int, ...]:
-    return tuple(int(index) for index in torch.unravel_index(torch.tensor(position), tensor.shape))
-
-
-# ---- precision ------------------------------------------------------------------------------------------------
 class _CoarserInside(Exception):  # noqa: N818 - a signal between two attempts, no error
     """The network casts to a coarser dtype than the one that it was asked to run in."""
 

@@ -1,0 +1,174 @@
+"""What the two sides of the numeric verdict differ by, output by output, and how much of it rounding may be.
+
+    bound = 16 eps scale depth      in pixels: + 8 eps max |F| + 4 times what rounded weights move it by
+
+`numeric` runs the network and hands the answers in. A `Tally` keeps the largest residual of every output, an
+`Allowance` says what the bounds are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.running import same
+from chiralize.symmetry.action import Center
+from chiralize.verification.verdicts import OutputResidual
+
+CLOSE = 100  # times the bound that a network's own rounding may make it
+_TIMES = 64  # what the original rounds away, that a result may be off by in the same precision
+_LEAST = 4  # eps that every network rounds away; few samples of few numbers may show less
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What the bounds are made of.
+
+    tolerance: a bound relative to the output's scale in place of all else.  depth: contraction steps from input to
+    output.  as_it_runs: judged in the precision in which the network runs.  original: what the original rounds away
+    there, by output.
+    """
+
+    tolerance: float | None = None
+    depth: int = 1
+    as_it_runs: bool = False
+    original: Mapping[int, float] | None = None
+
+    def of(self, worst: Worst, eps: float, is_affine: bool) -> float:
+        """The residual that rounding may leave on one output in a precision of `eps`. is_affine: T moves pixels."""
+        if worst.exact:
+            return 0.0
+        if self.tolerance is not None:
+            return max(self.tolerance * worst.scale, eps**2)
+        plain = max(16 * eps * worst.scale * self.depth, eps**2)
+        if self.as_it_runs:
+            plain = self._by_original(worst, plain, eps)
+        if is_affine:
+            return plain + 8 * eps * worst.size + 4 * worst.rounding
+        return plain + min(4 * worst.rounding, CLOSE * plain)
+
+    def _by_original(self, worst: Worst, plain: float, eps: float) -> float:
+        """A multiple of what the original rounds away; nothing is known of states: they count as its worst output."""
+        known = self.original
+        least = _LEAST * eps
+        if known is None:
+            return max(plain, _TIMES * least * worst.scale)
+        return _TIMES * max(known.get(worst.index, max(known.values(), default=0.0)), least) * worst.scale
+
+
+@dataclass
+class Worst:
+    """The largest residual of one output so far."""
+
+    index: int
+    residual: float = 0.0
+    scale: float = 0.0
+    size: float = 0.0
+    rounding: float = 0.0
+    worst: str = ""
+    exact: bool = False
+    finite: bool = True
+
+    def offer(self, residual: float, worst: str) -> None:
+        """Take a residual in if it is larger than all before. worst: the entry that has it, in words."""
+        if residual > self.residual:
+            self.residual, self.worst = residual, worst
+
+
+@dataclass
+class Tally:
+    """The largest residual of every output. broken: axes and sizes at which the network is not equivariant."""
+
+    mirror: NetworkMirror
+    eps: float
+    allowance: Allowance
+    by_name: dict[str, Worst] = field(default_factory=dict)
+    broken: list[tuple[str, int]] = field(default_factory=list)
+
+    def add(
+        self,
+        name: str,
+        index: int,
+        turned: torch.Tensor,
+        expected: torch.Tensor,
+        label: Callable[[tuple[int, ...]], str],
+        center: Center = None,
+    ) -> None:
+        """Take F(T x) and T F(x) of one output in. center: the point that it is mirrored at."""
+        worst = self.by_name.setdefault(name, Worst(index))
+        if turned.shape != expected.shape:
+            worst.offer(float("inf"), f"shape {tuple(turned.shape)} for T x, {tuple(expected.shape)} for x")
+            return
+        if not turned.numel():
+            return
+        worst.exact = not (turned.is_floating_point() or turned.is_complex())
+        wide = torch.complex128 if turned.is_complex() else torch.float64
+        first, second = turned.detach().to("cpu", wide), expected.detach().to("cpu", wide)
+        for side, values in (("x", second), ("T x", first)):
+            broken = ~torch.isfinite(values)
+            if broken.any():
+                entry = _entry(broken, int(broken.reshape(-1).to(torch.uint8).argmax()))
+                worst.offer(float("inf"), f"{label(entry)} is {values[entry].item()} for {side}")
+                worst.finite = worst.finite and side != "x"
+            else:
+                about = values if center is None else values - torch.from_numpy(center)
+                worst.scale = max(worst.scale, float(about.abs().max()))
+                worst.size = max(worst.size, float(values.abs().max()))
+        difference = (first - second).abs().nan_to_num(0.0, 0.0, 0.0)
+        largest = int(difference.reshape(-1).argmax())
+        residual = float(difference.reshape(-1)[largest])
+        if residual > worst.residual:
+            worst.offer(residual, label(_entry(difference, largest)))
+
+    def add_others(self, plain: Sequence[Any], turned: Sequence[Any]) -> None:
+        """Take results that are no tensors in: they must be equal."""
+        for position, (result, turned_result) in enumerate(zip(plain, turned, strict=False)):
+            worst = self.by_name.setdefault(f"result {position}", Worst(-1 - position, exact=True))
+            if not same(result, turned_result):
+                worst.offer(float("inf"), f"{turned_result!r} for T x, {result!r} for x")
+        if len(plain) != len(turned):
+            worst = self.by_name.setdefault("results", Worst(-1 - max(len(plain), len(turned)), exact=True))
+            worst.offer(float("inf"), f"{len(turned)} results that are no tensors for T x, {len(plain)} for x")
+
+    def merge(self, other: Tally, size: tuple[str, int]) -> None:
+        """Take in the residuals of another size; offsets of pixels round there as they do here."""
+        for name, theirs in other.by_name.items():
+            if self.mirror.is_affine and name in self.by_name:
+                theirs.rounding = max(theirs.rounding, self.by_name[name].rounding)
+        if not all(output.passed for output in other.outputs()):
+            self.broken.append(size)
+        for name, theirs in other.by_name.items():
+            worst = self.by_name.setdefault(name, Worst(theirs.index))
+            worst.scale = max(worst.scale, theirs.scale)
+            worst.size = max(worst.size, theirs.size)
+            worst.rounding = max(worst.rounding, theirs.rounding)
+            worst.exact = theirs.exact
+            worst.finite = worst.finite and theirs.finite
+            worst.offer(theirs.residual, theirs.worst)
+
+    def outputs(self) -> tuple[OutputResidual, ...]:
+        """Every output, state and other result with its residual and bound, in the order in which they came."""
+        outputs = list[OutputResidual]()
+        for name, worst in self.by_name.items():
+            # A choice between equals falls as rounding has it: exact results say nothing in a coarse precision.
+            if not (self.allowance.as_it_runs and worst.exact):
+                figures = (worst.residual, worst.scale, self._bound(worst))
+                outputs.append(OutputResidual(worst.index, *figures, worst.worst, name, worst.finite))
+        return tuple(outputs)
+
+    def _bound(self, worst: Worst) -> float:
+        return self.allowance.of(worst, self.eps, self.mirror.is_affine)
+
+    def is_close(self) -> bool:
+        """Whether some output fails, but none by more than rounding may explain."""
+        failed = [worst for worst in self.by_name.values() if worst.residual > self._bound(worst)]
+        within = all(worst.residual <= CLOSE * self._bound(worst) for worst in failed)
+        return bool(failed) and self.allowance.tolerance is None and within
+
+
+def _entry(tensor: torch.Tensor, position: int) -> tuple[int, ...]:
+    return tuple(int(index) for index in torch.unravel_index(torch.tensor(position), tensor.shape))
