@@ -45,6 +45,14 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Names with commas; of many the first ones, and how many more there are: `a, b and 3 more`."""
+    text = ", ".join(names[:most])
+    if len(names) > most:
+        text += f" and {len(names) - most} more"
+    return text
+
+
 def percent(value: float) -> str:
     """A share: `12.3 %`; what rounds to nothing without being it is `< 0.1 %`."""
     if 0 < value < 0.0005:

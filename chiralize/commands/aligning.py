@@ -16,7 +16,7 @@ import torch
 
 from chiralize.body.tensors.layout import parse_layout
 from chiralize.body.tensors.resolution import ResolvedTensor
-from chiralize.errors import ChiralizeError, InternalError, UnsupportedError, UsageError
+from chiralize.errors import ChiralizeError, InternalError, UnsupportedError, UsageError, listed
 from chiralize.graph.fixed_sizes import unhooked
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.passes.alignment.editing import (
@@ -35,7 +35,7 @@ from chiralize.infer.registry import traits
 from chiralize.problem.exporting import called
 from chiralize.problem.mirror import mirror_of
 from chiralize.problem.network import Network, prepare
-from chiralize.report.document import listed, plural
+from chiralize.report.document import plural
 from chiralize.verification.asymmetry.alignment import alignments
 
 WAYS = ("pad", "kernel", "resample")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,6 +142,14 @@ class CapturedModel:
     def by_name(self) -> Mapping[str, Node]:
         """The nodes by name, in order."""
         return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def read_counts(self) -> Counter[str]:
+        """How often each value is read, in the order in which they are read first."""
+        counts = Counter[str]()
+        for node in self.nodes:
+            counts.update(node.names_read)
+        return counts
 
     def until(self, name: str) -> tuple[Node, ...]:
         """The nodes that a value depends on, itself last; all of them if no node is called so."""

@@ -10,11 +10,6 @@ from chiralize.infer.registry import Call, Operand, Shape, registry
 from chiralize.infer.solver.unify import Solver
 
 
-def nodes_by_name(captured: CapturedModel) -> dict[str, Node]:
-    """All nodes of a graph."""
-    return {node.name: node for node in captured.nodes}
-
-
 def names_read(*nodes: Node) -> list[str]:
     """The values that nodes read, in order, as often as they do."""
     return [ref.name for node in nodes for ref in node.reads]

@@ -18,7 +18,7 @@ import torch
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
 from chiralize.graph.traits import Entry, Join, Overwrite, Scaling, Slice, Sum, Total, Trait, Write
 from chiralize.graph.written import CAT, INDEX_SELECT, STACK, UNSQUEEZE
-from chiralize.infer.calls import BareCalls, names_read, nodes_by_name, shapes_by_name
+from chiralize.infer.calls import BareCalls, names_read, shapes_by_name
 from chiralize.infer.registry import traits
 from chiralize.infer.taking import taken, takes
 
@@ -33,7 +33,7 @@ def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]
     captured = _with_whole_joins(captured)
     if not any(_is_write(node) for node in captured.nodes):
         return _with_inner_products(captured), same
-    nodes = nodes_by_name(captured)
+    nodes = captured.by_name
     users: dict[str, list[Node]] = {}
     for node in captured.nodes:
         for ref in node.reads:
@@ -144,7 +144,7 @@ def _results(captured: CapturedModel) -> list[str | None]:
 
 
 def _with_inner_products(captured: CapturedModel) -> CapturedModel:
-    nodes = nodes_by_name(captured)
+    nodes = captured.by_name
     readers = _readers(captured)
 
     def joined(node: Node) -> Node:
@@ -280,7 +280,7 @@ def parts_joined_with(name: str, captured: CapturedModel) -> frozenset[str]:
     readers = [node for node in captured.nodes if _is_join(node) and Ref(name) in node.reads]
     if not any(_entries(node, captured) for node in readers):
         return frozenset()
-    source = nodes_by_name(captured)[name].reads[0]
+    source = captured.by_name[name].reads[0]
     entries = {node.name: _entries(node, captured) for node in captured.nodes if _is_join(node)}
     return frozenset(joined for joined, parts in entries.items() if parts is not None and parts[0] == source)
 
@@ -302,7 +302,7 @@ def with_selections(captured: CapturedModel, names: frozenset[str]) -> CapturedM
 
 def _entries(join: Node, captured: CapturedModel) -> tuple[Ref, int, tuple[int, ...]] | None:
     """Tensor, axis and entries where all operands are parts of one tensor, taken along the axis that joins them."""
-    nodes, bare = nodes_by_name(captured), BareCalls(captured)
+    nodes, bare = captured.by_name, BareCalls(captured)
     dim = _dim(join)
     sources: set[str] = set()
     entries: list[int] = []

@@ -20,7 +20,7 @@ import numpy as np
 from chiralize.graph.model import CapturedModel, Node, Ref
 from chiralize.graph.traits import Extremum, Join, Scaling, Sum
 from chiralize.infer.actions import between, closed, exchange, involution, part, positions_of
-from chiralize.infer.calls import holds, names_read, nodes_by_name
+from chiralize.infer.calls import holds, names_read
 from chiralize.infer.constants import equal
 from chiralize.infer.picks import AxisOf, Picks, taken_by
 from chiralize.infer.registry import Call, traits
@@ -39,7 +39,7 @@ class Partners:
     def __init__(self, captured: CapturedModel, zero: frozenset[str] = frozenset()) -> None:
         self.leaves = captured.leaves
         self.taken = taken_by(captured)
-        self.nodes = nodes_by_name(captured)
+        self.nodes = captured.by_name
         self.images: dict[str, str] = {}
         self.moved = 0
         self.summands: set[str] = set()

@@ -51,6 +51,12 @@ class RepMap:
     symmetrized: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
 
+    def of(self, name: str) -> SymbolicRepresentation | None:
+        """How a leaf or the first output of a node transforms; None where that is no tensor, or is not read."""
+        if name in self.leaves:
+            return self.leaves[name]
+        return self.nodes[name][0]
+
 
 @dataclass(frozen=True)
 class Choice:

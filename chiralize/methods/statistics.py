@@ -12,7 +12,7 @@ from math import inf
 
 from torch import Tensor
 
-from chiralize.errors import AsymmetricConstantError, percent
+from chiralize.errors import AsymmetricConstantError, listed, percent
 from chiralize.graph import rewrite
 from chiralize.graph.model import Leaf
 from chiralize.graph.rewrite import Moved
@@ -79,10 +79,9 @@ def refuse_statistics(distances: Mapping[str, float], method: str, where: str) -
     """Raises AsymmetricConstantError: what would have to change, by how much, and what keeping it costs."""
     ordered = sorted(distances.items(), key=lambda item: -item[1])
     names = [f"{name} ({moved_by(distance)})" for name, distance in ordered]
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     raise AsymmetricConstantError(
         where or "the normalisers",
-        f"--keep-statistics, but {method} would have to change {', '.join(names[:_MOST_NAMES])}{more}",
+        f"--keep-statistics, but {method} would have to change {listed(names, _MOST_NAMES)}",
         "use --method average, which keeps them at the cost of two passes a call; or leave --keep-statistics out and "
         "put the new ones back together with the weights; statistics of inputs that were gathered of both views, the "
         "inputs and their mirror images, need no change",

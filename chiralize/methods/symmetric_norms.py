@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from chiralize.errors import UnsupportedError
+from chiralize.errors import UnsupportedError, listed
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.passes.norms import Absorbed, Blocked, absorb
 from chiralize.infer.capture import capture
@@ -93,8 +93,8 @@ def _notes(captured: CapturedModel, absorbed: Absorbed) -> tuple[str, ...]:
     moved = [f"{captured.leaves[name].names[0]} ({share:.2g})" for name, share in absorbed.moved.items()]
     takers = [captured.leaves[name].names[0] for name in absorbed.takers]
     return (
-        f"one-sided normaliser made symmetric: {', '.join(moved)}; {_listed(takers)} make up for it, so that the "
-        "network computes what it did",
+        f"one-sided normaliser made symmetric: {', '.join(moved)}; {listed(takers, _MOST_NAMES)} make up for it, so "
+        "that the network computes what it did",
     )
 
 
@@ -110,14 +110,9 @@ def _remarks(absorbed: Absorbed) -> tuple[str, ...]:
 def _remark(blocked: list[Blocked]) -> str:
     at, shift, (low, high) = blocked[0].at, blocked[0].shift, blocked[0].scales
     behind = f"{at.target} at {at.where}" if at is not None else "the network's result"
-    names = _listed([f"{entry.leaf.names[0]} ({entry.moved:.2g})" for entry in blocked])
+    names = listed([f"{entry.leaf.names[0]} ({entry.moved:.2g})" for entry in blocked], _MOST_NAMES)
     return (
         f"one-sided normaliser: {names}; {behind} keeps the weights from making up for a symmetric one, and what "
         f"reaches it is shifted by up to {shift:.2g} and scaled by {low:.2g} to {high:.2g}. Keep statistics of inputs "
         "and of their mirror images together, or convert with --calibration, --distill or --method average"
     )
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more

@@ -146,7 +146,7 @@ def _inferred(repmap: RepMap, name: str | None) -> TensorRepresentation | None:
     """What inference says of a leaf or a node of the graph; None where it says nothing."""
     if name is None:
         return None
-    rep = repmap.leaves[name] if name in repmap.leaves else repmap.nodes[name][0]
+    rep = repmap.of(name)
     if rep is None:
         return None
     return evaluate(rep, {})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from chiralize.errors import listed
 from chiralize.report.assembling import document
 from chiralize.report.cautions import data_cautions
 from chiralize.report.distance import distance
-from chiralize.report.document import Block, Document, Line, Section, Table, listed, plain, plural, short
+from chiralize.report.document import Block, Document, Line, Section, Table, plain, plural, short
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
 from chiralize.report.verdict import verdict_of
 

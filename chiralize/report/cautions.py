@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from chiralize.errors import Caution, percent
+from chiralize.errors import Caution, listed, percent
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.rewrite import Moved
 from chiralize.report.distance import NEAR, distance, leaning, wide_gap
-from chiralize.report.document import listed, plain, short
+from chiralize.report.document import plain, short
 from chiralize.report.in_the_loop import loop_cautions
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, EXPLAINED, UNEVEN

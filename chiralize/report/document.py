@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-MOST_NAMES = 20
 MOST_ROWS = 20
 
 
@@ -115,12 +114,6 @@ def milliseconds(seconds: float) -> str:
 def plural(count: int, word: str) -> str:
     """`1 op`, `12 ops`."""
     return f"{count:,} {word}" + ("" if count == 1 else "s")
-
-
-def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
-    """Names with commas, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def if_known(figure: float | None, written: Callable[[float], str]) -> str:

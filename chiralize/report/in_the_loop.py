@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import isfinite
 
-from chiralize.errors import Caution, percent
-from chiralize.report.document import Block, Line, Section, listed, plain, plural, short, table
+from chiralize.errors import Caution, listed, percent
+from chiralize.report.document import Block, Line, Section, plain, plural, short, table
 from chiralize.verification.closed_loop.records import AVERAGE, MIRRORED, Estimate, Probe, Rollout, Walker
 
 LEAST_SHARE = 0.9

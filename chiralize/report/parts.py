@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import inf, isinf
 
-from chiralize.errors import Caution, percent
+from chiralize.errors import Caution, listed, percent
 from chiralize.graph.rewrite import Moved
 from chiralize.infer.records import Choice
 from chiralize.problem.readings.remark import READ_AS
@@ -27,7 +27,6 @@ from chiralize.report.document import (
     Block,
     Line,
     Section,
-    listed,
     milliseconds,
     plain,
     plural,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chiralize.errors import FactoryError, UnsafeFileError, UsageError
+from chiralize.errors import FactoryError, UnsafeFileError, UsageError, listed
 from chiralize.storage.content import Content
 from chiralize.storage.format import AUTO, Wanted
 from chiralize.storage.sidecar import Remembered
@@ -146,8 +146,7 @@ def layers(tensors: dict[str, Any] | Any) -> str:
             shown.append(f"{_LAYERS.get(len(sizes), 'weight')} {sizes[1]} -> {sizes[0]}{kernel} ({owner})")
     if not shown:
         return f"{len(tensors)} tensors, none of them a Linear or Conv weight"
-    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return f"layers: {', '.join(shown[:_SHOWN])}{more}"
+    return f"layers: {listed(shown, _SHOWN)}"
 
 
 KINDS = "a .pt2 (torch.export.save), TorchScript, a checkpoint, a state_dict or a .safetensors file"

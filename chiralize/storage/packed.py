@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from chiralize.errors import ModelFileError
+from chiralize.errors import ModelFileError, listed
 from chiralize.storage.content import Content
 from chiralize.storage.format import Wanted
 from chiralize.storage.missing import command_on
@@ -78,8 +78,9 @@ def _of_archive(content: Content, wanted: Wanted, words: str, unpack: str, names
     names = [name for name in names if _is_model(name)]
     lines = [f"    {command_on(content, wanted, Path(name))}" for name in names[:_SHOWN]]
     lines = lines or [f"    {command_on(content, wanted, Path('MODEL'))}"]
-    what = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    facts = f"is {words}" + (f" with {what}" if names else "")
+    facts = f"is {words}"
+    if names:
+        facts += f" with {listed(names, _SHOWN)}"
     return ModelFileError(content.where, facts, "\n".join([f"unpack it first:\n    {unpack}", *lines]))
 
 

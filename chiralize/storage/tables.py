@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from chiralize.errors import ModelFileError
+from chiralize.errors import ModelFileError, listed
 from chiralize.storage.inert import Foreign, StoredTensor, class_of, state_of
 
 MARKS = {
@@ -22,6 +22,8 @@ MARKS = {
 """What wrappers put into the names of weights, anywhere in them, with whose mark it is."""
 _DEPTH = 5
 _SHOWN = 12
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,8 @@ def contents(value: Any) -> str:
         return f"it holds a {_kind(value)}"
     if not value:
         return "it is an empty table"
-    shown = [f"{name!r} ({_kind(entry)})" for name, entry in list(value.items())[:_SHOWN]]
-    more = f" and {len(value) - _SHOWN} more" if len(value) > _SHOWN else ""
-    return f"its entries are {', '.join(shown)}{more}"
+    entries = [f"{name!r} ({_kind(entry)})" for name, entry in value.items()]
+    return f"its entries are {listed(entries, _SHOWN)}"
 
 
 def _kind(value: Any) -> str:
@@ -158,7 +159,7 @@ def fits(weights: Weights, expected: Mapping[str, Any], idle: Sequence[str] = ()
     plain = plain_names(weights.tensors)
     ways: list[Fit] = []
     for prefix in _prefixes(plain, expected):
-        behind = {name.removeprefix(prefix): full for name, full in plain.items() if name.startswith(prefix)}
+        behind = under(prefix, plain)
         more = [full for name, full in behind.items() if name not in expected]
         if not all(_has_shape(weights.tensors.get(behind.get(name, "")), tensor) for name, tensor in expected.items()):
             continue
@@ -173,7 +174,7 @@ def fit_under(weights: Weights, prefix: str, expected: Mapping[str, Any], idle: 
     Of the prefix "", weights whose first part the network does not know are left aside.
     """
     plain = plain_names(weights.tensors)
-    behind = {name.removeprefix(prefix): full for name, full in plain.items() if name.startswith(prefix)}
+    behind = under(prefix, plain)
     behind = {name: full for name, full in behind.items() if name in expected or not _is_idle(name, idle)}
     if not prefix:
         parts = {name.split(".")[0] for name in expected}
@@ -187,7 +188,7 @@ def nearest(tables: Sequence[Weights], expected: Mapping[str, Any]) -> Fit:
     for weights in tables:
         plain = plain_names(weights.tensors)
         for prefix in {"", *prefixes_of(plain)}:
-            behind = {name.removeprefix(prefix): full for name, full in plain.items() if name.startswith(prefix)}
+            behind = under(prefix, plain)
             count = len(behind.keys() & expected.keys())
             if best is None or count > best[0] or (count == best[0] and len(prefix) < len(best[1].prefix)):
                 best = count, _fit(weights, prefix, behind, dict.fromkeys(behind))
@@ -206,6 +207,11 @@ def plain_names(tensors: Mapping[str, Any]) -> dict[str, str]:
     if len(plain) == len(tensors):
         return plain
     return {name: name for name in tensors}
+
+
+def under(prefix: str, table: Mapping[str, _T]) -> dict[str, _T]:
+    """The entries whose names begin with a prefix, by what follows it."""
+    return {name.removeprefix(prefix): entry for name, entry in table.items() if name.startswith(prefix)}
 
 
 def _unmarked(name: str) -> str:

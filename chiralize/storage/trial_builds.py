@@ -14,7 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from chiralize.storage.settings import MissingSettingError, nested
-from chiralize.storage.tables import Weights, plain_names, prefixes_of
+from chiralize.storage.tables import Weights, plain_names, prefixes_of, under
 
 FAILED = float("inf")
 """The distance where nothing could be built."""
@@ -146,7 +146,7 @@ def _distance(built: Mapping[str, tuple[int, ...]], table: Mapping[str, tuple[in
     """Names that only one has, and sizes that differ, under the prefix of which most names fit."""
     best = FAILED
     for prefix in ("", *_likely(built, table)):
-        behind = {name.removeprefix(prefix): sizes for name, sizes in table.items() if name.startswith(prefix)}
+        behind = under(prefix, table)
         apart = len(built.keys() ^ behind.keys()) * _OTHER_RANK
         for name in built.keys() & behind.keys():
             apart += _differing(built[name], behind[name])

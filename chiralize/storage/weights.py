@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from chiralize.errors import FactoryError, InputError, ModelFileError, UsageError
+from chiralize.errors import FactoryError, InputError, ModelFileError, UsageError, listed
 from chiralize.storage.arguments_from_weights import arguments_from_weights
 from chiralize.storage.content import Content
 from chiralize.storage.factory import (
@@ -120,8 +120,7 @@ def _built(
     brought = arguments_for(wanted.factory, stored.arguments, wanted.factory_args, settings)
     notes: tuple[str, ...] = ()
     if brought:
-        shown = ", ".join(f"{name}={value!r}" for name, value in list(brought.items())[:_SHOWN])
-        shown += f" and {len(brought) - _SHOWN} more" if len(brought) > _SHOWN else ""
+        shown = listed([f"{name}={value!r}" for name, value in brought.items()], _SHOWN)
         notes = (f"arguments of {name_of(wanted.factory)} from the file: {shown}",)
     failure: FactoryError | None = None
     try:

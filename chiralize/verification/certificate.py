@@ -59,8 +59,7 @@ def _divided(captured: CapturedModel, repmap: RepMap) -> Iterator[str]:
 
 def _in_order(captured: CapturedModel) -> list[Leaf]:
     """Weights in the order in which the graph reads them."""
-    reads = (ref.name for node in captured.nodes for ref in node.reads)
-    position = {name: index for index, name in enumerate(dict.fromkeys(reads))}
+    position = {name: index for index, name in enumerate(captured.read_counts)}
     return sorted(captured.weights, key=lambda leaf: position.get(leaf.name, len(position)))
 
 

@@ -26,7 +26,7 @@ def _node(collapsed: CapturedModel, name: str) -> Node:
 
 
 def _concrete(repmap: RepMap, name: str) -> TensorRepresentation:
-    rep = repmap.leaves[name] if name in repmap.leaves else repmap.nodes[name][0]
+    rep = repmap.of(name)
     assert rep is not None
     return evaluate(rep, {})
 

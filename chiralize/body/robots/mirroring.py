@@ -12,7 +12,7 @@ from chiralize.body.robots.matching import Reflection, sign_of_joint
 from chiralize.body.robots.robot import BALL, FREE, POSITIONS, SLIDE, Actuator, Array, Joint, Robot
 from chiralize.body.skeleton.naming import infer_pairs
 from chiralize.body.skeleton.skeleton import AXES
-from chiralize.errors import RobotMirrorError
+from chiralize.errors import RobotMirrorError, listed
 from chiralize.symmetry.involution import SignedPermutation
 
 WHOLE = 1e-3
@@ -109,7 +109,7 @@ def mirror_from(
 
 def some_names(names: Sequence[str]) -> str:
     """Names for a message; of many the first ones."""
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return listed(names, 12)
 
 
 def image_of_joint(robot: Robot, links: Sequence[int], joint: int) -> int | None:

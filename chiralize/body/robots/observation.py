@@ -31,6 +31,7 @@ from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.plain import Measured, Scalar
 from chiralize.body.tensors.fields.quantities import Quantity
 from chiralize.body.tensors.resolution import resolve
+from chiralize.errors import listed
 from chiralize.symmetry.involution import SignedPermutation
 
 _MOMENTS = 4
@@ -163,8 +164,7 @@ def _silent(block: _Block, title: str, values: Array, right: Array) -> list[str]
     silent = [block.names[at] for at in np.flatnonzero(largest <= _SILENT * max(1.0, float(largest.max())))]
     if not silent:
         return []
-    more = f" and {len(silent) - _NAMED} more" if len(silent) > _NAMED else ""
-    return [f"{title}: {', '.join(silent[:_NAMED])}{more} (0 in all states)"]
+    return [f"{title}: {listed(silent, _NAMED)} (0 in all states)"]
 
 
 def _right(block: _Block, at: int, values: Array, right: Array, same: Array) -> str:

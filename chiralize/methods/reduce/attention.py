@@ -11,7 +11,6 @@ Afterwards the first dimensions of every head are kept.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -181,7 +180,7 @@ def _turn(rewrite: Rewrite, way: _Way, p: Tensor, q: Tensor, v: Tensor) -> None:
 # ---- where a value comes from ---------------------------------------------------------------------------------------
 def _ways(captured: CapturedModel, repmap: RepMap, heads: Heads, sites: Mapping[str, Site]) -> _Way | None:
     """None where anything but a change of layout lies between the weights and the attention."""
-    nodes = {node.name: node for node in captured.nodes}
+    nodes = captured.by_name
     rows: list[tuple[Site, Tensor]] = []
     for name, key in ((heads.query, heads.shared), (heads.key, heads.shared), (heads.value, heads.given)):
         source = _source(name, nodes, sites)
@@ -204,7 +203,7 @@ def _ways(captured: CapturedModel, repmap: RepMap, heads: Heads, sites: Mapping[
 
 def _is_shared(captured: CapturedModel, rows: Sequence[tuple[Site, Tensor]], reader: Site) -> bool:
     """Whether a weight works in several places."""
-    counts = Counter(ref.name for node in captured.nodes for ref in node.reads)
+    counts = captured.read_counts
     weights = [reader.weight, *(site.weight for site, _ in rows)]
     return any(counts[name] > 1 for name in weights)
 

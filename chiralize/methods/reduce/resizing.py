@@ -45,7 +45,7 @@ class Resizing:
 
     def __init__(self, captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> None:
         self.captured, self.repmap, self.lifting = captured, repmap, lifting
-        self.nodes = {node.name: node for node in captured.nodes}
+        self.nodes = captured.by_name
         fills = {node.name: node.shapes[0] or () for node in captured.nodes if self._fills(node)}
         fills |= {leaf.name: leaf.shape for leaf in captured.leaves.values() if _is_filled(leaf)}
         self.filled = dict[str, Shape]()

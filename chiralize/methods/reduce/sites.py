@@ -119,7 +119,7 @@ def _spread(value: Tensor, arguments: Mapping[str, Any], kernel: Sequence[int]) 
 
 def sites_of(captured: CapturedModel) -> dict[str, Site]:
     """All ops whose weights can be fitted, by name, in order."""
-    nodes = {node.name: node for node in captured.nodes}
+    nodes = captured.by_name
     sites = ((node.name, _site_of(node, captured, nodes)) for node in captured.nodes)
     return {name: site for name, site in sites if site is not None}
 

@@ -208,7 +208,7 @@ def _drawn(count: int, rows: int, added: int, places: int) -> Tensor:
 
 def representation(repmap: RepMap, name: str) -> SymbolicRepresentation:
     """How a value or a leaf transforms."""
-    rep = repmap.leaves[name] if name in repmap.leaves else repmap.nodes[name][0]
+    rep = repmap.of(name)
     assert rep is not None
     return rep
 

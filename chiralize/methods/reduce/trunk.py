@@ -10,7 +10,6 @@ principal directions of its even and of its odd part, and the first of both are 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,7 +60,7 @@ class _Search:
     def __init__(self, space: Space, captured: CapturedModel, repmap: RepMap, sites: Mapping[str, Site]) -> None:
         self.space, self.captured, self.repmap, self.sites = space, captured, repmap, sites
         self.axes = {name: at for name, rep in repmap.leaves.items() if (at := _axis(rep, space.key)) is not None}
-        self.reads = Counter(ref.name for node in captured.nodes for ref in node.reads)
+        self.reads = captured.read_counts
         inner = {name for site in sites.values() for name in (site.weight, site.bias)}
         inner |= {ref.name for node in captured.nodes if _is_norm(node) for ref in node.reads[1:]}
         self.raw = self.axes.keys() - inner  # embeddings
@@ -74,7 +73,7 @@ class _Search:
             return None
         if (self.raw | self.normed.keys()) & set(self.captured.outputs):
             return None
-        nodes = {node.name: node for node in self.captured.nodes}
+        nodes = self.captured.by_name
         norms = tuple(_norm(nodes[name], readers) for name, readers in self.readers.items())
         inner = {site.weight for norm in norms for site in norm.readers}
         inner |= {name for norm in norms for name in (norm.scale, norm.offset) if name is not None}

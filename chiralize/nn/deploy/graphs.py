@@ -41,7 +41,7 @@ def with_calls(
     for name, weight in fold_norms(result).items():
         if weight in hidden:
             known[name] = TensorRepresentation(hidden[weight].axes[:1])
-    ops = {node.name: node for node in captured.nodes}
+    ops = captured.by_name
     twins: dict[Any, tuple[str, ChiralMap]] = {}
     done: list[str] = []
     dense: dict[str, str] = {}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
+from chiralize.errors import listed
 from chiralize.graph.mirror import NOTHING_IN_COMMON, MirrorFit
 from chiralize.verification.evidence.fitting import FEWEST_ROWS, Comparison, MirrorGap
 from chiralize.verification.verdicts import Evidence
@@ -146,8 +147,7 @@ def _as_good(tried: Sequence[MirrorGap]) -> str:
     equal = [other.name for other in sorted(tried, key=lambda other: other.ratio) if other.ratio < TELLS]
     if not equal:
         return ""
-    more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
-    return f"; it cannot tell T from the mirror with {', '.join(equal[:_NAMED])}{more}"
+    return f"; it cannot tell T from the mirror with {listed(equal, _NAMED)}"
 
 
 def _better(other: MirrorGap, real: bool) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from chiralize.errors import UnsupportedError
 from chiralize.graph.execution import arguments_of
 from chiralize.graph.model import CapturedModel, Node, Ref
-from chiralize.graph.passes.alignment.windows import Window, shapes_of, window_of
+from chiralize.graph.passes.alignment.windows import Window, for_each_axis, shapes_of, window_of
 from chiralize.graph.traits import Padding, Traits
 from chiralize.graph.written import CONVOLUTIONS
 
@@ -41,7 +41,7 @@ class Widened:
 
 def widened_for_reversal(graph: CapturedModel, ndim: int, axis: int, traits: Traits) -> tuple[Widened, ...]:
     """What is to be done to the layers that the reversal does not fit. Raises UnsupportedError where nothing helps."""
-    nodes, shapes = {node.name: node for node in graph.nodes}, shapes_of(graph)
+    nodes, shapes = graph.by_name, shapes_of(graph)
     changes: list[Widened] = []
     taken_over: set[str] = set()
     for node in graph.nodes:
@@ -190,8 +190,7 @@ def _with_entry(value: Any, at: int, count: int, entry: int, change: Widened) ->
             facts = "padding='same' beside a kernel that grows is written for each axis in numbers"
             raise UnsupportedError(change.window.op, facts, "write the padding in numbers")
         value = 0
-    values = list(value) if isinstance(value, Sequence) else [value]
-    values = values * count if len(values) == 1 else values
+    values = for_each_axis(value, count)
     values[at] = entry
     return values
 
@@ -210,8 +209,8 @@ def _pick(module: fx.GraphModule, node: fx.Node, change: Widened) -> None:
     arguments, window = arguments_of(node), change.window
     channels, ndim, dtype = _described(node)
     count = ndim - 2
-    kernel = _spread(arguments["kernel_size"], count)
-    strides = _spread(arguments.get("stride") or kernel, count)
+    kernel = for_each_axis(arguments["kernel_size"], count)
+    strides = for_each_axis(arguments.get("stride") or kernel, count)
     strides[window.axis] = 1
     node.args, node.kwargs = (), {**arguments, "stride": strides}
     shape = [1] * count
@@ -230,11 +229,6 @@ def _pick(module: fx.GraphModule, node: fx.Node, change: Widened) -> None:
     node.replace_all_uses_with(picked, delete_user_cb=lambda user: user is not picked)
 
 
-def _spread(value: Any, count: int) -> list[int]:
-    values = list(value) if isinstance(value, Sequence) else [value]
-    return values * count if len(values) == 1 else values
-
-
 def _described(node: fx.Node) -> tuple[int, int, torch.dtype]:
     """Channels, axes and type of what an op answers."""
     value = node.meta["val"]
@@ -243,7 +237,7 @@ def _described(node: fx.Node) -> tuple[int, int, torch.dtype]:
 
 def layers_named(graph: CapturedModel, changes: Sequence[Widened]) -> list[str]:
     """Layers as the user knows them: by the name of the module, or of the weight."""
-    where = {node.name: node for node in graph.nodes}
+    where = graph.by_name
     names: list[str] = []
     for change in changes:
         node = where[change.window.op]

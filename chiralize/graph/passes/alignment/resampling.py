@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import floor
-from typing import Any
 
 import torch
 from torch import fx, nn
 
 from chiralize.graph.execution import arguments_of
+from chiralize.graph.passes.alignment.windows import for_each_axis
 from chiralize.graph.written import ADD, CONVOLUTIONS, INDEX_SELECT, MUL
 
 
@@ -79,8 +79,8 @@ def _moved_in_kernel(module: fx.GraphModule, node: fx.Node, axis: int, shift: fl
     parameter = str(weight.target)
     path, _, name = parameter.rpartition(".")
     holder = module.get_submodule(path)
-    kernel, paddings = getattr(holder, name), _for_each_axis(arguments.get("padding", 0), count)
-    strides, dilations = (_for_each_axis(arguments.get(word, 1), count) for word in ("stride", "dilation"))
+    kernel, paddings = getattr(holder, name), for_each_axis(arguments.get("padding", 0), count)
+    strides, dilations = (for_each_axis(arguments.get(word, 1), count) for word in ("stride", "dilation"))
     at, taps = axis - 2, kernel.shape[axis]
     if strides[at] != 1 or dilations[at] != 1 or taps != 2 * paddings[at] + 1:
         return False
@@ -95,8 +95,3 @@ def _moved_in_kernel(module: fx.GraphModule, node: fx.Node, axis: int, shift: fl
     paddings[at] += more
     node.args, node.kwargs = (), {**arguments, "padding": paddings}
     return True
-
-
-def _for_each_axis(value: Any, count: int) -> list[int]:
-    values = list(value) if isinstance(value, Sequence) else [value]
-    return values * count if len(values) == 1 else values

@@ -103,6 +103,15 @@ def _kind(node: Node, traits: Traits) -> Kind | None:
     return None
 
 
+def for_each_axis(value: Any, count: int) -> list[int]:
+    """An argument of an op over several axes: one number for each, also where one number stands for all."""
+    if not isinstance(value, Sequence):
+        return [value] * count
+    if len(value) == 1:
+        return list(value) * count
+    return list(value)
+
+
 def _entry(value: Any, at: int, default: int) -> int:
     """One entry of an argument that is a number, or a list of one number or of one for each axis."""
     if isinstance(value, Sequence) and not isinstance(value, str):
