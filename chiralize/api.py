@@ -261,7 +261,10 @@ def audit(
         report = uncarried(_audit, network, name_of(model), calls, labels=names, progress=step)
         if rollout is not None:
             environment = environment_of(rollout)
-            result = None if chiral is None else prepared(chiral, loaded, *network.example, entry)
+            if chiral is None:
+                result = None
+            else:
+                result = prepared(chiral, loaded, *network.example, entry)
             names_of_inputs = input_names(network.module, network.entry)
             record, _ = rollouts(
                 network,

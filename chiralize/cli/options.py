@@ -260,7 +260,9 @@ def _joints(skeleton: str | None) -> int:
     from chiralize.errors import ChiralizeError
 
     try:
-        return len(load_spec(skeleton).skeleton.joints) if skeleton else 0
+        if skeleton:
+            return len(load_spec(skeleton).skeleton.joints)
+        return 0
     except ChiralizeError:
         return 0
 
@@ -386,7 +388,10 @@ def progress(options: NetworkOptions | None = None) -> Iterator[Progress]:
     """
     from chiralize.commands.progress import shown
 
-    is_quiet, is_verbose = (options.quiet, options.verbose) if options is not None else (False, False)
+    if options is not None:
+        is_quiet, is_verbose = (options.quiet, options.verbose)
+    else:
+        is_quiet, is_verbose = (False, False)
     _check_loudness(is_quiet, is_verbose)
     with redirect_stdout(sys.stderr), shown(not is_quiet, verbose=is_verbose) as step:
         step("loading")

@@ -23,4 +23,6 @@ def typed(words: Sequence[str]) -> Iterator[None]:
 def command() -> str:
     """The command, quoted for a shell; "" where there is none, as in a test of somebody's."""
     words = _WORDS.get()
-    return f"chiralize {shlex.join(words)}" if words else ""
+    if words:
+        return f"chiralize {shlex.join(words)}"
+    return ""

@@ -74,7 +74,10 @@ class EnvReport:
                 "action, the skeleton by which states were mirrored, or the robot itself"
             )
         for entry in self.wrong[:_SHOWN]:
-            shows = f", the simulator {entry.shows}" if entry.shows else ", which no other entry is either"
+            if entry.shows:
+                shows = f", the simulator {entry.shows}"
+            else:
+                shows = ", which no other entry is either"
             when = "" if entry.is_still else " after a step"
             lines.append(f"entry {entry.index} ({entry.name}){when}: the specification says {entry.says}{shows}")
         if len(self.wrong) > _SHOWN:

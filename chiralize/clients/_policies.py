@@ -96,7 +96,10 @@ class Critics(Part):
 def _features(policy: Any, obs: Tensor, side: str) -> Tensor:
     """What the policy's extractor makes of observations. side: pi or vf."""
     extractor = getattr(policy, f"{side}_features_extractor")
-    features = policy.extract_features(obs, extractor) if policy.share_features_extractor else None
+    if policy.share_features_extractor:
+        features = policy.extract_features(obs, extractor)
+    else:
+        features = None
     if features is None:
         features = policy.extract_features(obs)[side == "vf"]
     return features

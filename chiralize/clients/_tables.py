@@ -90,7 +90,9 @@ class TableMirror:
         if key not in self._mirrors:
             self._mirrors[key] = _sized(spec, entry, io, sizes)
         mirror = self._mirrors[key]
-        return mirror(value) if io == "input" else mirror.outputs(value)
+        if io == "input":
+            return mirror(value)
+        return mirror.outputs(value)
 
 
 def numbers(turn: Callable[[Tensor], Tensor], size: int, signed: bool = True) -> TensorEntry:
@@ -148,7 +150,10 @@ def _chosen(entries: Sequence[TensorEntry], name: str | None, is_only: bool, val
     if is_only and len(entries) == 1:
         return entries[0]
     known = ", ".join(str(entry.name or "one without a name") for entry in entries) or "none"
-    what = f"{name!r} of shape {tuple(value.shape)}" if name is not None else "a single tensor"
+    if name is not None:
+        what = f"{name!r} of shape {tuple(value.shape)}"
+    else:
+        what = "a single tensor"
     where = f"observations[{name!r}]" if name is not None else "observations"
     raise UsageError(where, f"{what} is not described (inputs that are: {known})", _NAMED)
 

@@ -71,7 +71,9 @@ class MirroredEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return (self._seen(obs), *rest)  # type: ignore[return-value]
 
     def _seen(self, obs: Any) -> Any:
-        return self.mirror.observations(obs) if self.mirrored else obs
+        if self.mirrored:
+            return self.mirror.observations(obs)
+        return obs
 
 
 def _check_actions(space: Any, mirror: TableMirror) -> None:

@@ -106,8 +106,12 @@ def convert(
     """
     _check(model)
     mirror = TableMirror.of(spec)
-    normalizer = normalizer if normalizer is not None else model.get_vec_normalize_env()
-    rows = None if calibration is None else torch.as_tensor(np.asarray(calibration), dtype=torch.float32)
+    if normalizer is None:
+        normalizer = model.get_vec_normalize_env()
+    if calibration is None:
+        rows = None
+    else:
+        rows = torch.as_tensor(np.asarray(calibration), dtype=torch.float32)
     wanted = {"method": method or ("match" if rows is None else "reduce"), "form": "folded", **options}
     remarks, not_done = _before(model, mirror, normalizer)
     with _same_random_numbers():
@@ -142,10 +146,14 @@ def observations(model: Any, count: int, *, deterministic: bool = False, env: An
     env: in place of the model's own, of the same kind (with its VecNormalize); it is reset, and stepped.
     Raises UsageError for a model without one.
     """
-    env = env if env is not None else model.get_env()
+    if env is None:
+        env = model.get_env()
     if env is None:
         raise UsageError("observations", "the model has no environment", "model.set_env(env) first, or give env=")
-    normalizer = model.get_vec_normalize_env() if hasattr(env, "get_original_obs") else None
+    if hasattr(env, "get_original_obs"):
+        normalizer = model.get_vec_normalize_env()
+    else:
+        normalizer = None
     training = getattr(normalizer, "training", None)
     if normalizer is not None:
         normalizer.training = False  # statistics are those that the policy was trained with

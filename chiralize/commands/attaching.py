@@ -78,7 +78,9 @@ def _with_mirror(module: nn.Module, passport: Passport, where: str, example: Cal
 
 def _as_text(value: Any) -> str:
     """An argument as --arg takes it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return value
+    return json.dumps(value)
 
 
 def _example_of(loaded: LoadedModel) -> Call | None:

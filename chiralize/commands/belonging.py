@@ -57,7 +57,10 @@ def fitted(passport: Passport, module: nn.Module, where: str) -> Passport:
         facts = f"it is of a network that runs both views of a part, {type(module).__name__} runs one"
         raise UsageError(where, facts, "use chiralize.load(path), which gives that network back")
     tensors = tensors_by_name(module)
-    passport = passport if is_graph or has_blocks(module) else as_folded(passport, tensors)
+    if is_graph or has_blocks(module):
+        passport = passport
+    else:
+        passport = as_folded(passport, tensors)
     weights = [name for name in passport.hidden if " output " not in name]  # stretches that are averaged are no weights
     computed = are_computed(tensors, weights, passport.form) if is_graph else ()
     absent = [name for name in weights if name not in tensors and not in_blocks(module, name)]

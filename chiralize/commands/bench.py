@@ -125,7 +125,10 @@ def _networks(network: Network, chiral: Network, fair: bool) -> tuple[dict[str, 
     if None in network.resolved.inputs:
         notes.append("the flip average is not timed: it has states of both views")
     else:
-        average = all_views(under_each(network)).converted if network.further else averaged(network)
+        if network.further:
+            average = all_views(under_each(network)).converted
+        else:
+            average = averaged(network)
         modules[TTA] = average.module
     return {**modules, CHIRAL: chiral.module}, notes
 

@@ -69,7 +69,10 @@ def put_on(module: torch.nn.Module, chirality: Chirality) -> torch.nn.Module:
 
 def chirality_of(module: object) -> Chirality | None:
     """The attribute of a module, compiled or in DataParallel or not; None where it has none."""
-    chirality = getattr(unwrapped(module), "chirality", None) if isinstance(module, torch.nn.Module) else None
+    if isinstance(module, torch.nn.Module):
+        chirality = getattr(unwrapped(module), "chirality", None)
+    else:
+        chirality = None
     if not isinstance(chirality, Chirality):
         return None
     return chirality

@@ -47,9 +47,13 @@ def flip_test(
     refuse_claims_in_part(loaded, "flip_test")
     network = prepared(model, loaded, example_inputs, example_kwargs, entry)
     with naming_the_mean(network.advice):
-        converted = all_views(under_each(network)).converted if network.further else averaged(network)
+        if network.further:
+            converted = all_views(under_each(network)).converted
+        else:
+            converted = averaged(network)
         both = with_modes(converted.module)
     home = device_of(model)
-    both = both if home == CPU else moved(both, home)
+    if home != CPU:
+        both = moved(both, home)
     assert isinstance(both, TwoView)
     return both

@@ -92,7 +92,10 @@ def _refuse_degenerate(problem: Problem, name: str, degeneracy: Degeneracy) -> N
     if degeneracy.ignores_much:
         dead = len(degeneracy.dead_inputs)
         facts = f"the result ignores {dead} of {degeneracy.live_inputs} input entries that the original reacts to"
-        others = "--method average" if problem.method.is_trained_on else "--method project or average"
+        if problem.method.is_trained_on:
+            others = "--method average"
+        else:
+            others = "--method project or average"
         remedy = f"use {others}, or another hidden layout; --force writes it all the same"
         raise _degenerate(name, facts, remedy, degeneracy)
 
@@ -162,5 +165,8 @@ def stamped(passport: Passport, report: ConvertReport) -> Passport:
 def unproved_form(form: str, verdict: Verdict) -> MethodUnavailableError:
     """The refusal of blocks that no proof reaches, although they compute the same."""
     proof = verdict.certificate
-    gap = f"{proof.where}: {proof.broken}" if proof is not None else "the result cannot be captured"
+    if proof is not None:
+        gap = f"{proof.where}: {proof.broken}"
+    else:
+        gap = "the result cannot be captured"
     return MethodUnavailableError(f"--form {form}", f"no proof for the blocks ({gap})", "use --form folded")

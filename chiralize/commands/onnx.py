@@ -121,7 +121,10 @@ def _apart(turns: Sequence[Turn | None]) -> tuple[list[TensorRepresentation | No
 
 def _refuse_memory(network: Network, target: Path) -> None:
     captured = network.captured
-    names = [captured.leaves[leaf].names[0] for leaf in captured.mutations] if captured else []
+    if captured:
+        names = [captured.leaves[leaf].names[0] for leaf in captured.mutations]
+    else:
+        names = []
     if names:
         facts = f"the network keeps a state in its buffers ({', '.join(names[:5])}), ONNX graphs do not"
         remedy = "hand the state in and out as an argument and a result ({state: true}), or write a .pt2"

@@ -43,7 +43,10 @@ def prepared(
         return prepare(model, spec, *brought, entry)
     check_model(model)
     module = model.module() if isinstance(model, ExportedProgram) else model
-    offered = (tuple(calibration.shape[1:]),) if isinstance(calibration, (torch.Tensor, np.ndarray)) else ()
+    if isinstance(calibration, (torch.Tensor, np.ndarray)):
+        offered = (tuple(calibration.shape[1:]),)
+    else:
+        offered = ()
     examples = examples_for(
         module, spec, name_of(model), offered=offered, entry=entry, option="example_inputs", progress=progress
     )

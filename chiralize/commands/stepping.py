@@ -85,7 +85,10 @@ class Runner:
         return step
 
     def _module(self) -> Callable[[Sequence[Tensor]], list[Tensor]]:
-        module = self.loaded.module if self.loaded.format == "torchscript" else self.network.module
+        if self.loaded.format == "torchscript":
+            module = self.loaded.module
+        else:
+            module = self.network.module
         again = copied(module)
         arguments = Arguments.of(self.network.args, self.network.kwargs)
 
@@ -204,7 +207,9 @@ class _Gap:
     @property
     def relative(self) -> float:
         """The largest difference in units of the largest answer."""
-        return self.largest / self.size if self.size else 0.0
+        if self.size:
+            return self.largest / self.size
+        return 0.0
 
 
 def _row(name: str, seconds: Sequence[float], gap: _Gap) -> RolloutRow:

@@ -81,7 +81,10 @@ def replaced(holder: Holder, values: Mapping[Tensor, Tensor]) -> Holder:
     """
     memo: dict[int, Any] = {}
     for old, value in values.items():
-        memo[id(old)] = nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value
+        if isinstance(old, nn.Parameter):
+            memo[id(old)] = nn.Parameter(value, old.requires_grad)
+        else:
+            memo[id(old)] = value
     with quiet():  # torch copies its own trees in a way that it warns about
         return _trainable(copy.deepcopy(holder, memo))
 
@@ -129,7 +132,9 @@ def _wide(value: Any) -> Any:
 def _in_float64(value: Tensor) -> Tensor:
     if value.is_complex():
         return value.to(torch.complex128)
-    return value.to(torch.float64) if value.is_floating_point() else value
+    if value.is_floating_point():
+        return value.to(torch.float64)
+    return value
 
 
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.optim.swa_utils.AveragedModel)
@@ -142,7 +147,9 @@ def attribute_within(model: nn.Module) -> str:
     """
     if isinstance(model, torch._dynamo.OptimizedModule):
         return "_orig_mod"
-    return "module" if isinstance(model, _WRAPPERS) else ""
+    if isinstance(model, _WRAPPERS):
+        return "module"
+    return ""
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -28,9 +28,14 @@ CPU = torch.device("cpu")
 
 def device_of(model: nn.Module | ExportedProgram) -> torch.device:
     """The one device that all parameters and buffers lie on; the CPU where there are none, or several."""
-    held = model.state_dict.values() if isinstance(model, ExportedProgram) else (*model.parameters(), *model.buffers())
+    if isinstance(model, ExportedProgram):
+        held = model.state_dict.values()
+    else:
+        held = (*model.parameters(), *model.buffers())
     devices = {tensor.device for tensor in held}
-    return devices.pop() if len(devices) == 1 else CPU
+    if len(devices) == 1:
+        return devices.pop()
+    return CPU
 
 
 def named(name: str) -> torch.device:
@@ -59,7 +64,9 @@ def on_cpu(model: Model) -> Model:
     for part in model.modules():
         tensors += tensors_in(vars(part))
     values = {tensor: tensor.detach().cpu() for tensor in tensors if _is_elsewhere(tensor)}
-    return moved(replaced(model, values), CPU) if values else model
+    if values:
+        return moved(replaced(model, values), CPU)
+    return model
 
 
 def moved(module: Module, device: torch.device) -> Module:
@@ -67,7 +74,9 @@ def moved(module: Module, device: torch.device) -> Module:
 
     def moved_name(argument: Any) -> Any:
         """The new device in place of a device that an op is called with."""
-        return device if isinstance(argument, torch.device) else argument
+        if isinstance(argument, torch.device):
+            return device
+        return argument
 
     module.to(device)
     for part in module.modules():

@@ -40,7 +40,10 @@ def run(
 
     read: the inputs, or leaves by name.
     """
-    values = start(captured, (), read) if isinstance(read, Mapping) else start(captured, read)
+    if isinstance(read, Mapping):
+        values = start(captured, (), read)
+    else:
+        values = start(captured, read)
     freed = last_readers(captured.nodes, ())
     with torch.no_grad():
         for node in captured.nodes:

@@ -32,7 +32,9 @@ def fixed_sizes(value: Any) -> Sizes | None:
 
 def number_of(size: Any) -> int | None:
     """A size of a tensor in a program as a number, None where it is open."""
-    return size if isinstance(size, int) else size.node.maybe_as_int()
+    if isinstance(size, int):
+        return size
+    return size.node.maybe_as_int()
 
 
 @has_side_effect

@@ -54,7 +54,9 @@ class Location:
     @property
     def attribute(self) -> str:
         """The path of the attribute that it is in, `encoder.history`."""
-        return f"{self.module}.{self.name}" if self.module else self.name
+        if self.module:
+            return f"{self.module}.{self.name}"
+        return self.name
 
     @property
     def is_attribute(self) -> bool:

@@ -88,7 +88,9 @@ class Isolated(TorchDispatchMode):
         value = run(*args, **kwargs)
         if self.double and isinstance(value, torch.Tensor) and value.dtype in _WIDE:
             if func is torch.ops.aten.lift_fresh.default:  # numbers in a legacy constructor; _written sees all others
-                return value if _written.depth else value.to(_WIDE[value.dtype])
+                if _written.depth:
+                    return value
+                return value.to(_WIDE[value.dtype])
             if _takes_the_default(func, args, kwargs):
                 return _made_wide(run, func, args, kwargs, value.dtype)
         return value
@@ -157,7 +159,10 @@ def _with_generator(func: Any) -> Any:
     """The overload that takes a generator, None where the op has none."""
     if _takes(func, "generator"):
         return func
-    name = "generator" if func._overloadname == "default" else f"{func._overloadname}_generator"
+    if func._overloadname == "default":
+        name = "generator"
+    else:
+        name = f"{func._overloadname}_generator"
     return getattr(func.overloadpacket, name, None)
 
 

@@ -52,7 +52,10 @@ def without_lone_writes(program: ExportedProgram) -> ExportedProgram:
         names: list[torch.fx.Node] = []
         if buffer is not None:
             names = [other for other in order if buffers.get(other.name) == buffer]
-        replaceable = _fills(node, order, names) if names else _is_unseen(node, order, twins)
+        if names:
+            replaceable = _fills(node, order, names)
+        else:
+            replaceable = _is_unseen(node, order, twins)
         if not replaceable:
             return program
         twins[node.name] = twin
@@ -132,7 +135,9 @@ def _views(source: torch.fx.Node, order: Mapping[torch.fx.Node, int], write: tor
 
 def _written(write: torch.fx.Node) -> Any:
     """The value that is in a buffer once an op has written all of it."""
-    return write.args[1] if write.target is _COPY else write
+    if write.target is _COPY:
+        return write.args[1]
+    return write
 
 
 def _stored(graph: torch.fx.Graph, stores: Mapping[str, str], program: ExportedProgram) -> ExportGraphSignature:

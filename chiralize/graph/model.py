@@ -26,7 +26,9 @@ class Where:
     def __str__(self) -> str:
         if not self.module:
             return self.line or "the model"
-        return f"{self.module} ({self.line})" if self.line else self.module
+        if self.line:
+            return f"{self.module} ({self.line})"
+        return self.module
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,9 @@ def _inputs(program: ExportedProgram) -> list[list[Any]]:
 def _plain(size: Any) -> Any:
     """A size as a number, or as an expression of symbols where it is open."""
     number = number_of(size)
-    return size.node.expr if number is None else number
+    if number is None:
+        return size.node.expr
+    return number
 
 
 def _symbols(

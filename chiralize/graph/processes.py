@@ -79,4 +79,6 @@ def _put(flat: Tensor, tensors: Sequence[Tensor]) -> None:
 
 def _device() -> str:
     """The device on which this kind of group wants its tensors."""
-    return "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    if distributed.get_backend() == "nccl":
+        return "cuda"
+    return "cpu"

@@ -20,7 +20,9 @@ _SINGLE = "node:"
 
 def path_of(region: str) -> str:
     """The module path of a region, empty for a single op."""
-    return "" if region.startswith(_SINGLE) else region.rpartition("#")[0]
+    if region.startswith(_SINGLE):
+        return ""
+    return region.rpartition("#")[0]
 
 
 def is_region(name: str) -> bool:

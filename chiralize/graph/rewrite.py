@@ -47,10 +47,16 @@ def symmetric_weights(
         if leaf.name not in representations:
             continue
         rep = representations[leaf.name]
-        other = captured.leaves[partners[leaf.name]].tensor.detach() if leaf.name in partners else None
+        if leaf.name in partners:
+            other = captured.leaves[partners[leaf.name]].tensor.detach()
+        else:
+            other = None
         values[leaf.names[0]] = reynolds.project(leaf.tensor.detach(), rep, other)
         signed = (rep.sign < 0 or not rep.is_sign_free) and other is None
-        zeroed = int((reynolds.forced_zero(rep) & (leaf.tensor != 0).cpu()).sum()) if signed else 0
+        if signed:
+            zeroed = int((reynolds.forced_zero(rep) & (leaf.tensor != 0).cpu()).sum())
+        else:
+            zeroed = 0
         distances.append(moved(leaf, values[leaf.names[0]], zeroed))
         for alias in leaf.names[1:]:
             values[alias] = values[leaf.names[0]]

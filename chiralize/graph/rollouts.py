@@ -42,7 +42,9 @@ class Carried:
 
     def observed(self, steps: int) -> int:
         """How many calls of a sequence read observations: all, or the first half where later ones read answers."""
-        return (steps + 1) // 2 if self.has_feedback else steps
+        if self.has_feedback:
+            return (steps + 1) // 2
+        return steps
 
 
 @dataclass(frozen=True)

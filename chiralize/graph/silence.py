@@ -52,7 +52,9 @@ class _Stderr:
 
     def write(self, text: str) -> int:
         """Write a text, or drop it; returns its length."""
-        return len(text) if _silence.depth else self.stream.write(text)
+        if _silence.depth:
+            return len(text)
+        return self.stream.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write lines, or drop them."""

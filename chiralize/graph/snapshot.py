@@ -169,7 +169,9 @@ class _Values:
     @property
     def before(self) -> Tensor:
         """The memory of the snapshot where the tensor lies in other memory now; else the tensor itself."""
-        return self.view if self._is_elsewhere else self.now
+        if self._is_elsewhere:
+            return self.view
+        return self.now
 
     @property
     def changed(self) -> bool:

@@ -59,7 +59,8 @@ def answers_by_layout(runner: Runner, call: Call, few: bool) -> Iterator[tuple[s
     few: gaps alone, for networks that take long.  A layout that the network refuses (a `view` of a tensor that is not
     contiguous) is left out, since it gives no other answer.  Raises ModelRunError where the contiguous call is refused.
     """
-    call = doubled(call) if runner.double else call
+    if runner.double:
+        call = doubled(call)
     yield "", runner.run([call]).steps[0]
     for layout in (GAPS,) if few else LAYOUTS:
         other = restrided(call, layout)

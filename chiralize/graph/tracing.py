@@ -51,7 +51,9 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
             "use --method average, which needs no graph",
         ) from error
     graph = checked(_renamed(traced, module), _names(module, count, keywords), fixed, "traced")
-    return _taking(graph, args, kwargs) if is_nested else graph
+    if is_nested:
+        return _taking(graph, args, kwargs)
+    return graph
 
 
 def _is_container(value: Any) -> bool:
@@ -224,7 +226,10 @@ def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.
     for node in traced.graph.nodes:
         if node.op == "get_attr":
             tensor = operator.attrgetter(node.target)(traced)
-            name = known.get(storage_of(tensor)) if isinstance(tensor, torch.Tensor) else None
+            if isinstance(tensor, torch.Tensor):
+                name = known.get(storage_of(tensor))
+            else:
+                name = None
             if name:
                 attributes[node.target] = name
                 node.target = name

@@ -149,7 +149,10 @@ def _with_inner_products(captured: CapturedModel) -> CapturedModel:
 
     def joined(node: Node) -> Node:
         """A sum with the factors of its product for an operand; any other node as it is."""
-        product = nodes.get(node.arguments["self"].name) if isinstance(_trait(node), Total) else None
+        if isinstance(_trait(node), Total):
+            product = nodes.get(node.arguments["self"].name)
+        else:
+            product = None
         if product is None or not _is_product(product) or readers[product.name] > 1 or len(product.reads) < 2:
             return node
         return replace(node, arguments={**node.arguments, "self": list(product.reads)})
@@ -203,7 +206,10 @@ def _filled(
             return None
         parts[span] = node, source
         before = nodes.get(node.arguments["self"].name)
-        node = before if before is not None and _is_write(before) and _is_step(before, users, results) else None
+        if before is not None and _is_write(before) and _is_step(before, users, results):
+            node = before
+        else:
+            node = None
     ordered = sorted(parts)
     adjacent = all(left[1] == right[0] for left, right in pairwise(ordered))
     # Only writes that fill the axis from end to end leave nothing of the tensor that was written to.

@@ -44,7 +44,10 @@ def deviation(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Te
     if not (np.isfinite(left) & np.isfinite(right)).all():
         return float("inf")
     difference = np.abs(left - right)
-    eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() or tensor.is_complex() else 0.0
+    if tensor.is_floating_point() or tensor.is_complex():
+        eps = torch.finfo(tensor.dtype).eps
+    else:
+        eps = 0.0
     ground = np.broadcast_to(reynolds.ground(tensor.detach()).numpy(), array.shape)[apart]
     scale = np.maximum(np.maximum(np.abs(left), np.abs(right)), ground)
     if (difference > 4 * eps * scale).any():

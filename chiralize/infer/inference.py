@@ -54,7 +54,10 @@ _REMEDY = "make the constant symmetric, use --symmetrize-constants to have that 
 
 def _remedy_of(leaf: Leaf) -> str:
     """The remedy where the mirror changes a constant."""
-    remedy = _REMEDY if leaf.stored else "make what forward computes it from symmetric, or use --method average"
+    if leaf.stored:
+        remedy = _REMEDY
+    else:
+        remedy = "make what forward computes it from symmetric, or use --method average"
     if not leaf.frozen:
         return remedy
     names = ", ".join(leaf.frozen)
@@ -165,7 +168,10 @@ class Inference:
             before, name = self.now, names[0]
             tried.add(name)
             for whole in (None, *islice(before.likely_wholes(name), _TRIALS)):
-                wholes = repair.wholes if whole is None else {**repair.wholes, name: whole}
+                if whole is None:
+                    wholes = repair.wholes
+                else:
+                    wholes = {**repair.wholes, name: whole}
                 trial = replace(repair, joints=(*repair.joints, name), wholes=wholes)
                 refusal = self._refusal_with(trial)
                 if refusal is None and is_known(self.now.solver.resolve(self.now.wholes[name])):

@@ -141,7 +141,10 @@ class Partners:
             return list(selection.entries[other])
         source = self.of(node.reads[0].name)
         # A node that has its partner is compared with that one alone.
-        known = [self.nodes[self.of(node.name)]] if self.exchanged(node.name) else self.users.get(source, [])
+        if self.exchanged(node.name):
+            known = [self.nodes[self.of(node.name)]]
+        else:
+            known = self.users.get(source, [])
         for other in known:
             if self.one(other.reads[0].name) != source:
                 continue
@@ -316,7 +319,10 @@ class Partners:
             others = [other for other in self.users.get(images[0], ()) if other.name not in self.images]
         for other in others:
             alike = other.target == node.target and other.shapes == node.shapes and _settings(other) == _settings(node)
-            order = positions_of(images, list(map(self.one, names_read(other)))) if alike else None
+            if alike:
+                order = positions_of(images, list(map(self.one, names_read(other))))
+            else:
+                order = None
             if order is not None and order != sorted(order):
                 return other, order
         return None
@@ -335,7 +341,10 @@ class Partners:
         if not is_known(whole):
             axes = (*first.axes[:dim], whole, *first.axes[dim if stacked else dim + 1 :])
             return SymbolicRepresentation(axes, first.sign)
-        ends = np.arange(1, len(reps) + 1) if stacked else np.cumsum([rep.shape[dim] for rep in reps])
+        if stacked:
+            ends = np.arange(1, len(reps) + 1)
+        else:
+            ends = np.cumsum([rep.shape[dim] for rep in reps])
         action, names = product(whole), names_read(node)
         starts = [0, *ends[:-1].tolist()]
         for start, end, name, rep in zip(starts, ends, names, reps, strict=True):

@@ -288,7 +288,9 @@ class Propagation:
         if self.partners.reads_exchanged(node):
             sign = self.partners.follow(node)
         answer = rule.outputs(call)
-        return answer if sign > 0 else tuple(map(_negated, answer))
+        if sign > 0:
+            return answer
+        return tuple(map(_negated, answer))
 
     def _fresh(self, shape: Shape | None) -> Result:
         """Unknown axes for an output, None for one that is no tensor."""
@@ -382,7 +384,10 @@ class Propagation:
         """A value as an operand of its reader."""
         if name in self.leaves:
             leaf = self.captured.leaves[name]
-            constant = leaf.tensor if leaf.kind == "constant" and self.partners.same_constant(name) else None
+            if leaf.kind == "constant" and self.partners.same_constant(name):
+                constant = leaf.tensor
+            else:
+                constant = None
             number = self.constants.number(name)
             if number is not None:
                 uniform = self._fitting(Uniform(leaf.shape, number == 0))

@@ -211,7 +211,8 @@ class OpRule:
     def outputs(self, call: Call) -> tuple[Result, ...]:
         """The answer for every output; one whose type knows no minus cannot carry a sign. Raises Conflict."""
         results = self.apply(call)
-        results = results if isinstance(results, tuple) else (results,)
+        if not isinstance(results, tuple):
+            results = (results,)
         for result, dtype in zip(results, call.dtypes, strict=False):
             if dtype is not None and not dtype.is_signed and isinstance(result, SymbolicRepresentation):
                 demand_plain(call.solver.representation(result), call)

@@ -71,7 +71,10 @@ def candidates(problem: Problem) -> tuple[Candidate, ...]:
     widths = WIDTHS[:1] if request.keeps_sizes else WIDTHS
     if request.width is not None:
         widths = (request.width,)
-    reduced = [Candidate("reduce", width) for width in widths] if problem.batches.inputs else []
+    if problem.batches.inputs:
+        reduced = [Candidate("reduce", width) for width in widths]
+    else:
+        reduced = []
     return (*reduced, Candidate("match" if request.product == "weights" else "average"))
 
 

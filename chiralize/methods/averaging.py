@@ -24,7 +24,10 @@ from chiralize.verification.regions import representations_around
 def with_region(network: Network, error: UnsupportedError) -> Network:
     """The network with a stretch round the op that refused taken as one. Raises the refusal where there is none."""
     whole = network.whole_graph()
-    region = None if network.resolved.is_affine or whole.drawing else regions.around(whole, network.regions, error.at)
+    if network.resolved.is_affine or whole.drawing:
+        region = None
+    else:
+        region = regions.around(whole, network.regions, error.at)
     if region is None:
         raise error
     return replace(network, regions=region)

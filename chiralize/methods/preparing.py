@@ -37,7 +37,11 @@ def _with_activation(network: Network) -> Network:
         if functional and not network.from_program:
             notes = (*notes, "activations were called as functions: the result is a graph module")
             network = replace(network, from_program=True)
-        module = program.module() if network.from_program else module
-    graph = capture(program, network.args, network.kwargs) if program is not None else network.captured
+        if network.from_program:
+            module = program.module()
+    if program is not None:
+        graph = capture(program, network.args, network.kwargs)
+    else:
+        graph = network.captured
     notes = (*notes, f"{count} activations replaced by tanh")
     return replace(network, module=module, program=program, captured=graph, notes=notes)

@@ -44,7 +44,10 @@ def fitted_rows(
     for head in heads:
         rows = list(head.dropped)
         weight, target = values[head.weight].double(), before[head.node].answered[:, rows]
-        bias = values[head.bias].double() if head.bias is not None else weight.new_zeros(len(weight))
+        if head.bias is not None:
+            bias = values[head.bias].double()
+        else:
+            bias = weight.new_zeros(len(weight))
         given = after[head.node].given
         missing = target - given @ weight[rows].T - bias[rows]
         if head.bias is not None:

@@ -79,4 +79,6 @@ def _apart(x: Tensor) -> tuple[Tensor, Tensor]:
 def _joined(even: Tensor, odd: Tensor, like: Tensor) -> Tensor:
     """(e + o, e - o) with the leading axes of `like`."""
     y = joined(even, odd, -1)
-    return y if like.ndim == 2 else y.view(*like.shape[:-1], -1)
+    if like.ndim == 2:
+        return y
+    return y.view(*like.shape[:-1], -1)

@@ -18,7 +18,10 @@ Settings = tuple[list[int], list[int], list[int]]
 """Stride, padding and dilation over two axes."""
 _OUTWEIGH = 2
 """Entries of the coordinates for one of their weight from which they are brought into oneDNN's order."""
-_BY_ONEDNN = (torch.float32, torch.bfloat16, torch.float16) if torch.backends.mkldnn.is_available() else ()
+if torch.backends.mkldnn.is_available():
+    _BY_ONEDNN = (torch.float32, torch.bfloat16, torch.float16)
+else:
+    _BY_ONEDNN = ()
 """Types that oneDNN convolves."""
 
 
@@ -88,7 +91,9 @@ def _apart(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 def order_of(entries: int, weight: Tensor) -> torch.memory_format:
     """How coordinates of so many entries lie in memory while they are convolved with their weight."""
     by_frames = entries >= _OUTWEIGH * weight.numel() and weight.dtype in _BY_ONEDNN
-    return torch.channels_last if by_frames else torch.contiguous_format
+    if by_frames:
+        return torch.channels_last
+    return torch.contiguous_format
 
 
 def _joined(even: Tensor, odd: Tensor, by_frames: bool, like: Tensor) -> Tensor:

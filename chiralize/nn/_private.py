@@ -124,7 +124,9 @@ def private_ops(on: bool) -> Iterator[None]:
 
 def is_transformed() -> bool:
     """Whether one of `torch.func`'s transforms is on."""
-    return _has_interpreter() if are_on() else _is_refused()
+    if are_on():
+        return _has_interpreter()
+    return _is_refused()
 
 
 def goes_forward(*tensors: Tensor | None) -> bool:

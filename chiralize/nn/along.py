@@ -66,7 +66,10 @@ class Along:
                 value = _sliced(value, self.axis, room - shift, shift)
             phases.setdefault(phase, []).append(value)
         sums = [_sum_from_both_ends(phases[phase]) for phase in range(self.stride)]
-        whole = torch.stack(sums, -self.axis).flatten(-1 - self.axis, -self.axis) if len(sums) > 1 else sums[0]
+        if len(sums) > 1:
+            whole = torch.stack(sums, -self.axis).flatten(-1 - self.axis, -self.axis)
+        else:
+            whole = sums[0]
         if self.padding:
             return _sliced(whole, self.axis, self.padding, self.padding)
         return whole

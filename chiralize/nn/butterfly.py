@@ -53,7 +53,10 @@ class Butterfly(Tables):
         self.scale = HALF  # 1 where a weight has taken the half up
         self.plain = sum(bool(action.sign[i] > 0) for i, _ in pairs)
         straight = bool((order == np.arange(action.size)).all())
-        self.runs = 1 if straight else _runs(order, self.pairs if self.plain == len(pairs) and not fixed else 0)
+        if straight:
+            self.runs = 1
+        else:
+            self.runs = _runs(order, self.pairs if self.plain == len(pairs) and not fixed else 0)
         straight = straight or self.runs > 1
         self.in_halves = straight and 2 * self.plain == action.size > 0  # plain pairs alone, taken apart by views
         self._table("order", None if straight else order, device)
@@ -129,7 +132,9 @@ class Butterfly(Tables):
         if self.in_halves:
             return joined(even, odd, dim, self.runs)
         x = _whole([*chain.from_iterable(self._sides(even, odd, dim)), *self._fixed(even, odd, dim)], dim)
-        return x if self.places is None else x.index_select(dim, self.places)
+        if self.places is None:
+            return x
+        return x.index_select(dim, self.places)
 
     def halves(self, even: Tensor, odd: Tensor, dim: int = -1) -> list[Tensor]:
         """The axis taken apart: firsts of the pairs, seconds, even and odd fixed entries, where there are any."""
@@ -241,7 +246,9 @@ def _written(even: Tensor, odd: Tensor, dim: int, runs: int) -> Tensor:
 
 
 def _whole(parts: list[Tensor], dim: int) -> Tensor:
-    return torch.cat(parts, dim) if len(parts) > 1 else parts[0]
+    if len(parts) > 1:
+        return torch.cat(parts, dim)
+    return parts[0]
 
 
 def hidden(size: int, *, fixed: int = 0, negated: float = 0.0) -> Representation:

@@ -40,14 +40,20 @@ class _Conv(ChiralMap):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        kernel = (kernel_size,) * self.axes if isinstance(kernel_size, int) else tuple(kernel_size)
+        if isinstance(kernel_size, int):
+            kernel = (kernel_size,) * self.axes
+        else:
+            kernel = tuple(kernel_size)
         super().__init__(rep_in, rep_out, kernel, bias, {"device": device, "dtype": dtype})
         self.in_channels, self.out_channels, self.kernel_size, self.groups = rep_in.size, rep_out.size, kernel, 1
 
         self.settings = {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": padding_mode}
         torch_layer: Any = self.layer(1, 1, kernel, bias=False, device="meta", **self.settings)  # it knows how to pad
         self.stride, self.padding, self.dilation = torch_layer.stride, torch_layer.padding, torch_layer.dilation
-        self.around = [] if padding_mode == "zeros" else list(torch_layer._reversed_padding_repeated_twice)
+        if padding_mode == "zeros":
+            self.around = []
+        else:
+            self.around = list(torch_layer._reversed_padding_repeated_twice)
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of x, in one step where that is faster."""

@@ -96,7 +96,9 @@ class Recurrent(ChiralModule):
     def rep_out(self) -> Representation:
         """How T acts on the features of the output."""
         state = self.rep_proj or self.rep_hidden
-        return state + state if self.bidirectional else state
+        if self.bidirectional:
+            return state + state
+        return state
 
     @property
     def stepwise(self) -> bool:

@@ -104,7 +104,9 @@ class ChiralMap(ChiralModule):
         between_halves = self.into.in_halves and self.out.in_halves
         weights = {"weight": self._quarters() if between_halves else self._spread()}
         bias = self.bias
-        return weights if bias is None else {**weights, "bias": bias}
+        if bias is None:
+            return weights
+        return {**weights, "bias": bias}
 
     def _spread(self) -> Tensor:
         """The dense weight, by the butterflies of its two axes."""

@@ -81,7 +81,10 @@ class Mirror:
 
     def __repr__(self) -> str:
         known = self._known
-        layouts = ", ".join(tensor.layout for tensor in known) if known is not None else "read by their shapes"
+        if known is not None:
+            layouts = ", ".join(tensor.layout for tensor in known)
+        else:
+            layouts = "read by their shapes"
         return f"<Mirror of {self.spec.skeleton.name}, {self.io}s: {layouts}>"
 
     @property
@@ -116,7 +119,9 @@ class Mirror:
         for position, tensor in zip(positions, tensors, strict=True):
             leaves[position] = turned(leaves[position], tensor)
         mirrored = pytree.tree_unflatten(leaves, structure)
-        return mirrored[0] if len(values) == 1 else mirrored
+        if len(values) == 1:
+            return mirrored[0]
+        return mirrored
 
     def described(self, shapes: Shapes) -> tuple[ResolvedTensor, ...]:
         """How the tensors of this side transform. shapes: of those at hand. Raises UsageError for another number."""

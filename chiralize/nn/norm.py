@@ -86,7 +86,10 @@ class _BatchNorm(ChiralModule):
 
     def _affine(self, x: Tensor) -> Tensor:
         """Normalise by the running statistics and keep the order of x in memory, which torch's own op would change."""
-        numbers, y = (self._numbers(), x.unflatten(1, (2, -1))) if self.halves else (self.dense(), x)
+        if self.halves:
+            numbers, y = (self._numbers(), x.unflatten(1, (2, -1)))
+        else:
+            numbers, y = (self.dense(), x)
         scale, shape = torch.rsqrt(numbers["running_var"] + self.eps), [-1, *([1] * (x.ndim - 2))]
         if "weight" in numbers:
             scale = scale * numbers["weight"]
@@ -201,7 +204,10 @@ class LayerNorm(ChiralModule):
         self.normalized_shape = (representation.size,)
         self.space = along(representation, device)
         self.weight_even = nn.Parameter(torch.ones(self.space.size, device=device, dtype=dtype))
-        self.bias_even = nn.Parameter(torch.zeros_like(self.weight_even)) if bias else None
+        if bias:
+            self.bias_even = nn.Parameter(torch.zeros_like(self.weight_even))
+        else:
+            self.bias_even = None
 
     def forward(self, x: Tensor) -> Tensor:
         """x normalised over its last axis."""

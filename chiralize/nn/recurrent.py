@@ -59,7 +59,10 @@ class LSTM(Recurrent):
         return y, (h, c)
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        bias = None if ih.bias_even is None or hh.bias_even is None else ih.bias_even + hh.bias_even
+        if ih.bias_even is None or hh.bias_even is None:
+            bias = None
+        else:
+            bias = ih.bias_even + hh.bias_even
         entering, blocks = ih.parts(x, -1, linear, bias), (hh.weight_even, hh.weight_odd, hh.into, hh.out)
         run, c = LSTMSteps.apply(*entering, *start, *blocks, torch.is_grad_enabled())  # type: ignore[misc]
         return run, run[-1], c
@@ -125,4 +128,6 @@ class GRU(Recurrent):
 
 def _reordered(state: Tensor, order: Tensor | None) -> Tensor:
     """The samples of a state in the order of a packed sequence, or back in their own."""
-    return state if order is None else state.index_select(1, order)
+    if order is None:
+        return state
+    return state.index_select(1, order)

@@ -146,7 +146,10 @@ class ReversedConv2d(Reversed):
         taps = reversal(windows.along.taps)
         super().__init__(taps * rep_in, rep_out, windows.across, bias, {"device": device, "dtype": dtype})
         self.windows, self.settings, self.channels_in, self.channels_out = windows, settings, rep_in, rep_out
-        self.around = [] if padding_mode == "zeros" else list(torch_layer._reversed_padding_repeated_twice)
+        if padding_mode == "zeros":
+            self.around = []
+        else:
+            self.around = list(torch_layer._reversed_padding_repeated_twice)
         if self.around:
             self.windows = replace(windows, padding=(0, 0))
         self.reader = Windows(rep_in, self.windows.along, self.into, device)

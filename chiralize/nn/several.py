@@ -93,7 +93,10 @@ def induced(butterfly: Butterfly, representation: Representation) -> tuple[Repre
     parts: list[Representation] = []
     for number, rows in enumerate(moved):
         matrix = butterfly.coordinates(rows, 1)[number]
-        partner = matrix.abs().argmax(1) if len(matrix) else torch.zeros(0, dtype=torch.int64)
+        if len(matrix):
+            partner = matrix.abs().argmax(1)
+        else:
+            partner = torch.zeros(0, dtype=torch.int64)
         sign = matrix[torch.arange(len(matrix)), partner].round().long()
         action = SignedPermutation(partner.numpy(), sign.numpy())
         if not torch.allclose(matrix, torch.from_numpy(action.matrix()), atol=1e-9):

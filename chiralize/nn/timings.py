@@ -48,7 +48,9 @@ def measured(name: str, runs: Callable[[], Runs], otherwise: float | None = None
     anything, where that is not given or a run fails.
     """
     if is_off():
-        return float("nan") if otherwise is None else otherwise
+        if otherwise is None:
+            return float("nan")
+        return otherwise
     name = f"{name}, {_place(device)}"
     _read()
     if name not in _known:
@@ -111,8 +113,14 @@ def ratio(runs: Runs, device: torch.device = CPU) -> float:
     queued on a device has been computed before the clock starts, and before it is read again.
     """
     is_cpu = device.type == "cpu"
-    clock = time.process_time if is_cpu and torch.get_num_threads() == 1 else time.perf_counter
-    settle = _no_queue if is_cpu else partial(torch.get_device_module(device).synchronize, device)
+    if is_cpu and torch.get_num_threads() == 1:
+        clock = time.process_time
+    else:
+        clock = time.perf_counter
+    if is_cpu:
+        settle = _no_queue
+    else:
+        settle = partial(torch.get_device_module(device).synchronize, device)
     first, second = runs.values()
     for run in (first, second):
         run()
@@ -130,7 +138,9 @@ def ratio(runs: Runs, device: torch.device = CPU) -> float:
         return median(ratios)
 
     once = share()
-    return max(once, share()) if _DOUBTFUL < once < 1.0 else once
+    if _DOUBTFUL < once < 1.0:
+        return max(once, share())
+    return once
 
 
 def _seconds(run: Callable[[], object], count: int, clock: Callable[[], float], settle: Callable[[], object]) -> float:
@@ -191,7 +201,10 @@ def _read() -> None:
     _is_read = True
     with suppress(OSError, ValueError, RuntimeError):  # no file, no JSON, no home
         table = json.loads(path().read_text(encoding="utf-8"))
-        ratios = table["ratios"] if isinstance(table, dict) and isinstance(table.get("ratios"), dict) else {}
+        if isinstance(table, dict) and isinstance(table.get("ratios"), dict):
+            ratios = table["ratios"]
+        else:
+            ratios = {}
         for name, value in ratios.items():
             if isinstance(value, float | int) and 0 < value < 1e6:
                 _known.setdefault(name, float(value))

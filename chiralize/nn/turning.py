@@ -103,7 +103,9 @@ class MirrorModule(nn.Module):
         for position, tensor, turn in zip(positions, self.tensors, self.turns, strict=True):
             leaves[position] = _turned_by(turn, leaves[position], tensor)
         mirrored = pytree.tree_unflatten(leaves, structure)
-        return mirrored[0] if len(values) == 1 else mirrored
+        if len(values) == 1:
+            return mirrored[0]
+        return mirrored
 
     def extra_repr(self) -> str:
         """What it acts on."""

@@ -37,7 +37,10 @@ class MirrorTensor(nn.Module):
     ) -> None:
         super().__init__()
         self.representation, self.center = representation, center
-        added = None if center is None else torch.from_numpy(shift(representation, center)).to(dtype)
+        if center is None:
+            added = None
+        else:
+            added = torch.from_numpy(shift(representation, center)).to(dtype)
         self.register_buffer("shift", added, persistent=False)
         self.sign = representation.sign
         self.axes = representation.moved_axes
@@ -45,7 +48,10 @@ class MirrorTensor(nn.Module):
             action = representation.axes[axis].action
             shape = shape_along(axis, len(representation.axes))
             self.register_buffer(f"partner{axis}", torch.from_numpy(action.partner.copy()), persistent=False)
-            signs = None if action.is_sign_free else torch.from_numpy(action.sign.copy()).reshape(shape)
+            if action.is_sign_free:
+                signs = None
+            else:
+                signs = torch.from_numpy(action.sign.copy()).reshape(shape)
             self.register_buffer(f"sign{axis}", signs, persistent=False)
 
     def is_turn(self, turn: Turn) -> bool:
@@ -133,7 +139,10 @@ class TwoView(nn.Module):
             raise UsageError("the results", facts, "call the network as in the conversion")
         for index, mirror, is_state in zip(tensors, self.mirror_outputs, self.output_states, strict=True):
             ours, theirs = first[index], second[index]
-            results[index] = torch.cat([ours, theirs], -1) if is_state else 0.5 * (ours + mirror(theirs))
+            if is_state:
+                results[index] = torch.cat([ours, theirs], -1)
+            else:
+                results[index] = 0.5 * (ours + mirror(theirs))
         return pytree.tree_unflatten(results, out_structure)
 
 

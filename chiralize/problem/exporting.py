@@ -31,7 +31,9 @@ def called(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, An
 
     def scaled(tensor: torch.Tensor) -> torch.Tensor:
         """Times the number; integers and booleans as they are."""
-        return tensor * scale if tensor.is_floating_point() else tensor
+        if tensor.is_floating_point():
+            return tensor * scale
+        return tensor
 
     if scale != 1:
         args, kwargs = pytree.tree_map_only(torch.Tensor, scaled, (args, dict(kwargs)))

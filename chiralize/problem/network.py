@@ -103,7 +103,9 @@ class Network:
     def rows(self) -> int:
         """Samples in one call: the size of the batch, where it is the first axis of the inputs, else 1."""
         sizes = {tensor.shape[0] for tensor in self.resolved.input_tensors if tensor.has_rows}
-        return sizes.pop() if self.has_rows and len(sizes) == 1 else 1
+        if self.has_rows and len(sizes) == 1:
+            return sizes.pop()
+        return 1
 
     @property
     def parameter_count(self) -> int:
@@ -113,7 +115,9 @@ class Network:
     @property
     def macs(self) -> int:
         """Multiplications of a call with the examples; 0 where there is no graph to count them on."""
-        return macs_of(self.captured) if self.captured is not None else 0
+        if self.captured is not None:
+            return macs_of(self.captured)
+        return 0
 
     @property
     def has_rows(self) -> bool:
@@ -256,7 +260,8 @@ def prepare(
 
     Raises UsageError, ModelRunError, SpecError; a failed capture is kept as `problem`.
     """
-    args = (args,) if isinstance(args, torch.Tensor) or is_tensordict(args) else args
+    if isinstance(args, torch.Tensor) or is_tensordict(args):
+        args = (args,)
     if not isinstance(args, Sequence) or isinstance(args, str):
         raise UsageError("example inputs", f"{type(args).__name__} given", "give a tuple of the arguments of one call")
     args, kwargs = _in_dictionaries(model, args, kwargs or {}, spec)
@@ -379,7 +384,10 @@ def fresh_copy(model: torch.nn.Module | ExportedProgram) -> tuple[torch.nn.Modul
 def check_model(model: object) -> None:
     """Raises UsageError for what is neither a module nor an exported program."""
     if not isinstance(model, (torch.nn.Module, ExportedProgram)):
-        what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        if isinstance(model, type):
+            what = f"the class {model.__name__}"
+        else:
+            what = type(model).__name__
         raise UsageError("model", f"{what} given", "give an instance of a torch.nn.Module, or an exported program")
 
 

@@ -50,7 +50,9 @@ def number(name: str, value: Any) -> int | float:
     option, kind, fits, words, remedy = _NUMBERS[name]
     if not (isinstance(value, kind) and fits(value)):
         raise UsageError(option, f"{value!r} {words}", remedy)
-    return int(value) if kind is Integral else float(value)
+    if kind is Integral:
+        return int(value)
+    return float(value)
 
 
 @dataclass(frozen=True)

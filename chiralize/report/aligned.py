@@ -25,7 +25,9 @@ def alignment_blocks(alignments: Sequence[Alignment]) -> list[Block]:
 def alignment_sentence(alignments: Sequence[Alignment]) -> str:
     """For the sentence that a report opens with; "" where the maps are aligned or nobody can tell."""
     off = [alignment for alignment in alignments if alignment.shift is not None and not alignment.is_aligned]
-    return f"the turned maps are off by {_off(off[0])}" if off else ""
+    if off:
+        return f"the turned maps are off by {_off(off[0])}"
+    return ""
 
 
 def _off(alignment: Alignment) -> str:
@@ -92,7 +94,10 @@ def _origin(alignment: Alignment, shift: float) -> list[str]:
         elif abs(shift) <= near:
             lines.append("0 cells is what maps have whose labels put cell i at the middle of its pixels")
     if alignment.layers is not None:
-        agrees = "as measured" if abs(shift - alignment.layers) <= near else "training brought it to what was measured"
+        if abs(shift - alignment.layers) <= near:
+            agrees = "as measured"
+        else:
+            agrees = "training brought it to what was measured"
         lines.append(f"by their strides and paddings the layers move them by {alignment.layers:g} cells, {agrees}")
     return lines
 

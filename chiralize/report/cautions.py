@@ -92,7 +92,10 @@ def _unknown_average(drift: Drift | None) -> tuple[Caution, ...]:
     """
     if drift is not None and drift.is_telling:
         return ()
-    seen = "" if drift is None or not drift.outputs else f" (on random ones the gap is {plain(drift.gap)})"
+    if drift is None or not drift.outputs:
+        seen = ""
+    else:
+        seen = f" (on random ones the gap is {plain(drift.gap)})"
     text = f"{UNKNOWN_AVERAGE}: no real inputs were given, on which its two views could be compared{seen}"
     return (Caution("drift", f"{text}; give --calibration inputs. {_IN_USE}", UNKNOWN_AVERAGE),)
 

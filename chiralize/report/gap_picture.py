@@ -76,7 +76,10 @@ def _svg(gaps: Gaps) -> str:
     for index in order:
         gap = gaps.by_joint.get(body.joints[index])
         step = 0 if gap is None else step_of(gap)
-        label = body.joints[index] if gap is None else f"{body.joints[index]}: gap {plain(gap)}"
+        if gap is None:
+            label = body.joints[index]
+        else:
+            label = f"{body.joints[index]}: gap {plain(gap)}"
         x, y = points[index]
         radius = _RADII[step] / (2 if len(points) > _MOST_NUMBERS else 1)
         parts.append(

@@ -226,8 +226,14 @@ def _bars(block: Bars) -> str:
         share, style = 1.0, ' class="over"'
         if isfinite(bar.value):
             share = min(bar.value / top, 1.0)
-            style = ' class="over"' if bar.limit is not None and bar.value > bar.limit else ""
-        limit = "" if bar.limit is None else f'<b style="left:{100 * bar.limit / top:.1f}%"></b>'
+            if bar.limit is not None and bar.value > bar.limit:
+                style = ' class="over"'
+            else:
+                style = ""
+        if bar.limit is None:
+            limit = ""
+        else:
+            limit = f'<b style="left:{100 * bar.limit / top:.1f}%"></b>'
         track = f'<span class="track"><i{style} style="width:{100 * share:.1f}%"></i>{limit}</span>'
         parts.append(f"<span>{escape(bar.label[-40:])}</span>{track}<span>{escape(bar.text)}</span>")
     dashes = '<p class="hint">The dashed line is the bound.</p>' if limits else ""

@@ -217,5 +217,8 @@ def share_in_words(rollout: Rollout) -> tuple[str, str]:
     if result is None:
         return f"returns {_with_error(original.mean)}", f"gap {_with_error(original.gap)}"
     share = _with_error(rollout.share(result))
-    value = f"{share} of the original's return" if share else f"returns {_with_error(result.mean)}"
+    if share:
+        value = f"{share} of the original's return"
+    else:
+        value = f"returns {_with_error(result.mean)}"
     return value, f"gap {_with_error(result.gap)}, the original's {_with_error(original.gap)}"

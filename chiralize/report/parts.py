@@ -152,7 +152,9 @@ def evidence_blocks(evidence: Evidence) -> list[Block]:
     lines: list[Block] = []
     for texts, tone in ((evidence.checks, "good"), (evidence.warnings, "bad"), (evidence.notes, "unsure")):
         lines += [Line(text, tone) for text in texts]
-    return [Section("Is it the right mirror?"), *lines] if lines else []
+    if lines:
+        return [Section("Is it the right mirror?"), *lines]
+    return []
 
 
 # ---- the conversion -------------------------------------------------------------------------------------------
@@ -252,7 +254,10 @@ def _range_around(rho: float, table: Sequence[tuple[float, str]]) -> tuple[str, 
     for (end, _), (next_end, next_factors) in pairwise(table):
         if not rho <= end:
             lower, upper, factors = end, next_end, next_factors
-    between = f"above {plain(lower)}" if isinf(upper) else f"of {plain(lower)} to {plain(upper)}"
+    if isinf(upper):
+        between = f"above {plain(lower)}"
+    else:
+        between = f"of {plain(lower)} to {plain(upper)}"
     return between, factors
 
 
@@ -342,7 +347,9 @@ def _time_row(time: CallTime) -> tuple[str, str, str, str]:
 def note_blocks(notes: Sequence[str]) -> list[Block]:
     """Remarks, those that warn marked so; what the inputs were taken for stands at the head of the report instead."""
     others = [note for note in notes if not note.startswith(READ_AS)]
-    return [Section("Notes"), *map(_note, others)] if others else []
+    if others:
+        return [Section("Notes"), *map(_note, others)]
+    return []
 
 
 def _note(note: str) -> Line:

@@ -31,7 +31,10 @@ def table(skeleton: Skeleton) -> RenderableType:
     grid.add_column("signs of " + " ".join(skeleton.dims), no_wrap=True)
     for index, joint in enumerate(skeleton.joints):
         side, partner = skeleton.side(index), skeleton.partner(index)
-        partner_text = "" if partner == index else f"{partner} {escape(skeleton.joints[partner])}"
+        if partner == index:
+            partner_text = ""
+        else:
+            partner_text = f"{partner} {escape(skeleton.joints[partner])}"
         row = " ".join(map(_sign, signs[index]))
         grid.add_row(str(index), escape(joint), side, partner_text, row, style=_COLORS[side])
     return grid

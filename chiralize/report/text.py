@@ -31,7 +31,10 @@ def _lines(block: Block, width: int | None) -> list[str]:
     if isinstance(block, Section):
         return ["", *wrapped(block.title, width, "")]
     if isinstance(block, Line):
-        mark = "warning: " if block.tone == "bad" and not block.text.startswith("FAIL") else ""
+        if block.tone == "bad" and not block.text.startswith("FAIL"):
+            mark = "warning: "
+        else:
+            mark = ""
         return wrapped(f"{mark}{block.text}", width, "  ")
     if isinstance(block, Table):
         return aligned(block, width)
@@ -64,7 +67,9 @@ def aligned(block: Table, width: int | None = None) -> list[str]:
 
 def _cell(text: str, width: int, right: bool) -> str:
     text = shortened(text, width)
-    return text.rjust(width) if right else text.ljust(width)
+    if right:
+        return text.rjust(width)
+    return text.ljust(width)
 
 
 def _fitted(widths: dict[int, int], right: frozenset[int], width: int) -> dict[int, int]:

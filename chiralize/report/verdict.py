@@ -143,7 +143,9 @@ def under(report: VerifyReport | ConvertReport) -> str:
     """The mirrors by name, where there are several."""
     proved = [mirror.name for mirror in report.mirrors if mirror.certificate is not None]
     names = proved or [mirror.name for mirror in report.mirrors]
-    return f" under {', '.join(names)}" if names else ""
+    if names:
+        return f" under {', '.join(names)}"
+    return ""
 
 
 def _reason(report: ConvertReport) -> str:

@@ -124,7 +124,9 @@ def _inside(part: Any) -> list[Any]:
     if isinstance(kept_parts, list):
         return kept_parts
     content = getattr(part, "value", None)  # arrays of objects, in which lists may be nested again
-    return content if isinstance(content, list) else []
+    if isinstance(content, list):
+        return content
+    return []
 
 
 def _check_tensor(tensor: torch.Tensor, what: str, where: str) -> None:

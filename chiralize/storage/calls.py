@@ -93,7 +93,9 @@ def _parts(record: Mapping[str, Any]) -> Iterable[Any]:
         if isinstance(record.get(kind), list):
             return record[kind]
     table = record.get("dict")
-    return table.values() if isinstance(table, dict) else ()
+    if isinstance(table, dict):
+        return table.values()
+    return ()
 
 
 def _sizes(record: Mapping[str, Any]) -> list[int]:

@@ -66,7 +66,9 @@ class Content:
             with readable(self.path):
                 files = [path.name for path in self.path.iterdir() if path.is_file()]
             return tuple(sorted(name for name in files if not name.endswith("chirality.json")))
-        return tuple(self.archive.namelist()) if self.is_zip else ()
+        if self.is_zip:
+            return tuple(self.archive.namelist())
+        return ()
 
     @cached_property
     def inner(self) -> frozenset[str]:

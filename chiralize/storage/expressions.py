@@ -130,7 +130,9 @@ def _is_symbol(name: str) -> bool:
 def _is_number_text(node: ast.Constant, quoted: bool) -> bool:
     value = node.value
     if isinstance(value, str):
-        return value.isidentifier() if quoted else _is_decimal(value)
+        if quoted:
+            return value.isidentifier()
+        return _is_decimal(value)
     return value is True or value is False or (isinstance(value, (int, float)) and abs(value) < 2**64)
 
 

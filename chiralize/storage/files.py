@@ -93,7 +93,10 @@ def readable(path: Path | str) -> Iterator[None]:
     except IsADirectoryError as error:
         raise ModelFileError(str(path), "is a folder, not a file", "name the model file inside it.") from error
     except (OSError, MemoryError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "larger than the memory of this machine"
+        if isinstance(error, OSError):
+            cause = error.strerror
+        else:
+            cause = "larger than the memory of this machine"
         raise ModelFileError(str(path), f"cannot be read ({cause})", "check its permissions and its size.") from error
 
 
@@ -113,4 +116,6 @@ def _near_names(path: Path) -> str:
     import difflib
 
     near = difflib.get_close_matches(path.name, [neighbour.name for neighbour in path.parent.iterdir()], n=1)
-    return f"; nearest name there: {near[0]!r}" if near else ""
+    if near:
+        return f"; nearest name there: {near[0]!r}"
+    return ""

@@ -184,7 +184,9 @@ class _InertUnpickler(pickle.Unpickler):
         full = f"{module}.{name}"
         if full in self._known:
             stand_in = self._known[full]
-            return stand_in if isinstance(stand_in, type) else _Call(stand_in)
+            if isinstance(stand_in, type):
+                return stand_in
+            return _Call(stand_in)
         if full in _KNOWN:
             return _Call(_KNOWN[full])
         if full == "collections.OrderedDict":
@@ -244,7 +246,8 @@ def state_of(module: Foreign, where: str) -> dict[str, Any] | None:
         if not isinstance(fields, dict) or not isinstance(fields.get("_modules"), dict):
             continue
         forgotten = fields.get("_non_persistent_buffers_set")
-        forgotten = forgotten if isinstance(forgotten, (set, frozenset)) else frozenset()
+        if not isinstance(forgotten, (set, frozenset)):
+            forgotten = frozenset()
         for name, tensor in _tensors_of(fields):
             if name not in forgotten:
                 names[f"{prefix}{name}"] = tensor
@@ -257,7 +260,10 @@ def class_of(module: Foreign) -> str:
     """The class of a pickled module, or of the one in its wrapper (DataParallel, torch.compile)."""
     for _ in range(MAX_DEPTH):
         inner = module.state.get("_modules") if isinstance(module.state, dict) else None
-        wrapped = next((inner[key] for key in _WRAPPED if key in inner), None) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            wrapped = next((inner[key] for key in _WRAPPED if key in inner), None)
+        else:
+            wrapped = None
         if not isinstance(wrapped, Foreign) or not module.origin.endswith(_WRAPPERS):
             break
         module = wrapped

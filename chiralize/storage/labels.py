@@ -49,7 +49,10 @@ def _from_numpy(data: bytes, where: str, samples: int) -> list[str]:
         raise DataFileError(where, f"the labels have shape {array.shape} of {array.dtype}", _REMEDY)
     _require_count(len(array), samples, where)
     try:
-        texts = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(str)
+        if array.dtype.kind == "S":
+            texts = np.char.decode(array, "utf-8")
+        else:
+            texts = array.astype(str)
         labels = texts.tolist()
     except (ValueError, SystemError) as error:
         raise DataFileError(where, f"the labels are no text: {error}", _REMEDY) from error

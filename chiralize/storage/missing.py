@@ -139,7 +139,10 @@ def layers(tensors: dict[str, Any] | Any) -> str:
     for name, tensor in tensors.items():
         sizes, owner = tuple(tensor.shape), printable(name).rpartition(".")[0]
         if name.endswith("weight") and len(sizes) > 1:
-            kernel = f", kernel {'x'.join(map(str, sizes[2:]))}" if len(sizes) > 2 else ""
+            if len(sizes) > 2:
+                kernel = f", kernel {'x'.join(map(str, sizes[2:]))}"
+            else:
+                kernel = ""
             if len(sizes) == 2 and "embed" in owner.lower():
                 shown.append(f"Embedding {sizes[0]} x {sizes[1]} ({owner})")
                 continue

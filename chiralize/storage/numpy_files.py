@@ -31,7 +31,10 @@ def read_plain(data: bytes, where: str) -> dict[str, np.ndarray]:
 def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype, int]:
     """Shape and type of the array that follows in the file, and how many bytes its numbers take."""
     version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    if version == (1, 0):
+        read = np.lib.format.read_array_header_1_0
+    else:
+        read = np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
     return shape, dtype, int(np.prod(shape, dtype=object)) * dtype.itemsize
 

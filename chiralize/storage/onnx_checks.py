@@ -144,7 +144,10 @@ def _take_in(tensor: Any, path: Path, room: int) -> int:
     file = _beside(path, entries.get("location", ""), where)
     size = file.stat().st_size
     offset = _count(entries.get("offset", "0"), "offset", where)
-    length = _count(entries["length"], "length", where) if "length" in entries else size - offset
+    if "length" in entries:
+        length = _count(entries["length"], "length", where)
+    else:
+        length = size - offset
     if offset + length > size or length < 0:
         facts = f"{file.name} has {size:,} bytes, {length:,} from {offset:,} on are asked for"
         raise ModelFileError(where, facts, "copy the data file again: it belongs to another model or is truncated.")

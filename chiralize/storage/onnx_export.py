@@ -203,7 +203,9 @@ def _output_name(keys: Sequence[Any]) -> str:
         return "output"
     plain = [str(getattr(key, "key", getattr(key, "idx", key))) for key in keys]
     name = "_".join(re.sub(r"\W+", "_", text) for text in plain)
-    return name if name[:1].isalpha() else f"output_{name}"
+    if name[:1].isalpha():
+        return name
+    return f"output_{name}"
 
 
 def _name_sizes(model: Any, words: Mapping[tuple[int, int], str]) -> None:

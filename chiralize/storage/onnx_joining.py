@@ -62,7 +62,10 @@ class _Joining:
         """The finished model."""
         names: tuple[dict[str, str], dict[str, str]] = ({}, {})
         for value, turn in zip(self.inputs, inputs, strict=True):
-            ours, theirs = self._halves(value) if turn is None else (value.name, self._turned(value, value.name, turn))
+            if turn is None:
+                ours, theirs = self._halves(value)
+            else:
+                ours, theirs = (value.name, self._turned(value, value.name, turn))
             names[0][value.name], names[1][value.name] = ours, theirs
         for view, table in zip(_VIEWS, names, strict=True):
             self._add_nodes(view, table)

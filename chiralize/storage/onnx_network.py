@@ -181,7 +181,9 @@ def _quiet_run() -> Any:
 def _identifier(name: str) -> str:
     """The name of an input as one that Python takes: `in-1` becomes `in_1`, `0` becomes `_0`."""
     plain = re.sub(r"\W", "_", name)
-    return plain if plain.isidentifier() else f"_{plain}"
+    if plain.isidentifier():
+        return plain
+    return f"_{plain}"
 
 
 def _port(argument: Any, where: str) -> Port:

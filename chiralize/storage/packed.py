@@ -55,11 +55,17 @@ def packed_model(content: Content, wanted: Wanted) -> ModelFileError | None:
     packing = next((kind for kind in _PACKINGS if content.data.startswith(kind.magic)), None)
     head = _head(content.data, packing) if packing else content.data
     if head[257:262] == b"ustar":
-        words = f"a tar archive packed by {packing.words}" if packing else "a tar archive"
+        if packing:
+            words = f"a tar archive packed by {packing.words}"
+        else:
+            words = "a tar archive"
         return _of_archive(content, wanted, words, f"tar -xf {_quoted(content)}", _names_in_tar(head))
     if packing is None:
         return None
-    inside = content.path.with_suffix("") if content.path.suffix else content.path.with_name("UNPACKED")
+    if content.path.suffix:
+        inside = content.path.with_suffix("")
+    else:
+        inside = content.path.with_name("UNPACKED")
     remedy = f"unpack it first:\n    {packing.unpack} {_quoted(content)}\n    {command_on(content, wanted, inside)}"
     return ModelFileError(content.where, f"is packed by {packing.words}", remedy)
 

@@ -183,7 +183,9 @@ def figures_of(fit: MirrorFit) -> dict[str, Any]:
 def _number_or_text(value: Any) -> Any:
     if isinstance(value, float) and not isfinite(value):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return list(value)
+    return value
 
 
 def _mirror_fit(values: Any) -> MirrorFit:

@@ -45,7 +45,10 @@ def torch_patched(
     Raises UsageError where that cannot be: other sizes or kinds of numbers, or a memory that others share.
     """
     file = TorchFile(data, where)
-    table = table_under(file.tree, origin.key, where).tensors if origin.key else _root_table(file, where)
+    if origin.key:
+        table = table_under(file.tree, origin.key, where).tensors
+    else:
+        table = _root_table(file, where)
     rooms: dict[str, bytearray] = {}
     written: dict[str, dict[StoredTensor, torch.Tensor]] = {}
     for full, (name, tensor) in by_full_name(origin.names, state).items():

@@ -57,7 +57,9 @@ class ArrayRecipe:
 
 def _raw(data: Any) -> bytes:
     """Bytes, which protocol 2 may have written as text."""
-    return data.encode("latin1") if isinstance(data, str) else bytes(data)
+    if isinstance(data, str):
+        return data.encode("latin1")
+    return bytes(data)
 
 
 def _from_buffer(data: Any, recipe: DtypeRecipe, shape: Any, order: Any, axis_order: Any = None) -> ArrayRecipe:

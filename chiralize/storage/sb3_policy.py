@@ -47,7 +47,10 @@ def _class_name(entry: Any) -> str:
     """The class that a pickled entry is, by the name that it imports."""
     text = entry.get(":serialized:") if isinstance(entry, dict) else None
     try:
-        names = list(imported_names(base64.b64decode(text, validate=True))) if isinstance(text, str) else []
+        if isinstance(text, str):
+            names = list(imported_names(base64.b64decode(text, validate=True)))
+        else:
+            names = []
     except (ValueError, binascii.Error):
         return ""
     return names[0] if len(names) == 1 else ""
@@ -65,7 +68,10 @@ def _built(name: str, table: dict[str, Any], where: str) -> torch.nn.Module:
     if not (isinstance(policy, type) and issubclass(policy, bases.BasePolicy)):
         raise UsageError(where, f"{name} is no policy", _BY_MODEL)
     observed, acted = (box(-1.0, 1.0, _shape(table, space, where)) for space in ("observation_space", "action_space"))
-    base = _actor(policy) if issubclass(policy, bases.ActorCriticPolicy) else _predicting(policy)
+    if issubclass(policy, bases.ActorCriticPolicy):
+        base = _actor(policy)
+    else:
+        base = _predicting(policy)
     try:
         policy = base(observed, acted, lambda _: 0.0, **_options(table.get("policy_kwargs"), where))
         policy.normaliser = torch.nn.Identity()

@@ -63,7 +63,9 @@ def _name(content: Content) -> str:
 def remedy_for(data: bytes, otherwise: str) -> str:
     """What to do about content that is no model, where its kind is known."""
     other = _known(data)
-    return other.remedy if other and other.remedy else otherwise
+    if other and other.remedy:
+        return other.remedy
+    return otherwise
 
 
 def _known(data: bytes) -> _Other | None:

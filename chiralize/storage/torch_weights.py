@@ -41,7 +41,10 @@ def read_stored(content: Content, wanted: Wanted | None = None) -> Stored:
     if content.tree is None or not tables_in(content.tree, content.where):
         if wanted.unsafe_pickle:
             restored = _unpickled(content)
-            tree = restored.state_dict() if isinstance(restored, torch.nn.Module) else with_tensors(restored)
+            if isinstance(restored, torch.nn.Module):
+                tree = restored.state_dict()
+            else:
+                tree = with_tensors(restored)
             return Stored(tree, restored=restored)
         if content.pickled is None and content.starts_like_pickle:
             return read_plain_pickle(content, wanted)

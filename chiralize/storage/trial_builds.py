@@ -110,7 +110,10 @@ class TrialBuilds:
                 return FAILED
             self._tell(len(self._known))
             shapes = self._sizes(values)
-            self._known[key] = FAILED if shapes is None else min(_distance(shapes, table) for table in self._tables)
+            if shapes is None:
+                self._known[key] = FAILED
+            else:
+                self._known[key] = min(_distance(shapes, table) for table in self._tables)
         return self._known[key]
 
     def _sizes(self, values: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:

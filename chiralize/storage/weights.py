@@ -83,7 +83,10 @@ def load_weights(content: Content, wanted: Wanted, format_name: str, stored: Sto
     for name, tensor in state.items():
         if kind := _special_kind(tensor):
             raise ModelFileError(content.where, f"{name!r} is a {kind} tensor", "store plain, dense tensors.")
-    shown = stored.named if wanted.factory is None or wanted.factory == AUTO else name_of(wanted.factory)
+    if wanted.factory is None or wanted.factory == AUTO:
+        shown = stored.named
+    else:
+        shown = name_of(wanted.factory)
     fill_weights(module, _with_ties(state, module), shown, content.where)
     origin = Origin(content.path, content.digest, format_name, fit.weights.key, fit.prefix, _tied(fit.names, module))
     if wanted.factory is None or isinstance(wanted.factory, str):
@@ -275,14 +278,19 @@ def _special_kind(tensor: torch.Tensor) -> str:
         return "nested"
     if tensor.is_quantized:
         return "quantized"
-    return "" if tensor.layout == torch.strided else "sparse"
+    if tensor.layout == torch.strided:
+        return ""
+    return "sparse"
 
 
 def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) -> list[str]:
     """What was chosen of what the file holds."""
     notes: list[str] = []
     if wanted.key is None and fit.weights.key:
-        which = "the only table of tensors in the checkpoint" if len(tables) == 1 else "the only one that fits"
+        if len(tables) == 1:
+            which = "the only table of tensors in the checkpoint"
+        else:
+            which = "the only one that fits"
         if fit.weights.key in stored.preferred:
             which = "which holds the weights"
         notes.append(f"took the entry {fit.weights.key!r}, {which}")

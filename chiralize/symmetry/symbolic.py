@@ -84,7 +84,9 @@ class OpenSign:
         if isinstance(other, int):
             return OpenSign(self.unknowns, self.known * other)
         unknowns, known = self.unknowns ^ other.unknowns, self.known * other.known  # a sign twice is none
-        return OpenSign(unknowns, known) if unknowns else known
+        if unknowns:
+            return OpenSign(unknowns, known)
+        return known
 
     __rmul__ = __mul__
 
@@ -138,7 +140,9 @@ def axis_size(axis: Axis) -> int:
 @lru_cache(maxsize=4096)
 def trivial(size: int) -> Axis:
     """The axis that the mirror leaves alone."""
-    return (Known(SignedPermutation.identity(size)),) if size != 1 else ()
+    if size != 1:
+        return (Known(SignedPermutation.identity(size)),)
+    return ()
 
 
 def known_axis(action: SignedPermutation) -> Axis:

@@ -239,7 +239,10 @@ class _Reading:
             if number in self.table.arrays:
                 return None
             along = along_axis(action, dim)
-            source, sign = (entry, 1) if along is None else (along[1][entry], along[2][entry])
+            if along is None:
+                source, sign = (entry, 1)
+            else:
+                source, sign = (along[1][entry], along[2][entry])
             # The axis goes, so that those behind it move up by one.
             rest = [(axis - (axis > dim), sources, signs) for axis, sources, signs in beside_axis(action, dim)]
             out.append((normal(rest), self.table.number("selected", dim, source, shape[dim], number), sign * factor))
@@ -383,4 +386,6 @@ def _precision(captured: CapturedModel) -> torch.dtype:
     """The dtype that a network computes in: that of its first weight, else of its first input."""
     leaves = [leaf for leaf in captured.leaves.values() if leaf.tensor.is_floating_point()]
     first = next((leaf for leaf in leaves if leaf.is_weight), next(iter(leaves), None))
-    return torch.float32 if first is None else first.tensor.dtype
+    if first is None:
+        return torch.float32
+    return first.tensor.dtype

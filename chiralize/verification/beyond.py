@@ -52,7 +52,9 @@ def widened(problem: Problem) -> Problem:
 
 def other_inputs(network: Network, given: Sequence[Call]) -> Kinds:
     """Inputs of other kinds than `given`, in batches; none where none were given."""
-    return tuple(_others(network, given)) if given else ()
+    if given:
+        return tuple(_others(network, given))
+    return ()
 
 
 def furthest(original: torch.nn.Module, result: torch.nn.Module, mirror: NetworkMirror, kinds: Kinds) -> Beyond | None:

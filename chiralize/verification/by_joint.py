@@ -32,7 +32,10 @@ class JointSums:
         sizes = representation.moved_sizes
         self.is_counted = 1 < torch.Size(sizes).numel() <= MOST_ENTRIES
         self.count = 0
-        self.sums = torch.zeros(2, *sizes, dtype=torch.float64) if self.is_counted else torch.zeros(2)
+        if self.is_counted:
+            self.sums = torch.zeros(2, *sizes, dtype=torch.float64)
+        else:
+            self.sums = torch.zeros(2)
         self._summed = [axis for axis, size in enumerate(sizes) if size == 1]
         self._representation, self._name = representation, name
 
@@ -67,7 +70,10 @@ class JointSums:
         for name, entries in joints.items():
             gap, drift = _length(self.sums[0], entries, self.count), _length(self.sums[1], entries, self.count)
             size = sqrt(len(entries)) * scale
-            rho = (drift / size) / max(gap / size / 2, whole_gap / 4, FLOOR) if isfinite(drift) else float("inf")
+            if isfinite(drift):
+                rho = (drift / size) / max(gap / size / 2, whole_gap / 4, FLOOR)
+            else:
+                rho = float("inf")
             lean = beyond_chance(_length(squares, entries, times) / size, gap / size, rows)
             figures.append(JointDrift(name, gap / size, drift / size, rho, drift, lean))
         return tuple(figures)

@@ -35,7 +35,9 @@ class Figures:
     @property
     def rho(self) -> float:
         """rho of the drift, 0 where nothing was measured."""
-        return self.drift.rho if self.drift is not None else 0.0
+        if self.drift is not None:
+            return self.drift.rho
+        return 0.0
 
 
 def figures_of(problem: Problem, draft: Draft) -> Figures:

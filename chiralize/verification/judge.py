@@ -130,7 +130,10 @@ def _bounded(proof: CertificateVerdict, network: Network, numbers: NumericVerdic
         return replace(proof, passed=False, broken=f"it holds at the examples' sizes, not at others: {sizes}")
     note = "proved for the sizes of the examples" + (" and the branches that they take" if network.traced else "")
     ran = "; ".join(f"{axis} {', '.join(map(str, sizes))}" for axis, sizes in numbers.tried.items())
-    more = f"; other sizes of the open axes were run: {ran}" if ran else "; no other sizes of the open axes were run"
+    if ran:
+        more = f"; other sizes of the open axes were run: {ran}"
+    else:
+        more = "; no other sizes of the open axes were run"
     return replace(proof, notes=(*proof.notes, note + (more if free else "")))
 
 
@@ -191,7 +194,10 @@ def _exchanged(captured: CapturedModel) -> dict[str, str]:
     out: dict[str, str] = {}
     for name, leaf in by_name.items():
         first, second = "views.0.", "views.1."
-        other = name.replace(first, second) if name.startswith(first) else name.replace(second, first)
+        if name.startswith(first):
+            other = name.replace(first, second)
+        else:
+            other = name.replace(second, first)
         out[leaf] = by_name.get(other, leaf)
     return out
 

@@ -77,7 +77,9 @@ def ask_network(network: Network, inputs: Sequence[Call] = ()) -> Evidence:
     No figures where T moves nothing, or where the network keeps a state. Raises ModelRunError.
     """
     asked = compare_mirrors(network, inputs)
-    return asked if isinstance(asked, Evidence) else judged(*asked)
+    if isinstance(asked, Evidence):
+        return asked
+    return judged(*asked)
 
 
 def compare_mirrors(network: Network, inputs: Sequence[Call] = ()) -> tuple[Comparison, Basis] | Evidence:
@@ -97,7 +99,10 @@ def compare_mirrors(network: Network, inputs: Sequence[Call] = ()) -> tuple[Comp
             if answers.hardly_vary:
                 return Evidence(notes=(_HARDLY_VARY,))
             return Evidence()
-        others = _candidates(network, mirror, calls) if real else islice(_candidates(network, mirror), _NOISE_MIRRORS)
+        if real:
+            others = _candidates(network, mirror, calls)
+        else:
+            others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
         return compare(answers, mirror, others, _runs(network, calls, real)), basis
 
 
@@ -171,7 +176,10 @@ def _mirror_of(network: Network, spec: ConversionSpec) -> NetworkMirror:
     inputs = [tensor.shape for tensor in resolved.input_tensors]
     outputs = [tensor.shape for tensor in resolved.output_tensors]
     other = resolve(spec, inputs, outputs)
-    around = Around(other.input_centers, other.spreads) if other.is_affine else network.around
+    if other.is_affine:
+        around = Around(other.input_centers, other.spreads)
+    else:
+        around = network.around
     return mirror_from(other, other.inputs, other.outputs, {}, around)
 
 

@@ -239,7 +239,9 @@ def _compare(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], tally
 
 def _as_run(runner: Runner, calls: Sequence[Call]) -> Sequence[Call]:
     """The calls in the precision in which they are run."""
-    return list(map(doubled, calls)) if runner.double else calls
+    if runner.double:
+        return list(map(doubled, calls))
+    return calls
 
 
 def _add_rounding(

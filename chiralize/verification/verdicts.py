@@ -106,13 +106,18 @@ class CertificateVerdict:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        broken = "" if self.passed else f", broken at {self.where or 'no op of its own'}: {self.broken}"
+        if self.passed:
+            broken = ""
+        else:
+            broken = f", broken at {self.where or 'no op of its own'}: {self.broken}"
         return f"<CertificateVerdict {_passed(self.passed)}: ops: {self.ops}, weights: {self.weights}{broken}>"
 
     @property
     def unseen(self) -> tuple[str, ...]:
         """Behaviour that the proof does not cover: a graph holds what one call of the examples ran."""
-        return (UNSEEN,) if self.passed and self.ops else ()
+        if self.passed and self.ops:
+            return (UNSEEN,)
+        return ()
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,9 @@ class Drift:
     @property
     def inputs(self) -> str:
         """What it was fitted and measured on, in words."""
-        return "built-in poses" if self.built_in else "calibration inputs"
+        if self.built_in:
+            return "built-in poses"
+        return "calibration inputs"
 
     @property
     def is_telling(self) -> bool:

@@ -61,7 +61,9 @@ class Difference:
 
 def _numbers(values: Sequence[float]) -> str:
     texts = [f"{value:.6g}" for value in values]
-    return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+    if len(texts) == 1:
+        return texts[0]
+    return f"({', '.join(texts)})"
 
 
 def differences(mirror: RobotMirror) -> list[Difference]:
@@ -221,7 +223,9 @@ def _force(name: str, properties: object, sign: int, value: float) -> float:
         return -table.get("largest force", 0.0)
     if sign < 0 and name == "largest force":
         return -table.get("least force", 0.0)
-    return sign * value if name == "bias 0" else value
+    if name == "bias 0":
+        return sign * value
+    return value
 
 
 # ---- shapes ---------------------------------------------------------------------------------------------------

@@ -295,7 +295,10 @@ def with_images(mirror: RobotMirror, entries: Sequence[Entry], images: Mapping[i
         first, second = position_of(joint, entries[number]), position_of(other, entries[image])
         qpos[:, first] = second, sign
         qvel[:, joint.velocity + entries[number].component] = other.velocity + entries[image].component, sign
-        qpos_shift[first] = robot.qpos[first] - sign * robot.qpos[second] if joint.kind != BALL else 0.0
+        if joint.kind != BALL:
+            qpos_shift[first] = robot.qpos[first] - sign * robot.qpos[second]
+        else:
+            qpos_shift[first] = 0.0
         if sign == mirror.qpos.sign[first] and second == mirror.qpos.partner[first]:
             qpos_shift[first] = mirror.qpos_shift[first]
             continue
@@ -305,7 +308,10 @@ def with_images(mirror: RobotMirror, entries: Sequence[Entry], images: Mapping[i
             gears = robot.actuators[mine].gear[0] * robot.actuators[his].gear[0]
             ctrl[:, mine] = his, sign * (1 if gears >= 0 else -1)
             servo = robot.actuators[mine].is_servo
-            ctrl_shift[mine] = robot.actuators[mine].gear[0] * qpos_shift[first] if servo else 0.0
+            if servo:
+                ctrl_shift[mine] = robot.actuators[mine].gear[0] * qpos_shift[first]
+            else:
+                ctrl_shift[mine] = 0.0
     return _Given(_involution(qpos), _involution(qvel), _involution(ctrl), qpos_shift, ctrl_shift)
 
 

@@ -154,7 +154,9 @@ def _is_left(mirror: RobotMirror, joint: int) -> bool:
     """Whether a joint is farther left than its partner, looking along x, or along y where x is sideways."""
     joints, lateral = mirror.robot.joints, mirror.reflection.lateral
     away = joints[joint].anchor[lateral] - joints[mirror.partner[joint]].anchor[lateral]
-    return bool(away < 0) if lateral == 0 else bool(away >= 0)
+    if lateral == 0:
+        return bool(away < 0)
+    return bool(away >= 0)
 
 
 def _ordered(robot: Robot, opened: OpenedModel, order: str | None, notices: list[str]) -> list[int]:

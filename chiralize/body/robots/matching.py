@@ -94,7 +94,9 @@ def match(robot: Robot, reflection: Reflection, named: Sequence[Names]) -> Match
 
 def sign_of_joint(reflection: Reflection, joint: Joint, other: Joint) -> int:
     """1 where the image of the joint's axis points as its partner's does, else -1."""
-    return 1 if reflection.axis(joint) @ other.axis >= 0 else -1
+    if reflection.axis(joint) @ other.axis >= 0:
+        return 1
+    return -1
 
 
 class _Walk:
@@ -240,7 +242,10 @@ class _Walk:
 
     def _gap(self, joint: int, other: int, far: float) -> str:
         one, image = self.robot.joints[joint], self.robot.joints[other]
-        cosine = abs(float(self.reflection.axis(one) @ image.axis)) if one.kind in (HINGE, SLIDE) else 1.0
+        if one.kind in (HINGE, SLIDE):
+            cosine = abs(float(self.reflection.axis(one) @ image.axis))
+        else:
+            cosine = 1.0
         angle = np.degrees(np.arccos(min(1.0, cosine)))
         if far <= FARTHEST * self.robot.size and cosine > _STRAIGHT:
             away = self.reflection.point(self.robot.links[one.link].center) - self.robot.links[image.link].center

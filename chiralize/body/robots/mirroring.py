@@ -252,7 +252,10 @@ def _loose_images(robot: Robot, qvel: SignedPermutation) -> dict[int, tuple[int,
     for index in loose:
         other = by_name.get(index, index)
         if index not in images:
-            images[index] = (index, 0) if other in images and images[other][0] != index else (other, 0)
+            if other in images and images[other][0] != index:
+                images[index] = (index, 0)
+            else:
+                images[index] = (other, 0)
     return images
 
 

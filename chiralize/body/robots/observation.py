@@ -172,7 +172,9 @@ def _right(block: _Block, at: int, values: Array, right: Array, same: Array) -> 
     for sign, word in ((1, ""), (-1, "negated ")):
         alike = np.flatnonzero(np.abs(sign * values - right[:, None]).max(axis=0) <= same[at]).tolist()
         if at in alike:
-            return "it has to be kept" if sign > 0 else "it has to be negated"
+            if sign > 0:
+                return "it has to be kept"
+            return "it has to be negated"
         if alike:
             return f"its image is {word}{block.names[alike[0]]}"
     return "its image is no single entry of the block"
@@ -186,7 +188,10 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
     if entry.kind == "pose" and len(body.dims) == 1 and "j" in (entry.layout or "j"):
         title = entry.name or ("action" if io == "output" else "joints")
         read = joints_reader(witness.mirror.robot, title, witness.entries_named(body))
-        sampled, words = (witness.sampled(read[0]), read[1]) if read is not None else (None, "")
+        if read is not None:
+            sampled, words = (witness.sampled(read[0]), read[1])
+        else:
+            sampled, words = (None, "")
         places = np.arange(len(body.joints))
         yield _Block(tensor, places, body.joints, title, body.merged_action(), sampled, words)
         return
@@ -201,7 +206,10 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
     representation, names, start = resolved.inputs[0], resolved.input_tensors[0].names, 0
     for block, width in zip(fields, widths, strict=True):
         for leaf, inside in _leaves(block, np.arange(start, start + width), body):
-            action = None if representation is None else representation.axes[-1].action.restrict(inside)
+            if representation is None:
+                action = None
+            else:
+                action = representation.axes[-1].action.restrict(inside)
             labels = tuple(names[at] for at in inside)
             title = ".".join(filter(None, [leaf.name, *(part.name for part in leaf.parts)])) or block.name or leaf.kind
             if action is None:
@@ -226,9 +234,10 @@ def _leaves(block: Field, places: Places, body: Skeleton) -> Iterator[tuple[Fiel
         for part, inside in framed:
             yield from _leaves(part, inside, body)
     elif isinstance(block, Items):
-        table = (
-            places.reshape(len(block.items), -1) if block.major == "items" else places.reshape(-1, len(block.items)).T
-        )
+        if block.major == "items":
+            table = places.reshape(len(block.items), -1)
+        else:
+            table = places.reshape(-1, len(block.items)).T
         start = 0
         for part in block.each:
             width = part.size(body)

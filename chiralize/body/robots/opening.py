@@ -199,7 +199,10 @@ def _without_meshes(mujoco: Any, spec: Any) -> str:
         part.delete() if hasattr(part, "delete") else spec.delete(part)
     if not geoms:
         return "files of pictures are missing, which makes no difference"
-    weights = f"; the mass of {len(light)} bodies, which only meshes tell, counts as 1 g" if light else ""
+    if light:
+        weights = f"; the mass of {len(light)} bodies, which only meshes tell, counts as 1 g"
+    else:
+        weights = ""
     return f"files of meshes are missing, so that {len(geoms)} geoms were left out{weights}"
 
 

@@ -77,7 +77,10 @@ def _link(model: Any, data: Any, link_of: list[int], moved: list[int], index: in
     bodies = [body for body, link in enumerate(link_of) if link == index]
     masses = model.body_mass[bodies]
     total = float(masses.sum())
-    center = masses @ data.xipos[bodies] / total if total else np.array(data.xipos[bodies[0]])
+    if total:
+        center = masses @ data.xipos[bodies] / total
+    else:
+        center = np.array(data.xipos[bodies[0]])
     inertia = np.zeros((3, 3))
     for body, mass in zip(bodies, masses, strict=True):
         turn = data.ximat[body].reshape(3, 3)
@@ -173,7 +176,10 @@ def _actuators(mujoco: Any, model: Any, data: Any) -> tuple[Actuator, ...]:
 def _actuator(model: Any, index: int, moment: Array) -> Actuator:
     on_joint = int(model.actuator_trntype[index]) in _ON_JOINT
     limits = model.actuator_ctrlrange[index]
-    control = (float(limits[0]), float(limits[1])) if model.actuator_ctrllimited[index] else None
+    if model.actuator_ctrllimited[index]:
+        control = (float(limits[0]), float(limits[1]))
+    else:
+        control = None
     properties = {f"gain {number}": float(value) for number, value in enumerate(model.actuator_gainprm[index][:3])}
     properties |= {f"bias {number}": float(value) for number, value in enumerate(model.actuator_biasprm[index][:3])}
     if model.actuator_forcelimited[index]:

@@ -168,7 +168,9 @@ def _columns(source: str, rows: Sequence[int], part: slice, columns: Sequence[in
 
 def _motion(axial_first: bool) -> list[int]:
     """MuJoCo's order has the torque, or the angular velocity, first."""
-    return [0, 1, 2, 3, 4, 5] if axial_first else [3, 4, 5, 0, 1, 2]
+    if axial_first:
+        return [0, 1, 2, 3, 4, 5]
+    return [3, 4, 5, 0, 1, 2]
 
 
 def array_reader(scene: Scene, name: str, width: int) -> tuple[BodyReader, str] | None:

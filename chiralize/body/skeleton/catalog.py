@@ -58,7 +58,10 @@ def _shipped_skeleton(name: str) -> Skeleton:
     root.mapping("a skeleton file", FILE_KEYS)
     root = of_first_mirror(root, [])
     fields = root.mapping("a skeleton file", FILE_KEYS)
-    base = find_shipped(fields["skeleton"].name("skeleton")) if "skeleton" in fields else None
+    if "skeleton" in fields:
+        base = find_shipped(fields["skeleton"].name("skeleton"))
+    else:
+        base = None
     return read_skeleton(root, name, base, [])
 
 
@@ -131,7 +134,10 @@ def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) 
         notices.append(f"{text} is not a file: the shipped skeleton {fallback.name} is used")
         return fallback
     if stem or "/" in text or "\\" in text:
-        looked = f" ({path}: it counts from the file that names it)" if path != Path(text) and len(text) <= 255 else ""
+        if path != Path(text) and len(text) <= 255:
+            looked = f" ({path}: it counts from the file that names it)"
+        else:
+            looked = ""
         remedy = _remedy(stem or Path(text).name)
         if looked and is_file(Path(text)):
             remedy = f"write {os.path.relpath(text, folder)!r}"

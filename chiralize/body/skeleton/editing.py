@@ -110,7 +110,10 @@ def _edited(text: str, pairs: Pairs) -> str:
     if old is not None:
         gap = "" if text[: old.start].endswith((" ", "\n")) else " "
         indent = old.start - (text.rfind("\n", 0, old.start) + 1)
-        new = _dashes(pairs, indent) if old.is_block else gap + _brackets(pairs, in_braces, old.column)
+        if old.is_block:
+            new = _dashes(pairs, indent)
+        else:
+            new = gap + _brackets(pairs, in_braces, old.column)
         return text[: old.start] + new.replace("\n", newline) + text[old.end :]
     joints = next(value for key, value in values.items() if key in JOINT_KEYS)
     if in_braces:
@@ -120,7 +123,10 @@ def _edited(text: str, pairs: Pairs) -> str:
     if line_end < 0:  # the joints end with the file, and its last line may have no newline
         text, next_line = text + newline, len(text + newline)
     margin = " " * joints.column
-    lines = f"{margin}pairs:\n{margin}  {_dashes(pairs, joints.column + 2)}\n" if pairs else f"{margin}pairs: []\n"
+    if pairs:
+        lines = f"{margin}pairs:\n{margin}  {_dashes(pairs, joints.column + 2)}\n"
+    else:
+        lines = f"{margin}pairs: []\n"
     return text[:next_line] + lines.replace("\n", newline) + text[next_line:]
 
 

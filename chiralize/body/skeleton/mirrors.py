@@ -87,7 +87,10 @@ def _for(node: Node, name: str, names: tuple[str, ...]) -> Node:
         missing = [other for other in names if other not in by_key]
         others = [str(key) for key in by_key if key not in names]
         if missing or others:
-            facts = f"a map by mirrors that lacks {missing}" if missing else f"a map by mirrors with the keys {others}"
+            if missing:
+                facts = f"a map by mirrors that lacks {missing}"
+            else:
+                facts = f"a map by mirrors with the keys {others}"
             raise MissingKeyError(node.where, facts, f"give one value for each of {', '.join(names)}")
         return _for(by_key[name], name, names)
     entries = tuple((key, _for(value, name, names)) for key, value in node.entries)

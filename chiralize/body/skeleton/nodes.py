@@ -68,7 +68,9 @@ class Node:
     @property
     def where(self) -> str:
         """File and line, as messages begin; the file alone where the value has no line."""
-        return f"{self.source}:{self.line}" if self.line else self.source
+        if self.line:
+            return f"{self.source}:{self.line}"
+        return self.source
 
     @property
     def is_null(self) -> bool:
@@ -151,7 +153,9 @@ class Node:
         """Any text, numbers and booleans as written; empty for null."""
         if self.text is None:
             self.wrong(f"{what} must be text, not {self.show()}", "write one line of text, in quotes if need be")
-        return "" if self.is_null else self._encodable(what)
+        if self.is_null:
+            return ""
+        return self._encodable(what)
 
     def _encodable(self, what: str) -> str:
         text = self.text or ""
@@ -260,7 +264,9 @@ def only_key(fields: Mapping[str, Node], keys: Sequence[str], what: str) -> str 
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
+    if len(text) <= 60:
+        return text
+    return text[:57] + "..."
 
 
 def from_python(value: object, source: str, depth: int = 0) -> Node:

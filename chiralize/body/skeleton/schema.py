@@ -233,7 +233,10 @@ def read_sign_map(node: Node, names: Sequence[str], dims: Sequence[str]) -> Sign
     rows: dict[int, tuple[int, ...]] = {}
     for key, value in node.named_entries("signs"):
         joint = key.index_in(names, "joint")
-        items = (value,) if value.items is None and len(dims) == 1 else value.sequence(f"signs of {names[joint]!r}")
+        if value.items is None and len(dims) == 1:
+            items = (value,)
+        else:
+            items = value.sequence(f"signs of {names[joint]!r}")
         if len(items) != len(dims):
             value.wrong(f"{names[joint]!r} has {len(items)} signs for dims {list(dims)}", "give one sign per dim")
         rows[joint] = tuple(item.sign("a sign") for item in items)

@@ -86,7 +86,9 @@ class Skeleton:
         return self.joints.index(joint)
 
     def _as_index(self, joint: str | int) -> int:
-        return joint if isinstance(joint, int) else self.index(joint)
+        if isinstance(joint, int):
+            return joint
+        return self.index(joint)
 
     def partner(self, index: int) -> int:
         """Index of the joint on the other side; a centre joint is its own."""
@@ -177,7 +179,10 @@ class Skeleton:
             facts = f"`negate: {list(negate)}` is of all joints, and some have signs of their own in {list(self.dims)}"
             remedy = f"say `signs` over {list(chosen)} instead: one list for all joints, or {{joint: [signs]}}"
             raise WrongValueError(f"skeleton {self.name}", facts, remedy)
-        negated = tuple(dim for dim in self.negate if dim in chosen) if negate is None else tuple(negate)
+        if negate is None:
+            negated = tuple(dim for dim in self.negate if dim in chosen)
+        else:
+            negated = tuple(negate)
         base = replace(self, dims=chosen, negate=negated, signs=(), lateral=self.lateral)
         if not self.signs or negate is not None:
             return base

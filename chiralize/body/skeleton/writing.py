@@ -24,7 +24,9 @@ def scalar(text: str, *, coordinate: bool = False) -> str:
     coordinate: `y` and `n` may stand bare, as dims are written.
     """
     safe = _PLAIN.fullmatch(text) and (text.lower() not in _SPECIAL or (coordinate and text in ("y", "n")))
-    return text if safe else json.dumps(text, ensure_ascii=False)
+    if safe:
+        return text
+    return json.dumps(text, ensure_ascii=False)
 
 
 def prose(text: str) -> str:

@@ -52,7 +52,10 @@ def parse_yaml(text: str, source: str) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{source}:{min(mark.line, text.count(chr(10))) + 1}" if mark else source
-        remedy = "indent with spaces, not tabs" if "\t" in _line(text, mark) else "mend the YAML syntax there"
+        if "\t" in _line(text, mark):
+            remedy = "indent with spaces, not tabs"
+        else:
+            remedy = "mend the YAML syntax there"
         raise YamlSyntaxError(where, str(error.problem or error.context or "not YAML"), remedy) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise YamlSyntaxError(source, first_line(error), "save it as plain UTF-8 YAML") from None

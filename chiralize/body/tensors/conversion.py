@@ -79,7 +79,10 @@ class ConversionSpec:
         root = from_python(rest, "specification")
         spec = _read(root)
         skeleton = read_optional(root.mapping("a specification"), "skeleton", base_of, None, []) or spec.skeleton
-        texts = tuple(str(notice) for notice in notices) if isinstance(notices, Sequence) else ()
+        if isinstance(notices, Sequence):
+            texts = tuple(str(notice) for notice in notices)
+        else:
+            texts = ()
         return replace(spec, skeleton=skeleton, invariant=invariant, notices=texts, named=named)
 
 
@@ -91,7 +94,9 @@ def _layouts(entries: tuple[TensorEntry, ...] | None) -> str:
 
 
 def _layout(entry: TensorEntry) -> str:
-    return repr(entry.layout) if entry.layout else entry.kind
+    if entry.layout:
+        return repr(entry.layout)
+    return entry.kind
 
 
 def load_spec(

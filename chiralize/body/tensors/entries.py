@@ -115,4 +115,6 @@ def _as_json(key: str, value: Any) -> object:
         return [block.to_dict() for block in value]
     if isinstance(value, (Skeleton, Classes)):
         return value.to_dict()
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return list(value)
+    return value

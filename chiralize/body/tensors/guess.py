@@ -70,7 +70,9 @@ def _candidates(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> Itera
 def coordinate_counts(body: Skeleton, fixed_dims: bool) -> set[int]:
     """How many coordinates an axis may hold; a lone first coordinate of several is never guessed."""
     size = len(body.dims)
-    return {size} if fixed_dims or size <= 1 else set(range(2, size + 1))
+    if fixed_dims or size <= 1:
+        return {size}
+    return set(range(2, size + 1))
 
 
 def _layout(shape: Sequence[int], marked: dict[int, tuple[str, ...]]) -> Layout:

@@ -28,8 +28,12 @@ def members(representation: TensorRepresentation, name: Callable[[tuple[int, ...
 
 def _along(axis: Representation) -> Sequence[int | slice]:
     """Every position along an axis; all of them at once where the mirror leaves the axis alone."""
-    return (slice(None),) if axis.is_trivial else range(axis.size)
+    if axis.is_trivial:
+        return (slice(None),)
+    return range(axis.size)
 
 
 def _first(position: int | slice) -> int:
-    return 0 if isinstance(position, slice) else position
+    if isinstance(position, slice):
+        return 0
+    return position

@@ -74,7 +74,9 @@ class Layout:
 
 
 def _spelled(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else "(" + " ".join(words) + ")"
+    if len(words) == 1:
+        return words[0]
+    return "(" + " ".join(words) + ")"
 
 
 def free_names(count: int, taken: Sequence[str] = ()) -> list[str]:

@@ -120,7 +120,10 @@ def _read_mirror(node: Node) -> Reversed:
         return tuple((item.name("an axis"), None) for item in node.items)
     words: list[tuple[str, Fraction | None]] = []
     for key, value in node.named_entries("mirror"):
-        center = None if value.text == MIDDLE else value.fraction(f"the cell that {key.show()} is mirrored at")
+        if value.text == MIDDLE:
+            center = None
+        else:
+            center = value.fraction(f"the cell that {key.show()} is mirrored at")
         words.append((key.name("an axis"), center))
     return tuple(words)
 

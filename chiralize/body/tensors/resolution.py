@@ -113,7 +113,9 @@ class ResolvedTensor:
         label = self.label(index)
         joint, _, dim = label.rpartition(".")
         dims = self.pose.body.dims if self.pose is not None else ()
-        return joint if joint and dim in {*"xyz", *dims} else label
+        if joint and dim in {*"xyz", *dims}:
+            return joint
+        return label
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,9 @@ def _check_inputs_move(resolved: ResolvedSpec) -> None:
 def _without_batch(tensor: ResolvedTensor, sizes: Collection[int]) -> ResolvedTensor:
     """A free tensor has the batch in front only where it is as long: a table or a number has none."""
     is_table = tensor.is_free and sizes and tensor.shape and tensor.shape[0] not in sizes
-    return replace(tensor, free_axes=()) if is_table else tensor
+    if is_table:
+        return replace(tensor, free_axes=())
+    return tensor
 
 
 def _tensors(

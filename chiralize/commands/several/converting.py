@@ -59,7 +59,10 @@ def convert_for_all(network: Network, name: str, request: Request) -> Conversion
     refuse_unsuited(network)
     networks = under_each(network)
     problem = Problem.of(next(iter(networks.values())), request, method)
-    as_it_is = None if request.form in BLOCKS else unchanged_for_all(problem, networks, name)
+    if request.form in BLOCKS:
+        as_it_is = None
+    else:
+        as_it_is = unchanged_for_all(problem, networks, name)
     if as_it_is is not None:
         return as_it_is
     problem = checks.judged(problem)
@@ -92,7 +95,10 @@ def _first_accepted(problem: Problem, networks: Networks, finish: _Finish) -> Co
         asked = replace(problem, request=request)
         try:
             conversion = finish(asked, draft_for_all(asked, networks, method_of(method)))
-            fault = why_no_weights(conversion.module, conversion.report) if request.keeps_sizes else ""
+            if request.keeps_sizes:
+                fault = why_no_weights(conversion.module, conversion.report)
+            else:
+                fault = ""
             if not fault:
                 report = conversion.report
                 return replace(conversion, report=replace(report, notes=(*report.notes, *notes)))

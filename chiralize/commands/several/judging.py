@@ -28,7 +28,9 @@ class Verdicts:
     def main(self) -> Verdict:
         """The first that failed, or the first."""
         failed = [verdict for verdict in self.each.values() if not verdict.passed]
-        return failed[0] if failed else next(iter(self.each.values()))
+        if failed:
+            return failed[0]
+        return next(iter(self.each.values()))
 
     @property
     def numeric(self) -> NumericVerdict:

@@ -179,7 +179,9 @@ def representations(call: Call, *names: str) -> list[SymbolicRepresentation]:
 def per_axis(numbers: Sequence[int] | int, count: int) -> list[int]:
     """An option as a number for each of `count` axes; one number holds for all."""
     listed = list(numbers) if isinstance(numbers, Sequence) else [numbers]
-    return listed * count if len(listed) == 1 else listed
+    if len(listed) == 1:
+        return listed * count
+    return listed
 
 
 def tensor(value: Any) -> Operand:

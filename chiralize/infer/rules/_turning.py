@@ -32,7 +32,10 @@ class Turn:
 
     def is_of(self, action: SignedPermutation) -> bool:
         """Whether an action is this one, as far as it counts."""
-        read = np.arange(action.size) if self.read is None else np.array(self.read, np.int64)
+        if self.read is None:
+            read = np.arange(action.size)
+        else:
+            read = np.array(self.read, np.int64)
         return self.possible and action.is_sign_free and np.array_equal(action.partner[read], self.action.partner[read])
 
 
@@ -78,7 +81,9 @@ def turned_or_still(
             _turn(turn, solver, refusal)
         else:
             solver.trivial(turn.axis)
-    return known_axis(reversal(count)) if says else trivial(count)
+    if says:
+        return known_axis(reversal(count))
+    return trivial(count)
 
 
 def _decision(turns: Sequence[Turn], solver: Solver, refusal: str) -> bool | None:
@@ -139,4 +144,6 @@ def _nearest(sizes: Sequence[int], size: int) -> str:
     below = [other for other in sizes if other < size][-1:]
     above = [other for other in sizes if other > size][:1]
     near = " or ".join(map(str, [*below, *above]))
-    return f"; {near} entries would do" if near else ""
+    if near:
+        return f"; {near} entries would do"
+    return ""

@@ -50,8 +50,14 @@ class _Window:
     @property
     def layout(self) -> Windows:
         """Where the windows lie: of a transposed convolution, on its result, as many as there are entries."""
-        before = self.dilation * (self.kernel - 1) // 2 if self.padding == _SAME else self.padding
-        size, count = (self.count, self.size) if self.transposed else (self.size, self.count)
+        if self.padding == _SAME:
+            before = self.dilation * (self.kernel - 1) // 2
+        else:
+            before = self.padding
+        if self.transposed:
+            size, count = (self.count, self.size)
+        else:
+            size, count = (self.size, self.count)
         return Windows(size, count, self.kernel, self.stride, before, self.dilation)
 
     @property
@@ -135,7 +141,10 @@ def _slid(call: Call, x: Operand, windows: Sequence[_Window], number: int) -> Ax
     window, position = windows[number], number - len(windows)
     rep = call.solver.representation(x.rep)
     kernel = call.solver.representation(tensor(call["weight"]).rep).axes[position]
-    read = end_to_end(rep.axes[position]) if window.transposed else read_by(window.layout, rep.axes[position])
+    if window.transposed:
+        read = end_to_end(rep.axes[position])
+    else:
+        read = read_by(window.layout, rep.axes[position])
     refusal = "" if window.layout.is_symmetric else window.refusal
     possible = not (window.transposed and window.grows)
     return turned_or_still(call, [read, end_to_end(kernel)], window.count, f"out {number}", refusal, possible)

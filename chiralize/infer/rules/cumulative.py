@@ -19,7 +19,9 @@ def running(call: Call) -> Results:
     """The largest so far, or a function of all entries so far."""
     rep = plain_of(call.operands[0], call)
     call.solver.trivial(rep.axes[call.axis(call["dim"], len(rep.axes))])
-    return (rep,) * len(call.shapes) if len(call.shapes) > 1 else rep
+    if len(call.shapes) > 1:
+        return (rep,) * len(call.shapes)
+    return rep
 
 
 @rule("cumulative sum", "`... 1a -> ... 1a`")

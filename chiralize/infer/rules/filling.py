@@ -53,7 +53,10 @@ def fill(call: Call) -> Results:
     default = _NUMBERS.get(call.target.split(".")[1])
     value = call.get("value", call.get("fill_value", default))
     if isinstance(value, Operand):
-        value = value.constant.item() if value.constant is not None and value.constant.numel() == 1 else None
+        if value.constant is not None and value.constant.numel() == 1:
+            value = value.constant.item()
+        else:
+            value = None
     if value is None:
         raise Conflict("a fill value that is computed from the input")
     return Uniform(call.shape, value == 0)

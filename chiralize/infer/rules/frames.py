@@ -64,7 +64,10 @@ def _resampled(call: Call, axis: Axis, new: int, factor: float | None, dim: int)
     if "nearest" in call.target and new % old == 0 and exact:
         if not is_known(axis):
             return (*axis, *trivial(new // old))
-        copies = reversal(new // old) if product(axis) == reversal(old) else SignedPermutation.identity(new // old)
+        if product(axis) == reversal(old):
+            copies = reversal(new // old)
+        else:
+            copies = SignedPermutation.identity(new // old)
         return (*axis, *known_axis(copies))
     if "nearest_exact" in call.target:
         possible = _is_palindrome(old, new, Fraction(old, new) if exact else 1 / Fraction(str(factor)))

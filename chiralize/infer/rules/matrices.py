@@ -57,7 +57,10 @@ def slogdet(call: Call) -> Results:
     rep = call.solver.representation(call.operands[0].rep)
     _demand_unread(call, 2, "the factors of a matrix")
     size = SymbolicRepresentation(tuple(map(call.solver.absolute, rep.axes[:-2])))
-    sign = SymbolicRepresentation(_batch(rep, call).axes, _turned(rep, call)) if call.reads(0) else None
+    if call.reads(0):
+        sign = SymbolicRepresentation(_batch(rep, call).axes, _turned(rep, call))
+    else:
+        sign = None
     return first_outputs(call, sign, size)
 
 
@@ -72,4 +75,6 @@ def singular_values(call: Call) -> Results:
         _demand_unread(call, 0, "singular vectors")
     axes = (*map(call.solver.absolute, rep.axes[:-2]), trivial((call.shapes[output] or (1,))[-1]))
     out = SymbolicRepresentation(axes)
-    return out if len(call.shapes) == 1 else (None, out, None)
+    if len(call.shapes) == 1:
+        return out
+    return (None, out, None)

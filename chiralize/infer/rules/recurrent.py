@@ -212,7 +212,9 @@ def recurrent_step(call: Call, states: Sequence[Operand], gates: Gates) -> Resul
         _state(state, x.axes[:-1], hidden, solver)
     _weights_of_cell(x.axes[-1], hidden, [weight for weight in weights if weight is not None], gates, solver)
     out = SymbolicRepresentation((*x.axes[:-1], solver.resolve(hidden)))
-    return out if len(call.shapes) == 1 else (out, out)
+    if len(call.shapes) == 1:
+        return out
+    return (out, out)
 
 
 @rule("LSTM step", "`b i, b H, b H, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b H, b H`", macs=step_macs)

@@ -200,7 +200,9 @@ def variance(call: Call) -> Results:
     """Spread about the mean: even, the reduced axis without signs."""
     mean = _reduced(call, call.solver.representation(call.operands[0].rep))
     spread = _reduced(call, even_of(call.operands[0], call.solver))
-    return spread if len(call.shapes) == 1 else (spread, mean)
+    if len(call.shapes) == 1:
+        return spread
+    return (spread, mean)
 
 
 @rule("norm", "`... a -> |...|`")

@@ -35,7 +35,9 @@ def _transformed(call: Call, ndim: int) -> list[int]:
     """The axes that are transformed: those that `dim` names, else the last ones."""
     dims = call.get("dim", call.get("s") and list(range(-len(call["s"]), 0)))
     if dims is None:
-        return [ndim - 1] if "n" in call.arguments else list(range(ndim))
+        if "n" in call.arguments:
+            return [ndim - 1]
+        return list(range(ndim))
     return call.axes(dims, ndim)
 
 

@@ -27,7 +27,9 @@ _x = normal(3, 4)
 @op("to.dtype_layout", sample(_x, dtype="float64"), trait=Copy())
 def cast(call: Call) -> Results:
     """The same numbers, maybe in another type; whether one is true does not depend on its sign."""
-    return even(call) if call.dtypes[:1] == (torch.bool,) else odd(call)
+    if call.dtypes[:1] == (torch.bool,):
+        return even(call)
+    return odd(call)
 
 
 @rule("view", "`(a b) c -> a (b c)`: factors keep their order, merged axes split where the mirror is a product")
@@ -107,7 +109,10 @@ def _stretched(call: Call, x: Operand, shape: Shape, key: str) -> SymbolicRepres
         if old == 0 or size % old:
             raise Conflict(f"{old} entries repeated to {size}")
         count = size // old
-        copies = call.solver.unknown_at(f"{key}[{position}]", count) if key else trivial(count)
+        if key:
+            copies = call.solver.unknown_at(f"{key}[{position}]", count)
+        else:
+            copies = trivial(count)
         axes.append((*copies, *axis))
     return SymbolicRepresentation(tuple(axes), rep.sign)
 

@@ -47,7 +47,9 @@ def unknowns_in(axes: Iterable[Axis]) -> set[int]:
 
 def var_of(term: Var | Abs) -> Var:
     """The unknown of a term T or |T|."""
-    return term if isinstance(term, Var) else term.var
+    if isinstance(term, Var):
+        return term
+    return term.var
 
 
 def part_ends(term: Term) -> list[int]:

@@ -235,7 +235,9 @@ class Unknowns:
                 if var.id in self.bindings:
                     return self.absolute(self.bindings[var.id])
                 self.seen.add(var.id)
-                return (var,) if var.id in self.demanded_sign_free else (term,)
+                if var.id in self.demanded_sign_free:
+                    return (var,)
+                return (term,)
             case Sum(parts):
                 return self.concatenate(parts)
 
@@ -275,7 +277,8 @@ class Unknowns:
 
         site: whose demand it is, if not that of the rule that runs now.
         """
-        site = self.site if site is None else site
+        if site is None:
+            site = self.site
         for term in self._unsigned(self._fused(axis)):
             match term:
                 case Known(action):
@@ -304,7 +307,9 @@ class Unknowns:
     def _fused(self, axis: Axis) -> Axis:
         """The axis, as one term where everything is known: (-A) x (-B) carries no signs."""
         axis = self.resolve(axis)
-        return known_axis(product(axis)) if is_known(axis) else axis
+        if is_known(axis):
+            return known_axis(product(axis))
+        return axis
 
     def trivial(self, axis: Axis) -> None:
         """Demand that the mirror leaves the axis alone. Raises Conflict where it does not."""

@@ -43,14 +43,20 @@ def averaged(network: Network) -> Converted:
         raise random_numbers(node)
     if network.captured is None and network.answers_vary():
         raise random_numbers(None, type(network.module).__name__)
-    own_buffers = bool(network.captured.mutations or network.unheld) if network.captured else True
+    if network.captured:
+        own_buffers = bool(network.captured.mutations or network.unheld)
+    else:
+        own_buffers = True
     resolved = network.resolved
     if isinstance(network.module, OnnxNetwork):
         where = network.module.where
         joined = OnnxNetwork(both_views(network.module.model, *turns_by_port(network, network.module), where), where)
         return Converted(joined, "average", "two-view", notes=(*network.notes, *_states(network)))
     centers = resolved.input_centers, resolved.output_centers
-    module_of_original = rewrite.with_weights(network.module, {}) if is_large(network.module) else network.module
+    if is_large(network.module):
+        module_of_original = rewrite.with_weights(network.module, {})
+    else:
+        module_of_original = network.module
     example = network.args, dict(network.kwargs)
     module = TwoView(
         module_of_original, resolved.inputs, resolved.outputs, own_buffers=own_buffers, centers=centers, example=example

@@ -62,7 +62,8 @@ def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
         module, method, "folded", choices, moved, hidden, exchanged, notes=notes, lost=lost, tables=tables
     )
     result = replace(result, earlier=tuple(_by_name(held, representations) for representations in earlier))
-    result = averaging.described(result, network, repmap) if network.regions else result
+    if network.regions:
+        result = averaging.described(result, network, repmap)
     return Draft(result, program, repmap)
 
 

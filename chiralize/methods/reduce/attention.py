@@ -251,7 +251,10 @@ def _carried(labels: Tensor, name: str, path: Sequence[Node]) -> Tensor:
     values: execution.Values = {name: labels}
     for node in path:
         is_copy = isinstance(traits().get(node.target), Copy)  # in another type it would round the labels
-        values[node.name] = values[node.reads[0].name] if is_copy else execution.evaluate(node, values)
+        if is_copy:
+            values[node.name] = values[node.reads[0].name]
+        else:
+            values[node.name] = execution.evaluate(node, values)
     return values[path[-1].name] if path else labels
 
 

@@ -36,7 +36,10 @@ class Features:
         damped.diagonal().add_(ridge or 1.0)
         self.inverse = torch.linalg.inv(damped)
         self.metric = metric
-        self.bending = torch.zeros(len(metric), dtype=metric.dtype) if bending is None else bending
+        if bending is None:
+            self.bending = torch.zeros(len(metric), dtype=metric.dtype)
+        else:
+            self.bending = bending
 
     def bent(self) -> Tensor:
         """What giving up the odd feature of a unit costs its even one, if nothing makes up for it."""

@@ -68,9 +68,15 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
     leaves = design.captured.leaves
     held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}
     values = {name: weights[leaf.name] for name, leaf in held.items()}
-    module, program = network.holding(network.restored(values)) if same else dense(ready.in_batches, resizing, values)
+    if same:
+        module, program = network.holding(network.restored(values))
+    else:
+        module, program = dense(ready.in_batches, resizing, values)
     hidden = {name: design.lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()}
-    new = weights.keys() - {leaf.name for leaf in network.graph().weights} if same else ()
+    if same:
+        new = weights.keys() - {leaf.name for leaf in network.graph().weights}
+    else:
+        new = ()
     opened = [leaf for leaf in design.captured.weights if leaf.name in new]
     grown = macs_of(smaller) / max(macs_of(design.captured), 1) - 1
     result = Converted(

@@ -254,7 +254,10 @@ def lifted_weights(
     for leaf in captured.weights:
         rep = repmap.leaves[leaf.name]
         value = lifting.weight(leaf.tensor.detach(), rep, readers.get(leaf.name, frozenset()))
-        weights[leaf.name] = lifting.symmetric(value, leaf.name, rep) if lifting.earlier else value
+        if lifting.earlier:
+            weights[leaf.name] = lifting.symmetric(value, leaf.name, rep)
+        else:
+            weights[leaf.name] = value
     return weights
 
 

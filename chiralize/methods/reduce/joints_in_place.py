@@ -57,7 +57,10 @@ def mixes_joints(captured: CapturedModel, repmap: RepMap) -> bool:
     for site in sites_of(captured).values():
         read = (repmap.nodes.get(site.source) or (None,))[0]
         reader = next(iter(site.readers))
-        axis = repmap.leaves[site.weight].axes[reader] if site.weight in repmap.leaves else ()
+        if site.weight in repmap.leaves:
+            axis = repmap.leaves[site.weight].axes[reader]
+        else:
+            axis = ()
         if read is None or any(True for _ in variables((axis,))) or not any(map(_exchanges, axis)):
             continue
         if any(True for _ in variables(read.axes)):

@@ -169,7 +169,8 @@ def _readings(
                 yield (node.name, site.source), outputs[0], site.out % len(outputs[0].axes)
         for number, cell in enumerate(recurrent.cells(node, captured)):
             batch, time = (node.shapes[0] or (0, 0))[:2]
-            batch, time = (batch, time) if node.arguments["batch_first"] else (time, batch)
+            if not node.arguments["batch_first"]:
+                batch, time = (time, batch)
             for letter, axis in zip("xh", cell.axes(repmap)[1:], strict=True):
                 rep = SymbolicRepresentation((trivial(batch), trivial(time), axis))
                 yield (node.name, f"{letter}{number}"), rep, 2
@@ -279,7 +280,10 @@ def _average(
                 source = sites[node.name].source
                 samples.take_average((node.name, source), values[source])
                 plain = (plain + reynolds.act(turned, _left_alone(repmap, node.name))) / 2
-            values[node.name] = execution.evaluate(node, values) if plain is None else plain
+            if plain is None:
+                values[node.name] = execution.evaluate(node, values)
+            else:
+                values[node.name] = plain
             for name in freed.get(node.name, ()):
                 del values[name]
 
@@ -298,7 +302,9 @@ def _stacked(items: Tensor | Sequence[Tensor], of: Callable[[Tensor], Tensor]) -
 
 
 def _gradient(item: Tensor) -> Tensor:
-    return torch.zeros_like(item) if item.grad is None else item.grad
+    if item.grad is None:
+        return torch.zeros_like(item)
+    return item.grad
 
 
 class _Combination:

@@ -102,7 +102,8 @@ def unrolled(
     assert isinstance(trait, Recurrence)
     arguments = execution.arguments(node, values)
     x, states = arguments["input"], _states(arguments)
-    x = x if arguments["batch_first"] else x.transpose(0, 1)
+    if not arguments["batch_first"]:
+        x = x.transpose(0, 1)
     directions = 2 if arguments["bidirectional"] else 1
     each = len(arguments["params"]) // (arguments["num_layers"] * directions)
     last: list[list[Tensor]] = [[] for _ in states]
@@ -151,7 +152,9 @@ def _step(cell: str, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tenso
 
 def _states(arguments: Mapping[str, Any]) -> list[Tensor]:
     hx = arguments["hx"]
-    return list(hx) if isinstance(hx, (list, tuple)) else [hx]
+    if isinstance(hx, (list, tuple)):
+        return list(hx)
+    return [hx]
 
 
 def watched(tensor: Tensor) -> Tensor:

@@ -59,7 +59,10 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         refusal.settled = True
         raise refusal
     request.progress("measuring the hidden units")
-    mixing = UNITS if request.form == "folded" or request.keeps_sizes else MULTIPLICATIONS
+    if request.form == "folded" or request.keeps_sizes:
+        mixing = UNITS
+    else:
+        mixing = MULTIPLICATIONS
     if problem.network.earlier:
         designs = orbit_reductions(ready.in_batches, ready.repmap, ready.batches, width)
     else:
@@ -80,13 +83,19 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
 def _with_joints_in_place(problem: Problem, width: float, mixing: int) -> Draft | None:
     """The network led into the basis in which no joint is moved, and out of it; None where that is not possible."""
     request, original = problem.request, problem.network
-    network = None if request.form == "folded" or request.keeps_sizes else led_in_and_out(original)
+    if request.form == "folded" or request.keeps_sizes:
+        network = None
+    else:
+        network = led_in_and_out(original)
     if network is None:
         return None
     led_problem = replace(problem, network=network)
     try:
         led = _ready(led_problem, tables=True)
-        settled = None if led.obstacle else in_place(network, led.in_batches.graph(), led.repmap)
+        if led.obstacle:
+            settled = None
+        else:
+            settled = in_place(network, led.in_batches.graph(), led.repmap)
         if settled is None:
             return None
         led = replace(led, repmap=settled.repmap)
@@ -144,7 +153,8 @@ def _batches(problem: Problem, tables: bool) -> tuple[Network, Batches]:
         return large, batches_along(large, batches.seen_sequences)
     calls = with_images(network, in_rows(network, batches.fitted, ROWS, ROOM))
     large = roomy(network, calls)
-    large = with_tables(large) if tables else large
+    if tables:
+        large = with_tables(large)
     graph, mirror = large.graph(), large.resolved.inputs
     return large, mapped(lambda call: of_inputs(graph, large.centered(tensors(call)), mirror), calls)
 

@@ -82,7 +82,10 @@ class Resizing:
             owner, _, attribute = name.rpartition(".")
             holder = module.get_submodule(owner)
             old = operator.attrgetter(attribute)(holder)
-            new = torch.nn.Parameter(value, old.requires_grad) if isinstance(old, torch.nn.Parameter) else value
+            if isinstance(old, torch.nn.Parameter):
+                new = torch.nn.Parameter(value, old.requires_grad)
+            else:
+                new = value
             setattr(holder, attribute, new)
         module.graph.lint()
         module.recompile()
@@ -134,10 +137,14 @@ class Resizing:
             sizes.append(part[dim])
         given = node.arguments[name]
         if isinstance(given, Sequence):
-            return {name: sizes} if sizes != list(given) else {}
+            if sizes != list(given):
+                return {name: sizes}
+            return {}
         if any(size != sizes[0] for size in sizes[:-1]) or sizes[-1] > sizes[0]:
             raise self._stuck(node, "a split in equal parts would have to be one in different parts")
-        return {name: sizes[0]} if sizes[0] != given else {}
+        if sizes[0] != given:
+            return {name: sizes[0]}
+        return {}
 
     def _slice(self, node: Node, rep: SymbolicRepresentation | None, *bounds: str) -> dict[str, Any]:
         if rep is None:
@@ -150,7 +157,10 @@ class Resizing:
             bound = node.arguments[name]
             if bound is None or bound >= _END or bound == 0:
                 continue
-            position = bound + axis_size(axis) if bound < 0 else min(bound, axis_size(axis))
+            if bound < 0:
+                position = bound + axis_size(axis)
+            else:
+                position = min(bound, axis_size(axis))
             new = self._boundary(axis, position)
             if new is None:
                 raise self._stuck(node, f"entry {position} of the axis is not where one hidden space ends")
@@ -206,11 +216,16 @@ class Resizing:
         if leaf.name in self.filled:
             return self.filled[leaf.name]
         rep = self.repmap.leaves.get(leaf.name)
-        return self._shape(rep) if rep is not None else leaf.shape
+        if rep is not None:
+            return self._shape(rep)
+        return leaf.shape
 
     def _fill(self, node: fx.Node, leaf: Leaf) -> None:
         """Make a constant, which was a view of another one, of the one number that it holds."""
-        source, sizes, *_ = (*node.args, None) if _sizes_of(node.target) else (None, None)
+        if _sizes_of(node.target):
+            source, sizes, *_ = (*node.args, None)
+        else:
+            source, sizes, *_ = (None, None)
         if not isinstance(sizes, (list, tuple)) or -1 in sizes:
             facts = f"--width: {node.target} makes {leaf.shape} of a constant of another size"
             raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method average")
@@ -243,11 +258,17 @@ class Resizing:
         values: dict[str, Tensor] = {}
         for ref in node.reads:
             leaf = self.captured.leaves.get(ref.name)
-            shape = self._new_shape(leaf) if leaf is not None else self._shapes(self.nodes[ref.name])[0]
+            if leaf is not None:
+                shape = self._new_shape(leaf)
+            else:
+                shape = self._shapes(self.nodes[ref.name])[0]
             shape = given.get(ref.name, shape)
             if shape is None:
                 return True
-            kind = None if leaf is None or leaf.tensor.is_floating_point() else leaf.tensor.dtype
+            if leaf is None or leaf.tensor.is_floating_point():
+                kind = None
+            else:
+                kind = leaf.tensor.dtype
             values[ref.name] = torch.empty(shape, dtype=kind, device="meta")
         try:
             result = evaluate(replace(node, arguments={**node.arguments, **self.changes(node)}), values)
@@ -296,7 +317,9 @@ def _different(name: str, given: Sequence[Any], old: Shape, new: Shape, lead: in
     for position, value in enumerate(given, lead):
         if value != -1 and new[position] != old[position]:
             sizes[position - lead] = new[position]
-    return {name: sizes} if sizes != list(given) else {}
+    if sizes != list(given):
+        return {name: sizes}
+    return {}
 
 
 def _write(node: fx.Node, name: str, before: Any, value: Any) -> None:

@@ -223,9 +223,18 @@ def _path(part: _Part, start: Tensor, rounding: Tensor, strengths: Sequence[floa
     gram, products = part.features, part.products - part.features @ start
     count = float(gram[-1, -1]) if part.bias else 1.0
     mean = gram[-1, :size] / count if part.bias and count else gram.new_zeros(size)
-    offset = products[-1] / count if part.bias and count else products.new_zeros(products.shape[1])
-    inner = gram[:size, :size] - count * torch.outer(mean, mean) if part.bias else gram[:size, :size]
-    cross = products[:size] - count * torch.outer(mean, offset) if part.bias else products[:size]
+    if part.bias and count:
+        offset = products[-1] / count
+    else:
+        offset = products.new_zeros(products.shape[1])
+    if part.bias:
+        inner = gram[:size, :size] - count * torch.outer(mean, mean)
+    else:
+        inner = gram[:size, :size]
+    if part.bias:
+        cross = products[:size] - count * torch.outer(mean, offset)
+    else:
+        cross = products[:size]
     is_signal = inner.diagonal() > rounding
     inner = inner + torch.diag(rounding)
     scale = torch.where(is_signal, inner.diagonal().clamp_min(0).rsqrt(), torch.zeros_like(rounding))

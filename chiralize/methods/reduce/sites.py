@@ -43,7 +43,9 @@ class Site:
     @property
     def readers(self) -> frozenset[int]:
         """The axes of the weight that take values in."""
-        return frozenset({0}) if self.transposed else frozenset({1})
+        if self.transposed:
+            return frozenset({0})
+        return frozenset({1})
 
     def matrix(self, weight: Tensor) -> Tensor:
         """The weight as "out features"."""
@@ -58,7 +60,10 @@ class Site:
     def actions(self, rep: TensorRepresentation) -> tuple[Any, Any]:
         """How the mirror acts on a row of features and of results."""
         axes = [axis.action for axis in rep.axes]
-        given, taken = (axes[1], [axes[0], *axes[2:]]) if self.transposed else (axes[0], axes[1:])
+        if self.transposed:
+            given, taken = (axes[1], [axes[0], *axes[2:]])
+        else:
+            given, taken = (axes[0], axes[1:])
         return taken[0].kronecker(*taken[1:]), -given if rep.sign < 0 else given
 
     def features(self, value: Tensor, shape: tuple[int, ...], rows: Tensor) -> Tensor:

@@ -187,7 +187,10 @@ class _System:
         total: Vector = {}
         count = 0
         for part in parts:
-            total = {name: vector + total[name] for name, vector in part.items()} if total else part
+            if total:
+                total = {name: vector + total[name] for name, vector in part.items()}
+            else:
+                total = part
             count += 1
         means = self._mean([sums / count for sums in total.values()])
         return self.weights.projected(dict(zip(total, means, strict=True)))
@@ -217,11 +220,15 @@ def _factors(gradient: Tensor) -> list[Tensor]:
 
 def _moment(rows: Tensor) -> Tensor:
     """G G' of G, or its diagonal where it is large."""
-    return rows @ rows.T if len(rows) <= _WIDEST else rows.square().sum(1)
+    if len(rows) <= _WIDEST:
+        return rows @ rows.T
+    return rows.square().sum(1)
 
 
 def _diagonal(moment: Tensor) -> Tensor:
-    return moment.diagonal() if moment.ndim == 2 else moment
+    if moment.ndim == 2:
+        return moment.diagonal()
+    return moment
 
 
 def _basis(moment: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -238,12 +245,16 @@ def _divided(vector: Tensor, bases: Sequence[tuple[Tensor, Tensor | None]], damp
         return vector / (bases[0][0] + damping)
     (left, turn), (right, turn_in) = bases
     matrix = vector.flatten(1)
-    matrix = matrix if turn is None else turn.T @ matrix
-    matrix = matrix if turn_in is None else matrix @ turn_in
+    if turn is not None:
+        matrix = turn.T @ matrix
+    if turn_in is not None:
+        matrix = matrix @ turn_in
     total = left.sum().clamp_min(torch.finfo(left.dtype).tiny)
     matrix = matrix / (torch.outer(left, right) / total + damping)
-    matrix = matrix if turn is None else turn @ matrix
-    matrix = matrix if turn_in is None else matrix @ turn_in.T
+    if turn is not None:
+        matrix = turn @ matrix
+    if turn_in is not None:
+        matrix = matrix @ turn_in.T
     return matrix.reshape(vector.shape)
 
 

@@ -72,7 +72,10 @@ def _in_stages(problem: Problem, networks: Networks, method: Method) -> Draft:
     draft: Draft | None = None
     *before, last = networks
     for name in before:
-        network = networks[name] if draft is None else _carried_on(networks[name], draft, earlier)
+        if draft is None:
+            network = networks[name]
+        else:
+            network = _carried_on(networks[name], draft, earlier)
         if method.name == "reduce":
             draft = widened(normalised(replace(problem, network=network), method.name))
         else:
@@ -141,4 +144,6 @@ def _nearer(problem: Problem, networks: Networks, draft: Draft) -> Draft:
         module = averaged(replace(networks[other], module=module)).module
     teacher = replace(problem, network=replace(networks[name], module=module), both_views=True)
     nearer = refined(teacher, draft, figures_of(teacher, draft).rho)
-    return distilled(teacher, nearer) if request.distill else nearer
+    if request.distill:
+        return distilled(teacher, nearer)
+    return nearer

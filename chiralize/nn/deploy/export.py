@@ -82,7 +82,9 @@ def example_call(network: Network, doubled: bool) -> tuple[tuple[Any, ...], dict
         """One argument, twice as wide if it is a state of both views."""
         if not isinstance(leaf, torch.Tensor):
             return leaf
-        return two_states(leaf) if next(tensors) is None and doubled else leaf
+        if next(tensors) is None and doubled:
+            return two_states(leaf)
+        return leaf
 
     args, kwargs = pytree.tree_map(fit, (network.args, dict(network.kwargs)))
     return tuple(args), dict(kwargs)

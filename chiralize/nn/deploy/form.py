@@ -126,7 +126,9 @@ def _times(network: Network, result: Converted) -> float:
     twice as much, at any batch: there a batch that is open is taken to be one of use, not that of an example.
     """
     is_other = result.form == "dense" and network.program is not None and is_open(network.program)
-    return max(_ROWS / max(network.rows, 1), 1.0) if is_other else 1.0
+    if is_other:
+        return max(_ROWS / max(network.rows, 1), 1.0)
+    return 1.0
 
 
 def _captured(network: Network, draft: Draft) -> tuple[ExportedProgram, CapturedModel] | None:

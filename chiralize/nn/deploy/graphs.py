@@ -78,7 +78,10 @@ def _twin(
     if rep is None:
         return NO_BLOCKS
     rows = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
-    bias = {"bias": TensorRepresentation((rep.axes[rows],))} if layer.bias is not None else {}
+    if layer.bias is not None:
+        bias = {"bias": TensorRepresentation((rep.axes[rows],))}
+    else:
+        bias = {}
     twin = chosen(layer, {"weight": rep, **bias}, ops, wanted)
     assert isinstance(twin, (ChiralMap, str))
     return twin
@@ -103,7 +106,10 @@ def layer_at(module: fx.GraphModule, node: Any) -> Any:
         settings = {name: _plain(value) for name, value in zip(names, node.args[3:], strict=False)}
         settings |= {name: _plain(value) for name, value in node.kwargs.items() if name in names}
         groups = settings.get("groups", 1)
-        sides = (into * groups, out) if kind is not nn.ConvTranspose2d else (out, into * groups)
+        if kind is not nn.ConvTranspose2d:
+            sides = (into * groups, out)
+        else:
+            sides = (out, into * groups)
         layer = kind(*sides, kernel, bias=bias is not None, device="meta", **settings)
     values = {"weight": weight.detach()}
     if bias is not None:

@@ -40,4 +40,6 @@ def _with_tables(network: Network, hidden: Collection[str]) -> Network:
     """The network with constants as weights where their representations are known by name."""
     leaves = network.captured.leaves.values() if network.captured is not None else ()
     tables = {key for leaf in leaves if leaf.kind == "constant" for key in leaf.sources if key in hidden}
-    return network.captured_with(tables) if tables else network
+    if tables:
+        return network.captured_with(tables)
+    return network

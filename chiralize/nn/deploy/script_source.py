@@ -59,7 +59,10 @@ def signature(name: str, schema: Any) -> str:
     """The first line of a method with the arguments of another one. Raises ExportError for defaults without a text."""
     arguments = ["self"]
     for argument in schema.arguments[1:]:
-        default = f"={_literal(argument.default_value)}" if argument.has_default_value() else ""
+        if argument.has_default_value():
+            default = f"={_literal(argument.default_value)}"
+        else:
+            default = ""
         arguments.append(f"{argument.name}: {annotation(argument.type)}{default}")
     (returned,) = schema.returns
     return f"def {name}({', '.join(arguments)}) -> {annotation(returned.type)}:"
@@ -212,7 +215,9 @@ class Outputs:
 
 
 def _tuple(parts: Sequence[str]) -> str:
-    return f"({', '.join(parts)},)" if parts else "()"
+    if parts:
+        return f"({', '.join(parts)},)"
+    return "()"
 
 
 def _list(parts: Sequence[str]) -> str:

@@ -67,7 +67,10 @@ def formed_for_all(problem: Problem, draft: Draft, hidden: Sequence[Hidden]) -> 
         return draft, hidden
     blocks = None if result.is_average else with_blocks_for_all(result.module, hidden)
     if blocks is None or not blocks.layers:
-        reasons = [] if blocks is None else [f"{name}: {reason}" for name, reason in blocks.dense.items()]
+        if blocks is None:
+            reasons = []
+        else:
+            reasons = [f"{name}: {reason}" for name, reason in blocks.dense.items()]
         facts = "; ".join(reasons[:SHOWN]) or f"the result ({result.form}) has no layers of its own that hold blocks"
         if is_asked:
             raise MethodUnavailableError(f"--form {request.form}", facts, "use --form folded, or leave --form out")

@@ -110,7 +110,9 @@ def takes_longer(
 def _at(device: torch.device, module: nn.Module) -> nn.Module:
     """The module itself where it lies on the device, else a copy there."""
     lies_there = all(tensor.device == device for tensor in module.parameters())
-    return module if lies_there else moved(copied(module), device)
+    if lies_there:
+        return module
+    return moved(copied(module), device)
 
 
 def _is_on_cpu(module: nn.Module) -> bool:
@@ -139,7 +141,9 @@ def _forward(module: nn.Module, call: Sequence[Tensor]) -> Tensor:
     if isinstance(module, nn.MultiheadAttention | MultiheadAttention):
         return module(*call, *call, *call, need_weights=False)[0]
     answer = module(*call)
-    return answer[0] if isinstance(answer, tuple) else answer
+    if isinstance(answer, tuple):
+        return answer[0]
+    return answer
 
 
 def _step(module: nn.Module, call: Sequence[Tensor]) -> object:
@@ -156,7 +160,10 @@ def _name(layer: Any, blocks: ChiralModule, inputs: Sequence[Inputs]) -> str:
     weight = next(layer.parameters())
     kind = f"{type(layer).__name__} {tuple(weight.shape)} {str(weight.dtype).removeprefix('torch.')}"
     shapes = [str(shape) for (shape,) in inputs]
-    bases = (blocks.into, blocks.out) if isinstance(blocks, ChiralMap) else _bases(blocks)
+    if isinstance(blocks, ChiralMap):
+        bases = (blocks.into, blocks.out)
+    else:
+        bases = _bases(blocks)
     lies = " to ".join(map(_kind_of, bases))
     ends = (", private" if _private.are_on() else "") + (", in training" if layer.training else "")
     return f"{kind} {' '.join(settings)} on {' and '.join(shapes)}, {lies}{ends}".replace("  ", " ")

@@ -142,7 +142,9 @@ def _attention(layer: nn.MultiheadAttention, reps: Reps) -> ChiralModule | None:
 
 
 def _sign_free_first(heads: SignedPermutation, dims: SignedPermutation) -> tuple[SignedPermutation, SignedPermutation]:
-    return (-heads, -dims) if heads.is_negated else (heads, dims)
+    if heads.is_negated:
+        return (-heads, -dims)
+    return (heads, dims)
 
 
 Build = Callable[[Any, Reps], "ChiralModule | None"]

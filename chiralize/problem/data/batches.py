@@ -45,7 +45,9 @@ class Batches:
     @property
     def lifelike(self) -> Sequence[Call]:
         """The inputs that look like those in use: the user's, or built-in poses."""
-        return self.drawn if self.are_built_in else self.given
+        if self.are_built_in:
+            return self.drawn
+        return self.given
 
     @property
     def source(self) -> str:
@@ -83,14 +85,18 @@ class Batches:
     def fitted(self) -> Sequence[Call]:
         """Inputs that a fit looks at: those seen, then others beside them."""
         beside = [calls[: len(calls) - len(calls) // ONE_IN] for calls in (self.scattered, self.posed) if calls]
-        return joined(self.seen, *beside) if beside else self.seen
+        if beside:
+            return joined(self.seen, *beside)
+        return self.seen
 
     @property
     def fitted_held_out(self) -> Sequence[Call]:
         """Inputs by which a fit decides how far to go: those that figures are taken from, and others beside them."""
         held = [calls[len(calls) - len(calls) // ONE_IN :] for calls in (self.scattered, self.posed)]
         beside = [calls for calls in held if calls]
-        return joined(self.held_out, *beside) if beside else self.held_out
+        if beside:
+            return joined(self.held_out, *beside)
+        return self.held_out
 
     @property
     def seen_sequences(self) -> Sequence[Steps]:

@@ -97,7 +97,10 @@ def _first_row(tensor: torch.Tensor) -> torch.Tensor:
 def check_body(network: Network, call: Call, where: str = "calibration") -> None:
     """Raises DataFileError where an axis that the mirror acts on has another size than in the example inputs."""
     for expected, tensor in zip(network.resolved.input_tensors, tensors(call), strict=False):
-        axes = expected.representation.axes if expected.representation is not None else ()
+        if expected.representation is not None:
+            axes = expected.representation.axes
+        else:
+            axes = ()
         sizes = zip(axes, tensor.shape, expected.shape, strict=False)
         if any(not axis.is_trivial and size != wanted for axis, size, wanted in sizes):
             facts = f"a batch has shape {tuple(tensor.shape)}, the model's input {expected.index} has {expected.shape}"
@@ -135,7 +138,9 @@ def _reopened(network: Network, call: Call) -> Network:
     except CaptureError:
         return without
     fits = is_open(program) and agrees(program.module(check_guards=False), network.module, network.example)
-    return replace(network, program=program) if fits else without
+    if fits:
+        return replace(network, program=program)
+    return without
 
 
 def in_rows(
@@ -148,8 +153,14 @@ def in_rows(
     is cut.  least: how many batches there have to be, ten by default.
     """
     size = rows_of(calls[0])
-    count = min(rows // size, len(calls) // (least or _GROUPS)) if leading(calls[0]).ndim else 1
-    fitting = inf if network.captured is None else room / max(_bytes(network.captured, 1), 1)
+    if leading(calls[0]).ndim:
+        count = min(rows // size, len(calls) // (least or _GROUPS))
+    else:
+        count = 1
+    if network.captured is None:
+        fitting = inf
+    else:
+        fitting = room / max(_bytes(network.captured, 1), 1)
     count = max(int(min(fitting / size, count)), 1)
     batches = zip(network.resolved.input_tensors, batch_axes(network.resolved), strict=True)
     elsewhere = any(axes and 0 not in axes for tensor, axes in batches if not tensor.is_free)

@@ -44,7 +44,9 @@ def supplied(problem: Problem) -> Problem:
             return problem
         return problem.with_batches(origin=_NO_ORDER)
     if batches.given:
-        return _mixed(problem) if request.mix else problem
+        if request.mix:
+            return _mixed(problem)
+        return problem
     request.progress("recovering the moments of the inputs")
     try:
         moments = recover(network.graph(), network.resolved.inputs)

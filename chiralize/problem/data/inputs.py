@@ -132,7 +132,10 @@ def _fitting(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> to
 def _native(array: np.ndarray, name: str, where: str) -> torch.Tensor:
     """A copy as a tensor: in this machine's byte order, of 64 bits at most.  Raises DataFileError."""
     wide = {"f": np.dtype(np.float64), "c": np.dtype(np.complex128)}.get(array.dtype.kind, array.dtype)
-    kind = wide if array.dtype.itemsize > wide.itemsize else array.dtype.newbyteorder("=")
+    if array.dtype.itemsize > wide.itemsize:
+        kind = wide
+    else:
+        kind = array.dtype.newbyteorder("=")
     try:
         with np.errstate(over="ignore"):
             return torch.from_numpy(np.array(array, dtype=kind, order="C"))
@@ -319,7 +322,10 @@ def calls_of(
         if not len(data):
             raise _empty(data, where)
         _call_of(data[0], example, where, names)
-        remarks = (labelled.remark(where),) if labelled.is_labelled(data[0], example, names) else ()
+        if labelled.is_labelled(data[0], example, names):
+            remarks = (labelled.remark(where),)
+        else:
+            remarks = ()
         return Feed(lambda index: _call_of(read(data, index), example, where, names), range(len(data))), remarks
     return _spooled(data, example, where, names)
 
@@ -346,7 +352,10 @@ def _cut(data: torch.Tensor | np.ndarray, example: Call, where: str) -> Feed[Cal
 
 
 def _empty(data: Any, where: str) -> DataFileError:
-    shape = f", shape {tuple(data.shape)}" if isinstance(data, (torch.Tensor, np.ndarray)) else ""
+    if isinstance(data, (torch.Tensor, np.ndarray)):
+        shape = f", shape {tuple(data.shape)}"
+    else:
+        shape = ""
     return DataFileError(where, f"the {type(data).__name__} is empty{shape}", "give at least one sample.")
 
 
@@ -378,7 +387,10 @@ def _call_of(item: Any, example: Call, where: str, names: Sequence[str] = ()) ->
 def _with_values(value: Any, where: str) -> Any:
     """The tensor or array itself. Raises DataFileError for one without values, or with some of them alone."""
     if isinstance(value, torch.Tensor) and (value.is_meta or value.layout != torch.strided):
-        kind = "without values (meta)" if value.is_meta else f"of layout {_plain(value.layout)}"
+        if value.is_meta:
+            kind = "without values (meta)"
+        else:
+            kind = f"of layout {_plain(value.layout)}"
         raise DataFileError(where, f"a tensor {kind} is given", "give dense tensors with values (to_dense())")
     return value
 

@@ -144,4 +144,6 @@ def _of_the_kind(moved: Tensor, given: Tensor) -> Tensor:
     low, high = float(given.amin()), float(given.amax())
     if low >= 0:
         return moved.clamp(0.0, 1.0 if high <= 1 else None)
-    return moved.clamp(max=0.0) if high <= 0 else moved
+    if high <= 0:
+        return moved.clamp(max=0.0)
+    return moved

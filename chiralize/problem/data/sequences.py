@@ -60,7 +60,9 @@ class Reading:
     @property
     def rows(self) -> int:
         """Sequences that are run at once."""
-        return len(self.tensors[0]) if self.has_rows else 1
+        if self.has_rows:
+            return len(self.tensors[0])
+        return 1
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,9 @@ def sequences_of(data: Any, reading: Reading, where: str) -> list[Steps]:
         if not all(isinstance(array, (torch.Tensor, np.ndarray)) for array in arrays):
             return []
         sequences.append(arrays)
-    return _grouped(sequences, reading, where) if sequences else []
+    if sequences:
+        return _grouped(sequences, reading, where)
+    return []
 
 
 # ---- from arrays to sequences ---------------------------------------------------------------------------------

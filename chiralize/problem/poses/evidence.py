@@ -98,7 +98,10 @@ def count_of(network: Network, wanted: int) -> int:
 # ---- memory ---------------------------------------------------------------------------------------------------
 def has_memory(network: Network) -> bool:
     """Whether the first batch norm remembers what the network was trained on: one that saw nothing has 0 and 1."""
-    first = next(iter(norms(network.captured)), None) if network.captured is not None else None
+    if network.captured is not None:
+        first = next(iter(norms(network.captured)), None)
+    else:
+        first = None
     return first is not None and not (bool((first.mean == 0).all()) and bool((first.variance == 1).all()))
 
 
@@ -189,7 +192,9 @@ def _explained(said: Array, truth: Array) -> float:
     as_named = min(shares[1, 1], shares[2, 2])
     exchanged = min(shares[1, 2], shares[2, 1])
     share = min(shares[0, 0], max(as_named, exchanged))
-    return float(share) if np.isfinite(share) else 0.0
+    if np.isfinite(share):
+        return float(share)
+    return 0.0
 
 
 def _varying(poses: Array) -> Array:

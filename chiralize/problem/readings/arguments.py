@@ -59,7 +59,10 @@ def table_wanted(module: nn.Module, args: Sequence[Any]) -> str:
     if len(required) != 1 or not required[0].is_table or not all(isinstance(value, Tensor) for value in args):
         return ""
     groups = getattr(module, "obs_groups", None)  # rsl_rl's models name theirs
-    names = [str(name) for name in groups] if isinstance(groups, (list, tuple)) and groups else ["name"]
+    if isinstance(groups, (list, tuple)) and groups:
+        names = [str(name) for name in groups]
+    else:
+        names = ["name"]
     table = ", ".join(f"{name!r}: x" for name in names)
     sizes = " ".join(f"--input-shape {name}=1,47" for name in names)
     return f"it takes one table ({required[0].name}): example_inputs=({{{table}}},), or {sizes}"

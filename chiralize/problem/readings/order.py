@@ -50,7 +50,10 @@ class Order:
 def ways_of(spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> list[ConversionSpec]:
     """The specification with a layout for every tensor that has none, in all ways that fit; at most 16."""
     ins = spec.inputs if spec.inputs is not None else (TensorEntry(),) * len(shapes)
-    outs = spec.outputs if spec.outputs is not None else (TensorEntry(invariant=spec.invariant),) * len(answers)
+    if spec.outputs is not None:
+        outs = spec.outputs
+    else:
+        outs = (TensorEntry(invariant=spec.invariant),) * len(answers)
     if len(ins) != len(shapes) or len(outs) != len(answers):
         return []
     tensors = [*zip(ins, shapes, strict=True), *zip(outs, answers, strict=True)]
@@ -108,7 +111,8 @@ def _drawn(resolved: ResolvedSpec, dtype: torch.dtype) -> Iterator[list[Tensor]]
         for tensor in resolved.input_tensors:
             sizes = list(tensor.shape)
             for word, axis in tensor.free_axes:
-                sizes[axis] = 1 if word == "t" else sizes[axis]
+                if word == "t":
+                    sizes[axis] = 1
             drawn = torch.randn(sizes, generator=generator).to(dtype)
             tensors.append(drawn.expand(tensor.shape).contiguous())
         yield tensors

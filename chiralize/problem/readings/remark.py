@@ -16,7 +16,10 @@ READ_AS = "taken as "
 def remark_on(reading: Reading, module: nn.Module, option: str) -> str:
     """`taken as b t j d = 1,27,17,2; --input-shape says otherwise`, and why so many frames."""
     tensors = reading.resolved.input_tensors
-    names = names_by_position(reading.arranged, arguments_of(module)) if len(tensors) > 1 else {}
+    if len(tensors) > 1:
+        names = names_by_position(reading.arranged, arguments_of(module))
+    else:
+        names = {}
     taken: list[str] = []
     for index, tensor in enumerate(tensors):
         label = f"{names[index]}: " if index in names else ""

@@ -257,7 +257,9 @@ class Search:
     def _widths(self, combination: Sequence[Template]) -> set[int]:
         """Numbers that are no frames where these come last: what layers read there is the width of a flat input."""
         ends_with_frames = any(template.ends_with_frames for template in combination)
-        return widths_of_vectors(self.module) if ends_with_frames else set()
+        if ends_with_frames:
+            return widths_of_vectors(self.module)
+        return set()
 
     def _other_sizes(self, combination: Sequence[Template]) -> set[int]:
         """Lengths of axes that are joints, coordinates or both, and no frames."""

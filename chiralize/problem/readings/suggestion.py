@@ -94,7 +94,9 @@ def _answers(entries: Sequence[TensorEntry], shapes: Shapes, answers: Sequence[S
 
 def _word(entry: TensorEntry) -> str:
     """Of a tensor of which no layout was found."""
-    return entry.kind if entry.kind != "pose" else "b j d"
+    if entry.kind != "pose":
+        return entry.kind
+    return "b j d"
 
 
 def _word_of(entry: TensorEntry, tensor: ResolvedTensor) -> str:

@@ -84,7 +84,10 @@ def _poses(entry: TensorEntry, body: Skeleton) -> Iterator[Template]:
     fixed = entry.dims is not None
     counts = sorted(coordinate_counts(body, fixed))
     joints, most, is_plain = len(body.joints), len(body.dims) + 1, counts in ([0], [1])
-    layouts = [entry.layout] if entry.layout else list(USUAL_OF_ONE if is_plain else USUAL)
+    if entry.layout:
+        layouts = [entry.layout]
+    else:
+        layouts = list(USUAL_OF_ONE if is_plain else USUAL)
     for text, count in product(layouts, counts):
         yield from _filled(parse_layout(text), {"j": joints, "d": count}, entry)
     if not (fixed or is_plain or body.signs):
@@ -108,7 +111,10 @@ def _filled(layout: Layout, known: Mapping[str, int], entry: TensorEntry) -> Ite
         return
     sizes: dict[str, int] = {"b": 1, "1": 1, **known}
     open_words = [word for word in dict.fromkeys(layout.words) if word not in sizes]
-    frames = FRAMES if FRAMES in open_words else next((word for word in open_words if word not in ("m", "p")), None)
+    if FRAMES in open_words:
+        frames = FRAMES
+    else:
+        frames = next((word for word in open_words if word not in ("m", "p")), None)
     others = [word for word in open_words if word != frames]
     if any(frames in axis and len(axis) > 1 for axis in layout.axes):
         return  # frames merged with something else: no number of them can be read off

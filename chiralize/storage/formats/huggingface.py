@@ -35,7 +35,10 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     for name in _files(content.path):
         tensors |= _tensors(content.path / name)
     config = content.path / _CONFIG
-    name, build = model_builder(_json(config), content.where) if config.is_file() else ("", None)
+    if config.is_file():
+        name, build = model_builder(_json(config), content.where)
+    else:
+        name, build = ("", None)
     return load_weights(content, wanted, "huggingface", Stored(tensors, named=name, build=build))
 
 

@@ -84,7 +84,10 @@ def _write_back(origin: Origin, state: Mapping[str, torch.Tensor], target: Path,
     data, where = unchanged_source(origin), str(origin.path)
     members = Members(open_archive(data, where), where)
     statistics, weights = origin.normalizer, dict(state)
-    second = statistics.replaced(weights.pop(MEAN), weights.pop(VARIANCE)) if statistics else b""
+    if statistics:
+        second = statistics.replaced(weights.pop(MEAN), weights.pop(VARIANCE))
+    else:
+        second = b""
     policy = torch_patched(members[_POLICY], origin, weights, f"{where}: {_POLICY}")
     whole = zip_patched(data, {_POLICY: policy}, where)
     notes: tuple[str, ...] = (OF_OLD_WEIGHTS,)

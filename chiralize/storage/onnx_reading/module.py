@@ -28,7 +28,9 @@ def run(call: NodeCall, values: Sequence[Any]) -> tuple[Any, ...]:
     if call.kind in ARITHMETIC and all(map(is_numbers, values)):
         return (ARITHMETIC[call.kind](*values),)
     result = OPERATORS[call.kind](call, values)
-    return result if isinstance(result, tuple) else (result,)
+    if isinstance(result, tuple):
+        return result
+    return (result,)
 
 
 class NodeModule(nn.Module):
@@ -128,7 +130,9 @@ def with_names(inputs: Sequence[str]) -> type[OnnxModule]:
 def identifier(name: str) -> str:
     """A name of the graph as one that Python takes: `in-1` becomes `in_1`, `0` becomes `_0`."""
     plain = re.sub(r"\W", "_", name)
-    return plain if plain.isidentifier() else f"_{plain}"
+    if plain.isidentifier():
+        return plain
+    return f"_{plain}"
 
 
 def _free(wish: str, taken: Mapping[str, Any]) -> str:

@@ -46,7 +46,9 @@ def _flatten(call: NodeCall, values: Sequence[Any]) -> Tensor:
     (x,) = values
     axis = call.get("axis", 1) % (x.ndim + 1)
     if axis == 1:
-        return x.flatten(1) if x.ndim > 1 else x.reshape(x.shape[0], 1)
+        if x.ndim > 1:
+            return x.flatten(1)
+        return x.reshape(x.shape[0], 1)
     lead = 1
     for size in x.shape[:axis]:
         lead = lead * size
@@ -74,7 +76,9 @@ def _unsqueeze(call: NodeCall, values: Sequence[Any]) -> Value:
 def _transpose(call: NodeCall, values: Sequence[Any]) -> Value:
     (x,) = values
     order = call.get("perm") or list(reversed(range(x.ndim)))
-    return x.transpose(order) if is_numbers(x) else x.permute(*order)
+    if is_numbers(x):
+        return x.transpose(order)
+    return x.permute(*order)
 
 
 def _concat(call: NodeCall, values: Sequence[Any]) -> Value:
@@ -136,7 +140,10 @@ def _expand(call: NodeCall, values: Sequence[Any]) -> Tensor:
     sizes = [1] * -missing + wanted if missing < 0 else wanted
     for axis, size in enumerate(sizes):
         if isinstance(size, int) and size == 1 and axis - missing >= 0:
-            sizes[axis] = x.shape[axis - max(missing, 0)] if missing >= 0 else x.shape[axis]
+            if missing >= 0:
+                sizes[axis] = x.shape[axis - max(missing, 0)]
+            else:
+                sizes[axis] = x.shape[axis]
     call.check_size(sizes)
     return x.expand(*sizes)
 

@@ -95,7 +95,9 @@ def _cast(call: NodeCall, values: Sequence[Any]) -> Value:
     (value,) = values
     if is_numbers(value):
         return cast(value, kind.is_floating_point, kind == torch.bool)
-    return value if value.dtype == kind else value.to(kind)
+    if value.dtype == kind:
+        return value
+    return value.to(kind)
 
 
 def _softmax(function: Callable[..., Tensor]) -> Operator:

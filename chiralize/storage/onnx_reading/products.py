@@ -23,12 +23,14 @@ def _gemm(call: NodeCall, values: Sequence[Any]) -> Tensor:
     x, weight, bias = values[0], values[1], values[2] if len(values) > 2 else None
     if call.get("transA", 0):
         x = x.transpose(0, 1)
-    weight = weight if call.get("transB", 0) else weight.transpose(0, 1)
+    if not call.get("transB", 0):
+        weight = weight.transpose(0, 1)
     alpha, beta = call.get("alpha", 1.0), call.get("beta", 1.0)
     if alpha == beta == 1.0 and (bias is None or bias.ndim == 1):
         return F.linear(x, weight, bias)
     product = F.linear(x, weight)
-    product = product if alpha == 1.0 else alpha * product
+    if alpha != 1.0:
+        product = alpha * product
     if bias is None:
         return product
     return product + (bias if beta == 1.0 else beta * bias)

@@ -114,9 +114,15 @@ class _Reader:
         for step in self.steps:
             node = re.sub(r"\W+", "_", step.call.name).strip("_") or step.call.kind
             for position, name in enumerate(step.inputs):
-                stem, _, rest = name.partition(".weight_") if step.call.kind in recurrent.GATES else (name, "", "")
+                if step.call.kind in recurrent.GATES:
+                    stem, _, rest = name.partition(".weight_")
+                else:
+                    stem, _, rest = (name, "", "")
                 if name in self.tensors and name not in titles and _NUMBERED.match(stem):
-                    role = _ROLES.get(position, "stored") if name in self.weights else "stored"
+                    if name in self.weights:
+                        role = _ROLES.get(position, "stored")
+                    else:
+                        role = "stored"
                     titles[name] = f"{node}.{'weight_' + rest if rest else role}"
         return titles
 
@@ -230,7 +236,9 @@ class _Reader:
             names.append(f"{w}.{name}")
             self.tensors[names[-1]] = tensor
         self.weights.update(names)
-        return [x, h, c, *names] if call.kind == "LSTM" else [x, h, *names]
+        if call.kind == "LSTM":
+            return [x, h, c, *names]
+        return [x, h, *names]
 
 
 def _count(outputs: Sequence[str]) -> int:

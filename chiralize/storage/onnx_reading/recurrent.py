@@ -64,15 +64,20 @@ def _layer(call: NodeCall, values: Sequence[Any]) -> tuple[Tensor, ...]:
     zeros = x.new_zeros(count, x.shape[1], size)
     for position, state in enumerate(states):
         states[position] = zeros if state is None else state
-    x = x.flip(0) if direction == "reverse" else x
+    if direction == "reverse":
+        x = x.flip(0)
     has_bias = len(weights) > 2 * count
     settings = (has_bias, 1, 0.0, False, count == 2, False)
     if call.kind == "LSTM":
         y, *last = torch.lstm(x, states, weights, *settings)
     else:
         y, *last = torch.gru(x, states[0], weights, *settings)
-    y = y.flip(0) if direction == "reverse" else y
-    y = y.unsqueeze(1) if count == 1 else y.unflatten(-1, (count, size)).permute(0, 2, 1, 3)
+    if direction == "reverse":
+        y = y.flip(0)
+    if count == 1:
+        y = y.unsqueeze(1)
+    else:
+        y = y.unflatten(-1, (count, size)).permute(0, 2, 1, 3)
     return y, *last
 
 

@@ -84,7 +84,9 @@ def _each(function: Callable[..., Any]) -> Callable[..., Numbers]:
     def apply(*arrays: Numbers) -> Numbers:
         """The function, number by number."""
         result = vectorised(*arrays)
-        return result if isinstance(result, np.ndarray) else numbers(result)
+        if isinstance(result, np.ndarray):
+            return result
+        return numbers(result)
 
     return apply
 
@@ -126,7 +128,9 @@ def cast(array: Numbers, is_float: bool, is_bool: bool) -> Numbers:
 
 
 def _whole(number: Any) -> Any:
-    return int(number) if isinstance(number, (bool, float)) else number
+    if isinstance(number, (bool, float)):
+        return int(number)
+    return number
 
 
 def sliced(array: Any, starts: Sequence[Any], ends: Sequence[Any], axes: Sequence[int], steps: Sequence[int]) -> Any:

@@ -84,7 +84,10 @@ def advise(
 
 def _uneven(measured: Asymmetry, gap: str, evidence: Evidence) -> Advice:
     """Advice on a network whose answers to both views differ more than usual, or lean, but have much in common."""
-    doubt = f", or T is not its mirror: {evidence.warnings[0]}" if evidence.warnings else ""
+    if evidence.warnings:
+        doubt = f", or T is not its mirror: {evidence.warnings[0]}"
+    else:
+        doubt = ""
     if measured.lean > LEANING:
         return Advice("uneven", f"the network {leaning_in_words(measured.lean)} ({gap}): {WORSE}{doubt}", _LEANING)
     signs = _signs(measured)
@@ -106,7 +109,10 @@ def _signs(measured: Asymmetry) -> list[str]:
 
 
 def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leaning, doubt: str) -> Advice:
-    most = f", most in {data[0].label} (mean {data[0].mean:.2g}, mirrored {data[0].mirrored:.2g})" if data else ""
+    if data:
+        most = f", most in {data[0].label} (mean {data[0].mean:.2g}, mirrored {data[0].mirrored:.2g})"
+    else:
+        most = ""
     text = f"the data themselves are one-sided: {_side_in_words(leaning)}{most}. The task may not be symmetric{doubt}"
     if measured.gap > ASYMMETRIC:
         return Advice(

@@ -165,7 +165,10 @@ class _Views:
         if min(total.energies(0.0, border)[:2]) <= 1e-12 * scale * self.plain.size:
             return replace(_untold("the answers do not change from picture to picture"), stated=stated)
         shift = total.best(most, border)
-        error = _error([(total - block).best(most, border) for block in blocks]) if len(blocks) > 1 else None
+        if len(blocks) > 1:
+            error = _error([(total - block).best(most, border) for block in blocks])
+        else:
+            error = None
         why = _doubt(total, shift, error, most, border)
         picked = {float(stated), 0.0, float(round(shift)), shift}
         picked |= {copysign(1.0, shift)} if abs(shift - stated) > ALIGNED else set()

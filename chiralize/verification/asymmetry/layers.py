@@ -98,7 +98,9 @@ def involution_gap(plain: torch.Tensor, turned: torch.Tensor) -> float:
     involution = (eigenvectors * signs) @ eigenvectors.T
     spread = (_about_mean(plain_judge) + _about_mean(turned_judge)) / 2
     apart = float((turned_judge - plain_judge @ involution).square().sum())
-    return (apart / spread) ** 0.5 if spread > 0 else 0.0
+    if spread > 0:
+        return (apart / spread) ** 0.5
+    return 0.0
 
 
 def _about_mean(rows: torch.Tensor) -> float:

@@ -118,7 +118,10 @@ class _Sums:
             mean = sqrt(float((self.leaning / self.rows).square().mean())) / self.scale
             lean = beyond_chance(mean, gap, self.rows)
         odd_share = self.odd / self.square if self.square else 0.0
-        apart = 0.0 if self.lengths is None else float(self.lengths[0].mean()) / self.part_rows
+        if self.lengths is None:
+            apart = 0.0
+        else:
+            apart = float(self.lengths[0].mean()) / self.part_rows
         changed = self.changed / self.answers if self.answers else None
         return OutputGap(self.index, gap, odd_share, apart, changed, self.spreads.result(), lean)
 

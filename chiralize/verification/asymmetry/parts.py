@@ -77,7 +77,9 @@ def _axis(tensor: ResolvedTensor, representation: TensorRepresentation) -> int:
     if tensor.name_axis is not None:
         return tensor.name_axis
     moved = representation.moved_axes
-    return moved[-1] if moved else len(tensor.shape) - 1
+    if moved:
+        return moved[-1]
+    return len(tensor.shape) - 1
 
 
 def _parts(names: list[str], partner: list[int], first: list[int], numbers: int) -> Parts:

@@ -124,7 +124,9 @@ class DataGap:
     def gap(self) -> float:
         """How far the two means are apart, in units of the spread; 0 on symmetric data."""
         apart = abs(self.mean - self.mirrored)
-        return apart / self.spread if self.spread else 0.0
+        if self.spread:
+            return apart / self.spread
+        return 0.0
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,9 @@ def _center_key(centers: Sequence[Center]) -> list[bytes | None]:
     key = list[bytes | None]()
     for center in centers:
         key.append(None if center is None else center.tobytes())
-    return key if any(part is not None for part in key) else []
+    if any(part is not None for part in key):
+        return key
+    return []
 
 
 def _gap(answers: Answers, turned_back: Mapping[int, Sequence[torch.Tensor]]) -> float:
@@ -302,4 +304,6 @@ def _spread(column: Sequence[torch.Tensor], center: torch.Tensor) -> float:
 def _ratio(apart: float, spread: float) -> float:
     if not (isfinite(apart) and isfinite(spread)):
         return inf
-    return sqrt(apart / spread) if spread > 0 else 0.0
+    if spread > 0:
+        return sqrt(apart / spread)
+    return 0.0

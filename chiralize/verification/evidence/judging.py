@@ -155,7 +155,10 @@ def _better(other: MirrorGap, real: bool) -> str:
 
 
 def _compare(other: MirrorGap) -> str:
-    where = "" if other.is_of_all else ", on the entries that the two predict differently"
+    if other.is_of_all:
+        where = ""
+    else:
+        where = ", on the entries that the two predict differently"
     return f"its gap is {other.here:.3g} with {other.name}, {other.given:.3g} with T{where}"
 
 
@@ -168,7 +171,10 @@ def recalled(fit: MirrorFit) -> Evidence:
     """Evidence about a converted network whose original was asked before it was converted."""
     figures = f"the original's gap was {_both_gaps(fit)}"
     if fit.is_refuted:
-        fits = f"; shipped skeletons whose mirror fits: {', '.join(fit.skeletons)}" if fit.skeletons else ""
+        if fit.skeletons:
+            fits = f"; shipped skeletons whose mirror fits: {', '.join(fit.skeletons)}"
+        else:
+            fits = ""
         return Evidence(warnings=(f"it was converted although T does not fit the original: {figures}{fits}",), fit=fit)
     if not fit.trained:
         return Evidence(fit=fit, notes=("it was converted untrained, which cannot tell whether T is its mirror",))

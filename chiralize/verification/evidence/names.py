@@ -105,7 +105,10 @@ def names_of_entries(mirror: NetworkMirror) -> Evidence:
                         f"{io} {index}: T takes {labels[at]} to {labels[int(axis.action.partner[at])]}, by its name "
                         f"it belongs to {labels[int(other.action.partner[at])]} ({len(apart)} such entries)"
                     )
-    checks = () if warnings else ("the entries that T swaps have the names of left and right partners",)
+    if warnings:
+        checks = ()
+    else:
+        checks = ("the entries that T swaps have the names of left and right partners",)
     return Evidence(checks, tuple(warnings))
 
 
@@ -190,7 +193,10 @@ def bone_findings(
         if abs(length - other) > UNEVEN * max(length, other):
             here, beside = _joined(joint_names, sorted(bone)), _joined(joint_names, sorted(image))
             warnings.append(f"bone {here} has mean length {length:.3g}, {beside} {other:.3g}")
-    checks = (f"{seen} pairs of bones have equal mean lengths within 10 %",) if seen and not warnings else ()
+    if seen and not warnings:
+        checks = (f"{seen} pairs of bones have equal mean lengths within 10 %",)
+    else:
+        checks = ()
     return Evidence(checks, tuple(warnings))
 
 

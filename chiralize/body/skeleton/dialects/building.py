@@ -37,7 +37,9 @@ def read_document(path: Path) -> Node:
 
 def name_of(label: Node | None, path: Path) -> str:
     """The name that a file gives its skeleton, else the name of the file."""
-    return label.text if label is not None and label.text else path.stem
+    if label is not None and label.text:
+        return label.text
+    return path.stem
 
 
 def numbered(count: int, like: Node) -> Node:

@@ -52,7 +52,10 @@ def read_python(path: Path) -> Literals:
     try:
         tree = ast.parse(read_text(path))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        if isinstance(error, SyntaxError) and error.lineno:
+            line = f":{error.lineno}"
+        else:
+            line = ""
         raise ImportFormatError(f"{path}{line}", f"not Python ({error})", "give the tool's own file") from None
     reader = _Reader(str(path))
     try:
@@ -190,4 +193,6 @@ def _function(call: ast.Call) -> str:
     function = call.func
     if isinstance(function, ast.Name):
         return function.id
-    return function.attr if isinstance(function, ast.Attribute) else ""
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return ""

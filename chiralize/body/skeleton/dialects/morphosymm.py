@@ -25,7 +25,10 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     lists = _lists(root, path, notices, _PARENTS_LIMIT)
     if lists is None:
         above = _parents(root)
-        hint = f"import the file that it builds on ({', '.join(above)}.yaml)" if above else "give a robot's YAML"
+        if above:
+            hint = f"import the file that it builds on ({', '.join(above)}.yaml)"
+        else:
+            hint = "give a robot's YAML"
         raise ImportFormatError(str(path), "no `permutation_Q_js` and `reflection_Q_js`", hint)
     first = _generator(lists[0], notices)
     joints = numbered(len(first.sequence("permutation_Q_js")), first)

@@ -22,7 +22,10 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     root = literals.root()
     left, right = _argument(literals, "left_kp"), _argument(literals, "right_kp")
     layout = find(root, "layout")
-    known = load_skeleton(_LAYOUTS[layout.text]) if layout is not None and layout.text in _LAYOUTS else None
+    if layout is not None and layout.text in _LAYOUTS:
+        known = load_skeleton(_LAYOUTS[layout.text])
+    else:
+        known = None
     if left is None or right is None:
         if known is None:
             facts = "neither `left_kp` and `right_kp` nor a graph layout"
@@ -30,7 +33,10 @@ def read(path: Path, notices: list[str]) -> Skeleton:
         notices.append(f"{path}: no left_kp and right_kp; graph layout {(layout or root).text!r} is {known.name}")
         return replace(known, name=path.stem, aliases=(), source=f"pyskl file {path.name}, as {known.name}")
     size = _size(root, left, right, known, notices)
-    joints = list(known.joints) if known is not None and len(known.joints) == size else numbered(size, left)
+    if known is not None and len(known.joints) == size:
+        joints = list(known.joints)
+    else:
+        joints = numbered(size, left)
     skeleton = build(path, "pyskl", left, path.stem, notices, joints=joints, left=left, right=right)
     if isinstance(joints, list):
         return skeleton

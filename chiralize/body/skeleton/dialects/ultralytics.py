@@ -28,7 +28,10 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     if names is not None and len(names.items or ()) != count:
         names.wrong(f"{len(names.items or ())} kpt_names, but kpt_shape says {count}", "give one name per keypoint")
     joints = names or numbered(count, shape)
-    keys = {"flip_idx": flips} if flips is not None else {"pairs": pairs_of(joints, None, notices)}
+    if flips is not None:
+        keys = {"flip_idx": flips}
+    else:
+        keys = {"pairs": pairs_of(joints, None, notices)}
     skeleton = build(path, "ultralytics", root, path.stem, notices, joints=joints, dims=["x", "y"], **keys)
     if names is not None:
         return skeleton

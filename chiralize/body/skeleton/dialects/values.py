@@ -29,12 +29,16 @@ def get(node: Node | None, key: str) -> Node | None:
 
 def entries_of(node: Node | None) -> tuple[tuple[Node, Node], ...]:
     """The (key, value) nodes of a map node; none where it is no map, or missing."""
-    return (node.entries or ()) if node is not None else ()
+    if node is not None:
+        return node.entries or ()
+    return ()
 
 
 def items_of(node: Node | None) -> tuple[Node, ...]:
     """The items of a list node; none where it is no list, or missing."""
-    return (node.items or ()) if node is not None else ()
+    if node is not None:
+        return node.items or ()
+    return ()
 
 
 def text_node(text: str, like: Node) -> Node:

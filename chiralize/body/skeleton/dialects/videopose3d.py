@@ -31,17 +31,26 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     suffix = path.suffix.lower()
     if suffix == ".py":
         return _from_python(path, notices)
-    root = from_python(_metadata(path), str(path)) if suffix == ".npz" else read_json(path)
+    if suffix == ".npz":
+        root = from_python(_metadata(path), str(path))
+    else:
+        root = read_json(path)
     sides = find(root, "keypoints_symmetry")
     if sides is None:
         raise ImportFormatError(str(path), "no `keypoints_symmetry`", "give a 2D keypoint file with `metadata`")
     left, right = sides.sequence("keypoints_symmetry", 2)
     count = find(root, "num_joints")
-    size = count.integer("num_joints") if count is not None else _size_of([left, right], notices)
+    if count is not None:
+        size = count.integer("num_joints")
+    else:
+        size = _size_of([left, right], notices)
     layout = find(root, "layout_name")
     known = find_shipped(layout.text or "") if layout is not None else None
     same = known is not None and len(known.joints) == size
-    joints = list_node([from_python(name, str(path)) for name in known.joints], root) if known and same else None
+    if known and same:
+        joints = list_node([from_python(name, str(path)) for name in known.joints], root)
+    else:
+        joints = None
     keys = {"joints": joints or numbered(size, root), "left": left, "right": right}
     skeleton = build(path, "VideoPose3D", root, path.stem, notices, **keys)
     if known is not None and joints is not None:
@@ -57,7 +66,10 @@ def _from_python(path: Path, notices: list[str]) -> Skeleton:
             parents = call.named.get("parents") or (call.positional[0] if call.positional else None)
             if parents is not None:
                 readable(parents, "parents")
-            size = len(items_of(parents)) if parents is not None else _size_of([left, right], notices)
+            if parents is not None:
+                size = len(items_of(parents))
+            else:
+                size = _size_of([left, right], notices)
             keys = {"edges": _edges(parents), "joints": numbered(size, left), "left": left, "right": right}
             skeleton = build(path, "VideoPose3D", left, path.stem, notices, **keys)
             notices.append(f"{path}: all {size} joints of the file, before any `remove_joints`")
@@ -100,7 +112,10 @@ def _metadata(path: Path) -> object:
             raw = member.read(_METADATA_LIMIT + 1)
         stream = io.BytesIO(raw)
         version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
+        if version[0] == 1:
+            read_header = np.lib.format.read_array_header_1_0
+        else:
+            read_header = np.lib.format.read_array_header_2_0
         dtype = read_header(stream)[2]
         if len(raw) > _METADATA_LIMIT or not dtype.hasobject:
             raise ValueError("metadata is no dictionary")

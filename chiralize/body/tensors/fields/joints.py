@@ -33,7 +33,9 @@ class Joints(Field):
     def size(self, body: Skeleton) -> int:
         """Joints times coordinates."""
         count = len(body.joints if self.chosen is None else self.chosen)
-        return count if self.is_plain else count * len(body.dims)
+        if self.is_plain:
+            return count
+        return count * len(body.dims)
 
     def action(self, body: Skeleton) -> SignedPermutation:
         """Joints swap, with the signs of the skeleton unless they are plain numbers."""

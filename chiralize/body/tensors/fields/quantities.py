@@ -105,7 +105,9 @@ def _vector(prefix: str, dims: Sequence[str], is_axial: bool) -> list[Component]
 def _motion(polar: str, axial: str, axial_first: bool) -> list[Component]:
     """A force with a torque, or a velocity with an angular one."""
     first, second = _vector(f"{polar}.", AXES, False), _vector(f"{axial}.", AXES, True)
-    return second + first if axial_first else first + second
+    if axial_first:
+        return second + first
+    return first + second
 
 
 def _mujoco_inertia() -> list[Component]:

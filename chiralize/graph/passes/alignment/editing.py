@@ -242,6 +242,9 @@ def layers_named(graph: CapturedModel, changes: Sequence[Widened]) -> list[str]:
     for change in changes:
         node = where[change.window.op]
         weight = node.arguments.get("weight")
-        of_weight = graph.leaves[weight.name].names[0] if isinstance(weight, Ref) else node.target
+        if isinstance(weight, Ref):
+            of_weight = graph.leaves[weight.name].names[0]
+        else:
+            of_weight = node.target
         names.append(node.where.module or of_weight)
     return names

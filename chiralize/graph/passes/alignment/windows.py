@@ -125,4 +125,6 @@ def _before(padding: Any, at: int, beyond: int) -> int:
     """Columns that are added on the left (transposed: that are cut off). beyond: of a window, behind its first one."""
     if padding == "same":
         return beyond // 2
-    return 0 if isinstance(padding, str) else _entry(padding, at, 0)
+    if isinstance(padding, str):
+        return 0
+    return _entry(padding, at, 0)

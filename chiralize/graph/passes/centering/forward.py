@@ -231,7 +231,10 @@ class Forward(Interpreter[Offset]):
             return False
         if node.name not in self.choices and not self.extra:
             fits = self._same_elsewhere(total, self.graph.leaves[operand.name].shape)[1]
-            self.choices[node.name] = fits if total.weighted else self.graph.near(fixed, total.times(-1.0))
+            if total.weighted:
+                self.choices[node.name] = fits
+            else:
+                self.choices[node.name] = self.graph.near(fixed, total.times(-1.0))
         return self.choices.get(node.name, False)
 
     def _moved(self, node: Node, offset: Offset | None) -> Offset:
@@ -288,4 +291,6 @@ class Forward(Interpreter[Offset]):
 
 def _joined(first: Offset | None, second: Offset | None) -> Offset | None:
     """The sum of two offsets, either of which may be None."""
-    return first + second if first and second else first or second
+    if first and second:
+        return first + second
+    return first or second

@@ -74,7 +74,10 @@ class Graph:
 
     def zero(self, name: str) -> Offset:
         """No offset, in the shape of a value."""
-        shape = self.nodes[name].shapes[0] if name in self.nodes else self.leaves[name].shape
+        if name in self.nodes:
+            shape = self.nodes[name].shapes[0]
+        else:
+            shape = self.leaves[name].shape
         device = next((leaf.tensor.device for leaf in self.leaves.values()), None)
         zero = torch.zeros(shape or (), dtype=torch.float64, device=device)
         return Offset(zero, zero)
@@ -87,7 +90,9 @@ class Graph:
         if name in self.data:
             return self.zero(name).value
         value = self.value(name)
-        return torch.zeros_like(value) if value.is_floating_point() else value
+        if value.is_floating_point():
+            return torch.zeros_like(value)
+        return value
 
     def fixed(self, operand: Any) -> bool:
         """Whether an operand does not depend on the input."""

@@ -30,7 +30,9 @@ def axes_without(ndim: int, shape: Sequence[int], axis: int | None) -> list[int]
 
 def mean_along(value: Tensor, axes: list[int]) -> Tensor:
     """The mean along some axes, which keep size 1. Without axes it is the value itself."""
-    return value.mean(axes, keepdim=True) if axes else value
+    if axes:
+        return value.mean(axes, keepdim=True)
+    return value
 
 
 def run(

@@ -19,7 +19,10 @@ def factor(node: Node, trait: Contraction | Einsum, scale: Tensor, position: int
         case Contraction(is_windowed=True):
             return _window_factor(scale, weight, int(node.arguments.get("groups", 1)))
         case Contraction(is_transposed=True):
-            column = along(scale, scale.ndim - 1) if position == 0 and weight.ndim == 2 else None
+            if position == 0 and weight.ndim == 2:
+                column = along(scale, scale.ndim - 1)
+            else:
+                column = None
             if column is None:
                 return None
             return column[:, None]

@@ -260,7 +260,10 @@ class Walk(Interpreter[Map]):
         shifts = _as_tuple(run(node, lambda name: part_of(name, "shift"), without_constants(node, trait)))
         scales = tuple(map(torch.ones_like, shifts))
         if scaled:
-            fills = trait.fills if node.arguments.get("mode", "constant") == "constant" else ()
+            if node.arguments.get("mode", "constant") == "constant":
+                fills = trait.fills
+            else:
+                fills = ()
             scales = _as_tuple(run(node, lambda name: part_of(name, "scale"), dict.fromkeys(fills, 1.0)))
         causes = _causes(maps)
         return tuple(Map(scale, shift, *causes) for scale, shift in zip(scales, shifts, strict=True))
@@ -373,7 +376,9 @@ def _union(names: Iterable[frozenset[str]]) -> frozenset[str]:
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
+    if isinstance(value, tuple):
+        return value
+    return (value,)
 
 
 # ---- arithmetic -------------------------------------------------------------------------------------------------
