@@ -245,7 +245,7 @@ def audit(
     Warns of what speaks against the mirror (MirrorWarning), and of what goes wrong in the loop (LoopWarning).
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
-    names = [str(label) for label in labels]
+    names = list(map(str, labels))
     former = ()
     if data is not None:
         if calibration is not None:

@@ -27,7 +27,7 @@ def fixed_sizes(value: Any) -> Sizes | None:
     """The sizes of a tensor in a program, None in place of those that are open; None for a value that is no tensor."""
     if not isinstance(value, torch.Tensor):
         return None
-    return tuple(number_of(size) for size in value.shape)
+    return tuple(map(number_of, value.shape))
 
 
 def number_of(size: Any) -> int | None:

@@ -175,7 +175,7 @@ def _names(module: torch.nn.Module, count: int, keywords: Sequence[str]) -> list
         parameters = ()
     names = [parameter.name for parameter in parameters if parameter.kind in kinds]
     if len(names) < count:
-        names = [str(position) for position in range(count)]
+        names = list(map(str, range(count)))
     return [*names[:count], *keywords]
 
 

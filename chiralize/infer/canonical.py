@@ -31,7 +31,7 @@ def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]
     """
     captured, same = _without_idle(captured)
     captured = _with_whole_joins(captured)
-    if not any(_is_write(node) for node in captured.nodes):
+    if not any(map(_is_write, captured.nodes)):
         return _with_inner_products(captured), same
     nodes = captured.by_name
     users: dict[str, list[Node]] = {}

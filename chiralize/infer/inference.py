@@ -334,7 +334,7 @@ class Inference:
             if leaf.kind != "constant" or uniform:
                 continue
             rep = self.now.solver.representation(self.now.leaves[leaf.name])
-            if not all(is_known(axis) for axis in rep.axes):
+            if not all(map(is_known, rep.axes)):
                 continue
             partner = self.now.constants.partner_of(leaf)
             known = evaluate(rep, {})

@@ -354,7 +354,7 @@ class Propagation:
         shape = node.shapes[0]
         assert shape is not None
         size: int = shape[node.arguments.get("dim", 0)]
-        orders = [*(list(entries) for entries in self.partners.orders(name)), list(range(size))]
+        orders = [*map(list, self.partners.orders(name)), list(range(size))]
         for rep in dict.fromkeys(rep for rep in (*self.inputs, *self.outputs) if rep is not None):
             for axis in rep.axes:
                 action = axis.action

@@ -104,7 +104,7 @@ def _remarks(absorbed: Absorbed) -> tuple[str, ...]:
     for blocked in absorbed.blocked:
         if blocked.leaf.kind == "statistic" and blocked.moved > _FAR:
             at.setdefault(blocked.at.name if blocked.at is not None else "", []).append(blocked)
-    return tuple(_remark(group) for group in at.values())
+    return tuple(map(_remark, at.values()))
 
 
 def _remark(blocked: list[Blocked]) -> str:

@@ -73,9 +73,9 @@ def _recurrent(state: State, joints: tuple[Joints, Joints], negated: tuple[int, 
         match = _CELL.fullmatch(name)
         if match is None:
             raise UsageError(_WHERE, f"{name} is of no recurrent module", "pass the state_dict of one module")
-        layer, source, gate = (int(number) for number in match.groups()[:3])
+        layer, source, gate = map(int, match.groups()[:3])
         cells.setdefault((layer, source), {}).setdefault(gate, {})[match[4]] = tensor
-    counts = {len(gates) for gates in cells.values()}
+    counts = set(map(len, cells.values()))
     if counts == {4}:
         facts = (
             "this is the released LSTM, which overwrites its state and its answer with the cell candidate, so that "

@@ -73,7 +73,7 @@ def _from_text(data: bytes, where: str, comma: bool, samples: int) -> list[str]:
     except csv.Error as error:
         raise DataFileError(where, f"cannot be read: {error}", _REMEDY) from error
     header = rows[0] if len(rows) == samples + 1 else []
-    width = max((len(row) for row in rows), default=0)
+    width = max(map(len, rows), default=0)
     if width > 1 and _COLUMN not in header:
         raise DataFileError(where, f"has {width} columns, none is called {_COLUMN!r}", "name it in the first line")
     column = header.index(_COLUMN) if width > 1 else 0

@@ -211,7 +211,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _are_counts(values: Any) -> bool:
-    return isinstance(values, tuple) and all(_is_count(value) for value in values)
+    return isinstance(values, tuple) and all(map(_is_count, values))
 
 
 _NUMBERS_AND_TEXT = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE"})

@@ -52,7 +52,7 @@ def _numbers(line: str, separator: str) -> list[float] | None:
     cells = _cells(line, separator)
     if not all(map(_is_number, cells)):
         return None
-    return [float(cell) for cell in cells]
+    return list(map(float, cells))
 
 
 def _is_number(cell: str) -> bool:

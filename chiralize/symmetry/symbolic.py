@@ -215,7 +215,7 @@ def variables(axes: Iterable[Axis]) -> Iterator[Var]:
 def is_known(axis: Axis) -> bool:
     """True where no unknown occurs."""
     for term in axis:
-        if type(term) is not Known and not (type(term) is Sum and all(is_known(part) for part in term.parts)):
+        if type(term) is not Known and not (type(term) is Sum and all(map(is_known, term.parts))):
             return False
     return True
 

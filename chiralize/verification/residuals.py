@@ -171,4 +171,4 @@ class Tally:
 
 
 def _entry(tensor: torch.Tensor, position: int) -> tuple[int, ...]:
-    return tuple(int(index) for index in torch.unravel_index(torch.tensor(position), tensor.shape))
+    return tuple(map(int, torch.unravel_index(torch.tensor(position), tensor.shape)))

@@ -164,7 +164,7 @@ def check(robot_file: Path, specification: str | Path, wishes: RobotWishes | Non
     notices = [*spec.notices, *opened.notices, *mirror.notices]
     wrong = _wrong_joints(mirror, body, entries)
     if wrong and outcome.agrees and _is_mirror_too(mirror, body, entries):
-        listed = "; ".join(str(joint) for joint in wrong)
+        listed = "; ".join(map(str, wrong))
         notices.append(f"another mirror is as right by places, axes and steps: {listed}")
         wrong = []
     scene = scene_of(agreed, mirror)

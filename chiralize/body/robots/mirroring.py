@@ -144,7 +144,7 @@ def _coordinates(
         at, dof = joint.position, joint.velocity
         if joint.kind == FREE:
             turned = _axes_exchanged(robot, reflection, image, joint)
-            linear = [0, 1, 2], [int(sign) for sign in reflection.signs]
+            linear = [0, 1, 2], list(map(int, reflection.signs))
             rows = [(0, linear), (3, ([0], [1])), (4, turned)]
             _fill(position[:, at : at + 7], image.position, rows)
             _fill(velocity[:, dof : dof + 6], image.velocity, [(0, linear), (3, turned)])
@@ -193,7 +193,7 @@ def _axes_exchanged(robot: Robot, reflection: Reflection, joint: Joint, other: J
         facts = f"the frame of {other.name} is no mirror image of the frame of {joint.name}: their components mix"
         remedy = "turn the body's frame (pos and quat in the file) so that its axes are those of the mirror"
         raise RobotMirrorError(robot.name, facts, remedy)
-    return columns.tolist(), [int(value) for value in signs]
+    return columns.tolist(), list(map(int, signs))
 
 
 def _turn_of(joint: Joint) -> float:

@@ -125,7 +125,7 @@ def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
 
 
 def _open_edges(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
-    edges = {frozenset(edge) for edge in skeleton.edges}
+    edges = set(map(frozenset, skeleton.edges))
     partner = skeleton.joint_action().partner
     for number, (i, j) in enumerate(skeleton.edges):
         mirrored = (int(partner[i]), int(partner[j]))

@@ -212,7 +212,7 @@ def common_signs(dims: Sequence[str], negate: Sequence[str]) -> tuple[int, ...]:
 
 
 def _integers(numbers: Iterable[int]) -> tuple[int, ...]:
-    return tuple(int(number) for number in numbers)
+    return tuple(map(int, numbers))
 
 
 def _renumbered(pairs: Sequence[tuple[int, int]], position: Mapping[int, int]) -> tuple[tuple[int, int], ...]:

@@ -38,7 +38,7 @@ def prose(text: str) -> str:
 
 def names_in_brackets(names: Iterable[str]) -> str:
     """Joint names as a YAML list on one line: `[left_hip, right_hip]`."""
-    return "[" + ", ".join(scalar(name) for name in names) + "]"
+    return "[" + ", ".join(map(scalar, names)) + "]"
 
 
 def wrapped(key: str, items: Sequence[str]) -> list[str]:

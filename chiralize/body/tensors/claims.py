@@ -30,7 +30,7 @@ class ClaimedPart:
 
 def is_partial(spec: ConversionSpec) -> bool:
     """Whether entries of some output are left out."""
-    return any(_is_partial(entry) for entry in spec.outputs or ())
+    return any(map(_is_partial, spec.outputs or ()))
 
 
 def _is_partial(entry: TensorEntry) -> bool:

@@ -80,7 +80,7 @@ class ConversionSpec:
         spec = _read(root)
         skeleton = read_optional(root.mapping("a specification"), "skeleton", base_of, None, []) or spec.skeleton
         if isinstance(notices, Sequence):
-            texts = tuple(str(notice) for notice in notices)
+            texts = tuple(map(str, notices))
         else:
             texts = ()
         return replace(spec, skeleton=skeleton, invariant=invariant, notices=texts, named=named)
@@ -90,7 +90,7 @@ def _layouts(entries: tuple[TensorEntry, ...] | None) -> str:
     """`'b t j d', free`, or that they are inferred."""
     if entries is None:
         return "inferred"
-    return ", ".join(_layout(entry) for entry in entries) or "nothing"
+    return ", ".join(map(_layout, entries)) or "nothing"
 
 
 def _layout(entry: TensorEntry) -> str:

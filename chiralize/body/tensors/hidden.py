@@ -66,7 +66,7 @@ class HiddenPolicy:
         """The `hidden` key of a specification; fractions as text."""
         pairing: object = dict(self.pairing_globs) or _one_or_list(list(self.pairing))
         negated: object = {glob: str(value) for glob, value in self.negated_globs} or _one_or_list(
-            [str(value) for value in self.negated]
+            list(map(str, self.negated))
         )
         if pairing:
             return {"pairing": pairing, "negated": negated}

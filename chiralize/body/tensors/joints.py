@@ -20,8 +20,8 @@ def members(representation: TensorRepresentation, name: Callable[[tuple[int, ...
     name: of the joint of an entry (0 along those axes).
     """
     by_joint: dict[str, list[Place]] = {}
-    for index in product(*(_along(axis) for axis in representation.axes)):
-        entry = tuple(_first(position) for position in index)
+    for index in product(*map(_along, representation.axes)):
+        entry = tuple(map(_first, index))
         by_joint.setdefault(name(entry), []).append(index)
     return by_joint
 

@@ -55,7 +55,7 @@ class Layout:
         )
 
     def __str__(self) -> str:
-        return " ".join(_spelled(words) for words in self.axes)
+        return " ".join(map(_spelled, self.axes))
 
     def expanded(self, ndim: int, where: str) -> Layout:
         """The layout with `...` written out for a tensor of `ndim` axes. Raises LayoutSizeError."""

@@ -189,7 +189,7 @@ def _read_classes(node: Node) -> Classes:
         first, second = item.sequence("a pair of classes", 2)
         swapped.append((item, _class_index(first, names), _class_index(second, names)))
     highest = max((max(pair) for _, *pair in swapped), default=0)
-    labels = names or [str(index) for index in range(1 + highest)]
+    labels = names or list(map(str, range(1 + highest)))
     return Classes(collect(swapped, labels, ordered=True), tuple(names))
 
 
@@ -225,7 +225,7 @@ def _by_depth(
     if node.items is not None:
         if not node.items:
             node.wrong(f"hidden.{what} is an empty list", "give one value per depth")
-        return tuple(read(item) for item in node.items), ()
+        return tuple(map(read, node.items)), ()
     return (read(node),), ()
 
 

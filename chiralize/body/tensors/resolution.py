@@ -106,7 +106,7 @@ class ResolvedTensor:
             positions = self.pose.positions(index)
             parts += [self.pose.body.joints[position] for word, position in positions if word == "j"]
             parts += [self.pose.body.dims[position] for word, position in positions if word == "d"]
-        return ".".join(parts) or str([int(position) for position in index])
+        return ".".join(parts) or str(list(map(int, index)))
 
     def part(self, index: Sequence[int]) -> str:
         """The joint, or the quantity, that the entry at `index` belongs to: `right_elbow`, `gravity`."""
@@ -248,7 +248,7 @@ def _tensors(
     for index, (entry, shape) in enumerate(zip(entries, shapes, strict=True)):
         name = entry.name or (names[index] if names else None)
         where = f"{io} {index}" + (f" '{name}'" if name else "") + (f" ({entry.where})" if entry.where else "")
-        tensor = ResolvedTensor(io, index, tuple(int(size) for size in shape), entry, None, entry.kind)
+        tensor = ResolvedTensor(io, index, tuple(map(int, shape)), entry, None, entry.kind)
         tensors.append(_resolve_one(tensor, spec.skeleton, where))
     return tensors
 
@@ -323,7 +323,7 @@ def _classes(tensor: ResolvedTensor, where: str) -> ResolvedTensor:
     if classes.names and len(classes.names) != size:
         facts = f"{len(classes.names)} class names, but axis {axis} has size {size}"
         raise LayoutSizeError(where, facts, "list every class once")
-    highest = max((max(pair) for pair in classes.swap), default=-1)
+    highest = max(map(max, classes.swap), default=-1)
     if highest >= size:
         raise LayoutSizeError(where, f"class {highest}, but axis {axis} has size {size}", "count classes from 0")
     axes = [Representation.trivial(length) for length in shape]

@@ -130,7 +130,7 @@ def _carriers(captured: CapturedModel, repmap: RepMap, spaces: Sequence[Space]) 
             continue
         for dim, axis in enumerate(rep.axes):
             others = [other for position, other in enumerate(rep.axes) if position != dim]
-            if not all(is_known(other) for other in others):
+            if not all(map(is_known, others)):
                 continue
             for space in spaces:
                 for block in blocks(axis, space.key, {}) or []:

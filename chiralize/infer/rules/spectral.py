@@ -53,5 +53,5 @@ def stft(call: Call) -> Results:
         window = solver.representation(call.operands[1].rep)
         solver.trivial(window.axes[0])
         sign *= window.sign
-    ends = tuple(trivial(size) for size in call.shape[len(rep.axes) - 1 :])
+    ends = tuple(map(trivial, call.shape[len(rep.axes) - 1 :]))
     return SymbolicRepresentation((*rep.axes[:-1], *ends), sign)

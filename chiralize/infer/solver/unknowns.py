@@ -159,7 +159,7 @@ class Unknowns:
         if isinstance(sign, OpenSign):
             for key in sign.unknowns:
                 if key in self.bindings:
-                    value = (sign_of(term) for term in self.resolve(self.bindings[key]))
+                    value = map(sign_of, self.resolve(self.bindings[key]))
                     sign = prod((OpenSign(frozenset({key})), *value), start=sign)
                 else:
                     self.seen.add(key)
@@ -250,7 +250,7 @@ class Unknowns:
             flat.extend(nested.parts if isinstance(nested, Sum) else (resolved,))
         if len(flat) == 1:
             return flat[0]
-        if all(is_known(part) for part in flat):
+        if all(map(is_known, flat)):
             return known_axis(direct_sum(flat))
         return (Sum(tuple(flat)),)
 

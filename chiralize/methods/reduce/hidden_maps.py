@@ -181,7 +181,7 @@ class Lifting:
         while at < len(axis):
             width = self._width(axis[at:])
             if width:
-                space = self.by_key[tuple(_number(term) for term in axis[at : at + width])]
+                space = self.by_key[tuple(map(_number, axis[at : at + width]))]
                 tensor = _applied(tensor, space, position + count, width, reads)
             at, count = at + max(width, 1), count + 1
         return tensor.flatten(position, position + count - 1)
@@ -190,7 +190,7 @@ class Lifting:
         """How many leading terms make up one hidden space."""
         for width in range(len(axis), 0, -1):
             if all(isinstance(term, (Var, Abs)) for term in axis[:width]) and (
-                tuple(_number(term) for term in axis[:width]) in self.by_key
+                tuple(map(_number, axis[:width])) in self.by_key
             ):
                 return width
         return 0

@@ -252,4 +252,4 @@ def _renamed(axis: Axis, old: int, new: int) -> Axis:
                 return Sum(tuple(_renamed(part, old, new) for part in parts))
         return each
 
-    return tuple(term(each) for each in axis)
+    return tuple(map(term, axis))

@@ -94,7 +94,7 @@ def changed(
     columns = list(zip(*(call.tensors for call in given), strict=True))
     for index, (resolved, column) in enumerate(zip(inputs, columns, strict=True)):
         if has_joints(resolved) and column[0].is_floating_point():
-            columns[index] = change(torch.cat(column), resolved, generator).split([len(part) for part in column])
+            columns[index] = change(torch.cat(column), resolved, generator).split(list(map(len, column)))
     return [call.filled(tensors) for call, tensors in zip(given, zip(*columns, strict=True), strict=True)]
 
 
@@ -129,7 +129,7 @@ def _resize(tensor: Tensor, joints: Sequence[Sequence[Place]], sizes: Tensor) ->
 
     Nothing happens where joints have different coordinates.
     """
-    if len({len(entries) for entries in joints}) != 1:
+    if len(set(map(len, joints))) != 1:
         return
     for coordinate in zip(*joints, strict=True):
         values = torch.stack([tensor[entry] for entry in coordinate])

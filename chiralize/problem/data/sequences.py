@@ -142,7 +142,7 @@ def _of_arrays(arrays: Sequence[Array], reading: Reading, where: str) -> list[St
             columns.append([_Track(sequence, axis - 1, entry[axis - 1]) for sequence in array])
         else:
             raise _misshapen(array, ("sequence", "time", *entry), axis, where)
-    counts = [len(column) for column in columns]
+    counts = list(map(len, columns))
     if len(set(counts)) > 1:
         shown = ", ".join(map(str, counts))
         raise DataFileError(where, f"the inputs have different numbers of sequences ({shown})", "give equally many")
@@ -152,7 +152,7 @@ def _of_arrays(arrays: Sequence[Array], reading: Reading, where: str) -> list[St
 def _grouped(items: Sequence[Sequence[Array]], reading: Reading, where: str) -> list[Steps]:
     """A list of arrays `time entry...`, one for every sequence and input."""
     axis, tracks = reading.axis, list[list[_Track]]()
-    if len({len(item) for item in items}) > 1:
+    if len(set(map(len, items))) > 1:
         raise DataFileError(where, "sequences have different numbers of inputs", "give the same inputs in all of them")
     reading = reading.of(range(len(items[0])))
     for item in items:
@@ -177,7 +177,7 @@ def _misshapen(array: Array, axes: Sequence[str | int], axis: int | None, where:
 def _steps(tracks: Sequence[Sequence[_Track]], reading: Reading, where: str) -> list[Steps]:
     """Tracks as calls: as many sequences at once as a call has rows, cut to the shortest of them and to 200 calls."""
     for number, inputs in enumerate(tracks):
-        lengths = {len(track) for track in inputs}
+        lengths = set(map(len, inputs))
         if len(lengths) > 1:
             facts = f"the inputs of sequence {number} have different lengths ({', '.join(map(str, sorted(lengths)))})"
             raise DataFileError(where, facts, "give every input at every step")

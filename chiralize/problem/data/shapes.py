@@ -81,7 +81,7 @@ def _table(entries: Mapping[str, torch.Tensor], argument: Argument) -> Any:
 
 def _shape(text: str) -> tuple[int, ...]:
     try:
-        sizes = tuple(int(part) for part in text.replace("x", ",").split(","))
+        sizes = tuple(map(int, text.replace("x", ",").split(",")))
     except ValueError:
         sizes = ()
     if not sizes or min(sizes) < 1:

@@ -186,7 +186,7 @@ def known(said: Array, truth: Array) -> float:
 
 
 def _explained(said: Array, truth: Array) -> float:
-    first, second = (_varying(poses) for poses in (said, truth))
+    first, second = map(_varying, (said, truth))
     products = np.einsum("ni,nj->ij", first, second) ** 2
     shares = products / np.maximum(np.outer((first**2).sum(0), (second**2).sum(0)), _SMALL)
     as_named = min(shares[1, 1], shares[2, 2])

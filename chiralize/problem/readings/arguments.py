@@ -60,7 +60,7 @@ def table_wanted(module: nn.Module, args: Sequence[Any]) -> str:
         return ""
     groups = getattr(module, "obs_groups", None)  # rsl_rl's models name theirs
     if isinstance(groups, (list, tuple)) and groups:
-        names = [str(name) for name in groups]
+        names = list(map(str, groups))
     else:
         names = ["name"]
     table = ", ".join(f"{name!r}: x" for name in names)

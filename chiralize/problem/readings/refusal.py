@@ -46,7 +46,7 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
         return _ambiguous(search.ambiguous, search.spec.skeleton, command)
     if search.refused:
         refused = search.refused[0]
-        answers = ", ".join(str(shape) for shape in refused.answers)
+        answers = ", ".join(map(str, refused.answers))
         sizes = ", ".join(map(sizes_text, refused.shapes))
         facts = f"{_NOTHING}: with {sizes} it runs and answers {answers}: {refused.error.where}: {refused.error.facts}"
         remedy = refused.error.remedy

@@ -48,7 +48,7 @@ def film_of(environment: Environment, walks: Sequence[Walk]) -> tuple[Film | Non
     if environment.model is None or any(episode.coordinates is None for _, episode in episodes):
         return None, "no film strip: the environment has no MuJoCo model to draw"
     longest = max(episode.steps for _, episode in episodes)
-    steps = tuple(int(step) for step in np.linspace(0, longest, FRAMES))
+    steps = tuple(map(int, np.linspace(0, longest, FRAMES)))
     problems: list[str] = []
     for renderer in _RENDERERS:
         try:

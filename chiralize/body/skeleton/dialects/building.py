@@ -68,11 +68,11 @@ def build(path: Path, tool: str, root: Node, name: str, notices: list[str], **ke
 
 def without_names(skeleton: Skeleton, notices: list[str]) -> Skeleton:
     """The skeleton with a notice that its joints have no names, and which shipped ones have the same pairs."""
-    pairs = {frozenset(pair) for pair in skeleton.pairs}
+    pairs = set(map(frozenset, skeleton.pairs))
     same = []
     for name in shipped():
         other = load_skeleton(name)
-        if len(other.joints) == len(skeleton.joints) and {frozenset(pair) for pair in other.pairs} == pairs:
+        if len(other.joints) == len(skeleton.joints) and set(map(frozenset, other.pairs)) == pairs:
             same.append(name)
     hint = f"; the same pairs as the shipped {' and '.join(same)}" if same else ""
     notices.append(f"the file names no joints: they are called joint0 to joint{len(skeleton.joints) - 1}{hint}")

@@ -69,7 +69,7 @@ class Items(Field):
             by_item.append([self._label(item, number) for number in numbers])
         table = np.array(by_item, dtype=object)
         ordered = table if self.major == "items" else table.T
-        return [str(label) for label in ordered.reshape(-1)]
+        return list(map(str, ordered.reshape(-1)))
 
     def _label(self, item: str, number: str) -> str:
         """Numbers in brackets follow without a dot."""

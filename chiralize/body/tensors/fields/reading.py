@@ -53,7 +53,7 @@ def _read_blocks(node: Node, what: str, remedy: str) -> tuple[Field, ...]:
     items = node.sequence(what) if node.entries is None else (node,)
     if not items:
         node.wrong(f"`{what}` is empty", remedy)
-    blocks = tuple(read_field(item) for item in items)
+    blocks = tuple(map(read_field, items))
     for block, item in zip(blocks, items, strict=True):
         if isinstance(block, Unclaimed) and what != "fields":
             item.wrong(f"`unclaimed` within `{what}`", "write it among the `fields` themselves")
