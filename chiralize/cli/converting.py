@@ -255,7 +255,10 @@ def convert(
         step("timing")
         conversion = with_times(network, conversion)
         step("writing")
-        original = network if target.suffix == ".onnx" or product == "script" else None
+        if target.suffix == ".onnx" or product == "script":
+            original = network
+        else:
+            original = None
         script = loaded if product == "script" else None
         needs_memory = is_large(network.module)
         del network, loaded

@@ -82,7 +82,10 @@ def check_target(target: Path, product: Product, method: str, width: float | Non
         facts = f"an averaged network is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
     if method == "reduce" and width not in (None, 0.5) and target.suffix not in GRAPHS:
-        held = "weights only" if product == "weights" else "the original's code"
+        if product == "weights":
+            held = "weights only"
+        else:
+            held = "the original's code"
         facts = f"at width {width:g} the result is a graph, {target.suffix} holds {held}"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --width 0.5")
 

@@ -69,7 +69,10 @@ class TableMirror:
 
     def _group(self, value: Any, name: str | None, names: Sequence[str | None]) -> Any:
         """T of one group. names: of all that there are."""
-        spec = self.groups.get(name, self.spec) if name is not None else self.spec
+        if name is not None:
+            spec = self.groups.get(name, self.spec)
+        else:
+            spec = self.spec
         if spec is None:
             return value
         entries = _described(spec.inputs)

@@ -238,8 +238,14 @@ class _Job:
         """The user's observations, and actions where they are an input, to these outputs."""
         spec = self.mirror.spec
         entry = (spec.inputs or ())[:1] or (TensorEntry(),)
-        more = (numbers(self.mirror.actions, self.acted),) if actions_in else ()
-        inputs = spec.inputs if not more and spec.inputs is None else (*entry, *more)
+        if actions_in:
+            more = (numbers(self.mirror.actions, self.acted),)
+        else:
+            more = ()
+        if not more and spec.inputs is None:
+            inputs = spec.inputs
+        else:
+            inputs = (*entry, *more)
         return replace(spec, inputs=inputs, outputs=tuple(outputs))
 
     def action(self, signed: bool = True) -> TensorEntry:
@@ -249,7 +255,10 @@ class _Job:
     def run(self, kind: type[parts.Part], outputs: Sequence[TensorEntry], more: Sequence[Tensor] = ()) -> parts.Part:
         """A part, converted. more: arguments beside observations. Raises UsageError where it became two views."""
         part = kind(self.policy, self.normaliser).eval()  # chiralize works on a copy of it
-        rows = self.rows if self.rows is not None else torch.zeros(2, self.observed)
+        if self.rows is not None:
+            rows = self.rows
+        else:
+            rows = torch.zeros(2, self.observed)
         device = next(self.policy.parameters()).device
         example = tuple(value[:2].to(device) for value in (rows, *more))
         fitted: dict[str, Any] = {}
@@ -311,7 +320,10 @@ def _with_critic(
         return result
     more: list[Tensor] = []
     if kind is parts.Critics:
-        rows = job.rows if job.rows is not None else torch.zeros(2, job.observed)
+        if job.rows is not None:
+            rows = job.rows
+        else:
+            rows = torch.zeros(2, job.observed)
         more.append(_actions(job, rows))
     try:
         critic = job.run(kind, [TensorEntry(invariant=True)] * count, more)
@@ -416,7 +428,10 @@ def _say_of_critic(result: _Result, not_done: list[str]) -> None:
 # ---- the check ---------------------------------------------------------------------------------------------------
 def _residuals(chiral: Any, mirror: TableMirror, normalizer: Any, rows: Tensor | None) -> tuple[float, float]:
     """How far `predict` and the values are from commuting with the mirror, as they would be used."""
-    seen = rows[:_PROBES].numpy() if rows is not None else _drawn(chiral, normalizer)
+    if rows is not None:
+        seen = rows[:_PROBES].numpy()
+    else:
+        seen = _drawn(chiral, normalizer)
     symmetric = chiral.get_vec_normalize_env()
     views = []
     for raw in (seen, mirror.observations(seen)):

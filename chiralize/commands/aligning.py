@@ -117,7 +117,10 @@ def with_widths(network: Network, error: UnsupportedError) -> UnsupportedError:
     widths = [fitting_width(graph, name, axis, traits(), smaller=smaller) for smaller in (True, False)]
     near = " or ".join(str(width) for width in widths if width is not None)
     size = picture.shape[axis]
-    fitting = f"every layer fits at {near} columns in place of {size}; " if near else ""
+    if near:
+        fitting = f"every layer fits at {near} columns in place of {size}; "
+    else:
+        fitting = ""
     remedy = f"{fitting}--align kernel keeps all sizes, --method average takes any"
     changed = type(error)(error.where, error.facts, remedy)
     changed.at, changed.settled, changed.sized = error.at, error.settled, error.sized
@@ -263,7 +266,10 @@ def _padded(
         for before, axis in _maps(network)
     ]
     names = listed(list(dict.fromkeys(layers_named(graph, changes))), 6)
-    upsampled = f"; {names} answer from the first cell to the last" if changes else ""
+    if changes:
+        upsampled = f"; {names} answer from the first cell to the last"
+    else:
+        upsampled = ""
     return (
         f"--align pad: pictures are {wider} columns wide in place of {columns} (crop more on the right; here the last "
         f"one is repeated), maps go from {', '.join(sizes)} cells{upsampled}; {_cost(network, changed)}"

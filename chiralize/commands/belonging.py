@@ -62,7 +62,10 @@ def fitted(passport: Passport, module: nn.Module, where: str) -> Passport:
     else:
         passport = as_folded(passport, tensors)
     weights = [name for name in passport.hidden if " output " not in name]  # stretches that are averaged are no weights
-    computed = are_computed(tensors, weights, passport.form) if is_graph else ()
+    if is_graph:
+        computed = are_computed(tensors, weights, passport.form)
+    else:
+        computed = ()
     absent = [name for name in weights if name not in tensors and not in_blocks(module, name)]
     missing = [name for name in absent if name not in computed]
     if missing:

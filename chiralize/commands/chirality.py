@@ -41,7 +41,10 @@ class Chirality:
         if self.report is not None:
             return self.report.verdict
         rho = self.passport.figures.get("rho")
-        distance = f", rho {rho:.3g} when it was made" if isinstance(rho, float) else ""
+        if isinstance(rho, float):
+            distance = f", rho {rho:.3g} when it was made"
+        else:
+            distance = ""
         return (
             f"mirror of {self.spec.skeleton.name}, made by {self.method}{distance}; verify says whether it still holds"
         )

@@ -128,7 +128,10 @@ def _degenerate(where: str, facts: str, remedy: str, degeneracy: Degeneracy) -> 
     if not tables:
         return DegenerateError(where, facts, remedy)
     facts += f": {', '.join(tables)} would change under any pairing of the channels, so that none are paired"
-    stored = "" if all(map(is_computed, tables)) else "--symmetrize-constants, "
+    if all(map(is_computed, tables)):
+        stored = ""
+    else:
+        stored = "--symmetrize-constants, "
     remedy = f"use {stored}--method reduce with --calibration poses.npz, or --method average"
     return DegenerateError(where, facts, remedy)
 

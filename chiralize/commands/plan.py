@@ -115,7 +115,10 @@ def _unpaired(tables: Sequence[str]) -> Sequence[str]:
     """A note on the tables whose channels no pairing leaves alone, if there are any."""
     if not tables:
         return ()
-    stored = "" if all(map(is_computed, tables)) else "--symmetrize-constants, or "
+    if all(map(is_computed, tables)):
+        stored = ""
+    else:
+        stored = "--symmetrize-constants, or "
     return (
         f"no pairing for the channels of {', '.join(tables)}; if left and right get lost: {stored}reduce or average",
     )
@@ -173,7 +176,10 @@ def _arguments(node: Node, captured: CapturedModel) -> tuple[list[str], list[str
         for ref in refs:
             if isinstance(ref, Ref):
                 leaf = captured.leaves.get(ref.name)
-                names = weights if leaf is not None and leaf.is_weight else data
+                if leaf is not None and leaf.is_weight:
+                    names = weights
+                else:
+                    names = data
                 names.append(ref.name)
     return data, weights
 

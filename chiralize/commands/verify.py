@@ -86,7 +86,10 @@ def _left_and_right(
     """
     drift, degeneracy = _measured(network, verdict)
     degeneracy = replace(degeneracy, free_share=free_share(network, verdict.repmap))
-    before = tuple(passport.figures.get("odd", ())) if passport is not None else ()
+    if passport is not None:
+        before = tuple(passport.figures.get("odd", ()))
+    else:
+        before = ()
     if len(before) == len(degeneracy.odd_after):
         degeneracy = replace(degeneracy, odd_before=before)
     return degeneracy, _joints(drift)

@@ -37,7 +37,10 @@ class Interpreter(ABC, Generic[Followed]):
 
     def of(self, operand: Any) -> Followed | None:
         """What is followed at an operand, None where it is nothing or the operand no tensor."""
-        results = self.results.get(operand.name) if isinstance(operand, Ref) else None
+        if isinstance(operand, Ref):
+            results = self.results.get(operand.name)
+        else:
+            results = None
         if not results:
             return None
         return results[0]

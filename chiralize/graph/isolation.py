@@ -84,7 +84,10 @@ class Isolated(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        run = functools.partial(self.numbers.draw, func) if draws(func) else func
+        if draws(func):
+            run = functools.partial(self.numbers.draw, func)
+        else:
+            run = func
         value = run(*args, **kwargs)
         if self.double and isinstance(value, torch.Tensor) and value.dtype in _WIDE:
             if func is torch.ops.aten.lift_fresh.default:  # numbers in a legacy constructor; _written sees all others

@@ -124,7 +124,9 @@ def _sized(size: Any, values: Mapping[Any, int], old: int) -> int:
     if not values.keys() & getattr(size, "free_symbols", ()):
         return old
     number = size.subs(values)
-    return int(number) if number.is_Integer else old
+    if number.is_Integer:
+        return int(number)
+    return old
 
 
 def _number(bound: Any, default: int) -> int:

@@ -48,7 +48,10 @@ class Around:
     def __str__(self) -> str:
         if self.near:
             near = [str(index) for index, example in enumerate(self.near) if example is not None]
-            others = ", the others N(0, 1)" if len(near) < len(self.near) else ""
+            if len(near) < len(self.near):
+                others = ", the others N(0, 1)"
+            else:
+                others = ""
             return f"the examples, each number of input {', '.join(near)} times 0.5 to 1.5{others}"
         affine = any(center is not None for center in self.centers)
         return f"N({'c, c/2' if affine else '0, 1'}) in the shape of the example"

@@ -73,7 +73,10 @@ class Snapshot:
         """Bring the module back to the snapshot, any number of times. kind: only parameters, buffers or attributes."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             for holder, slots in self._slots:
-                wanted = slots if kind is None else _with_those_of(kind, holder, slots)
+                if kind is None:
+                    wanted = slots
+                else:
+                    wanted = _with_those_of(kind, holder, slots)
                 if not holder.holds(wanted):
                     holder.refill(wanted)
             for copy in (*self._tensors, *self._arrays, *self._generators):

@@ -212,7 +212,9 @@ class Product(Trait):
     @property
     def without_bias(self) -> dict[str, None]:
         """The arguments to change so that nothing is added; empty for matrix products, which need their addend."""
-        return {self.bias: None} if self.is_layer else {}
+        if self.is_layer:
+            return {self.bias: None}
+        return {}
 
 
 @dataclass(frozen=True)

@@ -314,7 +314,10 @@ def _entries(join: Node, captured: CapturedModel) -> tuple[Ref, int, tuple[int, 
     entries: list[int] = []
     for ref in join.reads:
         node = nodes.get(ref.name)
-        part = taken(bare(node)) if node is not None and takes(node.target) else None
+        if node is not None and takes(node.target):
+            part = taken(bare(node))
+        else:
+            part = None
         if node is None or part is None or part.dim != dim or part.single or len(part.entries) != 1:
             return None
         sources.add(node.reads[0].name)

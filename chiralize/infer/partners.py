@@ -135,7 +135,10 @@ class Partners:
         """The entries, in their order, that the partner of an output takes: those in `image`, in any order."""
         if len(selection.entries) > 1:
             ordered = [sorted(entries) for entries in selection.entries]
-            other = ordered.index(sorted(image)) if sorted(image) in ordered else None
+            if sorted(image) in ordered:
+                other = ordered.index(sorted(image))
+            else:
+                other = None
             if other is None or not self._pair_outputs(node, output, selection, other):
                 return None
             return list(selection.entries[other])

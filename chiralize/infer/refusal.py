@@ -28,7 +28,10 @@ def refusal(where: Where, target: str, conflict: Conflict, at: str) -> Unsupport
             "keep signs away from it (hidden.negated: 0, activation: tanh), or use --on-blocked average or average-all",
         )
     else:
-        order = f"; {demand} keeps such an axis in order" if demand != here else ""
+        if demand != here:
+            order = f"; {demand} keeps such an axis in order"
+        else:
+            order = ""
         error = NeverEquivariantError(
             str(where),
             f"{target}: {conflict}{order}",

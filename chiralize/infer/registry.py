@@ -103,7 +103,9 @@ class Call:
 
     def at(self, name: object) -> str:
         """The key of something that belongs to this place; empty for a rule that runs outside a graph."""
-        return f"{self.key}[{name}]" if self.key else ""
+        if self.key:
+            return f"{self.key}[{name}]"
+        return ""
 
     def reads(self, output: int) -> bool:
         """Whether somebody uses this output."""
@@ -116,7 +118,10 @@ class Call:
     def run(self, size: int) -> range:
         """The entries of an axis that start and length of a call name, or start, end and step."""
         if "length" in self.arguments:
-            start = self["start"] % size if self["start"] < 0 else self["start"]
+            if self["start"] < 0:
+                start = self["start"] % size
+            else:
+                start = self["start"]
             return range(start, start + self["length"])
         return range(size)[slice(self.get("start"), self.get("end"), self.get("step", 1))]
 

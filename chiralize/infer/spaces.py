@@ -45,7 +45,10 @@ def _cofactors(rep: SymbolicRepresentation) -> set[int]:
 
 def added_weights(node: Node, captured: CapturedModel) -> Iterator[str]:
     """Weights that an op adds along an axis that they do not have: with signs there they can only be zero."""
-    refs = list(node.reads) if isinstance(traits().get(node.target), Sum) else []
+    if isinstance(traits().get(node.target), Sum):
+        refs = list(node.reads)
+    else:
+        refs = []
     if "bias" in node.arguments:
         refs = [node.arguments["bias"]]
     for ref in refs:

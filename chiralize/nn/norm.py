@@ -108,7 +108,10 @@ class _BatchNorm(ChiralModule):
     def _normalized(self, x: Tensor, momentum: float | None) -> Tensor:
         """Normalise by the statistics of {x, T x}; where a momentum is given, take them over."""
         others = [axis for axis in range(x.ndim) if axis != 1]
-        exact = x.to(torch.float32) if x.dtype in (torch.float16, torch.bfloat16) else x
+        if x.dtype in (torch.float16, torch.bfloat16):
+            exact = x.to(torch.float32)
+        else:
+            exact = x
         var, mean = torch.var_mean(exact, others, correction=0)
         image, spread = self.signed.image(mean), (var + self.unsigned.image(var)) / 2
         mean, var = (mean + image) / 2, spread + (mean - image).square() / 4

@@ -86,7 +86,10 @@ def _place(device: torch.device) -> str:
     """What computes, and how exactly: the processor's threads, or a device by its name."""
     if device.type == "cpu":
         return f"{torch.get_num_threads()} threads"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = device.type
     return f"{name}, products in {torch.get_float32_matmul_precision()} precision"
 
 

@@ -47,7 +47,10 @@ def turn_at(shape: Sequence[int], tensor: ResolvedTensor) -> Turn:
         facts = "it is a state, and how the mirror acts on it is found in the network alone"
         raise UsageError(tensor.where, facts, "leave it out, or describe it in the specification")
     if len(shape) != len(tensor.shape):
-        without = ", or one sample without the batch" if tensor.has_rows else ""
+        if tensor.has_rows:
+            without = ", or one sample without the batch"
+        else:
+            without = ""
         facts = f"shape {tuple(shape)}, the mirror was made for shape {tensor.shape}{without}"
         raise UsageError(tensor.where, facts, f"give as many axes as in '{tensor.layout}'")
     for axis, (size, along) in enumerate(zip(shape, representation.axes, strict=True)):

@@ -475,7 +475,10 @@ def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:
             fixed[str(sizes[0])] = None
     if not fixed or not resolved.has_rows:
         return ()
-    hint = "; examples of two samples may leave it open" if list(fixed) == ["1"] else ""
+    if list(fixed) == ["1"]:
+        hint = "; examples of two samples may leave it open"
+    else:
+        hint = ""
     taken = " and ".join(fixed)
     return (f"the network fixes its batch: exported, it takes {taken} as in the examples, no other size{hint}",)
 

@@ -58,7 +58,10 @@ def network_blocks(asymmetry: Asymmetry, source: str) -> list[Block]:
 def _spread(spread: Spread | None) -> str:
     if spread is None:
         return ""
-    error = f" ± {spread.ratio * spread.error:.3f}" if isfinite(spread.error) else ""
+    if isfinite(spread.error):
+        error = f" ± {spread.ratio * spread.error:.3f}"
+    else:
+        error = ""
     return f"{spread.ratio:.3f}{error}"
 
 

@@ -103,7 +103,9 @@ def plain(value: float) -> str:
 
 def ratio(before: float, after: float) -> str:
     """`x0.50`, or nothing where there is nothing to compare."""
-    return f"x{after / before:.2f}" if before else ""
+    if before:
+        return f"x{after / before:.2f}"
+    return ""
 
 
 def milliseconds(seconds: float) -> str:
@@ -118,7 +120,9 @@ def plural(count: int, word: str) -> str:
 
 def if_known(figure: float | None, written: Callable[[float], str]) -> str:
     """The figure as text, nothing where it is None."""
-    return "" if figure is None else written(figure)
+    if figure is None:
+        return ""
+    return written(figure)
 
 
 # ---- blocks ---------------------------------------------------------------------------------------------------

@@ -51,7 +51,10 @@ def _facts(facts: Sequence[Fact]) -> str:
         return ""
     entries: list[str] = []
     for fact in facts:
-        note = f'<span class="note">{escape(fact.note)}</span>' if fact.note else ""
+        if fact.note:
+            note = f'<span class="note">{escape(fact.note)}</span>'
+        else:
+            note = ""
         value = f'<div><dt>{escape(fact.name)}</dt><dd class="{fact.tone}">{_icon(fact.tone)}{escape(fact.value)}{note}'
         entries.append(f"{value}</dd></div>")
     return '<dl class="facts">' + "\n".join(entries) + "</dl>\n"
@@ -236,5 +239,8 @@ def _bars(block: Bars) -> str:
             limit = f'<b style="left:{100 * bar.limit / top:.1f}%"></b>'
         track = f'<span class="track"><i{style} style="width:{100 * share:.1f}%"></i>{limit}</span>'
         parts.append(f"<span>{escape(bar.label[-40:])}</span>{track}<span>{escape(bar.text)}</span>")
-    dashes = '<p class="hint">The dashed line is the bound.</p>' if limits else ""
+    if limits:
+        dashes = '<p class="hint">The dashed line is the bound.</p>'
+    else:
+        dashes = ""
     return '<div class="bars" aria-hidden="true">\n' + "\n".join(parts) + f"\n</div>\n{dashes}"

@@ -172,5 +172,8 @@ def is_plain_text(text: str) -> bool:
 
 
 def _describe(node: ast.AST) -> str:
-    shown = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
+    if isinstance(node, ast.expr):
+        shown = ast.unparse(node)
+    else:
+        shown = type(node).__name__
     return f"{type(node).__name__} {shown[:60]!r}"

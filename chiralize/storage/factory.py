@@ -240,7 +240,9 @@ _REMEDY = "build the network with the arguments it was trained with (`--arg name
 
 def _nearest(name: str, names: list[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1)
-    return f" (nearest: {near[0]!r})" if near else ""
+    if near:
+        return f" (nearest: {near[0]!r})"
+    return ""
 
 
 def _line(error: BaseException) -> str:

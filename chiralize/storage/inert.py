@@ -127,7 +127,10 @@ class _Name:
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor | Foreign:
     """The record of a tensor; a stand-in for one of a kind of numbers that is not known here."""
-    dtype = rest[2].name if len(rest) > 2 and isinstance(rest[2], _Name) else ""
+    if len(rest) > 2 and isinstance(rest[2], _Name):
+        dtype = rest[2].name
+    else:
+        dtype = ""
     if not isinstance(storage, Storage):
         raise ValueError("a tensor without a storage")
     sizes = (offset, *shape, *strides)
@@ -259,7 +262,10 @@ def state_of(module: Foreign, where: str) -> dict[str, Any] | None:
 def class_of(module: Foreign) -> str:
     """The class of a pickled module, or of the one in its wrapper (DataParallel, torch.compile)."""
     for _ in range(MAX_DEPTH):
-        inner = module.state.get("_modules") if isinstance(module.state, dict) else None
+        if isinstance(module.state, dict):
+            inner = module.state.get("_modules")
+        else:
+            inner = None
         if isinstance(inner, dict):
             wrapped = next((inner[key] for key in _WRAPPED if key in inner), None)
         else:

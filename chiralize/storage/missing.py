@@ -62,7 +62,10 @@ def _how_to_build(content: Content, tables: Sequence[Weights], wanted: Wanted, n
     if named and _is_installed(named):
         remedy = f"import {named}, the class that the file names (code of an installed package runs, none of the "
         return f"{remedy}file's):\n    {command} --model {AUTO}"
-    without = f", {named} by the file, which is not installed here" if named else ""
+    if named:
+        without = f", {named} by the file, which is not installed here"
+    else:
+        without = ""
     remedy = f"say which class or function builds it{without}:\n    {command} --model {PLACEHOLDER}"
     return remedy + "".join(_as_perceptron(weights, command) for weights in tables[:1])
 

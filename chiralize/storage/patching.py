@@ -94,7 +94,10 @@ def by_full_name(names: Mapping[str, str], state: Mapping[str, torch.Tensor]) ->
 
 
 def _root_table(file: TorchFile, where: str) -> Mapping[str, StoredTensor]:
-    names = state_of(file.tree, where) if isinstance(file.tree, Foreign) else file.tree
+    if isinstance(file.tree, Foreign):
+        names = state_of(file.tree, where)
+    else:
+        names = file.tree
     assert isinstance(names, Mapping)
     return names
 

@@ -37,7 +37,10 @@ def policy_builder(data: bytes, where: str) -> tuple[str, Callable[[], torch.nn.
         raise ModelFileError(
             where, f"its member 'data' is not valid JSON ({error})", "save the model again."
         ) from error
-    name = _class_name(table.get("policy_class")) if isinstance(table, dict) else ""
+    if isinstance(table, dict):
+        name = _class_name(table.get("policy_class"))
+    else:
+        name = ""
     if not _POLICY.fullmatch(name):
         return "", None
     return name, lambda: _built(name, table, where)
@@ -109,7 +112,10 @@ def _predicting(policy: Any) -> Any:
 def _shape(table: dict[str, Any], space: str, where: str) -> tuple[int, ...]:
     """The shape of a space of numbers, of gymnasium or of gym, which calls it otherwise.  Raises UsageError."""
     entry = table.get(space)
-    sizes = entry.get("_shape", entry.get("shape")) if isinstance(entry, dict) else None
+    if isinstance(entry, dict):
+        sizes = entry.get("_shape", entry.get("shape"))
+    else:
+        sizes = None
     is_box = isinstance(entry, dict) and str(entry.get(":type:")).endswith("box.Box'>")
     if not is_box or not isinstance(sizes, list) or not all(type(size) is int and 0 < size < 10**6 for size in sizes):
         raise UsageError(where, f"its {space} is not a Box of numbers", _BY_MODEL)
@@ -120,12 +126,18 @@ def _options(entry: Any, where: str) -> dict[str, Any]:
     """Arguments of the policy that stand in plain JSON.  Raises UsageError for one that only a pickle holds."""
     options: dict[str, Any] = {}
     for name, value in entry.items() if isinstance(entry, dict) else ():
-        activation = _ACTIVATION.fullmatch(value) if isinstance(value, str) else None
+        if isinstance(value, str):
+            activation = _ACTIVATION.fullmatch(value)
+        else:
+            activation = None
         if name.startswith((":", "optimizer")):
             continue
         if isinstance(value, str) and activation is None:
             raise UsageError(
                 where, f"its policy was built with {name}={value[:60]}, which only a pickle holds", _BY_MODEL
             )
-        options[name] = getattr(torch.nn, activation.group(1)) if activation else value
+        if activation:
+            options[name] = getattr(torch.nn, activation.group(1))
+        else:
+            options[name] = value
     return options

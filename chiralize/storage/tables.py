@@ -121,7 +121,10 @@ def table_under(tree: Any, key: str, where: str) -> Weights:
         if head not in entries:
             raise ModelFileError(where, f"no entry {key!r}; {contents(tree)}", "correct `--key`.")
         current = entries[head]
-    names = state_of(current, where) if isinstance(current, Foreign) else current
+    if isinstance(current, Foreign):
+        names = state_of(current, where)
+    else:
+        names = current
     if not is_table(names):
         facts = f"entry {key!r} is not a table of tensors; {contents(current)}"
         raise ModelFileError(where, facts, "name the entry that holds the weights: `--key NAME`.")
@@ -198,7 +201,9 @@ def nearest(tables: Sequence[Weights], expected: Mapping[str, Any]) -> Fit:
 
 def printable(name: str) -> str:
     """A name of a file's, which may hold anything, as a terminal can show it."""
-    return name if name.isprintable() else repr(name)
+    if name.isprintable():
+        return name
+    return repr(name)
 
 
 def plain_names(tensors: Mapping[str, Any]) -> dict[str, str]:

@@ -49,7 +49,10 @@ def _divided(captured: CapturedModel, repmap: RepMap) -> Iterator[str]:
     """Notes on ops that divide by numbers that the mirror negates: 1 / x is odd, except at x = 0."""
     for node in captured.nodes:
         rule = registry().get(node.target)
-        divisor = node.arguments.get(rule.divisor) if rule is not None else None
+        if rule is not None:
+            divisor = node.arguments.get(rule.divisor)
+        else:
+            divisor = None
         if not isinstance(divisor, Ref):
             continue
         rep = repmap.leaves.get(divisor.name) or repmap.nodes[divisor.name][0]

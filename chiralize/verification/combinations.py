@@ -86,7 +86,10 @@ class Expressions:
     def _inside(self, action: Action, number: int) -> tuple[Action, int]:
         """An action that only exchanges the parts of a concatenation is carried out on the list of parts."""
         expression = self.all[number]
-        along = along_axis(action, expression[1]) if expression[0] == "cat" else None
+        if expression[0] == "cat":
+            along = along_axis(action, expression[1])
+        else:
+            along = None
         if along is None:
             return action, number
         (_, dim, sizes, parts), (_, entries, signs) = expression, along

@@ -237,7 +237,10 @@ class _Spread:
         energy = self.energy / self.count
         scale = sqrt(about) if about > 1e-24 * energy else sqrt(energy)  # a constant output has no spread
         gap, off = _ratio(sqrt(self.gap / self.count), scale), _ratio(sqrt(self.drift / self.count), scale)
-        rho = off / max(gap / 2, FLOOR) if isfinite(gap) and isfinite(off) else inf
+        if isfinite(gap) and isfinite(off):
+            rho = off / max(gap / 2, FLOOR)
+        else:
+            rho = inf
         if not isfinite(rho):
             return OutputDrift(index, gap, off, rho, shift=sqrt(self.drift / self.count))
         mean = self.apart / self.rows

@@ -69,7 +69,10 @@ def _gradients(runner: Runner, mirror: NetworkMirror, call: Call) -> list[torch.
             assert isinstance(loss, torch.Tensor)
             gradients = torch.autograd.grad(loss, list(wanted.values()), retain_graph=True, allow_unused=True)
             for (index, leaf), gradient in zip(wanted.items(), gradients, strict=True):
-                reaction = torch.zeros_like(leaf) if gradient is None else gradient
+                if gradient is None:
+                    reaction = torch.zeros_like(leaf)
+                else:
+                    reaction = gradient
                 largest[index] = _larger(largest[index], _reduced(reaction, mirror, index))
     return largest
 

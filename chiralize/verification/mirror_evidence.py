@@ -187,7 +187,10 @@ def _means(resolved: ResolvedSpec, calls: Sequence[Call]) -> dict[tuple[int, str
     """Means of the negated coordinates of the inputs, of those that lie away from 0."""
     means: dict[tuple[int, str], float] = {}
     for tensor in resolved.input_tensors:
-        axis = tensor.pose.layout.axis_of("d") if tensor.pose is not None else None
+        if tensor.pose is not None:
+            axis = tensor.pose.layout.axis_of("d")
+        else:
+            axis = None
         if tensor.pose is None or axis is None or tensor.pose.layout.axes[axis] != ("d",):
             continue
         for column, dim in enumerate(tensor.pose.body.dims):

@@ -115,7 +115,10 @@ class Tally:
                 worst.offer(float("inf"), f"{label(entry)} is {values[entry].item()} for {side}")
                 worst.finite = worst.finite and side != "x"
             else:
-                about = values if center is None else values - torch.from_numpy(center)
+                if center is None:
+                    about = values
+                else:
+                    about = values - torch.from_numpy(center)
                 worst.scale = max(worst.scale, float(about.abs().max()))
                 worst.size = max(worst.size, float(values.abs().max()))
         difference = (first - second).abs().nan_to_num(0.0, 0.0, 0.0)

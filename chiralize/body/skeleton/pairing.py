@@ -64,7 +64,10 @@ def _check_owners(fields: dict[str, Node], key: str | None) -> None:
 
 def _refuse_missing(root: Node, names: Sequence[str]) -> NoReturn:
     count = len(infer_pairs(names).pairs)
-    hint = f"; the names tell {count} pairs, `pairs: infer` takes them" if count else ""
+    if count:
+        hint = f"; the names tell {count} pairs, `pairs: infer` takes them"
+    else:
+        hint = ""
     facts = "no `pairs`: which joints are left and right of each other is not stated"
     remedy = f"add `pairs: [[left, right], ...]`, or `pairs: []` where there are none{hint}"
     raise MissingKeyError(root.where, facts, remedy)

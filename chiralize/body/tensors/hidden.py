@@ -82,7 +82,9 @@ def _chosen(globs: Sequence[tuple[str, T]], by_depth: Sequence[T], depth: int, m
 
 
 def _one_or_list(values: list[str]) -> object:
-    return values[0] if len(values) == 1 else values
+    if len(values) == 1:
+        return values[0]
+    return values
 
 
 def impose(size: int, pairing: str, negated: Fraction | float, skeleton: Skeleton) -> SignedPermutation:

@@ -212,7 +212,10 @@ class _Finish:
         macs, views = self.original.macs, 2 ** len(self.networks)
         after = views * macs
         if not converted.is_average:
-            after = macs_of(result.captured) if result.captured is not None else 0
+            if result.captured is not None:
+                after = macs_of(result.captured)
+            else:
+                after = 0
         return ConvertReport(
             self.name,
             converted.method,

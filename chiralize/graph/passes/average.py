@@ -48,7 +48,10 @@ class Turned(nn.Module):
             size = tensor.shape[index]
             if led and type(size) is int and size == len(whole):  # an open size is no int
                 led, partner, sign = False, whole, sign.repeat(len(whole) // len(partner))
-            rows = tensor.unflatten(index, (-1, len(partner))) if led else tensor
+            if led:
+                rows = tensor.unflatten(index, (-1, len(partner)))
+            else:
+                rows = tensor
             rows = rows.index_select(index + led, partner)
             if not sign_free:
                 rows = rows * sign.to(tensor.dtype).reshape([-1] + [1] * (rows.ndim - index - led - 1))

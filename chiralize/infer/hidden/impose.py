@@ -35,7 +35,10 @@ class Imposed:
         for space in spaces:
             self.depths.setdefault(space.key, len(self.depths))
         wanted = {space.key: self._pairing(space) for space in spaces}
-        matched = self.matcher(spaces, repmap) if "match" in wanted.values() else {}
+        if "match" in wanted.values():
+            matched = self.matcher(spaces, repmap)
+        else:
+            matched = {}
         chosen = dict(matched)
         for space in spaces:
             if wanted[space.key] != "match":

@@ -39,7 +39,10 @@ def op(names: str, *samples: Sample, trait: Trait | None = None) -> Callable[[Ap
 
     def decorate(function: Apply | Sampled) -> Sampled:
         """The function with these samples before those that it has already."""
-        sampled = function if isinstance(function, Sampled) else Sampled(function, {})
+        if isinstance(function, Sampled):
+            sampled = function
+        else:
+            sampled = Sampled(function, {})
         given = overloads(names)
         if trait is not None:
             sampled = replace(sampled, traits={**sampled.traits, **dict.fromkeys(given, trait)})
@@ -172,7 +175,10 @@ def joint_plain(call: Call) -> SymbolicRepresentation:
 
 def representations(call: Call, *names: str) -> list[SymbolicRepresentation]:
     """How the tensor arguments called `names` transform, as far as is known by now; of all of them without names."""
-    operands = [tensor(call[name]) for name in names] if names else call.operands
+    if names:
+        operands = [tensor(call[name]) for name in names]
+    else:
+        operands = call.operands
     return [call.solver.representation(operand.rep) for operand in operands]
 
 

@@ -165,7 +165,10 @@ def _contracted(
     solver, groups, transposed = call.solver, call.get("groups", 1), is_transposed(call)
     bias = unless_zero(call.get("bias"))
     words = [window.words(letter) for window, letter in zip(windows, _LETTERS, strict=False)]
-    columns = map(" ".join, zip(*words, strict=True)) if words else ("", "", "")
+    if words:
+        columns = map(" ".join, zip(*words, strict=True))
+    else:
+        columns = ("", "", "")
     given, kernel, written = columns
     channels = "i o" if transposed else "o i"
     equation_shape = shape
@@ -211,7 +214,10 @@ def _grouped(operand: Operand, dim: int, groups: int, solver: Solver) -> Operand
 
 def _macs(call: Call) -> int:
     """Every weight of an output (of a transposed convolution: an input) channel once per position."""
-    positions = tensor(call["input"]).shape if is_transposed(call) else call.shape
+    if is_transposed(call):
+        positions = tensor(call["input"]).shape
+    else:
+        positions = call.shape
     return prod(positions) * prod(tensor(call["weight"]).shape[1:])
 
 

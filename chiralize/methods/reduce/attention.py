@@ -255,7 +255,9 @@ def _carried(labels: Tensor, name: str, path: Sequence[Node]) -> Tensor:
             values[node.name] = values[node.reads[0].name]
         else:
             values[node.name] = execution.evaluate(node, values)
-    return values[path[-1].name] if path else labels
+    if path:
+        return values[path[-1].name]
+    return labels
 
 
 def by_terms(value: Tensor, rep: SymbolicRepresentation | None, keys: Sequence[Var]) -> Tensor:

@@ -67,7 +67,10 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         designs = orbit_reductions(ready.in_batches, ready.repmap, ready.batches, width)
     else:
         mixes = mixes_joints(ready.in_batches.graph(), ready.repmap)
-        beside = _with_joints_in_place(problem, width, mixing) if mixes else None
+        if mixes:
+            beside = _with_joints_in_place(problem, width, mixing)
+        else:
+            beside = None
         if beside is not None:
             yield beside
         designs = reductions(ready.in_batches, ready.repmap, ready.batches, width, mixing)

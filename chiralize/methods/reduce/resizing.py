@@ -190,7 +190,10 @@ class Resizing:
         return MethodUnavailableError(str(node.where), f"--width: {facts}", "use --width 0.5, or --method average")
 
     def _read(self, ref: Any) -> SymbolicRepresentation | None:
-        outputs = self.repmap.nodes.get(ref.name) if isinstance(ref, Ref) else None
+        if isinstance(ref, Ref):
+            outputs = self.repmap.nodes.get(ref.name)
+        else:
+            outputs = None
         if not outputs:
             return None
         return outputs[0]
@@ -329,7 +332,10 @@ def _write(node: fx.Node, name: str, before: Any, value: Any) -> None:
     """
     schema = node.target._schema  # type: ignore[union-attr]
     position = [argument.name for argument in schema.arguments].index(name)
-    given = node.args[position] if position < len(node.args) else node.kwargs.get(name)
+    if position < len(node.args):
+        given = node.args[position]
+    else:
+        given = node.kwargs.get(name)
     if isinstance(value, list) and isinstance(given, (list, tuple)):
         value = list(value)
         for index, (entry, old) in enumerate(zip(given, before, strict=True)):

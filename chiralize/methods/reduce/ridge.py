@@ -222,7 +222,10 @@ def _path(part: _Part, start: Tensor, rounding: Tensor, strengths: Sequence[floa
     size = len(rounding)
     gram, products = part.features, part.products - part.features @ start
     count = float(gram[-1, -1]) if part.bias else 1.0
-    mean = gram[-1, :size] / count if part.bias and count else gram.new_zeros(size)
+    if part.bias and count:
+        mean = gram[-1, :size] / count
+    else:
+        mean = gram.new_zeros(size)
     if part.bias and count:
         offset = products[-1] / count
     else:

@@ -102,7 +102,10 @@ def layer_at(module: fx.GraphModule, node: Any) -> Any:
     if kind is nn.Linear:
         layer: Any = nn.Linear(into, out, bias is not None, device="meta")
     else:
-        names = _SETTINGS if kind is not nn.ConvTranspose2d else _SETTINGS_TRANSPOSED
+        if kind is not nn.ConvTranspose2d:
+            names = _SETTINGS
+        else:
+            names = _SETTINGS_TRANSPOSED
         settings = {name: _plain(value) for name, value in zip(names, node.args[3:], strict=False)}
         settings |= {name: _plain(value) for name, value in node.kwargs.items() if name in names}
         groups = settings.get("groups", 1)

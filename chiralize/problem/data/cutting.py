@@ -66,7 +66,10 @@ def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True
     differ: samples have one size, and there are several; else both may be otherwise. Several that are all the same are
     refused.
     """
-    firsts = [_first_row(tensor) for tensor in tensors(calls[0])] if calls else []
+    if calls:
+        firsts = [_first_row(tensor) for tensor in tensors(calls[0])]
+    else:
+        firsts = []
     broken, scales, apart = ([0.0] * len(firsts) for _ in range(3))
     for call in calls:
         for index, (tensor, first) in enumerate(zip(tensors(call), firsts, strict=True)):

@@ -181,7 +181,9 @@ def _plain(kind: torch.dtype | torch.layout) -> str:
 
 
 def _shown(name: str) -> str:
-    return f"array {name!r}" if name else "the array"
+    if name:
+        return f"array {name!r}"
+    return "the array"
 
 
 def calls_from(
@@ -374,7 +376,10 @@ def _call_of(item: Any, example: Call, where: str, names: Sequence[str] = ()) ->
             facts = f"a batch has {', '.join(map(repr, foreign))}, one call of the model takes {', '.join(kwargs)}"
             raise DataFileError(where, facts, "give the arguments of the example inputs and nothing else")
         item = tuple(item.get(name, value) for name, value in kwargs.items())
-    items = tuple(item) if isinstance(item, (tuple, list)) else (item, *slots[1:])
+    if isinstance(item, (tuple, list)):
+        items = tuple(item)
+    else:
+        items = (item, *slots[1:])
     if len(items) != len(slots):
         facts = f"a batch has {len(items)} arguments, one call of the model takes {len(slots)}"
         raise DataFileError(where, facts, "give the arguments of the example inputs and nothing else, such as labels")

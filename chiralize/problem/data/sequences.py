@@ -212,7 +212,10 @@ def _calls(group: Sequence[Sequence[_Track]], reading: Reading, where: str) -> S
         tensors = list(example.tensors)
         for column, position in enumerate(reading.observed):
             parts = [in_kind(inputs[column].step(number), tensors[position].dtype, where) for inputs in group]
-            tensors[position] = torch.stack(parts) if reading.has_rows else parts[0]
+            if reading.has_rows:
+                tensors[position] = torch.stack(parts)
+            else:
+                tensors[position] = parts[0]
         return example.filled(tensors)
 
     call(0)  # what does not fit is told now

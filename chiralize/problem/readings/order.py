@@ -49,7 +49,10 @@ class Order:
 
 def ways_of(spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> list[ConversionSpec]:
     """The specification with a layout for every tensor that has none, in all ways that fit; at most 16."""
-    ins = spec.inputs if spec.inputs is not None else (TensorEntry(),) * len(shapes)
+    if spec.inputs is not None:
+        ins = spec.inputs
+    else:
+        ins = (TensorEntry(),) * len(shapes)
     if spec.outputs is not None:
         outs = spec.outputs
     else:
@@ -92,7 +95,10 @@ def order_of(
         if one.inputs not in turned:
             turned[one.inputs] = _answers(trial, arrange, [_turned(one.input_tensors, sample) for sample in samples])
         mirrored = turned[one.inputs]
-        gap = _gap(one.output_tensors, plain, mirrored) if mirrored is not None else None
+        if mirrored is not None:
+            gap = _gap(one.output_tensors, plain, mirrored)
+        else:
+            gap = None
         if gap is None:
             return None
         gaps.append(gap)

@@ -152,7 +152,10 @@ def _options(inputs: Sequence[Sequence[str]], outputs: Sequence[Sequence[str]], 
     for option, tensors in (("--input-layout", inputs), ("--output-layout", outputs)):
         if any(len(layouts) > 1 for layouts in tensors):
             for layouts in tensors:
-                text = layouts[min(number, len(layouts) - 1)] if layouts else "free"
+                if layouts:
+                    text = layouts[min(number, len(layouts) - 1)]
+                else:
+                    text = "free"
                 texts.append(f'{option} "{text}"')
     return " ".join(texts)
 

@@ -69,7 +69,10 @@ def _unsqueeze(call: NodeCall, values: Sequence[Any]) -> Value:
     assert axes is not None
     count = x.ndim + len(axes)
     for axis in sorted(axis % count for axis in axes):
-        x = x.unsqueeze(axis) if isinstance(x, Tensor) else np.expand_dims(x, axis)
+        if isinstance(x, Tensor):
+            x = x.unsqueeze(axis)
+        else:
+            x = np.expand_dims(x, axis)
     return x
 
 

@@ -64,7 +64,10 @@ def alignments(
     measurements: list[Alignment] = []
     for tensor, axis in axes:
         columns = _columns(resolved)
-        predicted = None if graph is None else _by_layers(graph, tensor, axis, resolved)
+        if graph is None:
+            predicted = None
+        else:
+            predicted = _by_layers(graph, tensor, axis, resolved)
         stated = stated_shift(mirror.outputs[tensor.index], axis)
         measured = _Views(views[tensor.index, axis], axis).measured(stated, predicted)
         labels = _by_labels(columns, tensor.shape[axis])

@@ -110,7 +110,10 @@ class _Body:
 
     def __init__(self, mirror: NetworkMirror, index: int, tensor: ResolvedTensor) -> None:
         self.tensor = tensor
-        self.center = mirror.input_centers[index] if mirror.input_centers else None
+        if mirror.input_centers:
+            self.center = mirror.input_centers[index]
+        else:
+            self.center = None
         self.acting = self.representation = folded(mirror.inputs[index])
         self.batched = tensor.has_rows
         self.free = mirror.inputs[index].still_axes[self.batched :]

@@ -76,7 +76,10 @@ class _Sums:
     def add(self, plain: torch.Tensor, turned: torch.Tensor) -> None:
         """Take f(x) and f(T x) of one call in."""
         representation, center = self.representation, self.mirror.center_of(self.index)
-        about = 0.0 if center is None else torch.from_numpy(center).to(plain.device)
+        if center is None:
+            about = 0.0
+        else:
+            about = torch.from_numpy(center).to(plain.device)
         a, b = plain.double() - about, turned.double() - about  # counted from the centre, T is linear
         back, image = act(b, representation), act(a, representation)
         apart = summed((a - back).square(), representation)

@@ -34,7 +34,10 @@ def parts_of(tensor: ResolvedTensor, representation: TensorRepresentation) -> Pa
     if tensor.pose is not None:
         body, sizes = tensor.pose.body, tensor.pose.word_sizes()
         names = list(body.joints) if "j" in sizes else [tensor.where]
-        partner = list(map(body.partner, range(len(names)))) if "j" in sizes else [0]
+        if "j" in sizes:
+            partner = list(map(body.partner, range(len(names))))
+        else:
+            partner = [0]
         first = [at for at, other in enumerate(partner) if at == other or body.side(at) == "left"]
         return _parts(names, partner, first, sizes.get("d", 1) ** max(tensor.pose.layout.words.count("d"), 1))
     if not tensor.shape:
@@ -49,7 +52,10 @@ def distances(difference: torch.Tensor, tensor: ResolvedTensor, representation: 
     """Length of every part of a difference: "row part", the rows are samples and all positions on free axes."""
     if tensor.pose is None:
         axis = _axis(tensor, representation)
-        flat = difference.movedim(axis, -1) if difference.ndim else difference[None]
+        if difference.ndim:
+            flat = difference.movedim(axis, -1)
+        else:
+            flat = difference[None]
         return flat.abs().reshape(-1, flat.shape[-1])
     sizes, words, shape = tensor.pose.word_sizes(), [], []
     for axis, size in zip(tensor.pose.layout.axes, difference.shape, strict=True):

@@ -92,7 +92,10 @@ def _apart(seen: Array, other: Array) -> tuple[Array, Array]:
     floor = _LEAST * float(np.sqrt(np.square(both).mean())) + np.finfo(np.float64).tiny
     difference = np.abs(seen - other) / np.maximum(both.max(0), floor)
     difference[~np.isfinite(difference)] = np.inf
-    later = difference[1:].max(0) if steps > 1 else np.zeros_like(difference[0])
+    if steps > 1:
+        later = difference[1:].max(0)
+    else:
+        later = np.zeros_like(difference[0])
     return difference[0], later
 
 

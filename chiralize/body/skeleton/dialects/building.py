@@ -58,7 +58,10 @@ def build(path: Path, tool: str, root: Node, name: str, notices: list[str], **ke
     entries = list[tuple[Node, Node]]()
     for key, value in keys.items():
         if value is not None:
-            node = value if isinstance(value, Node) else from_python(value, root.source)
+            if isinstance(value, Node):
+                node = value
+            else:
+                node = from_python(value, root.source)
             entries.append((text_node(key, root), node))
     skeleton = read_skeleton(Node(root.source, root.line, entries=tuple(entries)), name, None, notices)
     if not skeleton.pairs:
@@ -74,7 +77,10 @@ def without_names(skeleton: Skeleton, notices: list[str]) -> Skeleton:
         other = load_skeleton(name)
         if len(other.joints) == len(skeleton.joints) and set(map(frozenset, other.pairs)) == pairs:
             same.append(name)
-    hint = f"; the same pairs as the shipped {' and '.join(same)}" if same else ""
+    if same:
+        hint = f"; the same pairs as the shipped {' and '.join(same)}"
+    else:
+        hint = ""
     notices.append(f"the file names no joints: they are called joint0 to joint{len(skeleton.joints) - 1}{hint}")
     return skeleton
 

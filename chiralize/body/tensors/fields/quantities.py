@@ -47,7 +47,9 @@ class Component:
         >>> Component("y", ABOUT["y"]).sign("y"), Component("x", ABOUT["x"]).sign("y")
         (1, -1)
         """
-        return -1 if self.axes.count(lateral) % 2 else 1
+        if self.axes.count(lateral) % 2:
+            return -1
+        return 1
 
 
 @dataclass(frozen=True)

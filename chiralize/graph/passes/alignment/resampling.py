@@ -63,7 +63,10 @@ def _moved(module: fx.GraphModule, node: fx.Node, axis: int, cells: int, shift: 
         module.register_buffer(name, index, persistent=True)
         picked = graph.call_function(INDEX_SELECT, (node, axis, graph.get_attr(name)))
         term = graph.call_function(MUL, (picked, weight))
-        total = term if total is None else graph.call_function(ADD, (total, term))
+        if total is None:
+            total = term
+        else:
+            total = graph.call_function(ADD, (total, term))
     assert total is not None
     return total
 

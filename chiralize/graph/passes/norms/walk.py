@@ -204,7 +204,10 @@ class Walk(Interpreter[Map]):
         first, second = node.arguments["self"], node.arguments["other"]
         if self.old.fixed(first) == self.old.fixed(second) or (trait.divides and self.old.fixed(first)):
             self.stop(node)
-        data, factor = (second, first) if self.old.fixed(first) else (first, second)
+        if self.old.fixed(first):
+            data, factor = (second, first)
+        else:
+            data, factor = (first, second)
         reading, shape = self._map_of(data), node.shapes[0] or ()
         old = torch.as_tensor(self.old.number(factor), dtype=torch.float64)
         new = torch.as_tensor(self.new.number(factor), dtype=torch.float64)
@@ -384,7 +387,10 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 # ---- arithmetic -------------------------------------------------------------------------------------------------
 def _equal(one: Tensor, two: Tensor) -> bool:
     """Up to the rounding of sums in float64."""
-    size = float(torch.maximum(one.abs(), two.abs()).max()) if one.numel() else 0.0
+    if one.numel():
+        size = float(torch.maximum(one.abs(), two.abs()).max())
+    else:
+        size = 0.0
     return bool(((one - two).abs() <= _SAME * size).all())
 
 

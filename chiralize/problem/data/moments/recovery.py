@@ -152,7 +152,10 @@ def _linear(captured: CapturedModel, candidates: Sequence[Norm], inputs: Inputs)
     linear: list[Norm] = []
     bent: set[str] = set()
     for norm in candidates:
-        path = () if norm.source in captured.leaves else captured.until(norm.source)
+        if norm.source in captured.leaves:
+            path = ()
+        else:
+            path = captured.until(norm.source)
         if bent.isdisjoint(node.name for node in path):
             if is_affine(captured, norm, inputs):
                 linear.append(norm)
