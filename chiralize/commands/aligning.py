@@ -15,7 +15,7 @@ from math import isfinite
 import torch
 
 from chiralize.body.tensors.layout import parse_layout
-from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError, InternalError, UnsupportedError, UsageError, listed
 from chiralize.graph.fixed_sizes import unhooked
 from chiralize.graph.model import CapturedModel

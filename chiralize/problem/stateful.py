@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from chiralize.body.tensors.resolution import ResolvedTensor, all_have_rows
+from chiralize.body.tensors.resolved import ResolvedTensor, all_have_rows
 from chiralize.graph.copies import is_large
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel

@@ -9,7 +9,7 @@ import numpy as np
 
 from chiralize.body.skeleton.anatomy import landmarks
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.problem.poses.figure import placed
 from chiralize.problem.poses.motion import JOINTS
 from chiralize.report.skeleton_picture import tree_positions

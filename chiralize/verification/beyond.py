@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import torch
 
-from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError, MethodUnavailableError, ModelRunError, UsageError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call

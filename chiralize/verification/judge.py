@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel, Where

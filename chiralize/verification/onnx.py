@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ModelFileError, RepresentationSizeError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call

@@ -34,6 +34,7 @@ def with_polygamma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     yield
     sys.modules.pop("chiralize.infer.rules.polygammas", None)
     table._RULES.pop("aten.polygamma.default", None)
+    table._TRAITS.pop("aten.polygamma.default", None)
     table.registry.cache_clear()
 
 

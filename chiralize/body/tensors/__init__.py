@@ -5,7 +5,8 @@ from chiralize.body.tensors.entries import Classes, TensorEntry
 from chiralize.body.tensors.fields import Field
 from chiralize.body.tensors.hidden import HiddenPolicy, impose
 from chiralize.body.tensors.layout import Layout, parse_layout
-from chiralize.body.tensors.resolution import Handed, ResolvedSpec, ResolvedTensor, resolve
+from chiralize.body.tensors.resolution import resolve
+from chiralize.body.tensors.resolved import Handed, ResolvedSpec, ResolvedTensor
 
 __all__ = [
     "Classes",

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from chiralize.body.tensors.joints import MOST_ENTRIES, Place, members
-from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.graph import processes
 from chiralize.graph.copies import raw_bytes
 from chiralize.graph.running import Arguments, Call

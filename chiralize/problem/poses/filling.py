@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from chiralize.body.skeleton.anatomy import Landmark, landmarks
-from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedTensor
 
 Array = npt.NDArray[np.float64]
 AXES = ("x", "y", "z")

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from chiralize.body.tensors.layout import parse_layout
-from chiralize.body.tensors.resolution import ResolvedSpec, ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedSpec, ResolvedTensor
 from chiralize.body.tensors.reversal import reversal
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel

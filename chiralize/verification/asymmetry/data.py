@@ -12,7 +12,7 @@ from functools import cached_property
 
 import torch
 
-from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import UsageError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, Call

@@ -10,7 +10,7 @@ from math import sqrt
 
 import torch
 
-from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call, Runner, check_outputs, results
 from chiralize.symmetry.action import act

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from chiralize.body.tensors.layout import parse_layout
-from chiralize.body.tensors.resolution import ResolvedSpec
+from chiralize.body.tensors.resolved import ResolvedSpec
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call, Runner, results
 from chiralize.verification.asymmetry.advice import ASYMMETRIC

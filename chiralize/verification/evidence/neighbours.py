@@ -18,7 +18,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.body.tensors.entries import Classes, TensorEntry
 from chiralize.body.tensors.fields import Field
-from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError
 
 MOST_CROSSED_PAIRS = 8

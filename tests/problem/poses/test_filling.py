@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from chiralize.body.tensors import parse_spec, resolve
-from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.problem.poses.filling import Form, UnfitError
 
 SIZES = {"b": 4, "t": 9, "j": 17, "d": 2, "1": 1, "m": 2}
