@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.ant import BODY, TORQUES
 from chiralize.body.tensors import ConversionSpec, parse_spec, resolve
 from chiralize.symmetry.representation import Representation
 from examples.policy.gait import ACTIONS, FIELDS, OBSERVATIONS, trot
@@ -24,15 +25,10 @@ from examples.policy.task import mirror
 SPEEDS = ("velocity", "angular_velocity", "joint_velocities")
 SEEN = np.delete(np.arange(OBSERVATIONS), np.r_[tuple(FIELDS[name] for name in SPEEDS)])
 """Entries of the example's observation that these policies see, 16 of 30."""
-SPEC = """
-name: ant-without-speeds
-joints: [hip_1, ankle_1, hip_2, ankle_2, hip_3, ankle_3, hip_4, ankle_4]
-pairs: [[hip_1, hip_4], [ankle_1, ankle_4], [hip_2, hip_3], [ankle_2, ankle_3]]
-dims: [q]
-negate: []
-signs: {hip_1: [-1], hip_2: [-1], hip_3: [-1], hip_4: [-1]}
-lateral: y
-inputs:
+SPEC = (
+    "name: ant-without-speeds"
+    + BODY
+    + """inputs:
   - layout: b f
     fields:
       - {scalar: 1, name: height}
@@ -40,11 +36,9 @@ inputs:
       - {joints: joint_angles}
       - {signs: [-1], name: turn}
       - {signs: [-1, -1], name: clock}
-outputs:
-  - layout: b (j d)
-    joints: [hip_4, ankle_4, hip_1, ankle_1, hip_2, ankle_2, hip_3, ankle_3]
-    dims: [q]
 """
+    + TORQUES
+)
 ROBOTS, STEPS = 96, 200
 """Demonstrations; a control step is 0.05 s."""
 UPDATES, SEQUENCES, FRAMES, RATE = 1200, 24, 100, 3e-3

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.ant import BODY, TORQUES
 from chiralize.body.robots.describing import RobotWishes, mirror_of
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import opened_from
@@ -80,15 +81,9 @@ ANT = Task(
     sides=(1.0, -1.0, 1.0),
     partners=(),
     spread=(0.1, 0.1),
-    spec="""
-name: ant-27
-joints: [hip_1, ankle_1, hip_2, ankle_2, hip_3, ankle_3, hip_4, ankle_4]
-pairs: [[hip_1, hip_4], [ankle_1, ankle_4], [hip_2, hip_3], [ankle_2, ankle_3]]
-dims: [q]
-negate: []
-signs: {hip_1: [-1], hip_2: [-1], hip_3: [-1], hip_4: [-1]}
-lateral: y
-inputs:
+    spec="name: ant-27"
+    + BODY
+    + """inputs:
   - layout: b f
     fields:
       - {scalar: 1, name: height}
@@ -97,11 +92,8 @@ inputs:
       - {vector: velocity}
       - {axial: angular_velocity}
       - {joints: joint_velocities}
-outputs:
-  - layout: b (j d)
-    joints: [hip_4, ankle_4, hip_1, ankle_1, hip_2, ankle_2, hip_3, ankle_3]
-    dims: [q]
-""",
+"""
+    + TORQUES,
 )
 WALKER = Task(
     name="walker",

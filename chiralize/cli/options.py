@@ -259,10 +259,10 @@ def _joints(skeleton: str | None) -> int:
     from chiralize.body.tensors import load_spec
     from chiralize.errors import ChiralizeError
 
-    try:
-        if skeleton:
-            return len(load_spec(skeleton).skeleton.joints)
+    if not skeleton:
         return 0
+    try:
+        return len(load_spec(skeleton).skeleton.joints)
     except ChiralizeError:
         return 0
 

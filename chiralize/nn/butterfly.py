@@ -46,7 +46,7 @@ class Butterfly(Tables):
         self.representation, self.size = representation, action.size
         self.even, self.odd = action.even, action.odd
         pairs = sorted(action.pairs, key=lambda pair: bool(action.sign[pair[0]] < 0))
-        unpaired = np.flatnonzero(action.partner == np.arange(action.size))
+        unpaired = np.flatnonzero(action.fixed)
         fixed = sorted(unpaired.tolist(), key=lambda entry: bool(action.sign[entry] < 0))
         order = np.array([*(i for i, _ in pairs), *(j for _, j in pairs), *fixed], dtype=np.int64)
         self.pairs = len(pairs)

@@ -93,12 +93,17 @@ class SignedPermutation:
     @cached_property
     def is_identity(self) -> bool:
         """Whether no entry is moved or negated."""
-        return self.is_sign_free and bool((self.partner == np.arange(self.size)).all())
+        return self.is_sign_free and bool(self.fixed.all())
 
     @cached_property
     def is_reversal(self) -> bool:
         """Whether an axis of at least three entries is read from its other end, no entry negated."""
         return self.size > 2 and self.is_sign_free and bool((self.partner[::-1] == np.arange(self.size)).all())
+
+    @property
+    def fixed(self) -> npt.NDArray[np.bool_]:
+        """Whether each entry keeps its place, negated or not."""
+        return self.partner == np.arange(self.size)
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -108,8 +113,7 @@ class SignedPermutation:
     @property
     def even(self) -> int:
         """Dimension of {x : T x = x}: one per pair, one per fixed entry without a sign."""
-        fixed = self.partner == np.arange(self.size)
-        return len(self.pairs) + int((fixed & (self.sign == 1)).sum())
+        return len(self.pairs) + int((self.fixed & (self.sign == 1)).sum())
 
     @property
     def odd(self) -> int:

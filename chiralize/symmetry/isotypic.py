@@ -27,7 +27,7 @@ class IsotypicBasis:
         pairs = np.array(action.pairs, dtype=np.int64).reshape(-1, 2)
         self.first: IntArray = pairs[:, 0].copy()
         self.second: IntArray = pairs[:, 1].copy()
-        fixed = np.flatnonzero(action.partner == np.arange(action.size))
+        fixed = np.flatnonzero(action.fixed)
         self.fixed_even: IntArray = fixed[action.sign[fixed] == 1]
         self.fixed_odd: IntArray = fixed[action.sign[fixed] == -1]
 

@@ -234,9 +234,7 @@ class TensorRepresentation:
         for position, axis in enumerate(self.axes):
             others = signs[:position] + signs[position + 1 :]
             if 0 not in others:
-                action = axis.action
-                fixed = action.partner == np.arange(action.size)
-                lost += int((fixed & (action.sign * self.sign * prod(others) < 0)).sum())
+                lost += int((axis.action.fixed & (axis.action.sign * self.sign * prod(others) < 0)).sum())
         return lost
 
     def __str__(self) -> str:

@@ -129,7 +129,6 @@ def forced_zero(representation: TensorRepresentation) -> Tensor:
     """Which entries can only be zero: those that the mirror maps to minus themselves. Boolean, of the shape."""
     signs = torch.full((1,) * len(representation.axes), representation.sign, dtype=torch.int8)
     for position, axis in enumerate(representation.axes):
-        action = axis.action
-        fixed = torch.tensor(action.sign * (action.partner == range(axis.size)), dtype=torch.int8)  # 0 where it moves
+        fixed = torch.tensor(axis.action.sign * axis.action.fixed, dtype=torch.int8)  # 0 where it moves
         signs = signs * fixed.reshape(shape_along(position, signs.ndim))
     return signs < 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -21,7 +20,6 @@ from chiralize.verification.evidence import joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, MirrorGap, compare, moves_less
 from chiralize.verification.evidence.judging import Basis, judged, recalled
 from chiralize.verification.evidence.names import (
-    bone_findings,
     by_names,
     name_findings,
     names_of_entries,
@@ -426,15 +424,6 @@ def test_a_bone_without_mirror_image_is_named() -> None:
 
 def test_names_that_tell_nothing_say_nothing() -> None:
     assert name_findings(("a", "b", "c"), ((0, 1),)) == Evidence()
-
-
-def test_bone_lengths() -> None:
-    rng = np.random.default_rng(0)
-    poses = rng.normal(size=(50, 7, 3))
-    even = np.concatenate([poses, poses[:, [0, 2, 1, 4, 3, 6, 5]] * [-1, 1, 1]])
-    assert bone_findings(NAMES, PAIRS, EDGES, even).checks == ("3 pairs of bones have equal mean lengths within 10 %",)
-    even[:, 5] += 3
-    assert "left_elbow - left_ear has mean length" in bone_findings(NAMES, PAIRS, EDGES, even).warnings[0]
 
 
 # ---- neighbours -----------------------------------------------------------------------------------------------

@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.graph.model import CapturedModel
@@ -74,7 +72,7 @@ def _exchanges(term: Term) -> bool:
 
 def _moves(action: SignedPermutation) -> bool:
     """Whether an action takes entries to other places, beyond changing signs."""
-    return bool(np.any(action.partner != np.arange(action.size)))
+    return not action.fixed.all()
 
 
 def led_in_and_out(network: Network) -> Network | None:

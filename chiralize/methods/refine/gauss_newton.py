@@ -144,11 +144,11 @@ class _System:
             if not bend > 0:
                 break
             length = energy / bend
-            step = {name: values + length * along[name] for name, values in step.items()}
-            left = {name: values - length * image[name] for name, values in left.items()}
+            step = _sum(step, length, along)
+            left = _sum(left, -length, image)
             turned = prepare(left)
             energy, before = _dot(left, turned), energy
-            along = {name: direction + energy / before * along[name] for name, direction in turned.items()}
+            along = _sum(turned, energy / before, along)
         return step
 
     def _slope(self, calls: Sequence[Call]) -> tuple[list[Tensor], Vector]:
@@ -170,7 +170,7 @@ class _System:
             pushed = [(self.distance.answers(call) - answer) / share for call, answer in zip(calls, here, strict=True)]
         self.weights.restore(start)
         image = self._total(self._pulled(self.distance.answers(call), u) for call, u in zip(calls, pushed, strict=True))
-        return {name: vector + damping * along[name] for name, vector in image.items()}
+        return _sum(image, damping, along)
 
     def _pulled(self, given: Tensor, u: Tensor) -> Vector:
         """J' u; what is not finite, as behind a root of 0, counts as 0."""
@@ -256,6 +256,11 @@ def _divided(vector: Tensor, bases: Sequence[tuple[Tensor, Tensor | None]], damp
     if turn_in is not None:
         matrix = matrix @ turn_in.T
     return matrix.reshape(vector.shape)
+
+
+def _sum(one: Vector, share: float, other: Vector) -> Vector:
+    """one + share other."""
+    return {name: vector + share * other[name] for name, vector in one.items()}
 
 
 def _dot(one: Vector, other: Vector) -> float:

@@ -103,11 +103,11 @@ def turned_about_the_middle(representation: TensorRepresentation, axis: int) -> 
 
 def stated_shift(representation: TensorRepresentation, axis: int) -> int:
     """By how many cells the specification moves turned maps to the right: 2 c - (n - 1)."""
-    partner = representation.axes[axis].action.partner
-    moving = np.flatnonzero(partner != np.arange(len(partner)))
+    action = representation.axes[axis].action
+    moving = np.flatnonzero(~action.fixed)
     if not len(moving):
         return 0
-    return int(moving[0] + partner[moving[0]]) - (len(partner) - 1)
+    return int(moving[0] + action.partner[moving[0]]) - (action.size - 1)
 
 
 def _columns(resolved: ResolvedSpec) -> int | None:

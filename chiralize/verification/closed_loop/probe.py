@@ -47,15 +47,15 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         if len(plain.seen) != len(again.seen):
             repeated = np.inf
         figures.append((at_start, later, _rewards_apart(plain.rewards, other.rewards), repeated, restarted))
-    first = np.max([figure[0] for figure in figures], axis=0)
-    later = np.max([figure[1] for figure in figures], axis=0)
+    at_starts, at_steps, rewards, repeats, restarts = zip(*figures, strict=True)
+    first, later = np.max(at_starts, axis=0), np.max(at_steps, axis=0)
     worst = first if first.max() > MIRRORED else later
     return Probe(
         start=float(first.max()),
         steps=float(later.max()),
-        reward=max(figure[2] for figure in figures),
-        repeated=max(figure[3] for figure in figures),
-        restarted=max(figure[4] for figure in figures),
+        reward=max(rewards),
+        repeated=max(repeats),
+        restarted=max(restarts),
         ends=ends,
         entries=_names(worst, policy) if worst.max() > MIRRORED else (),
         actions=_actions_mirrored_otherwise(environment, policy),

@@ -226,7 +226,7 @@ def moves_less(other: NetworkMirror, mirror: NetworkMirror) -> bool:
 def _mostly_trivial(representation: TensorRepresentation) -> bool:
     """Whether T moves no more than half of the entries of every axis, and negates no more than half."""
     for axis in representation.axes:
-        moved = int((axis.action.partner != range(axis.size)).sum())
+        moved = int((~axis.action.fixed).sum())
         negated = int((axis.action.sign < 0).sum())
         if max(moved, negated) / axis.size > 0.5:
             return False
@@ -239,15 +239,14 @@ def _share_moved(representation: TensorRepresentation) -> float:
         return 1.0
     stay = 1.0
     for axis in representation.axes:
-        stays = (axis.action.partner == range(axis.size)) & (axis.action.sign > 0)
+        stays = axis.action.fixed & (axis.action.sign > 0)
         stay *= float(stays.mean()) if axis.size else 1.0
     return 1.0 - stay
 
 
 def _is_part(one: TensorRepresentation, whole: TensorRepresentation) -> bool:
     for axis, other in zip(one.axes, whole.axes, strict=True):
-        stays = axis.action.partner == range(axis.size)
-        if not (stays | (axis.action.partner == other.action.partner)).all():
+        if not (axis.action.fixed | (axis.action.partner == other.action.partner)).all():
             return False
         if not ((axis.action.sign > 0) | (axis.action.sign == other.action.sign)).all():
             return False

@@ -22,7 +22,6 @@ from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.verdicts import Evidence
 
-UNEVEN = 0.1
 ASYMMETRIC = 1e-3
 
 
@@ -174,32 +173,6 @@ def name_findings(
     return Evidence(tuple(checks), tuple(warnings))
 
 
-def bone_findings(
-    joint_names: Sequence[str],
-    pairs: Sequence[Sequence[int]],
-    edges: Sequence[Sequence[int]],
-    poses: npt.NDArray[np.generic],
-) -> Evidence:
-    """Whether mean bone lengths of left and right agree within a tenth. poses: "sample joint coord", finite."""
-    partner = _partner(pairs)
-    bones, points = _bones(edges), np.asarray(poses, dtype=np.float64)
-    warnings, seen = [], 0
-    for bone in sorted(bones, key=sorted):
-        image = frozenset(partner.get(joint, joint) for joint in bone)
-        if image not in bones or sorted(image) <= sorted(bone) or len(bone) < 2:
-            continue
-        length, other = _mean_length(points, bone), _mean_length(points, image)
-        seen += 1
-        if abs(length - other) > UNEVEN * max(length, other):
-            here, beside = _joined(joint_names, sorted(bone)), _joined(joint_names, sorted(image))
-            warnings.append(f"bone {here} has mean length {length:.3g}, {beside} {other:.3g}")
-    if seen and not warnings:
-        checks = (f"{seen} pairs of bones have equal mean lengths within 10 %",)
-    else:
-        checks = ()
-    return Evidence(checks, tuple(warnings))
-
-
 def _partner(pairs: Sequence[Sequence[int]]) -> dict[int, int]:
     """Partner of every joint that has one."""
     partner: dict[int, int] = {}
@@ -224,7 +197,3 @@ def _bones_without_image(bones: set[frozenset[int]], partner: Mapping[int, int])
 
 def _joined(names: Sequence[str], joints: Sequence[int]) -> str:
     return " - ".join(names[joint] for joint in joints)
-
-
-def _mean_length(points: npt.NDArray[np.float64], bone: frozenset[int]) -> float:
-    return float(np.linalg.norm(points[..., min(bone), :] - points[..., max(bone), :], axis=-1).mean())
