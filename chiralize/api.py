@@ -35,7 +35,8 @@ from chiralize.problem.data.inputs import calls_of
 from chiralize.problem.data.sequences import sequences_of
 from chiralize.problem.data.shapes import input_names
 from chiralize.problem.named_tensors import batches_of_table
-from chiralize.problem.network import Network, check_model
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import check_model
 from chiralize.problem.progress import Progress
 from chiralize.problem.stateful import SAMPLES_ALONE, carried_of, reading_of
 from chiralize.report import AuditReport, PlanReport, VerifyReport

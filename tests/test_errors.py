@@ -13,7 +13,7 @@ import torch
 from chiralize import errors
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ChiralizeError, ModelRunError, first_line
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 
 CLASSES = [own for _, own in inspect.getmembers(errors, inspect.isclass) if issubclass(own, ChiralizeError)]
 STATUS = {"1": 2, "2": 2, "3": 3, "4": 1, "5": 1, "9": 101}

@@ -45,7 +45,7 @@ from benchmarks.narrow import run as narrow
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import ChiralizeError
 from chiralize.graph.running import Call
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.problem.problem import Problem
 
 SAMPLES, HELD_OUT = 2000, 500

@@ -22,7 +22,7 @@ from rich.console import Console
 from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.teachers import RECIPES, Teacher, load_teacher
 from chiralize.commands.convert import Request, convert
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 
 RESULTS = Path(__file__).with_name("odd.csv")
 COLUMNS: tuple[str, ...] = ("network", "flips", "seed", "method", "inputs", "before", "after")

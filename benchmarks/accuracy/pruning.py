@@ -25,7 +25,7 @@ from benchmarks.accuracy.teachers import RECIPES, Teacher, both_views
 from chiralize.methods.reduce.recurrent import separate
 from chiralize.problem.data.perturbation import perturbed
 from chiralize.problem.mirror import infer, with_tables
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.symmetry.symbolic import Axis, Sum, Var
 
 RATE, BATCH, MOVED = 2e-3, 64, 3

@@ -27,7 +27,7 @@ from benchmarks.accuracy.tasks import TRAINING_CAMERAS, TRAINING_SEED, Task
 from benchmarks.accuracy.teachers import Teacher, evaluate, load_teacher
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import DataFileError
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 
 RESULTS = Path(__file__).with_name("spread.csv")
 COLUMNS: tuple[str, ...] = ("network", "flips", "seed", "inputs", "share", "ratio", "rho", "said")

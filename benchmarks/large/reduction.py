@@ -68,7 +68,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.large.networks import TemporalLifter, settled
     from chiralize.body.tensors import load_spec
     from chiralize.commands.convert import Request, convert
-    from chiralize.problem.network import prepare
+    from chiralize.problem.preparation import prepare
 
     torch.set_num_threads(options.threads)
     before = memory("VmRSS")

@@ -79,7 +79,7 @@ def _propagation(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.large.networks import Residual, scrambled
     from chiralize.body.tensors import load_spec
     from chiralize.problem.mirror import infer
-    from chiralize.problem.network import prepare
+    from chiralize.problem.preparation import prepare
 
     network = scrambled(Residual(depth=options.blocks))
     prepared = prepare(network, load_spec("h36m"), (torch.randn(2, 17, 2),))
@@ -126,7 +126,7 @@ def _after_a_small_file(options: argparse.Namespace) -> dict[str, Any]:
 def _convert(options: argparse.Namespace) -> dict[str, Any]:
     from chiralize.body.tensors import load_spec
     from chiralize.commands.convert import Request, convert
-    from chiralize.problem.network import prepare
+    from chiralize.problem.preparation import prepare
 
     before = memory("VmRSS")
     network, example = _network(options)
@@ -140,7 +140,7 @@ def _file(options: argparse.Namespace) -> dict[str, Any]:
     """What `chiralize convert model.pt2 --method match -o result.pt2` does."""
     from chiralize.body.tensors import load_spec
     from chiralize.commands.convert import Request, convert
-    from chiralize.problem.network import prepare
+    from chiralize.problem.preparation import prepare
     from chiralize.storage.load import load_model
     from chiralize.storage.save import save_pt2
 

@@ -36,7 +36,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.errors import ChiralizeError
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.verification.evidence.judging import judged
 from chiralize.verification.mirror_evidence import compare_mirrors
 from chiralize.verification.verdicts import Evidence

@@ -27,7 +27,7 @@ from benchmarks.accuracy.tasks import Lifting
 from benchmarks.accuracy.teachers import Teacher, answers, load_teacher, place, trained
 from chiralize.commands.convert import Request, convert
 from chiralize.errors import ChiralizeError
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 
 RESULTS = Path(__file__).with_name("results.csv")
 COLUMNS = (

@@ -23,9 +23,10 @@ from benchmarks.accuracy.teachers import Teacher, answers, load_teacher
 from chiralize.commands.convert import convert
 from chiralize.errors import ChiralizeError
 from chiralize.graph.running import Call
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
 from chiralize.problem.poses.builtin import built_in
 from chiralize.problem.poses.filling import UnfitError
+from chiralize.problem.preparation import prepare
 from chiralize.problem.request import Request
 from chiralize.verification.verdicts import Drift
 

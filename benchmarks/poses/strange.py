@@ -25,7 +25,7 @@ from benchmarks.poses.run import rounded, told
 from chiralize.body.tensors import ConversionSpec, parse_spec
 from chiralize.commands.convert import convert
 from chiralize.errors import ChiralizeError
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.problem.request import Request
 
 RESULTS = Path(__file__).with_name("strange.csv")

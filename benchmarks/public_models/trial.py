@@ -31,7 +31,7 @@ from chiralize.commands.convert import Request, convert
 from chiralize.commands.onnx import write_onnx
 from chiralize.errors import ChiralizeError, first_line
 from chiralize.problem.mirror import infer
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 
 METHODS = ("match", "project", "average")
 _LONGEST = 600  # seconds that `verify` may take

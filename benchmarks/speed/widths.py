@@ -25,7 +25,7 @@ from chiralize.body.tensors.entries import TensorEntry
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.timing import interleaved
 from chiralize.methods.fill.both_views import averaged
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 
 RESULTS = Path(__file__).with_name("widths.csv")
 COLUMNS = ("units", "example", "batch", "variant", "form", "products", "ms", "ratio", "low", "high")

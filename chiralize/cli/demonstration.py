@@ -140,7 +140,7 @@ def _shipped(poses: np.ndarray) -> tuple[Network, list[Call]]:
     import torch
 
     from chiralize.body.tensors import load_spec
-    from chiralize.problem.network import prepare
+    from chiralize.problem.preparation import prepare
     from chiralize.storage.load import load_model
 
     with as_file(files("chiralize.storage.pretrained") / "lifter27.pt2") as model:

@@ -34,7 +34,8 @@ from chiralize.infer.capture import functional
 from chiralize.infer.registry import traits
 from chiralize.problem.exporting import called
 from chiralize.problem.mirror import mirror_of
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.report.document import plural
 from chiralize.verification.asymmetry.alignment import alignments
 

@@ -21,8 +21,9 @@ from chiralize.methods.names import AUTO
 from chiralize.methods.unclaimed_rows import fitted_rows
 from chiralize.nn.beside import Beside
 from chiralize.problem.data.cutting import in_rows, thinned
-from chiralize.problem.network import Network, without_entry
+from chiralize.problem.network import Network
 from chiralize.problem.partial import Partial, as_run, prepare
+from chiralize.problem.preparation import without_entry
 from chiralize.problem.request import Request
 from chiralize.report.records import Claims, LeftOut
 from chiralize.verification.drift import random_inputs

@@ -43,7 +43,8 @@ from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
 from chiralize.problem.data.posed import with_poses
 from chiralize.problem.data.scattered import with_scattered
-from chiralize.problem.network import Network, without_entry
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import without_entry
 from chiralize.problem.problem import Problem
 from chiralize.problem.progress import Progress
 from chiralize.problem.request import FORMS, ON_BLOCKED, Request

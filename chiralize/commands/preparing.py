@@ -12,8 +12,9 @@ from torch.export import ExportedProgram
 
 from chiralize.body.tensors import ConversionSpec
 from chiralize.problem.data.inputs import examples_for
-from chiralize.problem.network import Network, check_model
+from chiralize.problem.network import Network
 from chiralize.problem.partial import prepare
+from chiralize.problem.preparation import check_model
 from chiralize.problem.progress import Progress, silent
 from chiralize.storage.passport import Passport
 from chiralize.storage.read_pt2 import example_inputs as inputs_of

@@ -8,7 +8,8 @@ from chiralize.commands.guard import stamped
 from chiralize.commands.records import Conversion
 from chiralize.graph.rewrite import with_modes
 from chiralize.problem.mirror import exchanged_weights, hidden_representations, mirror_if_known
-from chiralize.problem.network import Network, without_entry
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import without_entry
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.report import ConvertReport, Cost

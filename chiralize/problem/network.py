@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import ExportedProgram
 
-from chiralize.body.tensors import ConversionSpec, ResolvedSpec, ResolvedTensor, resolve
-from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError, first_line
+from chiralize.body.tensors import ConversionSpec, ResolvedSpec, ResolvedTensor
+from chiralize.errors import ChiralizeError, ModelRunError
 from chiralize.graph import rewrite
-from chiralize.graph.copies import copied, is_large, unwrapped
-from chiralize.graph.devices import CPU, on, on_cpu
-from chiralize.graph.fixed_sizes import fixed_sizes, unhooked
-from chiralize.graph.isolation import exclusive
+from chiralize.graph.copies import is_large
+from chiralize.graph.fixed_sizes import unhooked
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.open_sizes import open_batch
 from chiralize.graph.passes.centering import Centered, center
 from chiralize.graph.regions import collapse
 from chiralize.graph.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
-from chiralize.graph.snapshot import Change
-from chiralize.graph.state import as_buffers, first_answer_and_state
 from chiralize.graph.tensors import number_count
 from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry, traits
 from chiralize.problem.earlier import EarlierMirror
-from chiralize.problem.exporting import answers, called, exported
-from chiralize.problem.further import further_mirrors
-from chiralize.problem.named_tensors import as_dictionaries, has_tensordict, is_tensordict
-from chiralize.problem.readings.arguments import table_wanted
-from chiralize.problem.sampling import mean_of, naming_the_mean
+from chiralize.problem.exporting import answers
 
 if TYPE_CHECKING:
     from chiralize.problem.partial.partial import Partial
 
 _DRAWS = 8
-_BEFORE = "_forward_before_entry"
 _LAID_OUT = ("pose", "fields")
-_OF_DEVICES = ("CUDA", "NVIDIA", "same device", "device_index", "Device index")
-ON_THE_CPU = "conversions run on the CPU: use x.device in forward, or export it where it runs and pass the program"
 
 
 @dataclass(frozen=True)
@@ -246,107 +233,6 @@ def _is_finite(runner: Runner, call: Call) -> bool:
     return all(bool(output.isfinite().all()) for output in outputs)
 
 
-@exclusive
-@torch.inference_mode(False)
-@torch.enable_grad()
-def prepare(
-    model: torch.nn.Module | ExportedProgram,
-    spec: ConversionSpec,
-    args: Sequence[Any] | torch.Tensor,
-    kwargs: Mapping[str, Any] | None = None,
-    entry: str = "forward",
-) -> Network:
-    """The network made ready: copied, run, captured, the specification fitted. args: of one call, or its one tensor.
-
-    Raises UsageError, ModelRunError, SpecError; a failed capture is kept as `problem`.
-    """
-    if isinstance(args, torch.Tensor) or is_tensordict(args):
-        args = (args,)
-    if not isinstance(args, Sequence) or isinstance(args, str):
-        raise UsageError("example inputs", f"{type(args).__name__} given", "give a tuple of the arguments of one call")
-    args, kwargs = _in_dictionaries(model, args, kwargs or {}, spec)
-    _check_values(args, kwargs)
-    args, kwargs = on(CPU, tuple(args)), on(CPU, dict(kwargs))
-    inputs = Arguments.of(args, kwargs).tensors
-    if not inputs:
-        remedy = "give --input-shape or --example, or in Python torch tensors (torch.from_numpy takes arrays)"
-        raise UsageError("example inputs", "there is no tensor among them", remedy)
-    module, program = fresh_copy(model)
-    _check_weights(module)
-    module = entered(module, entry)
-    shapes, unheld = _tried(module, args, kwargs)
-    for index, shape in enumerate(shapes):
-        if 0 in shape:
-            facts = f"output {index} is empty, shape {shape}, of which nothing can be compared"
-            raise UsageError("example inputs", facts, "give at least one sample")
-    sizes = [tuple(tensor.shape) for tensor in inputs]
-    advice = mean_of(model, entry)
-    with naming_the_mean(advice):
-        resolved = resolve(spec, sizes, shapes)
-        further = further_mirrors(spec, sizes, shapes)
-    network = Network(
-        module, args, kwargs, resolved, program, entry=entry, notes=resolved.spec.notices, unheld=unheld, advice=advice
-    )
-    network = replace(network, further=further)
-    network = _with_graph(replace(network, from_program=program is not None))
-    return network.with_notes(*_missing(resolved), *_forgotten(unheld))
-
-
-def _in_dictionaries(
-    model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], spec: ConversionSpec
-) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """The arguments with dictionaries in the place of TensorDicts, where the network takes those as well."""
-    if not has_tensordict(args, kwargs):
-        return args, kwargs
-    tables = as_dictionaries(args, kwargs, spec)
-    module, _ = fresh_copy(model)
-    try:
-        called(module, on(CPU, tables[0]), on(CPU, tables[1]), 0.0)
-    except Exception:  # of whatever the network makes of them
-        return args, kwargs
-    return tables
-
-
-def _with_graph(network: Network) -> Network:
-    """The network with its program and its graph, or with the error that says why it has none."""
-    module, args, kwargs, program = network.module, network.args, network.kwargs, network.program
-    captured, traced, problem = None, None, None
-    notes: tuple[str, ...] = ()
-    try:
-        if program is None:
-            program, traced, notes = exported(module, args, kwargs, batch_axes(network.resolved))
-        captured = capture(program, args, kwargs, notes)
-    except CaptureError as error:
-        problem = error
-    if traced is not None:
-        network = replace(network, module=traced, traced=True)
-    elif program is not None and not network.from_program:
-        notes += _fixed(program, network.resolved)
-    return replace(network, program=program, captured=captured, problem=problem).with_notes(*notes)
-
-
-def _check_values(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Raises UsageError for tensors without values, and where all tensors are empty."""
-    tensors = Arguments.of(args, kwargs).tensors
-    if any(tensor.is_meta for tensor in tensors):
-        facts = "a tensor without values (meta) is among them"
-        raise UsageError("example inputs", facts, "give torch.randn of its shape")
-    if tensors and not any(tensor.numel() for tensor in tensors):
-        facts = f"they are empty, shape {', '.join(str(tuple(tensor.shape)) for tensor in tensors)}"
-        raise UsageError("example inputs", facts, "give at least one sample")
-
-
-def _check_weights(module: torch.nn.Module) -> None:
-    """Raises UsageError where a parameter or buffer has no values."""
-    named = chain(module.named_parameters(), module.named_buffers())
-    empty = [name for name, tensor in named if tensor.is_meta]
-    if empty:
-        others = f", as {len(empty) - 1} more" if len(empty) > 1 else ""
-        facts = f"{empty[0]} has no values (meta){others}"
-        remedy = "build it outside torch.device('meta'), or load its weights: load_state_dict(..., assign=True)"
-        raise UsageError(type(module).__name__, facts, remedy)
-
-
 def batch_axes(resolved: ResolvedSpec) -> list[tuple[int, ...]]:
     """The axes of every input that are its batch: as its layout says; without one (free, states) those of its size."""
     sizes = {tensor.shape[axis] for tensor in resolved.input_tensors for axis in _batch_by_layout(tensor)}
@@ -363,133 +249,3 @@ def _batch_by_layout(tensor: ResolvedTensor) -> tuple[int, ...]:
     if tensor.kind not in _LAID_OUT:
         return ()
     return tuple(axis for word, axis in tensor.free_axes if word == "b")
-
-
-def fresh_copy(model: torch.nn.Module | ExportedProgram) -> tuple[torch.nn.Module, ExportedProgram | None]:
-    """A copy on the CPU in eval mode, and the program where one is given. Raises UsageError, ModelRunError."""
-    if isinstance(model, ExportedProgram):
-        program = on_cpu(model)
-        return copied(program.module()), program  # a program's own module writes its states into the program
-    check_model(model)
-    try:
-        module = copied(on_cpu(unwrapped(model)))
-        module.eval()  # not all networks return themselves
-        return module, None
-    except Exception as error:
-        facts = f"the module cannot be copied: {first_line(error)}"
-        remedy = "remove what cannot be copied (a forward hook, old-style weight_norm), or pass an exported program"
-        raise ModelRunError(type(model).__name__, facts, remedy) from error
-
-
-def check_model(model: object) -> None:
-    """Raises UsageError for what is neither a module nor an exported program."""
-    if not isinstance(model, (torch.nn.Module, ExportedProgram)):
-        if isinstance(model, type):
-            what = f"the class {model.__name__}"
-        else:
-            what = type(model).__name__
-        raise UsageError("model", f"{what} given", "give an instance of a torch.nn.Module, or an exported program")
-
-
-def entered(module: torch.nn.Module, entry: str) -> torch.nn.Module:
-    """The module with another method in the place of forward. Raises UsageError where it has none of that name."""
-    if entry == "forward":
-        return module
-    method = getattr(type(module), entry, None)
-    if not callable(method):
-        names = [name for name in vars(type(module)) if not name.startswith("_") and name != "forward"]
-        facts = f"{type(module).__name__} has no method {entry!r}"
-        raise UsageError("--entry", facts, f"name one of: {', '.join(names) or 'forward'}")
-    vars(module)[_BEFORE] = vars(module).get("forward")
-    module.forward = types.MethodType(method, module)
-    return module
-
-
-def without_entry(module: torch.nn.Module) -> torch.nn.Module:
-    """Undo `entry`: forward is what it was before, the class's or the module's own."""
-    if _BEFORE in vars(module):
-        del module.forward
-        forward = vars(module).pop(_BEFORE)
-        if forward is not None:
-            module.forward = forward
-    return module
-
-
-def _tried(
-    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[list[tuple[int, ...]], tuple[str, ...]]:
-    """Run it once: shapes of the results, and states in attributes that could not be made buffers."""
-
-    def run(probe: torch.nn.Module) -> tuple[Any, tuple[Change, ...]]:
-        """The answer, and the states that the call has changed."""
-        return first_answer_and_state(probe, lambda scale: called(probe, args, kwargs, scale))
-
-    try:
-        answer, changes = run(copied(module))
-        unheld = as_buffers(module, changes)
-        if unheld and len(unheld) < len({change.location.attribute for change in changes}):
-            unheld = as_buffers(module, run(copied(module))[1])  # beside a state that is held it may be no state
-    except (Exception, SystemExit) as error:
-        reason = first_line(error)
-        if isinstance(error, SystemExit):
-            reason = f"it leaves the process (SystemExit: {reason})"
-        remedy = "give example inputs that it takes: --input-shape, --example, or example_inputs"
-        remedy = table_wanted(module, args) or remedy
-        if type(module).forward is torch.nn.Module.forward:
-            remedy = mean_of(module) or remedy
-        if is_of_devices(reason):
-            remedy = ON_THE_CPU
-        facts = f"the network fails on the example inputs: {reason}"
-        raise ModelRunError(type(module).__name__, facts, remedy) from error
-    leaves = results(answer)[0]
-    if not leaves:
-        facts = f"the network returns no tensor that can be found: {type(answer).__name__}"
-        remedy = (
-            "return tensors, or tuples, lists or dicts of them; torch.export.register_dataclass makes a class known"
-        )
-        raise ModelRunError(type(module).__name__, facts, remedy)
-    return [tuple(leaf.shape) for leaf in leaves], unheld
-
-
-def is_of_devices(reason: str) -> bool:
-    """Whether a network says that it wants another device."""
-    return any(word in reason for word in _OF_DEVICES)
-
-
-def _forgotten(names: Sequence[str]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    return (
-        f"forward keeps a state in {', '.join(names)}, which is not there before the first call: the proof is of a "
-        "first call, later ones were run; register_buffer before that has them proved and written",
-    )
-
-
-def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:
-    """A note on a program that takes only the batch size of the examples."""
-    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
-    fixed: dict[str, None] = {}
-    for name, tensor in zip(program.graph_signature.user_inputs, resolved.input_tensors, strict=False):
-        sizes = fixed_sizes(values.get(str(name)))
-        if sizes and tensor.has_rows and sizes[0] is not None:
-            fixed[str(sizes[0])] = None
-    if not fixed or not resolved.has_rows:
-        return ()
-    if list(fixed) == ["1"]:
-        hint = "; examples of two samples may leave it open"
-    else:
-        hint = ""
-    taken = " and ".join(fixed)
-    return (f"the network fixes its batch: exported, it takes {taken} as in the examples, no other size{hint}",)
-
-
-def _missing(resolved: ResolvedSpec) -> list[str]:
-    """Notes on tensors whose missing joints are stored as 0, where the mirror is affine."""
-    notes = list[str]()
-    for tensor in (*resolved.input_tensors, *resolved.output_tensors):
-        if tensor.center is not None and tensor.entry.missing == "zero":
-            notes.append(
-                f"{tensor.where}: joints stored as 0 are missing (missing: zero), and this T would put them at 2 c: "
-                "both verdicts are about inputs in which no joint is missing; nothing is proved for others"
-            )
-    return notes

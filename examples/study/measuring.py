@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from chiralize.commands.timing import interleaved
 from chiralize.errors import ChiralizeError
 from chiralize.infer import macs_of
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from examples.study.task import Task
 from examples.study.ways import Made
 

@@ -251,7 +251,7 @@ def test_a_defect_of_ours_is_one_message(program: Path, shell: Shell, monkeypatc
     def broken(*arguments: object) -> None:
         raise KeyError("a name")
 
-    monkeypatch.setattr("chiralize.problem.network.prepare", broken)
+    monkeypatch.setattr("chiralize.problem.preparation.prepare", broken)
     result = shell("plan", program, "--skeleton", "lifter.yaml")
     assert (result.status, result.out) == (101, "")
     assert "InternalError CH901  test_convert.py:" in result.err and "KeyError: 'a name'" in result.err
@@ -264,7 +264,7 @@ def test_ctrl_c_is_one_word(program: Path, shell: Shell, monkeypatch: pytest.Mon
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("chiralize.problem.network.prepare", interrupted)
+    monkeypatch.setattr("chiralize.problem.preparation.prepare", interrupted)
     result = shell("convert", program, "--skeleton", "lifter.yaml")
     assert (result.status, result.out, result.err) == (130, "", "interrupted\n")
 

@@ -25,7 +25,8 @@ from chiralize.graph.model import Node
 from chiralize.graph.passes.alignment.resampling import cubic
 from chiralize.graph.passes.alignment.windows import shapes_of, windows
 from chiralize.infer.registry import traits
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from tests.commands.test_pictures import MAPS, SWAPPED, Maps
 from tests.support.command import scrambled
 from tests.verification.test_alignment import Labelled, pictures

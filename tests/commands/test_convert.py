@@ -15,7 +15,8 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import DriftError, MethodUnavailableError
 from chiralize.methods.names import names
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from tests.support.zoo import CASES
 from tests.support.zoo.case import H36M, both, negated, swapped
 

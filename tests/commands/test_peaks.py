@@ -12,7 +12,8 @@ from chiralize.errors import OneSidedError
 from chiralize.graph.mirror import MirrorFit
 from chiralize.methods.registry import method_of
 from chiralize.problem.mirror import mirror_of
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.verification.asymmetry.peaks import PeakGap, peak_gap, peaks

@@ -14,7 +14,8 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.plan import plan
 from chiralize.errors import UnsupportedError, UsageError
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import POSE, ROUNDING, Net, normal, residual, trained
 
 SPEC, ARGS = parse_spec(POSE), (normal(3, 6, 2),)

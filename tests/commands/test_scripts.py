@@ -182,7 +182,7 @@ def test_dictionaries_and_optional_arguments(shell: Shell, monkeypatch: pytest.M
     """Given in Python, since no option of the command line says what is in a dictionary."""
     from chiralize.body.tensors import parse_spec
     from chiralize.commands.convert import Request, convert
-    from chiralize.problem.network import prepare
+    from chiralize.problem.preparation import prepare
     from chiralize.storage.load import load_model
 
     script = script_nets.script_of(Nested())

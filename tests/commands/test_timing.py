@@ -16,7 +16,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.bench import with_times
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.timing import interleaved
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import POSE, Net, normal, trained
 
 

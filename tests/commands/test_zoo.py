@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.commands.verify import verify as verify_subject
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from tests.support.zoo import CASES
 from tests.support.zoo.case import Case
 from tests.support.zoo.judging import answers, apart, flip_average, residual, scale

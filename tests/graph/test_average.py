@@ -18,7 +18,8 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.plan import plan
 from chiralize.errors import NegatedChannelsError, NeverEquivariantError, UnsupportedError
 from chiralize.graph.passes.average import Averaged
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.storage.passport import Passport
 from chiralize.verification.judge import judge
 from tests.support.command import Shell, library_warnings, working_shell

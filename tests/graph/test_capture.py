@@ -18,7 +18,7 @@ from chiralize.graph.model import CapturedModel
 from chiralize.graph.tracing import trace
 from chiralize.infer.capture import capture, functional
 from chiralize.infer.registry import registry
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import ROUNDING, converted, normal, residual, stored, trained, verdicts, verified_file
 from tests.support.zoo import CASES
 

@@ -15,7 +15,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.errors import DriftError, EquivarianceError, OffsetError, UsageError
 from chiralize.nn.training import keep_symmetric
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.support.reflect_nets import (
     NETS,
     PIXELS_OUT,

@@ -16,7 +16,7 @@ from chiralize.commands.convert import Request, convert
 from chiralize.commands.plan import plan
 from chiralize.commands.verify import verify as judged
 from chiralize.errors import OffsetError
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.support.reflect_nets import NETS, PIXELS_OUT, Scaled, Trunk, pixels, report_of, residual, spec, trained
 
 

@@ -17,7 +17,8 @@ from chiralize.errors import ModelRunError
 from chiralize.graph.capture import export
 from chiralize.graph.fixed_sizes import check_sizes, fixed_sizes
 from chiralize.infer.capture import capture
-from chiralize.problem.network import batch_axes, prepare
+from chiralize.problem.network import batch_axes
+from chiralize.problem.preparation import prepare
 
 LAYOUT = "{layout: b t (j d), dims: [x, y]}"
 SPEC = parse_spec(f"skeleton: h36m\ninputs: [{LAYOUT}]\noutputs: [{LAYOUT}]\n")

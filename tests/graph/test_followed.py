@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
 from chiralize.methods.symmetric_norms import normalised
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.problem.request import Request
 from tests.support.problems import posed
 from tests.support.reflect_nets import C, pixels, spec

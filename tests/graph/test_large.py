@@ -17,7 +17,7 @@ from chiralize.graph.copies import InFloat64, copied, replaced
 from chiralize.graph.running import Runner
 from chiralize.infer.hidden import pairing
 from chiralize.infer.hidden.pairing import Score, best_involution
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 
 POSES = torch.randn(1, 9, 17, 2, generator=torch.Generator().manual_seed(0))
 

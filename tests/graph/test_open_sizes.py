@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import CaptureError
 from chiralize.graph.open_sizes import open_batch, opened
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 
 
 class Branching(nn.Module):

@@ -14,7 +14,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.errors import AsymmetricConstantError, EquivarianceError
 from chiralize.graph.other_sizes import is_open, resizings
 from chiralize.problem.mirror import represent
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import CLIP, POSE, Net, normal, trained
 
 LOPSIDED = torch.arange(1.0, 7.0, dtype=torch.float64).reshape(6, 1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.errors import CaptureError, ExportError
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import POSE, ROUNDING, Net, converted, normal, stored, trained, turned
 
 START = "which is not there before the first call"

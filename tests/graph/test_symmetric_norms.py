@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.methods.symmetric_norms import normalised
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.problem.request import Request
 from tests.support.problems import posed
 from tests.support.small_body import BODY, CLIP, POSE, Net, normal, trained, turned, verdicts

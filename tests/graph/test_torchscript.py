@@ -16,7 +16,7 @@ from chiralize import api
 from chiralize.body.tensors import ConversionSpec, load_spec
 from chiralize.errors import ModelRunError, StateWarning
 from chiralize.graph import rewrite
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.support.zoo import lifters, policies, recurrent, structures
 from tests.support.zoo.case import Case
 from tests.support.zoo.judging import residual

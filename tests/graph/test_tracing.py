@@ -18,7 +18,7 @@ from chiralize.commands.convert import Request, convert
 from chiralize.commands.writing import write
 from chiralize.errors import CaptureError, ModelRunError
 from chiralize.graph.tracing import trace
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.storage.load import load_model
 
 GROUPS = [0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2]

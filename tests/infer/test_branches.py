@@ -19,7 +19,8 @@ from chiralize.commands.plan import plan
 from chiralize.errors import AsymmetricConstantError, NeverEquivariantError, UnsupportedError
 from chiralize.nn.training import keep_symmetric
 from chiralize.problem.mirror import infer
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import (
     IMAGE,
     POSE,

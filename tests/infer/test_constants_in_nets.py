@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import AsymmetricConstantError, ConstantsWarning, UnsupportedError
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from tests.support.command import Shell, working_shell
 from tests.support.small_body import (
     BODY,

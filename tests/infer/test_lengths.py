@@ -12,7 +12,8 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.problem.mirror import infer
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import CLIP, ROUNDING, converted, converted_from, normal, residual, trained
 
 SHORT, LONGEST = (2, 5, 6, 2), 16

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.infer.hidden.pairing import Score, best_involution
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.problem.result import Converted
 from chiralize.verification.figures import Figures, loss
 from chiralize.verification.verdicts import Degeneracy, Drift, OutputDrift

@@ -22,7 +22,8 @@ from chiralize.graph.model import Node
 from chiralize.infer.hidden.match import FromWeights
 from chiralize.infer.propagation import Propagation
 from chiralize.problem.mirror import analyse, infer
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.symmetry.symbolic import evaluate
 from tests.support.zoo import CASES
 from tests.support.zoo.case import H36M, scrambled

@@ -15,7 +15,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.writing import write
 from chiralize.errors import DegenerateError, UsageError
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import CLIP, POSE, ROUNDING, Net, converted, normal, residual, trained, turned
 
 WIDTH, LONGEST, SHAPE = 16, 20, (4, 7, 6, 2)

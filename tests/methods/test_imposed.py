@@ -11,7 +11,7 @@ from torch import nn
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.errors import DegenerateError
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.verification.figures import affordable
 from tests.support.small_body import POSE, normal, residual, trained, turned
 

@@ -13,7 +13,8 @@ from chiralize.commands.convert import Conversion, convert
 from chiralize.methods.reduce.joints_in_place import led_in_and_out, mixes_joints
 from chiralize.methods.reduce.reduce import reduced
 from chiralize.problem.mirror import infer
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.problem.request import Request
 from chiralize.problem.result import Converted
 from tests.support.problems import posed

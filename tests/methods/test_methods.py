@@ -18,7 +18,8 @@ from chiralize.errors import MethodUnavailableError, UsageError
 from chiralize.methods import ways
 from chiralize.methods.names import AUTO, names
 from chiralize.methods.registry import method_of, methods
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import POSE, ROUNDING, Net, normal, residual, trained
 
 HALVES = '''

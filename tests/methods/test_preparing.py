@@ -8,7 +8,7 @@ import torch
 from chiralize.body.tensors import parse_spec
 from chiralize.methods.preparing import prepared_for_pairs
 from chiralize.methods.registry import method_of
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from tests.support.small_body import POSE, Net, normal, trained

@@ -17,7 +17,8 @@ from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.methods.reduce import choosing, design
 from chiralize.methods.reduce.elimination import Features
 from chiralize.methods.reduce.reduce import reduced, rematched
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.problem.result import Converted
 from tests.support.problems import posed
 from tests.support.reduce_nets import KINDS, Forecaster, calls_for, original, ready, subject_of

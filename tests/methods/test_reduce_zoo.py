@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Conversion, Request, convert
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import CLIP, POSE, ROUNDING, Net, converted, normal, residual, trained
 from tests.support.zoo import CASES
 

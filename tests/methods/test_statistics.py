@@ -12,7 +12,7 @@ import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.errors import AsymmetricConstantError, ExportError
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.report import to_html, to_json, to_text
 from tests.support.small_body import normal, trained
 

@@ -17,7 +17,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.errors import NoRuleError, UsageError
 from chiralize.nn.two_view import MirrorTensor, TwoView, state_representation, two_states
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from tests.support.small_body import BODY, Net, converted, normal, trained, turned, verdicts

@@ -17,7 +17,7 @@ from chiralize.graph.running import Call
 from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.cutting import _cut, as_captured, even, in_rows, leading
 from chiralize.problem.data.feeds import Feed
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.support.reduce_nets import original, ready, subject_of
 from tests.support.small_body import BODY, POSE, normal, trained
 

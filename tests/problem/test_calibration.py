@@ -21,7 +21,7 @@ from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
 from chiralize.problem.data.moments import fitting, judging
 from chiralize.problem.data.moments.recovery import Gaussian
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.methods.test_reduce_trained import error, learnt, poses
 from tests.methods.test_reduce_trained import ready as learnt_subject
 from tests.problem.test_moments import Convolved, Lifter, gaussian, mirrored, ready, remembering
@@ -200,7 +200,7 @@ def test_the_shipped_lifter_knows_its_inputs() -> None:
     with np.load(LIFTER27.with_name("lifter27_inputs.npz")) as arrays:
         clips = torch.from_numpy(arrays["poses"])
     from chiralize.body.tensors import load_spec
-    from chiralize.problem.network import prepare
+    from chiralize.problem.preparation import prepare
 
     network = prepare(net, load_spec("h36m", input_layouts=["b t j d"], output_layouts=["b t j d"]), (clips[:8],))
     options = Request("reduce", calibration=calls_of(clips, 8))

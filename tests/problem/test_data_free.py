@@ -15,7 +15,7 @@ from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import MethodUnavailableError
 from chiralize.graph.running import Call
 from chiralize.problem.data import drawn
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.methods.test_reduce_trained import error, learnt, poses, ready
 from tests.support.reduce_nets import Residual, subject_of
 from tests.support.small_body import BODY, normal, residual, trained

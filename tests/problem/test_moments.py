@@ -13,7 +13,8 @@ from chiralize.body.tensors import parse_spec
 from chiralize.problem.data.moments import norms, recovery
 from chiralize.problem.data.moments.norms import UndeterminedError
 from chiralize.problem.data.moments.recovery import Recovered, recover
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import CLIP, POSE, normal, trained, turned
 
 ENTRIES, WIDTH = 12, 128  # 6 even and 6 odd numbers: 42 unknowns, or 78 without the mirror

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from chiralize.body.tensors import parse_spec
 from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.scattered import SAMPLES, changed, scattered, with_scattered
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.problem.request import Request
 from tests.support.problems import posed
 from tests.support.small_body import CLIP, POSE, Net, normal, trained

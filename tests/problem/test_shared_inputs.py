@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 import chiralize
 from chiralize.body.tensors import parse_spec, resolve
 from chiralize.problem.data.cutting import in_common
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from tests.support.command import Shell
 from tests.support.small_body import BODY, POSE, normal, trained
 

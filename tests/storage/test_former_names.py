@@ -15,7 +15,7 @@ from chiralize import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.plan import plan
 from chiralize.methods.registry import method_of
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.problem.request import Request
 from chiralize.storage.passport import Passport
 from tests.support.command import Shell, network, poses, save_program, working_shell

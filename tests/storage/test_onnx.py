@@ -23,7 +23,8 @@ from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.commands.onnx import write_onnx
 from chiralize.commands.verify import verify
 from chiralize.errors import ExportError, MissingPackageError, ParityError, UnsupportedError
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.report import VerifyReport
 from chiralize.storage import onnx_checks, onnx_export
 from chiralize.storage.load import load_model

@@ -14,7 +14,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.onnx import write_onnx
 from chiralize.errors import ParityError
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.storage import onnx_export
 from chiralize.storage.onnx_fourier import as_products, transforms
 from tests.support.small_body import CLIP, Net, normal

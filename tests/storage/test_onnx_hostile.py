@@ -290,7 +290,7 @@ def test_only_run_never_traced(tmp_path: Path) -> None:
     loaded = load_model(save(small(), tmp_path), onnx=True)
     assert loaded.module(torch.ones(3, 5, 2))[0].shape == (3, 5, 2)
     from chiralize.body.tensors import parse_spec
-    from chiralize.problem.network import prepare
+    from chiralize.problem.preparation import prepare
 
     network = prepare(loaded.module, parse_spec(LIFTER), (torch.ones(3, 5, 2),))
     assert network.captured is None and network.program is None and not network.traced

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from chiralize.body.tensors import parse_spec
 from chiralize.graph.running import Call
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import CLIP, POSE, normal, trained, turned
 
 ENTRIES = 12

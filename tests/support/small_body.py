@@ -16,7 +16,8 @@ from chiralize.cli.options import NetworkOptions, open_network
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.verify import verify
 from chiralize.commands.writing import write
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.report import VerifyReport
 from chiralize.storage.passport import Passport
 from tests.support.zoo.case import scrambled

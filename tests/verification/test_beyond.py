@@ -14,7 +14,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.guard import refuse_far
 from chiralize.errors import DriftError, UsageError
 from chiralize.problem.data.inputs import stacked
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.verification.beyond import APART, MIXED, REMEMBERED, other_inputs

@@ -110,7 +110,7 @@ def test_files(tmp_path: Path) -> None:
     """A file brings its examples along, and is judged near them."""
     from chiralize.commands.convert import Request, convert
     from chiralize.commands.writing import write
-    from chiralize.problem.network import prepare
+    from chiralize.problem.preparation import prepare
 
     network = prepare(trained(Weighted("logarithm")), parse_spec(SPEC), inputs(3))
     write(convert(network, "net", Request("match", samples=1)), tmp_path / "net.pt2")

@@ -12,7 +12,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import load_spec
 from chiralize.graph.mirror import MirrorFit, NetworkMirror, plain_label
 from chiralize.graph.running import Call, Runner
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.symmetry.action import act
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation

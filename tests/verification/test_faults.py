@@ -33,7 +33,8 @@ from chiralize.infer.records import RepMap
 from chiralize.infer.registry import Call, registry
 from chiralize.nn.two_view import TwoView
 from chiralize.problem.mirror import analyse, depth_of, mirror_of
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation

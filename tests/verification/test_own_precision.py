@@ -15,7 +15,7 @@ from chiralize.errors import PrecisionWarning
 from chiralize.graph.dtypes import rounding
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, random_calls
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.report import to_text
 from chiralize.verification.numeric import judge_own
 from chiralize.verification.verdicts import NumericVerdict, OutputResidual

@@ -28,7 +28,8 @@ from chiralize.infer.hidden.impose import Imposed
 from chiralize.infer.hidden.match import FromWeights
 from chiralize.infer.records import RepMap
 from chiralize.problem.mirror import analyse, depth_of, mirror_of
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.symbolic import evaluate
 from chiralize.verification import certificate, numeric

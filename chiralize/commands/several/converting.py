@@ -28,7 +28,8 @@ from chiralize.problem.data import checks
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
 from chiralize.problem.data.scattered import remark_on, with_scattered
-from chiralize.problem.network import Network, without_entry
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import without_entry
 from chiralize.problem.problem import Problem
 from chiralize.problem.readings.remark import reading_first
 from chiralize.problem.request import Request

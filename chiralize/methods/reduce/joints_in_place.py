@@ -23,7 +23,8 @@ from chiralize.graph.passes.leading import LED_IN, LED_OUT, Led, led
 from chiralize.infer.records import RepMap
 from chiralize.methods.reduce.hidden_maps import HiddenMap, pairs_and_fixed
 from chiralize.methods.reduce.sites import sites_of
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import (

@@ -20,7 +20,7 @@ from chiralize.body.tensors.claims import ClaimedPart, claimed, claimed_parts, i
 from chiralize.errors import UnsupportedError
 from chiralize.graph.fixed_sizes import unhooked
 from chiralize.graph.running import Arguments, Runner, random_calls, results
-from chiralize.problem import network as plain
+from chiralize.problem import preparation as plain
 from chiralize.problem.network import Network
 from chiralize.problem.partial.rows import Head, Restriction
 
@@ -91,7 +91,7 @@ def prepare(
 ) -> Network:
     """The network made ready; where entries of its outputs are left out, its claimed part, with `partial` beside it.
 
-    Raises as `chiralize.problem.network.prepare`, and UnsupportedError where there are several mirrors.
+    Raises as `chiralize.problem.preparation.prepare`, and UnsupportedError where there are several mirrors.
     """
     if not is_partial(spec):
         return plain.prepare(model, spec, args, kwargs, entry)

@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from chiralize.body.tensors import ConversionSpec
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
-from chiralize.problem.network import entered, fresh_copy
+from chiralize.problem.preparation import entered, fresh_copy
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import arrangements
 from chiralize.problem.readings.refusal import refusal_of

@@ -10,7 +10,7 @@ from chiralize.body.skeleton.catalog import load_skeleton, shipped
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.guess import SCORES, fitting
 from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
-from chiralize.problem.network import ON_THE_CPU, is_of_devices
+from chiralize.problem.preparation import ON_THE_CPU, is_of_devices
 from chiralize.problem.readings.arguments import arguments_of, names_by_position
 from chiralize.problem.readings.remark import sizes_text
 from chiralize.problem.readings.search import Refused, Search

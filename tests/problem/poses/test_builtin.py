@@ -13,13 +13,14 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import MethodUnavailableError
 from chiralize.problem.data import scattered
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
 from chiralize.problem.poses import builtin, evidence
 from chiralize.problem.poses.builtin import built_in, fitting
 from chiralize.problem.poses.camera import scene
 from chiralize.problem.poses.conventions import View, conventions
 from chiralize.problem.poses.filling import Form, UnfitError
 from chiralize.problem.poses.motion import RATE, draw
+from chiralize.problem.preparation import prepare
 from chiralize.report.verdict import verdict_of
 from tests.support.lifters import Dressed, error, lifter
 

@@ -13,8 +13,9 @@ from chiralize.commands.convert import Request, convert
 from chiralize.problem.data import posed, scattered
 from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.posed import with_poses
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
 from chiralize.problem.poses import builtin
+from chiralize.problem.preparation import prepare
 from tests.support.lifters import error, lifter, pairs
 from tests.support.problems import posed as problem_of
 

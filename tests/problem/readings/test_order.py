@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from chiralize.body.tensors import load_spec
 from chiralize.errors import AmbiguousLayoutError, UsageError
 from chiralize.problem.data.inputs import examples_for
-from chiralize.problem.network import prepare
+from chiralize.problem.preparation import prepare
 from chiralize.problem.readings.derive import Derived, derive
 from chiralize.problem.readings.order import ways_of
 from tests.support.zoo.case import H36M, both, negated, scrambled, swapped
