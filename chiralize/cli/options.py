@@ -189,7 +189,7 @@ def open_network(
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
-    from chiralize.problem.data.inputs import examples_for, sizes_in
+    from chiralize.problem.data.examples import examples_for, sizes_in
     from chiralize.problem.partial import prepare
     from chiralize.problem.progress import silent
     from chiralize.storage.load import CERTIFICATE, load_model

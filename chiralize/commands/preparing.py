@@ -11,7 +11,7 @@ import torch
 from torch.export import ExportedProgram
 
 from chiralize.body.tensors import ConversionSpec
-from chiralize.problem.data.inputs import examples_for
+from chiralize.problem.data.examples import examples_for
 from chiralize.problem.network import Network
 from chiralize.problem.partial import prepare
 from chiralize.problem.preparation import check_model

@@ -19,8 +19,9 @@ from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Call
 from chiralize.problem.data import inputs
 from chiralize.problem.data.cutting import check
+from chiralize.problem.data.examples import examples_for, floating_dtype
 from chiralize.problem.data.feeds import grouped, mapped
-from chiralize.problem.data.inputs import calls_from, calls_of, examples_for, floating_dtype, stacked
+from chiralize.problem.data.inputs import calls_from, calls_of, stacked
 from chiralize.problem.data.shapes import input_names
 from chiralize.problem.data.shelf import Shelf
 from tests.support.command import library_warnings

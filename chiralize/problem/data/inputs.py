@@ -1,9 +1,8 @@
-"""Example and calibration inputs from shapes, array files and what a model file brings along."""
+"""Calibration inputs: calls shaped like an example, from array files and from data in Python."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from math import prod
 from pathlib import Path
@@ -13,177 +12,16 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from chiralize.body.tensors import ConversionSpec, TensorEntry
-from chiralize.body.tensors.claims import sized
-from chiralize.errors import DataFileError, NonFiniteError, UnsafeFileError, UsageError
+from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data import labelled
 from chiralize.problem.data.feeds import Feed, read
-from chiralize.problem.data.shapes import call_of_shapes, input_names
+from chiralize.problem.data.kinds import array_name, as_tensor, checked_cast, native, with_values
 from chiralize.problem.data.shelf import Shelf
-from chiralize.problem.progress import Progress, silent
-from chiralize.problem.readings.derive import derive
 from chiralize.storage.arrays import load_arrays
 from chiralize.storage.sniff import sniff
 
 MOST_SPOOLED = 50_000
-
-
-@dataclass(frozen=True)
-class Examples:
-    """One call of a network. spec: with what was assumed of its inputs.  remark: what they were taken for, or ""."""
-
-    call: Call
-    spec: ConversionSpec
-    remark: str = ""
-
-
-def examples_for(
-    module: torch.nn.Module,
-    spec: ConversionSpec,
-    where: str,
-    *,
-    shapes: Sequence[str] = (),
-    example: Path | None = None,
-    brought: Call | None = None,
-    offered: Sequence[tuple[int, ...]] = (),
-    entry: str = "forward",
-    option: str = "--input-shape",
-    progress: Progress = silent,
-    command: str = "",
-) -> Examples:
-    """One call of a network: from --input-shape, from --example, else what its file brings along, else derived.
-
-    module: it is not touched.  where: the network, as messages name it.  brought: the inputs in its file, or of its
-    record.  offered: sizes of the user's samples, whose number of frames is tried first.  option: how the user gives
-    sizes, as the remark names it.  progress: hears of the trial of sizes.  command: as the user typed it, for messages.
-    Raises UsageError where there are none and none can be derived, DataFileError where arrays do not fit.
-    """
-    if shapes and example is not None:
-        raise UsageError("--example", "--input-shape is given as well", "give one of them")
-    dtype = floating_dtype(module)
-    if shapes:
-        return Examples(call_of_shapes(shapes, dtype, module, entry), spec)
-    if example is not None and brought is not None:
-        return Examples(calls_from(example, brought, names=input_names(module, entry), most=1)[0], spec)
-    if example is not None:
-        return Examples(_first_samples(example, dtype, input_names(module, entry)), spec)
-    if brought is not None:
-        return Examples(brought, spec)
-    derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, offered)
-    return Examples(derived.call, replace(derived.spec, outputs=_with_layouts(spec, derived.spec)), derived.remark)
-
-
-def _with_layouts(spec: ConversionSpec, derived: ConversionSpec) -> tuple[TensorEntry, ...] | None:
-    """The outputs as the user describes them, in the layouts that were found for those without one."""
-    if spec.outputs is None or derived.outputs is None:
-        return derived.outputs
-    outputs: list[TensorEntry] = []
-    for entry, other in zip(spec.outputs, derived.outputs, strict=True):
-        is_open = entry.kind == "pose" and entry.layout is None
-        outputs.append(replace(entry, layout=other.layout) if is_open else entry)
-    return tuple(outputs)
-
-
-def sizes_in(path: Path | None) -> tuple[tuple[int, ...], ...]:
-    """The sizes of one sample of every array in a file; none where it cannot be read, which is said later."""
-    if path is None:
-        return ()
-    try:
-        arrays = load_arrays(path, skip_text=True)
-    except (DataFileError, NonFiniteError, UnsafeFileError):
-        return ()
-    return tuple(array.shape[1:] for array in arrays.values())
-
-
-def floating_dtype(module: torch.nn.Module) -> torch.dtype:
-    """The dtype of the first floating parameter or buffer (float32 if there is none)."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.is_floating_point():
-            return tensor.dtype
-    return torch.float32
-
-
-def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call:
-    """The first sample of every array; by name where all are names of the arguments, else in file order."""
-    arrays = load_arrays(path)
-    for name, array in arrays.items():
-        if array.ndim == 0:
-            raise DataFileError(str(path), f"{_shown(name)} is a single number", "store samples first: (sample, ...)")
-    tensors: dict[str, torch.Tensor] = {}
-    for name, array in arrays.items():
-        tensors[name] = _tensor(array[:1], _fitting(array, dtype, name, str(path)), name, str(path))
-    if not set(tensors) <= set(names):
-        return tuple(tensors.values()), {}
-    count = 0  # of the arguments that can go by their order, since none before them is missing
-    while count < len(names) and names[count] in tensors:
-        count += 1
-    args = tuple(tensors[name] for name in names[:count])
-    return args, {name: tensors[name] for name in names[count:] if name in tensors}
-
-
-def _fitting(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.dtype:
-    """The dtype that an array becomes: floating ones take the network's precision, others keep their kind."""
-    if array.dtype.kind == "f":
-        return dtype
-    return _native(array[:0], name, where).dtype
-
-
-def _native(array: np.ndarray, name: str, where: str) -> torch.Tensor:
-    """A copy as a tensor: in this machine's byte order, of 64 bits at most.  Raises DataFileError."""
-    wide = {"f": np.dtype(np.float64), "c": np.dtype(np.complex128)}.get(array.dtype.kind, array.dtype)
-    if array.dtype.itemsize > wide.itemsize:
-        kind = wide
-    else:
-        kind = array.dtype.newbyteorder("=")
-    try:
-        with np.errstate(over="ignore"):
-            return torch.from_numpy(np.array(array, dtype=kind, order="C"))
-    except TypeError as error:
-        facts = f"{_shown(name)} holds {array.dtype}, which is no kind of numbers that torch has"
-        raise DataFileError(where, facts, "store plain numbers, for example array.astype('float32')") from error
-
-
-def _tensor(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.Tensor:
-    """An array as a tensor of the input's kind. Raises DataFileError and NonFiniteError as `_cast` does."""
-    return _cast(_native(array, name, where), dtype, name, where)
-
-
-def _cast(tensor: torch.Tensor, dtype: torch.dtype, name: str, where: str) -> torch.Tensor:
-    """A tensor in the input's kind.
-
-    Raises DataFileError where that would change its values, NonFiniteError where they do not fit its range.
-    """
-    loses_imaginary = tensor.is_complex() and not dtype.is_complex
-    loses_fractions = tensor.is_floating_point() and not (dtype.is_floating_point or dtype.is_complex)
-    if loses_imaginary or loses_fractions:
-        facts = f"{_shown(name)} holds {_plain(tensor.dtype)}, the model's input is {_plain(dtype)}"
-        raise DataFileError(where, facts, "store it in the kind that the model takes")
-    cast = tensor.to(dtype)
-    broken = 0  # a mask may hold infinities of its own
-    if cast.dtype != tensor.dtype and (cast.is_floating_point() or cast.is_complex()):
-        broken = int((torch.isfinite(tensor) & ~torch.isfinite(cast)).sum())
-    if broken:
-        facts = f"{_shown(name)} has {broken} of {cast.numel()} entries that are infinite as {_plain(dtype)}"
-        raise NonFiniteError(where, facts, "remove those samples, or scale them into its range")
-    return cast
-
-
-def in_kind(value: torch.Tensor | np.ndarray, dtype: torch.dtype, where: str, name: str = "") -> torch.Tensor:
-    """An array or a tensor in an input's kind. Raises DataFileError, NonFiniteError where its values do not fit."""
-    if isinstance(value, np.ndarray):
-        return _tensor(value, dtype, name, where)
-    return _cast(_with_values(value, where), dtype, name, where)
-
-
-def _plain(kind: torch.dtype | torch.layout) -> str:
-    return str(kind).removeprefix("torch.")
-
-
-def _shown(name: str) -> str:
-    if name:
-        return f"array {name!r}"
-    return "the array"
 
 
 def calls_from(
@@ -213,7 +51,7 @@ def calls_from(
         for name, position in targets.items():
             rows = leaves[position].shape[0]
             part = arrays[name][batch * rows : (batch + 1) * rows]
-            filled[position] = _tensor(part, leaves[position].dtype, name, str(path))
+            filled[position] = as_tensor(part, leaves[position].dtype, name, str(path))
         return pytree.tree_unflatten(filled, structure)
 
     call(0)  # what does not fit is told now
@@ -285,12 +123,12 @@ def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leave
     for name, position in targets.items():
         array, wanted = arrays[name], tuple(leaves[position].shape)
         if not wanted or array.ndim != len(wanted) or array.shape[1:] != wanted[1:]:
-            facts = f"{_shown(name)} has shape {array.shape}, the model's input has {wanted}"
+            facts = f"{array_name(name)} has shape {array.shape}, the model's input has {wanted}"
             sample = ", ".join(map(str, wanted[1:]))
             raise DataFileError(where, facts, f"store samples first: (sample, {sample})")
         counts[name] = len(array) // wanted[0]
         if not counts[name]:
-            facts = f"{_shown(name)} holds {len(array)} samples, one call of the model takes {wanted[0]}"
+            facts = f"{array_name(name)} holds {len(array)} samples, one call of the model takes {wanted[0]}"
             raise DataFileError(where, facts, "give more samples, or an example with a smaller batch: --input-shape")
     if len(set(counts.values())) > 1:
         shown = ", ".join(f"{name!r}: {len(arrays[name])}" for name in counts)
@@ -343,7 +181,7 @@ def _cut(data: torch.Tensor | np.ndarray, example: Call, where: str) -> Feed[Cal
     if not data.ndim or len(data) < len(first):
         facts = f"shape {tuple(data.shape)}, one call of the model takes {len(first)} samples"
         raise DataFileError(where, facts, "give samples first, more of them, or an example with a smaller batch")
-    whole = _with_values(data, where)
+    whole = with_values(data, where)
 
     def call(start: int) -> Call:
         """The call whose first sample has this number."""
@@ -389,17 +227,6 @@ def _call_of(item: Any, example: Call, where: str, names: Sequence[str] = ()) ->
     return ((), dict(zip(kwargs, values, strict=True)))
 
 
-def _with_values(value: Any, where: str) -> Any:
-    """The tensor or array itself. Raises DataFileError for one without values, or with some of them alone."""
-    if isinstance(value, torch.Tensor) and (value.is_meta or value.layout != torch.strided):
-        if value.is_meta:
-            kind = "without values (meta)"
-        else:
-            kind = f"of layout {_plain(value.layout)}"
-        raise DataFileError(where, f"a tensor {kind} is given", "give dense tensors with values (to_dense())")
-    return value
-
-
 def _as_input(value: Any, like: Any, where: str) -> Any:
     """An argument, tensors and arrays in it in the example's kinds.  Raises DataFileError where its rank differs."""
     likes, structure = pytree.tree_flatten(like)
@@ -413,7 +240,7 @@ def _as_input(value: Any, like: Any, where: str) -> Any:
 def _as_leaf(value: Any, like: Any, where: str) -> Any:
     if not isinstance(like, torch.Tensor):
         if isinstance(value, np.ndarray):
-            return _native(value, "", where)
+            return native(value, "", where)
         return value
     if not isinstance(value, (torch.Tensor, np.ndarray)):
         facts = f"a batch holds a {type(value).__name__}, the model's input is a tensor of shape {tuple(like.shape)}"
@@ -424,11 +251,11 @@ def _as_leaf(value: Any, like: Any, where: str) -> Any:
     if like.numel() and 0 in value.shape:
         raise _empty(value, where)
     if isinstance(value, np.ndarray):
-        return _tensor(value, like.dtype, "", where)
-    value = _with_values(value, where).to(like.device)
+        return as_tensor(value, like.dtype, "", where)
+    value = with_values(value, where).to(like.device)
     if value.dtype == like.dtype:
         return value
-    return _cast(value, like.dtype, "", where)
+    return checked_cast(value, like.dtype, "", where)
 
 
 def _spooled(

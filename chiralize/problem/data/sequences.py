@@ -19,7 +19,7 @@ from chiralize.errors import DataFileError
 from chiralize.graph.rollouts import LONGEST, Steps
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.feeds import mapped
-from chiralize.problem.data.inputs import in_kind
+from chiralize.problem.data.kinds import in_kind
 from chiralize.storage.arrays import load_arrays
 
 Array = torch.Tensor | np.ndarray

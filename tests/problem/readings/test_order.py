@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from chiralize.body.tensors import load_spec
 from chiralize.errors import AmbiguousLayoutError, UsageError
-from chiralize.problem.data.inputs import examples_for
+from chiralize.problem.data.examples import examples_for
 from chiralize.problem.preparation import prepare
 from chiralize.problem.readings.derive import Derived, derive
 from chiralize.problem.readings.order import ways_of

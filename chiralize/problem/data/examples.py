@@ -1,0 +1,115 @@
+"""One call of a network as an example: from sizes, from a file of arrays, from what its own file brings, or derived."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from chiralize.body.tensors import ConversionSpec, TensorEntry
+from chiralize.body.tensors.claims import sized
+from chiralize.errors import DataFileError, NonFiniteError, UnsafeFileError, UsageError
+from chiralize.graph.running import Call
+from chiralize.problem.data.inputs import calls_from
+from chiralize.problem.data.kinds import array_name, as_tensor, fitting_kind
+from chiralize.problem.data.shapes import call_of_shapes, input_names
+from chiralize.problem.progress import Progress, silent
+from chiralize.problem.readings.derive import derive
+from chiralize.storage.arrays import load_arrays
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One call of a network. spec: with what was assumed of its inputs.  remark: what they were taken for, or ""."""
+
+    call: Call
+    spec: ConversionSpec
+    remark: str = ""
+
+
+def examples_for(
+    module: torch.nn.Module,
+    spec: ConversionSpec,
+    where: str,
+    *,
+    shapes: Sequence[str] = (),
+    example: Path | None = None,
+    brought: Call | None = None,
+    offered: Sequence[tuple[int, ...]] = (),
+    entry: str = "forward",
+    option: str = "--input-shape",
+    progress: Progress = silent,
+    command: str = "",
+) -> Examples:
+    """One call of a network: from --input-shape, from --example, else what its file brings along, else derived.
+
+    module: it is not touched.  where: the network, as messages name it.  brought: the inputs in its file, or of its
+    record.  offered: sizes of the user's samples, whose number of frames is tried first.  option: how the user gives
+    sizes, as the remark names it.  progress: hears of the trial of sizes.  command: as the user typed it, for messages.
+    Raises UsageError where there are none and none can be derived, DataFileError where arrays do not fit.
+    """
+    if shapes and example is not None:
+        raise UsageError("--example", "--input-shape is given as well", "give one of them")
+    dtype = floating_dtype(module)
+    if shapes:
+        return Examples(call_of_shapes(shapes, dtype, module, entry), spec)
+    if example is not None and brought is not None:
+        return Examples(calls_from(example, brought, names=input_names(module, entry), most=1)[0], spec)
+    if example is not None:
+        return Examples(_first_samples(example, dtype, input_names(module, entry)), spec)
+    if brought is not None:
+        return Examples(brought, spec)
+    derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, offered)
+    return Examples(derived.call, replace(derived.spec, outputs=_with_layouts(spec, derived.spec)), derived.remark)
+
+
+def _with_layouts(spec: ConversionSpec, derived: ConversionSpec) -> tuple[TensorEntry, ...] | None:
+    """The outputs as the user describes them, in the layouts that were found for those without one."""
+    if spec.outputs is None or derived.outputs is None:
+        return derived.outputs
+    outputs: list[TensorEntry] = []
+    for entry, other in zip(spec.outputs, derived.outputs, strict=True):
+        is_open = entry.kind == "pose" and entry.layout is None
+        outputs.append(replace(entry, layout=other.layout) if is_open else entry)
+    return tuple(outputs)
+
+
+def sizes_in(path: Path | None) -> tuple[tuple[int, ...], ...]:
+    """The sizes of one sample of every array in a file; none where it cannot be read, which is said later."""
+    if path is None:
+        return ()
+    try:
+        arrays = load_arrays(path, skip_text=True)
+    except (DataFileError, NonFiniteError, UnsafeFileError):
+        return ()
+    return tuple(array.shape[1:] for array in arrays.values())
+
+
+def floating_dtype(module: torch.nn.Module) -> torch.dtype:
+    """The dtype of the first floating parameter or buffer (float32 if there is none)."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return torch.float32
+
+
+def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call:
+    """The first sample of every array; by name where all are names of the arguments, else in file order."""
+    arrays = load_arrays(path)
+    for name, array in arrays.items():
+        if array.ndim == 0:
+            raise DataFileError(
+                str(path), f"{array_name(name)} is a single number", "store samples first: (sample, ...)"
+            )
+    tensors: dict[str, torch.Tensor] = {}
+    for name, array in arrays.items():
+        tensors[name] = as_tensor(array[:1], fitting_kind(array, dtype, name, str(path)), name, str(path))
+    if not set(tensors) <= set(names):
+        return tuple(tensors.values()), {}
+    count = 0  # of the arguments that can go by their order, since none before them is missing
+    while count < len(names) and names[count] in tensors:
+        count += 1
+    args = tuple(tensors[name] for name in names[:count])
+    return args, {name: tensors[name] for name in names[count:] if name in tensors}

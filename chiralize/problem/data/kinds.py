@@ -1,0 +1,87 @@
+"""Arrays and tensors of the user in the kinds of numbers that a network takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from chiralize.errors import DataFileError, NonFiniteError
+
+
+def fitting_kind(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.dtype:
+    """The dtype that an array becomes: floating ones take the network's precision, others keep their kind."""
+    if array.dtype.kind == "f":
+        return dtype
+    return native(array[:0], name, where).dtype
+
+
+def native(array: np.ndarray, name: str, where: str) -> torch.Tensor:
+    """A copy as a tensor: in this machine's byte order, of 64 bits at most.  Raises DataFileError."""
+    wide = {"f": np.dtype(np.float64), "c": np.dtype(np.complex128)}.get(array.dtype.kind, array.dtype)
+    if array.dtype.itemsize > wide.itemsize:
+        kind = wide
+    else:
+        kind = array.dtype.newbyteorder("=")
+    try:
+        with np.errstate(over="ignore"):
+            return torch.from_numpy(np.array(array, dtype=kind, order="C"))
+    except TypeError as error:
+        facts = f"{array_name(name)} holds {array.dtype}, which is no kind of numbers that torch has"
+        raise DataFileError(where, facts, "store plain numbers, for example array.astype('float32')") from error
+
+
+def as_tensor(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.Tensor:
+    """An array as a tensor of the input's kind. Raises DataFileError and NonFiniteError as `checked_cast` does."""
+    return checked_cast(native(array, name, where), dtype, name, where)
+
+
+def checked_cast(tensor: torch.Tensor, dtype: torch.dtype, name: str, where: str) -> torch.Tensor:
+    """A tensor in the input's kind.
+
+    Raises DataFileError where that would change its values, NonFiniteError where they do not fit its range.
+    """
+    loses_imaginary = tensor.is_complex() and not dtype.is_complex
+    loses_fractions = tensor.is_floating_point() and not (dtype.is_floating_point or dtype.is_complex)
+    if loses_imaginary or loses_fractions:
+        facts = f"{array_name(name)} holds {kind_name(tensor.dtype)}, the model's input is {kind_name(dtype)}"
+        raise DataFileError(where, facts, "store it in the kind that the model takes")
+    cast = tensor.to(dtype)
+    broken = 0  # a mask may hold infinities of its own
+    if cast.dtype != tensor.dtype and (cast.is_floating_point() or cast.is_complex()):
+        broken = int((torch.isfinite(tensor) & ~torch.isfinite(cast)).sum())
+    if broken:
+        facts = f"{array_name(name)} has {broken} of {cast.numel()} entries that are infinite as {kind_name(dtype)}"
+        raise NonFiniteError(where, facts, "remove those samples, or scale them into its range")
+    return cast
+
+
+def in_kind(value: torch.Tensor | np.ndarray, dtype: torch.dtype, where: str, name: str = "") -> torch.Tensor:
+    """An array or a tensor in an input's kind. Raises DataFileError, NonFiniteError where its values do not fit."""
+    if isinstance(value, np.ndarray):
+        return as_tensor(value, dtype, name, where)
+    return checked_cast(with_values(value, where), dtype, name, where)
+
+
+def kind_name(kind: torch.dtype | torch.layout) -> str:
+    """A kind of numbers, or of layout, as messages name it: `float32`."""
+    return str(kind).removeprefix("torch.")
+
+
+def array_name(name: str) -> str:
+    """An array of a file as messages name it; the only one of a file has no name."""
+    if name:
+        return f"array {name!r}"
+    return "the array"
+
+
+def with_values(value: Any, where: str) -> Any:
+    """The tensor or array itself. Raises DataFileError for one without values, or with some of them alone."""
+    if isinstance(value, torch.Tensor) and (value.is_meta or value.layout != torch.strided):
+        if value.is_meta:
+            kind = "without values (meta)"
+        else:
+            kind = f"of layout {kind_name(value.layout)}"
+        raise DataFileError(where, f"a tensor {kind} is given", "give dense tensors with values (to_dense())")
+    return value
