@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chiralize.cli import opening
 from chiralize.cli import options as opt
 from chiralize.cli.printing import show
 
@@ -96,12 +97,12 @@ def audit(
     if labels is not None and calibration is None:
         raise UsageError("--labels", "there are no data that they could belong to", "give --calibration as well")
     with opt.progress(options) as step:
-        network, loaded, _ = opt.open_network(options, read=True, samples=calibration, step=step)
-        calls, sequences = opt.calls_from_file(calibration, network, loaded)
+        network, loaded, _ = opening.open_network(options, read=True, samples=calibration, step=step)
+        calls, sequences = opening.calls_from_file(calibration, network, loaded)
         names: list[str] = []
         if labels is not None and calibration is not None:
             names = load_labels(labels, samples_in(calibration))
-        network, calls = opt.in_batches(network, loaded, calls)
+        network, calls = opening.in_batches(network, loaded, calls)
         network = network.with_notes(*renamed)
         asked = names[: len(calls) * network.rows]
         report = run(network, loaded.source.name, calls, samples, asked, progress=step)

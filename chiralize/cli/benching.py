@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from chiralize.cli import opening
 from chiralize.cli import options as opt
 from chiralize.cli.printing import show
 
@@ -63,9 +64,9 @@ def bench(
     with opt.progress(options) as step:
         step("loading the chiral network")
         chiral_options = replace(options, model=chiral, factory=None, arg=(), key=None)
-        chiral_network, converted, passport = opt.open_network(chiral_options, step=step)
+        chiral_network, converted, passport = opening.open_network(chiral_options, step=step)
         step("loading the original")
-        network, loaded, _ = opt.open_network(options, spec=passport.spec if passport else None, step=step)
+        network, loaded, _ = opening.open_network(options, spec=passport.spec if passport else None, step=step)
         timed = partial(run, rounds=rounds, threads=threads, compiled=compiled, device=device, progress=step)
         timed = partial(timed, fair=fair, other_examples=other_examples)
         report = timed(network, chiral_network, (loaded.source.name, converted.source.name), batches=tuple(batch or ()))
@@ -92,9 +93,11 @@ def _rolled(
     with opt.progress(options) as step:
         step("loading the chiral network")
         chiral_options = replace(options, model=chiral, factory=None, arg=(), key=None)
-        converted, loaded, passport = opt.open_network(chiral_options, onnx=True, step=step)
+        converted, loaded, passport = opening.open_network(chiral_options, onnx=True, step=step)
         step("loading the original")
-        network, original, _ = opt.open_network(options, onnx=True, spec=passport.spec if passport else None, step=step)
+        network, original, _ = opening.open_network(
+            options, onnx=True, spec=passport.spec if passport else None, step=step
+        )
         runners = Runner(network, original), Runner(converted, loaded)
         report = rolled(*runners, steps=steps, threads=threads or 1, progress=step)
     show(report, output_format, options.quiet)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chiralize.cli import opening, printing, targets
 from chiralize.cli import options as opt
-from chiralize.cli import printing, targets
 from chiralize.methods.names import AUTO, names
 from chiralize.storage import former_names
 
@@ -220,13 +220,13 @@ def convert(
         check_writable(distill_checkpoint)
     targets.check_files(options, target, calibration, {"--report": report, "--distill-checkpoint": distill_checkpoint})
     with opt.progress(options) as step:
-        network, loaded, _ = opt.open_network(options, onnx=True, read=True, samples=calibration, step=step)
+        network, loaded, _ = opening.open_network(options, onnx=True, read=True, samples=calibration, step=step)
         targets.check_onnx(network, target)
         origin = targets.origin_of(loaded, target)
-        calls, sequences = opt.calls_from_file(calibration, network, loaded, sequence_axis)
+        calls, sequences = opening.calls_from_file(calibration, network, loaded, sequence_axis)
         if not sequences:
-            network, calls = opt.in_batches(network, loaded, calls)
-        remarks = opt.on_samples(network, calls, sequences)
+            network, calls = opening.in_batches(network, loaded, calls)
+        remarks = opening.on_samples(network, calls, sequences)
         network, calls = aligned(network, calls, align, product)
         request = Request(
             method,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chiralize.cli import opening
 from chiralize.cli import options as opt
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run_loop(
     if loop.chiral is not None:
         step("loading the converted policy")
         shared = replace(options, model=loop.chiral, factory=None, arg=(), key=None, prefix=None, normalizer=None)
-        result, _, _ = opt.open_network(shared, spec=network.resolved.spec, read=True, step=step)
+        result, _, _ = opening.open_network(shared, spec=network.resolved.spec, read=True, step=step)
     record, film = rollouts(
         network,
         environment,

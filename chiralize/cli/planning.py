@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from chiralize.cli import opening
 from chiralize.cli import options as opt
 from chiralize.cli.converting import method_option
 from chiralize.cli.printing import show
@@ -31,7 +32,7 @@ def plan(
     from chiralize.commands.plan import plan as run
 
     with opt.progress(options) as step:
-        network, loaded, _ = opt.open_network(options, read=True, step=step)
+        network, loaded, _ = opening.open_network(options, read=True, step=step)
         step("planning")
         report = run(network, loaded.source.name, method)
     show(report, output_format, options.quiet)

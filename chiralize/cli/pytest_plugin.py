@@ -113,7 +113,8 @@ def _report(model: Any, spec: Any, options: dict[str, Any]) -> VerifyReport:
         from chiralize import verify
 
         return verify(model, spec, **options)
-    from chiralize.cli.options import NetworkOptions, open_network
+    from chiralize.cli.opening import open_network
+    from chiralize.cli.options import NetworkOptions
     from chiralize.commands.verify import verify as verify_subject
 
     skeleton = None if spec is None else str(spec)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from chiralize.cli import opening, targets
 from chiralize.cli import options as opt
-from chiralize.cli import targets
 from chiralize.cli.printing import save, show
 
 NOT_EQUIVARIANT = 1
@@ -58,7 +58,7 @@ def verify(
         targets.check_report(page)
         targets.check_files(options, None, None, {"--report": page})
     with opt.progress(options) as step:
-        network, loaded, passport = opt.open_network(options, onnx=True, step=step)
+        network, loaded, passport = opening.open_network(options, onnx=True, step=step)
         report = run(network, loaded.source.name, passport, samples=samples, tolerance=tolerance, progress=step)
     if page is not None:
         save(report, page)

@@ -18,7 +18,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.cli.options import NetworkOptions, open_network
+from chiralize.cli.opening import open_network
+from chiralize.cli.options import NetworkOptions
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.commands.onnx import write_onnx
 from chiralize.commands.verify import verify

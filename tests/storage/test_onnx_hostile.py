@@ -14,7 +14,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from chiralize.cli.options import NetworkOptions, open_network
+from chiralize.cli.opening import open_network
+from chiralize.cli.options import NetworkOptions
 from chiralize.commands.verify import verify
 from chiralize.errors import ChiralizeError, ModelFileError, NonFiniteError, UnsafeFileError
 from chiralize.report import VerifyReport

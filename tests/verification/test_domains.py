@@ -114,7 +114,8 @@ def test_files(tmp_path: Path) -> None:
 
     network = prepare(trained(Weighted("logarithm")), parse_spec(SPEC), inputs(3))
     write(convert(network, "net", Request("match", samples=1)), tmp_path / "net.pt2")
-    from chiralize.cli.options import NetworkOptions, open_network
+    from chiralize.cli.opening import open_network
+    from chiralize.cli.options import NetworkOptions
     from chiralize.commands.verify import verify
 
     network, loaded, passport = open_network(NetworkOptions(tmp_path / "net.pt2"))

@@ -1,0 +1,217 @@
+"""From the values of the options to a network ready for analysis and its calibration inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chiralize.cli.options import NetworkOptions
+from chiralize.cli.typed import command
+
+if TYPE_CHECKING:
+    from chiralize.body.tensors import ConversionSpec
+    from chiralize.graph.rollouts import Steps
+    from chiralize.graph.running import Call
+    from chiralize.problem.network import Network
+    from chiralize.problem.progress import Progress
+    from chiralize.storage.load import LoadedModel
+    from chiralize.storage.passport import Passport
+
+BATCH = 32
+
+
+def open_network(
+    options: NetworkOptions,
+    onnx: bool = False,
+    spec: ConversionSpec | None = None,
+    *,
+    read: bool = False,
+    samples: Path | None = None,
+    step: Progress | None = None,
+) -> tuple[Network, LoadedModel, Passport | None]:
+    """Load the file, find its examples and its mirror, capture it. Raises ChiralizeError.
+
+    onnx: an ONNX file will do that is run as it is, although it has no graph that could be captured.  read: one is read
+    op by op first; where that cannot be, it is run, or without `onnx` refused.
+    spec: the mirror where neither the options nor the file says anything.  samples: calibration inputs, which tell how
+    many frames the network is used with.  step: hears of what follows the loading.
+    """
+    from chiralize.body.tensors import load_spec
+    from chiralize.errors import UsageError
+    from chiralize.problem.data.examples import examples_for, sizes_in
+    from chiralize.problem.partial import prepare
+    from chiralize.problem.progress import silent
+    from chiralize.storage.load import CERTIFICATE, load_model
+    from chiralize.storage.passport import Passport
+
+    step = step or silent
+    loaded = load_model(
+        options.model,
+        factory=options.factory,
+        factory_args=_pairs(options.arg),
+        key=options.key,
+        prefix=options.prefix,
+        normalizer=options.normalizer,
+        unsafe_pickle=options.unsafe_pickle,
+        onnx=onnx or read,
+        command=command(),
+        joints=_joints(options.skeleton) if options.factory else 0,
+        tell=step,
+    )
+    text = loaded.extra.get(CERTIFICATE)
+    passport = Passport.from_json(text, str(options.model)) if text else None
+    chosen = options.skeleton or (passport.spec if passport else spec)
+    if chosen is None:
+        remedy = "add --skeleton NAME (see: chiralize skeleton list) or a YAML file"
+        raise UsageError(str(options.model), "no skeleton is given, and the file does not bring one", remedy)
+    spec = load_spec(
+        chosen, input_layouts=options.input_layout, output_layouts=options.output_layout, invariant=options.invariant
+    )
+    model, entry = loaded.exported or loaded.module, options.entry
+    if entry == "forward" and passport and loaded.exported is None:
+        entry = passport.entry
+    brought = _brought(loaded, passport)
+    brings_none = brought is None and not options.input_shape and options.example is None
+    examples = examples_for(
+        loaded.module,
+        spec,
+        str(options.model),
+        shapes=options.input_shape,
+        example=options.example,
+        brought=brought,
+        offered=sizes_in(samples) if brings_none else (),
+        entry=entry,
+        progress=step,
+        command=command(),
+    )
+    step("exporting")
+    args, kwargs = examples.call
+    if loaded.format == "onnx":
+        from chiralize.storage.onnx_network import as_declared
+
+        args = as_declared(model, args)
+        if read:
+            loaded = _read_back(loaded, args, kwargs, must_be=not onnx)
+            model = loaded.module
+    network = prepare(model, examples.spec, args, kwargs, entry)
+    if loaded.format == "onnx":
+        from chiralize.verification.onnx import with_states
+
+        network = with_states(network, loaded.module)
+    remark = (examples.remark,) if examples.remark else ()
+    network = replace(network, notes=(*remark, *loaded.notes, *network.notes))
+    return network, loaded, passport.with_spec(spec) if passport else None
+
+
+def _joints(skeleton: str | None) -> int:
+    """How many joints the skeleton has; 0 where there is none that can be read, which is said later."""
+    from chiralize.body.tensors import load_spec
+    from chiralize.errors import ChiralizeError
+
+    if not skeleton:
+        return 0
+    try:
+        return len(load_spec(skeleton).skeleton.joints)
+    except ChiralizeError:
+        return 0
+
+
+def _read_back(loaded: LoadedModel, args: Sequence[Any], kwargs: Mapping[str, Any], must_be: bool) -> LoadedModel:
+    """An ONNX file read op by op, with a note; as it was, with a note, where that cannot be, unless it `must_be`.
+
+    Raises CaptureError.
+    """
+    from chiralize.errors import CaptureError
+    from chiralize.storage.onnx_network import OnnxNetwork
+    from chiralize.storage.onnx_reading.checking import read_and_compared
+
+    assert isinstance(loaded.module, OnnxNetwork)
+    try:
+        module, note = read_and_compared(loaded.module, args, kwargs)
+    except CaptureError as error:
+        if must_be:
+            raise
+        note = (
+            f"ONNX: not read op by op, so that only the average of both views can be had: {error.where}: {error.facts}"
+        )
+        return replace(loaded, notes=(*loaded.notes, note))
+    return replace(loaded, module=module, notes=(*loaded.notes, note))
+
+
+def _brought(loaded: LoadedModel, passport: Passport | None) -> Call | None:
+    """The inputs that a file brings along, or of whose sizes its record tells; None where it does not say."""
+    if loaded.example_args is not None:
+        return loaded.example_args, dict(loaded.example_kwargs or {})
+    if passport is None:
+        return None
+    return passport.example
+
+
+def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
+    from chiralize.errors import UsageError
+
+    values: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError("--arg", f"{text!r} is not name=value", "write for example --arg channels=1024")
+        if name in values:
+            raise UsageError("--arg", f"{name!r} is given twice", "give every argument once")
+        values[name] = value
+    return values
+
+
+def calls_from_file(
+    path: Path | None, network: Network, loaded: LoadedModel, axis: int | None = None
+) -> tuple[Sequence[Call], Sequence[Steps]]:
+    """Inputs in an array file as calls of the network; beside them the sequences, where it takes sequences."""
+    if path is None:
+        return (), ()
+    from chiralize.problem.data.feeds import joined
+    from chiralize.problem.data.inputs import calls_from
+    from chiralize.problem.data.sequences import sequences_in
+    from chiralize.problem.data.shapes import input_names
+    from chiralize.problem.stateful import carried_of, reading_of
+
+    names = input_names(loaded.module, network.entry)
+    if axis is not None or carried_of(network):
+        sequences = sequences_in(path, reading_of(network, names, axis))
+        if sequences:
+            return joined(*sequences), sequences
+    states = [index for index, representation in enumerate(network.resolved.inputs) if representation is None]
+    return calls_from(path, (network.args, network.kwargs), states, names), ()
+
+
+def on_samples(network: Network, calls: Sequence[Call], sequences: Sequence[Steps]) -> tuple[str, ...]:
+    """A note where a network that carries states gets samples instead of sequences."""
+    from chiralize.problem.stateful import SAMPLES_ALONE, carried_of
+
+    if calls and not sequences and carried_of(network):
+        return (SAMPLES_ALONE,)
+    return ()
+
+
+def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> tuple[Network, Sequence[Call]]:
+    """Single calibration samples put together in batches, and the network captured at that size.
+
+    Both as they are where the samples are few, or where the network takes one size of batch only.
+    """
+    from chiralize.errors import ChiralizeError
+    from chiralize.problem.data.cutting import in_common
+    from chiralize.problem.data.feeds import grouped, mapped
+    from chiralize.problem.data.inputs import stacked
+    from chiralize.problem.partial import entry_of, prepare
+
+    if len(calls) < 2 * BATCH or not network.has_rows or network.rows != 1:
+        return network, calls
+    model = loaded.exported or loaded.module
+    for common in in_common(network, calls):
+        batches = mapped(partial(stacked, common=common), grouped(calls, BATCH))
+        with suppress(ChiralizeError):  # the program takes one size only
+            larger = prepare(model, network.spec, *batches[0], entry_of(network))
+            return replace(larger, notes=network.notes), batches
+    return network, calls
