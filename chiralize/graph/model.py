@@ -176,7 +176,7 @@ class CapturedModel:
         """Parameters and statistics, in the order of the graph."""
         return [leaf for leaf in self.leaves.values() if leaf.is_weight]
 
-    @property
+    @cached_property
     def fixed(self) -> set[str]:
         """Values that depend on no input and no state: weights, constants, and what is computed from them alone."""
         names = {leaf.name for leaf in self.leaves.values() if leaf.kind not in ("input", "state")}
@@ -185,7 +185,7 @@ class CapturedModel:
                 names.add(node.name)
         return names
 
-    @property
+    @cached_property
     def truths(self) -> set[str]:
         """Values that are true or false."""
         leaves = {leaf.name for leaf in self.leaves.values() if leaf.tensor.dtype == torch.bool}

@@ -148,7 +148,7 @@ class Inference:
             weights.update(self._unknown(self.now.leaves[leaf.name]))
         carried: set[Var] = set()
         for name, outputs in self.now.nodes.items():
-            if name not in self.now.fixed:
+            if name not in self.now.captured.fixed:
                 carried.update(*map(self._unknown, _described(outputs)))
         for var, count in weights.items():
             if count == 1 and var.size > 1 and var not in carried:

@@ -47,11 +47,8 @@ class Propagation:
     """
 
     def __init__(self, known: Known, repair: Repair) -> None:
+        self.known = known
         self.captured = known.captured
-        self.inputs = known.inputs
-        self.outputs = known.outputs
-        self.joined = known.joined
-        self.given = known.given
         self.macs: dict[str, int] = {}
         self.repair = repair
         self.solver = Solver()
@@ -72,8 +69,6 @@ class Propagation:
         self.index = 0
         self.at_once = False
         self.at = ""
-        self.fixed = self.captured.fixed
-        self.truths = self.captured.truths
         self.leaves = {leaf.name: self._start(leaf) for leaf in self.captured.leaves.values()}
         for name, rep in zip(self.captured.inputs, known.inputs, strict=True):
             if rep is not None:
@@ -83,8 +78,8 @@ class Propagation:
         if leaf.name in self.repair.zero:
             return left_alone(leaf.shape, -1)
         for name in leaf.names:
-            if name in self.given:
-                return lower(self.given[name])
+            if name in self.known.given:
+                return lower(self.known.given[name])
         return self.solver.fresh_like(leaf.shape, leaf.names[0])
 
     # ---- fixpoint -----------------------------------------------------------------------------------------
@@ -148,11 +143,11 @@ class Propagation:
             where = self.captured.leaves[leaf].where
             self._guard(where, f"state {self.captured.leaves[leaf].names[0]}", lambda a=leaf, b=node: self._same(a, b))
         self._guard(Where(), "mirror", self._exchange_leaves)
-        for output, (name, rep) in enumerate(zip(self.captured.outputs, self.outputs, strict=True)):
+        for output, (name, rep) in enumerate(zip(self.captured.outputs, self.known.outputs, strict=True)):
             if name is not None and rep is not None:
                 self.at, self.index = name, len(self.captured.nodes) + output
                 self._guard(Where(f"output {output}"), "output", lambda a=name, b=rep: self._meet(a, lower(b)))
-        for first, second in self.joined:
+        for first, second in self.known.joined:
             a, b = self._name_of(first), self._name_of(second)
             if a is not None and b is not None:
                 self._guard(Where("{} {}".format(*second)), "state", lambda a=a, b=b: self._same(a, b))
@@ -306,8 +301,8 @@ class Propagation:
             outputs: list[SymbolicRepresentation] = []
             for index, shape in enumerate(node.shapes):
                 label = f"{node.name} output {index}"
-                if label in self.given:
-                    outputs.append(lower(self.given[label].fitted(shape or ())))
+                if label in self.known.given:
+                    outputs.append(lower(self.known.given[label].fitted(shape or ())))
                 else:
                     outputs.append(self.solver.fresh_like(shape or (), label))
             self.nodes[node.name] = tuple(outputs)
@@ -355,7 +350,7 @@ class Propagation:
         assert shape is not None
         size: int = shape[node.arguments.get("dim", 0)]
         orders = [*map(list, self.partners.orders(name)), list(range(size))]
-        for rep in dict.fromkeys(rep for rep in (*self.inputs, *self.outputs) if rep is not None):
+        for rep in dict.fromkeys(rep for rep in (*self.known.inputs, *self.known.outputs) if rep is not None):
             for axis in rep.axes:
                 action = axis.action
                 for order in orders:
@@ -391,16 +386,18 @@ class Propagation:
             number = self.constants.number(name)
             if number is not None:
                 uniform = self._fitting(Uniform(leaf.shape, number == 0))
-                return Operand(uniform, constant, number == 0, truth=name in self.truths)
+                return Operand(uniform, constant, number == 0, truth=name in self.captured.truths)
             if name in self.repair.zero:
                 return Operand(self._fitting(Uniform(leaf.shape, True)), None, True)
-            return Operand(self.leaves[name], constant, fixed=name in self.fixed, truth=name in self.truths)
+            return Operand(
+                self.leaves[name], constant, fixed=name in self.captured.fixed, truth=name in self.captured.truths
+            )
         result = self.nodes[name][0]
         if isinstance(result, Uniform):
-            return Operand(self._fitting(result), None, result.zero, truth=name in self.truths)
+            return Operand(self._fitting(result), None, result.zero, truth=name in self.captured.truths)
         if result is None:
             raise Conflict("an output that no rule describes is used")
-        return Operand(result, fixed=name in self.fixed, truth=name in self.truths)
+        return Operand(result, fixed=name in self.captured.fixed, truth=name in self.captured.truths)
 
     def _fitting(self, uniform: Uniform) -> SymbolicRepresentation:
         """A uniform tensor takes whatever representation its reader needs (without signs, unless it is zero)."""
