@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
@@ -79,20 +80,37 @@ CHECKS: dict[str, Callable[[str], list[str]]] = {
 
 
 @cache
-def faults_of_the_package() -> dict[str, list[str]]:
-    """By check, where it fails."""
+def faults_of_the_package() -> tuple[dict[str, list[str]], Counter[str]]:
+    """By check, where it fails; and what the files consist of."""
     faults: dict[str, list[str]] = {check: [] for check in CHECKS}
+    parts = Counter[str]()
     for path in sorted(PACKAGE.rglob("*.py")):
         text = path.read_text()
+        parts += parts_of(text)
         for check, lines in faults.items():
             lines += [f"{path.relative_to(PACKAGE)}:{line}" for line in CHECKS[check](text)]
-    return faults
+    return faults, parts
+
+
+def parts_of(text: str) -> Counter[str]:
+    """How many statements there are, and how many comprehensions and conditional expressions."""
+    expressions = (*COMPREHENSIONS, ast.IfExp)
+    return Counter(
+        statements=sum(isinstance(node, ast.stmt) for node in nodes(text)),
+        expressions=sum(isinstance(node, expressions) for node in nodes(text)),
+    )
 
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_sentences(check: str) -> None:
-    found = faults_of_the_package()[check]
+    found = faults_of_the_package()[0][check]
     assert not found, f"{len(found)}\n" + "\n".join(found)
+
+
+def test_most_statements_hold_one_idea() -> None:
+    parts = faults_of_the_package()[1]
+    assert 100 * parts["expressions"] <= 7 * parts["statements"]
+    assert parts_of("x = [a if b else c]\ny = [d for d in e]") == {"statements": 2, "expressions": 2}
 
 
 @pytest.mark.parametrize(

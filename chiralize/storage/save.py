@@ -1,4 +1,4 @@
-"""Models as files that others can read, written whole or not at all."""
+"""A `.pt2`, a `.safetensors` or a state dict that others can read, written whole or not at all."""
 
 from __future__ import annotations
 
