@@ -187,9 +187,9 @@ def progress(options: NetworkOptions | None = None) -> Iterator[Progress]:
     from chiralize.commands.progress import shown
 
     if options is not None:
-        is_quiet, is_verbose = (options.quiet, options.verbose)
+        is_quiet, is_verbose = options.quiet, options.verbose
     else:
-        is_quiet, is_verbose = (False, False)
+        is_quiet, is_verbose = False, False
     _check_loudness(is_quiet, is_verbose)
     with redirect_stdout(sys.stderr), shown(not is_quiet, verbose=is_verbose) as step:
         step("loading")

@@ -36,9 +36,9 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
     leaves, structure = pytree.tree_flatten((tuple(args), dict(kwargs)))
     is_nested = len(leaves) > len(args) + len(kwargs) or any(map(_is_container, (*args, *kwargs.values())))
     if is_nested:
-        count, keywords = (len(leaves), ())
+        count, keywords = len(leaves), ()
     else:
-        count, keywords = (len(args), tuple(kwargs))
+        count, keywords = len(args), tuple(kwargs)
     try:
         traced = _recorded(module, leaves, structure)
         # Recurrent kernels check no size, nor does any Python code around them: equal traces would prove nothing.

@@ -243,7 +243,7 @@ def _span(node: Node, size: int) -> tuple[int, int] | None:
         return entry, entry + 1
     start, stop, step = slice(node.arguments.get("start"), node.arguments.get("end")).indices(size)
     if node.arguments.get("step", 1) == step == 1 and stop > start:
-        return (start, stop)
+        return start, stop
     return None
 
 
@@ -324,4 +324,4 @@ def _entries(join: Node, captured: CapturedModel) -> tuple[Ref, int, tuple[int, 
         entries += part.entries[0]
     if len(sources) != 1:
         return None
-    return (Ref(sources.pop()), dim, tuple(entries))
+    return Ref(sources.pop()), dim, tuple(entries)

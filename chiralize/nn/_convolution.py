@@ -19,7 +19,7 @@ Settings = tuple[list[int], list[int], list[int]]
 _OUTWEIGH = 2
 """Entries of the coordinates for one of their weight from which they are brought into oneDNN's order."""
 if torch.backends.mkldnn.is_available():
-    _BY_ONEDNN = (torch.float32, torch.bfloat16, torch.float16)
+    _BY_ONEDNN = torch.float32, torch.bfloat16, torch.float16
 else:
     _BY_ONEDNN = ()
 """Types that oneDNN convolves."""
@@ -72,9 +72,9 @@ def _gradients(d_y: Tensor, x: Tensor, weight: Tensor, ctx: Any, wanted: list[bo
     """Gradients of x and of the weight; that of x is undefined where it is not wanted."""
     few, scale = d_y.numel() < weight.numel(), ctx.scale
     if few:
-        d_y, by = (_times(d_y, scale), weight)
+        d_y, by = _times(d_y, scale), weight
     else:
-        d_y, by = (d_y, _times(weight, scale))
+        d_y, by = d_y, _times(weight, scale)
     args = *ctx.settings, False, [0, 0], 1, wanted
     d_x, d_weight, _ = torch.ops.aten.convolution_backward(d_y, x, _flat(by), None, *args)
     if not wanted[1]:

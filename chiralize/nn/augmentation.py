@@ -58,7 +58,7 @@ class Augmentation:
         inputs = pytree.tree_unflatten(values, structure)
         if len(pair) == 1:
             return inputs
-        return (inputs, self._targets(pair[1], flips, rows is None))
+        return inputs, self._targets(pair[1], flips, rows is None)
 
     def collate(self, samples: Sequence[Any]) -> Any:
         """A batch of samples, put together as a DataLoader does by default, then mirrored: `collate_fn=`."""

@@ -87,9 +87,9 @@ class _BatchNorm(ChiralModule):
     def _affine(self, x: Tensor) -> Tensor:
         """Normalise by the running statistics and keep the order of x in memory, which torch's own op would change."""
         if self.halves:
-            numbers, y = (self._numbers(), x.unflatten(1, (2, -1)))
+            numbers, y = self._numbers(), x.unflatten(1, (2, -1))
         else:
-            numbers, y = (self.dense(), x)
+            numbers, y = self.dense(), x
         scale, shape = torch.rsqrt(numbers["running_var"] + self.eps), [-1, *([1] * (x.ndim - 2))]
         if "weight" in numbers:
             scale = scale * numbers["weight"]

@@ -110,8 +110,8 @@ class GRU(Recurrent):
         else:
             y, h = torch.gru(x, state, self._weights(), *settings, self.batch_first)
         if has_no_batch:
-            return (y.squeeze(0 if self.batch_first else 1), h.squeeze(1))
-        return (y, h)
+            return y.squeeze(0 if self.batch_first else 1), h.squeeze(1)
+        return y, h
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
         bias = hh.bias

@@ -50,9 +50,9 @@ def _draw_returns(axes: Axes, rollout: Rollout) -> None:
 def _draw_paths(axes: Axes, walker: Walker) -> None:
     for number, (ahead, mirrored) in enumerate(zip(walker.ahead.paths, walker.mirrored.paths, strict=True)):
         if not number:
-            names = ("from the start", "from its mirror image, mirrored")
+            names = "from the start", "from its mirror image, mirrored"
         else:
-            names = (None, None)
+            names = None, None
         axes.plot(*zip(*ahead, strict=True), color=_AHEAD, linewidth=1.2, label=names[0])
         turned = [(x, -y) for x, y in mirrored]
         axes.plot(*zip(*turned, strict=True), color=_MIRRORED, linewidth=0.9, linestyle="--", label=names[1])

@@ -65,7 +65,7 @@ class _Joining:
             if turn is None:
                 ours, theirs = self._halves(value)
             else:
-                ours, theirs = (value.name, self._turned(value, value.name, turn))
+                ours, theirs = value.name, self._turned(value, value.name, turn)
             names[0][value.name], names[1][value.name] = ours, theirs
         for view, table in zip(_VIEWS, names, strict=True):
             self._add_nodes(view, table)

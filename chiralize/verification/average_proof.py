@@ -240,9 +240,9 @@ class _Reading:
                 return None
             along = along_axis(action, dim)
             if along is None:
-                source, sign = (entry, 1)
+                source, sign = entry, 1
             else:
-                source, sign = (along[1][entry], along[2][entry])
+                source, sign = along[1][entry], along[2][entry]
             # The axis goes, so that those behind it move up by one.
             rest = [(axis - (axis > dim), sources, signs) for axis, sources, signs in beside_axis(action, dim)]
             out.append((normal(rest), self.table.number("selected", dim, source, shape[dim], number), sign * factor))

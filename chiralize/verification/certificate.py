@@ -75,9 +75,9 @@ def _excess(leaf: Leaf, captured: CapturedModel, repmap: RepMap) -> tuple[float,
     exact = not (tensor.is_floating_point() or tensor.is_complex())
     eps = 0.0 if exact else torch.finfo(tensor.dtype).eps
     if eps > _COARSE:
-        entry_eps, ground_eps = (eps, _ULPS * _SINGLE)
+        entry_eps, ground_eps = eps, _ULPS * _SINGLE
     else:
-        entry_eps, ground_eps = (_ULPS * eps, _ULPS * eps)
+        entry_eps, ground_eps = _ULPS * eps, _ULPS * eps
     slack = _slack(leaf, other, rep)
     excess = deviation = 0.0
     for rows, image in images(other.tensor.detach(), rep):

@@ -159,7 +159,7 @@ class Tally:
         for name, worst in self.by_name.items():
             # A choice between equals falls as rounding has it: exact results say nothing in a coarse precision.
             if not (self.allowance.as_it_runs and worst.exact):
-                figures = (worst.residual, worst.scale, self._bound(worst))
+                figures = worst.residual, worst.scale, self._bound(worst)
                 outputs.append(OutputResidual(worst.index, *figures, worst.worst, name, worst.finite))
         return tuple(outputs)
 

@@ -150,7 +150,7 @@ def _left_first(
         return orient(pair, names)
     if _is_left(mirror, entries[pair[0]].joint):
         return pair
-    return (pair[1], pair[0])
+    return pair[1], pair[0]
 
 
 def _is_left(mirror: RobotMirror, joint: int) -> bool:

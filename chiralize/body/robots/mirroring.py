@@ -253,9 +253,9 @@ def _loose_images(robot: Robot, qvel: SignedPermutation) -> dict[int, tuple[int,
         other = by_name.get(index, index)
         if index not in images:
             if other in images and images[other][0] != index:
-                images[index] = (index, 0)
+                images[index] = index, 0
             else:
-                images[index] = (other, 0)
+                images[index] = other, 0
     return images
 
 

@@ -189,9 +189,9 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
         title = entry.name or ("action" if io == "output" else "joints")
         read = joints_reader(witness.mirror.robot, title, witness.entries_named(body))
         if read is not None:
-            sampled, words = (witness.sampled(read[0]), read[1])
+            sampled, words = witness.sampled(read[0]), read[1]
         else:
-            sampled, words = (None, "")
+            sampled, words = None, ""
         places = np.arange(len(body.joints))
         yield _Block(tensor, places, body.joints, title, body.merged_action(), sampled, words)
         return
@@ -278,8 +278,8 @@ def _read(block: Field, width: int, body: Skeleton, witness: _Witness) -> tuple[
     elif isinstance(block, Measured) and (block.kind == "quaternion" or block.quantity.order == "rpy"):
         read = base_reader(robot, block.kind, f"{block.name} {block.kind} {block.quantity.order}", width)
     if read is not None:
-        return (witness.sampled(read[0]), read[1], False)
-    return (None, "", False)
+        return witness.sampled(read[0]), read[1], False
+    return None, "", False
 
 
 def _read_of_bodies(block: Items, witness: _Witness) -> tuple[Sampled | None, str, bool]:

@@ -180,7 +180,7 @@ def _actuator(model: Any, index: int, moment: Array) -> Actuator:
     on_joint = int(model.actuator_trntype[index]) in _ON_JOINT
     limits = model.actuator_ctrlrange[index]
     if model.actuator_ctrllimited[index]:
-        control = (float(limits[0]), float(limits[1]))
+        control = float(limits[0]), float(limits[1])
     else:
         control = None
     properties = {f"gain {number}": float(value) for number, value in enumerate(model.actuator_gainprm[index][:3])}

@@ -54,8 +54,8 @@ def error_finding(error: ChiralizeError) -> Finding:
 def _split(notice: str, path: Path) -> tuple[str, str]:
     where, _, rest = notice.partition(": ")
     if rest and where.startswith(str(path)):
-        return (where, rest)
-    return (str(path), notice)
+        return where, rest
+    return str(path), notice
 
 
 class Lines:

@@ -115,7 +115,7 @@ def orient(pair: tuple[int, int], names: Sequence[str]) -> tuple[int, int]:
     """(left, right) by the names where they tell, else as given."""
     first, second = side_in_pair(names[pair[0]], names[pair[1]]), side_in_pair(names[pair[1]], names[pair[0]])
     if first == "right" and second == "left":
-        return (pair[1], pair[0])
+        return pair[1], pair[0]
     return pair
 
 

@@ -50,7 +50,7 @@ class HiddenPolicy:
         """Itself and, where nobody said which units are pairs, other pairs that are as good a guess."""
         if self.is_named:
             return (self,)
-        return (self, replace(self, pairing=("adjacent",)))
+        return self, replace(self, pairing=("adjacent",))
 
     @property
     def is_named(self) -> bool:

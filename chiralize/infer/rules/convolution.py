@@ -55,9 +55,9 @@ class _Window:
         else:
             before = self.padding
         if self.transposed:
-            size, count = (self.count, self.size)
+            size, count = self.count, self.size
         else:
-            size, count = (self.size, self.count)
+            size, count = self.size, self.count
         return Windows(size, count, self.kernel, self.stride, before, self.dilation)
 
     @property
@@ -85,8 +85,8 @@ class _Window:
         """Tokens of an axis whose order does not matter in the equation: input, weight, output."""
         if self.covers and not self.passes:
             if self.transposed:
-                return ("1t", letter, letter)
-            return (letter, letter, "1t")
+                return "1t", letter, letter
+            return letter, letter, "1t"
         return letter, "1k", letter
 
 
@@ -168,7 +168,7 @@ def _contracted(
     if words:
         columns = map(" ".join, zip(*words, strict=True))
     else:
-        columns = ("", "", "")
+        columns = "", "", ""
     given, kernel, written = columns
     channels = "i o" if transposed else "o i"
     equation_shape = shape

@@ -77,4 +77,4 @@ def singular_values(call: Call) -> Results:
     out = SymbolicRepresentation(axes)
     if len(call.shapes) == 1:
         return out
-    return (None, out, None)
+    return None, out, None

@@ -203,5 +203,5 @@ def pool(call: Call) -> Results:
         axes.append(_windowed(call, axis, windows, f"out {position}"))
     pooled = solver.representation(SymbolicRepresentation(tuple(axes), rep.sign))
     if len(call.shapes) > 1 and call.reads(1):
-        return (pooled, pooled)
+        return pooled, pooled
     return first_outputs(call, pooled)

@@ -217,7 +217,7 @@ def recurrent_step(call: Call, states: Sequence[Operand], gates: Gates) -> Resul
     out = SymbolicRepresentation((*x.axes[:-1], solver.resolve(hidden)))
     if len(call.shapes) == 1:
         return out
-    return (out, out)
+    return out, out
 
 
 @rule("LSTM step", "`b i, b H, b H, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b H, b H`", macs=step_macs)

@@ -202,7 +202,7 @@ def variance(call: Call) -> Results:
     spread = _reduced(call, even_of(call.operands[0], call.solver))
     if len(call.shapes) == 1:
         return spread
-    return (spread, mean)
+    return spread, mean
 
 
 @rule("norm", "`... a -> |...|`")

@@ -108,8 +108,8 @@ class Solver(Unknowns):
             return a, b
         if isinstance(a[0], Sum) and is_known(b):
             if len(a) == 1:
-                return (a, known_axis(product(b)))
-            return (tuple(self.split(a, b[0].size)) + a[1:], b)
+                return a, known_axis(product(b))
+            return tuple(self.split(a, b[0].size)) + a[1:], b
         return self.resolve(tuple(self.split(a, b[0].size)) + a[1:]), self.resolve(b)
 
     def _same_term(self, a: Term, b: Term, sign: Sign) -> Sign:

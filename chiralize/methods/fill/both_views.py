@@ -34,7 +34,7 @@ def turns_by_port(network: Network, module: OnnxNetwork) -> tuple[list[Turn | No
 def _turn(tensor: ResolvedTensor) -> Turn | None:
     if tensor.representation is None:
         return None
-    return (tensor.representation, tensor.center)
+    return tensor.representation, tensor.center
 
 
 def averaged(network: Network) -> Converted:

@@ -170,7 +170,7 @@ def _readings(
         for number, cell in enumerate(recurrent.cells(node, captured)):
             batch, time = (node.shapes[0] or (0, 0))[:2]
             if not node.arguments["batch_first"]:
-                batch, time = (time, batch)
+                batch, time = time, batch
             for letter, axis in zip("xh", cell.axes(repmap)[1:], strict=True):
                 rep = SymbolicRepresentation((trivial(batch), trivial(time), axis))
                 yield (node.name, f"{letter}{number}"), rep, 2

@@ -228,7 +228,7 @@ class Resizing:
         if _sizes_of(node.target):
             source, sizes, *_ = (*node.args, None)
         else:
-            source, sizes, *_ = (None, None)
+            source, sizes, *_ = None, None
         if not isinstance(sizes, (list, tuple)) or -1 in sizes:
             facts = f"--width: {node.target} makes {leaf.shape} of a constant of another size"
             raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method average")

@@ -61,9 +61,9 @@ class Site:
         """How the mirror acts on a row of features and of results."""
         axes = [axis.action for axis in rep.axes]
         if self.transposed:
-            given, taken = (axes[1], [axes[0], *axes[2:]])
+            given, taken = axes[1], [axes[0], *axes[2:]]
         else:
-            given, taken = (axes[0], axes[1:])
+            given, taken = axes[0], axes[1:]
         return taken[0].kronecker(*taken[1:]), -given if rep.sign < 0 else given
 
     def features(self, value: Tensor, shape: tuple[int, ...], rows: Tensor) -> Tensor:

@@ -138,7 +138,7 @@ def _captured(network: Network, draft: Draft) -> tuple[ExportedProgram, Captured
     program = draft.program or try_export(draft.converted.module, network)
     if program is None:
         return None
-    return (program, capture(program, *example_call(network, False)))
+    return program, capture(program, *example_call(network, False))
 
 
 def _swapped(

@@ -110,9 +110,9 @@ def layer_at(module: fx.GraphModule, node: Any) -> Any:
         settings |= {name: _plain(value) for name, value in node.kwargs.items() if name in names}
         groups = settings.get("groups", 1)
         if kind is not nn.ConvTranspose2d:
-            sides = (into * groups, out)
+            sides = into * groups, out
         else:
-            sides = (out, into * groups)
+            sides = out, into * groups
         layer = kind(*sides, kernel, bias=bias is not None, device="meta", **settings)
     values = {"weight": weight.detach()}
     if bias is not None:

@@ -110,7 +110,7 @@ def maps_of(layer: Any, ops: Sequence[Node]) -> list[Node]:
 def _weight(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of the weight of an op with such an output."""
     if isinstance(layer, nn.MultiheadAttention):
-        return (shape[-1], layer.embed_dim)
+        return shape[-1], layer.embed_dim
     return tuple(layer.weight.shape)
 
 

@@ -161,7 +161,7 @@ def _name(layer: Any, blocks: ChiralModule, inputs: Sequence[Inputs]) -> str:
     kind = f"{type(layer).__name__} {tuple(weight.shape)} {str(weight.dtype).removeprefix('torch.')}"
     shapes = [str(shape) for (shape,) in inputs]
     if isinstance(blocks, ChiralMap):
-        bases = (blocks.into, blocks.out)
+        bases = blocks.into, blocks.out
     else:
         bases = _bases(blocks)
     lies = " to ".join(map(_kind_of, bases))

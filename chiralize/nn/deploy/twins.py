@@ -146,8 +146,8 @@ def _attention(layer: nn.MultiheadAttention, reps: Reps) -> ChiralModule | None:
 
 def _sign_free_first(heads: SignedPermutation, dims: SignedPermutation) -> tuple[SignedPermutation, SignedPermutation]:
     if heads.is_negated:
-        return (-heads, -dims)
-    return (heads, dims)
+        return -heads, -dims
+    return heads, dims
 
 
 Build = Callable[[Any, Reps], "ChiralModule | None"]

@@ -223,8 +223,8 @@ def _call_of(item: Any, example: Call, where: str, names: Sequence[str] = ()) ->
         raise DataFileError(where, facts, "give the arguments of the example inputs and nothing else, such as labels")
     values = tuple(_as_input(value, like, where) for value, like in zip(items, slots, strict=True))
     if args:
-        return (values, dict(kwargs))
-    return ((), dict(zip(kwargs, values, strict=True)))
+        return values, dict(kwargs)
+    return (), dict(zip(kwargs, values, strict=True))
 
 
 def _as_input(value: Any, like: Any, where: str) -> Any:

@@ -38,7 +38,7 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     if config.is_file():
         name, build = model_builder(_json(config), content.where)
     else:
-        name, build = ("", None)
+        name, build = "", None
     return load_weights(content, wanted, "huggingface", Stored(tensors, named=name, build=build))
 
 

@@ -117,7 +117,7 @@ class _Reader:
                 if step.call.kind in recurrent.GATES:
                     stem, _, rest = name.partition(".weight_")
                 else:
-                    stem, _, rest = (name, "", "")
+                    stem, _, rest = name, "", ""
                 if name in self.tensors and name not in titles and _NUMBERED.match(stem):
                     if name in self.weights:
                         role = _ROLES.get(position, "stored")

@@ -205,9 +205,9 @@ class Walk(Interpreter[Map]):
         if self.old.fixed(first) == self.old.fixed(second) or (trait.divides and self.old.fixed(first)):
             self.stop(node)
         if self.old.fixed(first):
-            data, factor = (second, first)
+            data, factor = second, first
         else:
-            data, factor = (first, second)
+            data, factor = first, second
         reading, shape = self._map_of(data), node.shapes[0] or ()
         old = torch.as_tensor(self.old.number(factor), dtype=torch.float64)
         new = torch.as_tensor(self.new.number(factor), dtype=torch.float64)
