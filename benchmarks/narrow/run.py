@@ -104,7 +104,7 @@ def row(teacher: Teacher, inputs: Tensor) -> dict[str, Any]:
     drift, notes = done.report.drift, done.report.notes
     tested = task.test(TESTED)
     before, after = errors(teacher.network, *tested), errors(done.module, *tested)
-    moving = before > 1e-3  # the hip is the origin
+    moving = tested[1].std(0).norm(dim=-1) > 1e-6  # the hip is the origin
     beyond = drift.beyond if drift else None
     return {
         "outcome": taken, "gap": drift.gap if drift else "", "rho": drift.rho if drift else "",

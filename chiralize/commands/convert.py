@@ -158,7 +158,7 @@ class _Finish:
     @staticmethod
     def of(problem: Problem, name: str, evidence: Evidence) -> _Finish:
         """For the drafts of this problem."""
-        others = partial(other_inputs, problem.network, problem.batches.lifelike)
+        others = partial(other_inputs, problem.network, problem.batches)
         return _Finish(name, evidence, cache(partial(_rounding, problem)), cache(others))
 
     def __call__(self, problem: Problem, measured: Measured) -> Conversion:

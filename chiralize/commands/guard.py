@@ -69,7 +69,7 @@ def _refuse_drift(problem: Problem, name: str, method: str, drift: Drift) -> Non
     if bound is not None and drift.rho > bound:
         facts = f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {bound:g} ({drift.source})"
         raise DriftError(name, facts, f"use {', '.join(_nearer(method, request))}, raise --max-drift, or --force")
-    beyond, furthest = drift.beyond, max(FAR_BEYOND, bound or 0.0)
+    beyond, furthest = drift.beyond, drift.widest if request.max_drift is None else max(FAR_BEYOND, request.max_drift)
     if request.method == "auto" and beyond is not None and beyond.rho > furthest:
         facts = f"the {drift.inputs} are narrow: rho = {beyond.rho:.3g} on {beyond.what} exceeds {furthest:g}"
         remedy = "calibrate on all that the network is used on, use --method reduce with --mix-gaussian 0.5, or --force"

@@ -170,18 +170,26 @@ class Horizon:
 
 FAR_BEYOND = 1.25
 """rho on other inputs than those that were given, above which they were narrow (decision 0029)."""
+FURTHER_BEYOND, FURTHER = 0.85, 1.1
+"""The same on inputs that foretell rho in use, where it is so many times rho on the given ones (decision 0074)."""
 
 
 @dataclass(frozen=True)
 class Beyond:
-    """The worst output on inputs of other kinds than those that were given, in the words of `OutputDrift`.
+    """The worst output on inputs of another kind than those that were given, in the words of `OutputDrift`.
 
-    what: which inputs.
+    what: which inputs.  foretells: they are such as the network is used on, so that rho in use is about as large.
     """
 
     what: str
     gap: float
     rho: float
+    foretells: bool = False
+
+    @property
+    def order(self) -> tuple[bool, bool, float]:
+        """Which of several counts: one that is too far, then one that foretells, then the furthest."""
+        return not self.rho <= FAR_BEYOND, self.foretells, self.rho
 
 
 @dataclass(frozen=True)
@@ -219,8 +227,15 @@ class Drift:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether it is far from the original on other inputs than those it was fitted on."""
-        return self.beyond is not None and not self.beyond.rho <= FAR_BEYOND
+        """Whether it is far from the original on other inputs than those it was fitted on, or further than on these."""
+        return self.beyond is not None and not self.beyond.rho <= self.widest
+
+    @property
+    def widest(self) -> float:
+        """Up to which rho on other inputs those that it was fitted on are not narrow."""
+        if self.beyond is None or not self.beyond.foretells:
+            return FAR_BEYOND
+        return min(FAR_BEYOND, max(FURTHER_BEYOND, FURTHER * self.rho))
 
     @property
     def rho(self) -> float:

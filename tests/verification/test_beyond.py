@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,11 +15,12 @@ from chiralize import DriftWarning
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.guard import refuse_far
 from chiralize.errors import DriftError, UsageError
+from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.inputs import stacked
 from chiralize.problem.preparation import prepare
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
-from chiralize.verification.beyond import APART, MIXED, REMEMBERED, other_inputs
+from chiralize.verification.beyond import APART, MIXED, POSES, REMEMBERED, other_inputs
 from chiralize.verification.figures import Figures
 from chiralize.verification.verdicts import Beyond, Drift, OutputDrift
 from tests.support.problems import posed
@@ -68,7 +71,7 @@ def of_kinds(net: nn.Module, spec: str, inputs: Tensor) -> dict[str, Tensor]:
     """What `other_inputs` makes of inputs, as one tensor of each kind."""
     network = prepare(net, parse_spec(spec), (inputs[:3],))
     calls: Sequence[Any] = [((part,), {}) for part in inputs.split(20)]
-    return {what: stacked(made)[0][0] for what, made in other_inputs(network, calls)}
+    return {what: stacked(made)[0][0] for what, made in other_inputs(network, Batches(given=calls))}
 
 
 def test_joints_of_different_samples_are_put_together() -> None:
@@ -141,6 +144,46 @@ def test_the_bound_is_that_of_auto(method: str, refused: bool) -> None:
     with pytest.raises(DriftError, match=r"the calibration inputs are narrow: rho = 1\.3 on others exceeds 1\.25"):
         refuse_far(posed(network, Request(method)), "net", method, Figures(drift))
     refuse_far(posed(network, Request(method, force=True)), "net", method, Figures(drift))
+
+
+@pytest.mark.parametrize(
+    ("on_given", "beyond", "widest"), [(0.4, 0.86, 0.85), (0.4, 0.84, 0.0), (0.9, 0.98, 0.0), (1.2, 1.3, 1.25)]
+)
+def test_further_than_on_the_given_inputs_is_too_far(on_given: float, beyond: float, widest: float) -> None:
+    """By more than a tenth, and above 0.85; inputs that are as far as those given have 1.25, as has `--max-drift`."""
+    drift = Drift(
+        (OutputDrift(0, 0.1, 0.02, on_given),), "here", 40, beyond=Beyond("poses", 0.1, beyond, foretells=True)
+    )
+    assert drift.is_narrow == bool(widest)
+    network = ready("residual")
+    refuse_far(posed(network, Request(max_drift=1.25 + beyond)), "net", "reduce", Figures(drift))
+    if not widest:
+        refuse_far(posed(network, Request()), "net", "reduce", Figures(drift))
+        return
+    others = replace(drift, beyond=Beyond("others", 0.1, beyond))
+    assert others.is_narrow == (beyond > 1.25)  # they tell less
+    with pytest.raises(DriftError, match=rf"narrow: rho = {beyond} on poses exceeds {widest}"):
+        refuse_far(posed(network, Request()), "net", "reduce", Figures(drift))
+
+
+def test_which_of_several_kinds_counts() -> None:
+    """One that is too far; else what foretells rho in use, though another one is further."""
+    poses, near, far = Beyond("poses", 0.1, 0.6, foretells=True), Beyond("a", 0.1, 0.9), Beyond("b", 0.1, 1.3)
+    unknown = Beyond("c", 0.1, math.nan)
+    assert max((near, poses), key=lambda own: own.order) is poses
+    assert max((near, poses, far), key=lambda own: own.order) is far
+    assert max((near, poses, unknown), key=lambda own: own.order) is unknown
+
+
+def test_poses_that_nothing_was_fitted_on_are_looked_at() -> None:
+    """The last fifth of those that stand beside the given inputs; none of them is fitted on."""
+    network = ready("residual")
+    given, poses = ([((torch.full((4, 17, 2), float(at)),), {}) for at in range(count)] for count in (3, 10))
+    batches = Batches(given=given, posed=poses)
+    found = dict(other_inputs(network, batches))
+    assert [float(call[0][0].flatten()[0]) for call in found[POSES]] == [8.0, 9.0]
+    assert not any(held is own for held in found[POSES] for own in batches.fitted)
+    assert POSES not in dict(other_inputs(network, Batches(given=given)))
 
 
 @pytest.mark.usefixtures("given_alone")

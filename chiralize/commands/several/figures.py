@@ -74,8 +74,8 @@ def refuse_far_from_all(problem: Problem, name: str, method: str, figures: AllFi
 def _beyond(problem: Problem, draft: Draft, mirrors: Mapping[str, NetworkMirror]) -> Beyond | None:
     """The worst of the inputs of other kinds than those given."""
     measured: list[Beyond] = []
-    for what, inputs in other_inputs(problem.network, problem.batches.lifelike):
+    for what, inputs in other_inputs(problem.network, problem.batches):
         with suppress(ModelRunError):
             drift, _ = measure_all(problem.network.module, draft.converted.module, mirrors, inputs, what)
             measured.append(Beyond(what, drift.gap, drift.rho))
-    return max(measured, key=lambda beyond: beyond.rho, default=None)
+    return max(measured, key=lambda beyond: beyond.order, default=None)

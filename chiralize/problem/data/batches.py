@@ -90,6 +90,11 @@ class Batches:
         return self.seen
 
     @property
+    def posed_held_out(self) -> Sequence[Call]:
+        """Built-in poses beside the user's inputs that no fit learns from."""
+        return self.posed[len(self.posed) - len(self.posed) // ONE_IN :]
+
+    @property
     def fitted_held_out(self) -> Sequence[Call]:
         """Inputs by which a fit decides how far to go: those that figures are taken from, and others beside them."""
         held = [calls[len(calls) - len(calls) // ONE_IN :] for calls in (self.scattered, self.posed)]
