@@ -8,7 +8,9 @@ from collections.abc import Collection, Sequence
 
 from chiralize.body.skeleton.catalog import load_skeleton, shipped
 from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.guess import SCORES, fitting
+from chiralize.body.tensors.resolution import fields_width
 from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
 from chiralize.problem.preparation import ON_THE_CPU, is_of_devices
 from chiralize.problem.readings.arguments import arguments_of, names_by_position
@@ -190,6 +192,7 @@ def _none_runs(search: Search, where: str, option: str) -> UsageError:
         remedy = f"`{table.name}` is a table: name every input as its entry there, `inputs: [{{name: {named}, ...}}]`"
     elif dims < 2 and width is not None and width != joints:
         remedy = f"describe the {width} numbers of the observation, `inputs: [{{fields: [...]}}]` in a file"
+        remedy += _as_history(search.spec, width)
     elif table is None and (filtered := _along_frames(search, width)):
         check = f"check the skeleton ({similar})" if similar else "describe the inputs: `inputs:`, or --input-layout"
         remedy = f"give {_command(filtered, option)} if those {width} numbers are frames; else {check}"
@@ -222,6 +225,22 @@ def _always(failures: Collection[str]) -> str:
     if len(kinds) == 1 and len(failures) > _MOST_NAMED:
         return next(iter(failures))
     return ""
+
+
+def _as_history(spec: ConversionSpec, width: int) -> str:
+    """What to write where a network reads several frames of the one that is described; "" where it does not."""
+    entries = spec.inputs or ()
+    if len(entries) != 1 or not entries[0].fields:
+        return ""
+    described = fields_width(entries[0].fields, entries[0].skeleton or spec.skeleton)
+    if width == described or width % described:
+        return ""
+    frames = width // described
+    file = entries[0].fields[0].where.rpartition(":")[0]
+    return (
+        f"; {width} = {frames} x {described}: if it reads {frames} frames of the observation in {file}, "
+        f"write `fields: [{{history: {frames}, of: [...]}}]` with the blocks of that file"
+    )
 
 
 def _of_width(width: int | None) -> str:

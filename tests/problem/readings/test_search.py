@@ -299,6 +299,14 @@ def test_the_width_of_an_observation_is_no_number_of_frames(width: int) -> None:
     spec = load_spec("quadruped")
     text = refusal(nn.Linear(width, 12), spec)
     assert f"describe the {width} numbers of the observation" in text and "fields" in text
+    assert "history" not in text  # a skeleton alone describes no observation
+
+
+def test_frames_of_an_observation_that_is_shipped() -> None:
+    text = refusal(nn.Linear(5 * 47, 12), load_spec("g1-47"))
+    assert "235 = 5 x 47: if it reads 5 frames of the observation in" in text and "g1-47.yaml" in text
+    assert "write `fields: [{history: 5, of: [...]}]` with the blocks of that file" in text
+    assert "history" not in refusal(nn.Linear(48, 12), load_spec("g1-47"))
 
 
 def test_a_network_that_tells_joints_apart_by_a_little() -> None:
