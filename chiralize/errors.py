@@ -11,14 +11,19 @@ per topic, so that `warnings.filterwarnings` can silence a topic or make it an e
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+_LONG = re.compile(r"\S{400,}|'[^'\n]{400,}'")
+"""What no user has typed: names in files may have any length."""
+_ENDS = 100
+
 
 class ChiralizeError(Exception):
-    """Base of all errors: `where: facts` and, on a second line, `Fix: remedy`.
+    """Base of all errors: `where: facts` and, on a second line, `Fix: remedy`. Very long names are cut in the middle.
 
     where: file and line, node or option the error is about.  facts: what is wrong, with numbers.
     remedy: what the user can do next.
@@ -34,7 +39,8 @@ class ChiralizeError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        return f"{type(self).__name__} {self.code}  {self.where}: {self.facts}\n    Fix: {self.remedy}"
+        text = f"{type(self).__name__} {self.code}  {self.where}: {self.facts}\n    Fix: {self.remedy}"
+        return _LONG.sub(lambda name: f"{name[0][:_ENDS]}…{name[0][-_ENDS:]}", text)
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         return type(self), (self.where, self.facts, self.remedy)

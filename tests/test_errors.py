@@ -36,6 +36,15 @@ def test_every_class_is_documented() -> None:
     assert sections == {own.code: own.__name__ for own in CLASSES}
 
 
+def test_names_of_any_length_are_cut_in_messages() -> None:
+    """A file names its entries as it likes."""
+    one, other = "a" * 60_000 + "end", "b c" * 20_000
+    error = ChiralizeError("net.npz", f"{one!r} is not in the file, nor {other!r}", "pick another --key")
+    assert len(str(error)) < 600 and str(error).count("…") == 2
+    assert "aa…aa" in str(error) and "end' is not in the file, nor 'b cb c" in str(error)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error) and one in error.facts
+
+
 @pytest.mark.parametrize("own", CLASSES, ids=lambda own: own.__name__)
 def test_message_and_copies(own: type[ChiralizeError]) -> None:
     """Where, what and how to mend; the message survives pickling (worker processes)."""

@@ -1,6 +1,7 @@
 """What the literal line did, as a page of the documentation:
 
-python -m benchmarks.public_models.literal_page benchmarks/public_models/literal.csv docs/literal-line.md
+python -m benchmarks.public_models.literal_page benchmarks/public_models/literal.csv \\
+    benchmarks/public_models/python_lines.csv docs/literal-line.md
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ The code of the networks belongs to their authors and is not part of this reposi
 replaced by empty modules.
 
     python -m benchmarks.public_models.literal --cases CASES.json --csv literal.csv
-    python -m benchmarks.public_models.literal_page literal.csv docs/literal-line.md
+    python -m benchmarks.public_models.python_lines --cases CASES.json --csv python_lines.csv --only-working literal.csv
+    python -m benchmarks.public_models.literal_page literal.csv python_lines.csv docs/literal-line.md
+
+`Python` is `chiral = chiralize(model, "h36m")` and `verify(chiral)`, with nothing else, on the module itself: seconds
+of both.
 
 ## The networks
 
-| network | skeleton | smaller | the line | then | verify | method | seconds | GiB |
-|---|---|---|---|---|---|---|--:|--:|
+| network | skeleton | smaller | the line | then | verify | method | seconds | GiB | Python |
+|---|---|---|---|---|---|---|--:|--:|--:|
 """
 STOPS = """
 ## Where it stops
@@ -42,8 +47,9 @@ STOPS = """
 """
 
 
-def page(rows: Sequence[Mapping[str, str]]) -> str:
-    """The Markdown text."""
+def page(rows: Sequence[Mapping[str, str]], in_python: Sequence[Mapping[str, str]]) -> str:
+    """The Markdown text.  rows: of the command.  in_python: of the lines of Python."""
+    by_name = {row["name"]: row for row in in_python}
     works = [row for row in rows if row["first"] == "works" and row["verify"] == "works"]
     second = [row for row in rows if row["second"] == "works" and row["verify"] == "works"]
     lines: list[str] = []
@@ -53,17 +59,29 @@ def page(rows: Sequence[Mapping[str, str]]) -> str:
         seconds = f"{float(row['processor']):.0f} + {float(row['verify_processor']):.0f}"
         seconds = seconds if row["verify"] else seconds.partition(" ")[0]
         cells = [name, skeleton, row["smaller"], row["first"], row["second"], row["verify"], row["method"]]
-        lines.append(f"| {' | '.join([*cells, seconds, row['memory']])} |")
+        lines.append(f"| {' | '.join([*cells, seconds, row['memory'], _python(by_name.get(row['name']))])} |")
     head = HEAD.format(tried=len(rows), works=len(works), second=len(second))
     stops = [f"- **{row['name']}**: {' '.join(row['says'].split())}" for row in rows if row["first"] != "works"]
     return head + "\n".join(lines) + "\n" + (STOPS + "\n".join(stops) + "\n" if stops else "")
 
 
+def _python(row: Mapping[str, str] | None) -> str:
+    """Seconds of the lines of Python where both worked; else the code of the error."""
+    if row is None:
+        return ""
+    return f"{float(row['processor']):.0f}" if row["verify"] == "works" else row["verify"] or row["first"]
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Write the page. arguments: the table and the page."""
-    source, target = map(Path, arguments)
-    with source.open(newline="", encoding="utf-8") as file:
-        target.write_text(page(list(csv.DictReader(file))), encoding="utf-8")
+    """Write the page. arguments: both tables and the page."""
+    *tables, target = map(Path, arguments)
+    target.write_text(page(*map(read, tables)), encoding="utf-8")
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a table."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
     values: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
+        if not equals or not all(part.isidentifier() for part in name.split(".")):
             raise UsageError("--arg", f"{text!r} is not name=value", "write for example --arg channels=1024")
         if name in values:
             raise UsageError("--arg", f"{name!r} is given twice", "give every argument once")

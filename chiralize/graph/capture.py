@@ -32,6 +32,7 @@ from chiralize.graph.local_writes import writes
 from chiralize.graph.model import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
 from chiralize.graph.silence import quiet
 from chiralize.graph.snapshot import untouched
+from chiralize.graph.staying import staying
 from chiralize.graph.tracing import LOOKS, dead_calls, holds_tensor, storage_of, target_of
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
@@ -72,7 +73,7 @@ def export(
         if dynamic is not None:
             dynamic = dict(inspect.signature(module.forward).bind(*dynamic[0], **dynamic[1]).arguments)
         oblivious = sizes.patch(backed_size_oblivious=True)  # pyright: ignore[reportAttributeAccessIssue]
-        with untouched(module), _writing_what_is_assigned(module), quiet(), oblivious:
+        with untouched(module), _writing_what_is_assigned(module), quiet(), oblivious, staying(module):
             program = torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
     except Exception as error:
         raise CaptureError(

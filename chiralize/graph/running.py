@@ -7,7 +7,7 @@ caller left them; random numbers and the default dtype are the run's own. Only T
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -19,6 +19,7 @@ from chiralize.errors import ModelRunError, UsageError, first_line
 from chiralize.graph.copies import InFloat64, copied, is_large
 from chiralize.graph.isolation import Isolated
 from chiralize.graph.snapshot import Snapshot, untouched
+from chiralize.graph.staying import staying
 from chiralize.graph.tensors import tensors_in
 from chiralize.symmetry.action import Center, act
 from chiralize.symmetry.representation import TensorRepresentation
@@ -232,6 +233,7 @@ class Runner:
         self._module = module if copied is None else copied
         self._snapshot: Snapshot | None = None
         self._isolated = Isolated(double=double)
+        self._staying: AbstractContextManager[Any] = nullcontext()
         self._stack = ExitStack()
 
     def __enter__(self) -> Runner:
@@ -246,6 +248,7 @@ class Runner:
         elif self.double:
             self._module.double()
         self._snapshot = Snapshot.of(self._module)
+        self._staying = staying(self._module)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -280,7 +283,7 @@ class Runner:
         """One call on the very tensors given, in their layout in memory. Raises ModelRunError."""
         args, kwargs = call
         try:
-            with self._isolated:
+            with self._staying, self._isolated:
                 return module(*args, **kwargs)
         except Exception as error:
             precision = " in float64" if self.double else ""

@@ -20,6 +20,7 @@ from chiralize.graph.isolation import Isolated
 from chiralize.graph.model import Shape
 from chiralize.graph.silence import quiet
 from chiralize.graph.snapshot import Change, Snapshot, untouched
+from chiralize.graph.staying import staying
 
 _BATCHES = (1, 2, 5)
 _RECURRENT = tuple(f"aten.{name}" for name in ("lstm", "gru", "rnn", "_thnn", "quantized"))
@@ -91,7 +92,7 @@ def _recorded(module: torch.nn.Module, leaves: Sequence[Any], structure: pytree.
             old.copy_(new)
         return answer
 
-    with quiet(), Isolated(), torch.no_grad():
+    with quiet(), staying(module), Isolated(), torch.no_grad():
         before = Snapshot.of(module)
         with untouched(module):
             call(*copy.deepcopy(leaves))

@@ -20,6 +20,7 @@ from chiralize.graph.open_sizes import open_batch, opened
 from chiralize.graph.rollouts import LONGEST
 from chiralize.graph.running import Call, results
 from chiralize.graph.snapshot import Snapshot, untouched
+from chiralize.graph.staying import staying
 from chiralize.graph.tracing import refuse_packed, trace
 
 _TRACE_SCALES = (0.1, -0.1, 0.5, -0.5, 2.0, -2.0, 10.0, -10.0, 1e3, -1e3)
@@ -37,7 +38,8 @@ def called(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, An
 
     if scale != 1:
         args, kwargs = pytree.tree_map_only(torch.Tensor, scaled, (args, dict(kwargs)))
-    return module(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+    with staying(module):
+        return module(*copy.deepcopy(args), **copy.deepcopy(kwargs))
 
 
 def exported(

@@ -61,7 +61,10 @@ def arguments_from_weights(
     named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     needed = [each.name for each in named if each.default is each.empty and each.name not in fixed]
     sized = [each.name for each in named if _is_size(each.default) and each.name not in fixed]
-    search = _Search(TrialBuilds(build, tables, SECONDS, tell), dict(fixed), _Candidates(tables, joints))
+    builds = TrialBuilds(build, tables, SECONDS, tell)
+    if not needed and builds.distance(fixed) == FAILED:  # `args=None`, of which the class reads all the same
+        needed = [each.name for each in named if each.name in NAMES and each.default is None]
+    search = _Search(builds, dict(fixed), _Candidates(tables, joints))
     values = search.start(needed, sized)
     if values is None:
         return None

@@ -16,6 +16,7 @@ import yaml
 
 from chiralize.errors import FactoryError, UsageError
 from chiralize.graph.copies import copied
+from chiralize.graph.staying import Staying
 from chiralize.storage.settings import NAMES, MissingSettingError, nested
 
 _SHOWN = 5
@@ -51,7 +52,7 @@ def build_module(
     shown_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     shown = f"{name_of(factory)}({shown_arguments})"
     try:
-        with working_folder_importable():
+        with working_folder_importable(), Staying():
             module = function(**nested(arguments))
     except MissingSettingError as error:
         facts = f"{shown} asks its object of arguments for {error.wanted!r}"

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from chiralize.graph.staying import Staying
 from chiralize.storage.settings import MissingSettingError, nested
 from chiralize.storage.tables import Weights, plain_names, prefixes_of, under
 
@@ -123,7 +124,7 @@ class TrialBuilds:
         sparing = _Sparing(has_weights, self._most)
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                with warnings.catch_warnings(), torch.device(device), sparing:
+                with warnings.catch_warnings(), Staying(), torch.device(device), sparing:
                     warnings.simplefilter("ignore")
                     module = self._build(**nested(values))
             state = module.state_dict()

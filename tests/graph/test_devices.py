@@ -14,6 +14,8 @@ import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ModelRunError, UsageError
 from chiralize.graph import devices
+from chiralize.graph.staying import Staying, staying
+from chiralize.storage.factory import build_module
 from tests.support.command import Shell, network, save_program, working_shell
 from tests.support.small_body import BODY
 
@@ -47,17 +49,63 @@ def test_networks_of_several_devices_and_of_none_belong_to_the_cpu() -> None:
     assert devices.device_of(split) == devices.device_of(torch.nn.ReLU()) == devices.CPU
 
 
-class Fixed(torch.nn.Linear):
-    """It moves its input to a GPU itself."""
+class Asking(torch.nn.Module):
+    """It asks for a GPU in every way that networks do, while it is built and in forward, unless it is `plain`."""
+
+    def __init__(self, plain: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.plain = plain
+        self.first, self.last = torch.nn.Linear(12, 16), torch.nn.Linear(16, 12)
+        if not plain:
+            self.first.cuda()
+            self.last.to("cuda:0")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.plain:
+            return self.last(torch.tanh(self.first(x) + torch.ones(16))) * torch.full((12,), 3.0)
+        hidden = self.first(x.cuda()) + torch.ones(16).cuda(x.get_device()) + torch.zeros(16, device="cuda")
+        hidden = torch.tanh(hidden + torch.zeros(16).to(torch.device("cuda", 0)) + torch.zeros(16).to(device=0))
+        return self.last(hidden) * torch.tensor(3.0, device=torch.device("cuda")).expand(12)
+
+
+def asking() -> Asking:
+    """As `--model` builds it."""
+    built = build_module(lambda: Asking(plain=False), {})
+    assert isinstance(built, Asking)
+    return built
+
+
+def test_networks_that_ask_for_a_gpu_are_run_on_the_cpu() -> None:
+    x = torch.randn(2, 12)
+    ours = chiralize.chiralize(asking(), POSE_ROW, method="match")
+    plain = chiralize.chiralize(Asking(plain=True), POSE_ROW, method="match")
+    with Staying():
+        assert torch.equal(ours(x), plain(x))
+
+
+def test_only_what_asks_for_a_gpu_is_answered() -> None:
+    with Staying():
+        assert torch.zeros(2, device="meta").to("meta").is_meta and torch.zeros(2).to("meta").is_meta
+        assert torch.zeros(2).to(torch.float64).dtype == torch.zeros(2).to(torch.zeros(1).double()).dtype
+        assert torch.zeros(2, dtype=torch.float64, device="cuda").dtype == torch.float64
+        with torch.device("meta"):
+            assert torch.zeros(2).cuda().is_meta
+    assert isinstance(staying(torch.nn.Linear(2, 2)), Staying)
+    assert not isinstance(staying(torch.nn.Linear(2, 2, device="meta")), Staying)
+
+
+class Looking(torch.nn.Linear):
+    """It asks what GPU there is."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return super().forward(input.cuda())
+        return super().forward(input) * torch.cuda.current_device()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the words are those of torch where there is no CUDA")
-def test_networks_that_name_their_device() -> None:
+def test_networks_that_look_for_a_gpu() -> None:
     with pytest.raises(ModelRunError) as found:
-        chiralize.plan(Fixed(12, 12), POSE_ROW, (torch.randn(2, 12),))
+        chiralize.plan(Looking(12, 12), POSE_ROW, (torch.randn(2, 12),))
     assert "CUDA" in found.value.facts
     assert "use x.device in forward" in found.value.remedy
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from chiralize.errors import FactoryError
+from chiralize.cli.opening import _pairs
+from chiralize.errors import FactoryError, UsageError
 from chiralize.storage.arguments_from_weights import arguments_from_weights
 from chiralize.storage.load import load_model
 from chiralize.storage.tables import Weights
@@ -94,6 +95,14 @@ class OfOptions(nn.Module):
         self.head = nn.Linear(args.channel, args.out_joints * 3)
 
 
+class OfOptionsByDefault(nn.Module):
+    """Says that its object of arguments may be left out, and reads it all the same, unless it is told `plain`."""
+
+    def __init__(self, joints: int = 17, args: Any = None, plain: bool = False):
+        super().__init__()
+        self.head = nn.Linear(joints, 8 if plain else args.channel)
+
+
 @pytest.fixture
 def nets(monkeypatch: pytest.MonkeyPatch) -> str:
     """The module of these classes, for --model."""
@@ -119,6 +128,21 @@ def test_sizes_tell_joints_lists_counts_and_an_argument_that_has_a_default() -> 
         "p_dropout": "0.0",
         "channels": "48",
     }
+
+
+def test_an_object_that_is_read_though_it_may_be_left_out() -> None:
+    """It is looked for only where the class cannot be built without."""
+    found = told(OfOptionsByDefault(args=argparse.Namespace(channel=20)))
+    assert found.fits and not found.undecided and found.arguments == {"args.channel": "20"}
+    assert not told(OfOptionsByDefault(plain=True), {"plain": True}).arguments
+
+
+def test_the_command_takes_the_names_that_messages_print() -> None:
+    """`--arg args.channel=20` is an entry of an object."""
+    assert dict(_pairs(["args.channel=20", "depth=[1, 2]"])) == {"args.channel": "20", "depth": "[1, 2]"}
+    for text in ("args.=3", ".depth=3", "a b=3", "depth"):
+        with pytest.raises(UsageError, match="is not name=value"):
+            _pairs([text])
 
 
 def test_what_no_weight_depends_on_is_left_open() -> None:

@@ -13,6 +13,7 @@ from chiralize.errors import MethodUnavailableError
 from chiralize.graph import rewrite
 from chiralize.graph.devices import CPU, lent, on, with_doubles
 from chiralize.graph.running import Call, fresh, results
+from chiralize.graph.staying import staying
 from chiralize.methods.refine.checkpoint import Checkpoint
 from chiralize.methods.refine.distillation import distill, fingerprint
 from chiralize.methods.refine.gauss_newton import SAMPLES, refine
@@ -205,7 +206,8 @@ def _aim(problem: Problem) -> Aim:
     def answers(call: Call) -> Sequence[torch.Tensor]:
         """f(x), all results."""
         args, kwargs = fresh(call)
-        return results(network.module(*args, **kwargs))[0]
+        with staying(network.module):
+            return results(network.module(*args, **kwargs))[0]
 
     def both(call: Call) -> Sequence[torch.Tensor]:
         """(f(x) + T f(T x)) / 2, all results."""

@@ -56,7 +56,7 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
             scores = f"if it answers class scores, which the mirror leaves alone:\n    {command} --invariant"
             remedy = f"{scores}\n    else {remedy.removesuffix(SCORES)}"
         return UsageError(where, facts, remedy)
-    return _none_runs(search, where, option)
+    return _none_runs(search, where, option, command)
 
 
 def _has_no_body(refused: Refused, search: Search) -> bool:
@@ -162,7 +162,7 @@ def _options(inputs: Sequence[Sequence[str]], outputs: Sequence[Sequence[str]], 
     return " ".join(texts)
 
 
-def _none_runs(search: Search, where: str, option: str) -> UsageError:
+def _none_runs(search: Search, where: str, option: str, command: str) -> UsageError:
     """No reading runs: what the first layer reads, and the skeletons that it could be."""
     devices = next(filter(is_of_devices, search.trial.failures.values()), None)
     if devices is not None:
@@ -195,7 +195,9 @@ def _none_runs(search: Search, where: str, option: str) -> UsageError:
         remedy += _as_history(search.spec, width)
     elif table is None and (filtered := _along_frames(search, width)):
         check = f"check the skeleton ({similar})" if similar else "describe the inputs: `inputs:`, or --input-layout"
-        remedy = f"give {_command(filtered, option)} if those {width} numbers are frames; else {check}"
+        one, other = (_over_frames(filtered, order, option, command) for order in ("(j d)", "(d j)"))
+        ways = f"\n    {one}\n    {other}\n    else" if command else f" {one}, or {other}; else"
+        remedy = f"if those {width} numbers are frames, say how the others lie:{ways} {check}"
     elif similar and width not in {joints * count for count in range(1, dims + 2)}:
         remedy = f"check the skeleton ({similar}), or {remedy} for every input"
     else:
@@ -217,6 +219,15 @@ def _along_frames(search: Search, width: int | None) -> Shapes | None:
         if answers and all(answer == shapes[0] for answer in answers):
             return shapes
     return None
+
+
+def _over_frames(shapes: Shapes, order: str, option: str, command: str) -> str:
+    """The options for a filter over time, joints and coordinates in this order; with the command where there is one."""
+    layout = f"b {order} t"
+    if not option.startswith("--"):
+        return f"{_command(shapes, option)}, input_layouts=[{layout!r}], output_layouts=[{layout!r}]"
+    words = f'{_command(shapes, option)} --input-layout "{layout}" --output-layout "{layout}"'
+    return f"{command} {words}".strip()
 
 
 def _always(failures: Collection[str]) -> str:

@@ -22,6 +22,7 @@ from chiralize.graph.isolation import Isolated
 from chiralize.graph.running import Call, results
 from chiralize.graph.silence import quiet
 from chiralize.graph.snapshot import Snapshot
+from chiralize.graph.staying import Staying
 
 Shape = tuple[int, ...]
 Shapes = tuple[Shape, ...]
@@ -118,6 +119,7 @@ class Trial:
             stack.enter_context(torch.no_grad())
             if isinstance(self.module, torch.jit.ScriptModule):  # it must not learn sizes that it is only tried on
                 stack.enter_context(torch.jit.optimized_execution(False))  # pyright: ignore[reportPrivateImportUsage]
+            stack.enter_context(Staying())
             stack.enter_context(mode)
             args, kwargs = arrange(tensors)
             return results(self.module(*args, **kwargs))[0]

@@ -181,9 +181,11 @@ def test_the_first_layer_names_the_skeletons_that_it_could_be() -> None:
 def test_a_filter_over_time_is_offered_its_frames_first() -> None:
     """It reads frames where others read joints; what answers other numbers than it reads is none."""
     text = refusal(nn.Sequential(nn.Linear(30, 8), nn.Linear(8, 30)))
-    assert (
-        "Fix: give --input-shape 1,51,30 if those 30 numbers are frames; else check the skeleton (30 = 15 x 2" in text
+    both = ", or ".join(
+        f'--input-shape 1,51,30 --input-layout "b {order} t" --output-layout "b {order} t"'
+        for order in ("(j d)", "(d j)")
     )
+    assert f"Fix: if those 30 numbers are frames, say how the others lie: {both}; else check the skeleton (30" in text
     assert "Fix: check the skeleton (30 = 15 x 2" in refusal(nn.Sequential(nn.Linear(30, 8), nn.Linear(8, 45)))
 
 
