@@ -42,7 +42,7 @@ def off(net: torch.nn.Module, rows: int = 7) -> float:
         return float((net(mirrored(x)) - own).abs().max() / own.abs().max())
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize(("width", "form"), [("0.5", "folded"), ("0.707", "dense")])
 def test_a_program_made_smaller_verifies(width: str, form: str, shell: Shell) -> None:
     """The report as JSON, the file with its passport, and any batch size."""

@@ -19,6 +19,7 @@ from chiralize.storage import onnx_joining
 from chiralize.storage.load import load_model
 from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.storage.onnx_reading.checking import read_and_compared
+from tests.support.cases import mainly
 from tests.support.command import BODY, Shell, mirrored, working_shell
 from tests.support.onnx_nets import NETS, export
 from tests.support.script_nets import FLAT
@@ -84,13 +85,13 @@ def draw(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 # ---- reading back -----------------------------------------------------------------------------------------------
-_WRITTEN = [*itertools.product(("mlp", "temporal", "lstm", "transformer"), (True, False), (False, True))]
+_WRITTEN = itertools.product(("mlp", "temporal", "lstm", "transformer"), (True, False), (False, True))
 _BY_DEFAULT = (("mlp", True, True), ("temporal", False, False), ("lstm", True, False), ("transformer", False, True))
 
 
 @pytest.mark.parametrize(
     ("name", "dynamo", "is_open"),
-    [pytest.param(*case, marks=() if case in _BY_DEFAULT else pytest.mark.thorough) for case in _WRITTEN],
+    mainly(_WRITTEN, _BY_DEFAULT),
 )
 def test_reads_what_both_exporters_write(name: str, dynamo: bool, is_open: bool, exported: Exported) -> None:
     loaded = load_model(exported(name, dynamo, is_open), onnx=True)

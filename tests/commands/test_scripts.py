@@ -246,7 +246,14 @@ def test_reset_to_a_lopsided_state(shell: Shell) -> None:
     assert "ParityError CH403  chiral.pt: after reset_memory() answers to x and T x differ by" in result.err
     assert "or use --method average" in result.err
     assert not (shell.folder / "chiral.pt").exists()
-    assert shell("convert", "policy.pt", *options, "average", "-o", "chiral.pt").status == 0
+
+
+@pytest.mark.thorough
+def test_an_average_is_reset_to_a_lopsided_state(shell: Shell) -> None:
+    """The remedy that the refusal names."""
+    save(script_nets.script_of(LopsidedReset()), shell.folder / "policy.pt")
+    options = ("--skeleton", "flat.yaml", "--input-shape", "1,10", "--method", "average")
+    assert shell("convert", "policy.pt", *options, "-o", "chiral.pt").status == 0
 
 
 def test_methods_that_take_tensors(shell: Shell) -> None:

@@ -36,7 +36,7 @@ def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies, "LARGE", 0)
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("method", "dtype"), [("match", torch.float32), ("project", torch.bfloat16), ("average", torch.bfloat16)]
 )

@@ -232,7 +232,7 @@ def test_a_table_over_frames_alone_decides_as_before() -> None:
         torch.testing.assert_close(found(x), both, rtol=0, atol=1e-12)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize(("held", "stays"), [("gru", True), ("gru, attribute", False)])
 def test_weights_alone_hold_what_was_changed(held: str, stays: bool, tmp_path: Path) -> None:
     """A file of weights without the table would be another network."""

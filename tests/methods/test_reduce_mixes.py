@@ -3,6 +3,7 @@ says so."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from chiralize.methods.reduce.reduce import reduced, rematched
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.problem.result import Converted
+from tests.support.cases import mainly
 from tests.support.problems import posed
 from tests.support.reduce_nets import KINDS, Forecaster, calls_for, original, ready, subject_of
 from tests.support.small_body import BODY, CLIP, POSE, normal, residual, stored, trained, turned, verified_file
@@ -73,7 +75,7 @@ def test_mixes_commute_with_the_mirror(kind: str, form: str) -> None:
     assert (mixed.form == "folded") == (form == "folded")
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("kind", ONE_SIZE)
 def test_layers_of_one_op_stay_of_one_size(kind: str) -> None:
@@ -99,10 +101,13 @@ def _last(*given: Any) -> list[Any]:
     return list(reduced(*given))[-1:]
 
 
-@pytest.mark.one_in(24)
+_OTHERS = itertools.product(
+    ("graph", "swapped classes", "shared and tied", "attention over joints"), ("reduce", "match")
+)
+
+
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("method", ["reduce", "match"])
-@pytest.mark.parametrize("name", ["graph", "swapped classes", "shared and tied", "attention over joints"])
+@pytest.mark.parametrize(("name", "method"), mainly(_OTHERS, [("graph", "match"), ("shared and tied", "reduce")]))
 def test_other_networks_are_proved(name: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Joints as an axis, classes that swap, tied weights: mixed or matched and refitted, both verdicts agree."""
     monkeypatch.setattr("chiralize.methods.ways.reduce.reduced", _last)
@@ -198,6 +203,7 @@ def test_folded_mixes_keep_the_class() -> None:
     assert any(own.action.even > own.action.odd for own in found.report.choices)
 
 
+@pytest.mark.thorough
 def test_a_mix_that_is_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: a mix that loses all that is odd looks cheap, and the measured drift tells."""
     plain = choosing.eliminate_features

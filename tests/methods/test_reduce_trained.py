@@ -148,6 +148,7 @@ def distilled() -> Conversion:
     return result("reduce", width=0.5, distill=60)
 
 
+@pytest.mark.thorough
 def test_distilling_brings_it_nearer() -> None:
     """Less loss on held-out inputs, as the note says, and weights that the projection leaves alone bit for bit."""
     found, before = distilled(), kept("reduce", width=0.5)

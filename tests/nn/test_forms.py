@@ -146,6 +146,7 @@ def test_blocks_stay_equivariant_under_training() -> None:
     assert report.numeric.passed and report.numeric.worst.residual == 0.0
 
 
+@pytest.mark.thorough
 def test_reading_the_state() -> None:
     """A folded result's state loads into one in blocks, strictly; the blocks give it back."""
     net, x = lifter(32, 4)

@@ -113,6 +113,7 @@ class Named(nn.Module):
         return scale * self.c(hidden).unflatten(1, (6, 2))
 
 
+@pytest.mark.thorough
 def test_arguments_are_found_by_their_names() -> None:
     """In whatever order the caller has them."""
     net, pose, turn = trained(Named()), normal(3, 6, 2), normal(3, 6, 2, seed=1)

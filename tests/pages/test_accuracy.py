@@ -156,6 +156,7 @@ def test_from_scratch_is_equivariant_from_the_first_step_to_the_last(monkeypatch
     assert teachers.gap(*teachers.both_views(teachers.train(recipe, False, 0, task), task, task.calibration(200))) > 0.1
 
 
+@pytest.mark.thorough
 @needs_data
 def test_a_teacher_comes_back_as_it_was_and_is_not_trained_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -125,7 +125,7 @@ def converted(calibration: Any) -> nn.Module:
     )  # fmt: skip
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "given", [Tensor.double, lambda own: own.numpy().astype(">f8"), lambda own: list(own.double().split(1))]
 )

@@ -15,6 +15,7 @@ import chiralize
 from chiralize.body.tensors import parse_spec, resolve
 from chiralize.problem.data.cutting import in_common
 from chiralize.problem.preparation import prepare
+from tests.support.cases import mainly
 from tests.support.command import Shell
 from tests.support.small_body import BODY, POSE, normal, trained
 
@@ -69,8 +70,7 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.one_in(60)
-@pytest.mark.parametrize(("name", "way", "rows"), CASES)
+@pytest.mark.parametrize(("name", "way", "rows"), mainly(CASES, [("(1,)", "batches", 2), ("number", "loader", 1)]))
 def test_fitted_as_if_the_network_held_it(name: str, way: str, rows: int) -> None:
     """Beside one sample a table of one entry closes the batch of the graph, and batches are made otherwise."""
     table = TABLES[name]

@@ -183,6 +183,7 @@ def test_average_is_the_flip_average(shell: Shell) -> None:
     assert (net(x) - average).abs().max() <= 1e-12
 
 
+@pytest.mark.thorough
 def test_an_equivariant_network_comes_back_unchanged(shell: Shell) -> None:
     """Bit for bit, whatever the method, and it says so."""
     _made(shell, CASES["fixed float32 by match"])

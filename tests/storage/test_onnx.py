@@ -30,6 +30,7 @@ from chiralize.report import VerifyReport
 from chiralize.storage import onnx_checks, onnx_export
 from chiralize.storage.load import load_model
 from chiralize.storage.passport import Passport
+from tests.support.cases import mainly
 from tests.support.command import LIFTER, Shell, network, save_program, working_shell
 from tests.support.zoo import CASES
 from tests.support.zoo.judging import answers, apart, residual, scale
@@ -88,12 +89,11 @@ class InRuntime(nn.Module):
 
 
 # ---- written, and verified again ------------------------------------------------------------------------------------
-@pytest.mark.one_in(8)
-@pytest.mark.parametrize(
-    ("name", "method"),
-    [("policy, act", "match"), ("trees", "match"), ("states passed along", "match"), ("states passed along", "average"),
-     ("policy, relu", "average")],
-)  # fmt: skip
+_VERIFIED = [("policy, act", "match"), ("trees", "match"), ("states passed along", "match"),
+             ("states passed along", "average"), ("policy, relu", "average")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "method"), mainly(_VERIFIED, [("policy, act", "match"), ("policy, relu", "average")]))
 def test_the_file_stands_for_the_network(name: str, method: str, written: Callable[[str, str], Written]) -> None:
     """Equivariant by the T of the zoo, in plain onnxruntime; the same answers; verified without a skeleton."""
     own, case = written(name, method), CASES[name]

@@ -73,7 +73,7 @@ def places(net: nn.Module) -> set[str]:
     return {own.device.type for own in (*net.parameters(), *net.buffers())}
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("way", WAYS)
 def test_result_comes_back_to_the_device_and_is_what_it_is_on_the_cpu(way: str) -> None:
     plain, net = network(), there(network())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from chiralize.problem.data.examples import examples_for
 from chiralize.problem.preparation import prepare
 from chiralize.problem.readings.derive import Derived, derive
 from chiralize.problem.readings.order import ways_of
+from tests.support.cases import mainly
 from tests.support.zoo.case import H36M, both, negated, scrambled, swapped
 
 SPEC = load_spec("h36m")
@@ -45,12 +48,7 @@ def derived(net: nn.Module, invariant: bool = False) -> Derived:
 
 @pytest.mark.parametrize(
     ("by_joint", "scores", "share"),
-    [
-        (True, False, 0.3),
-        (False, True, 0.05),
-        pytest.param(False, False, 0.3, marks=pytest.mark.thorough),
-        pytest.param(True, True, 0.3, marks=pytest.mark.thorough),
-    ],
+    mainly(itertools.product((True, False), (True, False), (0.05, 0.3)), [(True, False, 0.3), (False, True, 0.05)]),
 )
 def test_the_networks_answers_choose(by_joint: bool, scores: bool, share: float) -> None:
     text = "b (j d)" if by_joint else "b (d j)"
@@ -62,15 +60,14 @@ def test_the_networks_answers_choose(by_joint: bool, scores: bool, share: float)
     assert call.spec.outputs is not None and call.spec.outputs[0].layout == (None if scores else text)
 
 
-@pytest.mark.one_in(4)
-@pytest.mark.parametrize("share", [1.0, 3.0])
-@pytest.mark.parametrize("by_joint", [True, False])
+@pytest.mark.parametrize(("share", "by_joint"), mainly(itertools.product((1.0, 3.0), (True, False)), [(1.0, True)]))
 def test_answers_that_say_nothing_choose_nothing(share: float, by_joint: bool) -> None:
     """At a share of 1 the network is one that never saw a mirrored pose."""
     with pytest.raises(AmbiguousLayoutError, match="say which"):
         derived(Lopsided(by_joint, share))
 
 
+@pytest.mark.thorough
 def test_constant_answers_choose_nothing() -> None:
     class Still(nn.Linear):
         def forward(self, input: Tensor) -> Tensor:
