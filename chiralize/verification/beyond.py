@@ -28,7 +28,7 @@ from chiralize.problem.data.scattered import changed, has_joints, joints_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.verification.drift import measure
-from chiralize.verification.verdicts import Beyond
+from chiralize.verification.verdicts import Beyond, Drift
 
 SAMPLES = 1000
 REMEMBERED = "samples with the moments that its first batch norm remembers"
@@ -69,8 +69,13 @@ def furthest(original: torch.nn.Module, result: torch.nn.Module, mirror: Network
     for what, inputs in kinds:
         with suppress(ModelRunError):  # the result may take the batch that it was traced at alone
             drift, _ = measure(original, result, mirror, inputs, what, probes=0)
-            measured.append(Beyond(what, drift.gap, drift.rho, foretells=what == POSES))
+            measured.append(beyond_of(what, drift))
     return max(measured, key=lambda beyond: beyond.order, default=None)
+
+
+def beyond_of(what: str, drift: Drift) -> Beyond:
+    """How far a result is on one kind of other inputs, and whether that kind foretells rho in use."""
+    return Beyond(what, drift.gap, drift.rho, foretells=what == POSES)
 
 
 def _others(network: Network, given: Sequence[Call]) -> Iterator[tuple[str, Sequence[Call]]]:

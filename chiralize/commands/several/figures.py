@@ -14,7 +14,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.symmetry.orbits import invariants
-from chiralize.verification.beyond import other_inputs
+from chiralize.verification.beyond import beyond_of, other_inputs
 from chiralize.verification.figures import Figures, held_out, with_dead_inputs
 from chiralize.verification.several import measure_all
 from chiralize.verification.verdicts import Beyond, Degeneracy, Drift
@@ -77,5 +77,5 @@ def _beyond(problem: Problem, draft: Draft, mirrors: Mapping[str, NetworkMirror]
     for what, inputs in other_inputs(problem.network, problem.batches):
         with suppress(ModelRunError):
             drift, _ = measure_all(problem.network.module, draft.converted.module, mirrors, inputs, what)
-            measured.append(Beyond(what, drift.gap, drift.rho))
+            measured.append(beyond_of(what, drift))
     return max(measured, key=lambda beyond: beyond.order, default=None)
