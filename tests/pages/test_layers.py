@@ -17,7 +17,8 @@ PAGE = (Path(__file__).parents[2] / "docs/layers.md").read_text(encoding="utf-8"
 def test_example_runs() -> None:
     block = re.search(r"<!-- runs -->\n```python\n(.*?)```", PAGE, re.DOTALL)
     assert block is not None
-    with warnings.catch_warnings(action="error"), torch.random.fork_rng():
+    with warnings.catch_warnings(), torch.random.fork_rng():
+        warnings.simplefilter("error")
         exec(compile(block[1], "docs/layers.md", "exec"), {"__name__": "page"})
 
 
