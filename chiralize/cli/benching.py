@@ -17,7 +17,9 @@ from chiralize.cli.printing import show
 @opt.takes_network
 def bench(
     options: opt.NetworkOptions,
-    chiral: Annotated[Path, typer.Argument(metavar="CHIRAL", help="The converted network: .pt2 or TorchScript.")],
+    chiral: Annotated[
+        Path, typer.Argument(metavar="CHIRAL", help="The converted network: .pt2, TorchScript or .onnx.")
+    ],
     batch: Annotated[
         list[int] | None, typer.Option("--batch", metavar="N", min=1, help="Samples of a call; repeat for more sizes.")
     ] = None,
@@ -53,20 +55,24 @@ def bench(
       chiralize bench lifter.pt2 chiral.pt2 --batch 1 --batch 64 --threads 1
       chiralize bench lifter.pt2 chiral.pt2 --compile --json
       chiralize bench lifter.pt2 chiral.pt2 --batch 64 --threads 1 --fair
+      chiralize bench policy.onnx chiral.onnx --skeleton go2.yaml --threads 1
       chiralize bench policy.onnx chiral.onnx --skeleton go2.yaml --batch 1 --threads 1 --rollout
     """
     from chiralize.commands.bench import bench as run
+    from chiralize.commands.bench import with_threads
 
     if as_json:
         output_format = opt.Format.json
     if rollout:
         return _rolled(options, chiral, steps, threads, output_format, batch or [1], compiled or device != "cpu")
-    with opt.progress(options) as step:
+    with with_threads(threads), opt.progress(options) as step:  # a session of onnxruntime has its threads for good
         step("loading the chiral network")
         chiral_options = replace(options, model=chiral, factory=None, arg=(), key=None)
-        chiral_network, converted, passport = opening.open_network(chiral_options, step=step)
+        chiral_network, converted, passport = opening.open_network(chiral_options, onnx=True, step=step)
         step("loading the original")
-        network, loaded, _ = opening.open_network(options, spec=passport.spec if passport else None, step=step)
+        network, loaded, _ = opening.open_network(
+            options, onnx=True, spec=passport.spec if passport else None, step=step
+        )
         timed = partial(run, rounds=rounds, threads=threads, compiled=compiled, device=device, progress=step)
         timed = partial(timed, fair=fair, other_examples=other_examples)
         report = timed(network, chiral_network, (loaded.source.name, converted.source.name), batches=tuple(batch or ()))

@@ -30,8 +30,13 @@ from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import under_each
 from chiralize.problem.stateful import carried_of
 from chiralize.report import BenchReport, BenchRow, CallTime, Cost
+from chiralize.storage.onnx_network import OnnxNetwork
 
 _DIFFER = "the examples that the files bring differ in size ({}): all are timed on the original's"
+_TWO_RUNTIMES = (
+    "one of the two is run by onnxruntime and the other by torch: part of the ratio is theirs; a file of the same kind "
+    "for both tells what the conversion costs"
+)
 _MANY = 64
 _ROUNDS, _LEAST, _LONGEST = 7, 2e-3, 1.0  # rounds; seconds of a run in a round, and of two calls
 ORIGINAL, FOLDED, TTA, CHIRAL = "original", "original, norms folded", "flip average (TTA)", "chiral"
@@ -61,6 +66,7 @@ def bench(
 
     On one thread of the CPU the processor's time is measured, else that on the wall.
     """
+    _refuse_elsewhere(network, chiral, compiled, device)
     if rounds < 2:
         raise UsageError("--rounds", f"{rounds} is too few for a median with quartiles", "give at least 2")
     differ = _differ(network, chiral, names)
@@ -83,9 +89,22 @@ def bench(
             rows += _rows(count, interleaved(runs, rounds=rounds, clock=process_time if is_alone else perf_counter))
     if differ:
         notes.append(_DIFFER.format(differ))
+    if _is_onnx(network) != _is_onnx(chiral):
+        notes.append(_TWO_RUNTIMES)
     report = BenchReport(*names, tuple(rows), _cost(network, chiral), used, device, compiled, tuple(notes))
     clock = "processor" if is_alone else "wall"
     return replace(report, machine=machine(), torch=torch.__version__, clock=clock)
+
+
+def _is_onnx(network: Network) -> bool:
+    return isinstance(network.module, OnnxNetwork)
+
+
+def _refuse_elsewhere(network: Network, chiral: Network, compiled: bool, device: str) -> None:
+    """Raise UsageError where an ONNX file is to be compiled by torch, or run on another device than the CPU."""
+    if (_is_onnx(network) or _is_onnx(chiral)) and (compiled or device != "cpu"):
+        option = "--compile" if compiled else f"--device {device}"
+        raise UsageError(option, "an ONNX file is run by onnxruntime, on the CPU", f"leave {option} out")
 
 
 def _cost(network: Network, chiral: Network) -> Cost:

@@ -49,7 +49,8 @@ class Origin:
 
     path, digest: of the file or folder, and its format's name.  key, prefix: as chosen or found.  names: what the file
     calls each weight of the network.  factory, factory_args: what built the network.  normalizer: a second file, whose
-    statistics are the network's, too.
+    statistics are the network's, too.  beside: entries of the file with further weights of the network, whose names in
+    `names` start with the entry's.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Origin:
     factory: str = ""
     factory_args: Mapping[str, str] = field(default_factory=dict)
     normalizer: Statistics | None = None
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

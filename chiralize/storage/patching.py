@@ -19,7 +19,7 @@ from chiralize.storage.files import read_file
 from chiralize.storage.format import Origin
 from chiralize.storage.inert import Foreign, StoredTensor, state_of
 from chiralize.storage.safetensors_file import KINDS, safetensors_header
-from chiralize.storage.tables import table_under
+from chiralize.storage.tables import name_beside, table_under
 from chiralize.storage.torch_file import TorchFile, stored_in, view_of
 
 _LOCAL, _CENTRAL = struct.Struct("<4s5H3I2H"), struct.Struct("<4s6H3I5H2I")
@@ -45,10 +45,7 @@ def torch_patched(
     Raises UsageError where that cannot be: other sizes or kinds of numbers, or a memory that others share.
     """
     file = TorchFile(data, where)
-    if origin.key:
-        table = table_under(file.tree, origin.key, where).tensors
-    else:
-        table = _root_table(file, where)
+    table = _table_of(file, origin, where)
     rooms: dict[str, bytearray] = {}
     written: dict[str, dict[StoredTensor, torch.Tensor]] = {}
     for full, (name, tensor) in by_full_name(origin.names, state).items():
@@ -91,6 +88,18 @@ def by_full_name(names: Mapping[str, str], state: Mapping[str, torch.Tensor]) ->
             facts = f"{other[0]!r} and {name!r} are one weight in the file, and differ in the result"
             raise UsageError("-o", facts, _ELSEWHERE)
     return named
+
+
+def _table_of(file: TorchFile, origin: Origin, where: str) -> dict[str, StoredTensor]:
+    """The network's weights in the file, by their names in it."""
+    if origin.key:
+        table = dict(table_under(file.tree, origin.key, where).tensors)
+    else:
+        table = dict(_root_table(file, where))
+    for entry in origin.beside:
+        for name, tensor in table_under(file.tree, entry, where).tensors.items():
+            table[name_beside(entry, name)] = tensor
+    return table
 
 
 def _root_table(file: TorchFile, where: str) -> Mapping[str, StoredTensor]:

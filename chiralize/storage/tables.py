@@ -106,6 +106,11 @@ def is_of_optimizer(part: Any) -> bool:
     return isinstance(part, Mapping) and "param_groups" in part
 
 
+def name_beside(entry: str, name: str) -> str:
+    """What a weight of a table beside the network's own is called among the names of both."""
+    return f"{entry}/{name}"
+
+
 def table_under(tree: Any, key: str, where: str) -> Weights:
     """The table under "a.b.c": the entry of this very name, else entry b.c of entry a, and so on.
 

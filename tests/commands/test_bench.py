@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -124,3 +126,34 @@ def test_sizes_that_a_network_does_not_take(shell: Shell) -> None:
     shell("convert", "net.pt2", "--skeleton", "lifter.yaml", "--method", "match", "-o", "c.pt2")
     done = shell("bench", "net.pt2", "c.pt2", "--skeleton", "lifter.yaml", "--batch", "7", "--rounds", "2")
     assert done.status == 2 and "batch 7" in done.err and "leave --batch out" in done.err
+
+
+def test_onnx_files(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two files, each run by onnxruntime, on so many threads as are asked for; never compiled, nor on a GPU."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    net = network(hidden=64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(net, (torch.randn(2, 5, 2),), str(shell.folder / "net.onnx"), dynamo=False)
+    save_program(net, shell.folder / "net.pt2")
+    threads: list[int] = []
+    session = onnxruntime.InferenceSession
+
+    def recording(data: object, options: Any, **more: Any) -> object:
+        """A session as ever, its threads noted."""
+        threads.append(options.intra_op_num_threads)
+        return session(data, options, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", recording)
+    before = torch.get_num_threads()
+    words = ("bench", "net.onnx", "net.onnx", "--skeleton", "lifter.yaml", "--rounds", "2")
+    report = json.loads(shell(*words, "--threads", str(before + 1), "--json").out)
+    assert set(threads) == {before + 1} and torch.get_num_threads() == before
+    ratios = {row["name"]: row["ratio"] for row in report["rows"]}
+    assert set(ratios) == {"original", "flip average (TTA)", "chiral"} and ratios["flip average (TTA)"] > 1
+    assert not any("onnxruntime" in note for note in report["notes"])
+    mixed = shell("bench", "net.pt2", "net.onnx", *words[3:], "--other-examples", "--batch", "2")
+    assert mixed.status == 0 and "one of the two is run by onnxruntime and the other by torch" in mixed.out, mixed.err
+    for option in (("--compile",), ("--device", "cuda")):
+        refused = shell(*words, *option)
+        assert refused.status == 2 and "an ONNX file is run by onnxruntime, on the CPU" in refused.err

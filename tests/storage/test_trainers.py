@@ -13,7 +13,6 @@ import safetensors.torch
 import torch
 
 from chiralize.errors import ChiralizeError, FactoryError, ModelFileError, OutputFileError, UsageError
-from chiralize.report.cautions import data_cautions
 from chiralize.storage.load import LoadedModel, certificate_in, holds_weights, load_model
 from chiralize.storage.sidecar import place_of
 from chiralize.storage.sniff import sniff
@@ -241,9 +240,6 @@ def test_what_training_alone_needs_is_left_out(tmp_path: Path) -> None:
     assert loaded.notes[-1] == "left out 1 other (distribution)"
     loaded = load_model(save("rsl_rl until 3", tmp_path), factory=FACTORY)
     assert "'actor.'; left out 10 others (std, critic)" in loaded.notes[1]
-    (caution,) = data_cautions(loaded.notes)  # equivariant is the network alone, and this may undo it
-    assert caution.brief == "the normaliser before the policy is not converted"
-    assert "its statistics, the entry obs_norm_state_dict, stay as they are" in caution.text
 
 
 def test_lightning_gives_the_factory_what_it_saved(tmp_path: Path) -> None:

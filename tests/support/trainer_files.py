@@ -109,15 +109,7 @@ def rsl_rl_old() -> dict[str, Any]:
     """A `model_*.pt` of rsl_rl 1 to 3."""
     table = {"std": torch.ones(10), **weights("actor."), **weights("critic.", seed=1)}
     table["critic.last.weight"], table["critic.last.bias"] = torch.ones(1, 4), torch.ones(1)
-    normaliser = {"_mean": torch.zeros(1, 10), "_std": torch.ones(1, 10), "count": torch.tensor(5)}
-    optimizer = optimizer_state()
-    return {
-        "model_state_dict": table,
-        "optimizer_state_dict": optimizer,
-        "obs_norm_state_dict": normaliser,
-        "iter": 9,
-        "infos": None,
-    }
+    return {"model_state_dict": table, "optimizer_state_dict": optimizer_state(), "iter": 9, "infos": None}
 
 
 def rsl_rl_new() -> dict[str, Any]:

@@ -48,7 +48,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
     if not wanted.onnx:
-        facts = "is an ONNX model, which `convert`, `verify`, `plan` and `audit` take, and nothing else"
+        facts = "is an ONNX model, which the commands take; a module of torch is wanted here"
         raise ModelFileError(content.where, facts, f"give what it was exported from: {KINDS}.")
     from chiralize.storage.onnx_checks import read_checked
     from chiralize.storage.onnx_network import OnnxNetwork, recorded_call

@@ -1,17 +1,25 @@
-"""rsl_rl's `model_*.pt`: actor, critic and normaliser in one table (until version 3) or in one each (since 4)."""
+"""rsl_rl's `model_*.pt`: actor, critic and normaliser in one table (version 3) or in one each (before, and since 4)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chiralize.storage.content import Content
-from chiralize.storage.format import Format, LoadedModel, Wanted
-from chiralize.storage.torch_formats import arrays, loader, write_back
+from chiralize.storage.format import Format, LoadedModel, Origin, Wanted
+from chiralize.storage.torch_formats import arrays
+
+if TYPE_CHECKING:
+    import torch
 
 _TABLES = ("actor_state_dict", "model_state_dict", "student_state_dict")
 _TRAINING = ("std", "log_std", "distribution.", "critic.", "critic_obs_normalizer.", "memory_c.")
 """What draws actions while training, and values them."""
-_NORMALISER = "obs_norm_state_dict"
+_NORMALISER, _PRIVILEGED = "obs_norm_state_dict", "privileged_obs_norm_state_dict"
+_SEES_MORE = ("critic", "teacher")
+"""Networks that versions 1 and 2 give other observations than the policy, by the starts of their weights' names."""
 
 
 def _recognises(content: Content) -> bool:
@@ -19,15 +27,47 @@ def _recognises(content: Content) -> bool:
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
-    model = loader("rsl_rl", _TABLES, _TRAINING)(content, wanted)
-    if _NORMALISER not in content.keys:
+    from chiralize.storage.behind_normaliser import behind_normaliser
+    from chiralize.storage.torch_weights import load_torch, read_stored
+
+    stored = replace(read_stored(content, wanted), preferred=_TABLES, idle=_TRAINING)
+    model = load_torch(content, wanted, "rsl_rl", stored)
+    if model.origin is None:
         return model
+    entry = _PRIVILEGED if model.origin.prefix.startswith(_SEES_MORE) else _NORMALISER
+    if entry not in content.keys:
+        return model
+    if _takes_one_tensor(model.module):
+        return behind_normaliser(model, content, stored, entry)
     note = (
-        f"warning: the normaliser before the policy is not converted: its statistics, the entry {_NORMALISER}, stay as "
-        "they are, and where they differ between the sides the policy behind it is no mirror of itself. The inputs "
-        "here are normalised observations. An export of both together (TorchScript, ONNX) is converted whole"
+        f"warning: the normaliser before the policy is not converted: its statistics, the entry {entry}, stay as "
+        "they are, and where they differ between the sides the policy behind it is no mirror of itself. The network "
+        "has other arguments beside the observation, so that the inputs here are normalised observations. An export of "
+        "both together (TorchScript, ONNX) is converted whole"
     )
     return replace(model, notes=(*model.notes, note))
 
 
-FORMAT = Format("rsl_rl", "a checkpoint of rsl_rl", _recognises, _load, arrays, write_back, rank=20)
+def _takes_one_tensor(module: torch.nn.Module) -> bool:
+    """Whether forward has one argument that has to be given, and it is not written down as a table."""
+    import inspect
+
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
+        return False
+    required = [parameter for parameter in parameters if parameter.default is inspect.Parameter.empty]
+    required = [parameter for parameter in required if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+    return len(required) == 1 and "dict" not in str(required[0].annotation).lower()
+
+
+def _write_back(origin: Origin, state: Mapping[str, torch.Tensor], target: Path, sidecar: str) -> tuple[str, ...]:
+    from chiralize.storage.behind_normaliser import with_variances
+    from chiralize.storage.torch_weights import write_back_torch
+
+    return write_back_torch(origin, with_variances(state), target, sidecar)
+
+
+FORMAT = Format("rsl_rl", "a checkpoint of rsl_rl", _recognises, _load, arrays, _write_back, rank=20)
