@@ -13,12 +13,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chiralize.api import audit as audit
-    from chiralize.api import chiralize as chiralize
-    from chiralize.api import plan as plan
-    from chiralize.api import verify as verify
     from chiralize.body.skeleton.skeleton import Skeleton as Skeleton
     from chiralize.body.tensors import ConversionSpec as ConversionSpec
+    from chiralize.commands.api import audit as audit
+    from chiralize.commands.api import chiralize as chiralize
+    from chiralize.commands.api import plan as plan
+    from chiralize.commands.api import verify as verify
     from chiralize.commands.attaching import attach as attach
     from chiralize.commands.attaching import load as load
     from chiralize.commands.chirality import chirality as chirality
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "chiralize": "chiralize.api",
-    "verify": "chiralize.api",
-    "plan": "chiralize.api",
-    "audit": "chiralize.api",
+    "chiralize": "chiralize.commands.api",
+    "verify": "chiralize.commands.api",
+    "plan": "chiralize.commands.api",
+    "audit": "chiralize.commands.api",
     "save": "chiralize.commands.saving",
     "load": "chiralize.commands.attaching",
     "attach": "chiralize.commands.attaching",

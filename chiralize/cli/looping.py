@@ -39,7 +39,7 @@ def run_loop(
     from chiralize.report.loop_pictures import check_drawing, pictures_of
 
     if loop.with_pictures:
-        check_drawing("--report")
+        check_drawing()
     step("opening the environment")
     environment = environment_of(loop.environment)
     result = None
@@ -58,7 +58,7 @@ def run_loop(
         double=loop.double,
         progress=step,
     )
-    return record, pictures_of(record, film, "--report") if loop.with_pictures else {}
+    return record, pictures_of(record, film) if loop.with_pictures else {}
 
 
 def write_page(page: Path, report: AuditReport, pictures: Mapping[str, bytes]) -> None:

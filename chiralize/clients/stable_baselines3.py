@@ -25,11 +25,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chiralize.api import chiralize
 from chiralize.body.tensors import ConversionSpec, TensorEntry
 from chiralize.clients import _policies as parts
 from chiralize.clients._bounds import check_bounds
 from chiralize.clients._tables import Spec, TableMirror, numbers
+from chiralize.commands.api import chiralize
 from chiralize.errors import ChiralizeError, EquivarianceError, UsageError
 from chiralize.report import ConvertReport
 

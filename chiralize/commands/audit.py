@@ -14,7 +14,7 @@ from chiralize.problem.data.cutting import check
 from chiralize.problem.mirror import mirror_if_known, mirror_of, represent
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
-from chiralize.problem.several import one_mirror
+from chiralize.problem.several import refuse_several
 from chiralize.report import AuditReport
 from chiralize.report.body import bodies_of
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, layer_gaps, leanings
@@ -41,7 +41,7 @@ def audit(
     samples: how many random ones to take where no data are given.  labels: one per sample of the data.
     Raises UsageError where labels and data do not fit, NonFiniteError where the data are not finite.
     """
-    one_mirror(network, "audit")
+    refuse_several(network)
     if labels and not data:
         raise UsageError("--labels", "there are no data that they could belong to", "give --calibration as well")
     check(data, differ=False)

@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, load_spec
 from chiralize.commands.belonging import refuse_claims_in_part
-from chiralize.commands.preparing import prepared
+from chiralize.commands.on_examples import prepared
 from chiralize.graph.devices import CPU, device_of, moved
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.rewrite import with_modes

@@ -27,11 +27,11 @@ def under_each(network: Network) -> dict[str, Network]:
     return networks
 
 
-def one_mirror(network: Network, what: str) -> None:
-    """Raises MethodUnavailableError for a network of several mirrors, where a command takes one."""
+def refuse_several(network: Network) -> None:
+    """Raises MethodUnavailableError for a network of several mirrors."""
     if network.further:
         names = ", ".join(under_each(network))
-        facts = f"{what} looks at one mirror, and the specification names {names}"
+        facts = f"audit looks at one mirror, and the specification names {names}"
         remedy = "in Python give load_spec(file).mirrors()[NAME]; else a file with one of them"
         raise MethodUnavailableError("mirrors", facts, remedy)
 

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 _AHEAD, _MIRRORED = "tab:blue", "tab:orange"
 
 
-def pictures_of(rollout: Rollout, film: Film | None, option: str) -> dict[str, bytes]:
+def pictures_of(rollout: Rollout, film: Film | None) -> dict[str, bytes]:
     """PNG files by their captions. Raises UsageError where matplotlib is not installed."""
-    pictures = {"Returns, and paths seen from above": draw(rollout, option)}
+    pictures = {"Returns, and paths seen from above": draw(rollout)}
     if film is not None:
-        pictures["The first start, and its mirror image"] = strip(film, option)
+        pictures["The first start, and its mirror image"] = strip(film)
     return pictures
 
 
-def draw(rollout: Rollout, option: str) -> bytes:
+def draw(rollout: Rollout) -> bytes:
     """The returns of starts against those of their mirror images, and the paths of every policy.
 
     Paths from mirrored starts are drawn mirrored, so that those of an equivariant policy lie on the others.
     """
     with_paths = [walker for walker in rollout.walkers if walker.ahead.paths]
-    figure = _figure(option, (3.4 * (1 + len(with_paths)), 3.4))
+    figure = _figure((3.4 * (1 + len(with_paths)), 3.4))
     returns, *others = figure.subplots(1, 1 + len(with_paths), squeeze=False)[0]
     _draw_returns(returns, rollout)
     for axes, walker in zip(others, with_paths, strict=True):
@@ -49,10 +49,7 @@ def _draw_returns(axes: Axes, rollout: Rollout) -> None:
 
 def _draw_paths(axes: Axes, walker: Walker) -> None:
     for number, (ahead, mirrored) in enumerate(zip(walker.ahead.paths, walker.mirrored.paths, strict=True)):
-        if not number:
-            names = "from the start", "from its mirror image, mirrored"
-        else:
-            names = None, None
+        names = ("from the start", "from its mirror image, mirrored") if not number else (None, None)
         axes.plot(*zip(*ahead, strict=True), color=_AHEAD, linewidth=1.2, label=names[0])
         turned = [(x, -y) for x, y in mirrored]
         axes.plot(*zip(*turned, strict=True), color=_MIRRORED, linewidth=0.9, linestyle="--", label=names[1])
@@ -61,9 +58,9 @@ def _draw_paths(axes: Axes, walker: Walker) -> None:
     axes.legend(fontsize=6)
 
 
-def strip(film: Film, option: str) -> bytes:
+def strip(film: Film) -> bytes:
     """Frames side by side, a row for every policy and side."""
-    figure = _figure(option, (1.5 * len(film.steps), 1.25 * len(film.rows)))
+    figure = _figure((1.5 * len(film.steps), 1.25 * len(film.rows)))
     grid = figure.subplots(len(film.rows), len(film.steps), squeeze=False)
     for axes, step in zip(grid[0], film.steps, strict=True):
         axes.set_title(f"step {step}", fontsize=7)
@@ -75,16 +72,16 @@ def strip(film: Film, option: str) -> bytes:
     return _png(figure)
 
 
-def check_drawing(option: str) -> None:
+def check_drawing() -> None:
     """Raise UsageError where matplotlib is not installed."""
-    _figure(option, (1.0, 1.0))
+    _figure((1.0, 1.0))
 
 
-def _figure(option: str, size: tuple[float, float]) -> Any:
+def _figure(size: tuple[float, float]) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError(option, "matplotlib is not installed", "pip install 'chiralize[report]'") from None
+        raise UsageError("--report", "matplotlib is not installed", "pip install 'chiralize[report]'") from None
     return Figure(figsize=size, layout="constrained", dpi=110)
 
 

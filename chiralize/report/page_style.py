@@ -36,10 +36,6 @@ DARK = {
     "step3": "#e0742c",
     "step4": "#ff5a45",
 }
-TEXT = ("ink", "soft", "accent", "good", "warning", "failed")
-"""Colours that words have, on `ground` and on `panel`."""
-SHAPES = ("edge", "accent")
-"""Colours that lines and outlines have which say something."""
 _LAYOUT = """
 *{box-sizing:border-box}
 body{font:16px/1.5 system-ui,sans-serif;margin:0;color:var(--ink);background:var(--ground)}

@@ -16,7 +16,7 @@ from torch import nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.preparing import prepared
+from chiralize.commands.on_examples import prepared
 from chiralize.commands.rollouts import environment_of, rollouts
 from chiralize.errors import ChiralizeError, FactoryError, ModelRunError, UsageError
 from chiralize.problem.network import Network

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import chiralize
-from chiralize.api import Chirality
 from chiralize.body.tensors import parse_spec
+from chiralize.commands.api import Chirality
 from tests.support.small_body import POSE, ROUNDING, Net, normal, trained, turned
 
 WAYS: dict[str, dict[str, Any]] = {

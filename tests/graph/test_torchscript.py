@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from chiralize import api
 from chiralize.body.tensors import ConversionSpec, load_spec
+from chiralize.commands import api
 from chiralize.errors import ModelRunError, StateWarning
 from chiralize.graph import rewrite
 from chiralize.problem.preparation import prepare

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from chiralize import api
 from chiralize.body.tensors import parse_spec
+from chiralize.commands import api
 from tests.support.zoo import recurrent
 from tests.support.zoo.judging import residual
 

@@ -28,7 +28,7 @@ HALVES = '''
 from functools import partial
 
 from chiralize.methods.fill.projection import projected
-from chiralize.methods.preparing import prepared_for_pairs
+from chiralize.methods.replaced_parts import with_replaced_parts
 from chiralize.problem.problem import Method
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -42,7 +42,7 @@ def _drafts(problem):
 
 
 METHOD = Method(
-    "halves", _drafts, partial(prepared_for_pairs, method="halves"), pairing=_pairing, keeps_units=True,
+    "halves", _drafts, partial(with_replaced_parts, method="halves"), pairing=_pairing, keeps_units=True,
     on_weights="project weights",
 )
 '''

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import chiralize
-from chiralize.api import Chirality
 from chiralize.body.tensors import parse_spec
+from chiralize.commands.api import Chirality
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import ChiralizeError, DriftError
 from chiralize.graph.running import Call

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from chiralize.api import chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.commands.api import chiralize
 from chiralize.errors import UsageError
 from chiralize.nn import Linear
 from chiralize.nn.training import keep_symmetric, recipe

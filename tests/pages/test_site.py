@@ -135,7 +135,7 @@ def test_links_that_leave_the_pages() -> None:
     here = DOCS / "inside" / "generated"
     assert all((ROOT / source).is_file() for source in SHOWN)
     assert relinked("[a](docs/rules.md#x)", ROOT, here) == "[a](../../rules.md#x)"
-    assert relinked("[a](chiralize/api.py) [b](https://x.org)", ROOT, here) == "a [b](https://x.org)"
+    assert relinked("[a](chiralize/commands/api.py) [b](https://x.org)", ROOT, here) == "a [b](https://x.org)"
     assert relinked("[the examples](../examples/README.md)", DOCS, DOCS) == (
         "[the examples](numbers/generated/overview.md)"
     )

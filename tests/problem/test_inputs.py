@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import chiralize
-from chiralize.api import Chirality
 from chiralize.body.tensors import load_spec, parse_spec
+from chiralize.commands.api import Chirality
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Call
 from chiralize.problem.data import inputs

@@ -15,7 +15,7 @@ from chiralize.report.body import Body, drawn
 from chiralize.report.dial import DIAL, spot_of
 from chiralize.report.gap_picture import step_of
 from chiralize.report.gaps import gaps_of
-from chiralize.report.page_style import DARK, LIGHT, SHAPES, TEXT
+from chiralize.report.page_style import DARK, LIGHT
 from chiralize.report.records import Claims, JointGap, LeftOut
 from chiralize.verification.verdicts import Drift, JointDrift, OutputDrift
 from tests.report.test_formats import AUDIT_ALL, BAD, CONVERT, FAILED, VERIFY
@@ -90,9 +90,9 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
 def test_contrast(colours: dict[str, str]) -> None:
-    for name in TEXT:
+    for name in ("ink", "soft", "accent", "good", "warning", "failed"):  # what words have
         assert min(contrast(colours[name], colours[ground]) for ground in ("ground", "panel")) >= 4.5, name
-    for name in SHAPES:
+    for name in ("edge", "accent"):  # what lines have that say something
         assert contrast(colours[name], colours["ground"]) >= 3, name
     assert contrast(LIGHT["ink"], "#ffffff") > 15, "the measure itself"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from chiralize.api import Chirality
 from chiralize.body.skeleton.catalog import load_skeleton
 from chiralize.body.tensors import parse_spec
+from chiralize.commands.api import Chirality
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import chiralize
-from chiralize.api import Chirality
 from chiralize.body.tensors import parse_spec
 from chiralize.cli.opening import open_network
 from chiralize.cli.options import NetworkOptions
+from chiralize.commands.api import Chirality
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.verify import verify
 from chiralize.commands.writing import write

@@ -60,13 +60,13 @@ class Agreement:
         return self.rungs[0].agrees
 
 
-def agreement(opened: OpenedModel, mirror: RobotMirror, seed: int = 0) -> Agreement:
+def agreement(opened: OpenedModel, mirror: RobotMirror) -> Agreement:
     """Ask the simulator: the model as it is, made equal, and made equal without contacts and ties."""
     rungs: list[Rung] = []
     model, states = opened.model, []
     for label, model in _conditions(opened, mirror):
-        model, slowed = _steady(model, mirror, seed)
-        states = random_states(model, mirror.robot, STEPS, STARTS, seed)
+        model, slowed = _steady(model, mirror)
+        states = random_states(model, mirror.robot, STEPS, STARTS)
         rungs.append(rung(label + slowed, model, mirror, states))
         if rungs[-1].agrees:
             break
@@ -87,11 +87,11 @@ def _conditions(opened: OpenedModel, mirror: RobotMirror) -> Iterator[tuple[str,
     yield "made equal, no contacts or ties", exactly_solved(opened, equal, without=("contact", "equality"))
 
 
-def _steady(model: Any, mirror: RobotMirror, seed: int) -> tuple[Any, str]:
+def _steady(model: Any, mirror: RobotMirror) -> tuple[Any, str]:
     """The model with steps so short that it does not blow up, and words where they are shorter than the file's."""
     steady = copy.copy(model)
     for attempt in range(4):
-        states = random_states(steady, mirror.robot, STEPS, 2, seed)
+        states = random_states(steady, mirror.robot, STEPS, 2)
         speed = fastest(steady, states)
         if speed < _FASTEST:
             return steady, f", steps of {steady.opt.timestep:.2g} s" if attempt else ""

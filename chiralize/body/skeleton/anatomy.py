@@ -11,7 +11,6 @@ import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from math import cos, pi, sin
-from types import MappingProxyType
 from typing import Literal
 
 from chiralize.body.skeleton.skeleton import Skeleton
@@ -229,7 +228,3 @@ def _face() -> dict[str, _Entry]:
 
 
 _FINGERS, _FACE = _fingers(), _face()
-
-
-KNOWN = MappingProxyType({**_LIMBS, **_TRUNK, **_HEAD, **_ENDS})
-"""Names that are understood, for the documentation."""

@@ -13,8 +13,8 @@ from chiralize.errors import UnsupportedError
 from chiralize.graph.copies import is_large
 from chiralize.methods.fill.projection import projected
 from chiralize.methods.pairing import by_weights, pairing_of
-from chiralize.methods.preparing import prepared_for_pairs
 from chiralize.methods.reduce.reduce import rematched
+from chiralize.methods.replaced_parts import with_replaced_parts
 from chiralize.problem.problem import Fallback, Method, Problem
 from chiralize.problem.result import Draft
 
@@ -40,7 +40,7 @@ def _refitted(problem: Problem, fixed_points: bool) -> Draft:
 METHOD = Method(
     "match",
     _drafts,
-    partial(prepared_for_pairs, method="match"),
+    partial(with_replaced_parts, method="match"),
     Fallback(
         "project",
         "match, with imposed pairs",

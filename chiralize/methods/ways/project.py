@@ -13,7 +13,7 @@ from chiralize.body.tensors import ConversionSpec
 from chiralize.infer.hidden.impose import Imposed
 from chiralize.methods.fill.projection import projected
 from chiralize.methods.pairing import by_weights, pairing_of
-from chiralize.methods.preparing import prepared_for_pairs
+from chiralize.methods.replaced_parts import with_replaced_parts
 from chiralize.problem.earlier import keeping
 from chiralize.problem.problem import Fallback, Method, Problem
 from chiralize.problem.result import Draft
@@ -35,7 +35,7 @@ def _imposed(spec: ConversionSpec, problem: Problem) -> Imposed:
 METHOD = Method(
     "project",
     _drafts,
-    partial(prepared_for_pairs, method="project"),
+    partial(with_replaced_parts, method="project"),
     Fallback(
         "match",
         "project, with matched pairs",

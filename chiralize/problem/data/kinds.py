@@ -57,11 +57,11 @@ def checked_cast(tensor: torch.Tensor, dtype: torch.dtype, name: str, where: str
     return cast
 
 
-def in_kind(value: torch.Tensor | np.ndarray, dtype: torch.dtype, where: str, name: str = "") -> torch.Tensor:
+def in_kind(value: torch.Tensor | np.ndarray, dtype: torch.dtype, where: str) -> torch.Tensor:
     """An array or a tensor in an input's kind. Raises DataFileError, NonFiniteError where its values do not fit."""
     if isinstance(value, np.ndarray):
-        return as_tensor(value, dtype, name, where)
-    return checked_cast(with_values(value, where), dtype, name, where)
+        return as_tensor(value, dtype, "", where)
+    return checked_cast(with_values(value, where), dtype, "", where)
 
 
 def kind_name(kind: torch.dtype | torch.layout) -> str:

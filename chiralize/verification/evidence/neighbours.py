@@ -44,19 +44,6 @@ class Neighbour:
 
 
 # ---- one change of a skeleton ---------------------------------------------------------------------------------
-def neighbours(skeleton: Skeleton) -> dict[str, Skeleton]:
-    """Skeletons with one thing about the mirror changed, by a name for it."""
-    changed: dict[str, Skeleton] = {}
-    for name, change in changes(skeleton):
-        try:
-            other = _changed(skeleton, change)
-        except ChiralizeError:  # partners with different signs are no mirror
-            continue
-        if other != skeleton:
-            changed[name] = other
-    return changed
-
-
 @lru_cache(4096)
 def _changed(skeleton: Skeleton, change: Change) -> Skeleton:
     """A skeleton changed. Kept: whoever compares mirrors does it for inputs and outputs, before and after."""

@@ -18,8 +18,8 @@ from chiralize.commands.aligning import aligned
 from chiralize.commands.audit import audit as _audit
 from chiralize.commands.chirality import Chirality, chirality_of, put_on
 from chiralize.commands.convert import Request, convert
+from chiralize.commands.on_examples import name_of, prepared
 from chiralize.commands.plan import plan as _plan
-from chiralize.commands.preparing import name_of, prepared
 from chiralize.commands.progress import shown
 from chiralize.commands.rollouts import EPISODES, STEPS, EnvironmentMaker, environment_of, rollouts
 from chiralize.commands.verify import verify as _verify

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from chiralize.body.tensors import parse_spec
-from chiralize.methods.preparing import prepared_for_pairs
 from chiralize.methods.registry import method_of
+from chiralize.methods.replaced_parts import with_replaced_parts
 from chiralize.problem.preparation import prepare
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
@@ -21,4 +21,4 @@ def test_constants_are_made_symmetric_where_that_is_asked_for(is_asked: bool) ->
     network = prepare(net, parse_spec(POSE), (normal(3, 6, 2),), None, "forward")
     request = Request(method="project", symmetrize_constants=is_asked)
     problem = Problem.of(network, request, method_of("project"))
-    assert prepared_for_pairs(problem, "project").network.symmetrize is is_asked
+    assert with_replaced_parts(problem, "project").network.symmetrize is is_asked

@@ -14,7 +14,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 
 
-def prepared_for_pairs(problem: Problem, method: str) -> Problem:
+def with_replaced_parts(problem: Problem, method: str) -> Problem:
     """The problem with symmetric normalisers; where that is wanted, other activations, and constants as weights."""
     network = _with_activation(normalised(problem, method))
     if problem.request.symmetrize_constants:  # never while it is judged
