@@ -22,8 +22,8 @@ from chiralize.errors import (
     ModelRunError,
     OutputFileError,
     UsageError,
-    first_line,
 )
+from chiralize.errors.words import first_line
 
 INTERRUPTED = 130
 SIGNALLED = 128  # and the signal's number

@@ -12,7 +12,8 @@ import torch
 
 from chiralize import errors
 from chiralize.body.tensors import parse_spec
-from chiralize.errors import ChiralizeError, ModelRunError, first_line
+from chiralize.errors import ChiralizeError, ModelRunError
+from chiralize.errors.words import first_line
 from chiralize.problem.preparation import prepare
 
 CLASSES = [own for _, own in inspect.getmembers(errors, inspect.isclass) if issubclass(own, ChiralizeError)]

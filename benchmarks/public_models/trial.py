@@ -29,7 +29,8 @@ from benchmarks.public_models.recipe import Recipe, load_weights
 from benchmarks.public_models.scramble import scramble, settle
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.onnx import write_onnx
-from chiralize.errors import ChiralizeError, first_line
+from chiralize.errors import ChiralizeError
+from chiralize.errors.words import first_line
 from chiralize.problem.mirror import infer
 from chiralize.problem.preparation import prepare
 

@@ -16,7 +16,8 @@ import torch
 
 from chiralize.body.tensors.layout import parse_layout
 from chiralize.body.tensors.resolved import ResolvedTensor
-from chiralize.errors import ChiralizeError, InternalError, UnsupportedError, UsageError, listed
+from chiralize.errors import ChiralizeError, InternalError, UnsupportedError, UsageError
+from chiralize.errors.words import listed
 from chiralize.graph.fixed_sizes import unhooked
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.passes.alignment.editing import (

@@ -14,7 +14,8 @@ from torch.utils import _pytree as pytree
 
 from chiralize.commands.convert import Conversion
 from chiralize.commands.timing import Timing, interleaved
-from chiralize.errors import ModelRunError, UsageError, first_line
+from chiralize.errors import ModelRunError, UsageError
+from chiralize.errors.words import first_line
 from chiralize.graph.copies import is_large
 from chiralize.graph.devices import lent, named
 from chiralize.graph.fixed_sizes import guarded

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from chiralize.errors import UsageError, first_line
+from chiralize.errors import UsageError
+from chiralize.errors.words import first_line
 from chiralize.graph.isolation import exclusive
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent

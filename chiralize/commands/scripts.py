@@ -16,7 +16,8 @@ import torch
 
 from chiralize.commands.guard import WEIGHTS_ALONE
 from chiralize.commands.records import Conversion
-from chiralize.errors import ExportError, ModelRunError, ParityError, first_line
+from chiralize.errors import ExportError, ModelRunError, ParityError
+from chiralize.errors.words import first_line
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rewrite import tensors_of
 from chiralize.graph.running import Call, Runner, apart, results

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from chiralize.body.tensors import ResolvedTensor
 from chiralize.commands.bench import ORIGINAL, TTA, with_threads
-from chiralize.errors import ModelRunError, UsageError, first_line
+from chiralize.errors import ModelRunError, UsageError
+from chiralize.errors.words import first_line
 from chiralize.graph.copies import copied
 from chiralize.graph.running import Arguments, results
 from chiralize.problem.network import Network

@@ -23,7 +23,8 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx.experimental import _config as sizes
 from torch.utils import _pytree as pytree
 
-from chiralize.errors import CaptureError, ModelRunError, UnsupportedError, first_line
+from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
+from chiralize.errors.words import first_line
 from chiralize.graph.execution import RUN_AS, by_reader
 from chiralize.graph.fixed_sizes import check_sizes, fixed_sizes
 from chiralize.graph.frozen import tables_among

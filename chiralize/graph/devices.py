@@ -16,7 +16,8 @@ from torch.export.passes import move_to_device_pass
 from torch.fx.node import map_aggregate
 from torch.utils._pytree import tree_map_only
 
-from chiralize.errors import UsageError, first_line
+from chiralize.errors import UsageError
+from chiralize.errors.words import first_line
 from chiralize.graph.copies import replaced
 from chiralize.graph.tensors import tensors_in
 

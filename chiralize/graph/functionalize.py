@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from chiralize.errors import CaptureError, first_line
+from chiralize.errors import CaptureError
+from chiralize.errors.words import first_line
 from chiralize.graph.execution import arguments_of
 from chiralize.graph.local_writes import copied_graph, specs_of, with_graph, without_lone_writes, writes
 from chiralize.graph.silence import quiet

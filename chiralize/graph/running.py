@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
-from chiralize.errors import ModelRunError, UsageError, first_line
+from chiralize.errors import ModelRunError, UsageError
+from chiralize.errors.words import first_line
 from chiralize.graph.copies import InFloat64, copied, is_large
 from chiralize.graph.isolation import Isolated
 from chiralize.graph.snapshot import Snapshot, untouched

@@ -13,7 +13,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
 from torch.utils import _pytree as pytree
 
-from chiralize.errors import CaptureError, first_line
+from chiralize.errors import CaptureError
+from chiralize.errors.words import first_line
 from chiralize.graph.fixed_sizes import Sizes, checked, placeholders
 from chiralize.graph.holdings import Location, held_tensors
 from chiralize.graph.isolation import Isolated

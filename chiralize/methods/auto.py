@@ -23,8 +23,8 @@ from chiralize.errors import (
     OutputFileError,
     UnsupportedError,
     UsageError,
-    first_line,
 )
+from chiralize.errors.words import first_line
 from chiralize.graph import processes
 from chiralize.graph.copies import give_back
 from chiralize.problem.problem import Problem

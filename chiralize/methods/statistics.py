@@ -12,7 +12,8 @@ from math import inf
 
 from torch import Tensor
 
-from chiralize.errors import AsymmetricConstantError, listed, percent
+from chiralize.errors import AsymmetricConstantError
+from chiralize.errors.words import listed, percent
 from chiralize.graph import rewrite
 from chiralize.graph.model import Leaf
 from chiralize.graph.rewrite import Moved

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from chiralize.errors import UnsupportedError, listed
+from chiralize.errors import UnsupportedError
+from chiralize.errors.words import listed
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.passes.norms import Absorbed, Blocked, absorb
 from chiralize.infer.capture import capture

@@ -12,7 +12,8 @@ import torch
 from torch.export import ExportedProgram
 
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
-from chiralize.errors import CaptureError, ModelRunError, UsageError, first_line
+from chiralize.errors import CaptureError, ModelRunError, UsageError
+from chiralize.errors.words import first_line
 from chiralize.graph.copies import copied, unwrapped
 from chiralize.graph.devices import CPU, on, on_cpu
 from chiralize.graph.fixed_sizes import fixed_sizes

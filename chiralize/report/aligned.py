@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chiralize.errors import percent
+from chiralize.errors.words import percent
 from chiralize.report.document import Block, Curves, Line, Section, if_known, plain, plural, table
 from chiralize.verification.asymmetry.records import ALIGNED, Alignment, Shifted
 

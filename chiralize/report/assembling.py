@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chiralize.errors import percent
+from chiralize.errors.words import percent
 from chiralize.problem.readings.remark import READ_AS
 from chiralize.report import parts
 from chiralize.report.aligned import alignment_blocks

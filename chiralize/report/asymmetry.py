@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from chiralize.errors import percent
+from chiralize.errors.words import percent
 from chiralize.report.document import (
     MOST_ROWS,
     Bar,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chiralize.errors import listed
+from chiralize.errors.words import listed
 from chiralize.report.assembling import document
 from chiralize.report.cautions import data_cautions
 from chiralize.report.distance import distance

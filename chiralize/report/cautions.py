@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chiralize.errors import Caution, listed, percent
+from chiralize.errors import Caution
+from chiralize.errors.words import listed, percent
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.rewrite import Moved
 from chiralize.report.distance import NEAR, distance, leaning, wide_gap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chiralize.errors import percent
+from chiralize.errors.words import percent
 from chiralize.report.document import Block, Section, short, table
 from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, OfMirror
 

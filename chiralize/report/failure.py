@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chiralize.errors import DegenerateError, EquivarianceError, ModelRunError, VerdictsDisagreeError, percent
+from chiralize.errors import DegenerateError, EquivarianceError, ModelRunError, VerdictsDisagreeError
+from chiralize.errors.words import percent
 from chiralize.report.document import plain, short
 from chiralize.report.records import VerifyReport
 from chiralize.verification.verdicts import NumericVerdict, OutputResidual

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import isfinite
 
-from chiralize.errors import Caution, listed, percent
+from chiralize.errors import Caution
+from chiralize.errors.words import listed, percent
 from chiralize.report.document import Block, Line, Section, plain, plural, short, table
 from chiralize.verification.closed_loop.records import AVERAGE, MIRRORED, Estimate, Probe, Rollout, Walker
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
-from chiralize.errors import percent
+from chiralize.errors.words import percent
 from chiralize.report.failure import residual_text
 from chiralize.report.records import VerifyReport
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import inf, isinf
 
-from chiralize.errors import Caution, listed, percent
+from chiralize.errors import Caution
+from chiralize.errors.words import listed, percent
 from chiralize.graph.rewrite import Moved
 from chiralize.infer.records import Choice
 from chiralize.problem.readings.remark import READ_AS

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from chiralize.errors import ModelFileError, UnsafeFileError, first_line
+from chiralize.errors import ModelFileError, UnsafeFileError
+from chiralize.errors.words import first_line
 from chiralize.storage.archive import open_archive
 from chiralize.storage.bounds import check_parts
 from chiralize.storage.recipes import NUMPY_RECIPES, built

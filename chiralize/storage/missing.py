@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chiralize.errors import FactoryError, UnsafeFileError, UsageError, listed
+from chiralize.errors import FactoryError, UnsafeFileError, UsageError
+from chiralize.errors.words import listed
 from chiralize.storage.content import Content
 from chiralize.storage.format import AUTO, Wanted
 from chiralize.storage.sidecar import Remembered

@@ -14,14 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from chiralize.errors import (
-    ChiralizeError,
-    MissingPackageError,
-    ModelFileError,
-    NonFiniteError,
-    UnsafeFileError,
-    first_line,
-)
+from chiralize.errors import ChiralizeError, MissingPackageError, ModelFileError, NonFiniteError, UnsafeFileError
+from chiralize.errors.words import first_line
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 MAX_BYTES = 2**31 - 1  # what protobuf can hold

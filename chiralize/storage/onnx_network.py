@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from chiralize.errors import ModelFileError, first_line
+from chiralize.errors import ModelFileError
+from chiralize.errors.words import first_line
 from chiralize.storage.onnx_checks import all_nodes, coarsest_float
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 

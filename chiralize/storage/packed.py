@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from chiralize.errors import ModelFileError, listed
+from chiralize.errors import ModelFileError
+from chiralize.errors.words import listed
 from chiralize.storage.content import Content
 from chiralize.storage.format import Wanted
 from chiralize.storage.missing import command_on

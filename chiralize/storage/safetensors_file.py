@@ -6,7 +6,8 @@ import json
 import struct
 from typing import TYPE_CHECKING
 
-from chiralize.errors import ModelFileError, first_line
+from chiralize.errors import ModelFileError
+from chiralize.errors.words import first_line
 from chiralize.storage.sidecar import certificate_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from chiralize.errors import FactoryError, MissingPackageError, ModelFileError, UsageError, first_line
+from chiralize.errors import FactoryError, MissingPackageError, ModelFileError, UsageError
+from chiralize.errors.words import first_line
 from chiralize.storage.unpickle import imported_names
 
 _PACKAGE = "stable_baselines3"

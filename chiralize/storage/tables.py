@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from chiralize.errors import ModelFileError, listed
+from chiralize.errors import ModelFileError
+from chiralize.errors.words import listed
 from chiralize.storage.inert import Foreign, StoredTensor, class_of, state_of
 
 MARKS = {

@@ -8,7 +8,8 @@ from typing import BinaryIO
 
 import torch
 
-from chiralize.errors import ModelFileError, UnsafeFileError, first_line
+from chiralize.errors import ModelFileError, UnsafeFileError
+from chiralize.errors.words import first_line
 from chiralize.storage.archive import Members, Packer, members_of, open_archive, pack
 from chiralize.storage.script_tensors import check_script_tensors
 from chiralize.storage.unpickle import check_script_pickle

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from chiralize.errors import FactoryError, MissingPackageError, UsageError, first_line
+from chiralize.errors import FactoryError, MissingPackageError, UsageError
+from chiralize.errors.words import first_line
 
 _FETCHING = re.compile(r"auto_map|custom_pipelines|.*implementation.*|.*kernel_?s?|use_pretrained_backbone|trust_.*")
 _NAME = re.compile(r"[A-Za-z]\w*")

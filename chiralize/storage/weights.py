@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from chiralize.errors import FactoryError, InputError, ModelFileError, UsageError, listed
+from chiralize.errors import FactoryError, InputError, ModelFileError, UsageError
+from chiralize.errors.words import listed
 from chiralize.storage.arguments_from_weights import arguments_from_weights
 from chiralize.storage.content import Content
 from chiralize.storage.factory import (

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.accuracy import plots
 from chiralize.cli.options import Format
 from chiralize.cli.printing import show
-from chiralize.errors import percent
+from chiralize.errors.words import percent
 from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved
 from chiralize.infer.records import Choice, Space

@@ -13,7 +13,7 @@ import numpy as np
 from chiralize.body.robots.matching import FARTHEST, Reflection
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.robot import BALL, FREE, HINGE, SLIDE, Array, Joint, Shape
-from chiralize.errors import percent
+from chiralize.errors.words import percent
 
 _IN_METRES = ("place", "centre of mass", "place of the shape")
 SAME = 1e-6

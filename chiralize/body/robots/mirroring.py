@@ -12,7 +12,8 @@ from chiralize.body.robots.matching import Reflection, sign_of_joint
 from chiralize.body.robots.robot import BALL, FREE, POSITIONS, SLIDE, Actuator, Array, Joint, Robot
 from chiralize.body.skeleton.naming import infer_pairs
 from chiralize.body.skeleton.skeleton import AXES
-from chiralize.errors import RobotMirrorError, listed
+from chiralize.errors import RobotMirrorError
+from chiralize.errors.words import listed
 from chiralize.symmetry.involution import SignedPermutation
 
 WHOLE = 1e-3

@@ -31,7 +31,7 @@ from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.plain import Measured, Scalar
 from chiralize.body.tensors.fields.quantities import Quantity
 from chiralize.body.tensors.resolution import resolve
-from chiralize.errors import listed
+from chiralize.errors.words import listed
 from chiralize.symmetry.involution import SignedPermutation
 
 _MOMENTS = 4

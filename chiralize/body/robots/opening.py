@@ -20,7 +20,8 @@ from xml.parsers import expat
 import numpy as np
 
 from chiralize.body.skeleton.catalog import is_file
-from chiralize.errors import ImportFormatError, MissingPackageError, first_line
+from chiralize.errors import ImportFormatError, MissingPackageError
+from chiralize.errors.words import first_line
 
 LARGEST_FILE = 1 << 26
 MOST_BODIES = 20_000

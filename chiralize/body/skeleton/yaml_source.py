@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from chiralize.body.skeleton.nodes import Node
-from chiralize.errors import UnknownKeyError, YamlSyntaxError, first_line
+from chiralize.errors import UnknownKeyError, YamlSyntaxError
+from chiralize.errors.words import first_line
 
 SIZE_LIMIT = 1 << 20
 DEPTH_LIMIT = 24

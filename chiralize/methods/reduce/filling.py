@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.export import ExportedProgram
 
-from chiralize.errors import AsymmetricConstantError, MethodUnavailableError, first_line
+from chiralize.errors import AsymmetricConstantError, MethodUnavailableError
+from chiralize.errors.words import first_line
 from chiralize.graph import rewrite
 from chiralize.graph.fixed_sizes import guarded
 from chiralize.graph.model import CapturedModel, Leaf

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from chiralize.errors import ExportError, first_line
+from chiralize.errors import ExportError
+from chiralize.errors.words import first_line
 from chiralize.graph.copies import replaced
 from chiralize.graph.running import Call
 from chiralize.graph.silence import quiet

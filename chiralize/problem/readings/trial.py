@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import (
     UnsupportedOperatorException,
 )
 
-from chiralize.errors import first_line
+from chiralize.errors.words import first_line
 from chiralize.graph.copies import is_large
 from chiralize.graph.isolation import Isolated
 from chiralize.graph.running import Call, results

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from chiralize.errors import CaptureError, first_line
+from chiralize.errors import CaptureError
+from chiralize.errors.words import first_line
 from chiralize.graph.running import Arguments, random_calls
 from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork
 from chiralize.storage.onnx_reading.call import REMEDY

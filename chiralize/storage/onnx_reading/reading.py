@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chiralize.errors import CaptureError, ChiralizeError, first_line
+from chiralize.errors import CaptureError, ChiralizeError
+from chiralize.errors.words import first_line
 from chiralize.storage.onnx_reading import recurrent, sizes
 from chiralize.storage.onnx_reading.call import REMEDY, NodeCall
 from chiralize.storage.onnx_reading.module import OPERATORS, OnnxModule, Step, run, with_names

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chiralize.body.robots.mirroring import RobotMirror
-from chiralize.errors import ChiralizeError, ModelRunError, UsageError, first_line
+from chiralize.errors import ChiralizeError, ModelRunError, UsageError
+from chiralize.errors.words import first_line
 from chiralize.verification.closed_loop.records import How
 from chiralize.verification.closed_loop.robot import mirror_of_robot
 

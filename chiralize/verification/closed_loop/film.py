@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chiralize.errors import first_line
+from chiralize.errors.words import first_line
 from chiralize.verification.closed_loop.environment import Environment
 from chiralize.verification.closed_loop.records import AVERAGE, RESULT
 from chiralize.verification.closed_loop.running import Episode, Walk

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
-from chiralize.errors import listed
+from chiralize.errors.words import listed
 from chiralize.graph.mirror import NOTHING_IN_COMMON, MirrorFit
 from chiralize.verification.evidence.fitting import FEWEST_ROWS, Comparison, MirrorGap
 from chiralize.verification.verdicts import Evidence

@@ -46,26 +46,6 @@ class ChiralizeError(Exception):
         return type(self), (self.where, self.facts, self.remedy)
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error of another library, in at most 300 characters; its class where it says nothing."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
-
-
-def listed(names: Sequence[str], most: int = 20) -> str:
-    """Names with commas; of many the first ones, and how many more there are: `a, b and 3 more`."""
-    text = ", ".join(names[:most])
-    if len(names) > most:
-        text += f" and {len(names) - most} more"
-    return text
-
-
-def percent(value: float) -> str:
-    """A share: `12.3 %`; what rounds to nothing without being it is `< 0.1 %`."""
-    if 0 < value < 0.0005:
-        return "< 0.1 %"
-    return f"{100 * value:.1f} %"
-
-
 # ---- CH1xx: the specification (skeleton YAML, layouts, options that describe the mirror) --------------------
 class SpecError(ChiralizeError):
     """The specification cannot be read or contradicts itself."""

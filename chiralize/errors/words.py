@@ -1,0 +1,32 @@
+"""How messages and reports word what they count, list, or leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error of another library, in at most 300 characters; its class where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Names with commas; of many the first ones, and how many more there are: `a, b and 3 more`."""
+    text = ", ".join(names[:most])
+    if len(names) > most:
+        text += f" and {len(names) - most} more"
+    return text
+
+
+def percent(value: float) -> str:
+    """A share: `12.3 %`; what rounds to nothing without being it is `< 0.1 %`."""
+    if 0 < value < 0.0005:
+        return "< 0.1 %"
+    return f"{100 * value:.1f} %"
+
+
+def when(holds: object, text: str) -> str:
+    """A part of a sentence that stands there only when something holds, else nothing: `when(names, f" of {names}")`."""
+    if holds:
+        return text
+    return ""
