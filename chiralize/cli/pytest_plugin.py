@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chiralize.errors.words import when
+
 if TYPE_CHECKING:
     from chiralize.report import VerifyReport
 
@@ -59,7 +61,7 @@ def assert_equivariant(request: pytest.FixtureRequest) -> Callable[..., VerifyRe
             report = _report(model, spec, options)
         if folder:
             number = next(numbers)
-            suffix = f"-{number}" if number else ""
+            suffix = when(number, f"-{number}")
             _write(report, Path(folder), f"{request.node.nodeid}{suffix}")
         failure = ""
         try:

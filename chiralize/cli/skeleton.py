@@ -14,6 +14,7 @@ import typer
 from chiralize.cli.options import Format as OutputFormat
 from chiralize.cli.options import FormatOption, say
 from chiralize.cli.targets import check_apart
+from chiralize.errors.words import when
 
 if TYPE_CHECKING:
     from chiralize.body.robots.describing import RobotWishes
@@ -172,7 +173,7 @@ def _draw(skeleton: Skeleton) -> None:
     from chiralize.report.skeleton_picture import table, tree
 
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-    aliases = f" ({', '.join(skeleton.aliases)})" if skeleton.aliases else ""
+    aliases = when(skeleton.aliases, f" ({', '.join(skeleton.aliases)})")
     pairs, center = len(skeleton.pairs), len(skeleton.center)
     console.print(
         f"{skeleton.name}{aliases}: {len(skeleton.joints)} joints, {pairs} pairs, {center} center", markup=False

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from chiralize.clients._mujoco_state import Pair, StateMirror, state_mirror
 from chiralize.clients._tables import Spec, TableMirror, is_table
 from chiralize.errors import MirrorError, UsageError
+from chiralize.errors.words import when
 
 Array = npt.NDArray[np.float64]
 _SHOWN = 8
@@ -78,8 +79,8 @@ class EnvReport:
                 shows = f", the simulator {entry.shows}"
             else:
                 shows = ", which no other entry is either"
-            when = "" if entry.is_still else " after a step"
-            lines.append(f"entry {entry.index} ({entry.name}){when}: the specification says {entry.says}{shows}")
+            moment = when(not entry.is_still, " after a step")
+            lines.append(f"entry {entry.index} ({entry.name}){moment}: the specification says {entry.says}{shows}")
         if len(self.wrong) > _SHOWN:
             lines.append(f"and {len(self.wrong) - _SHOWN} more")
         return "\n".join(lines)

@@ -17,7 +17,7 @@ import torch
 from chiralize.body.tensors.layout import parse_layout
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError, InternalError, UnsupportedError, UsageError
-from chiralize.errors.words import listed
+from chiralize.errors.words import listed, when
 from chiralize.graph.fixed_sizes import unhooked
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.passes.alignment.editing import (
@@ -119,10 +119,7 @@ def with_widths(network: Network, error: UnsupportedError) -> UnsupportedError:
     widths = [fitting_width(graph, name, axis, traits(), smaller=smaller) for smaller in (True, False)]
     near = " or ".join(str(width) for width in widths if width is not None)
     size = picture.shape[axis]
-    if near:
-        fitting = f"every layer fits at {near} columns in place of {size}; "
-    else:
-        fitting = ""
+    fitting = when(near, f"every layer fits at {near} columns in place of {size}; ")
     remedy = f"{fitting}--align kernel keeps all sizes, --method average takes any"
     changed = type(error)(error.where, error.facts, remedy)
     changed.at, changed.settled, changed.sized = error.at, error.settled, error.sized
@@ -268,10 +265,7 @@ def _padded(
         for before, axis in _maps(network)
     ]
     names = listed(list(dict.fromkeys(layers_named(graph, changes))), 6)
-    if changes:
-        upsampled = f"; {names} answer from the first cell to the last"
-    else:
-        upsampled = ""
+    upsampled = when(changes, f"; {names} answer from the first cell to the last")
     return (
         f"--align pad: pictures are {wider} columns wide in place of {columns} (crop more on the right; here the last "
         f"one is repeated), maps go from {', '.join(sizes)} cells{upsampled}; {_cost(network, changed)}"

@@ -11,6 +11,7 @@ from torch import nn
 from chiralize.body.tensors import ConversionSpec
 from chiralize.body.tensors.claims import claimed_parts, is_partial
 from chiralize.errors import AsymmetricWeightError, UsageError
+from chiralize.errors.words import when
 from chiralize.nn import ChiralModule
 from chiralize.nn.symmetric import Weights, are_computed, in_blocks, tensors_by_name
 from chiralize.nn.two_view import TwoView
@@ -111,5 +112,5 @@ def has_blocks(module: nn.Module) -> bool:
 
 
 def _first(names: list[str]) -> str:
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    more = when(len(names) > _SHOWN, f", and {len(names) - _SHOWN} more")
     return ", ".join(names[:_SHOWN]) + more

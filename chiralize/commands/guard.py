@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from chiralize.errors import CaptureError, DegenerateError, DriftError, ExportError, MethodUnavailableError
+from chiralize.errors.words import when
 from chiralize.problem.mirror import is_computed
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -128,10 +129,7 @@ def _degenerate(where: str, facts: str, remedy: str, degeneracy: Degeneracy) -> 
     if not tables:
         return DegenerateError(where, facts, remedy)
     facts += f": {', '.join(tables)} would change under any pairing of the channels, so that none are paired"
-    if all(map(is_computed, tables)):
-        stored = ""
-    else:
-        stored = "--symmetrize-constants, "
+    stored = when(not all(map(is_computed, tables)), "--symmetrize-constants, ")
     remedy = f"use {stored}--method reduce with --calibration poses.npz, or --method average"
     return DegenerateError(where, facts, remedy)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chiralize.errors import ChiralizeError, UnsupportedError
+from chiralize.errors.words import when
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.model import CapturedModel, Node, Ref
 from chiralize.infer.records import Choice, RepMap
@@ -115,10 +116,7 @@ def _unpaired(tables: Sequence[str]) -> Sequence[str]:
     """A note on the tables whose channels no pairing leaves alone, if there are any."""
     if not tables:
         return ()
-    if all(map(is_computed, tables)):
-        stored = ""
-    else:
-        stored = "--symmetrize-constants, or "
+    stored = when(not all(map(is_computed, tables)), "--symmetrize-constants, or ")
     return (
         f"no pairing for the channels of {', '.join(tables)}; if left and right get lost: {stored}reduce or average",
     )

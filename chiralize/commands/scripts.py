@@ -17,7 +17,7 @@ import torch
 from chiralize.commands.guard import WEIGHTS_ALONE
 from chiralize.commands.records import Conversion
 from chiralize.errors import ExportError, ModelRunError, ParityError
-from chiralize.errors.words import first_line
+from chiralize.errors.words import first_line, when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rewrite import tensors_of
 from chiralize.graph.running import Call, Runner, apart, results
@@ -102,7 +102,7 @@ def _of_methods(methods: ScriptMethods, is_average: bool) -> Sequence[str]:
     notes: list[str] = []
     tried = methods.without_arguments
     if tried:
-        whose = ", each for both views" if is_average else ""
+        whose = when(is_average, ", each for both views")
         notes.append(f"methods kept{whose}: {', '.join(tried)}; T x and x still get the same answers afterwards")
     untried = [name for name in methods.public if name not in tried]
     if untried:

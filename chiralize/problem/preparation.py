@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.errors import CaptureError, ModelRunError, UsageError
-from chiralize.errors.words import first_line
+from chiralize.errors.words import first_line, when
 from chiralize.graph.copies import copied, unwrapped
 from chiralize.graph.devices import CPU, on, on_cpu
 from chiralize.graph.fixed_sizes import fixed_sizes
@@ -129,7 +129,7 @@ def _check_weights(module: torch.nn.Module) -> None:
     named = chain(module.named_parameters(), module.named_buffers())
     empty = [name for name, tensor in named if tensor.is_meta]
     if empty:
-        others = f", as {len(empty) - 1} more" if len(empty) > 1 else ""
+        others = when(len(empty) > 1, f", as {len(empty) - 1} more")
         facts = f"{empty[0]} has no values (meta){others}"
         remedy = "build it outside torch.device('meta'), or load its weights: load_state_dict(..., assign=True)"
         raise UsageError(type(module).__name__, facts, remedy)
@@ -245,10 +245,7 @@ def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:
             fixed[str(sizes[0])] = None
     if not fixed or not resolved.has_rows:
         return ()
-    if list(fixed) == ["1"]:
-        hint = "; examples of two samples may leave it open"
-    else:
-        hint = ""
+    hint = when(list(fixed) == ["1"], "; examples of two samples may leave it open")
     taken = " and ".join(fixed)
     return (f"the network fixes its batch: exported, it takes {taken} as in the examples, no other size{hint}",)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from chiralize.errors.words import percent
+from chiralize.errors.words import percent, when
 from chiralize.report.document import (
     MOST_ROWS,
     Bar,
@@ -58,10 +58,7 @@ def network_blocks(asymmetry: Asymmetry, source: str) -> list[Block]:
 def _spread(spread: Spread | None) -> str:
     if spread is None:
         return ""
-    if isfinite(spread.error):
-        error = f" ± {spread.ratio * spread.error:.3f}"
-    else:
-        error = ""
+    error = when(isfinite(spread.error), f" ± {spread.ratio * spread.error:.3f}")
     return f"{spread.ratio:.3f}{error}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chiralize.errors.words import listed
+from chiralize.errors.words import listed, when
 from chiralize.report.assembling import document
 from chiralize.report.cautions import data_cautions
 from chiralize.report.distance import distance
@@ -66,11 +66,11 @@ def _verdicts(report: ConvertReport | VerifyReport | AuditReport) -> list[Block]
         if proof is not None and proof.passed:
             blocks.append(Line(f"ok: proved, {plural(proof.ops, 'op')} and {plural(proof.weights, 'weight')}"))
         elif proof is not None:
-            where = f"{proof.where}: " if proof.where else ""
+            where = when(proof.where, f"{proof.where}: ")
             blocks.append(Line(f"FAIL: {where}{proof.broken}", "bad"))
     if report.evidence.checks:
         more = len(report.evidence.checks) - 1
-        rest = f" (and {plural(more, 'more check')})" if more else ""
+        rest = when(more, f" (and {plural(more, 'more check')})")
         blocks.append(Line(f"the mirror: {report.evidence.checks[0]}{rest}"))
     return blocks
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chiralize.errors import Caution
-from chiralize.errors.words import listed, percent
+from chiralize.errors.words import listed, percent, when
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.rewrite import Moved
 from chiralize.report.distance import NEAR, distance, leaning, wide_gap
@@ -54,7 +54,7 @@ def mirror_cautions(evidence: Evidence) -> tuple[Caution, ...]:
 def _doubt(fit: MirrorFit | None) -> str:
     """The doubt about the mirror in a few words: another one, no symmetry at all, or names and bones."""
     if fit is not None and fit.better:
-        where = "" if fit.real else " on random inputs"
+        where = when(not fit.real, " on random inputs")
         return f"another mirror fits better{where}: {fit.better[0]}"
     if fit is not None and fit.is_refuted:
         return f"the original has nothing of this symmetry (gap {plain(fit.gap)})"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from math import isfinite, log2
 
+from chiralize.errors.words import when
 from chiralize.report.cautions import data_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import plain
@@ -125,7 +126,7 @@ def _here(spot: Spot) -> list[str]:
     if spot.high > _HIGHEST:
         corners = [(x, _TOP - 4), (x + 8, _TOP + 10), (x - 8, _TOP + 10)]
     parts.append(f'<polygon points="{_path(corners)}" class="spot"/>')
-    beyond = f", to {plain(spot.high)}" if spot.high > _HIGHEST else ""
+    beyond = when(spot.high > _HIGHEST, f", to {plain(spot.high)}")
     y = max(min(top, middle) - 14, _TOP + 8)
     parts.append(_label(x + aside, y, anchor, f"this network{beyond}"))
     return parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chiralize.errors import DegenerateError, EquivarianceError, ModelRunError, VerdictsDisagreeError
-from chiralize.errors.words import percent
+from chiralize.errors.words import percent, when
 from chiralize.report.document import plain, short
 from chiralize.report.records import VerifyReport
 from chiralize.verification.verdicts import NumericVerdict, OutputResidual
@@ -58,7 +58,7 @@ def raise_for_failure(report: VerifyReport) -> None:
 
 def _figures(report: VerifyReport) -> str:
     output = report.numeric.worst
-    worst = f"\n    worst: {output.worst}." if output.worst else ""
+    worst = when(output.worst, f"\n    worst: {output.worst}.")
     return f"{residual_text(output, report.numeric)}.{worst}"
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from html import escape
 from math import isfinite
 
+from chiralize.errors.words import when
 from chiralize.report import curves, dial, gap_picture
 from chiralize.report.assembling import document
 from chiralize.report.document import Bars, Block, Curves, Document, Line, Section, Table
@@ -51,10 +52,7 @@ def _facts(facts: Sequence[Fact]) -> str:
         return ""
     entries: list[str] = []
     for fact in facts:
-        if fact.note:
-            note = f'<span class="note">{escape(fact.note)}</span>'
-        else:
-            note = ""
+        note = when(fact.note, f'<span class="note">{escape(fact.note)}</span>')
         value = f'<div><dt>{escape(fact.name)}</dt><dd class="{fact.tone}">{_icon(fact.tone)}{escape(fact.value)}{note}'
         entries.append(f"{value}</dd></div>")
     return '<dl class="facts">' + "\n".join(entries) + "</dl>\n"
@@ -199,7 +197,7 @@ def _table(block: Table, caption: str, is_heading: bool = False) -> str:
     """
     rows = [_row(block.header, "th", block.right)]
     rows += [_row(row, "td", block.right) for row in block.rows]
-    style = ' class="unseen"' if is_heading else ""
+    style = when(is_heading, ' class="unseen"')
     table = f"<table>\n<caption{style}>{escape(caption)}</caption>\n" + "\n".join(rows) + "\n</table>"
     return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}">\n{table}\n</div>'
 
@@ -207,9 +205,9 @@ def _table(block: Table, caption: str, is_heading: bool = False) -> str:
 def _row(row: tuple[str, ...], tag: str, right: frozenset[int]) -> str:
     cells: list[str] = []
     for column, text in enumerate(row):
-        style = ' class="r"' if column in right else ""
+        style = when(column in right, ' class="r"')
         name = "td" if tag == "th" and not text else tag
-        scope = ' scope="col"' if name == "th" else ""
+        scope = when(name == "th", ' scope="col"')
         cells.append(f"<{name}{scope}{style}>{escape(text)}</{name}>")
     return "<tr>" + "".join(cells) + "</tr>"
 
@@ -229,18 +227,12 @@ def _bars(block: Bars) -> str:
         share, style = 1.0, ' class="over"'
         if isfinite(bar.value):
             share = min(bar.value / top, 1.0)
-            if bar.limit is not None and bar.value > bar.limit:
-                style = ' class="over"'
-            else:
-                style = ""
+            style = when(bar.limit is not None and bar.value > bar.limit, ' class="over"')
         if bar.limit is None:
             limit = ""
         else:
             limit = f'<b style="left:{100 * bar.limit / top:.1f}%"></b>'
         track = f'<span class="track"><i{style} style="width:{100 * share:.1f}%"></i>{limit}</span>'
         parts.append(f"<span>{escape(bar.label[-40:])}</span>{track}<span>{escape(bar.text)}</span>")
-    if limits:
-        dashes = '<p class="hint">The dashed line is the bound.</p>'
-    else:
-        dashes = ""
+    dashes = when(limits, '<p class="hint">The dashed line is the bound.</p>')
     return '<div class="bars" aria-hidden="true">\n' + "\n".join(parts) + f"\n</div>\n{dashes}"

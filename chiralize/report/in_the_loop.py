@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 from chiralize.errors import Caution
-from chiralize.errors.words import listed, percent
+from chiralize.errors.words import listed, percent, when
 from chiralize.report.document import Block, Line, Section, plain, plural, short, table
 from chiralize.verification.closed_loop.records import AVERAGE, MIRRORED, Estimate, Probe, Rollout, Walker
 
@@ -65,7 +65,7 @@ def _with_error(estimate: Estimate | None) -> str:
     """`412 ± 8`, nothing where it is not known."""
     if estimate is None:
         return ""
-    error = f" ± {estimate.error:.2g}" if isfinite(estimate.error) else ""
+    error = when(isfinite(estimate.error), f" ± {estimate.error:.2g}")
     return f"{estimate.mean:.4g}{error}"
 
 
@@ -129,8 +129,8 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
         text = f"the specification mirrors the actions otherwise than the robot's file: {listed(probe.actions)}"
         texts.append((text, "the actions are mirrored otherwise than the robot's"))
     elif probe.is_repeatable and (probe.steps > MIRRORED or probe.ends):
-        where = f": {listed(probe.entries)}" if probe.entries else ""
-        where += f" (the robot's model: {probe.robot})" if probe.robot else ""
+        where = when(probe.entries, f": {listed(probe.entries)}")
+        where += when(probe.robot, f" (the robot's model: {probe.robot})")
         text = (
             "the environment itself is asymmetric: mirrored actions from a mirrored start do not do the mirrored thing"
             f"{where}. Gaps below are the environment's as well; the flip average's are the environment's alone"
@@ -211,7 +211,7 @@ def loop_sentence(rollout: Rollout | None) -> str:
     if result is None:
         return head
     share = _with_error(rollout.share(result))
-    of_original = f" ({share} of that)" if share else ""
+    of_original = when(share, f" ({share} of that)")
     return f"{head}; the result {_with_error(result.mean)}{of_original}, gap {_with_error(result.gap)}"
 
 

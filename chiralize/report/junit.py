@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
-from chiralize.errors.words import percent
+from chiralize.errors.words import percent, when
 from chiralize.report.failure import residual_text
 from chiralize.report.records import VerifyReport
 
@@ -39,7 +39,7 @@ def to_junit(report: VerifyReport) -> str:
 def _cases(report: VerifyReport) -> list[Case]:
     cases: list[Case] = []
     for output in report.numeric.outputs:
-        worst = f"; worst: {output.worst}" if output.worst else ""
+        worst = when(output.worst, f"; worst: {output.worst}")
         text = residual_text(output, report.numeric) + worst
         cases.append((f"numeric: {output.title}", text, None if output.passed else text))
     if report.certificate is not None:

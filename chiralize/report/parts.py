@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import inf, isinf
 
 from chiralize.errors import Caution
-from chiralize.errors.words import listed, percent
+from chiralize.errors.words import listed, percent, when
 from chiralize.graph.rewrite import Moved
 from chiralize.infer.records import Choice
 from chiralize.problem.readings.remark import READ_AS
@@ -112,7 +112,7 @@ def certificate_blocks(verdict: CertificateVerdict | None) -> list[Block]:
     if verdict.passed:
         blocks.append(Line(f"ok: {done}", "good"))
     else:
-        where = f"{verdict.where}: " if verdict.where else ""
+        where = when(verdict.where, f"{verdict.where}: ")
         blocks.append(Line(f"FAIL: {where}{verdict.broken} ({done})", "bad"))
     return [*blocks, *map(Line, verdict.notes), *map(Line, verdict.unseen)]
 

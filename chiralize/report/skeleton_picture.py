@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import OutputFileError, UsageError
+from chiralize.errors.words import when
 from chiralize.storage.atomic import atomic_write
 
 if TYPE_CHECKING:
@@ -31,10 +32,7 @@ def table(skeleton: Skeleton) -> RenderableType:
     grid.add_column("signs of " + " ".join(skeleton.dims), no_wrap=True)
     for index, joint in enumerate(skeleton.joints):
         side, partner = skeleton.side(index), skeleton.partner(index)
-        if partner == index:
-            partner_text = ""
-        else:
-            partner_text = f"{partner} {escape(skeleton.joints[partner])}"
+        partner_text = when(partner != index, f"{partner} {escape(skeleton.joints[partner])}")
         row = " ".join(map(_sign, signs[index]))
         grid.add_row(str(index), escape(joint), side, partner_text, row, style=_COLORS[side])
     return grid

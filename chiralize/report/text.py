@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from chiralize.errors.words import when
 from chiralize.report.assembling import document
 from chiralize.report.brief import brief
 from chiralize.report.document import Block, Line, Section, Table
@@ -31,10 +32,7 @@ def _lines(block: Block, width: int | None) -> list[str]:
     if isinstance(block, Section):
         return ["", *wrapped(block.title, width, "")]
     if isinstance(block, Line):
-        if block.tone == "bad" and not block.text.startswith("FAIL"):
-            mark = "warning: "
-        else:
-            mark = ""
+        mark = when(block.tone == "bad" and not block.text.startswith("FAIL"), "warning: ")
         return wrapped(f"{mark}{block.text}", width, "  ")
     if isinstance(block, Table):
         return aligned(block, width)

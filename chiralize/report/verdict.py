@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chiralize.errors import Caution
+from chiralize.errors.words import when
 from chiralize.report.aligned import alignment_sentence
 from chiralize.report.cautions import cautions_of, data_cautions
 from chiralize.report.distance import distance
@@ -57,7 +58,7 @@ def verdict_of(report: Report) -> Verdict:
 
 # ---- verify ---------------------------------------------------------------------------------------------------
 def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
-    with_warnings = ", with warnings" if warnings else ""
+    with_warnings = when(warnings, ", with warnings")
     degenerate = report.degeneracy is not None and report.degeneracy.collapsed
     samples = plural(report.numeric.samples, "sample")
     failure = _failure(report.numeric, report.certificate)
@@ -101,14 +102,14 @@ def _failure(numeric: NumericVerdict | None, certificate: CertificateVerdict | N
             return f"NOT equivariant: its answers depend on how its inputs lie in memory ({numeric.layout})"
         return f"NOT equivariant: {worst.title} is off by {short(worst.residual)}, bound {short(worst.bound)}"
     if certificate is not None and not certificate.passed:
-        where = f" at {certificate.where}" if certificate.where else ""
+        where = when(certificate.where, f" at {certificate.where}")
         return f"NOT proved equivariant for all inputs: the proof breaks{where}"
     return ""
 
 
 # ---- convert --------------------------------------------------------------------------------------------------
 def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
-    with_warnings = " with warnings" if warnings else ""
+    with_warnings = when(warnings, " with warnings")
     if report.unchanged and not report.passed:
         return _sentence(f"NOT {_proof(report)}", *_briefs(warnings))
     if report.unchanged:
@@ -229,7 +230,7 @@ def _timed(report: BenchReport) -> str:
     row = report.rows[-1]
     spread = f"quartiles {row.low:.2f}-{row.high:.2f}"
     head = f"{report.chiral} takes {row.ratio:.2f} of its time at batch {row.batch} ({spread})"
-    even = "no difference can be told" if row.low <= 1.0 <= row.high else ""
+    even = when(row.low <= 1.0 <= row.high, "no difference can be told")
     average = if_known(row.to_average, "{:.2f} of its flip average's".format)
     return _sentence(head, even, average)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chiralize.errors import DataFileError, ModelFileError, NonFiniteError
+from chiralize.errors.words import when
 from chiralize.storage.content import content_of_bytes
 from chiralize.storage.files import read_file
 from chiralize.storage.numpy_files import DAMAGE, REMEDY, npy_header
@@ -78,7 +79,7 @@ def _flatten(name: str, value: Any, where: str) -> dict[str, np.ndarray]:
         entries = enumerate(value)
     else:
         return {name: _as_array(name, value, where)}
-    prefix = f"{name}/" if name else ""
+    prefix = when(name, f"{name}/")
     arrays: dict[str, np.ndarray] = {}
     for key, entry in entries:
         arrays.update(_flatten(prefix + str(key), entry, where))

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from chiralize.errors import FactoryError, UsageError
+from chiralize.errors.words import when
 from chiralize.graph.copies import copied
 from chiralize.graph.staying import Staying
 from chiralize.storage.settings import NAMES, MissingSettingError, nested
@@ -220,7 +221,7 @@ def fill_weights(module: torch.nn.Module, state: Mapping[str, torch.Tensor], fac
     for name in unexpected:
         lines.append(f"{name!r} {tuple(state[name].shape)} is not in the network{_nearest(name, missing)}")
     counts = f"{len(missing)} missing, {len(unexpected)} unexpected, {len(wrong)} of another shape"
-    more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    more = when(len(lines) > _SHOWN, f"; and {len(lines) - _SHOWN} more")
     facts = f"the weights do not fit {factory} ({counts}): {'; '.join(lines[:_SHOWN])}{more}"
     raise FactoryError(where, facts, _REMEDY)
 

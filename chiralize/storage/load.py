@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from chiralize.errors import ModelFileError, NonFiniteError, UsageError
+from chiralize.errors.words import when
 from chiralize.storage.content import Content, opened
 from chiralize.storage.factory import Factory
 from chiralize.storage.files import unchanged
@@ -139,7 +140,7 @@ def _require_finite(module: torch.nn.Module, where: str) -> None:
             bad.append((name, count, values.numel()))
     if bad:
         shown = ", ".join(f"{name!r} ({count} of {total})" for name, count, total in bad[:5])
-        more = f" and {len(bad) - 5} more tensors" if len(bad) > 5 else ""
+        more = when(len(bad) > 5, f" and {len(bad) - 5} more tensors")
         facts = f"NaN or infinity in {shown}{more}"
         raise NonFiniteError(where, facts, "take a checkpoint from before the training diverged.")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chiralize.errors import FactoryError, UnsafeFileError, UsageError
-from chiralize.errors.words import listed
+from chiralize.errors.words import listed, when
 from chiralize.storage.content import Content
 from chiralize.storage.format import AUTO, Wanted
 from chiralize.storage.sidecar import Remembered
@@ -63,10 +63,7 @@ def _how_to_build(content: Content, tables: Sequence[Weights], wanted: Wanted, n
     if named and _is_installed(named):
         remedy = f"import {named}, the class that the file names (code of an installed package runs, none of the "
         return f"{remedy}file's):\n    {command} --model {AUTO}"
-    if named:
-        without = f", {named} by the file, which is not installed here"
-    else:
-        without = ""
+    without = when(named, f", {named} by the file, which is not installed here")
     remedy = f"say which class or function builds it{without}:\n    {command} --model {PLACEHOLDER}"
     return remedy + "".join(_as_perceptron(weights, command) for weights in tables[:1])
 
@@ -102,7 +99,7 @@ def _as_perceptron(weights: Weights, command: str) -> str:
         return ""
     prefix, arguments = sized
     args = "".join(f" --arg {name}={value}" for name, value in arguments.items())
-    under = f" --prefix {shlex.quote(prefix)}" if prefix else ""
+    under = when(prefix, f" --prefix {shlex.quote(prefix)}")
     remedy = (
         f"\n    or, as the perceptron that {prefix + '*' if prefix else 'they'} could be (the file does not say its "
     )
@@ -143,10 +140,7 @@ def layers(tensors: dict[str, Any] | Any) -> str:
     for name, tensor in tensors.items():
         sizes, owner = tuple(tensor.shape), printable(name).rpartition(".")[0]
         if name.endswith("weight") and len(sizes) > 1:
-            if len(sizes) > 2:
-                kernel = f", kernel {'x'.join(map(str, sizes[2:]))}"
-            else:
-                kernel = ""
+            kernel = when(len(sizes) > 2, f", kernel {'x'.join(map(str, sizes[2:]))}")
             if len(sizes) == 2 and "embed" in owner.lower():
                 shown.append(f"Embedding {sizes[0]} x {sizes[1]} ({owner})")
                 continue

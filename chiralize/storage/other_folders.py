@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chiralize.errors import ModelFileError
+from chiralize.errors.words import when
 from chiralize.storage.content import Content
 from chiralize.storage.format import Wanted
 from chiralize.storage.missing import command_on
@@ -42,11 +43,11 @@ def other_folder(content: Content, wanted: Wanted) -> ModelFileError:
     models = sorted(_models_in(content.path), key=lambda path: -path.stat().st_mtime)
     if not models:
         remedy = "name the file of the model; a folder of Hugging Face has weights in it (model.safetensors)."
-        held = f": {', '.join(sorted(names)[:5])}" if names else ""
+        held = when(names, f": {', '.join(sorted(names)[:5])}")
         return ModelFileError(where, f"is a folder, not a file, and none in it looks like a model{held}", remedy)
     commands = "".join(f"\n    {command_on(content, wanted, path)}" for path in models[:_SHOWN])
     count = f"{len(models)} files in it" if len(models) > 1 else "1 file in it"
-    remedy = f"name the one of the model{', the newest first' if len(models) > 1 else ''}:{commands}"
+    remedy = f"name the one of the model{when(len(models) > 1, ', the newest first')}:{commands}"
     return ModelFileError(where, f"is a folder, not a file; {count} may be a model", remedy)
 
 

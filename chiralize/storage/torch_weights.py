@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from chiralize.errors import ModelFileError
+from chiralize.errors.words import when
 from chiralize.graph.copies import attribute_within
 from chiralize.storage.checkpoint import read_safely, read_whole_pickle
 from chiralize.storage.content import Content
@@ -50,7 +51,7 @@ def read_stored(content: Content, wanted: Wanted | None = None) -> Stored:
             return read_plain_pickle(content, wanted)
         return Stored(read_safely(content.data, content.where))  # says what it would import
     file = TorchFile(content.data, content.where)
-    shown = ", ".join(content.foreign[:3]) + (" and others" if len(content.foreign) > 3 else "")
+    shown = ", ".join(content.foreign[:3]) + (when(len(content.foreign) > 3, " and others"))
     note = f"not read: objects that only {shown} could restore"
     return Stored(file.tree, file.tensor, notes=(note,))
 

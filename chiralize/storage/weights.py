@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from chiralize.errors import FactoryError, InputError, ModelFileError, UsageError
-from chiralize.errors.words import listed
+from chiralize.errors.words import listed, when
 from chiralize.storage.arguments_from_weights import arguments_from_weights
 from chiralize.storage.content import Content
 from chiralize.storage.factory import (
@@ -298,7 +298,7 @@ def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) 
     for mark in fit.marks:
         notes.append(f"took {mark!r} ({MARKS[mark]}) out of the names")
     if fit.prefix and not fit.aside:
-        owner = " (DataParallel)" if fit.prefix == "module." else ""
+        owner = when(fit.prefix == "module.", " (DataParallel)")
         notes.append(f"took the prefix {fit.prefix!r}{owner} off all names")
     elif fit.prefix:
         notes.append(f"took the weights whose names start with {fit.prefix!r}; {_left_out(fit)}")
@@ -310,7 +310,7 @@ def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) 
 def _left_out(fit: Fit) -> str:
     used = set(prefixes_of(dict.fromkeys(fit.names.values())))
     heads = list(dict.fromkeys(_head(name, used) for name in fit.aside))
-    shown = ", ".join(map(printable, heads[:6])) + (" and others" if len(heads) > 6 else "")
+    shown = ", ".join(map(printable, heads[:6])) + (when(len(heads) > 6, " and others"))
     others = "1 other" if len(fit.aside) == 1 else f"{len(fit.aside)} others"
     return f"left out {others} ({shown})"
 

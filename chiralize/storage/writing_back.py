@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chiralize.errors.words import when
 from chiralize.storage.format import LoadedModel, Origin
 from chiralize.storage.registry import known_formats
 from chiralize.storage.sidecar import with_source
@@ -45,5 +46,5 @@ def write_back(origin: Origin, state: Mapping[str, torch.Tensor], target: Path, 
     assert write is not None
     title = known_formats()[origin.format].title
     notes = write(origin, state, target, with_source(passport, origin))
-    under = f", under {origin.prefix!r}" if origin.prefix else ""
+    under = when(origin.prefix, f", under {origin.prefix!r}")
     return (f"written as {title}: what {origin.path.name} holds, with these weights in place of its own{under}", *notes)

@@ -8,6 +8,7 @@ from functools import partial
 
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError
+from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel, Where
 from chiralize.graph.other_sizes import Resized, is_open, resizings
@@ -128,7 +129,7 @@ def _bounded(proof: CertificateVerdict, network: Network, numbers: NumericVerdic
     if numbers.beyond:
         sizes = ", ".join(dict.fromkeys(f"{axis} {size}" for axis, size in numbers.beyond))
         return replace(proof, passed=False, broken=f"it holds at the examples' sizes, not at others: {sizes}")
-    note = "proved for the sizes of the examples" + (" and the branches that they take" if network.traced else "")
+    note = "proved for the sizes of the examples" + (when(network.traced, " and the branches that they take"))
     ran = "; ".join(f"{axis} {', '.join(map(str, sizes))}" for axis, sizes in numbers.tried.items())
     if ran:
         more = f"; other sizes of the open axes were run: {ran}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chiralize.errors.words import when
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.model import Where
 
@@ -106,10 +107,7 @@ class CertificateVerdict:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        if self.passed:
-            broken = ""
-        else:
-            broken = f", broken at {self.where or 'no op of its own'}: {self.broken}"
+        broken = when(not self.passed, f", broken at {self.where or 'no op of its own'}: {self.broken}")
         return f"<CertificateVerdict {_passed(self.passed)}: ops: {self.ops}, weights: {self.weights}{broken}>"
 
     @property

@@ -11,6 +11,7 @@ from chiralize.body.robots.mending import exactly_solved, mended
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import OpenedModel
 from chiralize.body.robots.stepping import Acting, State, deviations, fastest, random_states
+from chiralize.errors.words import when
 
 EXACT = 1e-6
 """Deviation after 20 steps below which the simulator agrees; roundings grow to 1e-9, a wrong sign is 1e-3 or more."""
@@ -94,6 +95,6 @@ def _steady(model: Any, mirror: RobotMirror) -> tuple[Any, str]:
         states = random_states(steady, mirror.robot, STEPS, 2)
         speed = fastest(steady, states)
         if speed < _FASTEST:
-            return steady, f", steps of {steady.opt.timestep:.2g} s" if attempt else ""
+            return steady, when(attempt, f", steps of {steady.opt.timestep:.2g} s")
         steady.opt.timestep /= 8
     return steady, f", steps of {steady.opt.timestep:.2g} s"

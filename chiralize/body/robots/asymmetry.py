@@ -13,7 +13,7 @@ import numpy as np
 from chiralize.body.robots.matching import FARTHEST, Reflection
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.robot import BALL, FREE, HINGE, SLIDE, Array, Joint, Shape
-from chiralize.errors.words import percent
+from chiralize.errors.words import percent, when
 
 _IN_METRES = ("place", "centre of mass", "place of the shape")
 SAME = 1e-6
@@ -76,7 +76,7 @@ def summary(asymmetric: Sequence[Difference]) -> list[str]:
     """A line for each property: the part that differs most, and how many more do."""
     lines = []
     for of_one in _by_property(asymmetric).values():
-        more = f", and {len(of_one) - 1} more" if len(of_one) > 1 else ""
+        more = when(len(of_one) > 1, f", and {len(of_one) - 1} more")
         lines.append(f"{of_one[0]}{more}")
     return lines
 

@@ -17,6 +17,7 @@ from chiralize.body.skeleton.naming import orient, side_in_pair
 from chiralize.body.skeleton.nodes import did_you_mean
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
 from chiralize.errors import UnknownNameError, UnpairedJointError, UsageError
+from chiralize.errors.words import when
 
 _FORMATS = {"mujoco": "MuJoCo XML", "urdf": "URDF"}
 ORDERS = ("actuators", "joints", "file")
@@ -179,7 +180,7 @@ def _ordered(robot: Robot, opened: OpenedModel, order: str | None, notices: list
         return sorted(movable, key=lambda index: place_of.get(robot.names[index], len(place_of)))
     left_out = [robot.names[index] for index in movable if index not in chosen]
     if left_out:
-        listed = ", ".join(left_out[:8]) + (", ..." if len(left_out) > 8 else "")
+        listed = ", ".join(left_out[:8]) + (when(len(left_out) > 8, ", ..."))
         notices.append(f"joints that no actuator drives are left out: {listed}; --order joints has them")
     return chosen
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from chiralize.body.skeleton.catalog import is_file
 from chiralize.errors import ImportFormatError, MissingPackageError
-from chiralize.errors.words import first_line
+from chiralize.errors.words import first_line, when
 
 LARGEST_FILE = 1 << 26
 MOST_BODIES = 20_000
@@ -200,10 +200,7 @@ def _without_meshes(mujoco: Any, spec: Any) -> str:
         part.delete() if hasattr(part, "delete") else spec.delete(part)
     if not geoms:
         return "files of pictures are missing, which makes no difference"
-    if light:
-        weights = f"; the mass of {len(light)} bodies, which only meshes tell, counts as 1 g"
-    else:
-        weights = ""
+    weights = when(light, f"; the mass of {len(light)} bodies, which only meshes tell, counts as 1 g")
     return f"files of meshes are missing, so that {len(geoms)} geoms were left out{weights}"
 
 

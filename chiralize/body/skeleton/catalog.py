@@ -17,6 +17,7 @@ from chiralize.body.skeleton.schema import SKELETON_KEYS, read_skeleton
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.skeleton.yaml_source import parse_yaml, read_yaml
 from chiralize.errors import MissingKeyError, SpecError, UnknownNameError
+from chiralize.errors.words import when
 
 SPEC_KEYS = ("inputs", "outputs", "hidden", "activation")
 FILE_KEYS = (*SKELETON_KEYS, *SPEC_KEYS, MIRRORS)
@@ -134,10 +135,7 @@ def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) 
         notices.append(f"{text} is not a file: the shipped skeleton {fallback.name} is used")
         return fallback
     if stem or "/" in text or "\\" in text:
-        if path != Path(text) and len(text) <= 255:
-            looked = f" ({path}: it counts from the file that names it)"
-        else:
-            looked = ""
+        looked = when(path != Path(text) and len(text) <= 255, f" ({path}: it counts from the file that names it)")
         remedy = _remedy(stem or Path(text).name)
         if looked and is_file(Path(text)):
             remedy = f"write {os.path.relpath(text, folder)!r}"

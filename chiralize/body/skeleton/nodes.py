@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Concatenate, NoReturn, ParamSpec, TypeVar
 
 from chiralize.errors import UnknownKeyError, UnknownNameError, WrongValueError
+from chiralize.errors.words import when
 
 _BOOLEANS = {"yes": True, "no": False, "on": True, "off": False, "true": True, "false": False}
 _NULLS = ("", "~", "null")
@@ -47,7 +48,7 @@ def did_you_mean(value: str, options: Iterable[str]) -> str:
         return f"did you mean {option!r}?"
     if not options:
         return "remove it"
-    return "use one of " + ", ".join(options[:12]) + (", ..." if len(options) > 12 else "")
+    return "use one of " + ", ".join(options[:12]) + (when(len(options) > 12, ", ..."))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import NoReturn
 from chiralize.body.skeleton.naming import OPPOSITE, infer_pairs, orient, partner_name, side
 from chiralize.body.skeleton.nodes import Node, nearest, only_key, texts
 from chiralize.errors import MissingKeyError, NotAnInvolutionError, UnpairedJointError
+from chiralize.errors.words import when
 
 LIST_KEYS = ("pairs", "flip_pairs", "symmetries", "symmetric_pairs", "keypoint_pairs", "keypoint_flip_pairs")
 MAIN_KEYS = (*LIST_KEYS, "keypoint_flip_map", "swap", "flip_idx", "permutation", "left")
@@ -64,10 +65,7 @@ def _check_owners(fields: dict[str, Node], key: str | None) -> None:
 
 def _refuse_missing(root: Node, names: Sequence[str]) -> NoReturn:
     count = len(infer_pairs(names).pairs)
-    if count:
-        hint = f"; the names tell {count} pairs, `pairs: infer` takes them"
-    else:
-        hint = ""
+    hint = when(count, f"; the names tell {count} pairs, `pairs: infer` takes them")
     facts = "no `pairs`: which joints are left and right of each other is not stated"
     remedy = f"add `pairs: [[left, right], ...]`, or `pairs: []` where there are none{hint}"
     raise MissingKeyError(root.where, facts, remedy)
@@ -197,7 +195,7 @@ def unpaired(joint: Node, joints: Sequence[Node]) -> UnpairedJointError:
     hint = ""
     if near:
         line = next(node.line for node in others if (node.text or "") == near)
-        hint = f"\n    nearest name: {near!r}" + (f" (line {line})" if line else "") + "."
+        hint = f"\n    nearest name: {near!r}" + (when(line, f" (line {line})")) + "."
     facts = f"{joint_side} joint {name!r} has no {OPPOSITE[joint_side]} partner.{hint}"
     return UnpairedJointError(joint.where, facts, "correct the name or the pairs, or list the joint under `center`.")
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from chiralize.body.skeleton.nodes import did_you_mean
 from chiralize.body.skeleton.writing import skeleton_to_dict, skeleton_to_yaml
 from chiralize.errors import NotAnInvolutionError, SpecError, UnknownNameError, UnpairedJointError, WrongValueError
+from chiralize.errors.words import when
 from chiralize.symmetry.involution import SignedPermutation
 
 Signs = tuple[tuple[int, tuple[int, ...]], ...]
@@ -62,7 +63,7 @@ class Skeleton:
 
     def __repr__(self) -> str:
         counts = f"{len(self.joints)} joints, {len(self.pairs)} pairs, {len(self.center)} center"
-        signs = ", signs of single joints" if self.signs else ""
+        signs = when(self.signs, ", signs of single joints")
         return f"<Skeleton {self.name}: {counts}, negates {', '.join(self.negate) or 'no dim'}{signs}>"
 
     # ---- reading ------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.axes import Pose, fit, represent
 from chiralize.body.tensors.layout import Layout, free_names
 from chiralize.errors import AmbiguousLayoutError, LayoutSizeError, SpecError
+from chiralize.errors.words import when
 from chiralize.symmetry.representation import TensorRepresentation
 
 PICTURE_CHANNELS = (1, 3)
@@ -87,7 +88,7 @@ def _why(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> str:
         return text + f", and beside the axis of size {joints} none has the size of the coordinates"
     sizes = sorted(coordinate_counts(body, fixed_dims))
     merged = " or ".join(str(joints * count) for count in sizes if count > 1)
-    return text + f", so an axis of size {joints}" + (f" or {merged}" if merged else "") + " was expected"
+    return text + f", so an axis of size {joints}" + (when(merged, f" or {merged}")) + " was expected"
 
 
 def _remedy(shape: Sequence[int], body: Skeleton, where: str) -> str:
@@ -104,7 +105,7 @@ def _remedy(shape: Sequence[int], body: Skeleton, where: str) -> str:
             f"`chiralize skeleton list` has robots that are complete; or say the layout, --{io}-layout"
         )
     similar = _similar(shape, body)
-    hint = f"; {similar}" if similar else ""
+    hint = when(similar, f"; {similar}")
     return (
         f"check the skeleton{hint}, or say the layout, --{io}-layout, with `free` for a tensor without a body{scores}"
     )

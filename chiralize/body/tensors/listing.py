@@ -9,6 +9,7 @@ from chiralize.body.tensors.claims import with_sizes
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.fields import joined_action, joined_labels
+from chiralize.errors.words import when
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def listed_tensors(spec: ConversionSpec) -> Iterator[tuple[str, list[ListedEntry
     for io, entries in (("input", spec.inputs), ("output", spec.outputs)):
         for number, entry in enumerate(entries or ()):
             if entry.fields:
-                yield f"{io} {number}" + (f" {entry.name!r}" if entry.name else ""), listed(entry, spec)
+                yield f"{io} {number}" + (when(entry.name, f" {entry.name!r}")), listed(entry, spec)
 
 
 def listed(entry: TensorEntry, spec: ConversionSpec) -> list[ListedEntry]:

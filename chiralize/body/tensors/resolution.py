@@ -18,6 +18,7 @@ from chiralize.body.tensors.pictures import check_pictures, read_pictures
 from chiralize.body.tensors.resolved import Handed, Joined, ResolvedSpec, ResolvedTensor, TensorKey
 from chiralize.body.tensors.reversal import Reversed, reversals
 from chiralize.errors import LayoutSizeError, SpecError, UnknownNameError, WrongValueError
+from chiralize.errors.words import when
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
@@ -86,7 +87,7 @@ def _tensors(
     tensors = []
     for index, (entry, shape) in enumerate(zip(entries, shapes, strict=True)):
         name = entry.name or (names[index] if names else None)
-        where = f"{io} {index}" + (f" '{name}'" if name else "") + (f" ({entry.where})" if entry.where else "")
+        where = f"{io} {index}" + (when(name, f" '{name}'")) + (when(entry.where, f" ({entry.where})"))
         tensor = ResolvedTensor(io, index, tuple(map(int, shape)), entry, None, entry.kind)
         tensors.append(_resolve_one(tensor, spec.skeleton, where))
     return tensors

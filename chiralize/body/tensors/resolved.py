@@ -12,6 +12,7 @@ from chiralize.body.tensors.axes import Pose
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.layout import CLASSES, parse_layout
+from chiralize.errors.words import when
 from chiralize.symmetry.representation import TensorRepresentation
 
 _FREE = ("free", "invariant")
@@ -84,7 +85,7 @@ class ResolvedTensor:
     @property
     def where(self) -> str:
         """The tensor as messages name it: `input 0 'poses'`."""
-        return f"{self.io} {self.index}" + (f" '{self.entry.name}'" if self.entry.name else "")
+        return f"{self.io} {self.index}" + (when(self.entry.name, f" '{self.entry.name}'"))
 
     def label(self, index: Sequence[int]) -> str:
         """The entry at `index` in the words of the skeleton: `right_elbow.x`, `gravity.z`, or `[0, 3]`."""

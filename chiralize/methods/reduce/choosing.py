@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 from copy import copy
 
+from chiralize.errors.words import when
 from chiralize.infer.records import Choice, Space
 from chiralize.methods.reduce.elimination import Features, Mix, eliminate, eliminate_features
 from chiralize.methods.reduce.hidden_maps import HiddenMap, matched, pairs_and_fixed
@@ -56,7 +57,7 @@ def choose(
 
 def _of_mix(space: Space, mix: Mix) -> tuple[HiddenMap, Choice]:
     hidden_map = pairs_and_fixed(space.key, space.size, mix.pairs, mix.fixed)
-    as_their_own = f", and {len(mix.fixed)} as their own" if mix.fixed else ""
+    as_their_own = when(mix.fixed, f", and {len(mix.fixed)} as their own")
     reason = f"{len(mix.pairs)} of {space.size} units kept, each with its mirror image{as_their_own}"
     return hidden_map, Choice(space, hidden_map.actions[space.key], reason)
 

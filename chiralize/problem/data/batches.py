@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chiralize.errors.words import when
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
 from chiralize.problem.data.feeds import joined
@@ -58,7 +59,7 @@ class Batches:
             return "the same sequence"
         held = "held-out" if len(self.inputs) > 1 else "the same"
         if self.given:
-            return f"{held} calibration inputs" + (f" and {self.samples}" if self.drawn else "")
+            return f"{held} calibration inputs" + (when(self.drawn, f" and {self.samples}"))
         return f"{held} {self.samples}"
 
     @property

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from chiralize.errors import DataFileError
+from chiralize.errors.words import when
 from chiralize.graph.rollouts import LONGEST, Steps
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.feeds import mapped
@@ -169,7 +170,7 @@ def _grouped(items: Sequence[Sequence[Array]], reading: Reading, where: str) -> 
 
 
 def _misshapen(array: Array, axes: Sequence[str | int], axis: int | None, where: str) -> DataFileError:
-    along = "" if axis is None else f" with time along axis {axis}"
+    along = when(axis is not None, f" with time along axis {axis}")
     facts = f"an array of sequences has shape {tuple(array.shape)}, ({', '.join(map(str, axes))}) is expected{along}"
     return DataFileError(where, facts, "put the axes in this order, or say where time is: --sequence-axis")
 

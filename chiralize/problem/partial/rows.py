@@ -16,6 +16,7 @@ from torch import fx, nn
 
 from chiralize.body.tensors.claims import ClaimedPart
 from chiralize.errors import UnsupportedError
+from chiralize.errors.words import when
 from chiralize.graph.execution import arguments_of, out_of_place
 from chiralize.graph.traits import Contraction, Copy, Join, Pick, Pointwise, Scaling, Slice, Sum, Trait
 from chiralize.infer.registry import traits
@@ -214,7 +215,7 @@ def refusal(node: Any, why: str = "it mixes the entries of its last axis, or nob
     line = next((text.strip() for text in reversed(stack) if text.strip().startswith("File")), "")
     facts = f"entries of which nothing is claimed do not come straight from a linear layer: {node.target}: {why}"
     remedy = "only --method average takes it; or let the network return both parts by themselves, each from its layer"
-    return UnsupportedError(f"{node.name}" + (f" ({line})" if line else ""), facts, remedy)
+    return UnsupportedError(f"{node.name}" + (when(line, f" ({line})")), facts, remedy)
 
 
 def _trait(node: Any) -> Trait | None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chiralize.body.skeleton.anatomy import Landmark
+from chiralize.errors.words import when
 from chiralize.problem.poses.camera import Scene, projected
 from chiralize.problem.poses.figure import placed
 from chiralize.problem.poses.filling import Form
@@ -115,7 +116,7 @@ def conventions(form: Form, reflect: Mapping[str, float]) -> Iterator[Convention
         yield from _of_pixels(reflect["x"])
         return
     if form.coordinates == 2 or len(form.dims) == 3:
-        beside = "" if form.coordinates == 2 else " with a score"
+        beside = when(form.coordinates != 2, " with a score")
         for convention in _of_images():
             yield replace(convention, name=convention.name + beside)
     if form.coordinates == 3:

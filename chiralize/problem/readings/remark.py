@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
+from chiralize.errors.words import when
 from chiralize.problem.readings.arguments import arguments_of, names_by_position
 from chiralize.problem.readings.search import Reading
 
@@ -24,9 +25,9 @@ def remark_on(reading: Reading, module: nn.Module, option: str) -> str:
     for index, tensor in enumerate(tensors):
         label = f"{names[index]}: " if index in names else ""
         is_assumed = tensor.entry.dims != reading.arranged.entries[index].dims
-        dims = f" ({', '.join(tensor.entry.dims or ())})" if is_assumed else ""
+        dims = when(is_assumed, f" ({', '.join(tensor.entry.dims or ())})")
         taken.append(f"{label}{tensor.layout}{dims} = {sizes_text(reading.shapes[index])}")
-    reason = f" ({reading.reason})" if reading.reason else ""
+    reason = when(reading.reason, f" ({reading.reason})")
     return f"{READ_AS}{'; '.join(taken)}; {option} says otherwise{reason}"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chiralize.errors.words import when
 from chiralize.verification.asymmetry.lean import LEANING
 from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, Leaning, Spread
 from chiralize.verification.verdicts import Evidence
@@ -60,7 +61,7 @@ def advise(
     if real and measured.gap <= ASYMMETRIC and (measured.gap > UNEVEN or measured.lean > LEANING):
         return _uneven(measured, gap, evidence)
     if measured.gap <= ASYMMETRIC:
-        basis = "" if real else ", as far as random inputs tell"
+        basis = when(not real, ", as far as random inputs tell")
         text = f"converting is sensible{basis}: the network nearly commutes with T ({gap})"
         return Advice("convert", text, "convert")
     if evidence.warnings:

@@ -11,6 +11,7 @@ from math import sqrt
 import torch
 
 from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call, Runner, check_outputs, results
 from chiralize.symmetry.action import act
@@ -149,7 +150,7 @@ class _Sums:
         gaps = (square / self.parts.numbers).sqrt() / (self.scale or 1.0)
         named = zip(self.parts.labels, apart.tolist(), gaps.tolist(), strict=True)
         several = len(self.mirror.outputs) - len(self.mirror.state_outputs) > 1
-        prefix = f"output {self.index} " if several else ""
+        prefix = when(several, f"output {self.index} ")
         return [PairGap(prefix + label, *figures) for label, *figures in named]
 
 

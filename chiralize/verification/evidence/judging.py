@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
-from chiralize.errors.words import listed
+from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import NOTHING_IN_COMMON, MirrorFit
 from chiralize.verification.evidence.fitting import FEWEST_ROWS, Comparison, MirrorGap
 from chiralize.verification.verdicts import Evidence
@@ -151,14 +151,11 @@ def _as_good(tried: Sequence[MirrorGap]) -> str:
 
 
 def _better(other: MirrorGap, real: bool) -> str:
-    return ("" if real else "on noise ") + f"another mirror fits the network better: {_compare(other)}"
+    return (when(not real, "on noise ")) + f"another mirror fits the network better: {_compare(other)}"
 
 
 def _compare(other: MirrorGap) -> str:
-    if other.is_of_all:
-        where = ""
-    else:
-        where = ", on the entries that the two predict differently"
+    where = when(not other.is_of_all, ", on the entries that the two predict differently")
     return f"its gap is {other.here:.3g} with {other.name}, {other.given:.3g} with T{where}"
 
 
@@ -171,10 +168,7 @@ def recalled(fit: MirrorFit) -> Evidence:
     """Evidence about a converted network whose original was asked before it was converted."""
     figures = f"the original's gap was {_both_gaps(fit)}"
     if fit.is_refuted:
-        if fit.skeletons:
-            fits = f"; shipped skeletons whose mirror fits: {', '.join(fit.skeletons)}"
-        else:
-            fits = ""
+        fits = when(fit.skeletons, f"; shipped skeletons whose mirror fits: {', '.join(fit.skeletons)}")
         return Evidence(warnings=(f"it was converted although T does not fit the original: {figures}{fits}",), fit=fit)
     if not fit.trained:
         return Evidence(fit=fit, notes=("it was converted untrained, which cannot tell whether T is its mirror",))

@@ -20,6 +20,7 @@ from chiralize.body.tensors.entries import Classes, TensorEntry
 from chiralize.body.tensors.fields import Field
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError
+from chiralize.errors.words import when
 
 MOST_CROSSED_PAIRS = 8
 """Crossing every pair with every other one takes n (n - 1) tries; above so many pairs none is tried."""
@@ -99,7 +100,7 @@ def _other_joint_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
     for dim in skeleton.dims:
         for group in groups:
             names = tuple(skeleton.joints[joint] for joint in group)
-            coordinate = f" in {dim}" if len(skeleton.dims) > 1 else ""
+            coordinate = when(len(skeleton.dims) > 1, f" in {dim}")
             yield f"the other sign of {' and '.join(names)}{coordinate}", partial(_other_sign, names=names, dim=dim)
 
 

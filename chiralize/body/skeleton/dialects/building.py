@@ -12,6 +12,7 @@ from chiralize.body.skeleton.schema import read_skeleton
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.skeleton.yaml_source import read_text, read_yaml
 from chiralize.errors import ImportFormatError
+from chiralize.errors.words import when
 
 JSON_LIMIT = 1 << 28
 MOST_JOINTS = 10_000
@@ -77,10 +78,7 @@ def without_names(skeleton: Skeleton, notices: list[str]) -> Skeleton:
         other = load_skeleton(name)
         if len(other.joints) == len(skeleton.joints) and set(map(frozenset, other.pairs)) == pairs:
             same.append(name)
-    if same:
-        hint = f"; the same pairs as the shipped {' and '.join(same)}"
-    else:
-        hint = ""
+    hint = when(same, f"; the same pairs as the shipped {' and '.join(same)}")
     notices.append(f"the file names no joints: they are called joint0 to joint{len(skeleton.joints) - 1}{hint}")
     return skeleton
 

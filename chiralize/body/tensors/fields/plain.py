@@ -12,6 +12,7 @@ from chiralize.body.skeleton.skeleton import AXES, Skeleton
 from chiralize.body.tensors.fields.field import Field, dotted
 from chiralize.body.tensors.fields.partners import tells_side
 from chiralize.body.tensors.fields.quantities import ORDERS, WITH_DIMS, Quantity
+from chiralize.errors.words import when
 from chiralize.symmetry.involution import SignedPermutation
 
 MOST_SCALARS = 12
@@ -201,7 +202,7 @@ def _other_signs(field: Field, signs: tuple[int, ...], entries: tuple[str, ...])
         return
     for at, sign in enumerate(signs):
         others = (*signs[:at], -sign, *signs[at + 1 :])
-        number = f"[{at}]" if len(signs) > 1 else ""
+        number = when(len(signs) > 1, f"[{at}]")
         yield f"the other sign of {field.name}{number}", Signs(field.name, others, entries, where=field.where)
 
 
