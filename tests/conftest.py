@@ -55,9 +55,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         families[item.nodeid.split("[")[0]].append(item)
     sampled = {item for cases in families.values() for item in _sample(cases)}
-    named = [word.split("/")[-1] for word in config.args if "::" in word]
-    left_out = [item for item in items if item not in sampled and not item.nodeid.endswith(tuple(named))]
-    items[:] = [item for item in items if item not in set(left_out)]
+    named = tuple(word.split("/")[-1] for word in config.args if "::" in word)
+    left_out = [item for item in items if item not in sampled and not item.nodeid.endswith(named)]
+    sampled = {*items} - {*left_out}
+    items[:] = [item for item in items if item in sampled]
     config.hook.pytest_deselected(items=left_out)
 
 
@@ -111,6 +112,13 @@ def few_other_mirrors(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     """Networks of these folders are asked about fewer other mirrors: on noise, of which they learn nothing there."""
     if request.path.parent.name in _ASKED_OF_NOTHING:
         monkeypatch.setattr("chiralize.verification.mirror_evidence._NOISE_MIRRORS", 3)
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small networks get two of the twelve rounds of Gauss-Newton unasked, but for the tests of these rounds."""
+    if request.path.name != "test_gauss_newton.py" and not request.config.getoption("--thorough"):
+        monkeypatch.setattr("chiralize.methods.refine.refine._ROUNDS", 2)
 
 
 @pytest.fixture(autouse=True)

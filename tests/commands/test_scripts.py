@@ -17,7 +17,18 @@ from chiralize.errors import ParityError
 from chiralize.storage.load import CERTIFICATE
 from tests.support import script_nets
 from tests.support.command import BODY, Shell, mirrored, poses, working_shell
-from tests.support.script_nets import FLAT, HandsState, LopsidedReset, Mlp, Nested, Policy, TakesGoal, load, save
+from tests.support.script_nets import (
+    FLAT,
+    HandsState,
+    LopsidedReset,
+    Mlp,
+    Nested,
+    Policy,
+    Remembers,
+    TakesGoal,
+    load,
+    save,
+)
 
 RUN_ELSEWHERE = """
 import sys
@@ -154,7 +165,7 @@ def test_runs_where_chiralize_is_not_installed(method: str, shell: Shell, policy
     assert ran.stdout.startswith("0.5 walker 5 ")
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["auto", "match"])
 def test_traced(method: str, shell: Shell) -> None:
     script = script_nets.script_of(Mlp(), poses(2).flatten(1))
@@ -270,7 +281,8 @@ def test_methods_that_take_tensors(shell: Shell) -> None:
     assert f"{lost}: -o NAME.pt keeps them" in graph.out
 
 
-def test_results_of_another_shape(shell: Shell, policy: Any) -> None:
+def test_results_of_another_shape(shell: Shell) -> None:
+    save(script_nets.script_of(Remembers()), shell.folder / "policy.pt")
     options = ("--skeleton", "flat.yaml", "--input-shape", "1,10", "--method", "reduce", "--width", "0.7")
     result = shell("convert", "policy.pt", *options, "-o", "chiral.pt")
     assert result.status == 2
@@ -279,8 +291,9 @@ def test_results_of_another_shape(shell: Shell, policy: Any) -> None:
 
 @pytest.mark.parametrize("method", ["average", pytest.param("match", marks=pytest.mark.thorough)])
 def test_nothing_is_written_that_computes_something_else(
-    method: str, shell: Shell, policy: Any, monkeypatch: pytest.MonkeyPatch
+    method: str, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    save(script_nets.script_of(Remembers()), shell.folder / "policy.pt")
     true_bytes = scripts.script_bytes
 
     def other_bytes(script: Any, extra: Any) -> bytes:

@@ -39,6 +39,7 @@ def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     assert not left.value.code and "--minutes" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif("CHIRALIZE_DATA" not in os.environ, reason="CHIRALIZE_DATA names no folder with the motion data")
 def test_training_runs(tmp_path: Path) -> None:
     """A few steps, then the files and figures."""

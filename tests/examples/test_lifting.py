@@ -143,6 +143,7 @@ def test_own_files_run(tmp_path: Path) -> None:
     assert rows["MPJPE mm"] > 0 and rows["gap"] < 1e-5 and "MPJPE mm/WalkDog" in rows
 
 
+@pytest.mark.thorough
 @needs_motion
 def test_motion_capture_tasks() -> None:
     """Test subjects are nobody's training data; every frame has a window; a fraction is a part of the frames."""
@@ -181,6 +182,7 @@ class ToOneSide(torch.nn.Module):
         return torch.nn.functional.pad(middle, (0, 1)) + torch.tensor([0.02, 0.0, 0.0])
 
 
+@pytest.mark.thorough
 def test_a_motion_is_drawn(tmp_path: Path) -> None:
     """Every row has an answer for each frame; T f(T x) is turned back; both files are written and small."""
     inputs, poses = strips.motion(4, seed=0)

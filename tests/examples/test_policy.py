@@ -199,6 +199,7 @@ def test_robots_that_are_not_symmetric(name: str, partners: dict[str, str]) -> N
     assert result.rungs[0].one > 1e-2 and result.rungs[1].many < 1e-9
 
 
+@pytest.mark.thorough
 @simulated
 def test_mirrored_starts_give_mirrored_walks() -> None:
     """For a converted policy as far as rounding allows; for the original not."""

@@ -309,6 +309,7 @@ def test_a_passport_cannot_call_something_an_average() -> None:
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
+@pytest.mark.thorough
 def test_through_a_file(tmp_path: Path) -> None:
     """Batch 3 when it was made, 5 when it is verified; the certificate finds the stretch again."""
     path = stored(trained(JointConv()), tmp_path, CLIP, SHAPE, on_blocked="average")

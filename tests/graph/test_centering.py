@@ -75,7 +75,7 @@ def test_layers_that_hold_an_offset_stay_dense(name: str) -> None:
     assert any("its weights make up for where coordinates are mirrored" in note for note in report.notes)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("name", ["scaled", "temporal", "unscaled", "statistics"])
 def test_the_function_is_kept(name: str) -> None:
     """A network that is equivariant already goes through the centre and back unmoved."""
@@ -149,9 +149,9 @@ def test_missing_joints_are_named() -> None:
 def test_calibration_in_pixels_and_the_guard() -> None:
     net, x = trained(Scaled()), pixels(2, 17, 2)
     data = pixels(200, 17, 2, seed=5)
-    report = report_of(chiralize(net, spec(), (x,), method="match", calibration=data))
-    assert {choice.reason for choice in report.choices} == {"matched by activations"}
-    assert residual(chiralize(net, spec(), (x,), method="match", calibration=data), data) < 1e-11
+    found = chiralize(net, spec(), (x,), method="match", calibration=data)
+    assert {choice.reason for choice in report_of(found).choices} == {"matched by activations"}
+    assert residual(found, data) < 1e-11
     with pytest.raises(DriftError):
         chiralize(net, spec(), (x,), method="project", calibration=data, max_drift=1e-6)
 

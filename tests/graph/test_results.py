@@ -32,7 +32,7 @@ def converted(way: str) -> nn.Module:
     return chiralize.chiralize(model, parse_spec(POSE), (data[:2],), force=True, samples=1, **WAYS[way], **given)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", WAYS)
 def test_modes_change_nothing(way: str) -> None:
     """Dropout was left out when the graph was made, and statistics are those of the original."""

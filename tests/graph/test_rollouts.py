@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from chiralize import ChiralizeWarning, chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.report import to_json, to_text
+from tests.support.cases import mainly
 from tests.support.small_body import BODY, normal, trained, turned
 
 LENGTHS, WIDTH = {"project": 200, "match": 100}, 6
@@ -107,10 +108,10 @@ def figures(own: Tensor, other: Tensor, result: Tensor) -> tuple[float, float]:
     return gap, drift / max(gap / 2, 0.01)
 
 
-@pytest.mark.one_in(12)
-@pytest.mark.parametrize(
-    ("name", "method"), [*((name, "project") for name in CASES), ("in buffers", "match"), ("feedback", "match")]
-)
+ALONG = [*((name, "project") for name in CASES), ("in buffers", "match"), ("feedback", "match")]
+
+
+@pytest.mark.parametrize(("name", "method"), mainly(ALONG, [("in buffers", "match")]))
 def test_figures_along_sequences(name: str, method: str) -> None:
     build, tensors, example, run = CASES[name]
     net, frames = trained(build(), 3), LENGTHS[method]

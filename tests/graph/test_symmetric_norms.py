@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from chiralize.methods.symmetric_norms import normalised
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.problem.request import Request
+from tests.support.cases import mainly
 from tests.support.problems import posed
 from tests.support.small_body import BODY, CLIP, POSE, Net, normal, trained, turned, verdicts
 
@@ -378,9 +380,11 @@ def options(method: str, **more: Any) -> dict[str, Any]:
     return {"method": method, "samples": 1, "force": True, **more}
 
 
-@pytest.mark.one_in(12)
-@pytest.mark.parametrize("method", ["project", "match", "reduce"])
-@pytest.mark.parametrize("kind", ["affine batch norm", "per joint and coordinate"])
+CONVERSIONS = itertools.product(("project", "match", "reduce"), ("affine batch norm", "per joint and coordinate"))
+KEPT = [("match", "affine batch norm"), ("reduce", "per joint and coordinate")]
+
+
+@pytest.mark.parametrize(("method", "kind"), mainly(CONVERSIONS, KEPT))
 def test_conversions_have_class_keys_and_both_verdicts(method: str, kind: str) -> None:
     net = policy(kind)
     more = {"calibration": inputs(200, 0), "width": 0.5, "rounds": 0} if method == "reduce" else {}
@@ -409,6 +413,7 @@ def error(found: nn.Module, net: nn.Module) -> float:
         return float((found(x) - net(x)).norm() / net(x).norm())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", [3])
 def test_reduce_gives_what_it_gives_with_the_normaliser_in_the_first_layer(seed: int) -> None:
     net = policy(seed=seed)

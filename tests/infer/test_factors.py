@@ -39,7 +39,7 @@ POSES: dict[str, Function] = {
 }
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("method", ["project", "match"])
 @pytest.mark.parametrize("name", POSES)
 def test_factors(name: str, method: str) -> None:

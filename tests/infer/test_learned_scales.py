@@ -33,7 +33,7 @@ def scaled(run: Callable[[Net, Tensor], Tensor]) -> nn.Module:
     return trained(Net(lambda s, x: run(s, s.last(s.first(x).tanh())), **parts))
 
 
-@pytest.mark.one_in(12)
+@pytest.mark.one_in(24)
 @pytest.mark.parametrize("method", ["match", "project"])
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 def test_a_factor_leaves_the_signs_to_the_other(run: Callable[[Net, Tensor], Tensor], method: str) -> None:

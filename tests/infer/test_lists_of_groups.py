@@ -37,7 +37,7 @@ def attention(packed: bool) -> nn.Module:
     return trained(Net(compute, **layers, out=nn.Linear(WIDTH, 2), share=SHARE))
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("packed", [False, True], ids=["two tensors", "packed"])
 @pytest.mark.parametrize("method", ["project", "match"])
 def test_groups_of_joints_beside_joints(packed: bool, method: str) -> None:

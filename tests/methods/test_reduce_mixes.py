@@ -83,7 +83,7 @@ def test_layers_of_one_op_stay_of_one_size(kind: str) -> None:
     assert len(designs(kind, 0.5)) == 1
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.thorough
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("kind", ["temporal", "forecaster"])
 def test_mixes_are_written_and_proved(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

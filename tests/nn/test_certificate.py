@@ -47,6 +47,7 @@ def test_passes(name: str) -> None:
     assert judged(PASSING[name](), name.startswith("perceptron"))[:2] == (True, True)
 
 
+@pytest.mark.thorough
 def test_a_fresh_network_passes() -> None:
     """Ones and zeros everywhere in the normalisation, where records could be mixed up."""
     report = chiralize.verify(Temporal(PAPER, tanh).double().eval(), parse_spec(CLIP), (noise(3, 4, 6, 2),), samples=2)

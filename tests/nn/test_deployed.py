@@ -75,7 +75,7 @@ def test_exported(name: str) -> None:
             assert apart(program(there), image) <= 1e-5
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("name", ["temporal, signs", "lstm", "gru", "transformer"])
 def test_onnx(name: str, tmp_path: Path) -> None:

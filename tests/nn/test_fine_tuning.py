@@ -45,6 +45,7 @@ def trained(kept: bool) -> float:
     return residual(net, case)
 
 
+@pytest.mark.thorough
 def test_projection_after_every_step_keeps_the_symmetry() -> None:
     assert trained(True) <= 1e-6
     assert trained(False) > 1e-2

@@ -284,7 +284,7 @@ def test_a_graph_gains_earlier_and_more_rows_gain_more(monkeypatch: pytest.Monke
     assert not is_faster_in_graphs(layer, [op("linear", (1, 384))], none)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize(("width", "form"), [(0.5, "folded"), (0.707, "fused")])
 def test_an_open_batch_is_taken_to_be_one_of_use(width: float, form: str) -> None:
     """Dense weights of other sizes cost twice at any batch, so that two samples do not decide; of the same sizes they

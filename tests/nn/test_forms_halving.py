@@ -171,6 +171,7 @@ def test_products_read_weights_as_they_lie() -> None:
     assert "aten::addmm" in names and "aten::clone" not in names
 
 
+@pytest.mark.thorough
 def test_products_compile() -> None:
     """torch.compile takes the whole graph, and a copy reads its own weights as they lie."""
     net: Any = Strided([BODY, HALVES, SCATTERED, BODY], [3, 2, 1], [3, 2, 1]).eval()

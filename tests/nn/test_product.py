@@ -114,7 +114,7 @@ def test_gradients_of_gradients(
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-3 * float(other.detach().abs().max()))
 
 
-@pytest.mark.one_in(64)
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 @pytest.mark.parametrize("grad", [True, False])
 def test_compiled(grad: bool, way: str) -> None:

@@ -168,7 +168,7 @@ def test_documented_rates(name: str) -> None:
                 assert set(rate.flatten().tolist()) <= {0.5, 1.0}
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("name", NETS)
 def test_twenty_steps_as_the_dense_network(name: str) -> None:
     """SGD with momentum, and weight decay on the weights: the dense network on {x, T x} with projected gradients."""
@@ -270,7 +270,7 @@ def test_a_compiled_lstm_trains_where_that_of_torch_does() -> None:
     assert compiles(GRU(hidden(4), hidden(4)))
 
 
-@pytest.mark.one_in(12)
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["temporal, signs", "lstm", "transformer"])
 def test_compiles_without_a_break(name: str) -> None:
     """Forward, and forward + backward, in training and in eval."""

@@ -17,7 +17,7 @@ def rows() -> list[str]:
     return made.splitlines()[2:]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.file)
 def test_row(kind: Kind, tmp_path: Path) -> None:
     assert row(kind, tmp_path) == rows()[KINDS.index(kind)], "run: python -m tests.support.file_table"

@@ -23,7 +23,7 @@ def _untrained(name: str) -> Teacher:
 
 
 @needs_data
-@pytest.mark.one_in(3)
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["frame-128", "mixer-32", "joints-64"])
 def test_units_that_belong_together_go_together(name: str) -> None:
     """With all of them kept, the answers stay; units that the answers do not depend on go first."""

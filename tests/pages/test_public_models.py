@@ -56,7 +56,7 @@ class _Net(nn.Module):
         return self.map(torch.round(x * 10) if self.flat else x) * seen.repeat_interleave(2, -1)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("flat", [False, True])
 def test_judge_finds_dead_inputs(flat: bool) -> None:
     """A joint that only the original reacts to is a problem, one that neither hears is none; steps have no slope."""

@@ -6,6 +6,7 @@ import random
 import zipfile
 from io import BytesIO
 
+import pytest
 import torch
 from torch import nn
 
@@ -47,6 +48,7 @@ def test_a_planted_fault_changes_one_number() -> None:
     assert sum(int((before[name] != after[name]).sum()) for name in before) == 1
 
 
+@pytest.mark.thorough
 def test_one_network() -> None:
     """All four questions, of a network that match converts."""
     rows = ask(1)

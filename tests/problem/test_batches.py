@@ -54,7 +54,7 @@ def test_some_are_held_out(sizes: tuple[int, ...]) -> None:
     assert len({len(leading(call)) for call in batches.inputs}) == 1
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("method", "sizes"),
     [("reduce", (60,) * 5 + (11,)), ("match", (200, 111)), ("auto", (311,)), ("reduce", (11, 150, 150))],

@@ -134,12 +134,10 @@ def test_devices_without_float64_leave_training_to_the_cpu(monkeypatch: pytest.M
 def test_program_of_a_device_is_converted_on_the_cpu_and_comes_back() -> None:
     example = samples(2)
     program = torch.export.export(network(names_its_device=True), (example,))
-    there_ = torch.export.passes.move_to_device_pass(
-        torch.export.export(network(names_its_device=True), (example,)), elsewhere.NAME
-    )
     x = example.to(elsewhere.NAME)
-    found = chiralize.chiralize(there_, SPEC, (x,), method="match", samples=1)
-    expected = chiralize.chiralize(program, SPEC, (example,), method="match", samples=1)
+    expected = chiralize.chiralize(program, SPEC, (example,), method="project", samples=1)
+    there_ = torch.export.passes.move_to_device_pass(program, elsewhere.NAME)
+    found = chiralize.chiralize(there_, SPEC, (x,), method="project", samples=1)
     with torch.no_grad():
         assert torch.equal(found(x).cpu(), expected(example))
     assert devices.device_of(there_).type == elsewhere.NAME

@@ -51,20 +51,45 @@ class Policy(nn.Module):
         return 5
 
 
-class LopsidedReset(Policy):
+class Remembers(nn.Module):
+    """A policy of few ops with one state, where it is the methods that matter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen, self.kept, self.actor = nn.Linear(10, 6), nn.Linear(6, 6), nn.Linear(6, 10)
+        self.register_buffer("hidden_state", torch.zeros(1, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.seen(x) + self.kept(self.hidden_state))
+        self.hidden_state[:] = hidden
+        return self.actor(hidden)
+
+    @torch.jit.export
+    def reset_memory(self) -> None:
+        self.hidden_state[:] = 0.0
+
+    @torch.jit.export
+    def clear(self, value: float) -> None:
+        self.hidden_state[:] = value
+
+    @torch.jit.export
+    def joints(self) -> int:
+        return 5
+
+
+class LopsidedReset(Remembers):
     """Its reset puts the state where the mirror does not leave it alone."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.rest = nn.Parameter(torch.linspace(-1.0, 1.0, 6).reshape(1, 1, 6))
+        self.rest = nn.Parameter(torch.linspace(-1.0, 1.0, 6).reshape(1, 6))
 
     @torch.jit.export
     def reset_memory(self) -> None:
         self.hidden_state[:] = self.rest
-        self.cell_state[:] = 3.0 * self.rest
 
 
-class TakesGoal(Policy):
+class TakesGoal(Remembers):
     """A method takes a tensor, of which nobody says how it is mirrored."""
 
     def __init__(self) -> None:

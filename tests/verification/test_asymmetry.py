@@ -127,7 +127,7 @@ def test_several_outputs_are_told_apart() -> None:
 
 
 # ---- layers ---------------------------------------------------------------------------------------------------------
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("kind", "layer"), [(kind, layer) for kind in LAYERED for layer in LAYERED[kind][3]])
 def test_the_lopsided_layer_is_named(kind: str, layer: str) -> None:
     """Noise on one weight of an equivariant network: it begins there, and nothing before is lopsided."""

@@ -181,7 +181,7 @@ def _sampled(net: Net, x: Tensor, h: Tensor) -> Tensor:
     return nn.functional.grid_sample(picture, places[None].expand(len(x), 4, 1, 2), align_corners=True).mean((2, 3))
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("way", [_counted, _labelled, _spectrum, _volume, _sampled])
 def test_scores_of_all_joints(way: Callable[[Net, Tensor, Tensor], Tensor]) -> None:
     net = Net(way, scores=8)

@@ -43,7 +43,8 @@ from tests.support.zoo.case import both, negated, same, scrambled, swapped
 
 EXACT = 1e-10
 PLANTED = 1 + 1e-3
-NETWORKS = int(os.environ.get("CHIRALIZE_NETWORKS", "5"))  # a part; 16 make some 200 networks in all
+NETWORKS = int(os.environ.get("CHIRALIZE_NETWORKS", "5"))  # a part with --thorough; 16 make some 200 networks in all
+BY_DEFAULT = 3
 WHOLE = 2
 LOOKED_AT = 2
 TRIES = 30
@@ -170,11 +171,12 @@ def check_fault(done: Done, net: RandomNetwork, rng: random.Random, tally: Count
 
 
 @pytest.mark.parametrize(("family", "part"), mainly(PARTS, [("frames", 0), ("joints", 1), ("branches", 2)]))
-def test_random_networks(family: str, part: int) -> None:
+def test_random_networks(family: str, part: int, request: pytest.FixtureRequest) -> None:
     """Converted: both verdicts say yes and it is so. One weight lopsided: both say no, the certificate names it."""
     tally: Counter[str] = Counter()
+    count = NETWORKS if request.config.getoption("--thorough") else min(NETWORKS, BY_DEFAULT)
 
-    @drawn(NETWORKS, part)
+    @drawn(count, part)
     @given(plans(family, least=1, most=2 if family == "branches" else 3))
     def check(plan: Plan) -> None:
         net = build(plan)
@@ -192,7 +194,7 @@ def test_random_networks(family: str, part: int) -> None:
         check_fault(done, net, random.Random(plan.seed), tally)
 
     check()
-    assert tally["networks"] >= NETWORKS
+    assert tally["networks"] >= count
     assert tally["refused"] <= REFUSED[family] * tally["networks"] + 1, tally
     assert tally["unnoticed"] <= 0.2 * tally["networks"] and tally["faults"] >= 0.5 * tally["networks"], tally
 
@@ -238,7 +240,7 @@ def test_branches_that_look_alike(name: str) -> None:
         assert exact or not proof.passed, f"the certificate accepts {plan}, residual {residual(module, net):.2g}"
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("name", BLOCKED)
 def test_two_views_round_what_cannot_commute(name: str) -> None:
     """`average`: exact, or refused; the same network without it is refused."""

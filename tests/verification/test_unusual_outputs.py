@@ -113,6 +113,7 @@ def test_what_is_not_measured_is_said() -> None:
     assert says in to_text(report)
 
 
+@pytest.mark.thorough
 def test_integers_are_not_imitated() -> None:
     """The loss is that of the scores, as without the answer beside them."""
     losses = [

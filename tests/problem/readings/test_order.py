@@ -12,12 +12,19 @@ from chiralize.body.tensors import load_spec
 from chiralize.errors import AmbiguousLayoutError, UsageError
 from chiralize.problem.data.examples import examples_for
 from chiralize.problem.preparation import prepare
+from chiralize.problem.readings import frames
 from chiralize.problem.readings.derive import Derived, derive
 from chiralize.problem.readings.order import ways_of
 from tests.support.cases import mainly
 from tests.support.zoo.case import H36M, both, negated, scrambled, swapped
 
 SPEC = load_spec("h36m")
+
+
+@pytest.fixture(autouse=True)
+def few_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here has frames, of which many numbers are tried first."""
+    monkeypatch.setattr(frames, "USUAL", (9, 1))
 
 
 def turn(x: Tensor, dims: int, by_joint: bool) -> Tensor:

@@ -26,7 +26,7 @@ def answers_of(case: Case, call: Any) -> list[tuple[int, ...]]:
         ]
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("name", [name for name in CASES if name != NESTED])
 def test_the_true_reading_comes_first(name: str) -> None:
     """Layouts are the true ones, and all sizes but those of batch and frames."""
