@@ -36,7 +36,11 @@ _ALL_THE_SAME = "--method average (or reduce, match) or --force converts all the
 
 
 def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
-    """Raise OneSidedError, in the words of `audit`, where `auto` is to convert a network that knows one side."""
+    """Raise OneSidedError, in the words of `audit`, where `auto` is to convert a network that knows one side.
+
+    evidence: its gap was measured on few inputs. Where it is wide, the gap on all of them decides, which `audit`
+    prints, too: the message has one figure.
+    """
     network, batches = problem.network, problem.batches
     fit, mirror = evidence.fit, mirror_if_known(network, None)
     if fit is None or mirror is None or not fit.is_confirmed or not _is_refused(fit.gap, WIDEST, problem.request):
@@ -49,10 +53,12 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
         if peaks.is_one_sided:
             raise _of_peaks(network, mirror, name, peaks, thinned(data, _PICTURES))
         return
-    lean = leanings(mirror, data, network.resolved.input_tensors, ())
     gaps = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
+    if not _is_refused(gaps.gap, WIDEST, problem.request):
+        return
+    lean = leanings(mirror, data, network.resolved.input_tensors, ())
     advice = advise(gaps, evidence, True, data_asymmetry(mirror, data), lean[0] if lean else None)
-    facts = f"its two sides are {fit.gap:.2g} of its spread apart, and auto stops above {WIDEST}: {advice.text}"
+    facts = f"its two sides are {gaps.gap:.2g} of its spread apart, and auto stops above {WIDEST}: {advice.text}"
     raise OneSidedError(name, facts, f"{advice.remedy}; {_ALL_THE_SAME}")
 
 

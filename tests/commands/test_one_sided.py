@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -76,3 +77,14 @@ def test_noise_stops_nothing() -> None:
     noise = torch.randn(ROWS, JOINTS, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     made = converted(lopsided(0.15), method="auto", calibration=noise.split(20))
     assert made.chirality.report.drift.gap > 0.3
+
+
+def test_the_message_has_one_gap_that_of_all_inputs() -> None:
+    """Few inputs are looked at first. Where they differ from the rest, two figures would stand in one sentence."""
+    rows = walk(1000)
+    rows[:, 0] += 1.5 * (torch.arange(1000) % 4 == 1).double()[:, None]  # every fourth is another: few come among 256
+    with pytest.raises(OneSidedError) as caught:
+        converted(lopsided(0.12), method="auto", calibration=rows.split(20))
+    sides = re.findall(r"sides are ([0-9.]+) of its spread apart", caught.value.facts)
+    gaps = re.findall(r"gap ([0-9.]+);", caught.value.facts)
+    assert len(gaps) == 1 and sides == gaps
