@@ -112,23 +112,45 @@ def _norm(state: State, joints: Joints, negated: int) -> dict[str, Tensor]:
         given = {part: numbers for part, numbers in parts.items() if numbers is not None}
         centre = given["neg2"] if sign > 0 else torch.zeros_like(given["neg2"])
         sides = (given["neg1"], given["pos1"]), (sign * given["neg1"], given["pos1"]), (centre, given["pos2"])
-        features = [_by_joint(*of_side, count, negated) for of_side, count in zip(sides, joints, strict=True)]
-        whole[name] = torch.cat(features)
+        whole[name] = _by_feature(sides, joints, negated)
     if "num_batches_tracked" in state:
         whole["num_batches_tracked"] = state["num_batches_tracked"]
     return whole
 
 
-def _by_joint(turned: Tensor, plain: Tensor, count: int, negated: int) -> Tensor:
-    """Numbers of some joints, the negated channels of each before its others."""
-    if turned.numel() != count * negated or (plain.numel() % count if count else plain.numel()):
+def _by_feature(sides: Sequence[tuple[Tensor, Tensor]], joints: Joints, negated: int) -> Tensor:
+    """Numbers of all features.  sides: for left, right and centre those of negated channels, and of the others."""
+    features = sum(turned.numel() + plain.numel() for turned, plain in sides)
+    channels = _channels(features, joints)
+    in_order = _in_release_order(features, channels, negated)
+    whole, first = sides[0][0].new_empty(features), 0
+    orders = list[list[int]]()
+    for (turned, plain), count in zip(sides, joints, strict=True):
+        after = first + count * channels
+        signed = [feature for feature in range(first, after) if feature % channels < negated]
+        others = [feature for feature in in_order if first <= feature < after]
+        if (turned.numel(), plain.numel()) != (len(signed), len(others)):
+            kinds = f"{turned.numel()} negated and {plain.numel()} other channels"
+            facts = f"{kinds} for {count} joints, {negated} negated each"
+            raise UsageError(_WHERE, facts, "check the joints, and how many channels of each are negated")
+        whole[signed], whole[others] = turned, plain
+        orders.append([feature - first for feature in others])
+        first = after
+    if orders[0] != orders[1]:
         facts = (
-            f"{turned.numel()} negated and {plain.numel()} other channels for {count} joints, {negated} negated each"
+            "in this size the released batch norm gives one number to a left and a right feature that are no partners"
         )
-        raise UsageError(_WHERE, facts, "check the joints, and how many channels of each are negated")
-    if not count:
-        return plain
-    return torch.cat([turned.view(count, -1), plain.view(count, -1)], 1).flatten()
+        raise UsageError(_WHERE, facts, "train chiralize.nn.BatchNorm1d anew: the released module is not equivariant")
+    return whole
+
+
+def _in_release_order(features: int, channels: int, negated: int) -> list[int]:
+    """The features that keep their sign, in the order of the release: that in which Python goes through their set.
+
+    In most sizes this is from the first to the last. Of 34 features the last comes before the middle's others.
+    """
+    turned = {feature for feature in range(features) if feature % channels < negated}
+    return list(set(range(features)) - turned)
 
 
 def _check_mask(given: Tensor | None, mask: Tensor) -> None:

@@ -235,3 +235,25 @@ def test_what_is_refused() -> None:
     masked = published(weight, bias, IN, OUT) | {"weight_mask": weight.sign()}
     with pytest.raises(UsageError, match="weight_mask has other signs"):
         official_weights(masked, (IN[0], OUT[0]), (IN[2], OUT[2]))
+
+
+def numbered_norm(joints: tuple[int, int, int], turned: int, plain: int) -> dict[str, Tensor]:
+    """The state of the release's batch norm: gamma counts from 100, beta from 200, and so on, in every part."""
+    state = dict[str, Tensor]()
+    for kind, name in enumerate(("bn_{}_w{}", "bn_{}_b{}", "running_mean_{}{}", "running_var_{}{}")):
+        for part, channels in (("neg", turned), ("pos", plain)):
+            for side, count in ((1, joints[0]), (2, joints[2])):
+                state[name.format(part, side)] = torch.arange(count * channels) + 100.0 * (kind + 1)
+    return state
+
+
+def test_a_batch_norm_in_the_order_of_the_release() -> None:
+    """As the authors' module answers: of 34 features the last has the first number of the middle's plain channels."""
+    joints = 6, 6, 5
+    found = official_weights(numbered_norm(joints, 1, 1), (joints, joints), (1, 1))
+    assert found["weight"][[33, 25, 27, 29, 31]].tolist() == [100, 101, 102, 103, 104]
+    assert found["weight"][1:12:2].tolist() == found["weight"][13:24:2].tolist() == list(range(100, 106))
+    assert found["running_mean"][24::2].tolist() == [0] * 5
+    joints = 6, 6, 1
+    with pytest.raises(UsageError, match="a left and a right feature that are no partners"):
+        official_weights(numbered_norm(joints, 21, 22), (joints, joints), (21, 21))
