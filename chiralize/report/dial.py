@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from math import isfinite, log2
@@ -25,8 +26,12 @@ and averaged: multiplications as written, and a tenth, the median and nine tenth
 _WIDTH, _HEIGHT = 360.0, 250.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 350.0, 24.0, 200.0
 _LOWEST, _HIGHEST = 0.9, 1.3
+_CHARACTER = 7.2
+"""About the width of a bold letter."""
 _OCTAVES = (-3, 2)
 _COSTS = ((0.125, "⅛"), (0.25, "¼"), (0.5, "½"), (1.0, "1"), (2.0, "2"), (4.0, "4"))
+
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -66,16 +71,21 @@ def figure(spot: Spot) -> str:
         f'<span class="hint">Grey: the middle, and eight of ten, of {NETWORKS} networks of the benchmark, from half to '
         "all of their hidden units. Squares: the original in one pass, and its flip average in two.</span>"
     )
-    return f"<figure>\n{_svg(spot)}\n<figcaption>{caption}</figcaption>\n</figure>"
+    return f'<figure class="beside">\n{_svg(spot)}\n<figcaption>{caption}</figcaption>\n</figure>'
 
 
 def _svg(spot: Spot) -> str:
     parts = [*_axes(), *_benchmark()]
-    for cost, error, name, aside in ((1.0, 1.0, "original", -8), (2.0, DIAL[-1][2], "flip average", 18)):
+    taken = list[Box]()
+    for cost, error, name, anchor, aside in (
+        (1.0, 1.0, "original", "end", -8),
+        (2.0, DIAL[-1][2], "flip average", "middle", 0),
+    ):
         x, y = _x(cost), _y(error)
         parts.append(f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8" class="other"/>')
-        parts.append(f'<text x="{x:.1f}" y="{y + aside:.1f}" text-anchor="middle" class="halo">{name}</text>')
-    parts += _here(spot)
+        parts.append(f'<text x="{x + aside:.1f}" y="{y + 18:.1f}" text-anchor="{anchor}" class="halo">{name}</text>')
+        taken += [(x - 6, y - 6, x + 6, y + 6), _box(x + aside, y + 18, anchor, name)]
+    parts += _here(spot, taken)
     label = f"Error against cost, the original is 1 and 1. This network: {spot.words}."
     return (
         f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}">\n'
@@ -112,13 +122,12 @@ def _benchmark() -> list[str]:
     ]
 
 
-def _here(spot: Spot) -> list[str]:
+def _here(spot: Spot, taken: Sequence[Box]) -> list[str]:
     """A bar over the range of the error, with an arrow where it goes on above; dashes where nothing is known."""
     x = _x(spot.cost)
-    anchor, aside = ("end", -10) if x > _WIDTH * 0.6 else ("start", 10)
     if spot.low is None or spot.high is None:
         line = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP + 4:g}" y2="{_BOTTOM:g}" class="here unknown"/>'
-        return [line, _label(x + aside, _TOP + 16, anchor, "this network: error unknown")]
+        return [line, _label(x, _TOP + 16, "this network: error unknown", taken)]
     top, bottom = _y(spot.high), _y(spot.low)
     parts = [f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}" class="here"/>']
     middle = (top + bottom) / 2
@@ -127,13 +136,31 @@ def _here(spot: Spot) -> list[str]:
         corners = [(x, _TOP - 4), (x + 8, _TOP + 10), (x - 8, _TOP + 10)]
     parts.append(f'<polygon points="{_path(corners)}" class="spot"/>')
     beyond = when(spot.high > _HIGHEST, f", to {plain(spot.high)}")
-    y = max(min(top, middle) - 14, _TOP + 8)
-    parts.append(_label(x + aside, y, anchor, f"this network{beyond}"))
+    y = max(min(top, middle) + 4, _TOP + 8)
+    parts.append(_label(x, y, f"this network{beyond}", taken))
     return parts
 
 
-def _label(x: float, y: float, anchor: str, words: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="halo strong">{escape(words)}</text>'
+def _label(x: float, y: float, words: str, taken: Sequence[Box]) -> str:
+    """Words beside a mark at x, on the side and at the height where they cover nothing; else at its right."""
+    places = [(x + aside, y + up, anchor) for up in (0, -18, -36) for aside, anchor in ((11, "start"), (-11, "end"))]
+    free = (place for place in places if _is_free(_box(*place, words), taken))
+    at, height, anchor = next(free, places[0])
+    return f'<text x="{at:.1f}" y="{height:.1f}" text-anchor="{anchor}" class="halo strong">{escape(words)}</text>'
+
+
+def _box(x: float, y: float, anchor: str, words: str) -> Box:
+    """About where words stand: left, top, right, bottom."""
+    length = _CHARACTER * len(words)
+    left = x - {"start": 0.0, "middle": length / 2, "end": length}[anchor]
+    return left, y - 11, left + length, y + 3
+
+
+def _is_free(box: Box, taken: Sequence[Box]) -> bool:
+    left, top, right, bottom = box
+    if left < _LEFT or right > _WIDTH or top < _TOP - 12:
+        return False
+    return not any(left < other[2] and other[0] < right and top < other[3] and other[1] < bottom for other in taken)
 
 
 def _path(points: list[tuple[float, float]]) -> str:

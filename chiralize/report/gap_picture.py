@@ -123,18 +123,23 @@ def _scaled(body: Body) -> tuple[list[Point], float]:
 
 
 def _numbers(gaps: Gaps, points: Sequence[Point], order: Sequence[int]) -> list[str]:
-    """The numbers, the largest first, each where it covers neither a joint nor another number; else none."""
+    """The numbers, the largest first, each where it covers neither a joint nor another number; else none.
+
+    Where there is a choice they cover no bone either.
+    """
     body = gaps.body
     small = len(points) > _MOST_NUMBERS
     spread = 5.0 if small else 8.0
     taken: list[Box] = [(x - spread, y - spread, x + spread, y + spread) for x, y in points]
+    bones = [(points[start], points[end]) for start, end in body.edges]
     parts: list[str] = []
     for index in order[:_MOST_NUMBERS]:
         gap = gaps.by_joint.get(body.joints[index])
         if gap is None:
             continue
-        text = plain(gap) if gap >= _LEAST else "0"
-        box = _room_for(text, points[index], spread + 3, taken)
+        text = _number(gap)
+        places = _places_for(text, points[index], spread + 3, taken)
+        box = next((place for place in places if not _crosses(place, bones)), next(iter(places), None))
         if box is not None:
             taken.append(box)
             parts.append(f'<text x="{box[0]:.1f}" y="{box[3] - 3:.1f}" class="halo">{escape(text)}</text>')
@@ -145,22 +150,45 @@ _LEAST = 1e-6
 """A gap below this is rounding."""
 
 
-def _room_for(text: str, point: Point, away: float, taken: Sequence[Box]) -> Box | None:
-    """A free place beside a point, outward first; None where there is none."""
+def _number(gap: float) -> str:
+    """A gap with as many digits as the others, so that they can be compared at a glance."""
+    if gap < _LEAST:
+        return "0"
+    if 0.001 <= gap < 10:
+        return f"{gap:.3f}"
+    return plain(gap)
+
+
+def _places_for(text: str, point: Point, away: float, taken: Sequence[Box]) -> list[Box]:
+    """The free places beside a point, then above and below it, outward first."""
     x, y = point
     length = _CHARACTER * len(text)
     outward = 1 if x >= _WIDTH / 2 else -1
     sides = {1: (x + away, x + away + length), -1: (x - away - length, x - away)}
+    boxes: list[Box] = []
     for shift, side in product((0.0, -9.0, 9.0), (outward, -outward)):
         left, right = sides[side]
-        box = (left, y - _HALF_TEXT + shift, right, y + _HALF_TEXT + shift)
-        if left >= 0 and right <= _WIDTH and not any(_overlap(box, other) for other in taken):
-            return box
+        if left >= 0 and right <= _WIDTH:
+            boxes.append((left, y - _HALF_TEXT + shift, right, y + _HALF_TEXT + shift))
     for shift in (-2.2, 2.2):
-        box = (x - length / 2, y - _HALF_TEXT + shift * _HALF_TEXT, x + length / 2, y + _HALF_TEXT * (1 + shift))
-        if not any(_overlap(box, other) for other in taken):
-            return box
-    return None
+        middle = y + shift * _HALF_TEXT
+        boxes.append((x - length / 2, middle - _HALF_TEXT, x + length / 2, middle + _HALF_TEXT))
+    return [box for box in boxes if not any(_overlap(box, other) for other in taken)]
+
+
+_STEPS = 24
+"""Points of a bone that are looked at."""
+
+
+def _crosses(box: Box, bones: Sequence[tuple[Point, Point]]) -> bool:
+    """Whether a bone goes through a box."""
+    for (x1, y1), (x2, y2) in bones:
+        for step in range(_STEPS + 1):
+            share = step / _STEPS
+            x, y = x1 + share * (x2 - x1), y1 + share * (y2 - y1)
+            if _overlap(box, (x, y, x, y)):
+                return True
+    return False
 
 
 def _overlap(one: Box, other: Box) -> bool:

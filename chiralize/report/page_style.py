@@ -69,7 +69,10 @@ background:var(--panel);border-bottom:1px solid var(--edge)}
 .bars .over{background:var(--failed)}
 .bars b{position:absolute;top:-.2rem;bottom:-.2rem;border-left:2px dashed var(--ink)}
 .pictures{display:flex;flex-wrap:wrap;gap:1rem 2rem}figure{margin:0;flex:0 1 26rem;max-width:100%}
-figcaption{margin:.2rem 0}svg{display:block;width:100%;height:auto}img{max-width:100%;background:#fff}
+figcaption{margin:.2rem 0}
+figure.beside{flex:1 1 100%;display:flex;flex-wrap:wrap;align-items:center;gap:0 2rem}
+.beside svg{flex:0 1 26rem}.beside figcaption{flex:1 1 16rem;max-width:30rem}
+svg{display:block;width:100%;height:auto}img{max-width:100%;background:#fff}
 svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .soft{fill:var(--soft)}svg .strong{font-weight:700}
 svg text.halo{paint-order:stroke;stroke:var(--ground);stroke-width:3px}
 .bone{stroke:var(--edge);stroke-width:2}.joint{stroke:var(--ink);stroke-width:1}

@@ -12,8 +12,10 @@ from benchmarks.accuracy.dial import curve
 from chiralize.body.skeleton.catalog import load_skeleton, shipped
 from chiralize.report import ConvertReport, VerifyReport, to_html
 from chiralize.report.body import Body, drawn
-from chiralize.report.dial import DIAL, spot_of
-from chiralize.report.gap_picture import step_of
+from chiralize.report.dial import DIAL, Spot, spot_of
+from chiralize.report.dial import figure as figure_of_dial
+from chiralize.report.gap_picture import Gaps, step_of
+from chiralize.report.gap_picture import figure as figure_of_gaps
 from chiralize.report.gaps import gaps_of
 from chiralize.report.page_style import DARK, LIGHT
 from chiralize.report.records import Claims, JointGap, LeftOut
@@ -101,7 +103,7 @@ def test_gaps_before_and_after() -> None:
     before, after = gaps_of(CONVERTED)
     assert before.worst == (BODY.joints[-1], pytest.approx(0.16)) and set(after.by_joint.values()) == {0.0}
     page = to_html(CONVERTED)
-    assert f"<title>{BODY.joints[-1]}: gap 0.16</title>" in page and ">0.16</text>" in page
+    assert f"<title>{BODY.joints[-1]}: gap 0.16</title>" in page and ">0.160</text>" in page
     assert [step_of(gap) for gap in (0.0, 0.01, 0.05, 0.2, 0.3, 0.9)] == [0, 0, 1, 2, 3, 4]
 
 
@@ -112,6 +114,50 @@ def test_nothing_is_drawn_as_even_that_did_not_pass() -> None:
     part = replace(CONVERTED, claims=Claims("12 of 19 outputs", (LeftOut("arm", 7),)))
     assert len(gaps_of(part)) == 1 and '<td class="r">?</td>' in to_html(part)
     assert gaps_of(NOT)[0].worst[1] == 0.7
+
+
+def boxes_of_words(drawing: str) -> dict[str, tuple[float, float, float, float]]:
+    """About where the words of a drawing stand: left, top, right, bottom."""
+    boxes = dict[str, tuple[float, float, float, float]]()
+    pattern = r'<text x="([0-9.]+)" y="([0-9.]+)"(?: text-anchor="(\w+)")? class="halo[ a-z]*">([^<]+)<'
+    for x, y, anchor, words in re.findall(pattern, drawing):
+        length = 6.6 * len(words)
+        left = float(x) - {"end": length, "middle": length / 2}.get(anchor, 0.0)
+        boxes[words] = left, float(y) - 10, left + length, float(y) + 2
+    return boxes
+
+
+@pytest.mark.parametrize("cost", [0.25, 0.5, 0.6, 0.85, 0.97, 1.0, 1.05, 1.3, 2.0])
+def test_no_mark_of_the_dial_stands_on_its_words(cost: float) -> None:
+    drawing = figure_of_dial(Spot(cost, "somewhere", 0.99, 1.09))
+    corners = re.search(r'<polygon points="([^"]+)" class="spot"/>', drawing)
+    assert corners is not None
+    xs, ys = zip(*(map(float, point.split(",")) for point in corners[1].split()), strict=True)
+    boxes = boxes_of_words(drawing)
+    assert set(boxes) == {"original", "flip average", "this network"}
+    marks = [(min(xs), min(ys), max(xs), max(ys))]
+    for x, y in re.findall(r'<rect x="([0-9.]+)" y="([0-9.]+)" width="8"', drawing):
+        marks.append((float(x), float(y), float(x) + 8, float(y) + 8))
+    for words, box in boxes.items():
+        assert box[0] > 0 and box[2] < 360, words
+        others = [other for name, other in boxes.items() if name != words]
+        for other in (*marks, *others):
+            assert not (box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]), words
+
+
+def test_numbers_stand_beside_the_bones() -> None:
+    """On a person all seventeen find a place that no bone goes through."""
+    drawing = figure_of_gaps(Gaps(BODY, "gaps", dict.fromkeys(BODY.joints, 0.0)))
+    ends = re.findall(r'<line x1="([0-9.]+)" y1="([0-9.]+)" x2="([0-9.]+)" y2="([0-9.]+)" class="bone"/>', drawing)
+    numbers = re.findall(r'<text x="([0-9.]+)" y="([0-9.]+)" class="halo">0</text>', drawing)
+    assert len(ends) == len(BODY.edges) and len(numbers) == len(BODY.joints)
+    for x, y in ((float(x), float(y)) for x, y in numbers):
+        for x1, y1, x2, y2 in (map(float, end) for end in ends):
+            on_it = any(
+                x < x1 + share * (x2 - x1) < x + 6 and y - 8 < y1 + share * (y2 - y1) < y
+                for share in (step / 60 for step in range(61))
+            )
+            assert not on_it, (x, y)
 
 
 def test_the_dial_is_what_the_benchmark_measured() -> None:
