@@ -144,8 +144,7 @@ def _here(spot: Spot, taken: Sequence[Box]) -> list[str]:
 def _label(x: float, y: float, words: str, taken: Sequence[Box]) -> str:
     """Words beside a mark at x, on the side and at the height where they cover nothing; else at its right."""
     places = [(x + aside, y + up, anchor) for up in (0, -18, -36) for aside, anchor in ((11, "start"), (-11, "end"))]
-    free = (place for place in places if _is_free(_box(*place, words), taken))
-    at, height, anchor = next(free, places[0])
+    at, height, anchor = next((spot for spot in places if _is_free(_box(*spot, words), taken)), places[0])
     return f'<text x="{at:.1f}" y="{height:.1f}" text-anchor="{anchor}" class="halo strong">{escape(words)}</text>'
 
 

@@ -139,7 +139,7 @@ def _numbers(gaps: Gaps, points: Sequence[Point], order: Sequence[int]) -> list[
             continue
         text = _number(gap)
         places = _places_for(text, points[index], spread + 3, taken)
-        box = next((place for place in places if not _crosses(place, bones)), next(iter(places), None))
+        box = next((box for box in places if not _crosses(box, bones)), next(iter(places), None))
         if box is not None:
             taken.append(box)
             parts.append(f'<text x="{box[0]:.1f}" y="{box[3] - 3:.1f}" class="halo">{escape(text)}</text>')
@@ -173,7 +173,11 @@ def _places_for(text: str, point: Point, away: float, taken: Sequence[Box]) -> l
     for shift in (-2.2, 2.2):
         middle = y + shift * _HALF_TEXT
         boxes.append((x - length / 2, middle - _HALF_TEXT, x + length / 2, middle + _HALF_TEXT))
-    return [box for box in boxes if not any(_overlap(box, other) for other in taken)]
+    return [box for box in boxes if _is_free(box, taken)]
+
+
+def _is_free(box: Box, taken: Sequence[Box]) -> bool:
+    return not any(_overlap(box, other) for other in taken)
 
 
 _STEPS = 24
