@@ -52,6 +52,7 @@ def test_a_program_brings_its_own() -> None:
     assert not report.passed and not any(note.startswith("taken") for note in report.notes)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::chiralize.errors.ChiralizeWarning")
 def test_states_are_remembered_too() -> None:
     policy = network("Policy")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chiralize.body.skeleton.catalog import load_skeleton
@@ -227,7 +227,6 @@ BLOCKS = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(BLOCKS, min_size=1, max_size=4), st.sampled_from("xyz"))
 def test_any_blocks_are_an_involution_with_a_label_each_and_read_back(given: list[Any], lateral: str) -> None:
     """Whatever blocks are put together, on a body of any lateral axis: T T = 1, sizes agree, the file reads back."""

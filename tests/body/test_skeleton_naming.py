@@ -1,7 +1,7 @@
 """Left and right in joint names."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chiralize.body.skeleton.naming import infer_pairs, orient, partner_name, side
@@ -78,7 +78,6 @@ def test_a_sided_name_without_partner_is_listed():
     assert (proposal.pairs, proposal.sided, proposal.center) == ((), (0, 1), (2,))
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from("lrLReftigh_FB1 "), min_size=1, max_size=9), unique=True, max_size=12))
 def test_proposals_are_involutions(names):
     proposal = infer_pairs(names)
@@ -86,7 +85,6 @@ def test_proposals_are_involutions(names):
     assert sorted(used) == list(range(len(names)))
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(SIDED)), st.permutations(range(6)))
 def test_order_does_not_matter(name, order):
     names = ["a", "b", "c", "d", name, SIDED[name]]

@@ -1,7 +1,7 @@
 """The YAML reader: plain YAML with lines, and nothing else."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chiralize.body.skeleton.nodes import from_python, nearest
@@ -118,7 +118,6 @@ def test_what_is_no_number(text):
         parse_yaml(f"[{text or 'null'}]", "f.yaml").sequence("numbers")[0].fraction("share")
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1).filter(lambda text: text.isprintable() and text.strip()))
 def test_written_names_read_back(name):
     for text in (f"[{scalar(name)}]", f"- {scalar(name)}"):
@@ -126,7 +125,6 @@ def test_written_names_read_back(name):
     assert parse_yaml(f"note: {prose(name)}", "f").mapping("file")["note"].prose("note") == name
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused_politely(text):
     try:

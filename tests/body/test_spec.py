@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chiralize.body.skeleton.catalog import load_skeleton, shipped
@@ -190,7 +190,6 @@ def test_negated_dims_beside_signs_of_joints_are_refused():
     assert (representation.act(np.ones((2, 12, 2))) == [-1, 1]).all()
 
 
-@settings(deadline=None)
 @given(st.sampled_from(shipped()), st.integers(2, 5), st.integers(0, 10**6))
 def test_resolved_representations_are_involutions(name, batch, seed):
     skeleton = load_skeleton(name)

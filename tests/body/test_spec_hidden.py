@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chiralize.body.skeleton.catalog import load_skeleton, shipped
@@ -60,7 +60,6 @@ def test_adjacent_is_half_in_another_order(size):
     assert all(action.sign[i] == action.sign[j] for i, j in action.pairs)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(shipped()),
     st.integers(0, 300),

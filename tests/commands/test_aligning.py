@@ -79,6 +79,7 @@ def commutes_alone(node: Node, network: Network) -> bool:
     return torch.allclose(op(**turned), op(**values).flip(-1), rtol=0, atol=1e-9)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("way", ["kernel", "pad"])
 def test_every_layer_commutes_with_the_reversal_afterwards(way: str) -> None:
     """Also of those that did before, and none of the strided ones did."""
@@ -92,6 +93,7 @@ def test_every_layer_commutes_with_the_reversal_afterwards(way: str) -> None:
     assert all(counts[1]) and counts[0].count(False) >= 3
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("way", ["kernel", "pad"])
 def test_the_whole_network_commutes_once_its_kernels_are_symmetric(way: str) -> None:
     """With the weights that there were it does not, and before the edit it does with no weights."""
@@ -199,6 +201,7 @@ def test_resampled_maps_meet_and_stay_met(given_shift: bool) -> None:
     assert chiral.chirality.report.drift.gap < 0.25
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("shift", [0.75, -0.6])
 def test_a_convolution_that_answers_takes_the_move_in(shift: float) -> None:
     """By hand: the maps read between their cells, zeros beyond the border of what the last convolution reads."""

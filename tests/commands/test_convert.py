@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from chiralize.errors import DriftError, MethodUnavailableError
 from chiralize.methods.names import names
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
+from tests.support.cases import mainly
 from tests.support.zoo import CASES
 from tests.support.zoo.case import H36M, both, negated, swapped
 
@@ -61,9 +63,10 @@ def exported(name: str, open_batch: bool) -> tuple[ExportedProgram, nn.Module]:
         return torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False), model
 
 
-@pytest.mark.one_in(4)
-@pytest.mark.parametrize("open_batch", [True, False])
-@pytest.mark.parametrize("method", ["match", "average"])
+@pytest.mark.parametrize(
+    ("open_batch", "method"),
+    mainly(itertools.product((True, False), ("match", "average")), [(True, "match"), (False, "average")]),
+)
 def test_a_program_keeps_what_is_open_and_what_is_fixed(method: str, open_batch: bool) -> None:
     program, model = exported("temporal", open_batch)
     found = convert(prepare(program, SPEC, CASES["temporal"].steps(1)[0][0]), "temporal", Request(method, samples=1))
@@ -92,7 +95,7 @@ def test_a_module_shown_one_sample_takes_any_number(method: str) -> None:
         assert off(program.module(), rows, 9) <= 1e-10
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["states passed along", "policy, gru in buffers", "gru cell by hand"])
 def test_recurrent_programs(name: str) -> None:
     case = CASES[name]

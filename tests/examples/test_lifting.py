@@ -133,6 +133,7 @@ def test_evaluate_command(tmp_path: Path) -> None:
     assert wrong.exit_code == 2 and "positions_3d" in wrong.output
 
 
+@pytest.mark.thorough
 def test_own_files_run(tmp_path: Path) -> None:
     """A chiral network from scratch, on the user's files, to the rows of the study."""
     factory = own_files(tmp_path)

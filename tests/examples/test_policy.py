@@ -133,6 +133,7 @@ class DictPolicy(nn.Module):
         return self.head(torch.tanh(torch.cat(seen, dim=-1)))
 
 
+@pytest.mark.thorough
 def test_policy_of_a_dict_of_observations() -> None:
     """Entries of the specification go by the order of the keys."""
     skeleton = SPECIFICATION.read_text(encoding="utf-8").split("inputs:")[0]

@@ -130,7 +130,7 @@ class Tail(nn.Module):
         return self.out(h.reshape(h.shape[0], -1))
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("width", [0.5, 0.7])
 def test_a_batch_that_one_sample_closes(width: float) -> None:
     spec = parse_spec(f"skeleton: h36m\ninputs: [{LAYOUT}]\noutputs: [{LAYOUT}]\n".replace("b t (j d)", "b (t j d)"))

@@ -29,7 +29,7 @@ def network(channels: int, branches: int, heads: int) -> Net:
     return trained(Net(compute, **layers, **ends, branches=parts))
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(
     ("sizes", "method"), [((24, 4, 6), "project"), ((24, 2, 3), "match"), ((36, 3, 2), "project")], ids=str
 )

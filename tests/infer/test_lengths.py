@@ -98,6 +98,7 @@ def test_after_a_fit() -> None:
     assert max(residual(net, (2, frames, 6, 2)) for frames in (5, LONGEST)) < ROUNDING
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("read", [sliced, embedded])
 def test_a_program_with_frames_left_open(read: Callable[[nn.Module, int], Tensor]) -> None:
     """Its verdict looks at other lengths too."""

@@ -44,7 +44,6 @@ def both(even: Place, odd: Place | None = None) -> tuple[list[Features], list[Fe
     return [even.features()], [(odd or even).features()]
 
 
-@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_losses_are_what_the_readers_lose(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -54,7 +53,6 @@ def test_losses_are_what_the_readers_lose(seed: int) -> None:
     np.testing.assert_allclose(place.features().losses().numpy(), brute, rtol=1e-7, atol=1e-9)
 
 
-@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_dropping_several_is_one_block(seed: int) -> None:
     """Inverse moments of those that are left, and readers refitted: at once, one by one, and by the definition."""
@@ -106,7 +104,6 @@ def test_elimination_is_greedy_over_all_places(seed: int) -> None:
     assert kept.pairs == left and not kept.fixed
 
 
-@settings(max_examples=25)
 @given(seed=SEEDS, units=st.integers(1, 70))
 def test_as_many_as_asked_for(seed: int, units: int) -> None:
     rng = np.random.default_rng(seed)
@@ -144,7 +141,6 @@ def test_units_that_do_nothing_are_no_trouble() -> None:
 
 
 # ---- odd features alone ---------------------------------------------------------------------------------------------
-@settings(max_examples=30)
 @given(seed=SEEDS, units=st.integers(1, 40), power=st.sampled_from([1, 2]), share=st.floats(0.1, 1))
 def test_mixes_keep_to_what_they_may_cost(seed: int, units: int, power: int, share: float) -> None:
     """Odd features go with even ones of the same units only; the last one dropped was needed."""

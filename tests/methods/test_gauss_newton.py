@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -67,7 +67,6 @@ def random(seed: int, net: nn.Module) -> nn.Module:
 
 # ---- the linear algebra ---------------------------------------------------------------------------------------------
 @given(st.integers(1, 4), st.integers(1, 5), st.floats(1e-6, 10), st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
 def test_factors_are_divided_by(rows: int, columns: int, damping: float, seed: int) -> None:
     """(L x R / tr L + damping)^-1 as one dense matrix; with the diagonals alone as well."""
     some = normal(7, rows, columns, seed=seed)

@@ -191,6 +191,7 @@ def test_forgetting_the_mirror_is_noticed(monkeypatch: pytest.MonkeyPatch) -> No
     assert float((found.module(x).detach() - wanted).abs().max() / wanted.abs().max()) > 1e-3
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("count", "rows", "held"), [(120, 8, 128), (20, 8, 24), (4, 8, 8), (1, 32, 0)])
 def test_few_batches_hold_some_out(count: int, rows: int, held: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch in five tells the strength, of fewer the last; what is left over is told where there is one alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -55,7 +55,6 @@ def acted(lifting: Lifting, rep: SymbolicRepresentation, value: Tensor) -> Tenso
     return value * new.sign
 
 
-@settings(max_examples=60)
 @given(lifting=liftings(), rep=REPRESENTATIONS)
 def test_values_turn_with_their_views(lifting: Lifting, rep: SymbolicRepresentation) -> None:
     """x and T x exchanged: the lifted value is acted on. What no hidden space occurs in stays the plain one."""
@@ -68,14 +67,12 @@ def test_values_turn_with_their_views(lifting: Lifting, rep: SymbolicRepresentat
     torch.testing.assert_close(acted(lifting, rep, value), lifting.value(other, plain, rep), rtol=0, atol=1e-12)
 
 
-@settings(max_examples=60)
 @given(lifting=liftings(), rep=REPRESENTATIONS, readers=st.sets(st.integers(0, 2)))
 def test_weights_are_invariant(lifting: Lifting, rep: SymbolicRepresentation, readers: set[int]) -> None:
     weight = lifting.weight(normal(*rep.shape, seed=3), rep, frozenset(readers))
     torch.testing.assert_close(acted(lifting, rep, weight), weight, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=30)
 @given(order=st.permutations(range(HIDDEN)))
 def test_all_units_in_pairs_are_the_flip_average(order: list[int]) -> None:
     """w2 relu(w1 x + b1) + b2 with lifted weights, T on poses written out; nothing is fitted."""

@@ -271,6 +271,7 @@ def test_such_layers_are_projected_where_nothing_is_known_of_their_units(monkeyp
     ) in report.notes
 
 
+@pytest.mark.thorough
 def test_refitting_is_nearer_than_projecting() -> None:
     plain, fitted = chosen("match", calibrated=False), chosen("match")
     assert not plain.report.fitted and fitted.report.fitted

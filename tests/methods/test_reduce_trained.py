@@ -275,6 +275,7 @@ def test_named_reduce_never_falls_back() -> None:
     assert all(torch.equal(own, state(kept("reduce", width=0.5))[name]) for name, own in state(found).items())
 
 
+@pytest.mark.thorough
 def test_all_of_the_width_is_the_average() -> None:
     """No inputs are needed for that."""
     found = result("reduce", width=1.0, calibration=())

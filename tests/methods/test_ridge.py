@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chiralize.methods.reduce import ridge
@@ -109,7 +109,6 @@ def assert_close(own: Matrix, other: Matrix) -> None:
 
 
 # ---- laws -----------------------------------------------------------------------------------------------------------
-@settings(max_examples=60)
 @given(seed=SEEDS, with_prior=st.booleans())
 def test_the_fit_is_the_dense_solution(seed: int, with_prior: bool) -> None:
     """Weights, bias and left-over error, for random signed involutions, at the strengths that were chosen."""
@@ -124,7 +123,6 @@ def test_the_fit_is_the_dense_solution(seed: int, with_prior: bool) -> None:
     assert found.error == pytest.approx(left / np.square(problem.t[1]).sum(), rel=1e-7, abs=CLOSE)
 
 
-@settings(max_examples=40)
 @given(seed=SEEDS)
 def test_the_fit_commutes_with_the_mirror(seed: int) -> None:
     problem = Problem(seed)
@@ -134,7 +132,6 @@ def test_the_fit_commutes_with_the_mirror(seed: int) -> None:
     assert np.abs(problem.t_out @ bias - bias).max() <= 1e-12 * max(1.0, np.abs(bias).max())
 
 
-@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_the_strength_is_the_best_of_the_list(seed: int) -> None:
     """Even and odd apart, by what is left over on held-out samples of weights fitted without them."""
@@ -160,7 +157,6 @@ def test_the_strength_is_not_always_the_same() -> None:
     assert (STRENGTHS[0], STRENGTHS[0]) in chosen and any(STRENGTHS[-1] in own for own in chosen)
 
 
-@settings(max_examples=25)
 @given(seed=SEEDS, cuts=st.lists(st.integers(0, 60), max_size=4), order=st.randoms(use_true_random=False))
 def test_batches_and_merging_do_not_matter(seed: int, cuts: list[int], order: Random) -> None:
     """All samples at once, batch by batch in any order, and sums of two processes."""
@@ -183,7 +179,6 @@ def test_batches_and_merging_do_not_matter(seed: int, cuts: list[int], order: Ra
     assert_close(one.weight.numpy(), two.weight.numpy())
 
 
-@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_what_can_be_met_is_met(seed: int) -> None:
     """Targets that a symmetric weight gives are reproduced, and the prior alone where it is that weight."""

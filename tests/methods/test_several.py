@@ -132,6 +132,7 @@ def test_files_and_passports(reduced: Any, tmp_path: Path) -> None:
         assert chiralize.verify(reduced, one, torch.ones(2, SIZE).double()).passed, name
 
 
+@pytest.mark.thorough
 def test_what_is_equivariant_already_is_handed_back(reduced: Any, x: Tensor) -> None:
     bare = nn.Sequential(*(copy.deepcopy(layer) for layer in reduced))
     again = converted(bare, x)

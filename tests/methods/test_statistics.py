@@ -52,6 +52,7 @@ def found(net: nn.Module, method: str, **options: Any) -> Any:
     return chiralize.chiralize(net, SPEC, normal(2, 6), method=method, force=True, samples=1, rounds=0, **options)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("method", "is_buffer"), [("match", False), ("reduce", True)])
 def test_every_report_names_what_has_to_be_put_back_together(method: str, is_buffer: bool) -> None:
     """Also where weights make up for a symmetric normaliser, and for one that is a plain tensor."""

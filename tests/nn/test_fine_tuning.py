@@ -57,6 +57,7 @@ def test_only_converted_networks() -> None:
         keep_symmetric(net, torch.optim.SGD(net.parameters(), 0.1))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kept", [True, False])
 def test_what_blocks_leave_to_it(kept: bool) -> None:
     """Learned positions are no layer: the report names them, and the projection keeps them."""

@@ -104,6 +104,7 @@ def fused(net: Net, x: Tensor) -> Any:
     return with_calls(graph, capture(program, (x,), {}), known, always)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_function(name: str) -> None:
     """To rounding, with as many values put together as something else reads."""
@@ -146,6 +147,7 @@ WINDOWS: dict[str, tuple[list[int], list[int], int, dict[str, int], bool]] = {
 }  # fmt: skip
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", WINDOWS)
 def test_windows(name: str) -> None:
     """Convolutions become products where no two windows share a frame and none is left out; the same function."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -63,7 +63,6 @@ def test_it_is_the_mirror_of_every_network_of_the_zoo(name: str) -> None:
         mirror.inputs(*tensors, tensors[0])
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.sampled_from(BODIES), st.integers(1, 3), st.integers(0, 99), st.sampled_from(DTYPES), st.booleans())
 def test_twice_is_nothing_and_numpy_agrees(body: str, rows: int, seed: int, dtype: torch.dtype, flat: bool) -> None:
     """T(T(x)) = x bit for bit; numpy, torch, the module and `act` give the same numbers, all new."""
@@ -85,7 +84,6 @@ def test_twice_is_nothing_and_numpy_agrees(body: str, rows: int, seed: int, dtyp
         assert np.array_equal(array, x.numpy())
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 99), st.floats(-3, 3), st.floats(-3, 3))
 def test_linear_where_there_is_no_centre(seed: int, a: float, b: float) -> None:
     mirror = Mirror.of("h36m", input_shapes=[(1, 17, 3)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -37,7 +37,6 @@ def pair(rep: Representation, **options: Any) -> tuple[BatchNorm1d, Any]:
 
 
 # ---- batch normalisation --------------------------------------------------------------------------------------------
-@settings(max_examples=40)
 @given(rep=REPS, momentum=st.sampled_from(MOMENTA), frames=st.sampled_from([None, 1, 6]), affine=st.booleans())
 def test_statistics_of_the_batch_and_its_image(
     rep: Representation, momentum: float | None, frames: int | None, affine: bool
@@ -92,7 +91,6 @@ def test_gradients_of_batch_norm(rep: Representation) -> None:
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-9)
 
 
-@settings(max_examples=30)
 @given(rep=REPS, dtype=st.sampled_from([torch.float64, torch.float32, torch.bfloat16]))
 def test_batch_norm_is_equivariant(rep: Representation, dtype: torch.dtype) -> None:
     """Bit for bit in eval; in training within rounding, the sums run in another order."""
@@ -132,7 +130,6 @@ def test_batch_norm_refuses_other_shapes() -> None:
 
 # ---- layer normalisation --------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("bias", [True, False])
-@settings(max_examples=25)
 @given(rep=representations(max_factors=2, signed=False), dtype=st.sampled_from([torch.float64, torch.float32]))
 def test_layer_norm(bias: bool, rep: Representation, dtype: torch.dtype) -> None:
     layer = scrambled(LayerNorm(rep, bias=bias).double())

@@ -62,7 +62,7 @@ def assert_same(ours: Any, theirs: Any, atol: float = 1e-9) -> None:
         torch.testing.assert_close(own, other, rtol=0, atol=atol)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -271,7 +271,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ran
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize("space", STEPPED)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

@@ -160,6 +160,7 @@ def test_more_than_a_second_is_left_to_the_model(monkeypatch: pytest.MonkeyPatch
     assert timing(layer, OPS, lambda: Dawdling(0)) and asked == [layer]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("share", "form"), [(0.5, "blocks"), (1.2, "folded")])
 def test_auto_keeps_dense_weights_where_blocks_lose_as_a_whole(
     share: float, form: str, monkeypatch: pytest.MonkeyPatch

@@ -79,7 +79,7 @@ def steps(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor
 
 
 # ---- equivariance stays ---------------------------------------------------------------------------------------------
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("name", NETS)
 def test_after_many_steps_saved_and_loaded(name: str) -> None:
     net, x, y = made(name)

@@ -20,7 +20,7 @@ from tests.support import page_blocks
 
 WRITTEN = sorted(path for folder in ("start", "concepts", "how-to") for path in (DOCS / folder).glob("*.md"))
 WITH_BLOCKS = [page for page in WRITTEN if any(kind != "text" for kind, _ in page_blocks.blocks(page))]
-LONG, LONG_PAGES = pytest.mark.thorough, ("forecaster", "deploy", "pose-lifter", "calibrate", "when-not")
+LONG, LONG_PAGES = pytest.mark.thorough, ("forecaster", "recogniser", "deploy", "pose-lifter", "calibrate", "when-not")
 """Conversions of these ways are on the other pages, too."""
 FIRST = DOCS / "start" / "first-conversion.md"
 

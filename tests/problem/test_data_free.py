@@ -101,6 +101,7 @@ def test_by_name_it_is_refused(says: str) -> None:
     assert str(caught.value).startswith(start)
 
 
+@pytest.mark.thorough
 def test_given_inputs_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is drawn, and nothing is said of a Gaussian."""
     monkeypatch.setattr(drawn, "recover", None)

@@ -143,6 +143,7 @@ pytree.register_pytree_node(
 )
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["average", "match"])
 def test_collections_of_tensors_with_a_class_of_their_own(method: str) -> None:
     net, given = Policy(), Observations(pose=X, speed=X.flip(0))

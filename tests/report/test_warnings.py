@@ -31,7 +31,7 @@ def recorded() -> Iterator[list[warnings.WarningMessage]]:
         yield caught
 
 
-def nearly_even(rows: int = 4000) -> tuple[nn.Module, ConversionSpec, Tensor]:
+def nearly_even(rows: int = 1000) -> tuple[nn.Module, ConversionSpec, Tensor]:
     """A network whose two sides differ by little, its mirror, and inputs of it."""
     mix = nn.Linear(6, 6, bias=False)
     with torch.no_grad():

@@ -254,7 +254,7 @@ def one_armed(count: int) -> Tensor:
     return torch.where(x[:, 1:2, 1:] > x[:, 3:4, 1:], x, turned(x))
 
 
-@pytest.mark.one_in(12)
+@pytest.mark.one_in(24)
 @pytest.mark.parametrize(("less", "differs"), [(0.0, False), (0.005, False), (0.1, True), (-0.1, True)])
 def test_spread(less: float, differs: bool) -> None:
     found = audited(Shrinks(less), POSE, one_armed(2000))

@@ -122,6 +122,7 @@ def test_chance() -> None:
     assert beyond_chance(float("nan"), 1.0, 9) == beyond_chance(0.1, float("inf"), 9) == 0.0
 
 
+@pytest.mark.thorough
 def test_the_audit_measures_the_same() -> None:
     for policy in (Policy(0.1 * ODD, 0.1), Policy(noise=0.3)):
         audited = asymmetry(policy, MIRROR, inputs())

@@ -68,7 +68,7 @@ def chained(op: Callable[[Tensor, Tensor], Tensor], joints: range) -> Callable[[
     return way
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("op", [torch.add, torch.mul, torch.maximum, torch.minimum])
 def test_chain_over_all_joints(op: Callable[[Tensor, Tensor], Tensor]) -> None:
     net = Net(chained(op, range(JOINTS)))
@@ -76,7 +76,7 @@ def test_chain_over_all_joints(op: Callable[[Tensor, Tensor], Tensor]) -> None:
     assert verdicts(net, POSE) == (True, True)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("op", [torch.add, torch.mul, torch.maximum])
 def test_chain_that_leaves_a_joint_out(op: Callable[[Tensor, Tensor], Tensor]) -> None:
     net = Net(chained(op, range(JOINTS - 1)))
@@ -134,7 +134,7 @@ def _bessel(net: Net, x: Tensor, h: Tensor) -> Tensor:
     return h + (torch.i0(x) + torch.special.i1(x) * x).sum(-1, keepdim=True)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("way", [_zeros_stay, _about_median, _sized, _bessel])
 def test_signed_numbers_pass(way: Callable[[Net, Tensor, Tensor], Tensor]) -> None:
     net = Net(way)

@@ -62,7 +62,7 @@ def converted(kind: str, method: str, **options: Any) -> ConvertReport:
     return found.chirality.report
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize(
     ("kind", "method"),
     [("a value", "auto"), ("a value", "match"), ("a value", "average"), ("an answer and scores", "reduce"),

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chiralize.body.robots.asymmetry import differences
@@ -17,7 +17,6 @@ from tests.support.robots import mjcf, opened_mirror, random_robot, write
 mujoco = pytest.importorskip("mujoco")
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     centers=st.integers(1, 3),

@@ -50,7 +50,7 @@ UNITS = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("title", UNITS)
 def test_the_answers_tell_the_units(title: str) -> None:
     factor, offset, said = UNITS[title]
@@ -119,6 +119,7 @@ def test_depth_that_the_input_tells_proves_nothing() -> None:
     assert "not what the network was trained on" in refused(space, nn.Sequential(nn.Linear(3, 3)), 2, 17, 3)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("rows", [1, 7, 300])
 def test_examples_of_any_number_of_samples(rows: int) -> None:
     calls = built_in(ready(lifter(), shape=(rows, 17, 2))).calls
