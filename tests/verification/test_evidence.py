@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import load_spec
+from chiralize.errors import ChiralizeError
 from chiralize.graph.mirror import MirrorFit, NetworkMirror, plain_label
 from chiralize.graph.running import Call, Runner
 from chiralize.problem.preparation import prepare
@@ -25,7 +28,7 @@ from chiralize.verification.evidence.names import (
     names_of_entries,
     symmetric_pose,
 )
-from chiralize.verification.evidence.neighbours import neighbours
+from chiralize.verification.evidence.neighbours import changes
 from chiralize.verification.mirror_evidence import ask_network, compare_mirrors
 from chiralize.verification.verdicts import Evidence
 
@@ -76,6 +79,18 @@ def asked(network: nn.Module, mirror: NetworkMirror, others: dict[str, NetworkMi
         answers = Answers(runner, mirror, CALLS)
         found = compare(answers, mirror, [Candidate(name, other) for name, other in others.items()], 100)
     return judged(found, basis)
+
+
+@cache
+def neighbours(skeleton: Skeleton) -> dict[str, Skeleton]:
+    """Skeletons with one thing about the mirror changed, by a name for it."""
+    changed: dict[str, Skeleton] = {}
+    for name, change in changes(skeleton):
+        with suppress(ChiralizeError):  # partners with different signs are no mirror
+            other = change(skeleton)
+            if other != skeleton:
+                changed[name] = other
+    return changed
 
 
 def others_of(skeleton: Skeleton) -> dict[str, NetworkMirror]:
