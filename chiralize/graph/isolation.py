@@ -64,8 +64,14 @@ class Isolated(TorchDispatchMode):
     def __init__(self, *, double: bool = False, seed: int = SEED) -> None:
         super().__init__()
         self.double = double
+        self._acted = False
         self.numbers = _Numbers(seed)
         self._from_numbers = _FromNumbers()
+
+    @property
+    def acted(self) -> bool:
+        """Whether any op so far drew random numbers or was given another dtype."""
+        return self._acted or self._from_numbers.acted
 
     def reseed(self) -> None:
         """Draw the same numbers again from here on."""
@@ -85,6 +91,7 @@ class Isolated(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if draws(func):
+            self._acted = True
             run = functools.partial(self.numbers.draw, func)
         else:
             run = func
@@ -93,8 +100,10 @@ class Isolated(TorchDispatchMode):
             if func is torch.ops.aten.lift_fresh.default:  # numbers in a legacy constructor; _written sees all others
                 if _written.depth:
                     return value
+                self._acted = True
                 return value.to(_WIDE[value.dtype])
             if _takes_the_default(func, args, kwargs):
+                self._acted = True
                 return _made_wide(run, func, args, kwargs, value.dtype)
         return value
 
@@ -113,6 +122,10 @@ class _FromNumbers(TorchFunctionMode):
     these numbers; here the call of the torch function is seen.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.acted = False
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         _written.depth += 1
@@ -120,6 +133,7 @@ class _FromNumbers(TorchFunctionMode):
             value = func(*args, **kwargs)
             if func in _FROM_NUMBERS and value.dtype in _WIDE and kwargs.get("dtype") is None:
                 if isinstance(args[0] if args else None, (int, float, complex, list, tuple)):
+                    self.acted = True
                     return func(*args, **{**kwargs, "dtype": _WIDE[value.dtype]})
             return value
         finally:

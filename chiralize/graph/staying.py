@@ -20,18 +20,29 @@ _MOVES = (Tensor.cuda, Tensor.xpu)
 
 
 class Staying(TorchFunctionMode):
-    """Within, tensors of the CPU stay there, and new ones are made there. May be entered again and again."""
+    """Within, tensors of the CPU stay there, and new ones are made there. May be entered again and again.
+
+    acted: whether anything so far asked for another device.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.acted = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in _MOVES and _stays(args[0]):
+            self.acted = True
             return args[0]
         if func is Tensor.to and _stays(args[0]):
             if any(map(_is_elsewhere, args[1:2])):
+                self.acted = True
                 args = (args[0], args[0].device, *args[2:])
             if _is_elsewhere(kwargs.get("device")):
+                self.acted = True
                 kwargs = {**kwargs, "device": args[0].device}
         if _is_elsewhere(kwargs.get("device")):
+            self.acted = True
             kwargs = {**kwargs, "device": CPU}
         return func(*args, **kwargs)
 

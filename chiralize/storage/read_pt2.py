@@ -22,6 +22,7 @@ from chiralize.storage.bounds import check_claim, check_text_size
 from chiralize.storage.checkpoint import read_safely
 from chiralize.storage.expressions import is_plain_text
 from chiralize.storage.program import checked_config, checked_program
+from chiralize.storage.size_texts import parsed_once
 
 _PLAIN_MEMBERS = frozenset({"archive_version", "byteorder", "version", ".data/version", ".data/serialization_id"})
 _CONFIG = re.compile(r"data/(weights|constants)/\w+_(weights|constants)_config\.json")
@@ -61,7 +62,7 @@ def _one_of(names: Iterable[str], where: str) -> str:
 
 def _read(checked: BinaryIO, where: str) -> Any:
     try:
-        with quiet():
+        with quiet(), parsed_once():
             from torch.export.pt2_archive import _package
 
             return _package.load_pt2(checked)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from chiralize.graph.running import Call
+from chiralize.graph.running import Call, Runner
 from chiralize.problem.network import Network
 from chiralize.problem.poses.camera import Scene, scene
 from chiralize.problem.poses.conventions import Convention, View, conventions
@@ -92,20 +92,22 @@ def _by_answers(asked: Asked, answers: Answers, view: View, tried: Sequence[Conv
     """All conventions in their units, then the best in units between these."""
     findings = list[Finding]()
     open_ones = set[str]()
-    for convention in tried:
-        findings += of_answers(asked, answers, view, convention)
-        if convention.is_open:
-            open_ones.add(convention.name)
-    best = min(findings, key=_distance, default=None)
-    if best is not None and best.convention.name in open_ones:
-        findings += of_answers(asked, answers, view, best.convention.between())
+    with Runner(asked.network.module) as runner:
+        for convention in tried:
+            findings += of_answers(asked, runner, answers, view, convention)
+            if convention.is_open:
+                open_ones.add(convention.name)
+        best = min(findings, key=_distance, default=None)
+        if best is not None and best.convention.name in open_ones:
+            findings += of_answers(asked, runner, answers, view, best.convention.between())
     return findings
 
 
 def _borne_out(asked: Asked, answers: Answers, view: View, best: Finding) -> Finding:
     """What fits the memory best; it fits if the answers, where they can tell, say so, too."""
-    for said in of_answers(asked, answers, view, best.convention.at(1.0)):
-        return replace(best, fits=best.fits and said.fits, words=f"{best.words}, and {said.words}")
+    with Runner(asked.network.module) as runner:
+        for said in of_answers(asked, runner, answers, view, best.convention.at(1.0)):
+            return replace(best, fits=best.fits and said.fits, words=f"{best.words}, and {said.words}")
     return best
 
 

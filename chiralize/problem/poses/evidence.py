@@ -150,27 +150,29 @@ def answer_forms(network: Network, form: Form) -> list[tuple[int, Form]]:
 
 
 def of_answers(
-    asked: Asked, answers: Sequence[tuple[int, Form]], view: View, convention: Convention
+    asked: Asked, runner: Runner, answers: Sequence[tuple[int, Form]], view: View, convention: Convention
 ) -> Iterator[Finding]:
-    """The convention in every unit that it is tried in; none where the numbers themselves tell the depth."""
+    """The convention in every unit that it is tried in; none where the numbers themselves tell the depth.
+
+    runner: runs the network that is asked.
+    """
     if convention.in_space:
         return
-    with Runner(asked.network.module) as runner:
-        for scale in convention.scales:
-            scaled = convention.at(scale)
-            try:
-                calls = asked.calls(scaled.values(view))
-                given = [results(runner.run([call]).steps[0])[0] for call in calls]
-            except ChiralizeError:
-                continue
-            shares = []
-            for index, answer in answers:
-                said = np.concatenate([answer.read(outputs[index]) for outputs in given])
-                truth = View(view.scene, answer.points).camera[: len(said)]
-                shares.append(known(said, truth))
-            share = min(shares)
-            words = f"its answers explain {share:.0%} of the depth of poses that it never saw"
-            yield Finding(scaled, 1 - share, share >= LEAST_KNOWN, words)
+    for scale in convention.scales:
+        scaled = convention.at(scale)
+        try:
+            calls = asked.calls(scaled.values(view))
+            given = [results(runner.run([call]).steps[0])[0] for call in calls]
+        except ChiralizeError:
+            continue
+        shares = []
+        for index, answer in answers:
+            said = np.concatenate([answer.read(outputs[index]) for outputs in given])
+            truth = View(view.scene, answer.points).camera[: len(said)]
+            shares.append(known(said, truth))
+        share = min(shares)
+        words = f"its answers explain {share:.0%} of the depth of poses that it never saw"
+        yield Finding(scaled, 1 - share, share >= LEAST_KNOWN, words)
 
 
 def known(said: Array, truth: Array) -> float:
