@@ -234,6 +234,11 @@ class _Job:
         """How many numbers an action has."""
         return self.policy.action_space.shape[0]
 
+    @property
+    def examples(self) -> Tensor:
+        """The observations that were given, else two that are zero."""
+        return torch.zeros(2, self.observed) if self.rows is None else self.rows
+
     def spec(self, outputs: Sequence[TensorEntry], actions_in: bool = False) -> ConversionSpec:
         """The user's observations, and actions where they are an input, to these outputs."""
         spec = self.mirror.spec
@@ -255,12 +260,8 @@ class _Job:
     def run(self, kind: type[parts.Part], outputs: Sequence[TensorEntry], more: Sequence[Tensor] = ()) -> parts.Part:
         """A part, converted. more: arguments beside observations. Raises UsageError where it became two views."""
         part = kind(self.policy, self.normaliser).eval()  # chiralize works on a copy of it
-        if self.rows is not None:
-            rows = self.rows
-        else:
-            rows = torch.zeros(2, self.observed)
         device = next(self.policy.parameters()).device
-        example = tuple(value[:2].to(device) for value in (rows, *more))
+        example = tuple(value[:2].to(device) for value in (self.examples, *more))
         fitted: dict[str, Any] = {}
         if self.rows is not None:
             fitted["calibration"] = [(self.rows, *more)] if more else self.rows
@@ -320,11 +321,7 @@ def _with_critic(
         return result
     more: list[Tensor] = []
     if kind is parts.Critics:
-        if job.rows is not None:
-            rows = job.rows
-        else:
-            rows = torch.zeros(2, job.observed)
-        more.append(_actions(job, rows))
+        more.append(_actions(job, job.examples))
     try:
         critic = job.run(kind, [TensorEntry(invariant=True)] * count, more)
     except ChiralizeError as error:

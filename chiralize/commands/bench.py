@@ -21,7 +21,6 @@ from chiralize.graph.devices import lent, named
 from chiralize.graph.fixed_sizes import guarded
 from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Call
-from chiralize.methods.fill.both_views import averaged
 from chiralize.methods.several.stages import all_views
 from chiralize.nn.deploy.fair import with_our_ways
 from chiralize.nn.deploy.norms import fold_norms
@@ -145,11 +144,7 @@ def _networks(network: Network, chiral: Network, fair: bool) -> tuple[dict[str, 
     if None in network.resolved.inputs:
         notes.append("the flip average is not timed: it has states of both views")
     else:
-        if network.further:
-            average = all_views(under_each(network)).converted
-        else:
-            average = averaged(network)
-        modules[TTA] = average.module
+        modules[TTA] = all_views(under_each(network)).converted.module
     return {**modules, CHIRAL: chiral.module}, notes
 
 

@@ -16,7 +16,6 @@ from chiralize.commands.on_examples import prepared
 from chiralize.graph.devices import CPU, device_of, moved
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.rewrite import with_modes
-from chiralize.methods.fill.both_views import averaged
 from chiralize.methods.several.stages import all_views
 from chiralize.nn.two_view import TwoView
 from chiralize.problem.sampling import naming_the_mean
@@ -47,11 +46,7 @@ def flip_test(
     refuse_claims_in_part(loaded, "flip_test")
     network = prepared(model, loaded, example_inputs, example_kwargs, entry)
     with naming_the_mean(network.advice):
-        if network.further:
-            converted = all_views(under_each(network)).converted
-        else:
-            converted = averaged(network)
-        both = with_modes(converted.module)
+        both = with_modes(all_views(under_each(network)).converted.module)
     home = device_of(model)
     if home != CPU:
         both = moved(both, home)

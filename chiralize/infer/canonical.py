@@ -149,10 +149,9 @@ def _with_inner_products(captured: CapturedModel) -> CapturedModel:
 
     def joined(node: Node) -> Node:
         """A sum with the factors of its product for an operand; any other node as it is."""
-        if isinstance(_trait(node), Total):
-            product = nodes.get(node.arguments["self"].name)
-        else:
-            product = None
+        if not isinstance(_trait(node), Total):
+            return node
+        product = nodes.get(node.arguments["self"].name)
         if product is None or not _is_product(product) or readers[product.name] > 1 or len(product.reads) < 2:
             return node
         return replace(node, arguments={**node.arguments, "self": list(product.reads)})
@@ -199,17 +198,16 @@ def _filled(
     shape: list[int] = list(last.shapes[0] or ())
     dim = last.arguments.get("dim", 0) % max(len(shape), 1)
     parts: dict[tuple[int, int], tuple[Node, Ref]] = {}
-    node: Node | None = last
-    while node is not None:
+    node = last
+    while True:
         span, source = _span(node, shape[dim]), _source(node, nodes)
         if node.arguments.get("dim", 0) % len(shape) != dim or span is None or source is None or span in parts:
             return None
         parts[span] = node, source
         before = nodes.get(node.arguments["self"].name)
-        if before is not None and _is_write(before) and _is_step(before, users, results):
-            node = before
-        else:
-            node = None
+        if before is None or not _is_write(before) or not _is_step(before, users, results):
+            break
+        node = before
     ordered = sorted(parts)
     adjacent = all(left[1] == right[0] for left, right in pairwise(ordered))
     # Only writes that fill the axis from end to end leave nothing of the tensor that was written to.
@@ -314,11 +312,10 @@ def _entries(join: Node, captured: CapturedModel) -> tuple[Ref, int, tuple[int, 
     entries: list[int] = []
     for ref in join.reads:
         node = nodes.get(ref.name)
-        if node is not None and takes(node.target):
-            part = taken(bare(node))
-        else:
-            part = None
-        if node is None or part is None or part.dim != dim or part.single or len(part.entries) != 1:
+        if node is None or not takes(node.target):
+            return None
+        part = taken(bare(node))
+        if part is None or part.dim != dim or part.single or len(part.entries) != 1:
             return None
         sources.add(node.reads[0].name)
         entries += part.entries[0]

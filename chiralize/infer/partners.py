@@ -135,11 +135,10 @@ class Partners:
         """The entries, in their order, that the partner of an output takes: those in `image`, in any order."""
         if len(selection.entries) > 1:
             ordered = [sorted(entries) for entries in selection.entries]
-            if sorted(image) in ordered:
-                other = ordered.index(sorted(image))
-            else:
-                other = None
-            if other is None or not self._pair_outputs(node, output, selection, other):
+            if sorted(image) not in ordered:
+                return None
+            other = ordered.index(sorted(image))
+            if not self._pair_outputs(node, output, selection, other):
                 return None
             return list(selection.entries[other])
         source = self.of(node.reads[0].name)

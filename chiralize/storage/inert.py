@@ -259,17 +259,16 @@ def state_of(module: Foreign, where: str) -> dict[str, Any] | None:
     return names or None
 
 
+def named_in(tree: Any, where: str) -> Any:
+    """The weights of a pickled module by name, as of `state_of`; anything else as it is."""
+    return state_of(tree, where) if isinstance(tree, Foreign) else tree
+
+
 def class_of(module: Foreign) -> str:
     """The class of a pickled module, or of the one in its wrapper (DataParallel, torch.compile)."""
     for _ in range(MAX_DEPTH):
-        if isinstance(module.state, dict):
-            inner = module.state.get("_modules")
-        else:
-            inner = None
-        if isinstance(inner, dict):
-            wrapped = next((inner[key] for key in _WRAPPED if key in inner), None)
-        else:
-            wrapped = None
+        inner = module.state.get("_modules") if isinstance(module.state, dict) else None
+        wrapped = next((inner[key] for key in _WRAPPED if isinstance(inner, dict) and key in inner), None)
         if not isinstance(wrapped, Foreign) or not module.origin.endswith(_WRAPPERS):
             break
         module = wrapped

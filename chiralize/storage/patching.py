@@ -17,7 +17,7 @@ from chiralize.errors import ModelFileError, UsageError
 from chiralize.storage.archive import open_archive
 from chiralize.storage.files import read_file
 from chiralize.storage.format import Origin
-from chiralize.storage.inert import Foreign, StoredTensor, state_of
+from chiralize.storage.inert import StoredTensor, named_in
 from chiralize.storage.safetensors_file import KINDS, safetensors_header
 from chiralize.storage.tables import name_beside, table_under
 from chiralize.storage.torch_file import TorchFile, stored_in, view_of
@@ -103,10 +103,7 @@ def _table_of(file: TorchFile, origin: Origin, where: str) -> dict[str, StoredTe
 
 
 def _root_table(file: TorchFile, where: str) -> Mapping[str, StoredTensor]:
-    if isinstance(file.tree, Foreign):
-        names = state_of(file.tree, where)
-    else:
-        names = file.tree
+    names = named_in(file.tree, where)
     assert isinstance(names, Mapping)
     return names
 

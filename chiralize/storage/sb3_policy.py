@@ -38,10 +38,7 @@ def policy_builder(data: bytes, where: str) -> tuple[str, Callable[[], torch.nn.
         raise ModelFileError(
             where, f"its member 'data' is not valid JSON ({error})", "save the model again."
         ) from error
-    if isinstance(table, dict):
-        name = _class_name(table.get("policy_class"))
-    else:
-        name = ""
+    name = _class_name(table.get("policy_class")) if isinstance(table, dict) else ""
     if not _POLICY.fullmatch(name):
         return "", None
     return name, lambda: _built(name, table, where)
@@ -50,11 +47,10 @@ def policy_builder(data: bytes, where: str) -> tuple[str, Callable[[], torch.nn.
 def _class_name(entry: Any) -> str:
     """The class that a pickled entry is, by the name that it imports."""
     text = entry.get(":serialized:") if isinstance(entry, dict) else None
+    if not isinstance(text, str):
+        return ""
     try:
-        if isinstance(text, str):
-            names = list(imported_names(base64.b64decode(text, validate=True)))
-        else:
-            names = []
+        names = list(imported_names(base64.b64decode(text, validate=True)))
     except (ValueError, binascii.Error):
         return ""
     return names[0] if len(names) == 1 else ""
@@ -113,11 +109,10 @@ def _predicting(policy: Any) -> Any:
 def _shape(table: dict[str, Any], space: str, where: str) -> tuple[int, ...]:
     """The shape of a space of numbers, of gymnasium or of gym, which calls it otherwise.  Raises UsageError."""
     entry = table.get(space)
-    if isinstance(entry, dict):
-        sizes = entry.get("_shape", entry.get("shape"))
-    else:
-        sizes = None
-    is_box = isinstance(entry, dict) and str(entry.get(":type:")).endswith("box.Box'>")
+    if not isinstance(entry, dict):
+        entry = {}
+    sizes = entry.get("_shape", entry.get("shape"))
+    is_box = str(entry.get(":type:")).endswith("box.Box'>")
     if not is_box or not isinstance(sizes, list) or not all(type(size) is int and 0 < size < 10**6 for size in sizes):
         raise UsageError(where, f"its {space} is not a Box of numbers", _BY_MODEL)
     return tuple(sizes)
@@ -127,18 +122,13 @@ def _options(entry: Any, where: str) -> dict[str, Any]:
     """Arguments of the policy that stand in plain JSON.  Raises UsageError for one that only a pickle holds."""
     options: dict[str, Any] = {}
     for name, value in entry.items() if isinstance(entry, dict) else ():
-        if isinstance(value, str):
-            activation = _ACTIVATION.fullmatch(value)
-        else:
-            activation = None
         if name.startswith((":", "optimizer")):
             continue
-        if isinstance(value, str) and activation is None:
-            raise UsageError(
-                where, f"its policy was built with {name}={value[:60]}, which only a pickle holds", _BY_MODEL
-            )
-        if activation:
+        options[name] = value
+        if isinstance(value, str):
+            activation = _ACTIVATION.fullmatch(value)
+            if activation is None:
+                facts = f"its policy was built with {name}={value[:60]}, which only a pickle holds"
+                raise UsageError(where, facts, _BY_MODEL)
             options[name] = getattr(torch.nn, activation.group(1))
-        else:
-            options[name] = value
     return options

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from chiralize.errors import ModelFileError
 from chiralize.errors.words import listed
-from chiralize.storage.inert import Foreign, StoredTensor, class_of, state_of
+from chiralize.storage.inert import Foreign, StoredTensor, class_of, named_in, state_of
 
 MARKS = {
     "_orig_mod.": "torch.compile",
@@ -127,10 +127,7 @@ def table_under(tree: Any, key: str, where: str) -> Weights:
         if head not in entries:
             raise ModelFileError(where, f"no entry {key!r}; {contents(tree)}", "correct `--key`.")
         current = entries[head]
-    if isinstance(current, Foreign):
-        names = state_of(current, where)
-    else:
-        names = current
+    names = named_in(current, where)
     if not is_table(names):
         facts = f"entry {key!r} is not a table of tensors; {contents(current)}"
         raise ModelFileError(where, facts, "name the entry that holds the weights: `--key NAME`.")

@@ -43,10 +43,7 @@ def averaged(network: Network) -> Converted:
         raise random_numbers(node)
     if network.captured is None and network.answers_vary():
         raise random_numbers(None, type(network.module).__name__)
-    if network.captured:
-        own_buffers = bool(network.captured.mutations or network.unheld)
-    else:
-        own_buffers = True
+    own_buffers = not network.captured or bool(network.captured.mutations or network.unheld)
     resolved = network.resolved
     if isinstance(network.module, OnnxNetwork):
         where = network.module.where

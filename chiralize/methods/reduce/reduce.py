@@ -59,20 +59,13 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         refusal.settled = True
         raise refusal
     request.progress("measuring the hidden units")
-    if request.form == "folded" or request.keeps_sizes:
-        mixing = UNITS
-    else:
-        mixing = MULTIPLICATIONS
+    has_own_sizes = request.form != "folded" and not request.keeps_sizes
+    mixing = MULTIPLICATIONS if has_own_sizes else UNITS
     if problem.network.earlier:
         designs = orbit_reductions(ready.in_batches, ready.repmap, ready.batches, width)
     else:
-        mixes = mixes_joints(ready.in_batches.graph(), ready.repmap)
-        if mixes:
-            beside = _with_joints_in_place(problem, width, mixing)
-        else:
-            beside = None
-        if beside is not None:
-            yield beside
+        if has_own_sizes and mixes_joints(ready.in_batches.graph(), ready.repmap):
+            yield from _with_joints_in_place(problem, width)
         designs = reductions(ready.in_batches, ready.repmap, ready.batches, width, mixing)
     yield fitted(ready, next(designs), problem, "reduce")
     for design in designs:
@@ -83,31 +76,25 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         yield draft
 
 
-def _with_joints_in_place(problem: Problem, width: float, mixing: int) -> Draft | None:
-    """The network led into the basis in which no joint is moved, and out of it; None where that is not possible."""
-    request, original = problem.request, problem.network
-    if request.form == "folded" or request.keeps_sizes:
-        network = None
-    else:
-        network = led_in_and_out(original)
+def _with_joints_in_place(problem: Problem, width: float) -> Iterator[Draft]:
+    """The network led into the basis in which no joint is moved, and out of it; nothing where that is not possible."""
+    original = problem.network
+    network = led_in_and_out(original)
     if network is None:
-        return None
+        return
     led_problem = replace(problem, network=network)
     try:
         led = _ready(led_problem, tables=True)
-        if led.obstacle:
-            settled = None
-        else:
-            settled = in_place(network, led.in_batches.graph(), led.repmap)
+        settled = None if led.obstacle else in_place(network, led.in_batches.graph(), led.repmap)
         if settled is None:
-            return None
+            return
         led = replace(led, repmap=settled.repmap)
-        designs = reductions(led.in_batches, led.repmap, led.batches, width, mixing, settled.maps)
+        designs = reductions(led.in_batches, led.repmap, led.batches, width, MULTIPLICATIONS, settled.maps)
         draft = fitted(led, next(designs), led_problem, "reduce")
     except (MethodUnavailableError, UnsupportedError):
-        return None
+        return
     macs = draft.converted.macs + macs_of(network.graph()) - macs_of(original.graph())
-    return draft.with_record(macs=macs).with_notes(_IN_PLACE)
+    yield draft.with_record(macs=macs).with_notes(_IN_PLACE)
 
 
 def rematched(problem: Problem, fixed_points: bool) -> Draft:

@@ -221,23 +221,12 @@ def _path(part: _Part, start: Tensor, rounding: Tensor, strengths: Sequence[floa
     """
     size = len(rounding)
     gram, products = part.features, part.products - part.features @ start
-    count = float(gram[-1, -1]) if part.bias else 1.0
-    if part.bias and count:
-        mean = gram[-1, :size] / count
-    else:
-        mean = gram.new_zeros(size)
-    if part.bias and count:
-        offset = products[-1] / count
-    else:
-        offset = products.new_zeros(products.shape[1])
-    if part.bias:
-        inner = gram[:size, :size] - count * torch.outer(mean, mean)
-    else:
-        inner = gram[:size, :size]
-    if part.bias:
-        cross = products[:size] - count * torch.outer(mean, offset)
-    else:
-        cross = products[:size]
+    inner, cross = gram[:size, :size], products[:size]
+    mean, offset = gram.new_zeros(size), products.new_zeros(products.shape[1])
+    count = float(gram[-1, -1]) if part.bias else 0.0
+    if count:
+        mean, offset = gram[-1, :size] / count, products[-1] / count
+        inner, cross = inner - count * torch.outer(mean, mean), cross - count * torch.outer(mean, offset)
     is_signal = inner.diagonal() > rounding
     inner = inner + torch.diag(rounding)
     scale = torch.where(is_signal, inner.diagonal().clamp_min(0).rsqrt(), torch.zeros_like(rounding))

@@ -102,17 +102,12 @@ def layer_at(module: fx.GraphModule, node: Any) -> Any:
     if kind is nn.Linear:
         layer: Any = nn.Linear(into, out, bias is not None, device="meta")
     else:
-        if kind is not nn.ConvTranspose2d:
-            names = _SETTINGS
-        else:
-            names = _SETTINGS_TRANSPOSED
+        is_transposed = kind is nn.ConvTranspose2d
+        names = _SETTINGS_TRANSPOSED if is_transposed else _SETTINGS
         settings = {name: _plain(value) for name, value in zip(names, node.args[3:], strict=False)}
         settings |= {name: _plain(value) for name, value in node.kwargs.items() if name in names}
         groups = settings.get("groups", 1)
-        if kind is not nn.ConvTranspose2d:
-            sides = into * groups, out
-        else:
-            sides = out, into * groups
+        sides = (out, into * groups) if is_transposed else (into * groups, out)
         layer = kind(*sides, kernel, bias=bias is not None, device="meta", **settings)
     values = {"weight": weight.detach()}
     if bias is not None:

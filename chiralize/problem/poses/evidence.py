@@ -98,10 +98,7 @@ def count_of(network: Network, wanted: int) -> int:
 # ---- memory ---------------------------------------------------------------------------------------------------
 def has_memory(network: Network) -> bool:
     """Whether the first batch norm remembers what the network was trained on: one that saw nothing has 0 and 1."""
-    if network.captured is not None:
-        first = next(iter(norms(network.captured)), None)
-    else:
-        first = None
+    first = next(iter(norms(network.captured)), None) if network.captured else None
     return first is not None and not (bool((first.mean == 0).all()) and bool((first.variance == 1).all()))
 
 

@@ -89,16 +89,15 @@ def order_of(
     plain = _answers(trial, arrange, samples)
     if plain is None or any(None in (*one.inputs, *one.outputs) for one in resolved):
         return None
-    turned: dict[tuple[TensorRepresentation | None, ...], list[Tensor] | None] = {}
+    turned: dict[tuple[TensorRepresentation | None, ...], list[Tensor]] = {}
     gaps: list[float] = []
     for one in resolved:
         if one.inputs not in turned:
-            turned[one.inputs] = _answers(trial, arrange, [_turned(one.input_tensors, sample) for sample in samples])
-        mirrored = turned[one.inputs]
-        if mirrored is not None:
-            gap = _gap(one.output_tensors, plain, mirrored)
-        else:
-            gap = None
+            mirrored = _answers(trial, arrange, [_turned(one.input_tensors, sample) for sample in samples])
+            if mirrored is None:
+                return None
+            turned[one.inputs] = mirrored
+        gap = _gap(one.output_tensors, plain, turned[one.inputs])
         if gap is None:
             return None
         gaps.append(gap)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,17 +47,12 @@ def read(path: Path, notices: list[str]) -> Skeleton:
         size = _size_of([left, right], notices)
     layout = find(root, "layout_name")
     known = find_shipped(layout.text or "") if layout is not None else None
-    same = known is not None and len(known.joints) == size
-    if known and same:
-        joints = list_node([from_python(name, str(path)) for name in known.joints], root)
-    else:
-        joints = None
-    keys = {"joints": joints or numbered(size, root), "left": left, "right": right}
-    skeleton = build(path, "VideoPose3D", root, path.stem, notices, **keys)
-    if known is not None and joints is not None:
-        notices.append(f"the joint names are those of the shipped {known.name} (layout_name {(layout or root).text})")
-        return skeleton
-    return without_names(skeleton, notices)
+    build_of = partial(build, path, "VideoPose3D", root, path.stem, notices, left=left, right=right)
+    if known is None or len(known.joints) != size:
+        return without_names(build_of(joints=numbered(size, root)), notices)
+    skeleton = build_of(joints=list_node([from_python(name, str(path)) for name in known.joints], root))
+    notices.append(f"the joint names are those of the shipped {known.name} (layout_name {(layout or root).text})")
+    return skeleton
 
 
 def _from_python(path: Path, notices: list[str]) -> Skeleton:
