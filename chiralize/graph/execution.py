@@ -79,7 +79,7 @@ def _inside(captured: CapturedModel, operands: Sequence[torch.Tensor]) -> list[A
     values = start(captured, operands)
     for node in captured.nodes:
         values[node.name] = evaluate(node, values)
-    return [values[name] for name in captured.outputs if name is not None]
+    return [values[name] for name in captured.answers]
 
 
 def arguments(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def settled(captured: CapturedModel, names: Collection[str]) -> CapturedModel:
                 continue
             reordered.add(node.name)
         nodes.append(node)
-    results = [name for name in (*captured.outputs, *captured.mutations.values()) if name is not None]
+    results = captured.results
     nodes = _read(nodes, results, reordered)
     labels: list[tuple[str, str, Where]] = []
     for node in nodes:

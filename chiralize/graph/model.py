@@ -153,6 +153,20 @@ class CapturedModel:
             counts.update(node.names_read)
         return counts
 
+    @property
+    def answers(self) -> list[str]:
+        """The outputs that are tensors, by name."""
+        return [name for name in self.outputs if name is not None]
+
+    @property
+    def results(self) -> list[str]:
+        """The answers, and the values that states are left with."""
+        return [*self.answers, *self.mutations.values()]
+
+    def readers(self, name: str) -> list[Node]:
+        """The nodes that read a value."""
+        return [node for node in self.nodes if name in node.names_read]
+
     def until(self, name: str) -> tuple[Node, ...]:
         """The nodes that a value depends on, itself last; all of them if no node is called so."""
         wanted = {name}

@@ -38,7 +38,7 @@ def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]
     for node in captured.nodes:
         for ref in node.reads:
             users.setdefault(ref.name, []).append(node)
-    results = set(_results(captured))
+    results = set(captured.results)
     filled: dict[str, list[Node]] = {}
     for node in captured.nodes:
         if _is_write(node) and not _is_step(node, users, results):
@@ -134,13 +134,8 @@ def _dim(join: Node) -> int:
 def _readers(captured: CapturedModel) -> Counter[str]:
     """How often every value is read, results included."""
     readers = Counter(names_read(*captured.nodes))
-    readers.update(name for name in _results(captured) if name)
+    readers.update(captured.results)
     return readers
-
-
-def _results(captured: CapturedModel) -> list[str | None]:
-    """The values that a graph returns or keeps as states."""
-    return [*captured.outputs, *captured.mutations.values()]
 
 
 def _with_inner_products(captured: CapturedModel) -> CapturedModel:
@@ -172,7 +167,7 @@ def _renamed(value: Any, same: Mapping[str, str]) -> Any:
     return value
 
 
-def _is_step(node: Node, users: Mapping[str, Sequence[Node]], results: set[str | None]) -> bool:
+def _is_step(node: Node, users: Mapping[str, Sequence[Node]], results: set[str]) -> bool:
     """Whether the result is only written to once more: templates of what is overwritten do not count."""
     readers = users.get(node.name, [])
     writes = [user for user in readers if _is_write(user) and user.arguments["self"] == Ref(node.name)]
@@ -192,7 +187,7 @@ def _is_template(node: Node, users: Mapping[str, Sequence[Node]]) -> bool:
 
 
 def _filled(
-    last: Node, nodes: Mapping[str, Node], users: Mapping[str, Sequence[Node]], results: set[str | None]
+    last: Node, nodes: Mapping[str, Node], users: Mapping[str, Sequence[Node]], results: set[str]
 ) -> list[Node] | None:
     """The chain that ends here as one op (its last), None unless it writes every entry of one axis just once."""
     shape: list[int] = list(last.shapes[0] or ())
@@ -261,12 +256,12 @@ def _source(node: Node, nodes: Mapping[str, Node]) -> Ref | None:
 def unread(captured: CapturedModel) -> frozenset[str]:
     """Products that nothing reads, since they are taken together with their sum."""
     products = frozenset(node.name for node in captured.nodes if _is_product(node))
-    return products.difference(names_read(*captured.nodes), _results(captured))
+    return products.difference(names_read(*captured.nodes), captured.results)
 
 
 def _without_dead(captured: CapturedModel, also: frozenset[str] = frozenset()) -> CapturedModel:
     """The graph without ops that nobody reads any more."""
-    wanted = {*_results(captured), *also}
+    wanted = {*captured.results, *also}
     alive: list[Node] = []
     for node in reversed(captured.nodes):
         if node.name in wanted:
@@ -281,7 +276,7 @@ def parts_joined_with(name: str, captured: CapturedModel) -> frozenset[str]:
 
     Those of the tensor that the node `name` takes a part of, if one of them reads that.
     """
-    readers = [node for node in captured.nodes if _is_join(node) and Ref(name) in node.reads]
+    readers = filter(_is_join, captured.readers(name))
     if not any(_entries(node, captured) for node in readers):
         return frozenset()
     source = captured.by_name[name].reads[0]

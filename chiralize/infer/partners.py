@@ -46,7 +46,7 @@ class Partners:
         self.apart: set[str] = set()
         self.open: set[AxisOf] = set()
         self.zero = zero
-        self.results = {*captured.outputs, *captured.mutations.values()}
+        self.results = set(captured.results)
         self.users: dict[str, list[Node]] = {}
         self.twins: dict[str, str] = {}
         self.loose = {leaf.name for leaf in captured.leaves.values() if leaf.kind not in ("input", "state")}

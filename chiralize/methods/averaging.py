@@ -40,9 +40,8 @@ def averaged(network: Network, repmap: RepMap, values: Mapping[str, torch.Tensor
     inner = regions.inner_graphs(collapsed)
     stretches = {}
     for new, (name, graph) in zip(_names(network), inner.items(), strict=True):
-        outputs = [out for out in graph.outputs if out]
         representations = representations_around(collapsed, repmap, name)
-        stretches[new] = (regions.members(whole, name), graph.inputs, outputs, representations)
+        stretches[new] = (regions.members(whole, name), graph.inputs, graph.answers, representations)
     flat = rewrite.program_with_weights(functional(network.program), values)
     module = flat.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)

@@ -42,7 +42,7 @@ def _keeps_state(network: Network) -> bool:
 
 def _remembered(captured: CapturedModel) -> set[str]:
     """States that forward writes and that an answer depends on, at once or in a later call. A counter is none."""
-    wanted = {name for name in captured.outputs if name is not None}
+    wanted = set(captured.answers)
     while True:
         for node in reversed(captured.nodes):
             if node.name in wanted:

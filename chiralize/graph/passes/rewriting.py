@@ -38,7 +38,7 @@ class Rewrite:
 
     def agrees(self, read: Read) -> bool:
         """Whether both graphs give the same results, up to rounding. read: inputs, or leaves by name."""
-        wanted = {name for name in self.before.outputs if name is not None}
+        wanted = set(self.before.answers)
         before, after = (_values(graph, read, wanted) for graph in (self.before, self.graph()))
         for name, value in before.items():
             if float((value - after[name]).abs().max()) > _SAME * float(value.abs().max()):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from chiralize.graph import execution, processes
-from chiralize.graph.model import CapturedModel, Node, Ref
+from chiralize.graph.model import CapturedModel, Node
 from chiralize.graph.passes.rewriting import Rewrite
 from chiralize.graph.traits import Attention, Copy, lays_out
 from chiralize.infer.records import RepMap
@@ -222,7 +222,7 @@ def _source(name: str, nodes: Mapping[str, Node], sites: Mapping[str, Site]) -> 
 def _reader(name: str, captured: CapturedModel, sites: Mapping[str, Site]) -> tuple[Site | None, list[Node]]:
     path: list[Node] = []
     while True:
-        readers = [node for node in captured.nodes if Ref(name) in node.reads]
+        readers = captured.readers(name)
         if len(readers) != 1:
             return None, []
         if readers[0].name in sites and sites[readers[0].name].source == name and sites[readers[0].name].out == -1:

@@ -44,6 +44,33 @@ class Ready:
     tied: frozenset[int]
 
 
+@dataclass(frozen=True)
+class ByKey:
+    """The new weights by their keys in the model, of which tied ones have several.
+
+    hidden: how the mirror acts on them.  earlier: how those do that were not to be disturbed.
+    """
+
+    values: dict[str, torch.Tensor]
+    hidden: dict[str, TensorRepresentation]
+    earlier: tuple[dict[str, TensorRepresentation], ...]
+
+    @classmethod
+    def of(
+        cls, captured: CapturedModel, weights: Mapping[str, torch.Tensor], repmap: RepMap, lifting: Lifting
+    ) -> ByKey:
+        """weights: by leaf."""
+        by_key = cls({}, {}, tuple({} for _ in lifting.earlier))
+        for leaf in captured.leaves.values():
+            if leaf.name in weights:
+                rep = repmap.leaves[leaf.name]
+                by_key.values.update(dict.fromkeys(leaf.names, weights[leaf.name]))
+                by_key.hidden.update(dict.fromkeys(leaf.names, lifting.representation(rep)))
+                for of_one, other in zip(by_key.earlier, lifting.earlier_representations(leaf.name, rep), strict=True):
+                    of_one.update(dict.fromkeys(leaf.names, other))
+        return by_key
+
+
 def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft:
     """All weights by least squares, written into the original or into a graph of other sizes."""
     request = problem.request
@@ -67,25 +94,21 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
         )
         raise MethodUnavailableError(f"--method {method}", facts, remedy) from error
     leaves = design.captured.leaves
-    held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}
-    values = {name: weights[leaf.name] for name, leaf in held.items()}
+    by_key = ByKey.of(design.captured, weights, repmap, design.lifting)
+    opened: list[Leaf] = []
     if same:
-        module, program = network.holding(network.restored(values))
+        module, program = network.holding(network.restored(by_key.values))
+        old = {leaf.name for leaf in network.graph().weights}
+        opened = [leaf for leaf in design.captured.weights if leaf.name in weights.keys() - old]
     else:
-        module, program = dense(ready.in_batches, resizing, values)
-    hidden = {name: design.lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()}
-    if same:
-        new = weights.keys() - {leaf.name for leaf in network.graph().weights}
-    else:
-        new = ()
-    opened = [leaf for leaf in design.captured.weights if leaf.name in new]
+        module, program = dense(ready.in_batches, resizing, by_key.values)
     grown = macs_of(smaller) / max(macs_of(design.captured), 1) - 1
     result = Converted(
         module,
         method,
         "folded" if same else "dense",
         design.choices,
-        hidden=hidden,
+        hidden=by_key.hidden,
         notes=network.notes,
         macs=round(grown * macs_of(network.graph())),
         fitted=tuple(
@@ -93,19 +116,9 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
         ),
         moved=tuple(rewrite.moved(leaf, weights[leaf.name]) for leaf in opened),
         tables=tables_of(ready.in_batches, ready.repmap),
-        earlier=_earlier(design, held),
+        earlier=by_key.earlier,
     )
     return Draft(result, program)
-
-
-def _earlier(design: Design, held: Mapping[str, Leaf]) -> tuple[dict[str, TensorRepresentation], ...]:
-    """How the mirrors that were not to be disturbed act on the new weights, by name."""
-    earlier: list[dict[str, TensorRepresentation]] = [{} for _ in design.lifting.earlier]
-    for name, leaf in held.items():
-        reps = design.lifting.earlier_representations(leaf.name, design.repmap.leaves[leaf.name])
-        for by_name, rep in zip(earlier, reps, strict=True):
-            by_name[name] = rep
-    return tuple(earlier)
 
 
 def _check_constants(graph: CapturedModel, repmap: RepMap, lifting: Lifting, method: str) -> None:

@@ -115,7 +115,7 @@ class Fitting:
         readers = {site.weight: site.readers for site in sites_of(captured).values()}
         self.weights = lifted_weights(captured, repmap, lifting, readers) | dict(given)
         self.weights |= {leaf.name: self._lifted(leaf.name, leaf.tensor, leaf.tensor) for leaf in captured.states}
-        self.freed = execution.last_readers(captured.nodes, [name for name in captured.outputs if name is not None])
+        self.freed = execution.last_readers(captured.nodes, captured.answers)
         self.nodes = {node.name: (node, new) for node, new in zip(captured.nodes, smaller.nodes, strict=True)}
         self.behind = _behind(captured, self.tasks)
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from chiralize.errors import MethodUnavailableError
+from chiralize.infer.solver.terms import unknowns_in
 from chiralize.problem.earlier import symmetric_under
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.involution import SignedPermutation
@@ -160,7 +161,7 @@ class Lifting:
         if len(axis) == 1 and isinstance(axis[0], Sum):
             parts = [(self._doubled_along(part), SymbolicRepresentation((part,))) for part in axis[0].parts]
             return torch.cat([entries.expand(self.representation(rep).shape[0]) for entries, rep in parts])
-        keys = {var.id for var in variables((axis,))}
+        keys = unknowns_in([axis])
         return torch.tensor([float(any(keys & set(space.key) for space in self.by_key.values() if not space.averaged))])
 
     def mapped(self, tensor: Tensor, rep: SymbolicRepresentation, readers: frozenset[int] = frozenset()) -> Tensor:

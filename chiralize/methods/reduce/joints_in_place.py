@@ -21,6 +21,7 @@ from chiralize.errors import ChiralizeError
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.passes.leading import LED_IN, LED_OUT, Led, led
 from chiralize.infer.records import RepMap
+from chiralize.infer.solver.terms import unknowns_in
 from chiralize.methods.reduce.hidden_maps import HiddenMap, pairs_and_fixed
 from chiralize.methods.reduce.sites import sites_of
 from chiralize.problem.network import Network
@@ -164,8 +165,8 @@ def _along_joints(captured: CapturedModel, repmap: RepMap, joints: Iterable[int]
     for site in sites_of(captured).values():
         rep = repmap.leaves[site.weight]
         reader = next(iter(site.readers))
-        read = {var.id for var in variables((rep.axes[reader],))}
-        written = {var.id for var in variables((rep.axes[1 - reader],))}
+        read = unknowns_in([rep.axes[reader]])
+        written = unknowns_in([rep.axes[1 - reader]])
         if read and read <= along:
             along |= written - across
         else:
@@ -192,7 +193,7 @@ def _axis(axis: Axis, keys: set[int]) -> Axis:
     for term in axis:
         if isinstance(term, Sum):
             terms.append(Sum(tuple(_axis(part, keys) for part in term.parts)))
-        elif next((var.id for var in variables(((term,),))), None) in keys:
+        elif unknowns_in([(term,)]) & keys:
             terms += known_axis(SignedPermutation.identity(term.size))
         else:
             terms.append(term)

@@ -313,7 +313,7 @@ class _Combination:
     """
 
     def __init__(self, captured: CapturedModel, repmap: RepMap, generator: torch.Generator) -> None:
-        self.names = [*(name for name in captured.outputs if name is not None), *captured.mutations.values()]
+        self.names = captured.results
         self.repmap, self.generator = repmap, generator
         self.weights: dict[str, Tensor] = {}
 

@@ -57,8 +57,7 @@ def cells(node: Node, captured: CapturedModel) -> list[Cell]:
     trait = traits().get(node.target)
     if not isinstance(trait, Recurrence) or trait.is_single:
         return []
-    names = [ref.name for ref in node.arguments["params"]]
-    directions = 2 if node.arguments["bidirectional"] else 1
+    names, directions = [ref.name for ref in node.arguments["params"]], _directions(node.arguments)
     each = len(names) // (node.arguments["num_layers"] * directions)
     if each not in (2, 4) or any(
         captured.leaves[name].kind != "parameter" for name in names if name in captured.leaves
@@ -71,13 +70,17 @@ def cells(node: Node, captured: CapturedModel) -> list[Cell]:
     return cells_of_op
 
 
+def _directions(arguments: Mapping[str, Any]) -> int:
+    return 1 + bool(arguments["bidirectional"])
+
+
 def steps(node: Node, cells_of_op: Sequence[Cell], values: Mapping[str, Any]) -> list[Step]:
     """What every cell of an op reads, from the op's arguments: layer by layer through torch's own kernel."""
     arguments = execution.arguments(node, values)
     x, states, op = arguments["input"], _states(arguments), execution.overload(node.target)
     if not arguments["batch_first"]:
         x = x.transpose(0, 1)
-    directions = 2 if arguments["bidirectional"] else 1
+    directions = _directions(arguments)
     read: list[Step] = []
     for layer in range(arguments["num_layers"]):
         cut = slice(layer * directions, (layer + 1) * directions)
@@ -107,7 +110,7 @@ def unrolled(
     x, states = arguments["input"], _states(arguments)
     if not arguments["batch_first"]:
         x = x.transpose(0, 1)
-    directions = 2 if arguments["bidirectional"] else 1
+    directions = _directions(arguments)
     each = len(arguments["params"]) // (arguments["num_layers"] * directions)
     last: list[list[Tensor]] = [[] for _ in states]
     reads: list[tuple[list[Tensor], list[Tensor]]] = []

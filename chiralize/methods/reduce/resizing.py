@@ -248,7 +248,7 @@ class Resizing:
         sizes = dict(fills)
         for name, shape in fills.items():
             alike = [other for other, other_shape in fills.items() if other_shape == shape]
-            readers = [node for node in self.captured.nodes if Ref(name) in node.reads]
+            readers = self.captured.readers(name)
             ways = product(*(dict.fromkeys((size, *became.get(size, ()))) for size in shape))
             for way in islice(ways, _MOST_WAYS):
                 if all(self._takes(node, dict.fromkeys(alike, way)) for node in readers):

@@ -18,7 +18,7 @@ from chiralize.infer.records import Choice
 from chiralize.methods.fill.both_views import averaged
 from chiralize.methods.reduce.attention import attentions
 from chiralize.methods.reduce.design import factors
-from chiralize.methods.reduce.filling import dense
+from chiralize.methods.reduce.filling import ByKey, dense
 from chiralize.methods.reduce.fitting import lifted_weights
 from chiralize.methods.reduce.hidden_maps import HiddenMap, Lifting, pairs_and_fixed
 from chiralize.methods.reduce.resizing import Resizing
@@ -61,18 +61,17 @@ def widened(network: Network) -> Draft:
     lifting = Lifting(maps, earlier_by_leaf(captured.weights, network.earlier))
     readers = {site.weight: site.readers for site in sites_of(captured).values()}
     weights = lifted_weights(captured, repmap, lifting, readers)
-    held = {name: leaf for leaf in captured.leaves.values() if leaf.name in weights for name in leaf.names}
-    values = {name: weights[leaf.name] for name, leaf in held.items()}
-    module, program = dense(network, Resizing(captured, repmap, lifting), values)
+    by_key = ByKey.of(captured, weights, repmap, lifting)
+    module, program = dense(network, Resizing(captured, repmap, lifting), by_key.values)
     _check_average(network, module)
-    hidden = {name: lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()}
-    earlier = tuple({} for _ in lifting.earlier)
-    for name, leaf in held.items():
-        reps = lifting.earlier_representations(leaf.name, repmap.leaves[leaf.name])
-        for by_name, rep in zip(earlier, reps, strict=True):
-            by_name[name] = rep
     converted = Converted(
-        module, "reduce", "dense", tuple(choices), hidden=hidden, notes=network.notes, earlier=earlier
+        module,
+        "reduce",
+        "dense",
+        tuple(choices),
+        hidden=by_key.hidden,
+        notes=network.notes,
+        earlier=by_key.earlier,
     )
     return Draft(converted, program)
 

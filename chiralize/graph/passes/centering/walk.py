@@ -97,7 +97,7 @@ def _no_bias(graph: Graph, index: int) -> OffsetError:
 def _shared(graph: Graph, forward: Forward) -> dict[str, Addend]:
     """What every bias takes up. Raises OffsetError where two operations that read one bias need different offsets."""
     taken: dict[str, Addend] = {}
-    results = {*graph.captured.outputs, *graph.captured.mutations.values()}
+    results = set(graph.captured.results)
     for name, addends in forward.taken.items():
         first, key = next(iter(addends.values())), graph.leaves[name].names[0]
         if name in results:

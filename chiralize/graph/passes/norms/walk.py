@@ -98,7 +98,7 @@ class Walk(Interpreter[Map]):
         self.symmetric = symmetric
         self.depends = {name: frozenset({name}) for name in symmetric}
         self.changes: dict[str, dict[str, tuple[Tensor, frozenset[str]]]] = {}
-        results = {*graph.captured.outputs, *graph.captured.mutations.values()}
+        results = set(graph.captured.results)
         for node in graph.captured.nodes:
             if node.name not in graph.data:
                 sources = _union(map(self._of, node.reads))
