@@ -16,7 +16,7 @@ import torch
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from chiralize.errors import ModelRunError, UsageError
-from chiralize.errors.words import first_line
+from chiralize.errors.words import first_line, when
 from chiralize.graph.copies import InFloat64, copied, is_large
 from chiralize.graph.modes import Modes
 from chiralize.graph.snapshot import Snapshot, untouched
@@ -49,10 +49,7 @@ class Around:
     def __str__(self) -> str:
         if self.near:
             near = [str(index) for index, example in enumerate(self.near) if example is not None]
-            if len(near) < len(self.near):
-                others = ", the others N(0, 1)"
-            else:
-                others = ""
+            others = when(len(near) < len(self.near), ", the others N(0, 1)")
             return f"the examples, each number of input {', '.join(near)} times 0.5 to 1.5{others}"
         affine = any(center is not None for center in self.centers)
         return f"N({'c, c/2' if affine else '0, 1'}) in the shape of the example"
@@ -290,7 +287,7 @@ class Runner:
             with self._modes:
                 return module(*args, **kwargs)
         except Exception as error:
-            precision = " in float64" if self.double else ""
+            precision = when(self.double, " in float64")
             facts = f"it fails{precision}: {type(error).__name__}: {first_line(error)}"
             raise ModelRunError("the network", facts, "check the example inputs") from error
 

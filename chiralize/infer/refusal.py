@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chiralize.errors import NegatedChannelsError, NeverEquivariantError, UnsupportedError
+from chiralize.errors.words import when
 from chiralize.graph.model import Where
 from chiralize.infer.solver.unify import Conflict
 
@@ -21,17 +22,14 @@ def refusal(where: Where, target: str, conflict: Conflict, at: str) -> Unsupport
     demand = conflict.site or here
     if conflict.negated:
         site, _, op = demand.rpartition(": ")
-        signs = f" (signs of {where})" if demand != here else ""
+        signs = when(demand != here, f" (signs of {where})")
         error: UnsupportedError = NegatedChannelsError(
             site,
             f"{op}: {conflict}{signs}, and the operation is not odd",
             "keep signs away from it (hidden.negated: 0, activation: tanh), or use --on-blocked average or average-all",
         )
     else:
-        if demand != here:
-            order = f"; {demand} keeps such an axis in order"
-        else:
-            order = ""
+        order = when(demand != here, f"; {demand} keeps such an axis in order")
         error = NeverEquivariantError(
             str(where),
             f"{target}: {conflict}{order}",

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import UsageError
+from chiralize.errors.words import when
 from chiralize.nn.two_view import MirrorTensor
 from chiralize.symmetry.action import Turn, act, act_on_array, shift
 
@@ -47,10 +48,7 @@ def turn_at(shape: Sequence[int], tensor: ResolvedTensor) -> Turn:
         facts = "it is a state, and how the mirror acts on it is found in the network alone"
         raise UsageError(tensor.where, facts, "leave it out, or describe it in the specification")
     if len(shape) != len(tensor.shape):
-        if tensor.has_rows:
-            without = ", or one sample without the batch"
-        else:
-            without = ""
+        without = when(tensor.has_rows, ", or one sample without the batch")
         facts = f"shape {tuple(shape)}, the mirror was made for shape {tensor.shape}{without}"
         raise UsageError(tensor.where, facts, f"give as many axes as in '{tensor.layout}'")
     for axis, (size, along) in enumerate(zip(shape, representation.axes, strict=True)):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from chiralize.body.tensors import ConversionSpec, impose
+from chiralize.errors.words import when
 from chiralize.infer.hidden.quotient import Keep, imposed_on_orbits, nothing
 from chiralize.infer.records import RepMap, Space
 from chiralize.symmetry.involution import SignedPermutation
@@ -54,7 +55,7 @@ class Imposed:
         if space.cofactor:
             return SignedPermutation.identity(space.size), "trivial: another factor of the axis is paired"
         share = self.spec.hidden.negated_for(self.depths[space.key], space.module)
-        reason = f"imposed: {pairing}" + (f", {share} negated" if share else "")
+        reason = f"imposed: {pairing}" + (when(share, f", {share} negated"))
         if share and space.sign_free:
             share, reason = type(share)(0), f"imposed: {pairing}; sign-free, since an operation on it is not odd"
         if earlier:

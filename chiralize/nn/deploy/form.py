@@ -10,6 +10,7 @@ import torch
 from torch.export import ExportedProgram
 
 from chiralize.errors import InternalError, MethodUnavailableError, ModelRunError, UnsupportedError
+from chiralize.errors.words import when
 from chiralize.graph.copies import is_large
 from chiralize.graph.devices import CPU
 from chiralize.graph.dtypes import floats
@@ -176,7 +177,7 @@ def _in_a_sentence(blocks: Swapped) -> str:
 
 def first_of(texts: Sequence[str]) -> str:
     """The first of some texts, and how many more there are."""
-    more = f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    more = when(len(texts) > SHOWN, f", and {len(texts) - SHOWN} more")
     return ", ".join(texts[:SHOWN]) + more
 
 

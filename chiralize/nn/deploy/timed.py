@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chiralize.errors.words import when
 from chiralize.graph import processes
 from chiralize.graph.copies import copied
 from chiralize.graph.devices import moved, on
@@ -165,7 +166,7 @@ def _name(layer: Any, blocks: ChiralModule, inputs: Sequence[Inputs]) -> str:
     else:
         bases = _bases(blocks)
     lies = " to ".join(map(_kind_of, bases))
-    ends = (", private" if _private.are_on() else "") + (", in training" if layer.training else "")
+    ends = (when(_private.are_on(), ", private")) + (when(layer.training, ", in training"))
     return f"{kind} {' '.join(settings)} on {' and '.join(shapes)}, {lies}{ends}".replace("  ", " ")
 
 
