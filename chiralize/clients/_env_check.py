@@ -151,10 +151,7 @@ def _from(env: Any, state: Pair, action: Array) -> tuple[Pair, float]:
     env.reset(seed=0)
     inner = env.unwrapped
     _put(inner, state)
-    if hasattr(inner, "_get_obs"):
-        resting = _observed(inner._get_obs())
-    else:
-        resting = np.zeros(0)
+    resting = _observed(inner._get_obs()) if hasattr(inner, "_get_obs") else np.zeros(0)
     answer = env.step(action)
     moved = _observed(answer[0])
     if resting.shape != moved.shape:  # wrappers change what is seen

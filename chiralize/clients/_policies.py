@@ -19,10 +19,7 @@ class Part(nn.Module):
     def __init__(self, policy: nn.Module, normaliser: nn.Module | None) -> None:
         super().__init__()
         self.policy: Any = policy
-        if normaliser is not None:
-            self.normaliser = normaliser
-        else:
-            self.normaliser = nn.Identity()
+        self.normaliser = normaliser if normaliser is not None else nn.Identity()
 
 
 class Mean(Part):

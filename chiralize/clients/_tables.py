@@ -69,10 +69,7 @@ class TableMirror:
 
     def _group(self, value: Any, name: str | None, names: Sequence[str | None]) -> Any:
         """T of one group. names: of all that there are."""
-        if name is not None:
-            spec = self.groups.get(name, self.spec)
-        else:
-            spec = self.spec
+        spec = self.groups.get(name, self.spec) if name is not None else self.spec
         if spec is None:
             return value
         entries = _described(spec.inputs)

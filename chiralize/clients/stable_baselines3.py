@@ -150,10 +150,7 @@ def observations(model: Any, count: int, *, deterministic: bool = False, env: An
         env = model.get_env()
     if env is None:
         raise UsageError("observations", "the model has no environment", "model.set_env(env) first, or give env=")
-    if hasattr(env, "get_original_obs"):
-        normalizer = model.get_vec_normalize_env()
-    else:
-        normalizer = None
+    normalizer = model.get_vec_normalize_env() if hasattr(env, "get_original_obs") else None
     training = getattr(normalizer, "training", None)
     if normalizer is not None:
         normalizer.training = False  # statistics are those that the policy was trained with
@@ -243,14 +240,8 @@ class _Job:
         """The user's observations, and actions where they are an input, to these outputs."""
         spec = self.mirror.spec
         entry = (spec.inputs or ())[:1] or (TensorEntry(),)
-        if actions_in:
-            more = (numbers(self.mirror.actions, self.acted),)
-        else:
-            more = ()
-        if not more and spec.inputs is None:
-            inputs = spec.inputs
-        else:
-            inputs = (*entry, *more)
+        more = (numbers(self.mirror.actions, self.acted),) if actions_in else ()
+        inputs = spec.inputs if not more and spec.inputs is None else (*entry, *more)
         return replace(spec, inputs=inputs, outputs=tuple(outputs))
 
     def action(self, signed: bool = True) -> TensorEntry:
@@ -425,10 +416,7 @@ def _say_of_critic(result: _Result, not_done: list[str]) -> None:
 # ---- the check ---------------------------------------------------------------------------------------------------
 def _residuals(chiral: Any, mirror: TableMirror, normalizer: Any, rows: Tensor | None) -> tuple[float, float]:
     """How far `predict` and the values are from commuting with the mirror, as they would be used."""
-    if rows is not None:
-        seen = rows[:_PROBES].numpy()
-    else:
-        seen = _drawn(chiral, normalizer)
+    seen = rows[:_PROBES].numpy() if rows is not None else _drawn(chiral, normalizer)
     symmetric = chiral.get_vec_normalize_env()
     views = []
     for raw in (seen, mirror.observations(seen)):

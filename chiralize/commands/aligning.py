@@ -291,10 +291,7 @@ def _resampled(network: Network, calls: Sequence[Call], shift: float | None) -> 
         if any(center is not None for _, center in tensor.entry.mirror):
             facts = f"{tensor.where} is mirrored at a cell that the specification gives, which moves it as well"
             raise UsageError(option, facts, "state the middle (mirror: w), so that it is moved once")
-    if shift is None:
-        shifts = _measured(network, calls)
-    else:
-        shifts = [shift] * len(_maps(network))
+    shifts = _measured(network, calls) if shift is None else [shift] * len(_maps(network))
     moves: list[tuple[int, int, int, float]] = []
     words: list[str] = []
     for (tensor, axis), each in zip(_maps(network), shifts, strict=True):

@@ -142,10 +142,7 @@ def chiralize(
         network, calls = aligned(network, calls, align)
         request = replace(request, calibration=calls, sequences=sequences, remarks=remarks, device=home, progress=step)
         conversion = uncarried(convert, network, name_of(model), request)
-    if home == CPU:
-        result = conversion.module
-    else:
-        result = moved(conversion.module, home)
+    result = conversion.module if home == CPU else moved(conversion.module, home)
     example = example_call(network, isinstance(result, TwoView))
     put_on(result, Chirality(conversion.passport, conversion.report, example))
     warn_of(conversion.report.cautions, 2)

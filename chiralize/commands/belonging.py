@@ -58,15 +58,9 @@ def fitted(passport: Passport, module: nn.Module, where: str) -> Passport:
         facts = f"it is of a network that runs both views of a part, {type(module).__name__} runs one"
         raise UsageError(where, facts, "use chiralize.load(path), which gives that network back")
     tensors = tensors_by_name(module)
-    if is_graph or has_blocks(module):
-        passport = passport
-    else:
-        passport = as_folded(passport, tensors)
+    passport = passport if is_graph or has_blocks(module) else as_folded(passport, tensors)
     weights = [name for name in passport.hidden if " output " not in name]  # stretches that are averaged are no weights
-    if is_graph:
-        computed = are_computed(tensors, weights, passport.form)
-    else:
-        computed = ()
+    computed = are_computed(tensors, weights, passport.form) if is_graph else ()
     absent = [name for name in weights if name not in tensors and not in_blocks(module, name)]
     missing = [name for name in absent if name not in computed]
     if missing:

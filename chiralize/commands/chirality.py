@@ -41,10 +41,7 @@ class Chirality:
         if self.report is not None:
             return self.report.verdict
         rho = self.passport.figures.get("rho")
-        if isinstance(rho, float):
-            distance = f", rho {rho:.3g} when it was made"
-        else:
-            distance = ""
+        distance = f", rho {rho:.3g} when it was made" if isinstance(rho, float) else ""
         return (
             f"mirror of {self.spec.skeleton.name}, made by {self.method}{distance}; verify says whether it still holds"
         )

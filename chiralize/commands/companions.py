@@ -60,10 +60,7 @@ def _spreads(unread: Mapping[str, Tensor], network: Network) -> Iterator[str]:
             )
             continue
         is_log = "log" in last
-        if is_log:
-            variances = tensor.double().mul(2).exp()
-        else:
-            variances = tensor.double().square()
+        variances = tensor.double().mul(2).exp() if is_log else tensor.double().square()
         shared = variances
         for partner in partners:  # mirrors commute: one after another is the mean over all their products
             shared = (shared + shared[..., partner.to(tensor.device)]) / 2

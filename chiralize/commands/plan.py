@@ -174,10 +174,7 @@ def _arguments(node: Node, captured: CapturedModel) -> tuple[list[str], list[str
         for ref in refs:
             if isinstance(ref, Ref):
                 leaf = captured.leaves.get(ref.name)
-                if leaf is not None and leaf.is_weight:
-                    names = weights
-                else:
-                    names = data
+                names = weights if leaf is not None and leaf.is_weight else data
                 names.append(ref.name)
     return data, weights
 

@@ -67,10 +67,7 @@ def save(
     check_writable(target)
     check_suffix(target, "save")
     check_symmetric(fitted(chirality.passport, module, "save"), module)
-    if target.suffix in GRAPHS:
-        weights = None
-    else:
-        weights = _weights(module, chirality, target)
+    weights = None if target.suffix in GRAPHS else _weights(module, chirality, target)
     if weights is not None and not chirality.passport.spec.is_affine:
         write_weights(*weights, target)
         return target
@@ -91,10 +88,7 @@ def _weights(module: torch.nn.Module, chirality: Chirality, target: Path) -> tup
     if chirality.report is None and isinstance(module, torch.fx.GraphModule):
         facts = f"the module is a graph that was read from a file, {target.suffix} holds weights only"
         raise UsageError("save", facts, "write a .pt2; or fill a module of the original class, and attach its mirror")
-    if chirality.report is not None:
-        changed = changed_constants(chirality.report)
-    else:
-        changed = []
+    changed = changed_constants(chirality.report) if chirality.report is not None else []
     if chirality.others and chirality.form in BLOCKS:
         facts = f"{target.suffix} holds dense weights, and blocks of several mirrors are not put together again"
         raise UsageError("save", facts, "write a .pt2, or convert with --form folded")

@@ -68,10 +68,7 @@ class Runner:
 
     def begin(self, threads: int) -> Step:
         """A run of its own, from the state in which the file has the network. Raises UsageError, ModelRunError."""
-        if self.loaded.format == "onnx":
-            call = self._session(threads)
-        else:
-            call = self._module()
+        call = self._session(threads) if self.loaded.format == "onnx" else self._module()
         examples, answered, states = self.tensors, self.answered, self.states
         held = {index: torch.zeros_like(examples[index]) for index in states}
 

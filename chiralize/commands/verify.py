@@ -86,10 +86,7 @@ def _left_and_right(
     """
     drift, degeneracy = _measured(network, verdict)
     degeneracy = replace(degeneracy, free_share=free_share(network, verdict.repmap))
-    if passport is not None:
-        before = tuple(passport.figures.get("odd", ()))
-    else:
-        before = ()
+    before = tuple(passport.figures.get("odd", ())) if passport is not None else ()
     if len(before) == len(degeneracy.odd_after):
         degeneracy = replace(degeneracy, odd_before=before)
     return degeneracy, _joints(drift)

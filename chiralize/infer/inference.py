@@ -168,10 +168,7 @@ class Inference:
             before, name = self.now, names[0]
             tried.add(name)
             for whole in (None, *islice(before.likely_wholes(name), _TRIALS)):
-                if whole is None:
-                    wholes = repair.wholes
-                else:
-                    wholes = {**repair.wholes, name: whole}
+                wholes = repair.wholes if whole is None else {**repair.wholes, name: whole}
                 trial = replace(repair, joints=(*repair.joints, name), wholes=wholes)
                 refusal = self._refusal_with(trial)
                 if refusal is None and is_known(self.now.solver.resolve(self.now.wholes[name])):

@@ -249,10 +249,7 @@ def matrix_product(first: Operand, second: Operand, solver: Solver) -> SymbolicR
     """Representation of first @ second."""
     a, b = solver.representation(first.rep), solver.representation(second.rep)
     rows, left = (a.axes[-2:-1], a.axes[-1])
-    if len(b.axes) == 1:
-        right, columns = b.axes[0], ()
-    else:
-        right, columns = b.axes[-2], b.axes[-1:]
+    right, columns = (b.axes[0], ()) if len(b.axes) == 1 else (b.axes[-2], b.axes[-1:])
     sign = solver.same(left, right)
     batch = multiplied(SymbolicRepresentation(a.axes[:-2], a.sign), SymbolicRepresentation(b.axes[:-2], b.sign), solver)
     return solver.representation(SymbolicRepresentation((*batch.axes, *rows, *columns), batch.sign * sign))

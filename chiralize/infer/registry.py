@@ -118,10 +118,7 @@ class Call:
     def run(self, size: int) -> range:
         """The entries of an axis that start and length of a call name, or start, end and step."""
         if "length" in self.arguments:
-            if self["start"] < 0:
-                start = self["start"] % size
-            else:
-                start = self["start"]
+            start = self["start"] % size if self["start"] < 0 else self["start"]
             return range(start, start + self["length"])
         return range(size)[slice(self.get("start"), self.get("end"), self.get("step", 1))]
 

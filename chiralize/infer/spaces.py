@@ -45,10 +45,7 @@ def _cofactors(rep: SymbolicRepresentation) -> set[int]:
 
 def added_weights(node: Node, captured: CapturedModel) -> Iterator[str]:
     """Weights that an op adds along an axis that they do not have: with signs there they can only be zero."""
-    if isinstance(traits().get(node.target), Sum):
-        refs = list(node.reads)
-    else:
-        refs = []
+    refs = list(node.reads) if isinstance(traits().get(node.target), Sum) else []
     if "bias" in node.arguments:
         refs = [node.arguments["bias"]]
     for ref in refs:

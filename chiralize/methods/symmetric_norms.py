@@ -110,10 +110,7 @@ def _remarks(absorbed: Absorbed) -> tuple[str, ...]:
 
 def _remark(blocked: list[Blocked]) -> str:
     at, shift, (low, high) = blocked[0].at, blocked[0].shift, blocked[0].scales
-    if at is not None:
-        behind = f"{at.target} at {at.where}"
-    else:
-        behind = "the network's result"
+    behind = f"{at.target} at {at.where}" if at is not None else "the network's result"
     names = listed([f"{entry.leaf.names[0]} ({entry.moved:.2g})" for entry in blocked], _MOST_NAMES)
     return (
         f"one-sided normaliser: {names}; {behind} keeps the weights from making up for a symmetric one, and what "

@@ -71,10 +71,7 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, sett
 def _gradients(d_y: Tensor, x: Tensor, weight: Tensor, ctx: Any, wanted: list[bool]) -> tuple[Tensor, Tensor | None]:
     """Gradients of x and of the weight; that of x is undefined where it is not wanted."""
     few, scale = d_y.numel() < weight.numel(), ctx.scale
-    if few:
-        d_y, by = _times(d_y, scale), weight
-    else:
-        d_y, by = d_y, _times(weight, scale)
+    d_y, by = (_times(d_y, scale), weight) if few else (d_y, _times(weight, scale))
     args = *ctx.settings, False, [0, 0], 1, wanted
     d_x, d_weight, _ = torch.ops.aten.convolution_backward(d_y, x, _flat(by), None, *args)
     if not wanted[1]:

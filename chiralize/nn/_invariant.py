@@ -80,10 +80,7 @@ class InvariantParameter(ChiralModule):
 
     def __init__(self, representation: TensorRepresentation, value: Tensor | None = None) -> None:
         super().__init__()
-        if value is None:
-            like = {}
-        else:
-            like = {"dtype": value.dtype, "device": value.device}
+        like = {} if value is None else {"dtype": value.dtype, "device": value.device}
         self.space = InvariantSpace(representation, like.get("device"))
         self._hold("weight_even", torch.randn(self.space.size, **like))
         if value is not None:

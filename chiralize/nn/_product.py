@@ -57,10 +57,7 @@ class Product:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b as `torch.nn.functional.linear`. x: "... in", weight: "out in", bias: "out"."""
-    if torch.compiler.is_exporting():
-        rows = 0
-    else:
-        rows = x.numel() // max(x.shape[-1], 1)
+    rows = 0 if torch.compiler.is_exporting() else x.numel() // max(x.shape[-1], 1)
     if not _is_for_onednn(weight, rows) or not _is_plain(x, weight, bias):
         return nn.functional.linear(x, weight, bias)
     return _applied(x.reshape(rows, -1), weight, bias, 1.0).view(*x.shape[:-1], -1)

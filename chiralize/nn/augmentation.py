@@ -121,10 +121,7 @@ def _mirrored_target(value: Any, tensor: ResolvedTensor, flips: Tensor, is_one: 
     if tensor.kind == "classes" and np.ndim(value) == rank - 1 and _is_whole(value):
         return _mixed_classes(value, tensor, flips, is_one)
     if np.ndim(value) != rank and tensor.has_rows:
-        if np.ndim(value):
-            what = f"shape {tuple(np.shape(value))}"
-        else:
-            what = repr(value)
+        what = f"shape {tuple(np.shape(value))}" if np.ndim(value) else repr(value)
         one = "one sample" if is_one else "a batch"
         raise UsageError(tensor.where, f"the target is {what}, the input {one}", f"give it as '{tensor.layout}'")
     return _mixed(value, turned(value, tensor), flips, tensor)

@@ -66,10 +66,7 @@ class _Conv(ChiralMap):
             one = [1] * (2 - self.axes)
             settings = [*one, *self.stride], [*[0] * len(one), *padding], [*one, *self.dilation]
             even, odd, bias = self.weight_even, self.weight_odd, self.bias_even
-            if is_trained(x, even, odd, bias=bias):
-                step = Convolved.apply
-            else:
-                step = in_blocks
+            step = Convolved.apply if is_trained(x, even, odd, bias=bias) else in_blocks
             return step(x, even, odd, bias, self.into.scale, settings)
         others = {"stride": self.stride, "padding": padding, "dilation": self.dilation}
         return self.map(x, -1 - self.axes, partial(self.convolution, **others))

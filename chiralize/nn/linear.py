@@ -63,10 +63,7 @@ class Linear(ChiralMap):
 def _of_few(x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale: float) -> Tensor:
     """What `ChiralMap.map` computes between pairs in halves, by the fewest calls: few rows wait for these."""
     u, v = (x if scale == 1.0 else x * scale).chunk(2, -1)
-    if len(even) * x.numel() >= _WORTH_A_LOOK:
-        product = linear
-    else:
-        product = nn.functional.linear
+    product = linear if len(even) * x.numel() >= _WORTH_A_LOOK else nn.functional.linear
     from_even, from_odd = product(u + v, even, bias), product(u - v, odd)
     return torch.cat([from_even + from_odd, from_even - from_odd], -1)
 

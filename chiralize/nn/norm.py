@@ -108,10 +108,7 @@ class _BatchNorm(ChiralModule):
     def _normalized(self, x: Tensor, momentum: float | None) -> Tensor:
         """Normalise by the statistics of {x, T x}; where a momentum is given, take them over."""
         others = [axis for axis in range(x.ndim) if axis != 1]
-        if x.dtype in (torch.float16, torch.bfloat16):
-            exact = x.to(torch.float32)
-        else:
-            exact = x
+        exact = x.to(torch.float32) if x.dtype in (torch.float16, torch.bfloat16) else x
         var, mean = torch.var_mean(exact, others, correction=0)
         image, spread = self.signed.image(mean), (var + self.unsigned.image(var)) / 2
         mean, var = (mean + image) / 2, spread + (mean - image).square() / 4
@@ -207,10 +204,7 @@ class LayerNorm(ChiralModule):
         self.normalized_shape = (representation.size,)
         self.space = along(representation, device)
         self.weight_even = nn.Parameter(torch.ones(self.space.size, device=device, dtype=dtype))
-        if bias:
-            self.bias_even = nn.Parameter(torch.zeros_like(self.weight_even))
-        else:
-            self.bias_even = None
+        self.bias_even = nn.Parameter(torch.zeros_like(self.weight_even)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """x normalised over its last axis."""

@@ -157,10 +157,7 @@ def _check_mask(given: Tensor | None, mask: Tensor) -> None:
     """Raise UsageError where the module's own mask is another one."""
     if given is None:
         return
-    if given.ndim > 2:
-        seen = given.to(mask).flatten(2)[..., 0]
-    else:
-        seen = given.to(mask)
+    seen = given.to(mask).flatten(2)[..., 0] if given.ndim > 2 else given.to(mask)
     if seen.shape != mask.shape or not torch.equal(seen, mask):
         raise UsageError(
             _WHERE, "the module's weight_mask has other signs", "check the joints, and how many channels are negated"

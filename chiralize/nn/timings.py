@@ -86,10 +86,7 @@ def _place(device: torch.device) -> str:
     """What computes, and how exactly: the processor's threads, or a device by its name."""
     if device.type == "cpu":
         return f"{torch.get_num_threads()} threads"
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    else:
-        name = device.type
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return f"{name}, products in {torch.get_float32_matmul_precision()} precision"
 
 

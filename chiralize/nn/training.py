@@ -134,10 +134,7 @@ def recipe(
         schedule.step()
         if step == steps or step % max(steps // _LOOKS, 1) == 0:
             projection.project()  # running statistics, too
-            if held:
-                now = _mean_loss(network, loss, held)
-            else:
-                now = float(value.detach())
+            now = _mean_loss(network, loss, held) if held else float(value.detach())
             progress(step, steps, now)
             if not held or now < best:
                 best, weights = now, copy.deepcopy(network.state_dict())

@@ -90,10 +90,7 @@ def _audit(report: AuditReport) -> list[Fact]:
     gap = report.network.gap
     tone, word = "good", "0.1 to 0.25 are usual on real inputs"
     if gap > UNEVEN:
-        if gap > ASYMMETRIC:
-            tone, word = "bad", "very large"
-        else:
-            tone, word = "unsure", "large"
+        tone, word = ("bad", "very large") if gap > ASYMMETRIC else ("unsure", "large")
     if report.source != "given data":
         tone, word = "plain", "on random inputs, where 0.6 to 0.9 are usual"
     facts = [Fact("Gap of left and right", plain(gap), word, tone)]

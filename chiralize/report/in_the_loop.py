@@ -40,10 +40,7 @@ def loop_blocks(rollout: Rollout | None) -> list[Block]:
 
 
 def _row(rollout: Rollout, walker: Walker) -> tuple[str, ...]:
-    if walker is rollout.original:
-        share = ""
-    else:
-        share = _with_error(rollout.share(walker))
+    share = "" if walker is rollout.original else _with_error(rollout.share(walker))
     distances = sorted(walker.parting)
     middle = distances[len(distances) // 2]
     parted = sorted(step for step in walker.parted if step is not None)

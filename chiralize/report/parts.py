@@ -187,10 +187,7 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
     blocks.append(Bars("rho", tuple(bars)))
     blocks += [Line(_worst_joint(output)) for output in drift.outputs if output.joints]
     if drift.beyond is not None:
-        if drift.built_in:
-            within = "the built-in poses"
-        else:
-            within = "the inputs that were given"
+        within = "the built-in poses" if drift.built_in else "the inputs that were given"
         blocks.append(Line(f"beyond {within}, on {drift.beyond.what}: rho {plain(drift.beyond.rho)}"))
     blocks.append(Line("gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)"))
     if drift.lean:

@@ -250,10 +250,7 @@ class _Search:
         texts: dict[str, str] = {}
         for name, value in values.items():
             if fits and name not in undecided:
-                if isinstance(value, tuple):
-                    texts[name] = str(list(value))
-                else:
-                    texts[name] = str(value)
+                texts[name] = str(list(value)) if isinstance(value, tuple) else str(value)
         return Found(texts, tuple(name for name in values if name in undecided), fits)
 
     def _may_be_other(self, values: Mapping[str, Any], name: str, others: Iterable[Any]) -> bool:

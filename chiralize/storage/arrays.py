@@ -29,10 +29,7 @@ def load_arrays(path: Path | str, *, skip_text: bool = False) -> dict[str, np.nd
     where = str(path)
     try:
         on_disk = _on_disk(Path(path))
-        if on_disk is None:
-            arrays = _by_kind(read_file(path), where)
-        else:
-            arrays = {"": on_disk}
+        arrays = _by_kind(read_file(path), where) if on_disk is None else {"": on_disk}
     except RecursionError as error:
         raise DataFileError(where, "is nested too deeply, or contains itself", REMEDY) from error
     except ModelFileError as error:

@@ -172,8 +172,5 @@ def is_plain_text(text: str) -> bool:
 
 
 def _describe(node: ast.AST) -> str:
-    if isinstance(node, ast.expr):
-        shown = ast.unparse(node)
-    else:
-        shown = type(node).__name__
+    shown = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
     return f"{type(node).__name__} {shown[:60]!r}"

@@ -127,10 +127,7 @@ class _Name:
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor | Foreign:
     """The record of a tensor; a stand-in for one of a kind of numbers that is not known here."""
-    if len(rest) > 2 and isinstance(rest[2], _Name):
-        dtype = rest[2].name
-    else:
-        dtype = ""
+    dtype = rest[2].name if len(rest) > 2 and isinstance(rest[2], _Name) else ""
     if not isinstance(storage, Storage):
         raise ValueError("a tensor without a storage")
     sizes = (offset, *shape, *strides)

@@ -19,10 +19,7 @@ def no_weights(tree: Any, where: str) -> ModelFileError:
         facts = "is the state of an optimizer, which has no weights"
         return ModelFileError(where, facts, f"give the file of the network's weights: {_SAVE}.")
     if is_tensor(tree) or _is_list_of_tensors(tree):
-        if is_tensor(tree) or len(tree) == 1:
-            held = "one tensor"
-        else:
-            held = f"{len(tree)} tensors"
+        held = "one tensor" if is_tensor(tree) or len(tree) == 1 else f"{len(tree)} tensors"
         facts = f"holds {held} without names, so that nothing says which weights of a network they are"
         return ModelFileError(where, facts, f"save the weights by name: {_SAVE}.")
     if isinstance(tree, Mapping) and any(str(name).endswith("_packed_params") for name in tree):

@@ -214,10 +214,7 @@ def _name_sizes(model: Any, words: Mapping[tuple[int, int], str]) -> None:
     for (index, axis), word in words.items():
         size = model.graph.input[index].type.tensor_type.shape.dim[axis].dim_param
         if size.isidentifier() and size not in rename:
-            if word not in rename.values():
-                rename[size] = word
-            else:
-                rename[size] = f"{word}_{index}"
+            rename[size] = word if word not in rename.values() else f"{word}_{index}"
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param.isdigit():

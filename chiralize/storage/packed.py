@@ -56,10 +56,7 @@ def packed_model(content: Content, wanted: Wanted) -> ModelFileError | None:
     packing = next((kind for kind in _PACKINGS if content.data.startswith(kind.magic)), None)
     head = _head(content.data, packing) if packing else content.data
     if head[257:262] == b"ustar":
-        if packing:
-            words = f"a tar archive packed by {packing.words}"
-        else:
-            words = "a tar archive"
+        words = f"a tar archive packed by {packing.words}" if packing else "a tar archive"
         return _of_archive(content, wanted, words, f"tar -xf {_quoted(content)}", _names_in_tar(head))
     if packing is None:
         return None

@@ -121,10 +121,7 @@ class Passport:
         try:
             return _from_table(json.loads(text))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-            if isinstance(error, KeyError):
-                fault = f"it has no {error}"
-            else:
-                fault = error
+            fault = f"it has no {error}" if isinstance(error, KeyError) else error
             remedy = "convert the network again, or give --skeleton"
             raise ModelFileError(where, f"chirality.json cannot be read ({fault})", remedy) from error
 

@@ -114,10 +114,7 @@ def _row(table: dict[str, Any], name: str, where: str) -> Array:
 
 def _number(table: dict[str, Any], name: str, where: str) -> float:
     value = built(table.get(name))
-    if isinstance(value, (int, float, np.number)):
-        number = float(value)
-    else:
-        number = math.nan
+    number = float(value) if isinstance(value, (int, float, np.number)) else math.nan
     if not (math.isfinite(number) and number > 0):
         raise ModelFileError(where, f"its {name} is no positive number", "save the VecNormalize again.")
     return number

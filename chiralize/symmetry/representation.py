@@ -246,8 +246,5 @@ class TensorRepresentation:
         if len(text) < 3 or text[0] not in "+-" or text[1] != "[" or text[-1] != "]":
             raise ValueError(f"not a tensor representation: {text[:40]!r}")
         inside = text[2:-1]
-        if inside:
-            axes = tuple(map(Representation.parse, inside.split(" | ")))
-        else:
-            axes = ()
+        axes = tuple(map(Representation.parse, inside.split(" | "))) if inside else ()
         return TensorRepresentation(axes, -1 if text[0] == "-" else 1)

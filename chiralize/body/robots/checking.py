@@ -54,10 +54,7 @@ class WrongJoint:
         """`left_hip: its partner is right_hip, not left_hip; it is negated, not kept`."""
         parts = []
         if self.partner != self.right_partner:
-            if self.right_partner == self.joint:
-                right = "none"
-            else:
-                right = self.right_partner
+            right = "none" if self.right_partner == self.joint else self.right_partner
             parts.append(f"its partner is {right}, not {'none' if self.partner == self.joint else self.partner}")
         if self.sign != self.right_sign:
             parts.append(f"it is {_WORDS[self.right_sign]} ({self.right_sign}), not {_WORDS[self.sign]} ({self.sign})")

@@ -86,10 +86,7 @@ def import_robot(path: Path, kind: str, wishes: RobotWishes, notices: list[str])
     notices += [f"asymmetric in the model: {line}" for line in summary(asymmetric)]
     notices.append(_said(agreement(opened, mirror)))
     source = f"{_FORMATS[opened.kind]} {path.name}: places and axes of the joints in the {mirror.robot.pose}"
-    if asymmetric:
-        note = f"asymmetric in the model: {short_summary(asymmetric)}"
-    else:
-        note = ""
+    note = f"asymmetric in the model: {short_summary(asymmetric)}" if asymmetric else ""
     return skeleton_of(mirror, joints, source, note, path.stem)
 
 

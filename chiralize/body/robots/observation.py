@@ -287,10 +287,7 @@ def _read_of_bodies(block: Items, witness: _Witness) -> tuple[Sampled | None, st
     (part,) = block.each
     scene = witness.scene
     bodies = None if scene is None else bodies_named(scene, block.items)
-    if isinstance(part, Measured):
-        quantity = part.quantity
-    else:
-        quantity = Quantity("scalar")
+    quantity = part.quantity if isinstance(part, Measured) else Quantity("scalar")
     is_readable = isinstance(part, Measured) or (isinstance(part, Scalar) and part.count == 1)
     if scene is None or bodies is None or not is_readable:
         return None, "", False

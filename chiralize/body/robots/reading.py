@@ -103,10 +103,7 @@ def _joint(model: Any, data: Any, link_of: list[int], index: int) -> Joint:
     body, start, dof = int(model.jnt_bodyid[index]), int(model.jnt_qposadr[index]), int(model.jnt_dofadr[index])
     width = {FREE: 7, BALL: 4}.get(kind, 1)
     is_single = kind in (HINGE, SLIDE)
-    if is_single:
-        spring = float(model.qpos_spring[start] - data.qpos[start])
-    else:
-        spring = 0.0
+    spring = float(model.qpos_spring[start] - data.qpos[start]) if is_single else 0.0
     properties = {
         "stiffness": float(np.ravel(model.jnt_stiffness[index])[0]),
         "damping": float(np.ravel(model.dof_damping[dof])[0]),

@@ -52,10 +52,7 @@ def parse_yaml(text: str, source: str) -> Node:
             builder.take(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        if mark:
-            where = f"{source}:{min(mark.line, text.count(chr(10))) + 1}"
-        else:
-            where = source
+        where = f"{source}:{min(mark.line, text.count(chr(10))) + 1}" if mark else source
         if "\t" in _line(text, mark):
             remedy = "indent with spaces, not tabs"
         else:

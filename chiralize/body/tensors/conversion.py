@@ -79,10 +79,7 @@ class ConversionSpec:
         root = from_python(rest, "specification")
         spec = _read(root)
         skeleton = read_optional(root.mapping("a specification"), "skeleton", base_of, None, []) or spec.skeleton
-        if isinstance(notices, Sequence):
-            texts = tuple(map(str, notices))
-        else:
-            texts = ()
+        texts = tuple(map(str, notices)) if isinstance(notices, Sequence) else ()
         return replace(spec, skeleton=skeleton, invariant=invariant, notices=texts, named=named)
 
 

@@ -60,10 +60,7 @@ def convert_for_all(network: Network, name: str, request: Request) -> Conversion
     refuse_unsuited(network)
     networks = under_each(network)
     problem = Problem.of(next(iter(networks.values())), request, method)
-    if request.form in BLOCKS:
-        as_it_is = None
-    else:
-        as_it_is = unchanged_for_all(problem, networks, name)
+    as_it_is = None if request.form in BLOCKS else unchanged_for_all(problem, networks, name)
     if as_it_is is not None:
         return as_it_is
     problem = checks.judged(problem)
@@ -213,10 +210,7 @@ class _Finish:
         macs, views = self.original.macs, 2 ** len(self.networks)
         after = views * macs
         if not converted.is_average:
-            if result.captured is not None:
-                after = macs_of(result.captured)
-            else:
-                after = 0
+            after = macs_of(result.captured) if result.captured is not None else 0
         return ConvertReport(
             self.name,
             converted.method,

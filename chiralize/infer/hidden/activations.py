@@ -107,10 +107,7 @@ def activation_scores(
         key = _key(repmap, name, axis, block, spaces)
         correlation = sums[number].shared().correlation()
         empty = np.zeros_like(correlation)
-        if block.absolute:
-            score = Score(empty, correlation)
-        else:
-            score = Score(correlation, empty)
+        score = Score(empty, correlation) if block.absolute else Score(correlation, empty)
         scores[key] = scores.get(key, Score.zero(block.units)) + score
     return scores
 

@@ -36,10 +36,7 @@ class Imposed:
         for space in spaces:
             self.depths.setdefault(space.key, len(self.depths))
         wanted = {space.key: self._pairing(space) for space in spaces}
-        if "match" in wanted.values():
-            matched = self.matcher(spaces, repmap)
-        else:
-            matched = {}
+        matched = self.matcher(spaces, repmap) if "match" in wanted.values() else {}
         chosen = dict(matched)
         for space in spaces:
             if wanted[space.key] != "match":

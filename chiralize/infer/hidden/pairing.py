@@ -65,10 +65,7 @@ def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) ->
     partner = units.copy()
     if len(total) <= _EXACT:
         near = units[None]
-        if fixed_points:
-            pairs = _assigned_pairs(total)
-        else:
-            pairs = _perfect_pairs(total)
+        pairs = _assigned_pairs(total) if fixed_points else _perfect_pairs(total)
     else:
         near = _nearest(total)
         _exchange(partner, total, near, True)
@@ -77,10 +74,7 @@ def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) ->
         partner[i], partner[j] = j, i
     _exchange(partner, total, near, fixed_points)
     chosen = signed[units, partner]
-    if sign_free:
-        sign = np.ones(len(total), np.int64)
-    else:
-        sign = np.where(chosen < 0, -1, 1)
+    sign = np.ones(len(total), np.int64) if sign_free else np.where(chosen < 0, -1, 1)
     return SignedPermutation(partner, sign)
 
 

@@ -39,10 +39,7 @@ def op(names: str, *samples: Sample, trait: Trait | None = None) -> Callable[[Ap
 
     def decorate(function: Apply | Sampled) -> Sampled:
         """The function with these samples before those that it has already."""
-        if isinstance(function, Sampled):
-            sampled = function
-        else:
-            sampled = Sampled(function, {})
+        sampled = function if isinstance(function, Sampled) else Sampled(function, {})
         given = overloads(names)
         if trait is not None:
             sampled = replace(sampled, traits={**sampled.traits, **dict.fromkeys(given, trait)})
@@ -175,10 +172,7 @@ def joint_plain(call: Call) -> SymbolicRepresentation:
 
 def representations(call: Call, *names: str) -> list[SymbolicRepresentation]:
     """How the tensor arguments called `names` transform, as far as is known by now; of all of them without names."""
-    if names:
-        operands = [tensor(call[name]) for name in names]
-    else:
-        operands = call.operands
+    operands = [tensor(call[name]) for name in names] if names else call.operands
     return [call.solver.representation(operand.rep) for operand in operands]
 
 

@@ -32,10 +32,7 @@ class Turn:
 
     def is_of(self, action: SignedPermutation) -> bool:
         """Whether an action is this one, as far as it counts."""
-        if self.read is None:
-            read = np.arange(action.size)
-        else:
-            read = np.array(self.read, np.int64)
+        read = np.arange(action.size) if self.read is None else np.array(self.read, np.int64)
         return self.possible and action.is_sign_free and np.array_equal(action.partner[read], self.action.partner[read])
 
 

@@ -54,10 +54,7 @@ class _Window:
             before = self.dilation * (self.kernel - 1) // 2
         else:
             before = self.padding
-        if self.transposed:
-            size, count = self.count, self.size
-        else:
-            size, count = self.size, self.count
+        size, count = (self.count, self.size) if self.transposed else (self.size, self.count)
         return Windows(size, count, self.kernel, self.stride, before, self.dilation)
 
     @property
@@ -165,10 +162,7 @@ def _contracted(
     solver, groups, transposed = call.solver, call.get("groups", 1), is_transposed(call)
     bias = unless_zero(call.get("bias"))
     words = [window.words(letter) for window, letter in zip(windows, _LETTERS, strict=False)]
-    if words:
-        columns = map(" ".join, zip(*words, strict=True))
-    else:
-        columns = "", "", ""
+    columns = map(" ".join, zip(*words, strict=True)) if words else ("", "", "")
     given, kernel, written = columns
     channels = "i o" if transposed else "o i"
     equation_shape = shape
@@ -214,10 +208,7 @@ def _grouped(operand: Operand, dim: int, groups: int, solver: Solver) -> Operand
 
 def _macs(call: Call) -> int:
     """Every weight of an output (of a transposed convolution: an input) channel once per position."""
-    if is_transposed(call):
-        positions = tensor(call["input"]).shape
-    else:
-        positions = call.shape
+    positions = tensor(call["input"]).shape if is_transposed(call) else call.shape
     return prod(positions) * prod(tensor(call["weight"]).shape[1:])
 
 

@@ -39,10 +39,7 @@ def letters_of(equation: str, ndims: Sequence[int]) -> tuple[list[Words], Words]
 def _words(part: str, ndim: int) -> Words:
     before, dots, after = part.partition("...")
     extra = ndim - len(before) - len(after)
-    if dots:
-        middle = [f".{number}" for number in reversed(range(extra))]
-    else:
-        middle = []
+    middle = [f".{number}" for number in reversed(range(extra))] if dots else []
     words = (*before, *middle, *after)
     if len(words) != ndim or any(letter not in ascii_letters for letter in before + after):
         raise Conflict(f"einsum: {part!r} does not describe a tensor of {ndim} axes")

@@ -72,10 +72,7 @@ def _windowed(call: Call, axis: Axis, windows: _Windows, name: str) -> Axis:
         block, inside = solver.regroup([axis], [count, windows.size // count])
         solver.sign_free(inside)
         return solver.resolve(block)
-    if windows.sliding is None:
-        turn = end_to_end(axis)
-    else:
-        turn = read_by(windows.sliding, axis)
+    turn = end_to_end(axis) if windows.sliding is None else read_by(windows.sliding, axis)
     return turned_or_still(call, [turn], len(entries), name)
 
 

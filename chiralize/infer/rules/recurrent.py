@@ -175,10 +175,7 @@ def _sample(
     for layer in range(layers):
         for _ in range(ways):
             weights.extend(drawn_weights(gates, 4, 4 if layer == 0 else 4 * ways, biases))
-    if fresh:
-        state = zeros(layers * ways, 2, 4)
-    else:
-        state = normal(layers * ways, 2, 4)
+    state = zeros(layers * ways, 2, 4) if fresh else normal(layers * ways, 2, 4)
     x = normal(2, 5, 4) if first else normal(5, 2, 4)
     hx = [state, state] if gates == 4 else state
     args = (x, hx, weights, biases, layers, 0.0, False, ways == 2, first)

@@ -137,10 +137,7 @@ def lists_by_axis(call: Call, indices: Indices) -> dict[int, torch.Tensor]:
         if values is None or values.is_floating_point():
             raise Conflict("an index that is computed from the input")
         still(call, item)
-        if values.dtype == torch.bool:
-            tables = values.nonzero(as_tuple=True)
-        else:
-            tables = (values,)
+        tables = values.nonzero(as_tuple=True) if values.dtype == torch.bool else (values,)
         for entries in tables:
             by_axis[dim] = entries
             dim += 1

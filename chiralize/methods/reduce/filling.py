@@ -140,10 +140,7 @@ def _check_states(network: Network, repmap: RepMap, lifting: Lifting, method: st
     """Raises MethodUnavailableError where states that are arguments would have other sizes: callers make them."""
     for name, tensor in zip(network.graph().inputs, network.resolved.input_tensors, strict=True):
         rep = repmap.leaves.get(name)
-        if rep is None:
-            shape = tensor.shape
-        else:
-            shape = lifting.representation(rep).shape
+        shape = tensor.shape if rep is None else lifting.representation(rep).shape
         if shape != tensor.shape:
             facts = f"{tensor.where}, a state that callers pass, would have the shape {shape}"
             facts += f" in the place of {tensor.shape}"

@@ -199,10 +199,7 @@ class Lifting:
 
 def _applied(tensor: Tensor, space: HiddenMap, position: int, width: int, reads: bool) -> Tensor:
     matrix = (space.back.T if reads else space.keep).to(tensor.dtype)
-    if width > 1:
-        rows = tensor.flatten(position, position + width - 1)
-    else:
-        rows = tensor
+    rows = tensor.flatten(position, position + width - 1) if width > 1 else tensor
     return (rows.movedim(position, -1) @ matrix.T).movedim(-1, position)
 
 

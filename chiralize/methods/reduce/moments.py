@@ -280,10 +280,7 @@ def _average(
                 source = sites[node.name].source
                 samples.take_average((node.name, source), values[source])
                 plain = (plain + reynolds.act(turned, _left_alone(repmap, node.name))) / 2
-            if plain is None:
-                values[node.name] = execution.evaluate(node, values)
-            else:
-                values[node.name] = plain
+            values[node.name] = execution.evaluate(node, values) if plain is None else plain
             for name in freed.get(node.name, ()):
                 del values[name]
 

@@ -91,10 +91,7 @@ def steps(node: Node, cells_of_op: Sequence[Cell], values: Mapping[str, Any]) ->
         out = op(x, given, params, each // directions == 4, 1, 0.0, False, directions == 2, True)[0]
         for direction, part in enumerate(out.chunk(directions, -1)):
             first = hx[0][direction][:, None]
-            if direction == 0:
-                before = [first, part[:, :-1]]
-            else:
-                before = [part[:, 1:], first]
+            before = [first, part[:, :-1]] if direction == 0 else [part[:, 1:], first]
             read.append(Step(x, torch.cat(before, 1)))
         x = out
     return read

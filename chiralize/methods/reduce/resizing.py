@@ -157,10 +157,7 @@ class Resizing:
             bound = node.arguments[name]
             if bound is None or bound >= _END or bound == 0:
                 continue
-            if bound < 0:
-                position = bound + axis_size(axis)
-            else:
-                position = min(bound, axis_size(axis))
+            position = bound + axis_size(axis) if bound < 0 else min(bound, axis_size(axis))
             new = self._boundary(axis, position)
             if new is None:
                 raise self._stuck(node, f"entry {position} of the axis is not where one hidden space ends")
@@ -190,10 +187,7 @@ class Resizing:
         return MethodUnavailableError(str(node.where), f"--width: {facts}", "use --width 0.5, or --method average")
 
     def _read(self, ref: Any) -> SymbolicRepresentation | None:
-        if isinstance(ref, Ref):
-            outputs = self.repmap.nodes.get(ref.name)
-        else:
-            outputs = None
+        outputs = self.repmap.nodes.get(ref.name) if isinstance(ref, Ref) else None
         if not outputs:
             return None
         return outputs[0]
@@ -225,10 +219,7 @@ class Resizing:
 
     def _fill(self, node: fx.Node, leaf: Leaf) -> None:
         """Make a constant, which was a view of another one, of the one number that it holds."""
-        if _sizes_of(node.target):
-            source, sizes, *_ = (*node.args, None)
-        else:
-            source, sizes, *_ = None, None
+        source, sizes, *_ = (*node.args, None) if _sizes_of(node.target) else (None, None)
         if not isinstance(sizes, (list, tuple)) or -1 in sizes:
             facts = f"--width: {node.target} makes {leaf.shape} of a constant of another size"
             raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method average")
@@ -332,10 +323,7 @@ def _write(node: fx.Node, name: str, before: Any, value: Any) -> None:
     """
     schema = node.target._schema  # type: ignore[union-attr]
     position = [argument.name for argument in schema.arguments].index(name)
-    if position < len(node.args):
-        given = node.args[position]
-    else:
-        given = node.kwargs.get(name)
+    given = node.args[position] if position < len(node.args) else node.kwargs.get(name)
     if isinstance(value, list) and isinstance(given, (list, tuple)):
         value = list(value)
         for index, (entry, old) in enumerate(zip(given, before, strict=True)):

@@ -158,10 +158,7 @@ class CellTask:
         h = self._lifted([step.h for step in steps], self.axes[2])
         x = self._lifted([step.x for step in steps], self.axes[1])
         if self.cell.layer == 0:
-            if node.arguments["batch_first"]:
-                x = given
-            else:
-                x = given.transpose(0, 1)
+            x = given if node.arguments["batch_first"] else given.transpose(0, 1)
         parts = [self._gates(step, views.plain) for step in steps]
         z_x = self._lifted([of_input for of_input, _ in parts], self.axes[0])
         z_h = self._lifted([of_state for _, of_state in parts], self.axes[0])

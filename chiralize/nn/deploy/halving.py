@@ -137,10 +137,7 @@ class _Rewriter:
         is_late = isinstance(twin, ConvTranspose2d)  # it adds its bias to what its windows have written
         even, odd = self._coordinates(node.args[0], f"{path}.{twin.read}", dim)
         weight_even, weight_odd = self._read(f"{path}.weight_even"), self._read(f"{path}.weight_odd")
-        if twin.bias_even is None or is_late:
-            bias = None
-        else:
-            bias = self._read(f"{path}.bias_even")
+        bias = None if twin.bias_even is None or is_late else self._read(f"{path}.bias_even")
         y_even = function(even, weight_even, bias, *rest, **settings)
         y_odd = function(odd, weight_odd, None, *rest, **settings)
         if isinstance(twin, ConvTranspose2d):

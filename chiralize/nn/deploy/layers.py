@@ -38,10 +38,7 @@ def with_layers(network: Network, passport: Passport | None) -> tuple[Network, M
 
 def _with_tables(network: Network, hidden: Collection[str]) -> Network:
     """The network with constants as weights where their representations are known by name."""
-    if network.captured is not None:
-        leaves = network.captured.leaves.values()
-    else:
-        leaves = ()
+    leaves = network.captured.leaves.values() if network.captured is not None else ()
     tables = {key for leaf in leaves if leaf.kind == "constant" for key in leaf.sources if key in hidden}
     if tables:
         return network.captured_with(tables)

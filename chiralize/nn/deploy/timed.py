@@ -161,10 +161,7 @@ def _name(layer: Any, blocks: ChiralModule, inputs: Sequence[Inputs]) -> str:
     weight = next(layer.parameters())
     kind = f"{type(layer).__name__} {tuple(weight.shape)} {str(weight.dtype).removeprefix('torch.')}"
     shapes = [str(shape) for (shape,) in inputs]
-    if isinstance(blocks, ChiralMap):
-        bases = blocks.into, blocks.out
-    else:
-        bases = _bases(blocks)
+    bases = (blocks.into, blocks.out) if isinstance(blocks, ChiralMap) else _bases(blocks)
     lies = " to ".join(map(_kind_of, bases))
     ends = (when(_private.are_on(), ", private")) + (when(layer.training, ", in training"))
     return f"{kind} {' '.join(settings)} on {' and '.join(shapes)}, {lies}{ends}".replace("  ", " ")

@@ -109,10 +109,7 @@ def _batch_norm(layer: Any, reps: Reps) -> ChiralModule | None:
     signed = reps.get("running_mean", reps.get("bias"))
     if signed is None:
         return None
-    if type(layer) is nn.BatchNorm1d:
-        kind = chiral.BatchNorm1d
-    else:
-        kind = chiral.BatchNorm2d
+    kind = chiral.BatchNorm1d if type(layer) is nn.BatchNorm1d else chiral.BatchNorm2d
     return kind(signed.axes[0], layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
 
 

@@ -154,10 +154,7 @@ def _options(inputs: Sequence[Sequence[str]], outputs: Sequence[Sequence[str]], 
     for option, tensors in (("--input-layout", inputs), ("--output-layout", outputs)):
         if any(len(layouts) > 1 for layouts in tensors):
             for layouts in tensors:
-                if layouts:
-                    text = layouts[min(number, len(layouts) - 1)]
-                else:
-                    text = "free"
+                text = layouts[min(number, len(layouts) - 1)] if layouts else "free"
                 texts.append(f'{option} "{text}"')
     return " ".join(texts)
 

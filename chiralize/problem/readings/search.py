@@ -98,10 +98,7 @@ class Search:
         order = order_of(self.trial, reading.arranged, reading.ways, reading.shapes, answers)
         if order is None:
             return None
-        if reading.reason:
-            reason = f"{reading.reason}; {order.reason}"
-        else:
-            reason = order.reason
+        reason = f"{reading.reason}; {order.reason}" if reading.reason else order.reason
         return replace(reading, spec=order.spec, resolved=order.resolved, reason=reason)
 
     def _first(self) -> Reading | None:

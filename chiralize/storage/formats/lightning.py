@@ -22,10 +22,7 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     from chiralize.storage.factory import build_named
     from chiralize.storage.torch_weights import load_torch, read_stored
 
-    if "hyper_parameters" in content.keys:
-        saved = content.tree["hyper_parameters"]
-    else:
-        saved = None
+    saved = content.tree["hyper_parameters"] if "hyper_parameters" in content.keys else None
     stored = replace(read_stored(content, wanted), preferred=("state_dict",), arguments=plain_values(saved))
     name, arguments = named_in(saved)
     if name:

@@ -69,10 +69,7 @@ def _unsqueeze(call: NodeCall, values: Sequence[Any]) -> Value:
     assert axes is not None
     count = x.ndim + len(axes)
     for axis in sorted(axis % count for axis in axes):
-        if isinstance(x, Tensor):
-            x = x.unsqueeze(axis)
-        else:
-            x = np.expand_dims(x, axis)
+        x = x.unsqueeze(axis) if isinstance(x, Tensor) else np.expand_dims(x, axis)
     return x
 
 
@@ -143,10 +140,7 @@ def _expand(call: NodeCall, values: Sequence[Any]) -> Tensor:
     sizes = [1] * -missing + wanted if missing < 0 else wanted
     for axis, size in enumerate(sizes):
         if isinstance(size, int) and size == 1 and axis - missing >= 0:
-            if missing >= 0:
-                sizes[axis] = x.shape[axis - max(missing, 0)]
-            else:
-                sizes[axis] = x.shape[axis]
+            sizes[axis] = x.shape[axis - max(missing, 0)] if missing >= 0 else x.shape[axis]
     call.check_size(sizes)
     return x.expand(*sizes)
 

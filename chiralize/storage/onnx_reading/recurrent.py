@@ -74,10 +74,7 @@ def _layer(call: NodeCall, values: Sequence[Any]) -> tuple[Tensor, ...]:
         y, *last = torch.gru(x, states[0], weights, *settings)
     if direction == "reverse":
         y = y.flip(0)
-    if count == 1:
-        y = y.unsqueeze(1)
-    else:
-        y = y.unflatten(-1, (count, size)).permute(0, 2, 1, 3)
+    y = y.unsqueeze(1) if count == 1 else y.unflatten(-1, (count, size)).permute(0, 2, 1, 3)
     return y, *last
 
 

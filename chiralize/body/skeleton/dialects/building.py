@@ -59,10 +59,7 @@ def build(path: Path, tool: str, root: Node, name: str, notices: list[str], **ke
     entries = list[tuple[Node, Node]]()
     for key, value in keys.items():
         if value is not None:
-            if isinstance(value, Node):
-                node = value
-            else:
-                node = from_python(value, root.source)
+            node = value if isinstance(value, Node) else from_python(value, root.source)
             entries.append((text_node(key, root), node))
     skeleton = read_skeleton(Node(root.source, root.line, entries=tuple(entries)), name, None, notices)
     if not skeleton.pairs:

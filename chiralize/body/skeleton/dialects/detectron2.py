@@ -21,10 +21,7 @@ _NAMES, _FLIPS, _RULES = _KEYS
 
 def read(path: Path, notices: list[str]) -> Skeleton:
     """The keypoint metadata of one data set. Raises ImportFormatError where there are no keypoint names."""
-    if path.suffix.lower() == ".py":
-        metadata = _from_python(path)
-    else:
-        metadata = _from_document(path)
+    metadata = _from_python(path) if path.suffix.lower() == ".py" else _from_document(path)
     names, flips = metadata.get(_NAMES), metadata.get(_FLIPS)
     if names is None:
         raise ImportFormatError(str(path), "no `keypoint_names`", "give the file that registers the metadata")
@@ -32,10 +29,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
         readable(node, key)
     rules = read_optional(metadata, _RULES, Node.sequence, "rules") or ()
     edges = [list_node(rule.sequence("a rule")[:2], rule) for rule in rules]
-    if items_of(flips):
-        pairs = {_FLIPS: flips}
-    else:
-        pairs = {"pairs": pairs_of(names, None, notices)}
+    pairs = {_FLIPS: flips} if items_of(flips) else {"pairs": pairs_of(names, None, notices)}
     keys = {"joints": names, **pairs, "dims": ["x", "y"], "edges": optional_list(edges, names)}
     return build(path, "detectron2", names, path.stem, notices, **keys)
 

@@ -52,10 +52,7 @@ def read_python(path: Path) -> Literals:
     try:
         tree = ast.parse(read_text(path))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        if isinstance(error, SyntaxError) and error.lineno:
-            line = f":{error.lineno}"
-        else:
-            line = ""
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise ImportFormatError(f"{path}{line}", f"not Python ({error})", "give the tool's own file") from None
     reader = _Reader(str(path))
     try:

@@ -119,10 +119,7 @@ def _value(node: Node) -> str | int | None:
             return None
         return name.text
     arguments = items_of(get(node, "py/reduce"))
-    if len(arguments) > 1:
-        numbers = items_of(get(arguments[1], "py/tuple"))
-    else:
-        numbers = ()
+    numbers = items_of(get(arguments[1], "py/tuple")) if len(arguments) > 1 else ()
     if not numbers:
         return None
     return numbers[0].integer("link type")

@@ -32,10 +32,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     suffix = path.suffix.lower()
     if suffix == ".py":
         return _from_python(path, notices)
-    if suffix == ".npz":
-        root = from_python(_metadata(path), str(path))
-    else:
-        root = read_json(path)
+    root = from_python(_metadata(path), str(path)) if suffix == ".npz" else read_json(path)
     sides = find(root, "keypoints_symmetry")
     if sides is None:
         raise ImportFormatError(str(path), "no `keypoints_symmetry`", "give a 2D keypoint file with `metadata`")

@@ -51,10 +51,7 @@ class History(Field):
 
     def labels(self, body: Skeleton) -> list[str]:
         """`t-2.q.left_knee`, or by numbers, `frame0.q.left_knee`."""
-        if self.major == "frames":
-            groups = [self.of]
-        else:
-            groups = [(block,) for block in self.of]
+        groups = [self.of] if self.major == "frames" else [(block,) for block in self.of]
         labels = list[str]()
         for blocks in groups:
             inside = joined_labels(blocks, body)
