@@ -101,7 +101,7 @@ def our_graph() -> Mapping[str, list[str]]:
 
 
 def test_wings() -> None:
-    """Thirteen, and what is thin."""
+    """Thirteen folders, `errors` below them, and what starts the command."""
     there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert there == {*WINGS, "__init__"}
 

@@ -1,4 +1,4 @@
-"""Class, code, place, numbers and remedy of one message of every kind; every class in errors.py can occur."""
+"""Class, code, place, numbers and remedy of one message of every kind; every class in errors can occur."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from chiralize.graph.model import CapturedModel, Leaf, Node
 from chiralize.graph.passes.centering.graph import Graph
-from chiralize.graph.passes.norms.walk import Stuck, Walk
+from chiralize.graph.passes.norms.maps import Stuck
+from chiralize.graph.passes.norms.walk import Walk
 from chiralize.graph.traits import BatchNorm, Scaling, Sum, Traits
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation

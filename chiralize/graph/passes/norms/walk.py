@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import torch
@@ -19,6 +19,7 @@ from chiralize.graph.passes.centering.operations import (
     without_constants,
 )
 from chiralize.graph.passes.norms.factors import along, factor
+from chiralize.graph.passes.norms.maps import Map, Stuck, causes, union
 from chiralize.graph.traits import (
     BatchNorm,
     Contraction,
@@ -35,53 +36,6 @@ from chiralize.graph.traits import (
 _READING_SYMMETRIC = (Copy, Sum, Scaling, BatchNorm)
 _SAME = 1e-12
 _LOST = 1e-3  # what rounding may do to a value of size 1
-
-
-class Stuck(Exception):  # noqa: N818 - a signal within this module
-    """An op that the change of some tensors cannot pass.  sources: those tensors.  at: the op, None for a result.
-
-    shift, scales: the largest shift, the smallest and the largest scale among the maps of what it reads.
-    """
-
-    def __init__(self, sources: frozenset[str], at: Node | None, maps: Sequence[Map] = ()) -> None:
-        super().__init__(at)
-        self.sources, self.at = sources, at
-        shifts = [reading.shift for reading in maps if reading.shift.numel()]
-        scales = [reading.scale for reading in maps if reading.scale.numel()]
-        self.shift = max((float(shift.abs().max()) for shift in shifts), default=0.0)
-        least = min((float(scale.min()) for scale in scales), default=1.0)
-        most = max((float(scale.max()) for scale in scales), default=1.0)
-        self.scales = least, most
-
-
-@dataclass(frozen=True)
-class Map:
-    """From a new value to the old one, entry by entry: old = scale * new + shift (float64, in the value's shape).
-
-    scaled_by, shifted_by: the tensors whose change made the scale and the shift.
-    weighted: a weight was multiplied in, so that a bias that is added behind it may take the shift up.
-    """
-
-    scale: Tensor
-    shift: Tensor
-    scaled_by: frozenset[str] = frozenset()
-    shifted_by: frozenset[str] = frozenset()
-    weighted: bool = False
-
-    @property
-    def sources(self) -> frozenset[str]:
-        """The tensors whose change made it other than the identity."""
-        return self.scaled_by | self.shifted_by
-
-    @property
-    def is_scaled(self) -> bool:
-        """Whether any scale is other than 1."""
-        return bool((self.scale != 1).any())
-
-    @property
-    def is_shifted(self) -> bool:
-        """Whether any shift is other than 0."""
-        return bool((self.shift != 0).any())
 
 
 class Walk(Interpreter[Map]):
@@ -101,7 +55,7 @@ class Walk(Interpreter[Map]):
         results = set(graph.captured.results)
         for node in graph.captured.nodes:
             if node.name not in graph.data:
-                sources = _union(map(self._of, node.reads))
+                sources = union(map(self._of, node.reads))
                 if sources:
                     self.depends[node.name] = sources
             else:
@@ -120,7 +74,7 @@ class Walk(Interpreter[Map]):
             readers = {node.name: node for node in self.old.readers(name)}
             even = all(_equal(value, values[0]) for value in values)
             if not even or readers.keys() != changes.keys() or name in self.symmetric:
-                raise Stuck(_union(sources), next(iter(readers.values())))
+                raise Stuck(union(sources), next(iter(readers.values())))
             weights[name] = values[0].to(self.old.leaves[name].tensor.dtype)
         return weights
 
@@ -151,7 +105,7 @@ class Walk(Interpreter[Map]):
     def stop(self, node: Node, only: frozenset[str] | None = None) -> NoReturn:
         """Give up the changes that reach an op.  only: the tensors to blame, all of them by default. Raises Stuck."""
         maps = self.read_by(node)
-        sources = _union([*(reading.sources for reading in maps), *map(self._of, node.reads)])
+        sources = union([*(reading.sources for reading in maps), *map(self._of, node.reads)])
         raise Stuck(only or sources, node, maps)
 
     # ---- ops ------------------------------------------------------------------------------------------------
@@ -175,7 +129,7 @@ class Walk(Interpreter[Map]):
                 maps.append(self._map_of(operand))
                 shift = shift + maps[-1].shift * sign
         scale = maps[0].scale.expand(shape)
-        total = Map(scale, shift.expand(shape), *_causes(maps))
+        total = Map(scale, shift.expand(shape), *causes(maps))
         if not fixed:
             if not _equal(scale, maps[1].scale.expand(shape)):
                 self.stop(node, total.scaled_by)
@@ -268,8 +222,8 @@ class Walk(Interpreter[Map]):
             else:
                 fills = ()
             scales = _as_tuple(run(node, lambda name: part_of(name, "scale"), dict.fromkeys(fills, 1.0)))
-        causes = _causes(maps)
-        return tuple(Map(scale, shift, *causes) for scale, shift in zip(scales, shifts, strict=True))
+        of_all = causes(maps)
+        return tuple(Map(scale, shift, *of_all) for scale, shift in zip(scales, shifts, strict=True))
 
     # ---- weights --------------------------------------------------------------------------------------------
     def _contracted(self, node: Node, trait: Contraction | Einsum) -> Map | None:
@@ -364,18 +318,6 @@ class Walk(Interpreter[Map]):
 
     def _set(self, leaf: str, node: Node, value: Tensor, sources: frozenset[str]) -> None:
         self.changes.setdefault(leaf, {})[node.name] = value, sources
-
-
-# ---- maps -------------------------------------------------------------------------------------------------------
-def _causes(maps: Sequence[Map]) -> tuple[frozenset[str], frozenset[str], bool]:
-    """`scaled_by`, `shifted_by` and `weighted` of a value that depends on several others."""
-    scaled_by = _union(reading.scaled_by for reading in maps)
-    shifted_by = _union(reading.shifted_by for reading in maps)
-    return scaled_by, shifted_by, all(reading.weighted or not reading.is_shifted for reading in maps)
-
-
-def _union(names: Iterable[frozenset[str]]) -> frozenset[str]:
-    return frozenset().union(*names)
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
