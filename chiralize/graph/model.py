@@ -153,6 +153,10 @@ class CapturedModel:
             counts.update(node.names_read)
         return counts
 
+    def leaf_of(self, argument: Any) -> Leaf | None:
+        """The leaf that an argument of a node is; None for any other value."""
+        return self.leaves.get(argument.name) if isinstance(argument, Ref) else None
+
     @property
     def answers(self) -> list[str]:
         """The outputs that are tensors, by name."""

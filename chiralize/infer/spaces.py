@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, Where
+from chiralize.graph.model import CapturedModel, Leaf, Node, Where
 from chiralize.graph.traits import Sum
 from chiralize.infer.records import Space
 from chiralize.infer.registry import traits
@@ -49,6 +49,6 @@ def added_weights(node: Node, captured: CapturedModel) -> Iterator[str]:
     if "bias" in node.arguments:
         refs = [node.arguments["bias"]]
     for ref in refs:
-        leaf = captured.leaves.get(ref.name) if isinstance(ref, Ref) else None
+        leaf = captured.leaf_of(ref)
         if leaf is not None and leaf.kind == "parameter" and leaf.shape != node.shapes[0]:
             yield leaf.name

@@ -25,6 +25,11 @@ else:
 """Types that oneDNN convolves."""
 
 
+def padded_around(layer: Any) -> list[int]:
+    """What a torch layer adds around its input by itself, before it convolves; nothing where that is zeros."""
+    return [] if layer.padding_mode == "zeros" else list(layer._reversed_padding_repeated_twice)
+
+
 def in_blocks(x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale: float, settings: Settings) -> Tensor:
     """The convolution of x, "batch in frame..." with one or two axes of frames.
 

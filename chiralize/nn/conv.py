@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiralize.nn._affine import is_trained
-from chiralize.nn._convolution import Convolved, in_blocks
+from chiralize.nn._convolution import Convolved, in_blocks, padded_around
 from chiralize.nn._eager import is_eager, takes_products
 from chiralize.nn._product import affine
 from chiralize.nn.maps import ChiralMap
@@ -50,10 +50,7 @@ class _Conv(ChiralMap):
         self.settings = {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": padding_mode}
         torch_layer: Any = self.layer(1, 1, kernel, bias=False, device="meta", **self.settings)  # it knows how to pad
         self.stride, self.padding, self.dilation = torch_layer.stride, torch_layer.padding, torch_layer.dilation
-        if padding_mode == "zeros":
-            self.around = []
-        else:
-            self.around = list(torch_layer._reversed_padding_repeated_twice)
+        self.around = padded_around(torch_layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of x, in one step where that is faster."""

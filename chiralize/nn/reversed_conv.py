@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiralize.errors import RepresentationSizeError
-from chiralize.nn._convolution import convolved, order_of
+from chiralize.nn._convolution import convolved, order_of, padded_around
 from chiralize.nn._eager import is_eager
 from chiralize.nn.along import Along, Answers, Windows, reversal
 from chiralize.nn.butterfly import ROOT
@@ -146,10 +146,7 @@ class ReversedConv2d(Reversed):
         taps = reversal(windows.along.taps)
         super().__init__(taps * rep_in, rep_out, windows.across, bias, {"device": device, "dtype": dtype})
         self.windows, self.settings, self.channels_in, self.channels_out = windows, settings, rep_in, rep_out
-        if padding_mode == "zeros":
-            self.around = []
-        else:
-            self.around = list(torch_layer._reversed_padding_repeated_twice)
+        self.around = padded_around(torch_layer)
         if self.around:
             self.windows = replace(windows, padding=(0, 0))
         self.reader = Windows(rep_in, self.windows.along, self.into, device)

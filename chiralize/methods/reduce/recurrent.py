@@ -218,7 +218,7 @@ def layered(captured: CapturedModel, repmap: RepMap) -> dict[str, list[SymbolicR
         cells_of_op = cells(node, captured)
         hx = node.arguments.get("hx") if len(cells_of_op) > 1 else None
         for ref in hx if isinstance(hx, (list, tuple)) else [hx]:
-            leaf = captured.leaves.get(ref.name) if ref is not None else None
+            leaf = captured.leaf_of(ref)
             if leaf is not None and leaf.kind in ("state", "input"):
                 batch = trivial(leaf.shape[1])
                 by_state[leaf.name] = [SymbolicRepresentation((batch, cell.axes(repmap)[2])) for cell in cells_of_op]

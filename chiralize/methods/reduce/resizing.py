@@ -252,17 +252,15 @@ class Resizing:
         values: dict[str, Tensor] = {}
         for ref in node.reads:
             leaf = self.captured.leaves.get(ref.name)
-            if leaf is not None:
-                shape = self._new_shape(leaf)
+            if leaf is None:
+                shape, kind = self._shapes(self.nodes[ref.name])[0], None
             else:
-                shape = self._shapes(self.nodes[ref.name])[0]
+                shape, kind = self._new_shape(leaf), leaf.tensor.dtype
             shape = given.get(ref.name, shape)
             if shape is None:
                 return True
-            if leaf is None or leaf.tensor.is_floating_point():
+            if kind is not None and kind.is_floating_point:
                 kind = None
-            else:
-                kind = leaf.tensor.dtype
             values[ref.name] = torch.empty(shape, dtype=kind, device="meta")
         try:
             result = evaluate(replace(node, arguments={**node.arguments, **self.changes(node)}), values)

@@ -141,7 +141,7 @@ def _site_of(node: Node, captured: CapturedModel, nodes: Mapping[str, Node]) -> 
                 weight, transposed = before.arguments["self"], False
             return _site(node, captured, arguments[trait.source], weight, trait.added(arguments), transposed)
         case Contraction(is_windowed=True) | Adjoint(switch=""):
-            weight = captured.leaves.get(arguments["weight"].name)
+            weight = captured.leaf_of(arguments["weight"])
             spatial = weight.tensor.ndim - 2 if weight is not None else 0
             if arguments["groups"] != 1 or len(node.shapes[0] or ()) != 2 + spatial:
                 return None
@@ -161,13 +161,12 @@ def _site(
     transposed: bool = False,
     spatial: int = 0,
 ) -> Site | None:
-    leaf = captured.leaves.get(weight.name)
-    source = captured.leaves.get(value.name)
+    leaf, source = captured.leaf_of(weight), captured.leaf_of(value)
     if leaf is None or leaf.kind != "parameter" or leaf.tensor.ndim < 2 or (source and source.kind != "input"):
         return None
     if leaf.tensor.ndim > 2 and not spatial:
         return None
-    added = captured.leaves.get(bias.name) if bias is not None else None
+    added = captured.leaf_of(bias)
     if bias is not None and (added is None or added.kind != "parameter" or added.tensor.ndim != 1):
         return None
     return Site(node, value.name, weight.name, added.name if added is not None else None, transposed, spatial)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -69,24 +70,19 @@ def _in_stages(problem: Problem, networks: Networks, method: Method) -> Draft:
     """The draft after the last mirror, before all layers are fitted together."""
     request = replace(problem.request, rounds=0, distill=0, on_blocked="refuse", form="auto", checkpoint=None)
     earlier: list[EarlierMirror] = []
-    draft: Draft | None = None
-    *before, last = networks
-    for name in before:
-        if draft is None:
-            network = networks[name]
-        else:
-            network = _carried_on(networks[name], draft, earlier)
+    notes: Sequence[str] = ()
+    network = next(iter(networks.values()))
+    for name, following in pairwise(networks):
         if method.name == "reduce":
             draft = widened(normalised(replace(problem, network=network), method.name))
+            notes = draft.converted.notes
         else:
             draft = _converted(replace(problem, network=network, request=request), method)
         earlier = _earlier_after(
             draft.converted, earlier, EarlierMirror(name, network.resolved, draft.converted.hidden)
         )
-    assert draft is not None
-    problem = replace(problem, network=_carried_on(networks[last], draft, earlier), request=request)
-    notes = draft.converted.notes if method.name != "reduce" else ()
-    return _converted(problem, method).with_notes(*notes)
+        network = _carried_on(networks[following], draft, earlier)
+    return _converted(replace(problem, network=network, request=request), method).with_notes(*notes)
 
 
 def _converted(problem: Problem, method: Method) -> Draft:

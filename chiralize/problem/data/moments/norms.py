@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from chiralize.graph import execution
-from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, Shape
+from chiralize.graph.model import CapturedModel, Node, Shape
 from chiralize.graph.traits import BatchNorm
 from chiralize.infer.registry import traits
 
@@ -56,18 +56,12 @@ def norms(captured: CapturedModel) -> list[Norm]:
 
 def _norm(node: Node, captured: CapturedModel) -> Norm | None:
     """A batch norm with its statistics; None where it has none, or forward updates them."""
-    mean = _leaf(captured, node.arguments.get("running_mean"))
-    variance = _leaf(captured, node.arguments.get("running_var"))
+    mean = captured.leaf_of(node.arguments.get("running_mean"))
+    variance = captured.leaf_of(node.arguments.get("running_var"))
     if mean is None or variance is None or "state" in (mean.kind, variance.kind):
         return None
     name, source = mean.names[0].removesuffix(".running_mean"), node.arguments["input"].name
     return Norm(name, source, mean.tensor.detach().double(), variance.tensor.detach().double())
-
-
-def _leaf(captured: CapturedModel, ref: Ref | None) -> Leaf | None:
-    if ref is None:
-        return None
-    return captured.leaves.get(ref.name)
 
 
 class Inputs:
