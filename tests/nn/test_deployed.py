@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from chiralize.nn import GRU, LSTM
 from tests.support.chiral_nets import (
-    BODY,
     MIXED,
     PAIRS,
     PAPER,
@@ -22,8 +21,9 @@ from tests.support.chiral_nets import (
     Transformer,
     relu,
     tanh,
+    turned,
 )
-from tests.support.chiral_oracle import apart, noise, scrambled, turn
+from tests.support.chiral_oracle import apart, noise, scrambled
 
 NETS = {
     "perceptron": (lambda: Perceptron(PAPER, tanh), (3, 6, 2)),
@@ -70,9 +70,7 @@ def test_exported(name: str) -> None:
         x = noise(count, *NETS[name][1][1:], dtype=torch.float32)
         with torch.no_grad():
             assert apart(program(x), net(x)) <= 1e-6
-            there = turn(x.flatten(-2), BODY.action).unflatten(-1, (6, 2))
-            image = turn(program(x).flatten(-2), BODY.action).unflatten(-1, (6, 2))
-            assert apart(program(there), image) <= 1e-5
+            assert apart(program(turned(x)), turned(program(x))) <= 1e-5
 
 
 @pytest.mark.thorough

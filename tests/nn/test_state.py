@@ -27,7 +27,6 @@ from chiralize.nn import (
 )
 from chiralize.symmetry.representation import Representation
 from tests.support.chiral_nets import (
-    BODY,
     MIXED,
     PAIRS,
     PAPER,
@@ -37,8 +36,9 @@ from tests.support.chiral_nets import (
     Transformer,
     relu,
     tanh,
+    turned,
 )
-from tests.support.chiral_oracle import apart, noise, scrambled, turn
+from tests.support.chiral_oracle import apart, noise, scrambled
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -65,10 +65,6 @@ def net(name: str, seed: int = 0) -> nn.Module:
 
 def example(name: str) -> Tensor:
     return noise(*NETS[name][1])
-
-
-def turned(x: Tensor) -> Tensor:
-    return turn(x.flatten(-2), BODY.action).unflatten(-1, (6, 2))
 
 
 # ---- both layouts ---------------------------------------------------------------------------------------------------

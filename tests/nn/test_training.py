@@ -15,7 +15,6 @@ from torch.utils.checkpoint import checkpoint
 
 from chiralize.nn import GRU, LSTM, ChiralModule, InvariantParameter, hidden
 from tests.support.chiral_nets import (
-    BODY,
     MIXED,
     PAIRS,
     PAPER,
@@ -25,8 +24,9 @@ from tests.support.chiral_nets import (
     Transformer,
     relu,
     tanh,
+    turned,
 )
-from tests.support.chiral_oracle import apart, noise, project_leading, scrambled, turn
+from tests.support.chiral_oracle import apart, noise, project_leading, scrambled
 from tests.support.oracle import action_matrix
 
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -39,10 +39,6 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "transformer": (lambda: Transformer(PAIRS, 2), (8, 4, 6, 2)),
 }
 EXACT = ("perceptron", "temporal")
-
-
-def turned(x: Tensor) -> Tensor:
-    return turn(x.flatten(-2), BODY.action).unflatten(-1, (6, 2))
 
 
 def made(name: str, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, Tensor, Tensor]:

@@ -16,18 +16,7 @@ import torch
 
 from chiralize.errors import ChiralizeError, DataFileError, NonFiniteError
 from chiralize.storage.arrays import load_arrays
-
-
-def _npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
-
-
-def _npz(**arrays: Any) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
+from tests.support.array_bytes import npy, npz
 
 
 def write_program(path: Path) -> None:
@@ -47,9 +36,9 @@ def check_message(error: ChiralizeError, *words: str) -> None:
 def test_arrays_of_every_kind(tmp_path: Path) -> None:
     x = np.arange(6.0).reshape(2, 3)
     path = tmp_path / "x"
-    path.write_bytes(_npy(x))
+    path.write_bytes(npy(x))
     assert list(load_arrays(path)) == [""] and np.array_equal(load_arrays(path)[""], x)
-    path.write_bytes(_npz(poses=x, action=np.arange(2)))
+    path.write_bytes(npz(poses=x, action=np.arange(2)))
     assert list(load_arrays(path)) == ["poses", "action"]
     torch.save([torch.ones(2), torch.ones(3, dtype=torch.bfloat16)], path)
     assert [array.shape for array in load_arrays(path).values()] == [(2,), (3,)]
@@ -74,7 +63,7 @@ def test_published_npz_that_holds_nested_tables(tmp_path: Path) -> None:
 
 
 def test_labels_beside_poses(tmp_path: Path) -> None:
-    (tmp_path / "x.npz").write_bytes(_npz(poses=np.ones(2), subject=np.array(["a", "b"])))
+    (tmp_path / "x.npz").write_bytes(npz(poses=np.ones(2), subject=np.array(["a", "b"])))
     with pytest.raises(DataFileError, match="'subject' holds <U1, not numbers"):
         load_arrays(tmp_path / "x.npz")
     assert list(load_arrays(tmp_path / "x.npz", skip_text=True)) == ["poses"]
@@ -84,17 +73,17 @@ BROKEN_ARRAYS: dict[str, tuple[Callable[[Path], Any], type[ChiralizeError], str]
     "missing": (lambda path: None, DataFileError, "no such file"),
     "model": (write_program, DataFileError, "a pt2 model"),
     "text file": (lambda path: path.write_text("poses, as told"), DataFileError, "a text file"),
-    "text array": (lambda path: path.write_bytes(_npy(np.array(["a"]))), DataFileError, "not numbers"),
-    "empty array": (lambda path: path.write_bytes(_npy(np.ones((0, 3)))), DataFileError, "is empty, shape (0, 3)"),
+    "text array": (lambda path: path.write_bytes(npy(np.array(["a"]))), DataFileError, "not numbers"),
+    "empty array": (lambda path: path.write_bytes(npy(np.ones((0, 3)))), DataFileError, "is empty, shape (0, 3)"),
     "empty list": (lambda path: torch.save([], path), DataFileError, "holds no arrays"),
-    "nan": (lambda path: path.write_bytes(_npz(a=np.array([1, np.nan]))), NonFiniteError, "1 of 2"),
-    "cut off": (lambda path: path.write_bytes(_npy(np.ones(99))[:-8]), DataFileError, "truncated"),
+    "nan": (lambda path: path.write_bytes(npz(a=np.array([1, np.nan]))), NonFiniteError, "1 of 2"),
+    "cut off": (lambda path: path.write_bytes(npy(np.ones(99))[:-8]), DataFileError, "truncated"),
     "header": (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x10\x00{'descr': 1}    "), DataFileError, "header"),
     "version": (lambda path: path.write_bytes(b"\x93NUMPY\x09\x00" + bytes(20)), DataFileError, "header"),
     "text in a table": (lambda path: torch.save({"a": "x"}, path), DataFileError, "'a' holds"),
-    "damaged npz": (lambda path: path.write_bytes(_npz(a=np.ones(9))[:100]), DataFileError, "damaged"),
+    "damaged npz": (lambda path: path.write_bytes(npz(a=np.ones(9))[:100]), DataFileError, "damaged"),
     "negative size": (
-        lambda path: path.write_bytes(_npy(np.ones(9)).replace(b"(9,)", b"(-9,)").replace(b"  \n", b" \n")),
+        lambda path: path.write_bytes(npy(np.ones(9)).replace(b"(9,)", b"(-9,)").replace(b"  \n", b" \n")),
         DataFileError,
         "cannot be read",
     ),

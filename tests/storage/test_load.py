@@ -21,6 +21,7 @@ from chiralize.errors import ChiralizeError, FactoryError, ModelFileError, NonFi
 from chiralize.storage.factory import parse_value
 from chiralize.storage.load import load_model
 from chiralize.storage.sniff import sniff
+from tests.support.array_bytes import npy, npz
 
 FACTORY = "storage_example_net:Net"
 SOURCE = """
@@ -96,23 +97,11 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "state_dict": lambda path: torch.save(state(), path),
     "pickled_module": lambda path: torch.save(net(), path),
     "safetensors": lambda path: safetensors.torch.save_file(state(), path),
-    "npy": lambda path: path.write_bytes(_npy(np.ones(3))),
-    "npz": lambda path: path.write_bytes(_npz(a=np.ones(3))),
+    "npy": lambda path: path.write_bytes(npy(np.ones(3))),
+    "npz": lambda path: path.write_bytes(npz(a=np.ones(3))),
     "onnx": lambda path: path.write_bytes(b"\x08\x0a\x12\x07pytorch\x1a\x052.1.0"),
     "unknown": lambda path: path.write_bytes(b"hello"),
 }
-
-
-def _npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
-
-
-def _npz(**arrays: Any) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("kind", WRITERS)

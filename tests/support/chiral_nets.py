@@ -19,11 +19,17 @@ from chiralize.nn import (
     paper_layout,
 )
 from chiralize.symmetry.representation import Representation, TensorRepresentation
+from tests.support.chiral_oracle import turn
 
 BODY = Representation.parse("6: (1 3) (2 4) x 2: -0")
 PAIRS, PAPER = hidden(16), paper_layout((2, 2, 2), 4, 2)
 MIXED = Representation.parse("8: (0 3) -(1 2) (5 6)")
 Function = Callable[[Representation], nn.Module]
+
+
+def turned(x: Tensor) -> Tensor:
+    """T on a pose "... joint coord"."""
+    return turn(x.flatten(-2), BODY.action).unflatten(-1, (6, 2))
 
 
 def relu(space: Representation) -> nn.Module:

@@ -16,8 +16,8 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from chiralize.nn import LSTM, InvariantHead, Linear
-from tests.support.chiral_nets import BODY, MIXED, PAIRS, Perceptron, Recurrent, Transformer, relu, tanh
-from tests.support.chiral_oracle import apart, noise, scrambled, turn
+from tests.support.chiral_nets import BODY, MIXED, PAIRS, Perceptron, Recurrent, Transformer, relu, tanh, turned
+from tests.support.chiral_oracle import apart, noise, scrambled
 
 RANKS, STEPS, KINDS = 2, 3, ("ddp", "fsdp2")
 
@@ -97,8 +97,7 @@ def rank(place: int, folder: str) -> None:
         far = max(apart(own, state[key]) for key, own in reference(name).items() if own.numel())
         outer.eval()
         with torch.no_grad():
-            there = turn(x.flatten(-2), BODY.action).unflatten(-1, (6, 2))
-            found[kind, name] = (far, apart(outer(there), outer(x)) / float(outer(x).abs()))
+            found[kind, name] = (far, apart(outer(turned(x)), outer(x)) / float(outer(x).abs()))
         plain = made(name)[0]
         plain.load_state_dict(state)
         assert all(own.is_contiguous() for own in plain.state_dict().values()) and isinstance(plain.head, Linear)
