@@ -61,17 +61,16 @@ def reductions(
     if heads:
         ordered, heads = in_order(captured, repmap, heads, batches)
         if ordered.agrees(batches[0].plain):
-            captured, heads = ordered.graph(), heads
+            captured = ordered.graph()
         else:
-            captured, heads = captured, []
+            heads = []
     found_trunks = trunks(captured, repmap)
     if found_trunks:
         centred = unfolded(captured, found_trunks)
-        agrees = centred.agrees(batches[0].plain)
-        if agrees:
-            captured, found_trunks = centred.graph(), found_trunks
+        if centred.agrees(batches[0].plain):
+            captured = centred.graph()
         else:
-            captured, found_trunks = captured, []
+            found_trunks = []
     give_back()
     moments = sensitivities(captured, repmap, batches)
     maps = [*settled, *(hidden_map for heads_of_one in heads for hidden_map in kept_heads(heads_of_one, width))]

@@ -138,7 +138,7 @@ def _forward(script: Any, two_view: TwoView, example: Call, count: int) -> str:
     ours: list[str] = []
     theirs: list[str] = []
     for argument in schema.arguments[1:]:
-        value = given[argument.name] if argument.name in given else argument.default_value
+        value = given.get(argument.name, argument.default_value)
         one, other = inputs.split(argument.type, value, argument.name, paths.get(argument.name, ""))
         ours.append(one)
         theirs.append(other if other == "None" else lines.hold(other))  # before a view may write into it
