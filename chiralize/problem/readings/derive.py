@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
 from chiralize.problem.preparation import entered, fresh_copy
 from chiralize.problem.progress import Progress, silent
-from chiralize.problem.readings.arguments import arrangements
+from chiralize.problem.readings.arguments import Arranged, arrangements
 from chiralize.problem.readings.refusal import refusal_of
 from chiralize.problem.readings.remark import remark_on
 from chiralize.problem.readings.search import Reading, Search
@@ -52,11 +52,23 @@ def derive(
     sizes fit that have several readings.
     """
     module = entered(fresh_copy(model)[0], entry)
-    search = Search(Trial(module, dtype), spec, arrangements(module, spec), progress, offered)
+    trial = Trial(module, dtype)
+    ways = arrangements(module, spec)
+    search = Search(trial, spec, [*ways, *_in_a_table(trial, ways)], progress, offered)
     reading = search.first() or search.first_by_order()
     if reading is None:
         raise refusal_of(search, where, option, command)
     return Derived(_call(reading, dtype), reading.spec, remark_on(reading, module, option))
+
+
+def _in_a_table(trial: Trial, ways: Sequence[Arranged]) -> list[Arranged]:
+    """The way to call a network that takes its one tensor out of a table, by the name that it asks for."""
+    if len(ways) != 1 or ways[0].groups != (0,):
+        return []
+    key = trial.key_asked()
+    if key is None:
+        return []
+    return [replace(ways[0], groups=(), names=(), keys=(key,))]
 
 
 def _call(reading: Reading, dtype: torch.dtype) -> Call:

@@ -181,8 +181,10 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
     width = first_width(search.module)
     table = next((argument for argument in arguments_of(search.module) or () if argument.is_table), None)
     remedy = f"give {option}" if option.startswith("--") else f"pass {option}"
-    if table is not None and option.startswith("--"):
-        remedy = f"`{table.name}` is a table: give {option} KEY=SIZES"
+    key = next((arranged.keys[0] for arranged in search.arrangements if arranged.keys), "")
+    if (table is not None or key) and option.startswith("--"):
+        name = next(argument.name for argument in arguments_of(search.module) or () if argument.is_required)
+        remedy = f"`{name}` is a table: give {option} {key or 'KEY'}=SIZES"
     similar = _of_width(width) if dims > 1 else ""
     if table is not None and dims < 2:
         named = ", ".join(map(str, getattr(search.module, "obs_groups", ()))) or "policy"

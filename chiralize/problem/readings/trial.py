@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any
 
 import torch
@@ -78,6 +78,13 @@ class Trial:
         except (Exception, SystemExit):
             return None
 
+    def key_asked(self) -> str | None:
+        """The entry that the network wants of a table, where it is given an empty one; None where it names none."""
+        table = _EmptyTable()
+        with suppress(Exception, SystemExit):
+            self._answered((), lambda _: ((table,), {}), self._mode)
+        return table.asked
+
     def restart_on_real_tensors(self) -> bool:
         """Forget refusals of fake tensors; False where that is no use, or not safe."""
         if not self.is_fake or is_large(self.module) or isinstance(self.module, torch.jit.ScriptModule):
@@ -123,6 +130,38 @@ class Trial:
             stack.enter_context(mode)
             args, kwargs = arrange(tensors)
             return results(self.module(*args, **kwargs))[0]
+
+
+class _EmptyTable(dict[Any, Any]):
+    """A table without entries, which notes what it is asked for.
+
+    Entries that forward takes come first, then those whose presence it asks for, then those that it can do without.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._taken: list[Any] = []
+        self._asked_after: list[Any] = []
+        self._optional: list[Any] = []
+
+    @property
+    def asked(self) -> str | None:
+        """The name of the entry that is wanted most; None where none is a name."""
+        keys = [*self._taken, *self._asked_after, *self._optional]
+        return next((key for key in keys if isinstance(key, str)), None)
+
+    def __missing__(self, key: Any) -> Any:
+        self._taken.append(key)
+        raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        self._asked_after.append(key)
+        return False
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The default, as ever."""
+        self._optional.append(key)
+        return default
 
 
 def _input(shape: Shape, dtype: torch.dtype, fake: bool) -> Tensor:

@@ -206,7 +206,24 @@ def test_devices() -> None:
 
 
 def test_a_table_is_named() -> None:
-    assert "`batch` is a table: give --input-shape KEY=SIZES" in refusal(Table())
+    assert "`batch` is a table: give --input-shape pose=SIZES for every input" in refusal(Table())
+
+
+@pytest.mark.parametrize(("way", "annotated"), [("[]", False), ("in", True)])
+def test_a_table_that_is_asked_for_one_entry(way: str, annotated: bool) -> None:
+    """Whatever forward writes of it, the network says the entry's name where it asks for it, and runs."""
+
+    class Asking(Plain):
+        def forward(self, obs: Any) -> Tensor:
+            obs.get("mask")
+            if way == "in" and "keypoints" not in obs:
+                raise ValueError("it has no keypoints")
+            return super().forward(obs["keypoints"])
+
+    if annotated:
+        Asking.forward.__annotations__["obs"] = dict[str, Tensor]
+    (table,), _ = derived(Asking(34)).call
+    assert {name: tuple(tensor.shape) for name, tensor in table.items()} == {"keypoints": (1, 17, 2)}
 
 
 @pytest.mark.one_in(3)
