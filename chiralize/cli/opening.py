@@ -42,7 +42,7 @@ def open_network(
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
-    from chiralize.problem.data.examples import examples_for, sizes_in
+    from chiralize.problem.data.examples import examples_for, some_samples
     from chiralize.problem.partial import prepare
     from chiralize.problem.progress import silent
     from chiralize.storage.load import CERTIFICATE, load_model
@@ -83,7 +83,7 @@ def open_network(
         shapes=options.input_shape,
         example=options.example,
         brought=brought,
-        offered=sizes_in(samples) if brings_none else (),
+        samples=some_samples(samples) if brings_none else (),
         entry=entry,
         progress=step,
         command=command(),

@@ -11,7 +11,7 @@ import torch
 from torch.export import ExportedProgram
 
 from chiralize.body.tensors import ConversionSpec
-from chiralize.problem.data.examples import examples_for
+from chiralize.problem.data.examples import examples_for, some_of
 from chiralize.problem.network import Network
 from chiralize.problem.partial import prepare
 from chiralize.problem.preparation import check_model
@@ -33,7 +33,8 @@ def prepared(
     """The network made ready, on the examples given, else on those that it brings along, else on derived ones.
 
     passport: of a result of ours, which knows the entry that was converted and its inputs.  progress: hears of what is
-    done beside the export.  calibration: one tensor or array "sample ..." tells how many frames are usual.
+    done beside the export.  calibration: one tensor or array "sample ..." tells how many frames are usual, and
+    the order of joints and coordinates.
     """
     if kwargs or not (isinstance(args, (tuple, list)) and not args):
         return prepare(model, spec, args, kwargs, entry)
@@ -44,12 +45,12 @@ def prepared(
         return prepare(model, spec, *brought, entry)
     check_model(model)
     module = model.module() if isinstance(model, ExportedProgram) else model
-    if isinstance(calibration, (torch.Tensor, np.ndarray)):
-        offered = (tuple(calibration.shape[1:]),)
+    if isinstance(calibration, (torch.Tensor, np.ndarray)) and calibration.ndim > 1:
+        samples = [some_of(calibration)]
     else:
-        offered = ()
+        samples = []
     examples = examples_for(
-        module, spec, name_of(model), offered=offered, entry=entry, option="example_inputs", progress=progress
+        module, spec, name_of(model), samples=samples, entry=entry, option="example_inputs", progress=progress
     )
     progress("exporting")
     network = prepare(model, examples.spec, *examples.call, entry)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from chiralize.body.tensors import ConversionSpec, TensorEntry
@@ -18,6 +19,8 @@ from chiralize.problem.data.shapes import call_of_shapes, input_names
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.derive import derive
 from chiralize.storage.arrays import load_arrays
+
+_MOST_SAMPLES = 256
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def examples_for(
     shapes: Sequence[str] = (),
     example: Path | None = None,
     brought: Call | None = None,
-    offered: Sequence[tuple[int, ...]] = (),
+    samples: Sequence[torch.Tensor] = (),
     entry: str = "forward",
     option: str = "--input-shape",
     progress: Progress = silent,
@@ -46,8 +49,8 @@ def examples_for(
     """One call of a network: from --input-shape, from --example, else what its file brings along, else derived.
 
     module: it is not touched.  where: the network, as messages name it.  brought: the inputs in its file, or of its
-    record.  offered: sizes of the user's samples, whose number of frames is tried first.  option: how the user gives
-    sizes, as the remark names it.  progress: hears of the trial of sizes.  command: as the user typed it, for messages.
+    record.  samples: inputs that the user has, see `derive`.  option: how the user gives sizes, as the remark names it.
+    progress: hears of the trial of sizes.  command: as the user typed it, for messages.
     Raises UsageError where there are none and none can be derived, DataFileError where arrays do not fit.
     """
     if shapes and example is not None:
@@ -61,7 +64,7 @@ def examples_for(
         return Examples(_first_samples(example, dtype, input_names(module, entry)), spec)
     if brought is not None:
         return Examples(brought, spec)
-    derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, offered)
+    derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, samples)
     return Examples(derived.call, replace(derived.spec, outputs=_with_layouts(spec, derived.spec)), derived.remark)
 
 
@@ -76,15 +79,23 @@ def _with_layouts(spec: ConversionSpec, derived: ConversionSpec) -> tuple[Tensor
     return tuple(outputs)
 
 
-def sizes_in(path: Path | None) -> tuple[tuple[int, ...], ...]:
-    """The sizes of one sample of every array in a file; none where it cannot be read, which is said later."""
+def some_samples(path: Path | None) -> list[torch.Tensor]:
+    """Some samples of every array in a file, "sample ..."; none where it cannot be read, which is said later."""
     if path is None:
-        return ()
+        return []
     try:
         arrays = load_arrays(path, skip_text=True)
     except (DataFileError, NonFiniteError, UnsafeFileError):
-        return ()
-    return tuple(array.shape[1:] for array in arrays.values())
+        return []
+    return [some_of(array) for array in arrays.values() if array.ndim > 1]
+
+
+def some_of(samples: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """At most 256 samples of many, from all parts of them: neighbours in a film are much alike."""
+    chosen = samples[:: max(1, len(samples) // _MOST_SAMPLES)][:_MOST_SAMPLES]
+    if isinstance(chosen, torch.Tensor):
+        return chosen.detach().cpu()
+    return torch.from_numpy(np.array(chosen))
 
 
 def floating_dtype(module: torch.nn.Module) -> torch.dtype:

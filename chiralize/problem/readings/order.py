@@ -3,6 +3,9 @@
 A network that learned something whose mirror is T answers T x nearly with T of its answer to x; under another order of
 the same numbers the two have nothing in common.  Its answers are used to choose between readings of the same sizes,
 never to approve of one: both verdicts are about the T that was chosen, and the choice is said.
+
+Where the user has inputs, those are asked first: bodies and their mirror images are much alike under the right order,
+and nothing alike under another.
 """
 
 from __future__ import annotations
@@ -26,25 +29,19 @@ _LEAST_COMMON = 1.1
 """Gap, in spreads of the answers, above which they have nothing in common with their mirror images; noise is 1.4."""
 _CLEARLY = 0.75
 """Share of the next reading's gap that the best one may have at most."""
+_ALIKE = 0.5
+"""Distance of the inputs' second moments from the mirrored ones', relative, above which they tell no order."""
+_LEAST_SAMPLES = 8
 _MOST_WAYS = 16
 
 
 @dataclass(frozen=True)
 class Order:
-    """A way to read all tensors that the network's answers speak for. gap, next_gap: of it, and of the next best."""
+    """A way to read all tensors that the user's inputs or the network's answers speak for. reason: why, in words."""
 
     spec: ConversionSpec
     resolved: ResolvedSpec
-    gap: float
-    next_gap: float
-
-    @property
-    def reason(self) -> str:
-        """Why it was chosen, in words."""
-        return (
-            f"in the order that its answers fit: mirrored, they are {self.gap:.2f} of their spread apart, "
-            f"{self.next_gap:.2f} in another order"
-        )
+    reason: str
 
 
 def ways_of(spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> list[ConversionSpec]:
@@ -80,12 +77,101 @@ def _entries(entry: TensorEntry, shape: Shape, spec: ConversionSpec) -> list[Ten
     return [replace(entry, layout=str(pose.layout)) for pose in poses]
 
 
+def ways_that_fit(
+    ways: Sequence[ConversionSpec], shapes: Shapes, answers: Sequence[Shape], samples: Sequence[Tensor]
+) -> tuple[list[ConversionSpec], str]:
+    """The ways whose reading of the inputs the user's own speak for, and why, in words; all ways and "" where none.
+
+    samples: "sample ..." of every input, or none.
+    """
+    if not samples:
+        return list(ways), ""
+    distances: dict[tuple[TensorRepresentation | None, ...], float] = {}
+    read = [resolve(way, shapes, answers) for way in ways]
+    for one in read:
+        if None in one.inputs:
+            return list(ways), ""
+        if one.inputs not in distances:
+            distances[one.inputs] = max(map(_distance, one.input_tensors, samples))
+    if len(distances) < 2:
+        return list(ways), ""
+    best, following, *_ = sorted(distances.values())
+    if not best <= min(_ALIKE, _CLEARLY * following):
+        return list(ways), ""
+    fitting = [way for way, one in zip(ways, read, strict=True) if distances[one.inputs] == best]
+    return fitting, (
+        f"in the order that the calibration inputs fit: mirrored, their moments are {best:.2f} apart, "
+        f"{following:.2f} in another order"
+    )
+
+
+def samples_of_inputs(samples: Sequence[Tensor], shapes: Shapes) -> list[Tensor]:
+    """The user's samples of every input, in order; none where they are few, of other sizes, or could be several's."""
+    if len(shapes) == 1:
+        samples = [tensor for tensor in samples if _is_sample_of(tensor, shapes[0])]
+    if len(samples) != len(shapes) or not all(map(_is_sample_of, samples, shapes)):
+        return []
+    return list(samples)
+
+
+def _is_sample_of(samples: Tensor, shape: Shape) -> bool:
+    return tuple(samples.shape[1:]) == shape[1:] and len(samples) >= _LEAST_SAMPLES
+
+
+def _distance(tensor: ResolvedTensor, samples: Tensor) -> float:
+    """|M - M'| / |M| of the second moments M of samples, and M' of their mirror images; infinite where they are 0."""
+    values = samples.double()
+    image = _turned([tensor], [values])[0]
+    before, after = values.flatten(1), image.flatten(1)
+
+    def together(one: Tensor, other: Tensor) -> float:
+        """The scalar product of the moments of both."""
+        return float((one @ other.T).square().sum())
+
+    both = together(before, before) + together(after, after)
+    if not both > 0:
+        return float("inf")
+    return max(0.0, (both - 2 * together(before, after)) / (both / 2)) ** 0.5
+
+
 def order_of(
-    trial: Trial, arrange: Arrange, ways: Sequence[ConversionSpec], shapes: Shapes, answers: Sequence[Shape]
+    trial: Trial,
+    arrange: Arrange,
+    ways: Sequence[ConversionSpec],
+    shapes: Shapes,
+    answers: Sequence[Shape],
+    samples: Sequence[Tensor] = (),
 ) -> Order | None:
-    """The way that the network's answers speak for; None where they speak for none, or for no one clearly."""
+    """The way that inputs and answers speak for; None where they speak for none, or for no one clearly.
+
+    samples: the user's own inputs, "sample ..." of every one, or none.
+    """
+    ways, why_inputs = ways_that_fit(ways, shapes, answers, samples)
     resolved = [resolve(way, shapes, answers) for way in ways]
-    samples = list(_drawn(resolved[0], trial.dtype))
+    if len(ways) == 1:
+        return Order(ways[0], resolved[0], why_inputs)
+    inputs = [list(_drawn(resolved[0], trial.dtype))]
+    if why_inputs:
+        inputs.insert(0, list(_cut(samples, trial.dtype)))
+    for drawn in inputs:
+        gaps = _gaps(trial, arrange, resolved, drawn)
+        if gaps is None:
+            continue
+        best, following, *_ = sorted(gaps)
+        if best <= min(_LEAST_COMMON, _CLEARLY * following):
+            index = gaps.index(best)
+            reason = (
+                f"in the order that its answers fit: mirrored, they are {best:.2f} of their spread apart, "
+                f"{following:.2f} in another order"
+            )
+            return Order(ways[index], resolved[index], f"{why_inputs}; {reason}" if why_inputs else reason)
+    return None
+
+
+def _gaps(
+    trial: Trial, arrange: Arrange, resolved: Sequence[ResolvedSpec], samples: Sequence[Sequence[Tensor]]
+) -> list[float] | None:
+    """How far the answers are from their mirror images under each way; None where that cannot be told."""
     plain = _answers(trial, arrange, samples)
     if plain is None or any(None in (*one.inputs, *one.outputs) for one in resolved):
         return None
@@ -101,11 +187,13 @@ def order_of(
         if gap is None:
             return None
         gaps.append(gap)
-    best, following, *_ = sorted(gaps)
-    if best > min(_LEAST_COMMON, _CLEARLY * following):
-        return None
-    index = gaps.index(best)
-    return Order(ways[index], resolved[index], best, following)
+    return gaps
+
+
+def _cut(samples: Sequence[Tensor], dtype: torch.dtype) -> Iterator[list[Tensor]]:
+    """The user's samples, one by one."""
+    for row in range(min(_SAMPLES, *map(len, samples))):
+        yield [tensor[row : row + 1].to(dtype) for tensor in samples]
 
 
 def _drawn(resolved: ResolvedSpec, dtype: torch.dtype) -> Iterator[list[Tensor]]:

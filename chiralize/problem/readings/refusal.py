@@ -45,7 +45,7 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
         remedy = f"give {_command(search.alike[0], option)} if that is meant; else describe the inputs (layout, fields)"
         return UsageError(where, facts, remedy)
     if search.ambiguous is not None:
-        return _ambiguous(search.ambiguous, search.spec.skeleton, command)
+        return _ambiguous(search, search.ambiguous, command)
     if search.refused:
         refused = search.refused[0]
         answers = ", ".join(map(str, refused.answers))
@@ -127,13 +127,16 @@ def _open(search: Search, where: str, option: str) -> UsageError:
     return UsageError(where, facts, f"give the sizes, for example {_command(sizes, option)}")
 
 
-def _ambiguous(refused: Refused, skeleton: Skeleton, command: str) -> AmbiguousLayoutError:
+def _ambiguous(search: Search, refused: Refused, command: str) -> AmbiguousLayoutError:
     """Sizes that fit, in several layouts: sizes cannot tell them apart, nor do the network's answers.
 
     command: as the user typed it, or "".
     """
-    error = refused.error
+    error, skeleton = refused.error, search.spec.skeleton
     inputs = [_layouts(shape, skeleton) for shape in refused.shapes]
+    orders = {way.inputs for way in search.left}
+    if len(orders) == 1:  # the calibration inputs told theirs, which both ways have
+        inputs = [[entry.layout or "free"] * 2 for entry in search.left[0].inputs or ()]
     outputs = [_layouts(shape, skeleton) for shape in refused.answers]
     ways = [_options(inputs, outputs, number) for number in range(2)]
     taken = ", ".join(map(sizes_text, refused.shapes))

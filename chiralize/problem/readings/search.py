@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, product
 
-from torch import nn
+from torch import Tensor, nn
 
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, TensorEntry, resolve
 from chiralize.body.tensors.guess import fitting
@@ -15,7 +15,7 @@ from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import Arranged
 from chiralize.problem.readings.blindness import treats_joints_alike
 from chiralize.problem.readings.frames import Contradiction, Fits, Frames, frames_of
-from chiralize.problem.readings.order import order_of, ways_of
+from chiralize.problem.readings.order import order_of, samples_of_inputs, ways_of, ways_that_fit
 from chiralize.problem.readings.templates import Template, templates_of
 from chiralize.problem.readings.trial import Shape, Shapes, Trial
 from chiralize.problem.readings.weights import has_table_of, widths_of_vectors
@@ -56,13 +56,15 @@ class Search:
     open_inputs: positions of inputs of which several sizes fit, with those sizes.  nearest: sizes that fit beside.
     takes_several: whether sizes with several readings will do.  alike: sizes under which all joints are treated alike.
     most: combinations of sizes of several inputs that are tried.
+    samples: inputs that the user has, "sample ..." each.  left: specifications that they speak for,
+    where several are.
     """
 
     trial: Trial
     spec: ConversionSpec
     arrangements: Sequence[Arranged]
     progress: Progress = silent
-    offered: Sequence[Shape] = ()
+    samples: Sequence[Tensor] = ()
     refused: list[Refused] = field(default_factory=list)
     tried: int = 0
     contradiction: tuple[Contradiction, Shapes, Shapes] | None = None
@@ -71,6 +73,12 @@ class Search:
     takes_several: bool = False
     alike: list[Shapes] = field(default_factory=list)
     most: int = 4000
+    left: Sequence[ConversionSpec] = ()
+
+    @property
+    def offered(self) -> list[Shape]:
+        """The sizes of one of the user's own samples, of every input."""
+        return [tuple(tensor.shape[1:]) for tensor in self.samples]
 
     @property
     def module(self) -> nn.Module:
@@ -95,8 +103,10 @@ class Search:
         if reading is None:
             return None
         answers = self.trial.answers(reading.shapes, reading.arranged) or []
-        order = order_of(self.trial, reading.arranged, reading.ways, reading.shapes, answers)
+        samples = samples_of_inputs(self.samples, reading.shapes)
+        order = order_of(self.trial, reading.arranged, reading.ways, reading.shapes, answers, samples)
         if order is None:
+            self.left, _ = ways_that_fit(reading.ways, reading.shapes, answers, samples)
             return None
         reason = f"{reading.reason}; {order.reason}" if reading.reason else order.reason
         return replace(reading, spec=order.spec, resolved=order.resolved, reason=reason)

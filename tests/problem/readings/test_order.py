@@ -14,7 +14,7 @@ from chiralize.problem.data.examples import examples_for
 from chiralize.problem.preparation import prepare
 from chiralize.problem.readings import frames
 from chiralize.problem.readings.derive import Derived, derive
-from chiralize.problem.readings.order import ways_of
+from chiralize.problem.readings.order import samples_of_inputs, ways_of, ways_that_fit
 from tests.support.cases import mainly
 from tests.support.zoo.case import H36M, both, negated, scrambled, swapped
 
@@ -108,3 +108,77 @@ def test_what_is_converted_is_read_in_the_order_that_was_chosen(scores: bool) ->
     assert examples.spec.outputs[0].invariant == scores
     network = prepare(net, examples.spec, *examples.call)
     assert network.resolved.output_tensors[0].kind == ("invariant" if scores else "pose")
+
+
+# ---- the user's own inputs ----------------------------------------------------------------------------------------
+def bodies(by_joint: bool, count: int = 64, dims: int = 2) -> Tensor:
+    """Poses "pose (joint coordinate)" about a figure whose sides are alike; every joint spreads in its own way."""
+    generator = torch.Generator().manual_seed(0)
+    figure = 3 * torch.randn(17, dims, generator=generator)
+    image = both(swapped(H36M, -2), negated([0], -1))
+    moving = torch.randn(count, 17, dims, generator=generator)
+    poses = torch.cat([figure + moving, image(figure + moving) + 0.3])
+    return (poses if by_joint else poses.transpose(-1, -2)).flatten(1)
+
+
+class OneSided(nn.Module):
+    """Adds what it computes to what it was given, as networks that forecast do; it has nothing of a mirror."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(51, 64), nn.Tanh(), nn.Linear(64, 51))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0.2 * self.net(x)
+
+
+def derived_with(net: nn.Module, samples: list[Tensor]) -> Derived:
+    return derive(scrambled(net, 0).eval(), SPEC, torch.float32, "forward", "net", "--input-shape", samples=samples)
+
+
+def test_the_users_inputs_choose() -> None:
+    """Where the network does not: what it adds to what it was given has the right mirror under every order."""
+    call = derived_with(OneSided(), [bodies(False, dims=3), torch.zeros(128, 5)])
+    assert call.spec.inputs is not None and call.spec.outputs is not None
+    assert call.spec.inputs[0].layout == call.spec.outputs[0].layout == "b (d j)"
+    assert "in the order that the calibration inputs fit: mirrored, their moments are 0." in call.remark
+    assert "; in the order that its answers fit" in call.remark
+
+
+def test_inputs_that_tell_half() -> None:
+    """The order of what goes in is known; both commands have it, and differ in that of what comes out."""
+    with pytest.raises(AmbiguousLayoutError) as caught:
+        derived_with(Lopsided(True, 3.0), [bodies(False)])
+    one, other = caught.value.remedy.removeprefix("say which: ").split(", or ")
+    assert one == '--input-layout "b (d j)" --output-layout "b (j d)"'
+    assert other == '--input-layout "b (d j)" --output-layout "b (d j)"'
+
+
+def chosen(samples: list[Tensor], answers: tuple[int, ...] = (1, 51)) -> list[str | None]:
+    """Layouts of the inputs that are left."""
+    shapes = ((1, 51),)
+    spec = load_spec("h36m", invariant=answers != (1, 51))
+    ways = ways_of(spec, shapes, [answers])
+    left, _ = ways_that_fit(ways, shapes, [answers], samples_of_inputs(samples, shapes))
+    return [way.inputs[0].layout for way in left if way.inputs is not None]
+
+
+@pytest.mark.parametrize("by_joint", [True, False])
+@pytest.mark.parametrize("scale", [0.01, 1000.0])
+def test_scores_need_no_more_than_inputs(by_joint: bool, scale: float) -> None:
+    text = "b (j d)" if by_joint else "b (d j)"
+    assert chosen([scale * bodies(by_joint, dims=3)], (1, 9)) == [text]
+    assert chosen([scale * bodies(by_joint, dims=3)]) == [text, text]
+
+
+def test_inputs_that_say_nothing_choose_nothing() -> None:
+    for samples in (
+        [torch.randn(128, 51, generator=torch.Generator().manual_seed(0))],
+        [bodies(True, 2, 3)],
+        [bodies(True)],
+        [torch.zeros(128, 51)],
+        [torch.ones(128, 51)],
+        [bodies(True, dims=3), bodies(False, dims=3)],  # which of them is the input?
+        [],
+    ):
+        assert len(chosen(samples, (1, 9))) == 2

@@ -214,7 +214,7 @@ def test_a_table_that_is_asked_for_one_entry(way: str, annotated: bool) -> None:
     """Whatever forward writes of it, the network says the entry's name where it asks for it, and runs."""
 
     class Asking(Plain):
-        def forward(self, obs: Any) -> Tensor:
+        def forward(self, obs: Any) -> Tensor:  # type: ignore[override]
             obs.get("mask")
             if way == "in" and "keypoints" not in obs:
                 raise ValueError("it has no keypoints")
