@@ -29,4 +29,10 @@ def _steps(rows: Sequence[Row], network: str) -> Table:
     return Table(f"{network}: PCK@0.05 by step", tuple(lines))
 
 
-EXAMPLE = Example("forecasting", motion_capture, Path(__file__).parent, {"steps": steps_tables})
+EXAMPLE = Example(
+    "forecasting",
+    motion_capture,
+    Path(__file__).parent,
+    {"steps": steps_tables},
+    short=("forecasting, 208", "l2_x1000", "error, L2 × 1000"),
+)

@@ -10,13 +10,16 @@ import typer
 
 from chiralize.errors import ChiralizeError
 from chiralize.storage.load import load_model
+from chiralize.storage.pretrained.evaluation import data_folder
 from examples.lifting import strips
 from examples.lifting.actions import action_table
 from examples.lifting.checkpoint import compare, load_lifter
 from examples.lifting.example import EXAMPLE
+from examples.lifting.mocap import load_mocap
 from examples.lifting.networks import WIDTHS
 from examples.lifting.published import H36M_TEST
 from examples.lifting.study import OwnFiles
+from examples.lifting.subjects import errors_by_subject, subject_table
 from examples.study.command import Out, Seeds, Smoke, Ways, Workers, carry_out, console, show_table, study
 from examples.study.page import Table
 
@@ -136,6 +139,20 @@ def draw_strips(
     for name, apart in strips.differences(rows).items():
         console.print(f"{name}: f(x) and T f(T x) are {apart:.3g} mm apart", highlight=False)
     console.print(f"wrote {out / 'strip.svg'} and {out / 'strip.gif'}", highlight=False)
+
+
+@app.command("by-subject", help="Errors by subject and action, of the shipped lifter and of conversions of it.")
+def by_subject(
+    converted: Annotated[list[Path] | None, typer.Argument(help="What `chiralize demo` wrote; may be several.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="How manieth frame of the test subjects is asked about.")] = 3,
+) -> None:
+    networks = {"shipped": strips.shipped()}
+    try:
+        networks |= {path.stem: load_model(path).module for path in converted or ()}
+        data = load_mocap(data_folder(), with_training=False)
+    except (ChiralizeError, FileNotFoundError) as error:
+        raise typer.BadParameter(str(error)) from error
+    show_table(subject_table(errors_by_subject(networks, "shipped", data, every)))
 
 
 if __name__ == "__main__":

@@ -8,4 +8,11 @@ from examples.lifting.actions import action_tables, draw_limited
 from examples.lifting.study import tasks
 from examples.study.example import Example
 
-EXAMPLE = Example("lifting", tasks, Path(__file__).parent, {"actions": action_tables}, [draw_limited])
+EXAMPLE = Example(
+    "lifting",
+    tasks,
+    Path(__file__).parent,
+    {"actions": action_tables},
+    [draw_limited],
+    ("1 frame, 512", "MPJPE mm", "error, mm"),
+)

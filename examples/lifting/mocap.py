@@ -15,15 +15,16 @@ TRAINING_SEED = 1
 
 
 @lru_cache(maxsize=2)
-def load_mocap(folder: Path) -> Dataset:
+def load_mocap(folder: Path, with_training: bool = True) -> Dataset:
     """17 joints of Human3.6M, 50 frames a second, pin-hole cameras, no detector noise.
 
     Training subjects: four cameras around every stretch.  Test subjects (TEST_SUBJECTS of `motion.py`): every frame
-    once, by cameras that take turns.  Actions are the capture's labels.  Raises FileNotFoundError.
+    once, by cameras that take turns.  Actions are the capture's labels.  with_training: the clips to learn from, too,
+    which takes a while.  Raises FileNotFoundError.
     """
     motion = load_motion(folder)
     capture = motion.load(folder / "cmu17.npz")
-    others = sorted(set(capture["subject"].tolist()) - set(motion.TEST_SUBJECTS))
+    others = sorted(set(capture["subject"].tolist()) - set(motion.TEST_SUBJECTS)) if with_training else ()
 
     def clips(subjects: Iterable[str], seed: int) -> list[Clip]:
         return [

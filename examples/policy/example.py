@@ -7,4 +7,9 @@ from pathlib import Path
 from examples.policy.task import tasks
 from examples.study.example import Example
 
-EXAMPLE = Example("policy", tasks, Path(__file__).parent)
+EXAMPLE = Example(
+    "policy",
+    tasks,
+    Path(__file__).parent,
+    short=("Ant, all turns shown", "error_percent", "error of the torques, %"),
+)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from examples.study.page import Table, between, tables
+from examples.study.page import Table, between, short_table, tables
 from examples.study.plots import draw
 from examples.study.results import Row, write
 from examples.study.run import Factory
@@ -21,7 +21,8 @@ class Example:
 
     factory: makes the tasks; other processes import it.  folder: of README.md, results.csv and figures/.
     tables: further ones by their mark in the README: `<!-- MARK --> ... <!-- /MARK -->`.  pictures: further ones,
-    written into the folder that they are given; None where the rows have nothing to draw.
+    written into the folder that they are given; None where the rows have nothing to draw.  short: the network, the
+    figure and its heading that the page opens with, under the mark `short`; () for a page without.
     """
 
     name: str
@@ -29,10 +30,15 @@ class Example:
     folder: Path
     tables: Mapping[str, Tables] = field(default_factory=dict)
     pictures: Sequence[Picture] = ()
+    short: tuple[str, str, str] | tuple[()] = ()
 
     def all_tables(self, rows: Sequence[Row]) -> dict[str, Sequence[Table]]:
         """By the mark in the README; those of the frame are `results`."""
-        return {"results": tables(rows), **{mark: made(rows) for mark, made in self.tables.items()}}
+        by_mark: dict[str, Sequence[Table]] = {"results": tables(rows)}
+        by_mark |= {mark: made(rows) for mark, made in self.tables.items()}
+        if self.short:
+            by_mark["short"] = [short_table(rows, *self.short)]
+        return by_mark
 
     def draw(self, rows: Sequence[Row], folder: Path) -> list[Path]:
         """All pictures. Returns their files."""

@@ -23,6 +23,14 @@ COSTS = {
 EQUIVARIANCE = ("residual", "gap", "changed_percent")
 MACHINE = (*COSTS, *EQUIVARIANCE, "seconds", "latency_1_ms", "latency_64_ms", "refused")
 """Figures that are of the frame; what else there is comes from the task."""
+SHORT = {
+    "flips": ("an ordinary network, trained with mirrored copies", 1),
+    "flips, TTA": ("the same, its answers to both views averaged", 2),
+    "chiralized 0.5": ("the same, converted: half the width, without labels", 1),
+    "chiralized 0.5, fine-tuned": ("then trained on with labels", 1),
+}
+"""What a page says first: ways in words, and how often each runs the network for an answer."""
+_ROUNDING = 1e-5
 BORDER = 3
 """Characters between two columns of a table on the terminal."""
 
@@ -56,6 +64,18 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     return [
         _table([row for row in rows if row.network == name], name) for name in dict.fromkeys(r.network for r in rows)
     ]
+
+
+def short_table(rows: Sequence[Row], network: str, figure: str, heading: str) -> Table:
+    """What a reader wants first: one figure of one network, in four ways; medians over the seeds."""
+    found = spreads(row for row in rows if row.network == network)
+    lines = [("", "passes", heading, "gap of the two sides", "parameters")]
+    for way, (words, passes) in SHORT.items():
+        error, gap = found[network, way, figure].middle, found[network, way, "gap"]
+        share = found[network, way, "parameters"].middle / found[network, "flips", "parameters"].middle
+        apart = "0 up to rounding" if 0 < gap.middle < _ROUNDING else _short(gap)
+        lines.append((words, str(passes), f"{error:#.3g}", apart, f"×{share:.2f}"))
+    return Table(network, tuple(lines))
 
 
 def between(text: str, mark: str, made: str) -> str:

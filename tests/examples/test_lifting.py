@@ -12,14 +12,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from chiralize.body.skeleton.catalog import load_skeleton
 from examples.lifting import metrics, strips
 from examples.lifting.__main__ import app
 from examples.lifting.actions import LIMITED_PICTURE, action_tables, draw_limited
 from examples.lifting.checkpoint import compare, judged, lifted
 from examples.lifting.networks import StridedLifter, TemporalLifter
-from examples.lifting.poses import Windows
+from examples.lifting.poses import Clip, Dataset, Windows
 from examples.lifting.published import load_h36m
 from examples.lifting.study import FRACTIONS, LIMITED_WAYS, OwnFiles, limited_name, tasks
+from examples.lifting.subjects import errors_by_subject, subject_table
 from examples.study.results import Row, read
 from examples.study.run import do, units
 from tests.support.lifting_files import write_checkpoint, write_h36m, write_humaneva
@@ -181,6 +183,22 @@ class ToOneSide(torch.nn.Module):
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         middle = windows[:, strips.RECEPTIVE // 2 : strips.RECEPTIVE // 2 + 1]
         return torch.nn.functional.pad(middle, (0, 1)) + torch.tensor([0.02, 0.0, 0.0])
+
+
+def test_errors_by_subject() -> None:
+    """A network that errs by 20 mm to one side: its flip average by nothing, for each action of each subject."""
+    rng, body = np.random.default_rng(0), load_skeleton("h36m")
+    clips = list[Clip]()
+    for subject, action, frames in (("S2", "walk", 40), ("S1", "walk", 31), ("S1", "sit", 30), ("S1", "walk", 5)):
+        poses = rng.normal(size=(frames, 17, 2)).astype(np.float32)
+        clips.append(Clip(poses, np.pad(poses, ((0, 0), (0, 0), (0, 1))), subject, action))
+    dataset = Dataset("small", (), tuple(clips), body, body)
+    errors = errors_by_subject({"one": ToOneSide(), "other": ToOneSide()}, "one", dataset, every=2)
+    assert list(errors) == ["one", "one, TTA", "other"]
+    assert list(errors["one"]) == [("S1", "sit"), ("S1", "walk"), ("S2", "walk")]
+    assert list(errors["one"].values()) == list(errors["other"].values()) == pytest.approx([20, 20, 20], rel=1e-4)
+    assert list(errors["one, TTA"].values()) == pytest.approx([0, 0, 0], abs=1e-3)
+    assert subject_table(errors).rows[-1] == ("mean", "", "20.0", "0.0", "20.0")
 
 
 @pytest.mark.thorough

@@ -20,6 +20,7 @@ def test_page_is_in_step(name: str) -> None:
     example = import_module(f"examples.{name}.example").EXAMPLE
     rows = read(example.folder / "results.csv")
     text = (example.folder / "README.md").read_text(encoding="utf-8")
+    assert "<!-- short -->" in text.split("\n")[:15], "a result stands on the first screen"
     for mark, made in example.all_tables(rows).items():
         assert made and between(text, mark, "\n\n".join(table.as_markdown() for table in made)) == text
 
