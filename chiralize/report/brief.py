@@ -14,8 +14,11 @@ FEW = 4
 """Names in a line, and notes of a report."""
 
 
-def brief(report: Report) -> Document:
-    """The document for a terminal. Plans and times are asked for row by row, and are shown whole."""
+def brief(report: Report, as_heads: bool = False) -> Document:
+    """The document for a terminal. Plans and times are asked for row by row, and are shown whole.
+
+    as_heads: of warnings only what they are about, without reasons and remedies.
+    """
     whole = document(report)
     if not isinstance(report, (ConvertReport, VerifyReport, AuditReport)):
         return whole
@@ -30,9 +33,26 @@ def brief(report: Report) -> Document:
         blocks += _tables(whole, ("The network", "In the loop", "Should it be converted?"))
     texts = dict.fromkeys(caution.text for caution in verdict_of(report).warnings)
     shown = {block.text for block in blocks if isinstance(block, Line)}
-    blocks += [Line(text, "bad") for text in texts if text not in shown]
-    blocks.append(Line("-v shows every figure"))
+    warnings = [text for text in texts if text not in shown]
+    if as_heads:
+        warnings = list(map(_head, warnings))
+    blocks += [Line(text, "bad") for text in warnings]
+    blocks.append(Line("-v says why and what to do, and shows every figure" if as_heads else "-v shows every figure"))
     return Document(whole.title, whole.sentence, whole.standing, tuple(blocks))
+
+
+def _head(warning: str) -> str:
+    """What a warning is about: its words before the first colon, semicolon or full stop outside of brackets.
+
+    >>> _head("its gap is large (1.9; 0.2 is usual): it knows one side better; train it on both")
+    'its gap is large (1.9; 0.2 is usual)'
+    """
+    depth = 0
+    for position, character in enumerate(warning):
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and character in ":;." and warning[position + 1 : position + 2] in ("", " "):
+            return warning[:position]
+    return warning
 
 
 def _of_conversion(report: ConvertReport, whole: Document) -> list[Block]:

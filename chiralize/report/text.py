@@ -7,21 +7,32 @@ import textwrap
 from chiralize.errors.words import when
 from chiralize.report.assembling import document
 from chiralize.report.brief import brief
-from chiralize.report.document import Block, Line, Section, Table
+from chiralize.report.document import Block, Document, Line, Section, Table
 from chiralize.report.records import Report
 
 NARROWEST = 8
 """Characters that are left of a shortened cell at least."""
 _SHORTENED = "…"
+SCREEN = 23
+"""Lines of the smallest terminal, less the one of the prompt."""
 
 
 def to_text(report: Report, width: int | None = None, *, short: bool = False) -> str:
     """The report for a terminal or a log: no colour, no trailing spaces, one newline at the end.
 
     width: columns of the terminal: longer lines are wrapped, and long cells of tables shortened in the middle; None
-    for files and pipes, where nothing is left out.  short: so few lines that they fit on one screen.
+    for files and pipes, where nothing is left out.  short: so few lines that they fit on one screen; where warnings are
+    too many for it, each says what it is about, and `-v` why.
     """
-    page = brief(report) if short else document(report)
+    if not short:
+        return _written(document(report), width)
+    whole = _written(brief(report), width)
+    if whole.count("\n") <= SCREEN:
+        return whole
+    return _written(brief(report, as_heads=True), width)
+
+
+def _written(page: Document, width: int | None) -> str:
     lines = wrapped(f"{page.title}: {page.sentence}", width, "")
     for block in page.blocks:
         lines += _lines(block, width)

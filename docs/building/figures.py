@@ -332,7 +332,7 @@ def methods() -> Drawing:
         drawing.text((188, top + 98), "no", "small")
     words = [
         "no option: chiralize convert FILE --skeleton BODY",
-        "takes drawn poses where the network bears them out, else both views",
+        "one pass if poses drawn for it suit the network, else two passes",
     ]
     drawing.labelled((30, 380), (660, 70), words, "left fill-pale")
     return drawing

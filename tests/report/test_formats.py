@@ -33,6 +33,7 @@ from chiralize.report import (
 )
 from chiralize.report.document import ratio, short
 from chiralize.report.parts import CONVERSIONS, MEANING, meaning
+from chiralize.report.text import SCREEN
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.verification.asymmetry.records import (
     Advice,
@@ -485,6 +486,17 @@ def test_a_screen_has_every_warning(report: VerifyReport) -> None:
     assert len(lines) <= 24 and max(map(len, lines)) <= 100
     text = " ".join(" ".join(lines).split())
     assert report.verdict in text and all(warning in text for warning in report.warnings) and text.endswith("figure")
+
+
+def test_many_warnings_fit_on_the_smallest_terminal() -> None:
+    """Each is named; what there is no room for is what -v shows. Where there is room, nothing is left out."""
+    warnings = tuple(f"the original does a thing ({number}; 2 is usual): " + 40 * "because " for number in range(4))
+    report = replace(CONVERT, notes=(*CONVERT.notes,), evidence=replace(CONVERT.evidence, warnings=warnings))
+    narrow = to_text(report, 80, short=True)
+    assert narrow.count("\n") <= SCREEN and narrow.endswith("-v says why and what to do, and shows every figure\n")
+    for number, warning in enumerate(warnings):
+        assert f"warning: the original does a thing ({number}; 2 is usual)\n" in narrow
+        assert warning.strip() in " ".join(to_text(report).split())
 
 
 def test_times_of_calls() -> None:
