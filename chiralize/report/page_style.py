@@ -68,9 +68,9 @@ background:var(--panel);border-bottom:1px solid var(--edge)}
 .bars i{position:absolute;left:0;top:0;bottom:0;background:var(--accent)}
 .bars .over{background:var(--failed)}
 .bars b{position:absolute;top:-.2rem;bottom:-.2rem;border-left:2px dashed var(--ink)}
-.pictures{display:flex;flex-wrap:wrap;gap:1rem 2rem}figure{margin:0;flex:0 1 26rem;max-width:100%}
+.pictures{display:flex;flex-wrap:wrap;gap:1rem 2rem}figure{margin:0;flex:1 1 20rem;max-width:min(26rem,100%)}
 figcaption{margin:.2rem 0}
-figure.beside{flex:1 1 100%;display:flex;flex-wrap:wrap;align-items:center;gap:0 2rem}
+figure.beside{flex:1 1 100%;max-width:none;display:flex;flex-wrap:wrap;align-items:center;gap:0 2rem}
 .beside svg{flex:0 1 26rem}.beside figcaption{flex:1 1 16rem;max-width:30rem}
 svg{display:block;width:100%;height:auto}img{max-width:100%;background:#fff}
 svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .soft{fill:var(--soft)}svg .strong{font-weight:700}

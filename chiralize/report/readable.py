@@ -68,7 +68,9 @@ class Readable:
         """The page, framed, so that its style does not reach the notebook's."""
         from html import escape
 
-        return f'<iframe srcdoc="{escape(self.to_html())}" style="width:100%;height:32rem;border:0"></iframe>'
+        title = escape(f"Report of {self.model}")
+        style = "width:100%;height:48rem;border:0"
+        return f'<iframe srcdoc="{escape(self.to_html())}" title="{title}" style="{style}"></iframe>'
 
     @property
     def _report(self) -> Report:
