@@ -16,6 +16,7 @@ SHOWN = {
     "SECURITY.md": "inside/generated/security.md",
     "examples/README.md": "numbers/generated/overview.md",
     "examples/lifting/README.md": "numbers/generated/lifting.md",
+    "examples/lifting/DATA.md": "numbers/generated/lifting-data.md",
     "examples/forecasting/README.md": "numbers/generated/forecasting.md",
     "examples/recognition/README.md": "numbers/generated/recognition.md",
     "examples/policy/README.md": "numbers/generated/policy.md",

@@ -13,12 +13,12 @@ from examples.study.ways import WAYS
 
 
 def steps_tables(rows: Sequence[Row]) -> list[Table]:
-    """PCK@0.05 of every forecast step, in the layout of the paper's Table 3."""
+    """PCK@0.05 of every forecast step, as the paper's Table 3, turned."""
     return [_steps(rows, name) for name in dict.fromkeys(row.network for row in rows)]
 
 
 def _steps(rows: Sequence[Row], network: str) -> Table:
-    """A line per way: steps 1, 2, ... and their mean; medians over the seeds."""
+    """A column per way: steps 1, 2, ... and their mean; medians over the seeds."""
     found = spreads(row for row in rows if row.network == network)
     known = {row.figure for row in rows if row.network == network}
     steps = sorted((name for name in known if name.startswith("pck_5/")), key=lambda name: int(name.split("/")[1]))
@@ -26,7 +26,7 @@ def _steps(rows: Sequence[Row], network: str) -> Table:
     for way in WAYS:
         if (network, way, "pck_5") in found:
             lines.append((way, *(f"{found[network, way, name].middle:.1f}" for name in (*steps, "pck_5"))))
-    return Table(f"{network}: PCK@0.05 by step", tuple(lines))
+    return Table(f"{network}: PCK@0.05 by step", tuple(lines)).turned()
 
 
 EXAMPLE = Example(

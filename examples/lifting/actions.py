@@ -20,7 +20,7 @@ _COLOURS = {
 
 
 def action_table(title: str, errors: Mapping[str, Mapping[str, float]]) -> Table:
-    """As Tables 1 and 2 of the paper: a line per network, a column per action, and the mean of the actions.
+    """As Tables 1 and 2 of the paper, turned: a column per network, a line per action, and the mean of the actions.
 
     errors: network to action to error, mm.
     """
@@ -29,7 +29,7 @@ def action_table(title: str, errors: Mapping[str, Mapping[str, float]]) -> Table
     for name, own in errors.items():
         mean = sum(own.values()) / len(own)
         lines.append((name, *(f"{own[action]:.1f}" if action in own else "" for action in actions), f"{mean:.1f}"))
-    return Table(title, tuple(lines))
+    return Table(title, tuple(lines)).turned()
 
 
 def action_tables(rows: Sequence[Row]) -> list[Table]:

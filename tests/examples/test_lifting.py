@@ -175,7 +175,7 @@ def test_tables_of_actions_and_limited_data(tmp_path: Path) -> None:
         for seed, value in enumerate(values)
     ]
     (table,) = action_tables(rows)
-    assert table.rows == (("", "Walk", "Box", "mean of actions"), ("flips", "20.0", "50.0", "35.0"))
+    assert table.rows == (("", "flips"), ("Walk", "20.0"), ("Box", "50.0"), ("mean of actions", "35.0"))
 
 
 class ToOneSide(torch.nn.Module):

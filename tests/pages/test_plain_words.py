@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from docs.building.links import SHOWN
+
 DOCS = Path(__file__).parents[2] / "docs"
 MOST_LINES, MOST_WORDS, MOST_COLUMNS = 250, 40, 12
 DECISIONS = sorted((DOCS / "decisions").glob("[0-9]*.md"))
 PAGES = [path for path in sorted(DOCS.rglob("*.md")) if "generated" not in path.parts]
+SHOWN_PAGES = sorted({DOCS.parent / source for source in SHOWN} | set((DOCS.parent / "examples").glob("*/*.md")))
+"""Pages of the repository outside of `docs/`: those that the site shows, and those of all examples."""
 OTHER_WORDS = {
     "asymmetry": "gap",
     "calibration data": "calibration inputs",
@@ -47,7 +51,7 @@ def too_wide(text: str) -> list[str]:
     return [row for row in rows if row.replace("\\|", "").count("|") - 1 > MOST_COLUMNS]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize("page", [*PAGES, *SHOWN_PAGES], ids=lambda page: str(page.relative_to(DOCS.parent)))
 def test_page(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MOST_LINES
