@@ -69,6 +69,20 @@ def test_coordinates_and_signs():
     assert skeleton_from_yaml("joints: [a]\npairs: []\ndims: [u]\nnegate: [u]").lateral is None
 
 
+def test_what_is_negated_in_one_word():
+    """One name needs no list; where joints have signs of their own, nothing has to be said of the others."""
+    head = "joints: [a, b, w]\npairs: [[a, b]]\ndims: [q]\n"
+    assert skeleton_from_yaml(head + "negate: q") == skeleton_from_yaml(head + "negate: [q]")
+    signs = "signs: {a: [-1], b: [-1]}\n"
+    assert skeleton_from_yaml(head + signs) == skeleton_from_yaml(head + signs + "negate: []")
+    for text, error in (("negate: none", errors.UnknownNameError), ("negate: no", errors.WrongValueError)):
+        with pytest.raises(error, match="negate"):
+            skeleton_from_yaml(head + text)
+    for nothing in ("", "negate:", "signs: {}"):
+        with pytest.raises(errors.ChiralizeError):
+            skeleton_from_yaml(head + nothing)
+
+
 def test_signs_of_a_joint_stand_in_place_of_negate():
     skeleton = skeleton_from_yaml("joints: [a, b, w]\npairs: [[a, b]]\nsigns: {w: [1, -1, 1]}")
     assert skeleton.sign_table().tolist() == [[-1, 1, 1], [-1, 1, 1], [1, -1, 1]]

@@ -1,4 +1,4 @@
-"""Mirrored samples for rsl_rl, on tables and tensors; with rsl_rl itself in `test_packages_of_robots.py`."""
+"""Mirrored samples for rsl_rl, on tables and tensors; `test_rsl_rl_recurrent.py` has rsl_rl itself."""
 
 from __future__ import annotations
 

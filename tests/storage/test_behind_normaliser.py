@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,28 @@ def test_entries_that_are_no_normaliser(tmp_path: Path) -> None:
         torch.save({**one_sided(), "obs_norm_state_dict": entry}, path)
         with pytest.raises((ModelFileError, NonFiniteError), match=message):
             load_model(path, factory=FACTORY, factory_args={"hidden": "16"})
+
+
+class Touch:
+    """Creates a folder when it is unpickled the ordinary way."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_an_object_in_its_place_is_not_restored(within: bool, tmp_path: Path) -> None:
+    """Nor one among the statistics; torch.load would have run it."""
+    marker, path = tmp_path / "was_run", tmp_path / "model_9.pt"
+    attack: Any = Touch(marker)
+    if within:
+        attack = {**one_sided()["obs_norm_state_dict"], "_mean": attack}
+    torch.save({**one_sided(), "obs_norm_state_dict": attack}, path)
+    with pytest.raises(ModelFileError, match="obs_norm_state_dict"):
+        load_model(path, factory=FACTORY, factory_args={"hidden": "16"})
+    assert not marker.exists()
+    torch.load(path, weights_only=False)
+    assert marker.exists(), "the payload does not work, so the test would prove nothing"

@@ -185,9 +185,13 @@ def read_dim_list(node: Node) -> tuple[str, ...]:
 
 
 def read_negate(node: Node, dims: Sequence[str]) -> tuple[str, ...]:
-    """`negate: [x]`: names of dims. Raises UnknownNameError."""
+    """`negate: [x]`, or `x` where it is one: names of dims. Raises UnknownNameError."""
     negate: list[str] = []
-    for item in node.sequence("negate"):
+    if node.text is not None and not node.is_null:
+        items: Sequence[Node] = (node,)
+    else:
+        items = node.sequence("negate")
+    for item in items:
         name = item.name("negated dim")
         if name not in dims:
             raise UnknownNameError(item.where, f"negated dim {name!r} is no dim", did_you_mean(name, dims))
@@ -210,10 +214,11 @@ def _read_dims(root: Node, fields: dict[str, Node], pairing: Pairing) -> tuple[t
         return dims, read_negate(fields["negate"], dims)
     if "x" in dims:
         return dims, ("x",)
-    if is_robot:
+    if is_robot or ("signs" in fields and fields["signs"].entries):  # per joint
         return dims, ()
     facts = f"dims {list(dims)} without x, and no `negate`"
-    raise MissingKeyError(fields.get("dims", root).where, facts, "add `negate: [DIM]` (`negate: []` for none)")
+    remedy = "add `negate: DIM` (`negate: []` for none), or `signs` per joint"
+    raise MissingKeyError(fields.get("dims", root).where, facts, remedy)
 
 
 def read_sign_list(node: Node, dims: Sequence[str]) -> tuple[str, ...] | None:
