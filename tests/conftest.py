@@ -104,13 +104,23 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 _ASKED_OF_NOTHING = ("graph", "infer", "methods", "nn")
-"""Folders whose networks are untrained, so that no built-in poses fit them."""
+"""Folders whose networks are untrained, so that no built-in poses fit them and noise says nothing of their mirror."""
+_ASKED_ONLY_WITH_THOROUGH = ("cli", "commands", "storage", "verification")
+_ASKS = ("test_evidence.py",)
+
+
+def _learns_nothing(request: pytest.FixtureRequest) -> bool:
+    """Whether a test's networks need not be asked what nothing is learnt from there."""
+    folders = _ASKED_OF_NOTHING
+    if not request.config.getoption("--thorough"):
+        folders += _ASKED_ONLY_WITH_THOROUGH
+    return request.path.parent.name in folders and request.path.name not in _ASKS
 
 
 @pytest.fixture(autouse=True)
 def few_other_mirrors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks of these folders are asked about fewer other mirrors: on noise, of which they learn nothing there."""
-    if request.path.parent.name in _ASKED_OF_NOTHING:
+    """Networks are asked about fewer other mirrors where they are shown noise, of which they learn nothing there."""
+    if _learns_nothing(request):
         monkeypatch.setattr("chiralize.verification.mirror_evidence._NOISE_MIRRORS", 3)
 
 
@@ -123,11 +133,8 @@ def few_rounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(autouse=True)
 def without_built_in_poses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks of these folders are not asked whether poses fit, which is known of them; all others are.
-
-    Asking runs a network some thirty times in every conversion without inputs.
-    """
-    if request.path.parent.name in _ASKED_OF_NOTHING:
+    """Networks are not asked whether poses fit, which runs them thirty times in conversions without inputs."""
+    if _learns_nothing(request):
         monkeypatch.setattr("chiralize.problem.data.drawn.built_in", _none_fit)
 
 

@@ -78,17 +78,26 @@ def policy(shell: Shell) -> Any:
     return script
 
 
-_CONVERTED: dict[str, bytes] = {}
+@pytest.fixture
+def of_few_ops(shell: Shell) -> Any:
+    """A policy for what is the same whatever it computes."""
+    script = script_nets.script_of(Remembers())
+    save(script, shell.folder / "policy.pt", **{"notes.txt": b"trained \xff\x00 long"})
+    return script
+
+
+_CONVERTED: dict[tuple[str, bytes], bytes] = {}
 
 
 def convert_policy(shell: Shell, method: str) -> None:
-    """Put the converted policy into the folder; it is converted once by each method, as it is the same in all tests."""
+    """Put the converted policy into the folder; each is converted once by each method, for all tests."""
     options = ("--skeleton", "flat.yaml", "--input-shape", "1,10", "--method", method, "--force")
-    if method not in _CONVERTED:
+    key = method, (shell.folder / "policy.pt").read_bytes()
+    if key not in _CONVERTED:
         result = shell("convert", "policy.pt", *options, "-o", "chiral.pt")
         assert result.status == 0, result.err
-        _CONVERTED[method] = (shell.folder / "chiral.pt").read_bytes()
-    (shell.folder / "chiral.pt").write_bytes(_CONVERTED[method])
+        _CONVERTED[key] = (shell.folder / "chiral.pt").read_bytes()
+    (shell.folder / "chiral.pt").write_bytes(_CONVERTED[key])
 
 
 @pytest.mark.thorough
@@ -117,6 +126,7 @@ def test_average_of_a_policy(shell: Shell, policy: Any) -> None:
         turned = [chiral(flat(call)) for call in calls_of()]
     assert largest([flat(answer) for answer in plain], turned) < 1e-6
     assert largest(plain, turned) > 0.01
+    assert shell("verify", "chiral.pt").status == 0
 
 
 @pytest.mark.thorough
@@ -131,7 +141,7 @@ def test_weights_are_in_the_file_once(shell: Shell, policy: Any) -> None:
 
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["average", "match"])
-def test_verified_without_further_options(method: str, shell: Shell, policy: Any) -> None:
+def test_verified_without_further_options(method: str, shell: Shell, of_few_ops: Any) -> None:
     convert_policy(shell, method)
     result = shell("verify", "chiral.pt")
     assert (result.status, result.err) == (0, "")
@@ -157,7 +167,7 @@ def test_new_weights_in_the_same_script(method: str, shell: Shell, policy: Any) 
 
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["average", "match"])
-def test_runs_where_chiralize_is_not_installed(method: str, shell: Shell, policy: Any) -> None:
+def test_runs_where_chiralize_is_not_installed(method: str, shell: Shell, of_few_ops: Any) -> None:
     convert_policy(shell, method)
     command = [sys.executable, "-c", RUN_ELSEWHERE, "chiral.pt"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=shell.folder)
@@ -281,8 +291,7 @@ def test_methods_that_take_tensors(shell: Shell) -> None:
     assert f"{lost}: -o NAME.pt keeps them" in graph.out
 
 
-def test_results_of_another_shape(shell: Shell) -> None:
-    save(script_nets.script_of(Remembers()), shell.folder / "policy.pt")
+def test_results_of_another_shape(shell: Shell, of_few_ops: Any) -> None:
     options = ("--skeleton", "flat.yaml", "--input-shape", "1,10", "--method", "reduce", "--width", "0.7")
     result = shell("convert", "policy.pt", *options, "-o", "chiral.pt")
     assert result.status == 2
@@ -291,9 +300,8 @@ def test_results_of_another_shape(shell: Shell) -> None:
 
 @pytest.mark.parametrize("method", ["average", pytest.param("match", marks=pytest.mark.thorough)])
 def test_nothing_is_written_that_computes_something_else(
-    method: str, shell: Shell, monkeypatch: pytest.MonkeyPatch
+    method: str, shell: Shell, of_few_ops: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save(script_nets.script_of(Remembers()), shell.folder / "policy.pt")
     true_bytes = scripts.script_bytes
 
     def other_bytes(script: Any, extra: Any) -> bytes:

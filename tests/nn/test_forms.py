@@ -23,6 +23,7 @@ from chiralize.nn import GRU, ChiralModule, hidden
 from chiralize.nn import Linear as ChiralLinear
 from chiralize.nn.deploy.speed import is_faster, is_faster_in_graphs
 from tests.commands.test_zoo import contents, prepared, unchanged
+from tests.support.cases import mainly
 from tests.support.command import Shell, mirrored, network, poses, save_program, working_shell
 from tests.support.zoo import CASES
 from tests.support.zoo.case import scrambled
@@ -39,8 +40,9 @@ FUSED = (
 WITHOUT_PROOF = ("attention over joints",)
 
 
-@pytest.mark.one_in(16)
-@pytest.mark.parametrize("name", dict.fromkeys((*BLOCKS, *FUSED)))
+@pytest.mark.parametrize(
+    "name", mainly(((name,) for name in dict.fromkeys((*BLOCKS, *FUSED))), [("grouped convolutions",)])
+)
 def test_same_function_in_blocks(name: str) -> None:
     """Blocks in the user's class, or called in a graph, compute what the folded weights do, with both verdicts; the
     original is untouched."""

@@ -58,11 +58,13 @@ class Remembers(nn.Module):
         super().__init__()
         self.seen, self.kept, self.actor = nn.Linear(10, 6), nn.Linear(6, 6), nn.Linear(6, 10)
         self.register_buffer("hidden_state", torch.zeros(1, 6))
+        self.gain = 0.5
+        self.robot = "walker"
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = torch.tanh(self.seen(x) + self.kept(self.hidden_state))
         self.hidden_state[:] = hidden
-        return self.actor(hidden)
+        return self.actor(hidden) * self.gain
 
     @torch.jit.export
     def reset_memory(self) -> None:
