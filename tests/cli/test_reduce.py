@@ -59,6 +59,7 @@ def test_a_program_made_smaller_verifies(width: str, form: str, shell: Shell) ->
     assert off(network(hidden=16)) > 0.01 and max(off(net, rows) for rows in (2, 7)) <= 1e-5
 
 
+@pytest.mark.thorough
 def test_half_as_weights_of_the_class(shell: Shell) -> None:
     """safetensors of the original's keys and shapes, polished, which the class loads and `verify` passes."""
     factory = ("--model", f"{MODULE}:Lifter", "--arg", "hidden=16")

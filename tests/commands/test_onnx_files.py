@@ -167,6 +167,7 @@ def test_written_beside_where_no_file_is_named(exported: Exported, shell: Shell)
     assert (shell.folder / "policy.chiral.onnx").exists()
 
 
+@pytest.mark.thorough
 def test_plan_and_audit(exported: Exported, shell: Shell) -> None:
     plan = shell("plan", exported("mlp", True), "--skeleton", "mlp.yaml")
     assert plan.status == 0, plan.err

@@ -69,6 +69,7 @@ def answers(program: torch.export.ExportedProgram) -> Tensor:
         return torch.stack([module(normal(3, 4, seed=seed)).clone() for seed in range(2)])
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("function", WHOLE.values(), ids=WHOLE)
 def test_blocks_are_taken_apart(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without tracing again, which would take as long as the export did."""

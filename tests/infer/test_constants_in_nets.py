@@ -93,6 +93,7 @@ def ready(keep: str) -> Network:
 STORED = ["buffer", "hidden buffer", "attribute", "frozen parameter"]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("keep", [*STORED, "computed"])
 def test_refused(keep: str) -> None:
     """Its name where it has one, how far it changes, and what can be done."""

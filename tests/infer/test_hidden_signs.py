@@ -174,7 +174,7 @@ NETS: dict[str, tuple[Layer, int, tuple[int, ...]]] = {
 }
 
 
-@pytest.mark.one_in(10)
+@pytest.mark.one_in(20)
 @pytest.mark.parametrize("name", NETS)
 def test_converts(name: str) -> None:
     compute, entries, signs = NETS[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import cache
 
@@ -14,6 +15,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.problem.mirror import infer
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
+from tests.support.cases import mainly
 from tests.support.small_body import CLIP, ROUNDING, converted, converted_from, normal, residual, trained
 
 SHORT, LONGEST = (2, 5, 6, 2), 16
@@ -59,9 +61,11 @@ def ready(read: Callable[[nn.Module, int], Tensor]) -> Network:
     return prepare(trained(Positions(read)), parse_spec(CLIP), (normal(*SHORT),))
 
 
-@pytest.mark.one_in(12)
-@pytest.mark.parametrize("read", READ)
-@pytest.mark.parametrize("method", ["match", "project", "average"])
+LEARNT = itertools.product(READ, ("match", "project", "average"))
+OF_EACH = [(sliced, "match"), (batched, "project"), (turned_first, "average"), (embedded, "match")]
+
+
+@pytest.mark.parametrize(("read", "method"), mainly(LEARNT, OF_EACH))
 def test_frames_that_the_example_has_not(read: Callable[[nn.Module, int], Tensor], method: str) -> None:
     net = converted_from(ready(read), method=method)
     found = [residual(net, (2, frames, 6, 2)) for frames in (1, 5, 6, LONGEST)]
