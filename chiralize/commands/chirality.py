@@ -69,13 +69,10 @@ def put_on(module: torch.nn.Module, chirality: Chirality) -> torch.nn.Module:
 
 def chirality_of(module: object) -> Chirality | None:
     """The attribute of a module, compiled or in DataParallel or not; None where it has none."""
-    if isinstance(module, torch.nn.Module):
-        chirality = getattr(unwrapped(module), "chirality", None)
-    else:
-        chirality = None
-    if not isinstance(chirality, Chirality):
+    if not isinstance(module, torch.nn.Module):
         return None
-    return chirality
+    chirality = getattr(unwrapped(module), "chirality", None)
+    return chirality if isinstance(chirality, Chirality) else None
 
 
 def chirality(module: torch.nn.Module) -> Chirality:

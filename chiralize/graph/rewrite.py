@@ -47,16 +47,11 @@ def symmetric_weights(
         if leaf.name not in representations:
             continue
         rep = representations[leaf.name]
-        if leaf.name in partners:
-            other = captured.leaves[partners[leaf.name]].tensor.detach()
-        else:
-            other = None
+        partner, zeroed = partners.get(leaf.name), 0
+        other = captured.leaves[partner].tensor.detach() if partner else None
         values[leaf.names[0]] = reynolds.project(leaf.tensor.detach(), rep, other)
-        signed = (rep.sign < 0 or not rep.is_sign_free) and other is None
-        if signed:
+        if other is None and (rep.sign < 0 or not rep.is_sign_free):
             zeroed = int((reynolds.forced_zero(rep) & (leaf.tensor != 0).cpu()).sum())
-        else:
-            zeroed = 0
         distances.append(moved(leaf, values[leaf.names[0]], zeroed))
         for alias in leaf.names[1:]:
             values[alias] = values[leaf.names[0]]

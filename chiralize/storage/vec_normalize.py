@@ -82,11 +82,8 @@ def read_statistics(path: Path) -> Statistics:
         tree = inert_tree(data, where, NUMPY_RECIPES)
     except ValueError as error:
         raise ModelFileError(where, f"is no readable pickle ({error})", "save the VecNormalize again.") from error
-    if isinstance(tree, Foreign) and tree.origin.endswith(".VecNormalize"):
-        state = tree.state
-    else:
-        state = None
-    if not isinstance(state, dict):
+    is_one = isinstance(tree, Foreign) and tree.origin.endswith(".VecNormalize")
+    if not is_one or not isinstance(state := tree.state, dict):
         remedy = "give what VecNormalize.save wrote (vecnormalize.pkl)."
         raise ModelFileError(where, "is a pickle of something else than a VecNormalize", remedy)
     if state.get("norm_obs") is False:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +35,11 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     tensors: dict[str, Any] = {}
     for name in _files(content.path):
         tensors |= _tensors(content.path / name)
-    config = content.path / _CONFIG
+    stored, config = Stored(tensors), content.path / _CONFIG
     if config.is_file():
         name, build = model_builder(_json(config), content.where)
-    else:
-        name, build = "", None
-    return load_weights(content, wanted, "huggingface", Stored(tensors, named=name, build=build))
+        stored = replace(stored, named=name, build=build)
+    return load_weights(content, wanted, "huggingface", stored)
 
 
 def _files(folder: Path) -> list[str]:
