@@ -27,7 +27,7 @@ def check_bounds(space: Any, turn: Callable[[Any], Any], where: str, refuse: boo
         f"{high[index]:.4g}"
         for index in off[:_SHOWN].tolist()
     )
-    text = shown + (when(off.size > _SHOWN, f", and {off.size - _SHOWN} more"))
+    text = shown + when(off.size > _SHOWN, f", and {off.size - _SHOWN} more")
     if refuse:
         remedy = "give an environment whose bounds the mirror keeps, or correct pairs and signs"
         raise UsageError(where, f"the mirror takes actions out of their bounds: {text}", remedy)

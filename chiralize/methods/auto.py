@@ -52,7 +52,7 @@ class Candidate:
         """As notes speak of it: the method, its width, and on what it is fitted."""
         if self.width is None:
             return self.method
-        return f"{self.method} at width {self.width:g}" + (when(self.mix, " on more than the given inputs"))
+        return f"{self.method} at width {self.width:g}" + when(self.mix, " on more than the given inputs")
 
     def asked(self, request: Request, is_last: bool) -> Request:
         """What this candidate is asked for.

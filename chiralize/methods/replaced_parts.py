@@ -26,7 +26,7 @@ def _with_activation(network: Network) -> Network:
     """The network with tanh in place of its activations, if the specification asks for it."""
     if network.resolved.spec.activation != "tanh":
         return network
-    notes, program = network.notes, network.program
+    notes, program, graph = network.notes, network.program, network.captured
     module, count = rewrite.with_tanh(network.module)
     if program is not None:
         if not network.from_program:
@@ -39,9 +39,6 @@ def _with_activation(network: Network) -> Network:
             network = replace(network, from_program=True)
         if network.from_program:
             module = program.module()
-    if program is not None:
         graph = capture(program, network.args, network.kwargs)
-    else:
-        graph = network.captured
     notes = (*notes, f"{count} activations replaced by tanh")
     return replace(network, module=module, program=program, captured=graph, notes=notes)

@@ -51,7 +51,7 @@ def read_stored(content: Content, wanted: Wanted | None = None) -> Stored:
             return read_plain_pickle(content, wanted)
         return Stored(read_safely(content.data, content.where))  # says what it would import
     file = TorchFile(content.data, content.where)
-    shown = ", ".join(content.foreign[:3]) + (when(len(content.foreign) > 3, " and others"))
+    shown = ", ".join(content.foreign[:3]) + when(len(content.foreign) > 3, " and others")
     note = f"not read: objects that only {shown} could restore"
     return Stored(file.tree, file.tensor, notes=(note,))
 

@@ -310,7 +310,7 @@ def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) 
 def _left_out(fit: Fit) -> str:
     used = set(prefixes_of(dict.fromkeys(fit.names.values())))
     heads = list(dict.fromkeys(_head(name, used) for name in fit.aside))
-    shown = ", ".join(map(printable, heads[:6])) + (when(len(heads) > 6, " and others"))
+    shown = ", ".join(map(printable, heads[:6])) + when(len(heads) > 6, " and others")
     others = "1 other" if len(fit.aside) == 1 else f"{len(fit.aside)} others"
     return f"left out {others} ({shown})"
 

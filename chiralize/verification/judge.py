@@ -129,7 +129,7 @@ def _bounded(proof: CertificateVerdict, network: Network, numbers: NumericVerdic
     if numbers.beyond:
         sizes = ", ".join(dict.fromkeys(f"{axis} {size}" for axis, size in numbers.beyond))
         return replace(proof, passed=False, broken=f"it holds at the examples' sizes, not at others: {sizes}")
-    note = "proved for the sizes of the examples" + (when(network.traced, " and the branches that they take"))
+    note = "proved for the sizes of the examples" + when(network.traced, " and the branches that they take")
     ran = "; ".join(f"{axis} {', '.join(map(str, sizes))}" for axis, sizes in numbers.tried.items())
     if ran:
         more = f"; other sizes of the open axes were run: {ran}"

@@ -177,7 +177,7 @@ def _ordered(robot: Robot, opened: OpenedModel, order: str | None, notices: list
         return sorted(movable, key=lambda index: place_of.get(robot.names[index], len(place_of)))
     left_out = [robot.names[index] for index in movable if index not in chosen]
     if left_out:
-        listed = ", ".join(left_out[:8]) + (when(len(left_out) > 8, ", ..."))
+        listed = ", ".join(left_out[:8]) + when(len(left_out) > 8, ", ...")
         notices.append(f"joints that no actuator drives are left out: {listed}; --order joints has them")
     return chosen
 

@@ -48,7 +48,7 @@ def did_you_mean(value: str, options: Iterable[str]) -> str:
         return f"did you mean {option!r}?"
     if not options:
         return "remove it"
-    return "use one of " + ", ".join(options[:12]) + (when(len(options) > 12, ", ..."))
+    return "use one of " + ", ".join(options[:12]) + when(len(options) > 12, ", ...")
 
 
 @dataclass(frozen=True)

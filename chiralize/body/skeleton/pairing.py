@@ -195,7 +195,7 @@ def unpaired(joint: Node, joints: Sequence[Node]) -> UnpairedJointError:
     hint = ""
     if near:
         line = next(node.line for node in others if (node.text or "") == near)
-        hint = f"\n    nearest name: {near!r}" + (when(line, f" (line {line})")) + "."
+        hint = f"\n    nearest name: {near!r}" + when(line, f" (line {line})") + "."
     facts = f"{joint_side} joint {name!r} has no {OPPOSITE[joint_side]} partner.{hint}"
     return UnpairedJointError(joint.where, facts, "correct the name or the pairs, or list the joint under `center`.")
 

@@ -88,7 +88,7 @@ def _why(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> str:
         return text + f", and beside the axis of size {joints} none has the size of the coordinates"
     sizes = sorted(coordinate_counts(body, fixed_dims))
     merged = " or ".join(str(joints * count) for count in sizes if count > 1)
-    return text + f", so an axis of size {joints}" + (when(merged, f" or {merged}")) + " was expected"
+    return text + f", so an axis of size {joints}" + when(merged, f" or {merged}") + " was expected"
 
 
 def _remedy(shape: Sequence[int], body: Skeleton, where: str) -> str:

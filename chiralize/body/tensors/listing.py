@@ -40,7 +40,7 @@ def listed_tensors(spec: ConversionSpec) -> Iterator[tuple[str, list[ListedEntry
     for io, entries in (("input", spec.inputs), ("output", spec.outputs)):
         for number, entry in enumerate(entries or ()):
             if entry.fields:
-                yield f"{io} {number}" + (when(entry.name, f" {entry.name!r}")), listed(entry, spec)
+                yield f"{io} {number}" + when(entry.name, f" {entry.name!r}"), listed(entry, spec)
 
 
 def listed(entry: TensorEntry, spec: ConversionSpec) -> list[ListedEntry]:

@@ -87,7 +87,7 @@ def _tensors(
     tensors = []
     for index, (entry, shape) in enumerate(zip(entries, shapes, strict=True)):
         name = entry.name or (names[index] if names else None)
-        where = f"{io} {index}" + (when(name, f" '{name}'")) + (when(entry.where, f" ({entry.where})"))
+        where = f"{io} {index}" + when(name, f" '{name}'") + when(entry.where, f" ({entry.where})")
         tensor = ResolvedTensor(io, index, tuple(map(int, shape)), entry, None, entry.kind)
         tensors.append(_resolve_one(tensor, spec.skeleton, where))
     return tensors

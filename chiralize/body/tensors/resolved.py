@@ -85,7 +85,7 @@ class ResolvedTensor:
     @property
     def where(self) -> str:
         """The tensor as messages name it: `input 0 'poses'`."""
-        return f"{self.io} {self.index}" + (when(self.entry.name, f" '{self.entry.name}'"))
+        return f"{self.io} {self.index}" + when(self.entry.name, f" '{self.entry.name}'")
 
     def label(self, index: Sequence[int]) -> str:
         """The entry at `index` in the words of the skeleton: `right_elbow.x`, `gravity.z`, or `[0, 3]`."""

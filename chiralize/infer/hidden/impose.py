@@ -52,7 +52,7 @@ class Imposed:
         if space.cofactor:
             return SignedPermutation.identity(space.size), "trivial: another factor of the axis is paired"
         share = self.spec.hidden.negated_for(self.depths[space.key], space.module)
-        reason = f"imposed: {pairing}" + (when(share, f", {share} negated"))
+        reason = f"imposed: {pairing}" + when(share, f", {share} negated")
         if share and space.sign_free:
             share, reason = type(share)(0), f"imposed: {pairing}; sign-free, since an operation on it is not odd"
         if earlier:

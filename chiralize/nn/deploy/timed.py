@@ -163,7 +163,7 @@ def _name(layer: Any, blocks: ChiralModule, inputs: Sequence[Inputs]) -> str:
     shapes = [str(shape) for (shape,) in inputs]
     bases = (blocks.into, blocks.out) if isinstance(blocks, ChiralMap) else _bases(blocks)
     lies = " to ".join(map(_kind_of, bases))
-    ends = (when(_private.are_on(), ", private")) + (when(layer.training, ", in training"))
+    ends = when(_private.are_on(), ", private") + when(layer.training, ", in training")
     return f"{kind} {' '.join(settings)} on {' and '.join(shapes)}, {lies}{ends}".replace("  ", " ")
 
 

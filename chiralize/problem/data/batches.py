@@ -59,7 +59,7 @@ class Batches:
             return "the same sequence"
         held = "held-out" if len(self.inputs) > 1 else "the same"
         if self.given:
-            return f"{held} calibration inputs" + (when(self.drawn, f" and {self.samples}"))
+            return f"{held} calibration inputs" + when(self.drawn, f" and {self.samples}")
         return f"{held} {self.samples}"
 
     @property

@@ -215,7 +215,7 @@ def refusal(node: Any, why: str = "it mixes the entries of its last axis, or nob
     line = next((text.strip() for text in reversed(stack) if text.strip().startswith("File")), "")
     facts = f"entries of which nothing is claimed do not come straight from a linear layer: {node.target}: {why}"
     remedy = "only --method average takes it; or let the network return both parts by themselves, each from its layer"
-    return UnsupportedError(f"{node.name}" + (when(line, f" ({line})")), facts, remedy)
+    return UnsupportedError(f"{node.name}" + when(line, f" ({line})"), facts, remedy)
 
 
 def _trait(node: Any) -> Trait | None:

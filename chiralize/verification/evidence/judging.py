@@ -151,7 +151,7 @@ def _as_good(tried: Sequence[MirrorGap]) -> str:
 
 
 def _better(other: MirrorGap, real: bool) -> str:
-    return (when(not real, "on noise ")) + f"another mirror fits the network better: {_compare(other)}"
+    return when(not real, "on noise ") + f"another mirror fits the network better: {_compare(other)}"
 
 
 def _compare(other: MirrorGap) -> str:
