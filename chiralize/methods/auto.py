@@ -71,10 +71,9 @@ def candidates(problem: Problem) -> tuple[Candidate, ...]:
     widths = WIDTHS[:1] if request.keeps_sizes else WIDTHS
     if request.width is not None:
         widths = (request.width,)
-    if problem.batches.inputs:
-        reduced = [Candidate("reduce", width) for width in widths]
-    else:
-        reduced = []
+    if not problem.batches.inputs:
+        widths = ()
+    reduced = [Candidate("reduce", width) for width in widths]
     return (*reduced, Candidate("match" if request.product == "weights" else "average"))
 
 

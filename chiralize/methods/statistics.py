@@ -71,10 +71,9 @@ def _distance(leaf: Leaf, before: Mapping[str, Tensor], after: Mapping[str, Tens
 
 def refuse_changed_statistics(result: Converted, problem: Problem) -> None:
     """Raises AsymmetricConstantError where statistics that are to be kept were changed."""
-    if problem.request.keep_statistics:
-        changed = changed_statistics(result, problem.network)
-    else:
-        changed = ()
+    if not problem.request.keep_statistics:
+        return
+    changed = changed_statistics(result, problem.network)
     if changed:
         refuse_statistics({entry.name: entry.distance for entry in changed}, result.method, str(changed[0].where))
 

@@ -206,10 +206,7 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
     representation, names, start = resolved.inputs[0], resolved.input_tensors[0].names, 0
     for block, width in zip(fields, widths, strict=True):
         for leaf, inside in _leaves(block, np.arange(start, start + width), body):
-            if representation is None:
-                action = None
-            else:
-                action = representation.axes[-1].action.restrict(inside)
+            action = None if representation is None else representation.axes[-1].action.restrict(inside)
             labels = tuple(names[at] for at in inside)
             title = ".".join(filter(None, [leaf.name, *(part.name for part in leaf.parts)])) or block.name or leaf.kind
             if action is None:

@@ -93,10 +93,7 @@ def _first_accepted(problem: Problem, networks: Networks, finish: _Finish) -> Co
         asked = replace(problem, request=request)
         try:
             conversion = finish(asked, draft_for_all(asked, networks, method_of(method)))
-            if request.keeps_sizes:
-                fault = why_no_weights(conversion.module, conversion.report)
-            else:
-                fault = ""
+            fault = why_no_weights(conversion.module, conversion.report) if request.keeps_sizes else ""
             if not fault:
                 report = conversion.report
                 return replace(conversion, report=replace(report, notes=(*report.notes, *notes)))

@@ -22,10 +22,8 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     root = literals.root()
     left, right = _argument(literals, "left_kp"), _argument(literals, "right_kp")
     layout = find(root, "layout")
-    if layout is not None and layout.text in _LAYOUTS:
-        known = load_skeleton(_LAYOUTS[layout.text])
-    else:
-        known = None
+    shipped = _LAYOUTS.get(layout.text or "") if layout is not None else None
+    known = load_skeleton(shipped) if shipped else None
     if left is None or right is None:
         if known is None:
             facts = "neither `left_kp` and `right_kp` nor a graph layout"
