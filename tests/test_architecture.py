@@ -41,15 +41,7 @@ def imported(path: Path, known: Set[str], deferred: bool = True) -> Iterator[str
 
     deferred: also within functions.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped: set[ast.AST] = set()
-    for node in ast.walk(tree):
-        is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        if is_for_types or (isinstance(node, ast.FunctionDef) and not deferred):
-            skipped.update(ast.walk(node))
-    for node in ast.walk(tree):
-        if node in skipped:
-            continue
+    for node in statements(ast.parse(path.read_text(encoding="utf-8")), deferred):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -58,6 +50,17 @@ def imported(path: Path, known: Set[str], deferred: bool = True) -> Iterator[str
             yield from full & known
             if full - known:
                 yield node.module or ""
+
+
+def statements(node: ast.AST, deferred: bool) -> Iterator[ast.AST]:
+    """All statements below a node that are run, and not what they compute, which no import is in."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, (ast.stmt, ast.ExceptHandler, ast.match_case)):
+            continue
+        is_for_types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        if not is_for_types and (deferred or not isinstance(child, ast.FunctionDef)):
+            yield child
+            yield from statements(child, deferred)
 
 
 def graph_of(package: Path) -> Mapping[str, list[str]]:
