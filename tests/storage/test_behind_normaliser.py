@@ -98,14 +98,15 @@ def test_put_back(shell: Shell) -> None:
     assert done.status == 0 and "equivariant" in done.out, done.err
 
 
-def test_a_teacher_has_its_own(tmp_path: Path) -> None:
-    """Of a distillation: what the teacher observes is normalised by other statistics."""
+@pytest.mark.parametrize(("owner", "entry"), [("teacher", "privileged"), ("critic", "critic")])
+def test_who_observes_more_has_its_own(owner: str, entry: str, tmp_path: Path) -> None:
+    """What the teacher of a distillation observes, or a critic, is normalised by other statistics."""
     checkpoint = one_sided()
-    checkpoint["model_state_dict"] = {**weights("student."), **weights("teacher.", seed=1)}
+    checkpoint["model_state_dict"] = {**weights("student."), **weights(f"{owner}.", seed=1)}
     more = {"_mean": torch.full((1, 10), 3.0), "_std": torch.full((1, 10), 0.5)}
-    torch.save({**checkpoint, "privileged_obs_norm_state_dict": more}, tmp_path / "model_9.pt")
+    torch.save({**checkpoint, f"{entry}_obs_norm_state_dict": more}, tmp_path / "model_9.pt")
     means: list[float] = []
-    for prefix in ("student.", "teacher."):
+    for prefix in ("student.", f"{owner}."):
         module = load_model(tmp_path / "model_9.pt", factory=FACTORY, prefix=prefix).module
         means.append(float(module.get_buffer("obs_normalizer._mean")[0, 0]))
     assert means == [-1.0, 3.0]

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _TABLES = ("actor_state_dict", "model_state_dict", "student_state_dict")
 _TRAINING = ("std", "log_std", "distribution.", "critic.", "critic_obs_normalizer.", "memory_c.")
 """What draws actions while training, and values them."""
-_NORMALISER, _PRIVILEGED = "obs_norm_state_dict", "privileged_obs_norm_state_dict"
+_NORMALISER = "obs_norm_state_dict"
+_OTHERS = ("privileged_obs_norm_state_dict", "critic_obs_norm_state_dict")
+"""As versions 1 and 2.3 name it, and 2.0 to 2.2."""
 _SEES_MORE = ("critic", "teacher")
 """Networks that versions 1 and 2 give other observations than the policy, by the starts of their weights' names."""
 
@@ -34,8 +36,12 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     model = load_torch(content, wanted, "rsl_rl", stored)
     if model.origin is None:
         return model
-    entry = _PRIVILEGED if model.origin.prefix.startswith(_SEES_MORE) else _NORMALISER
-    if entry not in content.keys:
+    if model.origin.prefix.startswith(_SEES_MORE):
+        candidates: tuple[str, ...] = _OTHERS
+    else:
+        candidates = (_NORMALISER,)
+    entry = next((name for name in candidates if name in content.keys), None)
+    if entry is None:
         return model
     if _takes_one_tensor(model.module):
         return behind_normaliser(model, content, stored, entry)
