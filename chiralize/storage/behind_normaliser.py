@@ -6,11 +6,9 @@ mirror does to an observation is said of the one that the environment gives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from chiralize.errors import ModelFileError
@@ -20,9 +18,8 @@ from chiralize.storage.perceptron import Normaliser
 from chiralize.storage.tables import Weights, name_beside, table_under
 from chiralize.storage.weights import Stored
 
-_STATISTICS = ("_mean", "_std")
-_SPREAD, _VARIANCE = "_std", "_var"
-_ROUNDING = 1e-6
+_SPREAD = "_std"
+_STATISTICS = ("_mean", _SPREAD)
 
 
 class BehindNormaliser(nn.Module):
@@ -76,18 +73,3 @@ def _filled(table: Weights, stored: Stored, entry: str, where: str) -> Normalise
         else:
             delattr(normaliser, name)  # nothing reads it, and the file has no place for it
     return normaliser
-
-
-def with_variances(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights to be put back, with the variances that belong to changed spreads.
-
-    A network reads `_std` alone; rsl_rl computes it anew from `_var` when it trains on.
-    """
-    weights = dict(state)
-    for name, spread in state.items():
-        variance = name.removesuffix(_SPREAD) + _VARIANCE
-        if not name.endswith(_SPREAD) or variance not in state or state[variance].shape != spread.shape:
-            continue
-        if not torch.allclose(state[variance].sqrt(), spread, rtol=_ROUNDING, atol=0):
-            weights[variance] = spread.square()
-    return weights

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chiralize.storage.content import Content
-from chiralize.storage.format import Format, LoadedModel, Origin, Wanted
-from chiralize.storage.torch_formats import arrays
+from chiralize.storage.format import Format, LoadedModel, Wanted
+from chiralize.storage.torch_formats import arrays, write_back
 
 if TYPE_CHECKING:
     import torch
@@ -69,11 +67,4 @@ def _takes_one_tensor(module: torch.nn.Module) -> bool:
     return len(required) == 1 and "dict" not in str(required[0].annotation).lower()
 
 
-def _write_back(origin: Origin, state: Mapping[str, torch.Tensor], target: Path, sidecar: str) -> tuple[str, ...]:
-    from chiralize.storage.behind_normaliser import with_variances
-    from chiralize.storage.torch_weights import write_back_torch
-
-    return write_back_torch(origin, with_variances(state), target, sidecar)
-
-
-FORMAT = Format("rsl_rl", "a checkpoint of rsl_rl", _recognises, _load, arrays, _write_back, rank=20)
+FORMAT = Format("rsl_rl", "a checkpoint of rsl_rl", _recognises, _load, arrays, write_back, rank=20)
