@@ -20,6 +20,13 @@ COSTS = {
     "latency_64": "time, B = 64",
 }
 """Given as ratios to the first way of the table."""
+HEADINGS = {
+    "pck_5": "PCK@0.05, %",
+    "l2_x1000": "L2 × 1000",
+    "top1_percent": "top 1, %",
+    "top5_percent": "top 5, %",
+}
+"""What figures are called in a table; others have the name that they have in the file."""
 EQUIVARIANCE = ("residual", "gap", "changed_percent")
 MACHINE = (*COSTS, *EQUIVARIANCE, "seconds", "latency_1_ms", "latency_64_ms", "refused")
 """Figures that are of the frame; what else there is comes from the task."""
@@ -101,7 +108,15 @@ def _table(rows: Sequence[Row], network: str) -> Table:
     if len(figures) + len(costs) + len(equivariance) + 2 > WIDEST:
         equivariance.remove("residual")  # the gap says much the same
     seeds = len({row.seed for row in rows})
-    lines = [("", *figures, *(COSTS[name] for name in costs), *equivariance, "seconds")]
+    lines = [
+        (
+            "",
+            *(HEADINGS.get(name, name) for name in figures),
+            *(COSTS[name] for name in costs),
+            *equivariance,
+            "seconds",
+        )
+    ]
     for way in ways:
         cells = [_measured(found.get((network, way, name))) for name in figures]
         if (network, way, "refused") in found:
