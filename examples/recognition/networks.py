@@ -90,7 +90,8 @@ class Sizes:
     """Of a recogniser.
 
     channels: for every joint, in blocks 1 to 3.  width: after them.  kernel: frames of a temporal convolution.
-    strides: of the ten blocks' temporal convolutions.  dropout: after every block's two convolutions.
+    strides: of the temporal convolutions, one a block: ten in the paper, four at least.  dropout: after every block's
+    two convolutions.
     """
 
     channels: int = 24
@@ -100,14 +101,14 @@ class Sizes:
     dropout: float = 0.25
 
 
-SMOKE_SIZES = Sizes(channels=2, width=8, kernel=3, strides=(2, 2, 2, 2, 1, 1, 2, 1, 1, 1), dropout=0.0)
-"""To see that everything runs."""
+SMOKE_SIZES = Sizes(channels=2, width=8, kernel=3, strides=(2, 2, 2, 2, 2), dropout=0.0)
+"""To see that everything runs: three blocks of joints, the invariance layer, one block after it."""
 
 
 class Recogniser(nn.Module):
     """Ten spatio-temporal blocks, the mean over frames and people, a linear layer.
 
-    plain: the mirror is nobody's business, ReLU.  free: pairs of channels in all ten blocks, ReLU, an invariant (or
+    plain: the mirror is nobody's business, ReLU.  free: pairs of channels in all blocks, ReLU, an invariant (or
     class-swapping) head.  paper: blocks 1 to 3 in its joint layout with tanh, block 4 the invariance layer, then
     ordinary blocks with ReLU; its answers are invariant, so there `scores` must be trivial (ValueError).
     scores: how the mirror acts on the classes.
@@ -146,14 +147,15 @@ class Recogniser(nn.Module):
 def _clip_spaces(
     body: Skeleton, dims: Sequence[str], layout: Layout, sizes: Sizes
 ) -> tuple[Representation, list[Representation]]:
-    """Of the pose, and after each of the ten blocks."""
+    """Of the pose, and after each of the blocks."""
     pose, wide = pose_space(body, dims), sizes.channels * len(body.joints)
+    behind = len(sizes.strides) - 3
     if layout == "plain":
-        return plain_space(pose.size), [plain_space(wide)] * 3 + [plain_space(sizes.width)] * 7
+        return plain_space(pose.size), [plain_space(wide)] * 3 + [plain_space(sizes.width)] * behind
     if layout == "free":
-        return pose, [chiral.hidden(wide)] * 3 + [chiral.hidden(sizes.width)] * 7
+        return pose, [chiral.hidden(wide)] * 3 + [chiral.hidden(sizes.width)] * behind
     chosen = [joint_space(body, sizes.channels, share) for share in NEGATED]
-    return pose, [*chosen, *[plain_space(sizes.width)] * 7]
+    return pose, [*chosen, *[plain_space(sizes.width)] * behind]
 
 
 def _activation(space: Representation, layout: Layout, early: bool) -> type[nn.Module]:

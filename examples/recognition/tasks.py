@@ -19,6 +19,7 @@ TRAINING_WINDOWS, TEST_WINDOWS = 750, 1000
 """Windows of every class, about."""
 TESTED_SHARE = 0.3
 """The last part of every class of poses, in the order of recording."""
+SMOKE_WAYS = "flips", "chiralized 0.5", "from scratch, paper"
 SIZES = Sizes(channels=12, width=128, kernel=5, strides=(2, 1, 1, 2, 1, 1, 2, 1, 1, 1))
 """Small, for two processor cores: 216 channels in blocks 1 to 3, 128 after them."""
 
@@ -37,6 +38,7 @@ class Actions(Classification):
 
     def __init__(self, data_folder: Path, smoke: bool = False) -> None:
         self.data_folder, self.smoke = data_folder, smoke
+        self.ways = SMOKE_WAYS if smoke else None  # the small task goes through all of them
         self.classes = load_motion(data_folder).ACTIONS
 
     def build(self, layout: Layout) -> nn.Module:

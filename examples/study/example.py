@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from examples.study.page import Table, between, short_table, tables
+from examples.study.page import Table, between, short_tables, tables
 from examples.study.plots import draw
 from examples.study.results import Row, write
 from examples.study.run import Factory
@@ -37,7 +37,7 @@ class Example:
         by_mark: dict[str, Sequence[Table]] = {"results": tables(rows)}
         by_mark |= {mark: made(rows) for mark, made in self.tables.items()}
         if self.short:
-            by_mark["short"] = [short_table(rows, *self.short)]
+            by_mark["short"] = short_tables(rows, *self.short)
         return by_mark
 
     def draw(self, rows: Sequence[Row], folder: Path) -> list[Path]:

@@ -79,16 +79,21 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     ]
 
 
-def short_table(rows: Sequence[Row], network: str, figure: str, heading: str) -> Table:
-    """What a reader wants first: one figure of one network, in four ways; medians over the seeds."""
+def short_tables(rows: Sequence[Row], network: str, figure: str, heading: str) -> list[Table]:
+    """What a reader wants first: one figure of one network, in four ways; medians over the seeds.
+
+    Ways that were not run are left out, and the table where the network was not (a smoke run has others).
+    """
     found = spreads(row for row in rows if row.network == network)
     lines = [("", "passes", heading, "gap of the two sides", "parameters")]
     for way, (words, passes) in SHORT.items():
-        error, gap = found[network, way, figure].middle, found[network, way, "gap"]
-        share = found[network, way, "parameters"].middle / found[network, "flips", "parameters"].middle
+        error, gap = found.get((network, way, figure)), found.get((network, way, "gap"))
+        own, first = found.get((network, way, "parameters")), found.get((network, "flips", "parameters"))
+        if error is None or gap is None or own is None or first is None:
+            continue
         apart = "0 up to rounding" if 0 < gap.middle < _ROUNDING else _short(gap)
-        lines.append((words, str(passes), f"{error:#.3g}", apart, f"×{share:.2f}"))
-    return Table(network, tuple(lines))
+        lines.append((words, str(passes), f"{error.middle:#.3g}", apart, f"×{own.middle / first.middle:.2f}"))
+    return [Table(network, tuple(lines))] if len(lines) > 1 else []
 
 
 def between(text: str, mark: str, made: str) -> str:

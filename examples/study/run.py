@@ -22,7 +22,7 @@ from chiralize.errors import ChiralizeError
 from examples.study.measuring import latencies, measure
 from examples.study.results import Row, read, write
 from examples.study.task import Task
-from examples.study.ways import USUAL, WAYS, Workshop, slug
+from examples.study.ways import STOOD_FOR, USUAL, WAYS, Workshop, slug
 
 Factory = Callable[[bool], Sequence[Task]]
 """The tasks of an example; True: tiny networks, few samples and steps, to see that everything runs."""
@@ -50,12 +50,15 @@ class Unit:
 def units(
     factory: Factory, out: Path, seeds: Iterable[int], ways: Sequence[str] | None, names: Sequence[str], smoke: bool
 ) -> list[Unit]:
-    """Seed by seed. ways, names: those of interest, all if empty. Raises ValueError for a name that no network has."""
+    """Seed by seed. ways, names: those of interest, all if empty; of a smoke run those that others do not stand for.
+
+    Raises ValueError for a name that no network has.
+    """
     known = {task.name: USUAL if task.ways is None else tuple(task.ways) for task in factory(smoke)}
     unknown = set(names) - set(known)
     if unknown:
         raise ValueError(f"no network is called {', '.join(sorted(unknown))}; there are: {'; '.join(known)}")
-    ways = ways or tuple(WAYS)
+    ways = ways or tuple(way for way in WAYS if not (smoke and way in STOOD_FOR))
     wanted = [name for name in known if not names or name in names]
     return [
         Unit(factory, name, seed, tuple(way for way in WAYS if way in ways and way in known[name]), out, smoke)

@@ -79,6 +79,8 @@ WAYS: dict[str, Way] = {
     "chiralized 0.5, no flips, fine-tuned": FineTuned("chiralized 0.5, no flips"),
 }
 """All of them; those that are trained without flips come first, as the others build on what is before them."""
+STOOD_FOR = ("chiralized 0.5, folded", "chiralized 0.707")
+"""Conversions whose code others run, too: a smoke run leaves them out."""
 USUAL = tuple(name for name in WAYS if "no flips" not in name)
 """Those of a task that does not name its own."""
 

@@ -154,8 +154,10 @@ def test_motion_capture_tasks() -> None:
     assert (frame.name, clip.name) == ("1 frame, 512", "243 frames, 256")
     assert clip.draw(np.random.default_rng(0), 2).inputs.shape == (2, 243, 17, 2)
     assert len(frame.test_samples().inputs) > 1000
-    assert len(parts) == 1 and tuple(parts[0].ways or ()) == LIMITED_WAYS
-    assert [task.name for task in tasks(smoke=False)][2:] == [limited_name(part) for part in FRACTIONS]
+    assert len(parts) == 1 and frame.ways is None and {"flips"} < set(clip.ways or ()) == set(parts[0].ways or ())
+    whole = tasks(smoke=False)
+    assert [task.name for task in whole][2:] == [limited_name(part) for part in FRACTIONS]
+    assert all(tuple(task.ways or ()) == LIMITED_WAYS for task in whole[2:]) and whole[1].ways is None
 
 
 def test_tables_of_actions_and_limited_data(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from examples.reproduce.__main__ import _seed_by_seed, main
 from examples.study import training
 from examples.study.command import study
 from examples.study.example import Example
-from examples.study.page import between, tables
+from examples.study.page import between, short_tables, tables
 from examples.study.results import Row, read, spreads, write
 from examples.study.run import Unit, do, units
 from examples.study.task import Reflection
 from examples.study.training import train
-from examples.study.ways import WAYS, Workshop
+from examples.study.ways import STOOD_FOR, USUAL, WAYS, Workshop
 from tests.support.study_toy import Net, Toy, tasks
 
 
@@ -154,3 +154,22 @@ def test_reproduction_is_seed_by_seed(tmp_path: Path) -> None:
     app.command()(main)
     refused = CliRunner().invoke(app, ["--only", "cooking"])
     assert refused.exit_code == 2 and "cooking: there are lifting, forecasting" in " ".join(refused.output.split())
+
+
+def test_the_table_that_a_page_opens_with() -> None:
+    """Of the ways that were run; none where the network was not, as after a smoke run."""
+    figures = {"error": 12.0, "gap": 1e-7, "parameters": 50.0}
+    rows = [Row("n", way, 0, name, value) for way in ("flips", "chiralized 0.5") for name, value in figures.items()]
+    (table,) = short_tables([*rows, Row("n", "flips, TTA", 0, "error", 11.0)], "n", "error", "error, mm")
+    assert [row[1:] for row in table.rows[1:]] == [("1", "12.0", "0 up to rounding", "×1.00")] * 2
+    assert "flip" not in table.rows[2][0] and table.rows[0][2] == "error, mm"
+    assert short_tables(rows, "another", "error", "error, mm") == []
+
+
+def test_a_smoke_run_leaves_out_what_others_stand_for(tmp_path: Path) -> None:
+    """Unless it is asked for by name."""
+    (whole,) = units(tasks, tmp_path, [0], None, (), smoke=False)
+    (smoke,) = units(tasks, tmp_path, [0], None, (), smoke=True)
+    assert set(whole.ways) - set(smoke.ways) == set(STOOD_FOR) <= set(USUAL)
+    (asked,) = units(tasks, tmp_path, [0], STOOD_FOR, (), smoke=True)
+    assert asked.ways == STOOD_FOR
