@@ -5,6 +5,8 @@ Lifters map `batch joint coord` (one frame) or `batch frame joint coord` to `bat
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,14 +29,25 @@ class Dense(nn.Sequential):
         super().__init__(nn.Linear(width_in, width_out), nn.BatchNorm1d(width_out), nn.ReLU(), nn.Dropout(dropout))
 
 
+class LayerNormed(nn.Sequential):
+    """Linear, LayerNorm, ReLU, dropout."""
+
+    def __init__(self, width_in: int, width_out: int, dropout: float) -> None:
+        super().__init__(nn.Linear(width_in, width_out), nn.LayerNorm(width_out), nn.ReLU(), nn.Dropout(dropout))
+
+
+Layer = Callable[[int, int, float], nn.Module]
+"""Makes a layer: units that it reads, units that it has, dropout."""
+
+
 class FrameLifter(nn.Module):
     """Two residual blocks of two dense layers (as Martinez et al., 2017)."""
 
-    def __init__(self, width: int, dropout: float = 0.25) -> None:
+    def __init__(self, width: int, dropout: float = 0.25, layer: Layer = Dense) -> None:
         super().__init__()
-        self.first = Dense(2 * JOINTS, width, dropout)
+        self.first = layer(2 * JOINTS, width, dropout)
         self.blocks = nn.ModuleList(
-            nn.Sequential(Dense(width, width, dropout), Dense(width, width, dropout)) for _ in range(2)
+            nn.Sequential(layer(width, width, dropout), layer(width, width, dropout)) for _ in range(2)
         )
         self.head = nn.Linear(width, 3 * JOINTS)
 

@@ -13,6 +13,8 @@ DEFAULTS = Path(__file__).parent / "defaults.csv"
 """Today's defaults: rows of `benchmarks.accuracy.compare`."""
 NAMES = {
     "frame-128": "frame lifter, 128",
+    "frame-256": "frame lifter, 256",
+    "layer-256": "frame lifter with layer norms, 256",
     "frame-512": "frame lifter, 512",
     "frame-1024": "frame lifter, 1024",
     "mlp-512": "MLP, 4 × 512, no norm",

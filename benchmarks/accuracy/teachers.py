@@ -68,6 +68,8 @@ RECIPES = {
     "recogniser-gcn-32": Recipe("recognition", networks.GraphRecogniser, 800, batch=32, rate=3e-3, distill=400),
     "frames-128": Recipe("lifting-9", partial(networks.FrameTransformer, 9, True), 2000, batch=128, distill=1000),
     "frame-128": Recipe("lifting-1", partial(networks.FrameLifter, 128, 0.1), 4000, distill=1800),
+    "frame-256": Recipe("lifting-1", partial(networks.FrameLifter, 256), 2000, distill=1800),
+    "layer-256": Recipe("lifting-1", partial(networks.FrameLifter, 256, 0.1, networks.LayerNormed), 2000, distill=1800),
     "frame-1024": Recipe("lifting-1", partial(networks.FrameLifter, 1024), 1500),
     "tanh-128": Recipe("lifting-1", partial(networks.PlainLifter, 128, 3, nn.Tanh), 6000, distill=1800),
     "frames-post-128": Recipe("lifting-9", partial(networks.FrameTransformer, 9, False), 2000, batch=128, distill=1000),

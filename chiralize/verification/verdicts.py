@@ -168,8 +168,8 @@ class Horizon:
 
 FAR_BEYOND = 1.25
 """rho on other inputs than those that were given, above which they were narrow (decision 0029)."""
-FURTHER_BEYOND, FURTHER = 0.85, 1.1
-"""The same on inputs that foretell rho in use, where it is so many times rho on the given ones (decision 0074)."""
+FURTHER_BEYOND, FURTHER = 1.0, 1.1
+"""The same on inputs that foretell rho in use, where it is so many times rho on the given ones (0074, 0078)."""
 
 
 @dataclass(frozen=True)

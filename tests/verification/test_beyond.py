@@ -147,10 +147,10 @@ def test_the_bound_is_that_of_auto(method: str, refused: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("on_given", "beyond", "widest"), [(0.4, 0.86, 0.85), (0.4, 0.84, 0.0), (0.9, 0.98, 0.0), (1.2, 1.3, 1.25)]
+    ("on_given", "beyond", "widest"), [(0.4, 1.01, 1), (0.4, 0.99, 0), (0.95, 1.03, 0), (1.2, 1.3, 1.25)]
 )
 def test_further_than_on_the_given_inputs_is_too_far(on_given: float, beyond: float, widest: float) -> None:
-    """By more than a tenth, and above 0.85; inputs that are as far as those given have 1.25, as has `--max-drift`."""
+    """By more than a tenth, and above 1; inputs that are as far as those given have 1.25, as has `--max-drift`."""
     drift = Drift(
         (OutputDrift(0, 0.1, 0.02, on_given),), "here", 40, beyond=Beyond("poses", 0.1, beyond, foretells=True)
     )

@@ -32,7 +32,7 @@ def with_poses(problem: Problem) -> Problem:
         return problem
     problem.request.progress("checking whether built-in poses fit the network")
     try:
-        poses = built_in(network)
+        poses = built_in(network, beside=True)
     except (UnfitError, ChiralizeError):
         return problem
     return problem.with_batches(posed=_as_given(poses.calls, batches.given[0]), bearing=poses.origin)

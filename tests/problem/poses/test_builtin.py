@@ -79,6 +79,25 @@ def test_answers_in_millimetres_and_y_up_are_answers() -> None:
 
 
 @pytest.mark.one_in(2)
+def test_less_has_to_speak_for_poses_beside_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And near the bound it is asked with more poses, since what answers to few of them explain is off by as much."""
+    network = ready(lifter())
+    form = Form.of(network.resolved.input_tensors[0])
+    few = fitting(network, form).share
+    assert few is not None
+    monkeypatch.setattr(builtin, "LEAST_KNOWN", few + 0.01)
+    with pytest.raises(UnfitError):
+        built_in(network)
+    for bound, is_near in ((few - 0.2, False), (few - 0.1, True)):
+        monkeypatch.setattr(builtin, "LEAST_BESIDE", bound)
+        share = fitting(network, form, beside=True).share
+        assert share is not None and (share != few) == is_near
+        assert share == pytest.approx(few, abs=0.05)
+    monkeypatch.setattr(builtin, "LEAST_BESIDE", few + 0.1)
+    with pytest.raises(UnfitError, match="its answers explain"):
+        built_in(network, beside=True)
+
+
 # ---- refused --------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("norm", [True, False])
 def test_joints_in_another_order_are_noticed(norm: bool) -> None:
@@ -226,7 +245,7 @@ class OneSided(nn.Module):
 
 
 def test_a_network_whose_sides_are_far_apart_is_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evidence, "LEAST_KNOWN", 0.3)
+    monkeypatch.setattr(builtin, "LEAST_KNOWN", 0.3)
     report = convert(ready(OneSided()), "net", Request(samples=1)).report
     assert report.method == "average"
     (note,) = [note for note in report.notes if note.startswith("averaged: ")]
