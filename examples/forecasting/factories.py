@@ -15,13 +15,17 @@ WIDTH, UPDATES, BATCH, TEST_WINDOWS = 208, 1430, 64, 4000
 EVERY = 1
 """Frames of the motion capture that one of the study stands for: 25 a second."""
 SMALL = {"width": 2 * JOINTS, "updates": 4, "batch": 8, "test_windows": 32, "forecast": 2}
+SMOKE_WAYS = "flips", "flips, TTA", "chiralized 0.5", "chiralized 0.5, fine-tuned", "from scratch, paper"
 """Of a smoke run."""
 
 
 def motion_capture(smoke: bool, width: int = WIDTH, updates: int | None = UPDATES, batch: int = BATCH) -> list[Task]:
     """The task on the folder that CHIRALIZE_DATA names. Raises FileNotFoundError."""
     own = SMALL if smoke else {"width": width, "updates": updates, "batch": batch, "test_windows": TEST_WINDOWS}
-    return [Forecasting("forecasting", *mocap(data_folder(), EVERY), **own)]
+    task = Forecasting("forecasting", *mocap(data_folder(), EVERY), **own)
+    if smoke:
+        task.ways = SMOKE_WAYS
+    return [task]
 
 
 def penn_action(
