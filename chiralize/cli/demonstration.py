@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     Judged = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
-FITTED = 840
-TESTED = 1000
+FITTED = 720
+TESTED = 600
 CAPTURED = 4000
 """Windows to fit on, to measure on, and of the motion capture to measure on where it is at hand."""
 BATCH = 120
