@@ -41,10 +41,14 @@ def made(name: str) -> tuple[nn.Module, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[float, float]]:
-    """What two processes found: distance from one process, and residual."""
+def ranks(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """What two processes found in the cases that run: distance from one process, and residual."""
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "tests.support.chiral_ranks", str(folder)]
+    tests = (item for item in request.session.items if isinstance(item, pytest.Function))
+    cases = [test.callspec.id for test in tests if test.originalname == "test_two_processes"]
+    command = [sys.executable, "-m", "tests.support.chiral_ranks", str(folder), *cases]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=110, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]
     return torch.load(folder / "found.pt", weights_only=True)

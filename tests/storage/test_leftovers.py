@@ -8,16 +8,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from chiralize.errors import ModelFileError, OutputFileError
+from chiralize.methods.refine.checkpoint import Checkpoint
 from chiralize.storage.atomic import atomic_write, streaming, write_text
 from chiralize.storage.leftovers import Temporary
 from chiralize.storage.load import load_model
-from chiralize.storage.save import save_state_dict
+from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
 
 ROOT = Path(__file__).parents[2]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="locks and limits of POSIX")
@@ -60,6 +62,7 @@ def test_a_link_that_looks_like_a_leftover(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from chiralize.methods.refine.checkpoint import Checkpoint
 from chiralize.storage.atomic import atomic_write
 
 def die(temporary):
@@ -117,45 +120,53 @@ def test_the_certificate_is_in_place_before_the_weights(tmp_path: Path, monkeypa
 
 
 # ---- no room ----------------------------------------------------------------------------------------------------
-NO_ROOM = """
-import os, resource, sys
-from pathlib import Path
-import torch
-from chiralize.errors import OutputFileError
-from chiralize.methods.refine.checkpoint import Checkpoint
-from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
+ROOMS = (0, 1, 63, 64, 700, 3_000, 9_000, 14_000)
 
-net = torch.nn.Linear(60, 60)
-program = torch.export.export(net, (torch.ones(1, 60),))
-state = net.state_dict()
-WRITERS = {
-    "o.pt2": lambda path: save_pt2(program, path, {"chirality.json": "{}"}),
-    "o.pt": lambda path: save_state_dict(state, path, "{}"),
-    "o.safetensors": lambda path: save_safetensors(state, path, {}),
-    "state": lambda path: Checkpoint(path, "owner").save("run", state),
-}
-folder = Path(sys.argv[1])
-for name, write in WRITERS.items():
-    for room in (0, 1, 63, 64, 700, 3_000, 9_000, 14_000):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-        try:
-            write(folder / name)
-        except OutputFileError as error:
-            result = error.facts
-        else:
-            result = "written"
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        print(name, room, result, *os.listdir(folder), sep="|")
-"""
+
+def _write_without_room(folder: Path, writers: dict[str, Callable[[Path], object]], told: int) -> None:
+    """Every writer in files that may not grow beyond each of the rooms; one line of each is written to `told`."""
+    import resource
+
+    rows: list[str] = []
+    for name, write in writers.items():
+        for room in ROOMS:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+            try:
+                write(folder / name)
+            except OutputFileError as error:
+                result = error.facts
+            else:
+                result = "written"
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            rows.append("|".join((name, str(room), result, *os.listdir(folder))))
+    os.write(told, "\n".join(rows).encode())
 
 
 @POSIX
+@pytest.mark.filterwarnings("ignore")
 def test_no_room_for_a_model(tmp_path: Path) -> None:
-    """Wherever the room ends, torch's writers neither end the process nor leave anything."""
-    command = [sys.executable, "-W", "ignore", "-c", NO_ROOM, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-600:]
-    rows = [line.split("|") for line in done.stdout.splitlines()]
+    """Wherever the room ends, torch's writers neither end the process, which is a fork, nor leave anything."""
+    net = torch.nn.Linear(60, 60)
+    program, state = torch.export.export(net, (torch.ones(1, 60),)), net.state_dict()
+    writers: dict[str, Callable[[Path], object]] = {
+        "o.pt2": lambda path: save_pt2(program, path, {"chirality.json": "{}"}),
+        "o.pt": lambda path: save_state_dict(state, path, "{}"),
+        "o.safetensors": lambda path: save_safetensors(state, path, {}),
+        "state": lambda path: Checkpoint(path, "owner").save("run", state),
+    }
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            _write_without_room(tmp_path, writers, theirs)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(theirs)
+    with os.fdopen(ours) as told:
+        rows = [line.split("|") for line in told.read().splitlines()]
+    assert os.waitpid(pid, 0)[1] == 0
     assert len(rows) == 4 * 8
     facts = f"it would be larger than files may be here ({os.strerror(errno.EFBIG)}); nothing was changed"
     assert [row[2:] for row in rows] == [[facts]] * len(rows)

@@ -68,11 +68,13 @@ def _mapped(module: GraphModule, value: Node, name: str, along: Led, dtype: torc
     It is copied first: callers may lay out their numbers otherwise than the examples lie, and a graph would not look.
     """
     module.register_parameter(name, torch.nn.Parameter(torch.eye(along.size, dtype=dtype)))
-    last = tuple(range(-len(along.axes), 0))
+    rank = value.meta["val"].ndim
+    order = [axis for axis in range(rank) if axis not in along.axes] + [*along.axes]  # movedim has no rule as permute has
+    back = [order.index(axis) for axis in range(rank)]
     call = module.graph.call_function
-    rows = call(torch.movedim, (value, along.axes, last))
+    rows = call(torch.permute, (value, order))
     rows = call(torch.clone, (rows,), {"memory_format": torch.contiguous_format})
-    rows = call(torch.flatten, (rows, last[0]))
+    rows = call(torch.flatten, (rows, -len(along.axes)))
     rows = call(torch.nn.functional.linear, (rows, module.graph.get_attr(name)))
     rows = call(torch.unflatten, (rows, -1, along.sizes))
-    return call(torch.movedim, (rows, last, along.axes))
+    return call(torch.permute, (rows, back))
