@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,20 +20,30 @@ COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 @lru_cache(1)
-def nodes(text: str) -> list[ast.AST]:
-    """All nodes of a file. Those of the last file are kept, since all checks look at one file after another."""
-    return list(ast.walk(ast.parse(text)))
+def nodes_by_kind(text: str) -> Mapping[type[ast.AST], list[Any]]:
+    """The nodes of a file. Those of the last file are kept, since all checks look at one file after another."""
+    by_kind = defaultdict[type[ast.AST], list[Any]](list)
+    for node in ast.walk(ast.parse(text)):
+        by_kind[type(node)].append(node)
+    return by_kind
+
+
+def nodes(text: str, *kinds: type[ast.AST]) -> Iterator[Any]:
+    """The nodes of a file that are of one of the kinds."""
+    for kind, members in nodes_by_kind(text).items():
+        if issubclass(kind, kinds):
+            yield from members
 
 
 def bound(text: str) -> Iterator[tuple[int, str]]:
     """Every name that a file gives to something: variables, fields, arguments, functions."""
-    for node in nodes(text):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+    for node in nodes(text, ast.Name):
+        if isinstance(node.ctx, ast.Store):
             yield node.lineno, node.id
-        elif isinstance(node, ast.arg):
-            yield node.lineno, node.arg
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield node.lineno, node.name
+    for node in nodes(text, ast.arg):
+        yield node.lineno, node.arg
+    for node in nodes(text, ast.FunctionDef, ast.AsyncFunctionDef):
+        yield node.lineno, node.name
 
 
 def names_that_say_nothing(text: str) -> list[str]:
@@ -42,25 +53,24 @@ def names_that_say_nothing(text: str) -> list[str]:
 def undocumented(text: str) -> list[str]:
     """Public classes, functions and methods without a docstring, functions within functions included."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    public = [node for node in nodes(text) if isinstance(node, kinds) and not node.name.startswith("_")]
+    public = [node for node in nodes(text, *kinds) if not node.name.startswith("_")]
     return [f"{node.lineno}: {node.name}" for node in public if ast.get_docstring(node) is None]
 
 
 def nested_comprehensions(text: str) -> list[str]:
     """Comprehensions within comprehensions: the inner one wants a name."""
     nested: list[str] = []
-    for node in nodes(text):
-        if isinstance(node, COMPREHENSIONS):
-            inner = [part for part in ast.walk(node) if isinstance(part, COMPREHENSIONS) and part is not node]
-            nested += [f"{part.lineno}: {ast.unparse(part)}" for part in inner]
+    for node in nodes(text, *COMPREHENSIONS):
+        inner = [part for part in ast.walk(node) if isinstance(part, COMPREHENSIONS) and part is not node]
+        nested += [f"{part.lineno}: {ast.unparse(part)}" for part in inner]
     return nested
 
 
 def conditions_in_comprehensions(text: str) -> list[str]:
     """`x if y else z` within a comprehension: a loop says it."""
     found: list[str] = []
-    for node in nodes(text):
-        if isinstance(node, COMPREHENSIONS) and any(isinstance(part, ast.IfExp) for part in ast.walk(node)):
+    for node in nodes(text, *COMPREHENSIONS):
+        if any(isinstance(part, ast.IfExp) for part in ast.walk(node)):
             found.append(f"{node.lineno}: {ast.unparse(node)}")
     return found
 
@@ -96,8 +106,8 @@ def parts_of(text: str) -> Counter[str]:
     """How many statements there are, and how many comprehensions and conditional expressions."""
     expressions = (*COMPREHENSIONS, ast.IfExp)
     return Counter(
-        statements=sum(isinstance(node, ast.stmt) for node in nodes(text)),
-        expressions=sum(isinstance(node, expressions) for node in nodes(text)),
+        statements=sum(1 for _ in nodes(text, ast.stmt)),
+        expressions=sum(1 for _ in nodes(text, *expressions)),
     )
 
 

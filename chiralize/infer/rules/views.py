@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -25,6 +26,7 @@ _x = normal(3, 4)
 @op("_to_copy", sample(_x, dtype="float64"), trait=Copy())
 @op("to.dtype", sample(_x, "float64"), sample(whole(3, 4), "bool"), trait=Copy())
 @op("to.dtype_layout", sample(_x, dtype="float64"), trait=Copy())
+@op("to.device", sample(_x, "cpu", "float64"), trait=Copy())
 def cast(call: Call) -> Results:
     """The same numbers, maybe in another type; whether one is true does not depend on its sign."""
     if call.dtypes[:1] == (torch.bool,):
@@ -57,6 +59,9 @@ def view(call: Call) -> Results:
 @op("transpose.int", sample(normal(3, 4, 2), 1, -1))
 @op("t", sample(normal(3, 4)), sample(normal(4)), trait=Transpose())
 @op("movedim.int", sample(normal(3, 4, 2), 1, 0), sample(normal(3, 4, 2), 0, -1))
+@op("movedim.intlist", sample(normal(3, 4, 2), [1, 2], [0, -2]))
+@op("mT", sample(normal(3, 4, 2)))
+@op("numpy_T", sample(normal(3, 4, 2)))
 @keeps_one_number
 def permute(call: Call) -> Results:
     """Axes in another order."""
@@ -65,11 +70,22 @@ def permute(call: Call) -> Results:
     if "dims" in call.arguments:
         axes = [axes[dim] for dim in call["dims"]]
     elif "source" in call.arguments:
-        axes.insert(call.axis(call["destination"], len(axes)), axes.pop(call.axis(call["source"], len(axes))))
+        axes = _moved(axes, call.axes(call["source"], len(axes)), call.axes(call["destination"], len(axes)))
+    elif call.target == "aten.numpy_T.default":
+        axes.reverse()
+    elif call.target == "aten.mT.default":
+        axes[-2:] = axes[:-3:-1]
     elif len(axes) > 1:
         first, second = call.axes([call.get("dim0", 0), call.get("dim1", 1)], len(axes))
         axes[first], axes[second] = axes[second], axes[first]
     return SymbolicRepresentation(tuple(axes), rep.sign)
+
+
+def _moved(axes: Sequence[Axis], source: Sequence[int], destination: Sequence[int]) -> list[Axis]:
+    """Axes after those of `source` have gone to `destination`; the others keep their order."""
+    arriving = dict(zip(destination, source, strict=True))
+    staying = (axis for number, axis in enumerate(axes) if number not in source)
+    return [axes[arriving[number]] if number in arriving else next(staying) for number in range(len(axes))]
 
 
 @rule("squeeze", "axes of size 1 come and go", trait=Layout())
