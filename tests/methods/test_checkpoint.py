@@ -30,7 +30,14 @@ def polished(path: Path | None, stop: int | None = None, kind: str = "residual",
         if stop is not None and done is not None and step.startswith("distilling") and done * STEPS >= stop:
             raise StoppedError
 
-    given = {"calibration": calls_for((6, 2)), "distill": STEPS, "rounds": 0, "samples": 1, "force": True, **options}
+    given = {
+        "calibration": calls_for((6, 2), 12),
+        "distill": STEPS,
+        "rounds": 0,
+        "samples": 1,
+        "force": True,
+        **options,
+    }
     return convert(ready(kind), kind, Request("match", checkpoint=path, progress=told, **given))
 
 
@@ -65,7 +72,7 @@ def same(one: Conversion, other: Conversion) -> bool:
 
 
 @pytest.mark.one_in(6)
-@pytest.mark.parametrize("stop", [1, 10, 24])
+@pytest.mark.parametrize("stop", [10, 1, 24])
 def test_goes_on_where_it_was(stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, in fewer steps; of the candidates of `match` the one that is kept is trained."""
     path = tmp_path / "state.pt"
@@ -96,8 +103,8 @@ def test_a_state_that_is_forgotten_shows(tmp_path: Path, monkeypatch: pytest.Mon
 
 OTHERS: dict[str, dict[str, Any]] = {
     "steps": {"distill": STEPS + 1},
-    "inputs": {"calibration": calls_for((6, 2), mirrored=True)},
-    "number of inputs": {"calibration": calls_for((6, 2))[:30]},
+    "inputs": {"calibration": calls_for((6, 2), 12, mirrored=True)},
+    "number of inputs": {"calibration": calls_for((6, 2), 12)[:11]},
     "network": {"kind": "odd width"},
 }
 
@@ -105,7 +112,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_file_of_another_run_is_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
-    before = stopped(1)
+    before = stopped(10)
     path.write_bytes(before)
     with pytest.raises(UsageError) as caught:
         polished(path, **OTHERS[name])
@@ -118,7 +125,7 @@ def test_it_is_told_before_anything_is_fitted(tmp_path: Path, monkeypatch: pytes
         raise AssertionError("it was fitted")
 
     monkeypatch.setattr(command, "best", fit)
-    (tmp_path / "state.pt").write_bytes(stopped(1))
+    (tmp_path / "state.pt").write_bytes(stopped(10))
     with pytest.raises(UsageError, match="it belongs to another network"):
         polished(tmp_path / "state.pt", distill=STEPS + 1)
     with pytest.raises(OutputFileError, match="nowhere"):

@@ -207,7 +207,7 @@ def test_a_rate_that_breaks_the_network_is_not_taken(monkeypatch: pytest.MonkeyP
 
 def test_distilling_leaves_the_rest_alone() -> None:
     """Statistics of the norms, and the network that was handed over."""
-    found, before = distilled(), kept("reduce", width=0.5)
+    found, before = result("reduce", width=0.5, distill=6), kept("reduce", width=0.5)
     for name, own in before.module.named_buffers():
         assert torch.equal(found.module.get_buffer(name), own), name
     assert all(own.grad is None for own in (*learnt().parameters(), *found.module.parameters()))

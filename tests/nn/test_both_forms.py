@@ -124,7 +124,7 @@ def other_size(state: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("change", [fewer, other_size])
 def test_what_does_not_fit_is_named_by_torch(change: Any) -> None:
-    folded, blocks = pair("residual layer norm")
+    folded, blocks = pair("temporal")
     before = copy.deepcopy(folded.state_dict())
     with pytest.raises(RuntimeError, match="weight_even") as caught:
         folded.load_state_dict(change(blocks.state_dict()))
@@ -135,10 +135,10 @@ def test_what_does_not_fit_is_named_by_torch(change: Any) -> None:
 
 def test_other_weights_are_taken_as_ever() -> None:
     """The folded form's own state loads as it does without the hook; blocks refuse weights that T moves."""
-    folded, blocks = pair("residual layer norm")
-    original = CASES["residual layer norm"].model()
+    folded, blocks = pair("temporal")
+    original = CASES["temporal"].model()
     folded.load_state_dict(original.state_dict())
-    assert apart(answers(folded, CASES["residual layer norm"]), answers(original, CASES["residual layer norm"])) == 0
+    assert apart(answers(folded, CASES["temporal"]), answers(original, CASES["temporal"])) == 0
     with pytest.raises(AsymmetricWeightError):
         blocks.load_state_dict(original.state_dict())
 

@@ -115,7 +115,7 @@ def table() -> dict[str, tuple[str, str]]:
     return {way: (outcome, remedy) for way, outcome, remedy in rows if way != "way"}
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("way", WAYS)
 def test_what_happens_to_the_mirror(way: str, tmp_path: Path) -> None:

@@ -164,6 +164,7 @@ def _made(shell: Shell, case: Case) -> None:
         assert shell("convert", case.source, *words).status == 0
 
 
+@pytest.mark.thorough
 def test_programs_run_without_chiralize(shell: Shell) -> None:
     """In a Python that cannot import it."""
     case = CASES["fixed float64 by average"]

@@ -72,7 +72,7 @@ def test_inputs_have_one_name(command: str, former: str, shell: Shell) -> None:
     save_program(network(hidden=8), shell.folder / "net.pt2")
     np.save("poses.npy", poses(64).numpy())
     words = (command, "net.pt2", "--skeleton", "lifter.yaml", "--samples", "2")
-    words += ("--method", "match", "--rounds", "0", "-o", "out.pt2", "--force") if command == "convert" else ()
+    words += ("--method", "project", "--rounds", "0", "-o", "out.pt2", "--force") if command == "convert" else ()
     remark = f"{former} is called --calibration now: the former name still works"
     renamed, current = (shell(*words, option, "poses.npy").out for option in (former, "--calibration"))
     assert remark in " ".join(renamed.split()) and remark not in " ".join(current.split())

@@ -138,7 +138,7 @@ def _write_without_room(folder: Path, writers: dict[str, Callable[[Path], object
             else:
                 result = "written"
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            rows.append("|".join((name, str(room), result, *os.listdir(folder))))
+            rows.append("|".join((name, str(room), result, *names(folder))))
     os.write(told, "\n".join(rows).encode())
 
 

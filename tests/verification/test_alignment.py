@@ -167,7 +167,7 @@ class Strided(nn.Module):
 def test_the_shift_that_strides_make(up: int, shift: float) -> None:
     """The stem, the pool and the body answer at columns 2 i, 4 i and 8 i, an even transposed layer at 4 i - 2."""
     net = Strided(up).eval()
-    smooth = nn.functional.avg_pool2d(normal(48, 3, 48, 112).float(), (17, 17), 1, 8) * 17
+    smooth = nn.functional.avg_pool2d(normal(24, 3, 48, 112).float(), (17, 17), 1, 8) * 17
     report, alignment = aligned(net, MAPS, smooth)
     assert alignment.layers == shift
     assert alignment.shift == pytest.approx(shift, abs=0.08)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -38,6 +40,11 @@ def lifter(first: nn.Module, hidden: int = 64) -> nn.Module:
 
 def nearly_equivariant(remembering: bool = False) -> nn.Module:
     """As training leaves a network: an equivariant one, and noise on its weights. remembering: with a batch norm."""
+    return copy.deepcopy(_nearly_equivariant(remembering))
+
+
+@cache
+def _nearly_equivariant(remembering: bool) -> nn.Module:
     first = nn.Sequential(nn.Linear(12, 128), nn.BatchNorm1d(128)) if remembering else nn.Linear(12, 128)
     net = trained(lifter(first, 128))
     net.load_state_dict(converted(net).state_dict())

@@ -136,7 +136,7 @@ def test_views_that_cancel_are_seen_by_the_gap() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return ODD * x[:, :1, 1:].sign() + 0.1 * x
 
-    drift = average_of(Phases(), 4000)
+    drift = average_of(Phases())
     assert drift.gap > 1.5 and lean_of(drift) is None and not is_noise(drift)
     average = partial(act, representation=POSE)
     assert float(average(ODD[None]).add(ODD).abs().max()) == 0.0

@@ -83,9 +83,10 @@ def permute(call: Call) -> Results:
 
 def _moved(axes: Sequence[Axis], source: Sequence[int], destination: Sequence[int]) -> list[Axis]:
     """Axes after those of `source` have gone to `destination`; the others keep their order."""
-    arriving = dict(zip(destination, source, strict=True))
-    staying = (axis for number, axis in enumerate(axes) if number not in source)
-    return [axes[arriving[number]] if number in arriving else next(staying) for number in range(len(axes))]
+    moved = [axis for number, axis in enumerate(axes) if number not in source]
+    for target, number in sorted(zip(destination, source, strict=True)):
+        moved.insert(target, axes[number])
+    return moved
 
 
 @rule("squeeze", "axes of size 1 come and go", trait=Layout())
