@@ -164,6 +164,17 @@ def _made(shell: Shell, case: Case) -> None:
         assert shell("convert", case.source, *words).status == 0
 
 
+def test_programs_hold_ops_of_torch_alone(shell: Shell) -> None:
+    """All that a Python without chiralize needs to know."""
+    case = CASES["fixed float64 by average"]
+    _made(shell, case)
+    with library_warnings():
+        program = torch.export.load(shell.folder / case.target)
+    ops = [node.target for node in program.graph.nodes if node.op == "call_function"]
+    spaces = {op.namespace if isinstance(op, torch._ops.OpOverload) else op.__module__ for op in ops}
+    assert "aten" in spaces and spaces <= {"aten", "_operator"}, spaces
+
+
 @pytest.mark.thorough
 def test_programs_run_without_chiralize(shell: Shell) -> None:
     """In a Python that cannot import it."""
