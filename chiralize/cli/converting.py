@@ -70,13 +70,13 @@ def convert(
         str,
         method_option(
             "reduce: one pass, fitted on --calibration; average: exact, two passes; match: one pass, better with "
-            "--calibration; project: neither."
+            "--calibration; project: one pass, pairs as the specification says."
         ),
     ] = AUTO,
     width: Annotated[
         float | None,
         typer.Option(
-            "--width", metavar="W", help="reduce: share of the hidden units that are kept; 0.5; 1 is the average."
+            "--width", metavar="W", help="reduce: share of the hidden units to keep, 0.5 by default; 1 is the average."
         ),
     ] = None,
     rounds: Annotated[
@@ -85,10 +85,10 @@ def convert(
             "--rounds",
             metavar="N",
             min=0,
-            help="Fit all layers at once, N times, after layer by layer; else as often as it is worth a minute.",
+            help="After the fit layer by layer, fit all layers together N times; by default what a minute allows.",
         ),
     ] = None,
-    fast: Annotated[bool, typer.Option("--fast", help="Fit layer by layer alone: --rounds 0.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Only fit layer by layer: --rounds 0.")] = False,
     distill: Annotated[
         int,
         typer.Option(
@@ -107,7 +107,7 @@ def convert(
         typer.Option(
             "--form",
             help="folded: the original's class, keys, shapes; blocks: half the arithmetic; fused: the same as a graph "
-            "with norms folded, which files of blocks hold.",
+            "with norms folded in, for files.",
         ),
     ] = Form.auto,
     tune: Annotated[
@@ -137,12 +137,15 @@ def convert(
             "--sequence-axis",
             metavar="N",
             min=0,
-            help="Axis of time in --calibration: 0 for (time, sequence, ...); the network's own where it eats them.",
+            help="Axis of time in --calibration: 0 for (time, sequence, ...). It may be an axis of the input where a "
+            "call reads many frames.",
         ),
     ] = None,
     mix_gaussian: Annotated[
         float,
-        typer.Option("--mix-gaussian", metavar="SHARE", help="Share of drawn samples beside --calibration: 0.5."),
+        typer.Option(
+            "--mix-gaussian", metavar="SHARE", help="Share of drawn samples to mix into --calibration, such as 0.5."
+        ),
     ] = 0.0,
     max_drift: Annotated[
         float | None,
@@ -154,7 +157,7 @@ def convert(
             "--max-shift",
             metavar="UNITS",
             min=0.0,
-            help="Refuse results of which a joint is further from the flip average (RMS, unit of the output).",
+            help="Refuse results with a joint further than this from the flip average (RMS, unit of the output).",
         ),
     ] = None,
     align: Annotated[

@@ -98,7 +98,11 @@ class NetworkOptions:
     ] = None
     prefix: Annotated[
         str | None,
-        typer.Option("--prefix", metavar="NAME", help="What the names of the weights start with, if several fit."),
+        typer.Option(
+            "--prefix",
+            metavar="NAME",
+            help="Start of the names of the network's weights in the file, where several fit.",
+        ),
     ] = None
     normalizer: Annotated[
         Path | None,

@@ -77,54 +77,70 @@ def chiralize(
     tune: bool = False,
     progress: bool | Progress | None = None,
 ) -> torch.nn.Module:
-    """An exactly equivariant network made from a trained one; `model` itself is not touched.
+    """An exactly equivariant network made from a trained one. `model` itself is not touched.
 
-    model: on any device; all but distillation runs on the CPU, the result comes back to where the model is.
-    spec: a skeleton's name, a file, a dict with the keys of one, a Skeleton or a ConversionSpec.  example_inputs:
-    arguments of one call (a tensor alone is the only one).  Without them they are derived: those that an exported
-    program brings, sizes that the spec's layouts and fields fix, else the first usual reading of the skeleton that the
-    network takes and whose answers have a reading too; the report opens with what was taken.
-    calibration: unlabelled inputs: a tensor or array "sample ..." (`np.load(path, mmap_mode="r")` stays on the disk),
-    or an iterable of batches (tensors, tuples of arguments, dictionaries where all go by name; of pairs (input, target)
-    the inputs, where the network takes one argument): a sequence is used as it is; any other, such as a DataLoader or a
-    generator, is run through once, and its first 50,000 samples are kept, beyond 256 MB in temporary files.
-    Networks that carry a state from call to call, or read their own answers, take sequences: an array "sequence time
-    ...", or a list of arrays "time ..."; they are judged along them, up to 200 steps.  sequence_axis: of the arrays,
-    along which time goes: 0 for "time sequence ..."; an axis of the network's own where one call eats many frames.
-    Without calibration, samples are drawn from a Gaussian with the moments that the network's first batch norm
-    remembers, where they are determined; else built-in poses of people stand in, where they fit what it remembers or
-    answers. The report says which, and that they are not yours.
+    The result carries its mirror and its report in the attribute `chirality`.
+
+    model: on any device. It is converted on the CPU, `distill` runs where it is, and there the result comes back to.
+    spec: a skeleton's name, a file, a dict with the keys of one, a Skeleton or a ConversionSpec.
+    example_inputs: the arguments of one call; a tensor is the only argument. Left out, they are derived: from what an
+    exported program brings, from sizes that the specification fixes, else from the layouts in which poses are usually
+    stored. The first layout counts under which the network runs and its answers have a layout, too. The report opens
+    with what was taken.
+    example_kwargs: the arguments of that call that go by name.
+    method: `auto` takes the narrowest `reduce` within `max_drift`, and the average where there is none. `reduce` keeps
+    a share of the hidden units and gives each a mirror image. `average` runs both views: exact, two passes. `match`
+    finds a partner for every unit, and refits the weights where there are inputs. `project` imposes the pairs of the
+    specification.
+    form: how layers are written. `folded` keeps the model's class and keys. `blocks` puts layers of `chiralize.nn` into
+    its class: half the arithmetic, and equivariant under training (other weights by `keep_symmetric`). `fused` is a
+    graph for inference with norms folded in. `dense` is what `reduce` keeps, in plain layers. `auto` takes blocks where
+    they are faster.
+    on_blocked: what `match`, `project` and `reduce` do about a part that cannot be equivariant. `refuse` it, `average`
+    both views through that part (not for `reduce`), or `average-all`, as `auto` does by itself.
+    symmetrize_constants: change stored constants that the mirror does not leave alone.
+    keep_statistics: never change means and variances (of normalisers and batch norms). Where the mirror would have to
+    change them, only the average is left.
+    calibration: unlabelled inputs to fit and to measure on. A tensor or array "sample ...", of which
+    `np.load(path, mmap_mode="r")` stays on the disk. Or batches: tensors, tuples of arguments, dictionaries by name,
+    and of pairs (input, target) the inputs, where the network takes one argument. A sequence of batches is used as it
+    is. Any other iterable, such as a DataLoader, is run through once: its first 50,000 samples are stored, beyond 256
+    MB in temporary files. Networks that keep a state, or read their own answers, take sequences: an array
+    "sequence time ..." or a list of arrays "time ...". They are judged along them, up to 200 steps.
+    Without calibration, inputs are drawn: with the mean and covariance that the network's first batch norm remembers,
+    where these can be told, else from built-in poses of people, where these suit the network. The report says so.
+    sequence_axis: the axis of time in `calibration`, 0 for "time sequence ...". It may be an axis of the input itself
+    where one call reads many frames.
     mix_gaussian: share of drawn samples to be mixed with inputs that are poorly spread, for example 0.5.
-    method: auto (the narrowest reduction within `max_drift`, or without inputs to fit on the average), reduce
-    (`width` of the hidden units, each with its mirror image or as its own), average (exact, two passes), match
-    (all units in pairs, refitted where there are inputs), project. rounds: of Gauss-Newton over all layers at
-    once after a fit, by default as many as are worth a minute (0: none). distill: steps of training towards the
-    original's answers;
-    distill_checkpoint: file that keeps their state, so that an interrupted run goes on.
-    Under `torch.distributed` every process calls this with its own share of the batches, dealt out in turns, and
-    gets the same weights. on_blocked: what match, project and reduce do about a part that cannot be
-    equivariant: refuse, average (both views through that part; not for reduce) or average-all (which auto does
-    by itself). max_drift: refuse a larger rho; without it auto and reduce keep to 1.25, the others to nothing.
-    max_shift: refuse a result of which a joint is further than so much from the original's flip average (RMS,
-    in the unit of the output). symmetrize_constants: change stored constants that the mirror does not leave
-    alone. keep_statistics: refuse to change means and variances (observation normalisers, batch norms), which
-    only the average can do where those are one-sided or belong to hidden units.
-    align: of networks on pictures, so that the reversal of the width fits them: pad (the pictures become wider), kernel
-    (strided kernels become wider, all answers stay), resample (the maps of both views are moved half-way to each other,
-    by the shift that `audit` measures on `calibration`), resample=0.75 (by that shift); "kernel,resample" is both.
-    form: folded (the model's class and keys), blocks (its class with layers of `chiralize.nn`: half the arithmetic,
-    equivariant under training, the rest of its weights by `keep_symmetric`), fused (a graph for inference, norms
-    folded), dense (reduce: as many units as it keeps, in plain layers), auto (blocks where they are faster; tune: timed
-    here and now).  The result carries `chirality`.
-    progress: show on standard error what is being done; None: on a terminal alone. Or what is to be called with each
-    step, and with how much of it is done (0 to 1, or None).
+    align: for networks on pictures whose layers do not fit the reversed width. `pad` makes the pictures wider. `kernel`
+    makes strided kernels wider, and keeps all answers. `resample` moves the maps of both views half-way to each other,
+    by the shift that `audit` measures on `calibration`; `resample=0.75` states that shift. "kernel,resample" does both.
+    width: share of the hidden units that `reduce` keeps, 0.5 by default.
+    rounds: how often all layers are fitted together after the fit layer by layer; 0 for never. By default as often as a
+    minute allows.
+    distill: steps of training towards the original's answers, without labels.
+    distill_checkpoint: file that keeps the state of that training, so that an interrupted run goes on.
+    max_drift: refuse a larger rho. Without it `auto` and `reduce` keep to 1.25, the others to nothing.
+    max_shift: refuse a result of which a joint is further from the original's flip average, as root mean square in the
+    unit of the output.
+    samples: how many random inputs the numeric verdict is run on.
+    entry: the method to be called in place of `forward`.
+    input_layouts, output_layouts: a layout for each tensor, such as "b t j d", "b (j d)", `free` or `state`, where the
+    specification has none.
+    invariant: the outputs are scores that the mirror leaves alone.
+    force: hand over results that are far off, lost left and right, or were fitted on foreign inputs.
+    tune: time every layer here, and use blocks where they are faster.
+    progress: True shows on standard error what is being done, None on a terminal alone. Or a function that is called
+    with each step, and with how much of it is done (0 to 1, or None).
+
+    Under `torch.distributed` every process calls this with its own share of the batches, dealt out in turns, and gets
+    the same weights.
+    Threads take turns: conversions and verifications wait for each other. Other threads notice nothing, with one
+    exception. torch.export sets torch's shared random number generator back to where it was when the export began. A
+    thread that draws from it meanwhile may draw the same numbers twice, unless it has a generator of its own.
     Warns, one topic at a time, of what the report warns of: MirrorWarning, DriftWarning, ... (ChiralizeWarning).
-    Threads take turns: conversions and verifications that run at once wait for each other, and other threads notice
-    nothing of them, with one exception: torch.export resets torch's shared random number generator to where it was when
-    the export began, so a thread that draws from it meanwhile may draw the same numbers twice (give it a generator
-    of its own).
-    Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift` or `max_shift`,
-    ...; what `calibration` raises when it is read comes out as it is.
+    Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift` or `max_shift`
+    among others. What `calibration` raises when it is read comes out as it is.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     check_model(model)
@@ -165,8 +181,10 @@ def verify(
 ) -> VerifyReport:
     """Both verdicts on a network; `.passed`, or `.raise_for_failure()`.
 
-    spec, example_inputs: may be left out for a result of `chiralize`, which knows its own; example_inputs for others
-    as well, as `chiralize` says.
+    spec, example_inputs: a result of `chiralize` knows its own. For other networks example_inputs are derived where
+    they are left out, as `chiralize` says.
+    samples: how many random inputs the network is run on.  tolerance: the largest difference that counts as none,
+    relative to the largest answer; by default what rounding explains.
     Warns of what speaks against the mirror (MirrorWarning).
     Raises SpecError, ModelRunError, and UnsupportedError where a network that passes cannot be proved.
     """
