@@ -68,8 +68,9 @@ def figure(spot: Spot) -> str:
     here = spot.words[0].upper() + spot.words[1:]
     caption = (
         f"<b>{escape(here)}.</b><br>"
-        f'<span class="hint">Grey: the middle, and eight of ten, of {NETWORKS} networks of the benchmark, from half to '
-        "all of their hidden units. Squares: the original in one pass, and its flip average in two.</span>"
+        f'<span class="hint">The line is the median of {NETWORKS} networks of the benchmark that kept from half to '
+        "all of their hidden units; eight of ten lie in the band. Squares: the original in one pass, its flip average "
+        "in two.</span>"
     )
     return f'<figure class="beside">\n{_svg(spot)}\n<figcaption>{caption}</figcaption>\n</figure>'
 

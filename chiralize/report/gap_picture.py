@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import product
+from math import dist
 
 from chiralize.report.body import Body, Point
 from chiralize.report.document import plain, plural
@@ -15,6 +16,7 @@ from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
 STEPS = (0.01, 0.1, UNEVEN, ASYMMETRIC)
 STEP_NAMES = ("up to 0.01", "to 0.1", f"to {UNEVEN}", f"to {ASYMMETRIC}", f"above {ASYMMETRIC}")
 _RADII = (5.0, 6.0, 7.0, 8.0, 9.0)
+_LEAST_RADIUS = 1.2
 _WIDTH, _MARGIN, _LINE = 360.0, 52.0, 26.0
 _TALL = 420.0
 _HALF_TEXT, _CHARACTER = 7.0, 6.6
@@ -72,6 +74,7 @@ def _svg(gaps: Gaps) -> str:
     for start, end in body.edges:
         (x1, y1), (x2, y2) = points[start], points[end]
         parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="bone"/>')
+    nearest = _nearest(points)
     order = sorted(range(len(points)), key=lambda index: gaps.by_joint.get(body.joints[index], -1.0))
     for index in order:
         gap = gaps.by_joint.get(body.joints[index])
@@ -81,9 +84,13 @@ def _svg(gaps: Gaps) -> str:
         else:
             label = f"{body.joints[index]}: gap {plain(gap)}"
         x, y = points[index]
-        radius = _RADII[step] / (2 if len(points) > _MOST_NUMBERS else 1)
+        radius = _RADII[step]
+        style = f"joint step{step}"
+        if len(points) > _MOST_NUMBERS:
+            radius = max(min(radius / 2, nearest[index] / 2), _LEAST_RADIUS)
+            style += " small"
         parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="joint step{step}">'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.3g}" class="{style}">'
             f"<title>{escape(label)}</title></circle>"
         )
     parts += _numbers(gaps, points, list(reversed(order)))
@@ -94,6 +101,15 @@ def _svg(gaps: Gaps) -> str:
         + "\n".join(parts)
         + "\n</svg>"
     )
+
+
+def _nearest(points: Sequence[Point]) -> list[float]:
+    """How far each point is from the one next to it, so that circles of a face do not hide each other."""
+    distances: list[float] = []
+    for index, point in enumerate(points):
+        others = (dist(point, other) for position, other in enumerate(points) if position != index)
+        distances.append(min(others, default=_WIDTH))
+    return distances
 
 
 def _in_words(gaps: Gaps) -> str:

@@ -75,7 +75,7 @@ figure.beside{flex:1 1 100%;max-width:none;display:flex;flex-wrap:wrap;align-ite
 svg{display:block;width:100%;height:auto}img{max-width:100%;background:#fff}
 svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .soft{fill:var(--soft)}svg .strong{font-weight:700}
 svg text.halo{paint-order:stroke;stroke:var(--ground);stroke-width:3px}
-.bone{stroke:var(--edge);stroke-width:2}.joint{stroke:var(--ink);stroke-width:1}
+.bone{stroke:var(--edge);stroke-width:2}.joint{stroke:var(--ink);stroke-width:1}.joint.small{stroke-width:.4}
 .axis{stroke:var(--edge)}.grid{stroke:var(--line)}.even{stroke:var(--edge);stroke-dasharray:5 4}
 .band{fill:var(--step1);opacity:.55}.median{stroke:var(--edge);stroke-width:2;fill:none}
 .other{fill:var(--ground);stroke:var(--ink);stroke-width:2}.here{stroke:var(--accent);stroke-width:4}
