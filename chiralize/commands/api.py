@@ -81,7 +81,7 @@ def chiralize(
 
     The result carries its mirror and its report in the attribute `chirality`.
 
-    model: on any device. It is converted on the CPU, `distill` runs where it is, and there the result comes back to.
+    model: on any device. It is converted on the CPU, and the result comes back to that device; `distill` runs there.
     spec: a skeleton's name, a file, a dict with the keys of one, a Skeleton or a ConversionSpec.
     example_inputs: the arguments of one call; a tensor is the only argument. Left out, they are derived: from what an
     exported program brings, from sizes that the specification fixes, else from the layouts in which poses are usually

@@ -49,6 +49,7 @@ SITE = [
 FAULTY = """<!doctype html><html lang="en"><head><title>faulty</title>
 <meta name="viewport" content="width=device-width"></head><body><main><h1>Faults</h1>
 <p style="color:#bbb;background:#fff">too pale</p><input><div style="width:600px;background:#eee">a wide box</div>
+<div style="overflow-x:auto"><a href="#">a link</a><p style="width:500px">a line that does not wrap</p></div>
 <div style="position:relative"><p>words below a lid</p>
 <i style="position:absolute;inset:0;background:#070"></i></div></main></body></html>"""
 
@@ -91,8 +92,9 @@ def test_faults_are_seen_and_a_report_has_none(tmp_path: Path) -> None:
     faulty.write_text(FAULTY, encoding="utf-8")
     report.write_text(to_html(CONVERTED), encoding="utf-8")
     wrong, right = browser.look((browser.View(faulty, 390, False), browser.View(report, 390, True)))
-    assert [fault.split(":")[0] for fault in wrong.faults] == ["too wide", "covered", "color-contrast", "label"]
-    assert "608 of 390" in wrong.faults[0] and "below a lid" in wrong.faults[1]
+    kinds = [fault.split(":")[0] for fault in wrong.faults]
+    assert kinds == ["too wide", "scrolls", "covered", "color-contrast", "label"]
+    assert "608 of 390" in wrong.faults[0] and "below a lid" in wrong.faults[2]
     check(right)
 
 

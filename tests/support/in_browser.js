@@ -19,6 +19,15 @@ function tooWide() {
   return [`too wide: ${root.scrollWidth} of ${root.clientWidth} pixels, by ${farthest.outerHTML.slice(0, 80)}`];
 }
 
+/** Boxes that scroll sideways without being meant to: those that are meant to can be reached by the keyboard. */
+function scrolledSideways() {
+  const boxes = [...document.body.querySelectorAll("*")].filter((box) => {
+    const scrolls = /^(auto|scroll)$/.test(getComputedStyle(box).overflowX);
+    return scrolls && box.tabIndex < 0 && box.clientWidth > 1 && box.scrollWidth > box.clientWidth + 1;
+  });
+  return boxes.map((box) => `scrolls: ${box.scrollWidth} of ${box.clientWidth} pixels, ${box.outerHTML.slice(0, 80)}`);
+}
+
 /** Words of which something else stands in front: the first such thing for each line of a text. */
 function coveredWords() {
   const covered = [];
@@ -100,7 +109,7 @@ addEventListener("load", async () => {
   const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
   let faults;
   try {
-    faults = [...tooWide(), ...coveredWords()];
+    faults = [...tooWide(), ...scrolledSideways(), ...coveredWords()];
     scrollTo(0, 0);
     faults.push(...(await brokenRules()));
   } catch (error) {
