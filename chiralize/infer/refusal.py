@@ -26,16 +26,16 @@ def refusal(where: Where, target: str, conflict: Conflict, at: str) -> Unsupport
         error: UnsupportedError = NegatedChannelsError(
             site,
             f"{op}: {conflict}{signs}, and the operation is not odd",
-            "keep signs away from it (hidden.negated: 0, activation: tanh), or average: this part alone with --on-blocked "
-            "average (match, project), the whole network with --on-blocked average-all",
+            "keep signs away from it (hidden.negated: 0, activation: tanh), or average: this part alone with "
+            "--on-blocked average (match, project), the whole network with --on-blocked average-all",
         )
     else:
         order = when(demand != here, f"; {demand} keeps such an axis in order")
         error = NeverEquivariantError(
             str(where),
             f"{target}: {conflict}{order}",
-            "check the layouts, or average: this part alone with --on-blocked average (match, project), the whole network "
-            "with --method average",
+            "check the layouts, or average: this part alone with --on-blocked average (match, project), the whole "
+            "network with --method average",
         )
     error.at, error.sized = at, conflict.sized
     return error
