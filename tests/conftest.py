@@ -105,8 +105,8 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 _ASKED_OF_NOTHING = ("graph", "infer", "methods", "nn")
 """Folders whose networks are untrained, so that no built-in poses fit them and noise says nothing of their mirror."""
-_ASKED_ONLY_WITH_THOROUGH = ("cli", "commands", "storage", "verification")
-_ASKS = ("test_evidence.py",)
+_ASKED_ONLY_WITH_THOROUGH = ("cli", "commands", "problem", "storage", "support", "verification")
+_ASKS = ("test_data_free.py", "test_evidence.py")
 
 
 def _learns_nothing(request: pytest.FixtureRequest) -> bool:

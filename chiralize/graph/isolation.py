@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from chiralize.graph.silence import log_filters
 from chiralize.graph.tensors import tensors_in
 
 P = ParamSpec("P")
@@ -39,7 +40,7 @@ def exclusive(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def in_turn(*args: P.args, **kwargs: P.kwargs) -> R:
         """Wait until no other thread runs a wrapped function, then run."""
-        with _TURN, _made_on_the_cpu():
+        with _TURN, _made_on_the_cpu(), log_filters:
             return function(*args, **kwargs)
 
     return in_turn

@@ -62,43 +62,77 @@ class _Stderr:
             self.write(line)
 
 
-class _Switch:
-    """Installs the filters when the first thread asks for silence, and removes them after the last."""
+class _Shared(contextlib.AbstractContextManager[None]):
+    """What the first thread that comes puts in place, and the last that goes takes away."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.users = 0
         self.restore = contextlib.ExitStack()
-        self.filter = _OfOthers()
 
     def __enter__(self) -> None:
         with self.lock:
             self.users += 1
-            if self.users == 1:
-                self._install()
-        _silence.depth += 1
+            self.install(self.users == 1)
 
     def __exit__(self, *_: object) -> None:
-        _silence.depth -= 1
         with self.lock:
             self.users -= 1
             if self.users == 0:
                 self.restore.close()
 
-    def _install(self) -> None:
+    def install(self, is_first: bool) -> None:
+        """Put it in place; `restore` takes it away. is_first: nobody else is there, so that nothing is in place yet."""
+        raise NotImplementedError
+
+
+class _LogFilters(_Shared):
+    """A filter on every handler that may write what torch logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filter = _OfOthers()
+        self.known: object = None
+
+    def install(self, is_first: bool) -> None:
+        """Looking through some hundred loggers takes longer than running a small network: not where nothing is new."""
+        named = logging.root.manager.loggerDict
+        known = len(named), *logging.getLogger().handlers, *logging.getLogger("torch").handlers
+        if is_first or known != self.known:
+            for handler in _handlers():
+                handler.addFilter(self.filter)  # once, however often it is added
+                self.restore.callback(handler.removeFilter, self.filter)
+        self.known = known
+
+
+class _Switch(_Shared):
+    """Everything that stands between torch and the reader of what it says."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        _silence.depth += 1
+
+    def __exit__(self, *details: object) -> None:
+        _silence.depth -= 1
+        super().__exit__(*details)
+
+    def install(self, is_first: bool) -> None:
+        """Wrap sys.stderr, put the filter of warnings before all others, and the one of logs on the handlers."""
+        if not is_first:
+            return
         before, ours = sys.stderr, _Stderr(sys.stderr)
         sys.stderr = ours  # type: ignore[assignment]
         self.restore.callback(_put_back, before, ours)
         filters: list[Any] = warnings.filters  # type: ignore[assignment]
         filters.insert(0, _IN_SILENCE)  # it is inert in other threads
         self.restore.callback(_remove, _IN_SILENCE)
-        for handler in _handlers():
-            handler.addFilter(self.filter)
-            self.restore.callback(handler.removeFilter, self.filter)
+        self.restore.enter_context(log_filters)
 
 
 _IN_SILENCE = ("ignore", _InSilence(), Warning, None, 0)
 _switch = _Switch()
+log_filters = _LogFilters()
+"""Within: the filter of torch's logs stays in place, so that `quiet` is entered quickly. It silences nobody."""
 
 
 def _handlers() -> list[logging.Handler]:

@@ -19,20 +19,22 @@ PROJECT = """
     import torch
     from chiralize import chiralize
 
+    BODY = {"joints": ["head", "l_hand", "r_hand"], "pairs": [["l_hand", "r_hand"]], "dims": ["x", "y"],
+            "inputs": [{"layout": "b (j d)"}], "outputs": [{"layout": "b (j d)"}]}
+
     def net():
         torch.manual_seed(0)
-        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(34, 4), torch.nn.Tanh(), torch.nn.Linear(4, 51),
-                                   torch.nn.Unflatten(1, (17, 3)))
+        return torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.Tanh(), torch.nn.Linear(4, 6))
 
-    X = (torch.zeros(1, 17, 2),)
+    X = (torch.zeros(1, 6),)
 
     def test_converted(assert_equivariant):
-        chiral = chiralize(net(), "h36m", X, method="project", samples=1)
+        chiral = chiralize(net(), BODY, X, method="project", samples=1)
         assert assert_equivariant(chiral, example_inputs=X).passed
         assert_equivariant(chiral, example_inputs=X)
 
     def test_original(assert_equivariant):
-        assert_equivariant(net(), "h36m", example_inputs=X)
+        assert_equivariant(net(), BODY, example_inputs=X)
 """
 
 
@@ -44,8 +46,9 @@ SAME_NAMES = """
             return 2 * x
 
     def test_net(assert_equivariant):
-        assert_equivariant(Turning(), {"skeleton": "h36m", "outputs": [{"layout": "b j d", "dims": ["x", "y"]}]},
-                           example_inputs=(torch.zeros(1, 17, 2),))
+        body = {"joints": ["head", "l_hand", "r_hand"], "pairs": [["l_hand", "r_hand"]], "dims": ["x", "y"],
+                "inputs": [{"layout": "b j d"}], "outputs": [{"layout": "b j d"}]}
+        assert_equivariant(Turning(), body, example_inputs=(torch.zeros(1, 3, 2),))
 """
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize import chiralize, verify
-from chiralize.graph.isolation import Isolated
+from chiralize.graph.isolation import Isolated, exclusive
 from chiralize.graph.running import Runner
 from chiralize.graph.silence import quiet
 
@@ -192,3 +192,26 @@ def test_others_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [str(own.message) for own in seen] == ["warned by another", "warned by us, later"]
     assert records.getvalue() == "logged by another\nlogged by us, later\n"
     assert written.getvalue() == "printed by another\nprinted by us, later\n"
+
+
+@pytest.mark.parametrize("name", ["", "torch"])
+def test_handlers_that_come_later_are_silenced_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The filter of logs stays while a conversion runs: it silences nobody, finds new handlers, and goes at the end."""
+    heard, first, later = logging.getLogger(name), io.StringIO(), io.StringIO()
+    log = logging.getLogger("torch.chiralize_test")
+    monkeypatch.setattr(logging.getLogger("torch"), "propagate", True)
+    monkeypatch.setattr(heard, "handlers", [logging.StreamHandler(first)])
+
+    @exclusive
+    def convert() -> None:
+        with quiet():
+            log.error("not heard")
+        log.error("heard")
+        heard.addHandler(logging.StreamHandler(later))
+        with quiet():
+            log.error("not heard")
+
+    convert()
+    log.error("heard later")
+    assert first.getvalue() == "heard\nheard later\n" and later.getvalue() == "heard later\n"
+    assert not any(handler.filters for handler in heard.handlers)

@@ -131,6 +131,7 @@ def test_devices_without_float64_leave_training_to_the_cpu(monkeypatch: pytest.M
     assert devices.with_doubles(device) == devices.CPU
 
 
+@pytest.mark.thorough
 def test_program_of_a_device_is_converted_on_the_cpu_and_comes_back() -> None:
     example = samples(2)
     program = torch.export.export(network(names_its_device=True), (example,))

@@ -115,8 +115,7 @@ class Trial:
 
     def _run(self, shapes: Shapes, arrange: Arrange, fake: bool) -> list[Shape]:
         mode = self._mode if fake else self._isolated
-        with mode:
-            tensors = [_input(shape, self.dtype, fake) for shape in shapes]
+        tensors = [_input(shape, self.dtype, self._mode if fake else None) for shape in shapes]
         return [tuple(map(int, answer.shape)) for answer in self._answered(tensors, arrange, mode)]
 
     def _answered(self, tensors: Sequence[Tensor], arrange: Arrange, mode: AbstractContextManager[Any]) -> list[Tensor]:
@@ -164,8 +163,9 @@ class _EmptyTable(dict[Any, Any]):
         return default
 
 
-def _input(shape: Shape, dtype: torch.dtype, fake: bool) -> Tensor:
-    """An input: N(0, 1), the same numbers every time; a fake one has none."""
-    if fake:
+def _input(shape: Shape, dtype: torch.dtype, fake: FakeTensorMode | None) -> Tensor:
+    """An input: N(0, 1), the same numbers every time; a fake one, made in its mode, has none."""
+    if fake is None:
+        return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    with fake:
         return torch.empty(shape, dtype=dtype)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
