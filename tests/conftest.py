@@ -27,7 +27,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
-gc.set_threshold(100_000, 20, 20)
+gc.set_threshold(400_000, 20, 20)
 hypothesis.settings.register_profile("thorough", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("sampled", parent=hypothesis.settings.get_profile("thorough"), max_examples=12)
 

@@ -28,6 +28,7 @@ _WITH_VALUES = (Tensor, np.ndarray, torch.Generator, random.Random, np.random.Ge
 _NUMBERS_AND_TEXTS = (bool, int, float, complex, str, bytes)
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _ONE_PIECE = (*_NUMBERS_AND_TEXTS, *_FUNCTIONS, type, torch.dtype, torch.device, types.ModuleType)
+_PLAIN_TABLES = (dict, OrderedDict)
 _NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
 _LIBRARIES = (*sys.stdlib_module_names, "numpy")
 _OF_TORCH = ("torch._", "torch.fx", "torch.export", "torch.jit", "torch.utils.data")
@@ -249,7 +250,9 @@ class Holdings:
                     continue
                 seen[id(value)] = value
                 location = holder.location_of(slot)
-                if isinstance(value, _WITH_VALUES):
+                if type(value) in _PLAIN_TABLES:  # most of what a module holds: tables of hooks
+                    waiting.append(Holder(value, location))
+                elif isinstance(value, _WITH_VALUES):
                     values.append((location, value))
                 elif isinstance(value, nn.Module):
                     waiting.extend(_of_module(value, str(location), seen))

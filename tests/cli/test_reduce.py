@@ -123,11 +123,15 @@ def test_fast_fits_layer_by_layer_alone(shell: Shell) -> None:
 
 
 def test_beyond_the_bound_nothing_is_written(shell: Shell) -> None:
-    """Status 1 by name; `auto` averages instead and says so."""
+    """Asked for by name: status 1."""
     before = shell.listing()
     result = shell("convert", "net.pt2", *COMMON, "--rounds", "0", "--max-drift", "0.0001", "-o", "o.pt2")
     assert (result.status, result.out) == (1, "") and "DriftError CH401" in result.err
     assert shell.listing() == before
+
+
+@pytest.mark.thorough
+def test_beyond_the_bound_auto_averages(shell: Shell) -> None:
     words = (*AUTO, "--calibration", "poses.npz", "--max-drift", "0.0001", "-o", "o.pt2")
     result = shell("convert", "net.pt2", *words)
     assert result.status == 0 and "reduce at width 0.707 was not taken: " in result.out and "average" in result.out

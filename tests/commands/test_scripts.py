@@ -139,7 +139,7 @@ def test_weights_are_in_the_file_once(shell: Shell, policy: Any) -> None:
     assert one.hidden_state.data_ptr() != other.hidden_state.data_ptr()
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["average", "match"])
 def test_verified_without_further_options(method: str, shell: Shell, of_few_ops: Any) -> None:
     convert_policy(shell, method)
