@@ -44,7 +44,7 @@ SITE = [
     "reference/generated/command-line.html",
     "reference/generated/python.html",
     "tutorials/generated/chirality.html",
-    "decisions/0047-site-and-release.html",
+    "decisions/0001-average-runs-both-views-apart.html",
 ]
 FAULTY = """<!doctype html><html lang="en"><head><title>faulty</title>
 <meta name="viewport" content="width=device-width"></head><body><main><h1>Faults</h1>
