@@ -67,8 +67,9 @@ class InvariantSpace(Tables):
 class InvariantParameter(ChiralModule):
     """A learned tensor that T leaves alone: positional embedding, class token, adjacency, query.
 
-    representation: how T acts on its axes.  value: what it starts from (projected by nobody: it has to be invariant;
-    default standard normal).  Calling the module gives the tensor. Raises AsymmetricWeightError.
+    representation: how T acts on its axes.  value: what it starts from, by default standard normal
+    numbers. Calling the module gives the tensor.
+    Raises AsymmetricWeightError for a value that T changes; nothing is projected here.
 
     >>> table = InvariantParameter(TensorRepresentation((Representation.parse("3: (0 1)"), Representation.trivial(4))))
     >>> full = table()

@@ -19,8 +19,8 @@ class Pointwise(nn.Module):
     [0.0, 1.0, 0.0, 2.0]
 
     function: a torch activation (hardtanh with bounds that are opposite numbers counts as odd).
-    Raises NegatedChannelsError for a function that is not odd on a space with signs, UsageError for one that learns
-    something for every channel alone.
+    Raises NegatedChannelsError for a function that is not odd on a space with signs, UsageError for one that has
+    a weight for each channel, such as a PReLU with many.
     """
 
     def __init__(self, function: nn.Module, representation: Representation) -> None:

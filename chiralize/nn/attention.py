@@ -23,7 +23,7 @@ class MultiheadAttention(ChiralModule):
 
     rep: of the channels of query, key and value.  rep_heads x rep_dims: how T acts on the inner channels "(head dim)";
     by default it exchanges the first half of the heads with the second, or, where their number is odd, the halves of
-    every head. Call and result as `torch.nn.MultiheadAttention` (a mask for every head alone has to be symmetric).
+    every head. Call and result as `torch.nn.MultiheadAttention`. Heads that T exchanges need the same mask.
     Raises RepresentationSizeError.
     """
 

@@ -166,14 +166,20 @@ class _BatchNorm(ChiralModule):
 
 
 class BatchNorm1d(_BatchNorm):
-    """x: "batch channel" or "batch channel frame", channels under the representation."""
+    """Batch normalisation over samples and frames; statistics are those of the batch and its mirror image together.
+
+    x: "batch channel" or "batch channel frame", channels under the representation.
+    """
 
     layer = nn.BatchNorm1d
     axes = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    """x: "batch channel frame joint", channels under the representation."""
+    """Batch normalisation over samples, frames and joints; statistics as those of `BatchNorm1d`.
+
+    x: "batch channel frame joint", channels under the representation.
+    """
 
     layer = nn.BatchNorm2d
     axes = (4,)

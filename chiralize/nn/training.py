@@ -51,7 +51,7 @@ def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) ->
     """Project the weights of a converted module after every step of the optimizer.
 
     module: a result of `chiralize` (it carries `chirality`), compiled or in DataParallel or not; of an averaged one
-    nothing has to be projected.  Returns what stops it when it is called.
+    nothing has to be projected.  Call what is returned to stop it.
     Raises UsageError for a module without hidden representations, one whose weights have other names by now, and an
     optimizer of another network.
     """
@@ -103,13 +103,16 @@ def recipe(
 ) -> nn.Module:
     """A copy of a converted network, trained on with labels; equivariant as before, and in eval mode.
 
-    Adam, its rate rising to `rate` and falling to 0 along a cosine, gradients of a norm of at most 1, weights projected
-    after every step. Mirrored copies of the samples are not needed: the network answers them by construction.
-    chiral: a result of `chiralize` that `keep_symmetric` takes.  batches: a list, a DataLoader
-    or anything else that can be run through again; a generator has to hold `steps` batches.  loss: of the network on
-    one batch, a tensor with one number.  rate: about what the original was trained with; smaller ones bring less.
-    held: other labelled batches; the weights that do best on them, of ten looks, are kept, so that the result is never
-    worse there than `chiral`.  progress: step, steps, and the mean loss on `held` (without any, the loss of that step).
+    It is Adam with gradients of a norm of at most 1. Its rate rises to `rate` and falls to 0 along a cosine. Weights are
+    projected after every step. Mirrored copies of the samples are not needed: they would teach the network nothing.
+    chiral: a result of `chiralize` that `keep_symmetric` takes.
+    batches: a list, a DataLoader or anything else that can be run through again; a generator has to hold `steps`
+    batches.
+    loss: takes the network and one batch, and gives a tensor with one number.
+    rate: about what the original was trained with; smaller ones bring less.
+    held: other labelled batches, measured ten times on the way. The weights that did best are returned, so that the
+    result is never worse there than `chiral`.
+    progress: takes step, steps, and the mean loss on `held` (without any, the loss of that step).
     Raises UsageError where nothing can be trained, or batches end before the steps do.
     """
     if steps < 1 or not rate > 0:
