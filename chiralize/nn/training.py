@@ -103,8 +103,8 @@ def recipe(
 ) -> nn.Module:
     """A copy of a converted network, trained on with labels; equivariant as before, and in eval mode.
 
-    It is Adam with gradients of a norm of at most 1. Its rate rises to `rate` and falls to 0 along a cosine. Weights are
-    projected after every step. Mirrored copies of the samples are not needed: they would teach the network nothing.
+    It is Adam with gradients of a norm of at most 1. Its rate rises to `rate` and falls to 0 along a cosine. Weights
+    are projected after every step. Mirrored copies of the samples are not needed: they would teach nothing new.
     chiral: a result of `chiralize` that `keep_symmetric` takes.
     batches: a list, a DataLoader or anything else that can be run through again; a generator has to hold `steps`
     batches.
