@@ -114,8 +114,8 @@ class Trial:
             return None
 
     def _run(self, shapes: Shapes, arrange: Arrange, fake: bool) -> list[Shape]:
-        mode = self._mode if fake else self._isolated
-        tensors = [_input(shape, self.dtype, self._mode if fake else None) for shape in shapes]
+        mode, drawn_in = (self._mode, self._mode) if fake else (self._isolated, None)
+        tensors = [_input(shape, self.dtype, drawn_in) for shape in shapes]
         return [tuple(map(int, answer.shape)) for answer in self._answered(tensors, arrange, mode)]
 
     def _answered(self, tensors: Sequence[Tensor], arrange: Arrange, mode: AbstractContextManager[Any]) -> list[Tensor]:
