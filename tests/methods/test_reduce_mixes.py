@@ -107,7 +107,7 @@ _OTHERS = itertools.product(
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize(("name", "method"), mainly(_OTHERS, [("graph", "match"), ("shared and tied", "reduce")]))
+@pytest.mark.parametrize(("name", "method"), mainly(_OTHERS, [("shared and tied", "reduce")]))
 def test_other_networks_are_proved(name: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Joints as an axis, classes that swap, tied weights: mixed or matched and refitted, both verdicts agree."""
     monkeypatch.setattr("chiralize.methods.ways.reduce.reduced", _last)

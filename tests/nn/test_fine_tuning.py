@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from typing import Any
 
 import pytest
@@ -79,7 +81,12 @@ def test_what_blocks_leave_to_it(kept: bool) -> None:
 
 # ---- networks and optimizers that are not what they were ------------------------------------------------------------
 def converted() -> Any:
-    """A network with a batch norm, converted, in training mode."""
+    """A network with a batch norm, converted, in training mode; a copy, to be trained at will."""
+    return copy.deepcopy(_converted())
+
+
+@cache
+def _converted() -> Any:
     parts = {"up": nn.Linear(12, 16), "norm": nn.BatchNorm1d(16), "down": nn.Linear(16, 12)}
     net = Net(lambda own, x: own.down(own.norm(own.up(x.flatten(1))).relu()).view_as(x), **parts)
     return chiralize(scrambled(net), parse_spec(POSE), (normal(2, 6, 2),), method="match").train()

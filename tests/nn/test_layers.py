@@ -248,7 +248,7 @@ def test_initial_variance(reps: tuple[Representation, Representation]) -> None:
     at most 6 standard errors; the kurtosis is at most that of two values, so one standard error is below var sqrt(2/N).
     """
     torch.manual_seed(0)
-    draws = 600 if reps[0].size < 10 else 60
+    draws = 300 if reps[0].size < 10 else 60
     dense = [Linear(*reps).double().dense() for _ in range(draws)]
     expected = 1 / (3 * reps[0].size)
     for name in ("weight", "bias"):

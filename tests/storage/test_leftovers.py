@@ -6,8 +6,6 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,12 +19,23 @@ from chiralize.storage.leftovers import Temporary
 from chiralize.storage.load import load_model
 from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
 
-ROOT = Path(__file__).parents[2]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="locks and limits of POSIX")
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def in_a_fork(act: Callable[[], object]) -> int:
+    """How a fork of this process ends that does this and no more: 0, or the number of a signal."""
+    pid = os.fork()
+    if not pid:
+        try:
+            act()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1]
 
 
 # ---- what killed processes leave --------------------------------------------------------------------------------
@@ -59,23 +68,13 @@ def test_a_link_that_looks_like_a_leftover(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_text() == "mine" and (tmp_path / ".a.txt.01234567.tmp").is_symlink()
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from chiralize.methods.refine.checkpoint import Checkpoint
-from chiralize.storage.atomic import atomic_write
-
-def die(temporary):
-    temporary.write_text("half")
-    os.kill(os.getpid(), signal.SIGKILL)
-
-atomic_write(Path(sys.argv[1]), die)
-"""
-
-
 @POSIX
 def test_a_killed_writer(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a.txt")], cwd=ROOT, check=False)
+    def die(temporary: Path) -> None:
+        temporary.write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_a_fork(lambda: atomic_write(tmp_path / "a.txt", die)) == signal.SIGKILL
     assert [name.startswith(".a.txt.") for name in names(tmp_path)] == [True], "the kill came too early"
     write_text(tmp_path / "a.txt", "whole")
     assert names(tmp_path) == ["a.txt"]
@@ -155,18 +154,10 @@ def test_no_room_for_a_model(tmp_path: Path) -> None:
         "state": lambda path: Checkpoint(path, "owner").save("run", state),
     }
     ours, theirs = os.pipe()
-    pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            _write_without_room(tmp_path, writers, theirs)
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(theirs)
     with os.fdopen(ours) as told:
+        assert in_a_fork(lambda: _write_without_room(tmp_path, writers, theirs)) == 0
+        os.close(theirs)
         rows = [line.split("|") for line in told.read().splitlines()]
-    assert os.waitpid(pid, 0)[1] == 0
     assert len(rows) == 4 * 8
     facts = f"it would be larger than files may be here ({os.strerror(errno.EFBIG)}); nothing was changed"
     assert [row[2:] for row in rows] == [[facts]] * len(rows)

@@ -23,7 +23,7 @@ from tests.support.oracle import Matrix
 from tests.support.rule_session import Claim, Config, Session, Slot
 from tests.support.rule_values import actions, array, draw, listed, moved, moved_each, representation
 
-COUNT, FEW = 24, 16
+COUNT, FEW, COMPARED = 24, 16, 6
 Outputs = list[Matrix | None]
 
 
@@ -48,9 +48,9 @@ class Bench:
         self.data = [slot for slot in self.slots if not slot.is_weight]
         self.weights = [slot for slot in self.slots if slot.is_weight]
         self.is_batched = False
-        self.outputs = self.run(self.values)
         self.dtypes = self._dtypes()
-        self.is_batched = self._batches_alike()
+        self.is_batched = self._batches_alike(self.run(self.values, COMPARED))
+        self.outputs = self.run(self.values)
         self.shapes = tuple(None if out is None else tuple(out.shape[1:]) for out in self.outputs)
         self.read = [
             k
@@ -138,8 +138,8 @@ class Bench:
     def _one(self, *tensors: torch.Tensor) -> Any:
         return self.call(tensors)
 
-    def _batches_alike(self) -> bool:
-        """Whether all draws may run as one batch: it has to give what one draw after the other gave."""
+    def _batches_alike(self, first: Outputs) -> bool:
+        """Whether all draws may run as one batch: it has to give what the first gave, one after the other."""
         self.is_batched = True
         try:
             with warnings.catch_warnings():
@@ -147,11 +147,7 @@ class Bench:
                 batched = self.run(self.values)
         except (RuntimeError, ValueError, TypeError, NotImplementedError, UserWarning):
             return False
-        pairs = list(zip(batched, self.outputs, strict=True))
-        return bool(self.slots) and all(
-            x is y is None or (x is not None and y is not None and x.shape == y.shape and oracle.agree(x, y))
-            for x, y in pairs
-        )
+        return bool(self.slots) and all(map(_is_the_same, batched, first))
 
     # ---- the rule -----------------------------------------------------------------------------------------
     def claim(self, config: Config) -> Claim | None:
@@ -307,3 +303,10 @@ def _is_uniform(said: object, before: Matrix, after: Matrix) -> bool:
         return False
     flat = before.reshape(len(before), -1)
     return bool((flat == flat[:, :1]).all()) and (not said.zero or not before.any())
+
+
+def _is_the_same(batched: Matrix | None, first: Matrix | None) -> bool:
+    """Whether a batch begins with the first draws."""
+    if batched is None or first is None:
+        return batched is first
+    return batched.shape[1:] == first.shape[1:] and oracle.agree(batched[: len(first)], first)

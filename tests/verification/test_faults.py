@@ -95,6 +95,7 @@ def assert_both_name(found: Verdicts, weight: str) -> None:
 
 
 # ---- weights that were left as they were, or projected wrongly ------------------------------------------------------
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ["temporal", "lstm", "gru cell loop", "policy, normalised", "grouped convolutions"])
 def test_one_lopsided_weight(name: str) -> None:
     """A relative 1e-3 in any single weight fails both verdicts, and the proof names it."""
@@ -247,8 +248,9 @@ def test_constant_symmetrised() -> None:
     """A symmetric result with another constant is not what was asked for: constants come through bit for bit."""
     case = CASES["graph"]
     model = case.model()
+    network = prepared(case, model=model)
     for method in ("match", "project"):
-        result = convert(prepared(case, model=model), "graph", Request(method, samples=1)).module
+        result = convert(network, "graph", Request(method, samples=1)).module
         assert torch.equal(result.state_dict()["mix"], model.state_dict()["mix"])
 
 
