@@ -1,17 +1,21 @@
 """One thread per worker: two workers on two cores, and their subprocesses, must not fight for them.
 
 Exports make many objects and little garbage, so that the collector looks less often. Each network is exported once or
-twice, for which filling torch's cache of shapes costs more than it saves. Compiled modules are written also where the
-environment says not to: each of some fifty processes would compile the package anew.
+twice, for which filling torch's cache of shapes costs more than it saves; exports to ONNX parse onnxscript's functions
+once. Compiled modules are written also where the environment says not to: each of some fifty processes would compile
+the package anew.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["TORCH_FAKE_TENSOR_DISPATCH_CACHE"] = "0"
@@ -30,6 +34,18 @@ torch.set_num_threads(1)
 gc.set_threshold(400_000, 20, 20)
 hypothesis.settings.register_profile("thorough", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("sampled", parent=hypothesis.settings.get_profile("thorough"), max_examples=12)
+
+
+def _parse_operators_once() -> None:
+    """torch.onnx parses the 500 functions of onnxscript for every export anew, which takes a second."""
+    with suppress(ImportError):
+        from torch.onnx._internal._lazy_import import onnxscript_apis
+
+        listed = cache(lambda: importlib.import_module(onnxscript_apis._name).get_torchlib_ops())
+        onnxscript_apis.get_torchlib_ops = listed  # type: ignore[attr-defined]
+
+
+_parse_operators_once()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
