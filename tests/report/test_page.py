@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import combinations
+from math import dist
 
 import pytest
 
@@ -184,6 +186,18 @@ def test_bodies_fit_their_drawing(name: str) -> None:
     assert len(xs) >= len(body.joints) and 0 <= min(xs) <= max(xs) <= 360
     left = [body.points[pair[0]][0] for pair in body.pairs]
     assert isinstance(body, Body) and sum(left) > 0, "seen from the front"
+
+
+def test_joints_of_a_face_do_not_hide_each_other() -> None:
+    """133 joints, 68 of them in the face: circles touch at most, down to the least that can be seen."""
+    body = drawn(load_skeleton("coco-wholebody-133"), 0)
+    drawing = figure_of_gaps(Gaps(body, "gaps", dict.fromkeys(body.joints, 0.3)))
+    found = re.findall(r'cx="([0-9.]+)" cy="([0-9.]+)" r="([0-9.]+)" class="joint step3 small"', drawing)
+    circles = [tuple(map(float, numbers)) for numbers in found]
+    assert len(circles) == 133
+    for one, other in combinations(circles, 2):
+        if min(one[2], other[2]) > 1.2:
+            assert dist(one[:2], other[:2]) > one[2] + other[2] - 0.2, (one, other)
 
 
 def test_records_without_bodies_are_pages_too() -> None:

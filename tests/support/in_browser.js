@@ -40,8 +40,8 @@ function coveredWords() {
     const element = words.parentElement;
     if (!words.data.trim() || !isShown(element)) continue;
     element.scrollIntoView({ block: "center", inline: "nearest", behavior: "instant" });
-    for (const line of linesOf(words)) {
-      const front = inFront(line, element);
+    for (let index = 0; index < linesOf(words).length; index++) {
+      const front = inFront(inTheMiddle(words, index), element);
       if (front) covered.push(`covered: "${words.data.trim().slice(0, 40)}" by ${front.outerHTML.slice(0, 80)}`);
     }
   }
@@ -65,6 +65,14 @@ function isShown(element) {
     if (clips && (box.clientWidth <= 1 || box.clientHeight <= 1) && style.display !== "inline") return false;
   }
   return true;
+}
+
+/** The box of one line of a text, after it was scrolled away from the edges, where bars stand that do not scroll. */
+function inTheMiddle(words, index) {
+  const line = linesOf(words)[index];
+  if (line.top > innerHeight / 4 && line.bottom < (3 * innerHeight) / 4) return line;
+  scrollBy({ top: line.top - innerHeight / 2, behavior: "instant" });
+  return linesOf(words)[index];
 }
 
 /** What is painted in front of a line of an element's words, or nothing. What is scrolled out of sight is not judged. */
