@@ -61,7 +61,7 @@ border-left:.3rem solid var(--warning);background:var(--panel)}.warnings b{color
 .scroll{overflow-x:auto;margin:.5rem 0}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}caption{text-align:left;color:var(--soft)}
 th,td{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}th{color:var(--soft);font-weight:600}
-.r{text-align:right}.unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+.r{text-align:right}td.r{white-space:nowrap}.unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .bars{margin:.5rem 0;display:grid;grid-template-columns:minmax(5rem,2fr) 3fr minmax(3rem,auto);gap:.1rem .6rem}
 .bars span{overflow-wrap:anywhere;font-size:.9rem}.bars .track{position:relative;height:.8rem;align-self:center;
 background:var(--panel);border-bottom:1px solid var(--edge)}

@@ -117,7 +117,7 @@ def _around(wanted: Sequence[View]) -> str:
     frames: list[str] = []
     for view in wanted:
         scheme = "dark" if view.is_dark else "light"
-        style = f"width:{view.width}px;height:{HEIGHT}px;border:0;flex:none;color-scheme:{scheme}"
+        style = f"width:{view.width}px;height:{HEIGHT}px;border:0;flex:none;background:Canvas;color-scheme:{scheme}"
         frames.append(f'<iframe src="{_copy(view.page).as_uri()}" style="{style}"></iframe>')
     return (
         '<!doctype html><body style="margin:0;display:flex"><script>addEventListener("message", event => {'
