@@ -148,7 +148,7 @@ def _run(page: Path, picture: Path, width: int) -> str:
         ],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
         check=True,
     )
     return done.stdout
