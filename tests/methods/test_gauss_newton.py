@@ -165,13 +165,15 @@ def words(found: Any) -> list[str]:
 
 
 @pytest.mark.one_in(4)
-@pytest.mark.parametrize("options", [{"width": 0.707}, {"method": "match"}])
-def test_small_networks_get_it_unasked(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nearer to the original than layer by layer, in the original's class and as a graph."""
+@pytest.mark.parametrize(("options", "before"), [({"width": 0.707}, 0.36), ({"method": "match"}, 0.78)])
+def test_small_networks_get_it_unasked(options: dict[str, Any], before: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearer to the original than layer by layer (before: that distance), in the original's class and as a graph."""
     monkeypatch.setattr(refining, "_ROUNDS", 2)
     options = {"method": "reduce", **options}
-    found, before = result(**options, rounds=None), kept(**options)
-    assert rho(found) < 0.9 * rho(before) and len(words(found)) == 1 and not words(before)
+    found = result(**options, rounds=None)
+    (note,) = words(found)
+    losses = [float(word) for word in note.split() if "." in word and word[0].isdigit()]
+    assert rho(found) < 0.9 * before and losses[1] < 0.8 * losses[0]
     assert residual(found.module, (4, 6, 2)) <= 1e-11 and found.report.passed
 
 

@@ -25,7 +25,7 @@ from chiralize.symmetry import reynolds
 from tests.support.reduce_nets import Residual, flip_average, subject_of
 from tests.support.small_body import POSE, normal, residual, turned
 
-WIDTH, STEPS = 64, 500
+WIDTH, STEPS = 64, 300
 
 
 # ---- a task that is symmetric, and a network that has learnt it ------------------------------------------------------

@@ -114,16 +114,16 @@ def test_dense_weights_are_symmetric_to_the_bit(kind: str) -> None:
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_initial_range(kind: str) -> None:
-    """Every free dense entry has the variance of U(-1/sqrt H, 1/sqrt H); 6 standard errors, 200 draws."""
+    """Every free dense entry has the variance of U(-1/sqrt H, 1/sqrt H); 6 standard errors, 100 draws."""
     torch.manual_seed(0)
     space = SPACES["signs"]
     extra = {"rep_proj": hidden(4)} if "projected" in kind else {}
-    drawn = [KINDS[kind](POSE, space, **extra).double().dense() for _ in range(200)]  # type: ignore[arg-type]
+    drawn = [KINDS[kind](POSE, space, **extra).double().dense() for _ in range(100)]  # type: ignore[arg-type]
     for name in drawn[0]:
         values = torch.stack([own[name].detach() for own in drawn])
         free = values[0] != 0
         share = values[:, free].square().mean() * 3 * space.size
-        assert abs(float(share) - 1) < 6 * (2 / (200 * int(free.sum()) / 4)) ** 0.5, name
+        assert abs(float(share) - 1) < 6 * (2 / (100 * int(free.sum()) / 4)) ** 0.5, name
 
 
 def test_dropout_between_layers() -> None:

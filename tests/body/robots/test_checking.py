@@ -92,6 +92,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("robot", [biped(), biped(mass=2.5, com=0.03, gear=0.7)], ids=["symmetric", "asymmetric"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_wrong_joints_are_named(fault: str, robot: str, tmp_path: Path) -> None:
