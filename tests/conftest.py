@@ -147,14 +147,10 @@ def few_rounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr("chiralize.methods.refine.refine._ROUNDS", 2)
 
 
-_FITS = ("methods", "verification", "report", "infer")
-"""Folders where it matters that weights are fitted, not in how many batches."""
-
-
 @pytest.fixture(autouse=True)
 def few_batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inputs are fitted in 10 batches of the same samples where users have 25: a run costs more than its samples."""
-    if request.path.parent.name in _FITS and not request.config.getoption("--thorough"):
+    if request.path.parent.name == "methods" and not request.config.getoption("--thorough"):
         monkeypatch.setattr("chiralize.problem.data.cutting._BATCHES", 10)
 
 

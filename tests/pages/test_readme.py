@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import sys
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,17 @@ def commands(page: Path) -> list[str]:
 CASES = [(page.relative_to(ROOT), line) for page in PAGES for line in commands(page)]
 
 
+@cache
+def the_command() -> Any:
+    """What `chiralize` runs, with all that it consists of."""
+    return typer.main.get_command(app)
+
+
 @pytest.mark.parametrize(("page", "line"), CASES, ids=[f"{page}: {line}" for page, line in CASES])
 def test_command_parses(page: Path, line: str) -> None:
     """Request and arguments are those of the real command."""
     words = shlex.split(line)[1:]
-    command: Any = typer.main.get_command(app)
+    command: Any = the_command()
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         command = command.commands[words.pop(0)]
     command.make_context("chiralize", words, resilient_parsing=False)

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -141,14 +142,18 @@ def test_links_that_leave_the_pages() -> None:
     )
 
 
+@cache
+def generated_pages() -> frozenset[Path]:
+    """Pages that lie there only once the site is built."""
+    named = {DOCS / name for name in (*SHOWN.values(), *notebooks.generated())}
+    reference = ("command-line", "python", "keys", "skeletons")
+    return frozenset(named | {DOCS / "reference" / "generated" / f"{name}.md" for name in reference})
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*/*.md")), ids=lambda page: f"{page.parent.name}/{page.stem}")
 def test_links(page: Path) -> None:
     """Links lead to files, or to pages that are generated when the site is built."""
-    generated = {DOCS / name for name in (*SHOWN.values(), *notebooks.generated())}
-    generated |= {
-        DOCS / "reference" / "generated" / f"{name}.md" for name in ("command-line", "python", "keys", "skeletons")
-    }
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text):
         path = (page.parent / target).resolve()
-        assert path.exists() or path in generated, target
+        assert path.exists() or path in generated_pages(), target
