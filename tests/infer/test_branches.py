@@ -103,7 +103,8 @@ def loop(net: Net, x: Tensor) -> Tensor:
 
 
 def writes(net: Net, x: Tensor) -> Tensor:
-    out = x.clone()
+    out = torch.zeros_like(x)
+    out[:, 0], out[:, 5] = x[:, 0], x[:, 5]
     out[:, 1:3] = net.last(limb(net.left, x[:, 1:3])).view(-1, 2, 2)
     out[:, 3:5] = net.last(limb(net.right, x[:, 3:5])).view(-1, 2, 2)
     return out

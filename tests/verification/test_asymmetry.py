@@ -59,12 +59,11 @@ class Changed(nn.Module):
 
     def __init__(self, inner: nn.Module, entry: tuple[int, ...], by: float) -> None:
         super().__init__()
-        self.inner, self.entry, self.by = inner, entry, by
+        self.inner, self.mask = inner, torch.zeros(6, 2)
+        self.mask[entry] = by
 
     def forward(self, x: Tensor) -> Tensor:
-        mask = torch.zeros(6, 2, dtype=x.dtype)
-        mask[self.entry] = self.by
-        return self.inner(x) + mask
+        return self.inner(x) + self.mask.to(x.dtype)
 
 
 LAYERED = {

@@ -77,7 +77,7 @@ def test_an_equivariant_policy_has_none() -> None:
     assert drift.lean == drift.gap == 0.0 and lean_of(drift) is None and not is_noise(drift)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.sampled_from([1e-6, 1e-2, 1e4]), st.floats(-50.0, 50.0), st.floats(0.0, 0.3))
 def test_units_and_offsets_change_nothing(scale: float, offset: float, habit: float) -> None:
     plain = average_of(Policy(habit * ODD, 0.1), 40)
