@@ -139,4 +139,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("address", SITE)
 def test_site(address: str, site: Path) -> None:
-    judge(site / address)
+    """Each page narrow and wide, one of them in the dark, by turns."""
+    is_dark = SITE.index(address) % 2 == 0
+    for seen in browser.look(
+        (browser.View(site / address, 390, is_dark), browser.View(site / address, 1280, not is_dark))
+    ):
+        check(seen)
