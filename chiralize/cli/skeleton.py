@@ -364,6 +364,10 @@ def check_command(
     robot: Annotated[Path, typer.Option("--robot", help="The robot's file: MuJoCo XML or URDF.")],
     lateral: LateralOption = None,
     pair: PairOption = None,
+    by_name: Annotated[
+        bool,
+        typer.Option("--by-name", help="Entries are put in the model's order by their names before it has them."),
+    ] = False,
     output_format: FormatOption = OutputFormat.text,
 ) -> None:
     """Does a specification mirror this robot rightly? Asked are the file's places and axes, and the simulator.
@@ -376,7 +380,7 @@ def check_command(
     """
     from chiralize.body.robots.checking import check
 
-    result = check(robot, specification, _wishes(lateral, None, pair))
+    result = check(robot, specification, _wishes(lateral, None, pair), by_name)
     _say_notices(list(result.notices))
     if output_format is OutputFormat.json:
         _print_json(result.to_dict())

@@ -67,7 +67,8 @@ class RobotCheck:
 
     agreed: the simulator with the mirror that the file says.  given: with the one that the specification says, under
     the last of these conditions.  joints, entries: what is wrong.  unfelt: joints whose sign makes no difference to
-    the simulator.  checked, unchecked: blocks of the observation.
+    the simulator.  checked, unchecked: blocks of the observation.  by_name: blocks that are right by the names of their
+    entries, and wrong where the simulator takes them one after the other.
     """
 
     robot: RobotMirror
@@ -80,10 +81,15 @@ class RobotCheck:
     checked: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     notices: tuple[str, ...] = field(default=())
+    by_name: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
         """Whether the simulator agrees with the specification and no entry of the observation is wrong."""
+        return self._agrees_by_name and not self.by_name
+
+    @property
+    def _agrees_by_name(self) -> bool:
         return self.given.agrees and not self.joints and not self.entries
 
     def to_dict(self) -> dict[str, object]:
@@ -97,6 +103,7 @@ class RobotCheck:
             "wrong_entries": [vars(wrong) for wrong in self.entries],
             "asymmetric": [difference.to_dict() for difference in self.differences],
             "signs_not_felt": list(self.unfelt),
+            "right_by_name_only": list(self.by_name),
             "checked": list(self.checked),
             "unchecked": list(self.unchecked),
             "notices": list(self.notices),
@@ -113,6 +120,7 @@ class RobotCheck:
             ("wrong entries", self.entries),
             ("asymmetric in the model", summary(self.differences)),
             ("signs that the simulator does not feel", self.unfelt),
+            ("right by name, wrong in these places", self.by_name),
             ("checked against the state", self.checked),
             ("not checked", self.unchecked),
         ):
@@ -127,6 +135,11 @@ class RobotCheck:
             return (
                 "UNDECIDED: the joints are as in the file, but the simulator disagrees with that mirror, too: "
                 "the model is asymmetric in what is not read (tendons, ties, actuators without a joint)"
+            )
+        if self._agrees_by_name and self.by_name:
+            return (
+                "UNDECIDED: the specification is the mirror of this robot where its entries are put in the model's "
+                "order by their names (--by-name says so); taken one after the other, they are not mirrored rightly"
             )
         if not self.agrees:
             return "DISAGREES: the specification is not the mirror of this robot"
@@ -146,8 +159,13 @@ def _row(label: str, step: Rung) -> str:
     return f"  {label:46}{step.one:10.1e}{step.many:10.1e}"
 
 
-def check(robot_file: Path, specification: str | Path, wishes: RobotWishes | None = None) -> RobotCheck:
+def check(
+    robot_file: Path, specification: str | Path, wishes: RobotWishes | None = None, by_name: bool = False
+) -> RobotCheck:
     """Compare a specification with a robot's file.
+
+    by_name: whether entries are put in the model's order by their names before the simulator has them, so that places
+    say nothing.
 
     Raises SpecError of every kind, ImportFormatError, RobotMirrorError, MissingPackageError.
     """
@@ -168,7 +186,7 @@ def check(robot_file: Path, specification: str | Path, wishes: RobotWishes | Non
         notices.append(f"another mirror is as right by places, axes and steps: {listed}")
         wrong = []
     scene = scene_of(agreed, mirror)
-    observed = observation_of(spec, mirror, lambda other: joints_of(mirror.robot, other), scene)
+    observed = observation_of(spec, mirror, lambda other: joints_of(mirror.robot, other), scene, by_name)
     return RobotCheck(
         mirror,
         agreed,
@@ -180,6 +198,7 @@ def check(robot_file: Path, specification: str | Path, wishes: RobotWishes | Non
         observed.checked,
         observed.unchecked,
         tuple(notices),
+        observed.by_name,
     )
 
 

@@ -20,7 +20,8 @@ from chiralize.body.robots.observing import (
     random_moments,
 )
 from chiralize.body.robots.robot import Array
-from chiralize.body.robots.sensing import Scene, array_reader, bodies_named, body_reader, generalized_force
+from chiralize.body.robots.seats import Seated, joints_seats, placing_of
+from chiralize.body.robots.sensing import Scene, array_reader, bodies_named, body_reader, generalized_force, is_array
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
@@ -64,19 +65,33 @@ class WrongEntry:
 
 @dataclass(frozen=True)
 class Observed:
-    """wrong: entries.  checked, unchecked: blocks, in words."""
+    """wrong: entries.  checked, unchecked: blocks, in words.  by_name: as in `Placing`."""
 
     wrong: tuple[WrongEntry, ...]
     checked: tuple[str, ...]
     unchecked: tuple[str, ...]
+    by_name: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """How a block is computed.  words: what is read.
+
+    is_simulated: whether the simulator computes it from forces, so that roundings are larger.
+    seats: where the numbers stand in the simulator's own array, as `joints_seats` has it; none where that is not known.
+    """
+
+    sampled: Sampled
+    words: str
+    is_simulated: bool = False
+    seats: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class _Block:
     """Entries of one tensor that belong together.
 
-    places: their positions.  action: T on them, as the specification says.  sampled: None where nothing computes them.
-    is_simulated: whether the simulator computes them from forces, so that roundings are larger.
+    places: their positions.  action: T on them, as the specification says.  read: None where nothing computes them.
     """
 
     tensor: str
@@ -84,20 +99,22 @@ class _Block:
     names: tuple[str, ...]
     title: str
     action: SignedPermutation
-    sampled: Sampled | None
-    words: str = ""
-    is_simulated: bool = False
+    read: _Read | None
 
 
 @dataclass(frozen=True, eq=False)
 class _Witness:
-    """What blocks are computed from.  entries_named: the robot's numbers that the joints of a skeleton name."""
+    """What blocks are computed from.
+
+    entries_named: the robot's numbers that the joints of a skeleton name.  by_name: whether places say nothing.
+    """
 
     mirror: RobotMirror
     moments: Sequence[Moment]
     images: Sequence[Moment]
     scene: Scene | None
     entries_named: Callable[[Skeleton], list[Entry]]
+    by_name: bool
 
     def sampled(self, reader: Reader) -> Sampled:
         """The numbers of a reader of states."""
@@ -115,28 +132,42 @@ def observation_of(
     mirror: RobotMirror,
     entries_named: Callable[[Skeleton], list[Entry]],
     scene: Scene | None = None,
+    by_name: bool = False,
 ) -> Observed:
     """Check every block that can be computed from a robot's state.
 
-    entries_named: the robot's numbers that the joints of a skeleton name.  scene: for what is felt by bodies.
+    entries_named: the robot's numbers that the joints of a skeleton name.  scene: for what is felt by bodies.  by_name:
+    places say nothing.
     """
     wrong: list[WrongEntry] = []
     checked: list[str] = []
     unchecked: list[str] = []
+    seated: list[Seated] = []
     moments = random_moments(mirror, _MOMENTS)
-    witness = _Witness(mirror, moments, [mirrored(mirror, moment) for moment in moments], scene, entries_named)
+    witness = _Witness(mirror, moments, [mirrored(mirror, moment) for moment in moments], scene, entries_named, by_name)
     for io, tensors in (("input", spec.inputs), ("output", spec.outputs)):
         for number, entry in enumerate(tensors or ()):
             for block in _blocks(f"{io} {number}", io, entry, spec, witness):
                 title = f"{block.tensor}: {block.title}"
-                if block.sampled is None:
+                if block.read is None:
                     unchecked.append(title)
                     continue
-                values, right = block.sampled()
-                checked.append(f"{title} ({block.words})")
+                values, right = block.read.sampled()
+                checked.append(f"{title} ({block.read.words})")
                 wrong += _wrong_entries(block, values, right)
                 unchecked += _silent(block, title, values, right)
-    return Observed(tuple(wrong), tuple(dict.fromkeys(checked)), tuple(dict.fromkeys(unchecked)))
+                if block.read.seats and not by_name:
+                    seated.append(_seated(block, block.read))
+    tensors = {entry.tensor for entry in wrong}
+    placing = placing_of(mirror, [block for block in seated if block.tensor not in tensors])
+    wrong += [WrongEntry(entry.tensor, entry.position, entry.name, entry.right) for entry in placing.wrong]
+    return Observed(tuple(wrong), tuple(dict.fromkeys(checked)), tuple(dict.fromkeys(unchecked)), placing.by_name)
+
+
+def _seated(block: _Block, read: _Read) -> Seated:
+    """The block with the seats of its numbers in the simulator's arrays."""
+    places = tuple(block.places.tolist())
+    return Seated(block.tensor, block.title, read.words, places, block.names, block.action, read.seats)
 
 
 def _wrong_entries(block: _Block, values: Array, right: Array) -> list[WrongEntry]:
@@ -151,14 +182,14 @@ def _wrong_entries(block: _Block, values: Array, right: Array) -> list[WrongEntr
 
 def _tolerance(block: _Block, values: Array, right: Array) -> Array:
     """How far every entry may be off, "entry"."""
-    if not block.is_simulated:
+    if block.read is None or not block.read.is_simulated:
         return np.full(right.shape[1], _SAME)
     return _FELT * np.abs(right).max(axis=0) + _SILENT * max(1.0, float(np.abs(values).max()))
 
 
 def _silent(block: _Block, title: str, values: Array, right: Array) -> list[str]:
     """The entries of which nothing is known, since they are 0 in all states and images, in words."""
-    if not block.is_simulated:
+    if block.read is None or not block.read.is_simulated:
         return []
     largest = np.maximum(np.abs(values), np.abs(right)).max(axis=0)
     silent = [block.names[at] for at in np.flatnonzero(largest <= _SILENT * max(1.0, float(largest.max())))]
@@ -187,13 +218,8 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
     nowhere = np.zeros(0, np.int64)
     if entry.kind == "pose" and len(body.dims) == 1 and "j" in (entry.layout or "j"):
         title = entry.name or ("action" if io == "output" else "joints")
-        read = joints_reader(witness.mirror.robot, title, witness.entries_named(body))
-        if read is not None:
-            sampled, words = witness.sampled(read[0]), read[1]
-        else:
-            sampled, words = None, ""
-        places = np.arange(len(body.joints))
-        yield _Block(tensor, places, body.joints, title, body.merged_action(), sampled, words)
+        read = _read_of_joints(title, witness.entries_named(body), witness)
+        yield _Block(tensor, np.arange(len(body.joints)), body.joints, title, body.merged_action(), read)
         return
     if entry.kind != "fields":
         yield _Block(tensor, nowhere, (), entry.name or entry.kind, SignedPermutation.identity(0), None)
@@ -212,8 +238,7 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
             if action is None:
                 yield _Block(tensor, nowhere, (), title, SignedPermutation.identity(0), None)
                 continue
-            sampled, words, is_simulated = _read(leaf, len(inside), body, witness)
-            yield _Block(tensor, inside, labels, title, action, sampled, words, is_simulated)
+            yield _Block(tensor, inside, labels, title, action, _read(leaf, len(inside), body, witness))
         start += width
 
 
@@ -250,8 +275,8 @@ def _cut(parts: Sequence[Field], places: Places, body: Skeleton, times: int) -> 
     return list(zip(parts, np.split(places, ends[:-1]), strict=True))
 
 
-def _read(block: Field, width: int, body: Skeleton, witness: _Witness) -> tuple[Sampled | None, str, bool]:
-    """How a block is computed, in which words, and whether the simulator computes it."""
+def _read(block: Field, width: int, body: Skeleton, witness: _Witness) -> _Read | None:
+    """How a block is computed; None where nothing is known that computes it."""
     robot = witness.mirror.robot
     if isinstance(block, Items):
         return _read_of_bodies(block, witness)
@@ -262,24 +287,34 @@ def _read(block: Field, width: int, body: Skeleton, witness: _Witness) -> tuple[
         if "qfrc" in block.name.lower() and scene is not None:
             columns = [robot.joints[entry.joint].velocity + entry.component for entry in entries]
             force = generalized_force(columns)
-            return lambda: scene.both(force), f"forces of actuators on joints, {scene.conditions}", True
-        read = joints_reader(robot, block.name, entries)
-    elif isinstance(block, Measured) and block.kind == "vector" and "pos" in block.name.lower():
+            words = f"forces of actuators on joints, {scene.conditions}"
+            return _Read(lambda: scene.both(force), words, True, joints_seats(robot, words, entries))
+        return _read_of_joints(block.name, entries, witness)
+    if isinstance(block, Measured) and block.kind == "vector" and "pos" in block.name.lower():
         read = position_reader(robot, block.name, block.quantity.dims)
     elif block.kind in ("signs", "scalar") and witness.scene is not None and _MANY < width:
         felt, scene = array_reader(witness.scene, block.name, width), witness.scene
         if felt is not None:
-            return lambda: scene.both(felt[0]), f"{felt[1]}, {scene.conditions}", True
+            return _Read(lambda: scene.both(felt[0]), f"{felt[1]}, {scene.conditions}", True)
     elif block.kind in ("vector", "axial", "signs", "scalar"):
         read = base_reader(robot, block.kind, block.name, width)
     elif isinstance(block, Measured) and (block.kind == "quaternion" or block.quantity.order == "rpy"):
         read = base_reader(robot, block.kind, f"{block.name} {block.kind} {block.quantity.order}", width)
-    if read is not None:
-        return witness.sampled(read[0]), read[1], False
-    return None, "", False
+    if read is None:
+        return None
+    return _Read(witness.sampled(read[0]), read[1])
 
 
-def _read_of_bodies(block: Items, witness: _Witness) -> tuple[Sampled | None, str, bool]:
+def _read_of_joints(name: str, entries: Sequence[Entry], witness: _Witness) -> _Read | None:
+    """The same of joints: positions, velocities, controls."""
+    robot = witness.mirror.robot
+    read = joints_reader(robot, name, entries)
+    if read is None:
+        return None
+    return _Read(witness.sampled(read[0]), read[1], seats=joints_seats(robot, read[1], entries))
+
+
+def _read_of_bodies(block: Items, witness: _Witness) -> _Read | None:
     """The same of things: bodies, or feet that are bodies."""
     (part,) = block.each
     scene = witness.scene
@@ -287,9 +322,12 @@ def _read_of_bodies(block: Items, witness: _Witness) -> tuple[Sampled | None, st
     quantity = part.quantity if isinstance(part, Measured) else Quantity("scalar")
     is_readable = isinstance(part, Measured) or (isinstance(part, Scalar) and part.count == 1)
     if scene is None or bodies is None or not is_readable:
-        return None, "", False
-    read = body_reader(quantity, f"{block.name} {part.name}", bodies)
+        return None
+    title = f"{block.name} {part.name}"
+    if is_array(title) and not witness.by_name:
+        bodies = sorted(bodies)  # whatever they are called: the array has them in the model's order
+    read = body_reader(quantity, title, bodies)
     if read is None:
-        return None, "", False
+        return None
     reader, words = read
-    return lambda: scene.both(reader), f"{words}, {scene.conditions}", True
+    return _Read(lambda: scene.both(reader), f"{words}, {scene.conditions}", True)

@@ -18,6 +18,7 @@ _ACTION = re.compile(r"action|torque|ctrl|control|command|target|motor")
 _POSITION = re.compile(r"^q(pos)?(_|$)|pos|angle")
 _GRAVITY, _ANGULAR, _LINEAR = re.compile(r"grav"), re.compile(r"ang|gyro|omega"), re.compile(r"vel")
 _QUATERNION, _EULER = re.compile(r"quat|orient|rot"), re.compile(r"euler|rpy")
+CONTROLS = "controls"
 _OF_THE_BASE = set(
     "base torso root body trunk pelvis robot imu projected local world in frame b w linear lin angular ang velocity "
     "vel gravity grav vector orientation quat quaternion wxyz xyzw euler rpy height z gyro omega rotation rot position "
@@ -65,11 +66,11 @@ def joints_reader(robot: Robot, name: str, entries: Sequence[Entry]) -> tuple[Re
     """
     word = name.lower()
     if _ACTION.search(word):
-        driver = {actuator.joint: index for index, actuator in enumerate(robot.actuators)}
+        driver = drivers_of(robot)
         if any(entry.joint not in driver for entry in entries) or _has_balls(robot, entries):
             return None
         indices = [driver[entry.joint] for entry in entries]
-        return lambda moment: moment.controls[indices], "controls"
+        return lambda moment: moment.controls[indices], CONTROLS
     if _VELOCITY.search(word):
         columns = [robot.joints[entry.joint].velocity + entry.component for entry in entries]
         return lambda moment: moment.qvel[columns], "joint velocities"
@@ -77,6 +78,11 @@ def joints_reader(robot: Robot, name: str, entries: Sequence[Entry]) -> tuple[Re
         starts = [position_of(robot.joints[entry.joint], entry) for entry in entries]
         return lambda moment: (moment.qpos - robot.qpos)[starts], "joint positions"
     return None
+
+
+def drivers_of(robot: Robot) -> dict[int | None, int]:
+    """The actuator of every joint that has one, of several the last; under None one that drives none."""
+    return {actuator.joint: index for index, actuator in enumerate(robot.actuators)}
 
 
 def _has_balls(robot: Robot, entries: Sequence[Entry]) -> bool:

@@ -94,20 +94,26 @@ def partners_of_bodies(model: Any, mirror: RobotMirror) -> list[int]:
 
 
 def bodies_named(scene: Scene, items: Sequence[str]) -> list[int] | None:
-    """The bodies that a block means: by their names, by the leg and its end, or all of them in the model's order."""
+    """The bodies that a block means: by their names, by the leg and its end, or all of them in the model's order.
+
+    The world is one where it is named, though nothing is felt by it.
+    """
     words = [name.lower() for name in scene.names]
     chosen = [_body(words, item.lower()) for item in items]
     if None not in chosen and len(set(chosen)) == len(chosen):
         return [number + 1 for number in chosen if number is not None]
-    if len(items) != len(words):
+    first = 0 if "world" in map(str.lower, items) else 1
+    if len(items) != len(words) + 1 - first:
         return None
-    return list(range(1, len(words) + 1))
+    return list(range(first, len(words) + 1))
 
 
 def _body(words: Sequence[str], item: str) -> int | None:
     """The position of a body by its name, or by the name of its limb: `FL` is FL_foot, or FL_calf without feet."""
     if item in words:
         return words.index(item)
+    if item == "world":
+        return -1
     limb = [number for number, name in enumerate(words) if set(_split(item)) <= set(_split(name))]
     for end in _ENDS:
         ends = [number for number in limb if end in words[number]]
@@ -173,9 +179,18 @@ def _motion(axial_first: bool) -> list[int]:
     return [3, 4, 5, 0, 1, 2]
 
 
+_ARRAYS = (("cfrc_ext", 6), ("cvel", 6), ("cinert", 10))
+"""MuJoCo's arrays of bodies, and how many numbers of each."""
+
+
+def is_array(name: str) -> bool:
+    """Whether a block is one of MuJoCo's arrays of bodies, by its name."""
+    return any(source in name.lower() for source, _ in _ARRAYS)
+
+
 def array_reader(scene: Scene, name: str, width: int) -> tuple[BodyReader, str] | None:
     """How MuJoCo's arrays are read that a block has by their names, of all bodies with or without the world."""
-    for source, numbers in (("cfrc_ext", 6), ("cvel", 6), ("cinert", 10)):
+    for source, numbers in _ARRAYS:
         without_world = width == numbers * len(scene.names)
         if source in name.lower() and (without_world or width == numbers * (len(scene.names) + 1)):
             first = int(without_world)

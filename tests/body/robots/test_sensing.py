@@ -37,7 +37,7 @@ inputs:
 
 
 def checked(folder: Path, fields: str, robot: str | None = None) -> RobotCheck:
-    return check(write(folder, robot or biped()), str(write(folder, JOINTS + fields, "spec.yaml")))
+    return check(write(folder, robot or biped()), str(write(folder, JOINTS + fields, "spec.yaml")), by_name=True)
 
 
 @pytest.mark.parametrize("robot", [biped(), biped(mass=2.5, com=0.03)], ids=["symmetric", "lopsided"])
@@ -88,6 +88,19 @@ def test_wrong_entries_of_bodies_are_named(fault: str, tmp_path: Path) -> None:
     result = checked(tmp_path, FIELDS.replace(old, new, 1))
     assert not result.agrees and not result.joints
     assert any(message in str(entry) for entry in result.entries), [str(entry) for entry in result.entries]
+
+
+@pytest.mark.parametrize("bodies", [BODIES, "[a, b, c, d, e, f]"], ids=["the model's names", "other names"])
+def test_mujocos_arrays_are_taken_as_they_lie(bodies: str, tmp_path: Path) -> None:
+    """The world comes first in them, and feels nothing; whoever lists it last has all the others off by one."""
+    inside = bodies[1:-1]
+    for listed, is_right in ((f"[world, {inside}]", True), (f"[{inside}, world]", False)):
+        swaps = "[[left_thigh, right_thigh], [left_shin, right_shin]]" if bodies == BODIES else "[[b, d], [c, e]]"
+        block = f"{{bodies: {listed}, swap: {swaps}, kind: wrench, order: torque_first, name: cfrc_ext}}"
+        spec = f"{JOINTS}\ninputs:\n  - fields: [{block}]\n"
+        result = check(write(tmp_path, biped()), str(write(tmp_path, spec, "spec.yaml")))
+        assert result.agrees == is_right and len(result.checked) == 1
+        assert is_right == any("world.torque.x" in line and "0 in all states" in line for line in result.unchecked)
 
 
 def test_entries_that_stay_zero_are_told(tmp_path: Path) -> None:
