@@ -138,10 +138,18 @@ class Tally:
             worst.offer(float("inf"), f"{len(turned)} results that are no tensors for T x, {len(plain)} for x")
 
     def merge(self, other: Tally, size: tuple[str, int]) -> None:
-        """Take in the residuals of another size; offsets of pixels round there as they do here."""
+        """Take in the residuals of another size; offsets of pixels round there as they do here.
+
+        One answer may happen to be small, where large numbers cancel: rounding is of the size of the others.
+        """
         for name, theirs in other.by_name.items():
-            if self.mirror.is_affine and name in self.by_name:
-                theirs.rounding = max(theirs.rounding, self.by_name[name].rounding)
+            ours = self.by_name.get(name)
+            if ours is None:
+                continue
+            theirs.scale = max(theirs.scale, ours.scale)
+            theirs.size = max(theirs.size, ours.size)
+            if self.mirror.is_affine:
+                theirs.rounding = max(theirs.rounding, ours.rounding)
         if not all(output.passed for output in other.outputs()):
             self.broken.append(size)
         for name, theirs in other.by_name.items():

@@ -421,6 +421,36 @@ def test_a_static_batch_is_respected() -> None:
     assert judge(Static(), MIRROR, (X,), batches=(1, 2, 4)).batches == (4,)
 
 
+class Value(nn.Module):
+    """Invariant, judged in float32, as large hidden values cancel; `off`: more on a single row's left side.
+
+    at: the value that it is counted from, so that the answer to the row that the verdict draws may be near zero.
+    """
+
+    def __init__(self, at: float = 0.0, off: float = 0.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.at, self.off = nn.Linear(15, 301).requires_grad_(False), at, off
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.float()
+        views = [self.first(view.flatten(1)).tanh() for view in (x, act(x, POSE))]
+        value = (3 * torch.cat(views, 1)).exp().sum(1, keepdim=True)
+        return value - self.at + self.off * (len(x) == 1) * x[:, 1, 1:2]
+
+
+def test_one_small_answer_among_large_ones_is_rounded_as_they_are() -> None:
+    """The one row of another batch size may be where a critic is zero: that is no size at which the mirror breaks."""
+    mirror = NetworkMirror((POSE,), (TensorRepresentation((FREE(4), FREE(1))),))
+    drawn = torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(1))
+    at = float(Value()(drawn))
+    assert abs(float(Value(at)(drawn))) < 1e-3 < float(Value(at)(X).abs().max())
+    verdict = judge(Value(at), mirror, (X,), batches=(1,))
+    assert verdict.dtype == "float32" and verdict.passed and not verdict.beyond
+    broken = judge(Value(at, off=0.1), mirror, (X,), batches=(1,))
+    assert broken.beyond == (("batch", 1),) and not broken.passed
+
+
 def test_body_on_axis_zero_tries_no_batches() -> None:
     flat = TensorRepresentation((JOINTS, COORDS))
     verdict = judge(nn.Identity(), NetworkMirror((flat,), (flat,)), (X[0],))
