@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -17,9 +16,7 @@ from chiralize.cli.printing import show
 @opt.takes_network
 def bench(
     options: opt.NetworkOptions,
-    chiral: Annotated[
-        Path, typer.Argument(metavar="CHIRAL", help="The converted network: .pt2, TorchScript or .onnx.")
-    ],
+    chiral: Annotated[Path, typer.Argument(metavar="CHIRAL", help="The converted network, a whole one or weights.")],
     batch: Annotated[
         list[int] | None, typer.Option("--batch", metavar="N", min=1, help="Samples of a call; repeat for more sizes.")
     ] = None,
@@ -67,7 +64,7 @@ def bench(
         return _rolled(options, chiral, steps, threads, output_format, batch or [1], compiled or device != "cpu")
     with with_threads(threads), opt.progress(options) as step:  # a session of onnxruntime has its threads for good
         step("loading the chiral network")
-        chiral_options = replace(options, model=chiral, factory=None, arg=(), key=None)
+        chiral_options = opening.options_for_result(options, chiral)
         chiral_network, converted, passport = opening.open_network(chiral_options, onnx=True, step=step)
         step("loading the original")
         network, loaded, _ = opening.open_network(
@@ -98,7 +95,7 @@ def _rolled(
         raise UsageError("--rollout", "it runs the files as they are, on the CPU", "leave --compile and --device out")
     with opt.progress(options) as step:
         step("loading the chiral network")
-        chiral_options = replace(options, model=chiral, factory=None, arg=(), key=None)
+        chiral_options = opening.options_for_result(options, chiral)
         converted, loaded, passport = opening.open_network(chiral_options, onnx=True, step=step)
         step("loading the original")
         network, original, _ = opening.open_network(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ def run_loop(
     result = None
     if loop.chiral is not None:
         step("loading the converted policy")
-        shared = replace(options, model=loop.chiral, factory=None, arg=(), key=None, prefix=None, normalizer=None)
+        shared = opening.options_for_result(options, loop.chiral)
         result, _, _ = opening.open_network(shared, spec=network.resolved.spec, read=True, step=step)
     record, film = rollouts(
         network,

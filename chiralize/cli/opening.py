@@ -107,6 +107,23 @@ def open_network(
     return network, loaded, passport.with_spec(spec) if passport else None
 
 
+def options_for_result(options: NetworkOptions, result: Path) -> NetworkOptions:
+    """The options that open what a conversion wrote.
+
+    Weights belong to the original's class and, where that stands behind a normaliser, to the one written beside them.
+    A file that holds its network needs nothing of it.  Raises ModelFileError.
+    """
+    from chiralize.storage.load import holds_weights
+    from chiralize.storage.vec_normalize import normaliser_beside
+
+    if not holds_weights(result):
+        return replace(options, model=result, factory=None, arg=(), key=None, prefix=None, normalizer=None)
+    normalizer = options.normalizer
+    if normalizer is not None and normaliser_beside(result, normalizer).exists():
+        normalizer = normaliser_beside(result, normalizer)
+    return replace(options, model=result, normalizer=normalizer)
+
+
 def _joints(skeleton: str | None) -> int:
     """How many joints the skeleton has; 0 where there is none that can be read, which is said later."""
     from chiralize.body.tensors import load_spec

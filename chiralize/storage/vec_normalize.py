@@ -44,6 +44,11 @@ class Normaliser(nn.Module):
         return ((obs - self.mean) / torch.sqrt(self.var + self.epsilon)).clamp(-self.clip, self.clip)
 
 
+def normaliser_beside(model: Path, original: Path) -> Path:
+    """Where the normaliser of a converted model is written, by the name of the original's: out-vecnormalize.pkl."""
+    return model.with_name(f"{model.stem}-{original.name}")
+
+
 @dataclass(frozen=True)
 class Statistics:
     """What a file says of observations. data: the whole file.  mean, var: "observation".  clip: where they are cut."""

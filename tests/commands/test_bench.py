@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 import torch
 from torch import nn
 
+from chiralize.cli import opening
 from chiralize.nn.deploy.fair import with_our_ways
-from tests.support.command import Shell, network, save_program, working_shell
+from tests.support.command import MODULE, Shell, network, save_program, save_weights, working_shell
+from tests.support.trainer_files import save_sb3
 
 
 @pytest.fixture
@@ -28,6 +31,25 @@ def converted(shell: Shell) -> None:
         "convert", "net.pt2", "--skeleton", "lifter.yaml", "--method", "match", "--form", "fused", "-o", "c.pt2"
     )
     assert done.status == 0, done.err
+
+
+def test_weights_belong_to_the_class_of_the_original(shell: Shell) -> None:
+    save_weights(network(hidden=8), shell.folder / "net.pt")
+    mirror = "--model", f"{MODULE}:Lifter", "--arg", "hidden=8", "--skeleton", "lifter.yaml"
+    done = shell("convert", "net.pt", *mirror, "--method", "project", "--samples", "1", "-o", "out.pt")
+    assert done.status == 0, done.err
+    report = json.loads(shell("bench", "net.pt", "out.pt", *mirror, "--rounds", "2", "--threads", "1", "--json").out)
+    assert [report["rows"][0]["name"], report["rows"][-1]["name"]] == ["original", "chiral"]
+
+
+def test_weights_stand_behind_the_normaliser_that_was_written_with_them(tmp_path: Path) -> None:
+    given = opening.NetworkOptions(save_sb3(tmp_path / "policy.zip"), factory="auto", normalizer=tmp_path / "vec.pkl")
+    result = save_sb3(tmp_path / "out.zip")
+    assert opening.options_for_result(given, result) == replace(given, model=result)
+    (tmp_path / "out-vec.pkl").write_bytes(b"")
+    assert opening.options_for_result(given, result).normalizer == tmp_path / "out-vec.pkl"
+    whole = save_program(network(hidden=2), tmp_path / "out.pt2")
+    assert opening.options_for_result(given, whole) == replace(given, model=whole, factory=None, normalizer=None)
 
 
 def test_bench(shell: Shell) -> None:

@@ -79,7 +79,7 @@ def _write_back(origin: Origin, state: Mapping[str, torch.Tensor], target: Path,
     from chiralize.storage.patching import torch_patched, unchanged_source, zip_patched
     from chiralize.storage.save import save_beside
     from chiralize.storage.torch_weights import OF_OLD_WEIGHTS
-    from chiralize.storage.vec_normalize import MEAN, VARIANCE
+    from chiralize.storage.vec_normalize import MEAN, VARIANCE, normaliser_beside
 
     data, where = unchanged_source(origin), str(origin.path)
     members = Members(open_archive(data, where), where)
@@ -92,7 +92,7 @@ def _write_back(origin: Origin, state: Mapping[str, torch.Tensor], target: Path,
     whole = zip_patched(data, {_POLICY: policy}, where)
     notes: tuple[str, ...] = (OF_OLD_WEIGHTS,)
     if statistics:
-        beside = target.with_name(f"{target.stem}-{statistics.path.name}")
+        beside = normaliser_beside(target, statistics.path)
         write_bytes(beside, second)
         notes += (
             f"its normaliser is another one now, and goes with it: {beside.name}; the critic is made for the old",
