@@ -82,3 +82,14 @@ def test_the_source_archive_has_what_its_tests_need() -> None:
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     for needed in project["project"]["optional-dependencies"]["docs"]:
         assert re.split(r"[<>=]", needed)[0] + "==" in pinned
+
+
+def test_no_page_holds_both_sides_of_a_merge() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")]
+    assert [page.name for page in pages if both_sides(page.read_text(encoding="utf-8"))] == []
+    assert both_sides("one\n<<<<<<< HEAD\ntwo\n=======\nthree\n>>>>>>> other\n")
+
+
+def both_sides(text: str) -> bool:
+    """Whether a merge left its marks in a text."""
+    return any(line.startswith(("<<<<<<< ", ">>>>>>> ")) for line in text.splitlines())
