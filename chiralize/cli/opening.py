@@ -218,6 +218,7 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
     Both as they are where the samples are few, or where the network takes one size of batch only.
     """
     from chiralize.errors import ChiralizeError
+    from chiralize.graph.other_sizes import is_open
     from chiralize.problem.data.cutting import in_common
     from chiralize.problem.data.feeds import grouped, mapped
     from chiralize.problem.data.inputs import stacked
@@ -230,5 +231,6 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
         batches = mapped(partial(stacked, common=common), grouped(calls, BATCH))
         with suppress(ChiralizeError):  # the program takes one size only
             larger = prepare(model, network.spec, *batches[0], entry_of(network))
-            return replace(larger, notes=network.notes), batches
+            if larger.program is None or is_open(larger.program):  # else the result would take this batch alone
+                return replace(larger, notes=network.notes), batches
     return network, calls

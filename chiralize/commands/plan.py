@@ -62,7 +62,7 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
     rows = tuple(_row(node, analysis.captured, repmap, refusal, method) for node in nodes)
     before = network.parameter_count
     macs = sum(repmap.macs.values()) if repmap else 0
-    cost = Cost(before, before, macs, 2 * macs if is_average else macs)
+    cost = Cost(before, before, macs, 2 * macs if is_average else macs, samples=network.rows)
     if method.averages:
         notes += _averaging(network, method, refusal)
     if method.takes_width and not is_average:

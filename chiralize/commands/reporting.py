@@ -92,4 +92,4 @@ def _cost(network: Network, converted: Converted, after: Network) -> Cost:
     macs_after = 2 * macs if converted.is_average else macs + converted.macs
     if converted.form in BLOCKS and after.captured is not None:
         macs_after = macs_of(after.captured)
-    return Cost(before.parameter_count, after.parameter_count, before.macs, macs_after)
+    return Cost(before.parameter_count, after.parameter_count, before.macs, macs_after, samples=before.rows)

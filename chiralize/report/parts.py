@@ -326,7 +326,12 @@ def fitted_blocks(fitted: Sequence[Fitted]) -> list[Block]:
 
 def cost_blocks(cost: Cost) -> list[Block]:
     """Parameters, multiply-accumulates and times, before and after."""
-    macs = "MACs" if cost.unit == "call" else f"MACs a {cost.unit}"
+    if cost.unit == "sample":
+        macs = "MACs a sample"
+    elif cost.samples > 1:
+        macs = f"MACs, {cost.samples} samples"
+    else:
+        macs = "MACs"
     rows: list[tuple[str, ...]] = []
     for name, before, after in (
         ("parameters", cost.parameters_before, cost.parameters_after),

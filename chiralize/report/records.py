@@ -42,7 +42,7 @@ class Cost:
     """Numbers in the parameters, and multiply-accumulates, before and after.
 
     unit: what the multiply-accumulates are of: a call with the examples, or one sample where the examples of two files
-    differ in size.  times: of calls of some sizes, where they were measured.
+    differ in size.  samples: in a call with the examples.  times: of calls of some sizes, where they were measured.
     """
 
     parameters_before: int
@@ -50,6 +50,7 @@ class Cost:
     macs_before: int = 0
     macs_after: int = 0
     unit: Literal["call", "sample"] = "call"
+    samples: int = 1
     times: tuple[CallTime, ...] = ()
 
 

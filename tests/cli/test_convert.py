@@ -8,6 +8,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,17 @@ import torch
 
 from chiralize.cli.options import progress
 from chiralize.errors import OutputFileError
-from tests.support.command import BODY, MODULE, Shell, network, poses, save_program, save_weights, working_shell
+from tests.support.command import (
+    BODY,
+    MODULE,
+    Shell,
+    library_warnings,
+    network,
+    poses,
+    save_program,
+    save_weights,
+    working_shell,
+)
 
 POLICY = (
     BODY + 'inputs: [{layout: "b j d"}, {free: true}, {state: true}]\noutputs: [{layout: "b j d"}, {state: true}]\n'
@@ -93,6 +104,44 @@ def test_calibration_by_name_and_by_order(shell: Shell) -> None:
         assert result.status == 0, result.err
         found = json.loads((shell.folder / "r.json").read_text())
         assert "calibration" in found["drift"]["source"] and "activations" in str(found["choices"])
+
+
+OF_ONE_SIZE = """
+import torch
+
+class Counted(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = torch.nn.Linear(10, 8), torch.nn.Linear(8, 10)
+
+    def forward(self, x):
+        gain = [2.0, 1.0][int(torch.tensor([1]).sum())]  # export refuses what depends on numbers, a trace keeps it
+        return gain * self.last(torch.relu(self.first(x.flatten(1)))).view(len(x), 5, 2)
+"""
+
+
+def test_a_network_of_one_batch_size_keeps_the_one_that_was_given(shell: Shell) -> None:
+    """Samples are put together in batches; a trace at such a size would take no other."""
+    (shell.folder / "of_one_size.py").write_text(OF_ONE_SIZE)
+    made: dict[str, Any] = {}
+    exec(OF_ONE_SIZE, made)
+    save_weights(made["Counted"](), shell.folder / "net.pt")
+    np.savez("poses.npz", np.random.default_rng(0).normal(size=(64, 5, 2)).astype(np.float32))
+    words = "net.pt --model of_one_size:Counted --skeleton lifter.yaml --input-shape 1,5,2 --method match --rounds 0"
+    result = shell(
+        "convert", *words.split(), "--force", "--calibration", "poses.npz", "-o", "out.pt2", "--samples", "1"
+    )
+    assert result.status == 0 and "  MACs " in result.out, result.err
+    with library_warnings():
+        assert torch.export.load("out.pt2").module()(torch.zeros(1, 5, 2)).shape == (1, 5, 2)
+
+
+def test_multiplications_of_a_batch_say_of_how_many_samples(shell: Shell, program: Path) -> None:
+    """Samples are put together in batches, so that the examples of the user are not those that are counted."""
+    np.savez("poses.npz", np.random.default_rng(0).normal(size=(64, 5, 2)).astype(np.float32))
+    words = ("--skeleton", "lifter.yaml", "--method", "match", "--force", "--calibration", "poses.npz")
+    assert "  MACs, 32 samples " in shell("convert", program, *words, "--input-shape", "1,5,2", "-o", "o.pt2").out
 
 
 @pytest.mark.thorough

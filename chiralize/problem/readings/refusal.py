@@ -22,7 +22,7 @@ from chiralize.problem.readings.weights import first_layer, first_width
 
 _NOTHING = "no example inputs are given, and none could be derived"
 _MOST_NAMED = 3
-_TOO_WIDE = "shapes cannot be multiplied"  # says less than what the layer reads
+_TOO_WIDE = ("shapes cannot be multiplied", "same reduction dim")  # says less than what the layer reads
 _NUMBER = re.compile(r"\d+")
 
 
@@ -177,7 +177,7 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
     always = _always(search.trial.failures.values())
     if reads:
         facts += f"; {reads}"
-    if always and _TOO_WIDE not in always:
+    if always and not any(words in always for words in _TOO_WIDE):
         facts += f"; it fails every time: {always}"
     elif not reads and search.trial.failures:
         facts += f"; {next(iter(search.trial.failures.values()))}"
@@ -193,6 +193,7 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
         named = ", ".join(map(str, getattr(search.module, "obs_groups", ()))) or "policy"
         remedy = f"`{table.name}` is a table: name every input as its entry there, `inputs: [{{name: {named}, ...}}]`"
     elif dims < 2 and width is not None and width != joints:
+        facts += _described(search.spec, width)
         remedy = f"describe the {width} numbers of the observation, `inputs: [{{fields: [...]}}]` in a file"
         remedy += _as_history(search.spec, width)
     elif table is None and (filtered := _along_frames(search, width)):
@@ -240,16 +241,34 @@ def _always(failures: Collection[str]) -> str:
     return ""
 
 
-def _as_history(spec: ConversionSpec, width: int) -> str:
-    """What to write where a network reads several frames of the one that is described; "" where it does not."""
+def _width_of_fields(spec: ConversionSpec) -> int | None:
+    """How many numbers the fields of the one input are; None where it has none."""
     entries = spec.inputs or ()
     if len(entries) != 1 or not entries[0].fields:
+        return None
+    return fields_width(entries[0].fields, entries[0].skeleton or spec.skeleton)
+
+
+def _described(spec: ConversionSpec, width: int) -> str:
+    """How many numbers are described, where the network reads another number of them; else ""."""
+    described = _width_of_fields(spec)
+    if described is None or described == width:
         return ""
-    described = fields_width(entries[0].fields, entries[0].skeleton or spec.skeleton)
-    if width == described or width % described:
+    return f"; {_file_of(spec)} describes {described} numbers, not {width}"
+
+
+def _file_of(spec: ConversionSpec) -> str:
+    """The file that holds the fields of the first input."""
+    assert spec.inputs and spec.inputs[0].fields
+    return spec.inputs[0].fields[0].where.rpartition(":")[0]
+
+
+def _as_history(spec: ConversionSpec, width: int) -> str:
+    """What to write where a network reads several frames of the one that is described; "" where it does not."""
+    described = _width_of_fields(spec)
+    if described is None or width == described or width % described:
         return ""
-    frames = width // described
-    file = entries[0].fields[0].where.rpartition(":")[0]
+    frames, file = width // described, _file_of(spec)
     return (
         f"; {width} = {frames} x {described}: if it reads {frames} frames of the observation in {file}, "
         f"write `fields: [{{history: {frames}, of: [...]}}]` with the blocks of that file"

@@ -100,7 +100,7 @@ class Trial:
             return self._run(shapes, arrange, fake=True)
         except (Exception, SystemExit) as error:
             text = first_line(error)
-            self.failures[shapes] = text
+            self.failures.setdefault(shapes, text)
             unsure = isinstance(error, _NOT_ABOUT_SIZES) or any(word in text.lower() for word in _WORDS)
             if unsure and not is_large(self.module):
                 return self._real(shapes, arrange)
@@ -110,7 +110,7 @@ class Trial:
         try:
             return self._run(shapes, arrange, fake=False)
         except (Exception, SystemExit) as error:
-            self.failures[shapes] = first_line(error)
+            self.failures.setdefault(shapes, first_line(error))
             return None
 
     def _run(self, shapes: Shapes, arrange: Arrange, fake: bool) -> list[Shape]:

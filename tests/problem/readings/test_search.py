@@ -325,7 +325,27 @@ def test_frames_of_an_observation_that_is_shipped() -> None:
     text = refusal(nn.Linear(5 * 47, 12), load_spec("g1-47"))
     assert "235 = 5 x 47: if it reads 5 frames of the observation in" in text and "g1-47.yaml" in text
     assert "write `fields: [{history: 5, of: [...]}]` with the blocks of that file" in text
-    assert "history" not in refusal(nn.Linear(48, 12), load_spec("g1-47"))
+    other = refusal(nn.Linear(48, 12), load_spec("g1-47"))
+    assert "history" not in other and "g1-47.yaml describes 47 numbers, not 48" in other
+
+
+class TakesNames(nn.Module):
+    """Tried in a table, too, since it says what it cannot do with one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(48, 12)
+
+    def forward(self, x: Any) -> Tensor:
+        if isinstance(x, dict):
+            raise TypeError(f"a tensor is wanted, not a table with {x['obs']}")
+        return self.layer(x)
+
+
+def test_the_first_reason_is_the_one_that_counts() -> None:
+    """A network that is given sizes in a table as a last resort fails otherwise there."""
+    text = refusal(TakesNames(), load_spec("g1-47"))
+    assert "a table" not in text and "reads 48 numbers; " in text and "describes 47 numbers, not 48" in text
 
 
 def test_a_network_that_tells_joints_apart_by_a_little() -> None:
