@@ -122,7 +122,7 @@ def _open(search: Search, where: str, option: str) -> UsageError:
     for index, shapes in search.open_inputs.items():
         name = names.get(index, f"input {index}")
         texts.append(f"{name} fits as {' and '.join(map(sizes_text, shapes[:_MOST_NAMED]))}")
-    sizes = search.nearest or ()
+    sizes = search.nearest.shapes if search.nearest is not None else ()
     facts = f"{_NOTHING}: the size of an input without a body is open: {'; '.join(texts)}"
     return UsageError(where, facts, f"give the sizes, for example {_command(sizes, option)}")
 

@@ -53,7 +53,7 @@ class Search:
 
     refused: sizes that run but are no reading.  tried: how many were tried.
     contradiction: two numbers of frames that both fit, with the sizes.
-    open_inputs: positions of inputs of which several sizes fit, with those sizes.  nearest: sizes that fit beside.
+    open_inputs: positions of inputs of which several sizes fit, with those sizes.  nearest: the first reading.
     takes_several: whether sizes with several readings will do.  alike: sizes under which all joints are treated alike.
     most: combinations of sizes of several inputs that are tried.
     samples: inputs that the user has, "sample ..." each.  left: specifications that they speak for,
@@ -69,7 +69,7 @@ class Search:
     tried: int = 0
     contradiction: tuple[Contradiction, Shapes, Shapes] | None = None
     open_inputs: dict[int, tuple[Shape, ...]] = field(default_factory=dict)
-    nearest: Shapes | None = None
+    nearest: Reading | None = None
     takes_several: bool = False
     alike: list[Shapes] = field(default_factory=list)
     most: int = 4000
@@ -296,7 +296,7 @@ class Search:
                 if self._read(reading.arranged, [reading.spec], shapes) is not None:
                     fitting[shape] = None
             if len(fitting) > 1:
-                self.nearest = reading.shapes
+                self.nearest = reading
                 self.open_inputs[index] = tuple(fitting)
 
     def _ambiguous_among(self, sizes: Iterable[Shapes]) -> list[Refused]:

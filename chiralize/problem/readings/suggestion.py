@@ -72,12 +72,13 @@ def _of(search: Search, entries: tuple[TensorEntry, ...], tried: list[Search]) -
         inner = replace(inner, spec=replace(spec, outputs=outputs), refused=[], tried=0)
         tried.append(inner)
         reading = inner.first()
-    if reading is None and not (inner.open_inputs and inner.nearest):
-        return None
+    shapes: Shapes = ()
+    if reading is None and inner.nearest is not None:
+        reading, shapes = inner.nearest, inner.nearest.shapes
     if reading is None:
-        return Suggestion(tuple(map(_word, entries)), tuple(map(_word, outputs)), inner.nearest or ())
+        return None
     inputs = tuple(map(_word_of, entries, reading.resolved.input_tensors))
-    return Suggestion(inputs, tuple(map(_word_of, outputs, reading.resolved.output_tensors)) if outputs else ())
+    return Suggestion(inputs, tuple(map(_word_of, outputs, reading.resolved.output_tensors)) if outputs else (), shapes)
 
 
 def _answers(entries: Sequence[TensorEntry], shapes: Shapes, answers: Sequence[Shape]) -> tuple[TensorEntry, ...]:
@@ -92,14 +93,8 @@ def _answers(entries: Sequence[TensorEntry], shapes: Shapes, answers: Sequence[S
     return tuple(described)
 
 
-def _word(entry: TensorEntry) -> str:
-    """Of a tensor of which no layout was found."""
-    if entry.kind != "pose":
-        return entry.kind
-    return "b j d"
-
-
 def _word_of(entry: TensorEntry, tensor: ResolvedTensor) -> str:
+    """The layout of a tensor, as it was read; of one without a body what it is."""
     if tensor.pose is not None:
         return str(tensor.pose.layout)
-    return _word(entry)
+    return tensor.kind if entry.kind == "pose" else entry.kind

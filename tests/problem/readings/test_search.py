@@ -303,6 +303,26 @@ def test_usage_error_is_what_it_is() -> None:
         derived(Wide(7, (7,), ndim=2))
 
 
+class WithLabels(nn.Module):
+    """Reads clips of two people and labels of any number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.l1 = nn.Linear(150, 10)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        clip = x.permute(0, 2, 4, 3, 1)  # 3 coordinates come second, 25 joints last but one
+        assert x.ndim == 5 and tuple(x.shape[1::2]) == (3, 25)
+        return self.l1(clip.mean(1).flatten(1)) + y.mean()
+
+
+@pytest.mark.thorough
+def test_proposed_layouts_have_the_axes_of_the_proposed_sizes() -> None:
+    """Of two inputs one is of open size; the other is proposed in the layout in which it was read."""
+    text = refusal(WithLabels(), load_spec("ntu", invariant=True))
+    assert "--input-layout 'b d t j m' --input-layout free --input-shape 1,3," in text
+
+
 # ---- readings that would say nothing --------------------------------------------------------------------------------
 @pytest.mark.thorough
 @pytest.mark.parametrize("net", [nn.Identity(), nn.Linear(2, 3), nn.Conv2d(3, 3, (3, 1), padding=(1, 0))], ids=str)
