@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import operator
 import re
+import traceback
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -43,6 +44,7 @@ _COPIES = frozenset(
     aten.to.dtype_layout aten.contiguous.default aten.lift_fresh_copy.default aten.lift_fresh.default""".split()
 )
 """Ops whose result has the numbers of their argument wherever it has its shape and type."""
+_OURS = str(Path(__file__).parents[1])
 _LIBRARY = re.compile(r"(^|/)(torch|onnx_reading)/|^<")
 
 
@@ -77,17 +79,27 @@ def export(
         with untouched(module), _writing_what_is_assigned(module), quiet(), oblivious, staying(module):
             program = torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
     except Exception as error:
-        raise CaptureError(
-            type(module).__name__,
-            f"torch.export cannot capture the network: {first_line(error)}",
-            "remove control flow that depends on the data, or use --method average, which needs no graph",
-        ) from error
+        remedy = "remove control flow that depends on the data, or use --method average, which needs no graph"
+        if "specialized integer" in str(error):
+            remedy = "write out numbers that are read from tensors (int(x), x.item(), one_hot without num_classes), "
+            remedy += "or use --method average, which needs no graph"
+        facts = f"torch.export cannot capture the network: {first_line(error)}{_at_line(error)}"
+        raise CaptureError(type(module).__name__, facts, remedy) from error
     detached = [node for node in program.graph.nodes if node.target is torch.ops.aten.detach_.default]
     for node in detached:  # tensors that forward makes of numbers: the write changes nothing
         node.target = torch.ops.aten.detach.default
     if _name_unnamed(program) or detached:
         program.graph_module.recompile()
     return program
+
+
+def _at_line(error: Exception) -> str:
+    """The innermost line of the user's own code that an error went through, with its text; "" where there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not _LIBRARY.search(frame.filename) and not frame.filename.startswith(_OURS)]
+    if not own:
+        return ""
+    return f"; at {Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}"
 
 
 @contextmanager

@@ -134,6 +134,17 @@ def test_export_refuses_quietly(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == ""
 
 
+def test_a_number_read_from_a_tensor_is_named_with_its_line() -> None:
+    class Labelled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * nn.functional.one_hot(torch.tensor([0, 1, 1])).sum()
+
+    with pytest.raises(CaptureError) as caught:
+        export(Labelled(), (torch.zeros(2, 3),), {})
+    assert "; at test_capture.py:" in caught.value.facts and "one_hot(torch.tensor([0, 1, 1]))" in caught.value.facts
+    assert "one_hot without num_classes" in caught.value.remedy
+
+
 def test_torchscript_is_traced_under_its_own_names() -> None:
     case = CASES["joint major"]
     model = case.model()
