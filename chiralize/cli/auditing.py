@@ -92,6 +92,10 @@ def audit(
         check_report(page)
     written, also_read = {"--report": page, "--plot": plot}, {"the labels": labels, "the converted policy": chiral}
     check_files(options, None, calibration, written, also_read)
+    if rollout is not None and page is not None and page.suffix == ".html":
+        from chiralize.report.loop_pictures import check_drawing
+
+        check_drawing()
     if chiral is not None and rollout is None:
         raise UsageError("--chiral", "there is no environment to run it in", "give --rollout as well")
     if labels is not None and calibration is None:

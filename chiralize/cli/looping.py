@@ -36,10 +36,8 @@ def run_loop(
     """What the policies do, and pictures of it by their captions. Raises ChiralizeError."""
     from chiralize.commands.rollouts import environment_of, rollouts
     from chiralize.problem.data.shapes import input_names
-    from chiralize.report.loop_pictures import check_drawing, pictures_of
+    from chiralize.report.loop_pictures import pictures_of
 
-    if loop.with_pictures:
-        check_drawing()
     step("opening the environment")
     environment = environment_of(loop.environment)
     result = None

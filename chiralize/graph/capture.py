@@ -96,10 +96,10 @@ def export(
 def _at_line(error: Exception) -> str:
     """The innermost line of the user's own code that an error went through, with its text; "" where there is none."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not _LIBRARY.search(frame.filename) and not frame.filename.startswith(_OURS)]
-    if not own:
-        return ""
-    return f"; at {Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}"
+    for frame in reversed(frames):
+        if not _LIBRARY.search(frame.filename) and not frame.filename.startswith(_OURS):
+            return f"; at {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
+    return ""
 
 
 @contextmanager

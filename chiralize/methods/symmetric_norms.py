@@ -115,5 +115,6 @@ def _remark(blocked: list[Blocked]) -> str:
     return (
         f"one-sided normaliser: {names}; {behind} keeps the weights from making up for a symmetric one, and what "
         f"reaches it is shifted by up to {shift:.2g} and scaled by {low:.2g} to {high:.2g}. Keep statistics of inputs "
-        "and of their mirror images together, or convert with --calibration, --distill or --method average"
+        "and of their mirror images together, or convert with what fits them anew (--calibration with --method match "
+        "or reduce, --distill), or with --method average"
     )

@@ -213,16 +213,21 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     fit = asked.fit
     if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
         return
-    raise MirrorError(name, "; ".join(asked.warnings), _remedy(fit))
+    raise MirrorError(name, "; ".join(asked.warnings), _remedy(fit, problem.network.resolved.spec))
 
 
-def _remedy(fit: MirrorFit) -> str:
+def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
+    """What to look at first. A policy may well know one side only: of an observation the robot itself says whether T
+    is right.
+    """
     if fit.skeletons:
         first = f"try --skeleton {fit.skeletons[0]}"
     elif fit.better:
         first = f"change the specification to: {fit.better[0]}"
     else:
         first = "check joint order, pairs, negated coordinates and layouts"
+    if any(entry.fields for entry in spec.inputs or ()):
+        first += ", with `chiralize skeleton check --robot ROBOT.xml SPEC.yaml`, or in the environment by --rollout"
     return (
         f"{first}; `chiralize audit` measures it again. If T is right, the network knows one side only, or the inputs "
         "are of another kind than those it was trained on; --force converts all the same"

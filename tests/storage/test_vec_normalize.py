@@ -123,6 +123,14 @@ def test_where_it_does_not_belong(tmp_path: Path) -> None:
         load_model(tmp_path / "net.pt", factory=FACTORY, normalizer=path)
 
 
+def test_a_normaliser_that_lies_beside_the_model_is_mentioned(tmp_path: Path) -> None:
+    path = save_sb3(tmp_path / "policy.zip")
+    before = load_model(path, factory=FACTORY).notes
+    saved(tmp_path / "vecnormalize.pkl", VecNormalize())
+    *others, note = load_model(path, factory=FACTORY).notes
+    assert tuple(others) == before and note.startswith("vecnormalize.pkl lies beside it: if the policy was trained behind it, give --normalizer ")
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("algorithm", ["PPO", pytest.param("SAC", marks=pytest.mark.thorough)])
 def test_with_the_package(

@@ -47,8 +47,16 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     stored = replace(read_stored(inner), idle=_TRAINING, named=name, build=build)
     loaded = load_weights(content, wanted, "sb3", stored)
     if wanted.normalizer is None:
-        return loaded
+        return replace(loaded, notes=(*loaded.notes, *_not_given(content.path)))
     return _behind(loaded, wanted.normalizer)
+
+
+def _not_given(path: Path) -> tuple[str, ...]:
+    """A note on a normaliser that lies beside the model and was not given."""
+    beside = path.with_name("vecnormalize.pkl")
+    if not beside.is_file():
+        return ()
+    return (f"{beside.name} lies beside it: if the policy was trained behind it, give --normalizer {beside}",)
 
 
 def _behind(loaded: LoadedModel, path: Path) -> LoadedModel:

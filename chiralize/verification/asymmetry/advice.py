@@ -78,8 +78,8 @@ def advise(
         "one-sided network",
         f"the network answers for one side only{side}: {gap}, and {' and '.join(signs)}. It was trained on one side, "
         "or this is not its mirror. A flip average, and so `average`, mixes good answers with bad ones",
-        "train it with mirrored copies; or `reduce` with --calibration (poses of the side it knows) and --distill, "
-        "which learns from unmirrored answers alone",
+        "train it with mirrored copies; or `reduce` with --calibration (poses of the side it knows), --distill and "
+        "--force, which learns from unmirrored answers alone",
     )
 
 
@@ -120,8 +120,8 @@ def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leani
             "one-sided data",
             f"{text}, and the network knows that side only (gap {measured.gap:.2g}): converting would average two "
             "different answers",
-            "where the task is symmetric, `reduce` with --calibration (these data) and --distill, which carries the "
-            "answers over to the other side; else do not convert",
+            "where the task is symmetric, `reduce` with --calibration (these data), --distill and --force, which "
+            "carries the answers over to the other side; else do not convert",
         )
     return Advice(
         "one-sided data",
