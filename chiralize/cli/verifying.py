@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +61,7 @@ def verify(
     with opt.progress(options) as step:
         network, loaded, passport = opening.open_network(options, onnx=True, step=step)
         report = run(network, loaded.source.name, passport, samples=samples, tolerance=tolerance, progress=step)
+        report = replace(report, remedy=loaded.remedy)
     if page is not None:
         save(report, page)
     if output_format is Verdict.junit:

@@ -27,13 +27,15 @@ def load(
     *,
     args: Mapping[str, Any] | None = None,
     key: str | None = None,
+    normalizer: str | Path | None = None,
     unsafe_pickle: bool = False,
 ) -> nn.Module:
     """The module of a file that `convert` or `save` wrote, with its attribute `chirality`, in eval mode on the CPU.
 
     path: a .pt2 is the whole network; .safetensors and .pt hold weights.  model: for those, a module of the original
     class (copied, not touched), the class, a function, or "package.module:Class" as --model.  args: its arguments, if
-    it is none yet.  key: entry of a checkpoint that holds the weights.
+    it is none yet.  key: entry of a checkpoint that holds the weights.  normalizer: statistics of Stable-Baselines3
+    that the policy was converted behind, where they are not beside it as they were written.
     Nothing in the file is run, unless unsafe_pickle allows it.
     Raises UsageError where the file brings no mirror or `model` is missing, ModelFileError, UnsafeFileError,
     FactoryError, and AsymmetricWeightError where its weights are not symmetric.
@@ -42,7 +44,10 @@ def load(
         facts = "the file holds weights, and not the network that they belong to"
         raise UsageError(str(path), facts, "give one of the original class: chiralize.load(path, model=YourNet(...))")
     texts = {name: _as_text(value) for name, value in (args or {}).items()}
-    loaded = load_model(path, factory=model, factory_args=texts, key=key, unsafe_pickle=unsafe_pickle)
+    statistics = Path(normalizer) if normalizer is not None else None
+    loaded = load_model(
+        path, factory=model, factory_args=texts, key=key, normalizer=statistics, unsafe_pickle=unsafe_pickle
+    )
     passport = _passport_of(loaded.extra, str(path))
     return _with_mirror(loaded.module, passport, str(path), _example_of(loaded))
 

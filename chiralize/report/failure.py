@@ -41,7 +41,9 @@ def raise_for_failure(report: VerifyReport) -> None:
                 "trust neither: --tolerance widens the bound where sums lose digits; what decides by rounding (topk "
                 "between equal scores) has no exact mirror; else report the model",
             )
-        remedy = _CONTIGUOUS if report.numeric.layout else "chiralize convert makes it exact"
+        remedy = report.remedy or "chiralize convert makes it exact"
+        if report.numeric.layout:
+            remedy = _CONTIGUOUS
         raise EquivarianceError(worst.title, _figures(report) + _first_node(report), remedy)
     if report.degeneracy is not None and report.degeneracy.collapsed:
         index = report.degeneracy.collapsed[0]

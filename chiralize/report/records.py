@@ -100,6 +100,7 @@ class VerifyReport(Readable):
     mirrors: where there are several, the verdicts under each and under their products; the others are then those under
     the first one, or under the first that failed.
     joints: gaps of single joints on random inputs, where outputs have joints.  bodies: how these are drawn.
+    remedy: what to do where it is not equivariant, where that is not to convert it.
     """
 
     model: str
@@ -113,6 +114,7 @@ class VerifyReport(Readable):
     mirrors: tuple[OfMirror, ...] = ()
     joints: tuple[JointGap, ...] = ()
     bodies: tuple[Body, ...] = ()
+    remedy: str = ""
 
     @property
     def passed(self) -> bool:

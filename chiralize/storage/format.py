@@ -71,7 +71,8 @@ class LoadedModel:
 
     module: in eval mode, on the CPU.  exported: the program of a `.pt2`.  example_args, example_kwargs: the inputs that
     a `.pt2` brings along.  extra: texts that travel with the file ("chirality.json").  digest: SHA-256 of the file.
-    origin: of weights, None for a file that holds a whole network.
+    origin: of weights, None for a file that holds a whole network.  remedy: what to do where its mirror does not hold,
+    "" where nothing but a conversion helps.
     """
 
     module: torch.nn.Module
@@ -84,6 +85,7 @@ class LoadedModel:
     extra: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     origin: Origin | None = None
+    remedy: str = ""
 
 
 @dataclass(frozen=True)

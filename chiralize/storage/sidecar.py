@@ -19,12 +19,16 @@ SOURCE_KEY = "source"
 
 @dataclass(frozen=True)
 class Remembered:
-    """How the weights were found when they were converted: entry, prefix, and what built the network."""
+    """How the weights were found when they were converted: entry, prefix, and what built the network.
+
+    normalizer: name of the original's file of statistics, whose new ones are in another file; "" where there was none.
+    """
 
     key: str | None = None
     prefix: str | None = None
     factory: str = ""
     factory_args: Mapping[str, str] = field(default_factory=dict)
+    normalizer: str = ""
 
 
 def place_of(path: Path) -> Path:
@@ -66,9 +70,11 @@ def certificate_beside(path: Path, digest: str) -> dict[str, str]:
 
 def with_source(passport: str, origin: Origin) -> str:
     """A certificate that remembers where in the file the weights are, and what builds their network."""
-    source = {"key": origin.key, "prefix": origin.prefix}
+    source: dict[str, Any] = {"key": origin.key, "prefix": origin.prefix}
     if origin.factory:
         source |= {"model": origin.factory, "args": dict(origin.factory_args)}
+    if origin.normalizer is not None:
+        source["normalizer"] = origin.normalizer.path.name
     return json.dumps({**json.loads(passport), SOURCE_KEY: source})
 
 
@@ -77,14 +83,22 @@ def remembered(extra: Mapping[str, str]) -> Remembered:
     source = _table(extra.get(CERTIFICATE, "")).get(SOURCE_KEY)
     if not isinstance(source, dict):
         return Remembered()
-    key, prefix, factory, args = (source.get(name) for name in ("key", "prefix", "model", "args"))
+    names = ("key", "prefix", "model", "args", "normalizer")
+    key, prefix, factory, args, normalizer = (source.get(name) for name in names)
     texts = args.items() if isinstance(args, dict) else ()
     return Remembered(
         key if isinstance(key, str) else None,
         prefix if isinstance(prefix, str) else None,
         factory if isinstance(factory, str) else "",
         {str(name): str(value) for name, value in texts},
+        normalizer if isinstance(normalizer, str) else "",
     )
+
+
+def names_weight(extra: Mapping[str, str], name: str) -> bool:
+    """Whether a certificate says how the mirror takes the weight of this name."""
+    hidden = _table(extra.get(CERTIFICATE, "")).get("hidden")
+    return isinstance(hidden, dict) and name in hidden
 
 
 def _table(text: str) -> dict[str, Any]:

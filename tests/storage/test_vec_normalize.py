@@ -177,6 +177,11 @@ def test_with_the_package(
     assert off(again, scales, obs) < 1e-5 < 1e-2 < off(again, robots, obs)
     verified = shell("verify", "out.zip", "--normalizer", "out-vecnormalize.pkl", *words)
     assert verified.status == 0, verified.err
+    assert shell("verify", "out.zip", *words).status == 0
+    other = shell("verify", "out.zip", "--normalizer", "vecnormalize.pkl", *words)
+    assert other.status == 1 and "--normalizer out-vecnormalize.pkl" in other.err
+    Path("out-vecnormalize.pkl").rename("elsewhere.pkl")
+    assert shell("verify", "out.zip", *words).status == 2
 
 
 def acted(model: Any, normaliser: Any, obs: torch.Tensor) -> torch.Tensor:

@@ -46,9 +46,34 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     name, build = policy_builder(members[_DATA], content.where)
     stored = replace(read_stored(inner), idle=_TRAINING, named=name, build=build)
     loaded = load_weights(content, wanted, "sb3", stored)
+    return _whole(loaded, content, wanted)
+
+
+def _whole(loaded: LoadedModel, content: Content, wanted: Wanted) -> LoadedModel:
+    """The policy behind the normaliser that was given, or that was written with it.  Raises ModelFileError, UsageError.
+
+    What was converted behind one is never had without it: its mirror holds for both together.
+    """
+    from dataclasses import replace
+
+    from chiralize.storage.written_normaliser import missing, written_normaliser
+
+    written = written_normaliser(content.path, loaded.extra)
+    if written is not None and not hasattr(loaded.module, "normaliser"):
+        facts = "the policy was converted behind its normaliser, and a class of your own is not put behind it"
+        raise UsageError(content.where, facts, "give --model auto")
     if wanted.normalizer is None:
-        return replace(loaded, notes=(*loaded.notes, *_not_given(content.path)))
-    return _behind(loaded, wanted.normalizer)
+        if written is None:
+            return replace(loaded, notes=(*loaded.notes, *_not_given(content.path)))
+        if written.path is None:
+            raise missing(content.where, written.expected, wanted.command)
+        return _behind(loaded, written.path, ", which was written beside it,")
+    behind = _behind(loaded, wanted.normalizer)
+    if written is None or written.is_that_of(wanted.normalizer):
+        return behind
+    remedy = f"give the normaliser that was written with {content.path.name}: --normalizer {written.path}"
+    note = f"warning: {wanted.normalizer.name} is another normaliser than the one that was written with it"
+    return replace(behind, remedy=remedy, notes=(*behind.notes, note))
 
 
 def _not_given(path: Path) -> tuple[str, ...]:
@@ -59,8 +84,8 @@ def _not_given(path: Path) -> tuple[str, ...]:
     return (f"{beside.name} lies beside it: if the policy was trained behind it, give --normalizer {beside}",)
 
 
-def _behind(loaded: LoadedModel, path: Path) -> LoadedModel:
-    """The policy behind its normaliser.  Raises ModelFileError, UsageError."""
+def _behind(loaded: LoadedModel, path: Path, remark: str = "") -> LoadedModel:
+    """The policy behind its normaliser. remark: of the file, for the note on it.  Raises ModelFileError, UsageError."""
     from dataclasses import replace
 
     from chiralize.storage.vec_normalize import read_statistics
@@ -76,7 +101,8 @@ def _behind(loaded: LoadedModel, path: Path) -> LoadedModel:
         raise UsageError("--normalizer", facts, "give the one that was saved with this model")
     policy.normaliser = statistics.normaliser.eval()
     note = (
-        f"put the normaliser of {path.name} before the policy, which takes observations as the environment gives them"
+        f"put the normaliser of {path.name}{remark} before the policy, which takes observations as the environment "
+        "gives them"
     )
     return replace(loaded, origin=replace(loaded.origin, normalizer=statistics), notes=(*loaded.notes, note))
 

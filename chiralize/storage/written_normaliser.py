@@ -1,0 +1,70 @@
+"""The normaliser that a policy was converted with: it was written beside it, and the mirror holds for both together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from chiralize.errors import ChiralizeError, UsageError
+from chiralize.storage.sidecar import names_weight, remembered
+from chiralize.storage.vec_normalize import MEAN, normaliser_beside, read_statistics
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a policy's certificate says of its normaliser.
+
+    expected: where it was written, as far as that is known.  path: where it is, None where it is not found.
+    """
+
+    expected: Path
+    path: Path | None
+
+    def is_that_of(self, given: Path) -> bool:
+        """Whether a file has the same statistics, or nobody can tell.  Raises ModelFileError, UsageError."""
+        if self.path is None:
+            return True
+        try:
+            ours = read_statistics(self.path)
+        except ChiralizeError:  # what was given is judged, whatever became of this one
+            return True
+        theirs = read_statistics(given)
+        return np.array_equal(ours.mean, theirs.mean) and np.array_equal(ours.var, theirs.var)
+
+
+def written_normaliser(model: Path, extra: Mapping[str, str]) -> Written | None:
+    """The normaliser that was written with a policy; None where it was converted without one.
+
+    extra: texts that travel with the file.  Certificates of older versions do not say what the original's was called:
+    then it is the only file beside the policy that starts with its name.
+    """
+    name = remembered(extra).normalizer
+    if name:
+        expected = normaliser_beside(model, Path(Path(name).name))
+        return Written(expected, expected if expected.is_file() else None)
+    if not names_weight(extra, MEAN):
+        return None
+    beside = sorted(model.parent.glob(f"{_literal(model.stem)}-*.pkl"))
+    if len(beside) == 1:
+        return Written(beside[0], beside[0])
+    return Written(normaliser_beside(model, Path("vecnormalize.pkl")), None)
+
+
+def _literal(name: str) -> str:
+    """A name in which no character stands for others."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
+
+
+def missing(where: str, expected: Path, command: str) -> UsageError:
+    """The error for a policy whose normaliser is neither given nor found.  command: as the user typed it."""
+    facts = (
+        "the policy was converted behind its normaliser, and its mirror holds for both together: without it, or with "
+        f"another one, it is another network; {expected.name} is not beside it"
+    )
+    option = f"--normalizer {expected}"
+    if command:
+        option = f"\n    {command} {option}"
+    return UsageError(where, facts, f"give the one that was written with it: {option}")
