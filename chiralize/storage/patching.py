@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 
 from chiralize.errors import ModelFileError, UsageError
-from chiralize.storage.archive import open_archive
+from chiralize.storage.archive import Members, open_archive
 from chiralize.storage.files import read_file
 from chiralize.storage.format import Origin
 from chiralize.storage.inert import StoredTensor, named_in
@@ -137,10 +137,12 @@ def safetensors_patched(data: bytes, names: Mapping[str, str], state: Mapping[st
 def zip_patched(data: bytes, members: Mapping[str, bytes], where: str) -> bytes:
     """A zip archive with other content in some members, of the same sizes; every other byte stays, but for checksums.
 
-    Raises UsageError where the members are compressed.
+    Raises UsageError where the members are compressed, ModelFileError where one that stays is damaged: the trainer's
+    loader would find the damage in the result.
     """
     patched = bytearray(data)
     with open_archive(data, where) as archive:
+        Members(archive, where).check(but=members)
         infos = {info.filename: info for info in archive.infolist()}
         centrals = _central_records(data, archive.start_dir, len(infos))
     for name, content in members.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -47,15 +48,10 @@ def written_normaliser(model: Path, extra: Mapping[str, str]) -> Written | None:
         return Written(expected, expected if expected.is_file() else None)
     if not names_weight(extra, MEAN):
         return None
-    beside = sorted(model.parent.glob(f"{_literal(model.stem)}-*.pkl"))
+    beside = sorted(model.parent.glob(f"{escape(model.stem)}-*.pkl"))
     if len(beside) == 1:
         return Written(beside[0], beside[0])
     return Written(normaliser_beside(model, Path("vecnormalize.pkl")), None)
-
-
-def _literal(name: str) -> str:
-    """A name in which no character stands for others."""
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
 def missing(where: str, expected: Path, command: str) -> UsageError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -316,6 +318,36 @@ def test_a_compressed_archive_is_not_patched(tmp_path: Path) -> None:
             new.writestr(name, old.read(name))
     with pytest.raises(UsageError, match="'policy.pth' of .*small.zip is compressed"):
         put_back(load_model(tmp_path / "small.zip", factory=FACTORY), tmp_path / "out.zip")
+
+
+def flipped(path: Path, name: str) -> bytes:
+    """An archive with one bit of a member turned round."""
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(name)
+    name_size, extra_size = struct.unpack_from("<2H", data, info.header_offset + 26)
+    data[info.header_offset + 30 + name_size + extra_size + info.file_size // 2] ^= 4
+    return bytes(data)
+
+
+@pytest.mark.parametrize("name", ["sb3", "lightning", "rsl_rl since 4", "mmengine"])
+def test_no_member_is_copied_with_its_damage(name: str, tmp_path: Path) -> None:
+    """The optimizer's, which no network needs, is damage for the trainer that loads the result, too.
+
+    What torch itself reads first, its table and the order of bytes, is refused in other words.
+    """
+    path = save(name, tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        full = [info.filename for info in archive.infolist() if info.file_size]
+    members = [member for member in full if "/data/" in member or "/" not in member]
+    assert len(members) > 4
+    target = tmp_path / f"out{path.suffix}"
+    for member in members:
+        broken = tmp_path / f"broken{path.suffix}"
+        broken.write_bytes(flipped(path, member))
+        with pytest.raises(ModelFileError, match=f"CH201.*member '{re.escape(member)}' cannot be read.*damaged"):
+            put_back(load_model(broken, factory=FACTORY), target)
+        assert not target.exists()
 
 
 def test_other_suffixes_are_written_as_ever(tmp_path: Path) -> None:

@@ -128,7 +128,9 @@ def test_a_normaliser_that_lies_beside_the_model_is_mentioned(tmp_path: Path) ->
     before = load_model(path, factory=FACTORY).notes
     saved(tmp_path / "vecnormalize.pkl", VecNormalize())
     *others, note = load_model(path, factory=FACTORY).notes
-    assert tuple(others) == before and note.startswith("vecnormalize.pkl lies beside it: if the policy was trained behind it, give --normalizer ")
+    assert tuple(others) == before and note.startswith(
+        "vecnormalize.pkl lies beside it: if the policy was trained behind it, give --normalizer "
+    )
 
 
 @pytest.mark.filterwarnings("ignore")

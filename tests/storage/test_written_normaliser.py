@@ -91,9 +91,7 @@ def test_another_one_fails_and_the_right_one_is_named(shell: Shell) -> None:
     Path("copy.pkl").write_bytes(Path("out-stats.pkl").read_bytes())
     same = shell("verify", "out.zip", "--model", POLICY, "--normalizer", "copy.pkl")
     assert same.status == 0 and "another normaliser" not in same.out
-
-
-def test_a_class_of_ones_own_has_no_room_for_it(shell: Shell) -> None:
+    # a class of one's own has no room for it
     done = shell("verify", "out.zip", "--model", BARE)
     assert done.status == 2 and "a class of your own is not put behind it" in done.err and "--model auto" in done.err
 
@@ -108,9 +106,7 @@ def test_certificates_that_do_not_name_it(shell: Shell) -> None:
     Path("out-another.pkl").write_bytes(b"")
     with pytest.raises(UsageError, match="is not beside it"):
         load_model("out.zip", factory=POLICY)
-
-
-def test_a_policy_without_one_stays_as_it_is(shell: Shell) -> None:
+    # a policy that was converted without one stays so, whatever lies beside it
     done = shell("convert", "model.zip", "--model", POLICY, "--method", "project", "--force", "-o", "bare.zip", *WORDS)
     assert done.status == 0, done.err
     Path("bare-stats.pkl").write_bytes(Path("out-stats.pkl").read_bytes())

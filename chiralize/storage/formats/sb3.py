@@ -40,6 +40,7 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     from chiralize.storage.weights import load_weights
 
     members = Members(content.archive, content.where)
+    members.check()  # before any work: what the policy does not need is copied when it is written back
     inner = content_of_bytes(members[_POLICY], f"{content.where}: {_POLICY}")
     if inner.pickled is None:
         raise ModelFileError(inner.where, "is no file of torch.save", "save the model again.")
