@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -114,7 +113,7 @@ def audit(
         if rollout is not None:
             loop = Loop(rollout, chiral, episodes, steps, page is not None and page.suffix == ".html", double)
             record, pictures = run_loop(options, network, loaded, loop, step)
-            report = replace(report, rollout=record)
+            report = report.with_rollout(record)
     if plot is not None:
         _plot(plot, network, report)
     if page is not None:

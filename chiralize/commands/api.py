@@ -295,7 +295,7 @@ def audit(
                 double=double,
                 progress=step,
             )
-            report = replace(report, rollout=record)
+            report = report.with_rollout(record)
     warn_of(report.cautions, 2)
     return report
 

@@ -7,10 +7,9 @@ from math import isfinite
 from chiralize.errors import Caution
 from chiralize.errors.words import listed, percent, when
 from chiralize.report.document import Block, Line, Section, plain, plural, short, table
+from chiralize.verification.closed_loop.advising import is_short
 from chiralize.verification.closed_loop.records import AVERAGE, MIRRORED, Estimate, Probe, Rollout, Walker
 
-LEAST_SHARE = 0.9
-"""Share of the original's return below which a result is no stand-in for it."""
 EVEN = 0.05
 """Gap of the returns of both sides, as a share of the return, from which on an environment or a policy is one-sided."""
 
@@ -158,7 +157,7 @@ def _of_falls(rollout: Rollout) -> list[Caution]:
 def _of_average(rollout: Rollout) -> list[Caution]:
     """A policy that walks one way only is no longer one when its two views are averaged."""
     average = next(walker for walker in rollout.walkers if walker.name == AVERAGE)
-    if not _is_short(rollout, average):
+    if not is_short(rollout, average):
         return []
     brief = "the flip average returns less than the original"
     remedy = (
@@ -166,11 +165,6 @@ def _of_average(rollout: Rollout) -> list[Caution]:
         "average; train on with mirrored samples first, or train the result on (keep_symmetric)"
     )
     return [Caution("loop", f"{_compared(rollout, average, brief)}: {remedy}", brief)]
-
-
-def _is_short(rollout: Rollout, walker: Walker) -> bool:
-    before = rollout.original.mean.mean
-    return before - walker.mean.mean > (1 - LEAST_SHARE) * abs(before)
 
 
 def _compared(rollout: Rollout, walker: Walker, brief: str) -> str:
@@ -185,7 +179,7 @@ def _of_result(rollout: Rollout) -> list[Caution]:
         return []
     cautions: list[Caution] = []
     after = result.mean
-    if _is_short(rollout, result):
+    if is_short(rollout, result):
         brief = "the result returns less than the original"
         cautions.append(Caution("loop", _compared(rollout, result, brief), brief))
     if result.falls > rollout.original.falls:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from chiralize.graph.model import Where
@@ -12,6 +12,7 @@ from chiralize.problem.result import Fitted
 from chiralize.report.body import Body
 from chiralize.report.readable import Readable
 from chiralize.verification.asymmetry.records import Advice, Alignment, Asymmetry, DataGap, LayerGap, Leaning
+from chiralize.verification.closed_loop.advising import advice_after
 from chiralize.verification.closed_loop.records import Rollout
 from chiralize.verification.verdicts import (
     CertificateVerdict,
@@ -253,6 +254,10 @@ class AuditReport(Readable):
     rollout: Rollout | None = None
     alignments: tuple[Alignment, ...] = ()
     bodies: tuple[Body, ...] = ()
+
+    def with_rollout(self, rollout: Rollout) -> AuditReport:
+        """The audit with what policies did in their environment, and the advice that this leaves."""
+        return replace(self, rollout=rollout, advice=advice_after(self.advice, rollout))
 
     @property
     def begins(self) -> LayerGap | None:

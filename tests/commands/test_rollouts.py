@@ -21,7 +21,9 @@ from chiralize.commands.rollouts import environment_of, rollouts
 from chiralize.errors import ChiralizeError, FactoryError, ModelRunError, UsageError
 from chiralize.problem.network import Network
 from chiralize.report.in_the_loop import loop_cautions
+from chiralize.verification.asymmetry.records import Advice
 from chiralize.verification.closed_loop import film
+from chiralize.verification.closed_loop.advising import advice_after
 from chiralize.verification.closed_loop.records import Estimate, Rollout
 from tests.support.command import Shell, working_shell
 from tests.support.skiff import EXAMPLE, SPEC, WRONG, Counting, Mirrored, Rower, Skiff, Water, start, step
@@ -343,6 +345,31 @@ def test_without_a_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("no renderer of MuJoCo works here (none_such: ModuleNotFoundError" in note for note in record.notes)
 
 
+# ---- whether to convert ---------------------------------------------------------------------------------------
+BEFORE = Advice("one-sided data", "The task may not be symmetric", "else do not convert")
+ADVISED: dict[str, tuple[Callable[[], Any], str, float | None, str, str]] = {
+    "a result that does the task": (Mirrored, SPEC, 0.0, "convert", "take the result"),
+    "a result that does not": (Mirrored, SPEC, 1.5, "one-sided network", "--distill"),
+    "the flip average alone": (Mirrored, SPEC, None, "convert", "run the result here as well (--chiral)"),
+    "an asymmetric environment": (lambda: Mirrored(Water(right=1.5)), SPEC, 0.0, "one-sided data", "do not convert"),
+    "a one-sided reward": (lambda: Mirrored(Water(slant=0.5)), SPEC, 0.0, "one-sided data", "do not convert"),
+    "noise": (lambda: Mirrored(Water(noise=0.1)), SPEC, 0.0, "one-sided data", "do not convert"),
+    "another mirror": (Mirrored, WRONG, 0.0, "one-sided data", "do not convert"),
+}
+
+
+@pytest.mark.parametrize("case", ADVISED)
+def test_what_the_loop_showed_outweighs_what_data_look_like(case: str) -> None:
+    """Where the environment is its own mirror image, nobody says that the task may not be symmetric."""
+    make, spec, bias, kind, remedy = ADVISED[case]
+    record = run(Rower(0.3), make, spec, None if bias is None else Rower(bias))
+    advice = advice_after(BEFORE, record)
+    assert advice is not None and advice.kind == kind and remedy in advice.remedy
+    settled = "the task is symmetric, and T is its mirror" in advice.text
+    assert settled != ("may not be symmetric" in advice.text) and settled == (kind != BEFORE.kind)
+    assert advice_after(None, record) is None
+
+
 # ---- the command ----------------------------------------------------------------------------------------------
 @pytest.fixture
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
@@ -381,6 +408,7 @@ def test_from_python() -> None:
     """The environment as a function, the result as a module, and what goes wrong as a warning."""
     with pytest.warns(chiralize.LoopWarning, match="the result returns less"):
         report = chiralize.audit(
-            Rower(), parse_spec(SPEC), (EXAMPLE,), rollout=Mirrored, chiral=Rower(1.5), episodes=3, steps=20
+            Rower(0.3), parse_spec(SPEC), (EXAMPLE,), rollout=Mirrored, chiral=Rower(1.5), episodes=3, steps=20
         )
     assert report.rollout is not None and "in the loop it returns" in report.verdict
+    assert report.advice is not None and "but the result returns" in report.advice.text
