@@ -6,7 +6,7 @@ from chiralize.errors import Caution
 from chiralize.errors.words import listed, percent, when
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.rewrite import Moved
-from chiralize.report.distance import NEAR, distance, leaning, wide_gap
+from chiralize.report.distance import GIVEN_NOISE, NEAR, distance, given_noise, leaning, wide_gap
 from chiralize.report.document import plain, short
 from chiralize.report.in_the_loop import loop_cautions
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
@@ -77,6 +77,9 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
     if drift.is_narrow and drift.beyond is not None:
         brief = f"the {drift.inputs} are narrow"
         texts.append(Caution("drift", f"{brief}: on {drift.beyond.what} rho is {plain(drift.beyond.rho)}", brief))
+    if given_noise(report):
+        text = f"{GIVEN_NOISE}: what is measured on them says little of the inputs in use"
+        texts.append(Caution("drift", text, GIVEN_NOISE))
     limit, bound = NEAR, "1.25"
     if report.max_drift is not None:
         limit, bound = report.max_drift, f"--max-drift {plain(report.max_drift)}"

@@ -21,6 +21,7 @@ from chiralize.verification.verdicts import Drift
 SAME = 0.01
 NEAR = 1.25
 FAR = 2.0
+GIVEN_NOISE = "the calibration inputs look like random numbers"
 UNKNOWN = "its distance from the original is unknown"
 
 Kind = Literal["same", "near", "apart", "far", "unknown"]
@@ -62,7 +63,20 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
         return Distance("same", f"the same answers as the original's flip average {rho}")
     if not drift.is_telling:
         return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibration inputs")
+    if given_noise(report) and drift.rho <= NEAR:
+        return Distance("unknown", f"{UNKNOWN} {rho}: {GIVEN_NOISE}")
     return _measured(drift, rho, of_inputs)
+
+
+def given_noise(report: ConvertReport) -> bool:
+    """Whether a result was fitted to and measured on calibration inputs that are as good as random numbers.
+
+    Of an average any inputs show that it is one.
+    """
+    drift, fit = report.drift, report.evidence.fit
+    if drift is None or fit is None or fit.real or report.is_average:
+        return False
+    return not (drift.noise or drift.built_in)
 
 
 def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution]) -> Distance:

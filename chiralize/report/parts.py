@@ -222,7 +222,7 @@ def _promise(drift: Drift, distance: Distance) -> str:
         return "Of single calls it says nothing of the error in use: give --calibration sequences"
     if drift.built_in:
         return "It was measured on built-in poses: --calibration poses.npz tells how it is on yours"
-    if distance.kind == "unknown":
+    if distance.kind == "unknown" or not drift.gap <= UNEVEN:  # an average of views that are far apart may be worse
         return "It promises nothing about the error: see the warnings"
     if drift.steps == 1:
         return meaning(drift.rho)

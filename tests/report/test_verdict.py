@@ -53,7 +53,17 @@ def test_all_is_well() -> None:
     assert clean.verdict == "equivariant: proved op by op, and run on 16 samples" and clean.standing == "good"
 
 
+def on_noise(rho: float) -> ConvertReport:
+    """What was given as calibration inputs are random numbers."""
+    return replace(drifted(rho), evidence=replace(CONFIRMED, fit=replace(CONFIRMED.fit, real=False)))  # type: ignore[type-var]
+
+
 WORDS: dict[str, tuple[ConvertReport, str]] = {
+    "on noise": (
+        on_noise(0.4),
+        "its distance from the original is unknown (rho 0.4): the calibration inputs look like random numbers",
+    ),
+    "far, on noise as well": (on_noise(2.1), "far from the original (rho 2.1): fine-tune before use"),
     "the flip average": (drifted(0.0), "the same answers as the original's flip average (rho 0)"),
     "near": (drifted(1.25), "its error within a few percent of the original's (rho 1.25)"),
     "apart": (drifted(1.26), "apart from the original (rho 1.26): compare the error before use"),
@@ -113,7 +123,7 @@ def test_words_for_the_distance(name: str) -> None:
     assert ("nine of ten" in text) == (
         name not in ("noise", "single calls of a state", "two views, single calls of a state", "two views on noise")
         and name not in ("nothing measured", "two views, nothing measured", "no floating-point output", "few inputs")
-        and name != "an asymmetric original"
+        and name not in ("an asymmetric original", "on noise")
         and not along
     )
 
@@ -132,7 +142,7 @@ REMARKS: dict[str, tuple[ConvertReport, str]] = {
         "the mirror is not confirmed: give --calibration real inputs",
     ),
     "compared on noise": (
-        replace(CLEAN, evidence=Evidence(fit=MirrorFit(1.65, "no swap at all", 1.42))),
+        replace(CLEAN, evidence=Evidence(fit=MirrorFit(1.65, "no swap at all", 1.42)), form="two-view"),
         "the mirror is not confirmed: give --calibration real inputs",
     ),
     "nothing to compare": (
@@ -243,6 +253,13 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
         "could be compared; give --calibration inputs",
     ),
 }
+
+
+def test_an_average_of_views_that_are_far_apart_promises_nothing_of_the_error() -> None:
+    """It is the average, whatever its error is; elsewhere such a rho meant an error like the original's."""
+    average = replace(drifted(0.0, gap=1.2), form="two-view")
+    assert "nine of ten" in to_text(replace(drifted(0.0), form="two-view"))
+    assert "nine of ten" not in to_text(average) and "promises nothing about the error" in to_text(average)
 
 
 def test_noise_that_an_average_takes_out_is_no_fault_of_it() -> None:
