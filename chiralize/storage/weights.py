@@ -5,8 +5,9 @@ Every format of weights comes here with the tables that it holds, and says what 
 
 from __future__ import annotations
 
+import inspect
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -138,11 +139,32 @@ def _built(
         fitting = build_module(completed.factory or "", completed.factory_args, brought)
         given = {name: text for name, text in completed.factory_args.items() if name not in wanted.factory_args}
         shown = ", ".join(f"{name}={text}" for name, text in given.items())
-        return completed, fitting, (*notes, f"built with {shown}, by the sizes of the weights; --arg says otherwise")
+        notes = (*notes, f"built with {shown}, by the sizes of the weights; --arg says otherwise")
+        return completed, fitting, (*notes, *_left_as_they_are({*completed.factory_args, *brought}, wanted))
     if failure is not None:
         raise failure
     assert module is not None
     return wanted, module, notes
+
+
+def _left_as_they_are(known: Container[str], wanted: Wanted) -> tuple[str, ...]:
+    """A note on the arguments with a default that nobody gave, and that no size of a weight told.
+
+    known: names of those that were given or told.
+    """
+    if wanted.factory is None or isinstance(wanted.factory, torch.nn.Module):
+        return ()
+    with working_folder_importable():
+        parameters = inspect.signature(called_by(wanted.factory)).parameters.values()
+    defaults = [
+        f"{parameter.name}={parameter.default!r}"
+        for parameter in parameters
+        if isinstance(parameter.default, (bool, int, float, str)) and parameter.name not in known
+    ]
+    if not defaults:
+        return ()
+    shown = listed(defaults, _SHOWN)
+    return (f"left as the class has them, since weights do not tell: {shown}; --arg if it was trained with others",)
 
 
 def _may_hold(module: torch.nn.Module, wanted: Wanted, stored: Stored, tables: Sequence[Weights]) -> bool:

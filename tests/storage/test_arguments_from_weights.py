@@ -23,9 +23,16 @@ class Lifter(nn.Module):
     """Temporal convolutions, as a list of their widths says."""
 
     def __init__(
-        self, num_joints: int, in_features: int, filter_widths: list[int], p_dropout: float, channels: int = 32
+        self,
+        num_joints: int,
+        in_features: int,
+        filter_widths: list[int],
+        p_dropout: float,
+        channels: int = 32,
+        causal: bool = False,
     ):
         super().__init__()
+        self.causal = causal
         self.first = nn.Conv1d(num_joints * in_features, channels, filter_widths[0])
         self.drop = nn.Dropout(p_dropout)
         self.layers = nn.ModuleList([nn.Conv1d(channels, channels, width) for width in filter_widths[1:]])
@@ -192,6 +199,7 @@ def test_the_file_is_loaded_and_the_note_says_with_what(tmp_path: Path, nets: st
     loaded = load_model(path, factory=f"{nets}:Lifter", joints=17)
     assert torch.equal(loaded.module.state_dict()["last.weight"], network.last.weight)
     assert any("filter_widths=[3, 3]" in note and "--arg says otherwise" in note for note in loaded.notes)
+    assert any("since weights do not tell" in note and "causal=False" in note for note in loaded.notes)
     assert loaded.origin is not None and loaded.origin.factory_args["channels"] == "16"
 
 

@@ -69,8 +69,8 @@ def _mapped(module: GraphModule, value: Node, name: str, along: Led, dtype: torc
     """
     module.register_parameter(name, torch.nn.Parameter(torch.eye(along.size, dtype=dtype)))
     rank = value.meta["val"].ndim
-    kept = [axis for axis in range(rank) if axis not in along.axes]
-    order = [*kept, *along.axes]
+    before = [axis for axis in range(rank) if axis not in along.axes]
+    order = [*before, *along.axes]
     back = [order.index(axis) for axis in range(rank)]
     call = module.graph.call_function
     rows = call(torch.permute, (value, order))
