@@ -45,10 +45,19 @@ def open_network(
     from chiralize.problem.data.examples import examples_for, some_samples
     from chiralize.problem.partial import prepare
     from chiralize.problem.progress import silent
+    from chiralize.report.cautions import data_cautions
     from chiralize.storage.load import CERTIFICATE, load_model
     from chiralize.storage.passport import Passport
 
     step = step or silent
+    layouts = {
+        "input_layouts": options.input_layout,
+        "output_layouts": options.output_layout,
+        "invariant": options.invariant,
+    }
+    given = None
+    if options.skeleton:
+        given = load_spec(options.skeleton, **layouts)
     loaded = load_model(
         options.model,
         factory=options.factory,
@@ -59,18 +68,23 @@ def open_network(
         unsafe_pickle=options.unsafe_pickle,
         onnx=onnx or read,
         command=command(),
-        joints=_joints(options.skeleton) if options.factory else 0,
+        joints=len(given.skeleton.joints) if given is not None else 0,
         tell=step,
     )
     text = loaded.extra.get(CERTIFICATE)
     passport = Passport.from_json(text, str(options.model)) if text else None
-    chosen = options.skeleton or (passport.spec if passport else spec)
-    if chosen is None:
-        remedy = "add --skeleton NAME (see: chiralize skeleton list) or a YAML file"
-        raise UsageError(str(options.model), "no skeleton is given, and the file does not bring one", remedy)
-    spec = load_spec(
-        chosen, input_layouts=options.input_layout, output_layouts=options.output_layout, invariant=options.invariant
-    )
+    if given is None:
+        brought_along = passport.spec if passport else spec
+        if brought_along is None:
+            facts = "no skeleton is given, and the file does not bring one"
+            remedy = "add --skeleton NAME (see: chiralize skeleton list) or a YAML file"
+            raise UsageError(
+                str(options.model),
+                "; ".join([facts, *(caution.text for caution in data_cautions(loaded.notes))]),
+                remedy,
+            )
+        given = load_spec(brought_along, **layouts)
+    spec = given
     model, entry = loaded.exported or loaded.module, options.entry
     if entry == "forward" and passport and loaded.exported is None:
         entry = passport.entry
@@ -122,19 +136,6 @@ def options_for_result(options: NetworkOptions, result: Path) -> NetworkOptions:
     if normalizer is not None and normaliser_beside(result, normalizer).exists():
         normalizer = normaliser_beside(result, normalizer)
     return replace(options, model=result, normalizer=normalizer)
-
-
-def _joints(skeleton: str | None) -> int:
-    """How many joints the skeleton has; 0 where there is none that can be read, which is said later."""
-    from chiralize.body.tensors import load_spec
-    from chiralize.errors import ChiralizeError
-
-    if not skeleton:
-        return 0
-    try:
-        return len(load_spec(skeleton).skeleton.joints)
-    except ChiralizeError:
-        return 0
 
 
 def _read_back(loaded: LoadedModel, args: Sequence[Any], kwargs: Mapping[str, Any], must_be: bool) -> LoadedModel:

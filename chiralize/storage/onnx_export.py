@@ -27,8 +27,16 @@ from chiralize.graph.running import Call, results
 from chiralize.storage.atomic import write_bytes
 from chiralize.storage.onnx_checks import MAX_BYTES, all_graphs, all_nodes, require_packages
 from chiralize.storage.onnx_fourier import as_products, transforms
-from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, call_text, runtime_message
+from chiralize.storage.onnx_network import (
+    CALL_KEY,
+    METADATA_KEY,
+    OnnxNetwork,
+    call_text,
+    network_digest,
+    runtime_message,
+)
 from chiralize.storage.parity import PARITY, share_apart
+from chiralize.storage.sidecar import DIGEST_KEY
 from chiralize.symmetry.representation import TensorRepresentation
 
 _SIZES = (1, 2, 3, 5)
@@ -74,8 +82,7 @@ def save_onnx(
         """The exported model with its metadata, and how near it comes to the reference."""
         model = exported_model(source, path, optimize)
         _name_sizes(model, size_names)
-        for key, text in record.items():
-            model.metadata_props.add(key=key, value=text)
+        _add_texts(model, record)
         if model.ByteSize() > MAX_BYTES:
             facts = f"the network has {model.ByteSize():,} bytes, an ONNX file holds at most {MAX_BYTES:,}"
             raise ExportError(str(path), facts, "write a .pt2")
@@ -91,6 +98,16 @@ def save_onnx(
     return parity
 
 
+def _add_texts(model: Any, texts: Mapping[str, str]) -> None:
+    """Put texts into the metadata of a model, with the digest of the network that they are of."""
+    texts = {**texts, DIGEST_KEY: network_digest(model)}
+    others = [entry for entry in model.metadata_props if entry.key not in texts]
+    del model.metadata_props[:]
+    model.metadata_props.extend(others)
+    for key, text in texts.items():
+        model.metadata_props.add(key=key, value=text)
+
+
 def save_joined(
     network: OnnxNetwork, path: Path, texts: Mapping[str, str], calls: Sequence[Call], reference: Callable[..., Any]
 ) -> Parity:
@@ -100,11 +117,7 @@ def save_joined(
     Raises ExportError (too large), ParityError, OutputFileError.
     """
     model = network.model
-    others = [entry for entry in model.metadata_props if entry.key not in texts]
-    del model.metadata_props[:]
-    model.metadata_props.extend(others)
-    for key, text in texts.items():
-        model.metadata_props.add(key=key, value=text)
+    _add_texts(model, texts)
     if model.ByteSize() > MAX_BYTES:
         facts = f"the network has {model.ByteSize():,} bytes, an ONNX file holds at most {MAX_BYTES:,}"
         raise ExportError(str(path), facts, "convert what it was exported from, and write a .pt2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 import io
 import json
@@ -66,6 +67,14 @@ class CallRecord:
 
     args: tuple[torch.Tensor, ...]
     states: Mapping[str, TensorRepresentation]
+
+
+def network_digest(model: Any) -> str:
+    """SHA-256 of the graph of a model, its weights and its functions, whatever texts travel along."""
+    total = hashlib.sha256(model.graph.SerializeToString(deterministic=True))
+    for function in model.functions:
+        total.update(function.SerializeToString(deterministic=True))
+    return total.hexdigest()
 
 
 class OnnxNetwork(torch.nn.Module):

@@ -229,6 +229,9 @@ CASES = {
     "nested deeply": spec("deep", "CH105", "deep.yaml"),
     "bracket not closed": spec("unclosed", "CH105", "unclosed.yaml:"),
     "key twice": spec("twice", "CH103", "twice.yaml:5", "negate"),
+    "key twice, and a class that is nowhere": Case(
+        "convert weights.pt --model nowhere:Net --skeleton twice.yaml -o out.pt", 2, "CH103", ("twice.yaml:5",)
+    ),
     "no as a name": spec("norway", "CH106", "norway.yaml:1", "no"),
     "partner missing": spec("unpaired", "CH101", "left_foot"),
     "pairs missing": spec("no_pairs", "CH107", "pairs"),

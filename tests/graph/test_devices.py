@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,18 +15,21 @@ from chiralize.graph import devices
 from chiralize.graph.staying import Staying, staying
 from chiralize.storage.factory import build_module
 from tests.support.command import Shell, network, save_program, working_shell
+from tests.support.forked import NEEDS_FORK, run_pytest
 from tests.support.small_body import BODY
 
 POSE_ROW = parse_spec(BODY + 'inputs: [{layout: "b (j d)"}]\noutputs: [{layout: "b (j d)"}]\n')
 
 
-def test_networks_of_another_device(request: pytest.FixtureRequest) -> None:
+@NEEDS_FORK
+def test_networks_of_another_device(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """In a process of its own: it gets a second device, for good."""
     checks = Path(__file__).parents[1] / "support" / "check_devices.py"
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", str(checks)]
+    words = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", "--rootdir", str(checks.parents[2]), str(checks)]
     if request.config.getoption("--thorough"):
         words.append("--thorough")
-    run = subprocess.run(words, cwd=checks.parents[1], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout
+    status, written = run_pytest(tmp_path, words)
+    assert status == 0, written
 
 
 @pytest.mark.parametrize("name", ["nowhere", "meta", "cpu:x"])

@@ -200,6 +200,8 @@ def test_handlers_that_come_later_are_silenced_too(name: str, monkeypatch: pytes
     heard, first, later = logging.getLogger(name), io.StringIO(), io.StringIO()
     log = logging.getLogger("torch.chiralize_test")
     monkeypatch.setattr(logging.getLogger("torch"), "propagate", True)
+    monkeypatch.setattr(log, "disabled", False)
+    log.setLevel(logging.WARNING)  # whatever level an earlier test has left at its parents
     monkeypatch.setattr(heard, "handlers", [logging.StreamHandler(first)])
 
     @exclusive

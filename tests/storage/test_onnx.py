@@ -119,7 +119,7 @@ def test_names_sizes_and_metadata(written: Callable[[str, str], Written]) -> Non
     assert [own.name for own in model.graph.input] == ["batch_pose", "batch_time", "prior"]
     assert all(size[0] == "b" for size in sizes.values()) and sizes["prior"] == ["b", 17, 3]
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    assert set(metadata) == {"chirality", "chirality.call"}
+    assert set(metadata) == {"chirality", "chirality.call", "weights_sha256"}
     found = Passport.from_json(metadata["chirality"], "test")
     assert found.spec == own.conversion.passport.spec and found.method == "match"
     assert found.hidden == own.conversion.passport.hidden
@@ -152,6 +152,13 @@ def test_a_state_in_buffers_is_refused(tmp_path: Path) -> None:
 
 
 # ---- faults ---------------------------------------------------------------------------------------------------------
+def without_digest(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model as files of older versions are, which do not say what network their certificate is of."""
+    entry = next(entry for entry in model.metadata_props if entry.key == "weights_sha256")
+    model.metadata_props.remove(entry)
+    return model
+
+
 def weights(model: onnx.ModelProto) -> list[Any]:
     return [own for own in model.graph.initializer if own.data_type == onnx.TensorProto.FLOAT and own.dims]
 
@@ -173,7 +180,7 @@ def test_planted_faults_fail(name: str, written: Callable[[str, str], Written]) 
             changed = values * (1 + 1e-3 * fault).astype(values.dtype)
             weights(model)[place].CopyFrom(numpy_helper.from_array(changed, tensor.name))
             bad = own.path.with_name("bad.onnx")
-            onnx.save(model, bad)
+            onnx.save(without_digest(model), bad)
             report = judged(bad)
             assert not report.passed, (tensor.name, values.shape, report.numeric.worst)
             faults += 1
@@ -302,6 +309,13 @@ def test_from_the_command_line(shell: Shell) -> None:
     told = shell("verify", "out.onnx", "--input-shape", "4,5,2")
     assert told.status == 0, told.err
     assert shell("verify", "out.onnx", "--model", "a:b").status == 2
+    changed = onnx.load("out.onnx")
+    weight = weights(changed)[0]
+    weight.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(weight), weight.name))
+    onnx.save(changed, "changed.onnx")  # still equivariant in part, and another network
+    told = shell("verify", "changed.onnx")
+    assert told.status == 2 and "its weights or operators were changed since the conversion" in told.err
+    assert "changed since the conversion" in shell("verify", "changed.onnx", "--skeleton", "lifter.yaml").out
     assert set(shell.listing()) >= {"out.onnx", "plain.onnx"} and not list(Path().glob(".*tmp"))
 
 

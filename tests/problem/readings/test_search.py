@@ -332,6 +332,14 @@ def test_all_joints_alike(net: nn.Module) -> None:
     assert "treats all joints alike, so that any mirror would pass" in text and "--input-shape 1," in text
 
 
+def test_answers_that_are_nan_treat_no_joints_alike() -> None:
+    """They are equal to nothing; what reads them next says that they are nan."""
+    net = nn.Linear(34, 51)
+    nn.init.constant_(net.weight, float("nan"))
+    spec = load_spec("h36m", input_layouts=["b (j d)"], output_layouts=["b (j d)"])
+    assert derived(net, spec).remark.startswith("taken as b (j d) = 1,34")
+
+
 @pytest.mark.parametrize("width", [48, 64, 100, 12 * 9])
 def test_the_width_of_an_observation_is_no_number_of_frames(width: int) -> None:
     """12 joints, each with as many frames as the policy reads numbers, would be one policy for each joint."""
