@@ -12,7 +12,7 @@ import torch
 
 import chiralize
 from chiralize.cli.pytest_plugin import matters
-from tests.support.forked import NEEDS_FORK, run_pytest
+from tests.support.other_process import run_pytest
 
 pytest_plugins = ["pytester"]
 
@@ -64,7 +64,6 @@ def test_a_folder_that_cannot_be(pytester: pytest.Pytester) -> None:
     result.stderr.fnmatch_lines(["ERROR: --chiralize-report=file: File exists; name a folder"])
 
 
-@NEEDS_FORK
 def test_converted_passes_and_original_fails(pytester: pytest.Pytester) -> None:
     """And every check has its own page, also in tests of one name in two files."""
     pytester.makepyfile(PROJECT)

@@ -15,13 +15,12 @@ from chiralize.graph import devices
 from chiralize.graph.staying import Staying, staying
 from chiralize.storage.factory import build_module
 from tests.support.command import Shell, network, save_program, working_shell
-from tests.support.forked import NEEDS_FORK, run_pytest
+from tests.support.other_process import run_pytest
 from tests.support.small_body import BODY
 
 POSE_ROW = parse_spec(BODY + 'inputs: [{layout: "b (j d)"}]\noutputs: [{layout: "b (j d)"}]\n')
 
 
-@NEEDS_FORK
 def test_networks_of_another_device(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """In a process of its own: it gets a second device, for good."""
     checks = Path(__file__).parents[1] / "support" / "check_devices.py"
