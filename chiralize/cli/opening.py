@@ -216,10 +216,11 @@ def on_samples(network: Network, calls: Sequence[Call], sequences: Sequence[Step
 def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> tuple[Network, Sequence[Call]]:
     """Single calibration samples put together in batches, and the network captured at that size.
 
-    Both as they are where the samples are few, or where the network takes one size of batch only.
+    Both as they are where the samples are few, or where the larger program would refuse the examples: one of a single
+    sample is what the user has, and what the result must take.
     """
     from chiralize.errors import ChiralizeError
-    from chiralize.graph.other_sizes import is_open
+    from chiralize.graph.open_sizes import agrees
     from chiralize.problem.data.cutting import in_common
     from chiralize.problem.data.feeds import grouped, mapped
     from chiralize.problem.data.inputs import stacked
@@ -232,6 +233,6 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
         batches = mapped(partial(stacked, common=common), grouped(calls, BATCH))
         with suppress(ChiralizeError):  # the program takes one size only
             larger = prepare(model, network.spec, *batches[0], entry_of(network))
-            if larger.program is None or is_open(larger.program):  # else the result would take this batch alone
+            if larger.program is None or agrees(larger.program.module(), network.module, network.example):
                 return replace(larger, notes=network.notes), batches
     return network, calls

@@ -77,6 +77,7 @@ def _judged(problem: Problem, draft: Draft) -> Judged:
     program = draft.program or try_export(converted.module, network)
     request.progress("verifying")
     after = _captured_again(network, replace(draft, program=program))
+    after = replace(after, as_program=request.product == "graph")
     passport = Passport(network.resolved.spec, converted.method, converted.form, converted.hidden, network.entry)
     inputs = call_record(*after.example)
     passport = replace(passport, exchanged=converted.exchanged, averaged=converted.averaged, inputs=inputs)

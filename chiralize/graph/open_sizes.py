@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import torch
@@ -134,6 +135,25 @@ def _grown(leaf: Any, axes: Any, room: int | None) -> Any:
         if room is not None or size == 1:
             leaf = leaf.index_select(axis, torch.arange(size + (room or 1), device=leaf.device) % size)
     return leaf
+
+
+def taken_by(program: ExportedProgram) -> Callable[[Call], bool]:
+    """Whether the program, with all its checks of sizes, runs on a call."""
+
+    @cache
+    def ready() -> torch.nn.Module:
+        """The program as a module, made where a call is asked about."""
+        return program.module()
+
+    def takes(call: Call) -> bool:
+        """Run it; whatever it says, it does not take the call."""
+        args, kwargs = _fresh(call)
+        with quiet(), torch.no_grad(), suppress(Exception):
+            ready()(*args, **kwargs)
+            return True
+        return False
+
+    return takes
 
 
 def agrees(graph: torch.nn.Module, module: torch.nn.Module, *examples: Call) -> bool:

@@ -46,7 +46,8 @@ class Network:
     keeps a state that its graph does not hold.  partial: what there is beside it where it is the claimed part of a
     network.  further: other mirrors that the user named, each fitted to the same tensors.  earlier: mirrors that the
     network commutes with already, and that must not be disturbed.  handed_in: the network of the user, where this one
-    is that one changed (`--align`).
+    is that one changed (`--align`).  as_program: what is handed on is the program, not the module, which may take more
+    sizes.
     """
 
     module: torch.nn.Module
@@ -68,6 +69,7 @@ class Network:
     earlier: tuple[EarlierMirror, ...] = ()
     advice: str = ""
     handed_in: Network | None = None
+    as_program: bool = False
 
     @property
     def spec(self) -> ConversionSpec:

@@ -245,7 +245,7 @@ def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:
             fixed[str(sizes[0])] = None
     if not fixed or not resolved.has_rows:
         return ()
-    hint = when(list(fixed) == ["1"], "; examples of two samples may leave it open")
+    hint = when(list(fixed) == ["1"], "; examples of two samples may leave it open to two and more")
     taken = " and ".join(fixed)
     return (f"the network fixes its batch: exported, it takes {taken} as in the examples, no other size{hint}",)
 

@@ -74,7 +74,9 @@ def numeric_blocks(verdict: NumericVerdict | None) -> list[Block]:
         return []
     tried = f"{verdict.dtype}, {plural(verdict.samples, 'sample')}"
     for axis, sizes in verdict.tried.items():
-        name = "batch sizes" if axis == "batch" else axis
+        name = axis
+        if axis == "batch":
+            name = "batch size" if len(sizes) == 1 else "batch sizes"
         tried += f", {name} {', '.join(map(str, sizes))}"
     rows: list[tuple[str, ...]] = []
     bars: list[Bar] = []

@@ -11,6 +11,7 @@ from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetEr
 from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel, Where
+from chiralize.graph.open_sizes import taken_by
 from chiralize.graph.other_sizes import Resized, is_open, resizings
 from chiralize.graph.running import Arguments, Call
 from chiralize.infer.records import RepMap
@@ -96,6 +97,8 @@ def judge(
 def _numbers(network: Network, mirror: NetworkMirror, repmap: RepMap | None, run: _Run) -> NumericVerdict:
     """The numeric verdict at the examples' sizes and at others. run: `numeric.judge` with what the user asked for."""
     depth = _depth(network, repmap)
+    if network.as_program and network.program is not None:
+        run = partial(run, takes=taken_by(network.program))
     run = partial(run, depth=depth, batches=network.batches, sizes=_other_sizes(network, mirror, repmap))
     return run(network.module, mirror, network.args, network.kwargs)
 

@@ -56,6 +56,7 @@ def judge(
     batches: Sequence[int] = (1, 2, 5),
     sizes: Sequence[Resized] = (),
     strides: bool = True,
+    takes: Callable[[Call], bool] | None = None,
 ) -> NumericVerdict:
     """Run the network on x and on T x and compare F(T x) with T F(x).
 
@@ -63,7 +64,8 @@ def judge(
     random inputs N(0, 1) in their shapes (integers keep their values).  real: more inputs, the first 8 are used.
     depth: contraction steps from input to output (>= 1), scales the bound.  tolerance: a bound relative to the
     output's scale instead.  batches: sizes of axis 0 to try as well, where it is no body axis.
-    sizes: of other axes.  strides: also compare its answers to the same inputs laid out otherwise in memory.
+    sizes: of other axes.  takes: which calls of other sizes are to be tried, all without it.
+    strides: also compare its answers to the same inputs laid out otherwise in memory.
     A large network is judged on one input: each op computes in float64, which takes its time.
     Judged in float64 on a copy where that runs, else in the network's own dtype with a note that says why.
     The network is left as it was. Raises ModelRunError, UsageError, RepresentationSizeError.
@@ -73,7 +75,7 @@ def judge(
     if is_large(module):
         samples, real, batches, sizes = int(not real), real[:1], (), ()
     allowance = Allowance(tolerance, max(depth, 1))
-    task = _Task(mirror, example, tuple(real[:REAL]), samples, allowance, seed, tuple(batches), sizes, strides)
+    task = _Task(mirror, example, tuple(real[:REAL]), samples, allowance, seed, tuple(batches), sizes, strides, takes)
     try:
         return _judge_in(module, task, True, ())
     except _CoarserInside as signal:
@@ -145,6 +147,7 @@ class _Task:
     batches: tuple[int, ...] = ()
     sizes: Sequence[Resized] = ()
     strides: bool = False
+    takes: Callable[[Call], bool] | None = None
 
     def sequences(self, steps: int) -> list[list[Call]]:
         """Consecutive calls for every sample; `steps` is 1 for a network without state."""
@@ -342,7 +345,9 @@ def _other_strides(runner: Runner, task: _Task, tally: Tally, call: Call, few: b
 def _tried(
     module: torch.nn.Module, runner: Runner, task: _Task, tally: Tally, calls: Sequence[Call], dtype: torch.dtype
 ) -> Tally | None:
-    """Residuals of calls of other sizes, which may round more than the examples; None where the network refuses."""
+    """Residuals of calls of other sizes, which may round more than the examples; None where they are refused."""
+    if task.takes is not None and not all(map(task.takes, calls)):
+        return None
     trial = Tally(task.mirror, tally.eps, task.allowance)
     try:
         with quiet():  # a graph that fails prints where

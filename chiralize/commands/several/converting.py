@@ -149,7 +149,7 @@ class _Finish:
         hidden = dict(zip(self.networks, representations, strict=True))
         problem.request.progress("exporting the result")
         program = draft.program or try_export(draft.converted.module, self.original)
-        results = self._captured_again(replace(draft, program=program))
+        results = self._captured_again(replace(draft, program=program), problem.request.product == "graph")
         passport = self._passport(draft.converted, hidden)
         problem.request.progress("verifying under every mirror")
         real = problem.batches.given[-_REAL:]
@@ -175,7 +175,7 @@ class _Finish:
             return [{} for _ in self.networks]
         return (*converted.earlier, converted.hidden)
 
-    def _captured_again(self, draft: Draft) -> dict[str, Network]:
+    def _captured_again(self, draft: Draft, as_program: bool) -> dict[str, Network]:
         """The result under every mirror, with a graph that is captured from its program: nothing is taken over."""
         original, module, program = self.original, draft.converted.module, draft.program
         why = original.problem or CaptureError(draft.converted.method, "it cannot be exported", "use it as a module")
@@ -184,7 +184,8 @@ class _Finish:
             captured = capture(program, original.args, original.kwargs)
         results: dict[str, Network] = {}
         for name, network in self.networks.items():
-            results[name] = replace(network, module=module, program=program, captured=captured, problem=why)
+            result = replace(network, module=module, program=program, captured=captured, problem=why)
+            results[name] = replace(result, as_program=as_program)
         return results
 
     def _passport(self, converted: Converted, hidden: Mapping[str, Hidden]) -> Passport:
