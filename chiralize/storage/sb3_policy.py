@@ -68,12 +68,15 @@ def _built(name: str, table: dict[str, Any], where: str) -> torch.nn.Module:
     if not (isinstance(policy, type) and issubclass(policy, bases.BasePolicy)):
         raise UsageError(where, f"{name} is no policy", _BY_MODEL)
     observed, acted = (box(-1.0, 1.0, _shape(table, space, where)) for space in ("observation_space", "action_space"))
+    options = _options(table.get("policy_kwargs"), where)
     if issubclass(policy, bases.ActorCriticPolicy):
         base = _actor(policy)
+        # The algorithm hands this on beside the arguments of the policy; those of SAC hold it themselves.
+        options.setdefault("use_sde", table.get("use_sde") is True)
     else:
         base = _predicting(policy)
     try:
-        policy = base(observed, acted, lambda _: 0.0, **_options(table.get("policy_kwargs"), where))
+        policy = base(observed, acted, lambda _: 0.0, **options)
         policy.normaliser = torch.nn.Identity()
         return policy
     except Exception as error:  # the package's own code, given whatever the file says
@@ -85,12 +88,16 @@ def _built(name: str, table: dict[str, Any], where: str) -> torch.nn.Module:
 
 def _actor(policy: Any) -> Any:
     class Deterministic(policy):
-        """The policy, called with observations; it answers with the mean of the actions, or with logits."""
+        """The policy, called with observations; it answers with the mean of the actions, or with logits.
+
+        Where the policy squashes its actions, in (-1, 1).
+        """
 
         def forward(self, obs: torch.Tensor) -> torch.Tensor:
             """Actions "batch action" of observations "batch observation"."""
             features = self.extract_features(self.normaliser(obs), self.pi_features_extractor)
-            return self.action_net(self.mlp_extractor.forward_actor(features))
+            mean = self.action_net(self.mlp_extractor.forward_actor(features))
+            return torch.tanh(mean) if self.squash_output else mean
 
     return Deterministic
 
@@ -101,7 +108,12 @@ def _predicting(policy: Any) -> Any:
 
         def forward(self, obs: torch.Tensor) -> torch.Tensor:
             """Actions "batch action" of observations "batch observation"."""
-            return self._predict(self.normaliser(obs), deterministic=True)
+            obs = self.normaliser(obs)
+            parameters_of = getattr(getattr(self, "actor", None), "get_action_dist_params", None)
+            if parameters_of is None:
+                return self._predict(obs, deterministic=True)
+            # SAC draws from a distribution, of which torch.export cannot take the checks; its mode is this.
+            return torch.tanh(parameters_of(obs)[0])
 
     return Deterministic
 

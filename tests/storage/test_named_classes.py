@@ -122,13 +122,21 @@ class BasePolicy(nn.Module):
     """What policies are built from."""
 
     def __init__(
-        self, observed: Any, acted: Any, schedule: Any, net_arch: Any = (4,), activation_fn: Any = nn.Tanh
+        self,
+        observed: Any,
+        acted: Any,
+        schedule: Any,
+        net_arch: Any = (4,),
+        activation_fn: Any = nn.Tanh,
+        use_sde: bool = False,
+        squash_output: bool = False,
     ) -> None:
         super().__init__()
         assert schedule(1) == 0
         self.first = nn.Linear(observed[0], net_arch[0])
         self.activation, self.action_net = activation_fn(), nn.Linear(net_arch[0], acted[0])
-        self.log_std = nn.Parameter(torch.ones(acted[0]))
+        self.log_std = nn.Parameter(torch.ones((net_arch[0], acted[0]) if use_sde else acted[0]))
+        self.squash_output = squash_output
         self.pi_features_extractor = None
 
 
@@ -161,11 +169,11 @@ def with_sb3(package: Package) -> None:
     package.module("gymnasium.spaces", Box=lambda low, high, shape: shape)
 
 
-def saved_policy(path: Path, name: str = CLASS, **more: Any) -> Path:
-    """A model whose JSON says its sizes."""
+def saved_policy(path: Path, name: str = CLASS, kwargs: Any = (), **more: Any) -> Path:
+    """A model whose JSON says its sizes. kwargs: further arguments of its policy."""
     module, _, attribute = name.rpartition(".")
     blob = b"\x80\x02c" + f"{module}\n{attribute}\n".encode() + b"."
-    policy = BasePolicy((10,), (6,), lambda _: 0, (8,))
+    policy = BasePolicy((10,), (6,), lambda _: 0, (8,), use_sde=more.get("use_sde", False))
     save_sb3(path, blob, dict(policy.state_dict()))
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -175,6 +183,7 @@ def saved_policy(path: Path, name: str = CLASS, **more: Any) -> Path:
         ":type:": "<class 'dict'>",
         ":serialized:": base64.b64encode(blob).decode(),
         "net_arch": [8],
+        **dict(kwargs),
     }
     table["policy_kwargs"]["activation_fn"] = "<class 'torch.nn.modules.activation.ELU'>"
     members["data"] = json.dumps(table | more).encode()
@@ -193,6 +202,17 @@ def test_a_policy_of_sb3(name: str, package: Package, tmp_path: Path) -> None:
     x = torch.rand(3, 10)
     assert torch.allclose(net(x), net.action_net(nn.functional.elu(net.first(x)))) and net(x).shape == (3, 6)
     assert loaded.notes == (f"built {name}, the class that the file names",)
+
+
+@pytest.mark.parametrize("squashed", [False, True])
+def test_a_policy_whose_noise_depends_on_the_state(squashed: bool, package: Package, tmp_path: Path) -> None:
+    """The algorithm holds `use_sde` beside the arguments of its policy; some squash the mean of their actions."""
+    with_sb3(package)
+    path = saved_policy(tmp_path / "policy.zip", kwargs={"squash_output": squashed}, use_sde=True)
+    net: Any = load_model(path, factory="auto").module
+    x = torch.rand(3, 10)
+    mean = net.action_net(nn.functional.elu(net.first(x)))
+    assert net.log_std.shape == (8, 6) and torch.equal(net(x), torch.tanh(mean) if squashed else mean)
 
 
 def test_a_policy_of_the_days_of_gym(package: Package, tmp_path: Path) -> None:

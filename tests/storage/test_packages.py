@@ -207,7 +207,7 @@ def test_rsl_rl(shell: Shell) -> None:
 
 
 def test_stable_baselines3(shell: Shell) -> None:
-    """The class that the file names, asked for by --model auto; PPO and SAC."""
+    """The class that the file names, asked for by --model auto; PPO, with noise that depends on the state too, SAC."""
     needs("stable_baselines3")
     gymnasium = needs("gymnasium")
     algorithms: Any = importlib.import_module("stable_baselines3")
@@ -228,8 +228,10 @@ def test_stable_baselines3(shell: Shell) -> None:
     kwargs = {"net_arch": [16], "activation_fn": torch.nn.ELU}
     ppo = algorithms.PPO("MlpPolicy", Env(), n_steps=16, batch_size=16, policy_kwargs=kwargs, device="cpu")
     sac = algorithms.SAC("MlpPolicy", Env(), learning_starts=4, policy_kwargs={"net_arch": [16]}, device="cpu")
+    of_state = {"use_sde": True, "policy_kwargs": {"net_arch": [16], "squash_output": True}, "device": "cpu"}
+    sde = algorithms.PPO("MlpPolicy", Env(), n_steps=16, batch_size=16, **of_state)
     x = poses(4).flatten(1)
-    for name, model in (("ppo", ppo), ("sac", sac)):
+    for name, model in (("ppo", ppo), ("sac", sac), ("sde", sde)):
         model.learn(16)
         with torch.no_grad():
             for parameter in model.policy.parameters():
