@@ -44,7 +44,18 @@ def open_archive(source: bytes | BinaryIO, where: str) -> zipfile.ZipFile:
             _REMEDY_BROKEN,
         ) from error
     _check_directory(archive, size, where)
+    _leave_out_missing_checksums(archive)
     return archive
+
+
+def _leave_out_missing_checksums(archive: zipfile.ZipFile) -> None:
+    """Members of a file that torch wrote without checksums (`set_crc32_options(False)`: 0 throughout) are not held to
+    them.
+    """
+    infos = archive.infolist()
+    if not any(info.CRC for info in infos):
+        for info in infos:
+            del info.CRC
 
 
 def _check_directory(archive: zipfile.ZipFile, file_size: int, where: str) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from chiralize.errors import ModelFileError, UnsafeFileError
 from chiralize.errors.words import first_line
-from chiralize.storage.archive import open_archive
+from chiralize.storage.archive import Members, open_archive
 from chiralize.storage.bounds import check_parts
 from chiralize.storage.recipes import NUMPY_RECIPES, built
 
@@ -53,7 +53,8 @@ def read_safely(data: bytes, where: str, member: str | None = None) -> Any:
     """
     subject = f"member {member!r}" if member else "the file"
     if data[:2] == b"PK":
-        open_archive(data, f"{where}: {subject}" if member else where)  # the bounds on size hold inside, too
+        inside = f"{where}: {subject}" if member else where
+        Members(open_archive(data, inside), inside).check()  # the bounds on size hold, and torch.load looks at no sum
     try:
         with torch.serialization.safe_globals(_harmless()):
             loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

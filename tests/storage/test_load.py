@@ -374,6 +374,26 @@ def test_broken_model_file(case: str, tmp_path: Path) -> None:
     check_message(caught.value, cause, str(path))
 
 
+def test_weights_are_held_to_their_checksums(tmp_path: Path) -> None:
+    """torch itself does not look at them. It can leave them out, and such a file is no damaged one."""
+    path, other = tmp_path / "w.pth", tmp_path / "w2.pth"
+    torch.save(state(), path)
+    data = bytearray(path.read_bytes())
+    data[bytes(data).index(state()["fc.weight"].numpy().tobytes()) + 2] ^= 64
+    path.write_bytes(data)
+    assert not torch.equal(torch.load(path)["fc.weight"], state()["fc.weight"])
+    with pytest.raises(ModelFileError) as caught:
+        load_model(path, factory=FACTORY)
+    check_message(caught.value, "CRC-32", "damaged", str(path))
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state(), other)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    loaded = load_model(other, factory=FACTORY)
+    assert torch.equal(loaded.module.state_dict()["fc.weight"], state()["fc.weight"])
+
+
 def test_near_name_of_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "lifter.pt2").write_bytes(b"x")
     with pytest.raises(ModelFileError, match=r"lifter\.pt2"):
