@@ -10,21 +10,27 @@ from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, Call
-from chiralize.problem.data.cutting import check
+from chiralize.problem.data.cutting import check, thinned
 from chiralize.problem.mirror import mirror_if_known, mirror_of, represent
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import refuse_several
 from chiralize.report import AuditReport
 from chiralize.report.body import bodies_of
+from chiralize.report.cautions import WARNING
+from chiralize.report.distance import GIVEN_NOISE
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, layer_gaps, leanings
 from chiralize.verification.asymmetry.alignment import UNMEASURED, alignments, has_maps
 from chiralize.verification.asymmetry.layers import View
 from chiralize.verification.asymmetry.records import LayerGap
 from chiralize.verification.drift import random_inputs
+from chiralize.verification.evidence.noise import looks_drawn
 from chiralize.verification.mirror_evidence import ask_network, outside_evidence
+from chiralize.verification.verdicts import Evidence
 
 SAMPLES = 256
+_NOT_ASKED = f"the network was not asked whether T is its mirror: {GIVEN_NOISE}, which tell nothing of it"
+_TELLS_LITTLE = "what is measured on them says little of the inputs in use, and nothing of the mirror"
 
 
 @exclusive
@@ -56,7 +62,12 @@ def audit(
     progress("running the network on both views")
     of_network = asymmetry(network.module, mirror, inputs, resolved.output_tensors)
     progress("checking the mirror against the network")
-    evidence = outside_evidence(network, mirror, data, asked=ask_network(network, data))
+    is_drawn = bool(data) and looks_drawn(thinned(data, samples))
+    asked = Evidence(notes=(_NOT_ASKED,)) if is_drawn else ask_network(network, data)
+    evidence = outside_evidence(network, mirror, data, asked=asked)
+    against = evidence
+    if asked.fit is not None and not asked.fit.real:  # what answers to random inputs speak against may be right
+        against = outside_evidence(network, mirror, data)
     progress("looking at every layer")
     layers, notes = _layers(network, mirror, inputs)
     report = AuditReport(name, of_network, source, (), evidence, network.notes + notes, layers)
@@ -64,12 +75,14 @@ def audit(
     if not data:
         if has_maps(resolved):
             report = replace(report, notes=(*report.notes, UNMEASURED))
-        return replace(report, advice=advise(of_network, evidence, False, (), None))
+        return replace(report, advice=advise(of_network, against, False, (), None))
+    if is_drawn:
+        report = replace(report, notes=(*report.notes, f"{WARNING}{GIVEN_NOISE}: {_TELLS_LITTLE}"))
     lean = leanings(mirror, data, resolved.input_tensors, labels)
     progress("looking how far turned maps are off")
     aligned = alignments(network.module, mirror, inputs, resolved, network.captured)
     of_data = data_asymmetry(mirror, data)
-    advice = advise(of_network, evidence, True, of_data, lean[0] if lean else None)
+    advice = advise(of_network, against, not is_drawn, of_data, lean[0] if lean and not is_drawn else None)
     return replace(report, data=of_data, leanings=lean, advice=advice, alignments=aligned)
 
 

@@ -12,7 +12,7 @@ from chiralize.errors import Caution
 from chiralize.errors.words import when
 from chiralize.report.aligned import alignment_sentence
 from chiralize.report.cautions import cautions_of, data_cautions
-from chiralize.report.distance import distance
+from chiralize.report.distance import GIVEN_NOISE, distance
 from chiralize.report.document import if_known, milliseconds, plain, plural, short
 from chiralize.report.in_the_loop import loop_sentence
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
@@ -212,16 +212,27 @@ def _audited(report: AuditReport, warnings: tuple[Caution, ...]) -> str:
     head, remedy = f"gap {plain(report.network.gap)}", ""
     if report.advice:
         head, remedy = f"{head}: {report.advice.kind}", f"next: {report.advice.remedy}"
-    fit = report.evidence.fit
-    untrained = UNTRAINED if fit is not None and not fit.trained else ""
+    unconfirmed = _unconfirmed_by_audit(report, warnings)
+    if report.advice and unconfirmed.endswith(report.advice.remedy):
+        remedy = ""
     return _sentence(
         head,
         alignment_sentence(report.alignments),
         loop_sentence(report.rollout),
-        untrained,
+        unconfirmed,
         *_briefs(warnings),
         remedy,
     )
+
+
+def _unconfirmed_by_audit(report: AuditReport, warnings: tuple[Caution, ...]) -> str:
+    """A clause where inputs were random, or the network is untrained; "" of one that fits T, whatever T is worth."""
+    if report.advice and report.advice.kind == "equivariant":
+        return ""
+    is_real = bool(report.leanings or report.data) and all(caution.brief != GIVEN_NOISE for caution in warnings)
+    if is_real and report.evidence.fit is None:
+        return ""
+    return _unconfirmed(report.evidence, is_real)
 
 
 def _timed(report: BenchReport) -> str:

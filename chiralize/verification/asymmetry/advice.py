@@ -47,6 +47,7 @@ def advise(
     """Whether to convert a network with such gaps: the gravest reason that applies.
 
     real: the inputs are the user's, not random ones.  leaning: of all samples.
+    evidence: without what answers to random inputs speak against, which says nothing of the mirror.
     """
     if not measured.outputs:
         text = "nobody can say: no output is a floating-point number, whose distance to another could be told"
@@ -68,8 +69,8 @@ def advise(
         text = f"T does not look like the mirror of this network ({gap}): {evidence.warnings[0]}"
         return Advice("wrong mirror", text, "correct the specification before anything is converted")
     if not real:
-        text = f"random inputs do not tell: on them the gap is very large ({gap})"
-        return Advice("unknown", text, "give real inputs with --calibration")
+        text = f"random inputs tell nothing of the mirror: on them the gap is very large ({gap})"
+        return Advice("unknown", text, "give --calibration real inputs")
     signs = _signs(measured)
     if not signs:
         return Advice("uneven", _noisy(gap), _NOISE)

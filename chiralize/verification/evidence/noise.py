@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from chiralize.graph.running import Arguments, Call
-from chiralize.verification.evidence.distributions import distance
+from chiralize.verification.evidence.distributions import dependence, distance
 
 _MOST = 4096
 _FEWEST = 16
@@ -21,16 +21,43 @@ _UNIFORM = 2.4
 """The same for a uniform one between its ends; 2.4 is exceeded once in 50,000."""
 _ALIKE = 4.0
 """Neighbours of independent numbers are correlated by less than 4 / sqrt(n)."""
+_FEWEST_SAMPLES = 32
+_DEPENDENT = 4.0
+"""Standard deviations of John's statistic, which entries that belong to one body exceed many times over."""
 
 
 def looks_real(calls: list[Call]) -> bool:
     """Whether some floating-point input of these calls is no noise."""
-    columns: dict[int, list[torch.Tensor]] = {}
+    return any(not is_noise(tensors) for tensors in _by_input(calls))
+
+
+def looks_drawn(calls: list[Call]) -> bool:
+    """Whether all floating-point inputs of these calls are noise, be it of a mean and a spread of its own per entry.
+
+    Such numbers are what is drawn where the moments of the inputs are known, as by a normaliser, and no inputs are.
+    """
+    return all(map(_is_drawn, _by_input(calls)))
+
+
+def _by_input(calls: list[Call]) -> list[list[torch.Tensor]]:
+    """The floating-point tensors of every input that has some, in float64."""
+    inputs: dict[int, list[torch.Tensor]] = {}
     for call in calls:
         for index, tensor in enumerate(Arguments.of(*call).tensors):
             if tensor.is_floating_point() and tensor.numel():
-                columns.setdefault(index, []).append(tensor.detach().double())
-    return any(not is_noise(tensors) for tensors in columns.values())
+                inputs.setdefault(index, []).append(tensor.detach().double())
+    return list(inputs.values())
+
+
+def _is_drawn(tensors: list[torch.Tensor]) -> bool:
+    """Whether the entries are drawn independently of each other; samples come first. Constant entries do not count."""
+    size = tensors[0][0].numel() if tensors[0].ndim else 0
+    rows = torch.cat([tensor.reshape(-1, max(size, 1)) for tensor in tensors if tensor[:1].numel() == size])[:_MOST]
+    rows = rows[:, rows.std(dim=0) > 0]
+    if len(rows) < _FEWEST_SAMPLES or not rows.numel():
+        return is_noise(tensors)
+    standard = (rows - rows.mean(dim=0)) / rows.std(dim=0)
+    return dependence(standard) < _DEPENDENT and (is_noise(tensors) or _is_normal(standard.flatten()[:_MOST]))
 
 
 def is_noise(tensors: list[torch.Tensor]) -> bool:
