@@ -37,8 +37,8 @@ def open_network(
 
     onnx: an ONNX file will do that is run as it is, although it has no graph that could be captured.  read: one is read
     op by op first; where that cannot be, it is run, or without `onnx` refused.
-    spec: the mirror where neither the options nor the file says anything.  samples: calibration inputs, which tell how
-    many frames the network is used with.  step: hears of what follows the loading.
+    spec: the mirror where neither the options nor the file says anything.  samples: calibration inputs, whose number of
+    frames is tried first.  step: called with the steps after the loading.
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError

@@ -174,7 +174,7 @@ def _graph(network: Network) -> tuple[CapturedModel, torch.fx.GraphModule]:
 
 
 def _again(network: Network, module: torch.nn.Module, example: Call, note: str) -> Network:
-    """The changed network made ready anew, with the notes there were and one more."""
+    """The changed network, prepared again, with its earlier notes and a new one."""
     again = prepare(module, network.resolved.spec, *example)
     return replace(again, notes=(*network.notes, note))
 
@@ -258,7 +258,7 @@ def _with_wider_pictures(network: Network, calls: Sequence[Call]) -> tuple[Netwo
 def _padded(
     network: Network, changed: Network, changes: Sequence[Widened], graph: CapturedModel, widths: tuple[int, int]
 ) -> str:
-    """What the user has to know of the sizes."""
+    """A note on the sizes of pictures and maps."""
     columns, wider = widths
     sizes = [
         f"{before.shape[axis]} to {changed.resolved.output_tensors[before.index].shape[axis]}"

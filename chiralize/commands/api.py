@@ -108,7 +108,7 @@ def chiralize(
     MB in temporary files. Networks that keep a state, or read their own answers, take sequences: an array
     "sequence time ..." or a list of arrays "time ...". They are judged along them, up to 200 steps.
     Without calibration, inputs are drawn: with the mean and covariance that the network's first batch norm remembers,
-    where these can be told, else from built-in poses of people, where these suit the network. The report says so.
+    where it determines them, else from built-in poses of people, where these suit the network. The report says so.
     sequence_axis: the axis of time in `calibration`, 0 for "time sequence ...". It may be an axis of the input itself
     where one call reads many frames.
     mix_gaussian: share of drawn samples to be mixed with inputs that are poorly spread, for example 0.5.
@@ -151,7 +151,7 @@ def chiralize(
     with shown(progress) as step:
         step("exporting")
         network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step, calibration=calibration)
-        home = device_of(model)  # what is no network was refused by now
+        home = device_of(model)  # anything that is no network has been refused before
         step("reading the inputs")
         calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
         remarks = (*request.remarks, *remarks)
@@ -185,7 +185,7 @@ def verify(
     they are left out, as `chiralize` says.
     samples: how many random inputs the network is run on.  tolerance: the largest difference that counts as none,
     relative to the largest answer; by default what rounding explains.
-    Warns of what speaks against the mirror (MirrorWarning).
+    Warns of evidence against the mirror (MirrorWarning).
     Raises SpecError, ModelRunError, and UnsupportedError where a network that passes cannot be proved.
     """
     chirality = chirality_of(model)

@@ -114,7 +114,7 @@ def _cost(network: Network, chiral: Network) -> Cost:
 
 
 def _differ(network: Network, chiral: Network, names: tuple[str, str]) -> str:
-    """In what the examples of the two differ: the number of samples, or else the sizes of their tensors."""
+    """How the examples of the two differ: in the number of samples, or else in the sizes of their tensors."""
     if network.rows != chiral.rows:
         return f"{network.rows:,} samples in {names[0]} and {chiral.rows:,} in {names[1]}"
     first, second = _sizes(network), _sizes(chiral)
@@ -177,7 +177,7 @@ def _timed(runs: Mapping[str, Callable[[], object]], samples: int) -> list[CallT
         run()
     if perf_counter() - started > _LONGEST:
         return []
-    # What other processes take is no part of processor time, which sums up threads, though.
+    # Processor time leaves out other processes, but it adds up the threads.
     clock = process_time if torch.get_num_threads() == 1 else perf_counter
     first, second = interleaved(runs, rounds=_ROUNDS, least=_LEAST, clock=clock)
     return [CallTime(samples, first.seconds, second.seconds, second.ratio, torch.get_num_threads())]

@@ -205,7 +205,7 @@ def _errors(part: ClaimedPart, ours: torch.Tensor, theirs: torch.Tensor) -> list
 
 
 def _notes(module: nn.Module, claims: Claims) -> tuple[str, ...]:
-    """What became of the entries that are left out."""
+    """Notes on the rows that are not claimed: how they were put back, and how far their answers moved."""
     if isinstance(module, Beside):
         return (f"{claims.names}: as the original computes it, which runs once more for that",)
     return tuple(

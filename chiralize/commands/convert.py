@@ -115,7 +115,7 @@ def _converted(network: Network, name: str, request: Request) -> Conversion:
     finish = _Finish.of(problem, name, evidence)
 
     def attempt(candidate: str, problem: Problem) -> Conversion:
-        """The best draft of one method, finished. Raises what is wrong with it, and what would mend it."""
+        """The best draft of one method, finished. Raises the error of that draft, with its remedy."""
         if problem.request.mix != request.mix:
             problem = widened(problem)
         try:
@@ -143,10 +143,10 @@ def _as_it_is(problem: Problem, name: str, verdict: Verdict) -> Conversion:
 
 @dataclass(frozen=True)
 class _Finish:
-    """Makes conversions of drafts: deploys, judges, holds to the bounds, reports.
+    """Makes conversions of drafts: deploys, judges, applies the bounds, reports.
 
-    evidence: what the network itself said of the mirror.  rounded: what the original rounds away in its own precision,
-    by output.  others: inputs of other kinds than those given.  Both are the same for every draft, and are computed
+    evidence: how well the original fits the mirror. rounded: the rounding of the original in its own precision, by
+    output. others: inputs of other kinds than those given. The last two are the same for every draft, and are computed
     when the first one needs them.
     """
 
@@ -184,7 +184,7 @@ class _Finish:
 
 
 def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
-    """Why `auto` does not take a result that passed, "" where it does. is_last: nothing else can be tried."""
+    """Why `auto` does not take a result that passed, "" where it does. is_last: no candidate is left."""
     precise = conversion.report.own_precision
     if precise is not None and not precise.passed and not is_last:
         worst = precise.worst
@@ -199,7 +199,7 @@ def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
 
 
 def _rounding(problem: Problem) -> Mapping[int, float] | None:
-    """How much of every output the original rounds away in the precision in which it runs."""
+    """By how much rounding moves every output of the original, in the precision in which it runs."""
     network, request = problem.network, problem.request
     request.progress("measuring the rounding error of the original")
     drawn = random_inputs(network.args, network.kwargs, request.samples, 0, network.around)

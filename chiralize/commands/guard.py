@@ -124,7 +124,7 @@ def _nearer(method: str, request: Request) -> list[str]:
 
 
 def _degenerate(where: str, facts: str, remedy: str, degeneracy: Degeneracy) -> DegenerateError:
-    """The error, which names the tables that left hidden channels no pairing, if there are any."""
+    """The error. It names the tables that forced hidden channels to be their own partners, if there are any."""
     tables = degeneracy.tables
     if not tables:
         return DegenerateError(where, facts, remedy)

@@ -32,9 +32,9 @@ def prepared(
 ) -> Network:
     """The network made ready, on the examples given, else on those that it brings along, else on derived ones.
 
-    passport: of a result of ours, which knows the entry that was converted and its inputs.  progress: hears of what is
-    done beside the export.  calibration: one tensor or array "sample ..." tells how many frames are usual, and
-    the order of joints and coordinates.
+    passport: of a result of ours, which knows the entry that was converted and its inputs.  progress: called with the
+    steps beside the export.  calibration: one tensor or array "sample ...", whose number of frames is tried first, and
+    which may show the order of joints and coordinates.
     """
     if kwargs or not (isinstance(args, (tuple, list)) and not args):
         return prepare(model, spec, args, kwargs, entry)

@@ -65,7 +65,7 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
 def _of_peaks(
     network: Network, mirror: NetworkMirror, name: str, peaks: PeakGap, data: Sequence[Call]
 ) -> OneSidedError:
-    """The refusal of a network whose maps have their peaks in other places by the other view, with its likely cause."""
+    """The refusal of a network whose peaks lie in other places for the other view, with the likely cause."""
     where = f"its two views put the peaks of its maps to unlike places (gap {peaks.gap:.2g}"
     facts = f"{where}, {peaks.lean:.2g} of it the same for all pictures, where auto stops above {LEANING_PEAKS})"
     off = alignment_sentence(alignments(network.module, mirror, data, network.resolved))

@@ -113,7 +113,7 @@ def _analysed(network: Network, captured: CapturedModel, method: Method) -> _Ana
 
 
 def _unpaired(tables: Sequence[str]) -> Sequence[str]:
-    """A note on the tables whose channels no pairing leaves alone, if there are any."""
+    """A note on the tables that change under every pairing of their channels, if there are any."""
     if not tables:
         return ()
     stored = when(not all(map(is_computed, tables)), "--symmetrize-constants, or ")
@@ -123,9 +123,9 @@ def _unpaired(tables: Sequence[str]) -> Sequence[str]:
 
 
 def _averaging(network: Network, method: Method, error: UnsupportedError | None) -> tuple[str, ...]:
-    """Notes on what `--on-blocked average` would run on both views, and how much of the arithmetic that is.
+    """Notes on the parts that `--on-blocked average` would run on both views, and their share of the arithmetic.
 
-    error: the refusal of the first op; each turn averages the stretch around one, until none refuses.
+    error: the refusal of the first op. Each turn averages the stretch around one op, until no op refuses.
     """
     assert network.captured is not None and method.pairing is not None
     if error is None or network.captured.drawing:  # random numbers stop the average as they stop average

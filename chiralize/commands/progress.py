@@ -24,12 +24,12 @@ EVERY = 60.0
 def shown(
     wanted: bool | Progress | None = None, *, verbose: bool = False, stream: TextIO | None = None
 ) -> Iterator[Progress]:
-    """What steps tell, on a stream.
+    """The progress of steps, shown on a stream.
 
     On a terminal one line with a bar, percent, time so far and time left, which is gone in the end. Elsewhere a line
     for every step, and one a minute for a step that goes on, none where all is over within five seconds.
 
-    wanted: True, or False for silence; None: on a terminal alone. Whatever can be called is told itself.
+    wanted: True, or False for silence; None: on a terminal alone. A function is called itself.
     verbose: a line for every step with its seconds, wherever the stream goes.  stream: standard error, if not given.
     """
     from rich.console import Console
@@ -101,7 +101,7 @@ class _Lines:
             self._write(f"{_seconds(now - self._start)}  {step}{_left(done, now - self._began)}")
 
     def close(self) -> None:
-        """Say no more; what was held back goes nowhere."""
+        """Print nothing from now on; lines that were held back are dropped."""
         self._timer.cancel()
         self._end(time.monotonic())
 
@@ -137,7 +137,7 @@ def _seconds(elapsed: float) -> str:
 
 
 def _left(done: float | None, elapsed: float) -> str:
-    """Percent and the time that is left, as far as anybody knows."""
+    """Percent, and an estimate of the time that is left, if there is one."""
     if not done:
         return ""
     return f", {done:.0%}, about {elapsed * (1 - done) / done:.0f} s left"

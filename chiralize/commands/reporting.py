@@ -22,7 +22,7 @@ from chiralize.verification.mirror_evidence import outside_evidence
 from chiralize.verification.verdicts import Evidence
 
 _SHOWN = 5
-"""Calls of the user that a pose made symmetric by names is shown to."""
+"""Calls of the user from which poses are made that are symmetric by the names of their joints."""
 
 
 def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, asked: Evidence) -> ConvertReport:
@@ -69,7 +69,7 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
 
 
 def _notes(problem: Problem, converted: Converted) -> tuple[str, ...]:
-    """The notes of the steps; before them, one on what was done with what was drawn."""
+    """The notes of the steps. A first note says for what drawn inputs were used, if there were any."""
     request, batches = problem.request, problem.batches
     known = methods().get(converted.method)
     chosen_by_inputs = known is not None and known.is_fitted or request.distill

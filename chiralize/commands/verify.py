@@ -1,4 +1,4 @@
-"""`verify`: both verdicts on a network as it stands, and what speaks for the mirror itself."""
+"""`verify`: both verdicts on a network as it stands, and the evidence for the mirror itself."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def verify(
     if passport is not None and passport.mirror_fit is not None:
         asked = recalled(passport.mirror_fit)
     if not verdict.numeric.passed:
-        # Only such a network is asked: an equivariant one fits T exactly, whatever T is worth.
+        # An equivariant network fits T exactly, right or wrong: only others are compared with other mirrors.
         progress("checking the mirror against the network")
         asked = asked or ask_network(network, real)
         evidence = outside_evidence(network, verdict.mirror, real, None, asked)
@@ -80,9 +80,9 @@ def verify(
 def _left_and_right(
     network: Network, verdict: Verdict, passport: Passport | None
 ) -> tuple[Degeneracy, tuple[JointGap, ...]]:
-    """How much of its answers tells left from right, beside how much of the original's did if the passport says so.
+    """How much of the answers tells left from right, and how much of the original's did if the passport has it.
 
-    And the gap of every joint, which is rounding.
+    Also the gap of every joint, which is rounding.
     """
     drift, degeneracy = _measured(network, verdict)
     degeneracy = replace(degeneracy, free_share=free_share(network, verdict.repmap))

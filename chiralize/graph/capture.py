@@ -104,9 +104,10 @@ def _at_line(error: Exception) -> str:
 
 @contextmanager
 def _writing_what_is_assigned(module: torch.nn.Module) -> Iterator[None]:
-    """Within, a tensor that forward assigns to a buffer of a submodule (`self.h = h`) is copied into that buffer.
+    """Context in which a tensor that forward assigns to a buffer of a submodule (`self.h = h`) is copied into that
+    buffer.
 
-    torch.export sees such assignments on the outermost module alone, and forgets all others without a word.
+    torch.export sees such assignments on the outermost module alone, and drops all others without a message.
     """
     before: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor]] = []
 
@@ -329,9 +330,9 @@ class _Reader:
         return None
 
     def _is_unchanged(self, node: torch.fx.Node, value: torch.Tensor, inputs: list[str]) -> bool:
-        """Whether a value is the very constant that it is made from, such as a table cut to its own length.
+        """Whether a value equals the constant from which it is made, such as a table cut to its own length.
 
-        If so, it goes by the constant's name from then on, which the user knows.
+        If so, it keeps the name of the constant, which the user knows.
         """
         source = self.leaves.get(self._alias(inputs[0])) if inputs else None
         if source is None or target_of(node) not in _COPIES:

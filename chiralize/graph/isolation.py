@@ -47,7 +47,9 @@ def exclusive(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _made_on_the_cpu() -> contextlib.AbstractContextManager[Any]:
-    """Where the caller has another default device (`with torch.device("meta")`), the CPU meanwhile, in this thread."""
+    """Context that makes new tensors on the CPU in this thread, whatever default device the caller set
+    (`torch.device("meta")`).
+    """
     if torch.get_default_device().type != "cpu":
         return torch.device("cpu")
     return contextlib.nullcontext()
@@ -119,8 +121,9 @@ _written = _Written()
 
 
 class _FromNumbers(TorchFunctionMode):
-    """Within: tensors made of Python numbers are float64 where no dtype is given. `Isolated` sees ops, and no op sees
-    these numbers; here the call of the torch function is seen.
+    """Context in which tensors made of Python numbers are float64 where no dtype is given.
+
+    `Isolated` sees ops, and no op gets these numbers; here the call of the torch function is seen.
     """
 
     def __init__(self) -> None:

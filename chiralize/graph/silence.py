@@ -26,7 +26,7 @@ _silence = _Silence()
 
 
 class _InSilence:
-    """Stands in a warning filter in place of a pattern: matches every text in a silenced thread, none in another."""
+    """Takes the place of a pattern in a warning filter: matches every text in a silenced thread, none in another."""
 
     def match(self, _text: str) -> bool:
         """Whether this thread is silenced."""
@@ -63,7 +63,7 @@ class _Stderr:
 
 
 class _Shared(contextlib.AbstractContextManager[None]):
-    """What the first thread that comes puts in place, and the last that goes takes away."""
+    """Filters that the first thread in a `quiet` block installs, and the last one removes."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -106,7 +106,7 @@ class _LogFilters(_Shared):
 
 
 class _Switch(_Shared):
-    """Everything that stands between torch and the reader of what it says."""
+    """All filters between torch's messages and the user."""
 
     def __enter__(self) -> None:
         super().__enter__()

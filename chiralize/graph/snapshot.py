@@ -289,7 +289,7 @@ class _Generator:
 
 
 def _state_of(generator: Any) -> Any:
-    """The state of a generator of random numbers: what it draws next depends on this alone."""
+    """The state of a generator of random numbers, which alone determines what it draws next."""
     if isinstance(generator, (torch.Generator, np.random.RandomState)):
         return generator.get_state()
     if isinstance(generator, random.Random):

@@ -255,7 +255,9 @@ def _is_path(name: str) -> bool:
 
 
 def _drop_decisions(graph: torch.fx.Graph) -> None:
-    """Drop, in place, reads of numbers that Python code took a branch by: the branch was traced, nothing uses them."""
+    """Drop, in place, reads of numbers by which Python code chose a branch: the trace has that branch, and nothing else
+    reads them.
+    """
     for node in reversed(list(graph.nodes)):
         if target_of(node) in LOOKS and not node.users:
             graph.erase_node(node)

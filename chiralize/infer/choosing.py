@@ -76,7 +76,11 @@ class Constants:
     def _is_table(
         self, tensor: Tensor, rep: SymbolicRepresentation, values: Values, reps: Representations, solver: Solver
     ) -> bool:
-        """Whether what a constant decides closes an axis on the way; rep: of the constant, before that."""
+        """Whether a constant is a table: it forces an axis to stay as it is, and weights tie that axis to one that the
+        mirror moves.
+
+        values: what the constant decides. rep: how it transforms, before that.
+        """
         closed = {unknown for unknown, value in values if axis_size(value) > 1 and value == trivial(axis_size(value))}
         decided: set[Axis] = set()
         for dim, axis in enumerate(rep.axes):
@@ -87,10 +91,11 @@ class Constants:
         return tensor.is_floating_point() and bool(closed) and self._on_the_way(closed, reps, solver)
 
     def _on_the_way(self, unknowns: Iterable[Axis], reps: Representations, solver: Solver) -> bool:
-        """Whether weights tie unknown axes to one on which the mirror acts, directly or by way of other unknowns.
+        """Whether weights tie unknown axes to one on which the mirror acts, directly or through other unknown axes.
 
-        A weight of more such axes than two (orders of a graph, inputs, outputs) leaves left and right another way, and
-        one whose single axis is orders times channels ties neither to the other.
+        Weights with exactly two open axes count, one of which may be known. A weight of more axes (orders of a graph,
+        inputs, outputs) can keep left and right apart by its other axes. One whose single axis is orders times channels
+        ties neither of them to the other.
         """
         weights = [solver.representation(reps[leaf.name]).axes for leaf in self.captured.weights]
         pairs = [axes for axes in weights if len(_open(axes)) == 2]

@@ -148,7 +148,7 @@ def invariant(
 
 
 def _factors(axis: Axis, known: Iterable[Axis]) -> Iterator[Axis]:
-    """Of every known axis of the same size, what it has in the places of the terms of this one."""
+    """The known axes of the same size, each cut into factors of the sizes that the terms of this axis have."""
     sizes = [axis_size((term,)) for term in axis]
     for other in known:
         if len(sizes) > 1 and axis_size(other) == prod(sizes):

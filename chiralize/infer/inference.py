@@ -114,8 +114,11 @@ class Inference:
         self._search()
 
     def _search(self) -> None:
-        """Propagate. Where that fails, see what gets further: parts of a tensor that meet again taken as one list, a
-        bias that can only be zero, or branches left open."""
+        """Propagate. Where that fails, try the repairs that let the propagation get further.
+
+        Repairs are: to take parts of a tensor that meet again as one list, to let a bias be zero, or to leave branches
+        open.
+        """
         repair = Repair(self._zero_already())
         refusal = self._refusal_with(repair)
         first, reached = refusal, self._reached()
@@ -164,7 +167,7 @@ class Inference:
         tried: set[str] = set()
         while names := [name for name in self.now.waiting_joints if name not in tried]:
             if self.attempts >= _MOST_ATTEMPTS:
-                return  # what waits is refused where it stands
+                return  # an op that still waits is refused at its own line
             before, name = self.now, names[0]
             tried.add(name)
             for whole in (None, *islice(before.likely_wholes(name), _TRIALS)):

@@ -234,7 +234,7 @@ class Partners:
         return []
 
     def _exchanges_terms(self, node: Node) -> int:
-        """+1 or -1 for an operation whose two operands are each other's partners, 0 for any other."""
+        """+1 or -1 for an operation whose two operands are partners of each other, 0 for any other."""
         sign, refs = _sign_of_exchange(node), list(node.reads)
         mutual = len(refs) == 2 and self.exchanged(refs[0].name) and self.of(refs[0].name) == self.one(refs[1].name)
         if mutual and not (sign < 0 and self._is_taken_both_ways(node)):
@@ -409,9 +409,9 @@ class Partners:
 
     # ---- comparing -------------------------------------------------------------------------------------------
     def _alike(self, node: Node, other: Node, pairs: dict[str, str], deep: bool = False) -> bool:
-        """Whether two operations do the same to partners; weights that nobody has spoken for become partners.
+        """Whether two operations do the same to partners; weights without a partner become partners.
 
-        deep: values become partners, too, that could be exchanged.
+        deep: values that could be exchanged become partners, too.
         """
         if node.target != other.target or node.shapes != other.shapes or set(node.arguments) != set(other.arguments):
             return False

@@ -190,7 +190,10 @@ def _multiply_terms(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
 
 
 def _multiply_unknown(var: Var, known: SignedPermutation, solver: Solver, at_once: bool) -> Axis:
-    """A factor that is not known, beside one that is: its signs may be known to what reads it, or the product."""
+    """The product of a known factor and an unknown one.
+
+    The ops that read the unknown factor, or the product, may determine its signs.
+    """
     decided = at_once or solver.last_resort or var.id in solver.demanded_sign_free or var.id in solver.passing
     if decided:
         return _bind_absolute(var, Known(known), solver)

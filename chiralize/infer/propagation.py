@@ -121,9 +121,9 @@ class Propagation:
         raise InternalError("inference", f"it does not come to rest in {_MOST_RUNS} runs", "report this model")
 
     def _run(self) -> None:
-        """Run every rule that may have something new to say, up to the first guess."""
+        """Run every rule that may give a new answer, up to the first guess."""
         self.waiting = {}
-        if not self.solver.guessed:  # else the last run ended before all readers had seen what was replaced
+        if not self.solver.guessed:  # else the last run ended before all readers had run on the replaced values
             self.replaced = set()
         self.solver.guessed = False
         for self.index, node in enumerate(self.captured.nodes):  # noqa: B020
@@ -153,7 +153,7 @@ class Propagation:
                 self._guard(Where("{} {}".format(*second)), "state", lambda a=a, b=b: self._same(a, b))
 
     def _rests(self, node: Node) -> bool:
-        """Whether the rule of a node can only say again what it said."""
+        """Whether the rule of a node would only repeat its last answer."""
         return (
             node.name in self.resting
             and not (self.resting[node.name].guesses and self.solver.resorts)
@@ -162,7 +162,7 @@ class Propagation:
         )
 
     def _still(self, name: str) -> bool:
-        """Whether nothing has moved that was looked at."""
+        """Whether nothing that the rule read has changed."""
         rest = self.resting[name]
         return (
             rest.decided == self.partners.decided
@@ -171,13 +171,13 @@ class Propagation:
         )
 
     def _rest(self, name: str, waits: str = "") -> None:
-        """Note what was looked at, and what a rule still waits for."""
+        """Note what the rule read, and what it still waits for."""
         seen = self.solver.seen
         signed = tuple(seen - self.solver.demanded_sign_free)
         self.resting[name] = Rest(tuple(seen), signed, self.partners.decided, self.solver.consulted, waits)
 
     def _visit(self, node: Node) -> None:
-        """Run the rule of a node; where it moves nothing, keep what it looked at."""
+        """Run the rule of a node; if it changes nothing, note what it read."""
         solver, old, before = self.solver, self.nodes.get(node.name), self._moves()
         solver.seen.clear()
         solver.consulted = False
@@ -193,7 +193,7 @@ class Propagation:
             self._rest(node.name, waits)
 
     def _ask(self, node: Node) -> None:
-        """Leave what a waiting rule has not answered, signs too, to the readers."""
+        """Let the ops that read a waiting rule's outputs determine their axes and their signs."""
         self.unanswered.add(node.name)
         outputs = list(self.nodes[node.name])
         for index, output in enumerate(outputs):
@@ -249,7 +249,7 @@ class Propagation:
                 self._exchange(ours, theirs)
 
     def _take_over(self, asked: Outputs, outputs: Outputs) -> None:
-        """Compare a rule's answer with what readers found out about the value while the rule waited."""
+        """Compare the answer of a rule with what readers have determined of the value while the rule waited."""
         for asked_of, said in zip(asked, outputs, strict=False):
             if isinstance(asked_of, SymbolicRepresentation) and isinstance(said, SymbolicRepresentation):
                 sign = asked_of.sign * said.sign
@@ -294,7 +294,7 @@ class Propagation:
         return self.solver.fresh_like(shape)
 
     def _region(self, node: Node) -> Outputs:
-        """Averaged over both views, a stretch of the graph gives whatever its readers need."""
+        """A stretch that is averaged over both views: its outputs transform in any way that their readers need."""
         if self.partners.reads_exchanged(node):
             raise Conflict("an averaged stretch reads a value of one side of the body")
         if node.name not in self.nodes:

@@ -83,11 +83,11 @@ def first_accepted(
     objection: Callable[[Result, bool], str],
     more_is_known: Callable[[], bool] = lambda: False,
 ) -> tuple[Result, tuple[str, ...]]:
-    """The first candidate that nothing speaks against, and notes on those before it.
+    """The first candidate without an objection, and notes on those before it.
 
     attempt: raises what is wrong with a candidate.  objection: why a finished one is not to be taken, "" where it is;
-    told whether it is the last one.  more_is_known: whether there are other inputs than those given; a candidate that
-    failed at these being narrow is then tried on both.
+    its second argument says whether it is the last one.  more_is_known: whether there are other inputs than those
+    given; a candidate that failed at these being narrow is then tried on both.
     Raises the error of the last candidate where that fails too, with what became of the others; ExportError where
     weights alone were wanted; and at once what no candidate is to blame for, such as an interruption.
     """
@@ -139,7 +139,7 @@ def _why_not_reduced(problem: Problem) -> Sequence[str]:
 
 
 def _told(error: Exception) -> str:
-    """What went wrong, in one line; a defect with the place in chiralize where it shows."""
+    """The error in one line; a defect of chiralize with the place where it was raised."""
     if isinstance(error, DriftError):
         return error.facts.partition(": ")[2]
     if isinstance(error, ChiralizeError):
@@ -157,7 +157,7 @@ def _whatever_the_width(error: Exception) -> bool:
 
 
 def _with_others(error: Exception, notes: Sequence[str]) -> Exception:
-    """The error of the last candidate, told beside what became of those before it that failed at something else."""
+    """The error of the last candidate, with the errors of earlier candidates that failed for other reasons."""
     if not isinstance(error, ChiralizeError):
         return error
     others = [note for note in notes if error.facts not in note]

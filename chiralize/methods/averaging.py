@@ -49,7 +49,7 @@ def averaged(network: Network, repmap: RepMap, values: Mapping[str, torch.Tensor
 
 
 def _names(network: Network) -> list[str]:
-    """What the averaged stretches are called in the result: as nothing in the network is called."""
+    """Names for the averaged stretches that the network does not use itself."""
     assert network.program is not None
     taken = {name.partition(".")[0] for name in (*network.program.state_dict, *network.program.constants)}
     free = (f"averaged_{number}" for number in count() if f"averaged_{number}" not in taken)

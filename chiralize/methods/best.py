@@ -53,7 +53,7 @@ def best(problem: Problem, method: Method) -> Measured:
 
 
 def _nearer(problem: Problem, measured: Measured) -> Measured:
-    """A draft of one pass with all of its weights brought closer to the original together."""
+    """A draft of one pass with all of its weights fitted together, towards the original."""
     request, draft = problem.request, measured.draft
     if draft.converted.is_average:
         notes = (_NOT_TRAINED,) if request.distill or request.rounds else ()

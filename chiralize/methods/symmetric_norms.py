@@ -76,7 +76,7 @@ def _holding(network: Network, captured: CapturedModel, absorbed: Absorbed) -> N
     held = {
         name: leaf.tensor.detach() for name, leaf in leaves.items() if leaf.is_weight and network.resolved.is_affine
     }
-    held |= absorbed.values  # pixels: the weights of the network seen from its centre tell those of the network itself
+    held |= absorbed.values  # pixels: the centred network's weights determine the network's own
     by_name: Mapping[str, Tensor] = {
         name_in_model: tensor for name, tensor in held.items() for name_in_model in leaves[name].names
     }

@@ -7,8 +7,9 @@ looks for
 
 Where an input and its mirror image occur alike, that is the mean of both views, (f(x) + T f(T x)) / 2, and aiming at it
 leaves out what is merely asymmetric in f, which few samples do not average away. Where everybody faces one side, p(T x)
-is 0; and a network that knows one side only has nothing to say about T x. Then f(x) alone is aimed at. A network may
-see what no direction of its inputs shows; that it knows one side better is told from its answers (`asymmetry.spreads`).
+is 0; and the answers to T x of a network that knows one side only are no target. Then f(x) alone is the target. A
+network may know one side better although no direction of its inputs shows it; that is seen in the spread of its answers
+(`asymmetry.spreads`).
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def aimed(problem: Problem) -> Problem:
 
 
 def _one_sided(network: Network, mirror: NetworkMirror, calls: Sequence[Call], measured: Asymmetry) -> str:
-    """Why T f(T x) is not to be trusted; empty where it is. The same in all processes of a group."""
+    """Why T f(T x) is no good target; empty where it is one. The same in all processes of a group."""
     apart, spread = _mean(measured.gap), _spread(measured)
     if apart > UNEVEN and spread.differs:
         return f"the original knows one side better (gap {apart:.2g}; {spread_in_words(spread)})"
@@ -69,7 +70,7 @@ def _one_sided(network: Network, mirror: NetworkMirror, calls: Sequence[Call], m
 
 
 def _spread(measured: Asymmetry) -> Spread:
-    """The same in all processes of a group."""
+    """How the spreads of the answers to both views compare. The same in all processes of a group."""
     spread = measured.spread or Spread(1.0, 0.0)
     return Spread(exp(_mean(log(spread.ratio))), sqrt(_mean(spread.error**2) / processes.count()))
 

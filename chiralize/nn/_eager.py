@@ -31,7 +31,7 @@ def is_eager(x: Tensor, device: str = "cpu") -> bool:
 STEPS_ON_GPUS = True
 """Whether what has many entries takes one step on a GPU as well, in place of one op after the other."""
 MANY_ON_GPUS, _MANY_TRAINED_ON_GPUS, _MANY_CONVOLVED_ON_GPUS = 1 << 22, 1 << 25, 1 << 21
-"""Entries from which a GPU waits for memory, and not for the calls that a step of Python's takes more of."""
+"""Entries from which memory limits a GPU, and not the calls, of which a step in Python takes more."""
 
 
 def takes_one_step(x: Tensor, trained: bool = False) -> bool:

@@ -20,7 +20,8 @@ WIDE, WIDE_GATHERED = 512, 1024
 """Hidden units from which the blocks' own steps are faster than the fused kernel with twice the multiplications: of
 plain pairs in halves, and of spaces whose entries have to be gathered."""
 WIDE_FOR_ANY, MANY = 768, 32
-"""Hidden units from which they are for every batch, and samples from which they are below that. With fewer, only in
+"""Hidden units from which these steps are faster for every batch, and samples from which they are with fewer units.
+With fewer, only in
 training: without gradients the kernel's dense weights are kept."""
 _GATES = {"LSTM": "||.|", "GRU": "||."}  # | for |H|, . for H
 _SETTINGS = ("num_layers", "bias", "batch_first", "dropout", "bidirectional")

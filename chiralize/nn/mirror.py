@@ -154,8 +154,8 @@ class Mirror:
 
         p: how likely.  per_sample: each sample of a batch for itself; else the batch as a whole.  generator: of the
         random numbers, so that they come again; by default torch's own, which workers of a DataLoader seed apart.
-        Raises UsageError for a p that is no probability, and where the sizes of the inputs are not known, by which a
-        batch is told from a sample.
+        Raises UsageError for a p that is no probability, and where the sizes of the inputs are not known: without these
+        a batch cannot be told from a sample.
         """
         if self.input_tensors is None:
             raise self.inputs._unsized("Mirror.augment")

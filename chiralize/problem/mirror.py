@@ -35,7 +35,7 @@ def infer(network: Network, given: Mapping[str, TensorRepresentation] | None = N
 
 @contextmanager
 def _looking_at_layouts(resolved: ResolvedSpec) -> Iterator[None]:
-    """Adds to an op's refusal that an input declared `free` may hold joints, which nobody has said."""
+    """Context that adds a hint to an op's refusal: an input declared `free` may hold joints."""
     try:
         yield
     except UnsupportedError as error:
@@ -143,7 +143,7 @@ def mirror_at_rest(network: Network) -> NetworkMirror | None:
 
 
 def _inferred(repmap: RepMap, name: str | None) -> TensorRepresentation | None:
-    """What inference says of a leaf or a node of the graph; None where it says nothing."""
+    """The representation that inference found for a leaf or a node of the graph; None where it found none."""
     if name is None:
         return None
     rep = repmap.of(name)

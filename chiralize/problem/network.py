@@ -219,7 +219,9 @@ class Network:
         return near
 
     def _may_refuse(self) -> bool:
-        """Whether some op takes only some numbers, as a logarithm does; without a graph nobody knows."""
+        """Whether some op takes only certain numbers, as a logarithm does. True without a graph, since this is not
+        known then.
+        """
         if self.captured is None:
             return True
         rules = (registry().get(node.target) for node in self.captured.nodes)

@@ -1,4 +1,4 @@
-"""How far a piece of work is: what steps call, and what nobody hears."""
+"""How far a piece of work is: the function that steps call, and one that does nothing."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told what is being done."""
+    """Called with what is being done."""
 
     def __call__(self, step: str, done: float | None = None, /) -> None:
-        """Hear of a step.
+        """A step begins or goes on.
 
         step: what is being done, in words; what follows a comma is a detail of the same step, such as its loss.
-        done: how much of the step is, from 0 to 1; None where nobody knows.
+        done: the share of the step that is done, from 0 to 1; None where it is not known.
         """
 
 
 def silent(step: str, done: float | None = None, /) -> None:
-    """Tell nobody."""
+    """Do nothing."""

@@ -67,8 +67,8 @@ class Request:
     is.  max_shift: bound on how far a joint moves (RMS), in the unit of its output.  force: accept drift and degeneracy
     beyond the bounds.  symmetrize_constants: project constants that the mirror changes, too.  keep_statistics: refuse
     results with other means and variances than the original's.
-    progress: told what is being done.  product: what `auto` forms are chosen for, a module to train on, a graph to run,
-    weights alone, or TorchScript with the original's code, once with other weights or twice for both views.
+    progress: called with what is being done.  product: what `auto` forms are chosen for, a module to train on, a graph
+    to run, weights alone, or TorchScript with the original's code, once with other weights or twice for both views.
     tune: what is faster in blocks is timed, layer by layer.
     rounds: of Gauss-Newton over all layers after a fit; None: as many as are worth a minute.
     mix: share of samples of a Gaussian among what is fitted on, beside the calibration inputs.

@@ -21,7 +21,7 @@ from chiralize.problem.network import Network
 from chiralize.symmetry.representation import TensorRepresentation
 
 _LEAST, _MOST, _FOR_EACH = 1024, 8192, 16
-"""Samples to fit on: so many for each entry of the largest weight. Neighbours along a sequence tell nearly the same."""
+"""Samples to fit on: so many for each entry of the largest weight. Neighbours along a sequence are nearly equal."""
 
 
 def carried_of(network: Network) -> Carried:

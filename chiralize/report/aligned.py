@@ -31,7 +31,7 @@ def alignment_sentence(alignments: Sequence[Alignment]) -> str:
 
 
 def _off(alignment: Alignment) -> str:
-    """By how many cells, beside what the specification states."""
+    """By how many cells the maps are misaligned, beyond the shift that the specification states."""
     assert alignment.shift is not None
     beside = alignment.shift - alignment.stated
     return f"{abs(beside):.2f} cell{'' if abs(beside) <= 1 else 's'}"
@@ -72,7 +72,7 @@ def _figures(figure: Shifted) -> tuple[str, str]:
 
 
 def _outlook(alignment: Alignment, shift: float) -> list[str]:
-    """What a flip test that is aligned would do."""
+    """How far apart the two views would be in a flip test that is aligned by this shift."""
     now, then = alignment.at(float(alignment.stated)), alignment.at(shift)
     if now is None or then is None or alignment.is_aligned:
         return []

@@ -18,7 +18,8 @@ Point = tuple[float, float]
 MOST_JOINTS = 400
 """Joints of a body that is still drawn: of a mesh nobody reads single points."""
 _OBLIQUE = 0.3
-"""How far forward is drawn downward: feet and noses would lie on ankles and necks otherwise."""
+"""Points in front are drawn lower, by this share of their depth: feet and noses would cover ankles and necks otherwise.
+"""
 _STANDING: dict[str, tuple[float, float]] = {
     "hip": (0.0, 0.95),
     "left_hip": (0.13, 0.92),

@@ -96,7 +96,7 @@ def _verdicts(report: ConvertReport | VerifyReport | AuditReport) -> list[Block]
 
 
 def _tables(whole: Document, titles: tuple[str, ...]) -> list[Block]:
-    """Of the sections with these titles the tables, and lines that are good or bad news."""
+    """The tables of the sections with these titles, and their lines that report good or bad results."""
     blocks: list[Block] = []
     wanted = False
     for block in whole.blocks:

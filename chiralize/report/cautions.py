@@ -90,9 +90,9 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
 
 
 def _unknown_average(drift: Drift | None) -> tuple[Caution, ...]:
-    """A warning of a flip average whose two views were compared on nothing that the network sees in use.
+    """A warning about a flip average that was measured on no inputs of the kind that the network gets in use.
 
-    That a result is the average is true of any inputs; whether the average is any good shows on real ones alone.
+    A result is the average on any inputs. Whether the average does its task well is known on real inputs only.
     """
     if drift is not None and drift.is_telling:
         return ()
@@ -105,9 +105,10 @@ def _unknown_average(drift: Drift | None) -> tuple[Caution, ...]:
 
 
 def _one_sided(drift: Drift, is_average: bool) -> tuple[Caution, ...]:
-    """Warnings of an original that answers the two sides apart, unless noise or single steps alone show it.
+    """Warnings about an original whose answers to the two views differ, unless they differ by noise or in single steps
+    only.
 
-    is_average: the result is the flip average of the original, which takes out what is noise in its views.
+    is_average: the result is the flip average of the original, in which the noise of the two views is averaged.
     """
     if not drift.is_telling:
         return ()

@@ -58,7 +58,7 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
     rho = f"(rho {plain(drift.rho)})"
     if drift.built_in:
         rho = f"(rho {plain(drift.rho)} on built-in poses, not on yours)"
-    # The two views of a two-view result are the original's own, so that any inputs show that it is their average.
+    # A two-view result runs the original itself on both views, so it is their average on any inputs.
     if drift.rho <= SAME and (report.is_average or drift.is_telling):
         return Distance("same", f"the same answers as the original's flip average {rho}")
     if not drift.is_telling:
@@ -80,10 +80,10 @@ def given_noise(report: ConvertReport) -> bool:
 
 
 def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution]) -> Distance:
-    """The word by rho.
+    """The word for the distance, by rho.
 
-    A large rho is bad news whatever it was measured on; a small one promises something only where the inputs are good
-    and the original knows both sides.
+    A large rho is bad on any inputs. A small one promises something only where the inputs are good and the original
+    knows both sides.
     """
     if not drift.rho <= FAR:  # inf and nan, too
         return Distance("far", f"far from the original {rho}: fine-tune before use")

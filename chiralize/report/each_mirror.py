@@ -35,7 +35,7 @@ def _proof(certificate: CertificateVerdict | None) -> str:
 
 
 def _odd(degeneracy: Degeneracy | None) -> str:
-    """How much of the answers the mirror negates, of the average over all views and of the result."""
+    """The share of the answers that the mirror negates: in the average over all views, and in the result."""
     if degeneracy is None:
         return ""
     pairs = zip(degeneracy.odd_before, degeneracy.odd_after, strict=True)

@@ -113,7 +113,7 @@ def _nearest(points: Sequence[Point]) -> list[float]:
 
 
 def _in_words(gaps: Gaps) -> str:
-    """What somebody sees who looks at the picture."""
+    """The content of the picture as text, for those who cannot see it."""
     head = f"{gaps.body.skeleton}, {plural(len(gaps.body.joints), 'joint')}. {gaps.title}."
     if not gaps.by_joint:
         return head
@@ -197,7 +197,7 @@ def _is_free(box: Box, taken: Sequence[Box]) -> bool:
 
 
 _STEPS = 24
-"""Points of a bone that are looked at."""
+"""Points of a bone at which it is tested."""
 
 
 def _crosses(box: Box, bones: Sequence[tuple[Point, Point]]) -> bool:

@@ -37,7 +37,9 @@ def _converted(report: ConvertReport, body: Body) -> list[Gaps]:
 
 
 def _after(report: ConvertReport, body: Body) -> list[Gaps]:
-    """The same of the result: rounding, where it passed. Where it failed, the residual is no gap of single joints."""
+    """The gaps by joint of the result: 0 up to rounding, if it passed. None if it failed: the residual is not given by
+    joint.
+    """
     numeric = report.numeric
     if not _is_even(report) or numeric is None:
         return []
@@ -49,7 +51,9 @@ def _after(report: ConvertReport, body: Body) -> list[Gaps]:
 
 
 def _is_even(report: ConvertReport) -> bool:
-    """Whether every joint of every output passed the verdict: where some are left out, nothing is known of these."""
+    """Whether every joint of every output passed the verdict. Not if some are left out, since the verdict does not
+    cover them.
+    """
     return report.numeric is not None and report.numeric.passed and report.claims is None
 
 

@@ -59,7 +59,7 @@ def _facts(facts: Sequence[Fact]) -> str:
 
 
 def _icon(tone: str) -> str:
-    """A sign that stands before words of this tone; readers of the screen hear what it means."""
+    """An icon in front of text of this tone, with its meaning for screen readers."""
     if tone not in _ICONS:
         return ""
     return f'<span class="icon" role="img" aria-label="{_WORDS[tone]}:">{_ICONS[tone]}</span> '
@@ -144,7 +144,7 @@ def _sections(page: Document) -> list[str]:
 
 
 def _after_costs(parts: Sequence[_Part]) -> int:
-    """Where the folded tables go: before the verdicts, or at the end of what stands open before them."""
+    """Where the folded tables go: in front of the verdicts, or at the end of the open sections in front of them."""
     count = 0
     for part in parts:
         if part.heading.folded:
@@ -193,7 +193,7 @@ def _block(block: Block) -> str:
 def _table(block: Table, caption: str, is_heading: bool = False) -> str:
     """A table that scrolls by itself where the page is narrow, also by the keyboard.
 
-    is_heading: the caption says what the heading above it says, so that only readers of the screen need it.
+    is_heading: the caption repeats the heading above it, so it is for screen readers only.
     """
     rows = [_row(block.header, "th", block.right)]
     rows += [_row(row, "td", block.right) for row in block.rows]
@@ -215,7 +215,7 @@ def _row(row: tuple[str, ...], tag: str, right: frozenset[int]) -> str:
 def _bars(block: Bars) -> str:
     """Horizontal bars on one scale; a dashed line marks the limit, bars beyond it are red.
 
-    They repeat what the table above says, so that they are hidden from readers of the screen. One bar compares nothing.
+    They repeat the table above, so they are hidden from screen readers. A single bar is left out: it compares nothing.
     """
     finite = [bar.value for bar in block.bars if isfinite(bar.value)]
     limits = [bar.limit for bar in block.bars if bar.limit is not None]

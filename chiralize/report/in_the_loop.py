@@ -155,7 +155,9 @@ def _of_falls(rollout: Rollout) -> list[Caution]:
 
 
 def _of_average(rollout: Rollout) -> list[Caution]:
-    """A policy that walks one way only is no longer one when its two views are averaged."""
+    """A warning where the flip average returns less: the average of a one-sided gait and its mirror image need not be a
+    gait.
+    """
     average = next(walker for walker in rollout.walkers if walker.name == AVERAGE)
     if not is_short(rollout, average):
         return []

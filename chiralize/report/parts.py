@@ -164,8 +164,8 @@ def evidence_blocks(evidence: Evidence) -> list[Block]:
 def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, cautions: Sequence[Caution]) -> list[Block]:
     """Gap, drift and rho, and what they mean.
 
-    distance: the word for it in the headline; what rho meant for the error elsewhere is told where it is known to mean
-    the same here.  cautions: those about drift.
+    distance: the word for it in the headline.  The error of other networks with such a rho is given only where it is a
+    prediction here.  cautions: those about drift.
     """
     blocks: list[Block] = [
         Section(
@@ -208,7 +208,7 @@ def _lean(lean: float) -> str:
 
 
 def _worst_joint(output: OutputDrift) -> str:
-    """A sentence on the joint that is furthest off, which the mean over all hides."""
+    """A sentence on the joint with the largest distance, which the mean over all joints can hide."""
     worst = max(output.joints, key=lambda joint: joint.rho)
     return (
         f"worst of {len(output.joints)} in output {output.index}: {worst.name} (rho {plain(worst.rho)}, drift "
@@ -217,7 +217,7 @@ def _worst_joint(output: OutputDrift) -> str:
 
 
 def _promise(drift: Drift, distance: Distance) -> str:
-    """How much error such a rho meant in other networks, or why it promises nothing here."""
+    """How much error other networks with such a rho had, or why this is no prediction here."""
     if drift.noise:
         return "On noise it says little of the error: give --calibration inputs"
     if not drift.is_telling:
@@ -342,7 +342,7 @@ def cost_blocks(cost: Cost) -> list[Block]:
         if before or after:
             rows.append((name, f"{before:,}", f"{after:,}", ratio(before, after)))
     rows += map(_time_row, cost.times)
-    if not rows:  # a file that is run keeps its weights to itself
+    if not rows:  # the weights of a file that is only run cannot be read
         return []
     return [Section("Cost"), table(("", "before", "after", ""), rows, (1, 2, 3))]
 

@@ -28,8 +28,8 @@ WITHOUT_INPUTS = "it was converted without real inputs"
 class Verdict:
     """The result of a command in one sentence.
 
-    sentence: in plain words, without a full stop.  warnings: what speaks for caution.
-    standing: failed where the report did not pass, warning where it did but something speaks for caution.
+    sentence: in plain words, without a full stop.  warnings: reasons for caution.
+    standing: failed where the report did not pass, warning where it did but there are reasons for caution.
     """
 
     sentence: str
@@ -77,14 +77,14 @@ def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
 
 
 def _what(report: VerifyReport | ConvertReport) -> str:
-    """`equivariant`, with the outputs of which that is said where it is not said of all."""
+    """`equivariant`, with the names of the outputs if it does not hold for all of them."""
     if report.claims is None:
         return "equivariant"
     return f"equivariant in {report.claims.words}"
 
 
 def _unclaimed(report: VerifyReport | ConvertReport) -> str:
-    """A clause on outputs of which nothing is said; "" where there are none."""
+    """A clause on the outputs that are not claimed; "" where there are none."""
     if report.claims is None:
         return ""
     return f"nothing is claimed of {report.claims.names}"
@@ -150,7 +150,7 @@ def under(report: VerifyReport | ConvertReport) -> str:
 
 
 def _reason(report: ConvertReport) -> str:
-    """Why a result that was handed over by force should not have been."""
+    """Why a result that was written by `force` should not have been."""
     failure = _failure(report.numeric, report.certificate)
     if failure:
         return failure
@@ -175,9 +175,9 @@ def _passes(report: ConvertReport) -> str:
 
 
 def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calibration real inputs") -> str:
-    """A clause where no real inputs speak for the mirror; "" where they do, or where they speak against it.
+    """A clause where no real inputs confirm the mirror; "" where they confirm or contradict it.
 
-    measured: real inputs were there, so that asking for them would not help.  remedy: what to say where they were not.
+    measured: real inputs were given, so asking for them would not help. remedy: the advice where none were given.
     """
     fit = evidence.fit
     if fit is not None and not fit.trained:
@@ -262,7 +262,7 @@ def _briefs(warnings: tuple[Caution, ...]) -> tuple[str, ...]:
 
 
 def _sentence(*clauses: str) -> str:
-    """The clauses that are not empty, but for those that an earlier one says already."""
+    """The clauses, without empty ones and without repetitions."""
     distinct: list[str] = []
     for clause in clauses:
         if clause and not any(clause in earlier for earlier in distinct):

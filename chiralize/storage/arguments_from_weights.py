@@ -51,8 +51,8 @@ def arguments_from_weights(
 ) -> Found | None:
     """Arguments beyond `fixed` under which the network has the weights of one of the tables; None where none is open.
 
-    fixed: those that the user or the file gives.  joints: of the skeleton, 0 where it is not known; only where the
-    weights tell a product of joints and something else does it decide.  tell: hears how many builds were tried.
+    fixed: those that the user or the file gives.  joints: of the skeleton, 0 where it is not known; it decides only
+    where the weights determine a product of joints and something else.  tell: called with the number of builds.
     """
     try:
         parameters = inspect.signature(build).parameters.values()

@@ -28,7 +28,7 @@ class Wanted:
     names.  normalizer: file of statistics beside it.  unsafe_pickle: may run the file's own code.
     onnx: an ONNX file will do.  command: as the user typed it, for messages.  joints: of the skeleton, 0 where it is
     not known; for arguments that the weights do not tell.
-    tell: hears of steps that take long.
+    tell: called with the name of every step that takes long.
     """
 
     factory: Factory | None = None

@@ -57,7 +57,7 @@ def load_model(
     normalizer: VecNormalize of Stable-Baselines3, before the policy.
     unsafe_pickle: may run the file's own code.  onnx: an ONNX file will do, which can be run but not taken apart.
     command: as the user typed it, for messages.  joints: of the skeleton, where it is known; the class may ask.
-    tell: hears of steps that take long, in words.
+    tell: called with the name of every step that takes long.
     Raises ModelFileError, UnsafeFileError, FactoryError, UsageError, NonFiniteError, MissingPackageError.
     """
     wanted = Wanted(factory, factory_args or {}, key, prefix, normalizer, unsafe_pickle, onnx, command, joints, tell)

@@ -155,7 +155,7 @@ def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) 
 def _rename_outputs(model: Any, wished: Mapping[str, str]) -> None:
     """Give outputs their names, in place; values inside that have one of these get another.
 
-    The exporter makes up names for values inside only after it was told those of outputs, and does not look at them.
+    The exporter names the values inside after the outputs, without regard to the names of the outputs.
     wished: by the names that outputs have now.
     """
     table: dict[str, str] = {}

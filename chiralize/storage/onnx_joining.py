@@ -22,7 +22,7 @@ from chiralize.symmetry.involution import shape_along
 _VIEWS = ("view", "mirrored_view")
 _INSTEAD = "convert what it was exported from, for example a .pt2"
 _SPLIT_BY_INPUT, _NEGATIVE_AXES, _OLDEST = 13, 11, 7
-"""Operator sets: since when Split takes its sizes as an input, Concat counts axes from the end, and Mul broadcasts."""
+"""Operator sets from which Split takes its sizes as an input, Concat counts axes from the end, and Mul broadcasts."""
 _MIRRORED = "ai.onnx"
 
 

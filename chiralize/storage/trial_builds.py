@@ -75,7 +75,7 @@ class TrialBuilds:
 
     wanted: the name that the last build asked an object of arguments for, "" for none.  made: how many weights it made
     until its end, which says how far a build that failed got.
-    tell: hears before each build how many were tried.
+    tell: called before each build with the number of earlier ones.
     """
 
     def __init__(

@@ -148,9 +148,9 @@ def _built(
 
 
 def _left_as_they_are(known: Container[str], wanted: Wanted) -> tuple[str, ...]:
-    """A note on the arguments with a default that nobody gave, and that no size of a weight told.
+    """A note on the arguments with a default that nobody gave, and that no size of a weight determines.
 
-    known: names of those that were given or told.
+    known: names of those that were given, or that sizes of weights determine.
     """
     if wanted.factory is None or isinstance(wanted.factory, torch.nn.Module):
         return ()

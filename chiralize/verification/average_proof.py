@@ -157,7 +157,7 @@ class _Reading:
         return (self._operand(node),)
 
     def _viewed(self, node: Node) -> _Known:
-        """Another shape: the result stays opaque, but it is known what a constant holds in it."""
+        """Another shape. The result stays opaque, but the numbers of a constant stay known."""
         constant = self._constant(node.arguments["self"])
         if constant is not None:
             self.constants[node.name] = constant.reshape(node.shapes[0] or ())
@@ -249,7 +249,7 @@ class _Reading:
         return (self.table.collect(out),)
 
     def _stacked(self, node: Node) -> _Known:
-        """All entries of one axis of a value, taken apart, with signs, and put together in another order."""
+        """A stack of all entries of one axis of a value, with signs and in another order."""
         parts = [self.value(ref.name) for ref in node.arguments["tensors"]]
         dim = node.arguments.get("dim", 0) % len(node.shapes[0] or (1,))
         if any(len(part) != 1 for part in parts):
@@ -308,7 +308,7 @@ class _Reading:
         return (self.table.apply(action, self.value(first.name)),)
 
     def _sum(self, node: Node) -> _Known:
-        """The sum of two tensors. A constant counts by its numbers, as T adds it; nothing else may be broadcast."""
+        """The sum of two tensors. A constant counts by its numbers, since T may add one; nothing else is broadcast."""
         if not isinstance(node.arguments["other"], Ref) or node.arguments.get("alpha", 1) != 1:
             return None
         terms: list[Term] = []

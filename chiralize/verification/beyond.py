@@ -1,11 +1,11 @@
 """Inputs beyond those that were given: a result that was fitted on few kinds of them is judged on others, too.
 
-Held-out inputs are of the kinds that were fitted on, so that rho on them says nothing of the rest: a lifter calibrated
-on walking alone errs 1.07 to 1.09 times as much as the original on all motions, with a rho of 0.62 to 0.95, one that
-was calibrated on running up to twice as much, with 0.80 (decision 0029). What a network was trained on is
-remembered by its first batch norm, where it has one; joints of different samples are put together, and samples are
-moved away from each other, which leaves their span. Where built-in poses stand beside the given inputs, those that no
-fit learns from foretell rho on people whom nobody saw within a tenth (decision 0074).
+Held-out inputs are of the kinds that were fitted on, so rho on them says nothing about other kinds. A lifter calibrated
+on walking alone has 1.07 to 1.09 times the error of the original on all motions, with a rho of 0.62 to 0.95. One that
+was calibrated on running has up to twice the error, with 0.80 (decision 0029). The other kinds are: samples with the
+moments that the first batch norm remembers, where there is one; joints of different samples put together; and samples
+moved away from each other, out of their span. Where built-in poses are used beside the given inputs, some are left out
+of the fit: rho on these predicts rho on unseen people within a tenth (decision 0074).
 """
 
 from __future__ import annotations

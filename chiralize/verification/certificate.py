@@ -67,7 +67,9 @@ def _in_order(captured: CapturedModel) -> list[Leaf]:
 
 
 def _excess(leaf: Leaf, captured: CapturedModel, repmap: RepMap) -> tuple[float, float]:
-    """max |W - T W'| in units of the rounding allowed, and as it is. W' is W, or the weight exchanged with it."""
+    """max |W - T W'|, as a multiple of the allowed rounding and as a number. W' is W, or the weight that T exchanges
+    with W.
+    """
     tensor, rep = leaf.tensor.detach(), evaluate(repmap.leaves[leaf.name], {})
     other = captured.leaves[repmap.partners.get(leaf.name, leaf.name)]
     if not tensor.numel():
@@ -93,7 +95,7 @@ def _excess(leaf: Leaf, captured: CapturedModel, repmap: RepMap) -> tuple[float,
 
 
 def _slack(leaf: Leaf, partner: Leaf, rep: TensorRepresentation) -> torch.Tensor | None:
-    """Rounding of an offset that the weight took up, in an entry and its partner: b of b + W c is rounded."""
+    """The rounding of an offset that a bias took up, in an entry and its partner: b in b + W c is rounded."""
     if leaf.slack is None or partner.slack is None:
         return None
     return leaf.slack + act(partner.slack, rep).abs()

@@ -264,8 +264,8 @@ def _ratio(value: float, scale: float) -> float:
 class _Share:
     """Running variance of an output and of its odd part.
 
-    Counted from their first values, which a nearly constant output hardly leaves: its squares would drown the rest. One
-    that leaves them by rounding alone has no variance.
+    The first values are subtracted before squaring. A nearly constant output hardly differs from them, and without that
+    the squares of its size would hide its variance. An output that differs from them by rounding alone has no variance.
     """
 
     def __init__(self) -> None:
@@ -320,7 +320,7 @@ class _Share:
 def _dead_inputs(
     first: Runner, second: Runner, mirror: NetworkMirror, inputs: Sequence[Call], adapted: Sequence[Call]
 ) -> tuple[tuple[str, ...], int]:
-    """Labels of the entries that only the first network reacts to, and of how many it reacts to at all."""
+    """Labels of the entries that only the first network reacts to, and the number of entries that it reacts to."""
     before, after = influence(first, mirror, inputs), influence(second, mirror, adapted)
     alive, floor = ALIVE * _highest(before), DEAD * _highest(after)
     is_dead: dict[str, bool] = {}
@@ -356,7 +356,7 @@ def random_inputs(
 def _notice(
     first: Runner, second: Runner, mirror: NetworkMirror, inputs: Sequence[Call], adapted: Sequence[Call]
 ) -> None:
-    """Let both networks start every call from the state that they are in, if they keep one."""
+    """Start every call of both networks from the state that they have now, if they keep one."""
     first.stateful = second.stateful = bool(mirror.states)
     if inputs and not mirror.states:
         first.notice_state(inputs[0])

@@ -166,7 +166,7 @@ def _judge_two_view(network: Network, run: _Run) -> Verdict:
 
 
 def _with_states_of_both(network: Network) -> Network:
-    """The network with T on states that nobody knows otherwise: it exchanges those of the two views."""
+    """The network with T on states of unknown representation: T exchanges the states of the two views."""
     resolved = network.resolved
     inputs, outputs = _known(resolved.input_tensors), _known(resolved.output_tensors)
     return replace(network, resolved=replace(resolved, input_tensors=inputs, output_tensors=outputs))

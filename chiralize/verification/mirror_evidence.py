@@ -43,7 +43,7 @@ _KEEPS_STATE = (
 )
 
 
-# ---- everything that can be asked -----------------------------------------------------------------------------
+# ---- all comparisons ------------------------------------------------------------------------------------------
 def outside_evidence(
     network: Network,
     mirror: NetworkMirror | None,
@@ -125,7 +125,7 @@ def _random(network: Network, mirror: NetworkMirror, count: int) -> list[Call]:
 
 
 def _witnesses(network: Network, mirror: NetworkMirror, inputs: Sequence[Call]) -> tuple[list[Call], bool]:
-    """Inputs to ask the network with, and whether they are real."""
+    """Inputs on which mirrors are compared, and whether they are real."""
     rows = max(8, min(_ROWS, int(_WORK / _LEAST_RUNS / max(_work(network), 1))))
     if inputs:
         calls = in_rows(network, thinned(inputs, rows), rows)
@@ -145,7 +145,7 @@ def _work(network: Network) -> float:
 
 
 def _runs(network: Network, calls: Sequence[Call], real: bool) -> int:
-    """How many mirrors with inputs of their own the network may be run on: fewer where a run is costly."""
+    """How many mirrors may be tried that need runs on inputs of their own: fewer where a run is costly."""
     if not real:
         return _NOISE_RUNS
     work = _work(network) * sum(map(rows_of, calls))
@@ -217,8 +217,8 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
 
 
 def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
-    """What to look at first. A policy may well know one side only: of an observation the robot itself says whether T
-    is right.
+    """The first thing to check. A policy may have learned one side only; its robot model shows whether T of an
+    observation is right.
     """
     if fit.skeletons:
         first = f"try --skeleton {fit.skeletons[0]}"

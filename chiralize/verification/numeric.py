@@ -323,7 +323,7 @@ def _other_sizes(
 def _other_strides(runner: Runner, task: _Task, tally: Tally, call: Call, few: bool) -> str:
     """The layout in memory in which the same inputs get other answers than contiguous ones, "" where none does.
 
-    Differences within a hundred times the bound are rounding: other strides take other kernels.
+    Differences within a hundred times the bound count as rounding, since other strides may use other kernels.
     """
     if not task.strides:
         return ""

@@ -19,9 +19,9 @@ from chiralize.graph.running import same
 from chiralize.symmetry.action import Center
 from chiralize.verification.verdicts import OutputResidual
 
-CLOSE = 100  # times the bound that a network's own rounding may make it
-_TIMES = 64  # what the original rounds away, that a result may be off by in the same precision
-_LEAST = 4  # eps that every network rounds away; few samples of few numbers may show less
+CLOSE = 100  # how many times the bound may grow by the rounding of the network itself
+_TIMES = 64  # multiple of the original's rounding that is allowed to a result in the same precision
+_LEAST = 4  # eps of rounding that are allowed to any network; few samples of few numbers may show less
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Allowance:
         return plain + min(4 * worst.rounding, CLOSE * plain)
 
     def _by_original(self, worst: Worst, plain: float, eps: float) -> float:
-        """A multiple of what the original rounds away; nothing is known of states: they count as its worst output."""
+        """A multiple of the original's rounding. That of states is not known: they count as its worst output."""
         known = self.original
         least = _LEAST * eps
         if known is None:

@@ -67,7 +67,7 @@ def _average(runner: Runner, call: Call, plain: Sequence[Tensor], mirrors: Seque
 
 
 def _opposite(mirror: NetworkMirror, plain: Sequence[Tensor], means: Sequence[Tensor]) -> list[Tensor]:
-    """The answer to T x with which the mean of both views would be that of all."""
+    """The answer to T x whose mean with the first answer is the mean over all views."""
     opposite = list(plain)
     for index, (answer, mean) in enumerate(zip(plain, means, strict=True)):
         if answer.is_floating_point():

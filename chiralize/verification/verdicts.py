@@ -169,14 +169,14 @@ class Horizon:
 FAR_BEYOND = 1.25
 """rho on other inputs than those that were given, above which they were narrow (decision 0029)."""
 FURTHER_BEYOND, FURTHER = 1.0, 1.1
-"""The same on inputs that foretell rho in use, where it is so many times rho on the given ones (0074, 0078)."""
+"""The same on inputs that predict rho in use, if rho is this many times that on the given inputs (0074, 0078)."""
 
 
 @dataclass(frozen=True)
 class Beyond:
     """The worst output on inputs of another kind than those that were given, in the words of `OutputDrift`.
 
-    what: which inputs.  foretells: they are such as the network is used on, so that rho in use is about as large.
+    what: which inputs.  foretells: they are like the inputs in use, so that rho on them predicts rho in use.
     """
 
     what: str
@@ -186,7 +186,7 @@ class Beyond:
 
     @property
     def order(self) -> tuple[bool, bool, float]:
-        """Which of several counts: one that is too far, then one that foretells, then the furthest."""
+        """Which of several counts: one above the bound, then one that predicts rho in use, then the largest rho."""
         return not self.rho <= FAR_BEYOND, self.foretells, self.rho
 
 
@@ -319,8 +319,8 @@ class OfMirror:
 class Evidence:
     """Signs from outside that T is the right mirror (a wrong T must not approve itself).
 
-    warnings: what speaks against it, in sentences.  checks: what was looked at and found in order.
-    notes: what was looked at and tells nothing either way.
+    warnings: findings against it, in sentences.  checks: what was examined and found in order.
+    notes: what was examined and is evidence neither for it nor against it.
     fit: the figures of the network itself, None where nothing was compared.
     """
 

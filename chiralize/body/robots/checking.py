@@ -1,6 +1,6 @@
 """A specification against a robot's file: which joint's partner or sign, which entry of an observation is wrong.
 
-Three witnesses: the places and axes in the file, the simulator, which steps states and their images, and the
+Three kinds of evidence: the places and axes in the file; the simulator, which steps states and their images; and the
 observation, computed from a state and from its image.
 """
 

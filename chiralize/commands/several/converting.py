@@ -43,8 +43,10 @@ from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mir
 from chiralize.verification.verdicts import Evidence
 
 _WIDTHS = (0.25, 0.354, 0.5)
-"""Shares of the units that `auto` tries for two mirrors. Each unit stands 4 times in the result: of a quarter of them
-it has the original's sizes and a quarter of its products, of a half twice the units at the original's products."""
+"""Shares of the units that `auto` tries for two mirrors. Each unit is in the result four times, once for each view.
+With a quarter of the units the result has the original's sizes and a quarter of its products. With half of them it has
+twice the units and the original's products.
+"""
 _REAL = 8
 Networks = Mapping[str, Network]
 
@@ -110,7 +112,9 @@ def _first_accepted(problem: Problem, networks: Networks, finish: _Finish) -> Co
 
 
 def _candidates(problem: Problem, mirrors: int) -> list[tuple[str, float | None]]:
-    """What to try, in order: widths as they cost what they do for two mirrors, halved for each further one."""
+    """The widths to try, in order. Those for two mirrors are halved for each further mirror, which keeps the cost the
+    same.
+    """
     request = problem.request
     widths = [width * 0.5 ** (mirrors - 2) for width in _WIDTHS]
     if request.keeps_sizes:
@@ -125,9 +129,9 @@ def _candidates(problem: Problem, mirrors: int) -> list[tuple[str, float | None]
 
 @dataclass(frozen=True)
 class _Finish:
-    """Makes conversions of drafts: forms, judges under every mirror, holds to the bounds, reports.
+    """Makes conversions of drafts: deploys, judges under every mirror, applies the bounds, reports.
 
-    original: the network under the first mirror.  asked: what it says of each.
+    original: the network under the first mirror. asked: how well it fits each mirror.
     """
 
     name: str

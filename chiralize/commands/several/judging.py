@@ -34,7 +34,7 @@ class Verdicts:
 
     @property
     def numeric(self) -> NumericVerdict:
-        """Of the mirror that the main verdict is about, or of a product that failed where no mirror did."""
+        """The numeric verdict under the main mirror, or under a product that failed where no mirror did."""
         failed = [verdict for verdict in self.products.values() if not verdict.passed]
         if failed and self.main.numeric.passed:
             return failed[0]

@@ -83,7 +83,7 @@ class _Voter:
 class _Voters:
     """All weights, and what is known of the spaces.
 
-    evidence: how many numbers can vote on a space, of weights whose other axes are settled.
+    evidence: how many numbers can vote on a space. They are those of weights whose other axes are all known.
     """
 
     def __init__(self, voters: Sequence[_Voter]) -> None:

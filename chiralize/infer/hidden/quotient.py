@@ -82,9 +82,9 @@ def _unsigned(orbits: Orbits, kind: Kind, scores: Array) -> list[Array]:
 def _better_ways(
     signed: Sequence[Array], plain: Sequence[Array], sign_free: bool, possible: npt.NDArray[np.bool_]
 ) -> tuple[Score, IntArray]:
-    """The score of every two orbits in the better way, and which way that is, by position.
+    """The score of every two orbits in the better way, and the position of that way.
 
-    possible: whether a way does without signs, "way orbit orbit"; where none does, the score is worse than any.
+    possible: whether a way needs no signs, "way orbit orbit". Where no way does, the score is lower than any other.
     """
     of_pairs = np.stack(signed)
     total = (of_pairs if sign_free else np.abs(of_pairs)) + np.stack(plain)

@@ -65,7 +65,7 @@ class Block:
 
 @lru_cache(256)
 def _beside(rep: SymbolicRepresentation, dim: int) -> TensorRepresentation | None:
-    """T on all axes but one; None where another one is not known. Kept: every batch asks for the same few."""
+    """T on all axes but one; None where another one is not known. Cached, since every batch needs the same few."""
     if not all(is_known(axis) for position, axis in enumerate(rep.axes) if position != dim):
         return None
     axes = [Representation.trivial(axis_size(axis)) for axis in rep.axes]

@@ -84,7 +84,7 @@ def turned_or_still(
 
 
 def _decision(turns: Sequence[Turn], solver: Solver, refusal: str) -> bool | None:
-    """Whether the axes are turned, by the first of which it is known; None where it is of none."""
+    """Whether the axes are reversed, as the first known one says; None where none is known."""
     for turn in turns:
         axis = solver.resolve(turn.axis)
         actions = [term.action for term in axis if isinstance(term, Known) and term.size > 1]

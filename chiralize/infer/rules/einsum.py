@@ -86,7 +86,7 @@ def einsum(call: Call) -> Results:
     operands, written = letters_of(call["equation"], [operand.ndim for operand in tensors])
     axes_of: dict[str, list[Axis]] = {}
     sign: Sign = 1
-    fixed = any(operand.fixed for operand in tensors)  # what is learned, or an adjacency, takes any sign of the rest
+    fixed = any(operand.fixed for operand in tensors)  # a weight, or an adjacency, takes any sign of the others
     for words, operand in zip(operands, tensors, strict=True):
         rep = solver.representation(operand.rep)
         sign *= rep.sign

@@ -19,9 +19,9 @@ _x = normal(3, 4)
 
 
 def _joined(reps: Sequence[SymbolicRepresentation], dim: int, call: Call) -> SymbolicRepresentation:
-    """Side by side along an axis; a sign by which a tensor differs from the first goes into its part.
+    """Side by side along an axis; the sign by which a tensor differs from the first goes into its part.
 
-    A part of one entry has nothing but its sign, which its readers may know.
+    Of a part of one entry only the sign is unknown, which the ops that read it may determine.
     """
     solver, first = call.solver, reps[0]
     parts: list[Axis] = []

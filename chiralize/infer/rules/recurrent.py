@@ -136,7 +136,7 @@ def _state(state: Operand, batch: tuple[Axis, ...], hidden: Axis, solver: Solver
 
 
 def _states_matter(call: Call, states: Sequence[Operand]) -> bool:
-    """A state that is computed or given, and not just filled with zeros, or that somebody reads afterwards."""
+    """A state that is computed or given, not just filled with zeros, or that something reads afterwards."""
     returned = call.read is None or bool(call.read - {0})
     return returned or any(not state.zero for state in states)
 

@@ -140,7 +140,7 @@ class Part:
 
 
 def _of_unknown(call: Call, axis: Axis, chosen: Sequence[int], name: str) -> Axis:
-    """A list into an axis that is not known yet: readers of several lists may know all of its entries together."""
+    """A list of entries of an axis that is not known yet: other lists may cover the rest of its entries."""
     solver = call.solver
     key = _key(call, name)
     if not chosen:

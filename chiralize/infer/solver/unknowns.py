@@ -114,7 +114,7 @@ class Unknowns:
         return rep
 
     def _pass_on(self, var: Var, parts: Sequence[Axis]) -> None:
-        """The parts of an unknown that lives for one run of a rule live no longer."""
+        """Parts of an unknown that exists for one run of a rule only exist no longer either."""
         if var.id in self.passing:
             self.passing |= unknowns_in(parts)
 

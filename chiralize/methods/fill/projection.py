@@ -38,7 +38,7 @@ def projected(problem: Problem, method: str, chooser_of: Callable[[Problem], Cho
 
 
 def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
-    """With both views round the stretches that are taken as one op."""
+    """The projected network, with both views of the stretches that are averaged as one op."""
     captured = network.graph()
     repmap, choices = analyse(network, chooser)
     give_back()
@@ -70,7 +70,7 @@ def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
 def _earlier(
     network: Network, held: Sequence[Leaf], concrete: Mapping[str, TensorRepresentation], repmap: RepMap
 ) -> list[dict[str, TensorRepresentation]]:
-    """What the mirrors that are to be kept do to every weight, by leaf.
+    """How the mirrors that must be kept act on every weight, by leaf.
 
     Raises MethodUnavailableError where this mirror would disturb them.
     """

@@ -12,7 +12,7 @@ from chiralize.methods.reduce.hidden_maps import HiddenMap, matched, pairs_and_f
 from chiralize.methods.reduce.moments import Sensitivity
 from chiralize.symmetry.involution import SignedPermutation
 
-MULTIPLICATIONS, UNITS = 2, 1  # what a mix may cost as much of as pairs do
+MULTIPLICATIONS, UNITS = 2, 1  # the cost in which a mix of pairs and fixed points may equal pairs
 _PROMISE = 2 / 3
 Chosen = tuple[list[HiddenMap], tuple[Choice, ...]]
 
@@ -63,10 +63,9 @@ def _of_mix(space: Space, mix: Mix) -> tuple[HiddenMap, Choice]:
 
 
 def _mixes(space: Space, places: list[Sensitivity], width: float, mixing: int | None) -> list[Mix]:
-    """The units whose loss the readers would feel most, in pairs, and mixed if that promises clearly less loss. An odd
-    number of new units has one fixed point.
+    """The units whose removal changes most what reads them: in pairs, and mixed where that promises clearly less loss.
 
-    places: emptied.
+    An odd number of new units has one fixed point. places: emptied, to save memory.
     """
     new = max(round(2 * width * space.size), 2)
     features = _features(places)

@@ -144,9 +144,10 @@ def _best(
     tied: bool,
     earlier: Sequence[SignedPermutation],
 ) -> tuple[SignedPermutation, str]:
-    """By correlation, every place that the units are read at with one vote. tied: as many pairs as in any other.
+    """The involution by correlation; every place where the units are read has one vote.
 
-    earlier: what other mirrors do to the units, which is not to be disturbed.
+    tied: the space must have the same number of pairs as others. earlier: how other mirrors act on the units, which the
+    involution must commute with.
     """
     score = torch.stack([sensitivity.correlation() for sensitivity in places]).sum(0).numpy()
     action = best_commuting(Score(score, 0 * score), space.sign_free or tied, fixed_points and not tied, earlier)

@@ -108,15 +108,15 @@ class _Side:
         self.units = torch.arange(len(places[0].metric))
 
     def losses(self) -> Tensor:
-        """What each feature's loss costs at all places together."""
+        """What it costs to drop each feature, at all places together."""
         return torch.stack([features.losses() for features in self.places]).sum(0)
 
     def bent(self) -> Tensor:
-        """What each feature costs that is averaged over both views, at all places together."""
+        """What it costs to average each feature over both views before its activation, at all places together."""
         return torch.stack([features.bent() for features in self.places]).sum(0)
 
     def drop(self, gone: Tensor) -> float:
-        """Drop those at these positions; what it costs."""
+        """Drop the features at these positions; returns what that costs."""
         if not len(gone):
             return 0.0
         stays = torch.ones(len(self.units), dtype=torch.bool)

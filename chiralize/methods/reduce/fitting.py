@@ -178,7 +178,10 @@ class Fitting:
         stretch: Sequence[str],
         shelf: Shelf | None,
     ) -> None:
-        """Carry the three runs of every batch on to an op and take its samples in.  shelf: where they go from there."""
+        """Continue the three runs of every batch up to an op, and add its samples.
+
+        shelf: where the runs are kept, to be continued from there.
+        """
         old, new = execution.start(self.captured, (), {}), execution.start(self.smaller, (), self.weights)
         with torch.no_grad():
             for number, runs_of_batch in enumerate(runs):
@@ -226,7 +229,7 @@ class Fitting:
             plain[node.name], turned[node.name] = self.lifting.coupled(plain[node.name], turned[node.name], rep)
 
     def _add_everywhere(self, shared: Sequence[Task]) -> None:
-        """Samples of weights that work in several places, from the original alone."""
+        """Samples for weights that work in several places, from the original alone."""
         with torch.no_grad():
             for number, batch in enumerate(self.batches):
                 runs = [{**execution.start(self.captured, (), {}), **start} for start in self._starts(batch)[:2]]
@@ -262,7 +265,7 @@ def lifted_weights(
 
 
 def _behind(captured: CapturedModel, fitted: Sequence[Task]) -> frozenset[str]:
-    """What depends on weights that are fitted."""
+    """The values that depend on fitted weights."""
     names = {node.name for task in fitted for node in task.nodes}
     for node in captured.nodes:
         if any(ref.name in names for ref in node.reads):

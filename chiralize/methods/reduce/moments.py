@@ -1,4 +1,4 @@
-"""What hidden units do on x and on T x, and what the outputs owe to them.
+"""The values of hidden units on x and on T x, and the gradients of the outputs there.
 
 For every place where a weight reads a hidden space: second moments of the lifted units, even (a(x) + a(T x)) / sqrt 2
 and odd (a(x) - a(T x)) / sqrt 2, and likewise E[g g'], even and odd, g the gradient of a random combination of the
@@ -224,9 +224,10 @@ def _seen(
     samples: _Samples,
     turned: bool,
 ) -> dict[str, Any]:
-    """What the ops that read give. What they read, and the gradients there of a random sum of the outputs, is sampled.
+    """The results of the ops that read.
 
-    Values are dropped as soon as nobody reads them.
+    The values that they read are sampled, and at these the gradients of a random sum of the outputs. A value is dropped
+    after its last reader.
     """
     inputs = {name: x.detach().clone().requires_grad_(x.is_floating_point()) for name, x in read.items()}
     values = execution.start(captured, (), inputs)
@@ -286,7 +287,7 @@ def _average(
 
 
 def _left_alone(repmap: RepMap, name: str) -> TensorRepresentation:
-    """T on a value, hidden units left where they are."""
+    """T on a value, except that hidden units stay where they are."""
     rep = (repmap.nodes.get(name) or (None,))[0] or repmap.leaves[name]
     return evaluate(rep, {var.id: SignedPermutation.identity(var.size) for var in variables(rep.axes)})
 

@@ -1,8 +1,8 @@
 """Units kept in whole orbits of other mirrors, so that what they do to the network stays as it is.
 
 A network that commutes with A has units u and A u. Kept or dropped together, with their mirror images under B, they are
-[S, A S, B S, A B S], on which A and B act freely. What an orbit is worth is told from the moments of its units in the
-isotypic basis of A, even and odd under B each: for one mirror beside it four parts in place of two.
+[S, A S, B S, A B S], on which A and B act freely. The importance of an orbit is computed from the moments of its units
+in the isotypic basis of A, even and odd under B each: for one mirror beside it four parts in place of two.
 """
 
 from __future__ import annotations

@@ -123,7 +123,11 @@ def rematched(problem: Problem, fixed_points: bool) -> Draft:
 
 
 def _ready(problem: Problem, tables: bool) -> Ready:
-    """tables: they count as weights; kept units have the numbers that they had, paired ones do not."""
+    """The network as the fits need it.
+
+    tables: whether they count as weights. Kept units have their own entries in a table, while pairs would need averaged
+    ones.
+    """
     network = problem.network
     large, batches = _batches(problem, tables)
     inference = infer(large)

@@ -1,7 +1,7 @@
 """The same graph with other sizes of its hidden spaces.
 
-Most ops take whatever size they are given. The traits of the few that are told sizes say which arguments hold them;
-what an op gives afterwards is checked against its representation on the first run.
+Most ops take whatever size they are given. A few take sizes as arguments, and their traits say which arguments these
+are. The result of an op is checked against its representation on the first run.
 """
 
 from __future__ import annotations

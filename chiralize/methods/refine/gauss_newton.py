@@ -28,16 +28,16 @@ from chiralize.graph.tensors import number_count
 from chiralize.methods.refine.imitation import Distance, Weights
 from chiralize.problem.data.perturbation import perturbed
 
-_PRODUCTS = 8  # with J' J, a round
-SAMPLES = 2000  # that a round looks at, about
-_SHARES = (1.0, 0.5, 0.25)  # of d that are tried
+_PRODUCTS = 8  # with J' J in a round
+SAMPLES = 2000  # of a round, about
+_SHARES = (1.0, 0.5, 0.25)  # shares of the step d that are tried
 _DAMPING = 1e-3  # of the mean of J' J's diagonal, at first
 _DIFFERENCE = 1e-3  # of a weight's own size
 _SIGNS = 4  # vectors u of a batch
-_FADING = 0.5  # of what earlier rounds know of J' J
+_FADING = 0.5  # weight of the earlier rounds' estimate of J' J
 _WIDEST = 1024  # side of a weight that gets a factor of its own; of a wider one the diagonal
-_GAIN = 3e-3  # of the distance, that a round is worth
-_PATIENCE = 2  # rounds that are not worth it
+_GAIN = 3e-3  # share of the distance that a round has to gain
+_PATIENCE = 2  # rounds with less gain, after which the fit stops
 Vector = dict[str, Tensor]
 Report = Callable[[int, int, float], None]
 

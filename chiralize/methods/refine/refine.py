@@ -30,7 +30,7 @@ _ROWS, _MANY = 128, 512  # samples that are run at a time
 _ROOM = 128_000_000  # bytes, for the values of one batch
 _ROUNDS = 12
 _QUICK = 250_000
-"""Multiplications of a sample, in networks that get these rounds without being asked for them: seconds."""
+"""Multiplications of a sample up to which a network gets these rounds by default: they take seconds."""
 _LEFT_OVER = 0.6
 """rho above which a fit layer by layer leaves enough for larger networks to get rounds as well, while `_WORK` lasts."""
 _HOPELESS = 5.0
@@ -116,7 +116,10 @@ def keeper(problem: Problem) -> Checkpoint | None:
 
 
 def _unasked(network: Network, result: Converted, rho: float) -> tuple[int, int]:
-    """Rounds that nobody asked for, and samples of a round: none of what was not fitted, or cannot be trained well."""
+    """The rounds to run by default, and the samples of a round.
+
+    None for a result that was not fitted, or that cannot be trained well.
+    """
     precise = all(parameter.dtype in (torch.float32, torch.float64) for parameter in network.module.parameters())
     if not result.fitted or network.captured is None or not network.has_rows or not precise:
         return 0, 0
@@ -223,7 +226,9 @@ def _aim(problem: Problem) -> Aim:
 
 
 def _owner(problem: Problem) -> str:
-    """What makes a run one of its own: the original, the inputs (some of them and their number) and the steps."""
+    """The name of a run, so that a checkpoint is continued by the same run only: the original, the inputs (some of them
+    and their number) and the steps.
+    """
     batches = problem.batches
     looked_at = [
         tensor for position in (0, len(batches.inputs) // 2, -1) for tensor in tensors(batches.inputs[position])

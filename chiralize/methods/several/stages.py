@@ -94,7 +94,7 @@ def _converted(problem: Problem, method: Method) -> Draft:
 
 
 def _earlier_after(converted: Converted, earlier: Sequence[EarlierMirror], new: EarlierMirror) -> list[EarlierMirror]:
-    """The mirrors that the next one must not disturb: those before, on the weights as they are now, and this one."""
+    """The mirrors that the next one must keep: those before, on the weights as they are now, and this one."""
     before = zip(earlier, converted.earlier, strict=True)
     return [*(replace(mirror, hidden=hidden) for mirror, hidden in before), new]
 

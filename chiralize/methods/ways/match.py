@@ -26,7 +26,7 @@ def _drafts(problem: Problem) -> Iterator[Draft]:
 
 
 def _refitted(problem: Problem, fixed_points: bool) -> Draft:
-    """Refitted where there are inputs to fit on, unless that cannot be."""
+    """The draft, refitted where there are inputs to fit on and the network can be fitted."""
     chooser_of = partial(pairing_of, fixed_points=fixed_points)
     if not problem.batches.given:
         return projected(problem, "match", chooser_of)

@@ -23,7 +23,7 @@ class Batches:
     given: the user's calibration inputs.  sequences: the same as sequences, for networks that carry something from call
     to call.  drawn: what takes their place: samples alone where the user gives none, or both mixed.  origin: of the
     samples, or why there are none.  scattered, posed: inputs to fit on beside the others, of which no figures are
-    taken: made of those given, and built-in poses; bearing: what speaks for these.
+    taken: made of those given, and built-in poses; bearing: what confirms these.
     remarks: what the report is to say of all of them.  are_built_in: drawn inputs are built-in poses, not samples of a
     Gaussian.
     """

@@ -119,7 +119,10 @@ def _narrow(calls: Sequence[Call]) -> Iterator[str]:
 
 
 def _foreign(network: Network, similarity: Likeness, calls: Sequence[Call]) -> str:
-    """Why the inputs are taken for foreign, with the entries whose means are furthest off where they are known."""
+    """Why the inputs do not seem to be of the kind that the network was trained on.
+
+    Names the entries whose means differ most, where these are determined.
+    """
     facts = (
         f"not what the network was trained on: at {similarity.norm} the means of {similarity.channels} channels are "
         f"off by {similarity.shift:.2g} of their spreads (more than {MOST_SHIFT:g} is foreign), the spread is "
@@ -130,7 +133,9 @@ def _foreign(network: Network, similarity: Likeness, calls: Sequence[Call]) -> s
 
 
 def _named(network: Network, calls: Sequence[Call]) -> str:
-    """The entries of the inputs whose means are furthest from those in training, in words; empty where nobody knows."""
+    """The entries of the inputs whose means differ most from those in training, in words; empty where those are not
+    determined.
+    """
     mean = remembered_mean(network.graph())
     if mean is None:
         return ""

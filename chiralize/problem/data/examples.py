@@ -50,7 +50,7 @@ def examples_for(
 
     module: it is not touched.  where: the network, as messages name it.  brought: the inputs in its file, or of its
     record.  samples: inputs that the user has, see `derive`.  option: how the user gives sizes, as the remark names it.
-    progress: hears of the trial of sizes.  command: as the user typed it, for messages.
+    progress: called during the trial of sizes.  command: as the user typed it, for messages.
     Raises UsageError where there are none and none can be derived, DataFileError where arrays do not fit.
     """
     if shapes and example is not None:

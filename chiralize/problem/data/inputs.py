@@ -54,7 +54,7 @@ def calls_from(
             filled[position] = as_tensor(part, leaves[position].dtype, name, str(path))
         return pytree.tree_unflatten(filled, structure)
 
-    call(0)  # what does not fit is told now
+    call(0)  # raises now if something does not fit
     return Feed(call, range(count if most is None else min(count, most)))
 
 
@@ -187,7 +187,7 @@ def _cut(data: torch.Tensor | np.ndarray, example: Call, where: str) -> Feed[Cal
         """The call whose first sample has this number."""
         return _call_of(whole[start : start + len(first)], example, where)
 
-    call(0)  # what does not fit is told now
+    call(0)  # raises now if something does not fit
     return Feed(call, range(0, len(data) - len(first) + 1, len(first)))
 
 

@@ -31,7 +31,7 @@ def perturbed(call: Call, calls: Sequence[Call], rows: bool, generator: torch.Ge
 
 
 def _drawn(tensors: Sequence[Tensor], calls: Sequence[Call], rows: bool, generator: torch.Generator) -> list[Tensor]:
-    """Tensors of another call; where there are rows, random ones of it, the same of every tensor.
+    """Random rows of the tensors of another call, the same rows of every tensor; a tensor without rows as it is.
 
     One that does not fit is replaced by the call's own.
     """

@@ -219,5 +219,5 @@ def _calls(group: Sequence[Sequence[_Track]], reading: Reading, where: str) -> S
                 tensors[position] = parts[0]
         return example.filled(tensors)
 
-    call(0)  # what does not fit is told now
+    call(0)  # raises now if something does not fit
     return mapped(call, range(length))

@@ -29,11 +29,13 @@ _MOST = 6e5
 """Numbers in all samples together."""
 _ASKED, _LEAST_ASKED = 128, 32
 _UNSURE, _TIMES_AS_MANY = 0.15, 8
-"""So far may the share be off that answers to so few poses explain: near the bound, the network is asked with more."""
+"""How far the share that is explained on so few poses may be off: within this of the bound, more poses are used."""
 _BATCHES = 10
-"""Of the poses that the network is fitted on: some are held out. When it is asked, fewer batches take less time."""
+"""Batches of the poses that the network is fitted on, some of which are held out. To check the network fewer are
+enough.
+"""
 _SEEDS = 1, 2
-"""Of the poses that the network is asked with, and of those that it is fitted on."""
+"""The seed of the poses on which the network is checked, and that of the poses on which it is fitted."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def _by_answers(asked: Asked, answers: Answers, view: View, tried: Sequence[Conv
 
 
 def _borne_out(asked: Asked, answers: Answers, view: View, best: Finding) -> Finding:
-    """What fits best, with the share that answers explain, where they can tell."""
+    """The convention that fits best, with the share of the depth that the answers explain, if it can be measured."""
     with Runner(asked.network.module) as runner:
         for said in of_answers(asked, runner, answers, view, best.convention.at(1.0)):
             return replace(best, share=said.share)

@@ -36,7 +36,9 @@ LEAST_BESIDE = 0.63
 """The same of many poses beside inputs of the user: lifters that err by 68 mm explain 0.66, and in wrong axes 0.60 at
 most is explained (decision 0078)."""
 _UNIT = 1.25
-"""Poses that are spread so many times as far as the remembered ones are in another unit; below, people differ."""
+"""Ratio of the spread of poses to the remembered spread from which the unit differs; a smaller one may come from other
+people.
+"""
 _ROWS = 64
 _SMALL = 1e-12
 

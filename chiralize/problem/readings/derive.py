@@ -46,8 +46,8 @@ def derive(
     """Inputs of the sizes that the network takes, found by trial.
 
     where: the network, as messages name it.  option: how the user gives sizes, for the remark.
-    progress: hears of the trial.  command: as the user typed it, for messages.  samples: inputs that the user has,
-    "sample ..." each: their number of frames is tried first, and they may tell the order of joints and coordinates.
+    progress: called during the trial.  command: as the user typed it, for messages.  samples: inputs that the user has,
+    "sample ..." each: their number of frames is tried first, and they may show the order of joints and coordinates.
     Raises UsageError where nothing fits, where several sizes do in a way that matters, and AmbiguousLayoutError where
     sizes fit that have several readings.
     """

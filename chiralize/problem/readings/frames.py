@@ -113,7 +113,9 @@ def _said_by_method(module: nn.Module) -> Mapping[int, str]:
 
 
 def _said(module: nn.Module) -> Mapping[int, str]:
-    """Numbers under names that mean frames: of the network itself, else of its parts; each with the first such name."""
+    """Numbers under names that mean frames: those of the network itself, else of its parts. Each comes with the first
+    such name.
+    """
     for parts in ([module], list(module.modules())[1:]):
         said: dict[int, str] = {}
         for part in parts:

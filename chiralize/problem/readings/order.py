@@ -171,7 +171,7 @@ def order_of(
 def _gaps(
     trial: Trial, arrange: Arrange, resolved: Sequence[ResolvedSpec], samples: Sequence[Sequence[Tensor]]
 ) -> list[float] | None:
-    """How far the answers are from their mirror images under each way; None where that cannot be told."""
+    """How far the answers are from their mirror images under each reading; None where that cannot be measured."""
     plain = _answers(trial, arrange, samples)
     if plain is None or any(None in (*one.inputs, *one.outputs) for one in resolved):
         return None

@@ -60,7 +60,7 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
 
 
 def _has_no_body(refused: Refused, search: Search) -> bool:
-    """Whether every answer is numbers that are no coordinates of joints, and nothing was said of them."""
+    """Whether no answer can be coordinates of joints, and the user described none."""
     skeleton = search.spec.skeleton
     if search.spec.outputs is not None or search.spec.invariant or len(skeleton.dims) < 2:
         return False
@@ -128,14 +128,14 @@ def _open(search: Search, where: str, option: str) -> UsageError:
 
 
 def _ambiguous(search: Search, refused: Refused, command: str) -> AmbiguousLayoutError:
-    """Sizes that fit, in several layouts: sizes cannot tell them apart, nor do the network's answers.
+    """Sizes that fit in several layouts, which neither sizes nor the network's answers tell apart.
 
     command: as the user typed it, or "".
     """
     error, skeleton = refused.error, search.spec.skeleton
     inputs = [_layouts(shape, skeleton) for shape in refused.shapes]
     orders = {way.inputs for way in search.left}
-    if len(orders) == 1:  # the calibration inputs told theirs, which both ways have
+    if len(orders) == 1:  # its order is known from the calibration inputs, and is the same in both ways
         inputs = [[entry.layout or "free"] * 2 for entry in search.left[0].inputs or ()]
     outputs = [_layouts(shape, skeleton) for shape in refused.answers]
     ways = [_options(inputs, outputs, number) for number in range(2)]

@@ -128,9 +128,9 @@ class Search:
         return None
 
     def _holds(self, reading: Reading) -> bool:
-        """Whether the network takes real numbers of these sizes, and tells one joint from another.
+        """Whether the network takes real numbers of these sizes, and treats joints differently.
 
-        One with a table of joints does so by design, whatever the table holds: before training that may be zeros.
+        A network with a table of joints does so by design, whatever the table holds: before training that may be zeros.
         """
         if not self.trial.confirms(reading.shapes, reading.arranged):
             return False
@@ -245,7 +245,7 @@ class Search:
         return Reading(shapes, arranged, ways[0], resolve(ways[0], shapes, answers), ways=tuple(ways))
 
     def _beyond(self, error: SpecError, spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> SpecError:
-        """The error itself; where inputs have several readings, that of answers which have none under any of them."""
+        """The error itself. Where inputs have several readings, the error of answers that have none with any of them."""
         if not isinstance(error, AmbiguousLayoutError) or ways_of(spec, shapes, answers):
             return error
         laid_out: list[TensorEntry] = []
@@ -265,7 +265,7 @@ class Search:
             self.refused.append(refused)
 
     def _widths(self, combination: Sequence[Template]) -> set[int]:
-        """Numbers that are no frames where these come last: what layers read there is the width of a flat input."""
+        """Lengths of last axes that are no frames: what layers read there is the width of a flat input."""
         ends_with_frames = any(template.ends_with_frames for template in combination)
         if ends_with_frames:
             return widths_of_vectors(self.module)
@@ -284,7 +284,7 @@ class Search:
         return self.spec.invariant or any(kind in ("classes", "invariant") for kind in kinds)
 
     def _note_open(self, reading: Reading, options: Sequence[Sequence[Template]]) -> None:
-        """Note inputs without a body of which other sizes would do as well: nothing says which is meant."""
+        """Note inputs without a body for which other sizes work as well, so that nothing determines the size."""
         entries = reading.arranged.entries
         for index, (entry, templates) in enumerate(zip(entries, options, strict=True)):
             if entry.kind not in ("free", "invariant", "classes"):

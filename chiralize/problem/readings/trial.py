@@ -132,9 +132,9 @@ class Trial:
 
 
 class _EmptyTable(dict[Any, Any]):
-    """A table without entries, which notes what it is asked for.
+    """A table without entries, which notes the names that are read from it.
 
-    Entries that forward takes come first, then those whose presence it asks for, then those that it can do without.
+    Entries that forward takes come first, then those whose presence it tests, then those that are optional.
     """
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ class _EmptyTable(dict[Any, Any]):
 
     @property
     def asked(self) -> str | None:
-        """The name of the entry that is wanted most; None where none is a name."""
+        """The name of the entry that is needed most; None where none is a name."""
         keys = [*self._taken, *self._asked_after, *self._optional]
         return next((key for key in keys if isinstance(key, str)), None)
 

@@ -101,7 +101,7 @@ def _uneven(measured: Asymmetry, gap: str, evidence: Evidence) -> Advice:
 
 
 def _signs(measured: Asymmetry) -> list[str]:
-    """What speaks against noise as the reason why both sides differ."""
+    """Findings that rule out noise as the cause of the gap."""
     signs: list[str] = []
     if measured.spread is not None and measured.spread.differs:
         signs.append(spread_in_words(measured.spread))

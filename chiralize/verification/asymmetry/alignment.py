@@ -32,7 +32,7 @@ UNMEASURED = "how far turned maps are off is measured on real pictures: give the
 BLOCKS = 8
 FEWEST_CELLS = 8
 _MOST_STORED = 1 << 22
-"""Numbers of maps that are kept for their peaks and a picture."""
+"""How many numbers of maps are stored at most, for their peaks and for a picture."""
 _UNSURE = 0.25
 _UNLIKE = 0.2
 _SHARP = 1e-3
@@ -132,7 +132,7 @@ def _by_labels(columns: int | None, cells: int) -> float | None:
 
 
 def _by_layers(graph: CapturedModel, tensor: ResolvedTensor, axis: int, resolved: ResolvedSpec) -> float | None:
-    """The shift of a network whose kernels are symmetric, where its layers tell; None where they do not."""
+    """The shift of a network whose kernels are symmetric; None where its layers do not determine it."""
     pictures = [picture for picture in resolved.input_tensors if picture.entry.mirror]
     if len(pictures) != 1 or len(pictures[0].shape) != len(tensor.shape):
         return None
@@ -155,7 +155,7 @@ class _Views:
         self.shape = calls[0][0].movedim(axis, -1).shape[1:]
 
     def measured(self, stated: int, predicted: float | None) -> Alignment:
-        """The shift with its figures, or the reason why none can be told."""
+        """The shift with its figures, or the reason why there is none."""
         cells, samples = self.plain.shape[-1], len(self.plain)
         if cells < FEWEST_CELLS:
             return _untold(f"{cells} cells are too few to tell a shift")
@@ -221,7 +221,7 @@ def _error(without: Sequence[float]) -> float:
 
 
 def _doubt(total: Products, shift: float, error: float | None, most: float, border: int) -> str:
-    """Why the shift says nothing, "" where it does."""
+    """Why the shift means nothing; "" where it is valid."""
     alike = total.likeness(shift, border)
     if alike < _UNLIKE:
         return f"no shift brings the two views together (they correlate by {alike:.2f} at the best one)"

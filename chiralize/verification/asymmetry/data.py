@@ -165,7 +165,9 @@ def _leaning(label: str | None, bodies: Sequence[_Body], rows: torch.Tensor) -> 
 
 
 def _side(odd: torch.Tensor) -> float | None:
-    """Share of the samples that Fisher's direction of the other half tells from mirrored ones."""
+    """The share of the samples that Fisher's discriminant tells from mirrored ones, fitted on the other half of the
+    samples.
+    """
     if len(odd) < FEWEST:
         return None
     half = len(odd) // 2

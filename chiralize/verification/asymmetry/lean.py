@@ -19,7 +19,7 @@ def beyond_chance(lean: float, gap: float, rows: int) -> float:
     """How far two views are apart in the mean over `rows` samples, less what chance leaves of differences without one.
 
     gap: RMS of the differences, in the unit of the lean.  Twice the expected square is taken off, so that few samples
-    do not make a lean; of one alone nothing can be told.
+    do not make a lean. A single sample has no lean that could be estimated.
     """
     if rows < 2 or not (isfinite(lean) and isfinite(gap)):
         return 0.0

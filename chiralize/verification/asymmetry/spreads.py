@@ -16,7 +16,7 @@ from chiralize.verification.asymmetry.records import Spread
 
 _BLOCKS, _OF_A_CALL = 64, 8
 _LEAST = 1e-12
-"""Of the larger variance: what is less is a constant."""
+"""Share of the larger variance below which a variance counts as 0."""
 
 
 class Spreads:

@@ -49,7 +49,7 @@ def is_short(rollout: Rollout, walker: Walker) -> bool:
 
 
 def _settles(probe: Probe | None) -> bool:
-    """Whether an environment was seen to be its own mirror image, by the actions that the robot takes."""
+    """Whether the test of the environment shows it to be its own mirror image, by the actions that the robot takes."""
     if probe is None or probe.actions or probe.restarted > MIRRORED:
         return False
     return probe.is_repeatable and probe.is_symmetric

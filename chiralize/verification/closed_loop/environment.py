@@ -134,7 +134,7 @@ class Environment:
     # ---- starts ---------------------------------------------------------------------------------------------
     @contextmanager
     def _hook_in_place_of_reset(self) -> Iterator[None]:
-        """Within, the innermost environment begins at the mirror image, and wrappers see a reset like any other."""
+        """Context in which the innermost environment begins at the mirror image. Wrappers see a usual reset."""
         before = vars(self.base).get("reset")
 
         def restore() -> None:
@@ -157,9 +157,9 @@ class Environment:
 
     @contextmanager
     def _state_after_reset(self, mirrored: bool) -> Iterator[None]:
-        """Within, `reset` ends at the drawn state, or at its mirror image, and what wrappers do comes on top of that.
+        """Context in which `reset` ends at the drawn state or at its mirror image; wrappers act on top of that.
 
-        Both sides are put into their state in the same way, so that the solver remembers the same.
+        Both sides are set in the same way, so that the values which the solver stores are the same for both.
         """
         draw: Callable[[], Any] = self.base.reset_model
 
@@ -192,7 +192,7 @@ class Environment:
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        """An error of the user's environment leaves as ModelRunError."""
+        """Context that raises ModelRunError for an error of the user's environment."""
         try:
             yield
         except ChiralizeError:

@@ -1,7 +1,7 @@
 """Signs from outside that T is the right mirror: a wrong T must not approve itself.
 
-Three witnesses that know nothing of the given pairs: the left and right words in the joints' names, the bones of the
-skeleton, and the trained network itself, which fits its true mirror and no other.
+Three kinds of evidence that do not depend on the given pairs: the left and right words in the joints' names, the bones
+of the skeleton, and the trained network itself, which fits its true mirror and no other.
 """
 
 from chiralize.verification.verdicts import Evidence

@@ -1,4 +1,4 @@
-"""The trained network as a witness: how well its own answers fit T, beside neighbouring mirrors.
+"""The trained network as evidence: how well its own answers fit T, compared with neighbouring mirrors.
 
 A network that learned a task whose mirror is T answers T x nearly with T of its answer to x, though nothing holds it to
 that: the gap between the two, in units of the spread of its answers, is 0.1 to 0.5 for networks that know both sides.
@@ -22,7 +22,9 @@ Key = tuple[object, ...]
 FEWEST_ROWS = 8
 """Of fewer samples no mean is taken: their answers are counted from 0, which makes gaps smaller."""
 _STILL = 0.01
-"""Answers that vary by less than so much of their size are one answer: in units of that spread every gap is large."""
+"""Answers that vary by less than this share of their size count as constant: in units of so small a spread any gap is
+large.
+"""
 _EQUAL = 1e-9
 _NOT_WORSE = 1.05
 _ALL = 0.999
@@ -205,7 +207,10 @@ def compare(answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candid
 
 
 def _tells_something(other: NetworkMirror, mirror: NetworkMirror) -> bool:
-    """Whether a mirror moves some input, and is no part of T under which scores would hardly change anyway."""
+    """Whether the fit of a mirror is evidence.
+
+    It is none for a mirror that moves no input, nor for a part of T under which scores hardly change in any case.
+    """
     return not all(rep.is_trivial for rep in other.inputs) and not undoes_a_part(other, mirror)
 
 

@@ -78,17 +78,19 @@ def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:
 
 
 def _best(better: Sequence[MirrorGap]) -> list[MirrorGap]:
-    """Those that fit about as well as the best of them, the best first: what is wrong in one place looks better, too,
-    where only a part of it is mended.
+    """Those that fit about as well as the best of them, the best first.
+
+    More than the best are kept: where T is wrong in one place, a mirror that corrects only a part of it fits better as
+    well.
     """
     ordered = sorted(better, key=lambda other: other.ratio)
     return [other for other in ordered if other.ratio <= _ABOUT * ordered[0].ratio]
 
 
 def _fitting_skeletons(comparison: Comparison) -> tuple[str, ...]:
-    """The shipped skeletons with another mirror that fits, about as well as the best of them and of T.
+    """The shipped skeletons with another mirror than T that fits about as well as the best of them and of T.
 
-    Those whose mirror T is are not named: whoever is told that T does not fit has tried them.
+    Skeletons with the mirror T are left out: the user has tried that mirror, under whatever name.
     """
     fits: dict[str, float] = {}
     for other in comparison.others:
@@ -143,7 +145,7 @@ def _sentences(
 
 
 def _as_good(tried: Sequence[MirrorGap]) -> str:
-    """The mirrors that the network cannot tell from T."""
+    """The mirrors that fit the network as well as T."""
     equal = [other.name for other in sorted(tried, key=lambda other: other.ratio) if other.ratio < TELLS]
     if not equal:
         return ""

@@ -1,4 +1,4 @@
-"""Joint names and bones as witnesses of the mirror: they know nothing of the pairs that are given.
+"""Joint names and bones as evidence about the mirror: they do not depend on the pairs that are given.
 
 Left and right words in the names of the joints tell which of them belong together; the bones of the skeleton must map
 to each other; and a pose that is made symmetric by names must come out of an equivariant network symmetric by names.
@@ -25,7 +25,7 @@ from chiralize.verification.verdicts import Evidence
 ASYMMETRIC = 1e-3
 
 
-# ---- names as witnesses ---------------------------------------------------------------------------------------
+# ---- names as evidence ----------------------------------------------------------------------------------------
 def by_names(mirror: NetworkMirror) -> NetworkMirror | None:
     """T with the swaps that the labels' left and right words tell instead of the given ones; signs are kept.
 
@@ -62,9 +62,9 @@ def _labels(
 
 
 def _partners(labels: Sequence[str], action: SignedPermutation) -> npt.NDArray[np.int64] | None:
-    """Partner of every label by the words in it, or None where no word tells a side. `a.b` is read word by word.
+    """Partner of every label by the words in it, or None where no word names a side. `a.b` is read word by word.
 
-    action: T on the axis. It is taken at its word for points of a grid, `heights[3,7]`: numbers tell no side.
+    action: T on the axis. It is taken as given for points of a grid, `heights[3,7]`, since numbers name no side.
     """
     if len(set(labels)) < len(labels):
         return None

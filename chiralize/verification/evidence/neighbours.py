@@ -47,7 +47,7 @@ class Neighbour:
 # ---- one change of a skeleton ---------------------------------------------------------------------------------
 @lru_cache(4096)
 def _changed(skeleton: Skeleton, change: Change) -> Skeleton:
-    """A skeleton changed. Kept: whoever compares mirrors does it for inputs and outputs, before and after."""
+    """A skeleton with changes. Cached, since mirrors are compared for inputs and outputs, before and after."""
     return change(skeleton)
 
 
@@ -169,7 +169,7 @@ def nearby(resolved: ResolvedSpec, means: Means | None = None) -> Iterator[Neigh
                 seen.add(name)
                 everywhere.append(Neighbour(name, _everywhere(base, change)))
                 in_outputs.append(Neighbour(f"{name} in the outputs alone", _in_outputs(base, change)))
-    yield from in_outputs  # they take no run of the network
+    yield from in_outputs  # they need no further run of the network
     yield from everywhere
 
 

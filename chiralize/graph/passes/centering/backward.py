@@ -67,7 +67,9 @@ def _factor(graph: Graph, node: Node) -> tuple[str, Tensor | float]:
 
 
 def _in_shape_of(graph: Graph, name: str, offset: Offset) -> Offset:
-    """An offset wanted behind an op that repeats a value, for the value: the same in all repetitions. Raises Stuck."""
+    """The offset for a value that an op repeats, from the offset wanted behind it: the same in all repetitions. Raises
+    Stuck.
+    """
     shape = graph.zero(name).value.shape
     first = (0,) * (offset.value.ndim - len(shape)) + tuple(map(slice, shape))
     single = Offset(offset.value[first], offset.size[first], offset.weighted)

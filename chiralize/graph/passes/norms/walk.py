@@ -302,7 +302,7 @@ class Walk(Interpreter[Map]):
         return free and reading.weighted and reading.is_shifted and not reading.is_scaled
 
     def _check_rounding(self, node: Node, reading: Map) -> None:
-        """Stop at a shift so large that rounding makes up for it no more; spreads of about 0 make such shifts."""
+        """Stop at a shift that is too large to be corrected, by its rounding; spreads of about 0 make such shifts."""
         eps = max(torch.finfo(leaf.tensor.dtype).eps for leaf in self.old.leaves.values() if leaf.is_weight)
         if float(reading.shift.abs().max()) > max(_LOST / eps, 4.0):
             self.stop(node, reading.shifted_by)
