@@ -245,7 +245,7 @@ class Search:
         return Reading(shapes, arranged, ways[0], resolve(ways[0], shapes, answers), ways=tuple(ways))
 
     def _beyond(self, error: SpecError, spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> SpecError:
-        """The error itself. Where inputs have several readings, the error of answers that have none with any of them."""
+        """The error itself. Where inputs have several readings, that of answers which have none with any of them."""
         if not isinstance(error, AmbiguousLayoutError) or ways_of(spec, shapes, answers):
             return error
         laid_out: list[TensorEntry] = []
