@@ -17,7 +17,8 @@ from chiralize.nn.butterfly import joined
 Settings = tuple[list[int], list[int], list[int]]
 """Stride, padding and dilation over two axes."""
 _OUTWEIGH = 2
-"""Entries of the coordinates for one of their weight from which they are brought into oneDNN's order."""
+"""Coordinates are copied into the order of oneDNN where they have at least this many entries per entry of their weight.
+"""
 if torch.backends.mkldnn.is_available():
     _BY_ONEDNN = torch.float32, torch.bfloat16, torch.float16
 else:

@@ -23,7 +23,7 @@ _COORDINATES = (("even", ("p", "n", "cp")), ("odd", ("p", "n", "cn")))
 
 
 def paper() -> tuple[Matrix, Matrix]:
-    """Weight and bias of a published layer, every parameter a number of its own."""
+    """Weight and bias of a published layer, with a different number for every parameter."""
     shapes = {"w1": (2, 2), "w2": (2, 2), "w3": (2, 2), "w4": (2, 2), "w5": (2, 2), "b1": (2,), "b2": (2,)}
     state = {name: _numbered(shape, seed) for seed, (name, shape) in enumerate(shapes.items())}
     weights = official_weights(state, (_JOINTS, _JOINTS), (1, 1))
@@ -31,7 +31,7 @@ def paper() -> tuple[Matrix, Matrix]:
 
 
 def ours() -> tuple[Matrix, Matrix]:
-    """Weight and bias of a layer of ours, every parameter a number of its own."""
+    """Weight and bias of our layer, with a different number for every parameter."""
     layer = _layer()
     with torch.no_grad():
         for seed, parameter in enumerate(layer.parameters()):

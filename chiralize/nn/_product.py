@@ -24,11 +24,11 @@ _LEAST, _ENTRIES, _MANY = 4, 1 << 18, 1 << 23
 """Rows, inputs and outputs of a product, and entries of the largest of its three matrices, or multiplications, from
 which oneDNN is faster."""
 _CONVOLVED = 20480
-"""Entries of a picture up to which torch convolves it by itself, on one thread."""
+"""Entries of a picture up to which torch convolves with its own kernel and not with oneDNN, on one thread."""
 _OFTEN = 8
-"""Products from which it pays to bring the weight into oneDNN's own order first."""
+"""Products from which it is faster to copy the weight into oneDNN's own order first."""
 _FASTER = 0.8
-"""Share of torch's time that a product by convolution must take, to be taken: what is near it changes with the hour."""
+"""Share of torch's time below which a product by convolution is used. Ratios near 1 differ from hour to hour."""
 _SIZES = 256, 512, 512
 """Rows, outputs and inputs of the product that is timed for that."""
 

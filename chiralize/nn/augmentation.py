@@ -114,7 +114,7 @@ def _mixed(value: Any, image: Any, flips: Tensor, tensor: ResolvedTensor) -> Any
 
 
 def _mirrored_target(value: Any, tensor: ResolvedTensor, flips: Tensor, is_one: bool) -> Any:
-    """One target: a tensor as the network answers, or numbers of classes."""
+    """One target: a tensor as the network answers, or class indices."""
     if tensor.is_free:
         return value
     rank = len(tensor.shape) - is_one
@@ -128,16 +128,16 @@ def _mirrored_target(value: Any, tensor: ResolvedTensor, flips: Tensor, is_one: 
 
 
 def _is_whole(value: Any) -> bool:
-    """Whether these are whole numbers, as those of classes are."""
+    """Whether these are whole numbers, as class indices are."""
     if isinstance(value, Tensor):
         return not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
     return isinstance(value, (int, np.integer)) or np.asarray(value).dtype.kind in "iu"
 
 
 def _mixed_classes(value: Any, tensor: ResolvedTensor, flips: Tensor, is_one: bool) -> Any:
-    """Numbers of classes, those of a pair exchanged; negative ones, which stand for none, stay.
+    """Class indices with those of a pair exchanged; negative ones, which mean no class, stay.
 
-    Of a picture they are a map, whose columns are reversed as those of the scores are.
+    For a picture they are a map, whose columns are reversed as those of the scores are.
     """
     assert tensor.representation is not None and tensor.class_axis is not None
     axes = list(tensor.representation.axes)

@@ -113,8 +113,9 @@ class ChiralMap(ChiralModule):
         return self.out.join(*self.into.spread(self.weight_even, self.weight_odd, 1), 0)
 
     def _quarters(self) -> Tensor:
-        """The same number for number between plain pairs in halves, in half as many passes: [[A, B], [B, A]] with
-        A = (E + O) / 2 and B = (E - O) / 2.
+        """The dense weight between plain pairs in halves, with the same numbers as `_spread` in half as many passes.
+
+        [[A, B], [B, A]] with A = (E + O) / 2 and B = (E - O) / 2.
         """
         rows, columns, scale = self.out.runs, self.into.runs, self.into.scale
         shape = (rows, -1, columns, self.into.even // columns, *self.kernel)

@@ -128,7 +128,7 @@ class Mirror:
         known = self._known
         if known is None:
             entries = (self.spec.inputs if self.io == "input" else self.spec.outputs) or ()
-            if any(entry.kind == "classes" for entry in entries):  # numbers of classes would look like scores
+            if any(entry.kind == "classes" for entry in entries):  # class indices would look like scores
                 raise self._unsized("Mirror")
             both = (shapes, None) if self.io == "input" else (None, shapes)
             known = _resolved(self.spec, *both)[self.io == "output"]
@@ -188,11 +188,11 @@ def _shapes(option: str, shapes: Shapes | None, example: Any) -> Shapes | None:
 def _resolved(
     spec: ConversionSpec, inputs: Shapes | None, outputs: Shapes | None
 ) -> tuple[tuple[ResolvedTensor, ...], tuple[ResolvedTensor, ...]]:
-    """Both sides; a side without sizes is empty, and nothing may be like a tensor of it."""
+    """Both sides. A side without sizes is empty, and no tensor may be described as `like` one of it."""
     entries_in = spec.inputs if inputs is not None else ()
     entries_out = spec.outputs if outputs is not None else ()
     if entries_out is not None:
-        entries_out = tuple(replace(entry, feeds=None) for entry in entries_out)  # of no matter to T
+        entries_out = tuple(replace(entry, feeds=None) for entry in entries_out)  # it does not change T
     absent = {io for io, shapes in (("input", inputs), ("output", outputs)) if shapes is None}
     for entry in (*(entries_in or ()), *(entries_out or ())):
         if entry.like is not None and " ".join(entry.like.split()).partition(" ")[0] in absent:

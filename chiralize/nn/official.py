@@ -145,9 +145,9 @@ def _by_feature(sides: Sequence[tuple[Tensor, Tensor]], joints: Joints, negated:
 
 
 def _in_release_order(features: int, channels: int, negated: int) -> list[int]:
-    """The features that keep their sign, in the order of the release: that in which Python goes through their set.
+    """The features that keep their sign, in the order of the release, which is the order of a Python set.
 
-    In most sizes this is from the first to the last. Of 34 features the last comes before the middle's others.
+    In most sizes this is from the first to the last. Of 34 features the last comes before the other ones of the middle.
     """
     turned = {feature for feature in range(features) if feature % channels < negated}
     return list(set(range(features)) - turned)

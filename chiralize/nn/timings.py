@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 _FORMAT = 1
 _ROUNDS, _LEAST, _LONGEST = 7, 1e-3, 0.3  # rounds; seconds of a run in a round, and of all of them
 _DOUBTFUL = 0.8
-"""Ratios from which on, up to one, a second measurement has said another thing."""
+"""Ratios from this up to 1 are measured twice: a second measurement of them has given another result."""
 Runs = Mapping[str, Callable[[], object]]
 _known: dict[str, float] = {}
 _is_read = False
@@ -91,7 +91,7 @@ def _place(device: torch.device) -> str:
 
 
 def _by_itself(runs: Callable[[], Runs], threads: int, device: torch.device) -> float:
-    """The ratio, measured in a thread of its own, where no mode, transform or autocast of the caller's is on."""
+    """The ratio, measured in a separate thread, in which no mode, transform or autocast of the caller is active."""
     answers: list[float] = []
 
     def measure() -> None:
@@ -153,7 +153,7 @@ def _seconds(run: Callable[[], object], count: int, clock: Callable[[], float], 
 
 
 def _no_queue() -> None:
-    """On the CPU what is called has been computed."""
+    """Nothing to wait for: on the CPU a call returns when its result is computed."""
 
 
 # ---- the file -------------------------------------------------------------------------------------------------------

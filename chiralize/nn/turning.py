@@ -63,7 +63,7 @@ def turn_at(shape: Sequence[int], tensor: ResolvedTensor) -> Turn:
 
 
 def _check_kind(value: Any, turn: Turn, where: str) -> None:
-    """Raise UsageError for numbers among which T of them may not be."""
+    """Raise UsageError for number types that cannot hold T of their values."""
     representation, center = turn
     if isinstance(value, Tensor):
         unsigned, whole = value.dtype in _UNSIGNED, not (value.is_floating_point() or value.is_complex())

@@ -133,7 +133,7 @@ class _Candidates:
         return others
 
     def is_known(self, name: str, value: Any) -> bool:
-        """Whether the skeleton says this value, or no answer depends on it."""
+        """Whether the skeleton gives this value, or no answer depends on it."""
         return bool(_DROP.search(name)) or bool(self.joints and _JOINTS.search(name) and value == self.joints)
 
 
@@ -230,7 +230,9 @@ class _Search:
         return self._candidates.all(name)
 
     def judged(self, values: Mapping[str, Any]) -> Found:
-        """What of the values the weights tell.  What there was no time to look at is not told."""
+        """Which of the values the weights determine. A value that there was no time to check does not count as
+        determined.
+        """
         fits = self._distance(values) == 0
         undecided: set[str] = set()
         if fits:
@@ -258,7 +260,7 @@ class _Search:
         return any(self._distance({**values, name: other}) == 0 for other in others if other != values[name])
 
     def _shared(self, values: Mapping[str, Any]) -> set[str]:
-        """Arguments of which the weights tell a product or a sum alone, unless the skeleton says one of the two."""
+        """Arguments of which the weights determine only a product or a sum, unless the skeleton gives one of the two."""
         shared: set[str] = set()
         names = [name for name, value in values.items() if type(value) is int]
         for position, one in enumerate(names):

@@ -55,7 +55,7 @@ def network_needed(
 
 
 def _how_to_build(content: Content, tables: Sequence[Weights], wanted: Wanted, named: str, before: Remembered) -> str:
-    """The command with what is missing: as the conversion had it, else what the file says, else what its weights do."""
+    """The command with what is missing: as in the conversion, else as the file says, else as its weights show."""
     command = command_of(content, wanted)
     if before.factory and before.factory != AUTO:
         args = "".join(f" --arg {shlex.quote(f'{name}={value}')}" for name, value in before.factory_args.items())

@@ -152,7 +152,7 @@ def _from_table(record: Any) -> Passport:
     method = former_names.METHODS.get(method, method)  # as files of older versions say
     passport = Passport(spec, method, record["form"], hidden, entry, figures, exchanged, averaged)
     passport = replace(passport, inputs=record.get("inputs"), mirrors=mirrors)
-    _ = passport.example  # what is none is told when the file is read
+    _ = passport.example  # raises now if it is no example
     return passport
 
 

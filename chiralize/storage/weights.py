@@ -176,9 +176,9 @@ def _may_hold(module: torch.nn.Module, wanted: Wanted, stored: Stored, tables: S
 def _completed_by_sizes(
     content: Content, wanted: Wanted, brought: Mapping[str, Any], tables: Sequence[Weights]
 ) -> Wanted | None:
-    """What is wanted with the arguments that the sizes of the weights tell, None where they tell none.
+    """What is wanted, with the arguments that the sizes of the weights determine; None where they determine none.
 
-    Raises FactoryError where they tell some, and leave others open.
+    Raises FactoryError where they determine some, and leave others open.
     """
     if wanted.factory is None or isinstance(wanted.factory, torch.nn.Module):
         return None
@@ -235,7 +235,7 @@ def _fitting(
 
 
 def _several(ways: Sequence[Fit], stored: Stored, content: Content, wanted: Wanted) -> InputError:
-    """The error for tables, or prefixes, between which only the user can tell: with a command for each."""
+    """The error for several tables, or prefixes, among which only the user can choose: with a command for each."""
     keys = list(dict.fromkeys(way.weights.key for way in ways))
     if len(keys) > 1:
         facts = f"{len(keys)} tables fit the network ({', '.join(map(repr, keys))}); {contents(stored.tree)}"

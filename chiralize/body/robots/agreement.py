@@ -17,7 +17,7 @@ EXACT = 1e-6
 """Deviation after 20 steps below which the simulator agrees; roundings grow to 1e-9, a wrong sign is 1e-3 or more."""
 STEPS, STARTS = 20, 10
 _FASTEST = 1e3
-"""Speeds beyond which a model is not simulated but blown up, radians or metres per second."""
+"""Speeds above which the simulation has become unstable, radians or metres per second."""
 _AS_IT_IS = "as it is"
 
 
@@ -89,7 +89,7 @@ def _conditions(opened: OpenedModel, mirror: RobotMirror) -> Iterator[tuple[str,
 
 
 def _steady(model: Any, mirror: RobotMirror) -> tuple[Any, str]:
-    """The model with steps so short that it does not blow up, and words where they are shorter than the file's."""
+    """The model with steps so short that the simulation is stable, and a note where they are shorter than the file's."""
     steady = copy.copy(model)
     for attempt in range(4):
         states = random_states(steady, mirror.robot, STEPS, 2)

@@ -35,7 +35,7 @@ from chiralize.errors import RobotMirrorError, UnknownNameError, WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
 
 _FELT = 1e3 * EXACT
-"""A wrong sign has to part the states by this much to count as felt."""
+"""A wrong sign counts as noticed if it separates the two states by at least this much."""
 _PLANTED_STARTS = 3
 _WORDS = {1: "kept", -1: "negated"}
 
@@ -261,7 +261,7 @@ def _plain(name: str) -> str:
 def _mirror_of(
     standing: Sequence[Robot], body: Skeleton, entries: Sequence[Entry], wishes: RobotWishes
 ) -> tuple[RobotMirror, tuple[WrongEntry, ...]]:
-    """The mirror that the file says, along the lateral axis of the specification if there is one along it."""
+    """The mirror that follows from the file, along the lateral axis of the specification if the file has one along it."""
     names = standing[0].names
     hints = {names[entries[left].joint]: names[entries[right].joint] for left, right in body.pairs}
     for index in body.center:
@@ -335,7 +335,7 @@ def with_images(mirror: RobotMirror, entries: Sequence[Entry], images: Mapping[i
 
 
 def _involution(table: npt.NDArray[np.int64]) -> SignedPermutation:
-    """The signed permutation of a table of partners and signs; who points at what points elsewhere stays alone."""
+    """The signed permutation of a table of partners and signs. A joint whose partner has another partner stays alone."""
     partner, sign = table
     stays = partner[partner] != np.arange(len(partner))
     partner = np.where(stays, np.arange(len(partner)), partner)
@@ -355,9 +355,9 @@ def _wrong_joints(mirror: RobotMirror, body: Skeleton, entries: Sequence[Entry])
 
 
 def _is_mirror_too(mirror: RobotMirror, body: Skeleton, entries: Sequence[Entry]) -> bool:
-    """Whether places and axes allow the mirror of a skeleton as well: legs that lie in one another, exchanged or not.
+    """Whether places and axes also allow the mirror of a skeleton, as for legs at the same place, exchanged or not.
 
-    Steps alone do not tell: of two arms on a table, each is its own image about a plane of its own.
+    Steps of the simulator are not enough: each of two arms on a table is its own image about a plane of its own.
     """
     robot, reflection = mirror.robot, mirror.reflection
     for number, entry in enumerate(entries):
@@ -372,7 +372,7 @@ def _is_mirror_too(mirror: RobotMirror, body: Skeleton, entries: Sequence[Entry]
 
 
 def _unfelt(mirror: RobotMirror, agreed: Agreement, entries: Sequence[Entry]) -> list[str]:
-    """Joints whose sign could be wrong without the simulator parting: a sign is turned round in each of them."""
+    """Joints whose sign could be wrong without any effect in the simulator. Found by turning each sign round."""
     if not agreed.agrees:
         return []
     unfelt, position = [], {(entry.joint, entry.component): number for number, entry in enumerate(entries)}

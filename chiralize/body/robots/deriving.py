@@ -56,11 +56,11 @@ def derive(
 
 
 def _best(attempts: Sequence[_Attempt], robot: Robot, is_asked: bool) -> _Attempt | None:
-    """The best attempt in a pose; None where it is about an axis that names speak against.
+    """The best attempt in a pose; None where names contradict its axis.
 
     A biped that stands straight is nearly its own image from front to back. If it is asymmetric from left to right, the
-    other mirror must not stand in for the one that its names mean; nor is it one where
-    joints would be negated that bend to one side only, as a hopper's do.
+    front/back mirror must not replace the one that its names mean. Nor is it a mirror if it negates joints that bend to
+    one side only, as a hopper's do.
     """
     of_pose = [attempt for attempt in attempts if attempt.robot is robot]
     complete = [attempt for attempt in of_pose if attempt.matching.is_complete and (attempt.is_even or is_asked)]
@@ -77,11 +77,11 @@ def both_ways(partners: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, eq=False)
 class _Attempt:
-    """What matching came to along one axis, about one plane.
+    """The result of matching along one axis, about one plane.
 
-    agreeing: how many joints have the partner that names say.  near: how many names say partners at mirrored places.
-    moving: how many joints are exchanged or negated.  uneven: of how many of these ranges or centres of mass differ.
-    is_one_sided: whether a joint that would be negated bends to one side only, which no mirror image does.
+    agreeing: how many joints have the partner that their names say. near: how many pairs by names are at mirrored
+    places. moving: how many joints are exchanged or negated. uneven: for how many of these ranges or centres of mass
+    differ. is_one_sided: whether a joint that would be negated bends to one side only, which no mirror image does.
     """
 
     robot: Robot
@@ -95,7 +95,7 @@ class _Attempt:
 
     @property
     def merit(self) -> tuple[bool, int, int, int]:
-        """Complete ones: something is mirrored at all, names agree, the two sides do; then y, x and z."""
+        """Order of complete attempts: something is mirrored at all, names agree, the two sides agree; then y, x and z."""
         return self.moving > 0, self.agreeing, -self.uneven, -_PREFERRED.index(AXES[self.reflection.lateral])
 
     @property
@@ -106,7 +106,9 @@ class _Attempt:
 
     @property
     def reach(self) -> tuple[int, int, int]:
-        """Incomplete ones: names that places bear out, how many links have a partner, how few have no candidate."""
+        """Order of incomplete attempts: pairs by names at mirrored places, links with a partner, few links without a
+        candidate.
+        """
         matched = sum(partner >= 0 for partner in self.matching.partner)
         return self.near, matched, -len(self.matching.unmatched)
 

@@ -21,13 +21,13 @@ FARTHEST = 0.03
 _FARTHEST_MASS = 0.1
 """How far the centre of a link's mass may be from its partner's mirrored one, likewise; farther is no partner."""
 _STRAIGHT = 0.96
-"""Cosine of 16 degrees, by which axes may be off; what is off by less is listed as asymmetric."""
+"""Cosine of 16 degrees, by which axes of partners may differ; smaller differences are listed as asymmetric."""
 _EQUALLY_FAR = 1e-3
-"""Candidates whose distances differ by less, as a share of the robot's size, are told apart by names alone."""
+"""Between candidates whose distances differ by less than this share of the robot's size, names alone decide."""
 
 
 _ANYWHERE = 0.9
-"""A thing that lies about is its own partner wherever it lies, but for another one at its mirrored place."""
+"""A free body is its own partner wherever it lies, unless another one lies at its mirrored place."""
 
 
 @dataclass(frozen=True)
@@ -166,12 +166,12 @@ class _Walk:
         return says == self._is_itself and bool(names & self.lonely)
 
     def _is_itself(self, link: int, image: int) -> bool:
-        """Whether a link is its own partner and no name that asks for a partner stands against it."""
+        """Whether a link is its own partner and its name does not ask for another one."""
         names = [self.robot.names[joint] for joint in self.robot.links[link].joints]
         return link == image and not any(name in self.lonely for name in names)
 
     def _is_heavy_alike(self, link: int, image: int) -> bool:
-        """Whether the mass lies at the mirrored place: tells slides apart, whose axes have no place."""
+        """Whether the mass lies at the mirrored place. This separates slides, whose axes have no place."""
         one, other = self.robot.links[link], self.robot.links[image]
         if not any(self.robot.joints[joint].kind == SLIDE for joint in one.joints):
             return False

@@ -161,7 +161,7 @@ def _coordinates(
 
 
 def _slid(robot: Robot, reflection: Reflection, index: int, other: int) -> float:
-    """How far a thing that slides about has to go to be at the mirrored place of its partner; 0 of other joints."""
+    """How far a sliding body has to move to be at the mirrored place of its partner; 0 for other joints."""
     joint, image = robot.joints[index], robot.joints[other]
     if joint.kind != SLIDE or not robot.is_thing(joint.link):
         return 0.0

@@ -150,7 +150,7 @@ def _remedy(tag: str, actual: str | None) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """What MuJoCo says, on one line: the first line names the fault, the second the element and its line."""
+    """MuJoCo's message on one line: the first line names the fault, the second the element and its line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ", ".join(lines[:2])[:300] or first_line(error)
 
@@ -168,13 +168,13 @@ def _float(spec: Any, notices: list[str]) -> None:
 
 
 def _compiled(mujoco: Any, spec: Any, path: Path, notices: list[str]) -> Any:
-    """The model, without what its files leave out: meshes that are missing, inertias that no body can have."""
+    """The model without what its files lack: missing meshes, and inertias that no body can have."""
     mends = dict(_MENDS)
     while True:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about old words in the file, which its author may heed
-                return spec.copy().compile()  # a specification that failed once answers no more questions
+                warnings.simplefilter("ignore")  # about deprecated words in the file, for its author
+                return spec.copy().compile()  # a specification cannot be used again after a failure
         except (ValueError, mujoco.FatalError, mujoco.UnexpectedError) as error:
             message = _said(error)
         word = next((word for word in mends if word in message.lower()), None)
@@ -186,7 +186,8 @@ def _compiled(mujoco: Any, spec: Any, path: Path, notices: list[str]) -> Any:
 def _without_meshes(mujoco: Any, spec: Any) -> str:
     """Deletes meshes, height fields, skins and pictures with all that use them.
 
-    A body whose mass only its mesh knows gets a small one at its origin: there it has the place of its image.
+    A body that has its mass from its mesh only gets a small mass at its origin, which is at the mirrored place of its
+    partner's.
     """
     drawn = (mujoco.mjtGeom.mjGEOM_MESH, mujoco.mjtGeom.mjGEOM_SDF, mujoco.mjtGeom.mjGEOM_HFIELD)
     geoms = [geom for geom in spec.geoms if geom.type in drawn or geom.meshname or geom.hfieldname]
@@ -205,7 +206,7 @@ def _without_meshes(mujoco: Any, spec: Any) -> str:
 
 
 def _is_all_mesh(body: Any, kinds: Sequence[Any]) -> bool:
-    """Whether the mass of a body is nowhere but in meshes."""
+    """Whether a body has its mass from meshes only."""
     drawn = [geom.type in kinds or bool(geom.meshname) for geom in body.geoms]
     weightless = [geom.mass == 0 or geom.density == 0 for geom in body.geoms]
     return not body.explicitinertial and any(drawn) and all(map(operator.or_, drawn, weightless))

@@ -177,7 +177,7 @@ def _read(root: Node, path: Path | None = None, noticed: Sequence[str] = ()) -> 
 
 
 def _doubts(entries: Sequence[TensorEntry]) -> Iterator[str]:
-    """What blocks say that is formally right and probably not meant."""
+    """Blocks that are formally right and probably not meant, in words."""
     for entry in entries:
         for block in entry.fields or ():
             for doubt in block.doubts():

@@ -238,7 +238,9 @@ def _open_states(tensors: Sequence[ResolvedTensor], named: Container[TensorKey])
 def _handed(
     inputs: Sequence[ResolvedTensor], outputs: Sequence[ResolvedTensor], joined: Sequence[Joined]
 ) -> tuple[Handed, ...]:
-    """Outputs that the next call reads: those that feed an input, and states, in their order unless said otherwise."""
+    """Outputs that the next call reads: those that feed an input, and states. They are in their order unless stated
+    otherwise.
+    """
     handed = [_fed(tensor, inputs) for tensor in outputs if tensor.entry.feeds is not None]
     sources, targets = {step.output for step in handed}, {step.input for step in handed}
     pairs = [(first, second) for (io, first), (other_io, second) in joined if (io, other_io) == ("input", "output")]

@@ -47,7 +47,7 @@ def _is_apart(node: Any, layer: Any) -> bool:
 
 
 def _as_product(graph: fx.GraphModule, node: fx.Node, layer: nn.Conv1d) -> None:
-    """Let a product compute what the node convolves, with a weight that lies in memory as it reads it."""
+    """Compute a convolution as a product, with a copy of the weight in the memory order of that product."""
     name, (x, _, *rest) = f"{node.name}_in_order", node.args
     graph.register_parameter(name, nn.Parameter(in_order(layer.weight.detach()), requires_grad=False))
     with graph.graph.inserting_before(node):

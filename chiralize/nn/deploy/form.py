@@ -82,9 +82,10 @@ def formed(problem: Problem, draft: Draft) -> Draft:
 
 
 def _wanted(problem: Problem, draft: Draft, graph: bool) -> Wanted:
-    """How to choose the layers that get blocks: all of them, by timing them, or by the model of their cost.
+    """How the layers that get blocks are chosen: all of them, by timing them, or by the cost model.
 
-    In a graph layers share their changes of basis, so that no timing of one tells; the whole is timed afterwards.
+    In a graph layers share their changes of basis, so a timing of single layers is no measure; the whole is timed
+    afterwards.
     """
     if problem.request.form in BLOCKS and not problem.request.tune:
         return always
@@ -105,8 +106,8 @@ def _dense_where_faster(
 ) -> Draft | None:
     """The draft with its dense weights where blocks take longer on the example, timed as a whole; else None.
 
-    Networks that a run would change are not timed, nor those whose dense weights have other sizes than the original's:
-    a batch of use decides there.
+    Networks that a run would change are not timed. Nor are those whose dense weights have other sizes than the
+    original's: for them the form is chosen for a large batch, not for the example.
     """
     network, result = problem.network, draft.converted
     if captured is None or network.unheld or carried_of(network) or _times(network, result) > 1.0:
@@ -121,10 +122,11 @@ def _dense_where_faster(
 
 
 def _times(network: Network, result: Converted) -> float:
-    """How many times the rows of the example layers are judged at.
+    """By how much the rows of the example are multiplied before layers are judged.
 
-    Dense weights of the original's sizes cost what the original does, at any batch. Those of other sizes cost up to
-    twice as much, at any batch: there a batch that is open is taken to be one of use, not that of an example.
+    Dense weights of the original's sizes cost what the original does at any batch, so the example decides. Dense
+    weights of other sizes cost up to twice as much at any batch. There, if the batch is open, a larger batch is assumed
+    than that of an example.
     """
     is_other = result.form == "dense" and network.program is not None and is_open(network.program)
     if is_other:

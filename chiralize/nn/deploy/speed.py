@@ -80,8 +80,9 @@ def is_faster_in_graphs(layer: nn.Module, ops: Sequence[Node], twin: Twin, times
 def _saved_by(twin: ChiralModule | None, share: float, into: int, out: int) -> tuple[float, int]:
     """The share that blocks save of a convolution's time, and the entries that are moved for every window.
 
-    Along a reversed axis those of all taps are. Kernels gain nothing on fewer channels than others there, and strided
-    and transposed ones took longer where they were measured (decision 0062): they are for a timing to choose.
+    Along a reversed axis the entries of all taps are moved. There kernels gain nothing on fewer channels than
+    elsewhere, and strided and transposed ones took longer where they were measured (decision 0062). For those only a
+    timing can choose blocks.
     """
     if not isinstance(twin, Reversed):
         return share, into + out
@@ -129,10 +130,10 @@ def inputs_of(layer: Any, ops: Sequence[Node], times: float = 1.0) -> list[Input
 
 
 def _of_attention(layer: nn.MultiheadAttention, shapes: Sequence[Any], times: float) -> list[Inputs]:
-    """Of the input of self-attention, from its maps' answers "token batch channel"; none of other attention.
+    """Shapes of the inputs of self-attention, from its maps' answers "token batch channel"; none of other attention.
 
-    Query, key and value are one map there. Elsewhere they are products with parts of its weight, which no op that reads
-    the whole weight tells the sizes of.
+    In self-attention query, key and value are one map. Elsewhere they are products with parts of its weight: no op
+    reads the whole weight, and none shows the sizes.
     """
     size, calls = layer.embed_dim, list[Inputs]()
     for shape in shapes:

@@ -168,7 +168,7 @@ def _name(layer: Any, blocks: ChiralModule, inputs: Sequence[Inputs]) -> str:
 
 
 def _bases(blocks: ChiralModule) -> list[Butterfly]:
-    """The butterflies of its maps, each that says something else once."""
+    """The butterflies of its maps, without those that take their axis apart in the same way as another."""
     butterflies = [part for part in blocks.modules() if isinstance(part, Butterfly)]
     return list({_kind_of(basis): basis for basis in butterflies}.values())
 

@@ -70,7 +70,7 @@ def _swapped_words(body: Skeleton) -> dict[str, str]:
 
 
 def _told_by_names(items: Sequence[str], silent: Sequence[int], body: Skeleton, where: str) -> set[tuple[int, int]]:
-    """Pairs that names tell of the items of which the skeleton says nothing."""
+    """Pairs by names, of the items that are no joints of the skeleton."""
     names = [items[number] for number in silent]
     if not names_agree(body):
         sided = [name for name in names if tells_side(name, names)]
