@@ -260,7 +260,7 @@ class _Search:
         return any(self._distance({**values, name: other}) == 0 for other in others if other != values[name])
 
     def _shared(self, values: Mapping[str, Any]) -> set[str]:
-        """Arguments of which the weights determine only a product or a sum, unless the skeleton gives one of the two."""
+        """Arguments of which the weights determine only a product or sum, unless the skeleton gives one of the two."""
         shared: set[str] = set()
         names = [name for name, value in values.items() if type(value) is int]
         for position, one in enumerate(names):

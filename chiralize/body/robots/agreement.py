@@ -89,7 +89,9 @@ def _conditions(opened: OpenedModel, mirror: RobotMirror) -> Iterator[tuple[str,
 
 
 def _steady(model: Any, mirror: RobotMirror) -> tuple[Any, str]:
-    """The model with steps so short that the simulation is stable, and a note where they are shorter than the file's."""
+    """The model with steps so short that its simulation is stable, and a note where they are shorter than in the
+    file.
+    """
     steady = copy.copy(model)
     for attempt in range(4):
         states = random_states(steady, mirror.robot, STEPS, 2)

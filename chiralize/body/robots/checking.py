@@ -261,7 +261,7 @@ def _plain(name: str) -> str:
 def _mirror_of(
     standing: Sequence[Robot], body: Skeleton, entries: Sequence[Entry], wishes: RobotWishes
 ) -> tuple[RobotMirror, tuple[WrongEntry, ...]]:
-    """The mirror that follows from the file, along the lateral axis of the specification if the file has one along it."""
+    """The mirror that the file has, along the lateral axis of the specification if there is one along it."""
     names = standing[0].names
     hints = {names[entries[left].joint]: names[entries[right].joint] for left, right in body.pairs}
     for index in body.center:
@@ -335,7 +335,7 @@ def with_images(mirror: RobotMirror, entries: Sequence[Entry], images: Mapping[i
 
 
 def _involution(table: npt.NDArray[np.int64]) -> SignedPermutation:
-    """The signed permutation of a table of partners and signs. A joint whose partner has another partner stays alone."""
+    """The signed permutation of a table of partners and signs. Joints whose partner has another partner stay alone."""
     partner, sign = table
     stays = partner[partner] != np.arange(len(partner))
     partner = np.where(stays, np.arange(len(partner)), partner)

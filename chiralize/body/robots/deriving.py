@@ -95,7 +95,7 @@ class _Attempt:
 
     @property
     def merit(self) -> tuple[bool, int, int, int]:
-        """Order of complete attempts: something is mirrored at all, names agree, the two sides agree; then y, x and z."""
+        """Order of complete attempts: something is mirrored, names agree, the two sides agree; then y, x and z."""
         return self.moving > 0, self.agreeing, -self.uneven, -_PREFERRED.index(AXES[self.reflection.lateral])
 
     @property
@@ -106,7 +106,7 @@ class _Attempt:
 
     @property
     def reach(self) -> tuple[int, int, int]:
-        """Order of incomplete attempts: pairs by names at mirrored places, links with a partner, few links without a
+        """Order of incomplete attempts: pairs by names at mirrored places, links with a partner, few without a
         candidate.
         """
         matched = sum(partner >= 0 for partner in self.matching.partner)
