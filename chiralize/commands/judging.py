@@ -21,7 +21,7 @@ from chiralize.storage.passport import Passport
 from chiralize.verification.judge import Verdict, judge
 
 _REAL = 8
-"""Calls of the user that the verdicts run beside random ones."""
+"""How many calls of the user are in the verdicts, in addition to random ones."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _judged(problem: Problem, draft: Draft) -> Judged:
 
 
 def _captured_again(network: Network, draft: Draft) -> Network:
-    """The result as a network of its own, with a graph that is captured from its program: nothing is taken over."""
+    """The result as a network of its own. Its graph is captured from its program anew; nothing is reused."""
     converted, program, captured = draft.converted, draft.program, draft.graph
     args, kwargs = example_call(network, converted.is_average)
     resolved = network.resolved

@@ -98,7 +98,7 @@ def _reweighted(conversion: Conversion, original: Any, target: Path) -> Any:
 
 
 def _of_methods(methods: ScriptMethods, is_average: bool) -> Sequence[str]:
-    """Notes on the methods beside forward."""
+    """Notes on the methods other than forward."""
     notes: list[str] = []
     tried = methods.without_arguments
     if tried:
@@ -122,9 +122,9 @@ def _of_attributes(left_out: Sequence[str]) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """What is written, beside what was verified.
+    """The file that was written, compared with the result that was verified.
 
-    calls: the first one is the example.  where: the file, for messages.
+    calls: the first one is the example. where: the file, for messages.
     """
 
     written: torch.nn.Module

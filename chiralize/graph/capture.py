@@ -471,7 +471,7 @@ def _position(user: torch.fx.Node) -> int:
 
 
 def _last_uses(nodes: Any) -> dict[str, list[str]]:
-    """By node, the values that nobody reads after it."""
+    """For every node, the values that no later node reads."""
     return by_reader({other.name: node.name for node in nodes for other in node.all_input_nodes})
 
 

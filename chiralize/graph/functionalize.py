@@ -117,7 +117,7 @@ def _held_twice(program: ExportedProgram) -> str:
 
 
 def _parts(program: ExportedProgram, known: Container[str]) -> dict[Any, Any]:
-    """By unknown op, the function that computes it from other ops, where torch has one."""
+    """For every unknown op, the function that computes it from other ops, where torch has one."""
     unknown = {node.target for node in program.graph.nodes if not _is_known(node, known)}
     parts = _decompositions() if unknown else {}
     return {op: parts[op] for op in unknown if op in parts}
@@ -130,7 +130,9 @@ def _decompositions() -> Mapping[Any, Any]:
 
 
 def _is_known(node: torch.fx.Node, known: Container[str]) -> bool:
-    """Whether an op may stay whole: it is known, maps no tensor to a tensor (it computes sizes), or nobody reads it."""
+    """Whether an op may stay whole: it is among `known`, or makes no tensor of a tensor (sizes), or nothing reads
+    it.
+    """
     if not isinstance(node.target, torch._ops.OpOverload) or not node.users:
         return True
     operands = (source.meta.get("val") for source in node.all_input_nodes)

@@ -176,7 +176,7 @@ def _agree(graph: Runner, module: Runner, example: Call) -> bool:
 
 
 def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Equal up to half of the digits: the kernels of a graph may differ from those of the module."""
+    """Whether values are equal up to half of the digits: kernels of a graph may differ from those of the module."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     if not (one.is_floating_point() or one.is_complex()) or not one.numel():

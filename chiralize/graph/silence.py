@@ -82,7 +82,7 @@ class _Shared(contextlib.AbstractContextManager[None]):
                 self.restore.close()
 
     def install(self, is_first: bool) -> None:
-        """Put it in place; `restore` takes it away. is_first: nobody else is there, so that nothing is in place yet."""
+        """Install it; `restore` removes it. is_first: no other thread is inside, so nothing is installed yet."""
         raise NotImplementedError
 
 
@@ -150,7 +150,7 @@ def _handlers() -> list[logging.Handler]:
 
 @lru_cache(1)
 def _of_torch(count: int) -> tuple[str, ...]:
-    """The names of torch's loggers. count: of all loggers, none of which is ever taken back."""
+    """The names of torch's loggers. count: of all loggers; none is ever removed, so it is part of the cache key."""
     return tuple(name for name in list(logging.root.manager.loggerDict) if name == "torch" or name.startswith("torch."))
 
 

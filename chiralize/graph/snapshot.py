@@ -66,7 +66,7 @@ class Snapshot:
     @staticmethod
     def of(module: nn.Module, *, parameters: bool = True) -> Snapshot:
         """Take a snapshot of a module as it is now. parameters: False leaves their values, which are trained, out."""
-        with torch._C.DisableTorchFunction(), torch.no_grad():  # as it is, whatever modes are on
+        with torch._C.DisableTorchFunction(), torch.no_grad():  # as it is, regardless of active modes
             return Snapshot(Holdings.of(module), parameters and not is_large(module))
 
     def restore(self, kind: Kind | None = None) -> None:

@@ -97,7 +97,7 @@ class Partners:
             return None
         rep = call.solver.representation(call.operands[0].rep)
         action = self._settled(node, selection, rep.axes[selection.dim], call)
-        # Entries that the mirror takes to each other are a part of the axis, of which the ordinary rule knows all.
+        # Entries that the mirror exchanges among each other are a part of the axis, which the ordinary rule covers.
         if action is None or all(closed(action, entries) for entries in selection.entries):
             return None
         outputs: list[SymbolicRepresentation] = []
@@ -166,7 +166,9 @@ class Partners:
         return selection.entries[0]
 
     def _pair_outputs(self, node: Node, output: int, selection: Taken, other: int) -> bool:
-        """Outputs of a split, or of two splits of exchanged values, are exchanged; False if nobody reads the other."""
+        """Exchange the outputs of a split, or of two splits of exchanged values; False if nothing reads the other
+        one.
+        """
         source = node.reads[0].name
         twin = node
         if self.exchanged(node.name):
@@ -217,7 +219,7 @@ class Partners:
     def _pair_with_alike(self, node: Node) -> bool:
         """Pair an operation with the first that does the same to the partners of its operands; False if none does."""
         free = self._free_candidates(node)
-        # That operands could be exchanged is a guess: all operations whose operands are partners come before.
+        # Exchanged operands are only a guess, so operations whose operands are partners come first.
         for deep in (False, True):
             for other in free:
                 pairs: dict[str, str] = {}
@@ -242,7 +244,9 @@ class Partners:
         return 0
 
     def _is_taken_both_ways(self, node: Node) -> bool:
-        """Whether b - a is there beside a - b, and the same is done to both: then they may change places, unnegated."""
+        """Whether the graph also has b - a, treated in the same way as a - b: then the two may be exchanged without
+        a sign.
+        """
         for other in self._free_candidates(node):
             same = other is not node and self._alike(node, other, {})
             if same and self._targets_of_readers(other) == self._targets_of_readers(node):
@@ -476,7 +480,7 @@ def _is_chained(node: Node) -> bool:
 
 
 def _sign_of_exchange(node: Node) -> int:
-    """What becomes of a result when its two operands change places: 1 it stays, -1 it is negated, 0 something else."""
+    """The change of a result when its two operands are exchanged: 1 none, -1 it is negated, 0 something else."""
     match traits().get(node.target):
         case Sum() as trait if node.arguments.get("alpha", 1) == 1:
             return trait.signs[0] * trait.signs[1]

@@ -100,7 +100,7 @@ def _notes(captured: CapturedModel, absorbed: Absorbed) -> tuple[str, ...]:
 
 
 def _remarks(absorbed: Absorbed) -> tuple[str, ...]:
-    """What stays one-sided, once for every op that blocks it."""
+    """Notes on statistics that stay one-sided, one for every op that blocks the change."""
     at: dict[str, list[Blocked]] = {}
     for blocked in absorbed.blocked:
         if blocked.leaf.kind == "statistic" and blocked.moved > _FAR:

@@ -25,7 +25,7 @@ _RIDGE = 1e-6
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a layer was given and what it answered, "sample number"."""
+    """The inputs and answers of a layer, "sample number"."""
 
     given: torch.Tensor
     answered: torch.Tensor
@@ -70,7 +70,7 @@ def _ridge(given: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def _recorded(program: ExportedProgram, heads: Sequence[Head], calls: Sequence[Call]) -> dict[str, _Seen]:
-    """What every head is given and answers, over all calls, in double precision."""
+    """The inputs and answers of every head, over all calls, in double precision."""
     module = unhooked(program.module(check_guards=False))
     assert isinstance(module, fx.GraphModule)
     recorder = _Recorder(module, {head.node for head in heads})

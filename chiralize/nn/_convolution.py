@@ -27,7 +27,7 @@ else:
 
 
 def padded_around(layer: Any) -> list[int]:
-    """What a torch layer adds around its input by itself, before it convolves; nothing where that is zeros."""
+    """The entries that a torch layer adds around its input itself, before it convolves; none where these are zeros."""
     return [] if layer.padding_mode == "zeros" else list(layer._reversed_padding_repeated_twice)
 
 

@@ -150,11 +150,11 @@ def product_and(x: Tensor, weight: Tensor, added: Tensor) -> Tensor:
 
 # ---- the comparison -------------------------------------------------------------------------------------------------
 def _difference() -> str:
-    """In what the private calls differ from the public ones; nothing where they do not."""
+    """How the private calls differ from the public ones; "" where they do not."""
     try:
         with torch.inference_mode(False), torch.no_grad():
             return _difference_of_products() or _difference_of_answers()
-    except Exception as error:  # gone, or called in another way: whatever torch says then
+    except Exception as error:  # removed, or with other arguments: torch may raise anything
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 

@@ -68,7 +68,9 @@ class Augmentation:
         return self(batch)
 
     def _drawn(self, rows: int | None) -> Tensor:
-        """Which samples are mirrored, "row"; one number for all where there are no rows, or they go together."""
+        """Which samples are mirrored, "row". One number for all where there are no rows, or the batch is mirrored as
+        a whole.
+        """
         shape = (rows,) if rows is not None and self.per_sample else ()
         device = None if self.generator is None else self.generator.device
         return torch.rand(shape, generator=self.generator, device=device).cpu() < self.p

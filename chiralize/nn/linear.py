@@ -61,7 +61,7 @@ class Linear(ChiralMap):
 
 
 def _of_few(x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-    """What `ChiralMap.map` computes between pairs in halves, by the fewest calls: few rows wait for these."""
+    """`ChiralMap.map` between pairs in halves with the fewest calls, which limit the speed on few rows."""
     u, v = (x if scale == 1.0 else x * scale).chunk(2, -1)
     product = linear if len(even) * x.numel() >= _WORTH_A_LOOK else nn.functional.linear
     from_even, from_odd = product(u + v, even, bias), product(u - v, odd)

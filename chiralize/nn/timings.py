@@ -83,7 +83,7 @@ def forget_timings() -> None:
 
 
 def _place(device: torch.device) -> str:
-    """What computes, and how exactly: the processor's threads, or a device by its name."""
+    """The place and precision of the computation: the processor's threads, or a device by its name."""
     if device.type == "cpu":
         return f"{torch.get_num_threads()} threads"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

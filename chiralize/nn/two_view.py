@@ -185,7 +185,7 @@ def _parameters(model: nn.Module) -> tuple[str, ...]:
     """Names of the arguments that may be given by position; none where some have no name that a caller may use."""
     try:
         parameters = inspect.signature(model.forward).parameters.values()
-    except (TypeError, ValueError):  # a signature that nobody knows
+    except (TypeError, ValueError):  # a signature that Python cannot show
         return ()
     if any(parameter.kind == inspect.Parameter.POSITIONAL_ONLY for parameter in parameters):
         return ()

@@ -65,7 +65,7 @@ def reading_of(network: Network, names: Sequence[str], axis: int | None) -> Read
     positions = tuple(tensor.index for tensor in observed)
     names_by_position = names_of_tensors(network.example, names)
     names_of_observed = tuple(names_by_position.get(position, "") for position in positions)
-    has_rows = all_have_rows(observed)  # whatever axis the batch of a state is
+    has_rows = all_have_rows(observed)  # states are left out: their batch may be on another axis
     return Reading(network.example, positions, names_of_observed, has_rows, axis)
 
 

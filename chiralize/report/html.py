@@ -122,7 +122,7 @@ class _Part:
 
 
 def _sections(page: Document) -> list[str]:
-    """All figures, a section each; those that begin folded stand together where the first of them does."""
+    """All figures, one section each. Folded sections stand together at the place of the first of them."""
     parts = [_Part(Section("How it was made"))]
     for block in page.blocks:
         if isinstance(block, Section):

@@ -226,7 +226,7 @@ def _audited(report: AuditReport, warnings: tuple[Caution, ...]) -> str:
 
 
 def _unconfirmed_by_audit(report: AuditReport, warnings: tuple[Caution, ...]) -> str:
-    """A clause where inputs were random, or the network is untrained; "" of one that fits T, whatever T is worth."""
+    """A clause where inputs were random or the network is untrained; "" for a network that fits T, right or wrong."""
     if report.advice and report.advice.kind == "equivariant":
         return ""
     is_real = bool(report.leanings or report.data) and all(caution.brief != GIVEN_NOISE for caution in warnings)

@@ -180,7 +180,7 @@ class _InertUnpickler(pickle.Unpickler):
         self._classes: dict[str, type] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for a name: a record of ours for tensors and their parts, else a stand-in."""
+        """The object for a name: a record of ours for tensors and their parts, else a stand-in."""
         full = f"{module}.{name}"
         if full in self._known:
             stand_in = self._known[full]

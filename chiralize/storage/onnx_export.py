@@ -141,7 +141,7 @@ def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) 
             )
             assert exported is not None
             model = exported.model_proto
-    except Exception as error:  # whatever the exporter stumbles over
+    except Exception as error:  # the exporter raises many kinds of errors
         facts = f"torch.onnx cannot export the network ({_cause(error)})"
         raise ExportError(str(path), facts, _INSTEAD) from error
     if len(model.graph.output) != len(names):

@@ -180,7 +180,7 @@ class _Joining:
         nodes.append(helper.make_node("Mul", [total, half], [value.name], name=name))
 
     def _cut(self, output: str) -> str:
-        """What to do about an output of whole numbers: where ArgMax makes it, its scores can be given instead."""
+        """The remedy for an output of whole numbers: where ArgMax makes it, its scores can be given instead."""
         argmax = [node for node in self.original.node if node.op_type == "ArgMax" and output in node.output]
         if not argmax:
             return _INSTEAD

@@ -94,7 +94,7 @@ def _tables(part: Any, key: str, where: str, depth: int) -> Iterator[Weights]:
 
 
 def _entries(part: Any) -> Mapping[str, Any]:
-    """What a dict or a list holds, under names that `--key` takes; nothing for what is neither."""
+    """The entries of a dict or a list, under names that `--key` takes; none for anything else."""
     if isinstance(part, Mapping):
         return {str(name): entry for name, entry in part.items() if isinstance(name, (str, int))}
     if isinstance(part, (list, tuple)):

@@ -93,7 +93,7 @@ def _modules(content: Content, stored: Stored) -> dict[str, torch.nn.Module]:
 
 
 def _unpickled(content: Content) -> Any:
-    """What the file's own code restores.  Raises ModelFileError."""
+    """The objects that the file's own code restores.  Raises ModelFileError."""
     with working_folder_importable():
         return read_whole_pickle(content.data, content.where, content.pickled is None and content.starts_like_pickle)
 

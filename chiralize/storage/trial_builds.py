@@ -23,14 +23,14 @@ _OTHER_RANK = 4  # as many sizes as a weight of another rank counts for
 
 
 _UNFILLED = (torch.empty, torch.rand, torch.randn)
-"""What weights are made by, before they are drawn."""
+"""Functions that make weights before their numbers are drawn."""
 _DRAWS = tuple(getattr(torch.Tensor, f"{name}_") for name in "uniform normal exponential bernoulli".split())
 _FILLS = tuple(
     getattr(torch.Tensor, f"{name}_") for name in "erfinv fill zero copy add sub mul div clamp clamp_min".split()
 )
-"""What changes the numbers of a tensor in place, and not its sizes."""
+"""Methods that change the numbers of a tensor in place, and not its sizes."""
 _MORE_WEIGHTS = 4
-"""As many times the weights of the file as a build may make before it is given up."""
+"""A build is given up when it has made this many times the weights of the file."""
 
 
 class _TooLargeError(RuntimeError):

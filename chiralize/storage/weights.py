@@ -282,7 +282,7 @@ def _with_ties(state: dict[str, torch.Tensor], module: torch.nn.Module) -> dict[
 
 
 def _tied(names: Mapping[str, str], module: torch.nn.Module) -> dict[str, str]:
-    """What the file calls each weight of the network, those that are one tensor with another included."""
+    """The name in the file of each weight of the network, also of those that are one tensor with another."""
     return {name: names[other] for name, other in _first_names(module).items() if other in names} | dict(names)
 
 
@@ -307,7 +307,7 @@ def _special_kind(tensor: torch.Tensor) -> str:
 
 
 def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) -> list[str]:
-    """What was chosen of what the file holds."""
+    """Notes on the choice among the contents of the file."""
     notes: list[str] = []
     if wanted.key is None and fit.weights.key:
         if len(tables) == 1:

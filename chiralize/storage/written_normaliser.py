@@ -30,7 +30,7 @@ class Written:
             return True
         try:
             ours = read_statistics(self.path)
-        except ChiralizeError:  # what was given is judged, whatever became of this one
+        except ChiralizeError:  # the given one is judged, also where this one cannot be read
             return True
         theirs = read_statistics(given)
         return np.array_equal(ours.mean, theirs.mean) and np.array_equal(ours.var, theirs.var)

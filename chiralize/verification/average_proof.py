@@ -147,7 +147,7 @@ class _Reading:
         return repr(value)
 
     def _understood(self, node: Node) -> _Known:
-        """The results of an op that `_OPS` knows; None for any other, and where it is called in another way."""
+        """The results of an op that `_OPS` covers; None for any other op, and for a call with other arguments."""
         read = _OPS.get(node.target)
         if read is None:
             return None
@@ -164,7 +164,7 @@ class _Reading:
         return None
 
     def _scattered(self, node: Node) -> _Known:
-        """All entries overwritten; where only some are, it is not understood."""
+        """A write of all entries. A write of some of them is not understood."""
         source = node.arguments["src"].name
         if self.shapes[source] != node.shapes[0]:
             return None
@@ -325,7 +325,7 @@ class _Reading:
         return (self.table.collect(terms),)
 
     def _parts(self, node: Node) -> _Known:
-        """Runs of one axis: of the value itself, whatever was permuted before."""
+        """Runs of one axis, as parts of the value itself; permutations before them make no difference."""
         if node.arguments.get("step", 1) != 1:
             return None
         source = node.arguments["self"].name

@@ -19,7 +19,7 @@ from chiralize.body.skeleton.skeleton import AXES
 from chiralize.errors import RobotMirrorError
 
 _PREFERRED = ("y", "x", "z")
-"""Of axes along which a robot mirrors equally well, the first: most robots look along x, and z is up."""
+"""The order of axes among mirrors that fit equally well: most robots look along x, and z is up."""
 _SAME_PLANE = 1e-9
 """Metres by which two planes may be apart to be one."""
 _UNEVEN = 0.1
@@ -168,7 +168,7 @@ def _is_uneven(robot: Robot, reflection: Reflection, joint: Joint, other: Joint,
 
 
 def _centred(robot: Robot, reflection: Reflection, matching: Matching) -> Reflection:
-    """The plane in the middle between partners, which a robot that stands fixed may have a little beside 0."""
+    """The plane in the middle between partners. In a robot that stands fixed it may lie a little beside 0."""
     lateral, middles = reflection.lateral, []
     for index, joint in enumerate(robot.joints):
         image = image_of_joint(robot, matching.partner, index)
@@ -254,7 +254,7 @@ def _check_given(robot: Robot, partner: Sequence[int], given: Mapping[str, str])
 
 # ---- what is missing ------------------------------------------------------------------------------------------
 def _incomplete(attempt: _Attempt, count: int) -> RobotMirrorError:
-    """What keeps the robot from having a mirror, in the axis and the pose that come nearest to one."""
+    """The reason why the robot has no mirror, in the axis and the pose that come nearest to one."""
     robot, axis = attempt.robot, AXES[attempt.reflection.lateral]
     if not attempt.matching.unmatched:
         lines = []

@@ -198,7 +198,7 @@ class _Walk:
         return far
 
     def _distance_alone(self, link: int, image: int) -> float:
-        """The same of a link without what hangs on it."""
+        """The distance of a link without the links that hang on it."""
         robot = self.robot
         joints, others = robot.links[link].joints, robot.links[image].joints
         if len(joints) != len(others) or self._weighs_elsewhere(link, image):
@@ -216,7 +216,7 @@ class _Walk:
         return bool(np.linalg.norm(away) > _FARTHEST_MASS * self.robot.size)
 
     def _explain(self, link: int, images: Sequence[int]) -> None:
-        """Says of a link without a partner, or of those on it that are to blame, what comes nearest."""
+        """Note the nearest candidate for a link without a partner, or for the links on it that are the cause."""
         like = [image for image in images if self._distance_alone(link, image) <= FARTHEST * self.robot.size]
         for image in like:
             below = self.children[image]
@@ -228,7 +228,7 @@ class _Walk:
         self.result.unmatched[link] = self._nearest(link, like)
 
     def _nearest(self, link: int, like: Sequence[int]) -> str:
-        """What comes nearest to being the partner of a link, in words."""
+        """The candidate that comes nearest to being the partner of a link, in words."""
         if like:
             theirs, mine = len(self.children[like[0]]), len(self.children[link])
             return f"{mine} links hang on it, and {theirs} on what is at its mirrored place"

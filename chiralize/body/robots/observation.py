@@ -123,7 +123,7 @@ class _Witness:
 
 
 def _read_of_all(reader: Reader, moments: Sequence[Moment]) -> Array:
-    """What a reader has of every moment, "moment entry"."""
+    """The numbers that a reader takes of every moment, "moment entry"."""
     return np.stack([reader(moment) for moment in moments])
 
 
@@ -306,7 +306,7 @@ def _read(block: Field, width: int, body: Skeleton, witness: _Witness) -> _Read 
 
 
 def _read_of_joints(name: str, entries: Sequence[Entry], witness: _Witness) -> _Read | None:
-    """The same of joints: positions, velocities, controls."""
+    """How a block of joints is computed: positions, velocities, controls."""
     robot = witness.mirror.robot
     read = joints_reader(robot, name, entries)
     if read is None:
@@ -315,7 +315,7 @@ def _read_of_joints(name: str, entries: Sequence[Entry], witness: _Witness) -> _
 
 
 def _read_of_bodies(block: Items, witness: _Witness) -> _Read | None:
-    """The same of things: bodies, or feet that are bodies."""
+    """How a block of things is computed: bodies, or feet that are bodies."""
     (part,) = block.each
     scene = witness.scene
     bodies = None if scene is None else bodies_named(scene, block.items)

@@ -130,7 +130,7 @@ def _joint(model: Any, data: Any, link_of: list[int], index: int) -> Joint:
 
 
 def _shapes(model: Any, data: Any, link_of: list[int]) -> Iterator[Shape]:
-    """What can touch something: geoms of which a contact type or affinity is set."""
+    """Geoms that can be in contact: those with a contact type or affinity."""
     for geom in np.flatnonzero((model.geom_contype != 0) | (model.geom_conaffinity != 0)).tolist():
         kind = _GEOMS[model.geom_type[geom]]
         turn = data.geom_xmat[geom].reshape(3, 3)
@@ -153,7 +153,7 @@ def _shapes(model: Any, data: Any, link_of: list[int]) -> Iterator[Shape]:
 
 
 def _contact(model: Any, geom: int) -> dict[str, float]:
-    """What else of a geom is in its contacts."""
+    """Further properties of a geom that its contacts depend on."""
     properties = {"margin": float(model.geom_margin[geom]), "condim": float(model.geom_condim[geom])}
     for name in ("solref", "solimp"):
         values = getattr(model, f"geom_{name}")[geom]

@@ -20,7 +20,7 @@ from chiralize.body.tensors.fields.quantities import Quantity
 
 _STATES = 6
 _PUSH = 10.0
-"""What every body is pushed and turned with besides contacts, N and N m: else most of them feel nothing."""
+"""Forces and torques on every body besides contacts, N and N m: contacts alone reach few bodies."""
 _FORCE = re.compile(r"cfrc|contact|force|wrench|grf|load|touch")
 _ENDS = ("foot", "toe", "ankle", "calf", "shank", "shin", "hand", "wrist")
 """Bodies that are meant where a specification names a leg or an arm alone, the first that there is."""
@@ -49,7 +49,7 @@ class Scene:
 
 
 def _read_of_all(read: Callable[[Any], Array], states: Sequence[Any]) -> Array:
-    """What is read of every state, "state entry"."""
+    """The numbers that a reader takes of every state, "state entry"."""
     return np.stack([read(data).reshape(-1) for data in states])
 
 

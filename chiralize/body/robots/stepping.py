@@ -16,11 +16,11 @@ from chiralize.symmetry.involution import SignedPermutation
 _AROUND = 0.1
 """Standard deviation of joint positions about the reference pose, radians or metres."""
 _LARGEST_CONTROL = 1.0
-"""Of actuators whose controls are not limited."""
+"""The largest control of actuators without limits."""
 _SHARE = 0.2
 """How far from the middle of their ranges controls go."""
 _PUSH = 3.0
-"""What joints are pushed with besides, in accelerations, radians or metres per second squared."""
+"""Accelerations with which joints are pushed in addition, radians or metres per second squared."""
 _FREE = 0  # mjtJoint
 
 

@@ -57,7 +57,7 @@ def read_pairing(root: Node, fields: dict[str, Node], joints: Sequence[Node], no
 
 
 def _check_owners(fields: dict[str, Node], key: str | None) -> None:
-    """Raise MissingKeyError for a key that means something only beside another one than `key`."""
+    """Raise MissingKeyError for a key that has a meaning only together with another key than `key`."""
     for other, owner in (("right", "left"), ("reflection", "permutation")):
         if other in fields and key != owner:
             raise MissingKeyError(fields[other].where, f"{other!r} stands without {owner!r}", f"add `{owner}`")

@@ -58,7 +58,7 @@ class _Sums:
         self.bb += (b**2).sum(1)
 
     def shared(self) -> _Sums:
-        """With those of all other processes."""
+        """The sums over all processes."""
         self._add_waiting()
         arrays = [np.array([float(self.count)]), self.ab, self.a, self.b, self.aa, self.bb]
         processes.add_up([torch.from_numpy(array) for array in arrays])

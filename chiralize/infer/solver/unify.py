@@ -155,7 +155,7 @@ class Solver(Unknowns):
         return sign
 
     def _same_sums(self, a: Term, b: Term, sign: Sign) -> Sign:
-        """All parts differ by the same sign; those that are known say which."""
+        """All parts differ by the same sign, which the known parts determine."""
         ends = sorted(set(part_ends(a)) | set(part_ends(b)))
         pairs = zip(self.cut((a,), ends), self.cut((b,), ends), strict=True)
         first, *rest = sorted(pairs, key=_openness)

@@ -179,7 +179,9 @@ def _turn(rewrite: Rewrite, way: _Way, p: Tensor, q: Tensor, v: Tensor) -> None:
 
 # ---- where a value comes from ---------------------------------------------------------------------------------------
 def _ways(captured: CapturedModel, repmap: RepMap, heads: Heads, sites: Mapping[str, Site]) -> _Way | None:
-    """None where anything but a change of layout lies between the weights and the attention."""
+    """Which rows and columns of which weights belong to the heads. None where an op in between is no change of
+    layout.
+    """
     nodes = captured.by_name
     rows: list[tuple[Site, Tensor]] = []
     for name, key in ((heads.query, heads.shared), (heads.key, heads.shared), (heads.value, heads.given)):

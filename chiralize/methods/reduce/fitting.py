@@ -66,7 +66,7 @@ def tasks(captured: CapturedModel, repmap: RepMap, lifting: Lifting, both_views:
 
 
 def _trunks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> dict[str, str]:
-    """What the result of an op is added to, of ops whose results are hidden and not read by anything else."""
+    """For ops whose results are hidden and read by one sum only: the other operand of that sum."""
     readers: dict[str, list[Node]] = {}
     for node in captured.nodes:
         for ref in node.reads:
@@ -156,12 +156,12 @@ class Fitting:
         return every > 1 and processes.number_of(number) % every == every - 1
 
     def _starts(self, batch: Batch) -> list[dict[str, Tensor]]:
-        """What the three runs begin with: on x, on T x, and on x for the smaller network."""
+        """The values with which the three runs begin: on x, on T x, and on x for the smaller network."""
         lifted = {name: self._lifted(name, plain, batch.turned[name]) for name, plain in batch.plain.items()}
         return [dict(batch.plain), dict(batch.turned), lifted]
 
     def _lifted(self, name: str, plain: Tensor, turned: Tensor) -> Tensor:
-        """What the smaller network reads in the place of an input or a state, of which both views have their own."""
+        """The value of an input or state for the smaller network, from the values that it has in both views."""
         layers, rep = self.layered.get(name), self.repmap.leaves.get(name)
         if layers is None:
             if rep is None:

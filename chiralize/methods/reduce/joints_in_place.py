@@ -150,7 +150,7 @@ def in_place(network: Network, captured: CapturedModel, repmap: RepMap) -> InPla
 
 
 def _factors(rep: TensorRepresentation | None) -> list[SignedPermutation]:
-    """What acts on the axes that the mirror moves, those of joints and those of coordinates."""
+    """The actions on the axes that the mirror moves: those of joints and those of coordinates."""
     factors: list[SignedPermutation] = []
     if rep is None:
         return factors

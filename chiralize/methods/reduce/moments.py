@@ -160,7 +160,7 @@ def _places(captured: CapturedModel, repmap: RepMap, sites: Mapping[str, Site]) 
 def _readings(
     captured: CapturedModel, repmap: RepMap, sites: Mapping[str, Site]
 ) -> Iterator[tuple[Reading, SymbolicRepresentation, int]]:
-    """What is read where, how it transforms, and along which axis."""
+    """For every reading, the value that is read, how it transforms, and the axis of the hidden space."""
     for node in captured.nodes:
         if node.name in sites:
             site = sites[node.name]

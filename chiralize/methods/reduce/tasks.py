@@ -201,7 +201,7 @@ class CellTask:
 
 
 def _drawn(count: int, rows: int, added: int, places: int) -> Tensor:
-    """Some of the samples of a batch that comes to several places of the graph, one after the other."""
+    """Which samples of a batch are taken at one of the places where a weight works, one place after the other."""
     batch, position = divmod(added, places)
     return torch.randperm(count, generator=processes.generator(batch, 1 + position))[:rows]
 

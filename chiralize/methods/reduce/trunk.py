@@ -68,7 +68,7 @@ class _Search:
         self.readers: dict[str, list[Site]] = {}
 
     def trunk(self) -> Trunk | None:
-        """None where something else than norms, sums and changes of layout touches the space."""
+        """The space as a trunk; None where an op other than norms, sums and changes of layout touches it."""
         if not all(self._follow(node) for node in self.captured.nodes) or not self.readers:
             return None
         if (self.raw | self.normed.keys()) & set(self.captured.outputs):

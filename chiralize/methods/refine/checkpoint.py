@@ -43,7 +43,7 @@ class Checkpoint:
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
             content = torch.load(self.path, map_location=CPU, weights_only=True)
-        except Exception as error:  # whatever torch makes of a file that is none of its own
+        except Exception as error:  # torch raises many kinds of errors on files of another kind
             raise self._refused("it cannot be read as one") from error
         if not isinstance(content, dict) or content.get("kind") != _KIND:
             raise self._refused("it is another file")

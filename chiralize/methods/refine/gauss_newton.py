@@ -107,7 +107,7 @@ class _System:
         return {name: values + share * self.sizes[name] * step[name] for name, values in start.items()}
 
     def look(self, calls: Sequence[Call], generator: torch.Generator) -> None:
-        """Second moments of J' u for random signs u, beside a share of what is known."""
+        """Update the second moments of J' u by random signs u; those of earlier rounds keep a share of their weight."""
         moments: dict[str, list[Tensor]] = {}
         for call in calls:
             given = self.distance.answers(call)
@@ -196,7 +196,7 @@ class _System:
         return self.weights.projected(dict(zip(total, means, strict=True)))
 
     def _mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Over all processes."""
+        """The mean over all processes."""
         processes.add_up(tensors)
         return [tensor / processes.count() for tensor in tensors]
 
@@ -211,7 +211,7 @@ class _System:
 
 
 def _factors(gradient: Tensor) -> list[Tensor]:
-    """Of L and R, what one G gives; of a bias the square of every entry."""
+    """The terms that one G adds to L and R; for a bias the squares of its entries."""
     if gradient.ndim < 2:
         return [gradient.square()]
     matrix = gradient.flatten(1)

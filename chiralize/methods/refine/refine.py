@@ -34,7 +34,7 @@ _QUICK = 250_000
 _LEFT_OVER = 0.6
 """rho above which a fit layer by layer leaves enough for larger networks to get rounds as well, while `_WORK` lasts."""
 _HOPELESS = 5.0
-"""rho above which rounds would not bring a result near enough to be of use."""
+"""rho above which a result stays too far from the flip average, even after all rounds."""
 _WORK = 8e11  # multiplications: about a minute of one core
 _RUNS = 46  # of the network on every sample of a round, derivatives counted by what they cost
 _FEWEST_ROUNDS, _SAMPLES, _FEWEST_SAMPLES = 4, 1000, 200

@@ -100,7 +100,7 @@ def _earlier_after(converted: Converted, earlier: Sequence[EarlierMirror], new: 
 
 
 def _carried_on(network: Network, draft: Draft, earlier: Sequence[EarlierMirror]) -> Network:
-    """What the mirror before has left, under the next mirror."""
+    """The draft for the mirrors so far, as the network for the next mirror."""
     module = draft.converted.module
     program = draft.program or try_export(module, network)
     if program is None:

@@ -20,7 +20,9 @@ from chiralize.problem.result import Draft
 
 
 def _drafts(problem: Problem) -> Iterator[Draft]:
-    """With fixed points and without; in large networks pairs come first, which keep more of what is odd."""
+    """A draft with fixed points and one without. Large networks begin with pairs only, which keep more of the odd
+    part.
+    """
     for fixed_points in (False, True) if is_large(problem.network.module) else (True, False):
         yield _refitted(problem, fixed_points)
 

@@ -45,7 +45,7 @@ def named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterator
         """The two-view forward, under the signature that it is given below."""
         return TwoView.forward(self, *args, **kwargs)  # type: ignore[arg-type]
 
-    with suppress(ValueError, TypeError):  # a signature that nobody knows
+    with suppress(ValueError, TypeError):  # a signature that Python cannot show
         first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
         known = inspect.signature(original.forward)
         forward.__signature__ = known.replace(parameters=[first, *known.parameters.values()])  # type: ignore[attr-defined]

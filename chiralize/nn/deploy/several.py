@@ -85,7 +85,7 @@ def formed_for_all(problem: Problem, draft: Draft, hidden: Sequence[Hidden]) -> 
 
 
 def _of_blocks(module: nn.Module) -> dict[str, TensorRepresentation]:
-    """What every mirror does to the blocks: nothing."""
+    """The action of every mirror on the blocks: none."""
     still: dict[str, TensorRepresentation] = {}
     for path, layer in module.named_modules():
         if isinstance(layer, LinearOfSeveral):

@@ -44,7 +44,7 @@ _SETTINGS = (
     "bidirectional",
     "proj_size",
 )
-"""Attributes of torch's layers that their time depends on, beside the sizes of their weights."""
+"""Attributes of torch's layers on which their time depends, in addition to the sizes of their weights."""
 
 
 class Timing:
@@ -156,7 +156,7 @@ def _step(module: nn.Module, call: Sequence[Tensor]) -> object:
 
 
 def _name(layer: Any, blocks: ChiralModule, inputs: Sequence[Inputs]) -> str:
-    """Of the ratio: everything that the time of the two depends on."""
+    """The name of a ratio. It has everything on which the times of the two depend."""
     settings = [str(getattr(layer, name)) for name in _SETTINGS if hasattr(layer, name)]
     weight = next(layer.parameters())
     kind = f"{type(layer).__name__} {tuple(weight.shape)} {str(weight.dtype).removeprefix('torch.')}"

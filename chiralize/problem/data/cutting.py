@@ -33,7 +33,7 @@ _FEW = 1e-6
 _BATCHES = 25
 """A fifth of them is held out, and of the others a fifth again, for the strength of ridges."""
 _BATCHES_EACH = 5
-"""In every one of several processes, so that each holds one out."""
+"""Batches in each of several processes, so that each holds one out."""
 _GROUPS = 10
 
 

@@ -76,7 +76,7 @@ def drawn(network: Network, gaussian: Gaussian, inputs: Inputs, count: int = SAM
 
 
 def _mixed(problem: Problem) -> Problem:
-    """The user's inputs with samples beside them, in the share that is asked for, both among those held out."""
+    """The user's inputs with drawn samples in the requested share, also among the held-out ones."""
     request = problem.request
     request.progress("drawing samples to mix with the calibration inputs")
     given = problem.batches.given

@@ -209,7 +209,7 @@ def _calls(group: Sequence[Sequence[_Track]], reading: Reading, where: str) -> S
     length = min(LONGEST, *(len(inputs[0]) for inputs in group))
 
     def call(number: int) -> Call:
-        """What all of them read in the call of this number."""
+        """The inputs of all tracks in the call of this number."""
         tensors = list(example.tensors)
         for column, position in enumerate(reading.observed):
             parts = [in_kind(inputs[column].step(number), tensors[position].dtype, where) for inputs in group]

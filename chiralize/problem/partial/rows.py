@@ -110,7 +110,7 @@ class Restriction:
         return self.heads[-1]
 
     def _readers(self, name: str) -> int:
-        """How many ops read a tensor, under whatever name."""
+        """How many ops read a tensor, under any of its names."""
         address = _get(self.module, name).data_ptr()
         readers = 0
         for node in self.graph.find_nodes(op="get_attr"):
@@ -219,7 +219,7 @@ def refusal(node: Any, why: str = "it mixes the entries of its last axis, or nob
 
 
 def _trait(node: Any) -> Trait | None:
-    """What kind of op a node calls, whether or not it works in place."""
+    """The kind of op that a node calls, whether or not it works in place."""
     if node.op != "call_function":
         return None
     return traits().get(out_of_place(str(node.target)))

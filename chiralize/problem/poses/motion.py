@@ -178,7 +178,7 @@ class _Following:
 
     @staticmethod
     def of(model: MotionModel) -> _Following:
-        """Of a model, the second half of whose numbers follows on the first 2 P + 3."""
+        """The distribution of a mixture's numbers behind the first 2 P + 3, given those."""
         given = 2 * model.code + 3
         inverse: Array = np.linalg.inv(model.factor[:, :given, :given]).astype(np.float64)
         return _Following(model, inverse, given)

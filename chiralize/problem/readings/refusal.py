@@ -104,7 +104,7 @@ def _undescribed(search: Search, where: str, option: str, command: str) -> Usage
 
 
 def _as_options(suggestion: Suggestion, option: str, command: str) -> str:
-    """What tensors could be, as options of the command; in Python as arguments."""
+    """Likely descriptions of tensors, as options of the command; in Python as arguments."""
     if not option.startswith("--"):
         named = {"input_layouts": suggestion.inputs, "output_layouts": suggestion.outputs}
         texts = [f"{name}={list(words)}" for name, words in named.items() if words]
@@ -264,7 +264,7 @@ def _file_of(spec: ConversionSpec) -> str:
 
 
 def _as_history(spec: ConversionSpec, width: int) -> str:
-    """What to write where a network reads several frames of the one that is described; "" where it does not."""
+    """The description to write for a network that reads several frames of the described one; "" for another network."""
     described = _width_of_fields(spec)
     if described is None or width == described or width % described:
         return ""

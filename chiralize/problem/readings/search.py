@@ -203,11 +203,12 @@ class Search:
         return None
 
     def _specs(self, arranged: Arranged, combination: Sequence[Template]) -> list[ConversionSpec]:
-        """The specifications under which sizes are read: as it is, then with the layouts that were written down.
+        """The specifications under which sizes are read: first as it is, then with the layouts that are written axis
+        by axis.
 
-        The second is asked where sizes fit several layouts.  Two people beside three coordinates would else be two
-        coordinates of three frames.  An axis of joints and coordinates together has no such layout: their order is a
-        thing that sizes cannot tell, and a guess would be one.
+        The second is used where sizes fit several layouts. Two people beside three coordinates would else also be
+        two coordinates of three frames. An axis of joints and coordinates together has no such layout: sizes do not
+        determine its order, and no order is guessed.
         """
         entries = tuple(template.entry for template in combination)
         specs = [self.spec if entries == arranged.entries else replace(self.spec, inputs=entries)]

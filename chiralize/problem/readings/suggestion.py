@@ -48,7 +48,9 @@ def suggestion_for(search: Search) -> Suggestion | None:
 
 
 def _descriptions(arguments: Sequence[Argument]) -> Iterator[tuple[TensorEntry, ...]]:
-    """What the arguments could be by their names, the likeliest first; the first of them is a pose."""
+    """Descriptions of the arguments that their names suggest, the likeliest first. The first argument of these is a
+    pose.
+    """
     pose, free = TensorEntry(), TensorEntry(free=True)
     choices: list[tuple[TensorEntry, ...]] = [(pose,)]
     for argument in arguments[1:]:

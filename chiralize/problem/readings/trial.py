@@ -35,7 +35,9 @@ _NOT_ABOUT_SIZES = (
     UnsupportedOperatorException,
 )
 _WORDS = ("fake", "numpy", "meta ", "data-dependent", "symbolic")
-"""In messages of fake tensors that say what those cannot do, not which sizes are wrong."""
+"""Words in messages of fake tensors about what fake tensors cannot do. Such a message does not mean that sizes are
+wrong.
+"""
 
 
 class Trial:

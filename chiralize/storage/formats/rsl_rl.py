@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 _TABLES = ("actor_state_dict", "model_state_dict", "student_state_dict")
 _TRAINING = ("std", "log_std", "distribution.", "critic.", "critic_obs_normalizer.", "memory_c.")
-"""What draws actions while training, and values them."""
+"""Networks that are needed in training only: they draw actions, or give their value."""
 _NORMALISER = "obs_norm_state_dict"
 _OTHERS = ("privileged_obs_norm_state_dict", "critic_obs_norm_state_dict")
-"""As versions 1 and 2.3 name it, and 2.0 to 2.2."""
+"""Names in versions 1 and 2.3, and in versions 2.0 to 2.2."""
 _SEES_MORE = ("critic", "teacher")
 """Networks that versions 1 and 2 give other observations than the policy, by the starts of their weights' names."""
 

@@ -140,7 +140,7 @@ class _Sums:
         return entries
 
     def pairs(self) -> list[PairGap]:
-        """The figures of every pair of joints or classes; empty where nobody said what the output is."""
+        """The figures of every pair of joints or classes; empty where the output is not described."""
         if self.parts is None or self.lengths is None:
             return []
         owner = torch.tensor(self.parts.owner)

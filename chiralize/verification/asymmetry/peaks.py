@@ -80,7 +80,7 @@ def peak_gap(
 
 
 def _is_map(layout: str) -> bool:
-    """Whether a tensor holds a map, or bins, for every joint and nothing beside."""
+    """Whether a tensor holds a map, or bins, for every joint and nothing else."""
     axes = parse_layout(layout).axes
     return len(axes) > 2 and axes[1] == ("j",) and all(len(words) == 1 and words != ("d",) for words in axes[2:])
 

@@ -21,7 +21,7 @@ Array = npt.NDArray[np.float64]
 HOOK = "mirrored_reset"
 """The method by which an environment itself begins at the mirror image of what `reset(seed=...)` gives."""
 _SIMULATED = ("model", "data", "reset_model", "_get_obs")
-"""What the state of an environment can be set with: gymnasium's MujocoEnv, and what is made alike."""
+"""Attributes that setting the state of an environment needs, as gymnasium's MujocoEnv and those like it have them."""
 _FREE = 0  # mjtJoint
 
 

@@ -69,7 +69,7 @@ def _row(draw: Any, episode: Episode, steps: Sequence[int]) -> Frames:
 
 @contextmanager
 def _drawing(renderer: str, model: Any) -> Iterator[Any]:
-    """Within, a function from the coordinates of joints to a frame. Raises whatever the drivers raise."""
+    """Context with a function from the coordinates of joints to a frame. Raises any error of the graphics drivers."""
     mujoco: Any = import_module("mujoco")
 
     if sys.platform == "linux":

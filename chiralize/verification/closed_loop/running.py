@@ -155,7 +155,7 @@ def _side(environment: Environment, episodes: tuple[Episode, ...]) -> Side:
 
 
 def _distances(environment: Environment, policy: Policy, walked: Walk) -> list[Array]:
-    """By start, how far T of the one robot is from the other, step by step, as long as both go on."""
+    """For every start, the distance between T of one robot and the other, step by step, as long as both go on."""
     pairs = list(zip(walked.ahead, walked.mirrored, strict=True))
     spread = np.ones(1)
     if environment.how != "state":

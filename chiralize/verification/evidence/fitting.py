@@ -134,12 +134,12 @@ def _stacked(answers: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tenso
 
 
 def _key(mirror: NetworkMirror) -> Key:
-    """Equal for mirrors that do the same to inputs."""
+    """A key that is equal for mirrors with the same action on inputs."""
     return (mirror.inputs, *_center_key(mirror.input_centers))
 
 
 def _whole_key(mirror: NetworkMirror) -> Key:
-    """Equal for mirrors that do the same to inputs and to outputs."""
+    """A key that is equal for mirrors with the same action on inputs and outputs."""
     return (_key(mirror), mirror.outputs, *_center_key(mirror.output_centers))
 
 

@@ -352,7 +352,7 @@ def _has_sign(tensor: ResolvedTensor, dim: str) -> bool:
 
 
 def _recentered(spec: ConversionSpec, before: tuple[str, Fraction], after: tuple[str, Fraction]) -> ConversionSpec:
-    """The same with another centre, in every tensor that has the given one."""
+    """The specification with another centre, in every tensor that has the given one."""
 
     def changed(entry: TensorEntry) -> TensorEntry:
         """The entry with the other centre, where it has the given one."""

@@ -18,7 +18,7 @@ _NORMAL = 1.2
 """sqrt(n) times the largest distance of the distribution from a normal one with the same mean and spread; a sample of a
 normal distribution exceeds 1.2 once in 5,000 times."""
 _UNIFORM = 2.4
-"""The same for a uniform one between its ends; 2.4 is exceeded once in 50,000."""
+"""The bound for a uniform distribution between its ends; 2.4 is exceeded once in 50,000."""
 _ALIKE = 4.0
 """Neighbours of independent numbers are correlated by less than 4 / sqrt(n)."""
 _FEWEST_SAMPLES = 32
@@ -71,7 +71,7 @@ def is_noise(tensors: list[torch.Tensor]) -> bool:
 
 
 def _goes_together(tensors: list[torch.Tensor]) -> bool:
-    """Whether numbers beside each other, along any axis, are correlated by more than chance explains."""
+    """Whether neighbouring numbers, along any axis, are correlated by more than chance explains."""
     for axis in range(tensors[0].ndim):
         long = [tensor for tensor in tensors if tensor.shape[axis] > 1]
         if not long:

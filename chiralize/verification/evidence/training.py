@@ -33,7 +33,7 @@ _DEPENDENT = 6.0
 _TINY = 1e-6
 """The spread that some initialisations give biases."""
 _MISSED = 16.0
-"""Of n uniform values the largest lies below a bound by more than this n-th of it once in ten million times."""
+"""The largest of n uniform values is below the bound by more than a share _MISSED / n once in ten million times."""
 
 
 def is_untrained(module: torch.nn.Module) -> bool:
@@ -80,7 +80,7 @@ def _is_initial(weight: torch.Tensor) -> bool:
 
 
 def _has_initial_biases(module: torch.nn.Module) -> bool:
-    """Whether the biases of layers are as their initialisation leaves them, beside matrices of the same layer."""
+    """Whether the biases of layers are as their initialisation leaves them, given the matrices of the same layers."""
     for layer in module.modules():
         named = [(name, weight.detach()) for name, weight in layer.named_parameters(recurse=False)]
         matrices = [weight for name, weight in named if weight.ndim > 1 and weight.numel()]

@@ -150,7 +150,7 @@ def _scalar(node: Node, kind: str, keys: Keys) -> Field:
 
 
 def _unclaimed(node: Node, kind: str, keys: Keys) -> Field:
-    """As `scalar` is written: a number of entries, or their names."""
+    """A block that is not claimed, written as `scalar` is: a number of entries, or their names."""
     same = _scalar(node, kind, keys)
     assert isinstance(same, Scalar)
     return Unclaimed(same.name, same.count, same.entries, where=node.where)

@@ -56,7 +56,7 @@ def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Tra
 
 
 def _answers(window: Window, size: int, is_upsampled: bool) -> int | None:
-    """What a layer answers on another number of columns; None where it reads none, or does not commute."""
+    """The width of a layer's answer on another number of columns; None where it reads none, or does not commute."""
     sliding = window.sliding
     if window.kind == "transposed":
         if is_upsampled:

@@ -59,7 +59,7 @@ def _bias(node: Node, trait: Trait | None) -> Any:
 
 
 def _factor(graph: Graph, node: Node) -> tuple[str, Tensor | float]:
-    """What is scaled, by name, and the fixed number that it is multiplied with or divided by. Raises Stuck."""
+    """The operand that is scaled, by name, and the fixed number that multiplies or divides it. Raises Stuck."""
     first, second = node.arguments["self"], node.arguments["other"]
     if graph.fixed(first) or not graph.fixed(second) or not bool(torch.as_tensor(graph.number(second) != 0).all()):
         raise Stuck

@@ -95,7 +95,7 @@ def _no_bias(graph: Graph, index: int) -> OffsetError:
 
 
 def _shared(graph: Graph, forward: Forward) -> dict[str, Addend]:
-    """What every bias takes up. Raises OffsetError where two operations that read one bias need different offsets."""
+    """The offset that every bias takes up. Raises OffsetError where two ops that read one bias need different ones."""
     taken: dict[str, Addend] = {}
     results = set(graph.captured.results)
     for name, addends in forward.taken.items():

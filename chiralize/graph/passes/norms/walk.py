@@ -328,7 +328,7 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 
 # ---- arithmetic -------------------------------------------------------------------------------------------------
 def _equal(one: Tensor, two: Tensor) -> bool:
-    """Up to the rounding of sums in float64."""
+    """Whether tensors are equal up to the rounding of sums in float64."""
     if one.numel():
         size = float(torch.maximum(one.abs(), two.abs()).max())
     else:

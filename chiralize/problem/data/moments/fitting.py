@@ -54,7 +54,7 @@ def nearest(
 
 
 def _nearest_mean(rows: Tensor, rest: Tensor, mean: Tensor) -> Tensor:
-    """The mean that meets the statistics and is nearest to the one at hand."""
+    """The mean that meets the statistics and is nearest to the given one."""
     return mean + (torch.linalg.pinv(rows, rtol=_FLOOR) @ (rest - rows @ mean[:, None]))[:, 0]
 
 
