@@ -24,7 +24,7 @@ from chiralize.verification.asymmetry.alignment import UNMEASURED, alignments, h
 from chiralize.verification.asymmetry.layers import View
 from chiralize.verification.asymmetry.records import LayerGap
 from chiralize.verification.drift import random_inputs
-from chiralize.verification.evidence.noise import looks_drawn
+from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.mirror_evidence import ask_network, outside_evidence
 from chiralize.verification.verdicts import Evidence
 
@@ -62,7 +62,7 @@ def audit(
     progress("running the network on both views")
     of_network = asymmetry(network.module, mirror, inputs, resolved.output_tensors)
     progress("checking the mirror against the network")
-    is_drawn = bool(data) and looks_drawn(thinned(data, samples))
+    is_drawn = bool(data) and not looks_real(thinned(data, samples))
     asked = Evidence(notes=(_NOT_ASKED,)) if is_drawn else ask_network(network, data)
     evidence = outside_evidence(network, mirror, data, asked=asked)
     against = evidence

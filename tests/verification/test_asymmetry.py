@@ -23,7 +23,7 @@ from chiralize.verification.asymmetry import advise
 from chiralize.verification.asymmetry.layers import involution_gap
 from chiralize.verification.asymmetry.records import Asymmetry, DataGap, LayerGap, Leaning, OutputGap, Spread
 from chiralize.verification.asymmetry.spreads import Spreads
-from chiralize.verification.evidence.noise import looks_drawn
+from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.verdicts import Evidence
 from tests.support.reduce_nets import Recurrent, Residual, Temporal
 from tests.support.small_body import BODY, CLIP, IMAGE, POSE, Net, normal, trained, turned
@@ -409,8 +409,8 @@ def test_inputs_whose_entries_go_together_are_not_random() -> None:
     for count in (100, 40):
         together: Call = ((mixed[:count] + 1,), {})
         apart: Call = ((drawn[:count] * scales + 1,), {})
-        assert not looks_drawn([together]) and looks_drawn([apart])
-    assert not looks_drawn([(((drawn * 2 + 1).square(),), {})])
+        assert looks_real([together]) and not looks_real([apart])
+    assert looks_real([(((drawn * 2 + 1).square(),), {})])
 
 
 def test_layers_add_what_they_do_not_take_away() -> None:

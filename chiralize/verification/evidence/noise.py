@@ -1,8 +1,9 @@
 """Telling real inputs from numbers that a random generator drew.
 
 What a network answers to noise says little of its symmetry: no body ever takes such a pose. Inputs count as noise where
-their numbers could be independent draws from one normal or one uniform distribution, or are all the same. Poses, joint
-angles and detections are far from both: their coordinates cluster, and numbers beside each other go together.
+their numbers could be independent draws from one normal or one uniform distribution, or are all the same. Every entry
+may have a mean and a spread of its own, as of numbers drawn around a mean pose. Poses, joint angles and detections are
+far from all of this: their coordinates cluster, and entries go together.
 """
 
 from __future__ import annotations
@@ -22,51 +23,60 @@ _UNIFORM = 2.4
 _ALIKE = 4.0
 """Neighbours of independent numbers are correlated by less than 4 / sqrt(n)."""
 _FEWEST_SAMPLES = 32
+"""Fewer tell too little of the mean and the spread of every entry."""
+_STILL = 1e-9
+"""An entry does not vary where its spread is less than this share of its size."""
 _DEPENDENT = 4.0
 """Standard deviations of John's statistic, which entries that belong to one body exceed many times over."""
 
 
 def looks_real(calls: list[Call]) -> bool:
     """Whether some floating-point input of these calls is no noise."""
-    return any(not is_noise(tensors) for tensors in _by_input(calls))
-
-
-def looks_drawn(calls: list[Call]) -> bool:
-    """Whether all floating-point inputs of these calls are noise, be it of a mean and a spread of its own per entry.
-
-    Such numbers are what is drawn where the moments of the inputs are known, as by a normaliser, and no inputs are.
-    """
-    return all(map(_is_drawn, _by_input(calls)))
-
-
-def _by_input(calls: list[Call]) -> list[list[torch.Tensor]]:
-    """The floating-point tensors of every input that has some, in float64."""
     inputs: dict[int, list[torch.Tensor]] = {}
     for call in calls:
         for index, tensor in enumerate(Arguments.of(*call).tensors):
             if tensor.is_floating_point() and tensor.numel():
                 inputs.setdefault(index, []).append(tensor.detach().double())
-    return list(inputs.values())
-
-
-def _is_drawn(tensors: list[torch.Tensor]) -> bool:
-    """Whether the entries are drawn independently of each other; samples come first. Constant entries do not count."""
-    size = tensors[0][0].numel() if tensors[0].ndim else 0
-    rows = torch.cat([tensor.reshape(-1, max(size, 1)) for tensor in tensors if tensor[:1].numel() == size])[:_MOST]
-    rows = rows[:, rows.std(dim=0) > 0]
-    if len(rows) < _FEWEST_SAMPLES or not rows.numel():
-        return is_noise(tensors)
-    standard = (rows - rows.mean(dim=0)) / rows.std(dim=0)
-    return dependence(standard) < _DEPENDENT and (is_noise(tensors) or _is_normal(standard.flatten()[:_MOST]))
+    return any(not is_noise(tensors) for tensors in inputs.values())
 
 
 def is_noise(tensors: list[torch.Tensor]) -> bool:
-    """Whether these numbers are independent draws of one distribution, constant, or too few to tell."""
-    values = torch.cat([tensor.flatten() for tensor in tensors])[:_MOST]
+    """Whether these numbers are independent draws of one distribution, constant, or too few to tell.
+
+    The distribution may have a mean and a spread of its own for every entry.  tensors: samples come first in each.
+    """
+    standard = _standard(tensors)
+    if standard is not None and dependence(standard) >= _DEPENDENT:
+        return False
+    if not _goes_together(tensors) and _is_drawn(torch.cat([tensor.flatten() for tensor in tensors])):
+        return True
+    if standard is None:
+        return False
+    lowest, highest = standard.amin(0), standard.amax(0)
+    between = (standard - lowest) / (highest - lowest)
+    return _is_drawn(standard.flatten()) or _is_uniform(between.flatten()[:_MOST])
+
+
+def _standard(tensors: list[torch.Tensor]) -> torch.Tensor | None:
+    """The samples with mean 0 and spread 1 in every entry, "sample entry"; None where they are few or of several sizes.
+
+    Entries that do not vary are left out, as of a root joint.
+    """
+    if any(tensor.ndim < 2 or tensor.shape[1:] != tensors[0].shape[1:] for tensor in tensors):
+        return None
+    samples = torch.cat(tensors).flatten(1)[:_MOST]
+    if len(samples) < _FEWEST_SAMPLES:
+        return None
+    centred, spread = samples - samples.mean(0), samples.std(0)
+    varies = spread > _STILL * samples.abs().amax(0)
+    return centred[:, varies] / spread[varies]
+
+
+def _is_drawn(values: torch.Tensor) -> bool:
+    """Whether numbers are of a normal or a uniform distribution, constant, or too few to tell."""
+    values = values[:_MOST]
     if len(values) < _FEWEST or bool((values == values[0]).all()):
         return True
-    if _goes_together(tensors):
-        return False
     return _is_normal(values) or _is_uniform(values)
 
 
