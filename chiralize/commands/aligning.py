@@ -167,7 +167,7 @@ def _picture(network: Network) -> tuple[ResolvedTensor, int]:
 
 
 def _graph(network: Network) -> tuple[CapturedModel, torch.fx.GraphModule]:
-    """The graph that is read, and a copy of the network as a module of the same ops, which may be changed."""
+    """The graph for reading, and a module of the same ops, a copy of the network that may be changed."""
     graph = network.graph()
     assert network.program is not None
     return graph, unhooked(functional(network.program).module(check_guards=False))  # type: ignore[return-value]

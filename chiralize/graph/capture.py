@@ -180,11 +180,11 @@ def _name_unnamed(program: ExportedProgram) -> bool:
 
 
 class _Reader:
-    """Walks an exported graph once, computing values, and records its leaves and nodes.
+    """Reads an exported graph once, computes its values, and records its leaves and nodes.
 
-    values: of all leaves and nodes so far, by name.  wholes: constants as if no open size had cut them.
-    varying: values that depend on an input, a weight or a state; all others are folded into constants.
-    aliases: names of values that are a leaf themselves, and the names of these leaves.
+    values: of all leaves and nodes so far, by name. wholes: constants before any open size cut them. varying: values
+    that depend on an input, a weight or a state; all others are folded into constants. aliases: names of values that
+    are a leaf themselves, and the names of these leaves.
     """
 
     def __init__(self, program: ExportedProgram, tables: Container[str], origin: str) -> None:

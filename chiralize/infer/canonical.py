@@ -168,7 +168,9 @@ def _renamed(value: Any, same: Mapping[str, str]) -> Any:
 
 
 def _is_step(node: Node, users: Mapping[str, Sequence[Node]], results: set[str]) -> bool:
-    """Whether the result is only written to once more: templates of what is overwritten do not count."""
+    """Whether a result is read by one further write only. Parts of it that are read for their shape only do not
+    count.
+    """
     readers = users.get(node.name, [])
     writes = [user for user in readers if _is_write(user) and user.arguments["self"] == Ref(node.name)]
     rest = [user for user in readers if user not in writes]
@@ -177,7 +179,7 @@ def _is_step(node: Node, users: Mapping[str, Sequence[Node]], results: set[str])
 
 
 def _is_template(node: Node, users: Mapping[str, Sequence[Node]]) -> bool:
-    """A part that is only looked at for its shape, and overwritten."""
+    """Whether a part is read for its shape only, and overwritten."""
     whole = Ref(node.name)
     for user in users.get(node.name, []):
         arguments = user.arguments
@@ -260,7 +262,7 @@ def unread(captured: CapturedModel) -> frozenset[str]:
 
 
 def _without_dead(captured: CapturedModel, also: frozenset[str] = frozenset()) -> CapturedModel:
-    """The graph without ops that nobody reads any more."""
+    """The graph without ops whose results nothing reads any more."""
     wanted = {*captured.results, *also}
     alive: list[Node] = []
     for node in reversed(captured.nodes):

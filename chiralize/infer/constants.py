@@ -98,7 +98,7 @@ def beyond(whole: torch.Tensor, rep: TensorRepresentation) -> float:
 def _beside_image(
     tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Tensor | None
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """A constant, what the mirror makes of it, and where they differ."""
+    """A constant, its image under the mirror, and the places where they differ."""
     array = _wide(tensor)
     image = rep.act(array if partner is None else _wide(partner))
     return array, image, ~((array == image) | (np.isnan(array) & np.isnan(image)))

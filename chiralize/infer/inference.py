@@ -163,7 +163,9 @@ class Inference:
             yield from variables((self.now.solver.resolve(axis),))
 
     def _open_waiting(self, repair: Repair) -> None:
-        """Concatenations of exchanged branches that wait to know their parts: what follows may know the whole."""
+        """Leave open the joins of exchanged branches that still wait for their parts: later ops may determine the
+        whole.
+        """
         tried: set[str] = set()
         while names := [name for name in self.now.waiting_joints if name not in tried]:
             if self.attempts >= _MOST_ATTEMPTS:

@@ -329,7 +329,7 @@ class Propagation:
                     break
 
     def _joined(self, node: Node, call: Call) -> SymbolicRepresentation | None:
-        """Branches that meet and change places there, None for any other op."""
+        """The result of a join of branches that the mirror exchanges; None for any other op."""
         reps = [self.solver.representation(operand.rep) for operand in call.operands]
         if node.name not in self.repair.joints:
             try:

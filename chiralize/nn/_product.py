@@ -164,7 +164,7 @@ def _is_private() -> bool:
 
 
 def _times() -> dict[str, Any]:
-    """What is timed to know whether oneDNN is faster than what torch multiplies by: that first."""
+    """The two functions that are timed to see whether oneDNN is faster: torch's product first."""
     rows, columns, depth = _SIZES
     x, weight = (torch.ones(size, depth, dtype=torch.float32, device="cpu") for size in (rows, columns))
     return {

@@ -124,7 +124,9 @@ def _benchmark() -> list[str]:
 
 
 def _here(spot: Spot, taken: Sequence[Box]) -> list[str]:
-    """A bar over the range of the error, with an arrow where it goes on above; dashes where nothing is known."""
+    """The mark of this network: a bar over the range of the error, with an arrow if it goes on above; dashes if it
+    is unknown.
+    """
     x = _x(spot.cost)
     if spot.low is None or spot.high is None:
         line = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP + 4:g}" y2="{_BOTTOM:g}" class="here unknown"/>'
@@ -143,7 +145,7 @@ def _here(spot: Spot, taken: Sequence[Box]) -> list[str]:
 
 
 def _label(x: float, y: float, words: str, taken: Sequence[Box]) -> str:
-    """Words beside a mark at x, on the side and at the height where they cover nothing; else at its right."""
+    """Words at a mark at x, on the side and at the height where they cover nothing; else at its right."""
     places = [(x + aside, y + up, anchor) for up in (0, -18, -36) for aside, anchor in ((11, "start"), (-11, "end"))]
     at, height, anchor = next((spot for spot in places if _is_free(_box(*spot, words), taken)), places[0])
     return f'<text x="{at:.1f}" y="{height:.1f}" text-anchor="{anchor}" class="halo strong">{escape(words)}</text>'

@@ -73,7 +73,9 @@ def _copied(source: Path, target: Path, files: Mapping[str, bytes]) -> list[str]
 
 
 def _is_inside(link: Path, folder: Path) -> bool:
-    """Whether a link leads to a file of the folder, or of the cache two folders up that it is a snapshot of."""
+    """Whether a link leads to a file of the folder, or of the cache of which the folder is a snapshot, two folders
+    up.
+    """
     end = link.resolve()
     cache = folder.resolve().parent.parent / _BLOBS
     return end.is_relative_to(folder.resolve()) or end.is_relative_to(cache)

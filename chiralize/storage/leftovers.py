@@ -94,7 +94,7 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Whether the file is locked for this process; None where the file system knows no locks."""
+    """Whether the file is locked for this process; None where the file system has no locks."""
     if fcntl is None:
         return None
     try:

@@ -319,9 +319,9 @@ def _takes(network: Callable[..., Any], call: Call) -> bool:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """A network in onnxruntime, beside the reference that it has to agree with.
+    """A network in onnxruntime, and the reference with which it has to agree.
 
-    program: it tells in which order the tensors of a call are the file's inputs.  path: of the file, for messages.
+    program: it gives the order of the tensors of a call among the file's inputs. path: of the file, for messages.
     """
 
     network: OnnxNetwork

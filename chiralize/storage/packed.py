@@ -89,7 +89,7 @@ def _of_archive(content: Content, wanted: Wanted, words: str, unpack: str, names
 
 
 def _head(data: bytes, packing: _Packing) -> bytes:
-    """The beginning of what is packed; nothing where it is damaged, or of a kind that cannot be unpacked here."""
+    """The first bytes of the packed content; none where it is damaged, or cannot be unpacked here."""
     if packing.decompressor is None:
         return b""
     try:

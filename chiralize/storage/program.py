@@ -45,7 +45,7 @@ _TREE_TYPES = frozenset("builtins.tuple builtins.list builtins.dict collections.
 
 
 class _RefusedError(Exception):
-    """Says where a harmful text is, and what; leaves this module as UnsafeFileError."""
+    """The place of a harmful text, and what it is; raised from this module as UnsafeFileError."""
 
 
 def _identifier(text: str) -> bool:

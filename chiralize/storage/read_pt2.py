@@ -95,8 +95,8 @@ def pack_checked(members: Members, packer: Packer, where: str) -> None:
 def _checked_payloads(name: str, members: Members, packer: Packer, packed: dict[str, bool], where: str) -> bytes:
     """Pack the tensors that a config lists; returns the config, checked.
 
-    packed: tensors that were packed already, and whether as pickles.  A plain one is copied without a look at it, which
-    is safe only if nothing ever takes it for a pickle.
+    packed: tensors that were packed already, and whether as pickles. The numbers of a plain tensor are copied
+    unchecked, which is safe only if nothing ever reads them as a pickle.
     """
     config = checked_config(members[name], name, where)
     folder = name.rsplit("/", 1)[0]
@@ -119,7 +119,7 @@ def _checked_payloads(name: str, members: Members, packer: Packer, packed: dict[
 
 
 def _sizes(entry: Mapping[str, Any]) -> list[int]:
-    """The sizes of a stored tensor that are plain numbers; whatever else stands there torch refuses."""
+    """The sizes of a stored tensor that are plain numbers; torch refuses any other entry."""
     meta = entry.get("tensor_meta")
     sizes = meta.get("sizes") if isinstance(meta, dict) else None
     if not isinstance(sizes, list):

@@ -178,8 +178,8 @@ class Tally:
 class _Spread:
     """Running sums of one output.
 
-    joints: those of every joint.  apart: f(x) - T f(T x).  views: how far both views spread; None where other processes
-    have a part of the samples, since blocks of these are not added up.
+    joints: those of every joint. apart: f(x) - T f(T x). views: how far both views spread. None where other
+    processes have a part of the samples, since its sums over blocks cannot be added up.
     """
 
     joints: JointSums

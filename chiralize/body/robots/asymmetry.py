@@ -121,7 +121,7 @@ def _compared(
 
 
 def _world(mirror: RobotMirror) -> Iterator[Difference]:
-    """What acts on everything and points sideways."""
+    """Settings of the whole model that point sideways, such as gravity."""
     for name, vector in (("gravity", mirror.robot.gravity), ("wind", mirror.robot.wind)):
         sideways = vector * (mirror.reflection.signs < 0)
         if np.abs(sideways).max() > 0:

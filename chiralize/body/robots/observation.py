@@ -104,9 +104,9 @@ class _Block:
 
 @dataclass(frozen=True, eq=False)
 class _Witness:
-    """What blocks are computed from.
+    """The states and their images from which blocks are computed.
 
-    entries_named: the robot's numbers that the joints of a skeleton name.  by_name: whether places say nothing.
+    entries_named: the robot's numbers that the joints of a skeleton name. by_name: whether places are no evidence.
     """
 
     mirror: RobotMirror

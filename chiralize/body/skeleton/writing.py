@@ -88,7 +88,9 @@ def skeleton_to_yaml(skeleton: Skeleton) -> str:
 
 
 def _lines_of(key: str, value: Any) -> list[str]:
-    """A key of a skeleton file with its value, laid out for people: a pair per line, everything else as it fits."""
+    """A key of a skeleton file with its value, laid out for reading: a pair per line, everything else on as few as
+    it needs.
+    """
     if key == "pairs":
         if value:
             return ["pairs:", *(f"  - {names_in_brackets(pair)}" for pair in value)]

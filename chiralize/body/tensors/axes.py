@@ -133,9 +133,10 @@ def _refuse_signs(pose: Pose, where: str) -> None:
 
 
 def _factors(table: SignTable, body: Skeleton, where: str) -> tuple[SignTable, SignTable]:
-    """Signs of the joints and of the coordinates whose product a table, "joint dim", is. Raises SpecError.
+    """Signs of the joints and of the coordinates whose product is a table "joint dim". Raises SpecError.
 
-    Rotations of six coordinates, [1, -1, -1, -1, 1, 1], beside a padded translation, [-1, 1, 1, 1, -1, -1], are one.
+    For example rotations of six coordinates, [1, -1, -1, -1, 1, 1], beside a padded translation, [-1, 1, 1, 1, -1,
+    -1].
     """
     joints, dims = table[:, 0] * table[0, 0], table[0]
     if (np.outer(joints, dims) != table).any():

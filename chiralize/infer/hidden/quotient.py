@@ -68,7 +68,7 @@ def imposed_on_orbits(
 
 
 def _unsigned(orbits: Orbits, kind: Kind, scores: Array) -> list[Array]:
-    """Scores that signs do not change, folded: those of the group do not either."""
+    """Scores that do not depend on signs, folded to orbits: for every way, the sum over all elements of the group."""
     folded: list[Array] = []
     for way in kind.ways:
         total = np.zeros((len(kind.bases),) * 2)

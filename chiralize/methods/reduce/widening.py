@@ -77,7 +77,7 @@ def widened(network: Network) -> Draft:
 
 
 def _check_average(network: Network, module: torch.nn.Module) -> None:
-    """Raises MethodUnavailableError unless the wide network answers as the flip average does."""
+    """Raises MethodUnavailableError unless the answers of the wide network are those of the flip average."""
     average = averaged(network).module
     calls = random_inputs(network.args, network.kwargs, 2, 3, network.around)
     with Runner(average) as first, Runner(module) as second:

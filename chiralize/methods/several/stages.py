@@ -130,7 +130,10 @@ def _refolded(network: Network, draft: Draft) -> Draft:
 
 
 def _nearer(problem: Problem, networks: Networks, draft: Draft) -> Draft:
-    """All layers fitted together, towards the average over all views: that of the last mirror, round all others."""
+    """All layers fitted together, towards the average over all views.
+
+    This is the average under the last mirror of the network that is averaged under all others.
+    """
     request = problem.request
     if not (draft.converted.fitted or request.rounds or request.distill):
         return draft

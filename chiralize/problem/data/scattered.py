@@ -56,9 +56,9 @@ def with_scattered(problem: Problem) -> Problem:
 def _beside(inputs: Sequence[ResolvedTensor], given: Sequence[Call], most: int) -> list[Call]:
     """Scattered calls, about `most` samples of them in all processes together.
 
-    Each is scattered by samples of its own batch, and of the next ones where it has few, in a way that follows from
-    their numbers: with batches of `_ROWS` and more, and no more than `most` samples, processes that share the inputs
-    make what one process would have made of all of them.
+    Each is scattered by samples of its own batch, and of the next ones where it has few. The random numbers are
+    seeded with the values of the batch. So with batches of `_ROWS` and more, and no more than `most` samples,
+    processes that share the inputs make what one process would have made of all of them.
     """
     rows = rows_of(given[0])
     step = max(1, len(given) * rows * processes.count() // max(most, 1))

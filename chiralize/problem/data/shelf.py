@@ -56,7 +56,7 @@ class Shelf:
 
 
 def _compact(value: Any) -> tuple[Any, int]:
-    """A value whose tensors hold no more memory than they have entries, and how many bytes that is."""
+    """A value whose tensors take no more memory than their entries need, and the bytes of that."""
     used: dict[int, int] = {}
     whole: dict[int, int] = {}
     for leaf in pytree.tree_leaves(value):

@@ -120,7 +120,7 @@ class Restriction:
         return readers
 
     def _leave_out(self, node: Any) -> None:
-        """Note the linear layer at the end of a branch that is left out as a whole."""
+        """Note the linear layer at the end of a branch, all of whose outputs are left out."""
         while isinstance(_trait(node), _ENTRYWISE) and len(node.all_input_nodes) == 1:
             node = node.args[0]
         try:
@@ -190,7 +190,7 @@ class Restriction:
         return _get(self.module, str(node.target))
 
     def _clean(self) -> None:
-        """Remove what nothing is computed from any more, tensors included."""
+        """Remove ops and tensors that nothing reads any more."""
         self.graph.eliminate_dead_code()
         heads = {head.node: head for head in self.heads}
         for node in self.graph.nodes:

@@ -52,7 +52,7 @@ def read_back(model: Any) -> OnnxModule:
 
 
 def _inlined(model: Any) -> Any:
-    """The model without functions of its own: their nodes are in its graph."""
+    """The model without local functions: their nodes are put into its graph."""
     if not model.functions:
         return model
     from onnx import inliner

@@ -259,7 +259,10 @@ def _is_part(one: TensorRepresentation, whole: TensorRepresentation) -> bool:
 
 
 def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]], candidate: Candidate) -> MirrorGap:
-    """How well another mirror fits beside the given one. by_mirror: T f(T x) of every output, by the given one."""
+    """How well another mirror fits, compared with the given one.
+
+    by_mirror: T f(T x) of every output, by the given one.
+    """
     name, other = candidate.name, candidate.mirror
     by_other = {index: answers.turned_back(other, index) for index in answers.indices}
     best = MirrorGap(name, _gap(answers, by_other), inf)
