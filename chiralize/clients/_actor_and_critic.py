@@ -19,6 +19,12 @@ from chiralize.report import ConvertReport
 WHERE = "stable_baselines3.convert"
 
 
+def two_views(method: str) -> UsageError:
+    """The refusal of a method whose result shows the network both views."""
+    facts = f"by {method} it becomes two views, which no model of Stable-Baselines3 holds"
+    return UsageError(WHERE, facts, "use method='match', or 'reduce' with calibration")
+
+
 @dataclass(frozen=True)
 class Job:
     """What is converted, and how.  rows: observations to fit to."""
@@ -67,8 +73,7 @@ class Job:
         spec = self.spec(outputs, bool(more))
         result = chiralize(part.to(device), spec, example, **fitted, **self.options)
         if not isinstance(result, kind):
-            facts = f"by {self.options['method']} it became two views, which no model of Stable-Baselines3 holds"
-            raise UsageError(WHERE, facts, "use method='match', or 'reduce' with calibration")
+            raise two_views(self.options["method"])
         return result
 
 

@@ -26,11 +26,14 @@ import torch
 from torch import Tensor
 
 from chiralize.clients import _policies as parts
-from chiralize.clients._actor_and_critic import WHERE, Job, Result, converted
+from chiralize.clients._actor_and_critic import WHERE, Job, Result, converted, two_views
 from chiralize.clients._bounds import check_bounds
+from chiralize.clients._normalizers import check_normalizer
 from chiralize.clients._tables import Spec, TableMirror
 from chiralize.errors import EquivarianceError, UsageError
 from chiralize.report import ConvertReport
+from chiralize.report.cautions import data_cautions
+from chiralize.report.distance import distance
 
 _TOLERANCE = 1e-4
 _PROBES = 64
@@ -67,11 +70,8 @@ class Summary:
 
 
 def _distance(report: ConvertReport) -> str:
-    """By which method, and how far from the flip average."""
-    drift = report.drift
-    if drift is not None:
-        return f"{report.method}, rho {drift.rho:.2g}"
-    return report.method
+    """By which method, and how far from the original, in the words of the report's headline."""
+    return f"{report.method}; {distance(report, data_cautions(report.notes)).words}"
 
 
 def summary(model: Any) -> Summary:
@@ -96,30 +96,32 @@ def convert(
 
     spec: its first input is the observation as the environment gives it, its first output the action.
     calibration: observations "sample observation", not normalised, to fit to; `method` is then `reduce`, else `match`.
-    normalizer: a VecNormalize that the model was trained under; by default that of the model's environment.
+    normalizer: the VecNormalize that the model was trained under, around an environment; by default the model's own.
     critic: convert it too. One that cannot be converted stays as it is, and the summary says so.
     options: of `chiralize`.
-    Raises UsageError for other models, actions whose bounds the mirror does not keep, a method that needs both views;
-    EquivarianceError where `predict` does not commute with the mirror in the end; what `chiralize` raises.
+    Raises UsageError for other models and normalisers, actions whose bounds the mirror does not keep, a method that
+    needs both views: before anything is converted where that can be known; EquivarianceError where `predict` does not
+    commute with the mirror in the end; what `chiralize` raises.
     """
     _check(model)
     mirror = TableMirror.of(spec)
     if normalizer is None:
         normalizer = model.get_vec_normalize_env()
-    if calibration is None:
-        rows = None
-    else:
-        rows = torch.as_tensor(np.asarray(calibration), dtype=torch.float32)
+    if normalizer is not None:
+        check_normalizer(model, normalizer)
+    rows = None if calibration is None else _rows(model, calibration)
     wanted = {"method": method or ("match" if rows is None else "reduce"), "form": "folded", **options}
+    if wanted["method"] == "average":
+        raise two_views("average")
     remarks, not_done = _before(model, mirror, normalizer)
     with _same_random_numbers():
-        chiral = _copy(model)
+        chiral = _copy(model, normalizer)
     job = Job(chiral.policy, mirror, _normaliser(normalizer), rows, wanted)
     result = converted(job, critic, not_done)
     with _same_random_numbers():
         _put_into(chiral.policy, result)
         if normalizer is not None:
-            _put_normaliser(chiral, normalizer, result.normaliser, remarks)
+            _renew_normaliser(chiral.get_vec_normalize_env(), normalizer, result.normaliser, remarks)
         elif model.get_env() is not None:
             chiral.set_env(model.get_env())
     remarks.append("the optimizer starts anew: what it remembered belongs to the old weights")
@@ -182,6 +184,16 @@ def _check(model: Any) -> None:
             raise UsageError(WHERE, facts, "give a model of one vector each; convert its networks by chiralize() else")
 
 
+def _rows(model: Any, calibration: Any) -> Tensor:
+    """Calibration as "sample observation", float32. Raises UsageError for another shape, or numbers that are none."""
+    given = np.asarray(calibration)
+    size = model.observation_space.shape[0]
+    if given.ndim != 2 or given.shape[1] != size or given.dtype.kind not in "fiu":
+        facts = f"its shape is {given.shape} ({given.dtype}), and the model's observations have {size} numbers"
+        raise UsageError("calibration", facts, "give observations(model, 5000)")
+    return torch.as_tensor(given, dtype=torch.float32)
+
+
 def _before(model: Any, mirror: TableMirror, normalizer: Any) -> tuple[list[str], list[str]]:
     """What is to be said before anything is converted: remarks, and what will not be symmetric."""
     remarks: list[str] = []
@@ -209,12 +221,16 @@ def _normaliser(normalizer: Any) -> parts.Normaliser | None:
 
 
 # ---- the new model -----------------------------------------------------------------------------------------------
-def _copy(model: Any) -> Any:
-    """The model once more, without environment, from its own bytes."""
+def _copy(model: Any, normalizer: Any) -> Any:
+    """The model once more, from its own bytes, in a copy of the normaliser around the environment of that."""
     memory = io.BytesIO()
     model.save(memory)
     memory.seek(0)
-    return type(model).load(memory, device=model.device)
+    if normalizer is None:
+        return type(model).load(memory, device=model.device)
+    again = pickle.loads(pickle.dumps(normalizer))  # its own bytes, a moment ago: it leaves the environment out
+    again.set_venv(normalizer.venv)
+    return type(model).load(memory, env=again, device=model.device)
 
 
 def _put_into(policy: Any, result: Result) -> None:
@@ -237,19 +253,17 @@ def _spread(model: Any, chiral: Any) -> float:
     return float((after - before).abs().max().exp())
 
 
-def _put_normaliser(chiral: Any, normalizer: Any, symmetric: parts.Normaliser | None, remarks: list[str]) -> None:
-    """Give the model a normaliser of its own, around the environment of the given one."""
-    again = pickle.loads(pickle.dumps(normalizer))  # its own bytes, a moment ago: it leaves the environment out
-    again.set_venv(normalizer.venv)
-    if symmetric is not None:
-        again.obs_rms.mean = symmetric.mean.double().cpu().numpy()
-        again.obs_rms.var = symmetric.var.double().cpu().numpy()
-        moved = np.abs(again.obs_rms.mean - normalizer.obs_rms.mean) / np.sqrt(normalizer.obs_rms.var + 1e-8)
-        remarks.append(
-            f"the normaliser is a new one (means moved by up to {moved.max():.2g} spreads): weights and normaliser go "
-            "together, save both: get_vec_normalize_env().save(...)"
-        )
-    chiral.set_env(again)
+def _renew_normaliser(new: Any, old: Any, symmetric: parts.Normaliser | None, remarks: list[str]) -> None:
+    """Give the new model's normaliser the symmetric statistics."""
+    if symmetric is None:
+        return
+    new.obs_rms.mean = symmetric.mean.double().cpu().numpy()
+    new.obs_rms.var = symmetric.var.double().cpu().numpy()
+    moved = np.abs(new.obs_rms.mean - old.obs_rms.mean) / np.sqrt(old.obs_rms.var + 1e-8)
+    remarks.append(
+        f"the normaliser is a new one (means moved by up to {moved.max():.2g} spreads): weights and normaliser go "
+        "together, save both: get_vec_normalize_env().save(...)"
+    )
 
 
 @contextmanager

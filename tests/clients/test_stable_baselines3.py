@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 import warnings
 from typing import Any
 
@@ -203,6 +204,46 @@ def test_refusals() -> None:
         client.convert(model, SPEC, method="average")
     with pytest.raises(MethodUnavailableError):
         client.convert(model, SPEC, method="reducing")
+
+
+def test_normalisers_that_do_not_fit_are_refused_before_anything_is_converted(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path, another object, one without an environment, one of other observations; and calibration likewise."""
+    model, path = trained("PPO"), tmp_path / "vecnormalize.pkl"
+    own = model.get_vec_normalize_env()
+    own.save(str(path))
+    lone = pickle.loads(path.read_bytes())
+    other = vectors.VecNormalize(vectors.DummyVecEnv([lambda: World(high=(1, 1, 2))]))
+    monkeypatch.setattr(client, "converted", lambda *_: pytest.fail("it was converted first"))
+    for given, words in (
+        (str(path), r"normalizer: '.*vecnormalize.pkl' is a file, .*\n.*normalizer=VecNormalize.load\('.*pkl', env\)"),
+        (path, "is a file"),
+        (own.obs_rms, "RunningMeanStd is no VecNormalize"),
+        (lone, "it has no environment, as where its file was unpickled by hand"),
+        (other, r"its action_space is Box\(-1.0, \[1. 1. 2.\].*the model's Box\(-1.0, 1.0"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            client.convert(model, SPEC, normalizer=given)
+    for rows in (np.zeros((50, 8)), np.zeros(9), np.array([["a"] * 9])):
+        with pytest.raises(UsageError, match="calibration: its shape is .*the model's observations have 9 numbers"):
+            client.convert(model, SPEC, rows)
+    with pytest.raises(UsageError, match="by average it becomes two views"):
+        client.convert(model, SPEC, method="average")
+
+
+def test_a_normaliser_of_another_number_of_environments() -> None:
+    """A loaded model remembers how many there were in training; its normaliser may be around a single one."""
+    model = trained("PPO", normalised=False)
+    model.env, own = None, vectors.VecNormalize(vectors.DummyVecEnv([World] * 3))
+    own.obs_rms.mean, own.obs_rms.var = np.arange(9.0), np.arange(1.0, 10.0)
+    chiral = client.convert(model, SPEC, normalizer=own)
+    assert chiral.n_envs == 3 and chiral.get_vec_normalize_env() is not own and (own.obs_rms.mean == np.arange(9)).all()
+    text = client.summary(chiral).to_text()
+    assert (
+        "its distance from the original is unknown: only random inputs were measured (rho " in text.partition("\n")[0]
+    )
+    chiral.learn(20)
 
 
 def test_what_draws_is_named_with_its_remedy() -> None:
