@@ -37,6 +37,14 @@ def verify(
     output_format: VerdictOption = Verdict.text,
     tolerance: Tolerance = None,
     samples: opt.Samples = 8,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="FILE",
+            help="Real inputs (.npz, .npy, .pt, .safetensors), samples first; run beside random ones.",
+        ),
+    ] = None,
     page: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write the report here too: .html or .json.")
     ] = None,
@@ -48,6 +56,7 @@ def verify(
       chiralize verify chiral.pt2
       chiralize verify any.pt2 --skeleton coco
       chiralize verify chiral.onnx
+      chiralize verify any.onnx --skeleton h36m --calibration poses.npz
       chiralize verify chiral.safetensors --model nets.lifter:Lifter --input-shape 1,243,17,2
       chiralize verify chiral.pt2 --format junit > verdict.xml
       chiralize verify chiral.pt2 --report verdict.html
@@ -57,10 +66,13 @@ def verify(
 
     if page is not None:
         targets.check_report(page)
-        targets.check_files(options, None, None, {"--report": page})
+        targets.check_files(options, None, calibration, {"--report": page})
     with opt.progress(options) as step:
-        network, loaded, passport = opening.open_network(options, onnx=True, step=step)
-        report = run(network, loaded.source.name, passport, samples=samples, tolerance=tolerance, progress=step)
+        network, loaded, passport = opening.open_network(options, onnx=True, samples=calibration, step=step)
+        real = opening.calls_from_file(calibration, network, loaded)[0]
+        report = run(
+            network, loaded.source.name, passport, samples=samples, real=real, tolerance=tolerance, progress=step
+        )
         report = replace(report, remedy=loaded.remedy)
     if page is not None:
         save(report, page)

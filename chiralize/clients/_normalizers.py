@@ -30,9 +30,9 @@ def check_normalizer(model: Any, normalizer: Any) -> None:
         facts = "it has no environment, as where its file was unpickled by hand"
         raise UsageError(_WHERE, facts, "give VecNormalize.load(path, env): the new model gets one around that env")
     for name in ("observation_space", "action_space"):
-        here, there = getattr(normalizer, name), getattr(model, name)
-        if here != there:  # what Stable-Baselines3 would say in the end
-            facts = f"its {name} is {here}, the model's {there}"
+        given, wanted = getattr(normalizer, name), getattr(model, name)
+        if given != wanted:  # what Stable-Baselines3 would say in the end
+            facts = f"its {name} is {given}, the model's {wanted}"
             raise UsageError(
                 _WHERE, facts, "give the one that the model was trained under, around the same environment"
             )

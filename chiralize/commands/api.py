@@ -172,6 +172,7 @@ def verify(
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     samples: int = 8,
+    calibration: Calibration | None = None,
     tolerance: float | None = None,
     entry: str = "forward",
     input_layouts: Sequence[str] = (),
@@ -183,8 +184,9 @@ def verify(
 
     spec, example_inputs: a result of `chiralize` knows its own. For other networks example_inputs are derived where
     they are left out, as `chiralize` says.
-    samples: how many random inputs the network is run on.  tolerance: the largest difference that counts as none,
-    relative to the largest answer; by default what rounding explains.
+    samples: how many random inputs the network is run on.  calibration: real inputs, as `chiralize` takes them; some of
+    them are run as well.  tolerance: the largest difference that counts as none, relative to the largest answer; by
+    default what rounding explains.
     Warns of evidence against the mirror (MirrorWarning).
     Raises SpecError, ModelRunError, and UnsupportedError where a network that passes cannot be proved.
     """
@@ -200,8 +202,20 @@ def verify(
     passport = passport.with_spec(loaded) if passport is not None else None
     with shown(progress) as step:
         step("exporting")
-        network = prepared(model, loaded, example_inputs, example_kwargs, entry, passport, step)
-        report = _verify(network, name_of(model), passport, samples=samples, tolerance=tolerance, progress=step)
+        network = prepared(
+            model, loaded, example_inputs, example_kwargs, entry, passport, step, calibration=calibration
+        )
+        calls, _, remarks = uncarried(_calls, calibration, network, "calibration")
+        report = uncarried(
+            _verify,
+            network.with_notes(*remarks),
+            name_of(model),
+            passport,
+            samples=samples,
+            real=calls,
+            tolerance=tolerance,
+            progress=step,
+        )
     warn_of(report.cautions, 2)
     return report
 

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 from chiralize.commands.completing import claims_of
 from chiralize.commands.several.verifying import verify_for_all
-from chiralize.errors import ChiralizeError
+from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
+from chiralize.problem.data.cutting import check, rows_of
+from chiralize.problem.data.judged import RANDOM_ALONE, judged_on
 from chiralize.problem.mirror import free_share
 from chiralize.problem.network import Network
 from chiralize.problem.partial import as_run
@@ -18,11 +20,14 @@ from chiralize.problem.request import number
 from chiralize.report import VerifyReport
 from chiralize.report.body import bodies_of
 from chiralize.report.records import JointGap
+from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.storage.passport import Passport
 from chiralize.verification.drift import measure, random_inputs
 from chiralize.verification.evidence.judging import recalled
 from chiralize.verification.judge import Verdict, in_own_precision, judge
 from chiralize.verification.mirror_evidence import ask_network, outside_evidence
+from chiralize.verification.numeric import REAL
+from chiralize.verification.onnx import MOST
 from chiralize.verification.verdicts import Degeneracy, Drift, Evidence
 
 _WITNESSES = 8
@@ -41,20 +46,45 @@ def verify(
 ) -> VerifyReport:
     """Judge a network as it stands, and collect what speaks for or against the mirror.
 
+    real: inputs of the user, some of which are run beside random ones.
     Raises UsageError for fewer samples than 1, and the refusal where a network that passes cannot be proved.
     """
     samples = int(number("samples", samples))
+    check(real, differ=False)
+    if real and passport is not None and passport.is_average and None in network.resolved.inputs:
+        facts = "an average of both views takes states of its own, which no inputs of the original hold"
+        raise UsageError("--calibration", facts, "leave it out: such a network is run on random inputs")
+    run_on = judged_on(network, real, MOST if isinstance(network.module, OnnxNetwork) else REAL)
+    given = sum(map(rows_of, run_on))
     if network.further:
-        return verify_for_all(network, name, passport, samples, real, tolerance, progress)
+        report = verify_for_all(network, name, passport, samples, run_on, tolerance, progress)
+        return replace(report, given=given)
+    report = _verify_one(network, name, passport, samples, real, run_on, tolerance, progress)
+    return replace(report, given=given)
+
+
+def _verify_one(
+    network: Network,
+    name: str,
+    passport: Passport | None,
+    samples: int,
+    real: Sequence[Call],
+    run_on: Sequence[Call],
+    tolerance: float | None,
+    progress: Progress,
+) -> VerifyReport:
+    """The report under the only mirror that there is. run_on: those of the real inputs that the verdicts are run on."""
     progress("verifying")
     claims, network = claims_of(network), as_run(network)
     bodies = bodies_of(network.resolved.output_tensors)
-    verdict = judge(network, passport, samples=samples, real=real, tolerance=tolerance)
+    verdict = judge(network, passport, samples=samples, real=run_on, tolerance=tolerance)
     if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved
     notes = network.notes
     if verdict.unproved:
         notes += (f"no proof: {verdict.unproved.facts}",)
+    if verdict.unproved and not run_on:
+        notes += (RANDOM_ALONE,)
     asked: Evidence | None = None
     if passport is not None and passport.mirror_fit is not None:
         asked = recalled(passport.mirror_fit)
@@ -70,7 +100,7 @@ def verify(
     equivariant = network.module if not verdict.mirror.states else None
     evidence = outside_evidence(network, verdict.mirror, real, equivariant, asked)
     progress("verifying in its own precision")
-    own_precision = in_own_precision(network, verdict, None, samples, real, tolerance)
+    own_precision = in_own_precision(network, verdict, None, samples, run_on, tolerance)
     report = VerifyReport(
         name, verdict.numeric, verdict.certificate, degeneracy, evidence, notes, own_precision, claims
     )

@@ -102,6 +102,7 @@ class VerifyReport(Readable):
     the first one, or under the first that failed.
     joints: gaps of single joints on random inputs, where outputs have joints.  bodies: how these are drawn.
     remedy: what to do where it is not equivariant, where that is not to convert it.
+    given: samples of the user's that it was run on, beside random ones.
     """
 
     model: str
@@ -116,6 +117,7 @@ class VerifyReport(Readable):
     joints: tuple[JointGap, ...] = ()
     bodies: tuple[Body, ...] = ()
     remedy: str = ""
+    given: int = 0
 
     @property
     def passed(self) -> bool:

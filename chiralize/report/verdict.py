@@ -67,13 +67,21 @@ def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
     elif degenerate:
         head = f"{_what(report)}, but degenerate: left and right are lost"
     elif report.certificate is None:
-        head = f"{_what(report)}{under(report)}{with_warnings}, but only by running it on {samples}: no proof"
+        ran = _ran(report)
+        head = f"{_what(report)}{under(report)}{with_warnings}, but only by running it on {ran}: no proof"
     else:
         head = f"{_what(report)}{under(report)}{with_warnings}: proved op by op, and run on {samples}"
     unconfirmed = ""
     if report.evidence.fit is not None and not failure:
         unconfirmed = _unconfirmed(report.evidence, False, WITHOUT_INPUTS)
     return _sentence(head, _unclaimed(report), unconfirmed, *_briefs(warnings))
+
+
+def _ran(report: VerifyReport) -> str:
+    """What a network was run on, of which nothing is proved: what random inputs do not reach, they do not show."""
+    if not report.given:
+        return f"{plural(report.numeric.samples, 'random sample')}"
+    return f"{plural(report.given, 'sample')} of yours and on random ones"
 
 
 def _what(report: VerifyReport | ConvertReport) -> str:

@@ -330,7 +330,9 @@ def test_verify_of_a_file_whose_mirror_nothing_confirms() -> None:
         in to_html(report)
     ), "neither a tick nor a warning"
     run_only = replace(VERIFY, certificate=None, evidence=Evidence())
-    assert run_only.verdict == "equivariant, but only by running it on 16 samples: no proof"
+    assert run_only.verdict == "equivariant, but only by running it on 16 random samples: no proof"
+    beside = "equivariant, but only by running it on 256 samples of yours and on random ones: no proof"
+    assert replace(run_only, given=256).verdict == beside
 
 
 def test_other_commands() -> None:

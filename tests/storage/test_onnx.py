@@ -319,6 +319,46 @@ def test_from_the_command_line(shell: Shell) -> None:
     assert set(shell.listing()) >= {"out.onnx", "plain.onnx"} and not list(Path().glob(".*tmp"))
 
 
+def damaged(rows: int | str) -> Any:
+    """x w + relu(x - 6) [1, 0]: the swap of its two numbers is its mirror where no number is above 6."""
+    make = onnx.helper
+    weight = np.array([[1, 0.5], [0.5, 1]], np.float32)
+    stored = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.array([1, 0], np.float32), "one_side")]
+    stored.append(numpy_helper.from_array(np.float32(6), "six"))
+    nodes = [make.make_node("MatMul", ["x", "w"], ["xw"]), make.make_node("Sub", ["x", "six"], ["beyond"])]
+    nodes += [make.make_node("Relu", ["beyond"], ["up"]), make.make_node("Mul", ["up", "one_side"], ["more"])]
+    nodes.append(make.make_node("Add", ["xw", "more"], ["y"]))
+    ports = [make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [rows, 2]) for name in ("x", "y")]
+    graph = make.make_graph(nodes, "damaged", ports[:1], ports[1:], stored)
+    return make.make_model(graph, ir_version=10, opset_imports=[make.make_opsetid("", 20)])
+
+
+@pytest.mark.parametrize("rows", [1, "n"])
+def test_real_inputs_reach_what_random_ones_do_not(rows: int | str, shell: Shell) -> None:
+    """Where a file is run and not proved, the verdict says on what; given inputs are run, not the first few alone."""
+    onnx.save(damaged(rows), "damaged.onnx")
+    Path("two.yaml").write_text(
+        "joints: [l, r]\npairs: [[l, r]]\ndims: [q]\nnegate: []\nlateral: y\n"
+        "inputs: [{layout: 'b (j d)'}]\noutputs: [{layout: 'b (j d)'}]\n"
+    )
+    calm = np.random.default_rng(0).normal(size=(96, 2)).astype(np.float32)
+    np.save("calm.npy", calm)
+    calm[77] = 8, 9
+    np.save("real.npy", calm)
+    words = ("verify", "damaged.onnx", "--skeleton", "two.yaml")
+    told = shell(*words)
+    assert told.status == 0 and "only by running it on 8 random samples: no proof" in told.out, told.err
+    assert "--calibration brings real inputs, which may reach what random ones do not" in told.out
+    told = shell(*words, "--calibration", "calm.npy")
+    assert told.status == 0 and "only by running it on 96 samples of yours and on random ones: no proof" in told.out
+    assert "--calibration brings" not in told.out
+    told = shell(*words, "--calibration", "real.npy")
+    assert told.status == 1 and "NOT equivariant: output 0 is off by" in told.out
+    calm[3] = np.nan
+    np.save("real.npy", calm)
+    assert shell(*words, "--calibration", "real.npy").status == 2
+
+
 def test_without_the_packages(tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told before any work, with the command that helps."""
     save_program(network(), Path("net.pt2"))

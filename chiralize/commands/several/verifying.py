@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from chiralize.commands.several.judging import evidence_of_all, judge_each
 from chiralize.graph.running import Call
+from chiralize.problem.data.judged import RANDOM_ALONE
 from chiralize.problem.mirror import mirror_of
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
@@ -45,6 +46,8 @@ def verify_for_all(
     notes = network.notes
     if main.unproved:
         notes += (f"no proof: {main.unproved.facts}",)
+    if main.unproved and not real:
+        notes += (RANDOM_ALONE,)
     asked: dict[str, Evidence] = {}
     degeneracies: dict[str, Degeneracy] = {}
     for mirror, under in networks.items():
