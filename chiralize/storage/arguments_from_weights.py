@@ -11,7 +11,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chiralize.storage.settings import NAMES
@@ -35,11 +35,13 @@ class Found:
 
     arguments: by name, as text for `--arg`; `args.frames` is the attribute of an object.  undecided: arguments that
     the class wants and of which the weights do not tell the value.  fits: whether the network has the file's weights.
+    nearest: where it does not, those that come nearest.
     """
 
     arguments: Mapping[str, str]
     undecided: tuple[str, ...]
     fits: bool
+    nearest: Mapping[str, str] = field(default_factory=dict)
 
 
 def arguments_from_weights(
@@ -251,9 +253,11 @@ class _Search:
         undecided -= known
         texts: dict[str, str] = {}
         for name, value in values.items():
-            if fits and name not in undecided:
-                texts[name] = str(list(value)) if isinstance(value, tuple) else str(value)
-        return Found(texts, tuple(name for name in values if name in undecided), fits)
+            texts[name] = str(list(value)) if isinstance(value, tuple) else str(value)
+        if not fits:
+            return Found({}, (), False, texts)
+        decided = {name: text for name, text in texts.items() if name not in undecided}
+        return Found(decided, tuple(name for name in values if name in undecided), True)
 
     def _may_be_other(self, values: Mapping[str, Any], name: str, others: Iterable[Any]) -> bool:
         """Whether the network has the file's weights with another of these values, too."""

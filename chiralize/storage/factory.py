@@ -18,6 +18,7 @@ from chiralize.errors import FactoryError, UsageError
 from chiralize.errors.words import when
 from chiralize.graph.copies import copied
 from chiralize.graph.staying import Staying
+from chiralize.storage.failed_imports import is_absent, remedy_for, where_it_fails
 from chiralize.storage.settings import NAMES, MissingSettingError, nested
 
 _SHOWN = 5
@@ -174,6 +175,10 @@ def imported(factory: str, option: str, example: str) -> Any:
     except (Exception, SystemExit) as error:  # the user's own code
         facts = f"cannot import {module_name!r} ({type(error).__name__}: {_line(error)})"
         remedy = f"run in the folder that holds it (now {Path.cwd()}), or install the package."
+        line = where_it_fails(error)
+        if line and not is_absent(error, module_name):
+            facts = f"{facts[:-1]}; {line})"
+            remedy = remedy_for(error, line)
         if module_name.endswith(".py"):
             remedy = f"name the module, not its file: {option} {module_name[:-3].replace('/', '.')}:{attribute}"
         raise FactoryError(option, facts, remedy) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,10 +28,11 @@ from chiralize.storage.factory import (
     working_folder_importable,
 )
 from chiralize.storage.format import AUTO, LoadedModel, Origin, Wanted
+from chiralize.storage.incomplete import refuse_incomplete
 from chiralize.storage.missing import arguments_needed, network_needed
 from chiralize.storage.named_class import saved_settings
 from chiralize.storage.no_weights import no_weights, only_adapters
-from chiralize.storage.sidecar import certificate_beside, remembered
+from chiralize.storage.sidecar import Remembered, certificate_beside, remembered
 from chiralize.storage.tables import (
     MARKS,
     Fit,
@@ -76,6 +78,7 @@ def load_weights(content: Content, wanted: Wanted, format_name: str, stored: Sto
     before = remembered(extra)
     if wanted.key is None and before.key:
         wanted = replace(wanted, key=before.key)
+    wanted, recalled = _with_arguments_of(before, wanted)
     tables = _tables(stored, wanted, content)
     if wanted.factory is None and not (wanted.unsafe_pickle and stored.build):
         raise network_needed(content, tables, wanted, stored.named, before)
@@ -93,8 +96,24 @@ def load_weights(content: Content, wanted: Wanted, format_name: str, stored: Sto
     origin = Origin(content.path, content.digest, format_name, fit.weights.key, fit.prefix, _tied(fit.names, module))
     if wanted.factory is None or isinstance(wanted.factory, str):
         origin = replace(origin, factory=wanted.factory or AUTO, factory_args=dict(wanted.factory_args))
-    notes = (*stored.notes, *_notes(fit, tables, wanted, stored), *arguments)
+    notes = (*stored.notes, *_notes(fit, tables, wanted, stored), *recalled, *arguments)
     return LoadedModel(module, format_name, content.path, content.digest, extra=extra, notes=notes, origin=origin)
+
+
+def _with_arguments_of(before: Remembered, wanted: Wanted) -> tuple[Wanted, tuple[str, ...]]:
+    """What is wanted, with the arguments that the class of this name had at the conversion; and a note on them.
+
+    Those that the user gives win.
+    """
+    name = before.factory.rpartition(":")[2]
+    if not name or not isinstance(wanted.factory, str) or wanted.factory.rpartition(":")[2] != name:
+        return wanted, ()
+    new = {argument: text for argument, text in before.factory_args.items() if argument not in wanted.factory_args}
+    if not new:
+        return wanted, ()
+    shown = listed([f"{argument}={text}" for argument, text in new.items()], _SHOWN)
+    note = f"built with {shown}, as at the conversion; --arg says otherwise"
+    return replace(wanted, factory_args={**new, **wanted.factory_args}), (note,)
 
 
 def _tables(stored: Stored, wanted: Wanted, content: Content) -> list[Weights]:
@@ -178,7 +197,8 @@ def _completed_by_sizes(
 ) -> Wanted | None:
     """What is wanted, with the arguments that the sizes of the weights determine; None where they determine none.
 
-    Raises FactoryError where they determine some, and leave others open.
+    Raises FactoryError where they determine some, and leave others open, and where all would fit but for a few weights
+    that the file lacks.
     """
     if wanted.factory is None or isinstance(wanted.factory, torch.nn.Module):
         return None
@@ -193,6 +213,12 @@ def _completed_by_sizes(
             tell=lambda tried: wanted.tell(f"{step}, {tried} tried" if tried else step),
         )
     wanted.tell("loading")
+    if read_off is not None and read_off.nearest:
+        near: torch.nn.Module | None = None
+        with suppress(FactoryError, UsageError):
+            near = build_module(wanted.factory, {**wanted.factory_args, **read_off.nearest}, brought)
+        if near is not None:
+            refuse_incomplete(content, name_of(wanted.factory), _untied(near), tables, read_off.nearest)
     if read_off is None or not read_off.fits or not (read_off.arguments or read_off.undecided):
         return None
     if read_off.undecided:

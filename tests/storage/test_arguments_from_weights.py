@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ from chiralize.cli.opening import _pairs
 from chiralize.errors import FactoryError, UsageError
 from chiralize.storage.arguments_from_weights import arguments_from_weights
 from chiralize.storage.load import load_model
+from chiralize.storage.sidecar import DIGEST_KEY, with_source
 from chiralize.storage.tables import Weights
 
 
@@ -213,6 +215,40 @@ def test_what_is_open_is_asked_for_with_the_rest_filled_in(tmp_path: Path, nets:
     assert "--arg width=24 --arg heads=VALUE" in str(raised.value)
     loaded = load_model(path, factory=f"{nets}:Attention", factory_args={"heads": "4"})
     assert loaded.module.heads == 4
+
+
+def test_a_missing_weight_is_said_before_arguments_are_asked_for(tmp_path: Path, nets: str) -> None:
+    """Whether none or all but the widths are given; a file that lacks a half is another network's, and not told so."""
+    network = Lifter(17, 2, [3, 3, 3, 3], 0.1, channels=16)
+    state, path = network.state_dict(), tmp_path / "epoch.pt"
+    torch.save({name: value for name, value in state.items() if name != "layers.1.bias"}, path)
+    for given in ({}, {"num_joints": "17", "in_features": "2", "filter_widths": "3,3,3,3", "p_dropout": "0"}):
+        with pytest.raises(FactoryError) as raised:
+            load_model(path, factory=f"{nets}:Lifter", factory_args=given, joints=17)
+        assert raised.value.facts.startswith(
+            "lacks 'layers.1.bias' (16,); all other weights fit nets_of_sizes:Lifter with "
+        )
+        assert "channels=16" in raised.value.facts
+    torch.save({name: value for name, value in state.items() if not name.endswith("bias")}, path)
+    with pytest.raises(FactoryError) as raised:
+        load_model(path, factory=f"{nets}:Lifter", joints=17)
+    assert "lacks" not in raised.value.facts
+
+
+def test_arguments_are_those_of_the_conversion(tmp_path: Path, nets: str) -> None:
+    """A converted file remembers what no weight tells; what the user gives wins, and another class gets none."""
+    path = tmp_path / "weights.pt"
+    torch.save(Attention(24, 4).state_dict(), path)
+    before = load_model(path, factory=f"{nets}:Attention", factory_args={"heads": "4"})
+    assert before.origin is not None
+    text = with_source(json.dumps({DIGEST_KEY: before.digest}), before.origin)
+    (tmp_path / "weights.pt.chirality.json").write_text(text)
+    loaded = load_model(path, factory=f"{nets}:Attention")
+    assert loaded.module.heads == 4
+    assert "built with heads=4, width=24, as at the conversion; --arg says otherwise" in loaded.notes
+    assert load_model(path, factory=f"{nets}:Attention", factory_args={"heads": "8"}).module.heads == 8
+    with pytest.raises(FactoryError, match=r"OfOptions\(\) raised TypeError"):
+        load_model(path, factory=f"{nets}:OfOptions")
 
 
 def test_options_in_one_object_are_found_given_or_saved_beside_the_weights(tmp_path: Path, nets: str) -> None:

@@ -244,6 +244,34 @@ def test_wrong_factory(case: str, tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
+FAILING_MODULES = {
+    "import os\nimport a_package_that_is_not_here.plots\n": (
+        "(ModuleNotFoundError: No module named 'a_package_that_is_not_here'; {name}.py:2, import "
+        "a_package_that_is_not_here.plots)",
+        "install a_package_that_is_not_here beside chiralize",
+    ),
+    "x = 1 / 0\n": ("(ZeroDivisionError: division by zero; {name}.py:1, x = 1 / 0)", "mend {name}.py:1, or name a"),
+    "x = (1\n": ("; {name}.py:1)", "mend {name}.py:1, or name a"),
+    "import yaml\nyaml.safe_load('[')\n": ("; {name}.py:2, yaml.safe_load('['))", "mend {name}.py:2, or name a"),
+}
+
+
+@pytest.mark.parametrize("text", FAILING_MODULES)
+def test_a_module_that_is_there_and_fails(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line of the user's that fails is named, and not the folder to run in; of one that is not there the folder."""
+    name = f"failing_{abs(hash(text))}"
+    (tmp_path / f"{name}.py").write_text(text)
+    torch.save(state(), tmp_path / "w.pt")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FactoryError) as caught:
+        load_model(tmp_path / "w.pt", factory=f"{name}:Net")
+    facts, remedy = (words.format(name=name) for words in FAILING_MODULES[text])
+    assert facts in caught.value.facts and remedy in caught.value.remedy and "now" not in caught.value.remedy
+    with pytest.raises(FactoryError) as caught:
+        load_model(tmp_path / "w.pt", factory=f"{name}_of_none.nets:Net")
+    assert caught.value.remedy.startswith("run in the folder that holds it (now ")
+
+
 def test_weights_of_another_network(tmp_path: Path) -> None:
     weights = {f"fc1.{name.split('.')[1]}" if name.startswith("fc") else name: t for name, t in state().items()}
     weights.update({f"extra.{index}": torch.ones(1) for index in range(6)})
