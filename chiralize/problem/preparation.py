@@ -29,6 +29,8 @@ from chiralize.problem.network import Network, batch_axes
 from chiralize.problem.readings.arguments import table_wanted
 from chiralize.problem.sampling import mean_of, naming_the_mean
 
+_FRAMES = "t"
+"""The word of layouts for frames."""
 _BEFORE = "_forward_before_entry"
 _OF_DEVICES = ("CUDA", "NVIDIA", "same device", "device_index", "Device index")
 ON_THE_CPU = "conversions run on the CPU: use x.device in forward, or export it where it runs and pass the program"
@@ -109,7 +111,7 @@ def _with_graph(network: Network) -> Network:
     if traced is not None:
         network = replace(network, module=traced, traced=True)
     elif program is not None and not network.from_program:
-        notes += _fixed(program, network.resolved)
+        notes += _fixed(program, network)
     return replace(network, program=program, captured=captured, problem=problem).with_notes(*notes)
 
 
@@ -235,19 +237,49 @@ def _forgotten(names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:
-    """A note on a program that takes only the batch size of the examples."""
+def _fixed(program: ExportedProgram, network: Network) -> tuple[str, ...]:
+    """A note on a program that takes only the batch size of the examples, or only as many frames as they have."""
+    resolved = network.resolved
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
-    fixed: dict[str, None] = {}
+    batches: dict[str, None] = {}
+    frames: dict[str, None] = {}
     for name, tensor in zip(program.graph_signature.user_inputs, resolved.input_tensors, strict=False):
         sizes = fixed_sizes(values.get(str(name)))
         if sizes and tensor.has_rows and sizes[0] is not None:
-            fixed[str(sizes[0])] = None
-    if not fixed or not resolved.has_rows:
-        return ()
-    hint = when(list(fixed) == ["1"], "; examples of two samples may leave it open to two and more")
-    taken = " and ".join(fixed)
-    return (f"the network fixes its batch: exported, it takes {taken} as in the examples, no other size{hint}",)
+            batches[str(sizes[0])] = None
+        for word, axis in tensor.free_axes:
+            if sizes and word == _FRAMES and sizes[axis] is not None:
+                frames[str(sizes[axis])] = None
+    clauses: list[str] = []
+    if batches and resolved.has_rows:
+        hint = when(list(batches) == ["1"], "; examples of two samples may leave it open to two and more")
+        taken = " and ".join(batches)
+        clauses.append(
+            f"the network fixes its batch: exported, it takes {taken} as in the examples, no other size{hint}"
+        )
+    if frames and _takes_more_frames(network):
+        count = " and ".join(frames)
+        clauses.append(
+            f"exported (.pt2, .onnx), it takes {count} frames as in the examples, no other number; written as weights "
+            "(.pt, .safetensors) it takes others, as its class does"
+        )
+    return ("; ".join(clauses),) if clauses else ()
+
+
+def _takes_more_frames(network: Network) -> bool:
+    """Whether the module itself runs on twice as many frames as the examples have."""
+    arguments = Arguments.of(network.args, network.kwargs)
+    longer = list(arguments.tensors)
+    for tensor in network.resolved.input_tensors:
+        for word, axis in tensor.free_axes:
+            if word == _FRAMES:
+                longer[tensor.index] = torch.cat([longer[tensor.index]] * 2, axis)
+    args, kwargs = arguments.filled(longer)
+    try:
+        called(copied(network.module), args, kwargs)
+    except Exception:  # of whatever the network makes of them
+        return False
+    return True
 
 
 def _missing(resolved: ResolvedSpec) -> list[str]:

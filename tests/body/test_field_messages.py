@@ -24,6 +24,18 @@ BAD = {
     ),
     "item twice": ("{feet: [FL, FL], kind: scalar}", "WrongValueError", "listed twice", ""),
     "swap of a stranger": ("{feet: [FL, FR], kind: scalar, swap: [[FL, RR]]}", "UnknownNameError", "'RR'", ""),
+    "swap that is one pair": (
+        "{feet: [FL, FR], kind: scalar, swap: [FL, FR]}",
+        "WrongValueError",
+        "'FL' is none",
+        "[[A",
+    ),
+    "swap with itself": (
+        "{feet: [FL, FR], kind: scalar, swap: [[FL, FL]]}",
+        "WrongValueError",
+        "item 'FL' is paired with itself",
+        "leave it out of `swap`",
+    ),
     "swap in two pairs": (
         "{feet: [a, b, c], kind: scalar, swap: [[a, b], [b, c]]}",
         "NotAnInvolutionError",

@@ -50,7 +50,20 @@ BAD_ENTRIES = {
     ),
     "class twice": (H + "outputs: [{classes: {swap: [], names: [a, a]}}]", "WrongValueError", 2, "'a' is listed", ""),
     "class chain": (H + "outputs: [{classes: {swap: [[0, 1], [1, 2]]}}]", "NotAnInvolutionError", 2, "swaps with", ""),
-    "class with itself": (H + "outputs: [{classes: {swap: [[1, 1]]}}]", "WrongValueError", 2, "with itself", ""),
+    "class with itself": (
+        H + "outputs: [{classes: {swap: [[1, 1]]}}]",
+        "WrongValueError",
+        2,
+        "class '1' is paired with itself",
+        "",
+    ),
+    "class pair": (
+        H + "outputs: [{classes: {swap: [0, 1]}}]",
+        "WrongValueError",
+        2,
+        "swap lists pairs, and '0'",
+        "[[A",
+    ),
     "activation": (H + "activation: relu", "WrongValueError", 2, "'relu', not one of keep, tanh", ""),
 }
 

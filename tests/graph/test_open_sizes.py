@@ -139,6 +139,38 @@ def test_a_fixed_batch_is_noted(batch: int, says: str) -> None:
         assert len(notes) == (1 if says else 0) and all(says in note for note in notes)
 
 
+class Frames(nn.Module):
+    """Convolves over any number of frames, or mixes as many as it was built for."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.layer, self.mix = kind, nn.Conv1d(34, 51, 3), nn.Linear(9, 9)
+        self.offset = nn.Parameter(torch.randn(2, 1, 17, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kind == "fixed batch":
+            x = x + self.offset
+        over_time = x.flatten(2).transpose(1, 2)
+        if self.kind == "mixes":
+            over_time = self.mix(over_time)
+        return self.layer(over_time).transpose(1, 2).unflatten(2, (17, 3))
+
+
+@pytest.mark.parametrize(("kind", "says"), [("open", ["frames"]), ("mixes", []), ("fixed batch", ["batch", "frames"])])
+def test_fixed_frames_are_noted_where_weights_would_leave_them_open(kind: str, says: list[str]) -> None:
+    network = prepare(Frames(kind), parse_spec("skeleton: h36m\n"), (torch.randn(2, 9, 17, 2),))
+    notes = [note for note in network.notes if "as in the examples" in note]
+    assert len(notes) == bool(says)
+    for word in says:
+        texts = {"batch": "fixes its batch: exported, it takes 2 as in", "frames": "takes 9 frames as in the examples"}
+        assert texts[word] in notes[0]
+    if kind == "open":
+        assert notes[0].endswith("written as weights (.pt, .safetensors) it takes others, as its class does")
+        assert "batch" not in notes[0]
+        exported = prepare(network.program or network.module, parse_spec("skeleton: h36m\n"), network.args)
+        assert not any("as in the examples" in note for note in exported.notes)
+
+
 class Anchors(nn.Module):
     """Beside the poses, a table of which the first axis is no batch."""
 

@@ -132,8 +132,8 @@ def test_without_a_norm_directions_tell() -> None:
         nn.Flatten(), nn.Linear(12, 20), nn.ReLU(), nn.Linear(20, 12), nn.Unflatten(1, (6, 2))
     ).double()
     unchecked = (
-        "no batch norm remembers what the network was trained on: joint order, axes and units of the calibration "
-        "inputs are not checked, and rho holds for inputs like these"
+        "there is no batch norm to hold the calibration inputs against (a normaliser's statistics are not looked at): "
+        "their joint order, axes and units are not checked, and rho holds for inputs like these"
     )
     assert remarks(inputs(), plain) == remarks(inputs(), plain, mix=0.5) == unchecked
     says = remarks(inputs()[:1] + 0.1 * normal(1000, 1, 1, seed=2), plain)

@@ -71,28 +71,42 @@ def _refuse_missing(root: Node, names: Sequence[str]) -> NoReturn:
     raise MissingKeyError(root.where, facts, remedy)
 
 
-def collect(listed: Sequence[tuple[Node, int, int]], names: Sequence[str], *, ordered: bool) -> Pairs:
+def collect(
+    listed: Sequence[tuple[Node, int, int]], names: Sequence[str], *, ordered: bool, noun: str = "joint"
+) -> Pairs:
     """The pairs of (node, first, second) triples, checked: no joint with itself, none in two pairs. One may come twice.
 
-    ordered: the first of a pair is the left one. Raises WrongValueError, NotAnInvolutionError at the line of the pair.
+    ordered: the first of a pair is the left one.  noun: what is paired, for messages.
+    Raises WrongValueError, NotAnInvolutionError at the line of the pair.
     """
     partner: dict[int, tuple[int, int]] = {}
     pairs: list[tuple[int, int]] = []
     for node, first, second in listed:
         if first == second:
-            node.wrong(f"joint {names[first]!r} is paired with itself", "leave centre joints out of the pairs")
+            remedy = "leave centre joints out of the pairs"
+            if noun != "joint":
+                remedy = f"leave it out of `swap`: the mirror then leaves this {noun} in its place"
+            node.wrong(f"{noun} {names[first]!r} is paired with itself", remedy)
         if partner.get(first, (None,))[0] == second and partner.get(second, (None,))[0] == first:
             continue
         for one, other in ((first, second), (second, first)):
             if one in partner:
                 before, line = partner[one]
                 elsewhere = f"in line {line}" if line else "elsewhere"
-                facts = f"joint {names[one]!r} swaps with {names[other]!r} here but with {names[before]!r}"
-                remedy = "give each joint one partner, the same in both directions"
+                facts = f"{noun} {names[one]!r} swaps with {names[other]!r} here but with {names[before]!r}"
+                remedy = f"give each {noun} one partner, the same in both directions"
                 raise NotAnInvolutionError(node.where, f"{facts} {elsewhere}", remedy)
         partner[first], partner[second] = (second, node.line), (first, node.line)
         pairs.append((first, second) if ordered else orient((first, second), names))
     return tuple(pairs)
+
+
+def pair_of(node: Node, noun: str) -> tuple[Node, Node]:
+    """The two entries of a pair in a list called swap. Raises WrongValueError, also for one where pairs should be."""
+    if node.items is None:
+        node.wrong(f"swap lists pairs, and {node.show()} is none", f"write swap: [[A, B], ...], a pair of {noun} each")
+    first, second = node.sequence("a pair", 2)
+    return first, second
 
 
 def from_pair_list(node: Node, names: Sequence[str], *, ordered: bool) -> Pairs:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 from chiralize.body.skeleton.nodes import Node, did_you_mean, read_optional
-from chiralize.body.skeleton.pairing import collect
+from chiralize.body.skeleton.pairing import collect, pair_of
 from chiralize.body.skeleton.schema import read_dim_list, read_negate, read_sign_list, read_sign_map
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.entries import Classes, TensorEntry
@@ -186,11 +186,11 @@ def _read_classes(node: Node) -> Classes:
         raise MissingKeyError(node.where, "classes without `swap`", "list the swapped classes, or use invariant: true")
     swapped = []
     for item in keys["swap"].sequence("swap"):
-        first, second = item.sequence("a pair of classes", 2)
+        first, second = pair_of(item, "classes")
         swapped.append((item, _class_index(first, names), _class_index(second, names)))
     highest = max((max(pair) for _, *pair in swapped), default=0)
     labels = names or list(map(str, range(1 + highest)))
-    return Classes(collect(swapped, labels, ordered=True), tuple(names))
+    return Classes(collect(swapped, labels, ordered=True, noun="class"), tuple(names))
 
 
 def _class_index(node: Node, names: Sequence[str]) -> int:

@@ -28,8 +28,8 @@ FEWEST, LEAST = 500, 10
 _LOOKED_AT = 4_000
 _NAMED = 3
 _UNKNOWN = (
-    "no batch norm remembers what the network was trained on: joint order, axes and units of the calibration inputs "
-    "are not checked, and rho holds for inputs like these"
+    "there is no batch norm to hold the calibration inputs against (a normaliser's statistics are not looked at): "
+    "their joint order, axes and units are not checked, and rho holds for inputs like these"
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
 from chiralize.body.skeleton.nodes import Node, read_optional
-from chiralize.body.skeleton.pairing import collect
+from chiralize.body.skeleton.pairing import collect, pair_of
 from chiralize.body.skeleton.schema import read_dim_list
 from chiralize.body.skeleton.skeleton import AXES
 from chiralize.body.tensors.fields.command import Command, axes_of
@@ -266,9 +266,9 @@ def _each(node: Node, kind: str, keys: Keys) -> tuple[Field, ...]:
 def _read_swap(node: Node, items: Sequence[str]) -> tuple[tuple[int, int], ...]:
     pairs = []
     for item in node.sequence("swap"):
-        first, second = item.sequence("a pair", 2)
+        first, second = pair_of(item, "items")
         pairs.append((item, first.index_in(items, "item"), second.index_in(items, "item")))
-    return collect(pairs, items, ordered=True)
+    return collect(pairs, items, ordered=True, noun="item")
 
 
 # ---- grids and frames -----------------------------------------------------------------------------------------
