@@ -290,7 +290,7 @@ CASES: dict[str, Case] = {
     "DriftError": Case(match(network, max_drift=1e-3), ("rho", "0.001", "--force")),
     "DegenerateError": Case(degenerate, ("output 0", "odd", "average")),
     "EquivarianceError": Case(verified(network), ("output 0", "bound", "float", "worst:", "first.weight")),
-    "VerdictsDisagreeError": Case(disagree, ("first", "certificate", "trust neither")),
+    "VerdictsDisagreeError": Case(disagree, ("first", "certificate", "do not use it as symmetric", "write it again")),
     "MissingPackageError": Case(package, ("-o", "no_such_package_as_this", "is not installed", "pip install")),
     "AsymmetricWeightError": Case(lopsided, ("fc.weight", "|W - P(W)| / |W| = 0.707", "convert the network first")),
     "ExportError": Case(lambda folder: as_onnx(Counting(), folder), ("net.onnx", "no tensor", ".pt2")),

@@ -30,7 +30,8 @@ def raise_for_failure(report: VerifyReport) -> None:
         raise VerdictsDisagreeError(
             str(proof.where or report.model),
             f"the certificate breaks here ({proof.broken}), but {_figures(report)}",
-            "trust neither: raise --samples, and report the model if the residual stays within its bound",
+            "do not use it as symmetric: these inputs may not show what the proof sees. Where weights changed after "
+            "the conversion, write it again; else raise --samples, and report the model if nothing shows",
         )
     if not report.numeric.passed:
         worst = report.numeric.worst
