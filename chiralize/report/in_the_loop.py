@@ -125,6 +125,13 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
         text = f"the specification mirrors the actions otherwise than the robot's file: {listed(probe.actions)}"
         texts.append((text, "the actions are mirrored otherwise than the robot's"))
     elif probe.is_repeatable and (probe.steps > MIRRORED or probe.ends):
+        if probe.opposed:
+            brief = f"the specification may have the wrong sign of {probe.opposed[0]}"
+            text = (
+                f"after mirrored actions {listed(probe.opposed)} is the negative of what T says: look at the signs of "
+                "the specification first. At the start such entries may all be 0"
+            )
+            texts.append((text, brief))
         where = when(probe.entries, f": {listed(probe.entries)}")
         where += when(probe.robot, f" (the robot's model: {probe.robot})")
         text = (

@@ -19,10 +19,11 @@ from chiralize.problem.problem import Problem
 from chiralize.verification.cost import multiplications
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, compare
-from chiralize.verification.evidence.judging import Basis, judged
+from chiralize.verification.evidence.judging import CLEARLY, Basis, judged
 from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
 from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
+from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.verdicts import Evidence
 
@@ -60,6 +61,7 @@ def outside_evidence(
     parts = [name_findings(skeleton.joints, skeleton.pairs, skeleton.edges)]
     if network.resolved.is_trivial:
         parts.append(Evidence(warnings=(IDLE,)))
+    parts.append(reflection_findings(network.resolved))
     if mirror is not None:
         parts.append(names_of_entries(mirror))
     if asked is not None:
@@ -224,6 +226,8 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
         first = f"try --skeleton {fit.skeletons[0]}"
     elif fit.better:
         first = f"change the specification to: {fit.better[0]}"
+    elif fit.nearest and fit.nearest_gap <= CLEARLY * fit.gap:
+        first = f"look first at what comes nearer: {fit.nearest}; then check joint order, pairs and negated coordinates"
     else:
         first = "check joint order, pairs, negated coordinates and layouts"
     if any(entry.fields for entry in spec.inputs or ()):

@@ -160,6 +160,22 @@ def test_a_wrong_mirror() -> None:
     assert briefs(record)[0].startswith("the observation is mirrored wrongly: heading (")
 
 
+def test_a_wrong_sign_of_what_is_0_at_the_start() -> None:
+    """It is suspected before the environment is."""
+
+    class Ahead(Mirrored):
+        """It begins in the direction of its line."""
+
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+            super().reset(seed=seed)
+            self.state[1] = 0.0
+            return self.state.copy(), {}
+
+    record = run(Rower(), Ahead, WRONG)
+    assert record.probe is not None and record.probe.start == 0 and record.probe.opposed == ("heading",)
+    assert briefs(record)[0] == "the specification may have the wrong sign of heading"
+
+
 def test_noise_is_not_taken_for_asymmetry() -> None:
     record = run(Rower(), lambda: Mirrored(Water(noise=0.1)))
     assert record.probe is not None and not record.probe.is_repeatable

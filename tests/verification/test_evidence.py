@@ -12,6 +12,7 @@ from torch import nn
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import load_spec
+from chiralize.body.tensors import resolve as resolve_spec
 from chiralize.errors import ChiralizeError
 from chiralize.graph.mirror import MirrorFit, NetworkMirror, plain_label
 from chiralize.graph.running import Call, Runner
@@ -29,6 +30,7 @@ from chiralize.verification.evidence.names import (
     symmetric_pose,
 )
 from chiralize.verification.evidence.neighbours import changes
+from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.mirror_evidence import ask_network, compare_mirrors
 from chiralize.verification.verdicts import Evidence
 
@@ -102,7 +104,7 @@ def test_the_right_mirror_is_confirmed() -> None:
     found = asked(Trained(), MIRROR, others_of(BODY))
     assert found.warnings == () and found.fit is not None and found.fit.is_confirmed
     assert found.checks[0].startswith("the network fits T: its gap is 0.197 (in units of the spread of its answers; ")
-    assert "; of 13 other mirrors the nearest, with left_ear and right_ear unswapped, has 0.885" in found.checks[0]
+    assert "; of 12 other mirrors the nearest, with left_ear and right_ear unswapped, has 0.885" in found.checks[0]
 
 
 @pytest.mark.parametrize("wrong", list(neighbours(BODY)))
@@ -445,7 +447,6 @@ def test_names_that_tell_nothing_say_nothing() -> None:
 def test_neighbours_of_a_body() -> None:
     assert list(neighbours(BODY)) == [
         "no swap at all",
-        "x not negated",
         "y negated instead of x",
         "z negated instead of x",
         "left_knee and right_knee unswapped",
@@ -463,6 +464,7 @@ def test_neighbours_of_a_body() -> None:
         "no swap at all",
         "no signs of single joints",
         "L_hip and R_hip unswapped",
+        "the other sign of all joints",
         "the other sign of L_hip and R_hip",
         "the other sign of waist",
     ]
@@ -473,3 +475,26 @@ def test_joined() -> None:
     assert joined(Evidence(("a",)), Evidence(("b", "a"), ("c",), fit, ("d",))) == Evidence(
         ("a", "b"), ("c",), fit, ("d",)
     )
+
+
+def test_joints_that_swap_where_no_coordinate_is_negated_are_no_mirror() -> None:
+    """In space; a plane may lie along the body, as of a walker from the side."""
+    flat = replace(BODY, dims=("x", "y"), negate=("x",))
+    assert "x not negated" in neighbours(flat)
+    for negated, is_mirror in (((), False), (("x",), True), (("x", "z"), False), (("x", "y", "z"), True)):
+        spec = load_spec(replace(BODY, negate=negated))
+        found = reflection_findings(resolve_spec(spec, [(16, 7, 3)], [(16, 7, 3)]))
+        assert (found.warnings == ()) == is_mirror, negated
+    plane = load_spec(replace(BODY, dims=("x", "y"), negate=()))
+    assert reflection_findings(resolve_spec(plane, [(16, 7, 2)], [(16, 7, 2)])) == Evidence()
+
+
+def test_a_mirror_that_comes_nearer_is_named_though_it_does_not_fit() -> None:
+    found = judged(Comparison(3.0, (MirrorGap("the other sign of all joints", 1.1, 0.37, 1.1, 3.0),)), REAL)
+    assert found.warnings[1] == (
+        "another mirror comes nearer, though it does not fit either: 1.1 with the other sign of all joints"
+    )
+    assert found.fit is not None and "1.1 with the other sign" in recalled(found.fit).warnings[0]
+    as_far = judged(Comparison(3.0, (MirrorGap("no swap at all", 2.9, 0.97, 2.9, 3.0),)), REAL)
+    assert len(as_far.warnings) == 1 and as_far.fit is not None
+    assert recalled(as_far.fit).warnings[0].endswith("the original's gap was 3 with T"), "to name it is to suspect it"

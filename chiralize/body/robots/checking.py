@@ -131,6 +131,16 @@ class RobotCheck:
     @property
     def verdict(self) -> str:
         """One sentence."""
+        if not self.agrees or not self.unchecked:
+            return self._of_what_was_checked
+        count, of_all = len(self.unchecked), len(self.unchecked) + len(self.checked)
+        return (
+            f"{self._of_what_was_checked}. Of {of_all} blocks {count} could not be checked and may be wrong; "
+            "another file of this robot may hold what they need"
+        )
+
+    @property
+    def _of_what_was_checked(self) -> str:
         if not self.agrees and not self.agreed.agrees and not self.joints:
             return (
                 "UNDECIDED: the joints are as in the file, but the simulator disagrees with that mirror, too: "

@@ -17,6 +17,8 @@ Array = npt.NDArray[np.float64]
 STARTS, STEPS = 5, 10
 _LEAST = 1e-3  # of the size of all entries, so that what is zero but for rounding is not blown up
 _SHOWN = 5
+_OPPOSED = 0.9
+"""Of minus the sizes of both runs: an entry whose product over them is beyond it does the opposite in one of them."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
     """
     figures: list[tuple[Array, Array, float, float, float]] = []
     ends = False
+    pairs: list[tuple[Array, Array]] = []
     for start in range(min(starts, STARTS)):
         actions = _actions(environment, start)
         plain = _run(environment, policy, start, actions, mirrored=False, turned=True)
@@ -43,6 +46,8 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         other = _run(environment, policy, start, turned, mirrored=True, turned=False)
         ends = ends or len(plain.seen) != len(other.seen) or plain.ended != other.ended
         at_start, later = _apart(plain.seen, other.seen)
+        steps = min(len(plain.seen), len(other.seen))
+        pairs.append((plain.seen[1:steps], other.seen[1:steps]))
         restarted, repeated = (float(difference.max()) for difference in _apart(plain.seen, again.seen))
         if len(plain.seen) != len(again.seen):
             repeated = np.inf
@@ -58,6 +63,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         restarted=max(restarts),
         ends=ends,
         entries=_names(worst, policy) if worst.max() > MIRRORED else (),
+        opposed=_opposed(pairs, policy) if first.max() <= MIRRORED < later.max() else (),
         actions=_actions_mirrored_otherwise(environment, policy),
         robot=asymmetry(environment.robot) if environment.robot is not None else "",
     )
@@ -99,6 +105,15 @@ def _apart(seen: Array, other: Array) -> tuple[Array, Array]:
     return difference[0], later
 
 
+def _opposed(pairs: Sequence[tuple[Array, Array]], policy: Policy) -> tuple[str, ...]:
+    """Entries "step entry" that are the negative of each other all along, but for what a few steps let grow."""
+    one, other = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    product, size = (one * other).sum(0), np.maximum(np.square(one).sum(0), np.square(other).sum(0))
+    moves = size > (_LEAST**2) * size.max(initial=0.0)
+    labels = _labels(policy)
+    return tuple(labels[int(index)] for index in np.flatnonzero(moves & (product < -_OPPOSED * size)))[:_SHOWN]
+
+
 def _rewards_apart(rewards: Array, other: Array) -> float:
     steps = min(len(rewards), len(other))
     rewards, other = rewards[:steps], other[:steps]
@@ -110,9 +125,14 @@ def _rewards_apart(rewards: Array, other: Array) -> float:
 
 def _names(differences: Array, policy: Policy) -> tuple[str, ...]:
     """The entries that differ most, the furthest first, each with its difference."""
-    labels = [label for index in range(len(policy.reads.inputs)) for label in policy.labels(index)]
+    labels = _labels(policy)
     order = [int(index) for index in np.argsort(-differences) if differences[index] > MIRRORED]
     return tuple(f"{labels[index]} ({differences[index]:.2g})" for index in order[:_SHOWN])
+
+
+def _labels(policy: Policy) -> list[str]:
+    """Names of all entries of what is seen, in their order."""
+    return [label for index in range(len(policy.reads.inputs)) for label in policy.labels(index)]
 
 
 def _actions_mirrored_otherwise(environment: Environment, policy: Policy) -> tuple[str, ...]:

@@ -114,6 +114,7 @@ class Probe:
     reward: in the size of the rewards.
     ends: whether one side ended and the other did not.
     entries: the entries that differ most, of the first of these that is too large.
+    opposed: entries that do the negative of what T says, as where the specification has their signs wrong.
     actions: entries of the actions that the specification mirrors otherwise than the robot's file.
     robot: what the robot's own model does not share between its sides, "" where nothing, or where nobody knows.
     """
@@ -125,6 +126,7 @@ class Probe:
     restarted: float = 0.0
     ends: bool = False
     entries: tuple[str, ...] = ()
+    opposed: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
     robot: str = ""
 

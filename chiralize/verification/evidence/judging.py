@@ -123,6 +123,10 @@ def _sentences(
             f"the network has nothing of this symmetry: its answer to T x is {fit.gap:.3g} away from T of its answer "
             f"to x ({units})"
         )
+        if not better and fit.nearest_gap <= CLEARLY * fit.gap and fit.nearest:
+            warnings.append(
+                f"another mirror comes nearer, though it does not fit either: {fit.nearest_gap:.3g} with {fit.nearest}"
+            )
     warnings += [_better(other, fit.real) for other in better[:_NAMED]]
     if len(better) > _NAMED:
         more = len(better) - _NAMED
@@ -170,6 +174,8 @@ def recalled(fit: MirrorFit) -> Evidence:
     """Evidence about a converted network whose original was asked before it was converted."""
     figures = f"the original's gap was {_both_gaps(fit)}"
     if fit.is_refuted:
+        if fit.nearest_gap >= DOUBTFUL * fit.gap:  # as far off: to name it would be to suspect it
+            figures = f"the original's gap was {fit.gap:.3g} with T"
         fits = when(fit.skeletons, f"; shipped skeletons whose mirror fits: {', '.join(fit.skeletons)}")
         return Evidence(warnings=(f"it was converted although T does not fit the original: {figures}{fits}",), fit=fit)
     if not fit.trained:

@@ -21,6 +21,7 @@ from chiralize.body.tensors.fields import Field
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.errors.words import when
+from chiralize.verification.evidence.reflection import is_no_reflection
 
 MOST_CROSSED_PAIRS = 8
 """Crossing every pair with every other one takes n (n - 1) tries; above so many pairs none is tried."""
@@ -83,7 +84,9 @@ def _other_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
         yield "no signs of single joints", partial(replace, signs=())
         return
     negated = ", ".join(skeleton.negate)
-    if skeleton.negate:  # first: of mirrors that are the same on these inputs, the first has the name
+    if skeleton.negate and not is_no_reflection(skeleton.dims, ()):
+        # First: of mirrors that are the same on these inputs, the first has the name. In space it is no mirror, and
+        # yet a network that treats joints alike fits it before it has learned much.
         yield f"{negated} not negated", partial(_negating, dims=())
     for dim in skeleton.dims:
         if skeleton.negate and (dim not in skeleton.negate or len(skeleton.negate) > 1):
@@ -93,14 +96,15 @@ def _other_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
 
 
 def _other_joint_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
-    """The sign of one joint, or of both joints of a pair, the other way round; of skeletons with signs of joints."""
+    """The sign of all joints, of one, or of a pair the other way round; of skeletons with signs of joints."""
     if not skeleton.signs:
         return
     groups = [*skeleton.pairs, *((joint,) for joint in skeleton.center)]
     for dim in skeleton.dims:
+        coordinate = when(len(skeleton.dims) > 1, f" in {dim}")
+        yield f"the other sign of all joints{coordinate}", partial(_other_sign, names=skeleton.joints, dim=dim)
         for group in groups:
             names = tuple(skeleton.joints[joint] for joint in group)
-            coordinate = when(len(skeleton.dims) > 1, f" in {dim}")
             yield f"the other sign of {' and '.join(names)}{coordinate}", partial(_other_sign, names=names, dim=dim)
 
 
