@@ -78,6 +78,7 @@ def arguments_needed(
     args = "".join(f" --arg {shlex.quote(f'{name}={text}')}" for name, text in decided.items())
     args += "".join(f" --arg {name}=VALUE" for name in undecided)
     remedy = f"put in the values that the network was trained with:\n    {command_of(content, wanted)}{args}"
+    remedy += "\n    or, where a value is a tensor or an object, name a function of yours that builds the network."
     return FactoryError("--model", facts, remedy)
 
 
