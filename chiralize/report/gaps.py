@@ -45,7 +45,9 @@ def _after(report: ConvertReport, body: Body) -> list[Gaps]:
         return []
     for output in numeric.outputs:
         if output.index == body.output and output.passed:
-            note = f"0 up to rounding: no entry is off by more than {short(output.residual)} ({numeric.dtype})"
+            note = f"no entry is off by more than {short(output.residual)}, which is rounding ({numeric.dtype})"
+            if not output.residual:
+                note = f"no entry is off at all ({numeric.dtype})"
             return [Gaps(body, "After: gap of left and right", dict.fromkeys(body.joints, 0.0), note)]
     return []
 
