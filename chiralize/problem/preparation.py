@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,11 @@ _FRAMES = "t"
 """The word of layouts for frames."""
 _BEFORE = "_forward_before_entry"
 _OF_DEVICES = ("CUDA", "NVIDIA", "same device", "device_index", "Device index")
+_OF_PRECISIONS = re.compile(r"(?=.*(double|half|float64|float16)).*(same dtype|scalar type|input type)", re.IGNORECASE)
+TWO_PRECISIONS = (
+    "make all of its numbers float32 (model.float(), or .float() on the constant in its class): some weight or "
+    "constant has another precision, which mixed-precision training hides"
+)
 ON_THE_CPU = "conversions run on the CPU: use x.device in forward, or export it where it runs and pass the program"
 
 
@@ -209,8 +215,7 @@ def _tried(
         remedy = table_wanted(module, args) or remedy
         if type(module).forward is torch.nn.Module.forward:
             remedy = mean_of(module) or remedy
-        if is_of_devices(reason):
-            remedy = ON_THE_CPU
+        remedy = cause_within(reason) or remedy
         facts = f"the network fails on the example inputs: {reason}"
         raise ModelRunError(type(module).__name__, facts, remedy) from error
     leaves = results(answer)[0]
@@ -223,9 +228,13 @@ def _tried(
     return [tuple(leaf.shape) for leaf in leaves], unheld
 
 
-def is_of_devices(reason: str) -> bool:
-    """Whether a network says that it wants another device."""
-    return any(word in reason for word in _OF_DEVICES)
+def cause_within(reason: str) -> str:
+    """What to do where a network fails by what it holds, whatever its inputs are; "" where it does not say so."""
+    if any(word in reason for word in _OF_DEVICES):
+        return ON_THE_CPU
+    if _OF_PRECISIONS.search(reason):
+        return TWO_PRECISIONS
+    return ""
 
 
 def _forgotten(names: Sequence[str]) -> tuple[str, ...]:

@@ -110,6 +110,26 @@ def test_networks_that_look_for_a_gpu() -> None:
     assert "use x.device in forward" in found.value.remedy
 
 
+class Mixed(torch.nn.Linear):
+    """It holds a constant of another precision, which training under autocast hides."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("table", torch.eye(inputs, dtype=torch.float64))
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input @ self.table)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("has_examples", [True, False])
+def test_networks_of_two_precisions(has_examples: bool) -> None:
+    examples = (torch.randn(2, 12),) if has_examples else ()
+    with pytest.raises((ModelRunError, UsageError)) as found:
+        chiralize.chiralize(Mixed(12, 12), POSE_ROW, examples)
+    assert "dtype" in found.value.facts or "scalar type" in found.value.facts
+    assert "make all of its numbers float32 (model.float()" in found.value.remedy
+
+
 @pytest.fixture
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     yield from working_shell(tmp_path, capsys, monkeypatch)

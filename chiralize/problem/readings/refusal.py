@@ -12,7 +12,7 @@ from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.guess import SCORES, fitting
 from chiralize.body.tensors.resolution import fields_width
 from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
-from chiralize.problem.preparation import ON_THE_CPU, is_of_devices
+from chiralize.problem.preparation import cause_within
 from chiralize.problem.readings.arguments import arguments_of, names_by_position
 from chiralize.problem.readings.remark import sizes_text
 from chiralize.problem.readings.search import Refused, Search
@@ -164,9 +164,9 @@ def _options(inputs: Sequence[Sequence[str]], outputs: Sequence[Sequence[str]], 
 
 def _none_runs(search: Search, where: str, option: str, command: str) -> UsageError:
     """No reading runs: what the first layer reads, and the skeletons that it could be."""
-    devices = next(filter(is_of_devices, search.trial.failures.values()), None)
-    if devices is not None:
-        return UsageError(where, f"{_NOTHING}: the network fails: {devices}", ON_THE_CPU)
+    within = next(filter(cause_within, search.trial.failures.values()), None)
+    if within is not None:
+        return UsageError(where, f"{_NOTHING}: the network fails: {within}", cause_within(within))
     skeleton = search.spec.skeleton
     joints, dims = len(skeleton.joints), len(skeleton.dims)
     reads = first_layer(search.module)
