@@ -196,7 +196,7 @@ def test_cost() -> None:
     along = 12 * 6 * 8 * 8 * 3
     total = 12 * (6 * 2 * 8 + 48 * 12) + along
     assert (report.cost.macs_before, report.cost.macs_after) == (total, total + along)
-    assert f"{along / total:.2%} of the multiplications" in report.notes[0]
+    assert any(f"{along / total:.2%} of the multiplications" in note for note in report.notes)
 
 
 def test_plan_says_what_averaging_would_cost() -> None:
