@@ -150,7 +150,8 @@ def few_rounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(autouse=True)
 def few_batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inputs are fitted in 10 batches of the same samples where users have 25: a run costs more than its samples."""
-    if request.path.parent.name in ("methods", "report", "verification") and not request.config.getoption("--thorough"):
+    folders = ("cli", "commands", "methods", "problem", "report", "verification")
+    if request.path.parent.name in folders and not request.config.getoption("--thorough"):
         monkeypatch.setattr("chiralize.problem.data.cutting._BATCHES", 10)
 
 

@@ -12,7 +12,6 @@ import torch
 
 import chiralize
 from chiralize.cli.pytest_plugin import matters
-from tests.support.other_process import run_pytest
 
 pytest_plugins = ["pytester"]
 
@@ -64,20 +63,27 @@ def test_a_folder_that_cannot_be(pytester: pytest.Pytester) -> None:
     result.stderr.fnmatch_lines(["ERROR: --chiralize-report=file: File exists; name a folder"])
 
 
-def test_converted_passes_and_original_fails(pytester: pytest.Pytester) -> None:
-    """And every check has its own page, also in tests of one name in two files."""
-    pytester.makepyfile(PROJECT)
+def test_converted_passes_and_original_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And every check has its own page, also in tests of one name in two files.
+
+    In this process, and not by pytester: that forgets which modules were imported, and torch's cannot be twice.
+    """
+    Path(tmp_path, "test_project.py").write_text(textwrap.dedent(PROJECT))
     for place in ("a", "b"):
-        pytester.mkdir(place)
-        Path(pytester.path, place, "test_it.py").write_text(textwrap.dedent(SAME_NAMES))
-    options = (*WITHOUT_OTHERS, "-W", "ignore", "--import-mode=importlib", "--chiralize-report=pages/here")
-    status, written = run_pytest(pytester.path, options)
+        Path(tmp_path, place).mkdir()
+        Path(tmp_path, place, "test_it.py").write_text(textwrap.dedent(SAME_NAMES))
+    monkeypatch.chdir(tmp_path)
+    options = ["--rootdir=.", "-W", "ignore", "--import-mode=importlib", "--chiralize-report=pages/here"]
+    status = pytest.main([*WITHOUT_OTHERS, *options])
+    written = capsys.readouterr().out
     assert status == pytest.ExitCode.TESTS_FAILED and "1 failed, 3 passed" in written, written
     text = written.partition("short test summary")[0]
     assert "max |F(Tx) - T F(x)|" in text
     assert text.count("EquivarianceError CH501") == 1 and "another exception" not in text
     assert "torch.__trace" not in text and "Captured log" not in text
-    pages = sorted(path.name for path in Path(pytester.path, "pages/here").iterdir())
+    pages = sorted(path.name for path in Path("pages/here").iterdir())
     assert len(pages) == 5 and all(page.endswith(".html") for page in pages)
     assert pages[:2] == [f"{place}_test_it.py_test_net-Turning.html" for place in ("a", "b")]
 

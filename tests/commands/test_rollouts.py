@@ -374,6 +374,7 @@ ADVISED: dict[str, tuple[Callable[[], Any], str, float | None, str, str]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("case", ADVISED)
 def test_what_the_loop_showed_outweighs_what_data_look_like(case: str) -> None:
     """Where the environment is its own mirror image, nobody says that the task may not be symmetric."""

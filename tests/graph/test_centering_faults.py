@@ -139,6 +139,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals_say_where_and_average_is_left(name: str) -> None:
     build, shape, given, where, facts = REFUSED[name]

@@ -273,6 +273,7 @@ def test_partners_are_the_mirror_images() -> None:
 
 
 # ---- faults ---------------------------------------------------------------------------------------------------------
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("name", "weight"),
     [

@@ -70,7 +70,7 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "way", "rows"), mainly(CASES, [("(1,)", "batches", 2), ("number", "loader", 1)]))
+@pytest.mark.parametrize(("name", "way", "rows"), mainly(CASES, [("(1,)", "batches", 2)]))
 def test_fitted_as_if_the_network_held_it(name: str, way: str, rows: int) -> None:
     """Beside one sample a table of one entry closes the batch of the graph, and batches are made otherwise."""
     table = TABLES[name]
