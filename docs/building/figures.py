@@ -251,13 +251,14 @@ def rho() -> Drawing:
     drawing.circle(centre, 8, "fill-good")
     for point, words, colour in ((ends[0], "original", "left"), (ends[1], "mirrored", "right")):
         drawing.circle(point, 8, f"fill-{colour}")
-        outwards = centre[0] + 1.62 * (point[0] - centre[0])
-        drawing.text((outwards, point[1] + 5), words, f"middle small fill-{colour}")
+        inwards = centre[0] + 0.58 * (point[0] - centre[0])
+        drawing.text((inwards, point[1] - 12), words, f"middle small fill-{colour}")
     drawing.text((centre[0], centre[1] + 28), "flip average", "middle small fill-good")
     result = (centre[0] + 26, centre[1] - 62)
     drawing.arrow(centre, result)
     drawing.circle(result, 7, "fill-ink")
-    drawing.text((result[0] + 14, result[1] + 2), "result: rho 0.7", "small")
+    drawing.text((result[0] - 14, result[1] - 4), "result:", "end small")
+    drawing.text((result[0] - 14, result[1] + 14), "rho 0.7", "end small")
     lines = [
         ("the original's two answers lie a gap", "ink"),
         ("apart; half of the gap is rho 1", "ink"),
