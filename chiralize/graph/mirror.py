@@ -78,7 +78,12 @@ class NetworkMirror:
 
 NOTHING_IN_COMMON = 0.95
 """A gap from which on a network shows nothing of a symmetry. Two unrelated answers are 1.4 spreads apart; networks
-that know both sides have gaps of 0.1 to 0.5, recognisers that never saw mirrored clips up to 0.8."""
+that know both sides have gaps of 0.1 to 0.25 (up to 0.5 after little training), recognisers without mirrored clips
+up to 0.8."""
+
+
+_NEARER = 0.7
+"""A neighbour with at most so much of the gap of T comes nearer."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,11 @@ class MirrorFit:
     def is_refuted(self) -> bool:
         """Whether real inputs show that T is not the mirror of this network."""
         return self.real and self.trained and (self.gap >= NOTHING_IN_COMMON or bool(self.better))
+
+    @property
+    def has_a_nearer(self) -> bool:
+        """Whether a neighbour comes so much nearer than T that it is worth a look, whether or not it fits."""
+        return bool(self.nearest) and self.nearest_gap <= _NEARER * self.gap
 
     @property
     def is_confirmed(self) -> bool:

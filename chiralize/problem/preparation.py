@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.errors import CaptureError, ModelRunError, UsageError
 from chiralize.errors.words import first_line, when
-from chiralize.graph.copies import copied, unwrapped
+from chiralize.graph.copies import copied, is_large, unwrapped
 from chiralize.graph.devices import CPU, on, on_cpu
 from chiralize.graph.fixed_sizes import fixed_sizes
 from chiralize.graph.isolation import exclusive
@@ -276,7 +276,9 @@ def _fixed(program: ExportedProgram, network: Network) -> tuple[str, ...]:
 
 
 def _takes_more_frames(network: Network) -> bool:
-    """Whether the module itself runs on twice as many frames as the examples have."""
+    """Whether the module itself runs on twice as many frames as the examples have. A large one is not run for that."""
+    if is_large(network.module):
+        return False
     arguments = Arguments.of(network.args, network.kwargs)
     longer = list(arguments.tensors)
     for tensor in network.resolved.input_tensors:

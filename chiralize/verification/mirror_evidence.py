@@ -19,7 +19,7 @@ from chiralize.problem.problem import Problem
 from chiralize.verification.cost import multiplications
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, compare
-from chiralize.verification.evidence.judging import CLEARLY, Basis, judged
+from chiralize.verification.evidence.judging import Basis, judged
 from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
 from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
@@ -226,7 +226,7 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
         first = f"try --skeleton {fit.skeletons[0]}"
     elif fit.better:
         first = f"change the specification to: {fit.better[0]}"
-    elif fit.nearest and fit.nearest_gap <= CLEARLY * fit.gap:
+    elif fit.has_a_nearer:
         first = f"look first at what comes nearer: {fit.nearest}; then check joint order, pairs and negated coordinates"
     else:
         first = "check joint order, pairs, negated coordinates and layouts"

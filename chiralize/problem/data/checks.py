@@ -32,6 +32,8 @@ _UNKNOWN = (
     "their joint order, axes and units are not checked, and rho holds for inputs like these"
 )
 
+_BUILT = ", and the arguments that the class was built with (--arg), which weights do not always tell"
+
 
 def judged(problem: Problem) -> Problem:
     """The problem with the user's calibration inputs in batches of one size, and remarks on them.
@@ -65,7 +67,9 @@ def judged(problem: Problem) -> Problem:
     if similarity is not None and similarity.is_foreign:
         facts = _foreign(network, similarity, calls)
         if not problem.request.force:
-            remedy = "check joint order, axes, units and normalisation of the calibration inputs; --force goes on"
+            remedy = (
+                f"check joint order, axes, units and normalisation of the calibration inputs{_BUILT}; --force goes on"
+            )
             raise DataFileError("calibration", facts, remedy)
         remarks.append(f"warning: the calibration inputs are of another kind: {facts}")
     elif similarity is not None and similarity.is_poor and not problem.request.mix:

@@ -1,7 +1,7 @@
 """The trained network as evidence: how well its own answers fit T, compared with neighbouring mirrors.
 
 A network that learned a task whose mirror is T answers T x nearly with T of its answer to x, though nothing holds it to
-that: the gap between the two, in units of the spread of its answers, is 0.1 to 0.5 for networks that know both sides.
+that: the gap between the two, in units of the spread of its answers, is 0.1 to 0.25 for networks that know both sides.
 Under a mirror that is not its own the two have nothing in common.
 """
 

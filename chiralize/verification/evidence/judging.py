@@ -106,7 +106,7 @@ _UNTRAINED = (
     "the network is untrained (all of its weights are as an initialisation leaves them), so that its answers cannot "
     "tell whether T is its mirror"
 )
-_UNITS = "in units of the spread of its answers; 0.1 to 0.5 are usual, 1 and more is what another mirror gives"
+_UNITS = "in units of the spread of its answers; 0.1 to 0.25 are usual, 1 and more is what another mirror gives"
 _UNITS_OF_FEW = "in units of the size of its answers, since there are too few samples to have a spread"
 
 
@@ -123,7 +123,7 @@ def _sentences(
             f"the network has nothing of this symmetry: its answer to T x is {fit.gap:.3g} away from T of its answer "
             f"to x ({units})"
         )
-        if not better and fit.nearest_gap <= CLEARLY * fit.gap and fit.nearest:
+        if not better and fit.has_a_nearer:
             warnings.append(
                 f"another mirror comes nearer, though it does not fit either: {fit.nearest_gap:.3g} with {fit.nearest}"
             )
