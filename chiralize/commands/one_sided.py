@@ -20,6 +20,7 @@ from chiralize.problem.request import Request
 from chiralize.report.aligned import alignment_sentence
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, leanings
 from chiralize.verification.asymmetry.alignment import alignments
+from chiralize.verification.asymmetry.lean import LEANING
 from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_gap
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.training import is_untrained
@@ -58,8 +59,11 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
         return
     lean = leanings(mirror, data, network.resolved.input_tensors, ())
     advice = advise(gaps, evidence, True, data_asymmetry(mirror, data), lean[0] if lean else None)
-    facts = f"its two sides are {gaps.gap:.2g} of its spread apart, and auto stops above {WIDEST}: {advice.text}"
-    raise OneSidedError(name, facts, f"{advice.remedy}; {_ALL_THE_SAME}")
+    facts = f"its two sides are {gaps.gap:.2g} of its spread apart, and auto stops above {WIDEST}"
+    if advice.is_noise:
+        facts += f", but it leans to no side (by {gaps.lean:.1g}; a side shows from {LEANING} on)"
+        raise OneSidedError(name, f"{facts}: {advice.text}", f"with --force, {advice.remedy}")
+    raise OneSidedError(name, f"{facts}: {advice.text}", f"{advice.remedy}; {_ALL_THE_SAME}")
 
 
 def _of_peaks(

@@ -331,7 +331,7 @@ def cost_blocks(cost: Cost) -> list[Block]:
     if cost.unit == "sample":
         macs = "MACs a sample"
     elif cost.samples > 1:
-        macs = f"MACs, {cost.samples} samples"
+        macs = f"MACs, {cost.samples} samples, as traced"
     else:
         macs = "MACs"
     rows: list[tuple[str, ...]] = []

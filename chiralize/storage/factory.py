@@ -174,7 +174,10 @@ def imported(factory: str, option: str, example: str) -> Any:
             target: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # the user's own code
         facts = f"cannot import {module_name!r} ({type(error).__name__}: {_line(error)})"
-        remedy = f"run in the folder that holds it (now {Path.cwd()}), or install the package."
+        remedy = (
+            f"run in the folder that holds it (now {Path.cwd()}), name that folder before the command, "
+            "`PYTHONPATH=FOLDER chiralize ...`, or install the package."
+        )
         line = where_it_fails(error)
         if line and not is_absent(error, module_name):
             facts = f"{facts[:-1]}; {line})"

@@ -60,9 +60,23 @@ def along(amount: float, **options: Any) -> nn.Module:
 def test_auto_stops_at_a_network_that_knows_one_side(convert: Any, amount: float, bound: float) -> None:
     with pytest.raises(OneSidedError, match=f"auto stops above {bound}") as caught:
         convert(amount)
+    assert "leans to no side" not in caught.value.facts
     assert "converts all the same" in caught.value.remedy and caught.value.exit_status == 1
     assert convert(amount, force=True).chirality.report.drift.gap > bound
     assert convert(0.05).chirality.report.drift.gap < bound
+
+
+def test_noise_of_training_is_told_from_a_side_and_sent_to_force() -> None:
+    """The pose and, beside it, ripples that have no symmetry, no mean and no side."""
+    ripples = nn.Linear(12, 12, bias=False).double()
+    with torch.no_grad():
+        ripples.weight.copy_(5 * WEIGHT)
+    net = Net(lambda net, x: x + 0.25 * net.ripples(x.flatten(1)).sin().unflatten(1, (JOINTS, 2)), ripples=ripples)
+    with pytest.raises(OneSidedError) as caught:
+        converted(net.eval(), method="auto", calibration=walk().split(20))
+    pattern = r"auto stops above 0.3, but it leans to no side \(by 0; a side shows from 0.12 on\): .* removes it"
+    assert re.search(pattern, caught.value.facts)
+    assert caught.value.remedy.startswith("with --force, convert, and compare the error on labelled samples")
 
 
 @pytest.mark.one_in(3)

@@ -270,6 +270,7 @@ def test_a_module_that_is_there_and_fails(text: str, tmp_path: Path, monkeypatch
     with pytest.raises(FactoryError) as caught:
         load_model(tmp_path / "w.pt", factory=f"{name}_of_none.nets:Net")
     assert caught.value.remedy.startswith("run in the folder that holds it (now ")
+    assert "`PYTHONPATH=FOLDER chiralize ...`" in caught.value.remedy
 
 
 def test_weights_of_another_network(tmp_path: Path) -> None:

@@ -383,7 +383,7 @@ def test_a_pose_symmetric_by_names_must_stay_so() -> None:
             return (self.inner(x) + act(self.inner(act(x, self.own.inputs[0])), self.own.outputs[0])) / 2
 
     good = symmetric_pose(Under(MIRROR), MIRROR, CALLS)
-    assert good.warnings == () and "the answer to a symmetric pose is symmetric" in good.checks[-1]
+    assert good == Evidence()
     bad = symmetric_pose(Under(CROSSED), CROSSED, CALLS)
     assert "the answer to a symmetric pose is asymmetric" in bad.warnings[-1]
 

@@ -9,10 +9,12 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from chiralize.body.skeleton.catalog import load_skeleton, shipped
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.layout import Layout
 from chiralize.body.tensors.reversal import Reversed, reversals
 from chiralize.errors import LayoutSizeError, SpecError
+from chiralize.errors.words import when
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
@@ -95,7 +97,9 @@ def _fit_axis(words: Sequence[str], size: int, known: Mapping[str, int], where: 
 
 def _advice(words: Sequence[str], size: int, body: Skeleton) -> str:
     if "j" in words and len(words) == 1:
-        return f"skeleton {body.name} has {len(body.joints)} joints: check the skeleton, or name other axes"
+        others = [name for name in shipped() if len(load_skeleton(name).joints) == size]
+        fits = when(others, f" (of {size} joints are {', '.join(others)})")
+        return f"skeleton {body.name} has {len(body.joints)} joints: check the skeleton{fits}, or name other axes"
     if "d" in words and len(words) == 1:
         return f"dims are {list(body.dims)}: list as many as the tensor has ({size})"
     return f"skeleton {body.name} has {len(body.joints)} joints and dims {list(body.dims)}"

@@ -73,7 +73,7 @@ def advise(
         return Advice("unknown", text, "give --calibration real inputs")
     signs = _signs(measured)
     if not signs:
-        return Advice("uneven", _noisy(gap), _NOISE)
+        return Advice("uneven", _noisy(gap), _NOISE, is_noise=True)
     side = "" if leaning is None or leaning.side is None else f", though the data show both ({_side_in_words(leaning)})"
     return Advice(
         "one-sided network",
@@ -94,7 +94,7 @@ def _uneven(measured: Asymmetry, gap: str, evidence: Evidence) -> Advice:
         return Advice("uneven", f"the network {leaning_in_words(measured.lean)} ({gap}): {WORSE}{doubt}", _LEANING)
     signs = _signs(measured)
     if not signs:
-        return Advice("uneven", _noisy(gap) + doubt, _NOISE)
+        return Advice("uneven", _noisy(gap) + doubt, _NOISE, is_noise=not evidence.warnings)
     return Advice(
         "uneven", f"the network treats left and right unequally: {EXPLAINED} ({gap}; {signs[0]}){doubt}", _UNEVENLY
     )

@@ -147,11 +147,15 @@ class Leaning:
 
 @dataclass(frozen=True)
 class Advice:
-    """Whether to convert. text: the reason with its figures.  remedy: what to do."""
+    """Whether to convert. text: the reason with its figures.  remedy: what to do.
+
+    is_noise: the answers to both sides differ, but nothing says that the network knows one of them better.
+    """
 
     kind: AdviceKind
     text: str
     remedy: str
+    is_noise: bool = False
 
     @property
     def speaks_for(self) -> bool:

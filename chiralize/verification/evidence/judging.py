@@ -6,7 +6,7 @@ The bounds are measured (docs/decisions/0026-a-wrong-mirror-must-not-pass.md).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 from chiralize.errors.words import listed, when
@@ -172,10 +172,9 @@ def _both_gaps(fit: MirrorFit) -> str:
 
 def recalled(fit: MirrorFit) -> Evidence:
     """Evidence about a converted network whose original was asked before it was converted."""
-    figures = f"the original's gap was {_both_gaps(fit)}"
+    as_far_off = fit.is_refuted and fit.nearest_gap >= DOUBTFUL * fit.gap  # to name it would be to suspect it
+    figures = f"the original's gap was {_both_gaps(replace(fit, nearest='') if as_far_off else fit)}"
     if fit.is_refuted:
-        if fit.nearest_gap >= DOUBTFUL * fit.gap:  # as far off: to name it would be to suspect it
-            figures = f"the original's gap was {fit.gap:.3g} with T"
         fits = when(fit.skeletons, f"; shipped skeletons whose mirror fits: {', '.join(fit.skeletons)}")
         return Evidence(warnings=(f"it was converted although T does not fit the original: {figures}{fits}",), fit=fit)
     if not fit.trained:

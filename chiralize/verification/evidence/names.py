@@ -112,7 +112,10 @@ def names_of_entries(mirror: NetworkMirror) -> Evidence:
 
 
 def symmetric_pose(module: torch.nn.Module, mirror: NetworkMirror, calls: Sequence[Call]) -> Evidence:
-    """Whether F((x + T' x) / 2) is unmoved by T', the mirror that the names tell."""
+    """A warning where F((x + T' x) / 2) is moved by T', the mirror that the names tell.
+
+    Nothing is said where it is not: of a network that T was put into, T follows.
+    """
     try:
         named = by_names(mirror)
     except NotAnInvolutionError:
@@ -132,10 +135,11 @@ def symmetric_pose(module: torch.nn.Module, mirror: NetworkMirror, calls: Sequen
                     apart = max(apart, float((value - named.turned_output(index, value)).abs().max()))
                     scale = max(scale, float(value.abs().max()))
     share = apart / scale if scale else 0.0
-    text = f"the answer to a symmetric pose is {{}} (off by {share:.1e} of the output's scale)"
     if share <= ASYMMETRIC:
-        return Evidence(checks=(text.format("symmetric"),))
-    return Evidence(warnings=(text.format("asymmetric"),))
+        return Evidence()
+    return Evidence(
+        warnings=(f"the answer to a symmetric pose is asymmetric (off by {share:.1e} of the output's scale)",)
+    )
 
 
 def name_findings(
