@@ -35,7 +35,7 @@ _WORK = 1e10  # multiplications to spend on all mirrors together
 _LEAST_RUNS, _MOST_RUNS = 16, 160
 _HARDLY_VARY = (
     "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a hundredth "
-    "of their size; give inputs that differ more from each other"
+    "of their size; give inputs that differ more from each other, or check the arguments that its class was built with"
 )
 _NOT_FINITE = "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite"
 _KEEPS_STATE = (

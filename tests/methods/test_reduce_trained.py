@@ -356,7 +356,8 @@ def test_poses_that_differ_in_one_place_are_enough() -> None:
     assert report.method == "average" and report.evidence.fit is None
     assert (
         "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a "
-        "hundredth of their size; give inputs that differ more from each other"
+        "hundredth of their size; give inputs that differ more from each other, or check the arguments that its class "
+        "was built with"
     ) in report.evidence.notes
 
 
