@@ -61,7 +61,7 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     advice = advise(gaps, evidence, True, data_asymmetry(mirror, data), lean[0] if lean else None)
     facts = f"its two sides are {gaps.gap:.2g} of its spread apart, and auto stops above {WIDEST}"
     if advice.is_noise:
-        facts += f", but it leans to no side (by {gaps.lean:.1g}; a side shows from {LEANING} on)"
+        facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
         raise OneSidedError(name, f"{facts}: {advice.text}", f"with --force, {advice.remedy}")
     raise OneSidedError(name, f"{facts}: {advice.text}", f"{advice.remedy}; {_ALL_THE_SAME}")
 

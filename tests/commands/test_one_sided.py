@@ -74,7 +74,7 @@ def test_noise_of_training_is_told_from_a_side_and_sent_to_force() -> None:
     net = Net(lambda net, x: x + 0.25 * net.ripples(x.flatten(1)).sin().unflatten(1, (JOINTS, 2)), ripples=ripples)
     with pytest.raises(OneSidedError) as caught:
         converted(net.eval(), method="auto", calibration=walk().split(20))
-    pattern = r"auto stops above 0.3, but it leans to no side \(by 0; a side shows from 0.12 on\): .* removes it"
+    pattern = r"auto stops above 0.3, but it leans to no side \(lean 0; a side shows from 0.12 on\): .* removes it"
     assert re.search(pattern, caught.value.facts)
     assert caught.value.remedy.startswith("with --force, convert, and compare the error on labelled samples")
 

@@ -9,9 +9,10 @@ answers to the two kinds of inputs unlike, or leans: a part of the difference is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from chiralize.errors.words import when
-from chiralize.verification.asymmetry.lean import LEANING
+from chiralize.verification.asymmetry.lean import LEANING, would_show
 from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, Leaning, Spread
 from chiralize.verification.verdicts import Evidence
 
@@ -73,7 +74,7 @@ def advise(
         return Advice("unknown", text, "give --calibration real inputs")
     signs = _signs(measured)
     if not signs:
-        return Advice("uneven", _noisy(gap), _NOISE, is_noise=True)
+        return _without_signs(measured, gap)
     side = "" if leaning is None or leaning.side is None else f", though the data show both ({_side_in_words(leaning)})"
     return Advice(
         "one-sided network",
@@ -94,7 +95,8 @@ def _uneven(measured: Asymmetry, gap: str, evidence: Evidence) -> Advice:
         return Advice("uneven", f"the network {leaning_in_words(measured.lean)} ({gap}): {WORSE}{doubt}", _LEANING)
     signs = _signs(measured)
     if not signs:
-        return Advice("uneven", _noisy(gap) + doubt, _NOISE, is_noise=not evidence.warnings)
+        advice = _without_signs(measured, gap)
+        return replace(advice, text=advice.text + doubt, is_noise=advice.is_noise and not evidence.warnings)
     return Advice(
         "uneven", f"the network treats left and right unequally: {EXPLAINED} ({gap}; {signs[0]}){doubt}", _UNEVENLY
     )
@@ -145,11 +147,15 @@ def leaning_in_words(lean: float) -> str:
     )
 
 
-def _noisy(gap: str) -> str:
-    return (
-        f"the network answers x and its mirror image differently ({gap}), yet its answers vary as much on either side. "
-        "That is the noise of training on few samples or for few steps, and a flip average removes it"
-    )
+def _without_signs(measured: Asymmetry, gap: str) -> Advice:
+    """Advice on a gap without signs of a side, which is noise if there are enough samples for such signs to show."""
+    differently = f"the network answers x and its mirror image differently ({gap})"
+    if not would_show(measured.gap, measured.samples):
+        few = "sample is" if measured.samples == 1 else "samples are"
+        text = f"{differently}, and {measured.samples} {few} too few to tell noise of training from a better side"
+        return Advice("uneven", text, "give hundreds of samples to tell the two apart")
+    noise = "That is the noise of training on few samples or for few steps, and a flip average removes it"
+    return Advice("uneven", f"{differently}, yet its answers vary as much on either side. {noise}", _NOISE, True)
 
 
 def _side_in_words(leaning: Leaning) -> str:

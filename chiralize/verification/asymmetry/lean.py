@@ -24,3 +24,8 @@ def beyond_chance(lean: float, gap: float, rows: int) -> float:
     if rows < 2 or not (isfinite(lean) and isfinite(gap)):
         return 0.0
     return sqrt(max(lean**2 - 2 * max(gap**2 - lean**2, 0.0) / (rows - 1), 0.0))
+
+
+def would_show(gap: float, rows: int) -> bool:
+    """Whether so many samples could show the smallest lean that is one, among differences as large as the gap."""
+    return rows - 1 >= 2 * (gap / LEANING) ** 2
