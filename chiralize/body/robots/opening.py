@@ -76,7 +76,7 @@ def open_model(path: Path, kind: str | None = None) -> OpenedModel:
     try:
         spec = mujoco.MjSpec.from_file(str(path))
     except (ValueError, mujoco.FatalError, mujoco.UnexpectedError) as error:
-        raise ImportFormatError(str(path), _said(error), "correct the file; MuJoCo cannot read it") from None
+        raise ImportFormatError(str(path), _said(error), _remedy_of_unreadable(path, actual)) from None
     if len(spec.bodies) > MOST_BODIES:
         raise ImportFormatError(str(path), f"{len(spec.bodies)} bodies", f"give a robot of at most {MOST_BODIES}")
     notices: list[str] = []
@@ -147,6 +147,15 @@ def _remedy(tag: str, actual: str | None) -> str:
     if tag == "mujocoinclude":
         return "give the file that includes this one"
     return "give MuJoCo XML, whose root is <mujoco>, or a URDF, whose root is <robot> (of a .xacro, run xacro first)"
+
+
+def _remedy_of_unreadable(path: Path, kind: str) -> str:
+    """A robot mostly has its URDF beside the MuJoCo XML, which may be of another version of MuJoCo."""
+    if kind == "urdf":
+        return "correct the file, which MuJoCo cannot read"
+    urdfs = sorted(path.parent.glob("*.urdf"))
+    other = f"{urdfs[0].name} beside it" if urdfs else "the robot's URDF, if there is one"
+    return f"correct the file, which this version of MuJoCo cannot read, or give {other} (--from urdf)"
 
 
 def _said(error: BaseException) -> str:

@@ -106,6 +106,17 @@ def test_files_that_cannot_be_used(text: str, message: str | None, tmp_path: Pat
     assert raised.value.remedy and str(path) in raised.value.where
 
 
+def test_an_unreadable_robot_may_have_a_urdf(tmp_path: Path) -> None:
+    path = write(tmp_path, "<mujoco><worldbody><body nonsense='1'/></worldbody></mujoco>")
+    with pytest.raises(ImportFormatError, match="nonsense") as raised:
+        open_model(path)
+    assert raised.value.remedy.endswith("cannot read, or give the robot's URDF, if there is one (--from urdf)")
+    (tmp_path / "walker.urdf").write_text("<robot/>")
+    with pytest.raises(ImportFormatError) as raised:
+        open_model(path)
+    assert raised.value.remedy.endswith("or give walker.urdf beside it (--from urdf)")
+
+
 def test_entities_do_not_explode(tmp_path: Path) -> None:
     levels = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
     text = f'<!DOCTYPE m [<!ENTITY e0 "aaaaaaaaaa">{levels}]><mujoco model="&e11;"/>'
