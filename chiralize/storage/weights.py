@@ -167,7 +167,7 @@ def _built(
 
 
 def _left_as_they_are(known: Container[str], wanted: Wanted) -> tuple[str, ...]:
-    """A note on the arguments with a default that nobody gave, and that no size of a weight determines.
+    """A note on the arguments with a default that nobody gave, and that were not looked for by the sizes of weights.
 
     known: names of those that were given, or that sizes of weights determine.
     """
@@ -183,7 +183,8 @@ def _left_as_they_are(known: Container[str], wanted: Wanted) -> tuple[str, ...]:
     if not defaults:
         return ()
     shown = listed(defaults, _SHOWN)
-    return (f"left as the class has them, since weights do not tell: {shown}; --arg if it was trained with others",)
+    fit = "the weights fit, and may fit other values, too"
+    return (f"left as the class has them ({fit}): {shown}; --arg if it was trained with others",)
 
 
 def _may_hold(module: torch.nn.Module, wanted: Wanted, stored: Stored, tables: Sequence[Weights]) -> bool:
