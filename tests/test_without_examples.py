@@ -35,6 +35,7 @@ def test_a_model_and_a_spec() -> None:
     assert chiralize.audit(network(), POSE).notes[0] == TAKEN
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::chiralize.errors.ChiralizeWarning")
 def test_a_result_remembers_its_inputs_and_its_entry() -> None:
     chiral: Any = chiralize.chiralize(network(), POSE, poses(4), method="match", entry="encode")

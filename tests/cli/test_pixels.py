@@ -88,6 +88,7 @@ def test_weights(shell: Shell) -> None:
     assert shell("verify", "out.safetensors", *given, *sizes).status == 0
 
 
+@pytest.mark.thorough
 def test_audit_and_plan_and_data(shell: Shell) -> None:
     np.save("poses.npy", np.random.default_rng(0).normal(320, 100, size=(40, 5, 2)).astype(np.float32))
     result = shell("audit", "net.pt2", "--skeleton", "pixels.yaml", "--calibration", "poses.npy", "--format", "json")

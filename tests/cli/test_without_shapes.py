@@ -108,6 +108,7 @@ def test_other_commands(shell: Shell, command: str) -> None:
     assert done.status == 0 and done.out.splitlines()[1].strip() == TAKEN
 
 
+@pytest.mark.thorough
 def test_a_message_whose_command_works(shell: Shell) -> None:
     """Scores have no joints: the message names --invariant, and with it the line goes through."""
     net = made("Scores")

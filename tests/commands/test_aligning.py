@@ -123,6 +123,7 @@ def test_wider_kernels_change_no_answer() -> None:
         aligned(after, (), "kernel")
 
 
+@pytest.mark.thorough
 def test_one_pass_on_an_even_width_once_kernels_fit() -> None:
     """Costs are told against the network that was handed in, not against the one with wider kernels."""
     _, before, _ = made()
@@ -135,6 +136,7 @@ def test_one_pass_on_an_even_width_once_kernels_fit() -> None:
     assert report.cost.macs_before == before.macs < report.cost.macs_after == after.macs
 
 
+@pytest.mark.thorough
 @settings(max_examples=15, deadline=None)
 @given(
     st.integers(9, 24), st.integers(1, 5), st.integers(1, 4), st.integers(0, 3), st.integers(1, 2), st.integers(0, 2)

@@ -54,7 +54,7 @@ def flip_test(net: nn.Module, pictures: Tensor, shift: bool = False) -> Tensor:
     return (net(pictures) + turned) / 2
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.thorough
 @pytest.mark.parametrize("shift", [False, True])
 def test_the_average_is_the_flip_test(shift: bool) -> None:
     net, pictures = network().double(), torch.randn(3, 3, 32, 24, dtype=torch.float64)

@@ -115,6 +115,7 @@ def test_whom_python_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     assert heard == ["loading"] and stream.getvalue() == ""
 
 
+@pytest.mark.thorough
 def test_every_function_of_the_interface_tells_its_steps() -> None:
     steps: list[str] = []
 

@@ -66,7 +66,7 @@ def test_converted_programs_refuse_other_sizes(program: ExportedProgram, form: s
                 module(other)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("rows", [3, 8])
 def test_calibration_is_cut_to_the_size_that_a_program_takes(program: ExportedProgram, rows: int) -> None:
     calls = [(poses(rows) + place,) for place in range(9)]

@@ -55,6 +55,7 @@ def test_the_original_is_untouched_and_apart(method: str, dtype: torch.dtype) ->
     assert all(torch.equal(own, before[name]) for name, own in module.state_dict().items())
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("all_large")
 def test_an_asymmetry_is_found() -> None:
     """One weight of a converted network in bfloat16 is moved by a few last digits: both verdicts say no."""

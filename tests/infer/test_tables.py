@@ -63,7 +63,7 @@ class Positions(nn.Module):
 WAYS = ["as long as the clip", "frozen", "embedding", "attribute", "before the norm", "gru"]
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.thorough
 @pytest.mark.parametrize("held", WAYS)
 def test_averaged_over_pairs_if_asked(held: str) -> None:
     net = Positions(held)
@@ -157,6 +157,7 @@ class Memory(nn.Module):
         return self.outlet(torch.relu(y)).unflatten(2, (6, 2))
 
 
+@pytest.mark.thorough
 def test_tokens_whose_order_the_mirror_changes(tmp_path: Path) -> None:
     """Nothing orders stored tokens, so that `reduce` may pair them; the proof has to know of that, of a file's, too."""
     network = prepare(Memory(), parse_spec(CLIP), (normal(*SHAPE),))

@@ -266,6 +266,7 @@ def test_a_defect_in_reduce_ends_in_the_average(monkeypatch: pytest.MonkeyPatch)
     assert len(notes) == 2 and "IndexError: list index out of range" in notes[0]
 
 
+@pytest.mark.thorough
 def test_a_verdict_that_fails_ends_in_the_average(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be proved is never taken: the next candidate follows."""
     judge = judging.judge

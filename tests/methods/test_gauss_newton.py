@@ -123,6 +123,7 @@ def test_a_linear_network_ends_at_the_least_squares(monkeypatch: pytest.MonkeyPa
 
 
 # ---- what it does to the weights ------------------------------------------------------------------------------------
+@pytest.mark.thorough
 def test_it_stays_symmetric_and_comes_nearer() -> None:
     scene = Scene(learnt(), learnt())
     losses = scene.refine(3)

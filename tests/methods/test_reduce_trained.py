@@ -205,6 +205,7 @@ def test_a_rate_that_breaks_the_network_is_not_taken(monkeypatch: pytest.MonkeyP
     assert found[: len(distillation.RATES)] == list(distillation.RATES) and found[-1] != distillation.RATES[0]
 
 
+@pytest.mark.thorough
 def test_distilling_leaves_the_rest_alone() -> None:
     """Statistics of the norms, and the network that was handed over."""
     found, before = result("reduce", width=0.5, distill=6), kept("reduce", width=0.5)

@@ -156,7 +156,7 @@ def test_a_teacher_comes_back_as_it_was_and_is_not_trained_twice(
     assert "mpjpe" not in capsys.readouterr().out
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.thorough
 @needs_data
 @pytest.mark.parametrize("name", ["lifting-1", "lifting-27", "recognition"])
 def test_the_mirror_of_the_data_is_the_mirror_of_the_specification(name: str) -> None:

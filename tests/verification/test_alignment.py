@@ -162,7 +162,7 @@ class Strided(nn.Module):
         return self.up(self.body(self.stem(pictures)))
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize(("up", "shift"), [(4, 1.75), (3, 0.75)])
 def test_the_shift_that_strides_make(up: int, shift: float) -> None:
     """The stem, the pool and the body answer at columns 2 i, 4 i and 8 i, an even transposed layer at 4 i - 2."""

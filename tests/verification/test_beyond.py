@@ -193,6 +193,7 @@ def test_poses_that_nothing_was_fitted_on_are_looked_at() -> None:
     assert POSES not in dict(other_inputs(network, Batches(given=given)))
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("given_alone")
 def test_samples_that_cannot_be_drawn_cost_that_candidate_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` ends well where `average` does, whatever becomes of the samples."""

@@ -189,6 +189,7 @@ def test_auto_reduces_on_built_in_poses_and_says_so(norm: bool) -> None:
     assert report.evidence.fit is None or not report.evidence.fit.real
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("norm", [True, False])
 def test_the_result_is_as_good_as_told(norm: bool) -> None:
     """Other poses of the same kind: its error is near the original's."""

@@ -96,7 +96,7 @@ def test_ways() -> None:
     assert ways_of(SPEC, ((1, 34),), [(1, 10)]) == []
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("scores", [True, False])
 def test_what_is_converted_is_read_in_the_order_that_was_chosen(scores: bool) -> None:
     """The chosen layouts of answers were dropped before the export, and every such network was refused."""

@@ -86,6 +86,7 @@ def test_the_users_layout_fixes_all_but_the_frames() -> None:
     assert tuple(call.call[0][0].shape) == (1, 34, 9)
 
 
+@pytest.mark.thorough
 def test_an_order_that_sizes_do_not_tell_is_asked_for() -> None:
     """Joint by joint or coordinate by coordinate: the two mirrors differ, and nothing in the sizes says which."""
     with pytest.raises(AmbiguousLayoutError) as caught:
