@@ -117,8 +117,8 @@ def convert(
         OnBlocked,
         typer.Option(
             "--on-blocked",
-            help="A part that cannot be equivariant: average (match, project) runs both views through it alone; "
-            "average-all, through everything, as auto does by itself.",
+            help="A part that cannot be equivariant: average (match, project) runs that part alone on x and on its "
+            "mirror image; average-all runs the whole network so, as auto does by itself.",
         ),
     ] = OnBlocked.refuse,
     calibration: Annotated[

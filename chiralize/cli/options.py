@@ -33,7 +33,7 @@ class Format(str, Enum):
 
 
 def _skeletons(incomplete: str) -> list[str]:
-    """Names of shipped skeletons, for the shell; files are its own to complete."""
+    """Names of shipped skeletons, for the shell, which completes names of files itself."""
     from chiralize.body.skeleton.catalog import shipped
 
     return [name for name in shipped() if name.startswith(incomplete)]

@@ -17,7 +17,9 @@ BLOCKED = 3
 @opt.takes_network
 def plan(
     options: opt.NetworkOptions,
-    method: Annotated[str, method_option("The method to plan for; auto and average run both views.")] = "match",
+    method: Annotated[
+        str, method_option("The method to plan for; auto and average may run the network on x and on its mirror image.")
+    ] = "match",
     output_format: opt.FormatOption = opt.Format.text,
 ) -> None:
     """Show what a conversion would do, op by op, and what stands in its way. Changes nothing; exit 3 if blocked.

@@ -100,7 +100,7 @@ def _unknown_average(drift: Drift | None) -> tuple[Caution, ...]:
         seen = ""
     else:
         seen = f" (on random ones the gap is {plain(drift.gap)})"
-    text = f"{UNKNOWN_AVERAGE}: no real inputs were given, on which its two views could be compared{seen}"
+    text = f"{UNKNOWN_AVERAGE}: no real inputs were given, on which its answers to x and to T x could be compared{seen}"
     return (Caution("drift", f"{text}; give --calibration inputs. {_IN_USE}", UNKNOWN_AVERAGE),)
 
 

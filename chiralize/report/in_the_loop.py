@@ -170,8 +170,8 @@ def _of_average(rollout: Rollout) -> list[Caution]:
         return []
     brief = "the flip average returns less than the original"
     remedy = (
-        "the two views of this policy do not go together, and what is converted without training follows their "
-        "average; train on with mirrored samples first, or train the result on (keep_symmetric)"
+        "this policy's answers to x and to T x are too unlike to be averaged, and what is converted without training "
+        "follows their average; train on with mirrored samples first, or train the result on (keep_symmetric)"
     )
     return [Caution("loop", f"{_compared(rollout, average, brief)}: {remedy}", brief)]
 

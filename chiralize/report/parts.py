@@ -135,7 +135,7 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
         rows.append((f"output {index}", percent(old), percent(new), mark))
     blocks: list[Block] = [
         Section(
-            "Left and right: share of the output's variance that the mirror negates", "Left and right are told apart"
+            "Left and right: share of the output's variance that the mirror negates", "Left and right are distinguished"
         )
     ]
     blocks.append(table(("what", before, after, ""), rows, (1, 2)))

@@ -249,7 +249,7 @@ def _timed(report: BenchReport) -> str:
     row = report.rows[-1]
     spread = f"quartiles {row.low:.2f}-{row.high:.2f}"
     head = f"{report.chiral} takes {row.ratio:.2f} of its time at batch {row.batch} ({spread})"
-    even = when(row.low <= 1.0 <= row.high, "no difference can be told")
+    even = when(row.low <= 1.0 <= row.high, "no difference can be shown")
     average = if_known(row.to_average, "{:.2f} of its flip average's".format)
     return _sentence(head, even, average)
 

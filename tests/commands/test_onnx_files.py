@@ -122,7 +122,7 @@ def test_a_reading_that_differs_goes_no_further(
     assert "read op by op, output 'actions' is " in result.err
     result = shell("convert", path, "--skeleton", "mlp.yaml", "-o", "chiral.onnx")
     assert result.status == 0, result.err
-    assert "ONNX: not read op by op, so that only the average of both views can be had" in result.out
+    assert "ONNX: not read op by op, so that only the flip average is possible" in result.out
     assert shell("verify", "chiral.onnx").status == 0
 
 

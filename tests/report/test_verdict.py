@@ -243,14 +243,14 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
     "an average of nobody knows what": (
         replace(drifted(0.0, gap=1.2, noise=True), form="two-view"),
         "nothing is known of whether the flip average does the task",
-        "nothing is known of whether the flip average does the task: no real inputs were given, on which its two views "
-        "could be compared (on random ones the gap is 1.2); give --calibration inputs",
+        "nothing is known of whether the flip average does the task: no real inputs were given, on which its "
+        "answers to x and to T x could be compared (on random ones the gap is 1.2); give --calibration inputs",
     ),
     "an average, unmeasured": (
         replace(CLEAN, drift=None, form="two-view"),
         "nothing is known of whether the flip average does the task",
-        "nothing is known of whether the flip average does the task: no real inputs were given, on which its two views "
-        "could be compared; give --calibration inputs",
+        "nothing is known of whether the flip average does the task: no real inputs were given, on which its "
+        "answers to x and to T x could be compared; give --calibration inputs",
     ),
 }
 
@@ -342,7 +342,7 @@ def test_other_commands() -> None:
         "b.pt2 takes 0.58 of its time at batch 4 (quartiles 0.55-0.61); 0.30 of its flip average's"
     )
     even = replace(BENCH, rows=(replace(BENCH.rows[0], low=0.9, high=1.1),))
-    assert "no difference can be told" in even.verdict
+    assert "no difference can be shown" in even.verdict
 
 
 @pytest.mark.parametrize(

@@ -128,10 +128,12 @@ def test_scores_fit_without_confirming_the_mirror() -> None:
     found = asked(Score(), of_scores, {})
     assert found.checks == found.warnings == () and found.fit is not None and found.fit.answers_stay
     assert found.notes[0].startswith(
-        "the mirror is not confirmed: nothing speaks against T, but T leaves (nearly) all "
+        "the mirror is not confirmed: no measurement contradicts T, but T leaves (nearly) all "
     )
     again = recalled(found.fit)
-    assert again.checks == () and again.notes[0].startswith("the mirror was not confirmed: nothing speaks against T")
+    assert again.checks == () and again.notes[0].startswith(
+        "the mirror was not confirmed: no measurement contradicts T"
+    )
 
 
 @pytest.mark.parametrize("moved, stays", [(0, True), (2, True), (4, False)])

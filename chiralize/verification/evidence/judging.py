@@ -101,7 +101,9 @@ def _fitting_skeletons(comparison: Comparison) -> tuple[str, ...]:
 
 
 _NO_OTHER = MirrorGap("", 0.0)
-_SCORES = "nothing speaks against T, but T leaves (nearly) all answers as they are, and such answers fit many mirrors"
+_SCORES = (
+    "no measurement contradicts T, but T leaves (nearly) all answers as they are, and such answers fit many mirrors"
+)
 _UNTRAINED = (
     "the network is untrained (all of its weights are as an initialisation leaves them), so that its answers cannot "
     "tell whether T is its mirror"
