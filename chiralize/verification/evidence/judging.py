@@ -174,8 +174,10 @@ def _both_gaps(fit: MirrorFit) -> str:
 
 def recalled(fit: MirrorFit) -> Evidence:
     """Evidence about a converted network whose original was asked before it was converted."""
-    as_far_off = fit.is_refuted and fit.nearest_gap >= DOUBTFUL * fit.gap  # to name it would be to suspect it
-    figures = f"the original's gap was {_both_gaps(replace(fit, nearest='') if as_far_off else fit)}"
+    shown = fit
+    if fit.is_refuted and fit.nearest_gap >= DOUBTFUL * fit.gap:
+        shown = replace(fit, nearest="")  # it is as far off: to name it would be to suspect it
+    figures = f"the original's gap was {_both_gaps(shown)}"
     if fit.is_refuted:
         fits = when(fit.skeletons, f"; shipped skeletons whose mirror fits: {', '.join(fit.skeletons)}")
         return Evidence(warnings=(f"it was converted although T does not fit the original: {figures}{fits}",), fit=fit)
