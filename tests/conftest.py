@@ -119,6 +119,12 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chiralize.commands.progress.PATIENCE", 1e6)
 
 
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """Every test draws the same random numbers, whichever tests ran before it in its worker."""
+    torch.manual_seed(0)
+
+
 _ASKED_OF_NOTHING = ("graph", "infer", "methods", "nn")
 """Folders whose networks are untrained, so that no built-in poses fit them and noise says nothing of their mirror."""
 _ASKED_ONLY_WITH_THOROUGH = ("cli", "commands", "problem", "storage", "support", "verification")

@@ -188,7 +188,7 @@ def trial(number: int, good: Path, cases: list[tuple[str, list[str]]], work: Pat
     if status and {"out.pt2", "out.onnx"} & names_in(folder) and "EquivarianceError" not in printed:
         wrong.append(f"wrote its output and ended with {status}")
     lines = printed.strip().splitlines()
-    said = lines[0][:160] if lines else ""
+    said = lines[0].replace(str(work), "WORK")[:160] if lines else ""
     return dict(
         zip(COLUMNS, (number, name, arguments[0], status, round(elapsed, 2), "; ".join(wrong), said), strict=True)
     )

@@ -82,8 +82,8 @@ that know both sides have gaps of 0.1 to 0.25 (up to 0.5 after little training),
 up to 0.8."""
 
 
-_NEARER = 0.7
-"""A neighbour with at most so much of the gap of T comes nearer."""
+CLEARLY = 0.7
+"""A neighbour with at most so much of the gap of T comes clearly nearer."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class MirrorFit:
     @property
     def has_a_nearer(self) -> bool:
         """Whether a neighbour comes so much nearer than T that it is worth a look, whether or not it fits."""
-        return bool(self.nearest) and self.nearest_gap <= _NEARER * self.gap
+        return bool(self.nearest) and self.nearest_gap <= CLEARLY * self.gap
 
     @property
     def is_confirmed(self) -> bool:

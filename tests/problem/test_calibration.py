@@ -170,7 +170,10 @@ def test_foreign_inputs_are_refused(name: str) -> None:
         "DataFileError CH204  calibration: not what the network was trained on: at norm the means of 40"
     )
     assert "(more than 1.5 is foreign), the spread is " in says and " in the mean (" in says
-    assert "check joint order, axes, units and normalisation of the calibration inputs, and the arguments" in says
+    assert says.endswith(
+        "    Fix: check joint order, axes, units and normalisation of the calibration inputs, and the arguments that "
+        "the class was built with (--arg), which weights do not always tell; --force goes on"
+    )
     assert remarks(x, force=True).startswith(
         "warning: the calibration inputs are of another kind: not what the network was trained on: at norm"
     )

@@ -45,6 +45,16 @@ def shipped_robots() -> list[str]:
     return sorted(path.stem for path in (skeleton_folder() / "robots").glob("*.yaml"))
 
 
+@lru_cache(maxsize=1)
+def _joint_counts() -> dict[str, int]:
+    return {name: len(_shipped_skeleton(name).joints) for name in shipped()}
+
+
+def names_of_size(*counts: int) -> list[str]:
+    """Names of the shipped skeletons that have one of these numbers of joints, sorted."""
+    return [name for name, count in _joint_counts().items() if count in counts]
+
+
 def shipped_file(name: str) -> Path:
     """The file of a shipped skeleton or robot."""
     plain = skeleton_folder() / f"{name}.yaml"

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Collection, Sequence
 
-from chiralize.body.skeleton.catalog import load_skeleton, shipped
+from chiralize.body.skeleton.catalog import names_of_size
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.guess import SCORES, fitting
@@ -281,7 +281,7 @@ def _of_width(width: int | None) -> str:
     for count in (2, 3):
         if width is None or width % count:
             continue
-        names = [name for name in shipped() if len(load_skeleton(name).joints) == width // count]
+        names = names_of_size(width // count)
         if names:
             texts.append(f"{width} = {width // count} x {count}: {', '.join(names[:_MOST_NAMED])}")
     return "; ".join(texts)

@@ -155,7 +155,8 @@ def _without_signs(measured: Asymmetry, gap: str) -> Advice:
         text = f"{differently}, and {measured.samples} {few} too few to tell noise of training from a better side"
         return Advice("uneven", text, "give hundreds of samples to tell the two apart")
     noise = "That is the noise of training on few samples or for few steps, and a flip average removes it"
-    return Advice("uneven", f"{differently}, yet its answers vary as much on either side. {noise}", _NOISE, True)
+    text = f"{differently}, yet its answers vary as much on either side. {noise}"
+    return Advice("uneven", text, _NOISE, is_noise=True)
 
 
 def _side_in_words(leaning: Leaning) -> str:

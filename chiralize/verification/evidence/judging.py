@@ -10,14 +10,12 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 from chiralize.errors.words import listed, when
-from chiralize.graph.mirror import NOTHING_IN_COMMON, MirrorFit
+from chiralize.graph.mirror import CLEARLY, NOTHING_IN_COMMON, MirrorFit
 from chiralize.verification.evidence.fitting import FEWEST_ROWS, Comparison, MirrorGap
 from chiralize.verification.verdicts import Evidence
 
-CLEARLY = 0.7
-"""A neighbour fits clearly better where its gap is at most so much of the gap of T, and below `FITS`."""
 CLEARLY_OF_FEW = 0.5
-"""The same where there are fewer than `FEWEST_ROWS` samples, and on noise."""
+"""What stands for `CLEARLY` where there are fewer than `FEWEST_ROWS` samples, and on noise."""
 DOUBTFUL = 0.9
 """A neighbour whose gap is less than so much of the gap of T stops nothing, but the report says that T is in doubt."""
 FITS = 0.5

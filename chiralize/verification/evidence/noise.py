@@ -15,9 +15,9 @@ from chiralize.verification.evidence.distributions import dependence, distance
 
 _MOST = 4096
 _FEWEST = 16
-_NORMAL = 1.2
-"""sqrt(n) times the largest distance of the distribution from a normal one with the same mean and spread; a sample of a
-normal distribution exceeds 1.2 once in 5,000 times."""
+_NORMAL = 1.4
+"""sqrt(n) times the largest distance of the distribution from a normal one with the same mean and spread. Draws of a
+normal distribution exceed 1.4 once in 2,500 times or less (1.2 once in 400 to 1,000)."""
 _UNIFORM = 2.4
 """The bound for a uniform distribution between its ends; 2.4 is exceeded once in 50,000."""
 _ALIKE = 4.0
