@@ -157,10 +157,19 @@ class _Reading:
         return (self._operand(node),)
 
     def _viewed(self, node: Node) -> _Known:
-        """Another shape. The result stays opaque, but the numbers of a constant stay known."""
+        """Another shape. The result stays opaque, but the numbers of a constant stay known.
+
+        The same shape is no change. Of two views of one network torch.export may give one such ops, and not the other.
+        """
         constant = self._constant(node.arguments["self"])
         if constant is not None:
             self.constants[node.name] = constant.reshape(node.shapes[0] or ())
+        return self._expanded(node)
+
+    def _expanded(self, node: Node) -> _Known:
+        """More entries along axes of size 1, which stay opaque; none of them is no change."""
+        if self.shapes[node.arguments["self"].name] == node.shapes[0]:
+            return (self._operand(node),)
         return None
 
     def _scattered(self, node: Node) -> _Known:
@@ -361,6 +370,7 @@ _OPS: dict[str, Callable[[_Reading, Node], _Known]] = {
     **dict.fromkeys(("aten.index_select.default", "aten.index.Tensor"), _Reading._picked),
     **dict.fromkeys(("aten.permute.default", "aten.transpose.int"), _Reading._permuted),
     **dict.fromkeys(_RUNS, _Reading._parts),
+    "aten.expand.default": _Reading._expanded,
     "aten.flip.default": _Reading._flipped,
     "aten.select.int": _Reading._selected,
     "aten.stack.default": _Reading._stacked,

@@ -46,6 +46,10 @@ class Views(nn.Module):
             first = torch.ops.aten.slice.Tensor(first, 0, 0, sys.maxsize)
         if "written" in self.change:
             first = torch.ops.aten.slice_scatter(torch.zeros_like(first), first, 0, 0, sys.maxsize)
+        if "viewed" in self.change:  # in the shape that it has
+            first = torch.ops.aten.expand(torch.ops.aten.view(first, first.shape), first.shape)
+        if "more" in self.change:
+            first = torch.ops.aten.expand(first[:1], first.shape)
         if "share" in self.change:
             return 0.6 * first + 0.4 * second
         if "noise" in self.change:
@@ -62,13 +66,13 @@ def broken(
     return why_no_average(captured, (rep(action),), (rep(action),), {})
 
 
-@pytest.mark.parametrize("change", ["", "sliced", "written"])
+@pytest.mark.parametrize("change", ["", "sliced", "written", "viewed"])
 def test_two_views_averaged(change: str) -> None:
     assert broken(Views(change)) is None
 
 
 @pytest.mark.parametrize(
-    "change", ["weights", "input", "output", "share", "noise", "part", "part, sliced", "share, written"]
+    "change", ["weights", "input", "output", "share", "noise", "part", "part, sliced", "share, written", "more, viewed"]
 )
 def test_anything_else_is_refused(change: str) -> None:
     assert broken(Views(change)) == "output 0"
