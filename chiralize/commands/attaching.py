@@ -13,6 +13,7 @@ from chiralize.commands.belonging import check_symmetric, fitted
 from chiralize.commands.chirality import Chirality, chirality_of, put_on
 from chiralize.errors import UsageError
 from chiralize.graph.copies import unwrapped
+from chiralize.graph.rewrite import with_modes
 from chiralize.graph.running import Call
 from chiralize.nn.symmetric import Weights
 from chiralize.storage.load import CERTIFICATE, LoadedModel, certificate_in, holds_weights, load_model
@@ -32,6 +33,7 @@ def load(
 ) -> nn.Module:
     """The module of a file that `convert` or `save` wrote, with its attribute `chirality`, in eval mode on the CPU.
 
+    Of a .pt2 `eval()` and `train()` change nothing; the module that torch.export loads raises there.
     path: a .pt2 is the whole network; .safetensors and .pt hold weights.  model: for those, a module of the original
     class (copied, not touched), the class, a function, or "package.module:Class" as --model.  args: its arguments, if
     it is none yet.  key: entry of a checkpoint that holds the weights.  normalizer: statistics of Stable-Baselines3
@@ -49,7 +51,7 @@ def load(
         path, factory=model, factory_args=texts, key=key, normalizer=statistics, unsafe_pickle=unsafe_pickle
     )
     passport = _passport_of(loaded.extra, str(path))
-    return _with_mirror(loaded.module, passport, str(path), _example_of(loaded))
+    return _with_mirror(with_modes(loaded.module), passport, str(path), _example_of(loaded))
 
 
 def attach(module: nn.Module, source: Source, *, project: bool = False) -> nn.Module:
