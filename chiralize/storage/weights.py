@@ -5,9 +5,8 @@ Every format of weights comes here with the tables that it holds, and says what 
 
 from __future__ import annotations
 
-import inspect
 import shlex
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from chiralize.errors import FactoryError, InputError, ModelFileError, UsageError
 from chiralize.errors.words import listed, when
 from chiralize.storage.arguments_from_weights import arguments_from_weights
+from chiralize.storage.assumed import assumed_defaults
 from chiralize.storage.content import Content
 from chiralize.storage.factory import (
     arguments_for,
@@ -48,6 +48,8 @@ from chiralize.storage.tables import (
 )
 
 _SHOWN = 12
+_ASSUMED = 4
+"""Assumed arguments that are named in the headline."""
 
 
 @dataclass(frozen=True)
@@ -152,39 +154,45 @@ def _built(
     except FactoryError as error:
         module, failure = None, error
     if module is not None and _may_hold(module, wanted, stored, tables):
-        return wanted, module, notes
+        return wanted, module, (*notes, *_with_assumed(wanted, brought, module))
     completed = _completed_by_sizes(content, wanted, brought, tables)
     if completed is not None:
         fitting = build_module(completed.factory or "", completed.factory_args, brought)
         given = {name: text for name, text in completed.factory_args.items() if name not in wanted.factory_args}
         shown = ", ".join(f"{name}={text}" for name, text in given.items())
         notes = (*notes, f"built with {shown}, by the sizes of the weights; --arg says otherwise")
-        return completed, fitting, (*notes, *_left_as_they_are({*completed.factory_args, *brought}, wanted))
+        return completed, fitting, (*notes, *_with_assumed(completed, brought, fitting))
     if failure is not None:
         raise failure
     assert module is not None
     return wanted, module, notes
 
 
-def _left_as_they_are(known: Container[str], wanted: Wanted) -> tuple[str, ...]:
-    """A note on the arguments with a default that nobody gave, and that were not looked for by the sizes of weights.
+def _with_assumed(wanted: Wanted, brought: Mapping[str, Any], module: torch.nn.Module) -> tuple[str, ...]:
+    """A warning of defaults of the class in whose place other values fit the weights as well, where there are such.
 
-    known: names of those that were given, or that sizes of weights determine.
+    brought: the arguments that the file said.
     """
     if wanted.factory is None or isinstance(wanted.factory, torch.nn.Module):
         return ()
+    given = {**brought, **{name: parse_value(name, text) for name, text in wanted.factory_args.items()}}
+    known = {name.partition(".")[0] for name in given}
     with working_folder_importable():
-        parameters = inspect.signature(called_by(wanted.factory)).parameters.values()
-    defaults = [
-        f"{parameter.name}={parameter.default!r}"
-        for parameter in parameters
-        if isinstance(parameter.default, (bool, int, float, str)) and parameter.name not in known
-    ]
-    if not defaults:
+        assumed = assumed_defaults(called_by(wanted.factory), given, known, module)
+    if not assumed:
         return ()
-    shown = listed(defaults, _SHOWN)
-    fit = "the weights fit, and may fit other values, too"
-    return (f"left as the class has them ({fit}): {shown}; --arg if it was trained with others",)
+    values = ", ".join(f"{name}={value!r}" for name, value in assumed.items())
+    options = " ".join(f"--arg {name}=VALUE" for name in list(assumed)[:_ASSUMED])
+    return (
+        f"warning: {_listed_names(assumed)} assumed: the class's own {values}. Weights fit other values as well, and "
+        f"the network answers otherwise with these. Give what it was trained with: {options}",
+    )
+
+
+def _listed_names(assumed: Mapping[str, Any]) -> str:
+    """`heads was`, `heads and stride were`, `heads, stride and 2 more were`."""
+    verb = "was" if len(assumed) == 1 else "were"
+    return f"{listed(list(assumed), _ASSUMED)} {verb}"
 
 
 def _may_hold(module: torch.nn.Module, wanted: Wanted, stored: Stored, tables: Sequence[Weights]) -> bool:

@@ -1,0 +1,73 @@
+"""Defaults of a class that the weights of a file do not tell, though answers depend on them, are warned of by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from chiralize.storage.assumed import assumed_defaults
+from chiralize.storage.load import load_model
+
+
+class Attention(nn.Module):
+    """Heads, a stride and a slope leave no trace in its weights; its width and its depth do."""
+
+    def __init__(
+        self,
+        width: int = 8,
+        depth: int = 1,
+        heads: int = 2,
+        dilation: int = 1,
+        causal: bool = False,
+        slope: float = 0.1,
+        drop_rate: float = 0.1,
+        init_scale: float = 1e-5,
+        act: str = "gelu",
+        unused: int = 3,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError("heads must divide the width")
+        self.heads, self.causal = heads, causal
+        self.layers = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(depth))
+        self.frames = nn.Conv1d(width, width, 3, dilation=dilation)
+        self.act, self.drop = nn.LeakyReLU(slope), nn.Dropout(drop_rate)
+        self.gain = nn.Parameter(torch.full((width,), init_scale))
+
+
+def assumed(**given: Any) -> dict[str, Any]:
+    return assumed_defaults(Attention, given, given, Attention(**given))
+
+
+def test_those_with_an_effect_that_weights_do_not_tell() -> None:
+    found = assumed()
+    assert found == {"heads": 2, "dilation": 1, "causal": False, "slope": 0.1}
+    assert list(assumed(width=6)) == ["heads", "dilation", "causal", "slope"]  # 4 does not divide 6, 3 does
+
+
+def test_what_was_given_is_not_assumed() -> None:
+    assert assumed(heads=2, dilation=1, slope=0.1, causal=True) == {}
+
+
+def test_a_class_that_cannot_be_built_otherwise() -> None:
+    def only_two(heads: int = 2) -> nn.Module:
+        return Attention(heads=heads) if heads == 2 else 1 / 0
+
+    assert assumed_defaults(only_two, {}, {}, only_two()) == {}
+    assert assumed_defaults(dict, {}, {}, Attention()) == {}  # without a signature
+
+
+def test_a_checkpoint_of_other_heads_is_warned_of(tmp_path: Path) -> None:
+    """By name, whether the class fits as it is or its sizes are found; who says a value is not asked again."""
+    for width in (8, 12):
+        torch.save(Attention(width=width, heads=4).state_dict(), tmp_path / "net.pt")
+        (note,) = [note for note in load_model(tmp_path / "net.pt", factory=Attention).notes if "assumed" in note]
+        assert note.startswith(
+            "warning: heads, dilation, causal, slope were assumed: the class's own heads=2, dilation=1,"
+        )
+        assert note.endswith("--arg heads=VALUE --arg dilation=VALUE --arg causal=VALUE --arg slope=VALUE")
+    given = {"width": "12", "heads": "4", "dilation": "1", "causal": "false", "slope": "0.1"}
+    assert not load_model(tmp_path / "net.pt", factory=Attention, factory_args=given).notes
