@@ -22,6 +22,7 @@ from chiralize.errors import (
     NoRuleError,
     UnsupportedError,
 )
+from chiralize.errors.words import when
 from chiralize.graph.model import CapturedModel, Leaf, Node
 from chiralize.infer.calls import names_read
 from chiralize.infer.canonical import canonical, parts_joined_with, with_selections
@@ -49,15 +50,19 @@ from chiralize.symmetry.symbolic import (
 _TRIALS = 16
 _MOST_ATTEMPTS = 300
 """Propagations for one network; networks of the field take one to five. Over 600 ops each takes a tenth of a second."""
-_REMEDY = "make the constant symmetric, use --symmetrize-constants to have that done, or use --method average"
+OR_AVERAGE = ", or use --method average"
+"""The end of remedies for what stops one pass alone."""
+_MEND = "make the constant symmetric, use --symmetrize-constants to have that done"
 
 
-def _remedy_of(leaf: Leaf) -> str:
-    """The remedy where the mirror changes a constant."""
+def _remedy_of(leaf: Leaf, symmetrize: bool) -> str:
+    """The remedy where the mirror changes a constant.  symmetrize: the user asked for stored ones to be changed."""
     if leaf.stored:
-        remedy = _REMEDY
+        remedy = _MEND
     else:
-        remedy = "make what forward computes it from symmetric, or use --method average"
+        note = when(symmetrize, " (--symmetrize-constants changes only constants that the model stores)")
+        remedy = f"make what forward computes it from symmetric{note}"
+    remedy += OR_AVERAGE
     if not leaf.frozen:
         return remedy
     names = ", ".join(leaf.frozen)
@@ -354,5 +359,5 @@ class Inference:
                 raise AsymmetricConstantError(
                     str(leaf.where),
                     f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror{example}",
-                    _remedy_of(leaf),
+                    _remedy_of(leaf, self.symmetrize),
                 )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from chiralize.errors import (
+    AsymmetricConstantError,
     ChiralizeError,
     DataFileError,
     DriftError,
@@ -27,6 +28,7 @@ from chiralize.errors import (
 from chiralize.errors.words import first_line, when
 from chiralize.graph import processes
 from chiralize.graph.copies import give_back
+from chiralize.infer.inference import OR_AVERAGE
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import WIDTHS, Request
 
@@ -122,7 +124,7 @@ def first_accepted(
     if request.product != "weights" and last_error is not None:
         raise _with_others(last_error, notes[:-1])
     facts = f"no result fits the original's class, which a file of weights alone needs: {'; '.join(notes)}"
-    remedy = "write a .pt2 or an .onnx, which hold the average of both views; give --calibration poses.npz; or --force"
+    remedy = "write a .pt2 or an .onnx, which hold the average of both views; give --calibration inputs.npz; or --force"
     raise ExportError("-o", facts, remedy) from last_error
 
 
@@ -134,7 +136,7 @@ def _why_not_reduced(problem: Problem) -> Sequence[str]:
     if problem.request.product == "weights":
         return (f"reduce was not tried: it needs {needs}",)
     return (
-        f"averaged: reducing needs {needs}; for one pass give --calibration poses.npz, thousands of unlabelled inputs",
+        f"averaged: reducing needs {needs}; for one pass give --calibration inputs.npz, thousands of unlabelled inputs",
     )
 
 
@@ -142,6 +144,8 @@ def _told(error: Exception) -> str:
     """The error in one line; a defect of chiralize with the place where it was raised."""
     if isinstance(error, DriftError):
         return error.facts.partition(": ")[2]
+    if isinstance(error, AsymmetricConstantError):  # the network's own table may have a slip
+        return f"{error.where}: {error.facts}; for one pass, {error.remedy.partition(OR_AVERAGE)[0]}"
     if isinstance(error, ChiralizeError):
         return " ".join(f"{error.where}: {error.facts}".split())
     if os.environ.get("CHIRALIZE_DEBUG"):

@@ -33,6 +33,8 @@ _NOISE_ROWS, _NOISE_CALLS, _NOISE_RUNS, _NOISE_MIRRORS = 24, 8, 12, 40
 """On noise no mirror is confirmed, and none refuted: the likeliest mistakes alone are looked for."""
 _WORK = 1e10  # multiplications to spend on all mirrors together
 _LEAST_RUNS, _MOST_RUNS = 16, 160
+_LARGE = 100.0
+"""Numbers beyond this are no metres, radians or normalised coordinates."""
 _HARDLY_VARY = (
     "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a hundredth "
     "of their size; give inputs that differ more from each other, or check the arguments that its class was built with"
@@ -215,7 +217,25 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     fit = asked.fit
     if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
         return
-    raise MirrorError(name, "; ".join(asked.warnings), _remedy(fit, problem.network.resolved.spec))
+    unit = _unit_to_check(problem)
+    raise MirrorError(name, "; ".join(asked.warnings), unit + _remedy(fit, problem.network.resolved.spec))
+
+
+def _unit_to_check(problem: Problem) -> str:
+    """The first remedy where inputs reach numbers as of pixels or millimetres, and T is linear; "" elsewhere.
+
+    Few networks read such numbers as they are, and one that was trained on others answers them anyhow.
+    """
+    if problem.network.resolved.is_affine:
+        return ""
+    reach = 0.0
+    for call in thinned(problem.batches.given, _ROWS):
+        for tensor in tensors(call):
+            if tensor.is_floating_point() and tensor.numel():
+                reach = max(reach, float(tensor.abs().max()))
+    if reach <= _LARGE:
+        return ""
+    return f"check the unit of the inputs first, which reach {reach:.3g} (pixels, millimetres, degrees?); then "
 
 
 def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:

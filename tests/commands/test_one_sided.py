@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize.errors import OneSidedError
+from chiralize.errors import MirrorError, OneSidedError
 from tests.support.small_body import Net, converted
 
 JOINTS, ROWS = 6, 400
@@ -102,3 +102,14 @@ def test_the_message_has_one_gap_that_of_all_inputs() -> None:
     sides = re.findall(r"sides are ([0-9.]+) of its spread apart", caught.value.facts)
     gaps = re.findall(r"gap ([0-9.]+);", caught.value.facts)
     assert len(gaps) == 1 and sides == gaps
+
+
+def test_numbers_of_another_unit_are_named_before_other_mirrors() -> None:
+    """Of a network without any symmetry."""
+    remedies: list[str] = []
+    for unit in (1, 1000):
+        with pytest.raises(MirrorError) as caught:
+            converted(lopsided(3.0), method="auto", calibration=(unit * walk()).split(20))
+        remedies.append(caught.value.remedy)
+    unit = "check the unit of the inputs first, which reach 1e+03 (pixels, millimetres, degrees?); then "
+    assert remedies[1] == unit + remedies[0]

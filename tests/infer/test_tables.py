@@ -103,7 +103,7 @@ def test_a_computed_table_is_changed_by_no_option() -> None:
     net = trained(Net(forward, inlet=nn.Linear(12, WIDTH), outlet=nn.Linear(WIDTH, 12)))
     with pytest.raises(DegenerateError, match="a constant that forward computes .* would change") as caught:
         converted(net, CLIP, SHAPE, method="match")
-    assert caught.value.remedy == "use --method reduce with --calibration poses.npz, or --method average"
+    assert caught.value.remedy == "use --method reduce with --calibration inputs.npz, or --method average"
     notes = plan(net, parse_spec(CLIP), (normal(*SHAPE),), method="match").notes
     assert any(note.endswith("if left and right get lost: reduce or average") for note in notes)
 

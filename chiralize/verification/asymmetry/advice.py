@@ -23,14 +23,15 @@ ONE_SIDED = 0.85
 
 WORSE = "its flip average, and so an equivariant result, may do the task worse"
 EXPLAINED = "its flip average, and so an equivariant result, may err more than it does"
+_REDUCE = "`reduce` (where `chiralize plan` allows it)"
 _UNEVENLY = (
-    "train it with mirrored copies where you can; else `reduce` with --calibration, which learns from unmirrored "
+    f"train it with mirrored copies where you can; else {_REDUCE} with --calibration, which learns from unmirrored "
     "answers alone, and compare the error on labelled samples (a graph recogniser with a gap of 0.41 lost 4 of 61 "
     "points to its flip average)"
 )
 _LEANING = (
     "of a policy, `audit --rollout` shows what its flip average does; train it with mirrored copies, or train the "
-    "result on under the mirror; else `reduce` with --calibration, which learns from unmirrored answers alone"
+    f"result on under the mirror; else {_REDUCE} with --calibration, which learns from unmirrored answers alone"
 )
 _NOISE = (
     "convert, and compare the error on labelled samples: a mirror that is not its own looks like this, too (lifters "
@@ -78,9 +79,9 @@ def advise(
     side = "" if leaning is None or leaning.side is None else f", though the data show both ({_side_in_words(leaning)})"
     return Advice(
         "one-sided network",
-        f"the network answers for one side only{side}: {gap}, and {' and '.join(signs)}. It was trained on one side, "
+        f"the network answers for one side only{side}: {gap}, and {' and '.join(signs)}. It did not learn both sides, "
         "or this is not its mirror. A flip average, and so `average`, mixes good answers with bad ones",
-        "train it with mirrored copies; or `reduce` with --calibration (poses of the side it knows), --distill and "
+        f"train it with mirrored copies; or {_REDUCE} with --calibration (poses of the side it knows), --distill and "
         "--force, which learns from unmirrored answers alone",
     )
 
@@ -123,7 +124,7 @@ def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leani
             "one-sided data",
             f"{text}, and the network knows that side only (gap {measured.gap:.2g}): converting would average two "
             "different answers",
-            "where the task is symmetric, `reduce` with --calibration (these data), --distill and --force, which "
+            f"where the task is symmetric, {_REDUCE} with --calibration (these data), --distill and --force, which "
             "carries the answers over to the other side; else do not convert",
         )
     return Advice(
