@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 
+from chiralize.commands.one_sided import recalled, saw_one_side
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.mirror import NetworkMirror
@@ -72,6 +73,9 @@ def audit(
     layers, notes = _layers(network, mirror, inputs)
     report = AuditReport(name, of_network, source, (), evidence, network.notes + notes, layers)
     report = replace(report, bodies=bodies_of(resolved.output_tensors))
+    remembered = recalled(network)
+    if remembered.is_one_sided:
+        report = replace(report, notes=(*report.notes, saw_one_side(remembered)))
     if not data:
         if has_maps(resolved):
             report = replace(report, notes=(*report.notes, UNMEASURED))

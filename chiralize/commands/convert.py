@@ -21,7 +21,13 @@ from chiralize.commands.guard import (
     why_no_weights,
 )
 from chiralize.commands.judging import deploy_and_judge, real_calls
-from chiralize.commands.one_sided import refuse_one_sided, refuse_one_sided_sequences
+from chiralize.commands.one_sided import (
+    are_sides_unknown,
+    recalled,
+    refuse_one_sided,
+    refuse_one_sided_sequences,
+    with_sides,
+)
 from chiralize.commands.records import Conversion
 from chiralize.commands.reporting import report_of
 from chiralize.commands.scripts import why_no_script
@@ -33,6 +39,7 @@ from chiralize.graph.isolation import exclusive
 from chiralize.graph.rewrite import with_modes
 from chiralize.methods.auto import first_accepted
 from chiralize.methods.best import Measured, best
+from chiralize.methods.known_side import on_known_side
 from chiralize.methods.refine.refine import keeper
 from chiralize.methods.registry import method_of
 from chiralize.methods.targets import aimed
@@ -109,8 +116,11 @@ def _converted(network: Network, name: str, request: Request) -> Conversion:
     evidence = ask_network(network, problem.batches.given)
     refuse_wrong_mirror(problem, name, evidence)
     refuse_one_sided(problem, name, evidence)
+    remembered = recalled(network)
+    problem = with_sides(problem, remembered)
+    evidence = replace(evidence, are_sides_unknown=are_sides_unknown(network, remembered))
 
-    problem = with_poses(with_scattered(aimed(supplied(problem))))
+    problem = on_known_side(with_poses(with_scattered(aimed(supplied(problem)))))
     keeper(problem)  # a checkpoint that cannot be used is refused before anything is fitted
     finish = _Finish.of(problem, name, evidence)
 

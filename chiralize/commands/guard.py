@@ -130,7 +130,7 @@ def _degenerate(where: str, facts: str, remedy: str, degeneracy: Degeneracy) -> 
         return DegenerateError(where, facts, remedy)
     facts += f": {', '.join(tables)} would change under any pairing of the channels, so that none are paired"
     stored = when(not all(map(is_computed, tables)), "--symmetrize-constants, ")
-    remedy = f"use {stored}--method reduce with --calibration poses.npz, or --method average"
+    remedy = f"use {stored}--method reduce with --calibration inputs.npz, or --method average"
     return DegenerateError(where, facts, remedy)
 
 

@@ -8,7 +8,9 @@ judged by the places of their peaks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import OneSidedError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
@@ -17,10 +19,12 @@ from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
+from chiralize.problem.stateful import carried_of
 from chiralize.report.aligned import alignment_sentence
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, leanings
 from chiralize.verification.asymmetry.alignment import alignments
 from chiralize.verification.asymmetry.lean import LEANING
+from chiralize.verification.asymmetry.memory import Memory, memory
 from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_gap
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.training import is_untrained
@@ -33,6 +37,15 @@ WIDEST_OF_SEQUENCES = 0.5
 and as an average of both views (decision 0027)."""
 _ROWS = 4096
 _PICTURES = 512
+_GUESSES = (
+    "Unless it saw mirrored copies, what it answers on the other side are guesses. A flip average mixes them in; "
+    "`reduce` and `match` take its answers on the side that it saw. Compare the errors on both sides before use"
+)
+_SHOWN = "warning: the calibration inputs show one side"
+_GIVE_BOTH = (
+    "The result does on the other side what the original does on this one, mirrored, and nothing is measured there. "
+    "Give inputs of both sides, as they are in use"
+)
 _ALL_THE_SAME = "--method average (or reduce, match) or --force converts all the same"
 
 
@@ -64,6 +77,55 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
         raise OneSidedError(name, f"{facts}: {advice.text}", f"with --force, {advice.remedy}")
     raise OneSidedError(name, f"{facts}: {advice.text}", f"{advice.remedy}; {_ALL_THE_SAME}")
+
+
+def recalled(network: Network) -> Memory:
+    """What a network remembers of its inputs in training."""
+    mirror = mirror_if_known(network, None)
+    if mirror is None:
+        return Memory()
+    return memory(network, mirror)
+
+
+def are_sides_unknown(network: Network, remembered: Memory) -> bool:
+    """Whether nothing shows that a network learned both sides.
+
+    A lifter, forecaster or recogniser of one side is known by its wide gap. Policies of left turns had gaps of 0.1 to
+    0.2, as others have that learned both, and 1.6 to 3 times their error as flip averages (decision 0075).
+    """
+    if remembered.moments:
+        return False
+    outputs = network.resolved.output_tensors
+    return not any(tensor.class_axis is not None or _has_places(tensor) for tensor in outputs)
+
+
+def _has_places(tensor: ResolvedTensor) -> bool:
+    """Whether it holds joints in space, and not one number of each, as of a robot's actuators."""
+    return tensor.pose is not None and len(tensor.pose.body.dims) > 1
+
+
+def with_sides(problem: Problem, remembered: Memory) -> Problem:
+    """The problem with a warning where the network remembers one side of its inputs, or is shown one side only.
+
+    Remembered sides are kept for the fit (`methods.known_side`).
+    """
+    network, given = problem.network, problem.batches.given
+    if remembered.is_one_sided:
+        problem = problem.with_remarks(saw_one_side(remembered))
+        if network.has_rows and not carried_of(network):
+            problem = replace(problem, one_sided=remembered.moments)
+    if given and problem.is_fitted and looks_real(thinned(given, _ROWS)):
+        mirror = mirror_if_known(network, None)
+        shown = data_asymmetry(mirror, thinned(given, _ROWS), most=1) if mirror is not None else ()
+        if shown and shown[0].shows_a_side:
+            problem = problem.with_remarks(f"{_SHOWN}: {shown[0].words}. {_GIVE_BOTH}")
+    return problem
+
+
+def saw_one_side(remembered: Memory) -> str:
+    """The warning of a network that remembers one side."""
+    where = f"in {remembered.moments[0].name} {remembered.gaps[0].words}"
+    return f"warning: the original saw one side in training: {where}. {_GUESSES}"
 
 
 def _of_peaks(

@@ -9,7 +9,8 @@ Where an input and its mirror image occur alike, that is the mean of both views,
 leaves out what is merely asymmetric in f, which few samples do not average away. Where everybody faces one side, p(T x)
 is 0; and the answers to T x of a network that knows one side only are no target. Then f(x) alone is the target. A
 network may know one side better although no direction of its inputs shows it; that is seen in the spread of its answers
-(`asymmetry.spreads`).
+(`asymmetry.spreads`). Where a normaliser remembers the one side that was trained on, p is known, and inputs are turned
+to that side (`methods.known_side`).
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def aimed(problem: Problem) -> Problem:
     if batches.are_built_in and not apart <= WIDEST_ON_BUILT_IN:
         facts = f"on built-in poses its two sides are {apart:.2g} of its spread apart, and 0.1 to 0.25 are usual"
         return problem.with_batches(drawn=(), origin=facts, are_built_in=False)
+    if problem.one_sided:
+        return problem.with_remarks("fitted to the original's answers on the side that it saw in training")
     why = _one_sided(network, mirror, calls, measured)
     if not why:
         return replace(problem, both_views=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from chiralize.infer.hidden.assign import Chooser
 from chiralize.problem.data.batches import Batches
+from chiralize.problem.data.moments.normalisers import InputMoments
 from chiralize.problem.network import Network
 from chiralize.problem.request import Request
 from chiralize.problem.result import Draft
@@ -65,6 +66,7 @@ class Problem:
 
     method: the one that was asked for; where that is `auto`, the request tells which of its candidates is being tried.
     both_views: fits aim at the mean of the original's two views, not at its answers to the inputs as they are.
+    one_sided: means and spreads of the network's inputs in training, where these show one side to fit on; else empty.
     """
 
     network: Network
@@ -72,6 +74,7 @@ class Problem:
     method: Method
     batches: Batches
     both_views: bool = False
+    one_sided: tuple[InputMoments, ...] = ()
 
     @staticmethod
     def of(network: Network, request: Request, method: Method) -> Problem:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chiralize.errors import Caution
+from chiralize.errors.words import when
 from chiralize.report.document import plain
 from chiralize.report.records import ConvertReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
@@ -65,7 +66,7 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
         return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibration inputs")
     if given_noise(report) and drift.rho <= NEAR:
         return Distance("unknown", f"{UNKNOWN} {rho}: {GIVEN_NOISE}")
-    return _measured(drift, rho, of_inputs)
+    return _measured(drift, rho, of_inputs, when(report.evidence.are_sides_unknown, ", if that learned both sides"))
 
 
 def given_noise(report: ConvertReport) -> bool:
@@ -79,8 +80,8 @@ def given_noise(report: ConvertReport) -> bool:
     return not (drift.noise or drift.built_in)
 
 
-def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution]) -> Distance:
-    """The word for the distance, by rho.
+def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution], condition: str) -> Distance:
+    """The word for the distance, by rho.  condition: on which a good one depends.
 
     A large rho is bad on any inputs. A small one promises something only where the inputs are good and the original
     knows both sides.
@@ -100,7 +101,7 @@ def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution]) -> Distance:
         return Distance("unknown", f"{UNKNOWN} {rho}: {leaning(lean.lean)}")
     if drift.built_in:
         return Distance("near", f"near the original's flip average {rho}")
-    return Distance("near", f"its error within a few percent of the original's {rho}")
+    return Distance("near", f"its error within a few percent of the original's {rho}{condition}")
 
 
 def _unknown(reason: str) -> Distance:

@@ -322,9 +322,11 @@ class Evidence:
     warnings: findings against it, in sentences.  checks: what was examined and found in order.
     notes: what was examined and is evidence neither for it nor against it.
     fit: the figures of the network itself, None where nothing was compared.
+    are_sides_unknown: nothing shows whether the network learned both sides.
     """
 
     checks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     fit: MirrorFit | None = None
     notes: tuple[str, ...] = ()
+    are_sides_unknown: bool = False

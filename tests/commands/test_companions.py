@@ -77,7 +77,7 @@ def test_what_is_no_spread_of_actions_stays() -> None:
     assert torch.equal(chiral.log_std, model.log_std) and torch.equal(chiral._var, model._var)
     assert "log_std of shape (8, 3)" in notes and "std, a spread" not in notes
     lopsided = Policy(std=torch.tensor([0.3, 0.4, 2.0]))
-    assert "spread" not in " ".join(converted(lopsided, method="average").chirality.report.notes)
+    assert "spread of the actions" not in " ".join(converted(lopsided, method="average").chirality.report.notes)
 
 
 class Drawing(Policy):

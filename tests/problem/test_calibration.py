@@ -132,13 +132,29 @@ def test_without_a_norm_directions_tell() -> None:
         nn.Flatten(), nn.Linear(12, 20), nn.ReLU(), nn.Linear(20, 12), nn.Unflatten(1, (6, 2))
     ).double()
     unchecked = (
-        "there is no batch norm to hold the calibration inputs against (a normaliser's statistics are not looked at): "
-        "their joint order, axes and units are not checked, and rho holds for inputs like these"
+        "there is no batch norm and no normaliser to hold the calibration inputs against: their joint order, axes and "
+        "units are not checked, and rho holds for inputs like these"
     )
     assert remarks(inputs(), plain) == remarks(inputs(), plain, mix=0.5) == unchecked
     says = remarks(inputs()[:1] + 0.1 * normal(1000, 1, 1, seed=2), plain)
     narrow = "warning: the calibration inputs are narrow: they vary in 1.00 directions (of 12): one person, one action?"
     assert says.startswith(f"{unchecked} | {narrow}")
+
+
+def test_a_normaliser_tells_foreign_inputs() -> None:
+    """Like a norm; but how widely its inputs are spread tells nothing, as robots vary less in use."""
+    x = inputs()
+    mean, spread = x.mean(0), x.std(0)
+    layers = [nn.Flatten(), nn.Linear(12, 20), nn.ReLU(), nn.Linear(20, 12), nn.Unflatten(1, (6, 2))]
+    parts = {"layers": nn.Sequential(*layers), "mean": mean, "spread": spread}
+    net = Net(lambda net, x: net.layers((x - net.mean) / net.spread), **parts).double()
+    assert remarks(x, net) == remarks(mean + 0.4 * (x - mean), net) == ""
+    for foreign in (x.flip(1), x.flip(2), 8 * x):
+        with pytest.raises(DataFileError) as caught:
+            remarks(foreign, net)
+        says = str(caught.value)
+        assert "not what the network was trained on: at its normaliser (mean, spread) the means of 12 channels" in says
+        assert " in the mean (" in says and "check joint order, axes, units" in says
 
 
 def test_integers_may_be_all_there_is() -> None:

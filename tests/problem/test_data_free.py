@@ -80,7 +80,7 @@ def test_auto_averages_and_says_why() -> None:
     assert found.report.method == "average"
     says = "averaged: reducing needs inputs to fit on (--calibration), and none can be drawn"
     assert (
-        told(found) == f"{says}: {UNKNOWN}; for one pass give --calibration poses.npz, thousands of unlabelled inputs"
+        told(found) == f"{says}: {UNKNOWN}; for one pass give --calibration inputs.npz, thousands of unlabelled inputs"
     )
     assert found.report.drift is not None and found.report.drift.source.startswith("N(0, 1)")
 
@@ -95,9 +95,8 @@ REFUSED = {
 def test_by_name_it_is_refused(says: str) -> None:
     with pytest.raises(MethodUnavailableError) as caught:
         convert(subject_of(narrow(), (6, 2)), "net", REFUSED[says])
-    start = (
-        f"MethodUnavailableError CH307  {says}, and none can be drawn: {UNKNOWN}\n    Fix: give --calibration poses.npz"
-    )
+    why = f"{says}, and none can be drawn: {UNKNOWN}"
+    start = f"MethodUnavailableError CH307  {why}\n    Fix: give --calibration inputs.npz"
     assert str(caught.value).startswith(start)
 
 

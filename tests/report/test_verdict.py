@@ -66,6 +66,10 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
     "far, on noise as well": (on_noise(2.1), "far from the original (rho 2.1): fine-tune before use"),
     "the flip average": (drifted(0.0), "the same answers as the original's flip average (rho 0)"),
     "near": (drifted(1.25), "its error within a few percent of the original's (rho 1.25)"),
+    "near, nothing tells of both sides": (
+        replace(drifted(0.4), evidence=replace(CONFIRMED, are_sides_unknown=True)),
+        "its error within a few percent of the original's (rho 0.4), if that learned both sides",
+    ),
     "apart": (drifted(1.26), "apart from the original (rho 1.26): compare the error before use"),
     "far": (drifted(2.1), "far from the original (rho 2.1): fine-tune before use"),
     "infinitely far": (drifted(float("inf")), "far from the original (rho inf): fine-tune before use"),
@@ -114,9 +118,9 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
 def test_words_for_the_distance(name: str) -> None:
     report, words = WORDS[name]
     assert words in report.verdict and all(report.verdict.count(part) == 1 for part in words.split(": "))
-    near = "within a few percent" in report.verdict
-    assert near == (name in ("near", "roll-outs"))
-    quiet = ("the flip average", "near", "roll-outs")
+    near = ("near", "near, nothing tells of both sides", "roll-outs")
+    assert ("within a few percent" in report.verdict) == (name in near)
+    quiet = ("the flip average", *near)
     assert report.standing == ("good" if name in quiet else "warning")
     text, along = to_text(report), name in ("roll-outs", "far along roll-outs")
     assert ("ran in the loop" in text) == along

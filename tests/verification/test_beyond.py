@@ -120,7 +120,7 @@ def test_scattered_inputs_make_up_for_narrow_ones() -> None:
     """The same inputs and network as below, where nothing is put beside them."""
     made = converted(nearly_equivariant(), calibration=narrow().split(20), method="auto", rounds=0).chirality.report
     assert made.method == "reduce" and made.drift.rho < 1 and not made.drift.is_narrow
-    assert "fitted on 200 scattered inputs, too: joints moved each by itself, bodies of other sizes" in made.notes
+    assert "fitted on 200 scattered inputs, too: every joint or quantity moved by itself, and all scaled" in made.notes
 
 
 @pytest.mark.usefixtures("given_alone")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chiralize.commands.guard import stamped, unproved_form, why_no_weights
-from chiralize.commands.one_sided import refuse_one_sided
+from chiralize.commands.one_sided import are_sides_unknown, recalled, refuse_one_sided, with_sides
 from chiralize.commands.records import Conversion
 from chiralize.commands.several.as_it_is import unchanged_for_all
 from chiralize.commands.several.figures import AllFigures, figures_of_all, free_share_of_all, refuse_far_from_all
@@ -72,6 +72,10 @@ def convert_for_all(network: Network, name: str, request: Request) -> Conversion
         asked[mirror] = ask_network(under, problem.batches.given)
         refuse_wrong_mirror(replace(problem, network=under), f"{name} under {mirror}", asked[mirror])
         refuse_one_sided(replace(problem, network=under), f"{name} under {mirror}", asked[mirror])
+        remembered = recalled(under)
+        warned = with_sides(replace(problem, network=under), remembered)
+        problem = problem.with_batches(remarks=warned.batches.remarks)
+        asked[mirror] = replace(asked[mirror], are_sides_unknown=are_sides_unknown(under, remembered))
     problem = with_scattered(aimed(supplied(problem)))
     finish = _Finish(name, problem.network, networks, asked, network.resolved.spec.name)
     if method.drafts is not None:

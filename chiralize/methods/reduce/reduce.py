@@ -48,7 +48,7 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         raise MethodUnavailableError(
             "--method reduce",
             f"there are no inputs to fit on, and none can be drawn: {batches.origin}",
-            "give --calibration poses.npz: unlabelled inputs",
+            "give --calibration inputs.npz: unlabelled inputs",
         )
     ready = _ready(problem, tables=True)
     if ready.obstacle is not None:

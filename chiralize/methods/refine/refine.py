@@ -146,7 +146,7 @@ def _obstacle(problem: Problem) -> tuple[str, str] | None:
     network, batches = problem.network, problem.batches
     if not batches.inputs:
         facts = f"there are no inputs to train on, and none can be drawn: {batches.origin}"
-        return facts, "give --calibration poses.npz"
+        return facts, "give --calibration inputs.npz"
     if network.resolved.is_affine:
         return "the mirror is affine (`reflect`)", "centre the coordinates before the network"
     if carried_of(network):

@@ -28,8 +28,8 @@ FEWEST, LEAST = 500, 10
 _LOOKED_AT = 4_000
 _NAMED = 3
 _UNKNOWN = (
-    "there is no batch norm to hold the calibration inputs against (a normaliser's statistics are not looked at): "
-    "their joint order, axes and units are not checked, and rho holds for inputs like these"
+    "there is no batch norm and no normaliser to hold the calibration inputs against: their joint order, axes and "
+    "units are not checked, and rho holds for inputs like these"
 )
 
 _BUILT = ", and the arguments that the class was built with (--arg), which weights do not always tell"
@@ -44,7 +44,7 @@ def judged(problem: Problem) -> Problem:
     network = problem.network
     if problem.request.mix and not problem.batches.given:
         facts = "there are no inputs to mix samples with"
-        raise UsageError("--mix-gaussian", facts, "give --calibration poses.npz, or leave --mix-gaussian out")
+        raise UsageError("--mix-gaussian", facts, "give --calibration inputs.npz, or leave --mix-gaussian out")
     given = problem.batches.given
     problem = problem.with_batches(given=even(network, given))
     if not problem.batches.given or not problem.is_fitted:
@@ -61,9 +61,18 @@ def judged(problem: Problem) -> Problem:
             f"{FEWEST} it costs percents"
         )
     calls = thinned(problem.batches.given, _LOOKED_AT)
-    similarity = _likeness(network, calls)
     if len(problem.batches.given) == 1:
         remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
+    return problem.with_remarks(*remarks, *_of_kind(problem, calls))
+
+
+def _of_kind(problem: Problem, calls: Sequence[Call]) -> Iterator[str]:
+    """Remarks on inputs of another kind than those in training, or on few of the same kind.
+
+    Raises DataFileError for the former, unless forced.
+    """
+    network = problem.network
+    similarity = _likeness(network, calls)
     if similarity is not None and similarity.is_foreign:
         facts = _foreign(network, similarity, calls)
         if not problem.request.force:
@@ -71,17 +80,17 @@ def judged(problem: Problem) -> Problem:
                 f"check joint order, axes, units and normalisation of the calibration inputs{_BUILT}; --force goes on"
             )
             raise DataFileError("calibration", facts, remedy)
-        remarks.append(f"warning: the calibration inputs are of another kind: {facts}")
+        yield f"warning: the calibration inputs are of another kind: {facts}"
     elif similarity is not None and similarity.is_poor and not problem.request.mix:
-        remarks.append(_poor(similarity))
+        yield _poor(similarity)
     elif similarity is None:
-        remarks.append(_UNKNOWN)
-        remarks += () if problem.request.mix else _narrow(calls)
-    return problem.with_remarks(*remarks)
+        yield _UNKNOWN
+    if (similarity is None or similarity.is_normaliser) and not problem.request.mix:
+        yield from _narrow(calls)
 
 
 def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
-    """How like the training data the inputs are, by the first batch norm; None without such a norm or a graph."""
+    """How like the training data the inputs are, by what the network keeps of these; None where it keeps nothing."""
     try:
         large = roomy(network, calls)
         return likeness(large.graph(), (large.centered(tensors(call)) for call in calls))

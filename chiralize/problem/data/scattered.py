@@ -74,7 +74,7 @@ def _beside(inputs: Sequence[ResolvedTensor], given: Sequence[Call], most: int) 
 def remark_on(calls: Sequence[Call]) -> str:
     """What the report says of scattered inputs, those of all processes."""
     count = -(-round(processes.total(sum(map(rows_of, calls)))) // 2)
-    return f"fitted on {count:,} scattered inputs, too: joints moved each by itself, bodies of other sizes"
+    return f"fitted on {count:,} scattered inputs, too: every joint or quantity moved by itself, and all scaled"
 
 
 def has_joints(tensor: ResolvedTensor) -> bool:

@@ -7,7 +7,7 @@ w . o > 0 counted on the other, both ways. T turns the sign of o around, so that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import torch
@@ -23,6 +23,7 @@ from chiralize.verification.asymmetry.records import DataGap, Leaning
 
 FEWEST = 40
 RIDGE = 1e-2
+_LEAST_SPREAD = 0.1
 
 
 def data_asymmetry(mirror: NetworkMirror, inputs: Sequence[Call], *, most: int = 10) -> tuple[DataGap, ...]:
@@ -34,13 +35,27 @@ def data_asymmetry(mirror: NetworkMirror, inputs: Sequence[Call], *, most: int =
                 sums.setdefault(index, _Moments()).add(tensor, mirror.inputs[index])
     gaps: list[DataGap] = []
     for index, moments in sums.items():
-        mean, spread = moments.mean_and_spread()
-        center = mirror.input_centers[index] if mirror.input_centers else None
-        image = act(mean, folded(mirror.inputs[index]), center)
-        for entry in ((mean - image).abs() > 0).nonzero().tolist():
-            at = tuple(entry)
-            figures = (float(mean[at]), float(image[at]), float(spread[at]))
-            gaps.append(DataGap(mirror.label("input", index, at), *figures))
+        gaps += gaps_of(mirror, index, *moments.mean_and_spread())
+    return largest(gaps, most)
+
+
+def gaps_of(mirror: NetworkMirror, index: int, mean: torch.Tensor, spread: torch.Tensor) -> Iterator[DataGap]:
+    """Entries of one input whose mean is not that of the mirror image.
+
+    mean, spread: with size 1 along free axes. Of an entry that hardly varies, as of a robot that turns at one rate, the
+    spread counts as a part of what is usual: the rounding of a constant is no side.
+    """
+    usual = spread[spread > 0].nanmedian() if bool((spread > 0).any()) else spread.new_zeros(())
+    spread = spread.clamp_min(float(_LEAST_SPREAD * usual))
+    center = mirror.input_centers[index] if mirror.input_centers else None
+    image = act(mean, folded(mirror.inputs[index]), center)
+    for entry in ((mean - image).abs() > 0).nonzero().tolist():
+        at = tuple(entry)
+        yield DataGap(mirror.label("input", index, at), float(mean[at]), float(image[at]), float(spread[at]))
+
+
+def largest(gaps: Iterable[DataGap], most: int = 10) -> tuple[DataGap, ...]:
+    """The largest gaps, in units of the spread."""
     return tuple(sorted(gaps, key=lambda entry: -entry.gap)[:most])
 
 

@@ -17,4 +17,5 @@ def joined(*parts: Evidence) -> Evidence:
         warnings |= dict.fromkeys(part.warnings)
         notes |= dict.fromkeys(part.notes)
     fit = next((part.fit for part in parts if part.fit is not None), None)
-    return Evidence(tuple(checks), tuple(warnings), fit, tuple(notes))
+    unknown = any(part.are_sides_unknown for part in parts)
+    return Evidence(tuple(checks), tuple(warnings), fit, tuple(notes), unknown)

@@ -203,7 +203,7 @@ def test_auto_averages_where_they_do_not_fit() -> None:
     assert report.method == "average"
     (note,) = [note for note in report.notes if note.startswith("averaged: ")]
     assert "no built-in poses: built-in poses are not what the network was trained on (at best " in note
-    assert note.endswith("; for one pass give --calibration poses.npz, thousands of unlabelled inputs")
+    assert note.endswith("; for one pass give --calibration inputs.npz, thousands of unlabelled inputs")
 
 
 def test_by_name_it_says_why_not() -> None:

@@ -1,16 +1,20 @@
-"""Whether inputs are of the kind that a network was trained on, judged by the statistics of its first batch norm.
+"""Whether inputs are of the kind that a network was trained on, judged by statistics that it keeps.
+
+They are those of its first batch norm, or of its normaliser.
 
     shift = RMS over channels of (mean here - m) / sqrt v        factor = exp(RMS of log(variance here / v))
 
 m and v are the running statistics. Other people and other actions shift by less than 1 and have a factor below 2; poses
 in another joint order, with other axes or in other units shift by more than 2; one person walking has a factor of 2.4
-to 3. Without a batch norm there is the number of directions that the inputs vary in.
+to 3. A normaliser of observations shifts by 0.3 at most where robots do what they learned, and by 1.6 to 90 where
+blocks or joints change places, or radians are degrees. Its factor tells nothing: robots in use vary less than while
+they learned. Without either there is the number of directions that the inputs vary in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
 
 import torch
@@ -18,7 +22,8 @@ from torch import Tensor
 
 from chiralize.graph import processes
 from chiralize.graph.model import CapturedModel
-from chiralize.problem.data.moments.norms import Norm, UndeterminedError, norms, values
+from chiralize.problem.data.moments.normalisers import input_moments
+from chiralize.problem.data.moments.norms import UndeterminedError, norms, values
 from chiralize.problem.data.moments.recovery import equations, read
 
 MOST_SHIFT = 1.5
@@ -41,6 +46,7 @@ class Likeness:
     shift: float
     factor: float
     scale: float
+    is_normaliser: bool = False
 
     @property
     def is_foreign(self) -> bool:
@@ -50,18 +56,24 @@ class Likeness:
     @property
     def is_poor(self) -> bool:
         """Whether the inputs, if of the right kind, are not spread as those in training."""
-        return not self.factor <= MOST_FACTOR
+        return not self.is_normaliser and not self.factor <= MOST_FACTOR
 
 
 def likeness(captured: CapturedModel, batches: Iterable[Sequence[Tensor]]) -> Likeness | None:
-    """Inputs, in the captured sizes, judged by the first norm; None where the network has none."""
-    norm = next(iter(norms(captured)), None)
-    if norm is None:
+    """Inputs, in the captured sizes, judged by the first norm or a normaliser; None where the network has neither."""
+    norm, sums = next(iter(norms(captured)), None), _Sums()
+    if norm is not None:
+        for batch in batches:
+            sums.add(values(captured, norm, batch))
+        return sums.judged(norm.name, norm.mean, norm.variance)
+    normaliser = next(iter(input_moments(captured)), None)
+    if normaliser is None:
         return None
-    sums = _Sums()
     for batch in batches:
-        sums.add(values(captured, norm, batch))
-    return sums.judged(norm)
+        sums.add(batch[normaliser.index].flatten(1))
+    mean, spread = (values[0].flatten().to(sums.total) for values in (normaliser.mean, normaliser.spread))
+    judged = sums.judged(normaliser.name, mean, spread.square())
+    return None if judged is None else replace(judged, is_normaliser=True)
 
 
 class _Sums:
@@ -77,19 +89,22 @@ class _Sums:
         self.count += len(rows)
         self.total, self.square = self.total + rows.sum(0), self.square + rows.square().sum(0)
 
-    def judged(self, norm: Norm) -> Likeness | None:
-        """The inputs of all processes against a norm's statistics; None for fewer than 2 values or a dead norm."""
+    def judged(self, name: str, mean_there: Tensor, variance_there: Tensor) -> Likeness | None:
+        """The inputs of all processes against remembered means and variances, NaN where there are none.
+
+        None for fewer than 2 values, and where nothing that is remembered varied.
+        """
         count = torch.tensor([float(self.count)], dtype=torch.float64)
         processes.add_up([count, self.total, self.square])
         self.count = round(float(count))
-        alive = norm.variance > _DEAD * norm.variance.max()
+        alive = variance_there > _DEAD * variance_there.nan_to_num().max()
         if self.count < 2 or not bool(alive.any()):
             return None
         mean = self.total / self.count
         variance = (self.square / self.count - mean.square()) * self.count / (self.count - 1)
-        ratio = (variance / norm.variance)[alive].clamp_min(1e-12)
-        shift = _rms(((mean - norm.mean) / norm.variance.sqrt())[alive])
-        return Likeness(norm.name, int(alive.sum()), shift, exp(_rms(ratio.log())), float(ratio.median().sqrt()))
+        ratio = (variance / variance_there)[alive].clamp_min(1e-12)
+        shift = _rms(((mean - mean_there) / variance_there.sqrt())[alive])
+        return Likeness(name, int(alive.sum()), shift, exp(_rms(ratio.log())), float(ratio.median().sqrt()))
 
 
 def _rms(numbers: Tensor) -> float:
@@ -108,7 +123,10 @@ def directions(rows: Tensor) -> float:
 
 
 def remembered_mean(captured: CapturedModel) -> Tensor | None:
-    """The mean of the inputs in training, "entry", where the norms determine it."""
+    """The mean of the inputs in training, "entry", where the norms or a normaliser determine it."""
+    stored = input_moments(captured)
+    if stored and len(stored) == len(captured.inputs):
+        return torch.cat([moments.mean[0].flatten() for moments in stored])
     try:
         weight, rest, variance = equations(read(captured)[1])
     except UndeterminedError:

@@ -1,0 +1,58 @@
+"""Inputs turned to the side that a network was trained on, where its normaliser remembers one.
+
+Of an input and its mirror image the one is taken that is likelier under the remembered mean m and spread s,
+
+    log p(x) - log p(T x) = sum ((T x - m)^2 - (x - m)^2) / (2 s^2).
+
+An equivariant result answers the other one as its mirror image. So what is fitted are answers that were learned, and no
+guesses. A policy of left turns had 1.98 times its error there when it was fitted to both views (decision 0075).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.running import Arguments, Call
+from chiralize.problem.data.moments.normalisers import InputMoments
+from chiralize.problem.mirror import mirror_if_known
+from chiralize.problem.problem import Problem
+
+
+def on_known_side(problem: Problem) -> Problem:
+    """The problem with all inputs on the side that was trained on; as it is where none is remembered."""
+    mirror = mirror_if_known(problem.network, None)
+    if not problem.one_sided or mirror is None:
+        return problem
+
+    def turned(calls: Sequence[Call]) -> list[Call]:
+        """On the known side."""
+        return [_turned(call, mirror, problem.one_sided) for call in calls]
+
+    batches = problem.batches
+    inputs, beside = (turned(batches.given), turned(batches.drawn)), (turned(batches.scattered), turned(batches.posed))
+    return problem.with_batches(given=inputs[0], drawn=inputs[1], scattered=beside[0], posed=beside[1])
+
+
+def _turned(call: Call, mirror: NetworkMirror, remembered: Sequence[InputMoments]) -> Call:
+    """The call with those samples mirrored that are likelier then."""
+    arguments, images = Arguments.of(*call), Arguments.of(*mirror.turned(call)).tensors
+    tensors = arguments.tensors
+    odds = sum((_log_odds(tensors[of.index], images[of.index], of) for of in remembered), torch.zeros(()))
+    sides: list[Tensor] = []
+    for tensor, image, representation in zip(tensors, images, mirror.inputs, strict=True):
+        if representation.is_trivial:
+            sides.append(tensor)
+        else:
+            sides.append(torch.where(odds.view(-1, *[1] * (tensor.ndim - 1)) < 0, image, tensor))
+    return arguments.filled(sides)
+
+
+def _log_odds(x: Tensor, image: Tensor, moments: InputMoments) -> Tensor:
+    """log p(x) - log p(T x) of every sample, in nats; entries of which nothing is remembered do not count."""
+    mean, spread = moments.mean.to(x.device), moments.spread.to(x.device)
+    nearer = (image.double() - mean).square() - (x.double() - mean).square()
+    return (nearer / (2 * spread.square())).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).flatten(1).sum(1)

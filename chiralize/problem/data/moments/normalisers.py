@@ -1,0 +1,169 @@
+"""The mean and spread of its inputs that a network keeps entry by entry, in a normaliser or a first batch norm.
+
+A normaliser computes z = (x - m) / s from stored tensors: running statistics of a robot's observations, a table of
+mean pose and spreads. How it is written does not matter. Every value is looked at that is computed from one input and
+from stored numbers that were not trained. Where each of its numbers is a x_i + b for one entry i of the input, which
+probes tell, -b / a is the mean of that entry, and 1 / |a| its spread. A batch norm that reads such a value has running
+statistics m and v of it, so that (m - b) / a is the mean, and sqrt v / |a| the spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from math import nan
+
+import torch
+from torch import Tensor
+
+from chiralize.graph import execution
+from chiralize.graph.model import CapturedModel, Leaf, Node
+from chiralize.problem.data.moments.norms import norms, same
+
+_UNTRAINED = ("input", "statistic", "constant")
+_MOST_NUMBERS = 1 << 20
+"""Of an input, so that single precision tells their places apart."""
+_OFF_PLACE = 0.1
+
+
+@dataclass(frozen=True)
+class InputMoments:
+    """What a network keeps of one input.
+
+    index: of the input.  name: of the stored tensors, or of the batch norm.  mean, spread: in the input's shape
+    (float64, on the CPU), NaN where nothing is kept.
+    """
+
+    index: int
+    name: str
+    mean: Tensor
+    spread: Tensor
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A value whose numbers are a x_i + b. places: i of every number, in the flattened input of that index."""
+
+    index: int
+    places: Tensor
+    slope: Tensor
+    offset: Tensor
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether entries have scales of their own, as spreads are; where only means are taken off, nothing tells."""
+        scale = self.slope.abs()
+        return not same(scale, scale.amax().expand_as(scale))
+
+    def moments(self, like: Tensor, name: str, mean: Tensor, spread: Tensor) -> InputMoments:
+        """Moments of the value, to be broadcast to it, as moments of the input.  like: the input."""
+        means, spreads = torch.full((2, like.numel()), nan, dtype=torch.float64)
+        means[self.places] = (mean - self.offset) / self.slope
+        spreads[self.places] = spread / self.slope.abs()
+        return InputMoments(self.index, name, means.view(like.shape), spreads.view(like.shape))
+
+
+def input_moments(captured: CapturedModel) -> list[InputMoments]:
+    """What a network keeps of its inputs; of each input what comes last before trained weights."""
+    entrance, one, zero = _Entrance(captured), torch.ones(1).double(), torch.zeros(1).double()
+    by_input: dict[int, InputMoments] = {}
+    for node in entrance.nodes:
+        if not entrance.applies_numbers(node):
+            continue
+        line = entrance.line(node.name)
+        if line is not None and line.is_scaled:
+            name = f"its normaliser ({', '.join(entrance.stored(node))})"
+            by_input[line.index] = line.moments(entrance.inputs[line.index].tensor, name, zero, one)
+    for norm in norms(captured):
+        line = entrance.line(norm.source)
+        if line is not None and line.places.ndim > 1:
+            channels = (-1, *[1] * (line.places.ndim - 2))
+            mean, spread = norm.mean.cpu().view(channels), norm.variance.sqrt().cpu().view(channels)
+            by_input[line.index] = line.moments(entrance.inputs[line.index].tensor, norm.name, mean, spread)
+    return list(by_input.values())
+
+
+class _Entrance:
+    """The part of a graph before trained weights.
+
+    inputs: its floating-point inputs, by index.  nodes: ops on these that read nothing trained.
+    """
+
+    def __init__(self, captured: CapturedModel) -> None:
+        leaves = captured.leaves
+        self.captured, self.nodes = captured, list[Node]()
+        self.inputs = {
+            index: leaves[name]
+            for index, name in enumerate(captured.inputs)
+            if leaves[name].tensor.is_floating_point() and leaves[name].tensor.numel() <= _MOST_NUMBERS
+        }
+        self.behind: dict[str, frozenset[str]] = {
+            name: frozenset({name}) for name, leaf in leaves.items() if leaf.kind in _UNTRAINED
+        }
+        """The leaves that a value is computed from."""
+        for node in captured.nodes:
+            if node.inner is not None or node.draws_numbers or not self.behind.keys() >= {*node.names_read}:
+                continue
+            self.behind[node.name] = frozenset[str]().union(*(self.behind[name] for name in node.names_read))
+            if node.name not in captured.fixed:
+                self.nodes.append(node)
+
+    def applies_numbers(self, node: Node) -> bool:
+        """Whether an op applies stored numbers, one for every entry, to an input."""
+        leaves, fixed = self.captured.leaves, self.captured.fixed
+        applied = [name for read in node.names_read if read in fixed for name in self.behind[read]]
+        return any(leaves[name].tensor.numel() > 1 for name in applied)
+
+    def stored(self, node: Node) -> list[str]:
+        """The names of the stored numbers that a value is computed from."""
+        leaves = [self.captured.leaves[name] for name in self.behind[node.name]]
+        return sorted(
+            leaf.names[0] for leaf in leaves if leaf.kind != "input" and leaf.tensor.numel() > 1 and leaf.names
+        )
+
+    def line(self, name: str) -> _Line | None:
+        """A value as a line of the entries of one input; None where it is none."""
+        sources = [index for index, leaf in self.inputs.items() if leaf.name in self.behind.get(name, ())]
+        if len(sources) != 1 or len(self.behind[name] & {*self.captured.inputs}) != 1:
+            return None
+        index, values = sources[0], [probe.get(name) for probe in self._probes]
+        if not all(isinstance(value, Tensor) and value.is_floating_point() for value in values):
+            return None
+        at_zero, at_one, at_places, at_random = (value.double().cpu() for value in values if isinstance(value, Tensor))
+        slope, count = at_one - at_zero, self.inputs[index].tensor.numel()
+        if not slope.numel() or not bool((slope.isfinite() & (slope != 0)).all()):
+            return None
+        places = (at_places - at_zero) / slope
+        nearest = places.round()
+        if not bool(((places - nearest).abs() < _OFF_PLACE).all() and ((nearest >= 0) & (nearest < count)).all()):
+            return None
+        line = _Line(index, nearest.long(), slope, at_zero)
+        x = self._random(self.inputs[index]).double().cpu().flatten()
+        return line if same(at_random, slope * x[line.places] + at_zero) else None
+
+    @cached_property
+    def _probes(self) -> list[dict[str, object]]:
+        """Values at 0, at 1, at the place of every entry, and at random numbers."""
+        kinds: list[Callable[[Leaf], Tensor]] = [
+            lambda leaf: torch.zeros_like(leaf.tensor),
+            lambda leaf: torch.ones_like(leaf.tensor),
+            lambda leaf: torch.arange(leaf.tensor.numel()).view(leaf.shape).to(leaf.tensor),
+            self._random,
+        ]
+        return [self._run(kind) for kind in kinds]
+
+    @staticmethod
+    def _random(leaf: Leaf) -> Tensor:
+        return torch.randn(leaf.shape, generator=torch.Generator().manual_seed(0)).to(leaf.tensor)
+
+    def _run(self, probe: Callable[[Leaf], Tensor]) -> dict[str, object]:
+        """The values of the entrance, by name; an op that refuses the probe (a table looked up by x) has none."""
+        inputs = {leaf.name: probe(leaf) for leaf in self.inputs.values()}
+        values = execution.start(self.captured, (), inputs)
+        for node in self.captured.nodes:
+            if node.name in self.behind and values.keys() >= {*node.names_read}:
+                with torch.no_grad(), suppress(RuntimeError, IndexError):
+                    values[node.name] = execution.evaluate(node, values)
+        return values
