@@ -95,13 +95,14 @@ def are_sides_unknown(network: Network, remembered: Memory) -> bool:
     """
     if remembered.moments:
         return False
-    outputs = network.resolved.output_tensors
-    return not any(tensor.class_axis is not None or _has_places(tensor) for tensor in outputs)
+    return not any(map(_is_of_people, network.resolved.output_tensors))
 
 
-def _has_places(tensor: ResolvedTensor) -> bool:
-    """Whether it holds joints in space, and not one number of each, as of a robot's actuators."""
-    return tensor.pose is not None and len(tensor.pose.body.dims) > 1
+def _is_of_people(tensor: ResolvedTensor) -> bool:
+    """Whether it holds joints in space, and not one number of each as of a robot's actuators; or scores of classes."""
+    if tensor.pose is not None:
+        return len(tensor.pose.body.dims) > 1
+    return tensor.kind in ("classes", "invariant")
 
 
 def with_sides(problem: Problem, remembered: Memory) -> Problem:

@@ -11,12 +11,14 @@ guesses. A policy of left turns had 1.98 times its error there when it was fitte
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, Call
+from chiralize.problem.data.feeds import mapped
 from chiralize.problem.data.moments.normalisers import InputMoments
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.problem import Problem
@@ -28,13 +30,13 @@ def on_known_side(problem: Problem) -> Problem:
     if not problem.one_sided or mirror is None:
         return problem
 
-    def turned(calls: Sequence[Call]) -> list[Call]:
-        """On the known side."""
-        return [_turned(call, mirror, problem.one_sided) for call in calls]
-
-    batches = problem.batches
-    inputs, beside = (turned(batches.given), turned(batches.drawn)), (turned(batches.scattered), turned(batches.posed))
-    return problem.with_batches(given=inputs[0], drawn=inputs[1], scattered=beside[0], posed=beside[1])
+    batches, turned = problem.batches, partial(_turned, mirror=mirror, remembered=problem.one_sided)
+    return problem.with_batches(
+        given=mapped(turned, batches.given),
+        drawn=mapped(turned, batches.drawn),
+        scattered=mapped(turned, batches.scattered),
+        posed=mapped(turned, batches.posed),
+    )
 
 
 def _turned(call: Call, mirror: NetworkMirror, remembered: Sequence[InputMoments]) -> Call:

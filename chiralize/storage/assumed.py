@@ -21,12 +21,14 @@ import torch
 from torch import nn
 
 from chiralize.graph.staying import Staying
+from chiralize.graph.tensors import number_count
 from chiralize.storage.settings import nested
 
 SECONDS = 5.0
 """Processor time after which no more defaults are tried."""
 _WITHOUT_EFFECT = re.compile(r"drop|init|checkpoint|verbose|debug|seed|pretrain|momentum|training", re.I)
 """Names of what changes no answer in use."""
+_LARGE = 20_000_000
 Settings = dict[str, Any]
 
 
@@ -39,12 +41,13 @@ def assumed_defaults(
     """
     end = time.process_time() + SECONDS
     sizes, settings = _sizes(module), _settings(module)
+    is_large = number_count(module.parameters()) > _LARGE
     assumed: Settings = {}
     for name, default in _defaults(build, known):
         for other in _others(default):
             if time.process_time() > end:
                 return assumed
-            changed = _built(build, {**given, name: other})
+            changed = _built(build, {**given, name: other}, is_large)
             if changed is not None and _sizes(changed) == sizes:
                 if _settings(changed) != settings:
                     assumed[name] = default
@@ -69,14 +72,17 @@ def _others(default: float) -> Iterator[Any]:
     if isinstance(default, bool):
         yield not default
     elif isinstance(default, int):
-        yield from (2 * default, default + 1, max(default // 2, 1), 1 - default)
+        yield from sorted({2 * default, default + 1, default // 2} - {default, 0}, reverse=True)
     else:
         yield 2 * default if default else 0.5
 
 
-def _built(build: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> nn.Module | None:
-    """The network with these arguments, without its numbers where it can be built so; None where it cannot be built."""
-    for device in ("meta", "cpu"):
+def _built(build: Callable[..., nn.Module], arguments: Mapping[str, Any], is_large: bool) -> nn.Module | None:
+    """The network with these arguments, without its numbers where it can be built so.
+
+    None where it cannot be built; a large one is not built with its numbers.
+    """
+    for device in ("meta",) if is_large else ("meta", "cpu"):
         quiet = io.StringIO()
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
             warnings.simplefilter("ignore")

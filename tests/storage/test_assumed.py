@@ -25,13 +25,14 @@ class Attention(nn.Module):
         slope: float = 0.1,
         drop_rate: float = 0.1,
         init_scale: float = 1e-5,
+        shift: int = 0,
         act: str = "gelu",
         unused: int = 3,
     ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError("heads must divide the width")
-        self.heads, self.causal = heads, causal
+        self.heads, self.causal, self.shift = heads, causal, shift
         self.layers = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(depth))
         self.frames = nn.Conv1d(width, width, 3, dilation=dilation)
         self.act, self.drop = nn.LeakyReLU(slope), nn.Dropout(drop_rate)
@@ -44,12 +45,12 @@ def assumed(**given: Any) -> dict[str, Any]:
 
 def test_those_with_an_effect_that_weights_do_not_tell() -> None:
     found = assumed()
-    assert found == {"heads": 2, "dilation": 1, "causal": False, "slope": 0.1}
-    assert list(assumed(width=6)) == ["heads", "dilation", "causal", "slope"]  # 4 does not divide 6, 3 does
+    assert found == {"heads": 2, "dilation": 1, "causal": False, "slope": 0.1, "shift": 0}
+    assert list(assumed(width=6)) == ["heads", "dilation", "causal", "slope", "shift"]  # 4 does not divide 6, 3 does
 
 
 def test_what_was_given_is_not_assumed() -> None:
-    assert assumed(heads=2, dilation=1, slope=0.1, causal=True) == {}
+    assert assumed(heads=2, dilation=1, slope=0.1, causal=True, shift=0) == {}
 
 
 def test_a_class_that_cannot_be_built_otherwise() -> None:
@@ -66,8 +67,8 @@ def test_a_checkpoint_of_other_heads_is_warned_of(tmp_path: Path) -> None:
         torch.save(Attention(width=width, heads=4).state_dict(), tmp_path / "net.pt")
         (note,) = [note for note in load_model(tmp_path / "net.pt", factory=Attention).notes if "assumed" in note]
         assert note.startswith(
-            "warning: heads, dilation, causal, slope were assumed: the class's own heads=2, dilation=1,"
+            "warning: heads, dilation, causal, slope and 1 more were assumed: the class's own heads=2, "
         )
         assert note.endswith("--arg heads=VALUE --arg dilation=VALUE --arg causal=VALUE --arg slope=VALUE")
-    given = {"width": "12", "heads": "4", "dilation": "1", "causal": "false", "slope": "0.1"}
+    given = {"width": "12", "heads": "4", "dilation": "1", "causal": "false", "slope": "0.1", "shift": "0"}
     assert not load_model(tmp_path / "net.pt", factory=Attention, factory_args=given).notes

@@ -126,7 +126,8 @@ def remembered_mean(captured: CapturedModel) -> Tensor | None:
     """The mean of the inputs in training, "entry", where the norms or a normaliser determine it."""
     stored = input_moments(captured)
     if stored and len(stored) == len(captured.inputs):
-        return torch.cat([moments.mean[0].flatten() for moments in stored])
+        mean = torch.cat([moments.mean[0].flatten() for moments in sorted(stored, key=lambda one: one.index)])
+        return mean if bool(mean.isfinite().all()) else None
     try:
         weight, rest, variance = equations(read(captured)[1])
     except UndeterminedError:
