@@ -91,7 +91,7 @@ def are_sides_unknown(network: Network, remembered: Memory) -> bool:
     """Whether nothing shows that a network learned both sides.
 
     A lifter, forecaster or recogniser of one side is known by its wide gap. Policies of left turns had gaps of 0.1 to
-    0.2, as others have that learned both, and 1.6 to 3 times their error as flip averages (decision 0075).
+    0.2, as others have that learned both, and up to 3.1 times their error as flip averages (decision 0075).
     """
     if remembered.moments:
         return False
