@@ -285,10 +285,13 @@ class Search:
         return self.spec.invariant or any(kind in ("classes", "invariant") for kind in kinds)
 
     def _note_open(self, reading: Reading, options: Sequence[Sequence[Template]]) -> None:
-        """Note inputs without a body for which other sizes work as well, so that nothing determines the size."""
+        """Note inputs without a body for which other sizes work as well, so that nothing determines the size.
+
+        The user's own samples do, where they have the size that was found.
+        """
         entries = reading.arranged.entries
         for index, (entry, templates) in enumerate(zip(entries, options, strict=True)):
-            if entry.kind not in ("free", "invariant", "classes"):
+            if entry.kind not in ("free", "invariant", "classes") or reading.shapes[index][1:] in self.offered:
                 continue
             fitting: dict[Shape, None] = {}
             for template in templates:
