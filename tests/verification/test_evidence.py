@@ -219,6 +219,7 @@ def test_mirrors_that_cannot_be_told_apart_are_named() -> None:
     """A tick beside another mirror that fits as well says so: recognisers hardly tell one pair more or less."""
     others = tuple(MirrorGap(name, gap, gap / 0.22) for name, gap in (("one", 0.225), ("two", 0.218), ("far", 0.6)))
     (check,) = judged(Comparison(0.22, others), REAL).checks
+    assert check.startswith("the network fits T, and other mirrors as well as T: its gap is ")
     assert check.endswith("; it cannot tell T from the mirror with two, one")
     assert "cannot tell" not in judged(Comparison(0.22, others[2:]), REAL).checks[0]
 

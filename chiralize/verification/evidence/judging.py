@@ -141,11 +141,13 @@ def _sentences(
         nearest = min(doubtful, key=lambda other: other.ratio)
         return (), (f"T is in doubt: {_compare(nearest)}, not clearly enough to tell which is right",), ()
     beside = f"; of {len(tried)} other mirrors the nearest, with {fit.nearest}, has {fit.nearest_gap:.3g}"
-    figures = f"its gap is {fit.gap:.3g} ({units})" + (beside if tried else "") + _as_good(tried)
+    others = _as_good(tried)
+    figures = f"its gap is {fit.gap:.3g} ({units})" + (beside if tried else "") + others
     if fit.answers_stay:
         # Scores change little under every mirror that moves little of what they are made from.
         return (), (), (f"the mirror is not confirmed: {_SCORES}: {figures}",)
-    return (f"the network fits T: {figures}",), (), ()
+    too = when(others, ", and other mirrors as well as T")
+    return (f"the network fits T{too}: {figures}",), (), ()
 
 
 def _as_good(tried: Sequence[MirrorGap]) -> str:
