@@ -264,7 +264,8 @@ def _fixed(program: ExportedProgram, network: Network) -> tuple[str, ...]:
         hint = when(list(batches) == ["1"], "; examples of two samples may leave it open to two and more")
         taken = " and ".join(batches)
         clauses.append(
-            f"the network fixes its batch: exported, it takes {taken} as in the examples, no other size{hint}"
+            f"the network fixes its batch: exported, it takes {taken} as in the examples, no other size{hint}; "
+            "chiralize.flip_test, which exports nothing, takes any that the class takes"
         )
     if frames and _takes_more_frames(network):
         count = " and ".join(frames)
