@@ -91,8 +91,8 @@ def test_both_sides_end_at_the_same_inputs() -> None:
 
 
 def test_a_network_that_saw_both_sides_is_left_alone() -> None:
-    """0.9 spreads to one side are chance."""
-    for side in (0.0, 0.9 * 0.4 / 2):
+    """1.9 spreads to one side are chance."""
+    for side in (0.0, 1.9 * 0.4 / 2):
         found = problem(swings(), mean=side * SIDE)
         assert not found.one_sided and not found.batches.remarks
         assert on_known_side(found) is found
