@@ -142,7 +142,8 @@ def layers(tensors: dict[str, Any] | Any) -> str:
         sizes, owner = tuple(tensor.shape), printable(name).rpartition(".")[0]
         if name.endswith("weight") and len(sizes) > 1:
             kernel = when(len(sizes) > 2, f", kernel {'x'.join(map(str, sizes[2:]))}")
-            if len(sizes) == 2 and "embed" in owner.lower():
+            has_bias = f"{name.removesuffix('weight')}bias" in tensors
+            if len(sizes) == 2 and "embed" in owner.lower() and not has_bias:
                 shown.append(f"Embedding {sizes[0]} x {sizes[1]} ({owner})")
                 continue
             shown.append(f"{_LAYERS.get(len(sizes), 'weight')} {sizes[1]} -> {sizes[0]}{kernel} ({owner})")

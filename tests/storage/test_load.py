@@ -20,6 +20,7 @@ import torch
 from chiralize.errors import ChiralizeError, FactoryError, ModelFileError, NonFiniteError, UnsafeFileError, UsageError
 from chiralize.storage.factory import parse_value
 from chiralize.storage.load import load_model
+from chiralize.storage.missing import layers
 from chiralize.storage.sniff import sniff
 from tests.support.array_bytes import npy, npz
 
@@ -427,3 +428,9 @@ def test_near_name_of_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "lifter.pt2").write_bytes(b"x")
     with pytest.raises(ModelFileError, match=r"lifter\.pt2"):
         load_model(tmp_path / "liffter.pt2")
+
+
+def test_a_layer_with_a_bias_is_no_embedding() -> None:
+    weights = {"joints_embed.weight": torch.zeros(64, 3), "joints_embed.bias": torch.zeros(64)}
+    assert layers(weights) == "layers: Linear 3 -> 64 (joints_embed)"
+    assert layers({"class_embed.weight": torch.zeros(10, 8)}) == "layers: Embedding 10 x 8 (class_embed)"
