@@ -8,18 +8,18 @@ hold another number than before, the default was assumed.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import io
 import re
 import time
-import warnings
 from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import redirect_stdout, suppress
+from io import StringIO
 from typing import Any
 
 import torch
 from torch import nn
 
+from chiralize.graph.silence import quiet
 from chiralize.graph.staying import Staying
 from chiralize.graph.tensors import number_count
 from chiralize.storage.settings import nested
@@ -83,14 +83,9 @@ def _built(build: Callable[..., nn.Module], arguments: Mapping[str, Any], is_lar
     None where it cannot be built; a large one is not built with its numbers.
     """
     for device in ("meta",) if is_large else ("meta", "cpu"):
-        quiet = io.StringIO()
-        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                with Staying(), torch.device(device):
-                    return build(**nested(arguments)).eval()
-            except (Exception, SystemExit):  # the user's own code
-                continue
+        unheard, hushed = redirect_stdout(StringIO()), quiet()
+        with suppress(Exception, SystemExit), unheard, hushed, Staying(), torch.device(device):  # the user's own code
+            return build(**nested(arguments)).eval()
     return None
 
 

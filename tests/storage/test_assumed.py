@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -72,3 +74,13 @@ def test_a_checkpoint_of_other_heads_is_warned_of(tmp_path: Path) -> None:
         assert note.endswith("--arg heads=VALUE --arg dilation=VALUE --arg causal=VALUE --arg slope=VALUE")
     given = {"width": "12", "heads": "4", "dilation": "1", "causal": "false", "slope": "0.1", "shift": "0"}
     assert not load_model(tmp_path / "net.pt", factory=Attention, factory_args=given).notes
+
+
+def test_what_a_class_prints_is_not_heard(capfd: pytest.CaptureFixture[str]) -> None:
+    def loud(heads: int = 2) -> nn.Module:
+        print("to stdout")
+        print("to stderr", file=sys.stderr)
+        return Attention(heads=heads)
+
+    assert assumed_defaults(loud, {}, {}, Attention()) == {"heads": 2}
+    assert capfd.readouterr() == ("", "")

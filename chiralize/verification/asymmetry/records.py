@@ -118,7 +118,10 @@ one side have 3.3 and more; both sides 0.1, walks of 16 robots and more 1.4 at m
 
 @dataclass(frozen=True)
 class DataGap:
-    """One entry of the data: its mean, the mean of its mirror image, and the spread about the mean."""
+    """One entry of the data: its mean, the mean of its mirror image, and the spread about the mean.
+
+    The spread of an entry that hardly varies is a share of what is usual among the others (`data.gaps_of`).
+    """
 
     label: str
     mean: float

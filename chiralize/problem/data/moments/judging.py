@@ -39,6 +39,7 @@ class Likeness:
     """Inputs compared with the statistics of a norm.
 
     scale: how many times as far the inputs are spread, the median over channels.  shift, factor: see above.
+    is_normaliser: what is compared is a normaliser of entries, whose factor tells nothing.
     """
 
     norm: str
