@@ -105,10 +105,11 @@ def audit(
         names: list[str] = []
         if labels is not None and calibration is not None:
             names = load_labels(labels, samples_in(calibration))
-        network, calls = opening.in_batches(network, loaded, calls)
+        if not sequences:
+            network, calls = opening.in_batches(network, loaded, calls)
         network = network.with_notes(*renamed)
         asked = names[: len(calls) * network.rows]
-        report = run(network, loaded.source.name, calls, samples, asked, progress=step)
+        report = run(network, loaded.source.name, calls, samples, asked, step, sequences)
         pictures: Mapping[str, bytes] = {}
         if rollout is not None:
             loop = Loop(rollout, chiral, episodes, steps, page is not None and page.suffix == ".html", double)

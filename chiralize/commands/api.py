@@ -287,11 +287,11 @@ def audit(
     with shown(progress) as step:
         step("exporting")
         network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step, calibration=calibration)
-        calls, _, remarks = uncarried(_calls, calibration, network, "calibration")
+        calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration")
         network = network.with_notes(*former, *remarks)
         if isinstance(calibration, (torch.Tensor, np.ndarray)) and len(names) == len(calibration):
             names = names[: sum(map(rows_of, calls))]  # samples that fill no batch are left out
-        report = uncarried(_audit, network, name_of(model), calls, labels=names, progress=step)
+        report = uncarried(_audit, network, name_of(model), calls, labels=names, progress=step, sequences=sequences)
         if rollout is not None:
             environment = environment_of(rollout)
             if chiral is None:

@@ -6,21 +6,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 
-from chiralize.commands.one_sided import recalled, saw_one_side
+from chiralize.commands.one_sided import may_be_policy, recalled, saw_one_side
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.cutting import check, thinned
 from chiralize.problem.mirror import mirror_if_known, mirror_of, represent
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import refuse_several
+from chiralize.problem.stateful import carried_of, mirror_of_calls
 from chiralize.report import AuditReport
 from chiralize.report.body import bodies_of
 from chiralize.report.cautions import WARNING
 from chiralize.report.distance import GIVEN_NOISE
-from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, layer_gaps, leanings
+from chiralize.verification.asymmetry import advise, asymmetry, asymmetry_along, data_asymmetry, layer_gaps, leanings
+from chiralize.verification.asymmetry.advice import of_single_calls
 from chiralize.verification.asymmetry.alignment import UNMEASURED, alignments, has_maps
 from chiralize.verification.asymmetry.layers import View
 from chiralize.verification.asymmetry.records import LayerGap
@@ -42,10 +45,12 @@ def audit(
     samples: int = SAMPLES,
     labels: Sequence[str] = (),
     progress: Progress = silent,
+    sequences: Sequence[Steps] = (),
 ) -> AuditReport:
     """How asymmetric every output, pair and layer is; how far the data lean, if given; and whether to convert.
 
     samples: how many random ones to take where no data are given.  labels: one per sample of the data.
+    sequences: the data as sequences, along which a network that carries states is measured.
     Raises UsageError where labels and data do not fit, NonFiniteError where the data are not finite.
     """
     refuse_several(network)
@@ -61,7 +66,13 @@ def audit(
         inputs, source = random_inputs(network.args, network.kwargs, calls, 1, network.around), str(network.around)
     resolved = network.resolved
     progress("running the network on both views")
-    of_network = asymmetry(network.module, mirror, inputs, resolved.output_tensors)
+    carried = carried_of(network)
+    along = sequences if carried else ()
+    if along:
+        of_calls, source = mirror_of_calls(network), f"{source}, along sequences"
+        of_network = asymmetry_along(network.module, of_calls, along, carried, resolved.output_tensors)
+    else:
+        of_network = asymmetry(network.module, mirror, inputs, resolved.output_tensors)
     progress("checking the mirror against the network")
     is_drawn = bool(data) and not looks_real(thinned(data, samples))
     asked = Evidence(notes=(_NOT_ASKED,)) if is_drawn else ask_network(network, data)
@@ -79,14 +90,17 @@ def audit(
     if not data:
         if has_maps(resolved):
             report = replace(report, notes=(*report.notes, UNMEASURED))
-        return replace(report, advice=advise(of_network, against, False, (), None))
+        advice = of_single_calls(of_network) if carried.keeps_state else advise(of_network, against, False)
+        return replace(report, advice=advice)
     if is_drawn:
         report = replace(report, notes=(*report.notes, f"{WARNING}{GIVEN_NOISE}: {_TELLS_LITTLE}"))
     lean = leanings(mirror, data, resolved.input_tensors, labels)
     progress("looking how far turned maps are off")
     aligned = alignments(network.module, mirror, inputs, resolved, network.captured)
     of_data = data_asymmetry(mirror, data)
-    advice = advise(of_network, against, not is_drawn, of_data, lean[0] if lean and not is_drawn else None)
+    side = lean[0] if lean and not is_drawn else None
+    advice = advise(of_network, against, not is_drawn, of_data, side, may_be_policy(network))
+    advice = of_single_calls(of_network) if carried.keeps_state and not along else advice
     return replace(report, data=of_data, leanings=lean, advice=advice, alignments=aligned)
 
 

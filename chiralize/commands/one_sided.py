@@ -71,7 +71,8 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     if not _is_refused(gaps.gap, WIDEST, problem.request):
         return
     lean = leanings(mirror, data, network.resolved.input_tensors, ())
-    advice = advise(gaps, evidence, True, data_asymmetry(mirror, data), lean[0] if lean else None)
+    of_data = data_asymmetry(mirror, data)
+    advice = advise(gaps, evidence, True, of_data, lean[0] if lean else None, may_be_policy(network))
     facts = f"its two sides are {gaps.gap:.2g} of its spread apart, and auto stops above {WIDEST}"
     if advice.is_noise:
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
@@ -93,8 +94,11 @@ def are_sides_unknown(network: Network, remembered: Memory) -> bool:
     A lifter, forecaster or recogniser of one side is known by its wide gap. Policies of left turns had gaps of 0.1 to
     0.2, as others have that learned both, and up to 3.1 times their error as flip averages (decision 0075).
     """
-    if remembered.moments:
-        return False
+    return not remembered.moments and may_be_policy(network)
+
+
+def may_be_policy(network: Network) -> bool:
+    """Whether no output is known to be of people: poses in space, or scores of classes."""
     return not any(map(_is_of_people, network.resolved.output_tensors))
 
 

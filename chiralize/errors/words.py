@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_OF_SCRIPTS = "The following operation failed in the TorchScript interpreter"
+
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error of another library, in at most 300 characters; its class where it says nothing."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+    """The first line of an error of another library, in at most 300 characters; its class where it says nothing.
+
+    Of an error in a TorchScript the last one, since the reason comes after the lines of its code.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if lines[0].startswith(_OF_SCRIPTS):
+        return lines[-1].removeprefix("builtins.")[:300]
+    return lines[0][:300]
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:

@@ -36,6 +36,11 @@ class Carried:
         return self.inside or bool(self.handed)
 
     @property
+    def keeps_state(self) -> bool:
+        """Whether something other than its own answers is carried."""
+        return self.inside or any(handed.is_state for handed in self.handed)
+
+    @property
     def has_feedback(self) -> bool:
         """Whether the network reads its own answers."""
         return any(not handed.is_state for handed in self.handed)

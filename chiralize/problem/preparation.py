@@ -6,6 +6,7 @@ import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import getattr_static
 from itertools import chain
 from typing import Any
 
@@ -213,7 +214,7 @@ def _tried(
             reason = f"it leaves the process (SystemExit: {reason})"
         remedy = "give example inputs that it takes: --input-shape, --example, or example_inputs"
         remedy = table_wanted(module, args) or remedy
-        if type(module).forward is torch.nn.Module.forward:
+        if getattr_static(type(module), "forward", None) is torch.nn.Module.forward:  # a script refuses plain access
             remedy = mean_of(module) or remedy
         remedy = cause_within(reason) or remedy
         facts = f"the network fails on the example inputs: {reason}"

@@ -387,6 +387,34 @@ def test_what_the_loop_showed_outweighs_what_data_look_like(case: str) -> None:
     assert advice_after(None, record) is None
 
 
+UNEVEN: dict[str, tuple[Water, float, float | None, str]] = {
+    "a result that does the task": (Water(right=1.03), 0.01, 0.0, "convert"),
+    "the flip average alone": (Water(right=1.03), 0.01, None, "convert"),
+    "a result that does not": (Water(right=1.03), 0.01, 1.5, "one-sided data"),
+    "a result that the environment makes worse": (Water(right=1.5), 0.3, 0.0, "one-sided data"),
+}
+
+
+@pytest.mark.parametrize("case", UNEVEN)
+def test_in_an_environment_whose_sides_differ_the_returns_count(case: str) -> None:
+    """Models of real robots are not quite their own mirror images, which says nothing against a result."""
+    water, bias, made, kind = UNEVEN[case]
+    record = run(Rower(bias), lambda: Mirrored(water), SPEC, None if made is None else Rower(made))
+    assert record.probe is not None and not record.probe.is_symmetric
+    advice = advice_after(BEFORE, record)
+    assert advice is not None and advice.kind == kind
+    assert ("over starts and their mirror images, in an environment whose two sides differ" in advice.text) == (
+        kind == "convert"
+    )
+
+
+def test_advice_to_convert_is_taken_back_where_the_result_does_not_do_the_task() -> None:
+    """The data looked well, and the environment's sides differ a little."""
+    record = run(Rower(0.01), lambda: Mirrored(Water(right=1.03)), SPEC, Rower(1.5))
+    advice = advice_after(Advice("convert", "converting is sensible", "convert"), record)
+    assert advice is not None and advice.kind == "one-sided network" and "--distill" in advice.remedy
+
+
 # ---- the command ----------------------------------------------------------------------------------------------
 @pytest.fixture
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:

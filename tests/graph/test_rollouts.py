@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize import ChiralizeWarning, chiralize
+from chiralize import ChiralizeWarning, audit, chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.report import to_json, to_text
 from tests.support.cases import mainly
@@ -139,3 +139,23 @@ def test_figures_along_sequences(name: str, method: str) -> None:
     assert [own["steps"] for own in written["drift"]["horizons"]] == [50, frames]
     text = to_text(report)
     assert "first 50 steps" in text and f"{frames} steps" in text
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_audit_measures_along_sequences(name: str) -> None:
+    """Single calls say little of a network that carries states: its audit then leaves the question open."""
+    build, tensors, example, run = CASES[name]
+    net, sequences, spec = trained(build(), 3), normal(3, 40, 6, 2, seed=5), parse_spec(BODY + tensors)
+    found = audit(net, spec, example, calibration=sequences)
+    with torch.no_grad():
+        views = [
+            [torch.cat(run(net, [turn(x) for x in steps.split(1)])) for steps in sequences]
+            for turn in (Tensor.clone, turned)
+        ]
+    own, other = (torch.cat(view) for view in views)
+    gap, _ = figures(own.flatten(1), turned(other).flatten(1), own.flatten(1))
+    assert found.network.gap == pytest.approx(gap, rel=1e-9)
+    assert (found.network.samples, found.source) == (120, "given data, along sequences")
+    alone = audit(net, spec, example)
+    assert alone.advice is not None
+    assert ("carries states from call to call" in alone.advice.text) == (name != "feedback")

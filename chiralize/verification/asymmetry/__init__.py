@@ -3,6 +3,6 @@
 from chiralize.verification.asymmetry.advice import advise
 from chiralize.verification.asymmetry.data import data_asymmetry, leanings
 from chiralize.verification.asymmetry.layers import layer_gaps
-from chiralize.verification.asymmetry.outputs import asymmetry
+from chiralize.verification.asymmetry.outputs import asymmetry, asymmetry_along
 
-__all__ = ["advise", "asymmetry", "data_asymmetry", "layer_gaps", "leanings"]
+__all__ = ["advise", "asymmetry", "asymmetry_along", "data_asymmetry", "layer_gaps", "leanings"]

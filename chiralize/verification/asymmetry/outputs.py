@@ -5,7 +5,7 @@ gap of an entry = RMS(f(x) - T f(T x)) / s,      s = RMS(f(x) - mean f) over the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import sqrt
 
 import torch
@@ -13,6 +13,7 @@ import torch
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.rollouts import LONGEST, Carried, Steps, roll
 from chiralize.graph.running import Call, Runner, check_outputs, results
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import TensorRepresentation
@@ -36,20 +37,57 @@ def asymmetry(
     tensors: what the outputs are; with them, the gap of every pair of joints or classes as well.
     Raises ModelRunError, UsageError.
     """
-    sums: dict[int, _Sums] = {}
-    samples = 0
     with Runner(module) as runner:
         runner.stateful = bool(mirror.states) or bool(inputs and runner.notice_state(inputs[0]))
-        for call in inputs:
-            plain = results(runner.run([call], mirror.states).steps[0])[0]
-            run = runner.run([mirror.turned(call)], mirror.states, turned=True)
-            turned = results(run.steps[0])[0]
-            check_outputs(plain, mirror.outputs)
-            for index, (a, b) in enumerate(zip(plain, turned, strict=True)):
-                if index not in mirror.state_outputs and a.is_floating_point():
-                    tensor = tensors[index] if tensors else None
-                    sums.setdefault(index, _Sums(mirror, index, tensor)).add(a, b)
-            samples += plain[0].shape[0] if plain and plain[0].ndim else 1
+        return _summed_up(_views(runner, mirror, inputs), mirror, tensors, most)
+
+
+def asymmetry_along(
+    module: torch.nn.Module,
+    mirror: NetworkMirror,
+    sequences: Sequence[Steps],
+    carried: Carried,
+    tensors: Sequence[ResolvedTensor] = (),
+    *,
+    most: int = 10,
+) -> Asymmetry:
+    """The same along sequences, where each view carries the states that it has come to.
+
+    mirror: leaves states alone.  Every call counts, so a sample is a step.  Raises ModelRunError, UsageError.
+    """
+    with Runner(module) as runner:
+        return _summed_up(_views_along(runner, mirror, sequences, carried), mirror, tensors, most)
+
+
+_Views = Iterator[tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]]
+"""f(x) and f(T x), call by call."""
+
+
+def _views(runner: Runner, mirror: NetworkMirror, inputs: Sequence[Call]) -> _Views:
+    for call in inputs:
+        plain = results(runner.run([call], mirror.states).steps[0])[0]
+        run = runner.run([mirror.turned(call)], mirror.states, turned=True)
+        yield plain, results(run.steps[0])[0]
+
+
+def _views_along(runner: Runner, mirror: NetworkMirror, sequences: Sequence[Steps], carried: Carried) -> _Views:
+    for steps in sequences:
+        steps = steps[:LONGEST]
+        plain = list(roll(runner, steps, carried))  # one after the other: a network that cannot be copied has one state
+        for one, other in zip(plain, roll(runner, steps, carried, mirror.turned), strict=True):
+            yield one.answers, other.answers
+
+
+def _summed_up(views: _Views, mirror: NetworkMirror, tensors: Sequence[ResolvedTensor], most: int) -> Asymmetry:
+    sums: dict[int, _Sums] = {}
+    samples = 0
+    for plain, turned in views:
+        check_outputs(plain, mirror.outputs)
+        for index, (a, b) in enumerate(zip(plain, turned, strict=True)):
+            if index not in mirror.state_outputs and a.is_floating_point():
+                tensor = tensors[index] if tensors else None
+                sums.setdefault(index, _Sums(mirror, index, tensor)).add(a, b)
+        samples += plain[0].shape[0] if plain and plain[0].ndim else 1
     outputs, entries, pairs = list[OutputGap](), list[EntryGap](), list[PairGap]()
     for output_sums in sums.values():
         outputs.append(output_sums.output())

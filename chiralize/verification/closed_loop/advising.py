@@ -2,6 +2,9 @@
 
 An environment that is its own mirror image settles two doubts: the task is symmetric, and T is its mirror.  What is
 left is whether the result, or the flip average that it is made from, does the task as the original does.
+
+Models of real robots are not quite their own mirror images. Then nothing is settled of the task, but the returns count
+all the same: a policy that returns as much from starts of both sides may be used there.
 """
 
 from __future__ import annotations
@@ -12,34 +15,56 @@ from chiralize.verification.closed_loop.records import AVERAGE, FEW, MIRRORED, P
 
 LEAST_SHARE = 0.9
 """Share of the original's return below which a result is no stand-in for it."""
+AS_MUCH = 0.97
+"""The same in an environment whose sides differ, where a loss may be the price of symmetry."""
 _LEARN = (
     "learn the other side from answers on this one: `reduce` with --calibration (observations from the environment), "
     "--distill and --force; or train on with mirrored samples, or train the result on (keep_symmetric)"
 )
+_CONVERT = "convert, and run the result here as well (--chiral)"
 
 
 def advice_after(advice: Advice | None, rollout: Rollout) -> Advice | None:
     """The advice of an audit, as the roll-out leaves it.
 
-    It stays where the environment is not its own mirror image, where nobody can tell, and where the original falls at
-    once.
+    It stays where T may be the wrong mirror, where nobody can tell, and where the original falls at once.
     """
-    if advice is None or advice.kind == "equivariant" or not _settles(rollout.probe):
+    if advice is None or advice.kind == "equivariant" or rollout.fell_at_once(rollout.original):
         return advice
-    if rollout.fell_at_once(rollout.original):
-        return advice
-    average = next(walker for walker in rollout.walkers if walker.name == AVERAGE)
+    if _settles(rollout.probe):
+        return _of_symmetric(rollout)
+    if _is_only_uneven(rollout.probe):
+        return _of_uneven(rollout, advice)
+    return advice
+
+
+def _of_symmetric(rollout: Rollout) -> Advice:
+    """Advice where the environment is its own mirror image."""
     task = "the environment is its own mirror image: the task is symmetric, and T is its mirror"
-    few = when(rollout.starts < FEW, f", as far as {rollout.starts} starts tell")
-    result = rollout.result
-    walker = result or average
-    does = f"the {walker.name} {_returns(rollout, walker)}{few}"
-    if is_short(rollout, walker) or walker.falls > rollout.original.falls:
-        return Advice("one-sided network", f"{task}; but {does}", _LEARN)
-    if result is not None:
-        return Advice("convert", f"{task}; and {does}", "take the result")
-    remedy = "convert, and run the result here as well (--chiral)"
-    return Advice("convert", f"{task}; and {does}", remedy)
+    if _is_worse(rollout, _judged(rollout)):
+        return Advice("one-sided network", f"{task}; but {_does(rollout)}", _LEARN)
+    return Advice("convert", f"{task}; and {_does(rollout)}", "take the result" if rollout.result else _CONVERT)
+
+
+def _of_uneven(rollout: Rollout, advice: Advice) -> Advice:
+    """Advice where its sides differ, as those of real robots do. advice: that of the data, which stays in doubt."""
+    walker = _judged(rollout)
+    text = f"{_does(rollout)}, over starts and their mirror images, in an environment whose two sides differ"
+    if _is_worse(rollout, walker):
+        return Advice("one-sided network", text, _LEARN) if advice.speaks_for else advice
+    share = rollout.share(walker)
+    if share is None or rollout.starts < FEW or share.mean < AS_MUCH or share.mean - 2 * share.error < LEAST_SHARE:
+        return advice
+    return Advice("convert", text, "take the result" if rollout.result else f"{_CONVERT}; --force where `auto` stops")
+
+
+def _judged(rollout: Rollout) -> Walker:
+    """The result, or without one the flip average that it will be made from."""
+    return rollout.result or next(walker for walker in rollout.walkers if walker.name == AVERAGE)
+
+
+def _is_worse(rollout: Rollout, walker: Walker) -> bool:
+    return is_short(rollout, walker) or walker.falls > rollout.original.falls
 
 
 def is_short(rollout: Rollout, walker: Walker) -> bool:
@@ -55,13 +80,22 @@ def _settles(probe: Probe | None) -> bool:
     return probe.is_repeatable and probe.is_symmetric
 
 
-def _returns(rollout: Rollout, walker: Walker) -> str:
-    """`returns 1.1 of what the original does and falls 2 times of 12, the original 1`."""
+def _is_only_uneven(probe: Probe | None) -> bool:
+    """Whether the environment's sides differ in what happens and what is paid, while nothing speaks against T."""
+    if probe is None or probe.actions or probe.opposed:
+        return False
+    return max(probe.start, probe.restarted, probe.repeated) <= MIRRORED
+
+
+def _does(rollout: Rollout) -> str:
+    """`the result returns 1.1 of what the original does and falls 2 times of 12, the original 1`."""
+    walker = _judged(rollout)
     share = rollout.share(walker)
     if share is None:
-        text = f"returns {walker.mean.mean:.4g} after {rollout.original.mean.mean:.4g}"
+        text = f"the {walker.name} returns {walker.mean.mean:.4g} after {rollout.original.mean.mean:.4g}"
     else:
-        text = f"returns {share.mean:.3g} of what the original does"
+        text = f"the {walker.name} returns {share.mean:.3g} of what the original does"
+    text += when(rollout.starts < FEW, f", as far as {rollout.starts} starts tell")
     if walker.falls == rollout.original.falls:
         return text
     return f"{text} and falls {walker.falls} times of {2 * rollout.starts}, the original {rollout.original.falls}"

@@ -56,15 +56,18 @@ class Environment:
         """Look how starts can be mirrored. lateral: the axis that the specification names, None where it names none."""
         if hasattr(self.base, HOOK):
             self.how = "reset"
+            if self.model is not None:
+                self._read_robot(lateral)
         elif all(hasattr(self.base, attribute) for attribute in _SIMULATED):
             self._read_robot(lateral)
+            if self.robot is not None:
+                self.how = "state"
         else:
             self.unsettled = f"it is no MuJoCo environment of gymnasium, and has no {HOOK}(seed)"
 
     def _read_robot(self, lateral: str | None) -> None:
         try:
             self.robot = mirror_of_robot(self.base.model, self.name, lateral)
-            self.how = "state"
         except ChiralizeError as error:
             self.unsettled = f"its robot has no mirror that could be read ({error.facts})"
 

@@ -136,8 +136,11 @@ def _labels(policy: Policy) -> list[str]:
 
 
 def _actions_mirrored_otherwise(environment: Environment, policy: Policy) -> tuple[str, ...]:
-    """Entries that the robot's actuators mirror otherwise than the specification; none where sizes differ."""
-    if environment.robot is None or environment.robot.ctrl.size != environment.low.size:
+    """Entries that the robot's actuators mirror otherwise than the specification; none where sizes differ.
+
+    Only where the actions are the simulator's own: an environment with a reset of its own may have another order.
+    """
+    if environment.how != "state" or environment.robot is None or environment.robot.ctrl.size != environment.low.size:
         return ()
     asked = np.arange(1.0, environment.low.size + 1)
     difference = np.abs(environment.robot.ctrl.act(asked) - policy.turned_action(asked))
