@@ -75,7 +75,7 @@ def audit(
         of_network = asymmetry(network.module, mirror, inputs, resolved.output_tensors)
     progress("checking the mirror against the network")
     is_drawn = bool(data) and not looks_real(thinned(data, samples))
-    asked = Evidence(notes=(_NOT_ASKED,)) if is_drawn else ask_network(network, data)
+    asked = Evidence(notes=(_NOT_ASKED,)) if is_drawn else ask_network(network, data, along)
     evidence = outside_evidence(network, mirror, data, asked=asked)
     against = evidence
     if asked.fit is not None and not asked.fit.real:  # what answers to random inputs speak against may be right

@@ -113,7 +113,7 @@ def _converted(network: Network, name: str, request: Request) -> Conversion:
 
     problem = checks.judged(problem)
     request.progress("checking the mirror against the network")
-    evidence = ask_network(network, problem.batches.given)
+    evidence = ask_network(network, problem.batches.given, problem.batches.sequences)
     refuse_wrong_mirror(problem, name, evidence)
     refuse_one_sided(problem, name, evidence)
     remembered = recalled(network)

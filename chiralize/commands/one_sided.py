@@ -56,6 +56,8 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     prints, too: the message has one figure.
     """
     network, batches = problem.network, problem.batches
+    if batches.sequences and carried_of(network).keeps_state:
+        return  # see `refuse_one_sided_sequences`
     fit, mirror = evidence.fit, mirror_if_known(network, None)
     if fit is None or mirror is None or not fit.is_confirmed or not _is_refused(fit.gap, WIDEST, problem.request):
         return

@@ -78,11 +78,12 @@ SAMPLES_ALONE = (
 def mirror_of_calls(network: Network) -> NetworkMirror:
     """T on the inputs and outputs of a call. States are left as they are: each view has its own."""
     resolved = network.resolved
-    inputs, outputs = _with_states_free(resolved.input_tensors), _with_states_free(resolved.output_tensors)
+    inputs, outputs = with_states_free(resolved.input_tensors), with_states_free(resolved.output_tensors)
     return mirror_from(resolved, inputs, outputs, {}, network.around)
 
 
-def _with_states_free(tensors: Sequence[ResolvedTensor]) -> list[TensorRepresentation]:
+def with_states_free(tensors: Sequence[ResolvedTensor]) -> list[TensorRepresentation]:
+    """Their representations; T leaves alone what is not known, as of states."""
     return [tensor.representation or TensorRepresentation.trivial(tensor.shape) for tensor in tensors]
 
 

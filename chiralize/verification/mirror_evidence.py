@@ -11,14 +11,16 @@ import torch
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.graph.mirror import MirrorFit, NetworkMirror
+from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.problem.data.cutting import in_one, in_rows, rows_of, tensors, thinned
 from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
+from chiralize.problem.stateful import carried_of, mirror_of_calls, with_states_free
 from chiralize.verification.cost import multiplications
 from chiralize.verification.evidence import IDLE, joined
-from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, compare
+from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, along, compare, of_calls
 from chiralize.verification.evidence.judging import Basis, judged
 from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
 from chiralize.verification.evidence.neighbours import nearby
@@ -31,6 +33,8 @@ _ROWS = 256
 _CALLS = 16
 _NOISE_ROWS, _NOISE_CALLS, _NOISE_RUNS, _NOISE_MIRRORS = 24, 8, 12, 40
 """On noise no mirror is confirmed, and none refuted: the likeliest mistakes alone are looked for."""
+_SEQUENCES, _STEPS = 4, 40
+"""Sequences along which mirrors are compared, and their steps: each is run once for every mirror that is tried."""
 _WORK = 1e10  # multiplications to spend on all mirrors together
 _LEAST_RUNS, _MOST_RUNS = 16, 160
 _LARGE = 100.0
@@ -42,7 +46,7 @@ _HARDLY_VARY = (
 _NOT_FINITE = "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite"
 _KEEPS_STATE = (
     "the network was not asked whether T is its mirror: it keeps a state from call to call, of which single calls "
-    "tell little"
+    "tell little; --calibration sequences tell"
 )
 
 
@@ -74,13 +78,18 @@ def outside_evidence(
     return joined(*parts)
 
 
-def ask_network(network: Network, inputs: Sequence[Call] = ()) -> Evidence:
+def ask_network(network: Network, inputs: Sequence[Call] = (), sequences: Sequence[Steps] = ()) -> Evidence:
     """How well T fits the network, beside its neighbours: `fit`, and what it means in sentences.
 
     inputs: those of the user.  Without them, or where they are noise, the example inputs count if they are none.
-    No figures where T moves nothing, or where the network keeps a state. Raises ModelRunError.
+    sequences: the same as sequences, along which a network is asked that carries states.
+    No figures where T moves nothing, or where the network keeps a state and there are no real sequences.
+    Raises ModelRunError.
     """
-    asked = compare_mirrors(network, inputs)
+    if sequences and carried_of(network).keeps_state:
+        asked = _compare_along(network, sequences)
+    else:
+        asked = compare_mirrors(network, inputs)
     if isinstance(asked, Evidence):
         return asked
     return judged(*asked)
@@ -110,12 +119,31 @@ def compare_mirrors(network: Network, inputs: Sequence[Call] = ()) -> tuple[Comp
         return compare(answers, mirror, others, _runs(network, calls, real)), basis
 
 
+def _compare_along(network: Network, sequences: Sequence[Steps]) -> tuple[Comparison, Basis] | Evidence:
+    """The same along sequences, in which every view carries its own states."""
+    if network.resolved.is_trivial:
+        return Evidence()
+    few = [steps[:_STEPS] for steps in sequences[:_SEQUENCES]]
+    calls = [call for steps in few for call in steps]
+    if not looks_real(calls):
+        return Evidence(notes=(_KEEPS_STATE,))
+    mirror, carried = mirror_of_calls(network), carried_of(network)
+    basis = Basis(True, not is_untrained(network.module), sum(map(rows_of, calls)))
+    with Runner(network.module) as runner:
+        answers = along(runner, mirror, few, carried)
+        if not answers.is_finite:
+            return Evidence(notes=(_NOT_FINITE,))
+        if not answers.indices:
+            return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
+        return compare(answers, mirror, _candidates(network, mirror, calls), _runs(network, calls, True)), basis
+
+
 def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], real: bool) -> Answers:
     """The network's answers to the calls; random ones go in one batch where it takes batches of any size."""
     if not real:
         with suppress(ModelRunError):
-            return Answers(runner, mirror, in_one(network, calls))
-    return Answers(runner, mirror, calls)
+            return of_calls(runner, mirror, in_one(network, calls))
+    return of_calls(runner, mirror, calls)
 
 
 def _few(inputs: Sequence[Call]) -> list[Call]:
@@ -184,7 +212,8 @@ def _mirror_of(network: Network, spec: ConversionSpec) -> NetworkMirror:
         around = Around(other.input_centers, other.spreads)
     else:
         around = network.around
-    return mirror_from(other, other.inputs, other.outputs, {}, around)
+    read, answered = with_states_free(other.input_tensors), with_states_free(other.output_tensors)
+    return mirror_from(other, read, answered, {}, around)
 
 
 def _means(resolved: ResolvedSpec, calls: Sequence[Call]) -> dict[tuple[int, str], float]:

@@ -397,6 +397,19 @@ def test_advice(found: Asymmetry, evidence: Evidence, real: bool, lean: Leaning 
     assert advice.speaks_for == (kind in ("equivariant", "convert"))
 
 
+def test_of_a_policy_the_environment_decides() -> None:
+    """Gaps that mark a lifter of one side were found in policies whose flip average walks as well."""
+    doubted = Evidence(warnings=("another mirror fits better",))
+    for found in (FAIR, BAD, NOISY, NOISIER):
+        advice = advise(found, Evidence(), True, is_policy=True)
+        assert advice.kind == "uneven" and not advice.is_noise and not advice.speaks_for
+        assert "only its environment tells" in advice.text and "audit --rollout" in advice.remedy
+    assert "another mirror fits better" in advise(FAIR, doubted, True, is_policy=True).text
+    assert advise(BAD, doubted, True, is_policy=True).kind == "wrong mirror"
+    for found in (NET, SAME):
+        assert advise(found, Evidence(), True, is_policy=True) == advise(found, Evidence(), True)
+
+
 @pytest.mark.parametrize("kind", ["none", "normal", "uniform", "moments"])
 def test_random_inputs_tell_nothing_of_the_mirror(kind: str) -> None:
     """Neither drawn ones nor given ones do, also where every entry has a mean and a spread of its own."""

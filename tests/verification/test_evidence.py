@@ -21,7 +21,7 @@ from chiralize.symmetry.action import act
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.evidence import joined
-from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, MirrorGap, compare, moves_less
+from chiralize.verification.evidence.fitting import Candidate, Comparison, MirrorGap, compare, moves_less, of_calls
 from chiralize.verification.evidence.judging import Basis, judged, recalled
 from chiralize.verification.evidence.names import (
     by_names,
@@ -78,7 +78,7 @@ REAL = Basis(real=True, trained=True, rows=64)
 def asked(network: nn.Module, mirror: NetworkMirror, others: dict[str, NetworkMirror], basis: Basis = REAL) -> Evidence:
     """What a network says about a mirror, beside others."""
     with Runner(network) as runner:
-        answers = Answers(runner, mirror, CALLS)
+        answers = of_calls(runner, mirror, CALLS)
         found = compare(answers, mirror, [Candidate(name, other) for name, other in others.items()], 100)
     return judged(found, basis)
 
@@ -154,7 +154,7 @@ def test_a_few_answers_that_swap_hardly_tell_more(moved: int, stays: bool) -> No
 def test_a_mirror_that_is_wrong_in_the_outputs_alone_is_found_out_without_another_run() -> None:
     wrong = replace(MIRROR, outputs=resolve(neighbours(BODY)["z negated instead of x"]).outputs)
     with Runner(Trained()) as runner:
-        answers = Answers(runner, wrong, CALLS)
+        answers = of_calls(runner, wrong, CALLS)
         found = judged(compare(answers, wrong, [Candidate("the true one", MIRROR)], most_runs=0), REAL)
     assert found.fit is not None and found.fit.better == ("the true one",)
 
@@ -258,7 +258,7 @@ def test_constant_answers_cannot_tell(level: float) -> None:
             return torch.full_like(x, level)
 
     with Runner(Constant()) as runner:
-        answers = Answers(runner, MIRROR, CALLS)
+        answers = of_calls(runner, MIRROR, CALLS)
     assert answers.indices == [] and answers.hardly_vary == [0]
 
 

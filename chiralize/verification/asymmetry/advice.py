@@ -38,9 +38,9 @@ _NOISE = (
     "trained on 100 to 1,000 poses, with gaps of 0.5 to 0.7, gained 7 to 8 % by their flip average)"
 )
 _ASK_ENVIRONMENT = (
-    "of a policy the environment decides, not the gap: `chiralize audit --rollout` runs its flip average there"
+    "`chiralize audit --rollout` runs policy and flip average in their environment; where there is none, train it with "
+    f"mirrored copies, or {_REDUCE} with --calibration, which learns from unmirrored answers alone"
 )
-"""Six published policies with gaps of 0.2 to 0.5 lost nothing, a Walker with a gait of its own 0.8 of its return."""
 
 
 def advise(
@@ -58,7 +58,7 @@ def advise(
     """
     advice = _advise(measured, evidence, real, data, leaning)
     if is_policy and advice.kind in ("uneven", "one-sided network"):
-        return replace(advice, remedy=f"{_ASK_ENVIRONMENT}; otherwise {advice.remedy}")
+        return _of_policy(measured, evidence)
     return advice
 
 
@@ -107,6 +107,21 @@ def _advise(
         "or this is not its mirror. A flip average, and so `average`, mixes good answers with bad ones",
         f"train it with mirrored copies; or {_REDUCE} with --calibration (poses of the side it knows), --distill and "
         "--force, which learns from unmirrored answers alone",
+    )
+
+
+def _of_policy(measured: Asymmetry, evidence: Evidence) -> Advice:
+    """Advice on a wide gap of a policy. Six published ones with 0.2 to 0.5 and leans of up to 0.2 lost nothing by their
+    flip average, a Walker with a gait of its own 0.8 of its return (docs/decisions/0077-published-policies.md).
+    """
+    lean = when(measured.lean > LEANING, f" and a lean of {measured.lean:.2g}")
+    doubt = when(evidence.warnings, f". Or T is not its mirror: {''.join(evidence.warnings[:1])}")
+    return Advice(
+        "uneven",
+        f"the network answers x and its mirror image differently, with a gap of {measured.gap:.2g}{lean}. A policy "
+        "with such figures may walk as well on its flip average, or not at all, and only its environment tells; a "
+        f"network of another kind knows one side only, or little as yet{doubt}",
+        _ASK_ENVIRONMENT,
     )
 
 

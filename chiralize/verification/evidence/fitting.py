@@ -7,18 +7,21 @@ Under a mirror that is not its own the two have nothing in common.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite, sqrt
 
 import torch
 
 from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.rollouts import Carried, Steps, roll
 from chiralize.graph.running import Call, Runner, results
 from chiralize.symmetry.action import Center, act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 Key = tuple[object, ...]
+Run = Callable[[NetworkMirror | None], Sequence[Sequence[torch.Tensor]]]
+"""Answers to all inputs, call by call: as they are, or to their images under a mirror."""
 FEWEST_ROWS = 8
 """Of fewer samples no mean is taken: their answers are counted from 0, which makes gaps smaller."""
 _STILL = 0.01
@@ -66,22 +69,22 @@ class Answers:
 
     Calls whose answers have the same shapes lie in one stack, calls first: T is the same for all of them.
 
+    run: see `of_calls` and `along`.  state_outputs: positions of outputs that are states.
     indices: the outputs that can tell something.  hardly_vary: those that could if they varied (constant ones, too).
     is_finite: whether all answers to the inputs as they are, are.
     """
 
-    def __init__(self, runner: Runner, mirror: NetworkMirror, calls: Sequence[Call]) -> None:
-        self._runner = runner
-        self._calls = calls
+    def __init__(self, run: Run, state_outputs: frozenset[int] = frozenset()) -> None:
+        self._run = run
         self._mirrored: dict[Key, list[list[torch.Tensor]]] = {}
-        plain = [self._answers(runner.run([call], mirror.states).steps[0]) for call in calls]
+        plain = list(map(_in_float64, run(None)))
         self._plain = _stacked(plain)
         columns = [list(column) for column in zip(*plain, strict=True)]
         self.centers = [_mean(column) for column in columns]
         self.spreads = list(map(_spread, columns, self.centers))
         numbers = list[int]()
         for index, answer in enumerate(plain[0]):
-            if answer.is_floating_point() and index not in mirror.state_outputs:
+            if answer.is_floating_point() and index not in state_outputs:
                 numbers.append(index)
         self.is_finite = all(bool(answer.isfinite().all()) for index in numbers for answer in columns[index])
         self.hardly_vary = [index for index in numbers if self._hardly_varies(columns[index], index)]
@@ -90,15 +93,6 @@ class Answers:
     def _hardly_varies(self, column: Sequence[torch.Tensor], index: int) -> bool:
         size = _spread(column, torch.zeros_like(self.centers[index]))
         return self.spreads[index] <= _STILL**2 * size  # one that is 0 throughout, too
-
-    @staticmethod
-    def _answers(step: object) -> list[torch.Tensor]:
-        """The tensors among the results, floating-point ones in float64."""
-        answers = results(step)[0]
-        for index, answer in enumerate(answers):
-            if answer.is_floating_point():
-                answers[index] = answer.double()
-        return answers
 
     def plain(self, index: int) -> list[torch.Tensor]:
         """f(x) of one output, stack by stack, in float64."""
@@ -112,14 +106,43 @@ class Answers:
         """T f(T x) of one output, stack by stack. Raises ModelRunError."""
         key = _key(mirror)
         if key not in self._mirrored:
-            answers = list[list[torch.Tensor]]()
-            for call in self._calls:
-                run = self._runner.run([mirror.turned(call)], mirror.states, turned=True)
-                answers.append(self._answers(run.steps[0]))
-            self._mirrored[key] = _stacked(answers)
+            self._mirrored[key] = _stacked(list(map(_in_float64, self._run(mirror))))
         representation = mirror.outputs[index]
         of_stacks = replace(representation, axes=(Representation.trivial(1), *representation.axes))
         return [act(stack[index], of_stacks, mirror.center_of(index)) for stack in self._mirrored[key]]
+
+
+def of_calls(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call]) -> Answers:
+    """Of calls, each for itself. mirror: its states are those that the network starts from."""
+
+    def run(other: NetworkMirror | None) -> list[list[torch.Tensor]]:
+        """As `Run` says."""
+        if other is None:
+            return [results(runner.run([call], mirror.states).steps[0])[0] for call in calls]
+        turned = [runner.run([other.turned(call)], other.states, turned=True) for call in calls]
+        return [results(each.steps[0])[0] for each in turned]
+
+    return Answers(run, mirror.state_outputs)
+
+
+def along(runner: Runner, mirror: NetworkMirror, sequences: Sequence[Steps], carried: Carried) -> Answers:
+    """Of all calls of sequences, in which every view carries the states that it has come to."""
+
+    def run(other: NetworkMirror | None) -> list[list[torch.Tensor]]:
+        """As `Run` says."""
+        turned = other.turned if other is not None else None
+        return [step.answers for steps in sequences for step in roll(runner, steps, carried, turned)]
+
+    return Answers(run, mirror.state_outputs)
+
+
+def _in_float64(answers: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The same with floating-point ones in float64."""
+    wide = list(answers)
+    for index, answer in enumerate(answers):
+        if answer.is_floating_point():
+            wide[index] = answer.double()
+    return wide
 
 
 def _stacked(answers: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
