@@ -7,6 +7,7 @@ from dataclasses import replace
 from chiralize.commands.judging import Judged
 from chiralize.infer import macs_of
 from chiralize.methods.registry import methods
+from chiralize.methods.targets import FITTED
 from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.problem.data import posed
 from chiralize.problem.data.scattered import remark_on
@@ -38,7 +39,10 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
     same_calls = mirror is not None and not mirror.states and None not in network.resolved.inputs
     equivariant = converted.module if same_calls else None
     evidence = outside_evidence(network, mirror, problem.batches.given[-_SHOWN:], equivariant, asked)
-    notes = (*problem.batches.remarks, *_notes(problem, converted))
+    remarks = problem.batches.remarks
+    if converted.is_average:
+        remarks = tuple(remark for remark in remarks if not remark.startswith(FITTED))
+    notes = (*remarks, *_notes(problem, converted))
     if verdict.unproved:
         notes = (*notes, f"no proof: {verdict.unproved.facts}")
     if problem.batches.scattered and (converted.fitted or request.distill):

@@ -32,6 +32,8 @@ from chiralize.verification.asymmetry.records import Asymmetry, Spread
 
 WIDEST_ON_BUILT_IN = 0.3
 """Networks that know both sides, and see what they were trained on, are less far apart (decision 0040)."""
+FITTED = "fitted to the"
+"""How a remark begins that is about a fit alone."""
 _LOOKED_AT = 2_000
 _ROWS = 64
 
@@ -53,11 +55,11 @@ def aimed(problem: Problem) -> Problem:
         facts = f"on built-in poses its two sides are {apart:.2g} of its spread apart, and 0.1 to 0.25 are usual"
         return problem.with_batches(drawn=(), origin=facts, are_built_in=False)
     if problem.one_sided:
-        return problem.with_remarks("fitted to the original's answers on the side that it saw in training")
+        return problem.with_remarks(f"{FITTED} original's answers on the side that it saw in training")
     why = _one_sided(network, mirror, calls, measured)
     if not why:
         return replace(problem, both_views=True)
-    return problem.with_remarks(f"fitted to the answers to unmirrored inputs alone: {why}")
+    return problem.with_remarks(f"{FITTED} answers to unmirrored inputs alone: {why}")
 
 
 def _one_sided(network: Network, mirror: NetworkMirror, calls: Sequence[Call], measured: Asymmetry) -> str:

@@ -81,7 +81,7 @@ def _figure(size: tuple[float, float]) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError("--report", "matplotlib is not installed", "pip install 'chiralize[report]'") from None
+        raise UsageError("--report", "matplotlib is not installed", "pip install matplotlib") from None
     return Figure(figsize=size, layout="constrained", dpi=110)
 
 

@@ -124,7 +124,7 @@ def _bones(skeleton: Skeleton, option: str) -> tuple[Figure, Axes, dict[int, tup
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError(option, "matplotlib is not installed", "pip install 'chiralize[report]'") from None
+        raise UsageError(option, "matplotlib is not installed", "pip install matplotlib") from None
     positions = tree_positions(skeleton)
     height = max((y for _, y in positions.values()), default=0)
     figure = Figure(figsize=(8, 1 + 0.3 * (height + 1)))

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 import yaml
 
 from chiralize.errors import FactoryError, UsageError
-from chiralize.errors.words import when
+from chiralize.errors.words import listed, when
 from chiralize.graph.copies import copied
 from chiralize.graph.staying import Staying
 from chiralize.storage.failed_imports import is_absent, remedy_for, where_it_fails
@@ -60,7 +61,7 @@ def build_module(
         facts = f"{shown} asks its object of arguments for {error.wanted!r}"
         raise FactoryError("--model", facts, f"give it: --arg {_owner(arguments)}.{error.wanted}=VALUE") from error
     except (Exception, SystemExit) as error:  # the user's own code
-        facts = f"{shown} raised {type(error).__name__}: {_line(error)}"
+        facts = f"{shown} raised {type(error).__name__}: {_line(error) or _place(error)}"
         raise FactoryError("--model", facts, _needed(function, arguments)) from error
     if not isinstance(module, torch.nn.Module):
         facts = f"{shown} returned a {type(module).__name__}, not a torch.nn.Module"
@@ -91,7 +92,9 @@ def _needed(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
     missing = [each.name for each in parameters if each.kind in by_name and each.default is each.empty]
     missing = [name for name in missing if name not in heads]
     if not missing:
-        return "pass what it needs as `--arg name=value`."
+        empty = [each.name for each in parameters if each.kind in by_name and each.default is None]
+        none = when(empty, f" (None where nothing is given: {listed([each for each in empty if each not in heads])})")
+        return f"pass what it needs as `--arg name=value`{none}."
     options: list[str] = []
     for name in missing:
         options.append(f"--arg {name}.NAME=VALUE" if name in NAMES else f"--arg {name}=VALUE")
@@ -253,6 +256,12 @@ def _nearest(name: str, names: list[str]) -> str:
     if near:
         return f" (nearest: {near[0]!r})"
     return ""
+
+
+def _place(error: BaseException) -> str:
+    """The line that raised an error without words: `line 31 of graph.py, raise ValueError()`."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"line {frame.lineno} of {Path(frame.filename).name}, {frame.line}"
 
 
 def _line(error: BaseException) -> str:

@@ -274,13 +274,13 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
     if fit.skeletons:
         first = f"try --skeleton {fit.skeletons[0]}"
     elif fit.better:
-        first = f"change the specification to: {fit.better[0]}"
+        first = f"try {fit.better[0]} in the specification"
     elif fit.has_a_nearer:
         first = f"look first at what comes nearer: {fit.nearest}; then check joint order, pairs and negated coordinates"
     else:
         first = "check joint order, pairs, negated coordinates and layouts"
     if any(entry.fields for entry in spec.inputs or ()):
-        first += ", with `chiralize skeleton check --robot ROBOT.xml SPEC.yaml`, or in the environment by --rollout"
+        first += "; `chiralize skeleton check --robot ROBOT.xml SPEC.yaml` and `audit --rollout` say whether T is right"
     return (
         f"{first}; `chiralize audit` measures it again. If T is right, the network knows one side only, or the inputs "
         "are of another kind than those it was trained on; --force converts all the same"

@@ -136,7 +136,7 @@ class RobotCheck:
         count, of_all = len(self.unchecked), len(self.unchecked) + len(self.checked)
         return (
             f"{self._of_what_was_checked}. Of {of_all} blocks {count} could not be checked and may be wrong; "
-            "another file of this robot may hold what they need"
+            "no robot's file knows of commands and clocks; of others another file of this robot may"
         )
 
     @property

@@ -21,8 +21,8 @@ _QUATERNION, _EULER = re.compile(r"quat|orient|rot"), re.compile(r"euler|rpy")
 CONTROLS = "controls"
 _OF_THE_BASE = set(
     "base torso root body trunk pelvis robot imu projected local world in frame b w linear lin angular ang velocity "
-    "vel gravity grav vector orientation quat quaternion wxyz xyzw euler rpy height z gyro omega rotation rot position "
-    "pos".split()
+    "vel gravity grav vector vec orientation quat quaternion wxyz xyzw euler rpy height z gyro omega rotation rot "
+    "position pos".split()
 )
 """Words of which the name of a block about the base consists; others may mean a foot, a command or a thing."""
 

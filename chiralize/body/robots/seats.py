@@ -15,6 +15,7 @@ from chiralize.body.robots.describing import Entry
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.observing import CONTROLS, drivers_of
 from chiralize.body.robots.robot import Robot
+from chiralize.errors.words import listed
 from chiralize.symmetry.involution import SignedPermutation
 
 
@@ -89,7 +90,7 @@ def placing_of(mirror: RobotMirror, blocks: Sequence[Seated]) -> Placing:
     is_own_order = 0 < states_seen == states_right
     if is_own_order:
         return Placing(tuple(entry for _, wrong in misplaced for entry in wrong), ())
-    return Placing((), tuple(_in_words(mirror, group) for group, _ in misplaced))
+    return Placing((), _in_words(mirror, [group for group, _ in misplaced]))
 
 
 def _arrays(blocks: Sequence[Seated]) -> list[list[Seated]]:
@@ -143,12 +144,17 @@ def _misplaced(mirror: RobotMirror, group: Sequence[Seated]) -> list[Misplaced]:
     return wrong
 
 
-def _in_words(mirror: RobotMirror, group: Sequence[Seated]) -> str:
-    """`output 0: action: the model's order is hip_4, ankle_4`."""
-    titles = _titles(mirror.robot, group[0].words)
-    order = [titles[seat] for seat in sorted(_all_seats(group))]
-    blocks = ", ".join(dict.fromkeys(block.title for block in group))
-    return f"{group[0].tensor}: {blocks}: the model's order is {', '.join(order)}"
+def _in_words(mirror: RobotMirror, groups: Sequence[Sequence[Seated]]) -> tuple[str, ...]:
+    """`output 0: action: the model's order is hip_4, ankle_4`; frames of a history share a line."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for group in groups:
+        titles = _titles(mirror.robot, group[0].words)
+        order = ", ".join(titles[seat] for seat in sorted(_all_seats(group)))
+        alike.setdefault((group[0].tensor, order), []).extend(block.title for block in group)
+    words: list[str] = []
+    for (tensor, order), blocks in alike.items():
+        words.append(f"{tensor}: {listed(list(dict.fromkeys(blocks)), 4)}: the model's order is {order}")
+    return tuple(words)
 
 
 def _titles(robot: Robot, words: str) -> dict[int, str]:

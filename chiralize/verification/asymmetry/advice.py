@@ -37,6 +37,7 @@ _NOISE = (
     "convert, and compare the error on labelled samples: a mirror that is not its own looks like this, too (lifters "
     "trained on 100 to 1,000 poses, with gaps of 0.5 to 0.7, gained 7 to 8 % by their flip average)"
 )
+_GAIT = ". What a policy of uneven gait sees leans, too, whatever it is told to do"
 _ASK_ENVIRONMENT = (
     "`chiralize audit --rollout` runs policy and flip average in their environment; where there is none, train it with "
     f"mirrored copies, or {_REDUCE} with --calibration, which learns from unmirrored answers alone"
@@ -59,6 +60,8 @@ def advise(
     advice = _advise(measured, evidence, real, data, leaning)
     if is_policy and advice.kind in ("uneven", "one-sided network"):
         return _of_policy(measured, evidence)
+    if is_policy and advice.kind == "one-sided data":
+        return replace(advice, text=advice.text + _GAIT, remedy=f"{_ASK_ENVIRONMENT}; else {advice.remedy}")
     return advice
 
 
@@ -166,14 +169,14 @@ def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leani
     if measured.gap > ASYMMETRIC:
         return Advice(
             "one-sided data",
-            f"{text}, and the network knows that side only (gap {measured.gap:.2g}): converting would average two "
-            "different answers",
+            f"{text}, and the network knows that side only (gap {measured.gap:.2g}), or was trained on inputs of "
+            "another unit, scale or order: converting would average two different answers",
             f"where the task is symmetric, {_REDUCE} with --calibration (these data), --distill and --force, which "
             "carries the answers over to the other side; else do not convert",
         )
     return Advice(
         "one-sided data",
-        f"{text}. The network itself hardly is (gap {measured.gap:.2g})",
+        f"{text}. The network's own gap is {measured.gap:.2g}",
         "see by label what leans; with data of both sides, or where the task is symmetric all the same, convert",
     )
 

@@ -75,8 +75,8 @@ def test_observation(tmp_path: Path) -> None:
     assert len(result.checked) == 9
     assert result.unchecked == ("input 0: commands", "input 0: left_foot_velocity")
     assert result.lines()[-1] == (
-        "AGREES: T of a step is the step of T. Of 11 blocks 2 could not be checked and may be wrong; another file of "
-        "this robot may hold what they need"
+        "AGREES: T of a step is the step of T. Of 11 blocks 2 could not be checked and may be wrong; no robot's file "
+        "knows of commands and clocks; of others another file of this robot may"
     )
 
 

@@ -1,0 +1,1 @@
+"""Policies that somebody else has trained and published, on robots whose models somebody else has published."""
