@@ -11,6 +11,8 @@ from statistics import median
 RESULTS = Path(__file__).parent / "results.csv"
 DEFAULTS = Path(__file__).parent / "defaults.csv"
 """Today's defaults: rows of `benchmarks.accuracy.compare`."""
+PLAIN = Path(__file__).parent / "pruned.csv"
+"""Half the width beside structured pruning and distillation in the same seconds: rows of the same."""
 NAMES = {
     "frame-128": "frame lifter, 128",
     "frame-256": "frame lifter, 256",

@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy.table [--write docs/results.md] [--front README.md]
 
 Printed, or written between the lines `<!-- accuracy -->` and `<!-- /accuracy -->` (`<!-- defaults -->` for those of
-today's defaults, `<!-- front -->` in the README). A test compares them.
+today's defaults, `<!-- plain -->` for the plain baseline, `<!-- front -->` in the README). A test compares them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.accuracy.summary import DEFAULTS, NAMES, UNITS, Line, lines, read
+from benchmarks.accuracy.summary import DEFAULTS, NAMES, PLAIN, UNITS, Line, lines, read
 
 START, END = "<!-- accuracy -->", "<!-- /accuracy -->"
 FRONT_START, FRONT_END = "<!-- front -->", "<!-- /front -->"
@@ -24,6 +24,8 @@ FRONT = (
 )  # fmt: skip
 """Networks in the README: one of each kind."""
 FRONT_COLUMNS = {"both views": "flip average, 2 passes", "auto": "`auto`, 1 pass"}
+PLAIN_START, PLAIN_END = "<!-- plain -->", "<!-- /plain -->"
+PLAIN_COLUMNS = {"both views": "both views", "reduce 0.5": "½", "pruned": "pruned, distilled"}
 DEFAULTS_START, DEFAULTS_END = "<!-- defaults -->", "<!-- /defaults -->"
 DEFAULT_COLUMNS = {
     "both views": "both views",
@@ -87,6 +89,22 @@ def defaults() -> str:
             cells = [_figure(found.get((name, True, way)), figure) for way, figure in columns]
             rows.append([title, *cells, _figure(found[name, True, "auto"], "seconds", digits=0)])
     return "\n\n".join([_table(found, True, DEFAULT_COLUMNS), "What that costs:", markdown(rows)])
+
+
+def plain() -> str:
+    """Half the width beside structured pruning and distillation, which know of no mirror, in the same seconds."""
+    found = lines(read(PLAIN))
+    rows = [_table(found, True, PLAIN_COLUMNS)]
+    ways = [way for way in PLAIN_COLUMNS if way != "both views"]
+    figures = {"worst_joint": "worst joint", "products": "products"}
+    columns = [(way, name) for name in figures for way in ways]
+    costs = [["network", *(f"{figures[name]}, {PLAIN_COLUMNS[way]}" for way, name in columns), "seconds of each"]]
+    costs.append(["---"] * len(costs[0]))
+    for name, title in NAMES.items():
+        if (name, True, "pruned") in found:
+            cells = [_figure(found.get((name, True, way)), figure) for way, figure in columns]
+            costs.append([title, *cells, _figure(found[name, True, "pruned"], "seconds", digits=0)])
+    return "\n\n".join([*rows, markdown(costs)])
 
 
 def _is_there(found: dict[tuple[str, bool, str], Line], way: str, name: str) -> bool:
@@ -176,13 +194,14 @@ def main() -> int:
     parser.add_argument("--front", type=Path, help="page to write the short one into")
     asked = parser.parse_args()
     if asked.write is None and asked.front is None:
-        print(defaults(), tables(), sep="\n\n")
+        print(defaults(), plain(), tables(), sep="\n\n")
         return 0
     status = 0
     if asked.write:
-        status = write(asked.write, DEFAULTS_START, DEFAULTS_END, defaults()) or write(
-            asked.write, START, END, tables()
-        )
+        for start, end, made in (
+            (DEFAULTS_START, DEFAULTS_END, defaults), (PLAIN_START, PLAIN_END, plain), (START, END, tables)
+        ):  # fmt: skip
+            status = status or write(asked.write, start, end, made())
     return status or (write(asked.front, FRONT_START, FRONT_END, front()) if asked.front else 0)
 
 

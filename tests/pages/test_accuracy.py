@@ -40,6 +40,7 @@ def test_the_page_has_the_tables_that_the_results_make() -> None:
     """`python -m benchmarks.accuracy.table --write docs/results.md` mends it."""
     page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
     assert table.embedded(page, table.DEFAULTS_START, table.DEFAULTS_END) == table.defaults()
+    assert table.embedded(page, table.PLAIN_START, table.PLAIN_END) == table.plain()
     assert table.embedded(page) == table.tables()
     assert table.embedded(page.replace(" mm | 0", " cm | 0")) != table.tables()
     front = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
