@@ -216,7 +216,7 @@ class NoRuleError(UnsupportedError):
 
 
 class NeverEquivariantError(UnsupportedError):
-    """The operation cannot commute with the mirror, whatever its weights."""
+    """The operation cannot commute with the mirror, whatever its weights, as far as its rule can tell."""
 
     code = "CH302"
 
