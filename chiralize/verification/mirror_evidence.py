@@ -33,8 +33,9 @@ _ROWS = 256
 _CALLS = 16
 _NOISE_ROWS, _NOISE_CALLS, _NOISE_RUNS, _NOISE_MIRRORS = 24, 8, 12, 40
 """On noise no mirror is confirmed, and none refuted: the likeliest mistakes alone are looked for."""
-_SEQUENCES, _STEPS = 4, 40
-"""Sequences along which mirrors are compared, and their steps: each is run once for every mirror that is tried."""
+_SEQUENCES, _STEPS = 2, 100
+"""Sequences along which mirrors are compared, and their steps: each is run once for every mirror that is tried. Which
+foot goes first sets the first steps of two views further apart than all later ones."""
 _WORK = 1e10  # multiplications to spend on all mirrors together
 _LEAST_RUNS, _MOST_RUNS = 16, 160
 _LARGE = 100.0

@@ -285,6 +285,14 @@ def test_inputs_in_small_batches_are_asked_all() -> None:
     assert not isinstance(found, Evidence) and found[1].rows == len(rows) == 64
 
 
+def test_entries_that_tell_nothing_raise_no_doubt() -> None:
+    """Those that hardly move are as far apart under any mirror."""
+    for here, told in ((0.8, 1), (1.4, 0)):
+        other = MirrorGap("the other sign of wrist", gap=0.34, ratio=0.8, here=here, given=here / 0.8, is_of_all=False)
+        found = judged(Comparison(0.35, (other,)), Basis(real=True, trained=True, rows=200))
+        assert len(found.warnings) == told and len(found.checks) == 1 - told
+
+
 def test_few_samples_stop_at_a_larger_difference() -> None:
     other = MirrorGap("no swap at all", gap=0.24, ratio=0.6, here=0.24, given=0.4)
     comparison = Comparison(0.4, (other,))

@@ -30,6 +30,10 @@ that moves the inputs less stops nothing there (0.23 and 0.10): such inputs are 
 """
 TELLS = 1.05
 """Another mirror whose gap is less than so many times that of T fits as well: the network cannot tell the two apart."""
+TELLS_NOTHING = 1.0
+"""A neighbour that predicts its entries worse than their mean does raises no doubt: entries that hardly move are as far
+apart under any mirror (the wrists of a humanoid that walks, 1.4 and 1.7).
+"""
 SMALL = 0.02
 """A gap that nobody needs to explain: the network is as good as equivariant."""
 _AS_GOOD = 1.1
@@ -136,7 +140,7 @@ def _sentences(
         if fit.skeletons:
             warnings.append(f"shipped skeletons of this size whose mirror fits: {', '.join(fit.skeletons)}")
         return (), tuple(warnings), ()
-    doubtful = [other for other in tried if other.ratio < DOUBTFUL and fit.gap > SMALL]
+    doubtful = [other for other in tried if other.ratio < DOUBTFUL and fit.gap > SMALL and other.here < TELLS_NOTHING]
     if doubtful:
         nearest = min(doubtful, key=lambda other: other.ratio)
         return (), (f"T is in doubt: {_compare(nearest)}, not clearly enough to tell which is right",), ()
