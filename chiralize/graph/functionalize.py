@@ -19,6 +19,7 @@ from chiralize.graph.silence import quiet
 from chiralize.graph.tracing import holds_tensor, target_of
 
 _DEEPEST = 3
+_COPY = torch.ops.aten.copy.default
 _BLOCK = torch.ops.higher_order.wrap_with_set_grad_enabled
 
 
@@ -48,7 +49,39 @@ def functionalize(program: ExportedProgram, known: Container[str]) -> ExportedPr
                     f"hold the buffer under one name alone ({shared}), or use --method average, which needs no graph"
                 )
             raise CaptureError("torch.export", first_line(error), remedy) from error
-    return program
+    return without_copies(program)
+
+
+def without_copies(program: ExportedProgram) -> ExportedProgram:
+    """The program with what is copied in the place of `copy`, which has no derivative, where shape and type agree.
+
+    A functional program copies where forward wrote to a part of a tensor (`x[:, 0] = y`). Results stay copies: a state
+    must not become one of the inputs.
+    """
+    results = program.graph.output_node().all_input_nodes
+    alike: list[str] = []
+    for node in program.graph.nodes:
+        if node.target is _COPY and node not in results and _is_alike(*node.args[:2]):
+            alike.append(node.name)
+    if not alike:
+        return program
+    graph, copies = copied_graph(program)
+    for node in filter(lambda copy: copy.name in alike, list(copies.values())):
+        new = node.args[1]
+        assert isinstance(new, torch.fx.Node)
+        node.replace_all_uses_with(new)
+        graph.erase_node(node)
+    return with_graph(program, graph, program.graph_signature)
+
+
+def _is_alike(old: Any, new: Any) -> bool:
+    """Whether one value could stand for the other, as far as shape, type and device go."""
+    kinds: list[tuple[str, torch.dtype, torch.device]] = []
+    for node in (old, new):
+        value = node.meta.get("val") if isinstance(node, torch.fx.Node) else None
+        if isinstance(value, torch.Tensor):
+            kinds.append((str(tuple(value.shape)), value.dtype, value.device))
+    return len(kinds) == 2 and kinds[0] == kinds[1]
 
 
 def without_blocks(program: ExportedProgram) -> ExportedProgram:

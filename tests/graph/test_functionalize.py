@@ -92,3 +92,33 @@ def test_a_block_that_is_more_than_ops_is_left_as_it_is() -> None:
 def test_a_program_without_blocks_is_the_same_program() -> None:
     program = exported(lambda net, x: net.layer(x))
     assert without_blocks(program) is program
+
+
+class WritesToParts(nn.Module):
+    """As a cosine transform does that sorts its input by hand; and its state is the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("last", torch.zeros(3, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last[:] = x
+        y = x * 2
+        y[:, 0] = x[:, 1].tanh()
+        y[:, 2:] = 1.0
+        return y
+
+
+def test_writes_to_parts_have_a_derivative() -> None:
+    """What is copied stands in the place of `copy`; a state is no alias of the input."""
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    program = torch.export.export(WritesToParts(), (x,))
+    module = functional(program).module()
+    given = x.clone().requires_grad_(True)
+    answer = module(given)
+    answer[:, :2].sum().backward()
+    wanted = torch.zeros(3, 4)
+    wanted[:, 1] = 2 + 1 - x[:, 1].tanh() ** 2
+    assert torch.equal(answer.detach(), WritesToParts()(x))
+    assert given.grad is not None and torch.allclose(given.grad, wanted, atol=1e-6)
+    assert torch.equal(dict(module.named_buffers())["last"], x)
