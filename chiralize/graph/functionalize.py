@@ -17,9 +17,9 @@ from chiralize.graph.execution import arguments_of
 from chiralize.graph.local_writes import copied_graph, specs_of, with_graph, without_lone_writes, writes
 from chiralize.graph.silence import quiet
 from chiralize.graph.tracing import holds_tensor, target_of
+from chiralize.graph.written import COPY
 
 _DEEPEST = 3
-_COPY = torch.ops.aten.copy.default
 _BLOCK = torch.ops.higher_order.wrap_with_set_grad_enabled
 
 
@@ -61,7 +61,7 @@ def without_copies(program: ExportedProgram) -> ExportedProgram:
     results = program.graph.output_node().all_input_nodes
     alike: list[str] = []
     for node in program.graph.nodes:
-        if node.target is _COPY and node not in results and _is_alike(*node.args[:2]):
+        if node.target is COPY and node not in results and _is_alike(*node.args[:2]):
             alike.append(node.name)
     if not alike:
         return program

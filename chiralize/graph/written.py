@@ -14,6 +14,7 @@ CONVOLUTIONS = {
 """By the number of axes that a window slides along."""
 INDEX_SELECT = torch.ops.aten.index_select.default
 MUL = torch.ops.aten.mul.Tensor
+COPY = torch.ops.aten.copy.default
 NEW_FULL = torch.ops.aten.new_full.default
 STACK = torch.ops.aten.stack.default
 TANH = torch.ops.aten.tanh.default
