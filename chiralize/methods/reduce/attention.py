@@ -4,7 +4,8 @@ Dropping whole heads loses far more than dropping dimensions of all of them. Whi
 other coordinates only, so the original is rewritten first, without a change of what it computes:
 
     q' = P q,  k' = P^-T k     so that E[q' q'] = E[k' k'] is diagonal, falling (balanced truncation of q . k)
-    v' = Q v,  W_o' = W_o Q^-1  so that the first dimensions hold most of what W_o makes of the head's answer
+    v' = Q v,  W_o' = W_o Q^-1  so that the first dimensions hold most of what W_o makes of the head's answer,
+                               and so that the rows that make v' are as long as the columns of W_o' that read it
 
 Afterwards the first dimensions of every head are kept.
 """
@@ -163,6 +164,7 @@ def _columns(rewrite: Rewrite, way: _Way) -> Tensor:
 
 def _turn(rewrite: Rewrite, way: _Way, p: Tensor, q: Tensor, v: Tensor) -> None:
     """Put the maps of queries, keys and values into the weights before them, and undo that of values behind them."""
+    v = _balanced(rewrite, way, v)
     for (site, rows), change in zip(way.rows, (p, q, v), strict=True):
         matrix = site.matrix(rewrite[site.weight]).clone()
         matrix[rows] = change @ matrix[rows]
@@ -175,6 +177,17 @@ def _turn(rewrite: Rewrite, way: _Way, p: Tensor, q: Tensor, v: Tensor) -> None:
     matrix = reader.matrix(rewrite[reader.weight]).clone()
     matrix[:, way.columns] = (matrix[:, way.columns].movedim(0, 1) @ torch.linalg.inv(v)).movedim(1, 0)
     rewrite[reader.weight] = reader.tensor(matrix, rewrite.leaves[reader.weight].shape)
+
+
+def _balanced(rewrite: Rewrite, way: _Way, v: Tensor) -> Tensor:
+    """The map of values, scaled so that neither side of a dimension is larger: what follows moves all weights at once,
+    and a step that suits one side would ruin the other.
+    """
+    site, rows = way.rows[2]
+    writing = (v @ site.matrix(rewrite[site.weight])[rows]).norm(dim=-1)
+    reading = torch.linalg.solve(v.mT, _columns(rewrite, way).mT).norm(dim=-1)
+    tiny = torch.finfo(v.dtype).tiny
+    return (reading.clamp_min(tiny) / writing.clamp_min(tiny)).sqrt()[..., None] * v
 
 
 # ---- where a value comes from ---------------------------------------------------------------------------------------
