@@ -148,9 +148,10 @@ def few_other_mirrors(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 
 @pytest.fixture(autouse=True)
 def few_rounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small networks get two of the twelve rounds of Gauss-Newton unasked, but for the tests of these rounds."""
+    """Networks get two of the twelve rounds of Gauss-Newton unasked, or few steps, but for the tests of these."""
     if request.path.name != "test_gauss_newton.py" and not request.config.getoption("--thorough"):
-        monkeypatch.setattr("chiralize.methods.refine.refine._ROUNDS", 2)
+        monkeypatch.setattr("chiralize.methods.refine.budget._ROUNDS", 2)
+        monkeypatch.setattr("chiralize.methods.refine.budget._MOST_STEPS", 20)
 
 
 @pytest.fixture(autouse=True)

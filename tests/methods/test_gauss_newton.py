@@ -16,13 +16,11 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.errors import ChiralizeError
 from chiralize.graph.running import Call
-from chiralize.infer import macs_of
-from chiralize.methods.refine import gauss_newton
-from chiralize.methods.refine import refine as refining
+from chiralize.methods.refine import budget, gauss_newton
 from chiralize.methods.refine.gauss_newton import _basis, _divided, _System, refine
 from chiralize.methods.refine.imitation import Distance, Weights
 from chiralize.symmetry import reynolds
-from tests.methods.test_reduce_trained import kept, learnt, poses, result, rho, seen
+from tests.methods.test_reduce_trained import learnt, poses, result, rho, seen
 from tests.support.reduce_nets import KINDS, Residual, calls_for, ready, subject_of
 from tests.support.small_body import POSE, normal, residual, trained, turned
 
@@ -169,49 +167,13 @@ def words(found: Any) -> list[str]:
 @pytest.mark.parametrize(("options", "before"), [({"width": 0.707}, 0.36), ({"method": "match"}, 0.78)])
 def test_small_networks_get_it_unasked(options: dict[str, Any], before: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nearer to the original than layer by layer (before: that distance), in the original's class and as a graph."""
-    monkeypatch.setattr(refining, "_ROUNDS", 2)
+    monkeypatch.setattr(budget, "_ROUNDS", 2)
     options = {"method": "reduce", **options}
     found = result(**options, rounds=None)
     (note,) = words(found)
     losses = [float(word) for word in note.split() if "." in word and word[0].isdigit()]
     assert rho(found) < 0.9 * before and losses[1] < 0.8 * losses[0]
     assert residual(found.module, (4, 6, 2)) <= 1e-11 and found.report.passed
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("changed", [{"_LEFT_OVER": 1e9}, {"_WORK": 1e6}])
-def test_large_ones_do_not(changed: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a fit left little over, and where a minute does not hold enough."""
-    for name, value in {"_QUICK": 100, **changed}.items():
-        monkeypatch.setattr(refining, name, value)
-    found, before = result("reduce", width=0.5, rounds=None), kept("reduce", width=0.5)
-    assert not words(found) and rho(found) == rho(before)
-
-
-@pytest.mark.thorough
-def test_larger_ones_get_what_a_minute_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = macs_of(subject_of(learnt(), (6, 2), 1).graph()) * refining._RUNS * refining._FEWEST_SAMPLES
-    for name, value in {"_QUICK": 100, "_LEFT_OVER": 0.0, "_WORK": 4 * work}.items():
-        monkeypatch.setattr(refining, name, value)
-    found = result("reduce", width=0.5, rounds=None)
-    (note,) = words(found)
-    assert note.endswith("(rounds: 4)") and rho(found) < 0.9 * rho(kept("reduce", width=0.5))
-
-
-@given(st.floats(1, 1e10), st.floats(0, 10))
-def test_what_is_affordable(work: float, rho: float) -> None:
-    """All rounds of a small network; of a larger one as many as the work does, on samples that are enough, or none."""
-    rounds, samples = refining.affordable(work, rho)
-    if work <= refining._QUICK:
-        assert (rounds, samples) == (refining._ROUNDS, gauss_newton.SAMPLES)
-    elif rounds:
-        assert refining._LEFT_OVER < rho <= refining._HOPELESS
-        assert refining._FEWEST_ROUNDS <= rounds <= refining._ROUNDS
-        assert refining._FEWEST_SAMPLES <= samples <= refining._SAMPLES
-        assert rounds * samples * refining._RUNS * work <= refining._WORK * (1 + 1e-9)
-    else:
-        few = refining._WORK < refining._RUNS * work * refining._FEWEST_ROUNDS * refining._FEWEST_SAMPLES
-        assert not refining._LEFT_OVER < rho <= refining._HOPELESS or few
 
 
 @pytest.mark.thorough

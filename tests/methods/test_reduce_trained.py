@@ -20,6 +20,7 @@ from chiralize.methods.reduce import ridge
 from chiralize.methods.refine import distillation
 from chiralize.methods.refine.distillation import Distilled, distill
 from chiralize.methods.refine.imitation import Distance, Weights
+from chiralize.methods.refine.lessons import MovedAnew
 from chiralize.problem.network import Network
 from chiralize.symmetry import reynolds
 from tests.support.reduce_nets import Residual, flip_average, subject_of
@@ -182,7 +183,8 @@ def test_the_best_weights_are_kept() -> None:
     teacher = learnt()
     calls = [((x,), {}) for x in held]
     distance = Distance(lambda call: [teacher(*call[0])], student, calls, [0])
-    found = distill(distance, Weights(student, net.passport.hidden, {}), seen(), calls, 60, True)
+    lessons = MovedAnew(distance, seen(), True)
+    found = distill(distance, Weights(student, net.passport.hidden, {}), lessons, calls, 60)
     losses.append(loss())
     assert found.losses[0] == (0, pytest.approx(losses[0], rel=1e-9)) and found.losses[-1][0] == 60
     best, step = min((value, step) for step, value in found.losses)

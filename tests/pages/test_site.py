@@ -49,7 +49,7 @@ def folder(beginning: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr("chiralize.graph.other_sizes._MOST", 40)
-    monkeypatch.setattr("chiralize.methods.refine.refine._ROUNDS", 0)
+    monkeypatch.setattr("chiralize.methods.refine.budget._ROUNDS", 0)
     yield tmp_path
     sys.modules.pop("nets", None)
 

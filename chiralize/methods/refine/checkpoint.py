@@ -13,7 +13,7 @@ from chiralize.graph import processes
 from chiralize.graph.devices import CPU
 from chiralize.storage.atomic import atomic_write, check_writable, streaming
 
-_KIND = "chiralize distillation 1"
+_KIND = "chiralize distillation 2"
 
 
 class Checkpoint:

@@ -1,10 +1,9 @@
 """A converted network brought closer to the original by gradient descent, without labels and without leaving symmetry.
 
-Adam on the distance from what is aimed at (`imitation.py`), over weights that commute with the mirror. Gradients are
-projected onto the symmetric subspace in every step, weights, as steps round, whenever they are looked at, so that the
-network is equivariant to the last bit. Every step sees its inputs moved by noise of their own covariance
-(`perturbation.py`): the original can be asked about points that nobody recorded, and a few thousand inputs are soon
-learnt by heart. Statistics of normalisations stay as they are. The weights that do best on held-out inputs are kept.
+Steps (`steps.py`) down the distance from what is aimed at (`imitation.py`), over weights that commute with the mirror.
+Gradients are projected onto the symmetric subspace in every step, weights, as steps round, whenever they are looked at,
+so that the network is equivariant to the last bit. Statistics of normalisations stay as they are. The weights that do
+best on held-out inputs are kept.
 
 Processes of `torch.distributed` that each see a part of the inputs average their gradients, in one sum a step: the
 networks are small, and the projection wants whole gradients after the backward pass, so that there is nothing that
@@ -26,11 +25,13 @@ from chiralize.graph import processes
 from chiralize.graph.copies import raw_bytes
 from chiralize.graph.running import Call
 from chiralize.methods.refine.imitation import Distance, Weights
-from chiralize.problem.data.perturbation import SHARE, perturbed
+from chiralize.methods.refine.lessons import Lessons
+from chiralize.methods.refine.steps import Steps
+from chiralize.problem.data.perturbation import SHARE
 
 RATES = (2e-2, 5e-3, 1.5e-3, 5e-4)  # of a parameter's own root mean square
 _TRIAL = 6  # of the steps, one part in
-_WARM_UP = 10
+_WARM_UP, _WARMS_UP = 10, 20  # steps; of the steps, one part in
 _LOOKS = 12
 Report = Callable[[int, int, float], None]
 
@@ -58,22 +59,20 @@ class Keeper(Protocol):
 def distill(
     distance: Distance,
     weights: Weights,
-    seen: Sequence[Call],
+    lessons: Lessons,
     held: Sequence[Call],
     steps: int,
-    rows: bool,
     report: Report = lambda step, steps, loss: None,
     keeper: Keeper | None = None,
 ) -> Distilled:
-    """Train the weights in place, `steps` steps of Adam with a rate that falls to 0, in units of each parameter's size.
+    """Train the weights in place, `steps` steps with a rate that falls to 0, in units of each parameter's size.
 
     The rate is the one that does best in a short trial.
-    seen, held: batches of inputs to learn from, and others, which decide on the rate and on when to stop.
-    rows: the leading axis of the inputs holds independent samples.
+    held: batches of inputs that no lesson holds, which decide on the rate and on when to stop.
     report: step, steps, loss on held-out inputs.  keeper: asked for the state of an interrupted run, and given it after
     every trial and every look.
     """
-    training = _Training(distance, weights, seen, held, rows)
+    training = _Training(distance, weights, lessons, held)
     start = weights.copies()
     run = fingerprint(list(start.values()), steps)
     known = _together((keeper.load(run) if keeper else None) or {})
@@ -94,6 +93,19 @@ def distill(
     return training.run(steps, best, report, known.get("state"), save)
 
 
+def train(
+    distance: Distance,
+    weights: Weights,
+    lessons: Lessons,
+    held: Sequence[Call],
+    steps: int,
+    rate: float,
+    report: Report = lambda step, steps, loss: None,
+) -> Distilled:
+    """The same at a rate that is known."""
+    return _Training(distance, weights, lessons, held).run(steps, rate, report)
+
+
 def _together(known: dict[str, Any]) -> dict[str, Any]:
     """A state that was kept, if all processes stopped at the same place; else a new beginning for each."""
     step = len(known.get("trials", ())) + (known["state"]["losses"][-1][0] if "state" in known else 0)
@@ -109,13 +121,17 @@ def fingerprint(tensors: Sequence[Tensor], steps: int) -> str:
     return digest.hexdigest()
 
 
-class _Training:
-    """Adam on weights that commute with the mirror."""
+def _share(step: int, steps: int) -> float:
+    """Of the rate: rising at first, while momenta are of few gradients, then falling to 0 as a cosine does."""
+    warm_up = max(_WARM_UP, steps // _WARMS_UP)
+    return 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)) * min(step / warm_up, 1.0)
 
-    def __init__(
-        self, distance: Distance, weights: Weights, seen: Sequence[Call], held: Sequence[Call], rows: bool
-    ) -> None:
-        self.distance, self.weights, self.seen, self.held, self.rows = distance, weights, seen, held, rows
+
+class _Training:
+    """Descent among weights that commute with the mirror."""
+
+    def __init__(self, distance: Distance, weights: Weights, lessons: Lessons, held: Sequence[Call]) -> None:
+        self.distance, self.weights, self.lessons, self.held = distance, weights, lessons, held
 
     def run(
         self,
@@ -130,13 +146,7 @@ class _Training:
 
         state: of an interrupted run, as it was given to `save`.  looks: how often the held-out inputs are asked.
         """
-        optimizer = torch.optim.Adam(
-            [
-                {"params": [parameter], "size": float(parameter.detach().double().square().mean().sqrt())}
-                for parameter in self.weights.parameters.values()
-            ],
-            fused=True,
-        )
+        descent = Steps(self.weights.parameters.values())
         generator = torch.Generator().manual_seed(0)
         if state is None:
             losses = [(0, self.distance.on(self.held))]
@@ -145,19 +155,17 @@ class _Training:
             losses = [(int(step), float(loss)) for step, loss in state["losses"]]
             best_weights, order = state["kept"], list(state["order"])
             self.weights.restore(state["weights"])
-            optimizer.load_state_dict(state["optimizer"])
+            descent.resume(state["descent"])
             generator.set_state(state["generator"])
         best = min(losses, key=lambda look: look[1])
         for step in range(losses[-1][0] + 1, steps + 1):
-            order = order or torch.randperm(len(self.seen), generator=generator).tolist()
-            fall = 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)) * min(step / _WARM_UP, 1.0)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["size"] * fall
-            optimizer.zero_grad()
-            self.distance.of(perturbed(self.seen[order.pop()], self.seen, self.rows, generator)).backward()
+            order = order or torch.randperm(len(self.lessons), generator=generator).tolist()
+            call, wanted = self.lessons.take(order.pop(), generator)
+            self.weights.forget_gradients()
+            (self.distance.answers(call) - wanted).square().sum().backward()
             self._average()
             self._project(lambda parameter: parameter.grad)
-            optimizer.step()
+            descent.take(rate * _share(step, steps))
             if step == steps or step % max(steps // looks, 1) == 0:
                 self._project(lambda parameter: parameter.data)
                 losses.append((step, self.distance.on(self.held)))
@@ -170,7 +178,7 @@ class _Training:
                         "kept": best_weights,
                         "order": order,
                         "weights": self.weights.copies(),
-                        "optimizer": optimizer.state_dict(),
+                        "descent": descent.states(),
                         "generator": generator.get_state(),
                     }
                 )

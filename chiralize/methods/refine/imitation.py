@@ -62,7 +62,12 @@ class Weights:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(values[name])
-                parameter.grad = None
+        self.forget_gradients()
+
+    def forget_gradients(self) -> None:
+        """Begin anew to add up gradients."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
 
     def projected(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One tensor for each of some weights, and the nearest that every mirror leaves alone."""

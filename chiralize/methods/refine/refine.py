@@ -1,5 +1,5 @@
-"""What follows a fit: some rounds of Gauss-Newton over all layers at once, and steps of gradient descent (`--distill`),
-both towards the original's answers on the calibration inputs."""
+"""What follows a fit: rounds of Gauss-Newton over all layers at once, or steps of gradient descent, both towards the
+original's answers on the calibration inputs. How much of which a network gets unasked is in `budget.py`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from chiralize.graph import rewrite
 from chiralize.graph.devices import CPU, lent, on, with_doubles
 from chiralize.graph.running import Call, fresh, results
 from chiralize.graph.staying import staying
+from chiralize.methods.refine.budget import Extra, unasked
 from chiralize.methods.refine.checkpoint import Checkpoint
-from chiralize.methods.refine.distillation import distill, fingerprint
-from chiralize.methods.refine.gauss_newton import SAMPLES, refine
+from chiralize.methods.refine.distillation import distill, fingerprint, train
+from chiralize.methods.refine.gauss_newton import refine
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
-from chiralize.problem.data.cutting import in_rows, rows_of, tensors
+from chiralize.methods.refine.lessons import MovedAnew, Stored
+from chiralize.problem.data.cutting import in_rows, rows_of, shuffled, tensors
 from chiralize.problem.data.feeds import mapped
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
@@ -28,16 +30,8 @@ from chiralize.problem.stateful import carried_of
 
 _ROWS, _MANY = 128, 512  # samples that are run at a time
 _ROOM = 128_000_000  # bytes, for the values of one batch
-_ROUNDS = 12
-_QUICK = 250_000
-"""Multiplications of a sample up to which a network gets these rounds by default: they take seconds."""
-_LEFT_OVER = 0.6
-"""rho above which a fit layer by layer leaves enough for larger networks to get rounds as well, while `_WORK` lasts."""
-_HOPELESS = 5.0
-"""rho above which a result stays too far from the flip average, even after all rounds."""
-_WORK = 8e11  # multiplications: about a minute of one core
-_RUNS = 46  # of the network on every sample of a round, derivatives counted by what they cost
-_FEWEST_ROUNDS, _SAMPLES, _FEWEST_SAMPLES = 4, 1000, 200
+_RATE = 5e-3
+"""Of a parameter's own size: what training that nobody asked for begins with (decision 0080)."""
 
 
 @dataclass(frozen=True)
@@ -51,33 +45,64 @@ class _Ready:
 
 
 def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
-    """The result after rounds of Gauss-Newton: as many as were asked for; else some, where they are worth their time.
+    """The result after rounds of Gauss-Newton, where they were asked for; else after what is worth its time.
 
     rho: of the result as it is.  Raises MethodUnavailableError where rounds that were asked for are not possible.
     """
-    network, request = problem.network, problem.request
-    rounds, samples = request.rounds or 0, SAMPLES
-    if request.rounds is None:
-        rounds, samples = _unasked(network, draft.converted, rho)
-    if not rounds:
+    request = problem.request
+    if request.rounds:
+        return _fitted(problem, draft, request.rounds)
+    if request.rounds is not None or not _is_trainable(problem.network, draft.converted):
         return draft
+    extra = unasked(problem.network, rho)
     try:
-        ready = _ready(problem, draft.converted, "--rounds", min(_MANY, samples))
+        if extra.rounds:
+            return _fitted(problem, draft, extra.rounds)
+        if extra.steps:
+            return _trained(problem, draft, extra)
     except MethodUnavailableError:
-        if request.rounds is None:
-            return draft
-        raise
+        pass
+    return draft
+
+
+def _fitted(problem: Problem, draft: Draft, rounds: int) -> Draft:
+    """The result after rounds of Gauss-Newton. Raises MethodUnavailableError where they are not possible."""
+    network, request = problem.network, problem.request
+    ready = _ready(problem, draft.converted, "--rounds", _MANY)
 
     def report_round(done: int, rounds: int, loss: float) -> None:
         """Say how far it is."""
         request.progress(f"fitting all layers at once, loss {loss:.3g}", done / rounds)
 
     with ready.weights:
-        losses = refine(
-            ready.distance, ready.weights, ready.seen, ready.held, rounds, network.has_rows, report_round, samples
-        )
+        losses = refine(ready.distance, ready.weights, ready.seen, ready.held, rounds, network.has_rows, report_round)
     note = f"all layers fitted at once: held-out loss {losses[0]:.3g} -> {losses[-1]:.3g} (rounds: {len(losses) - 1})"
     return _taken_over(network, draft, note)
+
+
+def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
+    """The result after steps of gradient descent that nobody asked for.
+
+    Raises MethodUnavailableError where they are not possible.
+    """
+    network, batches = problem.network, problem.batches
+    ready = _ready(problem, draft.converted, "--rounds", extra.rows)
+    batch = rows_of(ready.seen[0])
+
+    def in_random_order(generator: torch.Generator) -> Sequence[Call]:
+        """Neighbours among the inputs are often frames of one motion, which teach the same."""
+        return shuffled(network, batches.fitted, batch, generator) or ready.seen
+
+    def report_step(step: int, steps: int, loss: float) -> None:
+        """Say how far it is."""
+        problem.request.progress(f"training all layers at once, loss {loss:.3g}", step / steps)
+
+    lessons = Stored(ready.distance, in_random_order, network.has_rows)
+    with ready.weights:
+        outcome = train(ready.distance, ready.weights, lessons, ready.held, extra.steps, _RATE, report_step)
+    first, best = outcome.losses[0][1], min(loss for _, loss in outcome.losses)
+    facts = f"held-out loss {first:.3g} -> {best:.3g} (step {outcome.best} of {extra.steps})"
+    return _taken_over(network, draft, f"all layers trained at once, without labels: {facts}")
 
 
 def distilled(problem: Problem, draft: Draft) -> Draft:
@@ -91,16 +116,10 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
     device = with_doubles(request.device)
     with lent(device, network.module, draft.converted.module):
         ready = _ready(problem, draft.converted, "--distill", _ROWS, device=device)
+        lessons = MovedAnew(ready.distance, ready.seen, network.has_rows)
         with ready.weights:
             outcome = distill(
-                ready.distance,
-                ready.weights,
-                ready.seen,
-                ready.held,
-                request.distill,
-                network.has_rows,
-                report_step,
-                keeper(problem),
+                ready.distance, ready.weights, lessons, ready.held, request.distill, report_step, keeper(problem)
             )
     first, best = outcome.losses[0][1], min(loss for _, loss in outcome.losses)
     note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {outcome.best} of {request.distill})"
@@ -115,30 +134,10 @@ def keeper(problem: Problem) -> Checkpoint | None:
     return Checkpoint(request.checkpoint, _owner(problem))
 
 
-def _unasked(network: Network, result: Converted, rho: float) -> tuple[int, int]:
-    """The rounds to run by default, and the samples of a round.
-
-    None for a result that was not fitted, or that cannot be trained well.
-    """
+def _is_trainable(network: Network, result: Converted) -> bool:
+    """Whether a result was fitted, and can be trained well."""
     precise = all(parameter.dtype in (torch.float32, torch.float64) for parameter in network.module.parameters())
-    if not result.fitted or network.captured is None or not network.has_rows or not precise:
-        return 0, 0
-    return affordable(network.macs / rows_of((network.args, dict(network.kwargs))), rho)
-
-
-def affordable(work: float, rho: float) -> tuple[int, int]:
-    """Rounds that are worth their time, and samples of a round. work: multiplications of a sample.  rho: before them.
-
-    A small network gets all of them: they take seconds. A larger one gets what a minute holds, where its fit has left
-    much over: many rounds on few samples go further than few on many (decision 0020).
-    """
-    if work <= _QUICK:
-        return _ROUNDS, SAMPLES
-    samples = _WORK / (_RUNS * work)  # of all rounds together
-    if not _LEFT_OVER < rho <= _HOPELESS or samples < _FEWEST_ROUNDS * _FEWEST_SAMPLES:
-        return 0, 0
-    rounds = min(max(int(samples / _SAMPLES), _FEWEST_ROUNDS), _ROUNDS)
-    return rounds, min(int(samples / rounds), _SAMPLES)
+    return bool(result.fitted) and network.captured is not None and network.has_rows and precise
 
 
 def _obstacle(problem: Problem) -> tuple[str, str] | None:

@@ -259,6 +259,20 @@ def as_captured(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
     return Feed(calls.__getitem__, [number for number, size in enumerate(sizes) if size == rows])
 
 
+def shuffled(network: Network, calls: Sequence[Call], rows: int, generator: torch.Generator) -> Sequence[Call]:
+    """Batches of `rows` samples that are drawn from all calls, in a random order; none where calls cannot be cut up."""
+    ways = in_common(network, calls) if network.has_rows else []
+    if not ways:
+        return []
+    common = ways[-1]
+    samples = _cut(calls, list(map(rows_of, calls)), 1, common)
+    order = torch.randperm(len(samples), generator=generator).tolist()
+    drawn = Feed(samples.__getitem__, order)
+    return mapped(
+        partial(stacked, common=common), Feed(lambda s: drawn[s : s + rows], range(0, len(drawn) - rows + 1, rows))
+    )
+
+
 def _cut(calls: Sequence[Call], sizes: Sequence[int], size: int, common: Container[int] = ()) -> Feed[Call]:
     """Batches of `size` rows, across the ends of the calls; rows that are left over are dropped.
 

@@ -1,0 +1,75 @@
+"""What gradient descent learns from: inputs, and what the network should answer to each.
+
+Inputs are moved by noise of their own covariance (`perturbation.py`): the original can be asked about points that
+nobody recorded, and a few thousand inputs are soon learnt by heart. `MovedAnew` does so in every step, which costs a
+call of the original each time. `Stored` does it once, for a few copies of the inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from chiralize.graph.running import Call
+from chiralize.methods.refine.imitation import Distance
+from chiralize.problem.data.cutting import tensors
+from chiralize.problem.data.perturbation import perturbed
+
+_COPIES, _STORED = 4, 256_000_000  # of the inputs, moved but for the first; bytes of all of them
+
+Lesson = tuple[Call, Tensor]
+
+
+class Lessons(Protocol):
+    """So many lessons, by number."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, number: int, generator: torch.Generator) -> Lesson:
+        """Inputs, and what `Distance.answers` should be for them."""
+        ...
+
+
+class MovedAnew:
+    """Inputs that are moved whenever they are taken. rows: the leading axis holds independent samples."""
+
+    def __init__(self, distance: Distance, seen: Sequence[Call], rows: bool) -> None:
+        self.distance, self.seen, self.rows = distance, seen, rows
+
+    def __len__(self) -> int:
+        return len(self.seen)
+
+    def take(self, number: int, generator: torch.Generator) -> Lesson:
+        """See `Lessons`."""
+        call = perturbed(self.seen[number], self.seen, self.rows, generator)
+        return call, self.distance.targets(call)
+
+
+class Stored:
+    """Inputs as they are and some moved copies, with what is aimed at for each, as many as there is room for.
+
+    batches: the inputs in a random order, anew for every copy.
+    """
+
+    def __init__(self, distance: Distance, batches: Callable[[torch.Generator], Sequence[Call]], rows: bool) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.lessons: list[Lesson] = []
+        room = _STORED
+        for copy in range(_COPIES):
+            calls = batches(generator)
+            for call in calls:
+                if room <= 0:
+                    return
+                moved = perturbed(call, calls, rows, generator) if copy else call
+                self.lessons.append((moved, distance.targets(moved)))
+                room -= sum(tensor.nbytes for tensor in tensors(moved))
+
+    def __len__(self) -> int:
+        return len(self.lessons)
+
+    def take(self, number: int, generator: torch.Generator) -> Lesson:
+        """See `Lessons`."""
+        return self.lessons[number]

@@ -1,0 +1,69 @@
+"""Steps of gradient descent whose size is a share of each weight's own size, whatever its layer.
+
+A matrix moves along its momentum with all singular values made equal (Muon: Jordan 2024): every direction that inputs
+take through a layer is learnt at one pace, so that a few hundred steps do. Kernels are matrices of "out, all the rest".
+What is no matrix moves by Adam. A matrix that commutes with the mirror still does: for orthogonal A and B, as the
+mirror's are, the map that makes singular values equal takes A G B to A (its image of G) B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_ADJUSTED = 0.2
+"""Root mean square of a step of Muon at a rate of 1, in its option `match_rms_adamw`."""
+States = list[dict[str, Any]]
+
+
+class Steps:
+    """Moves parameters, in place, by their gradients."""
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        parameters = list(parameters)
+        sizes = [float(parameter.detach().double().square().mean().sqrt()) for parameter in parameters]
+        count = sum(parameter.numel() for parameter in parameters)
+        squares = sum(size**2 * parameter.numel() for size, parameter in zip(sizes, parameters, strict=True))
+        usual = (squares / max(count, 1)) ** 0.5  # for what is zero, and would never move
+        self.matrices: list[tuple[nn.Parameter, Tensor]] = []
+        by_muon, by_adam = list[dict[str, Any]](), list[dict[str, Any]]()
+        for parameter, size in zip(parameters, sizes, strict=True):
+            if _is_matrix(parameter):
+                matrix = nn.Parameter(parameter.detach().view(len(parameter), -1))  # the same memory
+                self.matrices.append((matrix, parameter))
+                by_muon.append({"params": [matrix], "size": (size or usual) / _ADJUSTED})
+            else:
+                by_adam.append({"params": [parameter], "size": size or usual})
+        self.optimizers: list[torch.optim.Optimizer] = []
+        if by_muon:
+            self.optimizers.append(torch.optim.Muon(by_muon, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
+        if by_adam:
+            self.optimizers.append(torch.optim.Adam(by_adam, fused=True))
+
+    def take(self, rate: float) -> None:
+        """One step. rate: of a parameter's root mean square."""
+        for matrix, parameter in self.matrices:
+            matrix.grad = None if parameter.grad is None else parameter.grad.reshape(matrix.shape)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["size"]
+            optimizer.step()
+
+    def states(self) -> States:
+        """What has to be kept so that later steps go on as these did."""
+        return [optimizer.state_dict() for optimizer in self.optimizers]
+
+    def resume(self, states: States) -> None:
+        """Go on from `states()`."""
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+
+
+def _is_matrix(parameter: Tensor) -> bool:
+    """Whether it takes several numbers to several others; kernels of one channel each (depthwise) do not."""
+    return (
+        parameter.ndim > 1 and min(parameter.shape[:2]) > 1 and parameter.is_contiguous() and not parameter.is_complex()
+    )
