@@ -17,7 +17,7 @@ from chiralize.problem.mirror import mirror_if_known, mirror_of, represent
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import refuse_several
-from chiralize.problem.stateful import carried_of, mirror_of_calls
+from chiralize.problem.stateful import mirror_of_calls
 from chiralize.report import AuditReport
 from chiralize.report.body import bodies_of
 from chiralize.report.cautions import WARNING
@@ -66,7 +66,7 @@ def audit(
         inputs, source = random_inputs(network.args, network.kwargs, calls, 1, network.around), str(network.around)
     resolved = network.resolved
     progress("running the network on both views")
-    carried = carried_of(network)
+    carried = network.carried
     along = sequences if carried else ()
     if along:
         of_calls, source = mirror_of_calls(network), f"{source}, along sequences"

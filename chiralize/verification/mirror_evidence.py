@@ -17,7 +17,7 @@ from chiralize.problem.data.cutting import in_one, in_rows, rows_of, tensors, th
 from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
-from chiralize.problem.stateful import carried_of, mirror_of_calls, with_states_free
+from chiralize.problem.stateful import mirror_of_calls, with_states_free
 from chiralize.verification.cost import multiplications
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, along, compare, of_calls
@@ -87,7 +87,7 @@ def ask_network(network: Network, inputs: Sequence[Call] = (), sequences: Sequen
     No figures where T moves nothing, or where the network keeps a state and there are no real sequences.
     Raises ModelRunError.
     """
-    if sequences and carried_of(network).keeps_state:
+    if sequences and network.carried.keeps_state:
         asked = _compare_along(network, sequences)
     else:
         asked = compare_mirrors(network, inputs)
@@ -128,7 +128,7 @@ def _compare_along(network: Network, sequences: Sequence[Steps]) -> tuple[Compar
     calls = [call for steps in few for call in steps]
     if not looks_real(calls):
         return Evidence(notes=(_KEEPS_STATE,))
-    mirror, carried = mirror_of_calls(network), carried_of(network)
+    mirror, carried = mirror_of_calls(network), network.carried
     basis = Basis(True, not is_untrained(network.module), sum(map(rows_of, calls)))
     with Runner(network.module) as runner:
         answers = along(runner, mirror, few, carried)
