@@ -28,17 +28,17 @@ def bench(
     rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=2, max=10_000, help="Interleaved rounds.")] = 15,
     threads: Annotated[
         int | None,
-        typer.Option("--threads", metavar="N", min=1, max=1024, help="Threads of torch; else as many as it takes."),
+        typer.Option("--threads", metavar="N", min=1, max=1024, help="Threads of torch; by default as torch chooses."),
     ] = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile all of them with torch.compile first.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile all networks with torch.compile first.")] = False,
     rollout: Annotated[
-        bool, typer.Option("--rollout", help="Step by step as a robot runs it, the files as they are (ONNX too).")
+        bool, typer.Option("--rollout", help="Time steps as a robot runs them, of the files as they are (ONNX too).")
     ] = False,
-    steps: Annotated[int, typer.Option("--steps", metavar="N", min=100, max=100_000, help="Of --rollout.")] = 500,
-    device: Annotated[str, typer.Option("--device", metavar="NAME", help="cuda, where there is one.")] = "cpu",
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=100, max=100_000, help="Steps of --rollout.")] = 500,
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="Where they run: cpu or cuda.")] = "cpu",
     fair: Annotated[
         bool,
-        typer.Option("--fair", help="Beside the original with all speed-ups of the chiral form but symmetry's, too."),
+        typer.Option("--fair", help="Compare also with the original sped up as CHIRAL is, except by symmetry."),
     ] = False,
     other_examples: Annotated[
         bool,
@@ -85,7 +85,7 @@ def _rolled(
     batch: list[int],
     elsewhere: bool,
 ) -> None:
-    """`bench --rollout`. elsewhere: compiled, or on a device, as no robot's file is run here."""
+    """`bench --rollout`. elsewhere: --compile or --device is given, which no robot's file is run with."""
     from chiralize.commands.stepping import Runner, rolled
     from chiralize.errors import UsageError
 
