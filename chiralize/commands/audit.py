@@ -90,18 +90,9 @@ def audit(
         side = lean[0] if lean and is_real else None
         advice = advise(of_network, against, is_real, of_data, side, may_be_policy(network))
     notes = (*network.notes, *notes, *_remarks(network, bool(data), is_real))
+    bodies = bodies_of(network.resolved.output_tensors)
     return AuditReport(
-        name,
-        of_network,
-        source,
-        of_data,
-        evidence,
-        notes,
-        layers,
-        lean,
-        advice,
-        alignments=aligned,
-        bodies=bodies_of(network.resolved.output_tensors),
+        name, of_network, source, of_data, evidence, notes, layers, lean, advice, alignments=aligned, bodies=bodies
     )
 
 
