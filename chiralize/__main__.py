@@ -23,7 +23,7 @@ from chiralize.errors import (
     OutputFileError,
     UsageError,
 )
-from chiralize.errors.words import first_line
+from chiralize.errors.words import first_line, raised_at
 
 INTERRUPTED = 130
 SIGNALLED = 128  # and the signal's number
@@ -143,10 +143,8 @@ def _unexpected(error: Exception) -> int:
     """Report a defect of ours; the user sees where, not the traceback."""
     if os.environ.get("CHIRALIZE_DEBUG"):
         traceback.print_exc()
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    position = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
     remedy = "please report this with the command; CHIRALIZE_DEBUG=1 shows the traceback"
-    return _failed(InternalError(position, f"{type(error).__name__}: {first_line(error)}", remedy))
+    return _failed(InternalError(raised_at(error), f"{type(error).__name__}: {first_line(error)}", remedy))
 
 
 def _say(text: str) -> None:

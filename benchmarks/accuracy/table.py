@@ -79,32 +79,35 @@ def tables() -> str:
 def defaults() -> str:
     """What today's defaults make of networks trained with flips, beside a plain baseline; then what that costs."""
     found = lines(read(DEFAULTS))
-    ways = [way for way in DEFAULT_COLUMNS if way not in ("both views", "auto")]
-    costs = {"products": "products", "worst_joint": "worst joint"}
-    columns = [(way, name) for name in costs for way in ways if _is_there(found, way, name)]
-    rows = [["network", *(f"{costs[name]}, {DEFAULT_COLUMNS[way]}" for way, name in columns), "seconds, `auto`"]]
-    rows.append(["---"] * len(rows[0]))
-    for name, title in NAMES.items():
-        if (name, True, "auto") in found:
-            cells = [_figure(found.get((name, True, way)), figure) for way, figure in columns]
-            rows.append([title, *cells, _figure(found[name, True, "auto"], "seconds", digits=0)])
-    return "\n\n".join([_table(found, True, DEFAULT_COLUMNS), "What that costs:", markdown(rows)])
+    ways = {way: title for way, title in DEFAULT_COLUMNS.items() if way not in ("both views", "auto")}
+    costs = _costs(found, ("products", "worst joint"), ways, "auto", "seconds, `auto`")
+    return "\n\n".join([_table(found, True, DEFAULT_COLUMNS), "What that costs:", costs])
 
 
 def plain() -> str:
     """Half the width beside structured pruning and distillation, which know of no mirror, in the same seconds."""
     found = lines(read(PLAIN))
-    rows = [_table(found, True, PLAIN_COLUMNS)]
-    ways = [way for way in PLAIN_COLUMNS if way != "both views"]
-    figures = {"worst_joint": "worst joint", "products": "products"}
-    columns = [(way, name) for name in figures for way in ways]
-    costs = [["network", *(f"{figures[name]}, {PLAIN_COLUMNS[way]}" for way, name in columns), "seconds of each"]]
-    costs.append(["---"] * len(costs[0]))
+    ways = {way: title for way, title in PLAIN_COLUMNS.items() if way != "both views"}
+    costs = _costs(found, ("worst joint", "products"), ways, "pruned", "seconds of each")
+    return "\n\n".join([_table(found, True, PLAIN_COLUMNS), costs])
+
+
+def _costs(
+    found: dict[tuple[str, bool, str], Line], figures: Sequence[str], ways: Mapping[str, str], timed: str, seconds: str
+) -> str:
+    """Figures of every way, by network, and the seconds of one. ways: their titles. seconds: the title of that column.
+
+    A way of which a figure was measured on no network has no column for it.
+    """
+    names = {title: title.replace(" ", "_") for title in figures}
+    columns = [(way, title) for title, name in names.items() for way in ways if _is_there(found, way, name)]
+    rows = [["network", *(f"{title}, {ways[way]}" for way, title in columns), seconds]]
+    rows.append(["---"] * len(rows[0]))
     for name, title in NAMES.items():
-        if (name, True, "pruned") in found:
-            cells = [_figure(found.get((name, True, way)), figure) for way, figure in columns]
-            costs.append([title, *cells, _figure(found[name, True, "pruned"], "seconds", digits=0)])
-    return "\n\n".join([*rows, markdown(costs)])
+        if (name, True, timed) in found:
+            cells = [_figure(found.get((name, True, way)), names[figure]) for way, figure in columns]
+            rows.append([title, *cells, _figure(found[name, True, timed], "seconds", digits=0)])
+    return markdown(rows)
 
 
 def _is_there(found: dict[tuple[str, bool, str], Line], way: str, name: str) -> bool:

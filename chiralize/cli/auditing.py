@@ -36,20 +36,22 @@ def audit(
     rollout: Annotated[
         str | None,
         typer.Option(
-            "--rollout", metavar="PKG.MOD:NAME", help="What returns a gymnasium environment; the policy is run in it."
+            "--rollout",
+            metavar="PKG.MOD:NAME",
+            help="Function that returns a gymnasium environment; the policy is run in it.",
         ),
     ] = None,
     chiral: Annotated[
         Path | None, typer.Option("--chiral", metavar="FILE", help="The converted policy, run with --rollout as well.")
     ] = None,
     episodes: Annotated[
-        int, typer.Option("--episodes", metavar="N", min=1, max=10_000, help="Starts of --rollout, each on both sides.")
+        int, typer.Option("--episodes", metavar="N", min=1, max=10_000, help="Starts of --rollout, each also mirrored.")
     ] = 10,
     steps: Annotated[
         int, typer.Option("--steps", metavar="N", min=1, max=1_000_000, help="Steps of an episode of --rollout.")
     ] = 500,
     double: Annotated[
-        bool, typer.Option("--double", help="Run the policies of --rollout in float64: rounding parts episodes, too.")
+        bool, typer.Option("--double", help="Run --rollout in float64, since rounding alone makes episodes diverge.")
     ] = False,
     page: Annotated[
         Path | None,
@@ -67,9 +69,10 @@ def audit(
 ) -> None:
     """Measure a network's gap between left and right, and say whether to convert. Changes nothing.
 
-    By output, by pair of joints (or classes), by layer; with --calibration how far those inputs lean to one side, with
-    --labels by label. The last lines say whether converting is sensible, and why. With --rollout, policies run in their
-    environment from starts and from the mirror images of these: the original, its flip average, and --chiral.
+    The gap is given by output, by pair of joints (or classes), and by layer. With --calibration the report says how far
+    those inputs lean to one side, with --labels for each label, too. The last lines say whether to convert, and why.
+    With --rollout the original, its flip average and --chiral run in their environment, from starts and from the mirror
+    images of these.
 
     \b
     Examples:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chiralize.cli import opening
 from chiralize.cli import options as opt
 from chiralize.cli.printing import show
+
+if TYPE_CHECKING:
+    from chiralize.problem.network import Network
+    from chiralize.problem.progress import Progress
+    from chiralize.storage.load import LoadedModel
 
 
 @opt.takes_network
@@ -23,17 +28,17 @@ def bench(
     rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=2, max=10_000, help="Interleaved rounds.")] = 15,
     threads: Annotated[
         int | None,
-        typer.Option("--threads", metavar="N", min=1, max=1024, help="Threads of torch; else as many as it takes."),
+        typer.Option("--threads", metavar="N", min=1, max=1024, help="Threads of torch; by default as torch chooses."),
     ] = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile all of them with torch.compile first.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile all networks with torch.compile first.")] = False,
     rollout: Annotated[
-        bool, typer.Option("--rollout", help="Step by step as a robot runs it, the files as they are (ONNX too).")
+        bool, typer.Option("--rollout", help="Time steps as a robot runs them, of the files as they are (ONNX too).")
     ] = False,
-    steps: Annotated[int, typer.Option("--steps", metavar="N", min=100, max=100_000, help="Of --rollout.")] = 500,
-    device: Annotated[str, typer.Option("--device", metavar="NAME", help="cuda, where there is one.")] = "cpu",
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=100, max=100_000, help="Steps of --rollout.")] = 500,
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="Where they run: cpu or cuda.")] = "cpu",
     fair: Annotated[
         bool,
-        typer.Option("--fair", help="Beside the original with all speed-ups of the chiral form but symmetry's, too."),
+        typer.Option("--fair", help="Compare also with the original sped up as CHIRAL is, except by symmetry."),
     ] = False,
     other_examples: Annotated[
         bool,
@@ -63,16 +68,11 @@ def bench(
     if rollout:
         return _rolled(options, chiral, steps, threads, output_format, batch or [1], compiled or device != "cpu")
     with with_threads(threads), opt.progress(options) as step:  # a session of onnxruntime has its threads for good
-        step("loading the chiral network")
-        chiral_options = opening.options_for_result(options, chiral)
-        chiral_network, converted, passport = opening.open_network(chiral_options, onnx=True, step=step)
-        step("loading the original")
-        network, loaded, _ = opening.open_network(
-            options, onnx=True, spec=passport.spec if passport else None, step=step
-        )
+        (network, original), (chiral_network, converted) = _both(options, chiral, step)
         timed = partial(run, rounds=rounds, threads=threads, compiled=compiled, device=device, progress=step)
         timed = partial(timed, fair=fair, other_examples=other_examples)
-        report = timed(network, chiral_network, (loaded.source.name, converted.source.name), batches=tuple(batch or ()))
+        names = original.source.name, converted.source.name
+        report = timed(network, chiral_network, names, batches=tuple(batch or ()))
     show(report, output_format, options.quiet)
 
 
@@ -85,7 +85,7 @@ def _rolled(
     batch: list[int],
     elsewhere: bool,
 ) -> None:
-    """`bench --rollout`. elsewhere: compiled, or on a device, as no robot's file is run here."""
+    """`bench --rollout`. elsewhere: --compile or --device is given, which no robot's file is run with."""
     from chiralize.commands.stepping import Runner, rolled
     from chiralize.errors import UsageError
 
@@ -94,13 +94,17 @@ def _rolled(
     if elsewhere:
         raise UsageError("--rollout", "it runs the files as they are, on the CPU", "leave --compile and --device out")
     with opt.progress(options) as step:
-        step("loading the chiral network")
-        chiral_options = opening.options_for_result(options, chiral)
-        converted, loaded, passport = opening.open_network(chiral_options, onnx=True, step=step)
-        step("loading the original")
-        network, original, _ = opening.open_network(
-            options, onnx=True, spec=passport.spec if passport else None, step=step
-        )
-        runners = Runner(network, original), Runner(converted, loaded)
-        report = rolled(*runners, steps=steps, threads=threads or 1, progress=step)
+        original, converted = _both(options, chiral, step)
+        report = rolled(Runner(*original), Runner(*converted), steps=steps, threads=threads or 1, progress=step)
     show(report, output_format, options.quiet)
+
+
+def _both(options: opt.NetworkOptions, chiral: Path, step: Progress) -> list[tuple[Network, LoadedModel]]:
+    """The original, under the specification of its result unless another is given, and the result."""
+    step("loading the chiral network")
+    result_options = opening.options_for_result(options, chiral)
+    converted, loaded, passport = opening.open_network(result_options, onnx=True, step=step)
+    step("loading the original")
+    spec = passport.spec if passport else None
+    network, original, _ = opening.open_network(options, onnx=True, spec=spec, step=step)
+    return [(network, original), (converted, loaded)]

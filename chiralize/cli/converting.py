@@ -85,19 +85,21 @@ def convert(
             "--rounds",
             metavar="N",
             min=0,
-            help="After the fit layer by layer, fit all layers together N times; by default what a minute allows.",
+            help="After the fit layer by layer, fit all layers together N times; by default as a minute allows.",
         ),
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Only fit layer by layer: --rounds 0.")] = False,
     distill: Annotated[
         int,
         typer.Option(
-            "--distill", metavar="N", min=0, help="Steps of training towards the original's answers; 1800 go far."
+            "--distill", metavar="N", min=0, help="Steps of training towards the original's answers, such as 1800."
         ),
     ] = 0,
     distill_checkpoint: Annotated[
         Path | None,
-        typer.Option("--distill-checkpoint", metavar="FILE", help="Keep the state there; an interrupted run goes on."),
+        typer.Option(
+            "--distill-checkpoint", metavar="FILE", help="Keep the state of --distill here; an interrupted run goes on."
+        ),
     ] = None,
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="Where --distill trains: cuda, where there is one.")
@@ -117,8 +119,8 @@ def convert(
         OnBlocked,
         typer.Option(
             "--on-blocked",
-            help="A part that cannot be equivariant: average (match, project) runs that part alone on x and on its "
-            "mirror image; average-all runs the whole network so, as auto does by itself.",
+            help="A part that cannot be equivariant: average (match, project) runs only that part on x and on its "
+            "mirror image; average-all runs the whole network so, as auto does by itself; refuse stops.",
         ),
     ] = OnBlocked.refuse,
     calibration: Annotated[
@@ -149,7 +151,7 @@ def convert(
     ] = 0.0,
     max_drift: Annotated[
         float | None,
-        typer.Option("--max-drift", metavar="RHO", min=0.0, help="Refuse a larger rho (exit 1). auto, reduce: 1.25."),
+        typer.Option("--max-drift", metavar="RHO", min=0.0, help="Refuse a larger rho (exit 1); auto, reduce: 1.25."),
     ] = None,
     max_shift: Annotated[
         float | None,
@@ -175,7 +177,7 @@ def convert(
     ] = None,
     output_format: opt.FormatOption = opt.Format.text,
     symmetrize_constants: Annotated[
-        bool, typer.Option("--symmetrize-constants", help="Change constants that the mirror does not leave alone.")
+        bool, typer.Option("--symmetrize-constants", help="Make constants symmetric that the mirror would change.")
     ] = False,
     keep_statistics: Annotated[
         bool,
@@ -186,7 +188,7 @@ def convert(
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Write in spite of drift, lost left/right or foreign inputs.")
+        bool, typer.Option("--force", help="Write in spite of drift, lost left and right, or inputs of another kind.")
     ] = False,
 ) -> None:
     """Make a network equivariant, verify it from scratch, and write it.

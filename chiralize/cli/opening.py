@@ -191,10 +191,10 @@ def calls_from_file(
     from chiralize.problem.data.inputs import calls_from
     from chiralize.problem.data.sequences import sequences_in
     from chiralize.problem.data.shapes import input_names
-    from chiralize.problem.stateful import carried_of, reading_of
+    from chiralize.problem.stateful import reading_of
 
     names = input_names(loaded.module, network.entry)
-    if axis is not None or carried_of(network):
+    if axis is not None or network.carried:
         sequences = sequences_in(path, reading_of(network, names, axis))
         if sequences:
             return joined(*sequences), sequences
@@ -204,9 +204,9 @@ def calls_from_file(
 
 def on_samples(network: Network, calls: Sequence[Call], sequences: Sequence[Steps]) -> tuple[str, ...]:
     """A note where a network that carries states gets samples instead of sequences."""
-    from chiralize.problem.stateful import SAMPLES_ALONE, carried_of
+    from chiralize.problem.stateful import SAMPLES_ALONE
 
-    if calls and not sequences and carried_of(network):
+    if calls and not sequences and network.carried:
         return (SAMPLES_ALONE,)
     return ()
 

@@ -86,7 +86,7 @@ class NetworkOptions:
         typer.Option(
             "--model",
             metavar="PKG.MOD:NAME",
-            help="What builds the network for weights; auto: the class that the file names.",
+            help="Class or function that builds the network of weights; auto: the class that the file names.",
         ),
     ] = None
     arg: Annotated[
@@ -127,7 +127,7 @@ class NetworkOptions:
         bool, typer.Option("--unsafe-pickle", help="Load a pickled module. This runs code that the file carries.")
     ] = False
     quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="No progress, and of a report in words its first sentence alone.")
+        bool, typer.Option("-q", "--quiet", help="No progress, and only the first sentence of a report in words.")
     ] = False
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="A line for every step, with its seconds, and the whole report.")
@@ -184,7 +184,7 @@ def under_its_name(calibration: Path | None, former: Path | None, option: str) -
 
 @contextmanager
 def progress(options: NetworkOptions | None = None) -> Iterator[Progress]:
-    """Show on stderr what is being done, as far as the options want it: a bar on a terminal, lines in a log.
+    """Show on stderr what is being done, unless --quiet is given: a bar on a terminal, lines in a log.
 
     What the user's own code prints meanwhile goes to stderr too: stdout is for the report.
     """

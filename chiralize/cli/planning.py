@@ -24,7 +24,7 @@ def plan(
 ) -> None:
     """Show what a conversion would do, op by op, and what stands in its way. Changes nothing; exit 3 if blocked.
 
-    auto and average are blocked by random numbers alone: they run both views where one pass cannot do it.
+    Only random numbers block auto and average, which run both views where one pass cannot do it.
 
     \b
     Examples:

@@ -60,11 +60,13 @@ class Order(str, Enum):
 
 
 LateralOption = Annotated[
-    Lateral | None, typer.Option("--lateral", help="Of a robot: the axis that points sideways; default: found.")
+    Lateral | None, typer.Option("--lateral", help="Robots: the axis that points sideways; else found from the joints.")
 ]
 PairOption = Annotated[
     list[str] | None,
-    typer.Option("--pair", metavar="JOINT=PARTNER", help="Of a robot: partners that places leave open; repeatable."),
+    typer.Option(
+        "--pair", metavar="JOINT=PARTNER", help="Robots: partners that positions leave open; repeat for more."
+    ),
 ]
 
 
@@ -311,9 +313,7 @@ def import_command(
     lateral: LateralOption = None,
     order: Annotated[
         Order | None,
-        typer.Option(
-            "--order", help="Of a robot: the joints' order; default: that of the actuators, if there are any."
-        ),
+        typer.Option("--order", help="Robots: the joints' order; by default that of the actuators, if there are any."),
     ] = None,
     pair: PairOption = None,
 ) -> None:
@@ -366,15 +366,15 @@ def check_command(
     pair: PairOption = None,
     by_name: Annotated[
         bool,
-        typer.Option("--by-name", help="Entries are put in the model's order by their names before it has them."),
+        typer.Option("--by-name", help="Entries are put in the model's order by name before the simulator gets them."),
     ] = False,
     output_format: FormatOption = OutputFormat.text,
 ) -> None:
-    """Does a specification mirror this robot rightly? Asked are the file's places and axes, and the simulator.
+    """Check whether a specification mirrors a robot rightly, by the places and axes of its file and by the simulator.
 
-    MuJoCo steps random states and their images; T of a step has to be the step of T. Wrong partners, signs and entries
-    of the observation are named, and what is asymmetric in the model itself. Exit 0: it agrees, 1: it does not, 2: a
-    file cannot be used.
+    MuJoCo steps random states and their mirror images: the image of a step has to be the step of the image. Wrong
+    partners, signs and entries of the observation are named, and what is asymmetric in the model itself. Exit 0: it
+    agrees, 1: it does not, 2: a file cannot be used.
 
     Example: chiralize skeleton check --robot go2.xml policy.yaml
     """

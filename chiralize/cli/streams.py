@@ -1,6 +1,6 @@
-"""The standard streams of the command: those that are closed go nowhere, and a reader that is gone ends it.
+"""The standard streams of the command: a closed one goes nowhere, and the command ends where nobody reads on.
 
-Python's own way is an error like any other, which could be taken for one of the user's network, if that prints.
+Python raises an error there that looks like any other. It could be taken for one of the user's network, if that prints.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def reader_watched() -> Iterator[None]:
 
 
 def close(stream: TextIO) -> None:
-    """Let everything that is still written to a stream go nowhere, also what Python writes when it ends."""
+    """Drop everything that is still written to a stream, also what Python writes when it ends."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)

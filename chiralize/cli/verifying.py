@@ -27,7 +27,9 @@ class Verdict(str, Enum):
 VerdictOption = Annotated[Verdict, typer.Option("--format", help="text, json, or JUnit XML for CI.")]
 Tolerance = Annotated[
     float | None,
-    typer.Option("--tolerance", metavar="X", min=0.0, help="Bound relative to the output's scale, instead of ours."),
+    typer.Option(
+        "--tolerance", metavar="X", min=0.0, help="Largest residual that passes, in units of the output's scale."
+    ),
 ]
 
 

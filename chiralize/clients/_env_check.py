@@ -78,7 +78,7 @@ class EnvReport:
             if entry.shows:
                 shows = f", the simulator {entry.shows}"
             else:
-                shows = ", which no other entry is either"
+                shows = ", and no single entry fits what the simulator shows"
             moment = when(not entry.is_still, " after a step")
             lines.append(f"entry {entry.index} ({entry.name}){moment}: the specification says {entry.says}{shows}")
         if len(self.wrong) > _SHOWN:

@@ -14,11 +14,11 @@ _WHERE = "normalizer"
 def check_normalizer(model: Any, normalizer: Any) -> None:
     """Raise UsageError for what is no VecNormalize, has no environment, or is of other observations than the model's.
 
-    A path is none: loading it runs what the pickle holds, and it wants an environment.
+    A path is refused, too: loading it runs what the pickle holds, and takes an environment.
     """
     wrappers: Any = import_module("stable_baselines3.common.vec_env")
     if isinstance(normalizer, (str, Path)):
-        facts = f"{str(normalizer)!r} is a file, and the new model wants its statistics around an environment"
+        facts = f"{str(normalizer)!r} is a file, and the new model needs a VecNormalize around an environment"
         remedy = (
             f"normalizer=VecNormalize.load({str(normalizer)!r}, env); `chiralize convert` takes files: --normalizer"
         )
@@ -27,7 +27,7 @@ def check_normalizer(model: Any, normalizer: Any) -> None:
         facts = f"{type(normalizer).__name__} is no VecNormalize of Stable-Baselines3"
         raise UsageError(_WHERE, facts, "give VecNormalize.load(path, env), or model.get_vec_normalize_env()")
     if normalizer.venv is None:
-        facts = "it has no environment, as where its file was unpickled by hand"
+        facts = "it has no environment, as happens where its file was unpickled by hand"
         raise UsageError(_WHERE, facts, "give VecNormalize.load(path, env): the new model gets one around that env")
     for name in ("observation_space", "action_space"):
         given, wanted = getattr(normalizer, name), getattr(model, name)

@@ -121,7 +121,7 @@ def like_table(table: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _described(entries: Sequence[TensorEntry] | None) -> tuple[TensorEntry, ...]:
-    """Entries that are no states; those that are like another one become as that is."""
+    """Entries that are no states; one that is `like` another is described as that one is."""
     listed = [entry for entry in entries or () if entry.kind != "state"]
     return tuple(_followed(entry, entries or ()) for entry in listed)
 
@@ -134,7 +134,7 @@ def _followed(entry: TensorEntry, entries: Sequence[TensorEntry]) -> TensorEntry
     named = {other.name: other for other in entries if other.name}
     target = named.get(text) or numbered.get(text)
     if target is None or target.like is not None:
-        facts = f"it is like {entry.like!r}, which is no observation that is described"
+        facts = f"it is like {entry.like!r}, which is no observation that the specification describes"
         raise UsageError(entry.where or "specification", facts, "describe it itself")
     return replace(target, name=entry.name, feeds=None)
 

@@ -34,13 +34,13 @@ Array = npt.NDArray[Any]
 class MirroredEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     """An environment some of whose episodes are seen in the mirror, from their first step to their last.
 
-    Observations are mirrored on the way out, actions on the way in; rewards are the world's, which a task that is the
-    same for both sides does not tell apart.  `mirrored` says whether this episode is one.
+    Observations are mirrored on the way out, actions on the way in. Rewards are passed on as they are: a task that is
+    the same for both sides rewards both alike.  `mirrored` says whether the current episode is mirrored.
 
     spec: of a policy: inputs are observations, of a dictionary by name; the first output is the action.
     groups: specifications of entries of a dictionary, None for one that the mirror leaves alone.
-    p: how likely an episode is mirrored.  `reset(seed=...)` settles that choice as well; `reset(options={"mirrored":
-    True})` makes it.
+    p: the probability that an episode is mirrored.  `reset(seed=...)` seeds that choice, too, and
+    `reset(options={"mirrored": True})` makes it.
     Raises SpecError; UsageError where the mirror takes an allowed action to one that is not.
     """
 

@@ -3,9 +3,9 @@
     from chiralize.clients.rsl_rl import symmetry_cfg
     train_cfg["algorithm"]["symmetry_cfg"] = symmetry_cfg("go2.yaml", mirror_loss=0.1)
 
-rsl_rl refuses recurrent policies there: the states that a policy would have had along the mirrored trajectory are in no
-rollout. `chiralize.clients.rsl_rl_recurrent` keeps them. `MirroredVecEnv` shows whole episodes in the mirror, which is
-worth something where the world is lopsided: one that is its own mirror image is the same world again.
+rsl_rl refuses recurrent policies there: no rollout holds the states that a policy would have had along the mirrored
+trajectory. `chiralize.clients.rsl_rl_recurrent` keeps them. `MirroredVecEnv` shows whole episodes in the mirror. That
+helps where the world is lopsided; the image of a symmetric one is the same world again.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Augmentation:
         return result
 
     def _check_commuting(self, size: int) -> None:
-        """Raise UsageError for mirrors of which it matters which comes first: their images are no group."""
+        """Raise UsageError for mirrors of which it matters which comes first: their images form no group."""
         row = torch.arange(1.0, size + 1)[None]
         for first in self.mirrors:
             for second in self.mirrors:
@@ -113,10 +113,10 @@ class MirroredVecEnv:
     """An environment of rsl_rl, some of whose episodes are seen in the mirror from their first step to their last.
 
     Observations are mirrored on the way out and actions on the way in, so that whatever a policy remembers belongs to
-    the view that it has. It evens out what a world asks of both sides, and adds nothing to a symmetric one.
+    the view that it has. That evens out what a lopsided world asks of the two sides; a symmetric one gains nothing.
 
-    env: a VecEnv; what is not said here is its own.  spec, groups: as those of `augmentation`.
-    share: how likely an episode is mirrored.  seed: of that choice.
+    env: a VecEnv; all other attributes are its own.  spec, groups: as those of `augmentation`.
+    share: the probability that an episode is mirrored.  seed: of that choice.
     """
 
     def __init__(

@@ -3,8 +3,8 @@
     train_cfg["algorithm"]["class_name"] = "chiralize.clients.rsl_rl_recurrent:MirroredPPO"
     train_cfg["algorithm"]["symmetry_cfg"] = symmetry_cfg("go2.yaml")
 
-What a policy would remember along the mirrored way is in no rollout. So the policy also looks at the mirror image of
-every environment, and remembers that beside the other. Nothing is simulated twice.
+No rollout holds what a policy would remember along the mirrored trajectory. So the policy is also run on the mirror
+image of every environment, and carries a state for that as well. Nothing is simulated twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class MirroredPPO(PPO):
 
     symmetry_cfg: as rsl_rl's own; its `data_augmentation_func` makes the images.
     Images have the likelihood, value, advantage and return of their samples, as in rsl_rl. What the policy answers to
-    images and what it remembers of them are its own.
+    images, and the states that it carries along them, are computed on the images themselves.
     Raises UsageError without a `symmetry_cfg`, and for a mirror loss.
     """
 

@@ -6,9 +6,9 @@
     chiral.save("chiral.zip")
     chiral.get_vec_normalize_env().save("vecnormalize.pkl")
 
-A model's parts fit each other. The statistics of VecNormalize change with the conversion, and the first layers make up
-for it: whoever keeps the old ones deploys another policy, which is not symmetric. So the model that comes back has its
-own normaliser, and nothing of the given one is touched.
+Weights and normaliser belong together. The statistics of VecNormalize change with the conversion, and the first layers
+make up for it: with the old statistics the new weights are another policy, which is not symmetric. So the model that
+comes back has a normaliser of its own, and nothing of the given model is touched.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Summary:
     residual: the largest difference between `predict` on mirrored observations and mirrored actions, relative to the
     largest action; of `predict`, so normaliser, squashing and clipping are in it.
     value_residual: the same of values, nan where the critic was not converted.
-    spread: largest factor by which a standard deviation changed that is a number of its own; 1 for none.
+    spread: largest factor by which a standard deviation changed that is a parameter, no answer to an observation; 1
+    where there is none.
     remarks: what was done beside the weights.  not_done: what is not symmetric, and why.
     """
 
@@ -181,7 +182,7 @@ def _check(model: Any) -> None:
         space = getattr(model, name)
         if not isinstance(space, spaces.Box) or len(space.shape) != 1:
             facts = f"its {name} is {space}"
-            raise UsageError(WHERE, facts, "give a model of one vector each; convert its networks by chiralize() else")
+            raise UsageError(WHERE, facts, "give a model of one vector each, or convert its networks with chiralize()")
 
 
 def _rows(model: Any, calibration: Any) -> Tensor:
@@ -204,7 +205,7 @@ def _before(model: Any, mirror: TableMirror, normalizer: Any) -> tuple[list[str]
         not_done.append(f"actions are clipped to bounds that the mirror does not keep ({off})")
     if normalizer is None:
         remarks.append(
-            "no VecNormalize is known: if the model was trained under one, its environment or normalizer= has to say so"
+            "no VecNormalize is known: if the model was trained under one, give it by normalizer= or the environment"
         )
     if getattr(model, "use_sde", False):
         not_done.append(
@@ -222,7 +223,7 @@ def _normaliser(normalizer: Any) -> parts.Normaliser | None:
 
 # ---- the new model -----------------------------------------------------------------------------------------------
 def _copy(model: Any, normalizer: Any) -> Any:
-    """The model once more, from its own bytes, in a copy of the normaliser around the environment of that."""
+    """A copy of the model, by saving and loading it, in a copy of its normaliser around the same environment."""
     memory = io.BytesIO()
     model.save(memory)
     memory.seek(0)
@@ -279,9 +280,9 @@ def _same_random_numbers() -> Iterator[None]:
 
 
 def _say_of_critic(result: Result, not_done: list[str]) -> None:
-    """A critic that stays reads observations by the new normaliser as well."""
+    """Note that a critic that was not converted reads observations through the new normaliser as well."""
     if result.critic is None and result.normaliser is not None:
-        not_done.append("what the critic reads, which the new normaliser moves: train it before its values are used")
+        not_done.append("the critic's inputs, which the new normaliser changes: train it before its values are used")
 
 
 # ---- the check ---------------------------------------------------------------------------------------------------

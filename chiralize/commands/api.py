@@ -38,7 +38,7 @@ from chiralize.problem.named_tensors import batches_of_table
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import check_model
 from chiralize.problem.progress import Progress
-from chiralize.problem.stateful import SAMPLES_ALONE, carried_of, reading_of
+from chiralize.problem.stateful import SAMPLES_ALONE, reading_of
 from chiralize.report import AuditReport, PlanReport, VerifyReport
 from chiralize.storage import former_names
 
@@ -321,7 +321,7 @@ def _calls(
     if data is None:
         return (), (), ()
     data = cast("Calibration", batches_of_table(data, network.args, network.resolved.spec))
-    if carried_of(network) or axis is not None:
+    if network.carried or axis is not None:
         sequences = sequences_of(data, reading_of(network, input_names(network.module, network.entry), axis), where)
         if sequences:
             calls = joined(*sequences)
@@ -330,6 +330,6 @@ def _calls(
     names = input_names(network.module, network.entry)
     calls, remarks = calls_of(data, (network.args, dict(network.kwargs)), where, names)
     check_body(network, calls[0], where)
-    if carried_of(network):
+    if network.carried:
         remarks = (*remarks, SAMPLES_ALONE)
     return calls, (), tuple(remarks)

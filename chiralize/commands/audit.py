@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from math import ceil
 
 from chiralize.commands.one_sided import may_be_policy, recalled, saw_one_side
@@ -17,7 +16,7 @@ from chiralize.problem.mirror import mirror_if_known, mirror_of, represent
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import refuse_several
-from chiralize.problem.stateful import carried_of, mirror_of_calls
+from chiralize.problem.stateful import mirror_of_calls
 from chiralize.report import AuditReport
 from chiralize.report.body import bodies_of
 from chiralize.report.cautions import WARNING
@@ -26,8 +25,9 @@ from chiralize.verification.asymmetry import advise, asymmetry, asymmetry_along,
 from chiralize.verification.asymmetry.advice import of_single_calls
 from chiralize.verification.asymmetry.alignment import UNMEASURED, alignments, has_maps
 from chiralize.verification.asymmetry.layers import View
-from chiralize.verification.asymmetry.records import LayerGap
+from chiralize.verification.asymmetry.records import Asymmetry, LayerGap
 from chiralize.verification.drift import random_inputs
+from chiralize.verification.evidence import joined
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.mirror_evidence import ask_network, outside_evidence
 from chiralize.verification.verdicts import Evidence
@@ -64,44 +64,55 @@ def audit(
     if not data:
         calls = ceil(samples / network.rows)
         inputs, source = random_inputs(network.args, network.kwargs, calls, 1, network.around), str(network.around)
-    resolved = network.resolved
-    progress("running the network on both views")
-    carried = carried_of(network)
-    along = sequences if carried else ()
+    along = sequences if network.carried else ()
     if along:
-        of_calls, source = mirror_of_calls(network), f"{source}, along sequences"
-        of_network = asymmetry_along(network.module, of_calls, along, carried, resolved.output_tensors)
-    else:
-        of_network = asymmetry(network.module, mirror, inputs, resolved.output_tensors)
+        source = f"{source}, along sequences"
+    progress("running the network on both views")
+    of_network = _of_network(network, mirror, inputs, along)
     progress("checking the mirror against the network")
-    is_drawn = bool(data) and not looks_real(thinned(data, samples))
-    asked = Evidence(notes=(_NOT_ASKED,)) if is_drawn else ask_network(network, data, along)
-    evidence = outside_evidence(network, mirror, data, asked=asked)
-    against = evidence
-    if asked.fit is not None and not asked.fit.real:  # what answers to random inputs speak against may be right
-        against = outside_evidence(network, mirror, data)
+    is_real = bool(data) and looks_real(thinned(data, samples))
+    asked = Evidence(notes=(_NOT_ASKED,)) if data and not is_real else ask_network(network, data, along)
+    of_others = outside_evidence(network, mirror, data)
+    evidence = joined(of_others, asked)
     progress("looking at every layer")
     layers, notes = _layers(network, mirror, inputs)
-    report = AuditReport(name, of_network, source, (), evidence, network.notes + notes, layers)
-    report = replace(report, bodies=bodies_of(resolved.output_tensors))
+    of_data, lean, aligned = (), (), ()
+    if data:
+        lean = leanings(mirror, data, network.resolved.input_tensors, labels)
+        progress("looking how far turned maps are off")
+        aligned = alignments(network.module, mirror, inputs, network.resolved, network.captured)
+        of_data = data_asymmetry(mirror, data)
+    if network.carried.keeps_state and not along:
+        advice = of_single_calls(of_network)
+    else:
+        # What answers to random inputs speak against may be right.
+        against = evidence if asked.fit is None or asked.fit.real else of_others
+        side = lean[0] if lean and is_real else None
+        advice = advise(of_network, against, is_real, of_data, side, may_be_policy(network))
+    notes = (*network.notes, *notes, *_remarks(network, bool(data), is_real))
+    bodies = bodies_of(network.resolved.output_tensors)
+    return AuditReport(
+        name, of_network, source, of_data, evidence, notes, layers, lean, advice, alignments=aligned, bodies=bodies
+    )
+
+
+def _of_network(network: Network, mirror: NetworkMirror, inputs: Sequence[Call], along: Sequence[Steps]) -> Asymmetry:
+    """The gaps of the network's outputs: along sequences where there are some, else on the inputs."""
+    outputs = network.resolved.output_tensors
+    if along:
+        return asymmetry_along(network.module, mirror_of_calls(network), along, network.carried, outputs)
+    return asymmetry(network.module, mirror, inputs, outputs)
+
+
+def _remarks(network: Network, are_given: bool, are_real: bool) -> Iterator[str]:
+    """What a reader of the figures is to know. are_given: the inputs are the user's.  are_real: and are no noise."""
     remembered = recalled(network)
     if remembered.is_one_sided:
-        report = replace(report, notes=(*report.notes, saw_one_side(remembered)))
-    if not data:
-        if has_maps(resolved):
-            report = replace(report, notes=(*report.notes, UNMEASURED))
-        advice = of_single_calls(of_network) if carried.keeps_state else advise(of_network, against, False)
-        return replace(report, advice=advice)
-    if is_drawn:
-        report = replace(report, notes=(*report.notes, f"{WARNING}{GIVEN_NOISE}: {_TELLS_LITTLE}"))
-    lean = leanings(mirror, data, resolved.input_tensors, labels)
-    progress("looking how far turned maps are off")
-    aligned = alignments(network.module, mirror, inputs, resolved, network.captured)
-    of_data = data_asymmetry(mirror, data)
-    side = lean[0] if lean and not is_drawn else None
-    advice = advise(of_network, against, not is_drawn, of_data, side, may_be_policy(network))
-    advice = of_single_calls(of_network) if carried.keeps_state and not along else advice
-    return replace(report, data=of_data, leanings=lean, advice=advice, alignments=aligned)
+        yield saw_one_side(remembered)
+    if are_given and not are_real:
+        yield f"{WARNING}{GIVEN_NOISE}: {_TELLS_LITTLE}"
+    if not are_given and has_maps(network.resolved):
+        yield UNMEASURED
 
 
 def _layers(

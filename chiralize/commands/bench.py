@@ -28,7 +28,6 @@ from chiralize.nn.timings import machine
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import under_each
-from chiralize.problem.stateful import carried_of
 from chiralize.report import BenchReport, BenchRow, CallTime, Cost
 from chiralize.storage.onnx_network import OnnxNetwork
 
@@ -153,7 +152,7 @@ def with_times(network: Network, conversion: Conversion) -> Conversion:
 
     Without any where a network keeps a state, which runs would change, and where it is large or a call takes long.
     """
-    if network.unheld or carried_of(network) or is_large(network.module):
+    if network.unheld or network.carried or is_large(network.module):
         return conversion
     is_small = network.rows < _MANY and network.has_rows
     is_taken = network.program is not None and is_open(network.program)
@@ -180,7 +179,7 @@ def _timed(runs: Mapping[str, Callable[[], object]], samples: int) -> list[CallT
     # Processor time leaves out other processes, but it adds up the threads.
     clock = process_time if torch.get_num_threads() == 1 else perf_counter
     first, second = interleaved(runs, rounds=_ROUNDS, least=_LEAST, clock=clock)
-    return [CallTime(samples, first.seconds, second.seconds, second.ratio, torch.get_num_threads())]
+    return [CallTime(samples, first.seconds, second.ratio, torch.get_num_threads())]
 
 
 def _sized(network: Network, size: int, device: str) -> Call:

@@ -19,7 +19,6 @@ from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
-from chiralize.problem.stateful import carried_of
 from chiralize.report.aligned import alignment_sentence
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, leanings
 from chiralize.verification.asymmetry.alignment import alignments
@@ -56,7 +55,7 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     prints, too: the message has one figure.
     """
     network, batches = problem.network, problem.batches
-    if batches.sequences and carried_of(network).keeps_state:
+    if batches.sequences and network.carried.keeps_state:
         return  # see `refuse_one_sided_sequences`
     fit, mirror = evidence.fit, mirror_if_known(network, None)
     if fit is None or mirror is None or not fit.is_confirmed or not _is_refused(fit.gap, WIDEST, problem.request):
@@ -119,7 +118,7 @@ def with_sides(problem: Problem, remembered: Memory) -> Problem:
     network, given = problem.network, problem.batches.given
     if remembered.is_one_sided:
         problem = problem.with_remarks(saw_one_side(remembered))
-        if network.has_rows and not carried_of(network):
+        if network.has_rows and not network.carried:
             problem = replace(problem, one_sided=remembered.moments)
     if given and problem.is_fitted and looks_real(thinned(given, _ROWS)):
         mirror = mirror_if_known(network, None)

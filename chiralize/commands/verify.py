@@ -11,7 +11,7 @@ from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import check, rows_of
-from chiralize.problem.data.judged import RANDOM_ALONE, judged_on
+from chiralize.problem.data.judged import judged_on
 from chiralize.problem.mirror import free_share
 from chiralize.problem.network import Network
 from chiralize.problem.partial import as_run
@@ -80,11 +80,7 @@ def _verify_one(
     verdict = judge(network, passport, samples=samples, real=run_on, tolerance=tolerance)
     if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved
-    notes = network.notes
-    if verdict.unproved:
-        notes += (f"no proof: {verdict.unproved.facts}",)
-    if verdict.unproved and not run_on:
-        notes += (RANDOM_ALONE,)
+    notes = (*network.notes, *verdict.notes(run_on))
     asked: Evidence | None = None
     if passport is not None and passport.mirror_fit is not None:
         asked = recalled(passport.mirror_fit)

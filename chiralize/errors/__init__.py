@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 _LONG = re.compile(r"\S{400,}|'[^'\n]{400,}'")
-"""What no user has typed: names in files may have any length."""
+"""Longer than what a user types: names in files may have any length."""
 _ENDS = 100
 
 
@@ -189,7 +189,7 @@ class MissingPackageError(InputError):
 
 
 class AsymmetricWeightError(InputError):
-    """T moves a weight that it has to leave alone: one handed to a chiral layer, or to be written or attached."""
+    """A weight is not symmetric under T, though it is handed to a chiral layer, or is to be written or attached."""
 
     code = "CH210"
 
@@ -210,7 +210,7 @@ class UnsupportedError(ChiralizeError):
 
 
 class NoRuleError(UnsupportedError):
-    """No rule says how this operation meets a mirror."""
+    """No rule says how this operation acts on mirrored inputs."""
 
     code = "CH301"
 

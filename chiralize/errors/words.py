@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 
 _OF_SCRIPTS = "The following operation failed in the TorchScript interpreter"
@@ -16,6 +17,12 @@ def first_line(error: BaseException) -> str:
     if lines[0].startswith(_OF_SCRIPTS):
         return lines[-1].removeprefix("builtins.")[:300]
     return lines[0][:300]
+
+
+def raised_at(error: BaseException) -> str:
+    """The file and line that raised an error, whoever's they are: `fitting.py:31`."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:

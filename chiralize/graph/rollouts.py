@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from chiralize.body.tensors import Handed
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, Call, Runner, apart, state_of
 from chiralize.graph.tensors import tensors_in
 
@@ -96,6 +97,17 @@ def roll(
             answers = tensors_in(apart(runner.call(module, call)))
         before = tuple(tensors)
         yield RolledCall(call, answers, states)
+
+
+def roll_both_views(
+    runner: Runner, steps: Steps, carried: Carried, mirror: NetworkMirror, watched: Sequence[str] = ()
+) -> Iterator[tuple[RolledCall, RolledCall]]:
+    """Every call of a sequence beside its mirror image, as `roll` runs them; each view carries its own states.
+
+    The views run one after the other: a network that cannot be copied has one state.
+    """
+    plain = list(roll(runner, steps, carried, watched=watched))
+    yield from zip(plain, roll(runner, steps, carried, mirror.turned, watched=watched), strict=True)
 
 
 def _next(handed: Handed, read: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,7 @@ from chiralize.errors import (
     UnsupportedError,
     UsageError,
 )
-from chiralize.errors.words import first_line, when
+from chiralize.errors.words import first_line, raised_at, when
 from chiralize.graph import processes
 from chiralize.graph.copies import give_back
 from chiralize.infer.inference import OR_AVERAGE
@@ -150,9 +150,7 @@ def _told(error: Exception) -> str:
         return " ".join(f"{error.where}: {error.facts}".split())
     if os.environ.get("CHIRALIZE_DEBUG"):
         traceback.print_exception(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
-    return f"a defect of chiralize, please report it ({where}: {type(error).__name__}: {first_line(error)})"
+    return f"a defect of chiralize, please report it ({raised_at(error)}: {type(error).__name__}: {first_line(error)})"
 
 
 def _whatever_the_width(error: Exception) -> bool:

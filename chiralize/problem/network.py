@@ -19,13 +19,14 @@ from chiralize.graph.model import CapturedModel
 from chiralize.graph.open_sizes import open_batch
 from chiralize.graph.passes.centering import Centered, center
 from chiralize.graph.regions import collapse
+from chiralize.graph.rollouts import LONGEST, Carried
 from chiralize.graph.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
 from chiralize.graph.tensors import number_count
 from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry, traits
 from chiralize.problem.earlier import EarlierMirror
-from chiralize.problem.exporting import answers
+from chiralize.problem.exporting import answers, writes_something
 
 if TYPE_CHECKING:
     from chiralize.problem.partial.partial import Partial
@@ -148,6 +149,21 @@ class Network:
         assert self.captured is not None
         return center(self.captured, self.resolved.input_centers, self.resolved.output_centers, traits())
 
+    @cached_property
+    def carried(self) -> Carried:
+        """The states and answers that it takes from one call to the next."""
+        return Carried(self._keeps_state(), self.resolved.handed)
+
+    def _keeps_state(self) -> bool:
+        """Whether an answer depends on what an earlier call has left in the network."""
+        if self.unheld:
+            return True
+        if self.captured is not None:
+            return bool(_remembered(self.captured))
+        may_count = not is_large(self.module) and writes_something(self.module, self.example)
+        with Runner(self.module) as runner:
+            return runner.notice_state(self.example, LONGEST if may_count else 2)
+
     def answers_vary(self) -> bool:
         """Whether answers change with the random numbers that the network draws; asked of those without a graph."""
         first = answers(self.module, [self.example], 0)
@@ -226,6 +242,20 @@ class Network:
             return True
         rules = (registry().get(node.target) for node in self.captured.nodes)
         return any(rule is None or rule.partial for rule in rules)
+
+
+def _remembered(captured: CapturedModel) -> set[str]:
+    """States that forward writes and that an answer depends on, at once or in a later call. A counter is none."""
+    wanted = set(captured.answers)
+    while True:
+        for node in reversed(captured.nodes):
+            if node.name in wanted:
+                wanted.update(node.names_read)
+        states = wanted & captured.mutations.keys()
+        later = {captured.mutations[name] for name in states} - wanted
+        if not later:
+            return states
+        wanted |= later
 
 
 def _is_finite(runner: Runner, call: Call) -> bool:

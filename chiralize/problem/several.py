@@ -10,7 +10,6 @@ from math import prod
 from chiralize.body.tensors import ResolvedSpec, ResolvedTensor
 from chiralize.errors import MethodUnavailableError
 from chiralize.problem.network import Network
-from chiralize.problem.stateful import carried_of
 from chiralize.symmetry.orbits import product
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
@@ -38,7 +37,7 @@ def refuse_several(network: Network) -> None:
 
 def refuse_unsuited(network: Network) -> None:
     """Raises MethodUnavailableError where nothing is done for more than one mirror: states, pixels, no graph."""
-    carried = carried_of(network)
+    carried = network.carried
     reasons = {
         "it keeps a state, or reads its own answers": bool(carried),
         "some representation is not known before inference (`state`, `like`)": None

@@ -7,51 +7,18 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from chiralize.body.tensors.resolved import ResolvedTensor, all_have_rows
-from chiralize.graph.copies import is_large
 from chiralize.graph.mirror import NetworkMirror
-from chiralize.graph.model import CapturedModel
-from chiralize.graph.rollouts import LONGEST, Carried, RolledCall, Steps, roll
+from chiralize.graph.rollouts import RolledCall, Steps, roll_both_views
 from chiralize.graph.running import Arguments, Runner
 from chiralize.problem.data.both_views import Batch
 from chiralize.problem.data.inputs import names_of_tensors
 from chiralize.problem.data.sequences import Reading
-from chiralize.problem.exporting import writes_something
 from chiralize.problem.mirror import mirror_from
 from chiralize.problem.network import Network
 from chiralize.symmetry.representation import TensorRepresentation
 
 _LEAST, _MOST, _FOR_EACH = 1024, 8192, 16
 """Samples to fit on: so many for each entry of the largest weight. Neighbours along a sequence are nearly equal."""
-
-
-def carried_of(network: Network) -> Carried:
-    """The states and answers that the network takes from one call to the next."""
-    return Carried(_keeps_state(network), network.resolved.handed)
-
-
-def _keeps_state(network: Network) -> bool:
-    """Whether an answer depends on what an earlier call has left in the network."""
-    if network.unheld:
-        return True
-    if network.captured is not None:
-        return bool(_remembered(network.captured))
-    may_count = not is_large(network.module) and writes_something(network.module, network.example)
-    with Runner(network.module) as runner:
-        return runner.notice_state(network.example, LONGEST if may_count else 2)
-
-
-def _remembered(captured: CapturedModel) -> set[str]:
-    """States that forward writes and that an answer depends on, at once or in a later call. A counter is none."""
-    wanted = set(captured.answers)
-    while True:
-        for node in reversed(captured.nodes):
-            if node.name in wanted:
-                wanted.update(node.names_read)
-        states = wanted & captured.mutations.keys()
-        later = {captured.mutations[name] for name in states} - wanted
-        if not later:
-            return states
-        wanted |= later
 
 
 def reading_of(network: Network, names: Sequence[str], axis: int | None) -> Reading:
@@ -89,7 +56,7 @@ def with_states_free(tensors: Sequence[ResolvedTensor]) -> list[TensorRepresenta
 
 def batches_along(network: Network, sequences: Sequence[Steps]) -> list[Batch]:
     """Inputs and states of both views of the original along sequences; each view has the states that it has come to."""
-    captured, carried, mirror = network.graph(), carried_of(network), mirror_of_calls(network)
+    captured, carried, mirror = network.graph(), network.carried, mirror_of_calls(network)
     names = {captured.leaves[leaf].names[0]: leaf for leaf in captured.mutations}
     total = sum(map(len, sequences)) * max(network.rows, 1)
     largest = max((max(weight.shape, default=1) for weight in network.module.parameters()), default=1)
@@ -103,8 +70,7 @@ def batches_along(network: Network, sequences: Sequence[Steps]) -> list[Batch]:
 
     with Runner(network.module) as runner:
         for number, steps in enumerate(sequences):
-            views = [list(roll(runner, steps, carried, turn, watched=tuple(names))) for turn in (None, mirror.turned)]
-            pairs = list(zip(*views, strict=True))
-            chosen = pairs[number % every :: every]
+            views = list(roll_both_views(runner, steps, carried, mirror, tuple(names)))
+            chosen = views[number % every :: every]
             batches += [Batch(leaves_of(plain), leaves_of(turned)) for plain, turned in chosen]
     return batches

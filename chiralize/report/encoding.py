@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import Any
 
-from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
+from chiralize.report.records import AuditReport, BenchReport, CallTime, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.report.verdict import verdict_of
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.verification.asymmetry.records import Advice, Alignment, Asymmetry, DataGap, LayerGap
@@ -22,6 +22,7 @@ _DERIVED: dict[type, tuple[str, ...]] = {
     NumericVerdict: ("passed",),
     CertificateVerdict: ("unseen",),
     Drift: ("gap", "lean", "rho", "is_telling"),
+    CallTime: ("after",),
     Degeneracy: ("collapsed",),
     Asymmetry: ("gap", "lean"),
     DataGap: ("gap",),

@@ -348,9 +348,8 @@ def cost_blocks(cost: Cost) -> list[Block]:
 
 
 def _time_row(time: CallTime) -> tuple[str, str, str, str]:
-    """The time after is the time before times the ratio of calls in turns: medians of each by itself may disagree."""
     name = f"time, {plural(time.samples, 'sample')}, {plural(time.threads, 'thread')}"
-    return name, milliseconds(time.before), milliseconds(time.before * time.ratio), f"x{time.ratio:.2f}"
+    return name, milliseconds(time.before), milliseconds(time.after), f"x{time.ratio:.2f}"
 
 
 def note_blocks(notes: Sequence[str]) -> list[Block]:

@@ -29,13 +29,17 @@ SYMMETRIC = 1e-3
 
 @dataclass(frozen=True)
 class CallTime:
-    """A call of some samples, on this machine. before, after: medians, in seconds.  ratio: of interleaved runs."""
+    """A call of some samples, on this machine. before: the median, in seconds.  ratio: of interleaved runs."""
 
     samples: int
     before: float
-    after: float
     ratio: float
     threads: int
+
+    @property
+    def after(self) -> float:
+        """The time before times the ratio: medians of each by itself may disagree with that of calls in turns."""
+        return self.before * self.ratio
 
 
 @dataclass(frozen=True)

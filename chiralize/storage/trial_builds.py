@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
+from chiralize.graph.silence import quiet
 from chiralize.graph.staying import Staying
 from chiralize.storage.settings import MissingSettingError, nested
 from chiralize.storage.tables import Weights, plain_names, prefixes_of, under
@@ -123,10 +123,8 @@ class TrialBuilds:
         device, has_weights = _MODES[self._mode]
         sparing = _Sparing(has_weights, self._most)
         try:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                with warnings.catch_warnings(), Staying(), torch.device(device), sparing:
-                    warnings.simplefilter("ignore")
-                    module = self._build(**nested(values))
+            with quiet(), redirect_stdout(StringIO()), Staying(), torch.device(device), sparing:
+                module = self._build(**nested(values))
             state = module.state_dict()
         except MissingSettingError as error:
             self.wanted = error.wanted

@@ -19,7 +19,7 @@ import torch
 
 from chiralize.graph import processes
 from chiralize.graph.mirror import NetworkMirror
-from chiralize.graph.rollouts import HORIZONS, LONGEST, Carried, Steps, roll
+from chiralize.graph.rollouts import HORIZONS, LONGEST, Carried, Steps, roll, roll_both_views
 from chiralize.graph.running import Arguments, Around, Call, Runner, check_outputs, placed, random_calls, results
 from chiralize.symmetry.reynolds import wide
 from chiralize.verification.asymmetry.lean import beyond_chance
@@ -93,12 +93,10 @@ def measure_along(
     with Runner(original) as first, Runner(converted) as second:
         for steps in sequences:
             steps = steps[:longest]
-            # One after the other: a network that cannot be copied has one state.
-            plain = list(roll(first, steps, carried))
-            turned = list(roll(first, steps, carried, mirror.turned))
-            theirs = list(roll(second, steps, carried, state_sizes=sizes))
-            for number, (one, other, result) in enumerate(zip(plain, turned, theirs, strict=True)):
-                tally.add(one.answers, other.answers, result.answers, step=number)
+            views = list(roll_both_views(first, steps, carried, mirror))  # both may have one module's state
+            answers = roll(second, steps, carried, state_sizes=sizes)
+            for number, ((plain, turned), result) in enumerate(zip(views, answers, strict=True)):
+                tally.add(plain.answers, turned.answers, result.answers, step=number)
     return tally.result(source)
 
 

@@ -13,7 +13,7 @@ from chiralize.problem.mirror import mirror_at_rest, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
-from chiralize.problem.stateful import carried_of, mirror_of_calls
+from chiralize.problem.stateful import mirror_of_calls
 from chiralize.verification.beyond import Kinds, furthest
 from chiralize.verification.cost import multiplications
 from chiralize.verification.drift import measure, measure_along, random_inputs
@@ -43,7 +43,7 @@ class Figures:
 def figures_of(problem: Problem, draft: Draft) -> Figures:
     """Figures of a draft on held-out inputs or sequences; on random inputs where there are none."""
     network, batches, converted = problem.network, problem.batches, draft.converted
-    carried = carried_of(network)
+    carried = network.carried
     if batches.sequences:
         mirror = mirror_of_calls(network)
         along = partial(measure_along, network.module, converted.module, mirror, two_view=converted.is_average)

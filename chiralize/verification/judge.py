@@ -17,6 +17,7 @@ from chiralize.graph.running import Arguments, Call
 from chiralize.infer.records import RepMap
 from chiralize.nn.deploy.layers import with_layers
 from chiralize.nn.two_view import TwoView, state_representation
+from chiralize.problem.data.judged import RANDOM_ALONE
 from chiralize.problem.mirror import depth_of, mirror_from, mirror_of, represent
 from chiralize.problem.network import Network
 from chiralize.storage.onnx_network import OnnxNetwork
@@ -54,6 +55,14 @@ class Verdict:
     def passed(self) -> bool:
         """Whether both verdicts are there and passed."""
         return self.numeric.passed and self.certificate is not None and self.certificate.passed
+
+    def notes(self, real: Sequence[Call]) -> tuple[str, ...]:
+        """Why there is no proof, for a report.  real: the user's inputs that the network was run on."""
+        if self.unproved is None:
+            return ()
+        if real:
+            return (f"no proof: {self.unproved.facts}",)
+        return f"no proof: {self.unproved.facts}", RANDOM_ALONE
 
 
 def judge(

@@ -17,7 +17,7 @@ from chiralize.problem.data.cutting import in_one, in_rows, rows_of, tensors, th
 from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
-from chiralize.problem.stateful import carried_of, mirror_of_calls, with_states_free
+from chiralize.problem.stateful import mirror_of_calls, with_states_free
 from chiralize.verification.cost import multiplications
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, along, compare, of_calls
@@ -87,7 +87,7 @@ def ask_network(network: Network, inputs: Sequence[Call] = (), sequences: Sequen
     No figures where T moves nothing, or where the network keeps a state and there are no real sequences.
     Raises ModelRunError.
     """
-    if sequences and carried_of(network).keeps_state:
+    if sequences and network.carried.keeps_state:
         asked = _compare_along(network, sequences)
     else:
         asked = compare_mirrors(network, inputs)
@@ -104,20 +104,9 @@ def compare_mirrors(network: Network, inputs: Sequence[Call] = ()) -> tuple[Comp
     if mirror is None or mirror.states or network.unheld:
         return Evidence(notes=(_KEEPS_STATE,))
     calls, real = _witnesses(network, mirror, inputs)
-    basis = Basis(real, not is_untrained(network.module), sum(map(rows_of, calls)))
     with Runner(network.module) as runner:
         answers = _answers(network, runner, mirror, calls, real)
-        if not answers.is_finite:
-            return Evidence(notes=(_NOT_FINITE,))
-        if not answers.indices:
-            if answers.hardly_vary:
-                return Evidence(notes=(_HARDLY_VARY,))
-            return Evidence()
-        if real:
-            others = _candidates(network, mirror, calls)
-        else:
-            others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
-        return compare(answers, mirror, others, _runs(network, calls, real)), basis
+        return _compared(network, answers, mirror, calls, real)
 
 
 def _compare_along(network: Network, sequences: Sequence[Steps]) -> tuple[Comparison, Basis] | Evidence:
@@ -128,15 +117,25 @@ def _compare_along(network: Network, sequences: Sequence[Steps]) -> tuple[Compar
     calls = [call for steps in few for call in steps]
     if not looks_real(calls):
         return Evidence(notes=(_KEEPS_STATE,))
-    mirror, carried = mirror_of_calls(network), carried_of(network)
-    basis = Basis(True, not is_untrained(network.module), sum(map(rows_of, calls)))
+    mirror = mirror_of_calls(network)
     with Runner(network.module) as runner:
-        answers = along(runner, mirror, few, carried)
-        if not answers.is_finite:
-            return Evidence(notes=(_NOT_FINITE,))
-        if not answers.indices:
-            return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
-        return compare(answers, mirror, _candidates(network, mirror, calls), _runs(network, calls, True)), basis
+        return _compared(network, along(runner, mirror, few, network.carried), mirror, calls, True)
+
+
+def _compared(
+    network: Network, answers: Answers, mirror: NetworkMirror, calls: Sequence[Call], real: bool
+) -> tuple[Comparison, Basis] | Evidence:
+    """T beside other mirrors on these answers, or a note where they tell nothing.  calls: what was answered."""
+    if not answers.is_finite:
+        return Evidence(notes=(_NOT_FINITE,))
+    if not answers.indices:
+        return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
+    if real:
+        others = _candidates(network, mirror, calls)
+    else:
+        others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
+    basis = Basis(real, not is_untrained(network.module), sum(map(rows_of, calls)))
+    return compare(answers, mirror, others, _runs(network, calls, real)), basis
 
 
 def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], real: bool) -> Answers:

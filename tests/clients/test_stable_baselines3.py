@@ -220,7 +220,7 @@ def test_normalisers_that_do_not_fit_are_refused_before_anything_is_converted(
         (str(path), r"normalizer: '.*vecnormalize.pkl' is a file, .*\n.*normalizer=VecNormalize.load\('.*pkl', env\)"),
         (path, "is a file"),
         (own.obs_rms, "RunningMeanStd is no VecNormalize"),
-        (lone, "it has no environment, as where its file was unpickled by hand"),
+        (lone, "it has no environment, as happens where its file was unpickled by hand"),
         (other, r"its action_space is Box\(-1.0, \[1. 1. 2.\].*the model's Box\(-1.0, 1.0"),
     ):
         with pytest.raises(UsageError, match=words):

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from chiralize.body.tensors import ConversionSpec, load_spec, parse_spec
+from chiralize.body.tensors import ConversionSpec, load_spec
 from chiralize.commands import api
 from chiralize.errors import ModelRunError, StateWarning
 from chiralize.graph import rewrite
@@ -21,13 +21,6 @@ from tests.support.zoo import lifters, policies, recurrent, structures
 from tests.support.zoo.case import Case
 from tests.support.zoo.judging import residual
 
-FIVE = """joints: [a, b, c, d, e]
-pairs: [[a, b], [d, e]]
-dims: [x, y]
-negate: [x]
-inputs: [{layout: "b (j d)"}]
-outputs: [{layout: "b (j d)"}]
-"""
 NAMES = ("temporal", "lstm cell loop", "invariant classifier", "policy, gru in buffers")
 CASES = {case.name: case for module in (lifters, policies, recurrent, structures) for case in module.CASES}
 
@@ -96,26 +89,11 @@ def test_copied_programs_keep_their_names() -> None:
     assert torch.export.load(io.BytesIO(buffer.getvalue())).graph_signature.user_inputs == ("input",)
 
 
-class OneRobot(nn.Module):
-    """A policy as a robot runs it: its state is that of one robot, in buffers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.memory, self.head = nn.LSTM(10, 6), nn.Linear(6, 10)
-        self.register_buffer("hidden", torch.zeros(1, 1, 6))
-        self.register_buffer("cell", torch.zeros(1, 1, 6))
-
-    def forward(self, x: Tensor) -> Tensor:
-        answer, (hidden, cell) = self.memory(x[None], (self.hidden, self.cell))
-        self.hidden[:] = hidden
-        self.cell[:] = cell
-        return self.head(answer[0])
-
-
-def test_a_script_that_fails_on_the_example_says_so() -> None:
-    """Its class has no forward that could be looked up in the plain way."""
+def test_a_script_that_fails_on_the_example_says_so(spec_of: Callable[[Case], ConversionSpec]) -> None:
+    """Its class has no forward that could be looked up in the plain way; its state is that of one robot."""
+    case = CASES["policy, lstm in buffers"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        script = torch.jit.script(OneRobot().eval())
-    with pytest.raises(ModelRunError, match=r"Expected hidden\[0\] size \(1, 2, 6\)"):
-        prepare(script, parse_spec(FIVE), (torch.zeros(2, 10),))
+        script = torch.jit.script(case.build().eval())
+    with pytest.raises(ModelRunError, match=r"Expected hidden\[0\] size \(1, 2, 8\)"):
+        prepare(script, spec_of(case), (torch.zeros(2, 48),))

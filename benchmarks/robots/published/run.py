@@ -31,7 +31,6 @@ from chiralize.body.tensors import ConversionSpec, parse_spec
 from chiralize.errors import ChiralizeError
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
-from chiralize.problem.stateful import carried_of
 from chiralize.verification.closed_loop.acting import Policy
 from chiralize.verification.closed_loop.environment import Environment
 from chiralize.verification.closed_loop.records import AVERAGE, ORIGINAL, Rollout, Walker
@@ -83,7 +82,7 @@ class Trial:
         """All observations; as sequences where the policy keeps a state."""
         network = prepare(self.policy.load(), self.spec, self.example)
         values = torch.from_numpy(self.recorded)
-        return values if carried_of(network).keeps_state else values.flatten(0, 1)
+        return values if network.carried.keeps_state else values.flatten(0, 1)
 
     def walker(self, network: Network, name: str) -> Walker:
         """What a policy does from all starts."""

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from chiralize.commands.several.judging import evidence_of_all, judge_each
 from chiralize.graph.running import Call
-from chiralize.problem.data.judged import RANDOM_ALONE
 from chiralize.problem.mirror import mirror_of
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
@@ -43,11 +42,7 @@ def verify_for_all(
     main = verdicts.main
     if verdicts.numeric.passed and main.unproved is not None and not main.run_only:
         raise main.unproved
-    notes = network.notes
-    if main.unproved:
-        notes += (f"no proof: {main.unproved.facts}",)
-    if main.unproved and not real:
-        notes += (RANDOM_ALONE,)
+    notes = (*network.notes, *main.notes(real))
     asked: dict[str, Evidence] = {}
     degeneracies: dict[str, Degeneracy] = {}
     for mirror, under in networks.items():

@@ -26,7 +26,7 @@ from chiralize.problem.mirror import infer, with_tables
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Draft
-from chiralize.problem.stateful import batches_along, carried_of
+from chiralize.problem.stateful import batches_along
 
 ROWS = 64  # samples that are run at a time
 _IN_PLACE = (
@@ -141,7 +141,7 @@ def _ready(problem: Problem, tables: bool) -> Ready:
 def _batches(problem: Problem, tables: bool) -> tuple[Network, Batches]:
     """The network captured in the sizes of the batches, and what both of its views read in each."""
     network, batches = problem.network, problem.batches
-    if batches.sequences and carried_of(network):
+    if batches.sequences and network.carried:
         large = with_tables(network) if tables else network
         problem.request.progress("running both views along the sequences")
         return large, batches_along(large, batches.seen_sequences)
@@ -156,7 +156,7 @@ def _batches(problem: Problem, tables: bool) -> tuple[Network, Batches]:
 def _obstacle(problem: Problem, repmap: RepMap, waiting: Mapping[str, str]) -> tuple[str, str] | None:
     """Where and why this method has no answer."""
     network = problem.network
-    single = not problem.batches.sequences and bool(carried_of(network))
+    single = not problem.batches.sequences and bool(network.carried)
     reasons = {
         "it carries states from call to call, and the inputs to fit on are no sequences": single,
         "the mirror exchanges whole branches of it": bool(repmap.partners),

@@ -26,7 +26,6 @@ from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
-from chiralize.problem.stateful import carried_of
 
 _ROWS, _MANY = 128, 512  # samples that are run at a time
 _ROOM = 128_000_000  # bytes, for the values of one batch
@@ -148,7 +147,7 @@ def _obstacle(problem: Problem) -> tuple[str, str] | None:
         return facts, "give --calibration inputs.npz"
     if network.resolved.is_affine:
         return "the mirror is affine (`reflect`)", "centre the coordinates before the network"
-    if carried_of(network):
+    if network.carried:
         return "the network carries states from call to call", "leave {option} out"
     return None
 

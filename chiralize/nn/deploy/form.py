@@ -28,7 +28,6 @@ from chiralize.nn.deploy.timed import Timing, takes_longer
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
-from chiralize.problem.stateful import carried_of
 from chiralize.symmetry.representation import TensorRepresentation
 
 SHOWN = 3
@@ -110,7 +109,7 @@ def _dense_where_faster(
     original's: for them the form is chosen for a large batch, not for the example.
     """
     network, result = problem.network, draft.converted
-    if captured is None or network.unheld or carried_of(network) or _times(network, result) > 1.0:
+    if captured is None or network.unheld or network.carried or _times(network, result) > 1.0:
         return None
     program, graph = captured
     call = tuple(network.args), dict(network.kwargs)

@@ -22,7 +22,6 @@ from chiralize.problem.network import Network
 from chiralize.problem.poses.builtin import built_in
 from chiralize.problem.poses.filling import UnfitError
 from chiralize.problem.problem import Problem
-from chiralize.problem.stateful import carried_of
 
 SAMPLES = 10_000
 ROWS = 64
@@ -37,7 +36,7 @@ def supplied(problem: Problem) -> Problem:
     Raises UsageError where samples are to be mixed with the user's inputs and cannot be drawn.
     """
     network, request, batches = problem.network, problem.request, problem.batches
-    if carried_of(network):
+    if network.carried:
         if request.mix:
             raise UsageError("--mix-gaussian", _NO_ORDER, "leave it out, and give --calibration more sequences")
         if batches.given:

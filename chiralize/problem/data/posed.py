@@ -19,7 +19,6 @@ from chiralize.problem.data.cutting import rows_of, tensors
 from chiralize.problem.poses.builtin import built_in
 from chiralize.problem.poses.filling import UnfitError
 from chiralize.problem.problem import Problem
-from chiralize.problem.stateful import carried_of
 
 
 def with_poses(problem: Problem) -> Problem:
@@ -28,7 +27,7 @@ def with_poses(problem: Problem) -> Problem:
     As it is where nothing is fitted, where the network carries states from call to call, and where no poses fit.
     """
     network, batches = problem.network, problem.batches
-    if not (batches.given and problem.is_fitted and network.has_rows) or carried_of(network):
+    if not (batches.given and problem.is_fitted and network.has_rows) or network.carried:
         return problem
     problem.request.progress("checking whether built-in poses fit the network")
     try:

@@ -27,7 +27,6 @@ from chiralize.graph.copies import raw_bytes
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.cutting import leading, rows_of
 from chiralize.problem.problem import Problem
-from chiralize.problem.stateful import carried_of
 
 SCATTER = 0.4
 SAMPLES = 4_000
@@ -47,7 +46,7 @@ def with_scattered(problem: Problem) -> Problem:
     given, inputs = problem.batches.lifelike, network.resolved.input_tensors
     if not (given and problem.is_fitted and network.has_rows and any(map(has_joints, inputs))):
         return problem
-    if carried_of(network):
+    if network.carried:
         return problem
     entries = sum(prod(tensor.shape[1:]) for tensor in inputs)
     return problem.with_batches(scattered=_beside(inputs, given, min(SAMPLES, int(_MOST / max(entries, 1)))))

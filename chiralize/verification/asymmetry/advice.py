@@ -57,12 +57,31 @@ def advise(
     real: the inputs are the user's, not random ones.  leaning: of all samples.  is_policy: it may be one.
     evidence: without what answers to random inputs speak against, which says nothing of the mirror.
     """
-    advice = _advise(measured, evidence, real, data, leaning)
-    if is_policy and advice.kind in ("uneven", "one-sided network"):
-        return _of_policy(measured, evidence)
-    if is_policy and advice.kind == "one-sided data":
-        return replace(advice, text=advice.text + _GAIT, remedy=f"{_ASK_ENVIRONMENT}; else {advice.remedy}")
-    return advice
+    if not measured.outputs:
+        text = "nobody can say: no output is a floating-point number, whose distance to another could be told"
+        return Advice("unknown", text, "give the network that answers with scores or coordinates")
+    if measured.gap <= EQUIVARIANT:
+        return _nothing_to_convert(measured)
+    gap = f"gap {measured.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"
+    if leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED:
+        doubt = f" (or T is not its mirror: {evidence.warnings[0]})" if evidence.warnings else ""
+        advice = _one_sided_data(measured, data, leaning, doubt)
+        if is_policy:
+            return replace(advice, text=advice.text + _GAIT, remedy=f"{_ASK_ENVIRONMENT}; else {advice.remedy}")
+        return advice
+    if measured.gap <= ASYMMETRIC:
+        if real and (measured.gap > UNEVEN or measured.lean > LEANING):
+            return _of_policy(measured, evidence) if is_policy else _uneven(measured, gap, evidence)
+        basis = when(not real, ", as far as random inputs tell")
+        text = f"converting is sensible{basis}: the network nearly commutes with T ({gap})"
+        return Advice("convert", text, "convert")
+    if evidence.warnings:
+        text = f"T does not look like the mirror of this network ({gap}): {evidence.warnings[0]}"
+        return Advice("wrong mirror", text, "correct the specification before anything is converted")
+    if not real:
+        text = f"random inputs tell nothing of the mirror: on them the gap is very large ({gap})"
+        return Advice("unknown", text, "give --calibration real inputs")
+    return _of_policy(measured, evidence) if is_policy else _asymmetric(measured, gap, leaning)
 
 
 def of_single_calls(measured: Asymmetry) -> Advice:
@@ -74,43 +93,6 @@ def of_single_calls(measured: Asymmetry) -> Advice:
         f"({measured.gap:.2g}) tells little of that along sequences"
     )
     return Advice("unknown", text, "give --calibration sequences, (sequence, time, ...)")
-
-
-def _advise(
-    measured: Asymmetry, evidence: Evidence, real: bool, data: Sequence[DataGap], leaning: Leaning | None
-) -> Advice:
-    if not measured.outputs:
-        text = "nobody can say: no output is a floating-point number, whose distance to another could be told"
-        return Advice("unknown", text, "give the network that answers with scores or coordinates")
-    if measured.gap <= EQUIVARIANT:
-        return _nothing_to_convert(measured)
-    gap = f"gap {measured.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"
-    if leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED:
-        doubt = f" (or T is not its mirror: {evidence.warnings[0]})" if evidence.warnings else ""
-        return _one_sided_data(measured, data, leaning, doubt)
-    if real and measured.gap <= ASYMMETRIC and (measured.gap > UNEVEN or measured.lean > LEANING):
-        return _uneven(measured, gap, evidence)
-    if measured.gap <= ASYMMETRIC:
-        basis = when(not real, ", as far as random inputs tell")
-        text = f"converting is sensible{basis}: the network nearly commutes with T ({gap})"
-        return Advice("convert", text, "convert")
-    if evidence.warnings:
-        text = f"T does not look like the mirror of this network ({gap}): {evidence.warnings[0]}"
-        return Advice("wrong mirror", text, "correct the specification before anything is converted")
-    if not real:
-        text = f"random inputs tell nothing of the mirror: on them the gap is very large ({gap})"
-        return Advice("unknown", text, "give --calibration real inputs")
-    signs = _signs(measured)
-    if not signs:
-        return _without_signs(measured, gap)
-    side = "" if leaning is None or leaning.side is None else f", though the data show both ({_side_in_words(leaning)})"
-    return Advice(
-        "one-sided network",
-        f"the network answers for one side only{side}: {gap}, and {' and '.join(signs)}. It did not learn both sides, "
-        "or this is not its mirror. A flip average, and so `average`, mixes good answers with bad ones",
-        f"train it with mirrored copies; or {_REDUCE} with --calibration (poses of the side it knows), --distill and "
-        "--force, which learns from unmirrored answers alone",
-    )
 
 
 def _of_policy(measured: Asymmetry, evidence: Evidence) -> Advice:
@@ -147,6 +129,21 @@ def _uneven(measured: Asymmetry, gap: str, evidence: Evidence) -> Advice:
         return replace(advice, text=advice.text + doubt, is_noise=advice.is_noise and not evidence.warnings)
     return Advice(
         "uneven", f"the network treats left and right unequally: {EXPLAINED} ({gap}; {signs[0]}){doubt}", _UNEVENLY
+    )
+
+
+def _asymmetric(measured: Asymmetry, gap: str, leaning: Leaning | None) -> Advice:
+    """Advice on a network whose answers to both views have little in common."""
+    signs = _signs(measured)
+    if not signs:
+        return _without_signs(measured, gap)
+    side = "" if leaning is None or leaning.side is None else f", though the data show both ({_side_in_words(leaning)})"
+    return Advice(
+        "one-sided network",
+        f"the network answers for one side only{side}: {gap}, and {' and '.join(signs)}. It did not learn both sides, "
+        "or this is not its mirror. A flip average, and so `average`, mixes good answers with bad ones",
+        f"train it with mirrored copies; or {_REDUCE} with --calibration (poses of the side it knows), --distill and "
+        "--force, which learns from unmirrored answers alone",
     )
 
 

@@ -6,6 +6,7 @@ gap of an entry = RMS(f(x) - T f(T x)) / s,      s = RMS(f(x) - mean f) over the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from math import sqrt
 
 import torch
@@ -13,7 +14,7 @@ import torch
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
-from chiralize.graph.rollouts import LONGEST, Carried, Steps, roll
+from chiralize.graph.rollouts import LONGEST, Carried, Steps, roll_both_views
 from chiralize.graph.running import Call, Runner, check_outputs, results
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import TensorRepresentation
@@ -56,7 +57,9 @@ def asymmetry_along(
     mirror: leaves states alone.  Every call counts, so a sample is a step.  Raises ModelRunError, UsageError.
     """
     with Runner(module) as runner:
-        return _summed_up(_views_along(runner, mirror, sequences, carried), mirror, tensors, most)
+        rolled = (roll_both_views(runner, steps[:LONGEST], carried, mirror) for steps in sequences)
+        views = ((plain.answers, turned.answers) for plain, turned in chain.from_iterable(rolled))
+        return _summed_up(views, mirror, tensors, most)
 
 
 _Views = Iterator[tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]]
@@ -68,14 +71,6 @@ def _views(runner: Runner, mirror: NetworkMirror, inputs: Sequence[Call]) -> _Vi
         plain = results(runner.run([call], mirror.states).steps[0])[0]
         run = runner.run([mirror.turned(call)], mirror.states, turned=True)
         yield plain, results(run.steps[0])[0]
-
-
-def _views_along(runner: Runner, mirror: NetworkMirror, sequences: Sequence[Steps], carried: Carried) -> _Views:
-    for steps in sequences:
-        steps = steps[:LONGEST]
-        plain = list(roll(runner, steps, carried))  # one after the other: a network that cannot be copied has one state
-        for one, other in zip(plain, roll(runner, steps, carried, mirror.turned), strict=True):
-            yield one.answers, other.answers
 
 
 def _summed_up(views: _Views, mirror: NetworkMirror, tensors: Sequence[ResolvedTensor], most: int) -> Asymmetry:

@@ -19,7 +19,7 @@ from chiralize.graph.running import Arguments, Call, Runner
 from chiralize.graph.tensors import tensors_in
 from chiralize.problem.data.inputs import names_of_tensors
 from chiralize.problem.network import Network
-from chiralize.problem.stateful import carried_of, mirror_of_calls
+from chiralize.problem.stateful import mirror_of_calls
 
 Array = npt.NDArray[np.float64]
 
@@ -123,7 +123,7 @@ class Policy:
 
     def __init__(self, network: Network, names: Sequence[str], double: bool = False) -> None:
         self.double = double
-        self.network, self.carried = network, carried_of(network)
+        self.network, self.carried = network, network.carried
         self.mirror: NetworkMirror = mirror_of_calls(network)
         self.reads = Reader.of(network, names, double)
         self.output = _actions_of(network)

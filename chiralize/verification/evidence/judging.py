@@ -6,7 +6,7 @@ The bounds are measured (docs/decisions/0026-a-wrong-mirror-must-not-pass.md).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf, isfinite
 
 from chiralize.errors.words import listed, when
@@ -172,16 +172,17 @@ def _compare(other: MirrorGap) -> str:
 
 
 def _both_gaps(fit: MirrorFit) -> str:
-    """The gap of T, and that of the nearest other mirror if there is one."""
-    return f"{fit.gap:.3g} with T" + (f", {fit.nearest_gap:.3g} with {fit.nearest}" if fit.nearest else "")
+    """The gap of T, and that of the nearest other mirror if there is one.
+
+    Where T does not fit, one that is as far off is left out: to name it would be to suspect it.
+    """
+    is_as_far = fit.is_refuted and fit.nearest_gap >= DOUBTFUL * fit.gap
+    return f"{fit.gap:.3g} with T" + when(fit.nearest and not is_as_far, f", {fit.nearest_gap:.3g} with {fit.nearest}")
 
 
 def recalled(fit: MirrorFit) -> Evidence:
     """Evidence about a converted network whose original was asked before it was converted."""
-    shown = fit
-    if fit.is_refuted and fit.nearest_gap >= DOUBTFUL * fit.gap:
-        shown = replace(fit, nearest="")  # it is as far off: to name it would be to suspect it
-    figures = f"the original's gap was {_both_gaps(shown)}"
+    figures = f"the original's gap was {_both_gaps(fit)}"
     if fit.is_refuted:
         fits = when(fit.skeletons, f"; shipped skeletons whose mirror fits: {', '.join(fit.skeletons)}")
         return Evidence(warnings=(f"it was converted although T does not fit the original: {figures}{fits}",), fit=fit)
