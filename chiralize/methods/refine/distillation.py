@@ -33,6 +33,8 @@ RATES = (2e-2, 5e-3, 1.5e-3, 5e-4)  # of a parameter's own root mean square
 _TRIAL = 6  # of the steps, one part in
 _WARM_UP, _WARMS_UP = 10, 20  # steps; of the steps, one part in
 _LOOKS = 12
+_LOST, _SLOWER = 2.0, 0.1
+"""Of the loss at the start: what training half way may not be above; else it begins again at this share of the rate."""
 Report = Callable[[int, int, float], None]
 
 
@@ -102,8 +104,17 @@ def train(
     rate: float,
     report: Report = lambda step, steps, loss: None,
 ) -> Distilled:
-    """The same at a rate that is known."""
-    return _Training(distance, weights, lessons, held).run(steps, rate, report)
+    """The same at a rate that suits most networks.
+
+    Where it does not suit, as it may where errors add up along many steps of time, the loss stays far above the first
+    while the rate falls. So half way training begins again, more slowly.
+    """
+    training, start = _Training(distance, weights, lessons, held), weights.copies()
+    done = training.run(steps, rate, report, lost=_LOST)
+    if done.losses[-1][0] == steps:
+        return done
+    weights.restore(start)
+    return training.run(steps, _SLOWER * rate, report)
 
 
 def _together(known: dict[str, Any]) -> dict[str, Any]:
@@ -141,10 +152,12 @@ class _Training:
         state: Mapping[str, Any] | None = None,
         save: Callable[[dict[str, Any]], None] = lambda state: None,
         looks: int = _LOOKS,
+        lost: float | None = None,
     ) -> Distilled:
         """The weights end as those that did best on held-out inputs.
 
         state: of an interrupted run, as it was given to `save`.  looks: how often the held-out inputs are asked.
+        lost: stop from half way on where the loss is above so many times the first.
         """
         descent = Steps(self.weights.parameters.values())
         generator = torch.Generator().manual_seed(0)
@@ -182,6 +195,8 @@ class _Training:
                         "generator": generator.get_state(),
                     }
                 )
+                if lost is not None and 2 * step >= steps and not losses[-1][1] <= lost * losses[0][1]:
+                    break
         self.weights.restore(best_weights)
         return Distilled(tuple(losses), best[0])
 
