@@ -55,7 +55,10 @@ def figures_of(problem: Problem, draft: Draft) -> Figures:
         inputs, source = held_out(problem)
         compare = partial(measure, network.module, converted.module, mirror, source=source, probes=0)
         try:
-            drift, degeneracy = compare(inputs if batches.inputs else in_one(network, inputs))
+            if batches.inputs:
+                drift, degeneracy = compare(inputs)
+            else:
+                drift, degeneracy = compare(in_one(network, inputs), small=inputs[0])
         except ModelRunError:  # the result takes the batch that it was traced at
             drift, degeneracy = compare(inputs)
     zeroed = tuple(weight.name for weight in converted.moved if weight.zeroed)

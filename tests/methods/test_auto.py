@@ -371,3 +371,9 @@ def _narrow() -> DriftError:
 )  # fmt: skip
 def test_why_two_passes(failures: list[Exception], rounds: int | None, clause: str) -> None:
     assert why_two_passes(failures, Request(rounds=rounds)) == clause
+
+
+def test_statistics_are_kept_because_that_was_asked_for() -> None:
+    error = AsymmetricConstantError("norm (net.py:3)", "mean would change", "leave --keep-statistics out")
+    assert why_two_passes([error], Request(keep_statistics=True)) == ""
+    assert why_two_passes([error], Request()) == "one pass is ruled out at norm (net.py:3)"
