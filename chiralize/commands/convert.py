@@ -124,11 +124,8 @@ def _converted(network: Network, name: str, request: Request) -> Conversion:
     problem = with_sides(problem, remembered)
     evidence = replace(evidence, are_sides_unknown=are_sides_unknown(network, remembered))
 
-    problem = aimed(supplied(problem))
     refusal = why_ruled_out(problem, method)
-    if refusal is None:
-        problem = with_poses(with_scattered(problem))
-    problem = on_known_side(problem)
+    problem = _with_inputs(problem, is_fitted=refusal is None)
     keeper(problem)  # a checkpoint that cannot be used is refused before anything is fitted
     finish = _Finish.of(problem, name, evidence)
     failures: list[Exception] = [] if refusal is None else [refusal]
@@ -156,6 +153,16 @@ def _converted(network: Network, name: str, request: Request) -> Conversion:
     refuse_one_sided_sequences(problem, name, report.drift)
     why = why_two_passes(failures, request) if report.is_average else ""
     return replace(conversion, report=replace(report, notes=(*report.notes, *notes), why_average=why))
+
+
+def _with_inputs(problem: Problem, is_fitted: bool) -> Problem:
+    """The problem with inputs to fit on and to measure with; where nothing will be fitted, with the latter alone."""
+    problem = supplied(problem)
+    if is_fitted:
+        return on_known_side(with_poses(with_scattered(aimed(problem))))
+    if problem.batches.are_built_in:
+        problem = aimed(problem)  # which tells whether they suit the network
+    return on_known_side(problem)
 
 
 def _refuse_ruled_out(problem: Problem, method: Method) -> None:
