@@ -20,7 +20,7 @@ from chiralize.commands.guard import (
     stamped,
     why_no_weights,
 )
-from chiralize.commands.judging import deploy_and_judge, real_calls
+from chiralize.commands.judging import deploy_and_judge, last_calls, real_calls
 from chiralize.commands.one_sided import (
     are_sides_unknown,
     recalled,
@@ -250,4 +250,4 @@ def _rounding(problem: Problem) -> Mapping[int, float] | None:
     network, request = problem.network, problem.request
     request.progress("measuring the rounding error of the original")
     drawn = random_inputs(network.args, network.kwargs, request.samples, 0, network.around)
-    return rounding(network.module, [*drawn, *problem.batches.given[-8:]])
+    return rounding(network.module, [*drawn, *last_calls(problem)])
