@@ -72,6 +72,7 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
         """Say how far it is."""
         request.progress(f"fitting all layers at once, loss {loss:.3g}", done / rounds)
 
+    request.progress("fitting all layers at once")
     with ready.weights:
         losses = refine(
             ready.distance, ready.weights, ready.seen, ready.held, rounds, network.has_rows, report_round, samples
