@@ -20,7 +20,7 @@ from chiralize.commands.guard import (
     stamped,
     why_no_weights,
 )
-from chiralize.commands.judging import deploy_and_judge, real_calls
+from chiralize.commands.judging import deploy_and_judge, last_calls, real_calls
 from chiralize.commands.one_sided import (
     are_sides_unknown,
     recalled,
@@ -37,11 +37,12 @@ from chiralize.errors import NeverEquivariantError
 from chiralize.graph.dtypes import rounding
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.rewrite import with_modes
-from chiralize.methods.auto import first_accepted
+from chiralize.methods.auto import first_accepted, refuse_weights_alone, why_two_passes
 from chiralize.methods.best import Measured, best
 from chiralize.methods.known_side import on_known_side
 from chiralize.methods.refine.refine import keeper
 from chiralize.methods.registry import method_of
+from chiralize.methods.ruled_out import refuse_ruled_out, why_ruled_out, with_inferred
 from chiralize.methods.targets import aimed
 from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.problem.asking import check_request
@@ -52,7 +53,7 @@ from chiralize.problem.data.posed import with_poses
 from chiralize.problem.data.scattered import with_scattered
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import without_entry
-from chiralize.problem.problem import Problem
+from chiralize.problem.problem import Method, Problem
 from chiralize.problem.progress import Progress
 from chiralize.problem.request import FORMS, ON_BLOCKED, Request
 from chiralize.problem.sampling import naming_the_mean
@@ -73,16 +74,17 @@ def convert(network: Network, name: str, request: Request) -> Conversion:
     """Make the network equivariant and judge the result. The steps, in their order:
 
     1. Look whether the network is equivariant already. Then it is handed back, in the form that was asked for.
-    2. Ask the network whether the mirror is its own, and whether it knows both sides. If not, refuse.
-    3. Supply inputs to fit on: those of the user, drawn ones, scattered ones, built-in poses beside them.
-    4. Let the method propose what becomes of the hidden spaces, fill in weights, and refine them (`best`).
-    5. Deploy the draft: give it its form, and capture it again.
-    6. Judge what was captured, as if nothing were known of it, and hold it to the bounds.
-    7. Report.
+    2. Infer how every tensor transforms. Refuse what the method cannot do, before the network is run on many inputs.
+    3. Ask the network whether the mirror is its own, and whether it knows both sides. If not, refuse.
+    4. Supply inputs to fit on: those of the user, drawn ones, scattered ones, built-in poses beside them.
+    5. Let the method propose what becomes of the hidden spaces, fill in weights, and refine them (`best`).
+    6. Deploy the draft: give it its form, and capture it again.
+    7. Judge what was captured, as if nothing were known of it, and hold it to the bounds.
+    8. Report.
 
     Where the specification names several mirrors, every step is taken once for each (`commands.several`).
 
-    The method `auto` goes through steps 4 to 7 with one candidate after another, until one passes.
+    The method `auto` goes through steps 5 to 8 with one candidate after another, until one passes.
 
     Where only some outputs are claimed to be equivariant, all of this is done to these, and the rest is put back.
 
@@ -111,6 +113,8 @@ def _converted(network: Network, name: str, request: Request) -> Conversion:
     if verdict is not None:
         return _as_it_is(problem, name, verdict)
 
+    problem = with_inferred(problem)
+    _refuse_ruled_out(problem, method)
     problem = checks.judged(problem)
     request.progress("checking the mirror against the network")
     evidence = ask_network(network, problem.batches.given, problem.batches.sequences)
@@ -120,26 +124,59 @@ def _converted(network: Network, name: str, request: Request) -> Conversion:
     problem = with_sides(problem, remembered)
     evidence = replace(evidence, are_sides_unknown=are_sides_unknown(network, remembered))
 
-    problem = on_known_side(with_poses(with_scattered(aimed(supplied(problem)))))
+    refusal = why_ruled_out(problem, method)
+    problem = _with_inputs(problem, is_fitted=refusal is None)
     keeper(problem)  # a checkpoint that cannot be used is refused before anything is fitted
     finish = _Finish.of(problem, name, evidence)
+    failures: list[Exception] = [] if refusal is None else [refusal]
 
     def attempt(candidate: str, problem: Problem) -> Conversion:
         """The best draft of one method, finished. Raises the error of that draft, with its remedy."""
-        if problem.request.mix != request.mix:
-            problem = widened(problem)
         try:
+            _refuse_ruled_out(problem, method_of(candidate))
+            if problem.request.mix != request.mix:
+                problem = widened(problem)
             return finish(problem, best(problem, method_of(candidate)))
         except NeverEquivariantError as error:
+            failures.append(error)
             raise with_widths(problem.network, error) from error
+        except Exception as error:
+            failures.append(error)
+            raise
 
     if method.drafts is not None:
         request.progress(f"converting by {method.name}")
         return attempt(method.name, problem)
     objection = partial(_objection, request.product)
     conversion, notes = first_accepted(problem, attempt, objection, lambda: REMEMBERED in dict(finish.others()))
-    refuse_one_sided_sequences(problem, name, conversion.report.drift)
-    return replace(conversion, report=replace(conversion.report, notes=(*conversion.report.notes, *notes)))
+    report = conversion.report
+    refuse_one_sided_sequences(problem, name, report.drift)
+    why = why_two_passes(failures, request) if report.is_average else ""
+    return replace(conversion, report=replace(report, notes=(*report.notes, *notes), why_average=why))
+
+
+def _with_inputs(problem: Problem, is_fitted: bool) -> Problem:
+    """The problem with inputs to fit on and to measure with; where nothing will be fitted, with the latter alone."""
+    problem = supplied(problem)
+    if is_fitted:
+        return on_known_side(with_poses(with_scattered(aimed(problem))))
+    if problem.batches.are_built_in:
+        problem = aimed(problem)  # which tells whether they suit the network
+    return on_known_side(problem)
+
+
+def _refuse_ruled_out(problem: Problem, method: Method) -> None:
+    """Raises UnsupportedError, with its remedy, where graph and specification rule out every draft of a method.
+
+    `auto` and files of weights alone: where they rule out all candidates.
+    """
+    if method.drafts is None:
+        refuse_weights_alone(problem)
+        return
+    try:
+        refuse_ruled_out(problem, method)
+    except NeverEquivariantError as error:
+        raise with_widths(problem.network, error) from error
 
 
 def _as_it_is(problem: Problem, name: str, verdict: Verdict) -> Conversion:
@@ -213,4 +250,4 @@ def _rounding(problem: Problem) -> Mapping[int, float] | None:
     network, request = problem.network, problem.request
     request.progress("measuring the rounding error of the original")
     drawn = random_inputs(network.args, network.kwargs, request.samples, 0, network.around)
-    return rounding(network.module, [*drawn, *problem.batches.given[-8:]])
+    return rounding(network.module, [*drawn, *last_calls(problem)])

@@ -13,15 +13,19 @@ from chiralize.graph.running import Call
 from chiralize.infer.capture import capture
 from chiralize.nn.deploy.export import example_call, try_export
 from chiralize.nn.deploy.form import formed
+from chiralize.problem.data.cutting import rows_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
+from chiralize.verification.cost import multiplications
 from chiralize.verification.judge import Verdict, judge
 
 _REAL = 8
 """How many calls of the user are in the verdicts, in addition to random ones."""
+_WORK = 1e10
+"""Multiplications that one run on all of them may take; fewer calls of costly networks are run, but one."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,16 @@ def real_calls(problem: Problem, converted: Converted) -> Sequence[Call]:
     """
     if converted.is_average and None in problem.network.resolved.inputs:
         return ()
-    return problem.batches.given[-_REAL:]
+    return last_calls(problem)
+
+
+def last_calls(problem: Problem) -> Sequence[Call]:
+    """The last calls of the user, as many as verdicts are run on."""
+    network, given = problem.network, problem.batches.given
+    if not given:
+        return ()
+    work = multiplications(network) / max(network.rows, 1) * rows_of(given[-1])
+    return given[-max(1, min(_REAL, int(_WORK / max(work, 1)))) :]
 
 
 def _judged(problem: Problem, draft: Draft) -> Judged:

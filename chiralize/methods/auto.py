@@ -20,6 +20,8 @@ from chiralize.errors import (
     DataFileError,
     DriftError,
     ExportError,
+    InternalError,
+    MethodUnavailableError,
     MirrorError,
     OutputFileError,
     UnsupportedError,
@@ -29,6 +31,7 @@ from chiralize.errors.words import first_line, raised_at, when
 from chiralize.graph import processes
 from chiralize.graph.copies import give_back
 from chiralize.infer.inference import OR_AVERAGE
+from chiralize.methods.ruled_out import why_ruled_out
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import WIDTHS, Request
 
@@ -123,15 +126,51 @@ def first_accepted(
         give_back()
     if request.product != "weights" and last_error is not None:
         raise _with_others(last_error, notes[:-1])
+    raise _no_weights(notes) from last_error
+
+
+def why_two_passes(failures: Sequence[Exception], request: Request) -> str:
+    """What kept `auto` from one pass, as a clause of the headline; "" where that was distance or a wish.
+
+    failures: of the candidates before the one that was taken.
+    """
+    if not failures:
+        return ""
+    last = failures[-1]
+    if isinstance(last, InternalError) or not isinstance(last, ChiralizeError):
+        return "a defect of chiralize kept it from one pass"
+    if isinstance(last, DriftError) and not last.of_narrow_inputs and request.rounds == 0:
+        return "without --fast one pass may do"
+    if isinstance(last, AsymmetricConstantError) and request.keep_statistics:
+        return ""  # what was asked for keeps it from one pass
+    if isinstance(last, UnsupportedError) and not isinstance(last, MethodUnavailableError):
+        return f"one pass is ruled out at {last.where}"
+    return ""
+
+
+def refuse_weights_alone(problem: Problem) -> None:
+    """Raises ExportError where weights alone are wanted, and graph and specification rule out every candidate."""
+    request = problem.request
+    error = why_ruled_out(problem, problem.method)
+    if error is None or request.product != "weights":
+        return
+    tried = (Candidate("reduce", request.width or WIDTHS[0]), Candidate("match"))
+    raise _no_weights([f"{candidate.title} was not taken: {_told(error)}" for candidate in tried]) from error
+
+
+def _no_weights(notes: Sequence[str]) -> ExportError:
     facts = f"no result fits the original's class, which a file of weights alone needs: {'; '.join(notes)}"
     remedy = "write a .pt2 or an .onnx, which hold the average of both views; give --calibration inputs.npz; or --force"
-    raise ExportError("-o", facts, remedy) from last_error
+    return ExportError("-o", facts, remedy)
 
 
 def _why_not_reduced(problem: Problem) -> Sequence[str]:
     batches = problem.batches
     if batches.inputs:
         return ()
+    error = why_ruled_out(problem, problem.method)
+    if error is not None:  # inputs would not help
+        return (f"reduce was not tried: {_told(error)}",)
     needs = f"inputs to fit on (--calibration), and none can be drawn: {batches.origin}"
     if problem.request.product == "weights":
         return (f"reduce was not tried: it needs {needs}",)

@@ -12,6 +12,7 @@ from chiralize.errors.words import listed
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.passes.norms import Absorbed, Blocked, absorb
 from chiralize.infer.capture import capture
+from chiralize.infer.records import RepMap
 from chiralize.infer.registry import traits
 from chiralize.methods import averaging
 from chiralize.methods.statistics import refuse_statistics
@@ -36,7 +37,7 @@ def normalised(problem: Problem, method: str = "a single pass") -> Network:
     probe = network
     while True:
         try:
-            repmap = infer(probe).result()
+            repmap = _known(problem, probe)
             break
         except UnsupportedError as error:
             if request.on_blocked != "average":
@@ -58,6 +59,14 @@ def normalised(problem: Problem, method: str = "a single pass") -> Network:
     if not absorbed.values:
         return replace(network, notes=notes)
     return replace(_holding(network, captured, absorbed), notes=notes)
+
+
+def _known(problem: Problem, network: Network) -> RepMap:
+    """What inference knows of a network before anything is chosen. Raises UnsupportedError where an op refuses."""
+    inferred = problem.inferred
+    if inferred is None or inferred.network is not network:
+        return infer(network).result()
+    return inferred.known()
 
 
 def _refuse_one_sided(captured: CapturedModel, absorbed: Absorbed, method: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from chiralize.body.tensors import ResolvedSpec
-from chiralize.errors import ChiralizeError, NegatedChannelsError, UnsupportedError
+from chiralize.errors import AsymmetricConstantError, ChiralizeError, NegatedChannelsError, UnsupportedError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel, Leaf
 from chiralize.graph.running import Around
@@ -31,6 +32,50 @@ def infer(network: Network, given: Mapping[str, TensorRepresentation] | None = N
     resolved = network.resolved
     with _looking_at_layouts(resolved):
         return Inference(network.graph(), resolved.inputs, resolved.outputs, resolved.joined, given, network.symmetrize)
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What inference says of a network before anything is chosen for its hidden spaces.
+
+    repmap: what is known by then; None where an op refuses, or there is no graph, which is the `refusal`.
+    asymmetric: the refusal of a constant that the mirror changes, whatever is chosen.
+    """
+
+    network: Network
+    repmap: RepMap | None = None
+    refusal: UnsupportedError | None = None
+    asymmetric: AsymmetricConstantError | None = None
+
+    @staticmethod
+    def of(network: Network) -> Inferred:
+        """Infer once; refusals become part of the record."""
+        try:
+            inference = infer(network)
+        except UnsupportedError as error:
+            return Inferred(network, refusal=_alone(error))
+        repmap = inference.result()
+        try:
+            inference.check_constants()
+        except AsymmetricConstantError as error:
+            return Inferred(network, repmap, asymmetric=_alone(error))
+        return Inferred(network, repmap)
+
+    def known(self) -> RepMap:
+        """What is known of the tensors. Raises the refusal of an op."""
+        if self.repmap is None:
+            assert self.refusal is not None
+            raise self.refusal
+        return self.repmap
+
+
+Refusal = TypeVar("Refusal", bound=UnsupportedError)
+
+
+def _alone(error: Refusal) -> Refusal:
+    """The error without the frames that it passed, which hold tensors for as long as it lives."""
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 @contextmanager

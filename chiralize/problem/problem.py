@@ -9,6 +9,7 @@ from typing import Any
 from chiralize.infer.hidden.assign import Chooser
 from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.moments.normalisers import InputMoments
+from chiralize.problem.mirror import Inferred
 from chiralize.problem.network import Network
 from chiralize.problem.request import Request
 from chiralize.problem.result import Draft
@@ -67,6 +68,7 @@ class Problem:
     method: the one that was asked for; where that is `auto`, the request tells which of its candidates is being tried.
     both_views: fits aim at the mean of the original's two views, not at its answers to the inputs as they are.
     one_sided: means and spreads of the network's inputs in training, where these show one side to fit on; else empty.
+    inferred: what inference said of a network at the beginning; None where nobody asked.
     """
 
     network: Network
@@ -75,6 +77,7 @@ class Problem:
     batches: Batches
     both_views: bool = False
     one_sided: tuple[InputMoments, ...] = ()
+    inferred: Inferred | None = None
 
     @staticmethod
     def of(network: Network, request: Request, method: Method) -> Problem:

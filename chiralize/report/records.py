@@ -148,7 +148,7 @@ class ConvertReport(Readable):
     states: stored states that were moved onto the symmetric subspace.  own_precision: the numeric verdict in the
     precision in which the network runs, beside the one in float64.  claims: what all of it is about, where that is not
     the whole network.  mirrors: as in `VerifyReport`.  views: of an input, that an average runs.  bodies: how the
-    joints of outputs are drawn.
+    joints of outputs are drawn.  why_average: a clause on what kept `auto` from one pass.
     """
 
     model: str
@@ -174,6 +174,7 @@ class ConvertReport(Readable):
     mirrors: tuple[OfMirror, ...] = ()
     views: int = 2
     bodies: tuple[Body, ...] = ()
+    why_average: str = ""
 
     @property
     def is_average(self) -> bool:

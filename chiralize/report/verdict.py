@@ -133,6 +133,7 @@ def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
         _unclaimed(report),
         distance(report, data_cautions(report.notes)).words,
         _passes(report),
+        report.why_average,
         _unconfirmed(report.evidence, measured),
         *_briefs(warnings),
         *_to_know(report),

@@ -44,6 +44,7 @@ def measure(
     *,
     adapt: Adapt | None = None,
     probes: int = 2,
+    small: Call | None = None,
 ) -> tuple[Drift, Degeneracy]:
     """Drift of `converted` from the flip average of `original`, and whether it still tells left from right.
 
@@ -54,13 +55,16 @@ def measure(
     Odd share of an output: the variance over inputs of its odd part (y - T y) / 2 in that of y; of the original's
     flip average (the original's own odd part also holds what is merely asymmetric) and of the result.  dead inputs:
     entries that the original reacts to and the result does not, looked for on the first `probes` calls.
+    small: a call of few samples, which is enough to notice states; the first of the inputs without it.
     Raises ModelRunError, UsageError.
     """
     tally, adapted = Tally(mirror), inputs
+    repeated = inputs[:1] if small is None else [small]
+    adapted_repeated = repeated
     if adapt is not None:
-        adapted = list(map(adapt, inputs))
+        adapted, adapted_repeated = list(map(adapt, inputs)), list(map(adapt, repeated))
     with Runner(original) as first, Runner(converted) as second:
-        _notice(first, second, mirror, inputs, adapted)
+        _notice(first, second, mirror, repeated, adapted_repeated)
         for call, adapted_call in zip(inputs, adapted, strict=True):
             plain = _outputs(first, call, mirror)
             turned = _outputs(first, mirror.turned(call), mirror, turned=True)

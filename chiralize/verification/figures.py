@@ -8,7 +8,7 @@ from functools import partial
 
 from chiralize.errors import ModelRunError
 from chiralize.graph.running import Call
-from chiralize.problem.data.cutting import in_one
+from chiralize.problem.data.cutting import in_one, rows_of, thinned
 from chiralize.problem.mirror import mirror_at_rest, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -23,6 +23,8 @@ Others = Callable[[], Kinds]
 """Inputs of other kinds than those given, made when they are asked for."""
 _RANDOM = 16
 _KEPT = 0.6
+_WORK, _LEAST = 5e10, 32
+"""Multiplications to spend on the figures of an average, and its fewest samples."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ def figures_of(problem: Problem, draft: Draft) -> Figures:
         inputs, source = held_out(problem)
         compare = partial(measure, network.module, converted.module, mirror, source=source, probes=0)
         try:
-            drift, degeneracy = compare(inputs if batches.inputs else in_one(network, inputs))
+            if batches.inputs:
+                drift, degeneracy = compare(_enough_for_average(network, inputs) if converted.is_average else inputs)
+            else:
+                drift, degeneracy = compare(in_one(network, inputs), small=inputs[0])
         except ModelRunError:  # the result takes the batch that it was traced at
             drift, degeneracy = compare(inputs)
     zeroed = tuple(weight.name for weight in converted.moved if weight.zeroed)
@@ -103,6 +108,16 @@ def loss(converted: Converted, figures: Figures) -> tuple[bool, bool, bool, floa
 def affordable(network: Network, most: int) -> int:
     """How many runs of the network to spend on a figure: fewer for costly ones, never below 4."""
     return max(4, min(most, int(2e10 / max(multiplications(network), 1))))
+
+
+def _enough_for_average(network: Network, inputs: Sequence[Call]) -> Sequence[Call]:
+    """As many inputs as the figures of an average take: that it is one is proved, and its gap shows on few.
+
+    All of them, but for costly networks, of which a run on thousands takes an hour.
+    """
+    rows = sum(map(rows_of, inputs))
+    most = max(_LEAST, int(_WORK * max(network.rows, 1) / max(multiplications(network), 1)))
+    return inputs if rows <= most else thinned(inputs, most)
 
 
 def held_out(problem: Problem) -> tuple[Sequence[Call], str]:

@@ -209,6 +209,15 @@ def test_plan_says_what_averaging_would_cost() -> None:
     assert not free.blocked and not any("on-blocked" in note for note in free.notes)
 
 
+def test_plan_does_not_look_for_stretches_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every one takes an inference; a network may have hundreds."""
+    network = ready("called twice")
+    assert sum("averaged over both views: " in note for note in plan(network, "net").notes) == 2
+    monkeypatch.setattr("chiralize.commands.plan._MOST_STRETCHES", 1)
+    (note,) = [note for note in plan(network, "net").notes if "on-blocked" in note]
+    assert note.startswith("with --on-blocked average: more than 1 stretches on both views")
+
+
 def test_the_stretch_may_compute_anything() -> None:
     """Whatever its weights are, the average commutes."""
     own = made("convolution along joints")

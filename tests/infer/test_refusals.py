@@ -26,7 +26,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.symmetry.symbolic import evaluate
 from tests.support.zoo import CASES
-from tests.support.zoo.case import H36M, scrambled
+from tests.support.zoo.case import H36M, both, negated, scrambled, swapped
 
 
 class Around(nn.Module):
@@ -43,6 +43,13 @@ class Around(nn.Module):
 def network_of(function: Callable[[Tensor], Tensor], width: int) -> Network:
     model = scrambled(Around(function, width).double(), 1).eval()
     return prepare(model, parse_spec("skeleton: h36m\n"), (torch.randn(2, 17, 2, dtype=torch.float64),))
+
+
+def nearest(x: Tensor) -> Tensor:
+    """From every joint to the two that are nearest to it, added up."""
+    apart = (x[:, :, None] - x[:, None]).square().sum(-1)
+    places = apart.topk(3, largest=False).indices[..., None].expand(-1, -1, -1, 2)
+    return (x[:, None].expand(-1, 17, -1, -1).gather(2, places) - x[:, :, None]).sum(2)
 
 
 MIX = torch.randn(17, 17, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -64,6 +71,14 @@ REFUSED = [
         ChiralizeError,
         "avg_pool1d",
     ),
+    (
+        "nearest neighbours",
+        lambda x: nearest(x),
+        34,
+        NeverEquivariantError,
+        "topk.default: the mirror acts on an axis of 17 entries whose order matters here: of equal ones, as a "
+        "symmetric pose has them, it decides which are taken",
+    ),
     ("lopsided constant", lambda x: torch.matmul(MIX, x), 34, AsymmetricConstantError, "constant"),
     ("a number added", lambda x: x + 1.0, 34, NegatedChannelsError, "add"),
 ]
@@ -77,6 +92,19 @@ def test_refusals(fault: str, function: Callable, width: int, error: type[Chiral
     assert caught.value.exit_status == 3
     assert words in str(caught.value)
     assert "test_refusals.py" in caught.value.where
+
+
+def test_nearest_neighbours_are_refused_for_their_ties() -> None:
+    """They commute with the mirror on any pose but those with two joints at one distance. Poses that are their own
+    mirror image are such, people who are not there and stored as zeros among them: no proof for all inputs exists.
+    """
+    turn = both(swapped(H36M, -2), negated([0], -1))
+    x = torch.randn(64, 17, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.equal(nearest(turn(x)), turn(nearest(x)))
+    symmetric = (x + turn(x)) / 2
+    assert torch.equal(turn(symmetric), symmetric)
+    answers = nearest(symmetric)
+    assert float((turn(answers) - answers).abs().max()) > 1
 
 
 LATE = [

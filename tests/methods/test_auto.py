@@ -28,7 +28,7 @@ from chiralize.errors import (
     UsageError,
     VerdictsDisagreeError,
 )
-from chiralize.methods.auto import Candidate, candidates, first_accepted
+from chiralize.methods.auto import Candidate, candidates, first_accepted, why_two_passes
 from chiralize.methods.reduce import reduce
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -346,3 +346,34 @@ def test_an_interruption_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reduce, "reductions", interrupted)
     with pytest.raises(KeyboardInterrupt):
         automatic(lifter())
+
+
+# ---- the headline of an average ------------------------------------------------------------------------------------
+def _narrow() -> DriftError:
+    error = DriftError("net", "reduce: the inputs are narrow", "more inputs")
+    error.of_narrow_inputs = True
+    return error
+
+
+@pytest.mark.parametrize(
+    ("failures", "rounds", "clause"),
+    [
+        ([], 0, ""),
+        ([DriftError("net", "reduce: rho = 2", "average")], None, ""),
+        ([DriftError("net", "reduce: rho = 2", "average")], 0, "without --fast one pass may do"),
+        ([_narrow()], 0, ""),
+        ([NoRuleError("x.py:1", "no rule", "average")], 0, "one pass is ruled out at x.py:1"),
+        ([MethodUnavailableError("--method reduce", "no hidden space", "match")], 0, ""),
+        ([InternalError("x.py:1", "a slip", "report it")], None, "a defect of chiralize kept it from one pass"),
+        ([DriftError("net", "reduce: rho = 2", "average"), ZeroDivisionError()], 0,
+         "a defect of chiralize kept it from one pass"),
+    ],
+)  # fmt: skip
+def test_why_two_passes(failures: list[Exception], rounds: int | None, clause: str) -> None:
+    assert why_two_passes(failures, Request(rounds=rounds)) == clause
+
+
+def test_statistics_are_kept_because_that_was_asked_for() -> None:
+    error = AsymmetricConstantError("norm (net.py:3)", "mean would change", "leave --keep-statistics out")
+    assert why_two_passes([error], Request(keep_statistics=True)) == ""
+    assert why_two_passes([error], Request()) == "one pass is ruled out at norm (net.py:3)"

@@ -184,6 +184,21 @@ def test_as_often_as_asked() -> None:
     assert not words(result("project", rounds=None, force=True))
 
 
+def test_the_first_round_is_a_step_of_its_own() -> None:
+    """It may take minutes, and nothing else is done meanwhile."""
+    steps: list[str] = []
+
+    def note(step: str, done: float | None = None) -> None:
+        steps.append(step.partition(",")[0])
+
+    net = trained(nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.Unflatten(1, (6, 2))))
+    given_inputs = calls(poses(320, 21).double())
+    request = Request("project", samples=1, force=True, rounds=1, calibration=given_inputs, progress=note)
+    convert(subject_of(net, (6, 2), 32), "net", request)
+    assert steps.count("fitting all layers at once") >= 2
+    assert steps[steps.index("fitting all layers at once") - 1] == "measuring the drift"
+
+
 @pytest.mark.thorough
 def test_frozen_networks() -> None:
     """Trained on all the same, and frozen again."""

@@ -18,6 +18,7 @@ from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.methods.auto import NO_FAULT_OF_A_CANDIDATE
 from chiralize.methods.registry import method_of
+from chiralize.methods.ruled_out import refuse_ruled_out, with_inferred
 from chiralize.methods.several.stages import draft_for_all
 from chiralize.methods.targets import aimed
 from chiralize.nn.deploy.export import try_export
@@ -65,6 +66,9 @@ def convert_for_all(network: Network, name: str, request: Request) -> Conversion
     as_it_is = None if request.form in BLOCKS else unchanged_for_all(problem, networks, name)
     if as_it_is is not None:
         return as_it_is
+    problem = with_inferred(problem)
+    if method.drafts is not None:
+        refuse_ruled_out(problem, method)
     problem = checks.judged(problem)
     asked: dict[str, Evidence] = {}
     for mirror, under in networks.items():

@@ -120,7 +120,15 @@ def _is_middle(call: Call) -> bool:
 
 def _keep_in_place(call: Call, rep: SymbolicRepresentation) -> None:
     for dim in _dimensions(call, len(rep.axes)):
-        call.solver.trivial(rep.axes[dim])
+        _keep_in_order(call, rep.axes[dim])
+
+
+def _keep_in_order(call: Call, axis: Axis) -> None:
+    """Demand that the mirror leaves an axis alone whose entries are picked by size, since some may be equal."""
+    try:
+        call.solver.trivial(axis)
+    except Conflict as conflict:
+        raise Conflict(f"{conflict}: of equal ones, as a symmetric pose has them, it decides which are taken") from None
 
 
 @rule("count", "`... a -> |...|`")
@@ -184,7 +192,7 @@ def order(call: Call) -> Results:
     rep = plain_of(call.operands[0], call)
     dim = call.axis(call.get("dim", -1), len(rep.axes))
     if "argsort" in call.target or call.reads(1) or not call.get("sorted", True):
-        call.solver.trivial(rep.axes[dim])
+        _keep_in_order(call, rep.axes[dim])
     sorted_ = rep.with_axis(dim, trivial(call.shape[dim]))
     return (sorted_,) * len(call.shapes)
 

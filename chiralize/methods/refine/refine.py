@@ -73,6 +73,7 @@ def _fitted(problem: Problem, draft: Draft, rounds: int) -> Draft:
         """Say how far it is."""
         request.progress(f"fitting all layers at once, loss {loss:.3g}", done / rounds)
 
+    request.progress("fitting all layers at once")
     with ready.weights:
         losses = refine(ready.distance, ready.weights, ready.seen, ready.held, rounds, network.has_rows, report_round)
     note = f"all layers fitted at once: held-out loss {losses[0]:.3g} -> {losses[-1]:.3g} (rounds: {len(losses) - 1})"

@@ -1,0 +1,28 @@
+"""How many calls of the user the verdicts are run on."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from chiralize.body.tensors import parse_spec
+from chiralize.commands import judging
+from chiralize.commands.convert import Request
+from chiralize.problem.preparation import prepare
+from tests.support.problems import posed
+from tests.support.small_body import POSE, Net, normal, trained
+
+CALLS = [((normal(8, 6, 2, seed=seed),), {}) for seed in range(20)]
+PER_CALL = 2 * 12 * 16 * 8
+"""Multiplications of one of them: two layers, eight samples."""
+
+
+@pytest.mark.parametrize(("work", "count"), [(1e10, 8), (3 * PER_CALL, 3), (0, 1)])
+def test_fewer_calls_of_costly_networks_but_one(work: float, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net(lambda net, x: net.last(net.first(x.flatten(1)).tanh()).unflatten(1, (6, 2)),
+              first=nn.Linear(12, 16), last=nn.Linear(16, 12))  # fmt: skip
+    network = prepare(trained(net), parse_spec(POSE), (normal(2, 6, 2),))
+    monkeypatch.setattr(judging, "_WORK", work)
+    chosen = judging.last_calls(posed(network, Request(calibration=CALLS)))
+    assert [call is other for call, other in zip(chosen, CALLS[-count:], strict=True)] == [True] * count
+    assert not judging.last_calls(posed(network, Request()))
