@@ -116,8 +116,8 @@ def chiralize(
     makes strided kernels wider, and keeps all answers. `resample` moves the maps of both views half-way to each other,
     by the shift that `audit` measures on `calibration`; `resample=0.75` states that shift. "kernel,resample" does both.
     width: share of the hidden units that `reduce` keeps, 0.5 by default.
-    rounds: how often all layers are fitted together after the fit layer by layer; 0 for never. By default as often as a
-    minute allows.
+    rounds: how often all layers are fitted together after the fit layer by layer, by Gauss-Newton; 0 for never, and for
+    no training that is not asked for. By default what a minute allows, of the one or the other.
     distill: steps of training towards the original's answers, without labels.
     distill_checkpoint: file that keeps the state of that training, so that an interrupted run goes on.
     max_drift: refuse a larger rho. Without it `auto` and `reduce` keep to 1.25, the others to nothing.

@@ -70,7 +70,7 @@ class Request:
     progress: called with what is being done.  product: what `auto` forms are chosen for, a module to train on, a graph
     to run, weights alone, or TorchScript with the original's code, once with other weights or twice for both views.
     tune: what is faster in blocks is timed, layer by layer.
-    rounds: of Gauss-Newton over all layers after a fit; None: as many as are worth a minute.
+    rounds: of Gauss-Newton over all layers after a fit; None: what is worth a minute, of that or of training.
     mix: share of samples of a Gaussian among what is fitted on, beside the calibration inputs.
     checkpoint: file that the state of distilling is kept in, so that an interrupted run can go on.
     device: where distillation runs.  remarks: what was noticed of the inputs when they were read.

@@ -11,14 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from chiralize.methods.refine import budget, lessons
+from chiralize.commands.convert import Request, convert
+from chiralize.methods.refine import budget, gauss_newton, lessons
+from chiralize.methods.refine import refine as refining
 from chiralize.methods.refine.imitation import Distance
 from chiralize.methods.refine.lessons import Stored
 from chiralize.methods.refine.steps import Steps
 from chiralize.problem.data.cutting import shuffled, tensors
 from tests.methods.test_gauss_newton import words
 from tests.methods.test_reduce_trained import kept, learnt, poses, result, rho
-from tests.support.reduce_nets import subject_of
+from tests.support.reduce_nets import KINDS, calls_for, ready, subject_of
 from tests.support.small_body import residual
 
 SHAPES = ((8, 8), (6, 4, 3), (5, 1, 3), (7,), (1, 9), ())
@@ -102,6 +104,16 @@ def test_steps_go_on_as_they_would_have() -> None:
     assert all(torch.equal(copy, weight) for copy, weight in zip(again, weights, strict=True))
 
 
+def test_values_of_heads_are_as_large_as_what_reads_them() -> None:
+    """A step is a share of a whole weight's size: rows that are far smaller than the rest would be ruined by it."""
+    shape = KINDS["transformer"].shape
+    options = {"samples": 1, "force": True, "calibration": calls_for(shape, 20), "rounds": 0, "width": 0.5}
+    weights = convert(ready("transformer"), "net", Request("reduce", **options)).module.state_dict()
+    query, key, value = (part.norm(dim=1).mean() for part in weights["qkv.weight"].chunk(3))
+    reader = weights["out.weight"].norm(dim=0).mean()
+    assert 0.2 < value / reader < 5 and 0.2 < value / query < 5 and 0.2 < value / key < 5
+
+
 # ---- lessons --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("room", [10**9, 20 * 12 * 8 * 4])
 def test_lessons_are_the_inputs_and_moved_copies(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,20 +144,28 @@ def test_samples_are_shuffled_across_batches() -> None:
 # ---- how much a minute holds ----------------------------------------------------------------------------------------
 @given(st.floats(1, 1e10), st.lists(st.integers(1, 2000), min_size=2, max_size=2), st.floats(0, 10))
 def test_what_is_affordable(work: float, shape: list[int], rho: float) -> None:
-    """All rounds of a small network; for a larger one steps that are enough, and last a minute at most, or nothing."""
+    """All rounds of a small network; for a larger one steps that are enough, and rounds, each for a minute at most."""
     extra = budget.affordable(work, [shape, (7,)], rho)
     if work <= budget._QUICK:
-        assert extra == budget.Extra(rounds=budget._ROUNDS)
-    elif extra.steps:
-        assert budget._LEFT_OVER < rho <= budget._HOPELESS and extra.rounds == 0
+        assert extra == budget.Extra(rounds=budget._ROUNDS, samples=gauss_newton.SAMPLES)
+        return
+    if not budget._LEFT_OVER < rho <= budget._HOPELESS:
+        assert extra == budget.Extra()
+        return
+    most, (short, long) = budget._WORK * (1 + 1e-9), sorted(shape)
+    if extra.steps:
         assert budget._FEWEST_STEPS <= extra.steps <= budget._MOST_STEPS
         assert budget._FEWEST_ROWS <= extra.rows <= budget._MOST_ROWS
-        assert extra.steps * extra.rows * work * budget._PASSES <= budget._WORK
+        assert extra.steps * extra.rows * work * budget._PASSES <= most
     else:
-        short, long = sorted(shape)
-        step = budget._FEWEST_ROWS * work * budget._PASSES
-        most = budget._MOST_ROWS * work * budget._PASSES + 5 * (2 * short**2 * long + short**3)
-        assert not budget._LEFT_OVER < rho <= budget._HOPELESS or max(step, most) * budget._FEWEST_STEPS > budget._WORK
+        step = budget._MOST_ROWS * work * budget._PASSES + 5 * (2 * short**2 * long + short**3)
+        assert step * budget._FEWEST_STEPS > budget._WORK
+    if extra.rounds:
+        assert budget._FEWEST_ROUNDS <= extra.rounds <= budget._ROUNDS
+        assert budget._FEWEST_SAMPLES <= extra.samples <= budget._SAMPLES
+        assert extra.rounds * extra.samples * budget._RUNS * work <= most
+    else:
+        assert budget._RUNS * work * budget._FEWEST_ROUNDS * budget._FEWEST_SAMPLES > budget._WORK / (1 + 1e-9)
 
 
 def test_samples_of_a_step() -> None:
@@ -167,6 +187,18 @@ def test_larger_networks_are_trained_unasked(options: dict, monkeypatch: pytest.
     (note,) = [note for note in found.report.notes if note.startswith("all layers trained at once, without labels: ")]
     assert note.endswith(" of 160)") and not words(found)
     assert rho(found) < 0.9 * rho(before) and residual(found.module, (4, 6, 2)) <= 1e-11 and found.report.passed
+
+
+@pytest.mark.one_in(2)
+@pytest.mark.parametrize("changed", [{"_FEWEST_STEPS": 10**9}, {"_MOST_STEPS": 4}])
+def test_rounds_in_place_of_training(changed: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a minute holds too few steps, and where they lead astray: half way the loss is twice the first."""
+    for name, value in {"_QUICK": 100, "_LEFT_OVER": 0.0, "_ROUNDS": 1, **changed}.items():
+        monkeypatch.setattr(budget, name, value)
+    monkeypatch.setattr(refining, "_RATE", 10.0)
+    found = result("reduce", width=0.5, rounds=None)
+    assert len(words(found)) == 1 and "trained" not in " ".join(found.report.notes)
+    assert rho(found) < rho(kept("reduce", width=0.5))
 
 
 @pytest.mark.thorough

@@ -1,4 +1,6 @@
-"""What a fit is followed by unasked: rounds for a small network, steps of training for a larger one, for a minute."""
+"""What a fit is followed by unasked: rounds of Gauss-Newton for a small network, up to a minute of training for a larger
+one, or of rounds where training would have too few steps or leads astray.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from chiralize.methods.refine.gauss_newton import SAMPLES
 from chiralize.problem.data.cutting import rows_of
 from chiralize.problem.network import Network
 
@@ -22,16 +25,21 @@ _ORTHOGONAL = 5  # iterations in which Muon makes singular values equal
 _CHEAPER = 5  # by which their products are, in bfloat16
 _USES = 1000  # of a weight in a step: enough for gradients of little noise
 _FEWEST_ROWS, _MOST_ROWS = 16, 256
-_FEWEST_STEPS, _MOST_STEPS = 150, 1500
+_FEWEST_STEPS, _MOST_STEPS = 200, 1500
+_RUNS = 46  # of the network on every sample of a round, derivatives counted by what they cost
+_FEWEST_ROUNDS, _SAMPLES, _FEWEST_SAMPLES = 4, 1000, 200
 
 
 @dataclass(frozen=True)
 class Extra:
-    """Rounds of Gauss-Newton, or steps of training with so many samples each."""
+    """Steps of training on so many rows each, and what to do where there are none, or where they lead astray: rounds
+    of Gauss-Newton on so many samples each.
+    """
 
-    rounds: int = 0
     steps: int = 0
     rows: int = 0
+    rounds: int = 0
+    samples: int = 0
 
 
 def unasked(network: Network, rho: float) -> Extra:
@@ -48,14 +56,28 @@ def affordable(work: float, shapes: Iterable[Sequence[int]], rho: float) -> Extr
     frames of a sample.
     """
     if work <= _QUICK:
-        return Extra(rounds=_ROUNDS)
+        return Extra(rounds=_ROUNDS, samples=SAMPLES)
     if not _LEFT_OVER < rho <= _HOPELESS:
         return Extra()
     shapes = list(shapes)
     rows = round(_USES * sum(map(prod, shapes)) / work)
     rows = min(max(rows, _FEWEST_ROWS), _MOST_ROWS)
     steps = int(_WORK / (_PASSES * rows * work + sum(map(_orthogonalised, shapes)) / _CHEAPER))
-    return Extra(steps=min(steps, _MOST_STEPS), rows=rows) if steps >= _FEWEST_STEPS else Extra()
+    rounds, samples = _rounds(work)
+    if steps < _FEWEST_STEPS:
+        return Extra(rounds=rounds, samples=samples)
+    return Extra(min(steps, _MOST_STEPS), rows, rounds, samples)
+
+
+def _rounds(work: float) -> tuple[int, int]:
+    """Rounds that a minute holds, and samples of a round: many rounds on few samples go further than few on many
+    (decision 0020). None where even a few are too many.
+    """
+    samples = _WORK / (_RUNS * work)  # of all rounds together
+    if samples < _FEWEST_ROUNDS * _FEWEST_SAMPLES:
+        return 0, 0
+    rounds = min(max(int(samples / _SAMPLES), _FEWEST_ROUNDS), _ROUNDS)
+    return rounds, min(int(samples / rounds), _SAMPLES)
 
 
 def _orthogonalised(shape: Sequence[int]) -> float:

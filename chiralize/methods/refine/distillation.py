@@ -33,8 +33,8 @@ RATES = (2e-2, 5e-3, 1.5e-3, 5e-4)  # of a parameter's own root mean square
 _TRIAL = 6  # of the steps, one part in
 _WARM_UP, _WARMS_UP = 10, 20  # steps; of the steps, one part in
 _LOOKS = 12
-_LOST, _SLOWER = 2.0, 0.1
-"""Of the loss at the start: what training half way may not be above; else it begins again at this share of the rate."""
+_LOST = 2.0
+"""Of the loss at the start: what it may not be above half way, or training at one rate is given up."""
 Report = Callable[[int, int, float], None]
 
 
@@ -103,18 +103,18 @@ def train(
     steps: int,
     rate: float,
     report: Report = lambda step, steps, loss: None,
-) -> Distilled:
-    """The same at a rate that suits most networks.
+) -> Distilled | None:
+    """The same at a rate that suits most networks; None where it does not suit, and leaves the weights as they were.
 
-    Where it does not suit, as it may where errors add up along many steps of time, the loss stays far above the first
-    while the rate falls. So half way training begins again, more slowly.
+    Where errors add up along many steps of time, the loss stays far above the first although the rate falls. Half way
+    that is told from a loss that falls in time.
     """
-    training, start = _Training(distance, weights, lessons, held), weights.copies()
-    done = training.run(steps, rate, report, lost=_LOST)
+    start = weights.copies()
+    done = _Training(distance, weights, lessons, held).run(steps, rate, report, lost=_LOST)
     if done.losses[-1][0] == steps:
         return done
     weights.restore(start)
-    return training.run(steps, _SLOWER * rate, report)
+    return None
 
 
 def _together(known: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from chiralize.graph.staying import staying
 from chiralize.methods.refine.budget import Extra, unasked
 from chiralize.methods.refine.checkpoint import Checkpoint
 from chiralize.methods.refine.distillation import distill, fingerprint, train
-from chiralize.methods.refine.gauss_newton import refine
+from chiralize.methods.refine.gauss_newton import SAMPLES, refine
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
 from chiralize.methods.refine.lessons import MovedAnew, Stored
 from chiralize.problem.data.cutting import in_rows, rows_of, shuffled, tensors
@@ -50,38 +50,43 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
     """
     request = problem.request
     if request.rounds:
-        return _fitted(problem, draft, request.rounds)
+        return _fitted(problem, draft, request.rounds, SAMPLES)
     if request.rounds is not None or not _is_trainable(problem.network, draft.converted):
         return draft
     extra = unasked(problem.network, rho)
+    trained = None
     try:
-        if extra.rounds:
-            return _fitted(problem, draft, extra.rounds)
         if extra.steps:
-            return _trained(problem, draft, extra)
+            trained = _trained(problem, draft, extra)
+        if trained is None and extra.rounds:
+            trained = _fitted(problem, draft, extra.rounds, extra.samples)
     except MethodUnavailableError:
-        pass
-    return draft
+        return draft
+    return draft if trained is None else trained
 
 
-def _fitted(problem: Problem, draft: Draft, rounds: int) -> Draft:
-    """The result after rounds of Gauss-Newton. Raises MethodUnavailableError where they are not possible."""
+def _fitted(problem: Problem, draft: Draft, rounds: int, samples: int) -> Draft:
+    """The result after rounds of Gauss-Newton on about so many samples each.
+
+    Raises MethodUnavailableError where they are not possible.
+    """
     network, request = problem.network, problem.request
-    ready = _ready(problem, draft.converted, "--rounds", _MANY)
+    ready = _ready(problem, draft.converted, "--rounds", min(_MANY, samples))
 
     def report_round(done: int, rounds: int, loss: float) -> None:
         """Say how far it is."""
         request.progress(f"fitting all layers at once, loss {loss:.3g}", done / rounds)
 
-    request.progress("fitting all layers at once")
     with ready.weights:
-        losses = refine(ready.distance, ready.weights, ready.seen, ready.held, rounds, network.has_rows, report_round)
+        losses = refine(
+            ready.distance, ready.weights, ready.seen, ready.held, rounds, network.has_rows, report_round, samples
+        )
     note = f"all layers fitted at once: held-out loss {losses[0]:.3g} -> {losses[-1]:.3g} (rounds: {len(losses) - 1})"
     return _taken_over(network, draft, note)
 
 
-def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
-    """The result after steps of gradient descent that nobody asked for.
+def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft | None:
+    """The result after steps of gradient descent that nobody asked for; None where they lead astray.
 
     Raises MethodUnavailableError where they are not possible.
     """
@@ -100,6 +105,8 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
     lessons = Stored(ready.distance, in_random_order, network.has_rows)
     with ready.weights:
         outcome = train(ready.distance, ready.weights, lessons, ready.held, extra.steps, _RATE, report_step)
+    if outcome is None:
+        return None
     first, best = outcome.losses[0][1], min(loss for _, loss in outcome.losses)
     facts = f"held-out loss {first:.3g} -> {best:.3g} (step {outcome.best} of {extra.steps})"
     return _taken_over(network, draft, f"all layers trained at once, without labels: {facts}")
