@@ -85,13 +85,11 @@ def convert(
             "--rounds",
             metavar="N",
             min=0,
-            help="After the fit layer by layer, fit all layers together N times, by Gauss-Newton. By default up to a minute of "
-            "that or of training.",
+            help="After the fit layer by layer, fit all layers together N times, by Gauss-Newton. By default up to a "
+            "minute of that or of training.",
         ),
     ] = None,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="Only fit layer by layer, and train nothing unasked: --rounds 0.")
-    ] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Only fit layer by layer: --rounds 0.")] = False,
     distill: Annotated[
         int,
         typer.Option(

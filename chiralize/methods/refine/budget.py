@@ -1,5 +1,5 @@
-"""What a fit is followed by unasked: rounds of Gauss-Newton for a small network, up to a minute of training for a larger
-one, or of rounds where training would have too few steps or leads astray.
+"""What a fit is followed by unasked: rounds of Gauss-Newton for a small network, up to a minute of training for a
+larger one, or of rounds where training would have too few steps or leads astray.
 """
 
 from __future__ import annotations
