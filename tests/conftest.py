@@ -149,9 +149,8 @@ def few_other_mirrors(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 @pytest.fixture(autouse=True)
 def few_rounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks get two of the twelve rounds of Gauss-Newton unasked, or few steps, but for the tests of these."""
-    if request.path.name not in ("test_gauss_newton.py", "test_descent.py") and not request.config.getoption(
-        "--thorough"
-    ):
+    of_these = request.path.name in ("test_gauss_newton.py", "test_descent.py")
+    if not of_these and not request.config.getoption("--thorough"):
         monkeypatch.setattr("chiralize.methods.refine.budget._ROUNDS", 2)
         monkeypatch.setattr("chiralize.methods.refine.budget._MOST_STEPS", 20)
 

@@ -77,6 +77,7 @@ def _fitted(problem: Problem, draft: Draft, rounds: int, samples: int) -> Draft:
         """Say how far it is."""
         request.progress(f"fitting all layers at once, loss {loss:.3g}", done / rounds)
 
+    request.progress("fitting all layers at once")
     with ready.weights:
         losses = refine(
             ready.distance, ready.weights, ready.seen, ready.held, rounds, network.has_rows, report_round, samples
@@ -102,6 +103,7 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft | None:
         """Say how far it is."""
         problem.request.progress(f"training all layers at once, loss {loss:.3g}", step / steps)
 
+    problem.request.progress("training all layers at once")
     lessons = Stored(ready.distance, in_random_order, network.has_rows)
     with ready.weights:
         outcome = train(ready.distance, ready.weights, lessons, ready.held, extra.steps, _RATE, report_step)
