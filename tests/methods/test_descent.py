@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from chiralize.commands.convert import Request, convert
+from chiralize.graph.running import Call
 from chiralize.methods.refine import budget, gauss_newton, lessons
 from chiralize.methods.refine import refine as refining
 from chiralize.methods.refine.imitation import Distance
 from chiralize.methods.refine.lessons import Stored
 from chiralize.methods.refine.steps import Steps
 from chiralize.problem.data.cutting import shuffled, tensors
+from chiralize.problem.data.feeds import Feed
 from tests.methods.test_gauss_newton import words
 from tests.methods.test_reduce_trained import kept, learnt, poses, result, rho
 from tests.support.reduce_nets import KINDS, calls_for, ready, subject_of
@@ -121,7 +123,15 @@ def test_lessons_are_the_inputs_and_moved_copies(room: int, monkeypatch: pytest.
     monkeypatch.setattr(lessons, "_STORED", room)
     teacher, calls = learnt(), [((x,), {}) for x in poses(60, 7).double().split(20)]
     distance = Distance(lambda call: [teacher(*call[0])], teacher, calls, [0])
-    stored, again = (Stored(distance, lambda generator: calls, True) for _ in "12")
+    read: list[int] = []
+
+    def batch(number: int) -> Call:
+        """Every batch is asked for once."""
+        read.append(number)
+        return calls[number]
+
+    stored, again = (Stored(distance, Feed(batch, range(3)), lambda pool, generator: pool, True) for _ in "12")
+    assert read == [0, 0, 1, 2] * 2
     assert len(stored) == len(again) == (12 if room == 10**9 else 4)
     for number in range(len(stored)):
         (call, target), (same, _) = (made.take(number, torch.Generator()) for made in (stored, again))

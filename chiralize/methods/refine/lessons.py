@@ -21,6 +21,7 @@ from chiralize.problem.data.perturbation import perturbed
 _COPIES, _STORED = 4, 256_000_000  # of the inputs, moved but for the first; bytes of all of them
 
 Lesson = tuple[Call, Tensor]
+Shuffle = Callable[[Sequence[Call], torch.Generator], Sequence[Call]]
 
 
 class Lessons(Protocol):
@@ -51,21 +52,24 @@ class MovedAnew:
 class Stored:
     """Inputs as they are and some moved copies, with what is aimed at for each, as many as there is room for.
 
-    batches: the inputs in a random order, anew for every copy.
+    calls: the inputs; each is read once, since it may come from a disk.  in_order: the inputs in batches, and in a
+    random order, anew for every copy.  rows: as above.
     """
 
-    def __init__(self, distance: Distance, batches: Callable[[torch.Generator], Sequence[Call]], rows: bool) -> None:
+    def __init__(self, distance: Distance, calls: Sequence[Call], in_order: Shuffle, rows: bool) -> None:
         generator = torch.Generator().manual_seed(0)
+        most = max(_STORED // max(_bytes(calls[0]), 1), 1)
+        pool = list(calls[:: -(-len(calls) // most)])
         self.lessons: list[Lesson] = []
         room = _STORED
         for copy in range(_COPIES):
-            calls = batches(generator)
-            for call in calls:
+            batches = in_order(pool, generator)
+            for call in batches:
                 if room <= 0:
                     return
-                moved = perturbed(call, calls, rows, generator) if copy else call
+                moved = perturbed(call, pool, rows, generator) if copy else call
                 self.lessons.append((moved, distance.targets(moved)))
-                room -= sum(tensor.nbytes for tensor in tensors(moved))
+                room -= _bytes(moved)
 
     def __len__(self) -> int:
         return len(self.lessons)
@@ -73,3 +77,7 @@ class Stored:
     def take(self, number: int, generator: torch.Generator) -> Lesson:
         """See `Lessons`."""
         return self.lessons[number]
+
+
+def _bytes(call: Call) -> int:
+    return sum(tensor.nbytes for tensor in tensors(call))

@@ -95,16 +95,16 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft | None:
     ready = _ready(problem, draft.converted, "--rounds", extra.rows)
     batch = rows_of(ready.seen[0])
 
-    def in_random_order(generator: torch.Generator) -> Sequence[Call]:
+    def in_random_order(calls: Sequence[Call], generator: torch.Generator) -> Sequence[Call]:
         """Neighbours among the inputs are often frames of one motion, which teach the same."""
-        return shuffled(network, batches.fitted, batch, generator) or ready.seen
+        return shuffled(network, calls, batch, generator) or ready.seen
 
     def report_step(step: int, steps: int, loss: float) -> None:
         """Say how far it is."""
         problem.request.progress(f"training all layers at once, loss {loss:.3g}", step / steps)
 
     problem.request.progress("training all layers at once")
-    lessons = Stored(ready.distance, in_random_order, network.has_rows)
+    lessons = Stored(ready.distance, batches.fitted, in_random_order, network.has_rows)
     with ready.weights:
         outcome = train(ready.distance, ready.weights, lessons, ready.held, extra.steps, _RATE, report_step)
     if outcome is None:
