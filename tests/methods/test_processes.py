@@ -57,13 +57,16 @@ def summed(rank: int, count: int) -> dict[str, Tensor]:
             "decided": torch.tensor(processes.of_first(rank + 5))}  # fmt: skip
 
 
-def distilled(rank: int, count: int) -> dict[str, Tensor]:
-    """Every process with the same inputs, from a start that is not fitted on any."""
+def projected(steps: int = 0) -> dict[str, Tensor]:
+    """Weights that are not fitted on any inputs, and so many steps from there."""
     calls = calls_for(KINDS["residual"].shape, 25, ROWS)
-    found = convert(
-        network_of("residual"), "net", Request("project", calibration=calls, samples=1, force=True, distill=12)
-    )
-    return dict(found.module.state_dict())
+    request = Request("project", calibration=calls, samples=1, force=True, distill=steps)
+    return dict(convert(network_of("residual"), "net", request).module.state_dict())
+
+
+def distilled(rank: int, count: int) -> dict[str, Tensor]:
+    """Every process with the same inputs."""
+    return projected(12)
 
 
 def distilled_apart(rank: int, count: int) -> dict[str, Tensor]:
@@ -165,11 +168,11 @@ def test_two_halves_of_other_kinds(name: str, bound: float, tmp_path: Path) -> N
 @pytest.mark.thorough
 def test_gradients_are_averaged(found: dict[str, list[dict[str, Tensor]]]) -> None:
     """Processes with the same inputs train as one does; with their own they stay together."""
-    wanted = distilled(0, 1)
+    wanted, before = distilled(0, 1), projected()
     for own in found["distilled"]:
         for key, value in wanted.items():
-            apart = (own[key] - value).abs().double()
-            assert apart.median() < 1e-10 and apart.max() < 1e-6  # of a gradient near 0 Adam enlarges the rounding
+            apart, moved = (own[key] - value).abs().max(), (value - before[key]).abs().max()
+            assert apart <= 0.1 * moved  # Muon computes in bfloat16, where the last bit of a sum may move the step
     first, second = found["distilled apart"]
     assert all(torch.equal(value, second[key]) for key, value in first.items())
     assert float((first["last.weight"] - found["residual"][0]["last.weight"]).abs().max()) > 1e-6
