@@ -117,7 +117,7 @@ def test_values_of_heads_are_as_large_as_what_reads_them() -> None:
 
 
 # ---- lessons --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("room", [10**9, 20 * 12 * 8 * 4])
+@pytest.mark.parametrize("room", [10**9, 20 * 12 * 8 * 2 * 4])
 def test_lessons_are_the_inputs_and_moved_copies(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as there is room for, each with what the original answers; the same inputs make the same lessons."""
     monkeypatch.setattr(lessons, "_STORED", room)

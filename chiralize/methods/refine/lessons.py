@@ -18,7 +18,7 @@ from chiralize.methods.refine.imitation import Distance
 from chiralize.problem.data.cutting import tensors
 from chiralize.problem.data.perturbation import perturbed
 
-_COPIES, _STORED = 4, 256_000_000  # of the inputs, moved but for the first; bytes of all of them
+_COPIES, _STORED = 4, 256_000_000  # of the inputs, moved but for the first; bytes of them and of what is aimed at
 
 Lesson = tuple[Call, Tensor]
 Shuffle = Callable[[Sequence[Call], torch.Generator], Sequence[Call]]
@@ -68,8 +68,9 @@ class Stored:
                 if room <= 0:
                     return
                 moved = perturbed(call, pool, rows, generator) if copy else call
-                self.lessons.append((moved, distance.targets(moved)))
-                room -= _bytes(moved)
+                wanted = distance.targets(moved)
+                self.lessons.append((moved, wanted))
+                room -= _bytes(moved) + wanted.nbytes
 
     def __len__(self) -> int:
         return len(self.lessons)

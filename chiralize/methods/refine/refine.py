@@ -12,6 +12,7 @@ import torch
 from chiralize.errors import MethodUnavailableError
 from chiralize.graph import rewrite
 from chiralize.graph.devices import CPU, lent, on, with_doubles
+from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Call, fresh, results
 from chiralize.graph.staying import staying
 from chiralize.methods.refine.budget import Extra, unasked
@@ -94,23 +95,26 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft | None:
     network, batches = problem.network, problem.batches
     ready = _ready(problem, draft.converted, "--rounds", extra.rows)
     batch = rows_of(ready.seen[0])
+    if network.program is not None and is_open(network.program):
+        batch = min(batch, extra.rows)
+    steps = max(min(extra.steps, extra.steps * extra.rows // batch), 1)  # fewer of larger batches
 
     def in_random_order(calls: Sequence[Call], generator: torch.Generator) -> Sequence[Call]:
         """Neighbours among the inputs are often frames of one motion, which teach the same."""
         return shuffled(network, calls, batch, generator) or ready.seen
 
-    def report_step(step: int, steps: int, loss: float) -> None:
+    def report_step(step: int, of: int, loss: float) -> None:
         """Say how far it is."""
-        problem.request.progress(f"training all layers at once, loss {loss:.3g}", step / steps)
+        problem.request.progress(f"training all layers at once, loss {loss:.3g}", step / of)
 
     problem.request.progress("training all layers at once")
     lessons = Stored(ready.distance, batches.fitted, in_random_order, network.has_rows)
     with ready.weights:
-        outcome = train(ready.distance, ready.weights, lessons, ready.held, extra.steps, _RATE, report_step)
+        outcome = train(ready.distance, ready.weights, lessons, ready.held, steps, _RATE, report_step)
     if outcome is None:
         return None
     first, best = outcome.losses[0][1], min(loss for _, loss in outcome.losses)
-    facts = f"held-out loss {first:.3g} -> {best:.3g} (step {outcome.best} of {extra.steps})"
+    facts = f"held-out loss {first:.3g} -> {best:.3g} (step {outcome.best} of {steps})"
     return _taken_over(network, draft, f"all layers trained at once, without labels: {facts}")
 
 
