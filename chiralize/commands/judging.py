@@ -19,7 +19,7 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
-from chiralize.verification.cost import multiplications
+from chiralize.verification.cost import affordable_samples
 from chiralize.verification.judge import Verdict, judge
 
 _REAL = 8
@@ -79,8 +79,8 @@ def last_calls(problem: Problem) -> Sequence[Call]:
     network, given = problem.network, problem.batches.given
     if not given:
         return ()
-    work = multiplications(network) / max(network.rows, 1) * rows_of(given[-1])
-    return given[-max(1, min(_REAL, int(_WORK / max(work, 1)))) :]
+    most = affordable_samples(network, _WORK) // max(rows_of(given[-1]), 1)
+    return given[-max(1, min(_REAL, most)) :]
 
 
 def _judged(problem: Problem, draft: Draft) -> Judged:

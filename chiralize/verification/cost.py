@@ -10,6 +10,16 @@ def multiplications(network: Network) -> int:
     return network.macs or multiplications_by_parameters(network)
 
 
+def multiplications_a_sample(network: Network) -> float:
+    """The same for each sample of the call."""
+    return multiplications(network) / max(network.rows, 1)
+
+
+def affordable_samples(network: Network, work: float, least: int = 1) -> int:
+    """How many samples it can be run on for so many multiplications, but never fewer than `least`."""
+    return max(least, int(work / max(multiplications_a_sample(network), 1)))
+
+
 def multiplications_by_parameters(network: Network) -> int:
     """The same if every parameter were used once for every sample."""
     return network.parameter_count * network.rows

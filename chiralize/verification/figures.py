@@ -15,7 +15,7 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.problem.stateful import mirror_of_calls
 from chiralize.verification.beyond import Kinds, furthest
-from chiralize.verification.cost import multiplications
+from chiralize.verification.cost import affordable_samples, multiplications
 from chiralize.verification.drift import measure, measure_along, random_inputs
 from chiralize.verification.verdicts import Degeneracy, Drift
 
@@ -115,9 +115,8 @@ def _enough_for_average(network: Network, inputs: Sequence[Call]) -> Sequence[Ca
 
     All of them, but for costly networks, of which a run on thousands takes an hour.
     """
-    rows = sum(map(rows_of, inputs))
-    most = max(_LEAST, int(_WORK * max(network.rows, 1) / max(multiplications(network), 1)))
-    return inputs if rows <= most else thinned(inputs, most)
+    most = affordable_samples(network, _WORK, _LEAST)
+    return inputs if sum(map(rows_of, inputs)) <= most else thinned(inputs, most)
 
 
 def held_out(problem: Problem) -> tuple[Sequence[Call], str]:

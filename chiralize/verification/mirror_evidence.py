@@ -18,7 +18,7 @@ from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.stateful import mirror_of_calls, with_states_free
-from chiralize.verification.cost import multiplications
+from chiralize.verification.cost import affordable_samples, multiplications_a_sample
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, along, compare, of_calls
 from chiralize.verification.evidence.judging import Basis, judged
@@ -158,7 +158,7 @@ def _random(network: Network, mirror: NetworkMirror, count: int) -> list[Call]:
 
 def _witnesses(network: Network, mirror: NetworkMirror, inputs: Sequence[Call]) -> tuple[list[Call], bool]:
     """Inputs on which mirrors are compared, and whether they are real."""
-    rows = max(8, min(_ROWS, int(_WORK / _LEAST_RUNS / max(_work(network), 1))))
+    rows = min(_ROWS, affordable_samples(network, _WORK / _LEAST_RUNS, least=8))
     if inputs:
         calls = in_rows(network, thinned(inputs, rows), rows)
         calls = thinned(calls, min(rows, _CALLS * rows_of(calls[0])))[:_CALLS]
@@ -171,16 +171,11 @@ def _witnesses(network: Network, mirror: NetworkMirror, inputs: Sequence[Call]) 
     return _random(network, mirror, count), False
 
 
-def _work(network: Network) -> float:
-    """Multiplications for one sample."""
-    return multiplications(network) / max(network.rows, 1)
-
-
 def _runs(network: Network, calls: Sequence[Call], real: bool) -> int:
     """How many mirrors may be tried that need runs on inputs of their own: fewer where a run is costly."""
     if not real:
         return _NOISE_RUNS
-    work = _work(network) * sum(map(rows_of, calls))
+    work = multiplications_a_sample(network) * sum(map(rows_of, calls))
     return max(_LEAST_RUNS, min(_MOST_RUNS, int(_WORK / max(work, 1))))
 
 
