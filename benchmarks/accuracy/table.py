@@ -79,34 +79,37 @@ def tables() -> str:
 def defaults() -> str:
     """What today's defaults make of networks trained with flips, beside a plain baseline; then what that costs."""
     found = lines(read(DEFAULTS))
-    ways = {way: title for way, title in DEFAULT_COLUMNS.items() if way not in ("both views", "auto")}
-    costs = _costs(found, ("products", "worst joint"), ways, "auto", "seconds, `auto`")
+    costs = _costs(found, ("products", "worst joint"), DEFAULT_COLUMNS, "auto", "seconds, `auto`")
     return "\n\n".join([_table(found, True, DEFAULT_COLUMNS), "What that costs:", costs])
 
 
 def plain() -> str:
     """Half the width beside structured pruning and distillation, which know of no mirror, in the same seconds."""
     found = lines(read(PLAIN))
-    ways = {way: title for way, title in PLAIN_COLUMNS.items() if way != "both views"}
-    costs = _costs(found, ("worst joint", "products"), ways, "pruned", "seconds of each")
+    costs = _costs(found, ("worst joint", "products"), PLAIN_COLUMNS, "pruned", "seconds of each")
     return "\n\n".join([_table(found, True, PLAIN_COLUMNS), costs])
 
 
 def _costs(
-    found: dict[tuple[str, bool, str], Line], figures: Sequence[str], ways: Mapping[str, str], timed: str, seconds: str
+    found: dict[tuple[str, bool, str], Line],
+    figures: Sequence[str],
+    columns: Mapping[str, str],
+    timed: str,
+    seconds: str,
 ) -> str:
-    """Figures of every way, by network, and the seconds of one. ways: their titles. seconds: the title of that column.
+    """Figures of every way of a table, by network, and the seconds of one. seconds: the title of that column.
 
-    A way of which a figure was measured on no network has no column for it.
+    A way of which a figure was measured on no network has no column for it; nor have both views, nor `auto`.
     """
+    ways = {way: title for way, title in columns.items() if way not in ("both views", "auto")}
     names = {title: title.replace(" ", "_") for title in figures}
-    columns = [(way, title) for title, name in names.items() for way in ways if _is_there(found, way, name)]
-    rows = [["network", *(f"{title}, {ways[way]}" for way, title in columns), seconds]]
+    cells = [(way, title) for title, name in names.items() for way in ways if _is_there(found, way, name)]
+    rows = [["network", *(f"{title}, {ways[way]}" for way, title in cells), seconds]]
     rows.append(["---"] * len(rows[0]))
     for name, title in NAMES.items():
         if (name, True, timed) in found:
-            cells = [_figure(found.get((name, True, way)), names[figure]) for way, figure in columns]
-            rows.append([title, *cells, _figure(found[name, True, timed], "seconds", digits=0)])
+            shown = [_figure(found.get((name, True, way)), names[figure]) for way, figure in cells]
+            rows.append([title, *shown, _figure(found[name, True, timed], "seconds", digits=0)])
     return markdown(rows)
 
 

@@ -87,19 +87,20 @@ def ask_network(network: Network, inputs: Sequence[Call] = (), sequences: Sequen
     No figures where T moves nothing, or where the network keeps a state and there are no real sequences.
     Raises ModelRunError.
     """
-    if sequences and network.carried.keeps_state:
-        asked = _compare_along(network, sequences)
-    else:
-        asked = compare_mirrors(network, inputs)
+    asked = compare_mirrors(network, inputs, sequences)
     if isinstance(asked, Evidence):
         return asked
     return judged(*asked)
 
 
-def compare_mirrors(network: Network, inputs: Sequence[Call] = ()) -> tuple[Comparison, Basis] | Evidence:
+def compare_mirrors(
+    network: Network, inputs: Sequence[Call] = (), sequences: Sequence[Steps] = ()
+) -> tuple[Comparison, Basis] | Evidence:
     """The figures behind `ask_network`, or a note where there can be none."""
     if network.resolved.is_trivial or all(rep is None or rep.is_trivial for rep in network.resolved.inputs):
         return Evidence()
+    if sequences and network.carried.keeps_state:
+        return _compare_along(network, [steps[:_STEPS] for steps in sequences[:_SEQUENCES]])
     mirror = mirror_if_known(network, None)
     if mirror is None or mirror.states or network.unheld:
         return Evidence(notes=(_KEEPS_STATE,))
@@ -111,15 +112,12 @@ def compare_mirrors(network: Network, inputs: Sequence[Call] = ()) -> tuple[Comp
 
 def _compare_along(network: Network, sequences: Sequence[Steps]) -> tuple[Comparison, Basis] | Evidence:
     """The same along sequences, in which every view carries its own states."""
-    if network.resolved.is_trivial:
-        return Evidence()
-    few = [steps[:_STEPS] for steps in sequences[:_SEQUENCES]]
-    calls = [call for steps in few for call in steps]
+    calls = [call for steps in sequences for call in steps]
     if not looks_real(calls):
         return Evidence(notes=(_KEEPS_STATE,))
     mirror = mirror_of_calls(network)
     with Runner(network.module) as runner:
-        return _compared(network, along(runner, mirror, few, network.carried), mirror, calls, True)
+        return _compared(network, along(runner, mirror, sequences, network.carried), mirror, calls, True)
 
 
 def _compared(

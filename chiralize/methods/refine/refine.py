@@ -17,7 +17,7 @@ from chiralize.graph.running import Call, fresh, results
 from chiralize.graph.staying import staying
 from chiralize.methods.refine.budget import Extra, unasked
 from chiralize.methods.refine.checkpoint import Checkpoint
-from chiralize.methods.refine.distillation import distill, fingerprint, train
+from chiralize.methods.refine.distillation import Distilled, distill, fingerprint, train
 from chiralize.methods.refine.gauss_newton import SAMPLES, refine
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
 from chiralize.methods.refine.lessons import MovedAnew, Stored
@@ -113,9 +113,7 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft | None:
         outcome = train(ready.distance, ready.weights, lessons, ready.held, steps, _RATE, report_step)
     if outcome is None:
         return None
-    first, best = outcome.losses[0][1], min(loss for _, loss in outcome.losses)
-    facts = f"held-out loss {first:.3g} -> {best:.3g} (step {outcome.best} of {steps})"
-    return _taken_over(network, draft, f"all layers trained at once, without labels: {facts}")
+    return _taken_over(network, draft, f"all layers trained at once, without labels: {_facts(outcome, steps)}")
 
 
 def distilled(problem: Problem, draft: Draft) -> Draft:
@@ -134,9 +132,13 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
             outcome = distill(
                 ready.distance, ready.weights, lessons, ready.held, request.distill, report_step, keeper(problem)
             )
+    return _taken_over(network, draft, f"distilled on {_facts(outcome, request.distill)}")
+
+
+def _facts(outcome: Distilled, steps: int) -> str:
+    """What became of the loss in so many steps."""
     first, best = outcome.losses[0][1], min(loss for _, loss in outcome.losses)
-    note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {outcome.best} of {request.distill})"
-    return _taken_over(network, draft, note)
+    return f"held-out loss {first:.3g} -> {best:.3g} (step {outcome.best} of {steps})"
 
 
 def keeper(problem: Problem) -> Checkpoint | None:
