@@ -115,7 +115,7 @@ def first_accepted(
         except NO_FAULT_OF_A_CANDIDATE:
             raise
         except Exception as error:  # noqa: BLE001 - a defect in one candidate does not keep the user from the next
-            fault, settled = _told(error), _whatever_the_width(error)
+            fault, settled = _told(error), is_whatever_the_width(error)
             last_error, is_narrow = error, isinstance(error, DriftError) and error.of_narrow_inputs
         failed_somewhere = processes.total(float(bool(fault))) > 0
         if result is not None and not failed_somewhere:
@@ -192,7 +192,7 @@ def _told(error: Exception) -> str:
     return f"a defect of chiralize, please report it ({raised_at(error)}: {type(error).__name__}: {first_line(error)})"
 
 
-def _whatever_the_width(error: Exception) -> bool:
+def is_whatever_the_width(error: Exception) -> bool:
     """Whether other sizes of the hidden spaces would be refused for the same reason."""
     return isinstance(error, UnsupportedError) and error.settled
 

@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from chiralize.commands.convert import Request, convert
 from chiralize.graph import processes
 from chiralize.graph.running import Call
+from chiralize.methods.refine.distillation import _Training
+from chiralize.methods.refine.imitation import Distance, Weights
+from chiralize.methods.refine.lessons import MovedAnew
 from chiralize.problem.network import Network
 from tests.support.reduce_nets import KINDS, calls_for, original, subject_of
 
@@ -44,15 +47,26 @@ def both_halves(kind: str, **options: Any) -> Callable[[int, int], dict[str, Ten
     return part
 
 
+def averaged_gradient(rank: int) -> Tensor:
+    """The gradient of one weight, 1 in the first process and 3 in the second, as training makes it."""
+    layer = nn.Linear(2, 1, bias=False)
+    layer.weight.grad = torch.full((1, 2), 2.0 * rank + 1)
+    calls = calls_for((2,), 1, 4)
+    distance = Distance(lambda call: [call[0][0]], layer, calls, [0])
+    weights = Weights(layer, {}, {})
+    _Training(distance, weights, MovedAnew(distance, calls, True), calls)._average()
+    return layer.weight.grad
+
+
 def summed(rank: int, count: int) -> dict[str, Tensor]:
-    """Sums, the first one's values and decisions, numbers of batches and what is drawn for them."""
+    """Sums, means, the first one's values and decisions, numbers of batches and what is drawn for them."""
     own, other = torch.full((2, 2), float(rank + 1)), torch.full((3,), rank, dtype=torch.float64)
     processes.add_up([own, other])
     first = torch.full((2,), 7.0 + rank)
     processes.take_first([first])
     numbers = torch.tensor([processes.number_of(place) for place in range(3)])
     drawn = torch.stack([torch.randn(2, generator=processes.generator(place)) for place in range(3)])
-    return {"own": own, "other": other, "first": first, "numbers": numbers, "drawn": drawn,
+    return {"own": own, "other": other, "first": first, "gradient": averaged_gradient(rank), "numbers": numbers, "drawn": drawn,
             "total": torch.tensor(processes.total(rank + 1)),
             "decided": torch.tensor(processes.of_first(rank + 5))}  # fmt: skip
 
@@ -136,7 +150,7 @@ def test_sums_of_two(found: dict[str, list[dict[str, Tensor]]]) -> None:
     first, second = found["sums"]
     for own in (first, second):
         assert own["own"].tolist() == [[3, 3], [3, 3]] and own["other"].tolist() == [1, 1, 1]
-        assert own["first"].tolist() == [7, 7] and own["total"] == 3
+        assert own["first"].tolist() == [7, 7] and own["total"] == 3 and own["gradient"].tolist() == [[2, 2]]
     assert (first["numbers"].tolist(), second["numbers"].tolist()) == ([0, 2, 4], [1, 3, 5])
     alone = [torch.randn(2, generator=processes.generator(place)) for place in range(6)]
     assert torch.equal(torch.stack(alone)[::2], first["drawn"]) and torch.equal(
@@ -167,7 +181,10 @@ def test_two_halves_of_other_kinds(name: str, bound: float, tmp_path: Path) -> N
 
 @pytest.mark.thorough
 def test_gradients_are_averaged(found: dict[str, list[dict[str, Tensor]]]) -> None:
-    """Processes with the same inputs train as one does; with their own they stay together."""
+    """Processes with the same inputs train as one does; with their own they stay together.
+
+    Steps do not depend on how large gradients are. That these are means, and no sums, is shown in `test_sums_of_two`.
+    """
     wanted, before = distilled(0, 1), projected()
     for own in found["distilled"]:
         for key, value in wanted.items():

@@ -113,7 +113,7 @@ def _first_accepted(problem: Problem, networks: Networks, finish: _Finish) -> Co
             if is_last and not request.keeps_sizes:
                 raise
             fault = f"{error.where}: {error.facts}"
-            is_settled = isinstance(error, MethodUnavailableError) and error.settled
+            is_settled = is_whatever_the_width(error)
         notes.append(f"{tried} was not taken: {fault}")
     facts = f"no result for all mirrors fits the original's class: {'; '.join(notes)}"
     raise ExportError("-o", facts, "write a .pt2 or an .onnx, or give --calibration inputs")

@@ -264,13 +264,18 @@ def shuffled(network: Network, calls: Sequence[Call], rows: int, generator: torc
     ways = in_common(network, calls) if network.has_rows else []
     if not ways:
         return []
-    common = ways[-1]
-    samples = _cut(calls, list(map(rows_of, calls)), 1, common)
-    order = torch.randperm(len(samples), generator=generator).tolist()
-    drawn = Feed(samples.__getitem__, order)
-    return mapped(
-        partial(stacked, common=common), Feed(lambda s: drawn[s : s + rows], range(0, len(drawn) - rows + 1, rows))
-    )
+    common, together = ways[-1], Arguments.of(*stacked(calls, ways[-1]))
+    order = torch.randperm(sum(map(rows_of, calls)), generator=generator)
+
+    def batch(start: int) -> Call:
+        """The samples from this one on in the random order."""
+        drawn = list(together.tensors)
+        for index, tensor in enumerate(together.tensors):
+            if index not in common:
+                drawn[index] = tensor[order[start : start + rows]]
+        return together.filled(drawn)
+
+    return Feed(batch, range(0, len(order) - rows + 1, rows))
 
 
 def _cut(calls: Sequence[Call], sizes: Sequence[int], size: int, common: Container[int] = ()) -> Feed[Call]:
