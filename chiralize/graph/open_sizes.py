@@ -73,7 +73,8 @@ def opened(
 
     It is exported on longer examples first: an axis of one entry (or one that becomes an axis of one entry inside)
     would be taken for a fixed one. Where that program refuses the examples, or one exported on the examples refuses
-    longer ones, axes of one entry are closed: a program must not promise sizes that it does not take.
+    longer ones, axes of one entry are closed: a program must not promise sizes that it does not take. Where the module
+    itself refuses them (a state of one sample), there is no use in exporting it on them.
     axes: from `axes_of`, the open axes in place of every tensor.  room: entries by which every open axis grows in the
     longer examples; None lets those of one entry grow by one.
     Raises CaptureError where export refuses, or where no program gives the module's results on the examples.
@@ -83,7 +84,9 @@ def opened(
     closed = _closed(given, axes)
     attempts = [(given, axes, given)]  # exported on, open axes, and inputs on which program and module must agree too
     if longer is not None:
-        attempts = [(longer, axes, given), (given, axes, longer), (given, closed, given)]
+        attempts = [(given, closed, given)]
+        if _takes(module, longer):
+            attempts = [(longer, axes, given), (given, axes, longer), *attempts]
     for example, free, other in attempts:
         with suppress(CaptureError):
             program = export(module, *_fresh(example), free)
@@ -154,6 +157,16 @@ def taken_by(program: ExportedProgram) -> Callable[[Call], bool]:
         return False
 
     return takes
+
+
+def _takes(module: torch.nn.Module, call: Call) -> bool:
+    """Whether the module itself runs on a call."""
+    try:
+        with quiet(), Runner(module) as runner:
+            runner.run([_fresh(call)])
+    except Exception:  # noqa: BLE001 - whatever it says, it does not take the call
+        return False
+    return True
 
 
 def agrees(graph: torch.nn.Module, module: torch.nn.Module, *examples: Call) -> bool:

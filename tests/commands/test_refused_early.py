@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any, NoReturn
 
 import pytest
@@ -75,7 +76,9 @@ FORWARD = {
 }
 
 
+@cache
 def made(compute: Any, specification: str = POSE) -> Network:
+    """The network made ready, once: no conversion changes it."""
     wide = 6 if compute is in_order else 12
     net = Net(compute, first=nn.Linear(12, 12), last=nn.Linear(wide, 12), table=normal(6, 2))
     return prepare(trained(net), parse_spec(specification), (normal(8, 6, 2),))

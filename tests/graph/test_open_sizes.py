@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import CaptureError
+from chiralize.graph import open_sizes
+from chiralize.graph.capture import export
 from chiralize.graph.open_sizes import open_batch, opened
 from chiralize.problem.preparation import prepare
 
@@ -93,6 +96,20 @@ def test_no_axis_of_one_entry_is_taken_for_a_long_one(factor: float) -> None:
     """torch.export guards no `squeeze`: the program is one that does what the network does."""
     x = torch.randn(1, 17, 3)
     assert torch.equal(program_of(Squeezing(factor), x).module()(x), factor * x)
+
+
+def test_what_takes_one_sample_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer examples are run, not exported, where the network refuses them."""
+    net, exported = Fixed(1), list[int]()
+
+    def counted(module: nn.Module, args: tuple[Tensor, float], *others: object) -> ExportedProgram:
+        exported.append(len(args[0]))
+        return export(module, args, *others)
+
+    monkeypatch.setattr(open_sizes, "export", counted)
+    x = torch.randn(1, 17, 2)
+    program = opened(net, (x, 0.5), {}, open_batch((x, 0.5), {}))
+    assert exported == [1] and torch.equal(program.module()(x, 0.5)[0], net(x, 0.5)[0])
 
 
 def test_one_row_beside_many() -> None:
