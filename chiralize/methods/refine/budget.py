@@ -1,14 +1,14 @@
 """What a fit is followed by unasked: rounds of Gauss-Newton for a small network, up to a minute of training for a
-larger one, or of rounds where training would have too few steps or leads astray.
+larger one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
-from chiralize.methods.refine.gauss_newton import SAMPLES
+from chiralize.graph.model import CapturedModel
 from chiralize.problem.data.cutting import rows_of
 from chiralize.problem.network import Network
 
@@ -19,65 +19,81 @@ _LEFT_OVER = 0.6
 """rho above which a fit layer by layer leaves enough for larger networks to be trained as well."""
 _HOPELESS = 5.0
 """rho above which a result stays too far from the flip average, whatever follows."""
-_WORK = 8e11  # multiplications: about a minute of one core
+_WORK = 1.2e12  # multiplications: about a minute of one core
 _PASSES = 5  # of the network on every sample of a step, derivatives counted by what they cost
 _ORTHOGONAL = 5  # iterations in which Muon makes singular values equal
 _CHEAPER = 5  # by which their products are, in bfloat16
 _USES = 1000  # of a weight in a step: enough for gradients of little noise
 _FEWEST_ROWS, _MOST_ROWS = 16, 256
 _FEWEST_STEPS, _MOST_STEPS = 200, 1500
-_RUNS = 46  # of the network on every sample of a round, derivatives counted by what they cost
-_FEWEST_ROUNDS, _SAMPLES, _FEWEST_SAMPLES = 4, 1000, 200
+_RATE, _LOWEST = 5e-3, 0.1
+"""Of a parameter's size: the rate that training begins with, and what is left of it at least where errors add up."""
 
 
 @dataclass(frozen=True)
 class Extra:
-    """Steps of training on so many rows each, and what to do where there are none, or where they lead astray: rounds
-    of Gauss-Newton on so many samples each.
-    """
+    """Rounds of Gauss-Newton, or steps of training on so many rows each that begin at a rate."""
 
+    rounds: int = 0
     steps: int = 0
     rows: int = 0
-    rounds: int = 0
-    samples: int = 0
+    rate: float = _RATE
 
 
 def unasked(network: Network, rho: float) -> Extra:
     """What is worth its time for this network. rho: after its fit."""
     work = network.macs / rows_of((network.args, dict(network.kwargs)))  # of a sample
     shapes = [tuple(weight.shape) for weight in network.module.parameters() if weight.is_floating_point()]
-    return affordable(work, shapes, rho)
+    extra = affordable(work, shapes, rho)
+    if network.captured is None or not extra.steps:
+        return extra
+    return replace(extra, rate=_RATE * max(1 / most_in_a_row(network.captured), _LOWEST))
 
 
 def affordable(work: float, shapes: Iterable[Sequence[int]], rho: float) -> Extra:
     """The same for a network of so many multiplications a sample, and weights of these shapes.
 
     A step reads as many samples as use every weight about a thousand times: few where a weight works on all joints or
-    frames of a sample.
+    frames of a sample. It reads fewer where a minute would not hold steps enough.
     """
     if work <= _QUICK:
-        return Extra(rounds=_ROUNDS, samples=SAMPLES)
+        return Extra(rounds=_ROUNDS)
     if not _LEFT_OVER < rho <= _HOPELESS:
         return Extra()
     shapes = list(shapes)
-    rows = round(_USES * sum(map(prod, shapes)) / work)
-    rows = min(max(rows, _FEWEST_ROWS), _MOST_ROWS)
-    steps = int(_WORK / (_PASSES * rows * work + sum(map(_orthogonalised, shapes)) / _CHEAPER))
-    rounds, samples = _rounds(work)
-    if steps < _FEWEST_STEPS:
-        return Extra(rounds=rounds, samples=samples)
-    return Extra(min(steps, _MOST_STEPS), rows, rounds, samples)
+    orthogonal = sum(map(_orthogonalised, shapes)) / _CHEAPER
+    useful = round(_USES * sum(map(prod, shapes)) / work)
+    possible = int((_WORK / _FEWEST_STEPS - orthogonal) / (_PASSES * work))
+    rows = max(min(useful, possible, _MOST_ROWS), _FEWEST_ROWS)
+    steps = int(_WORK / (_PASSES * rows * work + orthogonal))
+    return Extra() if steps < _FEWEST_STEPS else Extra(steps=min(steps, _MOST_STEPS), rows=rows)
 
 
-def _rounds(work: float) -> tuple[int, int]:
-    """Rounds that a minute holds, and samples of a round: many rounds on few samples go further than few on many
-    (decision 0020). None where even a few are too many.
+def most_in_a_row(captured: CapturedModel) -> int:
+    """How often a weight works on what it made itself, in one call: 1 but for networks that read their own answers.
+
+    Errors add up along such a row. Steps within a recurrent layer are not counted: one op takes them all.
     """
-    samples = _WORK / (_RUNS * work)  # of all rounds together
-    if samples < _FEWEST_ROUNDS * _FEWEST_SAMPLES:
-        return 0, 0
-    rounds = min(max(int(samples / _SAMPLES), _FEWEST_ROUNDS), _ROUNDS)
-    return rounds, min(int(samples / rounds), _SAMPLES)
+    made_of = {leaf.name: {leaf.name} for leaf in captured.leaves.values() if leaf.kind == "parameter"}
+    users: dict[str, set[str]] = {name: set() for name in made_of}
+    for node in captured.nodes:
+        weights = set[str]().union(*(made_of.get(name, ()) for name in node.names_read))
+        if node.name in captured.fixed:
+            made_of[node.name] = weights
+            continue
+        for weight in weights:
+            users[weight].add(node.name)
+    shared = {frozenset(nodes) for nodes in users.values() if len(nodes) > 1}
+    return max((_most_on_a_path(captured, nodes) for nodes in shared), default=1)
+
+
+def _most_on_a_path(captured: CapturedModel, counted: Collection[str]) -> int:
+    """How many of these nodes lie on one path through the graph, at most."""
+    passed: dict[str, int] = {}
+    for node in captured.nodes:
+        before = max((passed.get(name, 0) for name in node.names_read), default=0)
+        passed[node.name] = before + (node.name in counted)
+    return max(passed.values())
 
 
 def _orthogonalised(shape: Sequence[int]) -> float:

@@ -29,7 +29,7 @@ from chiralize.methods.refine.imitation import Distance, Weights
 from chiralize.problem.data.perturbation import perturbed
 
 _PRODUCTS = 8  # with J' J in a round
-SAMPLES = 2000  # of a round, about
+_SAMPLES = 2000  # of a round, about
 _SHARES = (1.0, 0.5, 0.25)  # shares of the step d that are tried
 _DAMPING = 1e-3  # of the mean of J' J's diagonal, at first
 _DIFFERENCE = 1e-3  # of a weight's own size
@@ -50,20 +50,18 @@ def refine(
     rounds: int,
     rows: bool,
     report: Report = lambda done, rounds, loss: None,
-    samples: int = SAMPLES,
 ) -> list[float]:
     """Move the weights in place; the distance on held-out inputs, before and after every round.
 
     Ends before `rounds` when they no longer bring anything.
     seen, held: batches of inputs to fit on, and others, which decide on how far to go.  rows: the leading axis of the
-    inputs holds independent samples.  report: rounds done, rounds, distance on held-out inputs.  samples: that a round
-    looks at, about.
+    inputs holds independent samples.  report: rounds done, rounds, distance on held-out inputs.
     """
     system = _System(distance, weights)
     generator = torch.Generator().manual_seed(0)
     losses, damping, idle = [distance.on(held)], _DAMPING, 0
     while len(losses) <= rounds and idle < _PATIENCE:
-        calls = [perturbed(batch, seen, rows, generator) for batch in _some(seen, rows, samples, generator)]
+        calls = [perturbed(batch, seen, rows, generator) for batch in _some(seen, rows, generator)]
         system.look(calls, generator)
         start, step = weights.copies(), system.step(calls, damping)
         ways: list[tuple[float, float, Vector]] = []
@@ -83,11 +81,11 @@ def refine(
     return losses
 
 
-def _some(seen: Sequence[Call], rows: bool, samples: int, generator: torch.Generator) -> list[Call]:
-    """Batches for a round, at random: in all processes together about as many samples as it is to look at."""
+def _some(seen: Sequence[Call], rows: bool, generator: torch.Generator) -> list[Call]:
+    """Batches for a round, at random: in all processes together about 2,000 samples."""
     each = len(Arguments.of(*seen[0]).tensors[0]) if rows else 1
     order = torch.randperm(len(seen), generator=generator).tolist()
-    return [seen[position] for position in order[: max(samples // (each * processes.count()), 1)]]
+    return [seen[position] for position in order[: max(_SAMPLES // (each * processes.count()), 1)]]
 
 
 class _System:

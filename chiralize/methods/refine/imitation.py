@@ -4,11 +4,14 @@
 
 y is what the caller aims at: the original's answer to the inputs as they are, or the mean of both of its views. g
 averages over both by construction, so either has the same minimum where the inputs are symmetric.
+
+Gradient descent lowers |g(x) - y(x)| itself, not its square: in networks that read their own answers a few samples,
+and the last frames, are off by many times more than the others, and would decide on every step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -84,11 +87,19 @@ class Weights:
 class Distance:
     """Squared distance of a network's answers from what is aimed at, in units of the aim's variance, by output.
 
-    calls: inputs that the variance is taken from.  outputs: those that count, by position.
+    calls: inputs that the variance is taken from.  outputs: those that count, by position.  squared: those among them
+    whose errors are squared in training too. In a heatmap most cells are empty: absolute errors would empty all.
     """
 
-    def __init__(self, aim: Aim, result: nn.Module, calls: Sequence[Call], outputs: Sequence[int]) -> None:
-        self.aim, self.result, self.outputs = aim, result, outputs
+    def __init__(
+        self,
+        aim: Aim,
+        result: nn.Module,
+        calls: Sequence[Call],
+        outputs: Sequence[int],
+        squared: Collection[int] = (),
+    ) -> None:
+        self.aim, self.result, self.outputs, self.squared = aim, result, outputs, squared
         self.variances = self._spreads(calls)
 
     def _spreads(self, calls: Sequence[Call]) -> list[float]:
@@ -108,18 +119,31 @@ class Distance:
 
     def answers(self, call: Call) -> Tensor:
         """The network's, in one row, scaled so that the square of what they are off by is `of`."""
-        args, kwargs = fresh(call)
-        given = results(self.result(*args, **kwargs))[0]
-        return self._scaled([given[position] for position in self.outputs])
+        return torch.cat(self._answers(call))
 
     def targets(self, call: Call) -> Tensor:
         """What `answers` should be."""
         with torch.no_grad():
-            return self._scaled(self._aimed(call))
+            return torch.cat(self._scaled(self._aimed(call)))
 
     def of(self, call: Call) -> Tensor:
         """The distance on one call."""
         return (self.answers(call) - self.targets(call)).square().sum()
+
+    def error(self, call: Call, targets: Tensor) -> Tensor:
+        """What gradient descent lowers: the mean of |g(x) - y(x)| over the standard deviation of y, by output, or the
+        root of the mean of its square.
+        """
+        answers = self._answers(call)
+        aims = targets.split([len(answer) for answer in answers])
+        total = targets.new_zeros(())
+        for position, answer, aim in zip(self.outputs, answers, aims, strict=True):
+            off = answer - aim
+            if position in self.squared:
+                total = total + off.norm()
+            else:
+                total = total + off.abs().sum() * len(off) ** -0.5
+        return total
 
     def on(self, calls: Sequence[Call]) -> float:
         """The mean over calls, of all processes."""
@@ -127,11 +151,16 @@ class Distance:
             total = sum(float(self.of(call)) for call in calls)
         return processes.total(total) / processes.total(len(calls))
 
+    def _answers(self, call: Call) -> list[Tensor]:
+        args, kwargs = fresh(call)
+        given = results(self.result(*args, **kwargs))[0]
+        return self._scaled([given[position] for position in self.outputs])
+
     def _aimed(self, call: Call) -> list[Tensor]:
         wanted = self.aim(call)
         return [wanted[position] for position in self.outputs]
 
-    def _scaled(self, tensors: Sequence[Tensor]) -> Tensor:
+    def _scaled(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         parts = zip(tensors, self.variances, strict=True)
         count = len(self.outputs)
-        return torch.cat([tensor.flatten() * (variance * tensor.numel() * count) ** -0.5 for tensor, variance in parts])
+        return [tensor.flatten() * (variance * tensor.numel() * count) ** -0.5 for tensor, variance in parts]

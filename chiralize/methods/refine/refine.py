@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import MethodUnavailableError
 from chiralize.graph import rewrite
 from chiralize.graph.devices import CPU, lent, on, with_doubles
@@ -18,7 +19,7 @@ from chiralize.graph.staying import staying
 from chiralize.methods.refine.budget import Extra, unasked
 from chiralize.methods.refine.checkpoint import Checkpoint
 from chiralize.methods.refine.distillation import Distilled, distill, fingerprint, train
-from chiralize.methods.refine.gauss_newton import SAMPLES, refine
+from chiralize.methods.refine.gauss_newton import refine
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
 from chiralize.methods.refine.lessons import MovedAnew, Stored
 from chiralize.problem.data.cutting import in_rows, rows_of, shuffled, tensors
@@ -30,8 +31,6 @@ from chiralize.problem.result import Converted, Draft
 
 _ROWS, _MANY = 128, 512  # samples that are run at a time
 _ROOM = 128_000_000  # bytes, for the values of one batch
-_RATE = 5e-3
-"""Of a parameter's own size: what training that nobody asked for begins with (decision 0080)."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +50,25 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
     """
     request = problem.request
     if request.rounds:
-        return _fitted(problem, draft, request.rounds, SAMPLES)
+        return _fitted(problem, draft, request.rounds)
     if request.rounds is not None or not _is_trainable(problem.network, draft.converted):
         return draft
     extra = unasked(problem.network, rho)
-    trained = None
     try:
-        if extra.steps:
-            trained = _trained(problem, draft, extra)
-        if trained is None and extra.rounds:
-            trained = _fitted(problem, draft, extra.rounds, extra.samples)
+        if extra.rounds:
+            return _fitted(problem, draft, extra.rounds)
+        return _trained(problem, draft, extra) if extra.steps else draft
     except MethodUnavailableError:
         return draft
-    return draft if trained is None else trained
 
 
-def _fitted(problem: Problem, draft: Draft, rounds: int, samples: int) -> Draft:
-    """The result after rounds of Gauss-Newton on about so many samples each.
+def _fitted(problem: Problem, draft: Draft, rounds: int) -> Draft:
+    """The result after rounds of Gauss-Newton.
 
     Raises MethodUnavailableError where they are not possible.
     """
     network, request = problem.network, problem.request
-    ready = _ready(problem, draft.converted, "--rounds", min(_MANY, samples))
+    ready = _ready(problem, draft.converted, "--rounds", _MANY)
 
     def report_round(done: int, rounds: int, loss: float) -> None:
         """Say how far it is."""
@@ -80,15 +76,13 @@ def _fitted(problem: Problem, draft: Draft, rounds: int, samples: int) -> Draft:
 
     request.progress("fitting all layers at once")
     with ready.weights:
-        losses = refine(
-            ready.distance, ready.weights, ready.seen, ready.held, rounds, network.has_rows, report_round, samples
-        )
+        losses = refine(ready.distance, ready.weights, ready.seen, ready.held, rounds, network.has_rows, report_round)
     note = f"all layers fitted at once: held-out loss {losses[0]:.3g} -> {losses[-1]:.3g} (rounds: {len(losses) - 1})"
     return _taken_over(network, draft, note)
 
 
-def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft | None:
-    """The result after steps of gradient descent that nobody asked for; None where they lead astray.
+def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
+    """The result after steps of gradient descent that nobody asked for.
 
     Raises MethodUnavailableError where they are not possible.
     """
@@ -110,9 +104,7 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft | None:
     problem.request.progress("training all layers at once")
     lessons = Stored(ready.distance, batches.fitted, in_random_order, network.has_rows)
     with ready.weights:
-        outcome = train(ready.distance, ready.weights, lessons, ready.held, steps, _RATE, report_step)
-    if outcome is None:
-        return None
+        outcome = train(ready.distance, ready.weights, lessons, ready.held, steps, extra.rate, report_step)
     return _taken_over(network, draft, f"all layers trained at once, without labels: {_facts(outcome, steps)}")
 
 
@@ -193,13 +185,19 @@ def _ready(
     if not outputs:
         facts = "no output is a floating-point number that could be imitated"
         raise MethodUnavailableError(option, facts, f"leave {option} out")
-    distance = Distance(aim, result.module, held, outputs)
+    squared = [position for position in outputs if _is_peaked(network.resolved.output_tensors[position])]
+    distance = Distance(aim, result.module, held, outputs, squared)
     weights = Weights(result.module, result.hidden, result.exchanged, result.earlier)
     with weights, torch.enable_grad():
         if not distance.answers(held[0]).requires_grad:
             facts = "its answers have no gradients: forward switches them off, or nothing that it reads can be trained"
             raise MethodUnavailableError(option, facts, f"leave {option} out, or torch.no_grad out of forward")
     return _Ready(distance, weights, seen, held)
+
+
+def _is_peaked(output: ResolvedTensor) -> bool:
+    """Whether few entries of an output are large, as in maps of joints and in scores of classes."""
+    return bool(output.entry.mirror) or output.class_axis is not None
 
 
 def _taken_over(network: Network, draft: Draft, note: str) -> Draft:
