@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import prod
 
 from chiralize.methods.refine.gauss_newton import SAMPLES
-from chiralize.problem.data.cutting import rows_of
 from chiralize.problem.network import Network
+from chiralize.verification.cost import multiplications_a_sample
 
 _ROUNDS = 12
 _QUICK = 250_000
@@ -44,7 +44,7 @@ class Extra:
 
 def unasked(network: Network, rho: float) -> Extra:
     """What is worth its time for this network. rho: after its fit."""
-    work = network.macs / rows_of((network.args, dict(network.kwargs)))  # of a sample
+    work = multiplications_a_sample(network)
     shapes = [tuple(weight.shape) for weight in network.module.parameters() if weight.is_floating_point()]
     return affordable(work, shapes, rho)
 
