@@ -145,12 +145,24 @@ def _without_sizes(error: UnsupportedError) -> str:
     return str(error).replace("(40, ", "(8, ")
 
 
-def test_under_several_mirrors(stopped: None) -> None:
+@cache
+def under_two_mirrors() -> Network:
     net = Net(of_four_legs, first=nn.Linear(four_legs.SIZE, 12), last=nn.Linear(12, 4))
-    network = prepare(trained(net), parse_spec(four_legs.SPEC), (normal(8, four_legs.SIZE),))
-    assert network.further
+    return prepare(trained(net), parse_spec(four_legs.SPEC), (normal(8, four_legs.SIZE),))
+
+
+def test_under_several_mirrors(stopped: None) -> None:
+    assert under_two_mirrors().further
     with pytest.raises(NoRuleError):
-        convert(network, "net", Request("match", samples=1))
+        convert(under_two_mirrors(), "net", Request("match", samples=1))
+
+
+def test_under_several_mirrors_one_width_is_tried() -> None:
+    """What the op refuses at one width, it refuses at all."""
+    calls = [((normal(8, four_legs.SIZE, seed=seed),), {}) for seed in range(20)]
+    report = convert(under_two_mirrors(), "net", Request("auto", calibration=calls, samples=1, rounds=0)).report
+    (note,) = [note for note in report.notes if "was not taken" in note]
+    assert report.method == "average" and note.startswith("reduce at width ") and "linalg_matrix_exp" in note
 
 
 # ---- what goes on ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Of(nn.Module):
         return self.function(x)
 
 
+@cache
 def captured(name: str) -> CapturedModel:
     case = CASES[name]
     return prepare(case.model(), parse_spec(case.spec), *case.example(), case.entry).graph()

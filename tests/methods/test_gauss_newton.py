@@ -103,13 +103,20 @@ def test_products_with_the_system() -> None:
         torch.testing.assert_close(found[name], value, rtol=0, atol=2e-3 * largest)
 
 
-def test_a_linear_network_ends_at_the_least_squares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One round without damping, beside lstsq over a basis of the weights that the mirror leaves alone."""
+@pytest.mark.parametrize("bias", [1.0, 0.0])
+def test_a_linear_network_ends_at_the_least_squares(bias: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One round without damping, beside lstsq over a basis of the weights that the mirror leaves alone.
+
+    bias: what it is multiplied by at first; one that is 0 moves as well.
+    """
     monkeypatch.setattr(gauss_newton, "perturbed", lambda call, *_: call)
     monkeypatch.setattr(gauss_newton, "_DAMPING", 1e-12)
     monkeypatch.setattr(gauss_newton, "_PRODUCTS", 160)
     aim = random(50, Flat())
-    scene = Scene(random(0, Flat()), aim)
+    net = random(0, Flat())
+    with torch.no_grad():
+        net.last.bias.mul_(bias)
+    scene = Scene(net, aim)
     scene.refine(1)
     x = torch.cat([call[0][0] for call in scene.seen])
     both = torch.cat([x, turned(x)])  # the least squares of an equivariant map see both views

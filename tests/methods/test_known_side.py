@@ -58,6 +58,7 @@ class OneSided(nn.Module):
         return self.last(self.first(z).relu()).view_as(x)
 
 
+@cache
 def network(mean: Tensor = SIDE) -> Network:
     return prepare(OneSided(mean).eval(), parse_spec(POSE), (normal(3, 6, 2),))
 

@@ -66,7 +66,8 @@ def summed(rank: int, count: int) -> dict[str, Tensor]:
     processes.take_first([first])
     numbers = torch.tensor([processes.number_of(place) for place in range(3)])
     drawn = torch.stack([torch.randn(2, generator=processes.generator(place)) for place in range(3)])
-    return {"own": own, "other": other, "first": first, "gradient": averaged_gradient(rank), "numbers": numbers, "drawn": drawn,
+    return {"own": own, "other": other, "first": first, "numbers": numbers, "drawn": drawn,
+            "gradient": averaged_gradient(rank),
             "total": torch.tensor(processes.total(rank + 1)),
             "decided": torch.tensor(processes.of_first(rank + 5))}  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -93,6 +94,7 @@ def remembering(net: Lifter, moments: tuple[Tensor, Tensor], shape: Sequence[int
     return net
 
 
+@cache
 def ready(net: nn.Module, shape: Sequence[int] = (6, 2), rows: int = 5) -> Network:
     return prepare(net, parse_spec(CLIP if len(shape) == 3 else POSE), (normal(rows, *shape),))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from tests.support.small_body import CLIP, POSE, Net, normal, trained
 ROWS = 4000
 
 
+@cache
 def subject_of(shape: tuple[int, ...], spec: str = POSE) -> Network:
     net = Net(lambda net, x: net.layer(x), layer=nn.Linear(2, 2))
     return prepare(trained(net), parse_spec(spec), (normal(*shape),))

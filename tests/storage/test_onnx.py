@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from tests.support.zoo import CASES
 from tests.support.zoo.judging import answers, apart, residual, scale
 
 
+@cache
 def prepared(name: str) -> Network:
     case = CASES[name]
     args, kwargs = case.example(torch.float32)

@@ -11,12 +11,12 @@ from chiralize.commands.records import Conversion
 from chiralize.commands.several.as_it_is import unchanged_for_all
 from chiralize.commands.several.figures import AllFigures, figures_of_all, free_share_of_all, refuse_far_from_all
 from chiralize.commands.several.judging import Verdicts, evidence_of_all, judge_each
-from chiralize.errors import CaptureError, ChiralizeError, ExportError, MethodUnavailableError
+from chiralize.errors import CaptureError, ChiralizeError, ExportError
 from chiralize.graph.rewrite import with_modes
 from chiralize.graph.running import Call
 from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
-from chiralize.methods.auto import NO_FAULT_OF_A_CANDIDATE
+from chiralize.methods.auto import NO_FAULT_OF_A_CANDIDATE, is_whatever_the_width
 from chiralize.methods.registry import method_of
 from chiralize.methods.ruled_out import refuse_ruled_out, with_inferred
 from chiralize.methods.several.stages import draft_for_all

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from chiralize.graph.model import CapturedModel
-from chiralize.problem.data.cutting import rows_of
 from chiralize.problem.network import Network
+from chiralize.verification.cost import multiplications_a_sample
 
 _ROUNDS = 12
 _QUICK = 250_000
@@ -42,11 +42,12 @@ class Extra:
 
 def unasked(network: Network, rho: float) -> Extra:
     """What is worth its time for this network. rho: after its fit."""
-    work = network.macs / rows_of((network.args, dict(network.kwargs)))  # of a sample
+    work = multiplications_a_sample(network)
     shapes = [tuple(weight.shape) for weight in network.module.parameters() if weight.is_floating_point()]
     extra = affordable(work, shapes, rho)
-    if network.captured is None or not extra.steps:
+    if not extra.steps:
         return extra
+    assert network.captured is not None  # only graphs have weights that are trained unasked
     return replace(extra, rate=_RATE * max(1 / most_in_a_row(network.captured), _LOWEST))
 
 

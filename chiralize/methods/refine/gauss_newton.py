@@ -25,7 +25,7 @@ from torch import Tensor
 from chiralize.graph import processes
 from chiralize.graph.running import Arguments, Call
 from chiralize.graph.tensors import number_count
-from chiralize.methods.refine.imitation import Distance, Weights
+from chiralize.methods.refine.imitation import Distance, Weights, sizes_of
 from chiralize.problem.data.perturbation import perturbed
 
 _PRODUCTS = 8  # with J' J in a round
@@ -93,10 +93,8 @@ class _System:
 
     def __init__(self, distance: Distance, weights: Weights) -> None:
         self.distance, self.weights = distance, weights
-        self.sizes = {
-            name: float(parameter.detach().double().square().mean().sqrt())
-            for name, parameter in weights.parameters.items()
-        }
+        parameters = weights.parameters
+        self.sizes = dict(zip(parameters, sizes_of(list(parameters.values())), strict=True))
         self.known: dict[str, list[Tensor]] = {}
         self.scale = 0.0
 

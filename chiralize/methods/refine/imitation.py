@@ -18,12 +18,23 @@ from torch import Tensor, nn
 
 from chiralize.graph import processes
 from chiralize.graph.running import Call, fresh, results
+from chiralize.graph.tensors import number_count
 from chiralize.problem.earlier import symmetric_under
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation
 
 Aim = Callable[[Call], Sequence[Tensor]]
 """All results that are wanted for a call, as tensors in order."""
+
+
+def sizes_of(weights: Sequence[Tensor]) -> list[float]:
+    """The root mean square of every weight, of which steps are shares; of one that is 0, and would never move, that of
+    all weights together.
+    """
+    sizes = [float(weight.detach().double().square().mean().sqrt()) for weight in weights]
+    squares = sum(size**2 * weight.numel() for size, weight in zip(sizes, weights, strict=True))
+    usual = (squares / max(number_count(weights), 1)) ** 0.5
+    return [size or usual for size in sizes]
 
 
 class Weights:

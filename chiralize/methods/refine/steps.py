@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chiralize.methods.refine.imitation import sizes_of
+
 _ADJUSTED = 0.2
 """Root mean square of a step of Muon at a rate of 1, in its option `match_rms_adamw`."""
 States = list[dict[str, Any]]
@@ -24,19 +26,15 @@ class Steps:
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
         parameters = list(parameters)
-        sizes = [float(parameter.detach().double().square().mean().sqrt()) for parameter in parameters]
-        count = sum(parameter.numel() for parameter in parameters)
-        squares = sum(size**2 * parameter.numel() for size, parameter in zip(sizes, parameters, strict=True))
-        usual = (squares / max(count, 1)) ** 0.5  # for what is zero, and would never move
         self.matrices: list[tuple[nn.Parameter, Tensor]] = []
         by_muon, by_adam = list[dict[str, Any]](), list[dict[str, Any]]()
-        for parameter, size in zip(parameters, sizes, strict=True):
+        for parameter, size in zip(parameters, sizes_of(parameters), strict=True):
             if _is_matrix(parameter):
                 matrix = nn.Parameter(parameter.detach().view(len(parameter), -1))  # the same memory
                 self.matrices.append((matrix, parameter))
-                by_muon.append({"params": [matrix], "size": (size or usual) / _ADJUSTED})
+                by_muon.append({"params": [matrix], "size": size / _ADJUSTED})
             else:
-                by_adam.append({"params": [parameter], "size": size or usual})
+                by_adam.append({"params": [parameter], "size": size})
         self.optimizers: list[torch.optim.Optimizer] = []
         if by_muon:
             self.optimizers.append(torch.optim.Muon(by_muon, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))

@@ -31,6 +31,7 @@ NOTHING_TELLS = (
 )
 
 
+@cache
 def ready(network: nn.Module, said: str = "", shape: tuple[int, ...] = (2, 17, 2)) -> Network:
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(5))
     return prepare(network, parse_spec(SPEC % said), (noise,))

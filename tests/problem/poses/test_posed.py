@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from tests.support.problems import posed as problem_of
 SPEC = parse_spec("skeleton: h36m\ninputs: [{layout: b j d, dims: [x, y]}]\noutputs: [{layout: b j d}]\n")
 
 
+@cache
 def ready(network: nn.Module) -> Network:
     return prepare(network, SPEC, (pairs(64, 5)[0][:2],))
 
