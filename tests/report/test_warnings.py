@@ -78,10 +78,11 @@ def test_calibration_inputs() -> None:
         chiralize.chiralize(CASE.model(), SPEC, ARGS, **options)
     assert [warning.category for warning in caught] == [chiralize.DriftWarning, chiralize.DataWarning]
     assert str(caught[1].message).startswith("the calibration inputs are few: 30 samples")
+    network, spec, few = nearly_even(30)
     with warnings.catch_warnings():
         warnings.simplefilter("error", chiralize.DataWarning)
-        with pytest.raises(chiralize.DataWarning):
-            chiralize.chiralize(CASE.model(), SPEC, ARGS, **options)
+        with pytest.raises(chiralize.DataWarning, match="are few: 30 samples"):
+            chiralize.chiralize(network, spec, (few[:2],), output_layouts=["b j d"], **{**options, "calibration": few})
 
 
 def named_wrongly() -> ConversionSpec:

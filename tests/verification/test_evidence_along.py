@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import MirrorError
 from chiralize.graph.mirror import MirrorFit
+from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.verification.mirror_evidence import ask_network
 from tests.support.small_body import POSE, converted, normal, trained
@@ -52,9 +53,13 @@ def walks() -> list[list[Any]]:
     return [[((pose[None],), {}) for pose in walk] for walk in poses]
 
 
+@cache
+def ready(spec: str) -> Network:
+    return prepare(learned(), parse_spec(spec), (normal(1, 6, 2),))
+
+
 def asked(spec: str) -> Any:
-    network = prepare(learned(), parse_spec(spec), (normal(1, 6, 2),))
-    return ask_network(network, [], walks())
+    return ask_network(ready(spec), [], walks())
 
 
 def test_its_own_mirror_is_confirmed() -> None:
@@ -77,6 +82,5 @@ def test_conversions_along_sequences_refuse_another_mirror() -> None:
 
 
 def test_without_sequences_nobody_is_asked() -> None:
-    network = prepare(learned(), parse_spec(POSE), (normal(1, 6, 2),))
-    found = ask_network(network, [call for walk in walks() for call in walk])
+    found = ask_network(ready(POSE), [call for walk in walks() for call in walk])
     assert found.fit is None and found.notes[0].endswith("--calibration sequences tell")
