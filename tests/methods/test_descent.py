@@ -216,15 +216,22 @@ class Chain(nn.Module):
         if self.way == "beside":
             return self.last(sum((self.step(x * number) for number in range(self.times)), x)).unflatten(1, (6, 2))
         for _ in range(self.times):
-            x = self.step(x).tanh() if self.way == "module" else (x @ self.step.weight.t()).tanh()
+            match self.way:
+                case "module":
+                    x = self.step(x).tanh()
+                case "matrix":
+                    x = (x @ self.step.weight.t()).tanh()
+                case "added":
+                    x = (x + self.step.bias).tanh()
         return self.last(x).unflatten(1, (6, 2))
 
 
 @pytest.mark.parametrize(
-    ("times", "way", "expected"), [(1, "module", 1), (5, "module", 5), (5, "matrix", 5), (5, "beside", 1)]
+    ("times", "way", "expected"),
+    [(1, "module", 1), (5, "module", 5), (5, "matrix", 5), (5, "beside", 1), (5, "added", 1)],
 )
 def test_how_often_a_weight_reads_what_it_made(times: int, way: str, expected: int) -> None:
-    """As a module or as a transposed matrix; readers beside each other are not in a row."""
+    """As a module or as a transposed matrix; layers beside each other are not in a row, nor is a bias that is added."""
     captured = subject_of(Chain(times, way).double().eval(), (6, 2), 4).captured
     assert captured is not None and budget.most_in_a_row(captured) == expected
 

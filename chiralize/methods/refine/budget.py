@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from chiralize.graph.model import CapturedModel
+from chiralize.graph.traits import Product, Recurrence
+from chiralize.infer.registry import traits
 from chiralize.problem.network import Network
 from chiralize.verification.cost import multiplications_a_sample
 
@@ -71,19 +73,21 @@ def affordable(work: float, shapes: Iterable[Sequence[int]], rho: float) -> Extr
 
 
 def most_in_a_row(captured: CapturedModel) -> int:
-    """How often a weight works on what it made itself, in one call: 1 but for networks that read their own answers.
+    """How often a layer works on what it made itself, in one call: 1 but for networks that read their own answers.
 
-    Errors add up along such a row. Steps within a recurrent layer are not counted: one op takes them all.
+    Errors add up along such a row. Not counted are steps within a recurrent layer, since one op takes them all, and
+    weights that several layers add, such as tables of positions.
     """
+    known = traits()
     made_of = {leaf.name: {leaf.name} for leaf in captured.leaves.values() if leaf.kind == "parameter"}
     users: dict[str, set[str]] = {name: set() for name in made_of}
     for node in captured.nodes:
         weights = set[str]().union(*(made_of.get(name, ()) for name in node.names_read))
         if node.name in captured.fixed:
             made_of[node.name] = weights
-            continue
-        for weight in weights:
-            users[weight].add(node.name)
+        elif isinstance(known.get(node.target), (Product, Recurrence)):
+            for weight in weights:
+                users[weight].add(node.name)
     shared = {frozenset(nodes) for nodes in users.values() if len(nodes) > 1}
     return max((_most_on_a_path(captured, nodes) for nodes in shared), default=1)
 
