@@ -44,9 +44,25 @@ class Extra:
 
 def unasked(network: Network, rho: float) -> Extra:
     """What is worth its time for this network. rho: after its fit."""
-    work = network.macs / rows_of((network.args, dict(network.kwargs)))  # of a sample
+    return affordable(*_sizes(network), rho)
+
+
+def rows_for(network: Network) -> int:
+    """Samples of a step of training for this network."""
+    return rows_of_a_step(*_sizes(network))
+
+
+def _sizes(network: Network) -> tuple[float, list[tuple[int, ...]]]:
+    """Multiplications of a sample, and the shapes of all weights."""
+    work = network.macs / rows_of((network.args, dict(network.kwargs)))
     shapes = [tuple(weight.shape) for weight in network.module.parameters() if weight.is_floating_point()]
-    return affordable(work, shapes, rho)
+    return work, shapes
+
+
+def rows_of_a_step(work: float, shapes: Iterable[Sequence[int]]) -> int:
+    """As many samples as use every weight about a thousand times, within limits."""
+    rows = round(_USES * sum(map(prod, shapes)) / work)
+    return min(max(rows, _FEWEST_ROWS), _MOST_ROWS)
 
 
 def affordable(work: float, shapes: Iterable[Sequence[int]], rho: float) -> Extra:
@@ -60,8 +76,7 @@ def affordable(work: float, shapes: Iterable[Sequence[int]], rho: float) -> Extr
     if not _LEFT_OVER < rho <= _HOPELESS:
         return Extra()
     shapes = list(shapes)
-    rows = round(_USES * sum(map(prod, shapes)) / work)
-    rows = min(max(rows, _FEWEST_ROWS), _MOST_ROWS)
+    rows = rows_of_a_step(work, shapes)
     steps = int(_WORK / (_PASSES * rows * work + sum(map(_orthogonalised, shapes)) / _CHEAPER))
     rounds, samples = _rounds(work)
     if steps < _FEWEST_STEPS:
