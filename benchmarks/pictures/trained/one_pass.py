@@ -13,6 +13,7 @@ import argparse
 import csv
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ HEADER = ("width", "pictures", "steps", "one view", "flip test", "one pass", "to
           "seconds")  # fmt: skip
 
 
-def learn(net: nn.Module, pixels: Tensor, joints: Tensor) -> nn.Module:
+def learn(net: Any, pixels: Tensor, joints: Tensor) -> nn.Module:
     """Train with flips, in bfloat16; returns the network itself."""
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(net.parameters(), lr=_RATE, weight_decay=1e-2, fused=True)
@@ -82,9 +83,9 @@ def main() -> None:
     assert shift is not None
     offset, align = shift * STRIDE / 2, f"resample={shift:.3f}"
     example = (inputs[:2],)
-    average = chiralize(net, TASK.spec, example, align=align, method="average", force=True)
+    average: Any = chiralize(net, TASK.spec, example, align=align, method="average", force=True)
     start = time.process_time()
-    chiral = chiralize(
+    chiral: Any = chiralize(
         net, TASK.spec, example, align=f"kernel,{align}", method="reduce", width=options.width, calibration=inputs,
         distill=options.steps, form="fused", force=True,
     )  # fmt: skip
