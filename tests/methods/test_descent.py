@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from math import prod
 
@@ -19,6 +20,7 @@ from chiralize.methods.refine.lessons import Stored
 from chiralize.methods.refine.steps import Steps
 from chiralize.problem.data.cutting import shuffled, tensors
 from chiralize.problem.data.feeds import Feed
+from chiralize.problem.data.perturbation import perturbed
 from tests.methods.test_gauss_newton import words
 from tests.methods.test_reduce_trained import kept, learnt, poses, result, rho
 from tests.support.reduce_nets import KINDS, calls_for, ready, subject_of
@@ -145,12 +147,16 @@ def test_lessons_are_the_inputs_and_moved_copies(room: int, monkeypatch: pytest.
     distance = Distance(lambda call: [teacher(*call[0])], teacher, calls, [0])
     read: list[int] = []
 
+    def noise(call: Call, pool: Sequence[Call], generator: torch.Generator) -> Call:
+        """As poses are moved."""
+        return perturbed(call, pool, True, generator)
+
     def batch(number: int) -> Call:
         """Every batch is asked for once."""
         read.append(number)
         return calls[number]
 
-    stored, again = (Stored(distance, Feed(batch, range(3)), lambda pool, generator: pool, True) for _ in "12")
+    stored, again = (Stored(distance, Feed(batch, range(3)), lambda pool, generator: pool, noise) for _ in "12")
     assert read == [0, 0, 1, 2] * 2
     assert len(stored) == len(again) == (12 if room == 10**9 else 4)
     for number in range(len(stored)):

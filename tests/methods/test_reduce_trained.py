@@ -20,7 +20,7 @@ from chiralize.methods.reduce import ridge
 from chiralize.methods.refine import distillation
 from chiralize.methods.refine.distillation import Distilled, distill
 from chiralize.methods.refine.imitation import Distance, Weights
-from chiralize.methods.refine.lessons import MovedAnew
+from chiralize.methods.refine.lessons import MovedAnew, move_of
 from chiralize.problem.network import Network
 from chiralize.symmetry import reynolds
 from tests.support.reduce_nets import Residual, flip_average, subject_of
@@ -183,7 +183,7 @@ def test_the_best_weights_are_kept() -> None:
     teacher = learnt()
     calls = [((x,), {}) for x in held]
     distance = Distance(lambda call: [teacher(*call[0])], student, calls, [0])
-    lessons = MovedAnew(distance, seen(), True)
+    lessons = MovedAnew(distance, seen(), move_of(subject_of(learnt(), (6, 2), 64)))
     found = distill(distance, Weights(student, net.passport.hidden, {}), lessons, calls, 60)
     losses.append(loss())
     assert found.losses[0] == (0, pytest.approx(losses[0], rel=1e-9)) and found.losses[-1][0] == 60
@@ -204,7 +204,21 @@ def test_a_rate_that_breaks_the_network_is_not_taken(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(distillation._Training, "run", broken)
     result("project", distill=8)
-    assert found[: len(distillation.RATES)] == list(distillation.RATES) and found[-1] != distillation.RATES[0]
+    assert found[:2] == list(distillation.RATES[:2]) and found[-1] != distillation.RATES[0]
+
+
+def test_smaller_rates_are_not_tried_where_one_did_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trials end with the first that does worse than the one before, and the best is taken."""
+    tried: list[float] = []
+    losses = dict(zip(distillation.RATES, (0.5, 0.3, 0.4, 0.2), strict=True))
+
+    def known(self: Any, steps: int, rate: float, *rest: Any, **more: Any) -> Distilled:
+        tried.append(rate)
+        return Distilled(((0, 1.0), (steps, losses[rate])), 0)
+
+    monkeypatch.setattr(distillation._Training, "run", known)
+    result("project", distill=8)
+    assert tried == [*distillation.RATES[:3], distillation.RATES[1]]
 
 
 @pytest.mark.thorough

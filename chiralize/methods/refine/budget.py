@@ -44,13 +44,29 @@ class Extra:
 
 def unasked(network: Network, rho: float) -> Extra:
     """What is worth its time for this network. rho: after its fit."""
-    work = multiplications_a_sample(network)
-    shapes = [tuple(weight.shape) for weight in network.module.parameters() if weight.is_floating_point()]
+    work, shapes = _sizes(network)
     extra = affordable(work, shapes, rho)
     if not extra.steps:
         return extra
     assert network.captured is not None  # only graphs have weights that are trained unasked
     return replace(extra, rate=_RATE * max(1 / most_in_a_row(network.captured), _LOWEST))
+
+
+def rows_for(network: Network) -> int:
+    """Samples of a step of training for this network."""
+    return rows_of_a_step(*_sizes(network))
+
+
+def _sizes(network: Network) -> tuple[float, list[tuple[int, ...]]]:
+    """Multiplications of a sample, and the shapes of all weights."""
+    shapes = [tuple(weight.shape) for weight in network.module.parameters() if weight.is_floating_point()]
+    return multiplications_a_sample(network), shapes
+
+
+def rows_of_a_step(work: float, shapes: Iterable[Sequence[int]]) -> int:
+    """As many samples as use every weight about a thousand times, within limits."""
+    rows = round(_USES * sum(map(prod, shapes)) / work)
+    return min(max(rows, _FEWEST_ROWS), _MOST_ROWS)
 
 
 def affordable(work: float, shapes: Iterable[Sequence[int]], rho: float) -> Extra:
@@ -65,9 +81,8 @@ def affordable(work: float, shapes: Iterable[Sequence[int]], rho: float) -> Extr
         return Extra()
     shapes = list(shapes)
     orthogonal = sum(map(_orthogonalised, shapes)) / _CHEAPER
-    useful = round(_USES * sum(map(prod, shapes)) / work)
     possible = int((_WORK / _FEWEST_STEPS - orthogonal) / (_PASSES * work))
-    rows = max(min(useful, possible, _MOST_ROWS), _FEWEST_ROWS)
+    rows = max(min(rows_of_a_step(work, shapes), possible), _FEWEST_ROWS)
     steps = int(_WORK / (_PASSES * rows * work + orthogonal))
     return Extra() if steps < _FEWEST_STEPS else Extra(steps=min(steps, _MOST_STEPS), rows=rows)
 

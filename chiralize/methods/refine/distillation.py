@@ -69,7 +69,7 @@ def distill(
 ) -> Distilled:
     """Train the weights in place, `steps` steps with a rate that falls to 0, in units of each parameter's size.
 
-    The rate is the one that does best in a short trial.
+    The rate is the one that does best in a short trial. The largest is tried first, until one does worse than the last.
     held: batches of inputs that no lesson holds, which decide on the rate and on when to stop.
     report: step, steps, loss on held-out inputs.  keeper: asked for the state of an interrupted run, and given it after
     every trial and every look.
@@ -80,6 +80,8 @@ def distill(
     known = _together((keeper.load(run) if keeper else None) or {})
     trials: list[float] = known.get("trials", [])
     for rate in RATES[len(trials) :]:
+        if len(trials) > 1 and trials[-1] > trials[-2]:
+            break  # rates that are smaller still are worse still
         weights.restore(start)
         trials = [*trials, training.run(max(steps // _TRIAL, 1), rate, looks=1).losses[-1][1]]
         if keeper:
@@ -91,7 +93,7 @@ def distill(
         if keeper:
             keeper.save(run, {"trials": trials, "state": state})
 
-    best = min(zip(trials, RATES, strict=True), key=lambda trial: (math.isnan(trial[0]), trial))[1]
+    best = min(zip(trials, RATES, strict=False), key=lambda trial: (math.isnan(trial[0]), trial))[1]
     return training.run(steps, best, report, known.get("state"), save)
 
 

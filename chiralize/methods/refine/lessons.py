@@ -1,8 +1,9 @@
 """What gradient descent learns from: inputs, and what the network should answer to each.
 
-Inputs are moved by noise of their own covariance (`perturbation.py`): the original can be asked about points that
-nobody recorded, and a few thousand inputs are soon learnt by heart. `MovedAnew` does so in every step, which costs a
-call of the original each time. `Stored` does it once, for a few copies of the inputs.
+Inputs are moved by noise of their own covariance (`perturbation.py`), pictures as a camera moves (`warping.py`): the
+original can be asked about points that nobody recorded, and a few thousand inputs are soon learnt by heart. `MovedAnew`
+does so in every step, which costs a call of the original each time. `Stored` does it once, for a few copies of the
+inputs.
 """
 
 from __future__ import annotations
@@ -17,11 +18,28 @@ from chiralize.graph.running import Call
 from chiralize.methods.refine.imitation import Distance
 from chiralize.problem.data.cutting import tensors
 from chiralize.problem.data.perturbation import perturbed
+from chiralize.problem.data.warping import pictures_of, warped
+from chiralize.problem.network import Network
 
 _COPIES, _STORED = 4, 256_000_000  # of the inputs, moved but for the first; bytes of them and of what is aimed at
 
 Lesson = tuple[Call, Tensor]
 Shuffle = Callable[[Sequence[Call], torch.Generator], Sequence[Call]]
+Move = Callable[[Call, Sequence[Call], torch.Generator], Call]
+"""A call moved to a point beside it. The calls are those that are at hand."""
+
+
+def move_of(network: Network) -> Move:
+    """How inputs of this network are moved."""
+    pictures = pictures_of(network.resolved)
+
+    def move(call: Call, calls: Sequence[Call], generator: torch.Generator) -> Call:
+        """See `Move`."""
+        if pictures:
+            return warped(call, pictures, generator)
+        return perturbed(call, calls, network.has_rows, generator)
+
+    return move
 
 
 class Lessons(Protocol):
@@ -35,17 +53,17 @@ class Lessons(Protocol):
 
 
 class MovedAnew:
-    """Inputs that are moved whenever they are taken. rows: the leading axis holds independent samples."""
+    """Inputs that are moved whenever they are taken."""
 
-    def __init__(self, distance: Distance, seen: Sequence[Call], rows: bool) -> None:
-        self.distance, self.seen, self.rows = distance, seen, rows
+    def __init__(self, distance: Distance, seen: Sequence[Call], move: Move) -> None:
+        self.distance, self.seen, self.move = distance, seen, move
 
     def __len__(self) -> int:
         return len(self.seen)
 
     def take(self, number: int, generator: torch.Generator) -> Lesson:
         """See `Lessons`."""
-        call = perturbed(self.seen[number], self.seen, self.rows, generator)
+        call = self.move(self.seen[number], self.seen, generator)
         return call, self.distance.targets(call)
 
 
@@ -53,10 +71,10 @@ class Stored:
     """Inputs as they are and some moved copies, with what is aimed at for each, as many as there is room for.
 
     calls: the inputs; each is read once, since it may come from a disk.  in_order: the inputs in batches, and in a
-    random order, anew for every copy.  rows: as above.
+    random order, anew for every copy.
     """
 
-    def __init__(self, distance: Distance, calls: Sequence[Call], in_order: Shuffle, rows: bool) -> None:
+    def __init__(self, distance: Distance, calls: Sequence[Call], in_order: Shuffle, move: Move) -> None:
         generator = torch.Generator().manual_seed(0)
         most = max(_STORED // max(_bytes(calls[0]), 1), 1)
         pool = list(calls[:: -(-len(calls) // most)])
@@ -67,7 +85,7 @@ class Stored:
             for call in batches:
                 if room <= 0:
                     return
-                moved = perturbed(call, pool, rows, generator) if copy else call
+                moved = move(call, pool, generator) if copy else call
                 wanted = distance.targets(moved)
                 self.lessons.append((moved, wanted))
                 room -= _bytes(moved) + wanted.nbytes

@@ -16,14 +16,15 @@ from chiralize.graph.devices import CPU, lent, on, with_doubles
 from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Call, fresh, results
 from chiralize.graph.staying import staying
-from chiralize.methods.refine.budget import Extra, unasked
+from chiralize.methods.refine.budget import Extra, rows_for, unasked
 from chiralize.methods.refine.checkpoint import Checkpoint
 from chiralize.methods.refine.distillation import Distilled, distill, fingerprint, train
 from chiralize.methods.refine.gauss_newton import refine
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
-from chiralize.methods.refine.lessons import MovedAnew, Stored
+from chiralize.methods.refine.lessons import MovedAnew, Stored, move_of
 from chiralize.problem.data.cutting import in_rows, rows_of, shuffled, tensors
 from chiralize.problem.data.feeds import mapped
+from chiralize.problem.data.warping import pictures_of
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -88,9 +89,7 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
     """
     network, batches = problem.network, problem.batches
     ready = _ready(problem, draft.converted, "--rounds", extra.rows)
-    batch = rows_of(ready.seen[0])
-    if network.program is not None and is_open(network.program):
-        batch = min(batch, extra.rows)
+    batch = _batch(network, ready, extra.rows)
     steps = max(min(extra.steps, extra.steps * extra.rows // batch), 1)  # fewer of larger batches
 
     def in_random_order(calls: Sequence[Call], generator: torch.Generator) -> Sequence[Call]:
@@ -102,7 +101,7 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
         problem.request.progress(f"training all layers at once, loss {loss:.3g}", step / of)
 
     problem.request.progress("training all layers at once")
-    lessons = Stored(ready.distance, batches.fitted, in_random_order, network.has_rows)
+    lessons = Stored(ready.distance, batches.fitted, in_random_order, move_of(network))
     with ready.weights:
         outcome = train(ready.distance, ready.weights, lessons, ready.held, steps, extra.rate, report_step)
     return _taken_over(network, draft, f"all layers trained at once, without labels: {_facts(outcome, steps)}")
@@ -118,8 +117,9 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
 
     device = with_doubles(request.device)
     with lent(device, network.module, draft.converted.module):
-        ready = _ready(problem, draft.converted, "--distill", _ROWS, device=device)
-        lessons = MovedAnew(ready.distance, ready.seen, network.has_rows)
+        rows = rows_for(network) if pictures_of(network.resolved) else _ROWS
+        ready = _ready(problem, draft.converted, "--distill", rows, device=device)
+        lessons = MovedAnew(ready.distance, _in_lessons(problem, ready, rows, device), move_of(network))
         with ready.weights:
             outcome = distill(
                 ready.distance, ready.weights, lessons, ready.held, request.distill, report_step, keeper(problem)
@@ -131,6 +131,24 @@ def _facts(outcome: Distilled, steps: int) -> str:
     """What became of the loss in so many steps."""
     first, best = outcome.losses[0][1], min(loss for _, loss in outcome.losses)
     return f"held-out loss {first:.3g} -> {best:.3g} (step {outcome.best} of {steps})"
+
+
+def _batch(network: Network, ready: _Ready, rows: int) -> int:
+    """Samples of a step: so many where the network takes any number, else those of a batch."""
+    batch = rows_of(ready.seen[0])
+    if network.program is not None and is_open(network.program):
+        return min(batch, rows)
+    return batch
+
+
+def _in_lessons(problem: Problem, ready: _Ready, rows: int, device: torch.device) -> Sequence[Call]:
+    """The inputs in batches to distil on: of pictures, in batches of so many that are drawn from all of them."""
+    network = problem.network
+    if not pictures_of(network.resolved):
+        return ready.seen
+    generator = torch.Generator().manual_seed(0)
+    drawn = shuffled(network, problem.batches.fitted, _batch(network, ready, rows), generator)
+    return mapped(partial(on, device), drawn) if drawn else ready.seen
 
 
 def keeper(problem: Problem) -> Checkpoint | None:
