@@ -65,7 +65,7 @@ def _sizes(network: Network) -> tuple[float, list[tuple[int, ...]]]:
 
 def rows_of_a_step(work: float, shapes: Iterable[Sequence[int]]) -> int:
     """As many samples as use every weight about a thousand times, within limits."""
-    rows = round(_USES * sum(map(prod, shapes)) / work)
+    rows = round(_USES * sum(map(prod, shapes)) / max(work, 1))
     return min(max(rows, _FEWEST_ROWS), _MOST_ROWS)
 
 

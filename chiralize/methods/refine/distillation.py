@@ -69,7 +69,8 @@ def distill(
 ) -> Distilled:
     """Train the weights in place, `steps` steps with a rate that falls to 0, in units of each parameter's size.
 
-    The rate is the one that does best in a short trial. The largest is tried first, until one does worse than the last.
+    The rate is the one that does best in a short trial. The largest is tried first. Where one brought the loss down and
+    the next does worse, those below are not tried.
     held: batches of inputs that no lesson holds, which decide on the rate and on when to stop.
     report: step, steps, loss on held-out inputs.  keeper: asked for the state of an interrupted run, and given it after
     every trial and every look.
@@ -79,9 +80,10 @@ def distill(
     run = fingerprint(list(start.values()), steps)
     known = _together((keeper.load(run) if keeper else None) or {})
     trials: list[float] = known.get("trials", [])
+    first = distance.on(held)
     for rate in RATES[len(trials) :]:
-        if len(trials) > 1 and trials[-1] > trials[-2]:
-            break  # rates that are smaller still are worse still
+        if len(trials) > 1 and trials[-2] < min(trials[-1], first):
+            break
         weights.restore(start)
         trials = [*trials, training.run(max(steps // _TRIAL, 1), rate, looks=1).losses[-1][1]]
         if keeper:
