@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -103,7 +105,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of samples in every export."""
     rows = list[int]()
 
-    def counted(module: nn.Module, args: tuple[Tensor, ...], *others: object) -> ExportedProgram:
+    def counted(module: nn.Module, args: tuple[Tensor, ...], *others: Any) -> ExportedProgram:
         rows.append(len(args[0]))
         return export(module, args, *others)
 
