@@ -219,7 +219,7 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
     """
     from chiralize.errors import ChiralizeError
     from chiralize.graph.open_sizes import agrees
-    from chiralize.problem.data.cutting import in_common
+    from chiralize.problem.data.cutting import in_common, taken_larger
     from chiralize.problem.data.feeds import grouped, mapped
     from chiralize.problem.data.inputs import stacked
     from chiralize.problem.partial import entry_of, prepare
@@ -229,6 +229,9 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
     model = loaded.exported or loaded.module
     for common in in_common(network, calls):
         batches = mapped(partial(stacked, common=common), grouped(calls, BATCH))
+        larger = taken_larger(network, batches[0])
+        if larger is not None:
+            return larger, batches
         with suppress(ChiralizeError):  # the program takes one size only
             larger = prepare(model, network.spec, *batches[0], entry_of(network))
             if larger.program is None or agrees(larger.program.module(), network.module, network.example):

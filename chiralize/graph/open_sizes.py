@@ -11,11 +11,14 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from chiralize.errors import CaptureError
+from chiralize.errors import CaptureError, ModelRunError
 from chiralize.graph.capture import export
 from chiralize.graph.running import Call, Runner
 from chiralize.graph.silence import quiet
 from chiralize.graph.tensors import tensors_in
+
+_GUARD = "Guard failed"
+"""How messages of a program's guards begin."""
 
 
 def open_batch(args: Sequence[Any], kwargs: Mapping[str, Any], batches: Sequence[Sequence[int]] = ()) -> Any:
@@ -74,7 +77,9 @@ def opened(
     It is exported on longer examples first: an axis of one entry (or one that becomes an axis of one entry inside)
     would be taken for a fixed one. Where that program refuses the examples, or one exported on the examples refuses
     longer ones, axes of one entry are closed: a program must not promise sizes that it does not take. Where the module
-    itself refuses them (a state of one sample), there is no use in exporting it on them.
+    itself refuses them (a state of one sample), there is no use in exporting it on them. Where a guard of the first
+    program refuses the examples, an export on them would take the same way up to this guard and record its opposite,
+    which refuses longer examples: it is not made.
     axes: from `axes_of`, the open axes in place of every tensor.  room: entries by which every open axis grows in the
     longer examples; None lets those of one entry grow by one.
     Raises CaptureError where export refuses, or where no program gives the module's results on the examples.
@@ -87,11 +92,15 @@ def opened(
         attempts = [(given, closed, given)]
         if _takes(module, longer):
             attempts = [(longer, axes, given), (given, axes, longer), *attempts]
-    for example, free, other in attempts:
+    while attempts:
+        example, free, other = attempts.pop(0)
         with suppress(CaptureError):
             program = export(module, *_fresh(example), free)
-            if agrees(program.module(), module, given, other):
+            graph = program.module()
+            if agrees(graph, module, given, other):
                 break
+            if _guards_against(graph, other):
+                attempts = attempts[-1:]
     else:
         program = export(module, *_fresh(given))
         if not agrees(program.module(), module, given):
@@ -167,6 +176,18 @@ def _takes(module: torch.nn.Module, call: Call) -> bool:
     except Exception:  # noqa: BLE001 - whatever it says, it does not take the call
         return False
     return True
+
+
+def _guards_against(graph: torch.nn.Module, call: Call) -> bool:
+    """Whether a guard of a program refuses a call. Its guards are looked at before anything is computed."""
+    try:
+        with quiet(), Runner(graph, itself=True) as runner:
+            runner.run([_fresh(call)])
+    except ModelRunError as error:
+        return isinstance(error.__cause__, AssertionError) and str(error.__cause__).startswith(_GUARD)
+    except Exception:  # noqa: BLE001 - it refuses the call for another reason
+        return False
+    return False
 
 
 def agrees(graph: torch.nn.Module, module: torch.nn.Module, *examples: Call) -> bool:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from tests.support.command import (
     MODULE,
@@ -162,3 +164,23 @@ def test_a_network_that_takes_a_table(shell: Shell) -> None:
         done = shell("convert", *words, *more, "--method", "match", "-o", "out.pt2")
         assert done.status == 0, done.err
         assert shell("verify", "out.pt2").status == 0
+
+
+def test_many_inputs_take_no_second_export(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes that are found out have one sample, and calibration inputs come in batches: one program takes both."""
+    exported, export = list[int](), torch.export.export
+
+    def counted(module: nn.Module, args: tuple[Tensor, ...], *others: object, **named: object) -> object:
+        exported.append(len(args[0]))
+        return export(module, args, *others, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.export, "export", counted)
+    save_weights(network(), shell.folder / "net.pt")
+    np.save(shell.folder / "poses.npy", torch.randn(64, 5, 2).numpy())
+    words = ("net.pt", "--model", f"{MODULE}:Lifter", "--skeleton", "body.yaml", "--calibration", "poses.npy")
+    done = shell("convert", *words, "--method", "match", "--force", "-o", "out.pt2")
+    assert done.status == 0, done.err
+    assert exported == [2]
+    arguments = torch.export.load(shell.folder / "out.pt2").example_inputs
+    assert arguments is not None and len(arguments[0][0]) == 32
+    assert shell("verify", "out.pt2").status == 0

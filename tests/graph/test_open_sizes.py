@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -98,18 +100,40 @@ def test_no_axis_of_one_entry_is_taken_for_a_long_one(factor: float) -> None:
     assert torch.equal(program_of(Squeezing(factor), x).module()(x), factor * x)
 
 
-def test_what_takes_one_sample_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Longer examples are run, not exported, where the network refuses them."""
-    net, exported = Fixed(1), list[int]()
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of samples in every export."""
+    rows = list[int]()
 
-    def counted(module: nn.Module, args: tuple[Tensor, float], *others: object) -> ExportedProgram:
-        exported.append(len(args[0]))
+    def counted(module: nn.Module, args: tuple[Tensor, ...], *others: Any) -> ExportedProgram:
+        rows.append(len(args[0]))
         return export(module, args, *others)
 
     monkeypatch.setattr(open_sizes, "export", counted)
-    x = torch.randn(1, 17, 2)
+    return rows
+
+
+def test_what_takes_one_sample_is_exported_once(exported: list[int]) -> None:
+    """Longer examples are run, not exported, where the network refuses them."""
+    net, x = Fixed(1), torch.randn(1, 17, 2)
     program = opened(net, (x, 0.5), {}, open_batch((x, 0.5), {}))
     assert exported == [1] and torch.equal(program.module()(x, 0.5)[0], net(x, 0.5)[0])
+
+
+def test_what_a_guard_refuses_is_exported_once_more(exported: list[int]) -> None:
+    """torch guards the batch of an LSTM. Exported on one sample it would have the opposite guard."""
+    net, x = nn.LSTM(4, 3, batch_first=True), torch.randn(1, 5, 4)
+    program = program_of(net, x)
+    assert exported == [2, 1]
+    torch.testing.assert_close(program.module()(x)[0], net(x)[0])
+    with pytest.raises(Exception, match=r"1"):
+        program.module()(torch.randn(2, 5, 4))
+
+
+def test_where_no_guard_speaks_all_is_tried(exported: list[int]) -> None:
+    """torch.export guards no `squeeze`: that one program is wrong says nothing of the others."""
+    program_of(Squeezing(2.0), torch.randn(1, 17, 3))
+    assert exported == [2, 1, 1]
 
 
 def test_one_row_beside_many() -> None:

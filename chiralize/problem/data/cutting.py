@@ -17,7 +17,7 @@ from statistics import mode
 import torch
 
 from chiralize.body.tensors import resolve
-from chiralize.errors import CaptureError, DataFileError, ModelRunError, NonFiniteError
+from chiralize.errors import CaptureError, DataFileError, ModelRunError, NonFiniteError, SpecError
 from chiralize.graph import processes
 from chiralize.graph.copies import is_large
 from chiralize.graph.model import CapturedModel
@@ -125,6 +125,27 @@ def roomy(network: Network, calls: Sequence[Call]) -> Network:
     shapes = [tuple(tensor.shape) for tensor in tensors(calls[0])]
     resolved = resolve(network.resolved.spec, shapes, captured.output_shapes)
     return replace(network, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
+
+
+def taken_larger(network: Network, call: Call) -> Network | None:
+    """The network captured at the batch size of a larger call by the program that it has; None where that will not do.
+
+    Then the network has to be made ready anew: states may have the size of the batch, traces and parts of networks are
+    made at the sizes of the examples. The program takes this call as its example from now on.
+    """
+    program, captured = network.program, network.captured
+    if program is None or captured is None or network.from_program or network.traced:
+        return None
+    if network.partial is not None or network.further or network.unheld or captured.mutations:
+        return None
+    if not is_open(program) or not agrees(program.module(), network.module, call):
+        return None
+    try:
+        larger = roomy(network, [call])
+    except (ModelRunError, SpecError):
+        return None
+    program.example_inputs = call
+    return larger
 
 
 def _reopened(network: Network, call: Call) -> Network:
