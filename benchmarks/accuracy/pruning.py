@@ -78,7 +78,7 @@ def distilled(
     start = time.process_time()
     task, rng = teacher.task, np.random.default_rng(0)
     poses, wanted = _pool(teacher, inputs)
-    scale = (wanted - wanted.mean(0)).square().mean()
+    spread = (wanted - wanted.mean(0)).square().mean().sqrt()
     optimizer = torch.optim.Adam(student.train().parameters(), lr=rate)
     while (spent := (time.process_time() - start) / max(seconds, 1e-9)) < 1:
         for group in optimizer.param_groups:
@@ -88,7 +88,7 @@ def distilled(
         if rng.random() < 0.5:
             given, answer = _mirrored(task, given, answer)
         optimizer.zero_grad()
-        ((student(given) - answer).square().mean() / scale).backward()
+        ((student(given) - answer).abs().mean() / spread).backward()
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
     return student.eval()

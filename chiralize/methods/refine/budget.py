@@ -17,7 +17,7 @@ from chiralize.verification.cost import multiplications_a_sample
 _ROUNDS = 12
 _QUICK = 250_000
 """Multiplications of a sample up to which a network gets these rounds: they take seconds."""
-_LEFT_OVER = 0.6
+_LEFT_OVER = 0.4
 """rho above which a fit layer by layer leaves enough for larger networks to be trained as well."""
 _HOPELESS = 5.0
 """rho above which a result stays too far from the flip average, whatever follows."""
