@@ -54,9 +54,13 @@ def converted(**options: Any) -> Conversion:
     return convert(prepare(teacher(), SPEC, (pictures[:2],)), "maps", request)
 
 
-def test_distilling_on_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_held", [True, False])
+def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nearer to the flip average on pictures of its kind, and as equivariant; it learnt from pictures that were moved,
-    few at a time, drawn from all that are given."""
+    few at a time, drawn from all that are given, but in their order where memory does not hold them."""
+    if not is_held:
+        monkeypatch.setattr(refine, "_HELD", 0)
+        monkeypatch.delattr(refine, "shuffled")
     taken: list[Call] = []
     take = MovedAnew.take
 
@@ -76,5 +80,5 @@ def test_distilling_on_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.allclose(after.module(others), turned, atol=1e-5)
     assert errors[1] < 0.8 * errors[0] and after.report.passed
     given = spots(200, 0)
-    assert {rows_of(call) for call in taken} == {8}
+    assert {rows_of(call) for call in taken} == {8 if is_held else 20}
     assert all((call[0][0][:, None] - given).abs().amax((2, 3, 4)).min() > 0 for call in taken)

@@ -32,6 +32,7 @@ from chiralize.problem.result import Converted, Draft
 
 _ROWS, _MANY = 128, 512  # samples that are run at a time
 _ROOM = 128_000_000  # bytes, for the values of one batch
+_HELD = 2_000_000_000  # bytes, of pictures that are drawn from
 
 
 @dataclass(frozen=True)
@@ -142,12 +143,13 @@ def _batch(network: Network, ready: _Ready, rows: int) -> int:
 
 
 def _in_lessons(problem: Problem, ready: _Ready, rows: int, device: torch.device) -> Sequence[Call]:
-    """The inputs in batches to distil on: of pictures, in batches of so many that are drawn from all of them."""
-    network = problem.network
-    if not pictures_of(network.resolved):
+    """The inputs in batches to distil on. Pictures are drawn at random from all of them, where memory holds these."""
+    network, calls = problem.network, problem.batches.fitted
+    size = sum(tensor.nbytes for tensor in tensors(calls[0])) * len(calls)
+    if not pictures_of(network.resolved) or size > _HELD:
         return ready.seen
     generator = torch.Generator().manual_seed(0)
-    drawn = shuffled(network, problem.batches.fitted, _batch(network, ready, rows), generator)
+    drawn = shuffled(network, calls, _batch(network, ready, rows), generator)
     return mapped(partial(on, device), drawn) if drawn else ready.seen
 
 
