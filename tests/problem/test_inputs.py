@@ -24,6 +24,9 @@ from chiralize.problem.data.feeds import grouped, mapped
 from chiralize.problem.data.inputs import calls_from, calls_of, stacked
 from chiralize.problem.data.shapes import input_names
 from chiralize.problem.data.shelf import Shelf
+from chiralize.problem.readings.arguments import arrangements
+from chiralize.problem.readings.search import Search
+from chiralize.problem.readings.trial import Trial
 from tests.support.command import library_warnings
 from tests.support.reduce_nets import original
 from tests.support.small_body import POSE, normal
@@ -295,3 +298,14 @@ def test_a_file_on_the_disk_stays_there(tmp_path: Path) -> None:
         highest, total = max(highest, own()), total + float(call[0][0].sum())
     check(calls)
     assert total == 3000 and highest - before < 30
+
+
+def test_a_search_ends_when_its_time_is_used() -> None:
+    spec = load_spec("h36m-17")
+    module = nn.Linear(7, 7)  # no sizes of 17 joints fit
+    counts: list[int] = []
+    for seconds in (30.0, 0.0):
+        search = Search(Trial(module, torch.float32), spec, arrangements(module, spec), seconds=seconds)
+        assert search.first() is None
+        counts.append(search.tried)
+    assert counts[1] < counts[0]

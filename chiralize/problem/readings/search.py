@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, product
+from time import process_time
 
 from torch import Tensor, nn
 
@@ -56,6 +57,7 @@ class Search:
     open_inputs: positions of inputs of which several sizes fit, with those sizes.  nearest: the first reading.
     takes_several: whether sizes with several readings will do.  alike: sizes under which all joints are treated alike.
     most: combinations of sizes of several inputs that are tried.
+    seconds: processor time since `begun` after which no further combination is tried.
     samples: inputs that the user has, "sample ..." each.  left: specifications that they speak for,
     where several are.
     """
@@ -73,7 +75,9 @@ class Search:
     takes_several: bool = False
     alike: list[Shapes] = field(default_factory=list)
     most: int = 4000
+    seconds: float = 30.0
     left: Sequence[ConversionSpec] = ()
+    begun: float = field(default_factory=process_time)
 
     @property
     def offered(self) -> list[Shape]:
@@ -85,11 +89,16 @@ class Search:
         """The network that is tried."""
         return self.trial.module
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether the search has used its time, once something was tried."""
+        return self.tried > 0 and process_time() - self.begun > self.seconds
+
     def first(self) -> Reading | None:
         """The first reading that holds; None where none does, or where it is not the only one in a way that matters."""
         reading = self._first()
         nothing_ran = reading is None and not self.refused and self.contradiction is None and not self.open_inputs
-        if nothing_ran and self.trial.restart_on_real_tensors():
+        if nothing_ran and not self._is_over and self.trial.restart_on_real_tensors():
             return self._first()
         return reading
 
@@ -97,7 +106,7 @@ class Search:
         """The first sizes that have several readings, as the network's own answers choose; None where they do not."""
         if self.ambiguous is None or self.contradiction is not None or self.open_inputs:
             return None
-        self.takes_several = True
+        self.takes_several, self.begun = True, process_time()
         self.refused.clear()
         reading = self._first()
         if reading is None:
@@ -117,6 +126,8 @@ class Search:
             combinations = list(islice(_combinations(options, arranged.entries), self.most))
             combinations.sort(key=self._is_unlike_offered)  # stable: else in the order in which they come
             for combination in combinations:
+                if self._is_over:
+                    return None
                 reading = self._of(arranged, combination)
                 if self.contradiction is not None:
                     return None

@@ -64,7 +64,8 @@ def _descriptions(arguments: Sequence[Argument]) -> Iterator[tuple[TensorEntry, 
 def _of(search: Search, entries: tuple[TensorEntry, ...], tried: list[Search]) -> Suggestion | None:
     """These entries, as options, where the network runs with them."""
     spec = replace(search.spec, inputs=entries)
-    inner = Search(search.trial, spec, arrangements(search.module, spec), search.progress, most=_MOST_SIZES)
+    ways = arrangements(search.module, spec)
+    inner = Search(search.trial, spec, ways, search.progress, most=_MOST_SIZES, begun=search.begun)
     tried.append(inner)
     reading = inner.first()
     outputs: tuple[TensorEntry, ...] = ()
