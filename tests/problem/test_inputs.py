@@ -24,6 +24,7 @@ from chiralize.problem.data.feeds import grouped, mapped
 from chiralize.problem.data.inputs import calls_from, calls_of, stacked
 from chiralize.problem.data.shapes import input_names
 from chiralize.problem.data.shelf import Shelf
+from chiralize.problem.readings import refusal
 from chiralize.problem.readings.arguments import arrangements
 from chiralize.problem.readings.search import Search
 from chiralize.problem.readings.trial import Trial
@@ -308,4 +309,6 @@ def test_a_search_ends_when_its_time_is_used() -> None:
         search = Search(Trial(module, torch.float32), spec, arrangements(module, spec), seconds=seconds)
         assert search.first() is None
         counts.append(search.tried)
+        facts = refusal._none_runs(search, "net", "--input-shape", "convert").facts
+        assert ("(17 joints, 3 dims); others were not tried, these took 0 s" in facts) == (seconds == 0)
     assert counts[1] < counts[0]

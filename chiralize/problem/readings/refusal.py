@@ -12,6 +12,7 @@ from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.guess import SCORES, fitting
 from chiralize.body.tensors.resolution import fields_width
 from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
+from chiralize.errors.words import when
 from chiralize.problem.preparation import cause_within
 from chiralize.problem.readings.arguments import arguments_of, names_by_position
 from chiralize.problem.readings.remark import sizes_text
@@ -173,6 +174,7 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
     facts = (
         f"{_NOTHING}: the network runs in none of {search.tried} sizes that are readings of {skeleton.name} "
         f"({joints} joints, {dims} dims)"
+        + when(search.is_over, f"; others were not tried, these took {search.seconds:g} s")
     )
     always = _always(search.trial.failures.values())
     if reads:

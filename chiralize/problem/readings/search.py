@@ -75,7 +75,7 @@ class Search:
     takes_several: bool = False
     alike: list[Shapes] = field(default_factory=list)
     most: int = 4000
-    seconds: float = 30.0
+    seconds: float = 60.0
     left: Sequence[ConversionSpec] = ()
     begun: float = field(default_factory=process_time)
 
@@ -90,7 +90,7 @@ class Search:
         return self.trial.module
 
     @property
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether the search has used its time, once something was tried."""
         return self.tried > 0 and process_time() - self.begun > self.seconds
 
@@ -98,7 +98,7 @@ class Search:
         """The first reading that holds; None where none does, or where it is not the only one in a way that matters."""
         reading = self._first()
         nothing_ran = reading is None and not self.refused and self.contradiction is None and not self.open_inputs
-        if nothing_ran and not self._is_over and self.trial.restart_on_real_tensors():
+        if nothing_ran and not self.is_over and self.trial.restart_on_real_tensors():
             return self._first()
         return reading
 
@@ -126,7 +126,7 @@ class Search:
             combinations = list(islice(_combinations(options, arranged.entries), self.most))
             combinations.sort(key=self._is_unlike_offered)  # stable: else in the order in which they come
             for combination in combinations:
-                if self._is_over:
+                if self.is_over:
                     return None
                 reading = self._of(arranged, combination)
                 if self.contradiction is not None:
