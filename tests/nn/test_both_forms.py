@@ -16,6 +16,7 @@ from chiralize.errors import AsymmetricWeightError
 from chiralize.nn import ChiralModule, Linear, hidden
 from chiralize.nn.deploy.loading import takes_blocks
 from tests.commands.test_zoo import prepared
+from tests.support import script_nets
 from tests.support.zoo import CASES
 from tests.support.zoo.judging import answers, apart, scale
 
@@ -151,3 +152,10 @@ def test_another_mirror_takes_the_place_of_the_first() -> None:
     takes_blocks(folded, {})
     with pytest.raises(RuntimeError, match="Unexpected key"):
         folded.load_state_dict(blocks.state_dict())
+
+
+def test_scripts_take_no_hooks() -> None:
+    """`chiralize.load` gives a script back as it is: torch registers no hooks on it."""
+    script = script_nets.script_of(nn.Linear(2, 2))
+    takes_blocks(script, {})
+    script.load_state_dict(script.state_dict())

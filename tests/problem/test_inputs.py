@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,23 @@ def test_rows_of_a_text_are_samples_in_the_order_of_the_input(tmp_path: Path) ->
     np.save(tmp_path / "poses.npy", x.reshape(2, 12))
     with pytest.raises(DataFileError, match="store samples first"):
         calls_from(tmp_path / "poses.npy", example)
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted", "fix"),
+    [
+        ((6, 4, 5, 3), (1, 3, 4, 5), r"put the axes in order: \(sample, 3, 4, 5\), array.transpose\(0, 3, 1, 2\)"),
+        ((6, 4, 3, 3), (1, 3, 4, 3), r"put the axes in order: \(sample, 3, 4, 3\)$"),
+        ((6, 4), (4,), "let forward take samples along a first axis: it takes a single one without"),
+        ((4, 3, 6), (1, 4, 3), r"store samples first: \(sample, 4, 3\)"),
+    ],
+)
+def test_arrays_in_another_shape(shape: tuple[int, ...], wanted: tuple[int, ...], fix: str, tmp_path: Path) -> None:
+    """The remedy is for what is wrong: an order of axes, a network without samples, samples that are not first."""
+    np.save(tmp_path / "x.npy", np.zeros(shape))
+    with pytest.raises(DataFileError) as found:
+        calls_from(tmp_path / "x.npy", ((torch.ones(wanted),), {}))
+    assert re.search(fix, found.value.remedy)
 
 
 def test_names_decide_where_all_are_known(tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ class BlocksToDense:
 
 
 def takes_blocks(module: nn.Module, hidden: Mapping[str, TensorRepresentation]) -> None:
-    """Let a folded module take the state of its form in blocks as well, from now on."""
+    """Let a folded module take the state of its form in blocks as well, from now on; a script takes no hooks."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return
     hooks = module._load_state_dict_pre_hooks
     for key in [key for key, hook in hooks.items() if isinstance(getattr(hook, "hook", None), BlocksToDense)]:
         del hooks[key]  # of an earlier mirror

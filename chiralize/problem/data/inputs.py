@@ -13,6 +13,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import DataFileError, UsageError
+from chiralize.errors.words import when
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data import labelled
 from chiralize.problem.data.feeds import Feed, read
@@ -117,6 +118,18 @@ def _rows_as(rows: np.ndarray, like: torch.Tensor, where: str) -> np.ndarray:
     return rows.reshape(len(rows), *sample)
 
 
+def _how_to_store(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """What to do with an array of this shape for a network that takes that one."""
+    sample = ", ".join(map(str, wanted[1:]))
+    if given[1:] == wanted:
+        return "let forward take samples along a first axis: it takes a single one without"
+    if sorted(given[1:]) == sorted(wanted[1:]):
+        order = ", ".join(str(given.index(size, 1)) for size in wanted[1:])
+        is_only_one = len(set(wanted[1:])) == len(wanted[1:])
+        return f"put the axes in order: (sample, {sample})" + when(is_only_one, f", array.transpose(0, {order})")
+    return f"store samples first: (sample, {sample})"
+
+
 def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leaves: Sequence[Any], where: str) -> int:
     """The number of calls in the arrays. Raises DataFileError where it differs between them, or is 0."""
     counts: dict[str, int] = {}
@@ -124,8 +137,7 @@ def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leave
         array, wanted = arrays[name], tuple(leaves[position].shape)
         if not wanted or array.ndim != len(wanted) or array.shape[1:] != wanted[1:]:
             facts = f"{array_name(name)} has shape {array.shape}, the model's input has {wanted}"
-            sample = ", ".join(map(str, wanted[1:]))
-            raise DataFileError(where, facts, f"store samples first: (sample, {sample})")
+            raise DataFileError(where, facts, _how_to_store(array.shape, wanted))
         counts[name] = len(array) // wanted[0]
         if not counts[name]:
             facts = f"{array_name(name)} holds {len(array)} samples, one call of the model takes {wanted[0]}"
