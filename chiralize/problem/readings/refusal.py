@@ -174,7 +174,7 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
     facts = (
         f"{_NOTHING}: the network runs in none of {search.tried} sizes that are readings of {skeleton.name} "
         f"({joints} joints, {dims} dims)"
-        + when(search.is_over, f"; others were not tried, these took {search.seconds:g} s")
+        + when(search.is_cut_off, f"; others were not tried, these took {search.seconds:g} s")
     )
     always = _always(search.trial.failures.values())
     if reads:

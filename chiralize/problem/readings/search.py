@@ -57,7 +57,7 @@ class Search:
     open_inputs: positions of inputs of which several sizes fit, with those sizes.  nearest: the first reading.
     takes_several: whether sizes with several readings will do.  alike: sizes under which all joints are treated alike.
     most: combinations of sizes of several inputs that are tried.
-    seconds: processor time since `begun` after which no further combination is tried.
+    seconds: processor time since `begun` after which no further combination is tried; is_cut_off: some were left then.
     samples: inputs that the user has, "sample ..." each.  left: specifications that they speak for,
     where several are.
     """
@@ -78,6 +78,7 @@ class Search:
     seconds: float = 60.0
     left: Sequence[ConversionSpec] = ()
     begun: float = field(default_factory=process_time)
+    is_cut_off: bool = False
 
     @property
     def offered(self) -> list[Shape]:
@@ -90,7 +91,7 @@ class Search:
         return self.trial.module
 
     @property
-    def is_over(self) -> bool:
+    def _is_over(self) -> bool:
         """Whether the search has used its time, once something was tried."""
         return self.tried > 0 and process_time() - self.begun > self.seconds
 
@@ -98,7 +99,7 @@ class Search:
         """The first reading that holds; None where none does, or where it is not the only one in a way that matters."""
         reading = self._first()
         nothing_ran = reading is None and not self.refused and self.contradiction is None and not self.open_inputs
-        if nothing_ran and not self.is_over and self.trial.restart_on_real_tensors():
+        if nothing_ran and not self._is_over and self.trial.restart_on_real_tensors():
             return self._first()
         return reading
 
@@ -126,7 +127,8 @@ class Search:
             combinations = list(islice(_combinations(options, arranged.entries), self.most))
             combinations.sort(key=self._is_unlike_offered)  # stable: else in the order in which they come
             for combination in combinations:
-                if self.is_over:
+                if self._is_over:
+                    self.is_cut_off = True
                     return None
                 reading = self._of(arranged, combination)
                 if self.contradiction is not None:
