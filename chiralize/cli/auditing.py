@@ -10,6 +10,7 @@ import typer
 
 from chiralize.cli import opening
 from chiralize.cli import options as opt
+from chiralize.cli.looping import DoubleOption, EnvironmentOption, EpisodesOption, StepsOption
 from chiralize.cli.printing import show
 
 if TYPE_CHECKING:
@@ -33,26 +34,13 @@ def audit(
         Path | None,
         typer.Option("--labels", metavar="FILE", help="A label per sample of --calibration (.npy, .npz, .txt, .csv)."),
     ] = None,
-    rollout: Annotated[
-        str | None,
-        typer.Option(
-            "--rollout",
-            metavar="PKG.MOD:NAME",
-            help="Function that returns a gymnasium environment; the policy is run in it.",
-        ),
-    ] = None,
+    rollout: EnvironmentOption = None,
     chiral: Annotated[
         Path | None, typer.Option("--chiral", metavar="FILE", help="The converted policy, run with --rollout as well.")
     ] = None,
-    episodes: Annotated[
-        int, typer.Option("--episodes", metavar="N", min=1, max=10_000, help="Starts of --rollout, each also mirrored.")
-    ] = 10,
-    steps: Annotated[
-        int, typer.Option("--steps", metavar="N", min=1, max=1_000_000, help="Steps of an episode of --rollout.")
-    ] = 500,
-    double: Annotated[
-        bool, typer.Option("--double", help="Run --rollout in float64, since rounding alone makes episodes diverge.")
-    ] = False,
+    episodes: EpisodesOption = 10,
+    steps: StepsOption = 500,
+    double: DoubleOption = False,
     page: Annotated[
         Path | None,
         typer.Option(

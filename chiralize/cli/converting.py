@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import ExitStack
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from chiralize.cli import opening, printing, targets
 from chiralize.cli import options as opt
+from chiralize.cli.looping import DoubleOption, EnvironmentOption, EpisodesOption, StepsOption
 from chiralize.methods.names import AUTO, names
 from chiralize.storage import former_names
 
@@ -172,6 +174,10 @@ def convert(
             "by the shift measured on --calibration), resample=0.75; kernel,resample is both.",
         ),
     ] = None,
+    rollout: EnvironmentOption = None,
+    episodes: EpisodesOption = 10,
+    steps: StepsOption = 500,
+    double: DoubleOption = False,
     samples: opt.Samples = 8,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write the report here too: .html or .json.")
@@ -194,6 +200,9 @@ def convert(
 ) -> None:
     """Make a network equivariant, verify it from scratch, and write it.
 
+    With --rollout a policy is run in its environment beside the original, and refused where it returns less than 0.9
+    of that. Without --calibration it is fitted on what the original sees there.
+
     \b
     Examples:
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.pt2
@@ -201,11 +210,13 @@ def convert(
       chiralize convert lifter.pt2 --skeleton h36m --calibration poses.npz --method reduce --width 0.5 --distill 1800
       chiralize convert policy.pt --skeleton robot.yaml --input-shape 1,47 --calibration walks.npz -o chiral.pt2
       chiralize convert policy.pt --skeleton robot.yaml --input-shape 1,47 -o policy_chiral.pt
+      chiralize convert policy.pt2 --skeleton robot.yaml --rollout my_env:make
       chiralize convert policy.onnx --skeleton robot.yaml -o policy_chiral.onnx
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.onnx
       chiralize convert weights.pt --model nets.lifter:Lifter --arg channels=1024 --key model_pos \\
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
     """
+    from chiralize.cli.looping import Loop, loop_of
     from chiralize.commands.aligning import aligned
     from chiralize.commands.bench import with_times
     from chiralize.commands.convert import Request
@@ -225,11 +236,19 @@ def convert(
     if distill_checkpoint is not None:
         check_writable(distill_checkpoint)
     targets.check_files(options, target, calibration, {"--report": report, "--distill-checkpoint": distill_checkpoint})
-    with opt.progress(options) as step:
+    with ExitStack() as stack:
+        step = stack.enter_context(opt.progress(options))
         network, loaded, _ = opening.open_network(options, onnx=True, read=True, samples=calibration, step=step)
         targets.check_onnx(network, target)
         origin = targets.origin_of(loaded, target)
         calls, sequences = opening.calls_from_file(calibration, network, loaded, sequence_axis)
+        trial, seen = None, ()
+        if rollout is not None:
+            policies = Loop(rollout, None, episodes, steps, False, double)
+            loop = stack.enter_context(loop_of(network, loaded, policies, step))
+            trial = loop.judged
+            if calibration is None:
+                calls, sequences, *seen = loop.observations()
         if not sequences:
             network, calls = opening.in_batches(network, loaded, calls)
         remarks = opening.on_samples(network, calls, sequences)
@@ -240,7 +259,7 @@ def convert(
             on_blocked.value,
             calibration=calls,
             sequences=sequences,
-            remarks=(*renamed, *remarks, *targets.left_behind(loaded, target)),
+            remarks=(*seen, *renamed, *remarks, *targets.left_behind(loaded, target)),
             width=width,
             rounds=_rounds(rounds, fast),
             mix=mix_gaussian,
@@ -257,7 +276,7 @@ def convert(
             product=product,
             tune=tune,
         )
-        conversion = run(network, loaded.source.name, request)
+        conversion = run(network, loaded.source.name, request, trial)
         step("timing")
         conversion = with_times(network, conversion)
         step("writing")

@@ -1,21 +1,43 @@
-"""What `chiralize audit --rollout` adds: the converted policy is opened, all run, and pictures are drawn."""
+"""`--rollout`: policies in their environment. An audit opens the converted one, runs all, and draws pictures of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from chiralize.cli import opening
 from chiralize.cli import options as opt
 
 if TYPE_CHECKING:
+    from chiralize.commands.rollouts import Loop as Running
     from chiralize.problem.network import Network
     from chiralize.problem.progress import Progress
     from chiralize.report import AuditReport
     from chiralize.storage.format import LoadedModel
     from chiralize.verification.closed_loop.records import Rollout
+
+
+EnvironmentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rollout",
+        metavar="PKG.MOD:NAME",
+        help="Function that returns a gymnasium environment; the policy is run in it.",
+    ),
+]
+EpisodesOption = Annotated[
+    int, typer.Option("--episodes", metavar="N", min=1, max=10_000, help="Starts of --rollout, each also mirrored.")
+]
+StepsOption = Annotated[
+    int, typer.Option("--steps", metavar="N", min=1, max=1_000_000, help="Steps of an episode of --rollout.")
+]
+DoubleOption = Annotated[
+    bool, typer.Option("--double", help="Run --rollout in float64, since rounding alone makes episodes diverge.")
+]
 
 
 @dataclass(frozen=True)
@@ -34,29 +56,27 @@ def run_loop(
     options: opt.NetworkOptions, network: Network, loaded: LoadedModel, loop: Loop, step: Progress
 ) -> tuple[Rollout, Mapping[str, bytes]]:
     """What the policies do, and pictures of it by their captions. Raises ChiralizeError."""
-    from chiralize.commands.rollouts import environment_of, rollouts
-    from chiralize.problem.data.shapes import input_names
     from chiralize.report.loop_pictures import pictures_of
 
-    step("opening the environment")
-    environment = environment_of(loop.environment)
     result = None
     if loop.chiral is not None:
         step("loading the converted policy")
         shared = opening.options_for_result(options, loop.chiral)
         result, _, _ = opening.open_network(shared, spec=network.resolved.spec, read=True, step=step)
-    record, film = rollouts(
-        network,
-        environment,
-        result,
-        names=input_names(loaded.module, network.entry),
-        episodes=loop.episodes,
-        steps=loop.steps,
-        film=loop.with_pictures,
-        double=loop.double,
-        progress=step,
-    )
+    with loop_of(network, loaded, loop, step) as running:
+        record, film = running.record(result, film=loop.with_pictures)
     return record, pictures_of(record, film) if loop.with_pictures else {}
+
+
+def loop_of(network: Network, loaded: LoadedModel, loop: Loop, step: Progress) -> Running:
+    """The environment, with the original to run in it. Raises ChiralizeError."""
+    from chiralize.commands.rollouts import Episodes, environment_of
+    from chiralize.commands.rollouts import Loop as Running
+    from chiralize.problem.data.shapes import input_names
+
+    step("opening the environment")
+    names, episodes = input_names(loaded.module, network.entry), Episodes(loop.episodes, loop.steps, loop.double)
+    return Running(network, environment_of(loop.environment), names, episodes, step)
 
 
 def write_page(page: Path, report: AuditReport, pictures: Mapping[str, bytes]) -> None:

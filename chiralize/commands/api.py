@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +22,7 @@ from chiralize.commands.convert import Request, convert
 from chiralize.commands.on_examples import name_of, prepared
 from chiralize.commands.plan import plan as _plan
 from chiralize.commands.progress import shown
-from chiralize.commands.rollouts import EPISODES, STEPS, EnvironmentMaker, environment_of, rollouts
+from chiralize.commands.rollouts import EPISODES, STEPS, EnvironmentMaker, Episodes, Loop, environment_of
 from chiralize.commands.verify import verify as _verify
 from chiralize.errors import UsageError, warn_of
 from chiralize.graph.devices import CPU, device_of, moved
@@ -68,6 +69,10 @@ def chiralize(
     distill_checkpoint: str | Path | None = None,
     max_drift: float | None = None,
     max_shift: float | None = None,
+    rollout: EnvironmentMaker | None = None,
+    episodes: int = EPISODES,
+    steps: int = STEPS,
+    double: bool = False,
     samples: int = 8,
     entry: str = "forward",
     input_layouts: Sequence[str] = (),
@@ -123,6 +128,10 @@ def chiralize(
     max_drift: refuse a larger rho. Without it `auto` and `reduce` keep to 1.25, the others to nothing.
     max_shift: refuse a result of which a joint is further from the original's flip average, as root mean square in the
     unit of the output.
+    rollout: what returns a gymnasium environment, or "package.module:function". The result is run in it beside the
+    original, for `steps` steps from `episodes` starts and their mirror images, and refused where it returns less than
+    0.9 of that; `auto` goes on to the next candidate. Without calibration, what the original sees there is fitted on.
+    double: policies run in float64.
     samples: how many random inputs the numeric verdict is run on.
     entry: the method to be called in place of `forward`.
     input_layouts, output_layouts: a layout for each tensor, such as "b t j d", "b (j d)", `free` or `state`, where the
@@ -148,16 +157,23 @@ def chiralize(
     request = Request(method, form, on_blocked, (), width, distill, max_drift, samples, force)
     request = replace(request, rounds=rounds, mix=mix_gaussian, max_shift=max_shift, tune=tune, checkpoint=checkpoint)
     request = replace(request, symmetrize_constants=symmetrize_constants, keep_statistics=keep_statistics)
-    with shown(progress) as step:
+    with ExitStack() as stack:
+        step = stack.enter_context(shown(progress))
         step("exporting")
         network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step, calibration=calibration)
         home = device_of(model)  # anything that is no network has been refused before
         step("reading the inputs")
         calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
+        trial = None
+        if rollout is not None:
+            loop = stack.enter_context(_loop(network, rollout, Episodes(episodes, steps, double), step))
+            trial = loop.judged
+            if calibration is None:
+                calls, sequences, *remarks = loop.observations()
         remarks = (*request.remarks, *remarks)
         network, calls = aligned(network, calls, align)
         request = replace(request, calibration=calls, sequences=sequences, remarks=remarks, device=home, progress=step)
-        conversion = uncarried(convert, network, name_of(model), request)
+        conversion = uncarried(convert, network, name_of(model), request, trial)
     result = conversion.module if home == CPU else moved(conversion.module, home)
     example = example_call(network, isinstance(result, TwoView))
     put_on(result, Chirality(conversion.passport, conversion.report, example))
@@ -293,25 +309,17 @@ def audit(
             names = names[: sum(map(rows_of, calls))]  # samples that fill no batch are left out
         report = uncarried(_audit, network, name_of(model), calls, labels=names, progress=step, sequences=sequences)
         if rollout is not None:
-            environment = environment_of(rollout)
-            if chiral is None:
-                result = None
-            else:
-                result = prepared(chiral, loaded, *network.example, entry)
-            names_of_inputs = input_names(network.module, network.entry)
-            record, _ = rollouts(
-                network,
-                environment,
-                result,
-                names=names_of_inputs,
-                episodes=episodes,
-                steps=steps,
-                double=double,
-                progress=step,
-            )
-            report = report.with_rollout(record)
+            result = None if chiral is None else prepared(chiral, loaded, *network.example, entry)
+            with _loop(network, rollout, Episodes(episodes, steps, double), step) as loop:
+                report = report.with_rollout(loop.record(result)[0])
     warn_of(report.cautions, 2)
     return report
+
+
+def _loop(network: Network, maker: EnvironmentMaker, episodes: Episodes, progress: Progress) -> Loop:
+    """The environment, with the original to run in it."""
+    names = input_names(network.module, network.entry)
+    return Loop(network, environment_of(maker), names, episodes, progress)
 
 
 def _calls(

@@ -28,7 +28,7 @@ from chiralize.commands.one_sided import (
     refuse_one_sided_sequences,
     with_sides,
 )
-from chiralize.commands.records import Conversion
+from chiralize.commands.records import Conversion, Trial
 from chiralize.commands.reporting import report_of
 from chiralize.commands.scripts import why_no_script
 from chiralize.commands.several.converting import convert_for_all
@@ -70,7 +70,7 @@ __all__ = ["FORMS", "ON_BLOCKED", "Conversion", "Progress", "Request", "convert"
 @exclusive
 @torch.inference_mode(False)
 @torch.enable_grad()
-def convert(network: Network, name: str, request: Request) -> Conversion:
+def convert(network: Network, name: str, request: Request, trial: Trial | None = None) -> Conversion:
     """Make the network equivariant and judge the result. The steps, in their order:
 
     1. Look whether the network is equivariant already. Then it is handed back, in the form that was asked for.
@@ -80,11 +80,12 @@ def convert(network: Network, name: str, request: Request) -> Conversion:
     5. Let the method propose what becomes of the hidden spaces, fill in weights, and refine them (`best`).
     6. Deploy the draft: give it its form, and capture it again.
     7. Judge what was captured, as if nothing were known of it, and hold it to the bounds.
-    8. Report.
+    8. Try it in use, if there is a `trial` such as roll-outs in an environment.
+    9. Report.
 
     Where the specification names several mirrors, every step is taken once for each (`commands.several`).
 
-    The method `auto` goes through steps 5 to 8 with one candidate after another, until one passes.
+    The method `auto` goes through steps 5 to 9 with one candidate after another, until one passes.
 
     Where only some outputs are claimed to be equivariant, all of this is done to these, and the rest is put back.
 
@@ -93,12 +94,16 @@ def convert(network: Network, name: str, request: Request) -> Conversion:
     """
     with naming_the_mean(network.advice):
         if network.partial is not None:
-            return completed(network, _converted(network, name, adapted(network, request)), request)
-        return with_companions(_converted(network, name, request), network)
+            conversion = completed(network, _converted(network, name, adapted(network, request)), request)
+        else:
+            conversion = with_companions(_converted(network, name, request, trial), network)
+    if trial is None or conversion.report.rollout is not None:
+        return conversion
+    return trial(conversion, request.force)
 
 
-def _converted(network: Network, name: str, request: Request) -> Conversion:
-    """The steps of `convert`."""
+def _converted(network: Network, name: str, request: Request, trial: Trial | None = None) -> Conversion:
+    """The steps of `convert`. trial: decides between the candidates of `auto`, beside the bounds."""
     if request.product == "graph":
         refuse_graph(network)
     if network.further:
@@ -136,7 +141,8 @@ def _converted(network: Network, name: str, request: Request) -> Conversion:
             _refuse_ruled_out(problem, method_of(candidate))
             if problem.request.mix != request.mix:
                 problem = widened(problem)
-            return finish(problem, best(problem, method_of(candidate)))
+            conversion = finish(problem, best(problem, method_of(candidate)))
+            return conversion if trial is None else trial(conversion, problem.request.force)
         except NeverEquivariantError as error:
             failures.append(error)
             raise with_widths(problem.network, error) from error

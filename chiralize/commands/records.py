@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -30,3 +31,9 @@ class Conversion(Result):
     """A finished conversion: the result, and its report."""
 
     report: ConvertReport
+
+
+Trial = Callable[[Conversion, bool], Conversion]
+"""Tries a conversion in use, and returns it with what was seen in its report. Raises DriftError where it does worse
+than the original, unless the second argument, `force`, is true.
+"""

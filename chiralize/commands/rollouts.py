@@ -1,24 +1,45 @@
-"""The part of `audit` that runs policies: original, flip average and result, from starts and from mirrored starts."""
+"""Policies in their environment, for `audit` and `convert`: original, flip average and result, from starts and from
+mirrored starts.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-from chiralize.errors import UsageError
+from chiralize.commands.records import Conversion
+from chiralize.errors import DriftError, UsageError
 from chiralize.errors.words import first_line
 from chiralize.graph.isolation import exclusive
+from chiralize.graph.rollouts import Steps
+from chiralize.graph.running import Call
+from chiralize.nn.deploy.export import example_call
+from chiralize.nn.two_view import TwoView
+from chiralize.problem.data.feeds import joined
 from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.problem.progress import Progress, silent
+from chiralize.report.in_the_loop import loss_in_words
 from chiralize.storage.factory import imported, working_folder_importable
 from chiralize.verification.closed_loop.acting import Policy
 from chiralize.verification.closed_loop.environment import HOOK, Environment
 from chiralize.verification.closed_loop.film import Film, film_of
 from chiralize.verification.closed_loop.probe import probe
-from chiralize.verification.closed_loop.records import AVERAGE, FEW, ORIGINAL, RESULT, Rollout
+from chiralize.verification.closed_loop.recording import Track, calls_of, recorded, sequences_of
+from chiralize.verification.closed_loop.records import (
+    AVERAGE,
+    FEW,
+    LEAST_SHARE,
+    ORIGINAL,
+    RESULT,
+    Probe,
+    Rollout,
+    Walker,
+)
 from chiralize.verification.closed_loop.running import Walk, unit_of, walk, walker_of
 
 EPISODES, STEPS = 10, 500
@@ -45,60 +66,178 @@ def environment_of(maker: EnvironmentMaker) -> Environment:
     return Environment(raw, name)
 
 
-@exclusive
+@dataclass(frozen=True)
+class Episodes:
+    """How policies are run. count: starts, each of which is run from its mirror image as well.  steps: of an episode
+    at most.  double: in float64.
+    """
+
+    count: int = EPISODES
+    steps: int = STEPS
+    double: bool = False
+
+
+class Loop:
+    """An environment, as a context manager, in which the original runs, its flip average, and results beside them.
+
+    names: of the arguments of forward.  Raises UsageError where network and environment do not fit, ModelRunError
+    where one of them fails.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        environment: Environment,
+        names: Sequence[str] = (),
+        episodes: Episodes = Episodes(),
+        progress: Progress = silent,
+    ) -> None:
+        self.network, self.environment, self.names = network, environment, names
+        self.episodes, self.progress = episodes, progress
+        self.stack = ExitStack()
+
+    def __enter__(self) -> Loop:
+        with ExitStack() as stack, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the user's environment
+            stack.callback(self.environment.close)
+            self.environment.find_mirror(self.network.resolved.spec.skeleton.lateral)
+            self.policy = self._policy(self.network, stack)
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def _policy(self, network: Network, stack: ExitStack) -> Policy:
+        return stack.enter_context(Policy(network, self.names, self.episodes.double))
+
+    @cached_property
+    def _originals(self) -> _Originals:
+        """What is run once, however many results there are. Environments may warn at every step: see its callers."""
+        environment, checked = self.environment, None
+        if environment.how != "view":
+            self.progress("asking the environment whether it is its own mirror image")
+            checked = probe(environment, self.policy, self.episodes.count)
+        walks = (self._walk(self.policy, ORIGINAL), self._walk(self.policy, AVERAGE))
+        original, average = (walker_of(environment, self.policy, walked) for walked in walks)
+        return _Originals(checked, walks, original, average)
+
+    def _walk(self, policy: Policy, name: str) -> Walk:
+        def report(share: float) -> None:
+            """Say how many of the starts are done."""
+            self.progress(f"running the {name}", share)
+
+        return walk(self.environment, policy, name, self.episodes.count, self.episodes.steps, report)
+
+    @exclusive
+    def record(self, result: Network | None = None, *, film: bool = False) -> tuple[Rollout, Film | None]:
+        """What the policies do; and pictures of the first start, where they are wanted.
+
+        result: the converted network, None without one.
+        """
+        with warnings.catch_warnings(), ExitStack() as stack:
+            warnings.simplefilter("ignore")  # of the user's environment, at every step
+            walkers, walks = [self._originals.original, self._originals.average], list(self._originals.walks)
+            if result is not None:
+                policy = self._policy(result, stack)
+                walks.append(self._walk(policy, RESULT))
+                walkers.append(walker_of(self.environment, policy, walks[-1]))
+            pictures, remark = film_of(self.environment, walks) if film else (None, "")
+        return self._rollout(walkers, (remark,) if remark else ()), pictures
+
+    def _rollout(self, walkers: Sequence[Walker], remarks: Sequence[str] = ()) -> Rollout:
+        environment, notes = self.environment, list[str]()
+        if environment.how == "view":
+            notes.append(
+                f"starts cannot be mirrored, since {environment.unsettled}: the mirror image of each policy runs from "
+                f"the same starts instead, which takes the environment to be symmetric; {HOOK}(seed) would show it"
+            )
+        if self.episodes.count < FEW:
+            notes.append(f"fewer than {FEW} starts say little: give more --episodes")
+        unit, apart = unit_of(environment)
+        steps, checked = self.episodes.steps, self._originals.probe
+        record = Rollout(environment.name, steps, environment.how, tuple(walkers), checked, unit, apart)
+        return replace(record, notes=(*notes, *remarks))
+
+    @exclusive
+    def observations(self) -> tuple[Sequence[Call], Sequence[Steps], str]:
+        """What the original sees in as many episodes from other starts, as inputs to fit on; and a remark on them.
+
+        Calls; beside them sequences where the network carries something from call to call.
+        """
+        self.progress("recording what the original sees")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the user's environment, at every step
+            count, steps = self.episodes.count, self.episodes.steps
+            tracks: list[Track] = recorded(self.environment, self.policy, count, count, steps)
+        seen = sum(map(len, tracks))
+        remark = (
+            f"fitted on {seen:,} observations that the original made in {self.environment.name}, in {count} episodes "
+            "from other starts than those that returns are taken from"
+        )
+        if self.network.carried:
+            sequences = sequences_of(self.network, self.policy.reads, tracks)
+            return joined(*sequences), sequences, remark
+        return calls_of(self.network, self.policy.reads, tracks), (), remark
+
+    @exclusive
+    def judged(self, conversion: Conversion, is_forced: bool = False) -> Conversion:
+        """The conversion, with what it does in the loop in its report.
+
+        Raises DriftError where it returns less than 0.9 of the original, unless forced. Where the original itself falls
+        at once, returns say nothing.
+        """
+        report = conversion.report
+        if report.is_average and report.claims is None:  # it is the flip average, which has been run
+            walkers = [self._originals.original, self._originals.average]
+            record = self._rollout([*walkers, replace(walkers[-1], name=RESULT)])
+        else:
+            example = example_call(self.network, isinstance(conversion.module, TwoView))
+            result = prepare(conversion.program or conversion.module, self.network.spec, *example)
+            record, _ = self.record(result)
+        if not is_forced:
+            _refuse_short(record, report.model, report.method)
+        return replace(conversion, report=replace(report, rollout=record))
+
+
+@dataclass(frozen=True)
+class _Originals:
+    """The original and its flip average. probe: whether the environment is its own mirror image; None: not asked."""
+
+    probe: Probe | None
+    walks: tuple[Walk, Walk]
+    original: Walker
+    average: Walker
+
+
+def _refuse_short(rollout: Rollout, name: str, method: str) -> None:
+    """Raise DriftError where the result returns less than the original by more than is no matter."""
+    if not rollout.is_lost:
+        return
+    facts = f"{method}: in the loop {loss_in_words(rollout)}; {LEAST_SHARE:g} of it is the least"
+    remedy = "use --method average or a larger --width, fit on more --calibration, or --force"
+    if rollout.is_short(rollout.average):
+        remedy = (
+            "the flip average returns less, too: the gait is one-sided. Train on with mirrored samples first; or write "
+            "the result by --force, and train that on"
+        )
+    raise DriftError(name, facts, remedy)
+
+
 def rollouts(
     network: Network,
     environment: Environment,
     result: Network | None = None,
     *,
     names: Sequence[str] = (),
-    episodes: int = EPISODES,
-    steps: int = STEPS,
+    episodes: Episodes = Episodes(),
     film: bool = False,
-    double: bool = False,
     progress: Progress = silent,
 ) -> tuple[Rollout, Film | None]:
     """What the policies do in the environment; and pictures of the first start, where they are wanted.
 
-    result: the converted network, None without one.  names: of the arguments of forward.  episodes: starts, each of
-    which is run from its mirror image as well.  steps: of an episode at most.  film: whether to draw the first start.
-    double: run the policies in float64.
+    result: the converted network, None without one.  names: of the arguments of forward.
     Raises UsageError where network and environment do not fit, ModelRunError where one of them fails.
     """
-    networks = {ORIGINAL: network, AVERAGE: network}
-    if result is not None:
-        networks[RESULT] = result
-    notes: list[str] = []
-    walks: list[Walk] = []
-    with ExitStack() as stack, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the user's environment, at every step
-        stack.callback(environment.close)
-        environment.find_mirror(network.resolved.spec.skeleton.lateral)
-        policies = {name: stack.enter_context(Policy(each, names, double)) for name, each in networks.items()}
-        checked = None
-        if environment.how == "view":
-            notes.append(
-                f"starts cannot be mirrored, since {environment.unsettled}: the mirror image of each policy runs from "
-                f"the same starts instead, which takes the environment to be symmetric; {HOOK}(seed) would show it"
-            )
-        else:
-            progress("asking the environment whether it is its own mirror image")
-            checked = probe(environment, policies[ORIGINAL], episodes)
-        for number, (name, policy) in enumerate(policies.items()):
-            report = partial(_report, progress, name, number, len(policies))
-            walks.append(walk(environment, policy, name, episodes, steps, report))
-        walkers = [walker_of(environment, policies[walked.name], walked) for walked in walks]
-        if episodes < FEW:
-            notes.append(f"fewer than {FEW} starts say little: give more --episodes")
-        pictures = None
-        if film:
-            pictures, remark = film_of(environment, walks)
-            notes += [remark] if remark else []
-    unit, apart = unit_of(environment)
-    return Rollout(
-        environment.name, steps, environment.how, tuple(walkers), checked, unit, apart, tuple(notes)
-    ), pictures
-
-
-def _report(progress: Progress, name: str, number: int, count: int, share: float) -> None:
-    progress(f"running the {name}", (number + share) / count)
+    with Loop(network, environment, names, episodes, progress) as loop:
+        return loop.record(result, film=film)

@@ -53,6 +53,7 @@ def _convert(report: ConvertReport) -> list[Block]:
         blocks += parts.drift_blocks(report.drift, report.max_drift, how_far, drift_cautions(report))
     elif drift_cautions(report):
         blocks += [Section("Against the original"), *parts.warning_lines(drift_cautions(report))]
+    blocks += loop_blocks(report.rollout)
     blocks += parts.numeric_blocks(report.numeric) + parts.own_precision_blocks(report.own_precision)
     blocks += parts.certificate_blocks(report.certificate) + mirror_blocks(report.mirrors)
     blocks += parts.degeneracy_blocks(report.degeneracy)

@@ -56,7 +56,7 @@ def _head(warning: str) -> str:
 
 
 def _of_conversion(report: ConvertReport, whole: Document) -> list[Block]:
-    blocks = _tables(whole, ("Cost",))
+    blocks = _tables(whole, ("Cost", "In the loop"))
     if report.drift is not None and report.drift.outputs:
         drift = report.drift
         how_far = distance(report, data_cautions(report.notes))

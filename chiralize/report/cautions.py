@@ -38,6 +38,7 @@ def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
         *precision_cautions(report.own_precision),
         *drift_cautions(report),
         *side_cautions(report.degeneracy),
+        *loop_cautions(report.rollout),
         *constant_cautions(report),
         *state_cautions(report),
         *data_cautions(report.notes),

@@ -7,8 +7,7 @@ from math import isfinite
 from chiralize.errors import Caution
 from chiralize.errors.words import listed, percent, when
 from chiralize.report.document import Block, Line, Section, plain, plural, short, table
-from chiralize.verification.closed_loop.advising import is_short
-from chiralize.verification.closed_loop.records import AVERAGE, MIRRORED, Estimate, Probe, Rollout, Walker
+from chiralize.verification.closed_loop.records import MIRRORED, Estimate, Probe, Rollout, Walker
 
 EVEN = 0.05
 """Gap of the returns of both sides, as a share of the return, from which on an environment or a policy is one-sided."""
@@ -165,8 +164,8 @@ def _of_average(rollout: Rollout) -> list[Caution]:
     """A warning where the flip average returns less: the average of a one-sided gait and its mirror image need not be a
     gait.
     """
-    average = next(walker for walker in rollout.walkers if walker.name == AVERAGE)
-    if not is_short(rollout, average):
+    average = rollout.average
+    if not rollout.is_short(average):
         return []
     brief = "the flip average returns less than the original"
     remedy = (
@@ -174,6 +173,12 @@ def _of_average(rollout: Rollout) -> list[Caution]:
         "follows their average; train on with mirrored samples first, or train the result on (keep_symmetric)"
     )
     return [Caution("loop", f"{_compared(rollout, average, brief)}: {remedy}", brief)]
+
+
+def loss_in_words(rollout: Rollout) -> str:
+    """What the result returns beside the original: `it returns 273 ± 9 after 582 ± 20, 0.47 ± 0.03 of it`."""
+    assert rollout.result is not None
+    return _compared(rollout, rollout.result, "it returns less than the original")
 
 
 def _compared(rollout: Rollout, walker: Walker, brief: str) -> str:
@@ -188,13 +193,13 @@ def _of_result(rollout: Rollout) -> list[Caution]:
         return []
     cautions: list[Caution] = []
     after = result.mean
-    if is_short(rollout, result):
+    if rollout.is_short(result):
         brief = "the result returns less than the original"
         cautions.append(Caution("loop", _compared(rollout, result, brief), brief))
     if result.falls > rollout.original.falls:
         brief = f"the result falls {result.falls} times of {2 * rollout.starts}, the original {rollout.original.falls}"
         cautions.append(Caution("loop", brief, brief))
-    average = next(walker for walker in rollout.walkers if walker.name == AVERAGE)
+    average = rollout.average
     size = abs(after.mean) or 1.0
     if result.gap.mean > EVEN * size and result.gap.mean > 2 * average.gap.mean:
         brief = f"the result is one-sided: gap {_with_error(result.gap)}, the flip average's {_with_error(average.gap)}"
@@ -207,12 +212,13 @@ def loop_sentence(rollout: Rollout | None) -> str:
     if rollout is None:
         return ""
     original, result = rollout.original, rollout.result
-    head = f"in the loop it returns {_with_error(original.mean)}, gap {_with_error(original.gap)}"
+    does = f"returns {_with_error(original.mean)}, gap {_with_error(original.gap)}"
     if result is None:
-        return head
+        return f"in the loop it {does}"
     share = _with_error(rollout.share(result))
     of_original = when(share, f" ({share} of that)")
-    return f"{head}; the result {_with_error(result.mean)}{of_original}, gap {_with_error(result.gap)}"
+    did = f"the result {_with_error(result.mean)}{of_original}, gap {_with_error(result.gap)}"
+    return f"in the loop the original {does}; {did}"
 
 
 def share_in_words(rollout: Rollout) -> tuple[str, str]:

@@ -149,6 +149,7 @@ class ConvertReport(Readable):
     precision in which the network runs, beside the one in float64.  claims: what all of it is about, where that is not
     the whole network.  mirrors: as in `VerifyReport`.  views: of an input, that an average runs.  bodies: how the
     joints of outputs are drawn.  why_average: a clause on what kept `auto` from one pass.
+    rollout: what original and result do in their environment, None where that was not asked for.
     """
 
     model: str
@@ -175,6 +176,7 @@ class ConvertReport(Readable):
     views: int = 2
     bodies: tuple[Body, ...] = ()
     why_average: str = ""
+    rollout: Rollout | None = None
 
     @property
     def is_average(self) -> bool:
@@ -190,8 +192,10 @@ class ConvertReport(Readable):
 
     @property
     def passed(self) -> bool:
-        """Whether the verdicts that there are passed, left and right are not lost, and the bounds on drift are met."""
-        if self.degeneracy and self.degeneracy.collapsed:
+        """Whether the verdicts that there are passed, left and right are not lost, the bounds on drift are met, and
+        the result returns no less in its environment.
+        """
+        if self.degeneracy and self.degeneracy.collapsed or self.rollout and self.rollout.is_lost:
             return False
         verdicts = (self.numeric, self.certificate, *self.mirrors)
         return all(verdict is None or verdict.passed for verdict in verdicts) and self.is_near

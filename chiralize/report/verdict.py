@@ -133,6 +133,7 @@ def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
         _unclaimed(report),
         distance(report, data_cautions(report.notes)).words,
         _passes(report),
+        loop_sentence(report.rollout),
         report.why_average,
         _unconfirmed(report.evidence, measured),
         *_briefs(warnings),
@@ -165,6 +166,8 @@ def _reason(report: ConvertReport) -> str:
         return failure
     if report.degeneracy is not None and report.degeneracy.collapsed:
         return "equivariant, but left and right are lost"
+    if report.rollout is not None and report.rollout.is_lost:
+        return "equivariant, but it does worse in its environment"
     bounds = (("--max-drift", report.max_drift), ("--max-shift", report.max_shift))
     in_force = ", ".join(f"{option} {plain(bound)}" for option, bound in bounds if bound is not None)
     return f"equivariant, but too far from the original ({in_force})"

@@ -17,7 +17,7 @@ from torch import nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.on_examples import prepared
-from chiralize.commands.rollouts import environment_of, rollouts
+from chiralize.commands.rollouts import Episodes, environment_of, rollouts
 from chiralize.errors import ChiralizeError, FactoryError, ModelRunError, UsageError
 from chiralize.problem.network import Network
 from chiralize.report.in_the_loop import loop_cautions
@@ -41,9 +41,8 @@ def run(
     episodes: int = STARTS,
 ) -> Rollout:
     other = None if result is None else ready(result)
-    record, _ = rollouts(
-        ready(policy, spec), environment_of(make), other, names=("seen",), episodes=episodes, steps=steps
-    )
+    how = Episodes(episodes, steps)
+    record, _ = rollouts(ready(policy, spec), environment_of(make), other, names=("seen",), episodes=how)
     return record
 
 
@@ -323,7 +322,7 @@ def walker() -> nn.Module:
 
 
 def walked(make: Callable[[], Any], spec: str = ANT) -> Rollout:
-    return rollouts(ant_policy(spec), environment_of(make), episodes=2, steps=20)[0]
+    return rollouts(ant_policy(spec), environment_of(make), episodes=Episodes(2, 20))[0]
 
 
 @cache
@@ -356,7 +355,7 @@ def test_actions_that_are_mirrored_otherwise_than_the_robots() -> None:
 def test_without_a_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
     """The report says which were tried, and why none works."""
     monkeypatch.setattr(film, "_RENDERERS", ("none_such",))
-    record, frames = rollouts(ant_policy(ANT), environment_of(ant), episodes=1, steps=2, film=True)
+    record, frames = rollouts(ant_policy(ANT), environment_of(ant), episodes=Episodes(1, 2), film=True)
     assert frames is None
     assert any("no renderer of MuJoCo works here (none_such: ModuleNotFoundError" in note for note in record.notes)
 
@@ -455,5 +454,5 @@ def test_from_python() -> None:
         report = chiralize.audit(
             Rower(0.3), parse_spec(SPEC), (EXAMPLE,), rollout=Mirrored, chiral=Rower(1.5), episodes=3, steps=20
         )
-    assert report.rollout is not None and "in the loop it returns" in report.verdict
+    assert report.rollout is not None and "in the loop the original returns" in report.verdict
     assert report.advice is not None and "but the result returns" in report.advice.text

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from chiralize.errors.words import when
 from chiralize.verification.asymmetry.records import Advice
-from chiralize.verification.closed_loop.records import AVERAGE, FEW, MIRRORED, Probe, Rollout, Walker
+from chiralize.verification.closed_loop.records import FEW, LEAST_SHARE, MIRRORED, Probe, Rollout, Walker
 
-LEAST_SHARE = 0.9
-"""Share of the original's return below which a result is no stand-in for it."""
 AS_MUCH = 0.97
 """The same in an environment whose sides differ, where a loss may be the price of symmetry."""
 _LEARN = (
@@ -60,17 +58,11 @@ def _of_uneven(rollout: Rollout, advice: Advice) -> Advice:
 
 def _judged(rollout: Rollout) -> Walker:
     """The result, or without one the flip average that it will be made from."""
-    return rollout.result or next(walker for walker in rollout.walkers if walker.name == AVERAGE)
+    return rollout.result or rollout.average
 
 
 def _is_worse(rollout: Rollout, walker: Walker) -> bool:
-    return is_short(rollout, walker) or walker.falls > rollout.original.falls
-
-
-def is_short(rollout: Rollout, walker: Walker) -> bool:
-    """Whether a policy returns less than the original by more than is no matter."""
-    before = rollout.original.mean.mean
-    return before - walker.mean.mean > (1 - LEAST_SHARE) * abs(before)
+    return rollout.is_short(walker) or walker.falls > rollout.original.falls
 
 
 def _settles(probe: Probe | None) -> bool:

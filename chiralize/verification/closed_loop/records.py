@@ -13,6 +13,8 @@ MIRRORED = 1e-3
 """How far an environment may be from its mirror image after a few steps, in the size of what it shows."""
 FEW = 5
 """Fewer starts than this say little of a mean."""
+LEAST_SHARE = 0.9
+"""Share of the original's return below which a result is no stand-in for it."""
 
 How = Literal["state", "reset", "view"]
 """How mirrored starts came about: the simulator's state was mirrored; the environment did it, in `mirrored_reset`; or
@@ -169,6 +171,11 @@ class Rollout:
         return self.walkers[0]
 
     @property
+    def average(self) -> Walker:
+        """The flip average of the original."""
+        return next(walker for walker in self.walkers if walker.name == AVERAGE)
+
+    @property
     def result(self) -> Walker | None:
         """The converted policy, where one was given."""
         return next((walker for walker in self.walkers if walker.name == RESULT), None)
@@ -188,6 +195,16 @@ class Rollout:
             other = self.original.ahead.returns[number] + self.original.mirrored.returns[number]
             differences.append((one - ratio * other) / (2 * before))
         return Estimate(ratio, Estimate.of(differences).error)
+
+    def is_short(self, walker: Walker) -> bool:
+        """Whether a policy returns less than the original by more than is no matter."""
+        before = self.original.mean.mean
+        return before - walker.mean.mean > (1 - LEAST_SHARE) * abs(before)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the result returns less than the original, and that says something."""
+        return self.result is not None and self.is_short(self.result) and not self.fell_at_once(self.original)
 
     def fell_at_once(self, walker: Walker) -> bool:
         """Whether a policy fell from every start, and soon: then its returns say nothing of either side."""

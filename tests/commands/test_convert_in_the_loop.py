@@ -1,0 +1,159 @@
+"""`convert --rollout`: a result is run where it will be used, and refused where it does worse than the original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.body.tensors import parse_spec
+from chiralize.commands.convert import Request, convert
+from chiralize.commands.on_examples import prepared
+from chiralize.commands.records import Conversion
+from chiralize.commands.rollouts import Episodes, Loop, environment_of
+from chiralize.errors import DriftError
+from chiralize.graph.running import Arguments
+from chiralize.problem.network import Network
+from tests.support.command import Shell, working_shell
+from tests.support.skiff import EXAMPLE, SPEC, Counting, Mirrored, Rower, Water, start, step
+
+COUNT, STEPS = 5, 20
+
+
+class Steersman(nn.Module):
+    """A Rower with hidden units."""
+
+    def __init__(self, bias: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.rower, self.up, self.down = Rower(bias), nn.Linear(3, 8).double(), nn.Linear(8, 2).double()
+
+    def forward(self, seen: Tensor) -> Tensor:
+        return self.rower(seen) + 0.1 * self.down(torch.tanh(self.up(seen)))
+
+
+def turning() -> Mirrored:
+    """Turning pays, so that a policy that turns to one side earns more than both of its views together."""
+    return Mirrored(Water(spin=5.0))
+
+
+def ready(policy: nn.Module, rows: int = 1) -> Network:
+    return prepared(policy, parse_spec(SPEC), (EXAMPLE.repeat(rows, 1),), None, "forward")
+
+
+def in_water(network: Network, make: Callable[[], Any] = Mirrored, count: int = COUNT) -> Loop:
+    return Loop(network, environment_of(make), ("seen",), Episodes(count, STEPS))
+
+
+# ---- the result -----------------------------------------------------------------------------------------------
+def test_from_python() -> None:
+    """The report has what the result does, and says what it was fitted on, where nothing was given."""
+    made: Any = chiralize.chiralize(
+        Steersman(0.3), parse_spec(SPEC), (EXAMPLE,), rollout=Mirrored, episodes=COUNT, steps=STEPS, force=True
+    )
+    report = made.chirality.report
+    assert report.rollout.result is not None and report.rollout.result.gap.mean < 1e-6
+    assert "in the loop the original returns" in report.verdict and "; the result " in report.verdict
+    assert f"fitted on {COUNT * STEPS:,} observations that the original made in Mirrored" in str(report.notes)
+    assert (
+        "the result" in report.to_html()
+        and "In the loop: Mirrored, 5 starts and their mirror images" in report.to_html()
+    )
+
+
+def test_a_flip_average_is_not_run_twice() -> None:
+    network = ready(Rower(0.3))
+    with in_water(network) as loop:
+        done = convert(network, "boat", Request("average"), loop.judged)
+    record = done.report.rollout
+    assert record is not None and record.result == replace(record.average, name="result")
+
+
+def test_a_result_that_does_worse_is_refused() -> None:
+    network = ready(Rower(0.8))
+    with in_water(network, turning) as loop:
+        with pytest.raises(DriftError) as caught:
+            convert(network, "boat", Request("average"), loop.judged)
+        forced = convert(network, "boat", Request("average", force=True), loop.judged)
+    assert "average: in the loop it returns less than the original (" in caught.value.facts
+    assert caught.value.facts.endswith("0.9 of it is the least")
+    assert caught.value.remedy.startswith("the flip average returns less, too: the gait is one-sided. Train on with")
+    assert not forced.report.passed
+    assert forced.report.verdict.startswith("NOT converted as it should be: equivariant, but it does worse in its env")
+
+
+def test_auto_goes_on_to_the_next_candidate() -> None:
+    """A trial that refuses what is not the average: it is taken in the end, and the notes say why."""
+    tried: list[str] = []
+
+    def trial(conversion: Conversion, is_forced: bool) -> Conversion:
+        tried.append(conversion.report.method)
+        assert not is_forced
+        if conversion.report.is_average:
+            return conversion
+        raise DriftError("boat", "reduce: in the loop it returns less", "use another")
+
+    network = ready(Steersman(0.3))
+    inputs = tuple(((row.unsqueeze(0),), {}) for row in torch.randn(200, 3, dtype=torch.float64))
+    done = convert(network, "boat", Request(calibration=inputs), trial)
+    assert tried[:2] == ["reduce", "reduce"] and tried[-1] == "average" and done.report.is_average
+    assert "reduce at width 0.5 was not taken: in the loop it returns less" in done.report.notes
+
+
+# ---- what it is fitted on -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("rows", [1, 4])
+def test_observations_are_what_the_original_saw(rows: int) -> None:
+    """From other starts than those that returns come from, every other one mirrored; a call has the example's size."""
+    network = ready(Rower(0.3), rows)
+    with in_water(network, count=2) as loop:
+        calls, sequences, _ = loop.observations()
+    seen = torch.cat([Arguments.of(*call).tensors[0] for call in calls]).numpy()
+    expected: list[Any] = []
+    for seed in (2, 3):
+        state = start(seed) * ([-1.0, -1.0, 1.0] if seed == 3 else 1.0)
+        for _ in range(STEPS):
+            expected.append(state)
+            action = Rower(0.3)(torch.from_numpy(state)).detach().numpy()
+            state, _ = step(state, action, Water())
+    assert not sequences and len(calls) == 2 * STEPS // rows
+    assert np.allclose(seen, expected, rtol=0, atol=1e-9)
+
+
+def test_observations_of_a_policy_with_a_state_are_sequences() -> None:
+    network = ready(Counting())
+    with in_water(network) as loop:
+        calls, sequences, _ = loop.observations()
+    assert [len(steps) for steps in sequences] == [STEPS] * COUNT and len(calls) == COUNT * STEPS
+
+
+# ---- from a shell ---------------------------------------------------------------------------------------------
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    yield from working_shell(tmp_path, capsys, monkeypatch)
+
+
+def test_from_a_shell(shell: Shell) -> None:
+    """What does worse is not written."""
+    program = partial(torch.export.export, args=(EXAMPLE,), strict=False)
+    torch.export.save(program(Steersman(0.3).eval()), shell.folder / "boat.pt2")
+    torch.export.save(program(Rower(0.8).eval()), shell.folder / "lopsided.pt2")
+    (shell.folder / "boat.yaml").write_text(SPEC)
+    (shell.folder / "waters.py").write_text(
+        "from tests.support.skiff import Mirrored, Water\n\n\ndef turning():\n    return Mirrored(Water(spin=5.0))\n"
+    )
+    words = ("--skeleton", "boat.yaml", "--episodes", "3", "--steps", "20", "--rollout")
+    done = shell("convert", "boat.pt2", *words, "tests.support.skiff:Mirrored", "-v")
+    assert done.status == 0, done.err
+    assert "In the loop" in done.out and "fitted on 60 observations" in done.out
+    assert (shell.folder / "boat.chiral.pt2").exists()
+    refused = shell("convert", "lopsided.pt2", *words, "waters:turning", "--method", "average")
+    assert refused.status == 1 and "CH401" in refused.err and "in the loop it returns less" in refused.err
+    assert not (shell.folder / "lopsided.chiral.pt2").exists()
