@@ -161,7 +161,7 @@ class Loop:
 
     @exclusive
     def observations(self) -> tuple[Sequence[Call], Sequence[Steps], str]:
-        """What the original sees in as many episodes from other starts, as inputs to fit on; and a remark on them.
+        """What the original sees in episodes from other starts, as inputs to fit on; and a remark on them.
 
         Calls; beside them sequences where the network carries something from call to call.
         """
@@ -172,8 +172,8 @@ class Loop:
             tracks: list[Track] = recorded(self.environment, self.policy, count, count, steps)
         seen = sum(map(len, tracks))
         remark = (
-            f"fitted on {seen:,} observations that the original made in {self.environment.name}, in {count} episodes "
-            "from other starts than those that returns are taken from"
+            f"fitted on {seen:,} observations that the original made in {self.environment.name}, in {len(tracks)} "
+            "episodes from other starts than those that returns are taken from"
         )
         if self.network.carried:
             sequences = sequences_of(self.network, self.policy.reads, tracks)

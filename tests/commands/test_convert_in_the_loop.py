@@ -62,7 +62,7 @@ def test_from_python() -> None:
     report = made.chirality.report
     assert report.rollout.result is not None and report.rollout.result.gap.mean < 1e-6
     assert "in the loop the original returns" in report.verdict and "; the result " in report.verdict
-    assert f"fitted on {COUNT * STEPS:,} observations that the original made in Mirrored" in str(report.notes)
+    assert "fitted on 1,000 observations that the original made in Mirrored, in 50 episodes" in str(report.notes)
     assert (
         "the result" in report.to_html()
         and "In the loop: Mirrored, 5 starts and their mirror images" in report.to_html()
@@ -117,13 +117,13 @@ def test_observations_are_what_the_original_saw(rows: int) -> None:
         calls, sequences, _ = loop.observations()
     seen = torch.cat([Arguments.of(*call).tensors[0] for call in calls]).numpy()
     expected: list[Any] = []
-    for seed in (2, 3):
-        state = start(seed) * ([-1.0, -1.0, 1.0] if seed == 3 else 1.0)
+    for seed in range(2, 22):
+        state = start(seed) * ([-1.0, -1.0, 1.0] if seed % 2 else 1.0)
         for _ in range(STEPS):
             expected.append(state)
             action = Rower(0.3)(torch.from_numpy(state)).detach().numpy()
             state, _ = step(state, action, Water())
-    assert not sequences and len(calls) == 2 * STEPS // rows
+    assert not sequences and len(calls) == 20 * STEPS // rows
     assert np.allclose(seen, expected, rtol=0, atol=1e-9)
 
 
@@ -131,7 +131,15 @@ def test_observations_of_a_policy_with_a_state_are_sequences() -> None:
     network = ready(Counting())
     with in_water(network) as loop:
         calls, sequences, _ = loop.observations()
-    assert [len(steps) for steps in sequences] == [STEPS] * COUNT and len(calls) == COUNT * STEPS
+    assert [len(steps) for steps in sequences] == [STEPS] * 50 and len(calls) == 50 * STEPS
+
+
+def test_enough_observations_are_enough() -> None:
+    """No more episodes than were asked for, where they are long."""
+    network = ready(Rower(0.3))
+    with Loop(network, environment_of(Mirrored), ("seen",), Episodes(1, 2_600)) as loop:
+        calls, _, _ = loop.observations()
+    assert len(calls) == 2_600
 
 
 # ---- from a shell ---------------------------------------------------------------------------------------------
@@ -152,7 +160,7 @@ def test_from_a_shell(shell: Shell) -> None:
     words = ("--skeleton", "boat.yaml", "--episodes", "3", "--steps", "20", "--rollout")
     done = shell("convert", "boat.pt2", *words, "tests.support.skiff:Mirrored", "-v")
     assert done.status == 0, done.err
-    assert "In the loop" in done.out and "fitted on 60 observations" in done.out
+    assert "In the loop" in done.out and "fitted on 600 observations" in done.out
     assert (shell.folder / "boat.chiral.pt2").exists()
     refused = shell("convert", "lopsided.pt2", *words, "waters:turning", "--method", "average")
     assert refused.status == 1 and "CH401" in refused.err and "in the loop it returns less" in refused.err
