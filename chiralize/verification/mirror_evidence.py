@@ -13,7 +13,7 @@ from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.graph.mirror import MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
-from chiralize.problem.data.cutting import in_one, in_rows, rows_of, tensors, thinned
+from chiralize.problem.data.cutting import in_one, in_rows, tensors, thinned
 from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -74,7 +74,7 @@ def outside_evidence(
     if asked is not None:
         parts.append(asked)
     if equivariant is not None and mirror is not None:
-        calls = _few(inputs) or _random(network, mirror, 2)
+        calls = _few(network, inputs) or _random(network, mirror, 2)
         parts.append(symmetric_pose(equivariant, mirror, calls))
     return joined(*parts)
 
@@ -132,7 +132,7 @@ def _compared(
         others = _candidates(network, mirror, calls)
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
-    basis = Basis(real, not is_untrained(network.module), sum(map(rows_of, calls)))
+    basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)))
     return compare(answers, mirror, others, _runs(network, calls, real)), basis
 
 
@@ -144,8 +144,8 @@ def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Seq
     return of_calls(runner, mirror, calls)
 
 
-def _few(inputs: Sequence[Call]) -> list[Call]:
-    return thinned(inputs, 8)[:8] if inputs else []
+def _few(network: Network, inputs: Sequence[Call]) -> list[Call]:
+    return thinned(network, inputs, 8)[:8] if inputs else []
 
 
 def _random(network: Network, mirror: NetworkMirror, count: int) -> list[Call]:
@@ -158,8 +158,8 @@ def _witnesses(network: Network, mirror: NetworkMirror, inputs: Sequence[Call]) 
     """Inputs on which mirrors are compared, and whether they are real."""
     rows = min(_ROWS, affordable_samples(network, _WORK / _LEAST_RUNS, least=8))
     if inputs:
-        calls = in_rows(network, thinned(inputs, rows), rows)
-        calls = thinned(calls, min(rows, _CALLS * rows_of(calls[0])))[:_CALLS]
+        calls = in_rows(network, thinned(network, inputs, rows), rows)
+        calls = thinned(network, calls, min(rows, _CALLS * network.samples_in(calls[0])))[:_CALLS]
         if looks_real(calls):
             return calls, True
     example: Call = (tuple(network.args), dict(network.kwargs))
@@ -173,7 +173,7 @@ def _runs(network: Network, calls: Sequence[Call], real: bool) -> int:
     """How many mirrors may be tried that need runs on inputs of their own: fewer where a run is costly."""
     if not real:
         return _NOISE_RUNS
-    work = multiplications_a_sample(network) * sum(map(rows_of, calls))
+    work = multiplications_a_sample(network) * sum(map(network.samples_in, calls))
     return max(_LEAST_RUNS, min(_MOST_RUNS, int(_WORK / max(work, 1))))
 
 
@@ -251,7 +251,7 @@ def _unit_to_check(problem: Problem) -> str:
     if problem.network.resolved.is_affine:
         return ""
     reach = 0.0
-    for call in thinned(problem.batches.given, _ROWS):
+    for call in thinned(problem.network, problem.batches.given, _ROWS):
         for tensor in tensors(call):
             if tensor.is_floating_point() and tensor.numel():
                 reach = max(reach, float(tensor.abs().max()))

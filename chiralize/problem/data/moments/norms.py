@@ -71,6 +71,8 @@ class Inputs:
         tensors = [captured.leaves[name].tensor for name in captured.inputs]
         if not all(tensor.is_floating_point() for tensor in tensors):
             raise UndeterminedError("an input holds no floating-point numbers")
+        if all(tensor.ndim < 2 for tensor in tensors):
+            raise UndeterminedError("the inputs have no batch axis")
         batches = {tuple(tensor.shape[:1]) for tensor in tensors}
         if len(batches) != 1 or () in batches:
             raise UndeterminedError("the inputs have no batch axis in common")
