@@ -105,6 +105,7 @@ class MirrorFit:
     tried).  real: measured on real inputs, not on noise.  trained: False where the network is plainly untrained.
     skeletons: shipped skeletons of this size whose mirror fits.  better: the neighbours that fit clearly better than
     T, by name.  answers_stay: T leaves (nearly) all answers as they are, so that a small gap is weak evidence for T.
+    changes: of the specification, by name, which all together lead to a mirror that fits, with a gap of changed_gap.
     """
 
     gap: float
@@ -115,6 +116,8 @@ class MirrorFit:
     skeletons: tuple[str, ...] = ()
     better: tuple[str, ...] = ()
     answers_stay: bool = False
+    changes: tuple[str, ...] = ()
+    changed_gap: float = 0.0
 
     @property
     def is_refuted(self) -> bool:

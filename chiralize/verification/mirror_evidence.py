@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -18,10 +20,11 @@ from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.stateful import mirror_of_calls, with_states_free
+from chiralize.verification.corrections import corrected
 from chiralize.verification.cost import affordable_samples, multiplications_a_sample
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, along, compare, of_calls
-from chiralize.verification.evidence.judging import Basis, judged
+from chiralize.verification.evidence.judging import FITS, Basis, judged
 from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
 from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
@@ -133,7 +136,13 @@ def _compared(
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
     basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)))
-    return compare(answers, mirror, others, _runs(network, calls, real)), basis
+    runs = _runs(network, calls, real)
+    comparison = compare(answers, mirror, others, runs)
+    fit = judged(comparison, basis).fit
+    if fit is not None and fit.is_refuted:
+        found = corrected(answers, network.resolved, mirror, comparison, partial(_resolved_as, network), runs)
+        comparison = replace(comparison, corrected=found)
+    return comparison, basis
 
 
 def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], real: bool) -> Answers:
@@ -197,6 +206,11 @@ def _candidates(network: Network, mirror: NetworkMirror, real: Sequence[Call] = 
 
 def _mirror_of(network: Network, spec: ConversionSpec) -> NetworkMirror:
     """T as another specification would have it."""
+    return _resolved_as(network, spec)[1]
+
+
+def _resolved_as(network: Network, spec: ConversionSpec) -> tuple[ResolvedSpec, NetworkMirror]:
+    """Another specification fitted to the network, and its T."""
     resolved = network.resolved
     inputs = [tensor.shape for tensor in resolved.input_tensors]
     outputs = [tensor.shape for tensor in resolved.output_tensors]
@@ -206,7 +220,7 @@ def _mirror_of(network: Network, spec: ConversionSpec) -> NetworkMirror:
     else:
         around = network.around
     read, answered = with_states_free(other.input_tensors), with_states_free(other.output_tensors)
-    return mirror_from(other, read, answered, {}, around)
+    return other, mirror_from(other, read, answered, {}, around)
 
 
 def _means(resolved: ResolvedSpec, calls: Sequence[Call]) -> dict[tuple[int, str], float]:
@@ -264,12 +278,19 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
     """The first thing to check. A policy may have learned one side only; its robot model shows whether T of an
     observation is right.
     """
-    if fit.skeletons:
+    if len(fit.changes) > 1:
+        first = f"make all {len(fit.changes)} changes in the specification at once: one alone does not make it fit"
+    elif fit.skeletons:
         first = f"try --skeleton {fit.skeletons[0]}"
-    elif fit.better:
-        first = f"try {fit.better[0]} in the specification"
-    elif fit.has_a_nearer:
-        first = f"look first at what comes nearer: {fit.nearest}; then check joint order, pairs and negated coordinates"
+    elif fit.changes:
+        first = f"try {fit.changes[0]} in the specification"
+    elif fit.better and fit.nearest_gap <= FITS:
+        first = f"try {fit.nearest} in the specification"
+    elif fit.better or fit.has_a_nearer:
+        first = (
+            "check joint order, pairs, negated coordinates and layouts: several may be wrong at once, since none of "
+            "the mirrors that were tried fits"
+        )
     else:
         first = "check joint order, pairs, negated coordinates and layouts"
     if any(entry.fields for entry in spec.inputs or ()):
