@@ -93,7 +93,8 @@ def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
     """How like the training data the inputs are, by what the network keeps of these; None where it keeps nothing."""
     try:
         large = roomy(network, calls)
-        return likeness(large.graph(), (large.centered(tensors(call)) for call in calls))
+        centered = (large.centered(tensors(call)) for call in calls)
+        return likeness(large.graph(), centered, large.resolved.is_single)
     except ChiralizeError:
         return None
 
@@ -156,15 +157,16 @@ def _named(network: Network, calls: Sequence[Call]) -> str:
     """The entries of the inputs whose means differ most from those in training, in words; empty where those are not
     determined.
     """
-    mean = remembered_mean(network.graph())
+    mean = remembered_mean(network.graph(), network.resolved.is_single)
     if mean is None:
         return ""
-    given_mean = torch.cat([_as_rows(call) for call in calls]).mean(0)
+    given_mean = torch.cat([_as_rows(network, call) for call in calls]).mean(0)
     labels: list[str] = []
     centers: list[torch.Tensor] = []
     for tensor in network.resolved.input_tensors:
-        shape = tensor.shape[1:]
-        labels += [tensor.label((0, *index)) for index in np.ndindex(*shape)]
+        lead = () if network.resolved.is_single else (0,)
+        shape = tensor.shape[len(lead) :]
+        labels += [tensor.label((*lead, *index)) for index in np.ndindex(*shape)]
         center = np.zeros(1) if tensor.center is None else tensor.center
         centers.append(torch.from_numpy(np.broadcast_to(center, (1, *shape)).reshape(-1).astype(np.float64)))
     trained_mean = mean + torch.cat(centers)
@@ -175,6 +177,7 @@ def _named(network: Network, calls: Sequence[Call]) -> str:
     )
 
 
-def _as_rows(call: Call) -> torch.Tensor:
+def _as_rows(network: Network, call: Call) -> torch.Tensor:
     """All numbers of a call, "sample entry"."""
-    return torch.cat([tensor.double().flatten(1) for tensor in tensors(call)], 1)
+    rows = network.samples_in(call)
+    return torch.cat([tensor.double().reshape(rows, -1) for tensor in tensors(call)], 1)
