@@ -140,6 +140,8 @@ def remembered_mean(captured: CapturedModel, is_single: bool = False) -> Tensor 
         means = [moments.mean if is_single else moments.mean[0] for moments in sorted(stored, key=lambda one: one.index)]
         mean = torch.cat([of_input.flatten() for of_input in means])
         return mean if bool(mean.isfinite().all()) else None
+    if is_single:
+        return None
     try:
         weight, rest, variance = equations(read(captured)[1])
     except UndeterminedError:

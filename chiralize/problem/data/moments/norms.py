@@ -17,6 +17,7 @@ from chiralize.graph import execution
 from chiralize.graph.model import CapturedModel, Node, Shape
 from chiralize.graph.traits import BatchNorm
 from chiralize.infer.registry import traits
+from chiralize.symmetry.representation import TensorRepresentation
 
 _SCALES = (0.01, 1.0, 100.0)
 _EQUAL = 1e-4  # of the largest value
@@ -93,6 +94,13 @@ class Inputs:
     def rows_of(self, tensors: Sequence[Tensor]) -> Tensor:
         """The inverse of `tensors`, in float64."""
         return torch.cat([tensor.double().flatten(1) for tensor in tensors], 1)
+
+
+def require_samples(actions: Sequence[TensorRepresentation | None]) -> None:
+    """Raises UndeterminedError where the mirror acts on the first axis of an input: no samples lie along that."""
+    for action in actions:
+        if action is not None and action.axes and not action.axes[0].is_trivial:
+            raise UndeterminedError("the inputs have no batch axis")
 
 
 def places(captured: CapturedModel, norm: Norm, inputs: Inputs) -> int:
