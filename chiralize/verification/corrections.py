@@ -57,9 +57,7 @@ def corrected(
     return Corrected((), best.gap)
 
 
-def _next(
-    answers: Answers, steps: Sequence[_Step], seen: set[Key], resolve: Resolve, most_runs: int
-) -> list[_Step]:
+def _next(answers: Answers, steps: Sequence[_Step], seen: set[Key], resolve: Resolve, most_runs: int) -> list[_Step]:
     """The mirrors that fit best of those that differ from one of these in one more place, the best first.
 
     Those that swap less and do not fit are left out: under them answers are nearer whatever the true mirror is.

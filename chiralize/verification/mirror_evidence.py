@@ -140,8 +140,9 @@ def _compared(
     comparison = compare(answers, mirror, others, runs)
     fit = judged(comparison, basis).fit
     if fit is not None and fit.is_refuted:
-        found = corrected(answers, network.resolved, mirror, comparison, partial(_resolved_as, network), runs)
-        comparison = replace(comparison, corrected=found)
+        resolved_as = partial(_resolved_as, network)
+        changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs)
+        comparison = replace(comparison, corrected=changes)
     return comparison, basis
 
 

@@ -60,9 +60,7 @@ def thinned(network: Network, calls: Sequence[Call], most: int) -> list[Call]:
     return [call for call in calls[::step] if network.samples_in(call) == rows]
 
 
-def check(
-    calls: Sequence[Call], where: str = "calibration", differ: bool = True, is_single: bool = False
-) -> None:
+def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True, is_single: bool = False) -> None:
     """Raises NonFiniteError for NaN or infinite entries, DataFileError where sizes beyond the batch change.
 
     differ: samples have one size, and there are several; else both may be otherwise. Several that are all the same are

@@ -222,9 +222,7 @@ def _cut(data: torch.Tensor | np.ndarray, example: Call, where: str) -> Feed[Cal
     return Feed(call, range(len(data) // rows))
 
 
-def _refuse_numbers_in_a_row(
-    given: Sequence[int], inputs: Sequence[torch.Tensor], array: str, where: str
-) -> None:
+def _refuse_numbers_in_a_row(given: Sequence[int], inputs: Sequence[torch.Tensor], array: str, where: str) -> None:
     """Raises DataFileError for an array of one axis, other than a sample, where no input has a batch to cut it into."""
     if len(given) != 1 or any(tensor.ndim > 1 for tensor in inputs) or given[0] in map(torch.Tensor.numel, inputs):
         return

@@ -47,7 +47,9 @@ def check_example(network: OnnxNetwork, args: Sequence[Any], kwargs: Mapping[str
     shapes = " ".join(f"--input-shape {port.as_option}" for port in network.inputs)
     if len(args) + len(kwargs) != len(network.inputs):
         listed = ", ".join(f"{port.name!r} {port.shown}" for port in network.inputs)
-        facts = f"the number of inputs differs: it takes {len(network.inputs)} ({listed}), {len(args) + len(kwargs)} given"
+        facts = (
+            f"the number of inputs differs: it takes {len(network.inputs)} ({listed}), {len(args) + len(kwargs)} given"
+        )
         raise ModelRunError(network.where, facts, f"give all of them, and no other: {shapes}")
     try:
         tensors = network.in_order(args, kwargs)
@@ -64,7 +66,9 @@ def check_example(network: OnnxNetwork, args: Sequence[Any], kwargs: Mapping[str
         if not wrong:
             given = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
             facts = f"onnxruntime cannot run it on inputs of shape {given} ({runtime_message(error)})"
-            raise ModelRunError(network.where, facts, "give sizes that it takes, --input-shape, or --example") from error
+            raise ModelRunError(
+                network.where, facts, "give sizes that it takes, --input-shape, or --example"
+            ) from error
         port, tensor = wrong[0]
         facts = f"input {port.name!r} takes shape {port.shown}, {tuple(tensor.shape)} is given"
         if len(port.sizes) == tensor.ndim - 1 == 1:

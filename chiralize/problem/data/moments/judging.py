@@ -60,9 +60,7 @@ class Likeness:
         return not self.is_normaliser and not self.factor <= MOST_FACTOR
 
 
-def likeness(
-    captured: CapturedModel, batches: Iterable[Sequence[Tensor]], is_single: bool = False
-) -> Likeness | None:
+def likeness(captured: CapturedModel, batches: Iterable[Sequence[Tensor]], is_single: bool = False) -> Likeness | None:
     """Inputs, in the captured sizes, judged by the first norm or a normaliser; None where the network has neither.
 
     is_single: a batch is one sample, without an axis that counts samples.
@@ -137,8 +135,8 @@ def remembered_mean(captured: CapturedModel, is_single: bool = False) -> Tensor 
     """
     stored = input_moments(captured)
     if stored and len(stored) == len(captured.inputs):
-        means = [moments.mean if is_single else moments.mean[0] for moments in sorted(stored, key=lambda one: one.index)]
-        mean = torch.cat([of_input.flatten() for of_input in means])
+        means = [moments.mean for moments in sorted(stored, key=lambda one: one.index)]
+        mean = torch.cat([(of_input if is_single else of_input[0]).flatten() for of_input in means])
         return mean if bool(mean.isfinite().all()) else None
     if is_single:
         return None
