@@ -160,6 +160,7 @@ def sizes(name: str, kind: str) -> Sequence[str]:
     return ("--input-shape", str(SIZE), *(("--input-shape", str(HIDDEN)) if name == "memory" else ()))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", ["onnx", "pt2", "pt"])
 @pytest.mark.parametrize("name", NETS)
 def test_every_way_in(shell: Shell, name: str, kind: str) -> None:
