@@ -60,7 +60,7 @@ ONE = {
     "another sign": (spec("hip knee"), "the other sign of l_knee and r_knee"),
 }
 SEVERAL = {
-    "two signs": (spec("knee"), ["the other sign of l_hip and r_hip", "the other sign of l_knee and r_knee"]),
+    "two signs": (spec("knee"), ["no signs of single joints", "the other sign of l_hip and r_hip"]),
     "a sign and two kinds": (
         spec("", "axial", "vector"),
         ["the other sign of l_hip and r_hip", "gravity as a polar vector of input 0", "turn as an axial vector"],
