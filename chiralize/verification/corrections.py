@@ -15,7 +15,7 @@ from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.errors import ChiralizeError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, Corrected, Key, compare, whole_key
-from chiralize.verification.evidence.judging import FITS
+from chiralize.verification.evidence.judging import FITS, SMALL
 from chiralize.verification.evidence.neighbours import nearby
 
 MOST_CHANGES = 5
@@ -46,7 +46,7 @@ def corrected(
     """
     best = _Step((), resolved, mirror, first.gap)
     steps, seen = [best], {whole_key(mirror)}
-    while steps and len(steps[0].names) < MOST_CHANGES:
+    while steps and len(steps[0].names) < MOST_CHANGES and best.gap > SMALL:
         steps = _next(answers, steps, seen, resolve, most_runs)
         if steps and steps[0].gap <= _NEARER * best.gap:
             best = steps[0]

@@ -43,6 +43,9 @@ SIZE, HIDDEN = 7, 6
 class Policy(nn.Module):
     """Four actions, behind a normaliser of entries or without."""
 
+    mean: torch.Tensor
+    spread: torch.Tensor
+
     def __init__(self, normalised: bool = False) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Linear(SIZE, 16), nn.ELU(), nn.Linear(16, 4))
@@ -133,7 +136,7 @@ def by_hand(path: Path, size: int | str = SIZE) -> None:
     ]
     stored = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()]
     model = helper.make_model(
-        helper.make_graph(nodes, "policy", *ports, stored), opset_imports=[helper.make_opsetid("", 17)]
+        helper.make_graph(nodes, "policy", ports[0], ports[1], stored), opset_imports=[helper.make_opsetid("", 17)]
     )
     model.ir_version = 9
     onnx.save(model, str(path))

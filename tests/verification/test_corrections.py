@@ -41,7 +41,9 @@ class Symmetric(nn.Module):
         for weight in self.net.parameters():
             weight.data = torch.randn_like(weight) ** 3 / 3
         resolved = resolve(parse_spec(spec()), [(1, 18)], [(1, 6)])
-        (self.on_inputs,), (self.on_outputs,) = resolved.inputs, resolved.outputs
+        (on_inputs,), (on_outputs,) = resolved.inputs, resolved.outputs
+        assert on_inputs is not None and on_outputs is not None
+        self.on_inputs, self.on_outputs = on_inputs, on_outputs
 
     def forward(self, x: Tensor) -> Tensor:
         """The actions."""
