@@ -105,9 +105,12 @@ def open_network(
     step("exporting")
     args, kwargs = examples.call
     if loaded.format == "onnx":
-        from chiralize.storage.onnx_network import as_declared
+        from chiralize.storage.onnx_network import OnnxNetwork, as_declared
+        from chiralize.storage.onnx_reading.checking import check_example
 
         args = as_declared(model, args)
+        if isinstance(loaded.module, OnnxNetwork):
+            check_example(loaded.module, args, kwargs)
         if read:
             loaded = _read_back(loaded, args, kwargs, must_be=not onnx)
             model = loaded.module

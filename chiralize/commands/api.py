@@ -30,7 +30,7 @@ from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
 from chiralize.nn.deploy.export import example_call
 from chiralize.nn.two_view import TwoView
-from chiralize.problem.data.cutting import check_body, rows_of
+from chiralize.problem.data.cutting import check_body
 from chiralize.problem.data.feeds import joined, uncarried
 from chiralize.problem.data.inputs import calls_of
 from chiralize.problem.data.sequences import sequences_of
@@ -306,7 +306,7 @@ def audit(
         calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration")
         network = network.with_notes(*former, *remarks)
         if isinstance(calibration, (torch.Tensor, np.ndarray)) and len(names) == len(calibration):
-            names = names[: sum(map(rows_of, calls))]  # samples that fill no batch are left out
+            names = names[: sum(map(network.samples_in, calls))]  # samples that fill no batch are left out
         report = uncarried(_audit, network, name_of(model), calls, labels=names, progress=step, sequences=sequences)
         if rollout is not None:
             result = None if chiral is None else prepared(chiral, loaded, *network.example, entry)

@@ -56,7 +56,7 @@ def audit(
     refuse_several(network)
     if labels and not data:
         raise UsageError("--labels", "there are no data that they could belong to", "give --calibration as well")
-    check(data, differ=False)
+    check(data, differ=False, is_single=network.resolved.is_single)
     mirror = mirror_if_known(network, None)
     if mirror is None:
         mirror = mirror_of(network, represent(network, None)[0])
@@ -70,7 +70,7 @@ def audit(
     progress("running the network on both views")
     of_network = _of_network(network, mirror, inputs, along)
     progress("checking the mirror against the network")
-    is_real = bool(data) and looks_real(thinned(data, samples))
+    is_real = bool(data) and looks_real(thinned(network, data, samples))
     asked = Evidence(notes=(_NOT_ASKED,)) if data and not is_real else ask_network(network, data, along)
     of_others = outside_evidence(network, mirror, data)
     evidence = joined(of_others, asked)

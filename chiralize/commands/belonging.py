@@ -51,6 +51,11 @@ def fitted(passport: Passport, module: nn.Module, where: str) -> Passport:
             raise UsageError(where, facts, "attach it to a module of the original class")
         return passport
     is_graph = isinstance(module, torch.fx.GraphModule)
+    if is_script_of_both_views(module):
+        if not passport.is_average:
+            facts = f"the script runs both views, the mirror is of a network made by {passport.method}"
+            raise UsageError(where, facts, "attach it to a module of the original class")
+        return passport
     if passport.is_average and not is_graph:
         facts = f"it is of a network that runs both views, {type(module).__name__} runs one"
         raise UsageError(where, facts, "use chiralize.load(path), which gives that network back")
@@ -72,6 +77,12 @@ def fitted(passport: Passport, module: nn.Module, where: str) -> Passport:
         facts = f"{name} is {tuple(tensors[name].shape)}, the mirror acts on {passport.hidden[name].shape}"
         raise UsageError(where, facts, "build it with the sizes of the converted one, or use chiralize.load(path)")
     return passport
+
+
+def is_script_of_both_views(module: nn.Module) -> bool:
+    """Whether this is the TorchScript that an average is written as (`nn.deploy.script_views`), read from its file."""
+    parts = {name for name, _ in module.named_children()}
+    return isinstance(module, torch.jit.ScriptModule) and {"views", "mirror_inputs", "mirror_outputs"} <= parts
 
 
 def check_symmetric(passport: Passport, module: nn.Module) -> None:

@@ -138,7 +138,7 @@ def _calls(network: Network, request: Request) -> Sequence[Call]:
     if not calls:
         args, kwargs = network.example
         calls = random_inputs(args, kwargs, max(1, _MOST // max(network.rows, 1)), 2, network.around)
-    return thinned(in_rows(network, calls, _ROWS), _MOST)
+    return thinned(network, in_rows(network, calls, _ROWS), _MOST)
 
 
 def _exported(module: nn.Module, whole: Network) -> ExportedProgram | None:

@@ -110,7 +110,7 @@ def _converted(network: Network, name: str, request: Request, trial: Trial | Non
         return convert_for_all(network, name, request)
     method = method_of(request.method)
     check_request(request, method)
-    check(request.calibration)
+    check(request.calibration, is_single=network.resolved.is_single)
     problem = Problem.of(network, request, method)
 
     request.progress("checking whether it is equivariant already")

@@ -13,7 +13,6 @@ from chiralize.graph.running import Call
 from chiralize.infer.capture import capture
 from chiralize.nn.deploy.export import example_call, try_export
 from chiralize.nn.deploy.form import formed
-from chiralize.problem.data.cutting import rows_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
@@ -79,7 +78,7 @@ def last_calls(problem: Problem) -> Sequence[Call]:
     network, given = problem.network, problem.batches.given
     if not given:
         return ()
-    most = affordable_samples(network, _WORK) // max(rows_of(given[-1]), 1)
+    most = affordable_samples(network, _WORK) // max(network.samples_in(given[-1]), 1)
     return given[-max(1, min(_REAL, most)) :]
 
 

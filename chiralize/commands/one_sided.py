@@ -62,11 +62,11 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
         return
     data: Sequence[Call] = [(tuple(network.args), dict(network.kwargs))]
     if batches.given:
-        data = thinned(batches.given, _ROWS)
-    peaks = peak_gap(network.module, mirror, thinned(data, _PICTURES), network.resolved)
+        data = thinned(network, batches.given, _ROWS)
+    peaks = peak_gap(network.module, mirror, thinned(network, data, _PICTURES), network.resolved)
     if peaks is not None:
         if peaks.is_one_sided:
-            raise _of_peaks(network, mirror, name, peaks, thinned(data, _PICTURES))
+            raise _of_peaks(network, mirror, name, peaks, thinned(network, data, _PICTURES))
         return
     gaps = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
     if not _is_refused(gaps.gap, WIDEST, problem.request):
@@ -120,9 +120,9 @@ def with_sides(problem: Problem, remembered: Memory) -> Problem:
         problem = problem.with_remarks(saw_one_side(remembered))
         if network.has_rows and not network.carried:
             problem = replace(problem, one_sided=remembered.moments)
-    if given and problem.is_fitted and looks_real(thinned(given, _ROWS)):
+    if given and problem.is_fitted and looks_real(thinned(network, given, _ROWS)):
         mirror = mirror_if_known(network, None)
-        shown = data_asymmetry(mirror, thinned(given, _ROWS), most=1) if mirror is not None else ()
+        shown = data_asymmetry(mirror, thinned(network, given, _ROWS), most=1) if mirror is not None else ()
         if shown and shown[0].shows_a_side:
             problem = problem.with_remarks(f"{_SHOWN}: {shown[0].words}. {_GIVE_BOTH}")
     return problem

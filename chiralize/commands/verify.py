@@ -10,7 +10,7 @@ from chiralize.commands.several.verifying import verify_for_all
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
-from chiralize.problem.data.cutting import check, rows_of
+from chiralize.problem.data.cutting import check
 from chiralize.problem.data.judged import judged_on
 from chiralize.problem.mirror import free_share
 from chiralize.problem.network import Network
@@ -50,12 +50,12 @@ def verify(
     Raises UsageError for fewer samples than 1, and the refusal where a network that passes cannot be proved.
     """
     samples = int(number("samples", samples))
-    check(real, differ=False)
+    check(real, differ=False, is_single=network.resolved.is_single)
     if real and passport is not None and passport.is_average and None in network.resolved.inputs:
         facts = "an average of both views takes states of its own, which no inputs of the original hold"
         raise UsageError("--calibration", facts, "leave it out: such a network is run on random inputs")
     run_on = judged_on(network, real, MOST if isinstance(network.module, OnnxNetwork) else REAL)
-    given = sum(map(rows_of, run_on))
+    given = sum(map(network.samples_in, run_on))
     if network.further:
         report = verify_for_all(network, name, passport, samples, run_on, tolerance, progress)
         return replace(report, given=given)

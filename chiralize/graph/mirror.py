@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,7 +29,7 @@ class NetworkMirror:
     states (left out of drift).  label: the name of one entry, such as `right_elbow.x`.  part: of the joint, or the
     quantity, that it belongs to, `right_elbow`.
     input_centers, output_centers: c of an affine T x = c + R (x - c), None where T is linear; empty where all are.
-    around: where random inputs lie.
+    around: where random inputs lie.  is_single: a call is one sample, so that no axis of its outputs counts samples.
     """
 
     inputs: tuple[TensorRepresentation, ...]
@@ -41,6 +41,17 @@ class NetworkMirror:
     input_centers: tuple[Center, ...] = field(default=(), compare=False)
     output_centers: tuple[Center, ...] = field(default=(), compare=False)
     around: Around = field(default=Around(), compare=False)
+    is_single: bool = field(default=False, compare=False)
+
+    def in_rows(self, output: torch.Tensor) -> torch.Tensor:
+        """An output of one call as "sample entry..."."""
+        if self.is_single or not output.ndim:
+            return output[None]
+        return output
+
+    def samples_in(self, outputs: Sequence[torch.Tensor]) -> int:
+        """How many samples the outputs of one call belong to."""
+        return len(self.in_rows(outputs[0])) if outputs else 1
 
     @property
     def is_affine(self) -> bool:
@@ -94,6 +105,7 @@ class MirrorFit:
     tried).  real: measured on real inputs, not on noise.  trained: False where the network is plainly untrained.
     skeletons: shipped skeletons of this size whose mirror fits.  better: the neighbours that fit clearly better than
     T, by name.  answers_stay: T leaves (nearly) all answers as they are, so that a small gap is weak evidence for T.
+    changes: of the specification, by name, which all together lead to a mirror that fits, with a gap of changed_gap.
     """
 
     gap: float
@@ -104,6 +116,8 @@ class MirrorFit:
     skeletons: tuple[str, ...] = ()
     better: tuple[str, ...] = ()
     answers_stay: bool = False
+    changes: tuple[str, ...] = ()
+    changed_gap: float = 0.0
 
     @property
     def is_refuted(self) -> bool:

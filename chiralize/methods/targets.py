@@ -48,7 +48,7 @@ def aimed(problem: Problem) -> Problem:
     if not batches.inputs or not problem.is_fitted or mirror is None:
         return problem
     request.progress("choosing what to fit: the flip average, or the answers as they are")
-    calls = thinned(in_rows(network, batches.seen, _ROWS), _LOOKED_AT)
+    calls = thinned(network, in_rows(network, batches.seen, _ROWS), _LOOKED_AT)
     measured = asymmetry(network.module, mirror, calls)
     apart = _mean(measured.gap)
     if batches.are_built_in and not apart <= WIDEST_ON_BUILT_IN:

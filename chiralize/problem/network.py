@@ -97,6 +97,13 @@ class Network:
             return sizes.pop()
         return 1
 
+    def samples_in(self, call: Call) -> int:
+        """Samples in a call: as many as its first tensor is long, or one where no axis counts samples."""
+        first = Arguments.of(*call).tensors[0]
+        if self.resolved.is_single or not first.ndim:
+            return 1
+        return len(first)
+
     @property
     def parameter_count(self) -> int:
         """How many numbers its parameters hold."""

@@ -93,8 +93,9 @@ def _needed(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
     missing = [name for name in missing if name not in heads]
     if not missing:
         empty = [each.name for each in parameters if each.kind in by_name and each.default is None]
-        none = when(empty, f" (None where nothing is given: {listed([each for each in empty if each not in heads])})")
-        return f"pass what it needs as `--arg name=value`{none}."
+        unset = [name for name in empty if name not in heads]
+        which = when(unset, f": {listed(unset)} {'has' if len(unset) == 1 else 'have'} no value yet")
+        return f"give the arguments that it needs, `--arg name=value`{which}."
     options: list[str] = []
     for name in missing:
         options.append(f"--arg {name}.NAME=VALUE" if name in NAMES else f"--arg {name}=VALUE")

@@ -60,6 +60,23 @@ class Port:
         """Axes whose sizes the file leaves open."""
         return tuple(axis for axis, size in enumerate(self.sizes) if isinstance(size, str))
 
+    @property
+    def shown(self) -> str:
+        """The sizes as messages show them, open ones by their names: `(batch, 36)`."""
+        sizes = [str(size) or "any" for size in self.sizes]
+        return f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
+
+    @property
+    def as_option(self) -> str:
+        """The sizes as --input-shape takes them, 2 for open ones."""
+        return ",".join(str(size) if isinstance(size, int) else "2" for size in self.sizes) or "1"
+
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Whether a shape agrees with the sizes that the file declares."""
+        if len(shape) != len(self.sizes):
+            return False
+        return all(isinstance(size, str) or size == given for size, given in zip(self.sizes, shape, strict=True))
+
 
 @dataclass(frozen=True)
 class CallRecord:

@@ -84,7 +84,7 @@ def _others(network: Network, given: Sequence[Call]) -> Iterator[tuple[str, Sequ
         yield REMEMBERED, in_rows(network, drawn(network, moments.gaussian, moments.inputs, SAMPLES), ROWS)
     inputs = network.resolved.input_tensors
     if network.has_rows and any(map(has_joints, inputs)):
-        calls = in_rows(network, thinned(given, SAMPLES), ROWS)
+        calls = in_rows(network, thinned(network, given, SAMPLES), ROWS)
         yield MIXED, changed(inputs, calls, _mixed, torch.Generator().manual_seed(0))
         yield APART, changed(inputs, calls, _moved_apart, torch.Generator().manual_seed(0))
 

@@ -121,7 +121,8 @@ class Tally:
         for index, representation in enumerate(mirror.outputs):
             if index not in mirror.state_outputs:
                 name = partial(mirror.part, "output", index)
-                self.spreads[index] = [_Spread(JointSums(representation, name)) for _ in horizons]
+                sums = partial(JointSums, representation, name, mirror.is_single)
+                self.spreads[index] = [_Spread(sums()) for _ in horizons]
         self.before = [_Share() for _ in mirror.outputs]
         self.after = [_Share() for _ in mirror.outputs]
         self.samples = 0
@@ -142,15 +143,16 @@ class Tally:
                 continue
             first, other, result = (wide(answers[index].detach()) for answers in (plain, turned, theirs))
             back = self.mirror.turned_output(index, other)
-            parts = _real(first), _real(back), _real(result)
+            parts = [self.mirror.in_rows(_real(answer)) for answer in (first, back, result)]
             for spread, length in zip(spreads, self.horizons, strict=True):
                 if step < length:
                     spread.add(*parts)
             eps, average = torch.finfo(plain[index].dtype).eps, (first + back) / 2
             for share, value in ((self.before[index], average), (self.after[index], result)):
-                share.add(_real(value), _real(self.mirror.turned_output(index, value)), eps)
+                image = self.mirror.turned_output(index, value)
+                share.add(self.mirror.in_rows(_real(value)), self.mirror.in_rows(_real(image)), eps)
         if not step:
-            self.samples += plain[0].shape[0] if plain and plain[0].ndim else 1
+            self.samples += self.mirror.samples_in(plain)
 
     def result(self, source: str) -> tuple[Drift, Degeneracy]:
         """The figures of all samples together, over all processes."""
@@ -198,8 +200,6 @@ class _Spread:
 
     def add(self, first: torch.Tensor, back: torch.Tensor, theirs: torch.Tensor) -> None:
         """Take f(x) (first), T f(T x) (back) and g(x) (theirs) in, each "sample entry..."."""
-        if not first.ndim:
-            first, back, theirs = first[None], back[None], theirs[None]
         if self.shift is None or self.total is None or self.apart is None:
             self.shift = first.mean(0)
             processes.take_first([self.shift])
@@ -281,7 +281,7 @@ class _Share:
         """Take an output and T of it in, "sample entry..." in float64. eps: of the type that they came in."""
         self.noise += float((_ROUNDED * eps * value).square().sum())
         odd = (value - turned) / 2
-        parts = [odd, value] if value.ndim else [odd[None], value[None]]
+        parts = [odd, value]
         if not self.firsts:
             self.firsts = [part[0].clone() for part in parts]
             self.totals = [torch.zeros_like(first) for first in self.firsts]

@@ -8,7 +8,7 @@ from functools import partial
 
 from chiralize.errors import ModelRunError
 from chiralize.graph.running import Call
-from chiralize.problem.data.cutting import in_one, rows_of, thinned
+from chiralize.problem.data.cutting import in_one, thinned
 from chiralize.problem.mirror import mirror_at_rest, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -116,7 +116,7 @@ def _enough_for_average(network: Network, inputs: Sequence[Call]) -> Sequence[Ca
     All of them, but for costly networks, of which a run on thousands takes an hour.
     """
     most = affordable_samples(network, _WORK, _LEAST)
-    return inputs if sum(map(rows_of, inputs)) <= most else thinned(inputs, most)
+    return inputs if sum(map(network.samples_in, inputs)) <= most else thinned(network, inputs, most)
 
 
 def held_out(problem: Problem) -> tuple[Sequence[Call], str]:

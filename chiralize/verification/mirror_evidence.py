@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -13,15 +15,16 @@ from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.graph.mirror import MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
-from chiralize.problem.data.cutting import in_one, in_rows, rows_of, tensors, thinned
+from chiralize.problem.data.cutting import in_one, in_rows, tensors, thinned
 from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.stateful import mirror_of_calls, with_states_free
+from chiralize.verification.corrections import corrected
 from chiralize.verification.cost import affordable_samples, multiplications_a_sample
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, along, compare, of_calls
-from chiralize.verification.evidence.judging import Basis, judged
+from chiralize.verification.evidence.judging import FITS, Basis, judged
 from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
 from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
@@ -74,7 +77,7 @@ def outside_evidence(
     if asked is not None:
         parts.append(asked)
     if equivariant is not None and mirror is not None:
-        calls = _few(inputs) or _random(network, mirror, 2)
+        calls = _few(network, inputs) or _random(network, mirror, 2)
         parts.append(symmetric_pose(equivariant, mirror, calls))
     return joined(*parts)
 
@@ -132,8 +135,15 @@ def _compared(
         others = _candidates(network, mirror, calls)
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
-    basis = Basis(real, not is_untrained(network.module), sum(map(rows_of, calls)))
-    return compare(answers, mirror, others, _runs(network, calls, real)), basis
+    basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)))
+    runs = _runs(network, calls, real)
+    comparison = compare(answers, mirror, others, runs)
+    fit = judged(comparison, basis).fit
+    if fit is not None and fit.is_refuted:
+        resolved_as = partial(_resolved_as, network)
+        changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs)
+        comparison = replace(comparison, corrected=changes)
+    return comparison, basis
 
 
 def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], real: bool) -> Answers:
@@ -144,8 +154,8 @@ def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Seq
     return of_calls(runner, mirror, calls)
 
 
-def _few(inputs: Sequence[Call]) -> list[Call]:
-    return thinned(inputs, 8)[:8] if inputs else []
+def _few(network: Network, inputs: Sequence[Call]) -> list[Call]:
+    return thinned(network, inputs, 8)[:8] if inputs else []
 
 
 def _random(network: Network, mirror: NetworkMirror, count: int) -> list[Call]:
@@ -158,8 +168,8 @@ def _witnesses(network: Network, mirror: NetworkMirror, inputs: Sequence[Call]) 
     """Inputs on which mirrors are compared, and whether they are real."""
     rows = min(_ROWS, affordable_samples(network, _WORK / _LEAST_RUNS, least=8))
     if inputs:
-        calls = in_rows(network, thinned(inputs, rows), rows)
-        calls = thinned(calls, min(rows, _CALLS * rows_of(calls[0])))[:_CALLS]
+        calls = in_rows(network, thinned(network, inputs, rows), rows)
+        calls = thinned(network, calls, min(rows, _CALLS * network.samples_in(calls[0])))[:_CALLS]
         if looks_real(calls):
             return calls, True
     example: Call = (tuple(network.args), dict(network.kwargs))
@@ -173,7 +183,7 @@ def _runs(network: Network, calls: Sequence[Call], real: bool) -> int:
     """How many mirrors may be tried that need runs on inputs of their own: fewer where a run is costly."""
     if not real:
         return _NOISE_RUNS
-    work = multiplications_a_sample(network) * sum(map(rows_of, calls))
+    work = multiplications_a_sample(network) * sum(map(network.samples_in, calls))
     return max(_LEAST_RUNS, min(_MOST_RUNS, int(_WORK / max(work, 1))))
 
 
@@ -197,6 +207,11 @@ def _candidates(network: Network, mirror: NetworkMirror, real: Sequence[Call] = 
 
 def _mirror_of(network: Network, spec: ConversionSpec) -> NetworkMirror:
     """T as another specification would have it."""
+    return _resolved_as(network, spec)[1]
+
+
+def _resolved_as(network: Network, spec: ConversionSpec) -> tuple[ResolvedSpec, NetworkMirror]:
+    """Another specification fitted to the network, and its T."""
     resolved = network.resolved
     inputs = [tensor.shape for tensor in resolved.input_tensors]
     outputs = [tensor.shape for tensor in resolved.output_tensors]
@@ -206,7 +221,7 @@ def _mirror_of(network: Network, spec: ConversionSpec) -> NetworkMirror:
     else:
         around = network.around
     read, answered = with_states_free(other.input_tensors), with_states_free(other.output_tensors)
-    return mirror_from(other, read, answered, {}, around)
+    return other, mirror_from(other, read, answered, {}, around)
 
 
 def _means(resolved: ResolvedSpec, calls: Sequence[Call]) -> dict[tuple[int, str], float]:
@@ -251,7 +266,7 @@ def _unit_to_check(problem: Problem) -> str:
     if problem.network.resolved.is_affine:
         return ""
     reach = 0.0
-    for call in thinned(problem.batches.given, _ROWS):
+    for call in thinned(problem.network, problem.batches.given, _ROWS):
         for tensor in tensors(call):
             if tensor.is_floating_point() and tensor.numel():
                 reach = max(reach, float(tensor.abs().max()))
@@ -264,12 +279,19 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
     """The first thing to check. A policy may have learned one side only; its robot model shows whether T of an
     observation is right.
     """
-    if fit.skeletons:
+    if len(fit.changes) > 1:
+        first = f"make all {len(fit.changes)} changes in the specification at once: one alone does not make it fit"
+    elif fit.skeletons:
         first = f"try --skeleton {fit.skeletons[0]}"
-    elif fit.better:
-        first = f"try {fit.better[0]} in the specification"
-    elif fit.has_a_nearer:
-        first = f"look first at what comes nearer: {fit.nearest}; then check joint order, pairs and negated coordinates"
+    elif fit.changes:
+        first = f"try {fit.changes[0]} in the specification"
+    elif fit.better and fit.nearest_gap <= FITS:
+        first = f"try {fit.nearest} in the specification"
+    elif fit.better or fit.has_a_nearer:
+        first = (
+            "check joint order, pairs, negated coordinates and layouts: several may be wrong at once, since none of "
+            "the mirrors that were tried fits"
+        )
     else:
         first = "check joint order, pairs, negated coordinates and layouts"
     if any(entry.fields for entry in spec.inputs or ()):

@@ -53,6 +53,12 @@ BAD = {
     "phase without shift": ("{phase: sin_cos}", "MissingKeyError", "half a period", "shift: half"),
     "unknown phase": ("{phase: sincos, shift: half}", "WrongValueError", "'sincos'", "'sin_cos'"),
     "unknown command": ("{command: [vx, gait]}", "WrongValueError", "'gait'", "{gait: -1}"),
+    "unknown commands": (
+        "{command: [vx, gait, {hop: 1}, frob]}\n  - {command: [skip]}",
+        "WrongValueError",
+        "3 commands is not told by their names: 'gait', 'frob', 'skip'",
+        "give each its sign: {gait: 1}",
+    ),
     "history of nothing": ("{history: 3}", "MissingKeyError", "a history of nothing", "of:"),
     "history of no frames": ("{history: 0, of: {vector: v}}", "WrongValueError", "0 frames", ""),
     "history of a stranger": ("{history: 2, of: [{vectr: v}]}", "UnknownKeyError", "'vectr'", "'vector'"),

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+import chiralize
 from chiralize.commands import scripts
-from chiralize.errors import ParityError
+from chiralize.errors import ParityError, UsageError
 from chiralize.storage.load import CERTIFICATE
 from tests.support import script_nets
 from tests.support.command import BODY, Shell, mirrored, poses, working_shell
@@ -127,6 +128,22 @@ def test_average_of_a_policy(shell: Shell, policy: Any) -> None:
     assert largest([flat(answer) for answer in plain], turned) < 1e-6
     assert largest(plain, turned) > 0.01
     assert shell("verify", "chiral.pt").status == 0
+
+
+def test_an_average_is_loaded_with_its_mirror(shell: Shell, of_few_ops: Any) -> None:
+    """`load` gives it back, and it is proved and written again; a plain script takes no mirror of both views."""
+    convert_policy(shell, "average")
+    path = shell.folder / "chiral.pt"
+    network = chiralize.load(path)
+    assert chiralize.chirality(network).form == "two-view"
+    assert chiralize.save(network, shell.folder / "again.pt2", (calls_of(1)[0],)).is_file()
+    script, _ = load(path)
+    assert chiralize.chirality(chiralize.attach(script, path)).form == "two-view"
+    with pytest.raises(UsageError, match="it is of a network that runs both views, .* runs one"):
+        chiralize.attach(of_few_ops, path)
+    convert_policy(shell, "match")
+    with pytest.raises(UsageError, match="the script runs both views, the mirror is of a network made by match"):
+        chiralize.attach(script, path)
 
 
 @pytest.mark.thorough

@@ -83,7 +83,7 @@ def test_rows_of_a_text_are_samples_in_the_order_of_the_input(tmp_path: Path) ->
     [
         ((6, 4, 5, 3), (1, 3, 4, 5), r"put the axes in order: \(sample, 3, 4, 5\), array.transpose\(0, 3, 1, 2\)"),
         ((6, 4, 3, 3), (1, 3, 4, 3), r"put the axes in order: \(sample, 3, 4, 3\)$"),
-        ((6, 4), (4,), "let forward take samples along a first axis: it takes a single one without"),
+        ((6, 5), (4,), r"store a sample a row: \(sample, 4\), since one call takes one sample"),
         ((4, 3, 6), (1, 4, 3), r"store samples first: \(sample, 4, 3\)"),
     ],
 )

@@ -76,6 +76,11 @@ class ResolvedTensor:
         return ("b", 0) in self.free_axes
 
     @property
+    def starts_with_body(self) -> bool:
+        """Whether its first axis holds joints, coordinates or fields: neither samples nor frames lie along it."""
+        return bool(self.shape) and all(axis for _, axis in self.free_axes)
+
+    @property
     def class_axis(self) -> int | None:
         """The axis of its scores of classes; None for a tensor of another kind."""
         if self.entry.classes is None:
@@ -126,6 +131,15 @@ class ResolvedSpec:
     def has_rows(self) -> bool:
         """Whether samples lie along the first axis of every input; free ones beside them may be without."""
         return all_have_rows(self.input_tensors)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether a call is one sample: the first axis of every described input is an axis of the body.
+
+        A robot's policy that takes `(36,)` and returns `(12,)` is one.
+        """
+        described = [tensor for tensor in self.input_tensors if not tensor.is_free and tensor.kind != "state"]
+        return bool(described) and all(tensor.starts_with_body for tensor in described)
 
     @property
     def inputs(self) -> tuple[TensorRepresentation | None, ...]:

@@ -11,7 +11,7 @@ import torch
 from chiralize.errors import ChiralizeError, DataFileError, UsageError
 from chiralize.graph import processes
 from chiralize.graph.running import Call
-from chiralize.problem.data.cutting import even, leading, roomy, rows_of, tensors, thinned
+from chiralize.problem.data.cutting import even, leading, roomy, tensors, thinned
 from chiralize.problem.data.moments.judging import (
     FEWEST_DIRECTIONS,
     MOST_FACTOR,
@@ -60,7 +60,7 @@ def judged(problem: Problem) -> Problem:
             f"warning: the calibration inputs are few: {count} samples, where 2,000 are nearly enough, and below "
             f"{FEWEST} it costs percents"
         )
-    calls = thinned(problem.batches.given, _LOOKED_AT)
+    calls = thinned(problem.network, problem.batches.given, _LOOKED_AT)
     if len(problem.batches.given) == 1:
         remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
     return problem.with_remarks(*remarks, *_of_kind(problem, calls))
@@ -86,14 +86,15 @@ def _of_kind(problem: Problem, calls: Sequence[Call]) -> Iterator[str]:
     elif similarity is None:
         yield _UNKNOWN
     if (similarity is None or similarity.is_normaliser) and not problem.request.mix:
-        yield from _narrow(calls)
+        yield from _narrow(network, calls)
 
 
 def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
     """How like the training data the inputs are, by what the network keeps of these; None where it keeps nothing."""
     try:
         large = roomy(network, calls)
-        return likeness(large.graph(), (large.centered(tensors(call)) for call in calls))
+        centered = (large.centered(tensors(call)) for call in calls)
+        return likeness(large.graph(), centered, large.resolved.is_single)
     except ChiralizeError:
         return None
 
@@ -105,7 +106,7 @@ def _samples(network: Network, calls: Sequence[Call]) -> int:
         if not tensor.is_free:
             frames = max(frames, prod(tensor.shape[axis] for _, axis in tensor.free_axes if axis))
     for call in calls:
-        rows += rows_of(call)
+        rows += network.samples_in(call)
         if rows * frames >= FEWEST:
             break
     return round(processes.total(rows * frames))
@@ -120,9 +121,16 @@ def _poor(similarity: Likeness) -> str:
     )
 
 
-def _narrow(calls: Sequence[Call]) -> Iterator[str]:
-    firsts = map(leading, calls)
-    rows = torch.cat([first.flatten(1) for first in firsts if first.is_floating_point() and first.ndim > 1])
+def _narrow(network: Network, calls: Sequence[Call]) -> Iterator[str]:
+    samples = list[torch.Tensor]()
+    for first in map(leading, calls):
+        if network.resolved.is_single:
+            first = first[None]
+        if first.is_floating_point() and first.ndim > 1:
+            samples.append(first.flatten(1))
+    if not samples:
+        return
+    rows = torch.cat(samples)
     count = directions(rows[:, :512]) if len(rows) > 1 else FEWEST_DIRECTIONS
     if count < FEWEST_DIRECTIONS:
         yield (
@@ -149,15 +157,16 @@ def _named(network: Network, calls: Sequence[Call]) -> str:
     """The entries of the inputs whose means differ most from those in training, in words; empty where those are not
     determined.
     """
-    mean = remembered_mean(network.graph())
+    mean = remembered_mean(network.graph(), network.resolved.is_single)
     if mean is None:
         return ""
-    given_mean = torch.cat([_as_rows(call) for call in calls]).mean(0)
+    given_mean = torch.cat([_as_rows(network, call) for call in calls]).mean(0)
     labels: list[str] = []
     centers: list[torch.Tensor] = []
     for tensor in network.resolved.input_tensors:
-        shape = tensor.shape[1:]
-        labels += [tensor.label((0, *index)) for index in np.ndindex(*shape)]
+        lead = () if network.resolved.is_single else (0,)
+        shape = tensor.shape[len(lead) :]
+        labels += [tensor.label((*lead, *index)) for index in np.ndindex(*shape)]
         center = np.zeros(1) if tensor.center is None else tensor.center
         centers.append(torch.from_numpy(np.broadcast_to(center, (1, *shape)).reshape(-1).astype(np.float64)))
     trained_mean = mean + torch.cat(centers)
@@ -168,6 +177,7 @@ def _named(network: Network, calls: Sequence[Call]) -> str:
     )
 
 
-def _as_rows(call: Call) -> torch.Tensor:
+def _as_rows(network: Network, call: Call) -> torch.Tensor:
     """All numbers of a call, "sample entry"."""
-    return torch.cat([tensor.double().flatten(1) for tensor in tensors(call)], 1)
+    rows = network.samples_in(call)
+    return torch.cat([tensor.double().reshape(rows, -1) for tensor in tensors(call)], 1)

@@ -53,23 +53,22 @@ def rows_of(call: Call) -> int:
     return len(first) if first.ndim else 1
 
 
-def thinned(calls: Sequence[Call], most: int) -> list[Call]:
+def thinned(network: Network, calls: Sequence[Call], most: int) -> list[Call]:
     """Calls of the size of the first, evenly spread, of about `most` samples."""
-    rows = rows_of(calls[0])
+    rows = network.samples_in(calls[0])
     step = max(1, len(calls) * rows // most)
-    return [call for call in calls[::step] if rows_of(call) == rows]
+    return [call for call in calls[::step] if network.samples_in(call) == rows]
 
 
-def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True) -> None:
+def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True, is_single: bool = False) -> None:
     """Raises NonFiniteError for NaN or infinite entries, DataFileError where sizes beyond the batch change.
 
     differ: samples have one size, and there are several; else both may be otherwise. Several that are all the same are
-    refused.
+    refused.  is_single: a call is one sample.
     """
-    if calls:
-        firsts = [_first_row(tensor) for tensor in tensors(calls[0])]
-    else:
-        firsts = []
+    firsts = list[torch.Tensor]()
+    for tensor in tensors(calls[0]) if calls else ():
+        firsts.append(tensor if is_single or not tensor.ndim else tensor[:1])
     broken, scales, apart = ([0.0] * len(firsts) for _ in range(3))
     for call in calls:
         for index, (tensor, first) in enumerate(zip(tensors(call), firsts, strict=True)):
@@ -87,14 +86,10 @@ def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True
         if count:
             facts = f"{count:.0f} entries are NaN or infinite"
             raise NonFiniteError(f"{where}, input {index}", facts, "remove or fill those samples")
-    several = differ or sum(map(rows_of, calls)) > 1
+    several = differ or (len(calls) if is_single else sum(map(rows_of, calls))) > 1
     if several and calls and not any(far > _FEW * scale for far, scale in zip(apart, scales, strict=True)):
         facts = "every sample is the same"
         raise DataFileError(where, facts, "give inputs as the network sees them in use, thousands of them")
-
-
-def _first_row(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor[:1] if tensor.ndim else tensor
 
 
 def check_body(network: Network, call: Call, where: str = "calibration") -> None:
@@ -177,7 +172,7 @@ def in_rows(
     is cut.  least: how many batches there have to be, ten by default.
     """
     size = rows_of(calls[0])
-    if leading(calls[0]).ndim:
+    if leading(calls[0]).ndim and not network.resolved.is_single:
         count = min(rows // size, len(calls) // (least or _GROUPS))
     else:
         count = 1

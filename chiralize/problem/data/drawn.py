@@ -82,7 +82,7 @@ def _mixed(problem: Problem) -> Problem:
     try:
         large = roomy(problem.network, given)
         captured, inputs = large.graph(), Inputs(large.graph())
-        rows = torch.cat([inputs.rows_of(large.centered(tensors(call))) for call in thinned(given, _MEASURED)])
+        rows = torch.cat([inputs.rows_of(large.centered(tensors(call))) for call in thinned(large, given, _MEASURED)])
         gaussian, origin = nearest(captured, large.resolved.inputs, rows)
     except (UndeterminedError, ChiralizeError) as error:
         facts = f"no samples can be drawn: {error.facts if isinstance(error, ChiralizeError) else error}"

@@ -50,8 +50,7 @@ def calls_from(
         """One call: as many rows of every array as the example has."""
         filled = list(leaves)
         for name, position in targets.items():
-            rows = leaves[position].shape[0]
-            part = arrays[name][batch * rows : (batch + 1) * rows]
+            part = arrays[name][_part(batch, arrays[name].ndim, leaves[position])]
             filled[position] = as_tensor(part, leaves[position].dtype, name, str(path))
         return pytree.tree_unflatten(filled, structure)
 
@@ -59,9 +58,20 @@ def calls_from(
     return Feed(call, range(count if most is None else min(count, most)))
 
 
+def _part(batch: int, ndim: int, like: torch.Tensor) -> int | slice:
+    """The part of an array that one call reads: a batch, or where the array has one axis more a single sample."""
+    if ndim > like.ndim:
+        return batch
+    return slice(batch * len(like), (batch + 1) * len(like))
+
+
 def _tensor_positions(leaves: Sequence[Any]) -> list[int]:
     """Where tensors stand among flattened arguments."""
-    return [position for position, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+    return [position for position, leaf in enumerate(leaves) if _is_tensor(leaf)]
+
+
+def _is_tensor(leaf: Any) -> bool:
+    return isinstance(leaf, torch.Tensor)
 
 
 def samples_in(path: Path) -> int:
@@ -112,7 +122,9 @@ def _rows_as(rows: np.ndarray, like: torch.Tensor, where: str) -> np.ndarray:
     Raises DataFileError where a row has not as many numbers as a sample.
     """
     sample = tuple(like.shape[1:])
-    if rows.shape[1] != prod(sample):
+    if rows.shape[1] == like.numel():
+        sample = tuple(like.shape[1:]) if len(like) == 1 else tuple(like.shape)
+    elif rows.shape[1] != prod(sample):
         facts = f"{rows.shape[1]} numbers a row, a sample of the model's input has {prod(sample)}"
         raise DataFileError(where, facts, f"write a sample a row, in the order of ({', '.join(map(str, sample))})")
     return rows.reshape(len(rows), *sample)
@@ -121,8 +133,10 @@ def _rows_as(rows: np.ndarray, like: torch.Tensor, where: str) -> np.ndarray:
 def _how_to_store(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     """What to do with an array of this shape for a network that takes that one."""
     sample = ", ".join(map(str, wanted[1:]))
-    if given[1:] == wanted:
-        return "let forward take samples along a first axis: it takes a single one without"
+    if not wanted:
+        return "store one number a sample: (sample,)"
+    if len(wanted) == 1:
+        return _a_row(wanted)
     if sorted(given[1:]) == sorted(wanted[1:]):
         order = ", ".join(str(given.index(size, 1)) for size in wanted[1:])
         is_only_one = len(set(wanted[1:])) == len(wanted[1:])
@@ -135,12 +149,15 @@ def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leave
     counts: dict[str, int] = {}
     for name, position in targets.items():
         array, wanted = arrays[name], tuple(leaves[position].shape)
-        if not wanted or array.ndim != len(wanted) or array.shape[1:] != wanted[1:]:
+        has_samples = array.ndim > 0 and array.shape[1:] == wanted
+        if not has_samples and (not wanted or array.ndim != len(wanted) or array.shape[1:] != wanted[1:]):
             facts = f"{array_name(name)} has shape {array.shape}, the model's input has {wanted}"
             raise DataFileError(where, facts, _how_to_store(array.shape, wanted))
-        counts[name] = len(array) // wanted[0]
+        _refuse_numbers_in_a_row(array.shape, list(filter(_is_tensor, leaves)), array_name(name), where)
+        rows = 1 if has_samples else wanted[0]
+        counts[name] = len(array) // rows
         if not counts[name]:
-            facts = f"{array_name(name)} holds {len(array)} samples, one call of the model takes {wanted[0]}"
+            facts = f"{array_name(name)} holds {len(array)} samples, one call of the model takes {rows}"
             raise DataFileError(where, facts, "give more samples, or an example with a smaller batch: --input-shape")
     if len(set(counts.values())) > 1:
         shown = ", ".join(f"{name!r}: {len(arrays[name])}" for name in counts)
@@ -190,17 +207,31 @@ def _cut(data: torch.Tensor | np.ndarray, example: Call, where: str) -> Feed[Cal
         raise UsageError(where, facts, "give a list of batches, each a tuple of all arguments")
     if data.ndim and not len(data):
         raise _empty(data, where)
-    if not data.ndim or len(data) < len(first):
-        facts = f"shape {tuple(data.shape)}, one call of the model takes {len(first)} samples"
+    rows = 1 if tuple(data.shape[1:]) == tuple(first.shape) else len(first)
+    if not data.ndim or len(data) < rows:
+        facts = f"shape {tuple(data.shape)}, one call of the model takes {rows} samples"
         raise DataFileError(where, facts, "give samples first, more of them, or an example with a smaller batch")
+    _refuse_numbers_in_a_row(tuple(data.shape), Arguments.of(*example).tensors, "the array", where)
     whole = with_values(data, where)
 
-    def call(start: int) -> Call:
-        """The call whose first sample has this number."""
-        return _call_of(whole[start : start + len(first)], example, where)
+    def call(batch: int) -> Call:
+        """The call of this number."""
+        return _call_of(whole[_part(batch, whole.ndim, first)], example, where)
 
     call(0)  # raises now if something does not fit
-    return Feed(call, range(0, len(data) - len(first) + 1, len(first)))
+    return Feed(call, range(len(data) // rows))
+
+
+def _refuse_numbers_in_a_row(given: Sequence[int], inputs: Sequence[torch.Tensor], array: str, where: str) -> None:
+    """Raises DataFileError for an array of one axis, other than a sample, where no input has a batch to cut it into."""
+    if len(given) != 1 or any(tensor.ndim > 1 for tensor in inputs) or given[0] in map(torch.Tensor.numel, inputs):
+        return
+    wanted = tuple(inputs[0].shape)
+    raise DataFileError(where, f"{array} has shape {tuple(given)}, the model's input has {wanted}", _a_row(wanted))
+
+
+def _a_row(wanted: Sequence[int]) -> str:
+    return f"store a sample a row: (sample, {wanted[0]}), since one call takes one sample"
 
 
 def _empty(data: Any, where: str) -> DataFileError:
@@ -259,6 +290,9 @@ def _as_leaf(value: Any, like: Any, where: str) -> Any:
         raise DataFileError(where, facts, "give tensors or arrays, samples first")
     if value.ndim != like.ndim:
         facts = f"a batch has shape {tuple(value.shape)}, the model's input has {tuple(like.shape)}"
+        if tuple(value.shape[1:]) == tuple(like.shape):
+            remedy = "one call takes one sample: give all samples as one array, or a list of single ones"
+            raise DataFileError(where, facts, remedy)
         raise DataFileError(where, facts, "give samples first, and as many axes as in the example inputs")
     if like.numel() and 0 in value.shape:
         raise _empty(value, where)

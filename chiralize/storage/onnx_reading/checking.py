@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from chiralize.errors import CaptureError
+from chiralize.errors import CaptureError, ModelRunError
 from chiralize.errors.words import first_line
 from chiralize.graph.running import Arguments, random_calls
-from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork
+from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, runtime_message
 from chiralize.storage.onnx_reading.call import REMEDY
 from chiralize.storage.onnx_reading.module import OnnxModule
 from chiralize.storage.onnx_reading.reading import read_back
@@ -40,6 +40,40 @@ def read_and_compared(network: OnnxNetwork, args: Sequence[Any], kwargs: Mapping
         f"(bound {bound:.0e}, {len(calls)} inputs)"
     )
     return module, note
+
+
+def check_example(network: OnnxNetwork, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raises ModelRunError where the file does not take these inputs, with the sizes that it declares."""
+    shapes = " ".join(f"--input-shape {port.as_option}" for port in network.inputs)
+    if len(args) + len(kwargs) != len(network.inputs):
+        listed = ", ".join(f"{port.name!r} {port.shown}" for port in network.inputs)
+        facts = (
+            f"the number of inputs differs: it takes {len(network.inputs)} ({listed}), {len(args) + len(kwargs)} given"
+        )
+        raise ModelRunError(network.where, facts, f"give all of them, and no other: {shapes}")
+    try:
+        tensors = network.in_order(args, kwargs)
+    except StopIteration:  # a name that no input has
+        facts = f"no input is called {next(iter(kwargs))!r}"
+        remedy = f"name them as the file does: {', '.join(port.name for port in network.inputs)}"
+        raise ModelRunError(network.where, facts, remedy) from None
+    try:
+        network.run(tensors)
+    except Exception as error:  # onnxruntime has many kinds of its own
+        wrong = [
+            (port, tensor) for port, tensor in zip(network.inputs, tensors, strict=True) if not port.takes(tensor.shape)
+        ]
+        if not wrong:
+            given = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+            facts = f"onnxruntime cannot run it on inputs of shape {given} ({runtime_message(error)})"
+            raise ModelRunError(
+                network.where, facts, "give sizes that it takes, --input-shape, or --example"
+            ) from error
+        port, tensor = wrong[0]
+        facts = f"input {port.name!r} takes shape {port.shown}, {tuple(tensor.shape)} is given"
+        if len(port.sizes) == tensor.ndim - 1 == 1:
+            facts += ": one call is one sample, without a batch axis"
+        raise ModelRunError(network.where, facts, f"give these sizes: {shapes}") from error
 
 
 def _difference(

@@ -82,7 +82,7 @@ def _summed_up(views: _Views, mirror: NetworkMirror, tensors: Sequence[ResolvedT
             if index not in mirror.state_outputs and a.is_floating_point():
                 tensor = tensors[index] if tensors else None
                 sums.setdefault(index, _Sums(mirror, index, tensor)).add(a, b)
-        samples += plain[0].shape[0] if plain and plain[0].ndim else 1
+        samples += mirror.samples_in(plain)
     outputs, entries, pairs = list[OutputGap](), list[EntryGap](), list[PairGap]()
     for output_sums in sums.values():
         outputs.append(output_sums.output())
@@ -122,8 +122,7 @@ class _Sums:
         self.square += float(a.square().sum())
         if self.tensor is not None:
             self._add_parts(a, back, self.tensor)
-        if not a.ndim:
-            a, b, back = a[None], b[None], back[None]
+        a, b, back = map(self.mirror.in_rows, (a, b, back))
         self.spreads.add(a, b)
         self.total = _added(self.total, a.sum(0))
         self.leaning = _added(self.leaning, (a - back).sum(0))

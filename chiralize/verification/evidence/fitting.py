@@ -161,7 +161,7 @@ def _key(mirror: NetworkMirror) -> Key:
     return (mirror.inputs, *_center_key(mirror.input_centers))
 
 
-def _whole_key(mirror: NetworkMirror) -> Key:
+def whole_key(mirror: NetworkMirror) -> Key:
     """A key that is equal for mirrors with the same action on inputs and outputs."""
     return (_key(mirror), mirror.outputs, *_center_key(mirror.output_centers))
 
@@ -187,17 +187,30 @@ def _gap(answers: Answers, turned_back: Mapping[int, Sequence[torch.Tensor]]) ->
 
 
 @dataclass(frozen=True)
+class Corrected:
+    """Changes of the specification by name that together make T fit, and the gap that they leave.
+
+    No names where nothing near T fits, however many things are changed.
+    """
+
+    names: tuple[str, ...]
+    gap: float
+
+
+@dataclass(frozen=True)
 class Comparison:
     """T beside other mirrors.
 
     gap: of T.  others: those that are not T, each once.  same: the shipped skeletons whose mirror T is.
     answers_stay: T leaves three quarters of the answers as they are, or more.
+    corrected: what makes T fit; None where nobody looked.
     """
 
     gap: float
     others: tuple[MirrorGap, ...] = ()
     same: tuple[str, ...] = ()
     answers_stay: bool = False
+    corrected: Corrected | None = None
 
 
 def compare(answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candidate], most_runs: int) -> Comparison:
@@ -208,12 +221,12 @@ def compare(answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candid
     """
     measured: dict[Key, MirrorGap] = {}
     skeletons: dict[Key, list[str]] = {}
-    given = _whole_key(mirror)
+    given = whole_key(mirror)
     by_mirror = {index: answers.turned_back(mirror, index) for index in answers.indices}
     given_gap = _gap(answers, by_mirror)
     runs = 0
     for candidate in candidates:
-        key = _whole_key(candidate.mirror)
+        key = whole_key(candidate.mirror)
         if candidate.skeleton:
             skeletons.setdefault(key, []).append(candidate.skeleton)
         if key == given or key in measured or not _tells_something(candidate.mirror, mirror):

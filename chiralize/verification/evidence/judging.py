@@ -6,7 +6,7 @@ The bounds are measured (docs/decisions/0026-a-wrong-mirror-must-not-pass.md).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 from chiralize.errors.words import listed, when
@@ -63,6 +63,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     skeletons = _fitting_skeletons(comparison)
     stay = comparison.answers_stay
     fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names, stay)
+    if comparison.corrected is not None:
+        fit = replace(fit, changes=comparison.corrected.names, changed_gap=comparison.corrected.gap)
     if not basis.trained:
         return Evidence(fit=fit, notes=(_UNTRAINED,))
     checks, warnings, notes = _sentences(fit, tried, better, _UNITS if basis.rows >= FEWEST_ROWS else _UNITS_OF_FEW)
@@ -127,10 +129,16 @@ def _sentences(
             f"the network has nothing of this symmetry: its answer to T x is {fit.gap:.3g} away from T of its answer "
             f"to x ({units})"
         )
-        if not better and fit.has_a_nearer:
+        if not better and fit.has_a_nearer and not fit.changes:
             warnings.append(
                 f"another mirror comes nearer, though it does not fit either: {fit.nearest_gap:.3g} with {fit.nearest}"
             )
+    if len(fit.changes) > 1:  # each of the others is wrong itself
+        warnings.append(
+            f"{len(fit.changes)} things in the specification are wrong at once: its gap is {fit.changed_gap:.3g} after "
+            f"all of these changes, {fit.gap:.3g} with T: {changes_in_words(fit.changes)}"
+        )
+        return (), tuple(warnings), ()
     warnings += [_better(other, fit.real) for other in better[:_NAMED]]
     if len(better) > _NAMED:
         more = len(better) - _NAMED
@@ -152,6 +160,11 @@ def _sentences(
         return (), (), (f"the mirror is not confirmed: {_SCORES}: {figures}",)
     too = when(others, ", and other mirrors as well as T")
     return (f"the network fits T{too}: {figures}",), (), ()
+
+
+def changes_in_words(names: Sequence[str]) -> str:
+    """Several changes as a list to work through."""
+    return "; ".join(f"({number}) {name}" for number, name in enumerate(names, 1))
 
 
 def _as_good(tried: Sequence[MirrorGap]) -> str:

@@ -96,8 +96,11 @@ def _other_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
 
 
 def _other_joint_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
-    """The sign of all joints, of one, or of a pair the other way round; of skeletons with signs of joints."""
-    if not skeleton.signs:
+    """The sign of all joints, of one, or of a pair the other way round; of skeletons with signs of joints.
+
+    So are those of one number a joint, an angle: that all signs are left out is the commonest mistake there.
+    """
+    if not skeleton.signs and (skeleton.negate or len(skeleton.dims) > 1):
         return
     groups = [*skeleton.pairs, *((joint,) for joint in skeleton.center)]
     for dim in skeleton.dims:

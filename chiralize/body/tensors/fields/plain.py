@@ -27,7 +27,7 @@ _LIMBS = re.compile(
 
 _COMMANDED, _COMMANDED_AHEAD = (1, -1, -1), (-1, 1, -1)
 """Signs of vx, vy and a yaw rate under the mirror of y, and of x."""
-_CLOCK, _PARTS = re.compile(r"gait|clock|phase"), 2
+_CLOCK, _PARTS, _FEET = re.compile(r"gait|clock|phase"), 2, 4
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,14 @@ def _of_commands(name: str, signs: tuple[int, ...]) -> Iterator[str]:
 
 def _of_clocks(name: str, signs: tuple[int, ...]) -> Iterator[str]:
     """Sine and cosine of a gait's clock are both negated; the phase itself has no sign that is right."""
-    if _CLOCK.search(name.lower()) and len(signs) <= _PARTS and -1 * len(signs) != sum(signs):
+    if not _CLOCK.search(name.lower()):
+        return
+    if len(signs) == _FEET:
+        yield (
+            f"{name!r} has the signs {list(signs)}; four clocks are mostly one for every leg, which swap under the "
+            "mirror: {legs: [FL, FR, RL, RR], each: [{phase: sin, shift: none, name: clock}]}"
+        )
+    elif len(signs) <= _PARTS and -1 * len(signs) != sum(signs):
         yield (
             f"{name!r} has the signs {list(signs)}; the clock of a gait is half a period later in the mirror, which "
             "negates its sine and its cosine: {phase: sin_cos, shift: half}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from math import prod
 
 from chiralize.body.skeleton.nodes import Node, read_optional
@@ -53,6 +54,7 @@ def _read_blocks(node: Node, what: str, remedy: str) -> tuple[Field, ...]:
     items = node.sequence(what) if node.entries is None else (node,)
     if not items:
         node.wrong(f"`{what}` is empty", remedy)
+    _refuse_unknown_commands(items)
     blocks = tuple(map(read_field, items))
     for block, item in zip(blocks, items, strict=True):
         if isinstance(block, Unclaimed) and what != "fields":
@@ -181,6 +183,26 @@ def _signs(node: Node, kind: str, keys: Keys) -> Field:
     return Signs(name, signs, where=node.where)
 
 
+def _refuse_unknown_commands(blocks: Sequence[Node]) -> None:
+    """Refuse commands whose names do not tell what the mirror does to them: all those of these blocks at once."""
+    unknown: dict[str, Node] = {}
+    for block in blocks:
+        commands = [value for key, value in block.entries or () if key.text == "command"]
+        for item in chain.from_iterable(value.items or () for value in commands):
+            if item.entries is None and item.text is not None and axes_of(item.name("command")) is None:
+                unknown.setdefault(item.name("command"), item)
+    if not unknown:
+        return
+    first, *others = unknown
+    listed = ", ".join(map(repr, unknown))
+    facts = f"what the mirror does to the command {first!r} is not told by its name"
+    remedy = f"give its sign: {{{first}: 1}} (kept) or {{{first}: -1}} (negated)"
+    if others:
+        facts = f"what the mirror does to {len(unknown)} commands is not told by their names: {listed}"
+        remedy = f"give each its sign: {{{first}: 1}} (kept) or {{{first}: -1}} (negated)"
+    unknown[first].wrong(facts, remedy)
+
+
 def _command(node: Node, kind: str, keys: Keys) -> Field:
     entries: list[str] = []
     signs: list[int | None] = []
@@ -191,9 +213,6 @@ def _command(node: Node, kind: str, keys: Keys) -> Field:
             entry, sign = key.name("command"), value.sign("a sign")
         else:
             entry = item.name("command")
-            if axes_of(entry) is None:
-                facts = f"what the mirror does to the command {entry!r} is not told by its name"
-                item.wrong(facts, f"give its sign: {{{entry}: 1}} (kept) or {{{entry}: -1}} (negated)")
         if entry in entries:
             item.wrong(f"{entry!r} is listed twice", "give each its own name")
         entries.append(entry)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from chiralize.graph.model import CapturedModel
-from chiralize.problem.data.moments.norms import Inputs, UndeterminedError
+from chiralize.problem.data.moments.norms import Inputs, UndeterminedError, require_samples
 from chiralize.problem.data.moments.recovery import Gaussian, action_of, equations, read, recover
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import TensorRepresentation
@@ -31,6 +31,7 @@ def nearest(
 
     actions: T on every input.  rows: the inputs, "sample entry".  Raises UndeterminedError where there is none.
     """
+    require_samples(actions)
     try:
         recovered = recover(captured, actions)
         return recovered.gaussian, recovered.source

@@ -60,8 +60,11 @@ class Likeness:
         return not self.is_normaliser and not self.factor <= MOST_FACTOR
 
 
-def likeness(captured: CapturedModel, batches: Iterable[Sequence[Tensor]]) -> Likeness | None:
-    """Inputs, in the captured sizes, judged by the first norm or a normaliser; None where the network has neither."""
+def likeness(captured: CapturedModel, batches: Iterable[Sequence[Tensor]], is_single: bool = False) -> Likeness | None:
+    """Inputs, in the captured sizes, judged by the first norm or a normaliser; None where the network has neither.
+
+    is_single: a batch is one sample, without an axis that counts samples.
+    """
     norm, sums = next(iter(norms(captured)), None), _Sums()
     if norm is not None:
         for batch in batches:
@@ -71,8 +74,10 @@ def likeness(captured: CapturedModel, batches: Iterable[Sequence[Tensor]]) -> Li
     if normaliser is None:
         return None
     for batch in batches:
-        sums.add(batch[normaliser.index].flatten(1))
-    mean, spread = (values[0].flatten().to(sums.total) for values in (normaliser.mean, normaliser.spread))
+        given = batch[normaliser.index]
+        sums.add((given[None] if is_single else given).flatten(1))
+    moments = (normaliser.mean, normaliser.spread)
+    mean, spread = ((values if is_single else values[0]).flatten().to(sums.total) for values in moments)
     judged = sums.judged(normaliser.name, mean, spread.square())
     return None if judged is None else replace(judged, is_normaliser=True)
 
@@ -123,12 +128,18 @@ def directions(rows: Tensor) -> float:
     return float((-(shares * shares.log()).sum()).exp())
 
 
-def remembered_mean(captured: CapturedModel) -> Tensor | None:
-    """The mean of the inputs in training, "entry", where the norms or a normaliser determine it."""
+def remembered_mean(captured: CapturedModel, is_single: bool = False) -> Tensor | None:
+    """The mean of the inputs in training, "entry", where the norms or a normaliser determine it.
+
+    is_single: the inputs have no axis that counts samples.
+    """
     stored = input_moments(captured)
     if stored and len(stored) == len(captured.inputs):
-        mean = torch.cat([moments.mean[0].flatten() for moments in sorted(stored, key=lambda one: one.index)])
+        means = [moments.mean for moments in sorted(stored, key=lambda one: one.index)]
+        mean = torch.cat([(of_input if is_single else of_input[0]).flatten() for of_input in means])
         return mean if bool(mean.isfinite().all()) else None
+    if is_single:
+        return None
     try:
         weight, rest, variance = equations(read(captured)[1])
     except UndeterminedError:

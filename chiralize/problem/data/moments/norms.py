@@ -17,6 +17,7 @@ from chiralize.graph import execution
 from chiralize.graph.model import CapturedModel, Node, Shape
 from chiralize.graph.traits import BatchNorm
 from chiralize.infer.registry import traits
+from chiralize.symmetry.representation import TensorRepresentation
 
 _SCALES = (0.01, 1.0, 100.0)
 _EQUAL = 1e-4  # of the largest value
@@ -71,6 +72,8 @@ class Inputs:
         tensors = [captured.leaves[name].tensor for name in captured.inputs]
         if not all(tensor.is_floating_point() for tensor in tensors):
             raise UndeterminedError("an input holds no floating-point numbers")
+        if all(tensor.ndim < 2 for tensor in tensors):
+            raise UndeterminedError("the inputs have no batch axis")
         batches = {tuple(tensor.shape[:1]) for tensor in tensors}
         if len(batches) != 1 or () in batches:
             raise UndeterminedError("the inputs have no batch axis in common")
@@ -91,6 +94,13 @@ class Inputs:
     def rows_of(self, tensors: Sequence[Tensor]) -> Tensor:
         """The inverse of `tensors`, in float64."""
         return torch.cat([tensor.double().flatten(1) for tensor in tensors], 1)
+
+
+def require_samples(actions: Sequence[TensorRepresentation | None]) -> None:
+    """Raises UndeterminedError where the mirror acts on the first axis of an input: no samples lie along that."""
+    for action in actions:
+        if action is not None and action.axes and not action.axes[0].is_trivial:
+            raise UndeterminedError("the inputs have no batch axis")
 
 
 def places(captured: CapturedModel, norm: Norm, inputs: Inputs) -> int:

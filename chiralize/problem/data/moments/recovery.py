@@ -31,6 +31,7 @@ from chiralize.problem.data.moments.norms import (
     norms,
     places,
     reading,
+    require_samples,
     same,
 )
 from chiralize.symmetry.involution import SignedPermutation
@@ -94,6 +95,7 @@ def recover(captured: CapturedModel, actions: Sequence[TensorRepresentation | No
     actions: T on every input.  Directions that no norm sees get no spread, and may not matter to the answers.
     Raises UndeterminedError.
     """
+    require_samples(actions)
     inputs, readings = read(captured)
     action = action_of(actions)
     weight, rest, variance = equations(readings)

@@ -1,0 +1,97 @@
+"""The changes of a specification that together make its mirror fit a network, where several things are wrong at once.
+
+A mirror that is wrong in three places is wrong in two after any one correction. So one change is made after the other,
+and the few that bring the network's answers nearest are gone on from. What is named in the end was measured like any
+mirror, and fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from chiralize.body.tensors import ConversionSpec, ResolvedSpec
+from chiralize.errors import ChiralizeError
+from chiralize.graph.mirror import NetworkMirror
+from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, Corrected, Key, compare, whole_key
+from chiralize.verification.evidence.judging import FITS, SMALL
+from chiralize.verification.evidence.neighbours import nearby
+
+MOST_CHANGES = 5
+_WIDTH = 8
+"""Mirrors to go on from after every change: where half of the signs are wrong, mending one of them shows little."""
+_NEARER = 0.95
+"""One change more has to leave less than this share of the gap, or it fits these inputs by chance."""
+Resolve = Callable[[ConversionSpec], tuple[ResolvedSpec, NetworkMirror]]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A mirror on the way. names: the changes that lead to it.  gap: what the network is apart under it."""
+
+    names: tuple[str, ...]
+    resolved: ResolvedSpec
+    mirror: NetworkMirror
+    gap: float
+
+
+def corrected(
+    answers: Answers, resolved: ResolvedSpec, mirror: NetworkMirror, first: Comparison, resolve: Resolve, most_runs: int
+) -> Corrected:
+    """The changes that together make T fit; none where the mirror that they lead to does not fit either.
+
+    resolved, mirror: the specification as it is, and T.  first: T beside other mirrors.  resolve: fits another
+    specification to the same network.  most_runs: as for `compare`, at every step.  Raises ModelRunError.
+    """
+    best = _Step((), resolved, mirror, first.gap)
+    steps, seen = [best], {whole_key(mirror)}
+    while steps and len(steps[0].names) < MOST_CHANGES and best.gap > SMALL:
+        steps = _next(answers, steps, seen, resolve, most_runs)
+        if steps and steps[0].gap <= _NEARER * best.gap:
+            best = steps[0]
+        elif best.gap <= FITS:
+            break
+    if best.names and best.gap <= FITS:
+        return Corrected(best.names, best.gap)
+    return Corrected((), best.gap)
+
+
+def _next(answers: Answers, steps: Sequence[_Step], seen: set[Key], resolve: Resolve, most_runs: int) -> list[_Step]:
+    """The mirrors that fit best of those that differ from one of these in one more place, the best first.
+
+    Those that swap less and do not fit are left out: under them answers are nearer whatever the true mirror is.
+    """
+    reached = list[_Step]()
+    for step in steps:
+        others: dict[str, tuple[ResolvedSpec, NetworkMirror]] = {}
+        comparison = compare(answers, step.mirror, _candidates(step.resolved, resolve, others), most_runs)
+        for gap in comparison.others:
+            key = whole_key(others[gap.name][1])
+            is_nearer_anyhow = gap.gap > FITS and _swaps_less(others[gap.name][1], step.mirror)
+            if isfinite(gap.gap) and not is_nearer_anyhow and key not in seen:
+                seen.add(key)
+                reached.append(_Step((*step.names, gap.name), *others[gap.name], gap.gap))
+    return sorted(reached, key=lambda step: step.gap)[:_WIDTH]
+
+
+def _swaps_less(other: NetworkMirror, mirror: NetworkMirror) -> bool:
+    """Whether a mirror leaves entries of the inputs in their places that the other one swaps."""
+    for one, whole in zip(other.inputs, mirror.inputs, strict=True):
+        if any((a.action.fixed & ~b.action.fixed).any() for a, b in zip(one.axes, whole.axes, strict=True)):
+            return True
+    return False
+
+
+def _candidates(
+    resolved: ResolvedSpec, resolve: Resolve, others: dict[str, tuple[ResolvedSpec, NetworkMirror]]
+) -> Iterator[Candidate]:
+    """Mirrors that differ in one place; each is noted in `others`, by its name."""
+    for neighbour in nearby(resolved):
+        try:
+            other = resolve(neighbour.spec)
+        except ChiralizeError:  # it does not fit the sizes, or is no mirror
+            continue
+        if neighbour.name not in others:
+            others[neighbour.name] = other
+            yield Candidate(neighbour.name, other[1], neighbour.skeleton)

@@ -1,0 +1,100 @@
+"""Several things of a specification wrong at once: what is named is checked, all together."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.body.tensors import parse_spec, resolve
+from chiralize.errors import MirrorError
+from chiralize.symmetry.action import act
+
+JOINTS = [f"{side}_{part}" for side in "lr" for part in ("hip", "knee", "ankle")]
+
+
+def spec(negated: str = "hip", gravity: str = "vector", turn: str = "axial") -> str:
+    """A policy's specification. negated: parts whose angles change their signs."""
+    signs = ", ".join(f"{joint}: [-1]" for joint in JOINTS if joint[2:] in negated.split())
+    return f"""
+joints: [{", ".join(JOINTS)}]
+pairs: [[l_hip, r_hip], [l_knee, r_knee], [l_ankle, r_ankle]]
+dims: [q]
+negate: []
+lateral: y
+signs: {{{signs}}}
+inputs:
+  - {{fields: [{{joints: q}}, {{joints: dq}}, {{{gravity}: gravity}}, {{{turn}: turn}}]}}
+outputs:
+  - {{fields: [{{joints: action}}]}}
+"""
+
+
+class Symmetric(nn.Module):
+    """(t(x) + T t(T x)) / 2 under the right mirror, in the weights of a trained network's spread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(18, 24), nn.Tanh(), nn.Linear(24, 6))
+        for weight in self.net.parameters():
+            weight.data = torch.randn_like(weight) ** 3 / 3
+        resolved = resolve(parse_spec(spec()), [(1, 18)], [(1, 6)])
+        (on_inputs,), (on_outputs,) = resolved.inputs, resolved.outputs
+        assert on_inputs is not None and on_outputs is not None
+        self.on_inputs, self.on_outputs = on_inputs, on_outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The actions."""
+        return (self.net(x) + act(self.net(act(x, self.on_inputs)), self.on_outputs)) / 2
+
+
+def refusal(text: str) -> str:
+    x = torch.rand(200, 18, generator=torch.Generator().manual_seed(1)) ** 3 * torch.linspace(0.5, 2, 18) - 0.2
+    with pytest.raises(MirrorError) as caught:
+        chiralize.chiralize(Symmetric(), parse_spec(text), (x[:2],), calibration=x, method="match")
+    return str(caught.value)
+
+
+ONE = {
+    "no sign at all": (spec(""), "the other sign of l_hip and r_hip"),
+    "another sign": (spec("hip knee"), "the other sign of l_knee and r_knee"),
+}
+SEVERAL = {
+    "two signs": (spec("knee"), ["no signs of single joints", "the other sign of l_hip and r_hip"]),
+    "a sign and two kinds": (
+        spec("", "axial", "vector"),
+        ["the other sign of l_hip and r_hip", "gravity as a polar vector of input 0", "turn as an axial vector"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ONE)
+def test_one_mistake_is_named(case: str) -> None:
+    text, name = ONE[case]
+    message = refusal(text)
+    assert f"Fix: try {name} in the specification" in message
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+def test_all_mistakes_are_named_at_once(case: str) -> None:
+    """No mirror is named that is wrong itself, as each is that mends one mistake of several."""
+    text, names = SEVERAL[case]
+    message = refusal(text)
+    assert f"{len(names)} things in the specification are wrong at once: its gap is" in message
+    assert all(name in message for name in names)
+    assert f"make all {len(names)} changes in the specification at once" in message
+    assert "another mirror fits the network better" not in message and "comes nearer" not in message
+
+
+def test_where_nothing_near_fits_nothing_is_suggested() -> None:
+    torch.manual_seed(5)
+    net = nn.Sequential(nn.Linear(18, 24), nn.Tanh(), nn.Linear(24, 6))
+    for weight in net.parameters():
+        weight.data = torch.randn_like(weight) ** 3 / 3
+    x = torch.rand(200, 18, generator=torch.Generator().manual_seed(1)) ** 3 * torch.linspace(0.5, 2, 18) - 0.2
+    with pytest.raises(MirrorError) as caught:
+        chiralize.chiralize(net, parse_spec(spec()), (x[:2],), calibration=x, method="match")
+    message = str(caught.value)
+    assert "Fix: check joint order, pairs, negated coordinates and layouts" in message and "try " not in message
