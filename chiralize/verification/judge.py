@@ -25,13 +25,14 @@ from chiralize.storage.passport import Passport
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification import certificate, numeric
 from chiralize.verification.average_proof import why_no_average
-from chiralize.verification.cost import multiplications, multiplications_by_parameters
+from chiralize.verification.cost import affordable_samples, multiplications, multiplications_by_parameters
 from chiralize.verification.onnx import judge_by_running
 from chiralize.verification.other_proofs import another_proof
 from chiralize.verification.regions import prove_regions
 from chiralize.verification.verdicts import CertificateVerdict, NumericVerdict
 
 _WORK = 2e9  # multiplications of one call at other sizes
+_LIGHT = 1e9  # multiplications of one random call, of which there are several
 _AXES = {"b": "batch", "t": "frames"}
 _AVERAGE = "two views averaged: T exchanges them"
 _Run = Callable[..., NumericVerdict]
@@ -108,8 +109,14 @@ def _numbers(network: Network, mirror: NetworkMirror, repmap: RepMap | None, run
     depth = _depth(network, repmap)
     if network.as_program and network.program is not None:
         run = partial(run, takes=taken_by(network.program))
-    run = partial(run, depth=depth, batches=network.batches, sizes=_other_sizes(network, mirror, repmap))
+    sizes = _other_sizes(network, mirror, repmap)
+    run = partial(run, depth=depth, batches=network.batches, sizes=sizes, rows=light_rows(network))
     return run(network.module, mirror, network.args, network.kwargs)
+
+
+def light_rows(network: Network) -> int:
+    """Samples of one random call: as many as the examples have, fewer of a costly network."""
+    return min(max(network.rows, 1), affordable_samples(network, _LIGHT, least=2))
 
 
 def _other_sizes(network: Network, mirror: NetworkMirror, repmap: RepMap | None) -> list[Resized]:
@@ -231,7 +238,9 @@ def in_own_precision(
         return None
     run = partial(numeric.judge_own, network.module, verdict.mirror, network.args, network.kwargs)
     depth = _depth(network, verdict.repmap)
-    return run(original=original, real=real, samples=samples, tolerance=tolerance, depth=depth)
+    return run(
+        original=original, real=real, samples=samples, tolerance=tolerance, depth=depth, rows=light_rows(network)
+    )
 
 
 def _depth(network: Network, repmap: RepMap | None) -> int:

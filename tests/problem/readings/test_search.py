@@ -169,11 +169,13 @@ def test_a_size_that_several_numbers_fit_is_asked_for() -> None:
 @pytest.mark.parametrize("size", [1, 2])
 def test_samples_tell_the_size_that_several_numbers_fit(size: int) -> None:
     spec = load_spec("h36m", input_layouts=["b j d", "free"])
-    samples = (torch.zeros(9, 17, 2), torch.zeros(9, size))
+    samples = {"pose": torch.zeros(9, 17, 2), "scale": torch.zeros(9, size)}
     found = derive(Scaled().eval(), spec, torch.float32, "forward", "net", "--input-shape", samples=samples)
     assert [tuple(tensor.shape) for tensor in found.call[0]] == [(1, 17, 2), (1, size)]
     with pytest.raises(ChiralizeError, match="scale fits as 1,1 and 1,2"):
-        derive(Scaled().eval(), spec, torch.float32, "forward", "net", "--input-shape", samples=samples[:1])
+        derive(
+            Scaled().eval(), spec, torch.float32, "forward", "net", "--input-shape", samples={"pose": samples["pose"]}
+        )
 
 
 def test_arguments_that_nobody_described() -> None:
