@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from chiralize.storage.load import LoadedModel
     from chiralize.storage.passport import Passport
 
-BATCH = 32
-_WORK = 1e10
-"""Multiplications of one call: of costly networks a batch is fewer samples, since every check runs whole batches."""
-
 
 def open_network(
     options: NetworkOptions,
@@ -237,9 +233,9 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
     from chiralize.problem.data.feeds import grouped, mapped
     from chiralize.problem.data.inputs import stacked
     from chiralize.problem.partial import entry_of, prepare
-    from chiralize.verification.cost import affordable_samples
+    from chiralize.verification.cost import samples_of_a_batch
 
-    rows = min(BATCH, affordable_samples(network, _WORK, least=2))
+    rows = samples_of_a_batch(network)
     if len(calls) < 2 * rows or not network.has_rows or network.rows != 1:
         return network, calls
     model = loaded.exported or loaded.module

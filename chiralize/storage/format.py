@@ -28,8 +28,9 @@ class Wanted:
     names.  normalizer: file of statistics beside it.  unsafe_pickle: may run the file's own code.
     onnx: an ONNX file will do.  command: as the user typed it, for messages.  joints: of the skeleton, 0 where it is
     not known; for arguments that the weights do not tell.
-    tell: called with the name of every step that takes long.  before_search: called with the class or function of weights
-    that have no record of their inputs, before arguments are tried for it; it may raise what its signature says.
+    tell: called with the name of every step that takes long.
+    before_search: called with the class or function of weights that have no record of their inputs, before arguments
+    are tried for it; it may raise what its signature says.
     """
 
     factory: Factory | None = None

@@ -66,7 +66,8 @@ class Search:
     takes_several: whether sizes with several readings will do.  alike: sizes under which all joints are treated alike.
     most: combinations of sizes of several inputs that are tried.
     limit: of the processor time, after which nothing further is tried; is_cut_off: something was left then.
-    samples: inputs that the user has by name, "sample ..." each.  left: specifications that they speak for,
+    samples: inputs that the user has by name, "sample ..." each.  as_offered_alone: whether no other sizes are tried
+    where each input has some.  left: specifications that they speak for,
     where several are.
     """
 
@@ -86,6 +87,7 @@ class Search:
     limit: TimeLimit = field(default_factory=lambda: TimeLimit(_SECONDS))
     left: Sequence[ConversionSpec] = ()
     is_cut_off: bool = False
+    as_offered_alone: bool = False
 
     @property
     def offered(self) -> list[Shape]:
@@ -133,7 +135,10 @@ class Search:
         try:
             for arranged in self.arrangements:
                 options = self._options(arranged)
-                for reading in chain(self._as_offered(arranged, options), self._in_order(arranged, options)):
+                others = self._in_order(arranged, options)
+                if self.as_offered_alone and None not in by_input(self.samples, arranged, self.module):
+                    others = iter(())
+                for reading in chain(self._as_offered(arranged, options), others):
                     self._note_open(reading, options)
                     return None if self.open_inputs else reading
                 if self.contradiction is not None:

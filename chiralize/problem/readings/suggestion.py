@@ -70,6 +70,7 @@ def _of(search: Search, entries: tuple[TensorEntry, ...], tried: list[Search], l
     spec = replace(search.spec, inputs=entries)
     ways = arrangements(search.module, spec)
     inner = Search(search.trial, spec, ways, search.progress, search.samples, most=_MOST_SIZES, limit=limit)
+    inner.as_offered_alone = True
     tried.append(inner)
     reading = inner.first()
     outputs: tuple[TensorEntry, ...] = ()
