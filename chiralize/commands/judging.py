@@ -94,7 +94,8 @@ def _judged(problem: Problem, draft: Draft) -> Judged:
     passport = Passport(network.resolved.spec, converted.method, converted.form, converted.hidden, network.entry)
     inputs = call_record(*after.example)
     passport = replace(passport, exchanged=converted.exchanged, averaged=converted.averaged, inputs=inputs)
-    verdict = judge(after, passport, samples=request.samples, real=real_calls(problem, converted))
+    real = real_calls(problem, converted)
+    verdict = judge(after, passport, samples=request.samples, real=real, progress=request.progress)
     return Judged(draft, after, passport, verdict)
 
 

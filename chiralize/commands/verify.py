@@ -78,7 +78,7 @@ def _verify_one(
     progress("verifying")
     claims, network = claims_of(network), as_run(network)
     bodies = bodies_of(network.resolved.output_tensors)
-    verdict = judge(network, passport, samples=samples, real=run_on, tolerance=tolerance)
+    verdict = judge(network, passport, samples=samples, real=run_on, tolerance=tolerance, progress=progress)
     if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved
     notes = (*network.notes, *mixing_notes(network), *verdict.notes(run_on))

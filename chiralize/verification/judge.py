@@ -20,6 +20,7 @@ from chiralize.nn.two_view import TwoView, state_representation
 from chiralize.problem.data.judged import RANDOM_ALONE
 from chiralize.problem.mirror import depth_of, mirror_from, mirror_of, represent
 from chiralize.problem.network import Network
+from chiralize.problem.progress import Progress, silent
 from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.storage.passport import Passport
 from chiralize.symmetry.representation import TensorRepresentation
@@ -34,6 +35,7 @@ from chiralize.verification.verdicts import CertificateVerdict, NumericVerdict
 _WORK = 2e9  # multiplications of one call at other sizes
 _LIGHT = 1e9  # multiplications of one random call, of which there are several
 _AXES = {"b": "batch", "t": "frames"}
+_RUNNING = "verifying, running it on x and T x"
 _AVERAGE = "two views averaged: T exchanges them"
 _Run = Callable[..., NumericVerdict]
 
@@ -73,9 +75,18 @@ def judge(
     samples: int = 8,
     real: Sequence[Call] = (),
     tolerance: float | None = None,
+    progress: Progress = silent,
 ) -> Verdict:
-    """Run the network and prove it. The certificate is None where no rule or no graph is there to prove anything."""
-    run = partial(numeric.judge, samples=samples, real=real, tolerance=tolerance)
+    """Run the network and prove it. The certificate is None where no rule or no graph is there to prove anything.
+
+    progress: called with "verifying, ..." before the proof, and for every input that it is run on.
+    """
+
+    def tell(done: float) -> None:
+        """Say how many of the inputs it was run on, as a share."""
+        progress(_RUNNING, done)
+
+    run = partial(numeric.judge, samples=samples, real=real, tolerance=tolerance, tell=tell)
     module = network.module
     if isinstance(module, OnnxNetwork):
         if passport is not None and passport.is_average:
@@ -85,13 +96,14 @@ def judge(
     if passport is not None and passport.averaged:
         network = replace(network, regions=passport.averaged)
     if passport is not None and passport.is_average:
-        return _judge_two_view(network, run)
+        return _judge_two_view(network, run, progress)
     network, known = with_layers(network, passport)
     repmap, refusal = represent(network, passport, known)
     mirror = mirror_of(network, repmap)
     numbers = _numbers(network, mirror, repmap, run)
     proof = None
     if repmap is not None:
+        progress(f"verifying, the proof of {len(network.graph().nodes):,} ops")
         proof = prove_regions(network.graph(), repmap, certificate.judge(network.graph(), repmap))
     is_claimed = passport is not None and bool(passport.hidden)  # what a passport says is to be proved itself
     if numbers.passed and not is_claimed and (proof is None or not proof.passed):
@@ -165,7 +177,7 @@ def _in_all_layouts(proof: CertificateVerdict, numbers: NumericVerdict) -> Certi
     return replace(proof, passed=False, broken=broken)
 
 
-def _judge_two_view(network: Network, run: _Run) -> Verdict:
+def _judge_two_view(network: Network, run: _Run, progress: Progress) -> Verdict:
     """Judge the form of `average`, where every view keeps its own state and T exchanges the two."""
     resolved = network.resolved
     inputs, outputs = _with_states(resolved.input_tensors), _with_states(resolved.output_tensors)
@@ -173,6 +185,7 @@ def _judge_two_view(network: Network, run: _Run) -> Verdict:
     numbers = _numbers(network, mirror, None, run)
     captured = network.captured
     if captured is not None:
+        progress(f"verifying, the proof of {len(captured.nodes):,} ops")
         return Verdict(numbers, _bounded(_proof_by_exchange(captured, mirror), network, numbers), mirror)
     if isinstance(network.module, TwoView) and network.module.averages(mirror.turns_in, mirror.turns_out):
         note = "by construction: (f(x) + T f(T x)) / 2 is equivariant for every f"

@@ -101,8 +101,10 @@ def samples_in(calibration: object) -> dict[str, torch.Tensor]:
         call = calibration[0]
         if isinstance(call, Mapping):
             arrays = {str(name): value for name, value in call.items()}
+        elif isinstance(call, tuple):
+            arrays = {str(number): value for number, value in enumerate(call)}
         else:
-            arrays = {str(number): value for number, value in enumerate(call if isinstance(call, tuple) else (call,))}
+            arrays = {"": call}
     else:
         return {}
     return {
