@@ -110,7 +110,7 @@ def open_network(
         if read:
             loaded = _read_back(loaded, args, kwargs, must_be=not onnx)
             model = loaded.module
-    network = prepare(model, examples.spec, args, kwargs, entry)
+    network = prepare(model, examples.spec, args, kwargs, entry, step)
     if loaded.format == "onnx":
         from chiralize.verification.onnx import with_states
 

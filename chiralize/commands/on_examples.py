@@ -49,7 +49,7 @@ def prepared(
         module, spec, name_of(model), samples=samples, entry=entry, option="example_inputs", progress=progress
     )
     progress("exporting")
-    network = prepare(model, examples.spec, *examples.call, entry)
+    network = prepare(model, examples.spec, *examples.call, entry, progress)
     return replace(network, notes=(examples.remark, *network.notes))
 
 
