@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from chiralize.storage.load import LoadedModel
     from chiralize.storage.passport import Passport
 
-BATCH = 32
-
 
 def open_network(
     options: NetworkOptions,
@@ -37,8 +35,8 @@ def open_network(
 
     onnx: an ONNX file will do that is run as it is, although it has no graph that could be captured.  read: one is read
     op by op first; where that cannot be, it is run, or without `onnx` refused.
-    spec: the mirror where neither the options nor the file says anything.  samples: calibration inputs, whose number of
-    frames is tried first.  step: called with the steps after the loading.
+    spec: the mirror where neither the options nor the file says anything.  samples: calibration inputs, whose sizes
+    are tried first.  step: called with the steps after the loading.
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
@@ -70,6 +68,7 @@ def open_network(
         command=command(),
         joints=len(given.skeleton.joints) if given is not None else 0,
         tell=step,
+        before_search=partial(_refuse_undescribed, options, given),
     )
     text = loaded.extra.get(CERTIFICATE)
     passport = Passport.from_json(text, str(options.model)) if text else None
@@ -97,7 +96,7 @@ def open_network(
         shapes=options.input_shape,
         example=options.example,
         brought=brought,
-        samples=some_samples(samples) if brings_none else (),
+        samples=some_samples(samples) if brings_none else {},
         entry=entry,
         progress=step,
         command=command(),
@@ -114,7 +113,7 @@ def open_network(
         if read:
             loaded = _read_back(loaded, args, kwargs, must_be=not onnx)
             model = loaded.module
-    network = prepare(model, examples.spec, args, kwargs, entry)
+    network = prepare(model, examples.spec, args, kwargs, entry, step)
     if loaded.format == "onnx":
         from chiralize.verification.onnx import with_states
 
@@ -122,6 +121,17 @@ def open_network(
     remark = (examples.remark,) if examples.remark else ()
     network = replace(network, notes=(*remark, *loaded.notes, *network.notes))
     return network, loaded, passport.with_spec(spec) if passport else None
+
+
+def _refuse_undescribed(options: NetworkOptions, spec: ConversionSpec | None, target: object) -> None:
+    """Raise UsageError where the arguments of a class are described by nothing. target: the class, or a function."""
+    from chiralize.problem.readings.refusal import refusal_of_class
+
+    if spec is None or options.input_shape or options.example is not None or options.normalizer is not None:
+        return
+    error = refusal_of_class(target, spec, options.entry, str(options.model), "--input-shape")
+    if error is not None:
+        raise error
 
 
 def options_for_result(options: NetworkOptions, result: Path) -> NetworkOptions:
@@ -226,12 +236,14 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
     from chiralize.problem.data.feeds import grouped, mapped
     from chiralize.problem.data.inputs import stacked
     from chiralize.problem.partial import entry_of, prepare
+    from chiralize.verification.cost import samples_of_a_batch
 
-    if len(calls) < 2 * BATCH or not network.has_rows or network.rows != 1:
+    rows = samples_of_a_batch(network)
+    if len(calls) < 2 * rows or not network.has_rows or network.rows != 1:
         return network, calls
     model = loaded.exported or loaded.module
     for common in in_common(network, calls):
-        batches = mapped(partial(stacked, common=common), grouped(calls, BATCH))
+        batches = mapped(partial(stacked, common=common), grouped(calls, rows))
         larger = taken_larger(network, batches[0])
         if larger is not None:
             return larger, batches

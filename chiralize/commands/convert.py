@@ -62,6 +62,7 @@ from chiralize.verification.drift import random_inputs
 from chiralize.verification.figures import Figures, Others, with_dead_inputs, with_those_beyond
 from chiralize.verification.judge import Verdict, in_own_precision
 from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mirror
+from chiralize.verification.mixing import mixing_notes
 from chiralize.verification.verdicts import Evidence
 
 __all__ = ["FORMS", "ON_BLOCKED", "Conversion", "Progress", "Request", "convert"]
@@ -111,6 +112,7 @@ def _converted(network: Network, name: str, request: Request, trial: Trial | Non
     method = method_of(request.method)
     check_request(request, method)
     check(request.calibration, is_single=network.resolved.is_single)
+    network = network.with_notes(*mixing_notes(network))
     problem = Problem.of(network, request, method)
 
     request.progress("checking whether it is equivariant already")

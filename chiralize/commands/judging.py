@@ -86,14 +86,20 @@ def _judged(problem: Problem, draft: Draft) -> Judged:
     network, request, converted = problem.network, problem.request, draft.converted
     request.progress("exporting the result")
     give_back()
-    program = draft.program or try_export(converted.module, network)
+
+    def tell(what: str) -> None:
+        """Say which part of the export begins."""
+        request.progress(f"exporting the result, {what}")
+
+    program = draft.program or try_export(converted.module, network, tell)
     request.progress("verifying")
     after = _captured_again(network, replace(draft, program=program))
     after = replace(after, as_program=request.product == "graph")
     passport = Passport(network.resolved.spec, converted.method, converted.form, converted.hidden, network.entry)
     inputs = call_record(*after.example)
     passport = replace(passport, exchanged=converted.exchanged, averaged=converted.averaged, inputs=inputs)
-    verdict = judge(after, passport, samples=request.samples, real=real_calls(problem, converted))
+    real = real_calls(problem, converted)
+    verdict = judge(after, passport, samples=request.samples, real=real, progress=request.progress)
     return Judged(draft, after, passport, verdict)
 
 

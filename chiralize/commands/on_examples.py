@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch.export import ExportedProgram
 
 from chiralize.body.tensors import ConversionSpec
-from chiralize.problem.data.examples import examples_for, some_of
+from chiralize.problem.data.examples import examples_for, samples_in
 from chiralize.problem.network import Network
 from chiralize.problem.partial import prepare
 from chiralize.problem.preparation import check_model
@@ -33,7 +32,7 @@ def prepared(
     """The network made ready, on the examples given, else on those that it brings along, else on derived ones.
 
     passport: of a result of ours, which knows the entry that was converted and its inputs.  progress: called with the
-    steps beside the export.  calibration: one tensor or array "sample ...", whose number of frames is tried first, and
+    steps beside the export.  calibration: one tensor or array "sample ...", or calls, whose sizes are tried first, and
     which may show the order of joints and coordinates.
     """
     if kwargs or not (isinstance(args, (tuple, list)) and not args):
@@ -45,15 +44,12 @@ def prepared(
         return prepare(model, spec, *brought, entry)
     check_model(model)
     module = model.module() if isinstance(model, ExportedProgram) else model
-    if isinstance(calibration, (torch.Tensor, np.ndarray)) and calibration.ndim > 1:
-        samples = [some_of(calibration)]
-    else:
-        samples = []
+    samples = samples_in(calibration)
     examples = examples_for(
         module, spec, name_of(model), samples=samples, entry=entry, option="example_inputs", progress=progress
     )
     progress("exporting")
-    network = prepare(model, examples.spec, *examples.call, entry)
+    network = prepare(model, examples.spec, *examples.call, entry, progress)
     return replace(network, notes=(examples.remark, *network.notes))
 
 

@@ -17,7 +17,7 @@ from chiralize.report.body import bodies_of
 from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
 from chiralize.verification import numeric
-from chiralize.verification.judge import Verdict, in_own_precision, judge
+from chiralize.verification.judge import Verdict, in_own_precision, judge, light_rows
 from chiralize.verification.mirror_evidence import outside_evidence
 
 
@@ -37,7 +37,15 @@ def judge_as_it_is(problem: Problem) -> Verdict | None:
         if numeric.plainly_differs(network.module, quick, network.args, network.kwargs):
             return None
         once = numeric.judge(
-            network.module, quick, network.args, network.kwargs, samples=1, batches=(), depth=100, strides=False
+            network.module,
+            quick,
+            network.args,
+            network.kwargs,
+            samples=1,
+            batches=(),
+            depth=100,
+            strides=False,
+            rows=light_rows(network),
         )
         if not once.passed:
             return None

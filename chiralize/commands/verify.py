@@ -26,6 +26,7 @@ from chiralize.verification.drift import measure, random_inputs
 from chiralize.verification.evidence.judging import recalled
 from chiralize.verification.judge import Verdict, in_own_precision, judge
 from chiralize.verification.mirror_evidence import ask_network, outside_evidence
+from chiralize.verification.mixing import mixing_notes
 from chiralize.verification.numeric import REAL
 from chiralize.verification.onnx import MOST
 from chiralize.verification.verdicts import Degeneracy, Drift, Evidence
@@ -77,10 +78,10 @@ def _verify_one(
     progress("verifying")
     claims, network = claims_of(network), as_run(network)
     bodies = bodies_of(network.resolved.output_tensors)
-    verdict = judge(network, passport, samples=samples, real=run_on, tolerance=tolerance)
+    verdict = judge(network, passport, samples=samples, real=run_on, tolerance=tolerance, progress=progress)
     if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved
-    notes = (*network.notes, *verdict.notes(run_on))
+    notes = (*network.notes, *mixing_notes(network), *verdict.notes(run_on))
     asked: Evidence | None = None
     if passport is not None and passport.mirror_fit is not None:
         asked = recalled(passport.mirror_fit)

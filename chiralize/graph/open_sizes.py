@@ -70,7 +70,12 @@ def _by_leaf(structure: pytree.TreeSpec, laid_out: Any) -> list[Any]:
 
 
 def opened(
-    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], axes: Any, room: int | None = None
+    module: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    axes: Any,
+    room: int | None = None,
+    tell: Callable[[str], None] = lambda what: None,
 ) -> ExportedProgram:
     """The module as a program whose sizes are as open as they can be.
 
@@ -81,7 +86,7 @@ def opened(
     program refuses the examples, an export on them would take the same way up to this guard and record its opposite,
     which refuses longer examples: it is not made.
     axes: from `axes_of`, the open axes in place of every tensor.  room: entries by which every open axis grows in the
-    longer examples; None lets those of one entry grow by one.
+    longer examples; None lets those of one entry grow by one.  tell: called with what is done next.
     Raises CaptureError where export refuses, or where no program gives the module's results on the examples.
     """
     given: Call = (tuple(args), dict(kwargs))
@@ -92,11 +97,14 @@ def opened(
         attempts = [(given, closed, given)]
         if _takes(module, longer):
             attempts = [(longer, axes, given), (given, axes, longer), *attempts]
+    count = len(attempts)
     while attempts:
         example, free, other = attempts.pop(0)
+        tell(f"program {count - len(attempts)} of at most {count}")
         with suppress(CaptureError):
             program = export(module, *_fresh(example), free)
             graph = program.module()
+            tell("comparing the program with the network")
             if agrees(graph, module, given, other):
                 break
             if _guards_against(graph, other):

@@ -22,6 +22,7 @@ from chiralize.graph.running import Call, results
 from chiralize.graph.snapshot import Snapshot, untouched
 from chiralize.graph.staying import staying
 from chiralize.graph.tracing import refuse_packed, trace
+from chiralize.problem.progress import Progress, silent
 
 _TRACE_SCALES = (0.1, -0.1, 0.5, -0.5, 2.0, -2.0, 10.0, -10.0, 1e3, -1e3)
 _FAR = 1e3  # a network may refuse such inputs
@@ -43,12 +44,22 @@ def called(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, An
 
 
 def exported(
-    module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], batches: Sequence[Sequence[int]]
+    module: torch.nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    batches: Sequence[Sequence[int]],
+    progress: Progress = silent,
 ) -> tuple[ExportedProgram, torch.fx.GraphModule | None, tuple[str, ...]]:
     """The program of a module; where export refuses, of a trace, which is held against the module on other inputs.
 
-    Returned with the trace, if there is one, and notes on it.  batches: axes of every tensor.  Raises CaptureError.
+    Returned with the trace, if there is one, and notes on it.  batches: axes of every tensor.
+    progress: called with "exporting, ..." for every program that is made.  Raises CaptureError.
     """
+
+    def tell(what: str) -> None:
+        """Say which part of the export begins."""
+        progress(f"exporting, {what}")
+
     opaque = getattr(module, "opaque", None)
     if isinstance(opaque, str):  # a trace of what another library computes would only hold its answers
         raise CaptureError("the network", opaque, "verify the .pt2 that it was made from, for a proof")
@@ -57,7 +68,7 @@ def exported(
     refused = None
     if not isinstance(module, torch.jit.ScriptModule):
         try:
-            return opened(module, args, kwargs, open_batch(args, kwargs, batches)), None, ()
+            return opened(module, args, kwargs, open_batch(args, kwargs, batches), tell=tell), None, ()
         except CaptureError as error:
             refused = error
     try:
@@ -68,7 +79,7 @@ def exported(
     fixed = "branches" if leaves_open(traced) else "sizes and branches"
     why = f" ({refused.facts})" if refused is not None else ""
     note = f"the network was traced{why}: {fixed} are those that the examples take"
-    return opened(traced, args, kwargs, open_batch(args, kwargs, batches)), traced, (note,)
+    return opened(traced, args, kwargs, open_batch(args, kwargs, batches), tell=tell), traced, (note,)
 
 
 def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -> None:

@@ -28,6 +28,7 @@ from chiralize.problem.exporting import called, exported
 from chiralize.problem.further import further_mirrors
 from chiralize.problem.named_tensors import as_dictionaries, has_tensordict, is_tensordict
 from chiralize.problem.network import Network, batch_axes
+from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import table_wanted
 from chiralize.problem.sampling import mean_of, naming_the_mean
 
@@ -52,9 +53,11 @@ def prepare(
     args: Sequence[Any] | torch.Tensor,
     kwargs: Mapping[str, Any] | None = None,
     entry: str = "forward",
+    progress: Progress = silent,
 ) -> Network:
     """The network made ready: copied, run, captured, the specification fitted. args: of one call, or its one tensor.
 
+    progress: called for every part of the export.
     Raises UsageError, ModelRunError, SpecError; a failed capture is kept as `problem`.
     """
     if isinstance(args, torch.Tensor) or is_tensordict(args):
@@ -85,7 +88,7 @@ def prepare(
         module, args, kwargs, resolved, program, entry=entry, notes=resolved.spec.notices, unheld=unheld, advice=advice
     )
     network = replace(network, further=further)
-    network = _with_graph(replace(network, from_program=program is not None))
+    network = _with_graph(replace(network, from_program=program is not None), progress)
     return network.with_notes(*_missing(resolved), *_forgotten(unheld))
 
 
@@ -104,14 +107,14 @@ def _in_dictionaries(
     return tables
 
 
-def _with_graph(network: Network) -> Network:
+def _with_graph(network: Network, progress: Progress) -> Network:
     """The network with its program and its graph, or with the error that says why it has none."""
     module, args, kwargs, program = network.module, network.args, network.kwargs, network.program
     captured, traced, problem = None, None, None
     notes: tuple[str, ...] = ()
     try:
         if program is None:
-            program, traced, notes = exported(module, args, kwargs, batch_axes(network.resolved))
+            program, traced, notes = exported(module, args, kwargs, batch_axes(network.resolved), progress)
         captured = capture(program, args, kwargs, notes)
     except CaptureError as error:
         problem = error

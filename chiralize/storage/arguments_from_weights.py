@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from chiralize.graph.time_limit import TimeLimit
 from chiralize.storage.settings import NAMES
 from chiralize.storage.tables import Weights
 from chiralize.storage.trial_builds import FAILED, TrialBuilds
@@ -63,7 +64,7 @@ def arguments_from_weights(
     named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     needed = [each.name for each in named if each.default is each.empty and each.name not in fixed]
     sized = [each.name for each in named if _is_size(each.default) and each.name not in fixed]
-    builds = TrialBuilds(build, tables, SECONDS, tell)
+    builds = TrialBuilds(build, tables, TimeLimit(SECONDS), tell)
     if not needed and builds.distance(fixed) == FAILED:  # `args=None`, of which the class reads all the same
         needed = [each.name for each in named if each.name in NAMES and each.default is None]
     search = _Search(builds, dict(fixed), _Candidates(tables, joints))
@@ -177,7 +178,7 @@ class _Search:
                 name = f"{objects[0]}.{self._builds.wanted}"
                 values[name] = self._candidates.first(name)
                 continue
-            if self._builds.is_over or not self._moved(values, objects, sized):
+            if self._builds.limit.is_over or not self._moved(values, objects, sized):
                 return None
         return None
 
@@ -198,7 +199,7 @@ class _Search:
                 if distance < FAILED or self._builds.wanted or self._builds.made > weights_before:
                     values[name] = value
                     return True
-                if self._builds.is_over:
+                if self._builds.limit.is_over:
                     return False
         return False
 
@@ -215,7 +216,7 @@ class _Search:
             for name in names:
                 current = values.get(name, defaults.get(name))
                 for value in self._tried(name, current):
-                    if best == 0 or self._builds.is_over:
+                    if best == 0 or self._builds.limit.is_over:
                         return values
                     distance = self._distance({**values, name: value})
                     if distance < best:
@@ -238,11 +239,11 @@ class _Search:
         fits = self._distance(values) == 0
         undecided: set[str] = set()
         if fits:
-            self._builds.give_time(SECONDS)
+            self._builds.limit.restart()
             open_names = [name for name, value in values.items() if not self._candidates.is_known(name, value)]
             undecided |= {name for name in open_names if self._may_be_other(values, name, _others(values[name]))}
             undecided |= self._shared(values)
-            if self._builds.is_over:
+            if self._builds.limit.is_over:
                 undecided |= set(open_names)
             for name in open_names:  # for as long as there is time: others were tried for each
                 if name not in undecided and self._may_be_other(

@@ -29,6 +29,8 @@ class Wanted:
     onnx: an ONNX file will do.  command: as the user typed it, for messages.  joints: of the skeleton, 0 where it is
     not known; for arguments that the weights do not tell.
     tell: called with the name of every step that takes long.
+    before_search: called with the class or function of weights that have no record of their inputs, before arguments
+    are tried for it; it may raise what its signature says.
     """
 
     factory: Factory | None = None
@@ -41,6 +43,7 @@ class Wanted:
     command: str = ""
     joints: int = 0
     tell: Callable[[str], None] = lambda step: None
+    before_search: Callable[[object], None] = lambda target: None
 
 
 @dataclass(frozen=True)

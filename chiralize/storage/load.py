@@ -48,6 +48,7 @@ def load_model(
     command: str = "",
     joints: int = 0,
     tell: Callable[[str], None] = lambda step: None,
+    before_search: Callable[[object], None] = lambda target: None,
 ) -> LoadedModel:
     """The model in a file, or in a folder.
 
@@ -57,10 +58,11 @@ def load_model(
     normalizer: VecNormalize of Stable-Baselines3, before the policy.
     unsafe_pickle: may run the file's own code.  onnx: an ONNX file will do, which can be run but not taken apart.
     command: as the user typed it, for messages.  joints: of the skeleton, where it is known; the class may ask.
-    tell: called with the name of every step that takes long.
+    tell: called with the name of every step that takes long.  before_search: see `Wanted`.
     Raises ModelFileError, UnsafeFileError, FactoryError, UsageError, NonFiniteError, MissingPackageError.
     """
-    wanted = Wanted(factory, factory_args or {}, key, prefix, normalizer, unsafe_pickle, onnx, command, joints, tell)
+    given = factory_args or {}
+    wanted = Wanted(factory, given, key, prefix, normalizer, unsafe_pickle, onnx, command, joints, tell, before_search)
     with _open(Path(path)) as content:
         record = format_of(content)
         if record is None or record.load is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -14,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from chiralize.graph.silence import quiet
 from chiralize.graph.staying import Staying
+from chiralize.graph.time_limit import TimeLimit
 from chiralize.storage.settings import MissingSettingError, nested
 from chiralize.storage.tables import Weights, plain_names, prefixes_of, under
 
@@ -73,6 +73,7 @@ _NEEDS_NUMBERS = re.compile(r"\bmeta\b")
 class TrialBuilds:
     """Builds of one class, each compared with the tables of a file, within a time.
 
+    limit: once it is over nothing more is built.
     wanted: the name that the last build asked an object of arguments for, "" for none.  made: how many weights it made
     until its end, which says how far a build that failed got.
     tell: called before each build with the number of earlier ones.
@@ -82,32 +83,23 @@ class TrialBuilds:
         self,
         build: Callable[..., Any],
         tables: Sequence[Weights],
-        seconds: float,
+        limit: TimeLimit,
         tell: Callable[[int], None] = lambda tried: None,
     ) -> None:
         self._build, self._tell = build, tell
         self._tables = [_shapes(weights) for weights in tables]
         self._known: dict[str, float] = {}
-        self._end = time.process_time() + seconds
+        self.limit = limit
         self._mode = 0
         self._most = 64 + _MORE_WEIGHTS * max(map(len, self._tables), default=0)
         self.wanted = ""
         self.made = 0
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the time is used up."""
-        return time.process_time() > self._end
-
-    def give_time(self, seconds: float) -> None:
-        """Set the processor time that is left."""
-        self._end = time.process_time() + seconds
-
     def distance(self, values: Mapping[str, Any]) -> float:
         """How far the weights of a build are from those of the file: 0 where all names and sizes are the same."""
         key = repr(sorted(values.items(), key=lambda item: item[0]))
         if key not in self._known:
-            if self.is_over:
+            if self.limit.is_over:
                 return FAILED
             self._tell(len(self._known))
             shapes = self._sizes(values)

@@ -78,6 +78,8 @@ def load_weights(content: Content, wanted: Wanted, format_name: str, stored: Sto
     """The network of a file of weights.  Raises UsageError, FactoryError, ModelFileError, UnsafeFileError."""
     extra = stored.extra or certificate_beside(content.path, content.digest)
     before = remembered(extra)
+    if extra:  # a record of its inputs is beside it
+        wanted = replace(wanted, before_search=lambda target: None)
     if wanted.key is None and before.key:
         wanted = replace(wanted, key=before.key)
     wanted, recalled = _with_arguments_of(before, wanted)
@@ -212,6 +214,7 @@ def _completed_by_sizes(
     if wanted.factory is None or isinstance(wanted.factory, torch.nn.Module):
         return None
     fixed = {**brought, **{name: parse_value(name, text) for name, text in wanted.factory_args.items()}}
+    wanted.before_search(called_by(wanted.factory))
     step = f"trying arguments of {name_of(wanted.factory)}"
     with working_folder_importable():
         read_off = arguments_from_weights(

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from chiralize.problem.network import Network
 
+BATCH = 32
+"""Samples of a batch that is put together of single ones."""
+_WORK = 1e10
+"""Multiplications of one batch: of costly networks it is fewer samples, since every check runs whole batches."""
+
+
+def samples_of_a_batch(network: Network) -> int:
+    """How many single samples are put together; as many as cost no more than a run should, two at least."""
+    return min(BATCH, affordable_samples(network, _WORK, least=2))
+
 
 def multiplications(network: Network) -> int:
     """Multiplications of one call of the examples, by its graph; where there is none, by its parameters."""

@@ -20,19 +20,22 @@ from chiralize.nn.two_view import TwoView, state_representation
 from chiralize.problem.data.judged import RANDOM_ALONE
 from chiralize.problem.mirror import depth_of, mirror_from, mirror_of, represent
 from chiralize.problem.network import Network
+from chiralize.problem.progress import Progress, silent
 from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.storage.passport import Passport
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification import certificate, numeric
 from chiralize.verification.average_proof import why_no_average
-from chiralize.verification.cost import multiplications, multiplications_by_parameters
+from chiralize.verification.cost import affordable_samples, multiplications, multiplications_by_parameters
 from chiralize.verification.onnx import judge_by_running
 from chiralize.verification.other_proofs import another_proof
 from chiralize.verification.regions import prove_regions
 from chiralize.verification.verdicts import CertificateVerdict, NumericVerdict
 
 _WORK = 2e9  # multiplications of one call at other sizes
+_LIGHT = 1e9  # multiplications of one random call, of which there are several
 _AXES = {"b": "batch", "t": "frames"}
+_RUNNING = "verifying, running it on x and T x"
 _AVERAGE = "two views averaged: T exchanges them"
 _Run = Callable[..., NumericVerdict]
 
@@ -72,9 +75,18 @@ def judge(
     samples: int = 8,
     real: Sequence[Call] = (),
     tolerance: float | None = None,
+    progress: Progress = silent,
 ) -> Verdict:
-    """Run the network and prove it. The certificate is None where no rule or no graph is there to prove anything."""
-    run = partial(numeric.judge, samples=samples, real=real, tolerance=tolerance)
+    """Run the network and prove it. The certificate is None where no rule or no graph is there to prove anything.
+
+    progress: called with "verifying, ..." before the proof, and for every input that it is run on.
+    """
+
+    def tell(done: float) -> None:
+        """Say how many of the inputs it was run on, as a share."""
+        progress(_RUNNING, done)
+
+    run = partial(numeric.judge, samples=samples, real=real, tolerance=tolerance, tell=tell)
     module = network.module
     if isinstance(module, OnnxNetwork):
         if passport is not None and passport.is_average:
@@ -84,13 +96,14 @@ def judge(
     if passport is not None and passport.averaged:
         network = replace(network, regions=passport.averaged)
     if passport is not None and passport.is_average:
-        return _judge_two_view(network, run)
+        return _judge_two_view(network, run, progress)
     network, known = with_layers(network, passport)
     repmap, refusal = represent(network, passport, known)
     mirror = mirror_of(network, repmap)
     numbers = _numbers(network, mirror, repmap, run)
     proof = None
     if repmap is not None:
+        progress(f"verifying, the proof of {len(network.graph().nodes):,} ops")
         proof = prove_regions(network.graph(), repmap, certificate.judge(network.graph(), repmap))
     is_claimed = passport is not None and bool(passport.hidden)  # what a passport says is to be proved itself
     if numbers.passed and not is_claimed and (proof is None or not proof.passed):
@@ -108,8 +121,14 @@ def _numbers(network: Network, mirror: NetworkMirror, repmap: RepMap | None, run
     depth = _depth(network, repmap)
     if network.as_program and network.program is not None:
         run = partial(run, takes=taken_by(network.program))
-    run = partial(run, depth=depth, batches=network.batches, sizes=_other_sizes(network, mirror, repmap))
+    sizes = _other_sizes(network, mirror, repmap)
+    run = partial(run, depth=depth, batches=network.batches, sizes=sizes, rows=light_rows(network))
     return run(network.module, mirror, network.args, network.kwargs)
+
+
+def light_rows(network: Network) -> int:
+    """Samples of one random call: as many as the examples have, fewer of a costly network."""
+    return min(max(network.rows, 1), affordable_samples(network, _LIGHT, least=2))
 
 
 def _other_sizes(network: Network, mirror: NetworkMirror, repmap: RepMap | None) -> list[Resized]:
@@ -158,7 +177,7 @@ def _in_all_layouts(proof: CertificateVerdict, numbers: NumericVerdict) -> Certi
     return replace(proof, passed=False, broken=broken)
 
 
-def _judge_two_view(network: Network, run: _Run) -> Verdict:
+def _judge_two_view(network: Network, run: _Run, progress: Progress) -> Verdict:
     """Judge the form of `average`, where every view keeps its own state and T exchanges the two."""
     resolved = network.resolved
     inputs, outputs = _with_states(resolved.input_tensors), _with_states(resolved.output_tensors)
@@ -166,6 +185,7 @@ def _judge_two_view(network: Network, run: _Run) -> Verdict:
     numbers = _numbers(network, mirror, None, run)
     captured = network.captured
     if captured is not None:
+        progress(f"verifying, the proof of {len(captured.nodes):,} ops")
         return Verdict(numbers, _bounded(_proof_by_exchange(captured, mirror), network, numbers), mirror)
     if isinstance(network.module, TwoView) and network.module.averages(mirror.turns_in, mirror.turns_out):
         note = "by construction: (f(x) + T f(T x)) / 2 is equivariant for every f"
@@ -231,7 +251,9 @@ def in_own_precision(
         return None
     run = partial(numeric.judge_own, network.module, verdict.mirror, network.args, network.kwargs)
     depth = _depth(network, verdict.repmap)
-    return run(original=original, real=real, samples=samples, tolerance=tolerance, depth=depth)
+    return run(
+        original=original, real=real, samples=samples, tolerance=tolerance, depth=depth, rows=light_rows(network)
+    )
 
 
 def _depth(network: Network, repmap: RepMap | None) -> int:

@@ -21,7 +21,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.stateful import mirror_of_calls, with_states_free
 from chiralize.verification.corrections import corrected
-from chiralize.verification.cost import affordable_samples, multiplications_a_sample
+from chiralize.verification.cost import BATCH, affordable_samples, multiplications_a_sample
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, along, compare, of_calls
 from chiralize.verification.evidence.judging import FITS, Basis, judged
@@ -168,6 +168,7 @@ def _witnesses(network: Network, mirror: NetworkMirror, inputs: Sequence[Call]) 
     """Inputs on which mirrors are compared, and whether they are real."""
     rows = min(_ROWS, affordable_samples(network, _WORK / _LEAST_RUNS, least=8))
     if inputs:
+        rows = max(rows, BATCH)  # however costly: of fewer the network's gap is not known well enough to refuse it
         calls = in_rows(network, thinned(network, inputs, rows), rows)
         calls = thinned(network, calls, min(rows, _CALLS * network.samples_in(calls[0])))[:_CALLS]
         if looks_real(calls):

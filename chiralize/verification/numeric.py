@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -57,6 +58,8 @@ def judge(
     sizes: Sequence[Resized] = (),
     strides: bool = True,
     takes: Callable[[Call], bool] | None = None,
+    rows: int | None = None,
+    tell: Callable[[float], None] = lambda done: None,
 ) -> NumericVerdict:
     """Run the network on x and on T x and compare F(T x) with T F(x).
 
@@ -66,6 +69,8 @@ def judge(
     output's scale instead.  batches: sizes of axis 0 to try as well, where it is no body axis.
     sizes: of other axes.  takes: which calls of other sizes are to be tried, all without it.
     strides: also compare its answers to the same inputs laid out otherwise in memory.
+    rows: of all random inputs but the first, where the examples have more than are needed and it takes fewer.
+    tell: called with the share of the inputs that it was run on.
     A large network is judged on one input: each op computes in float64, which takes its time.
     Judged in float64 on a copy where that runs, else in the network's own dtype with a note that says why.
     The network is left as it was. Raises ModelRunError, UsageError, RepresentationSizeError.
@@ -75,7 +80,9 @@ def judge(
     if is_large(module):
         samples, real, batches, sizes = int(not real), real[:1], (), ()
     allowance = Allowance(tolerance, max(depth, 1))
-    task = _Task(mirror, example, tuple(real[:REAL]), samples, allowance, seed, tuple(batches), sizes, strides, takes)
+    task = _Task(
+        mirror, example, tuple(real[:REAL]), samples, allowance, seed, tuple(batches), sizes, strides, takes, rows, tell
+    )
     try:
         return _judge_in(module, task, True, ())
     except _CoarserInside as signal:
@@ -111,11 +118,13 @@ def judge_own(
     samples: int = 8,
     tolerance: float | None = None,
     depth: int = 1,
+    rows: int | None = None,
 ) -> NumericVerdict | None:
     """The verdict in the precision in which the network runs: the coarsest of its weights, buffers and inputs.
 
     original: what the network it was made from rounds away there (`precision.rounding`); the bound is 64 times that,
     and never below 256 eps of the scale. Without it, 16 eps for every contraction step, as in float64.
+    rows: see `judge`.
     None where that precision is float64, where the network does not run in it, or where no output rounds.
     """
     example = Arguments.of(args, kwargs)
@@ -124,7 +133,7 @@ def judge_own(
     if is_large(module):
         samples, real = int(not real), real[:1]
     allowance = Allowance(tolerance, max(depth, 1), True, original)
-    task = _Task(mirror, example, tuple(real[:REAL]), samples, allowance)
+    task = _Task(mirror, example, tuple(real[:REAL]), samples, allowance, rows=rows)
     try:
         verdict = _judge_in(module, task, False, ())
     except ModelRunError:
@@ -148,26 +157,51 @@ class _Task:
     sizes: Sequence[Resized] = ()
     strides: bool = False
     takes: Callable[[Call], bool] | None = None
+    rows: int | None = None
+    tell: Callable[[float], None] = lambda done: None
 
-    def sequences(self, steps: int) -> list[list[Call]]:
-        """Consecutive calls for every sample; `steps` is 1 for a network without state."""
+    def sequences(self, steps: int, are_few: bool = False) -> list[list[Call]]:
+        """Consecutive calls for every sample; `steps` is 1 for a network without state.
+
+        are_few: whether all random calls but the first have fewer rows than the examples.
+        """
         generator = torch.Generator().manual_seed(self.seed)
         sequences = list[list[Call]]()
-        for _ in range(self.samples):
-            sequences.append([self._drawn(generator) for _ in range(steps)])
+        for number in range(self.samples):
+            shapes = self._shapes(self.rows) if are_few and number else None
+            sequences.append([self._drawn(generator, shapes) for _ in range(steps)])
         return sequences + [[call] * steps for call in self.real]
 
-    def _drawn(self, generator: torch.Generator) -> Call:
-        call = self.example.filled([random_tensor(tensor, generator) for tensor in self.example.tensors])
-        return self.mirror.placed(call)
+    def _drawn(self, generator: torch.Generator, shapes: Sequence[Sequence[int]] | None) -> Call:
+        tensors = self.example.tensors
+        drawn = [
+            random_tensor(tensor, generator, shape)
+            for tensor, shape in zip(tensors, shapes or self._shapes(None), strict=True)
+        ]
+        return self.mirror.placed(self.example.filled(drawn))
+
+    def _shapes(self, rows: int | None) -> list[Sequence[int]]:
+        """Sizes of the inputs, with `rows` entries along axis 0 of those that share it."""
+        shapes = list[Sequence[int]]()
+        for tensor in self.example.tensors:
+            has_rows = rows is not None and tensor.ndim > 0 and tensor.shape[0] == self.batch_size
+            shapes.append((rows, *tensor.shape[1:]) if has_rows else tuple(tensor.shape))  # type: ignore[arg-type]
+        return shapes
 
     def of_rows(self, rows: int) -> list[Call]:
         """One random call with `rows` entries along axis 0 of the inputs that share it."""
-        shapes = list[Sequence[int]]()
-        for tensor in self.example.tensors:
-            has_rows = tensor.ndim > 0 and tensor.shape[0] == self.batch_size
-            shapes.append((rows, *tensor.shape[1:]) if has_rows else tuple(tensor.shape))
-        return self.of_sizes(rows, shapes)
+        return self.of_sizes(rows, self._shapes(rows))
+
+    def light(self, runner: Runner) -> Call | None:
+        """One call of few rows, which shows whether there are states and what is cast; None where it is refused."""
+        size = self.batch_size
+        if self.rows is None or size is None or size <= self.rows or self.mirror.states:
+            return None
+        (call,) = self.of_rows(self.rows)
+        with suppress(ModelRunError), quiet():
+            runner.run([call])
+            return call
+        return None
 
     def of_sizes(self, size: int, shapes: Sequence[Sequence[int]]) -> list[Call]:
         """One random call in other shapes."""
@@ -192,7 +226,8 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
     dtype = torch.float64 if double else own_dtype(module, task.example)
     with Runner(module, double=double) as runner:
         runner.stateful = bool(mirror.states)
-        first = task.example.filled(task.example.tensors)
+        light = task.light(runner)
+        first = light or task.example.filled(task.example.tensors)
         undescribed = runner.notice_state(first) and not mirror.states
         coarser = coarser_inside(runner, first)
         if double and coarser:
@@ -202,8 +237,9 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
         notes += mirror.around.notes
         if undescribed:
             notes += ("the network keeps a state that the mirror does not describe; both runs start from the same one",)
-        sequences = task.sequences(STEPS if runner.stateful else 1)
-        for calls in sequences:
+        sequences = task.sequences(STEPS if runner.stateful else 1, light is not None and not runner.stateful)
+        for number, calls in enumerate(sequences):
+            task.tell(number / len(sequences))
             _compare(runner, mirror, calls, tally)
         if mirror.is_affine:  # offsets are stored in biases, and rounded there
             _add_rounding(module, runner, sequences[:2], tally, own_dtype(module, task.example))

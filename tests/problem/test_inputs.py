@@ -18,6 +18,7 @@ from chiralize.body.tensors import load_spec, parse_spec
 from chiralize.commands.api import Chirality
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Call
+from chiralize.graph.time_limit import TimeLimit
 from chiralize.problem.data import inputs
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.examples import examples_for, floating_dtype
@@ -324,7 +325,7 @@ def test_a_search_ends_when_its_time_is_used() -> None:
     module = nn.Linear(7, 7)  # no sizes of 17 joints fit
     counts: list[int] = []
     for seconds in (30.0, 0.0):
-        search = Search(Trial(module, torch.float32), spec, arrangements(module, spec), seconds=seconds)
+        search = Search(Trial(module, torch.float32), spec, arrangements(module, spec), limit=TimeLimit(seconds))
         assert search.first() is None
         counts.append(search.tried)
         facts = refusal._none_runs(search, "net", "--input-shape", "convert").facts

@@ -180,7 +180,7 @@ def test_two_arguments_that_fail_one_after_the_other() -> None:
 
 def test_what_there_was_no_time_to_look_at_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search ends by time, and the values that it ended with were not questioned."""
-    monkeypatch.setattr("chiralize.storage.trial_builds.TrialBuilds.is_over", True)
+    monkeypatch.setattr("chiralize.graph.time_limit.TimeLimit.is_over", True)
     monkeypatch.setattr("chiralize.storage.trial_builds.TrialBuilds.distance", lambda *given: 0.0)
     found = told(Attention(1, 1))
     assert found.fits and set(found.undecided) == {"width", "heads"} and not found.arguments

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -20,17 +20,20 @@ from chiralize.problem.network import Network
 _ROOM = 3
 
 
-def try_export(module: torch.nn.Module, network: Network) -> ExportedProgram | None:
+def try_export(
+    module: torch.nn.Module, network: Network, tell: Callable[[str], None] = lambda what: None
+) -> ExportedProgram | None:
     """The result as a program, sizes as open as they were; None if it cannot be exported.
 
     A module that could not be captured is not tried: torch.export may keep one branch of what depends on the data
-    without saying so.
+    without saying so.  tell: called with what is done next.
     """
     if network.captured is None and not network.from_program:
         return None
     args, kwargs = example_call(network, isinstance(module, TwoView))
     with named_inputs(module, network.module), suppress(CaptureError):
-        return opened(module, args, kwargs, _open_sizes(network, args, kwargs), _ROOM if network.from_program else None)
+        room = _ROOM if network.from_program else None
+        return opened(module, args, kwargs, _open_sizes(network, args, kwargs), room, tell)
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def examples_for(
     shapes: Sequence[str] = (),
     example: Path | None = None,
     brought: Call | None = None,
-    samples: Sequence[torch.Tensor] = (),
+    samples: Mapping[str, torch.Tensor] | None = None,
     entry: str = "forward",
     option: str = "--input-shape",
     progress: Progress = silent,
@@ -64,7 +64,7 @@ def examples_for(
         return Examples(_first_samples(example, dtype, input_names(module, entry)), spec)
     if brought is not None:
         return Examples(brought, spec)
-    derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, samples)
+    derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, samples or {})
     return Examples(derived.call, replace(derived.spec, outputs=_with_layouts(spec, derived.spec)), derived.remark)
 
 
@@ -79,15 +79,39 @@ def _with_layouts(spec: ConversionSpec, derived: ConversionSpec) -> tuple[Tensor
     return tuple(outputs)
 
 
-def some_samples(path: Path | None) -> list[torch.Tensor]:
-    """Some samples of every array in a file, "sample ..."; none where it cannot be read, which is said later."""
+def some_samples(path: Path | None) -> dict[str, torch.Tensor]:
+    """Some samples of every array in a file, by name; none of a file that cannot be read, which is said later."""
     if path is None:
-        return []
+        return {}
     try:
         arrays = load_arrays(path, skip_text=True)
     except (DataFileError, NonFiniteError, UnsafeFileError):
-        return []
-    return [some_of(array) for array in arrays.values() if array.ndim > 1]
+        return {}
+    return {name: some_of(array) for name, array in arrays.items() if array.ndim > 0}
+
+
+def samples_in(calibration: object) -> dict[str, torch.Tensor]:
+    """The same of data of the Python interface: of an array, or of the first of several calls; none of anything else.
+
+    Arguments without a name get their number for one. What can be run through only once is not touched.
+    """
+    if isinstance(calibration, (torch.Tensor, np.ndarray)):
+        arrays: Mapping[str, object] = {"": calibration}
+    elif isinstance(calibration, (list, tuple)) and calibration:
+        call = calibration[0]
+        if isinstance(call, Mapping):
+            arrays = {str(name): value for name, value in call.items()}
+        elif isinstance(call, tuple):
+            arrays = {str(number): value for number, value in enumerate(call)}
+        else:
+            arrays = {"": call}
+    else:
+        return {}
+    return {
+        name: some_of(array)
+        for name, array in arrays.items()
+        if isinstance(array, (torch.Tensor, np.ndarray)) and array.ndim > 0 and len(array)
+    }
 
 
 def some_of(samples: np.ndarray | torch.Tensor) -> torch.Tensor:

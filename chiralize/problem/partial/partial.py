@@ -23,6 +23,7 @@ from chiralize.graph.running import Arguments, Runner, random_calls, results
 from chiralize.problem import preparation as plain
 from chiralize.problem.network import Network
 from chiralize.problem.partial.rows import Head, Restriction
+from chiralize.problem.progress import Progress, silent
 
 _WHOLE = "only --method average takes it"
 
@@ -88,17 +89,19 @@ def prepare(
     args: Sequence[Any] | torch.Tensor,
     kwargs: Mapping[str, Any] | None = None,
     entry: str = "forward",
+    progress: Progress = silent,
 ) -> Network:
     """The network made ready; where entries of its outputs are left out, its claimed part, with `partial` beside it.
 
+    progress: called for every part of the export of the whole network.
     Raises as `chiralize.problem.preparation.prepare`, and UnsupportedError where there are several mirrors.
     """
     if not is_partial(spec):
-        return plain.prepare(model, spec, args, kwargs, entry)
+        return plain.prepare(model, spec, args, kwargs, entry, progress)
     if spec.named:
         facts = "entries of outputs are left out, and there are several mirrors"
         raise UnsupportedError(spec.name, facts, "claim all outputs, or give one mirror")
-    whole = plain.prepare(model, sized(spec), args, kwargs, entry)
+    whole = plain.prepare(model, sized(spec), args, kwargs, entry, progress)
     parts = claimed_parts(spec)
     if getattr(whole.module, "opaque", None) is not None:
         facts = "a file of which nothing but answers is known cannot be verified in part"

@@ -31,8 +31,11 @@ class Argument:
         return self.annotation.strip("'\"").rpartition(".")[2].startswith(_OF_TABLES)
 
 
-def arguments_of(module: nn.Module, entry: str = "forward") -> list[Argument] | None:
-    """The arguments of forward, or of another entry; None where it does not tell, or takes any number of them."""
+def arguments_of(module: nn.Module | type[nn.Module], entry: str = "forward") -> list[Argument] | None:
+    """The arguments of forward, or of another entry; None where it does not tell, or takes any number of them.
+
+    module: or its class, which has an argument more, the network itself.
+    """
     schema = getattr(getattr(module, entry, None), "schema", None)
     if schema is not None:  # TorchScript
         given = [argument for argument in schema.arguments if argument.name != "self"]
@@ -43,6 +46,8 @@ def arguments_of(module: nn.Module, entry: str = "forward") -> list[Argument] | 
         parameters = list(inspect.signature(getattr(module, entry)).parameters.values())
     except (AttributeError, TypeError, ValueError):
         return None
+    if isinstance(module, type):
+        parameters = parameters[1:]
     arguments: list[Argument] = []
     for parameter in parameters:
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
@@ -101,12 +106,13 @@ class Arranged:
         return tuple(args[: len(args) - len(self.names)]), dict(zip(self.names, by_name, strict=True))
 
 
-def arrangements(module: nn.Module, spec: ConversionSpec) -> list[Arranged]:
+def arrangements(module: nn.Module | type[nn.Module], spec: ConversionSpec, entry: str = "forward") -> list[Arranged]:
     """The ways to call a network with the tensors that are described, the likeliest first.
 
+    module: or its class.
     None of them where nothing is described and the network wants several: nobody says what they are.
     """
-    arguments = arguments_of(module)
+    arguments = arguments_of(module, entry)
     if spec.inputs is None:
         entries: tuple[TensorEntry, ...] = (TensorEntry(),)
         if arguments is not None and len([argument for argument in arguments if argument.is_required]) > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,20 +41,20 @@ def derive(
     option: str,
     progress: Progress = silent,
     command: str = "",
-    samples: Sequence[torch.Tensor] = (),
+    samples: Mapping[str, torch.Tensor] | None = None,
 ) -> Derived:
     """Inputs of the sizes that the network takes, found by trial.
 
     where: the network, as messages name it.  option: how the user gives sizes, for the remark.
-    progress: called during the trial.  command: as the user typed it, for messages.  samples: inputs that the user has,
-    "sample ..." each: their number of frames is tried first, and they may show the order of joints and coordinates.
+    progress: called during the trial.  command: as the user typed it, for messages.  samples: inputs that the user has
+    by name, "sample ..." each: their sizes are tried first, and they may show the order of joints and coordinates.
     Raises UsageError where nothing fits, where several sizes do in a way that matters, and AmbiguousLayoutError where
     sizes fit that have several readings.
     """
     module = entered(fresh_copy(model)[0], entry)
     trial = Trial(module, dtype)
     ways = arrangements(module, spec)
-    search = Search(trial, spec, [*ways, *_in_a_table(trial, ways)], progress, samples)
+    search = Search(trial, spec, [*ways, *_in_a_table(trial, ways)], progress, samples or {})
     reading = search.first() or search.first_by_order()
     if reading is None:
         raise refusal_of(search, where, option, command)

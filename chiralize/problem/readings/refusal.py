@@ -6,6 +6,8 @@ import re
 import shlex
 from collections.abc import Collection, Sequence
 
+from torch import nn
+
 from chiralize.body.skeleton.catalog import names_of_size
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
@@ -14,7 +16,7 @@ from chiralize.body.tensors.resolution import fields_width
 from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
 from chiralize.errors.words import when
 from chiralize.problem.preparation import cause_within
-from chiralize.problem.readings.arguments import arguments_of, names_by_position
+from chiralize.problem.readings.arguments import Argument, arguments_of, arrangements, names_by_position
 from chiralize.problem.readings.remark import sizes_text
 from chiralize.problem.readings.search import Refused, Search
 from chiralize.problem.readings.suggestion import Suggestion, suggestion_for
@@ -33,7 +35,9 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
     command: as the user typed it, for the one that would have worked; "" where there is none.
     """
     if not search.arrangements:
-        return _undescribed(search, where, option, command)
+        arguments = arguments_of(search.module) or []
+        suggestion = suggestion_for(search)
+        return _undescribed(arguments, search.spec, where, option, suggestion, command)
     if search.contradiction is not None:
         contradiction, one, other = search.contradiction
         facts = f"{_NOTHING}: two numbers of frames fit, {contradiction.reasons[0]}, {contradiction.reasons[1]}"
@@ -60,6 +64,27 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
     return _none_runs(search, where, option, command)
 
 
+def refusal_of_class(
+    target: object, spec: ConversionSpec, entry: str, where: str, option: str
+) -> ChiralizeError | None:
+    """The error for a class of networks whose arguments nothing describes; None where they are, or may be.
+
+    target: a class or function. Its signature says this before a network is built. A function does not say it, nor a
+    class that gives its networks another forward.
+    """
+    if not isinstance(target, type) or not issubclass(target, nn.Module) or _replaces(target, entry):
+        return None
+    if arrangements(target, spec, entry):
+        return None
+    return _undescribed(arguments_of(target, entry) or [], spec, where, option, None, "")
+
+
+def _replaces(target: type[nn.Module], entry: str) -> bool:
+    """Whether a class may set this method anew where it is initialised."""
+    codes = (getattr(vars(one).get("__init__"), "__code__", None) for one in target.__mro__ if one is not nn.Module)
+    return any(entry in code.co_names for code in codes if code is not None)
+
+
 def _has_no_body(refused: Refused, search: Search) -> bool:
     """Whether no answer can be coordinates of joints, and the user described none."""
     skeleton = search.spec.skeleton
@@ -80,18 +105,27 @@ def _zeros(shapes: Shapes) -> str:
     return "(" + ", ".join(f"torch.zeros({sizes_text(shape)})" for shape in shapes) + ",)"
 
 
-def _undescribed(search: Search, where: str, option: str, command: str) -> UsageError:
-    """Several arguments, of which nothing is said.  command: as the user typed it, or ""."""
-    if arguments_of(search.module) == []:
+def _undescribed(
+    arguments: Sequence[Argument],
+    spec: ConversionSpec,
+    where: str,
+    option: str,
+    suggestion: Suggestion | None,
+    command: str,
+) -> UsageError:
+    """Several arguments, of which nothing is said.
+
+    suggestion: what they could be, None where that is not known.  command: as the user typed it, or "".
+    """
+    if not arguments:
         return UsageError(where, f"{_NOTHING}: the network takes no arguments", "name the method that does, --entry")
-    wanted = [argument.name for argument in arguments_of(search.module) or () if argument.is_required]
+    wanted = [argument.name for argument in arguments if argument.is_required]
     listed = ", ".join(wanted)
-    if search.spec.inputs is not None:
-        facts = f"{_NOTHING}: {len(search.spec.inputs)} inputs are described, the network's arguments are: {listed}"
+    if spec.inputs is not None:
+        facts = f"{_NOTHING}: {len(spec.inputs)} inputs are described, the network's arguments are: {listed}"
         remedy = "describe one tensor for each; where they lie in tables and lists, call it from Python with examples"
         return UsageError(where, facts, remedy)
     facts = f"{_NOTHING}: the network takes {len(wanted)} arguments ({listed}), and nothing says what they are"
-    suggestion = suggestion_for(search)
     if suggestion is not None:
         shown = _as_options(suggestion, option, command)
         return UsageError(
@@ -174,7 +208,7 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
     facts = (
         f"{_NOTHING}: the network runs in none of {search.tried} sizes that are readings of {skeleton.name} "
         f"({joints} joints, {dims} dims)"
-        + when(search.is_cut_off, f"; others were not tried, these took {search.seconds:g} s")
+        + when(search.is_cut_off, f"; others were not tried, these took {search.limit.seconds:g} s")
     )
     always = _always(search.trial.failures.values())
     if reads:

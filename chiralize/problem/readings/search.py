@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice, product
-from time import process_time
+from itertools import chain, islice, product
 
 from torch import Tensor, nn
 
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, TensorEntry, resolve
 from chiralize.body.tensors.guess import fitting
 from chiralize.errors import AmbiguousLayoutError, SpecError
+from chiralize.graph.time_limit import TimeLimit
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import Arranged
 from chiralize.problem.readings.blindness import treats_joints_alike
 from chiralize.problem.readings.frames import Contradiction, Fits, Frames, frames_of
+from chiralize.problem.readings.offered import by_input, frames_in, of_shape, shape_of_one
 from chiralize.problem.readings.order import order_of, samples_of_inputs, ways_of, ways_that_fit
 from chiralize.problem.readings.templates import Template, templates_of
 from chiralize.problem.readings.trial import Shape, Shapes, Trial
 from chiralize.problem.readings.weights import has_table_of, widths_of_vectors
+
+_SECONDS = 60.0
+"""Processor time after which a search ends."""
+
+
+class _TimeIsOver(Exception):  # noqa: N818 - a signal to the search itself, no error
+    """The search has used its time, and sizes are left."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,9 @@ class Search:
     open_inputs: positions of inputs of which several sizes fit, with those sizes.  nearest: the first reading.
     takes_several: whether sizes with several readings will do.  alike: sizes under which all joints are treated alike.
     most: combinations of sizes of several inputs that are tried.
-    seconds: processor time since `begun` after which no further combination is tried; is_cut_off: some were left then.
-    samples: inputs that the user has, "sample ..." each.  left: specifications that they speak for,
+    limit: of the processor time, after which nothing further is tried; is_cut_off: something was left then.
+    samples: inputs that the user has by name, "sample ..." each.  as_offered_alone: whether no other sizes are tried
+    where each input has some.  left: specifications that they speak for,
     where several are.
     """
 
@@ -66,7 +75,7 @@ class Search:
     spec: ConversionSpec
     arrangements: Sequence[Arranged]
     progress: Progress = silent
-    samples: Sequence[Tensor] = ()
+    samples: Mapping[str, Tensor] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
     tried: int = 0
     contradiction: tuple[Contradiction, Shapes, Shapes] | None = None
@@ -75,15 +84,15 @@ class Search:
     takes_several: bool = False
     alike: list[Shapes] = field(default_factory=list)
     most: int = 4000
-    seconds: float = 60.0
+    limit: TimeLimit = field(default_factory=lambda: TimeLimit(_SECONDS))
     left: Sequence[ConversionSpec] = ()
-    begun: float = field(default_factory=process_time)
     is_cut_off: bool = False
+    as_offered_alone: bool = False
 
     @property
     def offered(self) -> list[Shape]:
         """The sizes of one of the user's own samples, of every input."""
-        return [tuple(tensor.shape[1:]) for tensor in self.samples]
+        return [tuple(tensor.shape[1:]) for tensor in self.samples.values()]
 
     @property
     def module(self) -> nn.Module:
@@ -93,7 +102,7 @@ class Search:
     @property
     def _is_over(self) -> bool:
         """Whether the search has used its time, once something was tried."""
-        return self.tried > 0 and process_time() - self.begun > self.seconds
+        return self.tried > 0 and self.limit.is_over
 
     def first(self) -> Reading | None:
         """The first reading that holds; None where none does, or where it is not the only one in a way that matters."""
@@ -107,13 +116,14 @@ class Search:
         """The first sizes that have several readings, as the network's own answers choose; None where they do not."""
         if self.ambiguous is None or self.contradiction is not None or self.open_inputs:
             return None
-        self.takes_several, self.begun = True, process_time()
+        self.takes_several = True
+        self.limit.restart()
         self.refused.clear()
         reading = self._first()
         if reading is None:
             return None
         answers = self.trial.answers(reading.shapes, reading.arranged) or []
-        samples = samples_of_inputs(self.samples, reading.shapes)
+        samples = samples_of_inputs(self._samples_for(reading.arranged), reading.shapes)
         order = order_of(self.trial, reading.arranged, reading.ways, reading.shapes, answers, samples)
         if order is None:
             self.left, _ = ways_that_fit(reading.ways, reading.shapes, answers, samples)
@@ -122,23 +132,46 @@ class Search:
         return replace(reading, spec=order.spec, resolved=order.resolved, reason=reason)
 
     def _first(self) -> Reading | None:
-        for arranged in self.arrangements:
-            options = self._options(arranged)
-            combinations = list(islice(_combinations(options, arranged.entries), self.most))
-            combinations.sort(key=self._is_unlike_offered)  # stable: else in the order in which they come
-            for combination in combinations:
-                if self._is_over:
-                    self.is_cut_off = True
-                    return None
-                reading = self._of(arranged, combination)
+        try:
+            for arranged in self.arrangements:
+                options = self._options(arranged)
+                others = self._in_order(arranged, options)
+                if self.as_offered_alone and None not in by_input(self.samples, arranged, self.module):
+                    others = iter(())
+                for reading in chain(self._as_offered(arranged, options), others):
+                    self._note_open(reading, options)
+                    return None if self.open_inputs else reading
                 if self.contradiction is not None:
                     return None
-                if reading is not None and self._holds(reading):
-                    self._note_open(reading, options)
-                    if self.open_inputs:
-                        return None
-                    return reading
+        except _TimeIsOver:
+            self.is_cut_off = True
         return None
+
+    def _as_offered(self, arranged: Arranged, options: Sequence[Sequence[Template]]) -> Iterator[Reading]:
+        """Readings that hold of the sizes of the user's own arrays, where there is one for every input."""
+        arrays = by_input(self.samples, arranged, self.module)
+        shapes = tuple(shape_of_one(array) for array in arrays if array is not None)
+        if not shapes or len(shapes) < len(arranged.entries):
+            return
+        choices: list[list[Template]] = []
+        for entry, templates, shape in zip(arranged.entries, options, shapes, strict=True):
+            choices.append(of_shape(templates, shape, self._widths(templates)) or [Template(shape, entry)])
+        frames = next(filter(None, map(frames_in, options, shapes)), 0)
+        for combination in product(*choices):
+            reading = self._read(arranged, self._specs(arranged, combination), shapes)
+            if reading is not None and self._holds(reading):
+                yield replace(reading, reason=_as_in_arrays(frames) if frames else "")
+
+    def _in_order(self, arranged: Arranged, options: Sequence[Sequence[Template]]) -> Iterator[Reading]:
+        """Readings that hold, of all sizes that inputs may have; none after a contradiction."""
+        combinations = list(islice(_combinations(options, arranged.entries), self.most))
+        combinations.sort(key=self._is_unlike_offered)  # stable: else in the order in which they come
+        for combination in combinations:
+            reading = self._of(arranged, combination)
+            if self.contradiction is not None:
+                return
+            if reading is not None and self._holds(reading):
+                yield reading
 
     def _holds(self, reading: Reading) -> bool:
         """Whether the network takes real numbers of these sizes, and treats joints differently.
@@ -153,6 +186,11 @@ class Search:
             self.alike.append(reading.shapes)
             return False
         return True
+
+    def _samples_for(self, arranged: Arranged) -> list[Tensor]:
+        """The user's samples, in the order of the inputs where each has some, else as they come."""
+        arrays = [array for array in by_input(self.samples, arranged, self.module) if array is not None]
+        return arrays if len(arrays) == len(arranged.entries) else list(self.samples.values())
 
     def _options(self, arranged: Arranged) -> list[list[Template]]:
         skeleton, entries = self.spec.skeleton, arranged.entries
@@ -212,7 +250,7 @@ class Search:
         with_frames = [template for template in combination if template.has_frames]
         for count in self._counts_offered():
             if self._is_offered(with_frames, count) and fits(count):
-                return Frames(count, f"{count} frames, as in the calibration inputs")
+                return Frames(count, _as_in_arrays(count))
         return None
 
     def _specs(self, arranged: Arranged, combination: Sequence[Template]) -> list[ConversionSpec]:
@@ -235,6 +273,8 @@ class Search:
 
     def _read(self, arranged: Arranged, specs: Sequence[ConversionSpec], shapes: Shapes) -> Reading | None:
         """The reading of these sizes; None where the network does not run, or where some tensor has none."""
+        if self._is_over:
+            raise _TimeIsOver
         self.progress(f"trying input sizes, {self.tried} tried" if self.tried else "trying input sizes")
         self.tried += 1
         answers = self.trial.answers(shapes, arranged)
@@ -326,6 +366,11 @@ class Search:
     def ambiguous(self) -> Refused | None:
         """The first sizes that run and have several readings."""
         return next((refused for refused in self.refused if isinstance(refused.error, AmbiguousLayoutError)), None)
+
+
+def _as_in_arrays(count: int) -> str:
+    """The reason for a number of frames that the user's arrays have."""
+    return f"{count} frames, as in the calibration inputs"
 
 
 def _combinations(

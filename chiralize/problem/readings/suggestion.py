@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import islice, product
 
 from chiralize.body.tensors import ResolvedTensor, TensorEntry
+from chiralize.graph.time_limit import TimeLimit
 from chiralize.problem.readings.arguments import Argument, arguments_of, arrangements
 from chiralize.problem.readings.search import Search
 from chiralize.problem.readings.trial import Shape, Shapes
@@ -20,6 +21,8 @@ _NO_BODY = re.compile(r".*(mask|conf|score|visib|camera|intrinsic|time|step|labe
 _MOST = 8
 _MOST_ARGUMENTS = 4
 _MOST_SIZES = 200
+_SECONDS = 2.0
+"""Processor time for all descriptions: that they are missing is known without any."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ def suggestion_for(search: Search) -> Suggestion | None:
     if search.spec.inputs is not None or not 1 < len(required) <= _MOST_ARGUMENTS:
         return None
     tried: list[Search] = []  # answers are remembered by what these hold
+    limit = TimeLimit(_SECONDS)
     for entries in islice(_descriptions(required), _MOST):
-        suggestion = _of(search, entries, tried)
+        suggestion = None if limit.is_over else _of(search, entries, tried, limit)
         if suggestion is not None:
             return suggestion
     return None
@@ -61,11 +65,12 @@ def _descriptions(arguments: Sequence[Argument]) -> Iterator[tuple[TensorEntry, 
     yield from product(*choices)
 
 
-def _of(search: Search, entries: tuple[TensorEntry, ...], tried: list[Search]) -> Suggestion | None:
+def _of(search: Search, entries: tuple[TensorEntry, ...], tried: list[Search], limit: TimeLimit) -> Suggestion | None:
     """These entries, as options, where the network runs with them."""
     spec = replace(search.spec, inputs=entries)
     ways = arrangements(search.module, spec)
-    inner = Search(search.trial, spec, ways, search.progress, most=_MOST_SIZES, begun=search.begun)
+    inner = Search(search.trial, spec, ways, search.progress, search.samples, most=_MOST_SIZES, limit=limit)
+    inner.as_offered_alone = True
     tried.append(inner)
     reading = inner.first()
     outputs: tuple[TensorEntry, ...] = ()

@@ -146,7 +146,7 @@ def test_two_tables_contradict_each_other() -> None:
 def test_frames_of_the_calibration_inputs_come_first(offered: tuple[int, ...], count: int) -> None:
     """Where the rest of their sizes fits the layout; else it is as if there were none."""
     derived = derive(
-        Sequence(), H36M, torch.float32, "forward", "net", "--input-shape", samples=(torch.zeros(1, *offered),)
+        Sequence(), H36M, torch.float32, "forward", "net", "--input-shape", samples={"": torch.zeros(1, *offered)}
     )
     assert tuple(derived.call[0][0].shape) == (1, count, 17, 2)
     assert ("50 frames, as in the calibration inputs" in derived.remark) == (count == 50)
@@ -154,7 +154,7 @@ def test_frames_of_the_calibration_inputs_come_first(offered: tuple[int, ...], c
 
 def test_frames_that_the_network_refuses_are_not_taken_from_calibration_inputs() -> None:
     derived = derive(
-        Mixer(27), H36M, torch.float32, "forward", "net", "--input-shape", samples=(torch.zeros(1, 50, 17, 2),)
+        Mixer(27), H36M, torch.float32, "forward", "net", "--input-shape", samples={"": torch.zeros(1, 50, 17, 2)}
     )
     assert tuple(derived.call[0][0].shape) == (1, 27, 17, 2)
 
@@ -175,6 +175,6 @@ class Crowd(nn.Module):
 def test_people_of_the_calibration_inputs_come_first(people: int) -> None:
     spec = load_spec("h36m", input_layouts=["n d t j m"], invariant=True)
     derived = derive(
-        Crowd(), spec, torch.float32, "forward", "net", "--input-shape", samples=(torch.zeros(1, 3, 20, 17, people),)
+        Crowd(), spec, torch.float32, "forward", "net", "--input-shape", samples={"": torch.zeros(1, 3, 20, 17, people)}
     )
     assert tuple(derived.call[0][0].shape) == (1, 3, 20, 17, people)

@@ -133,7 +133,8 @@ class OneSided(nn.Module):
 
 
 def derived_with(net: nn.Module, samples: list[Tensor]) -> Derived:
-    return derive(scrambled(net, 0).eval(), SPEC, torch.float32, "forward", "net", "--input-shape", samples=samples)
+    named = {str(number): tensor for number, tensor in enumerate(samples)}
+    return derive(scrambled(net, 0).eval(), SPEC, torch.float32, "forward", "net", "--input-shape", samples=named)
 
 
 def test_the_users_inputs_choose() -> None:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from chiralize.body.tensors import load_spec, parse_spec
 from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
+from chiralize.graph.time_limit import TimeLimit
 from chiralize.problem.readings.derive import Derived, derive
+from chiralize.problem.readings.refusal import refusal_of_class
 from tests.support.command import library_warnings
 
 H36M = load_spec("h36m")
@@ -169,11 +171,13 @@ def test_a_size_that_several_numbers_fit_is_asked_for() -> None:
 @pytest.mark.parametrize("size", [1, 2])
 def test_samples_tell_the_size_that_several_numbers_fit(size: int) -> None:
     spec = load_spec("h36m", input_layouts=["b j d", "free"])
-    samples = (torch.zeros(9, 17, 2), torch.zeros(9, size))
+    samples = {"pose": torch.zeros(9, 17, 2), "scale": torch.zeros(9, size)}
     found = derive(Scaled().eval(), spec, torch.float32, "forward", "net", "--input-shape", samples=samples)
     assert [tuple(tensor.shape) for tensor in found.call[0]] == [(1, 17, 2), (1, size)]
     with pytest.raises(ChiralizeError, match="scale fits as 1,1 and 1,2"):
-        derive(Scaled().eval(), spec, torch.float32, "forward", "net", "--input-shape", samples=samples[:1])
+        derive(
+            Scaled().eval(), spec, torch.float32, "forward", "net", "--input-shape", samples={"pose": samples["pose"]}
+        )
 
 
 def test_arguments_that_nobody_described() -> None:
@@ -457,3 +461,67 @@ def test_of_a_mask_the_size_is_said_too() -> None:
             return self.fc(pose.flatten(1) * mask).unflatten(1, (17, 3))
 
     assert refusal(Masked()).endswith("--input-layout free --input-shape 1,17,3 --input-shape 1,1")
+
+
+# ---- arrays that the user has ---------------------------------------------------------------------------------------
+class Crowded(nn.Module):
+    """A clip of people and some numbers beside it; scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.more = nn.Linear(3 * 17 * 2, 6), nn.Linear(40, 6)
+
+    def forward(self, clip: Tensor, numbers: Tensor) -> Tensor:
+        return self.fc(clip.mean(2).flatten(1)) + self.more(numbers.view(-1, 8, 5).flatten(1))
+
+
+CROWD = {"numbers": torch.zeros(9, 8, 5), "clip": torch.zeros(9, 3, 12, 17, 2)}
+
+
+def test_arrays_of_the_user_are_tried_first_and_together() -> None:
+    """Sizes that no trial would come upon (8 x 5 numbers), in another order than the arguments'."""
+    spec = load_spec("h36m", input_layouts=["b d t j m", "free"], invariant=True)
+    calls: list[tuple[int, ...]] = []
+
+    class Counted(Crowded):
+        def forward(self, clip: Tensor, numbers: Tensor) -> Tensor:
+            calls.append(tuple(clip.shape))
+            return super().forward(clip, numbers)
+
+    found = derive(Counted().eval(), spec, torch.float32, "forward", "net", "--input-shape", samples=CROWD)
+    assert [tuple(tensor.shape) for tensor in found.call[0]] == [(1, 3, 12, 17, 2), (1, 8, 5)]
+    assert "12 frames, as in the calibration inputs" in found.remark
+    assert set(calls) == {(1, 3, 12, 17, 2)}  # no other sizes were tried
+
+
+def test_arrays_of_the_user_make_a_suggestion() -> None:
+    with pytest.raises(ChiralizeError) as raised:
+        words = (torch.float32, "forward", "net", "--input-shape")
+        derive(Crowded().eval(), load_spec("h36m", invariant=True), *words, command="convert", samples=CROWD)
+    assert "convert --input-layout 'b d t j m' --input-layout free" in str(raised.value)
+
+
+def test_a_class_says_what_it_takes_before_it_is_built() -> None:
+    """Of a function, of a forward that is replaced, and of described arguments nothing is said."""
+
+    class Replaced(Crowded):
+        def __init__(self) -> None:
+            super().__init__()
+            self.forward = self.fc
+
+    words = ("forward", "net.pt", "--input-shape")
+    error = refusal_of_class(Crowded, H36M, *words)
+    assert error is not None and "takes 2 arguments (clip, numbers)" in str(error)
+    described = load_spec("h36m", input_layouts=["b d t j m", "free"])
+    for target, spec in ((Crowded, described), (Replaced, H36M), (lambda: Crowded(), H36M), (nn.Module, H36M)):
+        assert refusal_of_class(target, spec, *words) is None
+
+
+def test_several_arguments_are_refused_before_long_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow network of several arguments: the suggestion has two seconds, and nothing else is tried."""
+    limits: list[float] = []
+    monkeypatch.setattr(
+        "chiralize.problem.readings.suggestion.TimeLimit", lambda seconds: limits.append(seconds) or TimeLimit(0.0)
+    )
+    assert "nothing says what they are" in refusal(Two())
+    assert limits == [2.0]

@@ -1,0 +1,49 @@
+"""Whether the answer to a sample depends on the others of its batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.body.tensors import parse_spec
+from chiralize.problem.preparation import prepare
+from chiralize.verification.mixing import mixing, mixing_notes
+from tests.support.command import scrambled
+
+SPEC = parse_spec("""
+joints: [head, l_hand, r_hand, l_foot, r_foot]
+pairs: [[l_hand, r_hand], [l_foot, r_foot]]
+dims: [x, y]
+inputs: [{layout: "b j d"}]
+outputs: [{layout: "b j d"}]
+""")
+
+
+class PeopleForSamples(nn.Module):
+    """Two people of a sample, lined up as the samples of one person after those of the other."""
+
+    def __init__(self, mixes: bool) -> None:
+        super().__init__()
+        self.fc, self.mixes = nn.Linear(10, 10), mixes
+
+    def forward(self, pose: Tensor) -> Tensor:
+        people = torch.stack([pose, 2 * pose], 1).flatten(0, 1)
+        around = pose.mean((1, 2), keepdim=True)
+        around = around.repeat(2, 1, 1) if self.mixes else around.repeat_interleave(2, 0)
+        return self.fc((people + around).flatten(1)).unflatten(0, (-1, 2)).mean(1).unflatten(1, (5, 2))
+
+
+def test_people_lined_up_in_another_order_than_samples() -> None:
+    pose = torch.randn(4, 5, 2, generator=torch.Generator().manual_seed(0))
+    mixed = prepare(scrambled(PeopleForSamples(True)), SPEC, (pose,))
+    assert mixing(mixed) > 0.01
+    assert "depends on the others of its batch" in mixing_notes(mixed)[0]
+    apart = prepare(scrambled(PeopleForSamples(False)), SPEC, (pose,))
+    assert mixing(apart) == 0 and not mixing_notes(apart)
+
+
+def test_a_conversion_and_its_verification_say_so() -> None:
+    net = chiralize.chiralize(scrambled(PeopleForSamples(True)), SPEC, (torch.randn(4, 5, 2),), method="average")
+    for report in (chiralize.chirality(net).report, chiralize.verify(net)):
+        assert report.passed and any("depends on the others of its batch" in note for note in report.notes)
