@@ -69,7 +69,9 @@ class Port:
     @property
     def as_option(self) -> str:
         """The sizes as --input-shape takes them, 2 for open ones."""
-        sizes = [2 if isinstance(size, str) else size for size in self.sizes]
+        sizes = list(self.sizes)
+        for axis in self.open_axes:
+            sizes[axis] = 2
         return ",".join(map(str, sizes)) or "1"
 
     def takes(self, shape: Sequence[int]) -> bool:

@@ -21,7 +21,7 @@ from chiralize.problem.poses.filling import UnfitError
 from chiralize.problem.poses.windows import windows
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("examples/*/README.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("examples/*/README.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
