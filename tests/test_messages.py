@@ -298,7 +298,8 @@ CASES: dict[str, Case] = {
     "MirrorError": Case(
         wrong_mirror,
         ("TurnedAbout: the network has nothing of this symmetry: its answer to T x is 2.01 away", "x of input 0 not",
-         "    Fix: try y negated instead of x in the outputs alone in the specification; `chiralize audit`", "--force converts"),
+         "    Fix: try y negated instead of x in the outputs alone in the specification; `chiralize audit`",
+         "--force converts"),
     ),
     "OneSidedError": Case(
         one_sided,

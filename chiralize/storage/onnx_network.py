@@ -69,7 +69,10 @@ class Port:
     @property
     def as_option(self) -> str:
         """The sizes as --input-shape takes them, 2 for open ones."""
-        return ",".join(str(size) if isinstance(size, int) else "2" for size in self.sizes) or "1"
+        sizes = list(self.sizes)
+        for axis in self.open_axes:
+            sizes[axis] = 2
+        return ",".join(map(str, sizes)) or "1"
 
     def takes(self, shape: Sequence[int]) -> bool:
         """Whether a shape agrees with the sizes that the file declares."""

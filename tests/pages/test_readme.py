@@ -22,6 +22,7 @@ from chiralize.problem.poses.windows import windows
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("examples/*/README.md"))]
+LINKED = sorted({*PAGES, *(page for page in (ROOT / "docs").rglob("*.md") if "generated" not in page.parts)})
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -114,7 +115,7 @@ def test_demo(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert float(rows[2][2]) < 0.6 and float(rows[2][4]) < 1e-2 < 10 < float(rows[0][4])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links(page: Path) -> None:
     """Links to files of the repository lead somewhere."""
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):

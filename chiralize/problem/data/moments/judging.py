@@ -76,10 +76,17 @@ def likeness(captured: CapturedModel, batches: Iterable[Sequence[Tensor]], is_si
     for batch in batches:
         given = batch[normaliser.index]
         sums.add((given[None] if is_single else given).flatten(1))
-    moments = (normaliser.mean, normaliser.spread)
-    mean, spread = ((values if is_single else values[0]).flatten().to(sums.total) for values in moments)
+    mean = _of_a_sample(normaliser.mean, is_single).to(sums.total)
+    spread = _of_a_sample(normaliser.spread, is_single).to(sums.total)
     judged = sums.judged(normaliser.name, mean, spread.square())
     return None if judged is None else replace(judged, is_normaliser=True)
+
+
+def _of_a_sample(moments: Tensor, is_single: bool) -> Tensor:
+    """Moments in an input's shape as those of one sample, "entry"."""
+    if is_single:
+        return moments.flatten()
+    return moments[0].flatten()
 
 
 class _Sums:
@@ -136,7 +143,7 @@ def remembered_mean(captured: CapturedModel, is_single: bool = False) -> Tensor 
     stored = input_moments(captured)
     if stored and len(stored) == len(captured.inputs):
         means = [moments.mean for moments in sorted(stored, key=lambda one: one.index)]
-        mean = torch.cat([(of_input if is_single else of_input[0]).flatten() for of_input in means])
+        mean = torch.cat([_of_a_sample(of_input, is_single) for of_input in means])
         return mean if bool(mean.isfinite().all()) else None
     if is_single:
         return None
