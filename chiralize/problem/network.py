@@ -181,7 +181,7 @@ class Network:
 
     def with_notes(self, *notes: str) -> Network:
         """The network with more notes for the report."""
-        return replace(self, notes=(*self.notes, *notes))
+        return replace(self, notes=(*self.notes, *notes)) if notes else self
 
     def captured_with(self, tables: Container[str]) -> Network:
         """The network captured again, with these constants (keys of the model) as weights."""
