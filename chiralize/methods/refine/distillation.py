@@ -30,6 +30,7 @@ from chiralize.methods.refine.steps import Steps
 from chiralize.problem.data.perturbation import SHARE
 
 RATES = (2e-2, 5e-3, 1.5e-3, 5e-4)  # of a parameter's own root mean square
+RATES_AT_ONCE = (1e-2, 2.5e-3, 6e-4)
 _TRIAL = 6  # of the steps, one part in
 _WARM_UP, _WARMS_UP = 10, 20  # steps; of the steps, one part in
 _LOOKS = 12
@@ -98,6 +99,39 @@ def distill(
 
     best = min(zip(trials, RATES, strict=False), key=lambda trial: (math.isnan(trial[0]), trial))[1]
     return training.run(steps, best, report, known.get("state"), save)
+
+
+def distill_at_once(
+    distance: Distance,
+    weights: Weights,
+    lessons: Lessons,
+    held: Sequence[Call],
+    steps: int,
+    report: Report = lambda step, steps, loss: None,
+    keeper: Keeper | None = None,
+) -> Distilled:
+    """The same without trials, for inputs that are always new: at a rate that suits them, and at a lower one only where
+    the loss did not come down at the one before.
+    """
+    training = _Training(distance, weights, lessons, held)
+    start = weights.copies()
+    run = fingerprint(list(start.values()), steps)
+    known = _together((keeper.load(run) if keeper else None) or {})
+    trials: list[float] = known.get("trials", [])
+
+    def save(state: dict[str, Any]) -> None:
+        """Hand the state on, where somebody keeps it."""
+        if keeper:
+            keeper.save(run, {"trials": trials, "state": state})
+
+    outcome = Distilled(((0, math.nan),), 0)
+    for rate in RATES_AT_ONCE[len(trials) :]:
+        weights.restore(start)
+        outcome = training.run(steps, rate, report, known.get("state"), save, lost=_LOST)
+        if outcome.best > 0 and outcome.losses[-1][0] == steps:
+            break
+        trials, known = [*trials, outcome.losses[-1][1]], {}
+    return outcome
 
 
 def train(

@@ -20,7 +20,7 @@ from chiralize.graph.staying import staying
 from chiralize.methods.refine.arithmetic import Arithmetic, quickest
 from chiralize.methods.refine.budget import Extra, rows_for, unasked
 from chiralize.methods.refine.checkpoint import Checkpoint
-from chiralize.methods.refine.distillation import Distilled, distill, fingerprint, train
+from chiralize.methods.refine.distillation import Distilled, distill, distill_at_once, fingerprint, train
 from chiralize.methods.refine.gauss_newton import refine
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
 from chiralize.methods.refine.lessons import MovedAnew, Stored, move_of
@@ -125,7 +125,8 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
         with ready.weights:
             distance = _sped_up(problem, ready) if device == CPU else ready.distance
             lessons = MovedAnew(distance, _in_lessons(problem, ready, rows, device), move_of(network))
-            outcome = distill(
+            descend = distill_at_once if pictures_of(network.resolved) else distill
+            outcome = descend(
                 distance, ready.weights, lessons, ready.held, request.distill, report_step, keeper(problem)
             )
     return _taken_over(network, draft, f"distilled on {_facts(outcome, request.distill)}")
