@@ -7,7 +7,7 @@ instructions for it; elsewhere it would be computed by single precision and be s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,7 @@ _TRIES = 2
 class Arithmetic:
     """pictures: positions of inputs whose channels lie next to each other in memory.  is_half: products in bfloat16."""
 
-    pictures: Container[int] = ()
+    pictures: Collection[int] = ()
     is_half: bool = False
 
     def precision(self) -> AbstractContextManager[Any]:
@@ -40,12 +40,10 @@ class Arithmetic:
     def laid_out(self, call: Call) -> Call:
         """The call with its pictures as they should lie in memory."""
         arguments = Arguments.of(*call)
-        return arguments.filled(
-            [
-                tensor.contiguous(memory_format=torch.channels_last) if position in self.pictures else tensor
-                for position, tensor in enumerate(arguments.tensors)
-            ]
-        )
+        tensors = list(arguments.tensors)
+        for position in self.pictures:
+            tensors[position] = tensors[position].contiguous(memory_format=torch.channels_last)
+        return arguments.filled(tensors)
 
     def whole(self, answer: Tensor) -> Tensor:
         """An answer in single precision, where this computed it in less."""
@@ -59,7 +57,7 @@ def has_bfloat16(capabilities: Mapping[str, Any] | None = None) -> bool:
 
 
 def quickest(
-    answer: Callable[[Arithmetic], Tensor], pictures: Container[int], clock: Callable[[], float]
+    answer: Callable[[Arithmetic], Tensor], pictures: Collection[int], clock: Callable[[], float]
 ) -> Arithmetic:
     """The way that takes least time for answers and their gradients, among those whose answers are near the plain ones.
 

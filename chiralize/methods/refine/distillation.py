@@ -115,7 +115,7 @@ def distill_at_once(
     """
     training = _Training(distance, weights, lessons, held)
     start = weights.copies()
-    run = fingerprint(list(start.values()), steps)
+    run = f"{fingerprint(list(start.values()), steps)} {RATES_AT_ONCE}"
     known = _together((keeper.load(run) if keeper else None) or {})
     trials: list[float] = known.get("trials", [])
 
