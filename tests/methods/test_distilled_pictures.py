@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -12,10 +13,13 @@ from torch import Tensor, nn
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.graph.running import Call
-from chiralize.methods.refine import refine
+from chiralize.methods.reduce import reduce
+from chiralize.methods.refine import arithmetic, distillation, refine
+from chiralize.methods.refine.arithmetic import Arithmetic, has_bfloat16, quickest
 from chiralize.methods.refine.lessons import MovedAnew
 from chiralize.problem.data.cutting import rows_of
 from chiralize.problem.preparation import prepare
+from chiralize.problem.problem import Problem
 
 SPEC = parse_spec("{joints: [head, l, r], pairs: [[l, r]], inputs: ['b c h ~w'], outputs: ['b j h ~w']}")
 SWAPPED = [0, 2, 1]
@@ -82,3 +86,100 @@ def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) 
     given = spots(200, 0)
     assert {rows_of(call) for call in taken} == {8 if is_held else 20}
     assert all((call[0][0][:, None] - given).abs().amax((2, 3, 4)).min() > 0 for call in taken)
+
+
+@pytest.mark.parametrize("way", [Arithmetic({0}), Arithmetic({0}, is_half=True)], ids=["channels last", "bfloat16"])
+def test_results_are_as_equivariant_in_any_arithmetic(way: Arithmetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights are single precision throughout; training in bfloat16 comes about as near as the plain one."""
+    monkeypatch.setattr(refine, "quickest", lambda *rest: way)
+    before, after = converted(), converted(distill=60)
+    others, original = spots(50, 9), teacher()
+    with torch.no_grad():
+        wanted = (original(others) + original(others.flip(-1)).flip(-1)[:, SWAPPED]) / 2
+        errors = [float((made.module(others) - wanted).square().mean()) for made in (before, after)]
+        exact = after.module.double()(others.double())
+        turned = after.module(others.double().flip(-1)).flip(-1)[:, SWAPPED]
+    assert errors[1] < 0.8 * errors[0] and after.report.passed
+    assert torch.allclose(exact, turned, atol=1e-11)
+
+
+def test_a_rate_that_leads_astray_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one begins from the start; where one brings the loss down, it is the last."""
+    monkeypatch.setattr(distillation, "RATES_AT_ONCE", (30.0, 1e-2, 1e-3))
+    run, rates = distillation._Training.run, list[float]()
+
+    def noted(training: distillation._Training, steps: int, rate: float, *rest: Any, **options: Any) -> Any:
+        """Take down the rate."""
+        rates.append(rate)
+        return run(training, steps, rate, *rest, **options)
+
+    monkeypatch.setattr(distillation._Training, "run", noted)
+    assert converted(distill=60).report.passed
+    assert rates == [30.0, 1e-2]
+
+
+def test_fits_before_distilling_read_some_of_many_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    enough = reduce._enough
+
+    def noted(problem: Problem, calls: Sequence[Call]) -> Sequence[Call]:
+        """Take down how many samples are left."""
+        some = enough(problem, calls)
+        counts.append(sum(map(rows_of, some)))
+        return some
+
+    monkeypatch.setattr(reduce, "_enough", noted)
+    monkeypatch.setattr(reduce, "_PICTURES", 70)
+    assert converted(distill=1).report.passed
+    assert set(counts) == {80}  # whole batches, 40 each
+    counts.clear()
+    assert converted().report.passed and min(counts) >= 160
+
+
+# ---- which arithmetic -----------------------------------------------------------------------------------------------
+def chosen(seconds: dict[Arithmetic, float], off: dict[Arithmetic, float]) -> Arithmetic:
+    """Of a network that takes so long in each way, and whose answers are off by so much; a way without a time fails."""
+    now = [0.0]
+
+    def answer(way: Arithmetic) -> Tensor:
+        """Let time pass."""
+        if way not in seconds:
+            raise RuntimeError("view size is not compatible with input tensor's size and stride")
+        now[0] += seconds[way]
+        return torch.ones(5) + off.get(way, 0.0)
+
+    return quickest(answer, ALL, lambda: now[0])
+
+
+ALL = frozenset({0})
+PLAIN, LAST, HALF, BOTH = Arithmetic(), Arithmetic(ALL), Arithmetic((), is_half=True), Arithmetic(ALL, is_half=True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "off", "expected"),
+    [
+        ({PLAIN: 4, LAST: 3, HALF: 2, BOTH: 1}, {BOTH: 0.01}, BOTH),
+        ({PLAIN: 4, LAST: 3, HALF: 2, BOTH: 1}, {BOTH: 0.2}, HALF),
+        ({PLAIN: 4, LAST: 3, HALF: 2, BOTH: 1}, {BOTH: float("nan"), HALF: float("inf")}, LAST),
+        ({PLAIN: 4, HALF: 2}, {}, HALF),
+        ({PLAIN: 4, LAST: 5, HALF: 8, BOTH: 9}, {}, PLAIN),
+        ({PLAIN: 4, LAST: 3.9, HALF: 3.8, BOTH: 3.9}, {}, PLAIN),
+    ],
+)
+def test_the_quickest_that_is_near(
+    seconds: dict[Arithmetic, float],
+    off: dict[Arithmetic, float],
+    expected: Arithmetic,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a clear margin; what cannot run, or rounds too much, is left out."""
+    monkeypatch.setattr(arithmetic, "has_bfloat16", lambda: True)
+    assert chosen(seconds, off) == expected
+
+
+def test_bfloat16_is_for_processors_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not even tried elsewhere, where single precision does its work more slowly."""
+    assert has_bfloat16({"avx512_f": True, "amx_bf16": True}) and has_bfloat16({"bf16": True})
+    assert not has_bfloat16({"avx512_f": True, "avx512_bf16": False}) and not has_bfloat16({})
+    monkeypatch.setattr(arithmetic, "has_bfloat16", lambda: False)
+    assert chosen({PLAIN: 4, LAST: 3, HALF: 0.1, BOTH: 0.1}, {}) == LAST

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from chiralize.errors import MethodUnavailableError, UnsupportedError
 from chiralize.graph import rewrite
 from chiralize.graph.copies import is_large
+from chiralize.graph.running import Call
 from chiralize.infer import macs_of
 from chiralize.infer.records import RepMap
 from chiralize.methods.reduce.choosing import MULTIPLICATIONS, UNITS
@@ -20,8 +21,9 @@ from chiralize.methods.reduce.joints_in_place import in_place, led_in_and_out, m
 from chiralize.methods.reduce.orbits import orbit_reductions, with_images
 from chiralize.methods.reduce.recurrent import separate, tied
 from chiralize.problem.data.both_views import of_inputs
-from chiralize.problem.data.cutting import in_rows, roomy, tensors
+from chiralize.problem.data.cutting import in_rows, roomy, rows_of, tensors
 from chiralize.problem.data.feeds import mapped
+from chiralize.problem.data.warping import pictures_of
 from chiralize.problem.mirror import infer, with_tables
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -33,6 +35,7 @@ _IN_PLACE = (
     "its layers mix joints: both views lie beside each other along the channels, between a map that leads in and one "
     "that leads out, and joints stay in place"
 )
+_PICTURES = 640  # to fit on before they are distilled on; more hardly bring the result nearer
 ROOM = 128_000_000  # for the values of one batch, where several batches may be put together
 
 
@@ -145,12 +148,19 @@ def _batches(problem: Problem, tables: bool) -> tuple[Network, Batches]:
         large = with_tables(network) if tables else network
         problem.request.progress("running both views along the sequences")
         return large, batches_along(large, batches.seen_sequences)
-    calls = with_images(network, in_rows(network, batches.fitted, ROWS, ROOM))
+    calls = with_images(network, _enough(problem, in_rows(network, batches.fitted, ROWS, ROOM)))
     large = roomy(network, calls)
     if tables:
         large = with_tables(large)
     graph, mirror = large.graph(), large.resolved.inputs
     return large, mapped(lambda call: of_inputs(graph, large.centered(tensors(call)), mirror), calls)
+
+
+def _enough(problem: Problem, calls: Sequence[Call]) -> Sequence[Call]:
+    """Some of the calls, evenly spread, where pictures are distilled on afterwards: each has many places to fit on."""
+    if not problem.request.distill or not pictures_of(problem.network.resolved):
+        return calls
+    return calls[:: -(-len(calls) * rows_of(calls[0]) // _PICTURES)]  # rounded up
 
 
 def _obstacle(problem: Problem, repmap: RepMap, waiting: Mapping[str, str]) -> tuple[str, str] | None:

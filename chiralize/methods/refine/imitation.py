@@ -12,6 +12,8 @@ and the last frames, are off by many times more than the others, and would decid
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from chiralize.graph import processes
 from chiralize.graph.running import Call, fresh, results
 from chiralize.graph.tensors import number_count
+from chiralize.methods.refine.arithmetic import Arithmetic
 from chiralize.problem.earlier import symmetric_under
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation
@@ -100,7 +103,10 @@ class Distance:
 
     calls: inputs that the variance is taken from.  outputs: those that count, by position.  squared: those among them
     whose errors are squared in training too. In a heatmap most cells are empty: absolute errors would empty all.
+    The result computes as `arithmetic` says.
     """
+
+    arithmetic = Arithmetic()
 
     def __init__(
         self,
@@ -112,6 +118,12 @@ class Distance:
     ) -> None:
         self.aim, self.result, self.outputs, self.squared = aim, result, outputs, squared
         self.variances = self._spreads(calls)
+
+    def computed_by(self, arithmetic: Arithmetic, aim: Aim) -> Distance:
+        """The same distance in another arithmetic.  aim: the same, computed by it."""
+        other = copy(self)
+        other.arithmetic, other.aim = arithmetic, aim
+        return other
 
     def _spreads(self, calls: Sequence[Call]) -> list[float]:
         sums = torch.zeros(len(self.outputs), 3, dtype=torch.float64)
@@ -137,9 +149,9 @@ class Distance:
         with torch.no_grad():
             return torch.cat(self._scaled(self._aimed(call)))
 
-    def of(self, call: Call) -> Tensor:
-        """The distance on one call."""
-        return (self.answers(call) - self.targets(call)).square().sum()
+    def of(self, call: Call, targets: Tensor | None = None) -> Tensor:
+        """The distance on one call.  targets: those of the call, where they are known."""
+        return (self.answers(call) - (self.targets(call) if targets is None else targets)).square().sum()
 
     def error(self, call: Call, targets: Tensor) -> Tensor:
         """What gradient descent lowers: the mean of |g(x) - y(x)| over the standard deviation of y, by output, or the
@@ -156,16 +168,17 @@ class Distance:
                 total = total + off.abs().sum() * len(off) ** -0.5
         return total
 
-    def on(self, calls: Sequence[Call]) -> float:
-        """The mean over calls, of all processes."""
+    def on(self, calls: Sequence[Call], targets: Sequence[Tensor] = ()) -> float:
+        """The mean over calls, of all processes.  targets: of the first calls, where they are known."""
         with torch.no_grad():
-            total = sum(float(self.of(call)) for call in calls)
+            total = sum(float(self.of(call, known)) for call, known in zip_longest(calls, targets))
         return processes.total(total) / processes.total(len(calls))
 
     def _answers(self, call: Call) -> list[Tensor]:
-        args, kwargs = fresh(call)
-        given = results(self.result(*args, **kwargs))[0]
-        return self._scaled([given[position] for position in self.outputs])
+        args, kwargs = fresh(self.arithmetic.laid_out(call))
+        with self.arithmetic.precision():
+            given = results(self.result(*args, **kwargs))[0]
+        return self._scaled([self.arithmetic.whole(given[position]) for position in self.outputs])
 
     def _aimed(self, call: Call) -> list[Tensor]:
         wanted = self.aim(call)
