@@ -126,8 +126,13 @@ def _numbers(network: Network, mirror: NetworkMirror, repmap: RepMap | None, run
     return run(network.module, mirror, network.args, network.kwargs)
 
 
-def light_rows(network: Network) -> int:
-    """Samples of one random call: as many as the examples have, fewer of a costly network."""
+def light_rows(network: Network) -> int | None:
+    """Samples of one random call: as many as the examples have, fewer of a costly network.
+
+    None where no first axis counts samples, so that there is nothing to take fewer of.
+    """
+    if not network.has_rows:
+        return None
     return min(max(network.rows, 1), affordable_samples(network, _LIGHT, least=2))
 
 

@@ -18,6 +18,8 @@ from torch import nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.commands.on_examples import prepared
+from chiralize.verification.judge import light_rows
 from tests.support import script_nets
 from tests.support.command import Shell, working_shell
 
@@ -256,3 +258,11 @@ def test_batches_of_samples_in_python() -> None:
     batches = list(torch.from_numpy(samples()).split(20))
     with pytest.raises(chiralize.errors.DataFileError, match="give all samples as one array, or a list of single ones"):
         chiralize.chiralize(net_of("actions"), spec, (torch.ones(SIZE),), method="match", calibration=batches)
+
+
+def test_nothing_is_cut_from_an_axis_of_the_body() -> None:
+    """Costly networks are run on fewer samples; a call of one sample has none to leave out, whatever its first axis."""
+    net, spec = Policy().eval(), parse_spec(SPECS["actions"])
+    assert light_rows(prepared(net, spec, (torch.zeros(SIZE),), None, "forward")) is None
+    batched = parse_spec(SPECS["actions"].replace('"f"', '"b f"'))
+    assert light_rows(prepared(net, batched, (torch.zeros(5, SIZE),), None, "forward")) == 5
