@@ -216,7 +216,7 @@ def test_smaller_rates_are_not_tried_where_one_did_worse(
     """
     tried: list[float] = []
     found = dict(zip(distillation.RATES, losses, strict=False))
-    monkeypatch.setattr(Distance, "on", lambda self, calls: 1.0)
+    monkeypatch.setattr(Distance, "on", lambda self, calls, targets: 1.0)
 
     def known(self: Any, steps: int, rate: float, *rest: Any, **more: Any) -> Distilled:
         tried.append(rate)

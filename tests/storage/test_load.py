@@ -232,7 +232,7 @@ WRONG_FACTORIES = {
     "no attribute": ("storage_example_net:Nett", {}, "'Net'"),
     "not callable": ("storage_example_net:number", {}, "is a int"),
     "raises": ("storage_example_net:broken", {}, "RuntimeError: no luck today"),
-    "raises without a word": ("storage_example_net:silent", {}, "(None where nothing is given: graph)"),
+    "raises without a word": ("storage_example_net:silent", {}, "`--arg name=value`: graph has no value yet."),
     "no module object": ("storage_example_net:build_list", {}, "returned a list"),
     "wrong argument": (FACTORY, {"bones": "3"}, "bones"),
     "wrong size": (FACTORY, {"joints": "5"}, "'fc.weight': network (4, 5), file (4, 3)"),
