@@ -113,7 +113,7 @@ class Loop:
 
     @cached_property
     def _originals(self) -> _Originals:
-        """What is run once, however many results there are. Environments may warn at every step: see its callers."""
+        """What is run once, however many results there are; `record` silences what environments warn of."""
         environment, checked = self.environment, None
         if environment.how != "view":
             self.progress("asking the environment whether it is its own mirror image")
@@ -188,9 +188,9 @@ class Loop:
         at once, returns say nothing.
         """
         report = conversion.report
-        if report.is_average and report.claims is None:  # it is the flip average, which has been run
-            walkers = [self._originals.original, self._originals.average]
-            record = self._rollout([*walkers, replace(walkers[-1], name=RESULT)])
+        if report.is_average and report.claims is None and report.views == 2:  # it is the flip average, which is run
+            record, _ = self.record()
+            record = replace(record, walkers=(*record.walkers, replace(record.average, name=RESULT)))
         else:
             example = example_call(self.network, isinstance(conversion.module, TwoView))
             result = prepare(conversion.program or conversion.module, self.network.spec, *example)
