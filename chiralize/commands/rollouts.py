@@ -222,22 +222,3 @@ def _refuse_short(rollout: Rollout, name: str, method: str) -> None:
             "the result by --force, and train that on"
         )
     raise DriftError(name, facts, remedy)
-
-
-def rollouts(
-    network: Network,
-    environment: Environment,
-    result: Network | None = None,
-    *,
-    names: Sequence[str] = (),
-    episodes: Episodes = Episodes(),
-    film: bool = False,
-    progress: Progress = silent,
-) -> tuple[Rollout, Film | None]:
-    """What the policies do in the environment; and pictures of the first start, where they are wanted.
-
-    result: the converted network, None without one.  names: of the arguments of forward.
-    Raises UsageError where network and environment do not fit, ModelRunError where one of them fails.
-    """
-    with Loop(network, environment, names, episodes, progress) as loop:
-        return loop.record(result, film=film)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,34 @@ from torch import nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.on_examples import prepared
-from chiralize.commands.rollouts import Episodes, environment_of, rollouts
+from chiralize.commands.rollouts import Episodes, Loop, environment_of
 from chiralize.errors import ChiralizeError, FactoryError, ModelRunError, UsageError
 from chiralize.problem.network import Network
 from chiralize.report.in_the_loop import loop_cautions
 from chiralize.verification.asymmetry.records import Advice
 from chiralize.verification.closed_loop import film
 from chiralize.verification.closed_loop.advising import advice_after
+from chiralize.verification.closed_loop.environment import Environment
+from chiralize.verification.closed_loop.film import Film
 from chiralize.verification.closed_loop.records import Estimate, Rollout
 from tests.support.command import Shell, working_shell
 from tests.support.skiff import EXAMPLE, SPEC, WRONG, Counting, Mirrored, Rower, Skiff, Water, start, step
 
 STARTS, STEPS = 5, 20
 CALM = Water()
+
+
+def rollouts(
+    network: Network,
+    environment: Environment,
+    result: Network | None = None,
+    *,
+    names: Sequence[str] = (),
+    episodes: Episodes,
+    film: bool = False,
+) -> tuple[Rollout, Film | None]:
+    with Loop(network, environment, names, episodes) as loop:
+        return loop.record(result, film=film)
 
 
 def run(
