@@ -73,8 +73,11 @@ def _settles(probe: Probe | None) -> bool:
 
 
 def _is_only_uneven(probe: Probe | None) -> bool:
-    """Whether the environment's sides differ in what happens and what is paid, while nothing speaks against T."""
-    if probe is None or probe.actions or probe.opposed:
+    """Whether the environment's sides differ in what happens, while nothing speaks against T or for one side.
+
+    Where mirror images happen and are not paid alike, the task itself asks for one side: no return settles that.
+    """
+    if probe is None or probe.actions or probe.opposed or probe.steps <= MIRRORED < probe.reward:
         return False
     return max(probe.start, probe.restarted, probe.repeated) <= MIRRORED
 
