@@ -270,14 +270,14 @@ def test_a_tenth_of_a_rate_that_leads_astray(monkeypatch: pytest.MonkeyPatch) ->
     for name, value in {"_QUICK": 100, "_LEFT_OVER": 0.0, "_MOST_STEPS": 160, "_RATE": 0.1}.items():
         monkeypatch.setattr(budget, name, value)
     monkeypatch.setattr(distillation, "_LOST", 1.0)
-    run, rates = distillation._Training.run, list[float]()
+    run, rates = distillation.Training.run, list[float]()
 
-    def noted(training: distillation._Training, steps: int, rate: float, *rest: object, **options: object) -> object:
+    def noted(training: distillation.Training, steps: int, rate: float, *rest: object, **options: object) -> object:
         """Take down the rate."""
         rates.append(rate)
         return run(training, steps, rate, *rest, **options)
 
-    monkeypatch.setattr(distillation._Training, "run", noted)
+    monkeypatch.setattr(distillation.Training, "run", noted)
     found = result("reduce", width=0.5, rounds=None)
     assert rates == [0.1, pytest.approx(0.01)] and not words(found)
     assert rho(found) < 0.9 * rho(kept("reduce", width=0.5))

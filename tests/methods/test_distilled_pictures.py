@@ -106,14 +106,14 @@ def test_results_are_as_equivariant_in_any_arithmetic(way: Arithmetic, monkeypat
 def test_a_rate_that_leads_astray_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one begins from the start; where one brings the loss down, it is the last."""
     monkeypatch.setattr(distillation, "RATES_AT_ONCE", (30.0, 1e-2, 1e-3))
-    run, rates = distillation._Training.run, list[float]()
+    run, rates = distillation.Training.run, list[float]()
 
-    def noted(training: distillation._Training, steps: int, rate: float, *rest: Any, **options: Any) -> Any:
+    def noted(training: distillation.Training, steps: int, rate: float, *rest: Any, **options: Any) -> Any:
         """Take down the rate."""
         rates.append(rate)
         return run(training, steps, rate, *rest, **options)
 
-    monkeypatch.setattr(distillation._Training, "run", noted)
+    monkeypatch.setattr(distillation.Training, "run", noted)
     assert converted(distill=60).report.passed
     assert rates == [30.0, 1e-2]
 

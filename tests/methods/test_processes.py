@@ -16,9 +16,9 @@ from torch import Tensor, distributed, nn
 from chiralize.commands.convert import Request, convert
 from chiralize.graph import processes
 from chiralize.graph.running import Call
-from chiralize.methods.refine.distillation import _Training
 from chiralize.methods.refine.imitation import Distance, Weights
 from chiralize.methods.refine.lessons import MovedAnew
+from chiralize.methods.refine.training import Training
 from chiralize.problem.network import Network
 from tests.support.reduce_nets import KINDS, calls_for, original, subject_of
 
@@ -54,7 +54,7 @@ def averaged_gradient(rank: int) -> Tensor:
     calls = calls_for((2,), 1, 4)
     distance = Distance(lambda call: [call[0][0]], layer, calls, [0])
     weights = Weights(layer, {}, {})
-    _Training(distance, weights, MovedAnew(distance, calls, True), calls)._average()
+    Training(distance, weights, MovedAnew(distance, calls, True), calls)._average()
     return layer.weight.grad
 
 

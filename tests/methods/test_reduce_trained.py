@@ -18,9 +18,10 @@ from chiralize.errors import ChiralizeError, DriftError
 from chiralize.graph.running import Call
 from chiralize.methods.reduce import ridge
 from chiralize.methods.refine import distillation
-from chiralize.methods.refine.distillation import Distilled, distill
+from chiralize.methods.refine.distillation import distill
 from chiralize.methods.refine.imitation import Distance, Weights
 from chiralize.methods.refine.lessons import MovedAnew, move_of
+from chiralize.methods.refine.training import Distilled, Training
 from chiralize.problem.network import Network
 from chiralize.symmetry import reynolds
 from tests.support.reduce_nets import Residual, flip_average, subject_of
@@ -184,7 +185,7 @@ def test_the_best_weights_are_kept() -> None:
     calls = [((x,), {}) for x in held]
     distance = Distance(lambda call: [teacher(*call[0])], student, calls, [0])
     lessons = MovedAnew(distance, seen(), move_of(subject_of(learnt(), (6, 2), 64)))
-    found = distill(distance, Weights(student, net.passport.hidden, {}), lessons, calls, 60)
+    found = distill(Training(distance, Weights(student, net.passport.hidden, {}), lessons, calls), 60)
     losses.append(loss())
     assert found.losses[0] == (0, pytest.approx(losses[0], rel=1e-9)) and found.losses[-1][0] == 60
     best, step = min((value, step) for step, value in found.losses)
@@ -195,14 +196,14 @@ def test_the_best_weights_are_kept() -> None:
 def test_a_rate_that_breaks_the_network_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """NaN is no loss that is less than others."""
     found: list[float] = []
-    run = distillation._Training.run
+    run = distillation.Training.run
 
     def broken(self: Any, steps: int, rate: float, *rest: Any, **more: Any) -> Any:
         done = run(self, steps, rate, *rest, **more)
         found.append(rate)
         return Distilled(((0, 1.0), (steps, float("nan"))), 0) if rate == distillation.RATES[0] and more else done
 
-    monkeypatch.setattr(distillation._Training, "run", broken)
+    monkeypatch.setattr(distillation.Training, "run", broken)
     result("project", distill=8)
     assert found[:2] == list(distillation.RATES[:2]) and found[-1] != distillation.RATES[0]
 
@@ -222,7 +223,7 @@ def test_smaller_rates_are_not_tried_where_one_did_worse(
         tried.append(rate)
         return Distilled(((0, 1.0), (steps, found[rate])), 0)
 
-    monkeypatch.setattr(distillation._Training, "run", known)
+    monkeypatch.setattr(distillation.Training, "run", known)
     result("project", distill=8)
     assert tried == [*distillation.RATES[: len(losses)], distillation.RATES[taken]]
 

@@ -20,10 +20,11 @@ from chiralize.graph.staying import staying
 from chiralize.methods.refine.arithmetic import Arithmetic, quickest
 from chiralize.methods.refine.budget import Extra, rows_for, unasked
 from chiralize.methods.refine.checkpoint import Checkpoint
-from chiralize.methods.refine.distillation import Distilled, distill, distill_at_once, fingerprint, train
+from chiralize.methods.refine.distillation import distill, distill_at_once, fingerprint, train
 from chiralize.methods.refine.gauss_newton import refine
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
 from chiralize.methods.refine.lessons import MovedAnew, Stored, move_of
+from chiralize.methods.refine.training import Distilled, Training
 from chiralize.problem.data.cutting import in_rows, rows_of, shuffled, tensors
 from chiralize.problem.data.feeds import mapped
 from chiralize.problem.data.warping import pictures_of
@@ -106,7 +107,8 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
     problem.request.progress("training all layers at once")
     lessons = Stored(ready.distance, batches.fitted, in_random_order, move_of(network))
     with ready.weights:
-        outcome = train(ready.distance, ready.weights, lessons, ready.held, steps, extra.rate, report_step)
+        training = Training(ready.distance, ready.weights, lessons, ready.held)
+        outcome = train(training, steps, extra.rate, report_step)
     return _taken_over(network, draft, f"all layers trained at once, without labels: {_facts(outcome, steps)}")
 
 
@@ -125,10 +127,9 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
         with ready.weights:
             distance = _sped_up(problem, ready) if device == CPU else ready.distance
             lessons = MovedAnew(distance, _in_lessons(problem, ready, rows, device), move_of(network))
+            training = Training(distance, ready.weights, lessons, ready.held)
             descend = distill_at_once if pictures_of(network.resolved) else distill
-            outcome = descend(
-                distance, ready.weights, lessons, ready.held, request.distill, report_step, keeper(problem)
-            )
+            outcome = descend(training, request.distill, report_step, keeper(problem))
     return _taken_over(network, draft, f"distilled on {_facts(outcome, request.distill)}")
 
 
