@@ -17,7 +17,6 @@ from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, Numeric
 WARNING = "warning: "
 """The beginning of those notes on the user's data that warn."""
 UNKNOWN_AVERAGE = "nothing is known of whether the flip average does the task"
-_IN_USE = "`chiralize audit --rollout` shows what a policy does, labelled samples what anything else does"
 
 
 def cautions_of(report: Report) -> tuple[Caution, ...]:
@@ -71,10 +70,10 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
         texts.append(Caution("drift", how_far.words))
     drift = report.drift
     if how_far.kind == "same" and report.method != "unchanged":
-        texts += _unknown_average(drift)
+        texts += _unknown_average(drift, _in_use(report))
     if drift is None or not drift.outputs:
         return tuple(texts)
-    texts += _one_sided(drift, report.is_average)
+    texts += _one_sided(drift, report.is_average, _in_use(report))
     if drift.is_narrow and drift.beyond is not None:
         brief = f"the {drift.inputs} are narrow"
         texts.append(Caution("drift", f"{brief}: on {drift.beyond.what} rho is {plain(drift.beyond.rho)}", brief))
@@ -90,7 +89,14 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
     return tuple(texts)
 
 
-def _unknown_average(drift: Drift | None) -> tuple[Caution, ...]:
+def _in_use(report: ConvertReport) -> str:
+    """Where it shows what the result does in use."""
+    if report.rollout is not None:
+        return "The roll-out says what it does there"
+    return "`--rollout` shows what a policy does in its environment, labelled samples what anything else does"
+
+
+def _unknown_average(drift: Drift | None, in_use: str) -> tuple[Caution, ...]:
     """A warning about a flip average that was measured on no inputs of the kind that the network gets in use.
 
     A result is the average on any inputs. Whether the average does its task well is known on real inputs only.
@@ -102,14 +108,15 @@ def _unknown_average(drift: Drift | None) -> tuple[Caution, ...]:
     else:
         seen = f" (on random ones the gap is {plain(drift.gap)})"
     text = f"{UNKNOWN_AVERAGE}: no real inputs were given, on which its answers to x and to T x could be compared{seen}"
-    return (Caution("drift", f"{text}; give --calibration inputs. {_IN_USE}", UNKNOWN_AVERAGE),)
+    return (Caution("drift", f"{text}; give --calibration inputs. {in_use}", UNKNOWN_AVERAGE),)
 
 
-def _one_sided(drift: Drift, is_average: bool) -> tuple[Caution, ...]:
+def _one_sided(drift: Drift, is_average: bool, in_use: str) -> tuple[Caution, ...]:
     """Warnings about an original whose answers to the two views differ, unless they differ by noise or in single steps
     only.
 
     is_average: the result is the flip average of the original, in which the noise of the two views is averaged.
+    in_use: where it shows what the result does.
     """
     if not drift.is_telling:
         return ()
@@ -120,7 +127,7 @@ def _one_sided(drift: Drift, is_average: bool) -> tuple[Caution, ...]:
         text = (
             f"the original leans to one side ({lean.where}): in the mean over these inputs its two views are "
             f"{plain(lean.lean)} of the spread of its answers apart, which is no noise that an average takes out; the "
-            f"result may do the task worse than it does. {_IN_USE}; mirrored copies in training mend it, or training "
+            f"result may do the task worse than it does. {in_use}; mirrored copies in training mend it, or training "
             "the result on under the mirror"
         )
         cautions.append(Caution("drift", text, leaning(lean.lean)))
