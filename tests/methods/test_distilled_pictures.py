@@ -14,7 +14,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.graph.running import Call
 from chiralize.methods.reduce import reduce
-from chiralize.methods.refine import arithmetic, distillation, refine
+from chiralize.methods.refine import arithmetic, distillation, ready, refine
 from chiralize.methods.refine.arithmetic import Arithmetic, has_bfloat16, quickest
 from chiralize.methods.refine.lessons import MovedAnew
 from chiralize.problem.data.cutting import rows_of
@@ -64,7 +64,7 @@ def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) 
     few at a time, drawn from all that are given, but in their order where memory does not hold them."""
     if not is_held:
         monkeypatch.setattr(refine, "_HELD", 0)
-        monkeypatch.delattr(refine, "shuffled")
+        monkeypatch.delattr(ready, "shuffled")
     taken: list[Call] = []
     take = MovedAnew.take
 

@@ -184,7 +184,7 @@ def test_the_best_weights_are_kept() -> None:
     teacher = learnt()
     calls = [((x,), {}) for x in held]
     distance = Distance(lambda call: [teacher(*call[0])], student, calls, [0])
-    lessons = MovedAnew(distance, seen(), move_of(subject_of(learnt(), (6, 2), 64)))
+    lessons = MovedAnew(distance, seen(), move_of(subject_of(learnt(), (6, 2), 64), True))
     found = distill(Training(distance, Weights(student, net.passport.hidden, {}), lessons, calls), 60)
     losses.append(loss())
     assert found.losses[0] == (0, pytest.approx(losses[0], rel=1e-9)) and found.losses[-1][0] == 60

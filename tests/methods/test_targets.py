@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from chiralize.commands import convert as command
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.graph.running import Call
-from chiralize.methods.refine.refine import _aim
+from chiralize.methods.refine.ready import aim_of
 from chiralize.methods.targets import aimed
 from tests.methods.test_reduce_trained import learnt, poses, ready, rho, seen
 from tests.support.problems import posed
@@ -126,6 +126,6 @@ def test_nearer_with_few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_distilling_aims_at() -> None:
     x = poses(8, 1).double()
     with torch.no_grad():
-        raw, both = (_aim(replace(posed(ready(), Request()), both_views=on))(((x,), {}))[0] for on in (False, True))
+        raw, both = (aim_of(replace(posed(ready(), Request()), both_views=on))(((x,), {}))[0] for on in (False, True))
         assert torch.equal(raw, learnt()(x))
         torch.testing.assert_close(both, (raw + turned(learnt()(turned(x)))) / 2, rtol=0, atol=1e-12)

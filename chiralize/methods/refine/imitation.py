@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from itertools import zip_longest
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -101,8 +102,9 @@ class Weights:
 class Distance:
     """Squared distance of a network's answers from what is aimed at, in units of the aim's variance, by output.
 
-    calls: inputs that the variance is taken from.  outputs: those that count, by position.  squared: those among them
-    whose errors are squared in training too. In a heatmap most cells are empty: absolute errors would empty all.
+    result: what the arguments of a call are given to.  calls: inputs that the variance is taken from.  outputs: those
+    that count, by position.  squared: those among them whose errors are squared in training too. In a heatmap most
+    cells are empty: absolute errors would empty all.
     The result computes as `arithmetic` says.
     """
 
@@ -111,7 +113,7 @@ class Distance:
     def __init__(
         self,
         aim: Aim,
-        result: nn.Module,
+        result: Callable[..., Any],
         calls: Sequence[Call],
         outputs: Sequence[int],
         squared: Collection[int] = (),

@@ -29,15 +29,15 @@ Move = Callable[[Call, Sequence[Call], torch.Generator], Call]
 """A call moved to a point beside it. The calls are those that are at hand."""
 
 
-def move_of(network: Network) -> Move:
-    """How inputs of this network are moved."""
+def move_of(network: Network, has_rows: bool) -> Move:
+    """How inputs of this network are moved.  has_rows: the leading axis of a call holds independent samples."""
     pictures = pictures_of(network.resolved)
 
     def move(call: Call, calls: Sequence[Call], generator: torch.Generator) -> Call:
         """See `Move`."""
         if pictures:
             return warped(call, pictures, generator)
-        return perturbed(call, calls, network.has_rows, generator)
+        return perturbed(call, calls, has_rows, generator)
 
     return move
 

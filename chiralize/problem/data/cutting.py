@@ -179,7 +179,8 @@ def in_rows(
     if network.captured is None:
         fitting = inf
     else:
-        fitting = room / max(_bytes(network.captured, 1), 1)
+        given = network.captured.leaves[network.captured.inputs[0]].tensor
+        fitting = room * len(given) / max(_bytes(network.captured), 1) if given.ndim else room
     count = max(int(min(fitting / size, count)), 1)
     batches = zip(network.resolved.input_tensors, batch_axes(network.resolved), strict=True)
     elsewhere = any(axes and 0 not in axes for tensor, axes in batches if not tensor.is_free)
@@ -195,6 +196,19 @@ def in_rows(
             capture(network.program, *groups[0])
             return groups
     return calls
+
+
+def samples_at_once(network: Network, calls: Sequence[Call], rows: int, room: float) -> int:
+    """How many calls of one sample may run at once: `rows` at most, a tenth of all, and as many as `room` bytes hold.
+
+    1 where calls hold several samples.
+    """
+    if network.samples_in(calls[0]) > 1:
+        return 1
+    most = min(rows, len(calls) // _GROUPS)
+    if network.captured is not None:
+        most = min(most, int(room / max(_bytes(network.captured), 1)))
+    return max(most, 1)
 
 
 def in_one(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
@@ -235,11 +249,10 @@ def in_common(network: Network, calls: Sequence[Call]) -> list[frozenset[int]]:
     return []
 
 
-def _bytes(captured: CapturedModel, rows: int) -> float:
-    """Memory in bytes of the values of all ops for this number of rows, in the precision of the inputs."""
-    given = captured.leaves[captured.inputs[0]].tensor
+def _bytes(captured: CapturedModel) -> float:
+    """Memory in bytes of the values of all ops, as they were captured, in the precision of the inputs."""
     entries = sum(prod(shape) for node in captured.nodes for shape in node.shapes if shape is not None)
-    return entries * given.element_size() * rows / max(len(given), 1)
+    return entries * captured.leaves[captured.inputs[0]].tensor.element_size()
 
 
 def even(network: Network, calls: Sequence[Call]) -> Sequence[Call]:

@@ -1,0 +1,168 @@
+"""What training a result works on: the distance from the original, the weights that may move, and inputs in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.errors import MethodUnavailableError
+from chiralize.graph.devices import CPU, on
+from chiralize.graph.other_sizes import is_open
+from chiralize.graph.running import Call, fresh, results
+from chiralize.graph.staying import staying
+from chiralize.methods.refine.arithmetic import Arithmetic
+from chiralize.methods.refine.imitation import Aim, Distance, Weights
+from chiralize.methods.refine.together import at_once, gathered, in_random_order, runs_together, with_axis
+from chiralize.problem.data.cutting import in_rows, rows_of, samples_at_once, shuffled
+from chiralize.problem.data.feeds import mapped
+from chiralize.problem.mirror import mirror_if_known
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
+from chiralize.problem.result import Converted
+
+_ROOM = 128_000_000  # bytes, for the values of one batch
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What training works on.
+
+    distance: from the original.  weights: of the result.  calls: inputs to fit on.  seen, held: these in batches, and
+    others.  is_together: samples of one call each run together, along an axis in front.
+    """
+
+    network: Network
+    distance: Distance
+    weights: Weights
+    calls: Sequence[Call]
+    seen: Sequence[Call]
+    held: Sequence[Call]
+    is_together: bool = False
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the leading axis of the batches holds independent samples."""
+        return self.is_together or self.network.has_rows
+
+    def batch(self, rows: int) -> int:
+        """Samples of a step: at most so many where any number can be run, else those of a batch."""
+        batch = rows_of(self.seen[0])
+        if self.is_together or (self.network.program is not None and is_open(self.network.program)):
+            return min(batch, rows)
+        return batch
+
+    def in_random_order(self, calls: Sequence[Call], rows: int, generator: torch.Generator) -> Sequence[Call]:
+        """Some of `calls` in batches of at most so many samples, drawn at random; as they are where none can be cut."""
+        if self.is_together:
+            return in_random_order(calls, self.batch(rows), generator)
+        return shuffled(self.network, calls, self.batch(rows), generator) or self.seen
+
+
+def ready_for(problem: Problem, result: Converted, option: str, rows: int, device: torch.device = CPU) -> Ready:
+    """rows: of a batch, as in `in_rows`.  device: where the networks lie.
+
+    Raises MethodUnavailableError, which names the option, where the result cannot be trained.
+    """
+    network, obstacle = problem.network, _obstacle(problem)
+    if obstacle is not None:
+        raise MethodUnavailableError(option, obstacle[0], obstacle[1].format(option=option))
+    calls, others = problem.batches.fitted, problem.batches.fitted_held_out
+    if device != CPU:
+        calls, others = (mapped(partial(on, device), part) for part in (calls, others))
+    seen, held = (in_rows(network, part, rows, _ROOM) for part in (calls, others))
+    aim, answer = aim_of(problem), result.module
+    outputs = _imitated(network, aim(held[0]), option)
+    squared = [position for position in outputs if _is_peaked(network.resolved.output_tensors[position])]
+    weights = Weights(result.module, result.hidden, result.exchanged, result.earlier)
+    most = samples_at_once(network, calls, rows, _ROOM) if seen is calls else 1
+    with weights, torch.enable_grad():
+        is_together = most > 1 and _run_together(aim, weights, result, others)
+    if is_together:
+        calls, others = (mapped(with_axis, part) for part in (calls, others))
+        seen, held = (gathered(part, most) for part in (calls, others))
+        aim, answer = _aim_at_once(aim), at_once(answer)
+    distance = Distance(aim, answer, held, outputs, squared)
+    with weights, torch.enable_grad():
+        if not distance.answers(held[0]).requires_grad:
+            facts = "its answers have no gradients: forward switches them off, or nothing that it reads can be trained"
+            raise MethodUnavailableError(option, facts, f"leave {option} out, or torch.no_grad out of forward")
+    return Ready(network, distance, weights, calls, seen, held, is_together)
+
+
+def _run_together(aim: Aim, weights: Weights, result: Converted, calls: Sequence[Call]) -> bool:
+    """Whether original and result take single samples along an axis in front."""
+    return runs_together(_on_arguments(aim), calls) and runs_together(
+        result.module, calls, list(weights.parameters.values())
+    )
+
+
+def _aim_at_once(aim: Aim) -> Aim:
+    """The aim for calls with an axis of samples in front."""
+    run = at_once(_on_arguments(aim))
+    return lambda call: run(*call[0], **call[1])
+
+
+def _on_arguments(aim: Aim) -> Callable[..., Sequence[torch.Tensor]]:
+    """An aim as a function of the arguments of a call."""
+    return lambda *args, **kwargs: aim((args, kwargs))
+
+
+def _imitated(network: Network, answers: Sequence[torch.Tensor], option: str) -> list[int]:
+    """The outputs that training imitates, by position. Raises MethodUnavailableError where there is none."""
+    kinds = zip(network.resolved.output_tensors, answers, strict=True)
+    outputs = [
+        position
+        for position, (tensor, value) in enumerate(kinds)
+        if tensor.kind != "state" and value.is_floating_point()
+    ]
+    if not outputs:
+        facts = "no output is a floating-point number that could be imitated"
+        raise MethodUnavailableError(option, facts, f"leave {option} out")
+    return outputs
+
+
+def _obstacle(problem: Problem) -> tuple[str, str] | None:
+    """Why there is nothing to train on, and what the user can do."""
+    network, batches = problem.network, problem.batches
+    if not batches.inputs:
+        facts = f"there are no inputs to train on, and none can be drawn: {batches.origin}"
+        return facts, "give --calibration inputs.npz"
+    if network.resolved.is_affine:
+        return "the mirror is affine (`reflect`)", "centre the coordinates before the network"
+    if network.carried:
+        return "the network carries states from call to call", "leave {option} out"
+    return None
+
+
+def _is_peaked(output: ResolvedTensor) -> bool:
+    """Whether few entries of an output are large, as in maps of joints and in scores of classes."""
+    return bool(output.entry.mirror) or output.class_axis is not None
+
+
+def aim_of(problem: Problem, arithmetic: Arithmetic | None = None) -> Aim:
+    """The original's answers, or the mean of both of its views."""
+    way = arithmetic or Arithmetic()
+    network = problem.network
+    mirror = mirror_if_known(network, None) if problem.both_views else None
+
+    def answers(call: Call) -> Sequence[torch.Tensor]:
+        """f(x), all results."""
+        args, kwargs = fresh(way.laid_out(call))
+        with staying(network.module), way.precision():
+            return list(map(way.whole, results(network.module(*args, **kwargs))[0]))
+
+    def both(call: Call) -> Sequence[torch.Tensor]:
+        """(f(x) + T f(T x)) / 2, all results."""
+        assert mirror is not None
+        turned = answers(mirror.turned(call))
+        means = list(answers(call))
+        for position, answer in enumerate(means):
+            if answer.is_floating_point():
+                means[position] = (answer + mirror.turned_output(position, turned[position])) / 2
+        return means
+
+    return answers if mirror is None else both
