@@ -247,6 +247,8 @@ def convert(
             policies = Loop(rollout, None, episodes, steps, False, double)
             loop = stack.enter_context(loop_of(network, loaded, policies, step))
             trial = loop.judged
+            if not force:
+                loop.refuse_wrong_mirror()
             if calibration is None:
                 calls, sequences, *seen = loop.observations()
         if not sequences:

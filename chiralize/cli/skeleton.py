@@ -132,13 +132,13 @@ def show_command(
 
     Example: chiralize skeleton show h36m --image h36m.png
     """
-    from chiralize.body.tensors.conversion import load_spec
+    from chiralize.body.tensors.conversion import doubts_of, load_spec
     from chiralize.body.tensors.listing import listed_tensors
 
     spec = load_spec(name)
     skeleton = spec.skeleton
     check_apart({"--image": image}, {"the skeleton itself": Path(name)})
-    _say_notices(list(spec.notices))
+    _say_notices([*spec.notices, *doubts_of(spec)])
     tensors = dict(listed_tensors(spec))
     if output_format is OutputFormat.json:
         _print_json(skeleton.to_dict() | _entries(tensors))

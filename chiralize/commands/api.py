@@ -168,6 +168,8 @@ def chiralize(
         if rollout is not None:
             loop = stack.enter_context(_loop(network, rollout, Episodes(episodes, steps, double), step))
             trial = loop.judged
+            if not force:
+                loop.refuse_wrong_mirror()
             if calibration is None:
                 calls, sequences, *remarks = loop.observations()
         remarks = (*request.remarks, *remarks)

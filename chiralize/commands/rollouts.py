@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from chiralize.commands.records import Conversion
-from chiralize.errors import DriftError, UsageError
+from chiralize.errors import DriftError, MirrorError, UsageError
 from chiralize.errors.words import first_line
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.rollouts import Steps
@@ -23,7 +23,7 @@ from chiralize.problem.data.feeds import joined
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.problem.progress import Progress, silent
-from chiralize.report.in_the_loop import loss_in_words
+from chiralize.report.in_the_loop import loss_in_words, mirror_faults
 from chiralize.storage.factory import imported, working_folder_importable
 from chiralize.verification.closed_loop.acting import Policy
 from chiralize.verification.closed_loop.environment import HOOK, Environment
@@ -44,6 +44,10 @@ from chiralize.verification.closed_loop.running import Walk, unit_of, walk, walk
 
 EPISODES, STEPS = 10, 500
 _OPTION = "--rollout"
+_CHECK_MIRROR = (
+    "correct these in the specification (`chiralize skeleton check --robot ROBOT.xml SPEC.yaml` asks the robot's own "
+    "model); --force converts all the same"
+)
 
 
 EnvironmentMaker = str | Callable[[], Any]
@@ -114,13 +118,18 @@ class Loop:
     @cached_property
     def _originals(self) -> _Originals:
         """What is run once, however many results there are; `record` silences what environments warn of."""
-        environment, checked = self.environment, None
-        if environment.how != "view":
-            self.progress("asking the environment whether it is its own mirror image")
-            checked = probe(environment, self.policy, self.episodes.count)
+        environment = self.environment
         walks = (self._walk(self.policy, ORIGINAL), self._walk(self.policy, AVERAGE))
         original, average = (walker_of(environment, self.policy, walked) for walked in walks)
-        return _Originals(checked, walks, original, average)
+        return _Originals(walks, original, average)
+
+    @cached_property
+    def _probe(self) -> Probe | None:
+        """Whether the environment is its own mirror image, None where its starts cannot be mirrored."""
+        if self.environment.how == "view":
+            return None
+        self.progress("asking the environment whether it is its own mirror image")
+        return probe(self.environment, self.policy, self.episodes.count)
 
     def _walk(self, policy: Policy, name: str) -> Walk:
         def report(share: float) -> None:
@@ -155,9 +164,18 @@ class Loop:
         if self.episodes.count < FEW:
             notes.append(f"fewer than {FEW} starts say little: give more --episodes")
         unit, apart = unit_of(environment)
-        steps, checked = self.episodes.steps, self._originals.probe
-        record = Rollout(environment.name, steps, environment.how, tuple(walkers), checked, unit, apart)
+        steps = self.episodes.steps
+        record = Rollout(environment.name, steps, environment.how, tuple(walkers), self._probe, unit, apart)
         return replace(record, notes=(*notes, *remarks))
+
+    @exclusive
+    def refuse_wrong_mirror(self) -> None:
+        """Raises MirrorError where the environment mirrors what is seen or done otherwise than T does."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the user's environment, at every step
+            asked = self._probe
+        if asked is not None and asked.contradicts:
+            raise MirrorError(_OPTION, "; ".join(text for text, _ in mirror_faults(asked)), _CHECK_MIRROR)
 
     @exclusive
     def observations(self) -> tuple[Sequence[Call], Sequence[Steps], str]:
@@ -202,9 +220,8 @@ class Loop:
 
 @dataclass(frozen=True)
 class _Originals:
-    """The original and its flip average. probe: whether the environment is its own mirror image; None: not asked."""
+    """The original and its flip average."""
 
-    probe: Probe | None
     walks: tuple[Walk, Walk]
     original: Walker
     average: Walker

@@ -113,24 +113,10 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
             "asymmetric cannot be told, and gaps are noise as well, as much as the flip average's"
         )
         texts.append((text, brief))
-    if probe.start > MIRRORED:
-        text = (
-            f"what is seen at a mirrored start is not the mirror image of what is seen at the start: "
-            f"{listed(probe.entries)}. The specification mirrors these wrongly, or they are not of the robot's state "
-            "(a command, a clock): then give the environment a method mirrored_reset(seed)"
-        )
-        texts.append((text, f"the observation is mirrored wrongly: {probe.entries[0]}"))
-    elif probe.actions:
-        text = f"the specification mirrors the actions otherwise than the robot's file: {listed(probe.actions)}"
-        texts.append((text, "the actions are mirrored otherwise than the robot's"))
-    elif probe.is_repeatable and (probe.steps > MIRRORED or probe.ends):
-        if probe.opposed:
-            brief = f"the specification may have the wrong sign of {probe.opposed[0]}"
-            text = (
-                f"after mirrored actions {listed(probe.opposed)} is the negative of what T says: look at the signs of "
-                "the specification first. At the start such entries may all be 0"
-            )
-            texts.append((text, brief))
+    texts += mirror_faults(probe)
+    if not probe.is_repeatable or probe.start > MIRRORED or probe.actions:
+        return [Caution("loop", text, brief) for text, brief in texts]
+    if probe.steps > MIRRORED or probe.ends:
         where = when(probe.entries, f": {listed(probe.entries)}")
         where += when(probe.robot, f" (the robot's model: {probe.robot})")
         text = (
@@ -138,13 +124,34 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
             f"{where}. Gaps below are the environment's as well; the flip average's are the environment's alone"
         )
         texts.append((text, "the environment itself is asymmetric"))
-    elif probe.is_repeatable and probe.reward > MIRRORED:
+    elif probe.reward > MIRRORED:
         text = (
             f"the reward is one-sided: mirrored episodes are rewarded differently (by {percent(probe.reward)} of the "
             "rewards). Gaps of returns are the reward's as well; the flip average's are the reward's alone"
         )
         texts.append((text, "the reward is one-sided"))
     return [Caution("loop", text, brief) for text, brief in texts]
+
+
+def mirror_faults(probe: Probe) -> list[tuple[str, str]]:
+    """What of T the environment contradicts: a sentence, and the same in a few words."""
+    if not probe.contradicts:
+        return []
+    if probe.start > MIRRORED:
+        text = (
+            f"what is seen at a mirrored start is not the mirror image of what is seen at the start: "
+            f"{listed(probe.entries)}. The specification mirrors these wrongly, or they are not of the robot's state "
+            "(a command, a clock): then give the environment a method mirrored_reset(seed)"
+        )
+        return [(text, f"the observation is mirrored wrongly: {probe.entries[0]}")]
+    if probe.actions:
+        text = f"the specification mirrors the actions otherwise than the robot's file: {listed(probe.actions)}"
+        return [(text, "the actions are mirrored otherwise than the robot's")]
+    text = (
+        f"after mirrored actions {listed(probe.opposed)} is the negative of what T says: look at the signs of the "
+        "specification first. At the start such entries may all be 0"
+    )
+    return [(text, f"the specification may have the wrong sign of {probe.opposed[0]}")]
 
 
 def _of_falls(rollout: Rollout) -> list[Caution]:

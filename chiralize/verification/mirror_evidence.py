@@ -11,6 +11,7 @@ from itertools import islice
 import torch
 
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
+from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.graph.mirror import MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
@@ -72,6 +73,7 @@ def outside_evidence(
     if network.resolved.is_trivial:
         parts.append(Evidence(warnings=(IDLE,)))
     parts.append(reflection_findings(network.resolved))
+    parts.append(Evidence(warnings=tuple(doubts_of(network.resolved.spec))))
     if mirror is not None:
         parts.append(names_of_entries(mirror))
     if asked is not None:
@@ -290,8 +292,8 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
         first = f"try {fit.nearest} in the specification"
     elif fit.better or fit.has_a_nearer:
         first = (
-            "check joint order, pairs, negated coordinates and layouts: several may be wrong at once, since none of "
-            "the mirrors that were tried fits"
+            "check joint order, pairs, negated coordinates and layouts: several may be wrong at once, or the "
+            "specification is of another body, since none of the mirrors that were tried fits"
         )
     else:
         first = "check joint order, pairs, negated coordinates and layouts"

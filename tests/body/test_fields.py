@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from chiralize.body.skeleton.catalog import load_skeleton
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, load_spec, parse_spec, resolve
+from chiralize.body.tensors.conversion import doubts_of
 from chiralize.body.tensors.fields import Field, joined_action, joined_labels
 from chiralize.body.tensors.fields.partners import partners_of
 from chiralize.errors import SpecError, UnpairedJointError
@@ -175,9 +176,30 @@ def test_named_entries() -> None:
     ],
 )
 def test_kept_numbers_that_look_like_left_and_right_are_questioned(block: dict[str, Any], doubt: str | None) -> None:
-    """In lint and among the notices of a specification, with the file's line."""
+    """In lint and among the doubts of a specification, with the file's line."""
     spec = load_spec({"skeleton": "quadruped", "inputs": [{"fields": [block]}]})
-    assert any(doubt in notice for notice in spec.notices) if doubt else not spec.notices
+    doubts = list(doubts_of(spec))
+    assert any(doubt in text for text in doubts) if doubt else not doubts
+
+
+@pytest.mark.parametrize(
+    ("block", "words", "changed"),
+    [
+        (
+            {"command": ["vx", {"yaw_rate": 1}]},
+            "the other sign of command.yaw_rate",
+            {"command": ["vx", {"yaw_rate": -1}]},
+        ),
+        ({"joints": "q"}, "q without signs (kind: scalar)", {"joints": "q", "kind": "scalar"}),
+        ({"joints": "q", "kind": "scalar"}, "q with the signs of the joints", {"joints": "q"}),
+    ],
+)
+def test_blocks_are_taken_for_others(block: dict[str, Any], words: str, changed: dict[str, Any]) -> None:
+    """The likeliest slips, each undone by one change; names that tell a sign are not doubted."""
+    spec = load_spec({"skeleton": "quadruped", "inputs": [{"fields": [block]}]})
+    assert spec.inputs is not None and spec.inputs[0].fields is not None
+    ((name, other),) = spec.inputs[0].fields[0].lookalikes()
+    assert name == words and changed.items() <= other.to_dict().items()
 
 
 # ---- laws -----------------------------------------------------------------------------------------------------
@@ -284,7 +306,7 @@ UNQUESTIONED = (
 def test_commands_and_clocks_are_questioned(block: str) -> None:
     """No simulator knows what a command or a clock means: their names do."""
     body = "joints: [left_hip, right_hip]\npairs: [[left_hip, right_hip]]\ndims: [q]\nlateral: y\nnegate: []\n"
-    notices = parse_spec(f"{body}inputs:\n  - fields: [{block}]\n").notices
+    notices = list(doubts_of(parse_spec(f"{body}inputs:\n  - fields: [{block}]\n")))
     if block in QUESTIONED:
         (notice,) = notices
         assert QUESTIONED[block] in notice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -19,11 +20,11 @@ from chiralize.commands.convert import Request, convert
 from chiralize.commands.on_examples import prepared
 from chiralize.commands.records import Conversion
 from chiralize.commands.rollouts import Episodes, Loop, environment_of
-from chiralize.errors import DriftError
+from chiralize.errors import DriftError, MirrorError
 from chiralize.graph.running import Arguments
 from chiralize.problem.network import Network
 from tests.support.command import Shell, working_shell
-from tests.support.skiff import EXAMPLE, SPEC, Counting, Mirrored, Rower, Water, start, step
+from tests.support.skiff import EXAMPLE, SPEC, WRONG, Counting, Mirrored, Rower, Water, start, step
 
 COUNT, STEPS = 5, 20
 
@@ -106,6 +107,22 @@ def test_auto_goes_on_to_the_next_candidate() -> None:
     done = convert(network, "boat", Request(calibration=inputs), trial)
     assert tried[:2] == ["reduce", "reduce"] and tried[-1] == "average" and done.report.is_average
     assert "reduce at width 0.5 was not taken: in the loop it returns less" in done.report.notes
+
+
+# ---- the mirror -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("make", [Mirrored, partial(Mirrored, Water(right=1.03))])
+def test_a_mirror_that_the_environment_contradicts(make: Callable[[], Any]) -> None:
+    """It is refused before anything is converted, also where the two sides of the robot differ a little."""
+    options: Any = {"rollout": make, "episodes": COUNT, "steps": STEPS}
+    with pytest.raises(MirrorError, match="CH404") as caught:
+        chiralize.chiralize(Steersman(0.3), parse_spec(WRONG), (EXAMPLE,), **options)
+    facts = str(caught.value)
+    assert "is not the mirror image of what is seen at the start: heading (" in facts
+    assert "skeleton check --robot" in facts and "--force" in facts
+    with warnings.catch_warnings(record=True) as caught_warnings:
+        warnings.simplefilter("always")
+        chiralize.chiralize(Steersman(0.3), parse_spec(WRONG), (EXAMPLE,), **options, method="average", force=True)
+    assert any("The specification mirrors these wrongly" in str(each.message) for each in caught_warnings)
 
 
 # ---- what it is fitted on -------------------------------------------------------------------------------------

@@ -361,6 +361,9 @@ def test_what_a_file_remembers() -> None:
     assert recalled(fit).checks == (
         "T fitted the original when it was converted: the original's gap was 0.2 with T, 0.9 with no swap at all",
     )
+    assert recalled(replace(fit, nearest_gap=0.1)).warnings == (
+        "T was in doubt when the original was converted: the original's gap was 0.2 with T, 0.1 with no swap at all",
+    )
     assert recalled(replace(fit, real=False)).notes == (
         "the mirror was not confirmed: it was converted without real inputs",
     )

@@ -31,6 +31,7 @@ from chiralize.body.robots.stepping import deviations
 from chiralize.body.skeleton.nodes import did_you_mean
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import load_spec
+from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import RobotMirrorError, UnknownNameError, WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -189,7 +190,7 @@ def check(
     given = _given_mirror(mirror, body, entries)
     outcome = rung(agreed.rungs[-1].label, agreed.model, given, agreed.states)
     unfelt = _unfelt(mirror, agreed, entries)
-    notices = [*spec.notices, *opened.notices, *mirror.notices]
+    notices = [*spec.notices, *doubts_of(spec), *opened.notices, *mirror.notices]
     wrong = _wrong_joints(mirror, body, entries)
     if wrong and outcome.agrees and _is_mirror_too(mirror, body, entries):
         listed = "; ".join(map(str, wrong))

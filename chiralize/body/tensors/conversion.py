@@ -171,14 +171,13 @@ def _read(root: Node, path: Path | None = None, noticed: Sequence[str] = ()) -> 
             f"{fields['hidden'].where}: hidden.negated with activation: keep: spaces that meet an activation that is "
             "not odd become sign-free (activation: tanh keeps the negated channels)"
         )
-    notices += _doubts((*(inputs or ()), *(outputs or ())))
     name = read_optional(fields, "name", Node.name, "name") or default
     return ConversionSpec(name, skeleton, inputs, outputs, hidden, activation, notices=tuple(notices))
 
 
-def _doubts(entries: Sequence[TensorEntry]) -> Iterator[str]:
-    """Blocks that are formally right and probably not meant, in words."""
-    for entry in entries:
+def doubts_of(spec: ConversionSpec) -> Iterator[str]:
+    """Blocks of a specification that are formally right and probably not meant, in words."""
+    for entry in (*(spec.inputs or ()), *(spec.outputs or ())):
         for block in entry.fields or ():
             for doubt in block.doubts():
                 yield f"{block.where}: {doubt}" if block.where else doubt

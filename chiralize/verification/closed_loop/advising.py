@@ -9,7 +9,7 @@ all the same: a policy that returns as much from starts of both sides may be use
 
 from __future__ import annotations
 
-from chiralize.errors.words import when
+from chiralize.errors.words import listed, when
 from chiralize.verification.asymmetry.records import Advice
 from chiralize.verification.closed_loop.records import FEW, LEAST_SHARE, MIRRORED, Probe, Rollout, Walker
 
@@ -19,16 +19,22 @@ _LEARN = (
     "learn the other side from answers on this one: `reduce` with --calibration (observations from the environment), "
     "--distill and --force; or train on with mirrored samples, or train the result on (keep_symmetric)"
 )
+_MEND = (
+    "correct the specification before anything is converted (`chiralize skeleton check --robot ROBOT.xml SPEC.yaml` "
+    "asks the robot's own model)"
+)
 _CONVERT = "convert, and run the result here as well (--chiral)"
 
 
 def advice_after(advice: Advice | None, rollout: Rollout) -> Advice | None:
     """The advice of an audit, as the roll-out leaves it.
 
-    It stays where T may be the wrong mirror, where nobody can tell, and where the original falls at once.
+    It stays where nobody can tell, and where the original falls at once.
     """
     if advice is None or advice.kind == "equivariant" or rollout.fell_at_once(rollout.original):
         return advice
+    if rollout.probe is not None and rollout.probe.contradicts:
+        return Advice("wrong mirror", _contradicted(rollout.probe), _MEND)
     if _settles(rollout.probe):
         return _of_symmetric(rollout)
     if _is_only_uneven(rollout.probe):
@@ -63,6 +69,11 @@ def _judged(rollout: Rollout) -> Walker:
 
 def _is_worse(rollout: Rollout, walker: Walker) -> bool:
     return rollout.is_short(walker) or walker.falls > rollout.original.falls
+
+
+def _contradicted(probe: Probe) -> str:
+    """What the environment shows of T."""
+    return f"the environment contradicts T: from mirrored starts it has otherwise {listed(probe.contradicts)}"
 
 
 def _settles(probe: Probe | None) -> bool:

@@ -133,6 +133,15 @@ class Probe:
     robot: str = ""
 
     @property
+    def contradicts(self) -> tuple[str, ...]:
+        """The entries that the environment mirrors otherwise than T does, where starts can be compared."""
+        if self.restarted > MIRRORED:
+            return ()
+        if self.start > MIRRORED:
+            return self.entries
+        return self.actions or (self.opposed if self.is_repeatable else ())
+
+    @property
     def is_repeatable(self) -> bool:
         """Whether the same actions from the same start do the same."""
         return self.repeated <= MIRRORED

@@ -205,4 +205,6 @@ def recalled(fit: MirrorFit) -> Evidence:
         return Evidence(fit=fit, notes=("the mirror was not confirmed: it was converted without real inputs",))
     if fit.answers_stay:
         return Evidence(fit=fit, notes=(f"the mirror was not confirmed: {_SCORES}; {figures}",))
+    if fit.nearest and fit.gap > SMALL and fit.nearest_gap < DOUBTFUL * fit.gap:
+        return Evidence(warnings=(f"T was in doubt when the original was converted: {figures}",), fit=fit)
     return Evidence((f"T fitted the original when it was converted: {figures}",), fit=fit)

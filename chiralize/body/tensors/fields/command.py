@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -76,6 +76,13 @@ class Command(Field):
     def labels(self, body: Skeleton) -> list[str]:
         """`command.vx`."""
         return [dotted(self.name, entry) for entry in self.entries]
+
+    def lookalikes(self) -> Iterator[tuple[str, Field]]:
+        """The same with the other sign of one entry, where the file gives its sign."""
+        for at, (entry, sign) in enumerate(zip(self.entries, self.signs, strict=True)):
+            if sign is not None:
+                signs = (*self.signs[:at], -sign, *self.signs[at + 1 :])
+                yield f"the other sign of {dotted(self.name, entry)}", replace(self, signs=signs)
 
     def doubts(self) -> Iterator[str]:
         """Signs that are given against what the name says: a turn that is kept, a height that is negated."""

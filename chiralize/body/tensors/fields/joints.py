@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.fields.field import Field
@@ -50,6 +51,14 @@ class Joints(Field):
         if self.is_plain or len(body.dims) == 1:
             return [f"{self.name}.{joint}" for joint in joints]
         return [f"{self.name}.{joint}.{dim}" for joint in joints for dim in body.dims]
+
+    def lookalikes(self) -> Iterator[tuple[str, Field]]:
+        """Numbers with the signs of the joints taken for numbers without, and the other way round.
+
+        Of another size where joints have several coordinates.
+        """
+        words = "with the signs of the joints" if self.is_plain else "without signs (kind: scalar)"
+        yield f"{self.name} {words}", replace(self, is_plain=not self.is_plain)
 
     def to_dict(self) -> dict[str, object]:
         """`{joints: NAME, of: [...], kind: scalar}`."""
