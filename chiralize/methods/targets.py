@@ -70,7 +70,8 @@ def _one_sided(network: Network, mirror: NetworkMirror, calls: Sequence[Call], m
     lean = leanings(mirror, calls, network.resolved.input_tensors)
     side = _mean(lean[0].side or 0.5) if lean else 0.5
     if side >= ONE_SIDED:
-        return f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)"
+        leaning = f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)"
+        return f"{leaning}. If it knows both sides, add the mirror images of the inputs, as `--rollout` does"
     return ""
 
 
