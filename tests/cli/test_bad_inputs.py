@@ -99,6 +99,7 @@ def _models(folder: Path, good: bytes, net: nn.Module) -> None:
     (folder / "empty.pt2").write_bytes(b"")
     (folder / "truncated.pt2").write_bytes(good[: len(good) // 2])
     (folder / "notes.pt2").write_text("not a model at all\n")
+    (folder / "s.json").write_text("{joints: [l, r], pairs: [[l, r]], dims: [x]}")
     (folder / "page.pt").write_text("<!DOCTYPE html><html></html>")
     (folder / "net.onnx").write_bytes(b"\x08\x07\x12\x07pytorch" + b"\x1a\x05" * 20)
     (folder / "folder.pt2").mkdir()
