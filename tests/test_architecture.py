@@ -184,15 +184,28 @@ def loaded_by(*arguments: str) -> set[str]:
     return set(result.stdout.rpartition("LOADED")[2].split())
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("skeleton", "list"), ("convert", "--help")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("skeleton", "list"),
+        ("convert", "--help"),
+        ("convert", "missing.pt2", "--skeleton", "h36m"),
+        ("convert", "README.md", "--skeleton", "h36m", "--calibration", "missing.npz"),
+        ("convert", "README.md", "--skeleton", "h36m", "-o", "chiral.txt"),
+        ("convert", "README.md", "--skeleton", "h36m", "--rounds", "3", "--fast"),
+        ("audit", "README.md", "--skeleton", "h36m", "--report", "page.txt"),
+        ("verify", "README.md", "--skeleton", "no_such_skeleton"),
+    ],
+)
 def test_starts_without_torch(arguments: tuple[str, ...]) -> None:
-    """Importing torch takes a second: help and skeletons must not pay for it."""
+    """Importing torch takes seconds: help and skeletons must not pay for it, nor slips in a command."""
     assert "torch" not in loaded_by(*arguments)
 
 
 @pytest.mark.thorough
 def test_the_torch_check_can_fail() -> None:
-    assert "torch" in loaded_by("verify", "missing.pt2", "--skeleton", "h36m")
+    assert "torch" in loaded_by("verify", __file__, "--skeleton", "h36m")
 
 
 OPS_BESIDE_RULES = {

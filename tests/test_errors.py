@@ -61,6 +61,16 @@ def test_first_line_of_what_others_say() -> None:
     assert [first_line(own) for own in said] == ["one", "ValueError", "AssertionError", "x" * 300]
 
 
+def test_an_error_of_a_script_says_something() -> None:
+    """Its reason stands last; on tensors without values it is empty, and the line of code that failed says more."""
+    begin = "The following operation failed in the TorchScript interpreter.\nTraceback of TorchScript:\n"
+    code = "  File 'linear.py', line 14\n    return torch.linear(input, weight)\n           ~~~~ <--- HERE\n"
+    assert first_line(RuntimeError(f"{begin}{code}RuntimeError: 12 and 47\n")) == "RuntimeError: 12 and 47"
+    assert first_line(RuntimeError(f"{begin}{code}RuntimeError: \n")) == (
+        "RuntimeError at `return torch.linear(input, weight)`"
+    )
+
+
 def test_a_network_that_fails_without_a_word() -> None:
     class Silent(torch.nn.Linear):
         def __deepcopy__(self, memo: object) -> Silent:

@@ -71,25 +71,26 @@ def audit(
       chiralize audit policy.pt2 --skeleton ant.yaml --rollout my_env:make --chiral policy.chiral.pt2 -o rollout.html
     """
     from chiralize.cli.looping import Loop, run_loop, write_page
-    from chiralize.cli.targets import check_files, check_report
-    from chiralize.commands.audit import audit as run
+    from chiralize.cli.targets import check_drawing, check_files, check_report
+    from chiralize.cli.typed import option_typed
     from chiralize.errors import UsageError
-    from chiralize.problem.data.inputs import samples_in
-    from chiralize.storage.labels import load_labels
 
     calibration, renamed = opt.under_its_name(calibration, data, "--data")
+    option = option_typed("--report", "-o")
+    with_pictures = rollout is not None and page is not None and page.suffix == ".html"
     if page is not None:
-        check_report(page)
-    written, also_read = {"--report": page, "--plot": plot}, {"the labels": labels, "the converted policy": chiral}
+        check_report(page, option)
+    check_drawing({option: with_pictures, "--plot": plot is not None})
+    written, also_read = {option: page, "--plot": plot}, {"the labels": labels, "the converted policy": chiral}
     check_files(options, None, calibration, written, also_read)
-    if rollout is not None and page is not None and page.suffix == ".html":
-        from chiralize.report.loop_pictures import check_drawing
-
-        check_drawing()
     if chiral is not None and rollout is None:
         raise UsageError("--chiral", "there is no environment to run it in", "give --rollout as well")
     if labels is not None and calibration is None:
         raise UsageError("--labels", "there are no data that they could belong to", "give --calibration as well")
+    from chiralize.commands.audit import audit as run
+    from chiralize.problem.data.inputs import samples_in
+    from chiralize.storage.labels import load_labels
+
     with opt.progress(options) as step:
         network, loaded, _ = opening.open_network(options, read=True, samples=calibration, step=step)
         calls, sequences = opening.calls_from_file(calibration, network, loaded)
@@ -103,7 +104,7 @@ def audit(
         report = run(network, loaded.source.name, calls, samples, asked, step, sequences)
         pictures: Mapping[str, bytes] = {}
         if rollout is not None:
-            loop = Loop(rollout, chiral, episodes, steps, page is not None and page.suffix == ".html", double)
+            loop = Loop(rollout, chiral, episodes, steps, with_pictures, double)
             record, pictures = run_loop(options, network, loaded, loop, step)
             report = report.with_rollout(record)
     if plot is not None:

@@ -217,16 +217,9 @@ def convert(
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
     """
     from chiralize.cli.looping import Loop, loop_of
-    from chiralize.commands.aligning import aligned
-    from chiralize.commands.bench import with_times
-    from chiralize.commands.convert import Request
-    from chiralize.commands.convert import convert as run
-    from chiralize.commands.writing import Source, write
-    from chiralize.graph.copies import is_large
-    from chiralize.graph.devices import named
     from chiralize.storage.atomic import check_writable
 
-    training_device = named(device)
+    rounds = _rounds(rounds, fast)
     calibration, renamed = opt.under_its_name(calibration, calibrate, "--calibrate")
     target = output or targets.next_to(options.model)
     product = targets.product_of(options.model, target)
@@ -236,6 +229,16 @@ def convert(
     if distill_checkpoint is not None:
         check_writable(distill_checkpoint)
     targets.check_files(options, target, calibration, {"--report": report, "--distill-checkpoint": distill_checkpoint})
+
+    from chiralize.commands.aligning import aligned
+    from chiralize.commands.bench import with_times
+    from chiralize.commands.convert import Request
+    from chiralize.commands.convert import convert as run
+    from chiralize.commands.writing import Source, write
+    from chiralize.graph.copies import is_large
+    from chiralize.graph.devices import named
+
+    training_device = named(device)
     with ExitStack() as stack:
         step = stack.enter_context(opt.progress(options))
         network, loaded, _ = opening.open_network(options, onnx=True, read=True, samples=calibration, step=step)
@@ -263,7 +266,7 @@ def convert(
             sequences=sequences,
             remarks=(*seen, *renamed, *remarks, *targets.left_behind(loaded, target)),
             width=width,
-            rounds=_rounds(rounds, fast),
+            rounds=rounds,
             mix=mix_gaussian,
             distill=distill,
             checkpoint=distill_checkpoint,

@@ -67,6 +67,7 @@ def open_network(
         onnx=onnx or read,
         command=command(),
         joints=len(given.skeleton.joints) if given is not None else 0,
+        describes=partial(_describes, given),
         tell=step,
         before_search=partial(_refuse_undescribed, options, given),
     )
@@ -121,6 +122,13 @@ def open_network(
     remark = (examples.remark,) if examples.remark else ()
     network = replace(network, notes=(*remark, *loaded.notes, *network.notes))
     return network, loaded, passport.with_spec(spec) if passport else None
+
+
+def _describes(spec: ConversionSpec | None, inputs: int, outputs: int) -> bool:
+    """Whether the specification could be of a network from so many numbers to so many; where there is none, it may."""
+    from chiralize.body.tensors.resolution import describes
+
+    return spec is None or describes(spec, inputs, outputs)
 
 
 def _refuse_undescribed(options: NetworkOptions, spec: ConversionSpec | None, target: object) -> None:

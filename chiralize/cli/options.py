@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chiralize.cli.given import check_given
 from chiralize.storage import former_names
 
 if TYPE_CHECKING:
     from chiralize.problem.progress import Progress
 
 _BY_NAME = inspect.Parameter.KEYWORD_ONLY
+_OF_ARRAYS = ("calibration", "calibrate", "data")
 Samples = Annotated[
     int, typer.Option("--samples", metavar="N", min=1, max=10_000, help="Random inputs for the numeric verdict.")
 ]
@@ -147,6 +149,7 @@ def takes_network(command: Callable[..., None]) -> Callable[..., None]:
     def flat(**values: Any) -> None:
         """Put the network's options together, and run the command."""
         options = NetworkOptions(**{name: values.pop(name) for name in names})
+        check_given(options, [options.example, *(values.get(name) for name in _OF_ARRAYS)])
         command(options, **values)
 
     flat.__name__, flat.__doc__ = command.__name__, command.__doc__

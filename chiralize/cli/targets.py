@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chiralize.cli import options as opt
-from chiralize.storage.suffixes import GRAPHS
+from chiralize.storage.packages import is_installed
+from chiralize.storage.suffixes import GRAPHS, check_suffix
 
 if TYPE_CHECKING:
     from chiralize.problem.network import Network
@@ -66,7 +67,6 @@ def check_target(target: Path, product: Product, method: str, width: float | Non
 
     A suffix that is none of ours is that of the source, where the result goes into a file like it.
     """
-    from chiralize.commands.writing import check_suffix
     from chiralize.errors import UsageError
     from chiralize.storage.atomic import check_writable
     from chiralize.storage.folders import check_folder
@@ -103,14 +103,23 @@ def origin_of(loaded: LoadedModel, target: Path) -> Origin | None:
     return origin
 
 
-def check_report(page: Path) -> None:
+def check_drawing(wanted: Mapping[str, bool]) -> None:
+    """Raise UsageError where matplotlib is not installed.  wanted: whether there are pictures to draw, by option."""
+    from chiralize.errors import UsageError
+
+    for option, is_wanted in wanted.items():
+        if is_wanted and not is_installed("matplotlib"):
+            raise UsageError(option, "matplotlib is not installed", "pip install matplotlib")
+
+
+def check_report(page: Path, option: str = "--report") -> None:
     """Raise UsageError for a page of no known kind, OutputFileError where it cannot be written."""
     from chiralize.errors import UsageError
     from chiralize.storage.atomic import check_writable
 
     check_writable(page)
     if page.suffix not in REPORTS:
-        raise UsageError("--report", f"{page} is neither .html nor .json", "choose one of them")
+        raise UsageError(option, f"{page} is neither .html nor .json", "choose one of them")
 
 
 def check_files(

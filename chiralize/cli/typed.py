@@ -20,6 +20,15 @@ def typed(words: Sequence[str]) -> Iterator[None]:
         _WORDS.reset(token)
 
 
+def option_typed(*names: str) -> str:
+    """The one of an option's names that the user typed, the first where none was."""
+    for word in _WORDS.get():
+        for name in names:
+            if word.partition("=")[0] == name or (word.startswith(name) and not name.startswith("--")):
+                return name
+    return names[0]
+
+
 def command() -> str:
     """The command, quoted for a shell; "" where there is none, as in a test of somebody's."""
     words = _WORDS.get()

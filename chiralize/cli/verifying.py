@@ -75,7 +75,7 @@ def verify(
         report = run(
             network, loaded.source.name, passport, samples=samples, real=real, tolerance=tolerance, progress=step
         )
-        report = replace(report, remedy=loaded.remedy)
+        report = replace(report, remedy=report.remedy or loaded.remedy)
     if page is not None:
         save(report, page)
     if output_format is Verdict.junit:

@@ -41,10 +41,9 @@ _GUESSES = (
     "`reduce` and `match` take its answers on the side that it saw. Compare the errors on both sides before use"
 )
 _SHOWN = "warning: the calibration inputs show one side"
-_GIVE_BOTH = (
-    "The result does on the other side what the original does on this one, mirrored, and nothing is measured there. "
-    "Give inputs of both sides, as they are in use"
-)
+_MIRRORED = "The result does on the other side what the original does on this one, mirrored"
+_MIXED = "On both sides an average mixes what the original does on this side with what it does on the other"
+_GIVE_BOTH = "and nothing is measured there. Give inputs of both sides, as they are in use"
 _ALL_THE_SAME = "--method average (or reduce, match) or --force converts all the same"
 
 
@@ -124,8 +123,20 @@ def with_sides(problem: Problem, remembered: Memory) -> Problem:
         mirror = mirror_if_known(network, None)
         shown = data_asymmetry(mirror, thinned(network, given, _ROWS), most=1) if mirror is not None else ()
         if shown and shown[0].shows_a_side:
-            problem = problem.with_remarks(f"{_SHOWN}: {shown[0].words}. {_GIVE_BOTH}")
+            problem = problem.with_remarks(f"{_SHOWN}: {shown[0].words}")
     return problem
+
+
+def with_consequence(remarks: Sequence[str], is_average: bool) -> list[str]:
+    """The remarks, with what inputs of one side mean for this result, where there were such inputs.
+
+    is_average: it runs the original on both views, so that it does not follow the original's answers on one side.
+    """
+    does = _MIXED if is_average else _MIRRORED
+    said: list[str] = []
+    for remark in remarks:
+        said.append(f"{remark}. {does}, {_GIVE_BOTH}" if remark.startswith(_SHOWN) else remark)
+    return said
 
 
 def saw_one_side(remembered: Memory) -> str:

@@ -19,8 +19,9 @@ from chiralize.graph.running import Call
 from chiralize.methods.fill.both_views import turns_by_port
 from chiralize.nn.deploy.export import example_call, named_inputs
 from chiralize.nn.two_view import TwoView
+from chiralize.problem.data.shapes import input_names
 from chiralize.problem.network import Network
-from chiralize.storage.onnx_export import Parity, save_joined, save_onnx
+from chiralize.storage.onnx_export import Parity, PortNames, save_joined, save_onnx
 from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, call_text
 from chiralize.storage.onnx_reading.module import OnnxModule
 from chiralize.storage.passport import Passport
@@ -60,11 +61,11 @@ def write_module(result: Result, network: Network, example: Call, target: Path) 
     calls += [result.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
     reference, states = _reference(result.module, result.passport), _states(network, result.mirror)
     text = replace(result.passport, entry="forward").to_json()
-    program, metadata = result.program, {}
+    program, metadata, port_names = result.program, {}, _port_names(network)
     if isinstance(network.module, OnnxModule):
         program = _with_sizes_of_file(result.module, network.module, args, kwargs)
-        metadata = network.module.metadata
-    return save_onnx(program, target, text, calls, reference, states, _size_names(network), metadata)
+        metadata, port_names = network.module.metadata, ((), ())  # the names of that file
+    return save_onnx(program, target, text, calls, reference, states, _size_names(network), metadata, port_names)
 
 
 def _with_sizes_of_file(
@@ -129,6 +130,17 @@ def _refuse_memory(network: Network, target: Path) -> None:
         facts = f"the network keeps a state in its buffers ({', '.join(names[:5])}), ONNX graphs do not"
         remedy = "hand the state in and out as an argument and a result ({state: true}), or write a .pt2"
         raise ExportError(str(target), facts, remedy)
+
+
+def _port_names(network: Network) -> PortNames:
+    """Names of inputs and outputs: as the specification says, of inputs else as forward does."""
+    by_spec: list[list[str | None]] = []
+    for tensors in (network.resolved.input_tensors, network.resolved.output_tensors):
+        by_spec.append([tensor.entry.name for tensor in tensors])
+    of_forward = input_names(network.module, network.entry)
+    if len(of_forward) == len(by_spec[0]) and not network.kwargs:
+        by_spec[0] = [name or other for name, other in zip(by_spec[0], of_forward, strict=True)]
+    return by_spec[0], by_spec[1]
 
 
 def _size_names(network: Network) -> dict[tuple[int, int], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chiralize.commands.judging import Judged
+from chiralize.commands.one_sided import with_consequence
 from chiralize.infer import macs_of
 from chiralize.methods.registry import methods
 from chiralize.methods.targets import FITTED
@@ -42,7 +43,7 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
     remarks = problem.batches.remarks
     if converted.is_average:
         remarks = tuple(remark for remark in remarks if not remark.startswith(FITTED))
-    notes = (*remarks, *_notes(problem, converted))
+    notes = (*with_consequence(remarks, converted.is_average), *_notes(problem, converted))
     if verdict.unproved:
         notes = (*notes, f"no proof: {verdict.unproved.facts}")
     if problem.batches.scattered and (converted.fitted or request.distill):

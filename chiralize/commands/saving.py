@@ -19,7 +19,6 @@ from chiralize.commands.records import Result
 from chiralize.commands.several.judging import judge_each
 from chiralize.commands.writing import (
     changed_constants,
-    check_suffix,
     refuse_lost,
     refuse_other_forms,
     write_program,
@@ -39,7 +38,7 @@ from chiralize.problem.several import under_each
 from chiralize.report import VerifyReport, raise_for_failure
 from chiralize.storage.atomic import check_writable
 from chiralize.storage.passport import Passport
-from chiralize.storage.suffixes import GRAPHS
+from chiralize.storage.suffixes import GRAPHS, check_suffix
 from chiralize.verification.judge import Verdict, judge
 
 _INSTEAD = "convert with method='match', form='folded' or 'blocks'"

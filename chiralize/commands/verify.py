@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chiralize.commands.completing import claims_of
+from chiralize.commands.other_mirror import remedy_of_other_mirror
 from chiralize.commands.several.verifying import verify_for_all
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
@@ -61,6 +62,8 @@ def verify(
         report = verify_for_all(network, name, passport, samples, run_on, tolerance, progress)
         return replace(report, given=given)
     report = _verify_one(network, name, passport, samples, real, run_on, tolerance, progress)
+    if passport is not None and not report.numeric.passed:
+        report = replace(report, remedy=remedy_of_other_mirror(network, passport.converted_for))
     return replace(report, given=given)
 
 

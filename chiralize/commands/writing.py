@@ -18,21 +18,8 @@ from chiralize.storage.format import LoadedModel, Origin
 from chiralize.storage.load import CERTIFICATE, METADATA_KEY
 from chiralize.storage.passport import Passport
 from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
-from chiralize.storage.suffixes import GRAPHS, SUFFIXES
+from chiralize.storage.suffixes import GRAPHS
 from chiralize.storage.writing_back import write_back
-
-
-def check_suffix(target: Path, where: str = "-o", other: str = "") -> None:
-    """Raise UsageError for a file of no kind that results are written to, and where a package for it is missing.
-
-    other: what else its name might end in, in words.
-    """
-    if target.suffix not in SUFFIXES:
-        raise UsageError(where, f"{target} has no known suffix", f"use one of {', '.join(SUFFIXES)}{other}")
-    if target.suffix == ".onnx":
-        from chiralize.storage.onnx_checks import require_packages
-
-        require_packages(where)
 
 
 @dataclass(frozen=True)

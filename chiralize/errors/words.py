@@ -6,17 +6,27 @@ import traceback
 from collections.abc import Sequence
 
 _OF_SCRIPTS = "The following operation failed in the TorchScript interpreter"
+_MARK = "<--- HERE"
 
 
 def first_line(error: BaseException) -> str:
     """The first line of an error of another library, in at most 300 characters; its class where it says nothing.
 
-    Of an error in a TorchScript the last one, since the reason comes after the lines of its code.
+    Of an error in a TorchScript the last one, since the reason comes after the lines of its code; where that gives no
+    reason, as on tensors without values, the line of code that failed.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if lines[0].startswith(_OF_SCRIPTS):
-        return lines[-1].removeprefix("builtins.")[:300]
+        return _of_script(lines)[:300]
     return lines[0][:300]
+
+
+def _of_script(lines: Sequence[str]) -> str:
+    reason = lines[-1].removeprefix("builtins.")
+    marks = [number for number, line in enumerate(lines) if line.endswith(_MARK)]
+    if not reason.endswith(":") or not marks:
+        return reason
+    return f"{reason.removesuffix(':')} at `{lines[marks[-1] - 1]}`"
 
 
 def raised_at(error: BaseException) -> str:

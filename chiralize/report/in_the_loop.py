@@ -7,7 +7,7 @@ from math import isfinite
 from chiralize.errors import Caution
 from chiralize.errors.words import listed, percent, when
 from chiralize.report.document import Block, Line, Section, plain, plural, short, table
-from chiralize.verification.closed_loop.records import MIRRORED, Estimate, Probe, Rollout, Walker
+from chiralize.verification.closed_loop.records import MIRRORED, Estimate, How, Probe, Rollout, Walker
 
 EVEN = 0.05
 """Gap of the returns of both sides, as a share of the return, from which on an environment or a policy is one-sided."""
@@ -93,6 +93,22 @@ def loop_cautions(rollout: Rollout | None) -> tuple[Caution, ...]:
     return (*_of_environment(rollout), *_of_falls(rollout), *_of_average(rollout), *_of_result(rollout))
 
 
+_OF_STATE = (
+    "The specification mirrors these wrongly, or they are not of the robot's state (a command, a clock): then give the "
+    "environment a method mirrored_reset(seed)"
+)
+_WHY_NOT_MIRRORED: dict[How, str] = {
+    "state": _OF_STATE,
+    "view": _OF_STATE,
+    "reset": (
+        "Either the specification mirrors these wrongly, or the environment's mirrored_reset does: it has to begin at "
+        "the mirror image of what reset(seed) begins at, in these entries too (a command turned about, a clock half a "
+        "period later). Print what both return for one seed"
+    ),
+}
+"""What to do about entries that differ, by how mirrored starts came about."""
+
+
 def _of_environment(rollout: Rollout) -> list[Caution]:
     probe = rollout.probe
     if probe is None:
@@ -113,7 +129,7 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
             "asymmetric cannot be told, and gaps are noise as well, as much as the flip average's"
         )
         texts.append((text, brief))
-    texts += mirror_faults(probe)
+    texts += mirror_faults(probe, rollout.how)
     if not probe.is_repeatable or probe.start > MIRRORED or probe.actions:
         return [Caution("loop", text, brief) for text, brief in texts]
     if probe.steps > MIRRORED or probe.ends:
@@ -133,15 +149,14 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
     return [Caution("loop", text, brief) for text, brief in texts]
 
 
-def mirror_faults(probe: Probe) -> list[tuple[str, str]]:
-    """What of T the environment contradicts: a sentence, and the same in a few words."""
+def mirror_faults(probe: Probe, how: How) -> list[tuple[str, str]]:
+    """What of T the environment contradicts: a sentence, and the same in a few words.  how: starts are mirrored."""
     if not probe.contradicts:
         return []
     if probe.start > MIRRORED:
         text = (
             f"what is seen at a mirrored start is not the mirror image of what is seen at the start: "
-            f"{listed(probe.entries)}. The specification mirrors these wrongly, or they are not of the robot's state "
-            "(a command, a clock): then give the environment a method mirrored_reset(seed)"
+            f"{listed(probe.entries)}. {_WHY_NOT_MIRRORED[how]}"
         )
         return [(text, f"the observation is mirrored wrongly: {probe.entries[0]}")]
     if probe.actions:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from chiralize.errors import UsageError
 from chiralize.verification.closed_loop.records import Rollout, Walker
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ _AHEAD, _MIRRORED = "tab:blue", "tab:orange"
 
 
 def pictures_of(rollout: Rollout, film: Film | None) -> dict[str, bytes]:
-    """PNG files by their captions. Raises UsageError where matplotlib is not installed."""
+    """PNG files by their captions. matplotlib has to be installed: the command asks before it begins."""
     pictures = {"Returns, and paths seen from above": draw(rollout)}
     if film is not None:
         pictures["The first start, and its mirror image"] = strip(film)
@@ -72,16 +71,9 @@ def strip(film: Film) -> bytes:
     return _png(figure)
 
 
-def check_drawing() -> None:
-    """Raise UsageError where matplotlib is not installed."""
-    _figure((1.0, 1.0))
-
-
 def _figure(size: tuple[float, float]) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("--report", "matplotlib is not installed", "pip install matplotlib") from None
+    from matplotlib.figure import Figure
+
     return Figure(figsize=size, layout="constrained", dpi=110)
 
 

@@ -55,6 +55,8 @@ MEANING = (
 )
 """Of the conversions in benchmarks/accuracy/results.csv, and those on narrow inputs in benchmarks/narrow/forced.csv:
 upper end of rho, and between which multiples of the original's error nine of ten results lie."""
+_ROUNDING = 1e-4
+"""A rho of a joint that rounding alone explains."""
 LOOPS = 69
 LOOP_MEANING = (
     (0.01, "0.95 to 1.00"),
@@ -187,7 +189,7 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
         rows.append((steps, plain(horizon.gap), _lean(horizon.lean), "", plain(horizon.rho)))
     blocks.append(table(("what", "gap", "lean", "drift", "rho"), rows, (1, 2, 3, 4)))
     blocks.append(Bars("rho", tuple(bars)))
-    blocks += [Line(_worst_joint(output)) for output in drift.outputs if output.joints]
+    blocks += [Line(text) for text in map(_worst_joint, drift.outputs) if text]
     if drift.beyond is not None:
         within = "the built-in poses" if drift.built_in else "the inputs that were given"
         blocks.append(Line(f"beyond {within}, on {drift.beyond.what}: rho {plain(drift.beyond.rho)}"))
@@ -208,8 +210,13 @@ def _lean(lean: float) -> str:
 
 
 def _worst_joint(output: OutputDrift) -> str:
-    """A sentence on the joint with the largest distance, which the mean over all joints can hide."""
-    worst = max(output.joints, key=lambda joint: joint.rho)
+    """A sentence on the joint with the largest distance, which the mean over all joints can hide.
+
+    "" where there are no joints, and where rounding alone tells them apart, as of an average of both views.
+    """
+    worst = max(output.joints, key=lambda joint: joint.rho, default=None)
+    if worst is None or worst.rho <= _ROUNDING:
+        return ""
     return (
         f"worst of {len(output.joints)} in output {output.index}: {worst.name} (rho {plain(worst.rho)}, drift "
         f"{plain(worst.drift)}, off by {plain(worst.shift)} in the output's unit)"

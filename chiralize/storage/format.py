@@ -28,6 +28,7 @@ class Wanted:
     names.  normalizer: file of statistics beside it.  unsafe_pickle: may run the file's own code.
     onnx: an ONNX file will do.  command: as the user typed it, for messages.  joints: of the skeleton, 0 where it is
     not known; for arguments that the weights do not tell.
+    describes: whether the specification, where there is one, could be of a network from so many numbers to so many.
     tell: called with the name of every step that takes long.
     before_search: called with the class or function of weights that have no record of their inputs, before arguments
     are tried for it; it may raise what its signature says.
@@ -42,6 +43,7 @@ class Wanted:
     onnx: bool = False
     command: str = ""
     joints: int = 0
+    describes: Callable[[int, int], bool] = lambda inputs, outputs: True
     tell: Callable[[str], None] = lambda step: None
     before_search: Callable[[object], None] = lambda target: None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -47,6 +48,7 @@ def load_model(
     onnx: bool = False,
     command: str = "",
     joints: int = 0,
+    describes: Callable[[int, int], bool] = lambda inputs, outputs: True,
     tell: Callable[[str], None] = lambda step: None,
     before_search: Callable[[object], None] = lambda target: None,
 ) -> LoadedModel:
@@ -58,11 +60,12 @@ def load_model(
     normalizer: VecNormalize of Stable-Baselines3, before the policy.
     unsafe_pickle: may run the file's own code.  onnx: an ONNX file will do, which can be run but not taken apart.
     command: as the user typed it, for messages.  joints: of the skeleton, where it is known; the class may ask.
-    tell: called with the name of every step that takes long.  before_search: see `Wanted`.
+    tell: called with the name of every step that takes long.  describes, before_search: see `Wanted`.
     Raises ModelFileError, UnsafeFileError, FactoryError, UsageError, NonFiniteError, MissingPackageError.
     """
     given = factory_args or {}
-    wanted = Wanted(factory, given, key, prefix, normalizer, unsafe_pickle, onnx, command, joints, tell, before_search)
+    wanted = Wanted(factory, given, key, prefix, normalizer, unsafe_pickle, onnx, command, joints)
+    wanted = replace(wanted, describes=describes, tell=tell, before_search=before_search)
     with _open(Path(path)) as content:
         record = format_of(content)
         if record is None or record.load is None:

@@ -65,7 +65,7 @@ def _how_to_build(content: Content, tables: Sequence[Weights], wanted: Wanted, n
         return f"{remedy}file's):\n    {command} --model {AUTO}"
     without = when(named, f", {named} by the file, which is not installed here")
     remedy = f"say which class or function builds it{without}:\n    {command} --model {PLACEHOLDER}"
-    return remedy + "".join(_as_perceptron(weights, command) for weights in tables[:1])
+    return remedy + _as_perceptron(tables, wanted, command)
 
 
 def arguments_needed(
@@ -91,20 +91,28 @@ def _is_installed(named: str) -> bool:
         return package.isidentifier() and importlib.util.find_spec(package) is not None
 
 
-def _as_perceptron(weights: Weights, command: str) -> str:
-    """The command that reads these weights as a perceptron; "" where they are none."""
-    from chiralize.storage.perceptron import arguments_of
+def _as_perceptron(tables: Sequence[Weights], wanted: Wanted, command: str) -> str:
+    """The command that reads weights as a perceptron, and which others there are; "" where there is none.
 
-    sized = arguments_of(weights.tensors)
-    if sized is None:
+    Of several, as of an actor and a critic, the one whose sizes the specification describes.
+    """
+    from chiralize.storage.perceptron import perceptrons_in
+
+    all_of_them = [one for weights in tables for one in perceptrons_in(weights.tensors)]
+    fitting = [one for one in all_of_them if wanted.describes(one.sizes[0], one.sizes[-1])]
+    if not all_of_them:
         return ""
-    prefix, arguments = sized
-    args = "".join(f" --arg {name}={value}" for name, value in arguments.items())
-    under = when(prefix, f" --prefix {shlex.quote(prefix)}")
+    chosen = (fitting or all_of_them)[0]
+    others = [one.shown for one in all_of_them if one.shown != chosen.shown]
+    besides = when(others, f"; the others: {listed(others, _SHOWN)}")
+    if all_of_them[1:] and not fitting:
+        besides += "; the specification describes the sizes of none"
+    under = when(chosen.prefix, f" --prefix {shlex.quote(chosen.prefix)}")
+    args = "".join(f" --arg {name}={value}" for name, value in chosen.arguments.items())
     remedy = (
-        f"\n    or, as the perceptron that {prefix + '*' if prefix else 'they'} could be (the file does not say its "
+        f"\n    or, as the perceptron that {printable(chosen.shown)} could be (the file does not say its activation"
     )
-    return f"{remedy}activation):\n    {command} --model {PERCEPTRON}{args}{under}"
+    return f"{remedy}{besides}):\n    {command} --model {PERCEPTRON}{args}{under}"
 
 
 def pickled_module(content: Content, wanted: Wanted, tables: Sequence[Weights]) -> UnsafeFileError:

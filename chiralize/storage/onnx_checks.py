@@ -7,7 +7,6 @@ onnxruntime gets is written anew from what was checked.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from chiralize.errors import ChiralizeError, MissingPackageError, ModelFileError, NonFiniteError, UnsafeFileError
 from chiralize.errors.words import first_line
+from chiralize.storage.packages import is_installed
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 MAX_BYTES = 2**31 - 1  # what protobuf can hold
@@ -28,11 +28,11 @@ _FLOATS = {"FLOAT": 4, "DOUBLE": 8, "FLOAT16": 2, "BFLOAT16": 1}  # the smaller,
 
 def require_packages(where: str) -> None:
     """Raises MissingPackageError unless the packages for ONNX are installed; imports none of them."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    missing = [name for name in PACKAGES if not is_installed(name)]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         facts = f"ONNX files need {', '.join(missing)}, which {verb} not installed"
-        raise MissingPackageError(where, facts, f"pip install {' '.join(missing)}")
+        raise MissingPackageError(where, facts, f"pip install {' '.join(missing)} (all of the extra onnx of chiralize)")
 
 
 def read_checked(data: bytes, path: Path) -> Any:

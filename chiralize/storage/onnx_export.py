@@ -11,6 +11,7 @@ import io
 import logging
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,10 @@ _SIZE_NAME = re.compile(r"[A-Za-z_]\w*")
 _INSTEAD = "write a .pt2, or run the ONNX exporter yourself and verify its file with --skeleton"
 
 
+PortNames = tuple[Sequence[str | None], Sequence[str | None]]
+"""Names of inputs and of outputs, in their order; None for one whose name stays."""
+
+
 @dataclass(frozen=True)
 class Parity:
     """How near onnxruntime comes to torch: the largest difference in units of the output's scale, and its bound.
@@ -67,12 +72,13 @@ def save_onnx(
     states: Mapping[str, TensorRepresentation],
     size_names: Mapping[tuple[int, int], str],
     metadata: Mapping[str, str] = MappingProxyType({}),
+    port_names: PortNames = ((), ()),
 ) -> Parity:
     """Export, compare with `reference`, and write the file whole or not at all.
 
     passport: travels along.  calls: the example first, then other inputs.  states: how the mirror acts on tensors
     that the passport's specification leaves open.  size_names: words for open axes, by (input, axis).
-    metadata: further texts, by key.
+    metadata: further texts, by key.  port_names: what inputs and outputs should be called, in their order.
     Raises ExportError (no ONNX for this network), ParityError (the ONNX computes something else), OutputFileError.
     """
     require_packages(str(path))
@@ -82,6 +88,7 @@ def save_onnx(
         """The exported model with its metadata, and how near it comes to the reference."""
         model = exported_model(source, path, optimize)
         _name_sizes(model, size_names)
+        _name_ports(model, port_names)
         _add_texts(model, record)
         if model.ByteSize() > MAX_BYTES:
             facts = f"the network has {model.ByteSize():,} bytes, an ONNX file holds at most {MAX_BYTES:,}"
@@ -148,19 +155,17 @@ def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) 
         facts = f"torch.onnx made {len(model.graph.output)} outputs of {len(names)}"
         raise ExportError(str(path), facts, _INSTEAD)
     _strip(model)
-    _rename_outputs(model, dict(zip(names, wished, strict=True)))
+    _rename(model, dict(zip(names, wished, strict=True)))
     return model
 
 
-def _rename_outputs(model: Any, wished: Mapping[str, str]) -> None:
-    """Give outputs their names, in place; values inside that have one of these get another.
+def _rename(model: Any, wished: Mapping[str, str]) -> None:
+    """Give inputs or outputs their names, in place; values inside that have one of these get another.
 
     The exporter names the values inside after the outputs, without regard to the names of the outputs.
-    wished: by the names that outputs have now.
+    wished: by the names that they have now.
     """
-    table: dict[str, str] = {}
-    for name, wish in wished.items():
-        table |= {wish: f"{wish}{_INSIDE}", name: wish}
+    table = {wish: f"{wish}{_INSIDE}" for wish in wished.values()} | dict(wished)
     for graph in all_graphs(model):
         for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
             value.name = table.get(value.name, value.name)
@@ -168,6 +173,21 @@ def _rename_outputs(model: Any, wished: Mapping[str, str]) -> None:
         for values in (node.input, node.output):
             for index, name in enumerate(values):
                 values[index] = table.get(name, name)
+
+
+def _name_ports(model: Any, wished: PortNames) -> None:
+    """Give inputs and outputs the wished names, in place; one that is no word, or not the only one of its name, stays.
+
+    Where there are more or fewer of them than names, all stay: nothing says which is which.
+    """
+    table: dict[str, str] = {}
+    for ports, names in zip((model.graph.input, model.graph.output), wished, strict=True):
+        if len(ports) == len(names):
+            table |= {port.name: name for port, name in zip(ports, names, strict=True) if name and name.isidentifier()}
+    ports = [port.name for port in (*model.graph.input, *model.graph.output)]
+    named = Counter(table.get(port, port) for port in ports)
+    table = {port: name for port, name in table.items() if named[name] == 1 and port != name}
+    _rename(model, table)
 
 
 def _cause(error: BaseException) -> str:

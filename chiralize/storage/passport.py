@@ -31,7 +31,8 @@ class Passport:
     called.  averaged: the stretches of the graph that both views run through.  figures: gap, drift, residuals and the
     like, for people and tools; `mirror` is how well T fitted the original.  inputs: of the call that was verified, as
     `calls.call_record` writes them; None in files of older versions.  mirrors: where there are several, the
-    representations under each, by its name; `hidden` has those of the first.
+    representations under each, by its name; `hidden` has those of the first.  converted_for: the mirror of the file,
+    where the user named another one, which is then `spec`; it is not written.
     """
 
     spec: ConversionSpec
@@ -44,6 +45,7 @@ class Passport:
     averaged: tuple[str, ...] = ()
     inputs: Any = None
     mirrors: Mapping[str, Mapping[str, TensorRepresentation]] = field(default_factory=dict)
+    converted_for: ConversionSpec | None = None
 
     @property
     def is_average(self) -> bool:
@@ -82,7 +84,7 @@ class Passport:
         if self.mirrors:
             return self._of_one(spec)
         figures = {key: value for key, value in self.figures.items() if key != "mirror"}
-        return replace(self, spec=spec, figures=figures)
+        return replace(self, spec=spec, figures=figures, converted_for=self.spec)
 
     def _of_one(self, spec: ConversionSpec) -> Passport:
         """The passport of that one of several mirrors; of another one nothing is known."""
@@ -90,7 +92,7 @@ class Passport:
             if one == spec:
                 return self.under(name)
         figures = {key: value for key, value in self.figures.items() if key != "mirror"}
-        return replace(self, spec=spec, hidden={}, mirrors={}, figures=figures)
+        return replace(self, spec=spec, hidden={}, mirrors={}, figures=figures, converted_for=self.spec)
 
     def to_json(self) -> str:
         """The passport as text. Equal axis representations are written once, and referred to by their positions."""

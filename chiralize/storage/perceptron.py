@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -50,10 +51,27 @@ def perceptron(sizes: Sequence[int], activation: str = "ELU", normaliser: bool =
     return nn.Sequential(OrderedDict({_NORMALISER: Normaliser(sizes[0]), "mlp": network}))
 
 
-def arguments_of(tensors: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
-    """The prefix of the first perceptron among weights, and the arguments that build it; None where there is none.
+@dataclass(frozen=True)
+class Perceptron:
+    """A perceptron among weights.  prefix: of their names.  sizes: of its layers, the input's first.
 
-    Weights of other layers beside it could be a part of the same network: then nothing is said.
+    arguments: those of `perceptron`, as text, with which it holds the weights.
+    """
+
+    prefix: str
+    sizes: tuple[int, ...]
+    arguments: Mapping[str, str]
+
+    @property
+    def shown(self) -> str:
+        """Its weights and its widths: `actor.* (47 -> 12)`."""
+        return f"{self.prefix}* ({self.sizes[0]} -> {self.sizes[-1]})"
+
+
+def perceptrons_in(tensors: Mapping[str, Any]) -> list[Perceptron]:
+    """All perceptrons among weights, in their order.
+
+    Weights of other layers beside them could be a part of the same network: then there is none.
     """
     chains: dict[str, dict[int, tuple[int, ...]]] = {}
     for name, tensor in tensors.items():
@@ -61,16 +79,17 @@ def arguments_of(tensors: Mapping[str, Any]) -> tuple[str, dict[str, str]] | Non
             chains.setdefault(match["prefix"], {})[int(match["number"])] = tuple(tensor.shape)
     numbered = sum(map(len, chains.values()))
     if numbered != sum(name.endswith("weight") and len(tensor.shape) > 1 for name, tensor in tensors.items()):
-        return None
+        return []
+    perceptrons: list[Perceptron] = []
     for prefix, layers in chains.items():
         sizes = _sizes(layers)
         if not sizes or not all(f"{prefix}{number}.bias" in tensors for number in layers):
             continue
         arguments = {"sizes": ",".join(map(str, sizes)), "activation": "ELU"}
         if prefix == "mlp." and f"{_NORMALISER}._mean" in tensors:
-            return "", {**arguments, "normaliser": "true"}
-        return prefix, arguments
-    return None
+            prefix, arguments = "", {**arguments, "normaliser": "true"}
+        perceptrons.append(Perceptron(prefix, tuple(sizes), arguments))
+    return perceptrons
 
 
 def _sizes(layers: Mapping[int, tuple[int, ...]]) -> list[int]:

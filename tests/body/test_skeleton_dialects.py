@@ -1,12 +1,16 @@
 """Importers: small files in every tool's real format, hostile ones, and files of other kinds."""
 
 import json
+import shlex
+from pathlib import Path
 
 import pytest
 
 from chiralize import errors
 from chiralize.body.skeleton.catalog import skeleton_from_yaml
 from chiralize.body.skeleton.dialects import TOOLS, import_skeleton
+from chiralize.body.tensors import load_spec
+from chiralize.errors import SpecError
 
 FACE = {(1, 2)}
 MMPOSE = """
@@ -374,3 +378,22 @@ def test_unknown_tools_and_missing_files(tmp_path):
         import_skeleton("mmpse", tmp_path / "a.py", [])
     with pytest.raises(errors.ImportFormatError, match="no such file"):
         import_skeleton("mmpose", tmp_path / "a.py", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "tool"),
+    [
+        ("a robot.xml", '<?xml version="1.0"?>\n<!-- of a factory -->\n<mujoco model="a">\n</mujoco>', "mujoco"),
+        ("robot.urdf", '\ufeff<robot name="a">\n</robot>', "urdf"),
+        ("other.xml", "<html></html>", "TOOL"),
+        ("config.py", "dataset_info = {}", "TOOL"),
+    ],
+)
+def test_the_file_of_a_tool_in_place_of_a_skeleton(name: str, text: str, tool: str, tmp_path: Path) -> None:
+    """The message has the command that makes a skeleton of it; which tool's a file of XML is, its root says."""
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError, match="is a file of another tool") as caught:
+        load_spec(path)
+    words = shlex.split(caught.value.remedy.removeprefix("convert it first: "))
+    assert words == ["chiralize", "skeleton", "import", "--from", tool, str(path), "-o", f"{path.stem}.yaml"]

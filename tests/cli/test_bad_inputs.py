@@ -99,6 +99,7 @@ def _models(folder: Path, good: bytes, net: nn.Module) -> None:
     (folder / "empty.pt2").write_bytes(b"")
     (folder / "truncated.pt2").write_bytes(good[: len(good) // 2])
     (folder / "notes.pt2").write_text("not a model at all\n")
+    (folder / "s.json").write_text("{joints: [l, r], pairs: [[l, r]], dims: [x]}")
     (folder / "page.pt").write_text("<!DOCTYPE html><html></html>")
     (folder / "net.onnx").write_bytes(b"\x08\x07\x12\x07pytorch" + b"\x1a\x05" * 20)
     (folder / "folder.pt2").mkdir()
@@ -353,7 +354,7 @@ CASES = {
     "audited over the model": audited("s.json --skeleton lifter.yaml -o s.json", "s.json is the model itself"),
     "audited over its record": audited(
         "weights.pt -o weights.pt.chirality.json",
-        "--report: weights.pt.chirality.json is the record of the model's conversion",
+        "-o: weights.pt.chirality.json is the record of the model's conversion",
     ),
     "audited over the skeleton": audited("good.pt2 --skeleton s.json --report s.json", "s.json is the skeleton"),
     "audited over the data": audited(f"{LIFT} --calibration s.json --report s.json", "is the calibration inputs"),
@@ -361,7 +362,7 @@ CASES = {
         f"{LIFT} --calibration poses.npy --labels s.svg --plot s.svg", "--plot: s.svg is the labels"
     ),
     "audited over the other": audited(
-        f"{LIFT} --rollout a:b --chiral s.json -o ./s.json", "--report: s.json is the converted policy"
+        f"{LIFT} --rollout a:b --chiral s.json -o ./s.json", "-o: s.json is the converted policy"
     ),
     "audited over a folder's": audited("folder.pt2 -o folder.pt2/config.json", "is a file of folder.pt2, which is the"),
     "imported over itself": Case(

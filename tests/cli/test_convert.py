@@ -292,11 +292,15 @@ def test_audit_by_label_and_drawn(program: Path, shell: Shell, monkeypatch: pyte
     assert found["advice"]["kind"] and found["layers"][0]["module"] == "first"
     result = shell("audit", program, "--skeleton", "lifter.yaml", "--plot", "gaps.bmp.txt")
     assert result.status == 2 and "OutputFileError CH206" in result.err and ".svg or .pdf" in result.err
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = shell("audit", program, "--skeleton", "lifter.yaml", "--plot", "gaps.svg")
     assert result.status == 2
     assert "UsageError CH207  --plot: matplotlib is not installed" in result.err
     assert "pip install matplotlib" in result.err
+    for option in ("-o", "--report"):
+        options = ("--rollout", "an_env:make", option, "page.html")
+        result = shell("audit", program, "--skeleton", "lifter.yaml", *options)
+        assert f"UsageError CH207  {option}: matplotlib is not installed" in result.err
 
 
 def test_labels_that_do_not_fit(program: Path, shell: Shell) -> None:

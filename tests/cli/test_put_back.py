@@ -106,7 +106,10 @@ REFUSED = {
     "another suffix": (("last.ckpt", *LIFTER, "-o", "x.pth"), "or the suffix of last.ckpt"),
     "no suffix": (("last.ckpt", *LIFTER, "-o", "x"), "has no known suffix"),
     "itself": (("last.ckpt", *LIFTER, "-o", "last.ckpt"), "is the model itself"),
-    "the data": (("last.ckpt", *LIFTER, "-o", "x.ckpt", "--calibration", "x.ckpt"), "is the calibration inputs"),
+    "the data": (
+        ("last.ckpt", *LIFTER, "-o", "lifter.pt2", "--calibration", "lifter.pt2"),
+        "is the calibration inputs",
+    ),
     "the certificate": (
         ("last.ckpt", *LIFTER, "-o", "x.ckpt", "--report", "x.ckpt.chirality.json"),
         "what the file beside -o names",

@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 import torch
 
+import chiralize
 from chiralize.storage import onnx_joining
 from chiralize.storage.load import load_model
 from chiralize.storage.onnx_network import OnnxNetwork
@@ -23,6 +24,7 @@ from tests.support.cases import mainly
 from tests.support.command import BODY, Shell, mirrored, working_shell
 from tests.support.onnx_nets import NETS, export
 from tests.support.script_nets import FLAT
+from tests.support.small_body import POSE, Net, converted, normal
 
 STATES = {
     name: BODY + f'inputs: [{{layout: "b (j d)"}}{count * ", {state: true}"}]\n'
@@ -320,3 +322,25 @@ def test_hostile_files_stay_refused(exported: Exported, shell: Shell) -> None:
     result = shell("convert", "outside.onnx", "--skeleton", "mlp.yaml")
     assert result.status == 2
     assert "outside the model's folder" in result.err
+
+
+@pytest.mark.parametrize(
+    ("names", "ports"),
+    [(("seen", "moves"), ("seen", "moves")), (("seen", "seen"), ("x", "output")), (("no word", ""), ("x", "output"))],
+)
+def test_inputs_and_outputs_are_called_as_in_the_specification(
+    names: tuple[str, str], ports: tuple[str, str], tmp_path: Path
+) -> None:
+    """Where the names are words and differ; else as forward does. The file then computes what the network does."""
+    spec = POSE
+    for line, name in zip(("inputs", "outputs"), names, strict=True):
+        if name:
+            spec = spec.replace(f"{line}: [{{", f'{line}: [{{name: "{name}", ')
+    net = Net(lambda net, x: net.layer(x.flatten(1)).view_as(x), layer=torch.nn.Linear(12, 12).double())
+    result = converted(net, spec)
+    chiralize.save(result, tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
+    assert (session.get_inputs()[0].name, session.get_outputs()[0].name) == ports
+    x = normal(3, 6, 2)
+    (answer,) = session.run([ports[1]], {ports[0]: x.numpy()})
+    np.testing.assert_allclose(answer, result(x).detach().numpy(), rtol=1e-5, atol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,9 @@ def test_a_wrong_mirror() -> None:
     record = run(Rower(), Mirrored, WRONG)
     assert record.probe is not None and record.probe.start > 0.1
     assert briefs(record)[0].startswith("the observation is mirrored wrongly: heading (")
+    said = loop_cautions(record)[0].text
+    assert record.how == "reset" and "or the environment's mirrored_reset does" in said and "give the" not in said
+    assert "give the environment a method mirrored_reset" in loop_cautions(replace(record, how="state"))[0].text
 
 
 def test_a_wrong_sign_of_what_is_0_at_the_start() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.audit import audit
-from chiralize.commands.one_sided import are_sides_unknown, recalled, with_sides
+from chiralize.commands.one_sided import are_sides_unknown, recalled, with_consequence, with_sides
 from chiralize.methods.known_side import on_known_side
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
@@ -129,6 +129,10 @@ def test_inputs_of_one_side_are_warned_of() -> None:
         assert remark.startswith(
             "warning: the calibration inputs show one side: hip.x is 1 in the mean, and -1 in its mi"
         )
+        (fitted,), (averaged,) = with_consequence((remark,), False), with_consequence((remark,), True)
+        assert fitted.startswith(remark) and "does on the other side what the original does on this one" in fitted
+        assert averaged.startswith(remark) and "an average mixes what the original does on this side with" in averaged
+        assert with_consequence(("another remark",), True) == ["another remark"]
         assert not problem(side, "average", 0 * SIDE).batches.remarks  # which is the flip average on any inputs
     assert not problem(swings(), mean=0 * SIDE).batches.remarks
 

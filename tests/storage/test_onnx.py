@@ -28,7 +28,7 @@ from chiralize.errors import ExportError, MissingPackageError, ParityError, Unsu
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.report import VerifyReport
-from chiralize.storage import onnx_checks, onnx_export
+from chiralize.storage import onnx_export, packages
 from chiralize.storage.load import load_model
 from chiralize.storage.passport import Passport
 from tests.support.cases import mainly
@@ -366,9 +366,9 @@ def test_without_the_packages(tmp_path: Path, shell: Shell, monkeypatch: pytest.
     save_program(network(), Path("net.pt2"))
     (tmp_path / "lifter.yaml").write_text(LIFTER)
     (tmp_path / "any.onnx").write_bytes(b"\x08\x0a\x12\x07pytorch")
-    found = onnx_checks.importlib.util.find_spec
+    found = packages.importlib.util.find_spec
     monkeypatch.setattr(
-        onnx_checks.importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name)
+        packages.importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name)
     )
     for words in (("convert", "net.pt2", "--skeleton", "lifter.yaml", "-o", "out.onnx"), ("verify", "any.onnx")):
         told = shell(*words)

@@ -7,6 +7,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from chiralize.body.tensors import parse_spec
+from chiralize.body.tensors.resolution import describes
 from chiralize.errors import ChiralizeError, FactoryError, ModelFileError, OutputFileError, UsageError
 from chiralize.storage.load import LoadedModel, certificate_in, holds_weights, load_model
 from chiralize.storage.sidecar import place_of
@@ -481,6 +484,32 @@ def test_a_perceptron_is_told_from_its_weights(tmp_path: Path) -> None:
         prefix = words[-1] if more else None
         loaded = load_model(path, factory=words[4], factory_args=arguments, prefix=prefix)
         assert torch.allclose(loaded.module(x), answer)
+
+
+def test_of_actor_and_critic_the_one_that_the_specification_describes(tmp_path: Path) -> None:
+    """A critic that sees more than the actor does stands first; what is suggested is the actor."""
+    table: dict[str, torch.Tensor] = {}
+    for owner, sizes in (("critic", (14, 6, 1)), ("actor", (10, 6, 4))):
+        for number in range(2):
+            table[f"{owner}.{2 * number}.weight"] = torch.ones(sizes[number + 1], sizes[number])
+            table[f"{owner}.{2 * number}.bias"] = torch.ones(sizes[number + 1])
+    path = saved(tmp_path / "model.pt", {"model": table})
+    spec = parse_spec("""
+joints: [l, r]
+pairs: [[l, r]]
+dims: [q, w, a, b, c]
+negate: [q]
+inputs: [{layout: "b (j d)"}]
+outputs: [{layout: "b (j d)", dims: [q, w]}]
+""")
+    *_, sentence, command = said(path, describes=partial(describes, spec)).remedy.splitlines()
+    assert "the perceptron that actor.* (10 -> 4) could be" in sentence and "others: critic.* (14 -> 1))" in sentence
+    assert "sizes=10,6,4 " in command and command.endswith(" --prefix actor.")
+    other = parse_spec(
+        "{joints: [l, r], pairs: [[l, r]], dims: [x], inputs: [{layout: b j}], outputs: [{layout: b j}]}"
+    )
+    *_, sentence, command = said(path, describes=partial(describes, other)).remedy.splitlines()
+    assert "describes the sizes of none" in sentence and command.endswith(" --prefix critic.")
 
 
 def test_a_part_of_a_network_is_no_perceptron(tmp_path: Path) -> None:

@@ -76,13 +76,24 @@ def test_parts_add_up_whatever_the_batches_and_the_layout(order: tuple[int, ...]
 
 
 def test_the_worst_joint_is_named_in_every_report() -> None:
-    report = made().chirality.report
+    bent = trained(
+        Net(lambda net, x: moved(net, x.tanh()) + net.layer(x.flatten(1)).tanh().view_as(x), layer=nn.Linear(12, 12))
+    )
+    result = converted(bent, calibration=normal(ROWS, JOINTS, 2).split(HELD))
+    report = result.chirality.report
     joints = report.drift.outputs[0].joints
     worst = max(joints, key=lambda own: own.rho)
     assert f"worst of {JOINTS} in output 0: {worst.name} (rho " in report.to_text()
     assert f"worst of {JOINTS} in output 0: {worst.name} (rho " in report.to_html()
     told = to_dict(report)["drift"]["outputs"][0]["joints"]
     assert [own["name"] for own in told] == [own.name for own in joints]
+
+
+def test_of_joints_that_rounding_alone_tells_apart_none_is_the_worst() -> None:
+    """An average is the flip average by construction."""
+    report = made(method="average").chirality.report
+    assert max(joint.rho for joint in report.drift.outputs[0].joints) < 1e-4
+    assert "worst of" not in report.to_text()
 
 
 def test_outputs_that_the_mirror_leaves_alone_have_no_joints() -> None:

@@ -137,7 +137,8 @@ class RobotCheck:
         count, of_all = len(self.unchecked), len(self.unchecked) + len(self.checked)
         return (
             f"{self._of_what_was_checked}. Of {of_all} blocks {count} could not be checked and may be wrong; "
-            "no robot's file knows of commands and clocks; of others another file of this robot may"
+            "commands and clocks are in no robot's file, so look at them yourself; others can be checked where their "
+            "names say what they hold, and where the file has it: another file of this robot may (a free base, motors)"
         )
 
     @property

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import shlex
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +25,8 @@ SPEC_KEYS = ("inputs", "outputs", "hidden", "activation")
 FILE_KEYS = (*SKELETON_KEYS, *SPEC_KEYS, MIRRORS)
 _SUFFIXES = (".yaml", ".yml", ".json")
 _EXTENDS_LIMIT = 8
+_START = 1 << 16
+_ROOT = re.compile(r"<(?P<name>[A-Za-z_][\w:.-]*)[\s/>]")
 _log = logging.getLogger(__name__)
 
 
@@ -120,6 +124,24 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def tool_of(path: Path) -> str:
+    """The tool whose file this is, for `skeleton import --from`: of XML by its root, `TOOL` where several may be.
+
+    "" for a file that may be a skeleton file.
+    """
+    if path.suffix.lower() in (".py", ".npz", ".slp"):
+        return "TOOL"
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(_START).decode("utf-8-sig", "replace")
+    except OSError:
+        return ""
+    if not start.lstrip().startswith("<"):
+        return ""
+    root = _ROOT.search(start)
+    return {"mujoco": "mujoco", "robot": "urdf"}.get(root["name"] if root else "", "TOOL")
+
+
 def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) -> Skeleton | Path:
     """The shipped skeleton, or the file (relative to `folder`), that a name or path means.
 
@@ -133,10 +155,11 @@ def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) 
             return by_name
     path = folder / text
     if is_file(path):
-        if path.suffix.lower() in (".py", ".npz", ".slp"):
+        tool = tool_of(path)
+        if tool:
             facts = f"{text} is a file of another tool, not a skeleton file"
-            remedy = f"convert it first: chiralize skeleton import --from TOOL {text} -o {path.stem}.yaml"
-            raise SpecError(where, facts, remedy)
+            words = shlex.join(["chiralize", "skeleton", "import", "--from", tool, text, "-o", f"{path.stem}.yaml"])
+            raise SpecError(where, facts, f"convert it first: {words}")
         return path
     shown = Node(where, 0, text=text).show() if len(text) > 255 else repr(text)
     stem = Path(text).stem if Path(text).suffix.lower() in _SUFFIXES else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
@@ -49,6 +50,15 @@ def resolve(
     resolved = _joined(spec, [_without_batch(tensor, sizes) for tensor in inputs], outputs)
     _check_inputs_move(resolved)
     return resolved
+
+
+def describes(spec: ConversionSpec, inputs: int, outputs: int) -> bool:
+    """Whether a specification could be of a network from so many numbers to so many, such as a perceptron."""
+    for rows in ((2,), ()):
+        with suppress(SpecError):
+            resolve(spec, [(*rows, inputs)], [(*rows, outputs)])
+            return True
+    return False
 
 
 def _check_inputs_move(resolved: ResolvedSpec) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chiralize.commands.guard import stamped, unproved_form, why_no_weights
-from chiralize.commands.one_sided import are_sides_unknown, recalled, refuse_one_sided, with_sides
+from chiralize.commands.one_sided import are_sides_unknown, recalled, refuse_one_sided, with_consequence, with_sides
 from chiralize.commands.records import Conversion
 from chiralize.commands.several.as_it_is import unchanged_for_all
 from chiralize.commands.several.figures import AllFigures, figures_of_all, free_share_of_all, refuse_far_from_all
@@ -212,7 +212,7 @@ class _Finish:
         """The report, under the first mirror or the first that failed, with a row for every one."""
         request, batches = problem.request, problem.batches
         real: Sequence[Call] = batches.given[-5:]
-        notes = [*batches.remarks, *converted.notes]
+        notes = [*with_consequence(batches.remarks, converted.is_average), *converted.notes]
         if batches.scattered and (converted.fitted or request.distill):
             notes.append(remark_on(batches.scattered))
         if not batches.given and converted.fitted:

@@ -75,8 +75,9 @@ def test_observation(tmp_path: Path) -> None:
     assert len(result.checked) == 9
     assert result.unchecked == ("input 0: commands", "input 0: left_foot_velocity")
     assert result.lines()[-1] == (
-        "AGREES: T of a step is the step of T. Of 11 blocks 2 could not be checked and may be wrong; no robot's file "
-        "knows of commands and clocks; of others another file of this robot may"
+        "AGREES: T of a step is the step of T. Of 11 blocks 2 could not be checked and may be wrong; commands and "
+        "clocks are in no robot's file, so look at them yourself; others can be checked where their names say what "
+        "they hold, and where the file has it: another file of this robot may (a free base, motors)"
     )
 
 

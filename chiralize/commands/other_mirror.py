@@ -1,0 +1,70 @@
+"""A file that was converted for one mirror and is judged by another: what differs, and what to do about it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+
+from chiralize.body.tensors import ConversionSpec, ResolvedTensor, resolve
+from chiralize.errors import SpecError
+from chiralize.errors.words import when
+from chiralize.problem.network import Network
+from chiralize.symmetry.involution import SignedPermutation
+
+
+def remedy_of_other_mirror(network: Network, before: ConversionSpec | None) -> str:
+    """What to do where a network does not pass under the given mirror, and was converted for another one.
+
+    before: the mirror that it was converted for, None where it is the given one or none.  "" where both act alike.
+    """
+    if before is None:
+        return ""
+    given = network.resolved
+    with suppress(SpecError):
+        other = resolve(
+            before,
+            [tensor.shape for tensor in given.input_tensors],
+            [tensor.shape for tensor in given.output_tensors],
+        )
+        pairs = zip(
+            (*given.input_tensors, *given.output_tensors), (*other.input_tensors, *other.output_tensors), strict=True
+        )
+        for new, old in pairs:
+            if difference := _first_difference(new, old):
+                return (
+                    f"the file was converted for another mirror than the one given: {difference}. Leave --skeleton "
+                    "(spec) out to verify it under its own; for the given one, convert the original again"
+                )
+    return ""
+
+
+def _first_difference(new: ResolvedTensor, old: ResolvedTensor) -> str:
+    """The first entry that both mirrors move otherwise, and how; "" where there is none that is known."""
+    if new.representation is None or old.representation is None:
+        return ""
+    for axis, (one, other) in enumerate(zip(new.representation.axes, old.representation.axes, strict=True)):
+        unlike = (one.action.partner != other.action.partner) | (one.action.sign != other.action.sign)
+        if unlike.any():
+            entry = int(np.argmax(unlike))
+            label = _label(new, axis, entry)
+            file, given = _moved(old, axis, other.action, entry), _moved(new, axis, one.action, entry)
+            return f"{label} of {new.where} {file} under the file's, and {given} under the given one"
+    signs = (new.representation.sign, old.representation.sign)
+    if signs[0] != signs[1]:
+        return f"{new.where} as a whole has another sign"
+    return ""
+
+
+def _moved(tensor: ResolvedTensor, axis: int, action: SignedPermutation, entry: int) -> str:
+    """What the mirror does with an entry of an axis: `is negated`, `takes the place of left_knee`."""
+    partner, is_negated = int(action.partner[entry]), bool(action.sign[entry] < 0)
+    if partner == entry:
+        return "is negated" if is_negated else "stays"
+    return f"changes with {_label(tensor, axis, partner)}" + when(is_negated, ", negated,")
+
+
+def _label(tensor: ResolvedTensor, axis: int, entry: int) -> str:
+    index = [0] * len(tensor.shape)
+    index[axis] = entry
+    return tensor.label(index)
