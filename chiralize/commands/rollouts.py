@@ -175,7 +175,8 @@ class Loop:
             warnings.simplefilter("ignore")  # of the user's environment, at every step
             asked = self._probe
         if asked is not None and asked.contradicts:
-            raise MirrorError(_OPTION, "; ".join(text for text, _ in mirror_faults(asked)), _CHECK_MIRROR)
+            faults = [text for text, _ in mirror_faults(asked, self.environment.how)]
+            raise MirrorError(_OPTION, "; ".join(faults), _CHECK_MIRROR)
 
     @exclusive
     def observations(self) -> tuple[Sequence[Call], Sequence[Steps], str]:
