@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,7 +71,7 @@ def audit(
       chiralize audit lifter.pt2 --skeleton h36m --calibration poses.npz --plot gaps.svg --format json
       chiralize audit policy.pt2 --skeleton ant.yaml --rollout my_env:make --chiral policy.chiral.pt2 -o rollout.html
     """
-    from chiralize.cli.looping import Loop, run_loop, write_page
+    from chiralize.cli.looping import Loop, loop_of, run_loop
     from chiralize.cli.targets import check_drawing, check_files, check_report
     from chiralize.cli.typed import option_typed
     from chiralize.errors import UsageError
@@ -91,27 +92,43 @@ def audit(
     from chiralize.problem.data.inputs import samples_in
     from chiralize.storage.labels import load_labels
 
-    with opt.progress(options) as step:
+    with ExitStack() as stack:
+        step = stack.enter_context(opt.progress(options))
         network, loaded, _ = opening.open_network(options, read=True, samples=calibration, step=step)
         calls, sequences = opening.calls_from_file(calibration, network, loaded)
         names: list[str] = []
         if labels is not None and calibration is not None:
             names = load_labels(labels, samples_in(calibration))
+        loop, running = None, None
+        if rollout is not None:
+            loop = Loop(rollout, chiral, episodes, steps, with_pictures, double)
+            running = stack.enter_context(loop_of(network, loaded, loop, step))
+            if calibration is None:
+                calls, sequences, seen = running.observations()
+                renamed = (*renamed, f"audited on {seen}")
         if not sequences:
             network, calls = opening.in_batches(network, loaded, calls)
         network = network.with_notes(*renamed)
         asked = names[: len(calls) * network.rows]
         report = run(network, loaded.source.name, calls, samples, asked, step, sequences)
         pictures: Mapping[str, bytes] = {}
-        if rollout is not None:
-            loop = Loop(rollout, chiral, episodes, steps, with_pictures, double)
-            record, pictures = run_loop(options, network, loaded, loop, step)
+        if loop is not None and running is not None:
+            record, pictures = run_loop(options, network.resolved.spec, running, loop, step)
             report = report.with_rollout(record)
+    _write(page, plot, network, report, pictures)
+    show(report, output_format, options.quiet, options.verbose)
+
+
+def _write(
+    page: Path | None, plot: Path | None, network: Network, report: AuditReport, pictures: Mapping[str, bytes]
+) -> None:
+    """Write the page and the drawing, where they are wanted. Raises OutputFileError, UsageError."""
+    from chiralize.cli.looping import write_page
+
     if plot is not None:
         _plot(plot, network, report)
     if page is not None:
         write_page(page, report, pictures)
-    show(report, output_format, options.quiet, options.verbose)
 
 
 def _plot(path: Path, network: Network, report: AuditReport) -> None:

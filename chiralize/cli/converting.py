@@ -253,7 +253,8 @@ def convert(
             if not force:
                 loop.refuse_wrong_mirror()
             if calibration is None:
-                calls, sequences, *seen = loop.observations()
+                calls, sequences, observed = loop.observations()
+                seen = (f"fitted on {observed}",)
         if not sequences:
             network, calls = opening.in_batches(network, loaded, calls)
         remarks = opening.on_samples(network, calls, sequences)

@@ -13,6 +13,7 @@ from chiralize.cli import opening
 from chiralize.cli import options as opt
 
 if TYPE_CHECKING:
+    from chiralize.body.tensors import ConversionSpec
     from chiralize.commands.rollouts import Loop as Running
     from chiralize.problem.network import Network
     from chiralize.problem.progress import Progress
@@ -53,7 +54,7 @@ class Loop:
 
 
 def run_loop(
-    options: opt.NetworkOptions, network: Network, loaded: LoadedModel, loop: Loop, step: Progress
+    options: opt.NetworkOptions, spec: ConversionSpec, running: Running, loop: Loop, step: Progress
 ) -> tuple[Rollout, Mapping[str, bytes]]:
     """What the policies do, and pictures of it by their captions. Raises ChiralizeError."""
     from chiralize.report.loop_pictures import pictures_of
@@ -62,9 +63,8 @@ def run_loop(
     if loop.chiral is not None:
         step("loading the converted policy")
         shared = opening.options_for_result(options, loop.chiral)
-        result, _, _ = opening.open_network(shared, spec=network.resolved.spec, read=True, step=step)
-    with loop_of(network, loaded, loop, step) as running:
-        record, film = running.record(result, film=loop.with_pictures)
+        result, _, _ = opening.open_network(shared, spec=spec, read=True, step=step)
+    record, film = running.record(result, film=loop.with_pictures)
     return record, pictures_of(record, film) if loop.with_pictures else {}
 
 

@@ -171,7 +171,8 @@ def chiralize(
             if not force:
                 loop.refuse_wrong_mirror()
             if calibration is None:
-                calls, sequences, *remarks = loop.observations()
+                calls, sequences, seen = loop.observations()
+                remarks = (f"fitted on {seen}",)
         remarks = (*request.remarks, *remarks)
         network, calls = aligned(network, calls, align)
         request = replace(request, calibration=calls, sequences=sequences, remarks=remarks, device=home, progress=step)
@@ -302,18 +303,24 @@ def audit(
         if calibration is not None:
             raise UsageError("data", "calibration is given as well, of which it is the former name", "leave it out")
         calibration, former = data, (former_names.remark("data=", "", "calibration="),)
-    with shown(progress) as step:
+    with ExitStack() as stack:
+        step = stack.enter_context(shown(progress))
         step("exporting")
         network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step, calibration=calibration)
         calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration")
+        loop = None
+        if rollout is not None:
+            loop = stack.enter_context(_loop(network, rollout, Episodes(episodes, steps, double), step))
+            if calibration is None:
+                calls, sequences, seen = loop.observations()
+                remarks = (f"audited on {seen}",)
         network = network.with_notes(*former, *remarks)
         if isinstance(calibration, (torch.Tensor, np.ndarray)) and len(names) == len(calibration):
             names = names[: sum(map(network.samples_in, calls))]  # samples that fill no batch are left out
         report = uncarried(_audit, network, name_of(model), calls, labels=names, progress=step, sequences=sequences)
-        if rollout is not None:
+        if loop is not None:
             result = None if chiral is None else prepared(chiral, loaded, *network.example, entry)
-            with _loop(network, rollout, Episodes(episodes, steps, double), step) as loop:
-                report = report.with_rollout(loop.record(result)[0])
+            report = report.with_rollout(loop.record(result)[0])
     warn_of(report.cautions, 2)
     return report
 

@@ -180,7 +180,7 @@ class Loop:
 
     @exclusive
     def observations(self) -> tuple[Sequence[Call], Sequence[Steps], str]:
-        """What the original sees in episodes from other starts, as inputs to fit on; and a remark on them.
+        """What the original sees in episodes from other starts, as real inputs; and what they are, in words.
 
         Calls; beside them sequences where the network carries something from call to call.
         """
@@ -191,7 +191,7 @@ class Loop:
             tracks: list[Track] = recorded(self.environment, self.policy, count, count, steps)
         seen = sum(map(len, tracks))
         remark = (
-            f"fitted on {seen:,} observations that the original made in {self.environment.name}, in {len(tracks)} "
+            f"{seen:,} observations that the original made in {self.environment.name}, in {len(tracks)} "
             "episodes from other starts than those that returns are taken from"
         )
         if self.network.carried:

@@ -122,7 +122,7 @@ def test_a_mirror_that_the_environment_contradicts(make: Callable[[], Any]) -> N
     with warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always")
         chiralize.chiralize(Steersman(0.3), parse_spec(WRONG), (EXAMPLE,), **options, method="average", force=True)
-    assert any("The specification mirrors these wrongly" in str(each.message) for each in caught_warnings)
+    assert any("the specification mirrors these wrongly" in str(each.message) for each in caught_warnings)
 
 
 # ---- what it is fitted on -------------------------------------------------------------------------------------
