@@ -25,11 +25,15 @@ _MOST_SAMPLES = 256
 
 @dataclass(frozen=True)
 class Examples:
-    """One call of a network. spec: with what was assumed of its inputs.  remark: what they were taken for, or ""."""
+    """One call of a network. spec: with what was assumed of its inputs.  remark: what they were taken for, or "".
+
+    is_open: nobody asked for one sample; it may be two as well.
+    """
 
     call: Call
     spec: ConversionSpec
     remark: str = ""
+    is_open: bool = False
 
 
 def examples_for(
@@ -61,11 +65,13 @@ def examples_for(
     if example is not None and brought is not None:
         return Examples(calls_from(example, brought, names=input_names(module, entry), most=1)[0], spec)
     if example is not None:
-        return Examples(_first_samples(example, dtype, input_names(module, entry)), spec)
+        call, is_one_of_many = _first_samples(example, dtype, input_names(module, entry))
+        return Examples(call, spec, is_open=is_one_of_many)
     if brought is not None:
         return Examples(brought, spec)
     derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, samples or {})
-    return Examples(derived.call, replace(derived.spec, outputs=_with_layouts(spec, derived.spec)), derived.remark)
+    spec = replace(derived.spec, outputs=_with_layouts(spec, derived.spec))
+    return Examples(derived.call, spec, derived.remark, is_open=True)
 
 
 def _with_layouts(spec: ConversionSpec, derived: ConversionSpec) -> tuple[TensorEntry, ...] | None:
@@ -130,8 +136,11 @@ def floating_dtype(module: torch.nn.Module) -> torch.dtype:
     return torch.float32
 
 
-def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call:
-    """The first sample of every array; by name where all are names of the arguments, else in file order."""
+def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> tuple[Call, bool]:
+    """The first sample of every array, and whether each has more.
+
+    By name where all are names of the arguments, else in file order.
+    """
     arrays = load_arrays(path)
     for name, array in arrays.items():
         if array.ndim == 0:
@@ -141,10 +150,11 @@ def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call
     tensors: dict[str, torch.Tensor] = {}
     for name, array in arrays.items():
         tensors[name] = as_tensor(array[:1], fitting_kind(array, dtype, name, str(path)), name, str(path))
+    has_more = all(len(array) > 1 for array in arrays.values())
     if not set(tensors) <= set(names):
-        return tuple(tensors.values()), {}
+        return (tuple(tensors.values()), {}), has_more
     count = 0  # of the arguments that can go by their order, since none before them is missing
     while count < len(names) and names[count] in tensors:
         count += 1
     args = tuple(tensors[name] for name in names[:count])
-    return args, {name: tensors[name] for name in names[count:] if name in tensors}
+    return (args, {name: tensors[name] for name in names[count:] if name in tensors}), has_more
