@@ -17,11 +17,13 @@ from chiralize.graph.copies import copied, replaced, with_same_parameters
 class Lambda(nn.Module):
     """A layer behind a lambda in an attribute."""
 
+    embed: Any
+    counted: Any
+
     def __init__(self, keep: Callable[[Lambda], Any]) -> None:
         super().__init__()
         self.layer, self.last = nn.Linear(34, 32), nn.Linear(32, 51)
-        self.embed: Any = keep(self)
-        self.counted: Any = None
+        self.embed = keep(self)
 
     def forward(self, x: Tensor) -> Tensor:
         embed = self.embed
@@ -126,7 +128,7 @@ def test_such_a_weight_is_converted_as_a_weight(way: str) -> None:
     net = Lambda(WAYS[way])
     result = chiralize.chiralize(net, "h36m", torch.randn(2, 17, 2), method="match", force=True)
     chirality = chirality_of(result)
-    assert chirality is not None
+    assert chirality is not None and chirality.report is not None
     moved = {entry.name for entry in chirality.report.moved}
     assert "layer.weight" in moved and not any("lifted" in name for name in moved)
     assert chiralize.verify(result).passed

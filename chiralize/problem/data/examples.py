@@ -97,14 +97,14 @@ def some_samples(path: Path | None) -> dict[str, torch.Tensor]:
 
 
 def samples_in(calibration: object) -> dict[str, torch.Tensor]:
-    """The same of data of the Python interface: of an array, or of the first of several calls; none of anything else.
+    """The same of data of the Python interface: of an array, of a tuple of arrays that differ, or of the first call.
 
-    Arguments without a name get their number for one. What can be run through only once is not touched.
+    None of anything else. Arguments without a name get their number for one. What can be run through only once is not touched.
     """
     if isinstance(calibration, (torch.Tensor, np.ndarray)):
         arrays: Mapping[str, object] = {"": calibration}
     elif isinstance(calibration, (list, tuple)) and calibration:
-        call = calibration[0]
+        call = calibration if _is_call(calibration) else calibration[0]
         if isinstance(call, Mapping):
             arrays = {str(name): value for name, value in call.items()}
         elif isinstance(call, tuple):
@@ -118,6 +118,13 @@ def samples_in(calibration: object) -> dict[str, torch.Tensor]:
         for name, array in arrays.items()
         if isinstance(array, (torch.Tensor, np.ndarray)) and array.ndim > 0 and len(array)
     }
+
+
+def _is_call(data: object) -> bool:
+    """Whether data are a tuple of arrays whose samples differ in size: one for each argument, no batches of one."""
+    if not isinstance(data, tuple) or not all(isinstance(value, (torch.Tensor, np.ndarray)) for value in data):
+        return False
+    return len({tuple(value.shape[1:]) for value in data}) > 1
 
 
 def some_of(samples: np.ndarray | torch.Tensor) -> torch.Tensor:
