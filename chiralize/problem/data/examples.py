@@ -99,7 +99,8 @@ def some_samples(path: Path | None) -> dict[str, torch.Tensor]:
 def samples_in(calibration: object) -> dict[str, torch.Tensor]:
     """The same of data of the Python interface: of an array, of a tuple of arrays that differ, or of the first call.
 
-    None of anything else. Arguments without a name get their number for one. What can be run through only once is not touched.
+    None of anything else. Arguments without a name get their number for one. What can be run through only once is not
+    touched.
     """
     if isinstance(calibration, (torch.Tensor, np.ndarray)):
         arrays: Mapping[str, object] = {"": calibration}
