@@ -150,8 +150,8 @@ def _how_to_store(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
         axes = when(len(given) == _JOINTS_AND_COORDINATES, ' (a layout "b (j d)" wants joints first, coordinates last)')
         return f"{remedy}, where its numbers are in the order that the network reads{axes}"
     if len(given) == len(wanted) and numbers not in given and not set(wanted[1:]) <= set(given):
-        found = ", ".join(map(str, given[1:]))
-        return f"give samples of the network's sizes, ({sample}): where samples are first, these have ({found})"
+        sizes = ", ".join(map(str, given[1:]))
+        return f"give samples of the network's sizes, ({sample}): where samples are first, these have ({sizes})"
     return f"store samples first: (sample, {sample})"
 
 

@@ -17,6 +17,7 @@ from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
 from chiralize.errors.words import when
 from chiralize.problem.preparation import cause_within
 from chiralize.problem.readings.arguments import Argument, arguments_of, arrangements, names_by_position
+from chiralize.problem.readings.offered import shape_of_one
 from chiralize.problem.readings.remark import sizes_text
 from chiralize.problem.readings.search import Refused, Search
 from chiralize.problem.readings.suggestion import Suggestion, suggestion_for
@@ -67,7 +68,7 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
             scores = f"if it answers class scores, which the mirror leaves alone:\n    {command} --invariant"
             remedy = f"{scores}\n    else {remedy.removesuffix(SCORES)}"
         return UsageError(where, facts, remedy)
-    return _none_runs(search, where, option, command)
+    return _runs_as_named(search, where) or _none_runs(search, where, option, command)
 
 
 def refusal_of_class(
@@ -264,6 +265,38 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
     else:
         remedy += " for every input, and describe them: `inputs:` in the file, or --input-layout"
     return UsageError(where, facts, remedy)
+
+
+def _runs_as_named(search: Search, where: str) -> UsageError | None:
+    """The error for a network that runs on the user's arrays, which have the names of its arguments, where the skeleton
+    does not say what some of them are; None elsewhere.
+    """
+    arguments = arguments_of(search.module) or []
+    names = [argument.name for argument in arguments if argument.name in search.samples]
+    wanted = {argument.name for argument in arguments if argument.is_required}
+    if not names or search.spec.inputs is not None or not wanted <= set(names) or len(names) < len(search.samples):
+        return None
+    shapes = tuple(shape_of_one(search.samples[name]) for name in names)
+    if not search.trial.answers(shapes, lambda tensors: ((), dict(zip(names, tensors, strict=True)))):
+        return None
+    skeleton = search.spec.skeleton
+    sizes = ", ".join(f"{name} {sizes_text(shape)}" for name, shape in zip(names, shapes, strict=True))
+    read = {name: _layouts(shape, skeleton) for name, shape in zip(names, shapes, strict=True)}
+    strange = [name for name in names if not read[name]]
+    if not strange:
+        return None
+    entries = ", ".join(f"{{name: {name}, {_entry_of(read[name])}}}" for name in names)
+    facts = f"{_NOTHING}: with the sizes of the calibration inputs ({sizes}) it runs, and nothing says what "
+    facts += f"{' and '.join(strange)} {'are' if len(strange) > 1 else 'is'} of {skeleton.name}"
+    remedy = (
+        f"describe {' and '.join(strange)} in a file: `inputs: [{entries}]`, with the blocks of its numbers as fields"
+    )
+    return UsageError(where, facts, remedy)
+
+
+def _entry_of(layouts: Sequence[str]) -> str:
+    """How an input is described in a file: by the first layout that fits, else by its fields."""
+    return f'layout: "{layouts[0]}"' if layouts else "fields: [...]"
 
 
 def _along_frames(search: Search, width: int | None) -> Shapes | None:
