@@ -43,6 +43,7 @@ def open_network(
     from chiralize.problem.data.examples import examples_for, some_samples
     from chiralize.problem.partial import prepare
     from chiralize.problem.progress import silent
+    from chiralize.problem.two_samples import prepared_openly
     from chiralize.report.cautions import data_cautions
     from chiralize.storage.load import CERTIFICATE, load_model
     from chiralize.storage.passport import Passport
@@ -114,7 +115,10 @@ def open_network(
         if read:
             loaded = _read_back(loaded, args, kwargs, must_be=not onnx)
             model = loaded.module
-    network = prepare(model, examples.spec, args, kwargs, entry, step)
+    if examples.is_open:
+        network = prepared_openly(model, examples.spec, (args, kwargs), entry, step)
+    else:
+        network = prepare(model, examples.spec, args, kwargs, entry, step)
     if loaded.format == "onnx":
         from chiralize.verification.onnx import with_states
 

@@ -15,6 +15,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.partial import prepare
 from chiralize.problem.preparation import check_model
 from chiralize.problem.progress import Progress, silent
+from chiralize.problem.two_samples import prepared_openly
 from chiralize.storage.passport import Passport
 from chiralize.storage.read_pt2 import example_inputs as inputs_of
 
@@ -49,7 +50,7 @@ def prepared(
         module, spec, name_of(model), samples=samples, entry=entry, option="example_inputs", progress=progress
     )
     progress("exporting")
-    network = prepare(model, examples.spec, *examples.call, entry, progress)
+    network = prepared_openly(model, examples.spec, examples.call, entry, progress, "example_inputs")
     return replace(network, notes=(examples.remark, *network.notes))
 
 

@@ -32,6 +32,7 @@ from chiralize.graph.frozen import tables_among
 from chiralize.graph.isolation import Isolated
 from chiralize.graph.local_writes import writes
 from chiralize.graph.model import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
+from chiralize.graph.overlaps import undecided_overlaps
 from chiralize.graph.silence import quiet
 from chiralize.graph.snapshot import untouched
 from chiralize.graph.staying import staying
@@ -76,7 +77,14 @@ def export(
         if dynamic is not None:
             dynamic = dict(inspect.signature(module.forward).bind(*dynamic[0], **dynamic[1]).arguments)
         oblivious = sizes.patch(backed_size_oblivious=True)  # pyright: ignore[reportAttributeAccessIssue]
-        with untouched(module), _writing_what_is_assigned(module), quiet(), oblivious, staying(module):
+        with (
+            untouched(module),
+            _writing_what_is_assigned(module),
+            quiet(),
+            oblivious,
+            undecided_overlaps(),
+            staying(module),
+        ):
             program = torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
     except Exception as error:
         remedy = "remove control flow that depends on the data, or use --method average, which needs no graph"

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from chiralize.graph.closures import rebind
 from chiralize.graph.holdings import held_tensors
 from chiralize.graph.silence import quiet
 
@@ -65,8 +66,7 @@ def with_same_parameters(module: nn.Module) -> nn.Module:
     """A copy with states of its own, on the very same parameters."""
     shared = {id(parameter): parameter for parameter in module.parameters()}
     detached = {id(tensor): value for tensor, value in _without_history(module).items()}
-    with quiet():
-        return _trainable(copy.deepcopy(module, {**detached, **shared}))
+    return _deep_copy(module, {**detached, **shared})
 
 
 def _without_history(module: nn.Module) -> dict[Tensor, Tensor]:
@@ -85,8 +85,16 @@ def replaced(holder: Holder, values: Mapping[Tensor, Tensor]) -> Holder:
             memo[id(old)] = nn.Parameter(value, old.requires_grad)
         else:
             memo[id(old)] = value
+    return _deep_copy(holder, memo)
+
+
+def _deep_copy(holder: Holder, memo: dict[int, Any]) -> Holder:
+    """A deep copy, whose functions reach the copy as well. memo: the copies that there are already, by id."""
     with quiet():  # torch copies its own trees in a way that it warns about
-        return _trainable(copy.deepcopy(holder, memo))
+        result = _trainable(copy.deepcopy(holder, memo))
+    if isinstance(result, nn.Module) and not isinstance(result, torch.jit.ScriptModule):
+        rebind(result, memo)
+    return result
 
 
 def _trainable(holder: Holder) -> Holder:

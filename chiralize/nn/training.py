@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from chiralize.body.tensors.claims import is_partial
 from chiralize.errors import UsageError
-from chiralize.graph.copies import unwrapped
+from chiralize.graph.copies import replaced, unwrapped
 from chiralize.nn.symmetric import Weights, are_computed, in_blocks, tensors_by_name
 from chiralize.nn.two_view import TwoView
 
@@ -117,7 +117,7 @@ def recipe(
     """
     if steps < 1 or not rate > 0:
         raise UsageError("recipe", f"steps {steps}, rate {rate}", "give at least one step, and a rate above 0")
-    network = copy.deepcopy(chiral)
+    network = replaced(chiral, {})
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, steps))
     projection = keep_symmetric(network, optimizer)

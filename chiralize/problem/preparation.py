@@ -41,6 +41,8 @@ TWO_PRECISIONS = (
     "make all of its numbers float32 (model.float(), or .float() on the constant in its class): some weight or "
     "constant has another precision, which mixed-precision training hides"
 )
+TWO_MAY = "; examples of two samples may leave it open to two and more"
+"""What a note on a program of one sample adds, as long as two were not tried."""
 ON_THE_CPU = "conversions run on the CPU: use x.device in forward, or export it where it runs and pass the program"
 
 
@@ -265,7 +267,7 @@ def _fixed(program: ExportedProgram, network: Network) -> tuple[str, ...]:
                 frames[str(sizes[axis])] = None
     clauses: list[str] = []
     if batches and resolved.has_rows:
-        hint = when(list(batches) == ["1"], "; examples of two samples may leave it open to two and more")
+        hint = when(list(batches) == ["1"], TWO_MAY)
         taken = " and ".join(batches)
         clauses.append(
             f"the network fixes its batch: exported, it takes {taken} as in the examples, no other size{hint}; "

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 from chiralize.graph.time_limit import TimeLimit
@@ -23,6 +24,7 @@ SECONDS = 20.0
 """Processor time after which the search ends."""
 _STARTS = 40
 _JOINTS = re.compile(r"joint|point|keypoint|kpt|node|vert", re.I)
+_OF_ONE_JOINT = re.compile(r"(joint|point|kpt|node|vert)\w*?_?(d|dims?|coords?|chan\w*|feat\w*)$", re.I)
 _DIMS = re.compile(r"(in|input|coord).*(chan|feat|dim|size)|(dim|chan|feat)\w*_in$|^in_|coord", re.I)
 _DROP = re.compile(r"drop", re.I)
 _SWEEPS = 6
@@ -36,13 +38,15 @@ class Found:
 
     arguments: by name, as text for `--arg`; `args.frames` is the attribute of an object.  undecided: arguments that
     the class wants and of which the weights do not tell the value.  fits: whether the network has the file's weights.
-    nearest: where it does not, those that come nearest.
+    nearest: where it does not, those that come nearest.  joints: other numbers of joints than the skeleton's with which
+    it has the file's weights too, with 2 or 3 coordinates each.
     """
 
     arguments: Mapping[str, str]
     undecided: tuple[str, ...]
     fits: bool
     nearest: Mapping[str, str] = field(default_factory=dict)
+    joints: tuple[int, ...] = ()
 
 
 def arguments_from_weights(
@@ -75,6 +79,16 @@ def arguments_from_weights(
     return search.judged(values)
 
 
+def _is_joints(name: str) -> bool:
+    """Whether an argument of this name is a number of joints."""
+    return bool(_JOINTS.search(name)) and not _OF_ONE_JOINT.search(name)
+
+
+def _is_dims(name: str) -> bool:
+    """Whether it is a number of coordinates, of a joint (`joint_d`) or of all."""
+    return bool(_OF_ONE_JOINT.search(name) or _DIMS.search(name))
+
+
 def _is_size(default: Any) -> bool:
     if isinstance(default, (list, tuple)):
         return bool(default) and all(type(entry) is int for entry in default)
@@ -102,8 +116,10 @@ class _Candidates:
     def numbers(self, name: str) -> list[int]:
         """Whole numbers for an argument of this name, the likeliest first."""
         likely: list[int] = []
-        if self.joints and _JOINTS.search(name):
+        if self.joints and _is_joints(name):
             likely += [self.joints, 2 * self.joints, 3 * self.joints]
+        elif _OF_ONE_JOINT.search(name):
+            likely += [2, 3]
         elif _DIMS.search(name):
             likely += [2, 3, 2 * self.joints, 3 * self.joints] if self.joints else [2, 3]
         return [value for value in dict.fromkeys([*likely, *self._numbers]) if value > 0]
@@ -116,7 +132,7 @@ class _Candidates:
 
     def first(self, name: str) -> Any:
         """The value to begin with: what the name suggests, else 1, which divides whatever has to be divided."""
-        suggested = _JOINTS.search(name) and self.joints or _DIMS.search(name) or _DROP.search(name)
+        suggested = _is_joints(name) and self.joints or _is_dims(name) or _DROP.search(name)
         return self.all(name)[0] if suggested else 1
 
     def near(self, name: str, value: Any) -> list[Any]:
@@ -137,7 +153,7 @@ class _Candidates:
 
     def is_known(self, name: str, value: Any) -> bool:
         """Whether the skeleton gives this value, or no answer depends on it."""
-        return bool(_DROP.search(name)) or bool(self.joints and _JOINTS.search(name) and value == self.joints)
+        return bool(_DROP.search(name)) or bool(self.joints and _is_joints(name) and value == self.joints)
 
 
 def _layer_counts(names: Iterable[str]) -> list[int]:
@@ -258,7 +274,18 @@ class _Search:
         if not fits:
             return Found({}, (), False, texts)
         decided = {name: text for name, text in texts.items() if name not in undecided}
-        return Found(decided, tuple(name for name in values if name in undecided), True)
+        open_names = [name for name in values if name in undecided]
+        return Found(decided, tuple(open_names), True, joints=self._joint_counts(values, open_names))
+
+    def _joint_counts(self, values: Mapping[str, Any], open_names: Sequence[str]) -> tuple[int, ...]:
+        """Numbers of joints that fit with 2 or 3 coordinates each, where the weights leave both open."""
+        counts: dict[int, None] = {}
+        numbers = [name for name in open_names if type(values[name]) is int]
+        for name, other, dims in product(filter(_is_joints, numbers), filter(_is_dims, numbers), (2, 3)):
+            count, rest = divmod(values[name] * values[other], dims)
+            if not rest and self._distance({**values, name: count, other: dims}) == 0:
+                counts[count] = None
+        return tuple(counts)
 
     def _may_be_other(self, values: Mapping[str, Any], name: str, others: Iterable[Any]) -> bool:
         """Whether the network has the file's weights with another of these values, too."""

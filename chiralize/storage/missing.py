@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from chiralize.body.skeleton.catalog import names_of_size
 from chiralize.errors import FactoryError, UnsafeFileError, UsageError
 from chiralize.errors.words import listed, when
 from chiralize.storage.content import Content
@@ -69,9 +70,16 @@ def _how_to_build(content: Content, tables: Sequence[Weights], wanted: Wanted, n
 
 
 def arguments_needed(
-    content: Content, wanted: Wanted, decided: Mapping[str, str], undecided: Sequence[str]
+    content: Content,
+    wanted: Wanted,
+    decided: Mapping[str, str],
+    undecided: Sequence[str],
+    joints: Sequence[int] = (),
 ) -> FactoryError:
-    """The error for a class of which the weights tell some arguments, and not all that it wants."""
+    """The error for a class of which the weights tell some arguments, and not all that it wants.
+
+    joints: numbers of joints, other than the skeleton's, with which the weights fit.
+    """
     shown = ", ".join(f"{name}={text}" for name, text in decided.items())
     facts = f"the sizes of the weights in {content.where} "
     facts += f"tell {shown}, but not {', '.join(undecided)}" if decided else f"do not tell {', '.join(undecided)}"
@@ -79,7 +87,19 @@ def arguments_needed(
     args += "".join(f" --arg {name}=VALUE" for name in undecided)
     remedy = f"put in the values that the network was trained with:\n    {command_of(content, wanted)}{args}"
     remedy += "\n    or, where a value is a tensor or an object, name a function of yours that builds the network."
+    if wanted.joints and joints:
+        facts += f"; with the {wanted.joints} joints of the skeleton no sizes fit them"
+        remedy = f"check the skeleton: {_skeletons_of(joints)}; else {remedy}"
     return FactoryError("--model", facts, remedy)
+
+
+def _skeletons_of(joints: Sequence[int]) -> str:
+    """Shipped skeletons by number of joints: `15 joints would fit (humaneva-15, jhmdb-15)`."""
+    texts: list[str] = []
+    for count in joints:
+        names = names_of_size(count)
+        texts.append(f"{count} joints would fit" + when(names, f" ({', '.join(names)})"))
+    return ", ".join(texts)
 
 
 def _is_installed(named: str) -> bool:

@@ -234,7 +234,7 @@ def _completed_by_sizes(
     if read_off is None or not read_off.fits or not (read_off.arguments or read_off.undecided):
         return None
     if read_off.undecided:
-        raise arguments_needed(content, wanted, read_off.arguments, read_off.undecided)
+        raise arguments_needed(content, wanted, read_off.arguments, read_off.undecided, read_off.joints)
     return replace(wanted, factory_args={**wanted.factory_args, **read_off.arguments})
 
 

@@ -75,7 +75,7 @@ def test_rows_of_a_text_are_samples_in_the_order_of_the_input(tmp_path: Path) ->
     with pytest.raises(DataFileError, match="6 numbers a row, a sample of the model's input has 12"):
         calls_from(path, example)
     np.save(tmp_path / "poses.npy", x.reshape(2, 12))
-    with pytest.raises(DataFileError, match="store samples first"):
+    with pytest.raises(DataFileError, match=r"array.reshape\(-1, 4, 3\), where its numbers are in the order"):
         calls_from(tmp_path / "poses.npy", example)
 
 
@@ -86,6 +86,14 @@ def test_rows_of_a_text_are_samples_in_the_order_of_the_input(tmp_path: Path) ->
         ((6, 4, 3, 3), (1, 3, 4, 3), r"put the axes in order: \(sample, 3, 4, 3\)$"),
         ((6, 5), (4,), r"store a sample a row: \(sample, 4\), since one call takes one sample"),
         ((4, 3, 6), (1, 4, 3), r"store samples first: \(sample, 4, 3\)"),
+        ((266, 30), (1, 266), r"store samples first: \(sample, 266\)"),
+        ((30, 133, 2), (1, 266), r"array.reshape\(-1, 266\), where .*\(a layout \"b \(j d\)\" wants joints first"),
+        (
+            (30, 266),
+            (1, 133, 2),
+            r"array.reshape\(-1, 133, 2\), where its numbers are in the order that the network reads$",
+        ),
+        ((30, 17, 3), (1, 17, 2), r"give samples of the network's sizes, \(17, 2\): .* these have \(17, 3\)"),
     ],
 )
 def test_arrays_in_another_shape(shape: tuple[int, ...], wanted: tuple[int, ...], fix: str, tmp_path: Path) -> None:
@@ -217,6 +225,28 @@ def test_arrays_are_cut_into_batches(wrapped: Any) -> None:
     assert calls_of(array.astype(np.float64), ONE)[0][0][0][0].dtype == torch.float32
     with pytest.raises(DataFileError, match=r"shape \(1, 3\), one call of the model takes 2 samples"):
         calls_of(wrapped(array[:1]), ONE)
+
+
+TWO: Call = ((torch.zeros(2, 5, 3), torch.zeros(2, 4)), {})
+
+
+@pytest.mark.parametrize("example", [TWO, ((), dict(zip("mp", TWO[0], strict=True)))])
+@pytest.mark.parametrize("wrapped", [torch.from_numpy, np.asarray])
+def test_a_tuple_of_an_array_for_each_argument_is_cut(wrapped: Any, example: Call) -> None:
+    data = (wrapped(np.random.rand(7, 5, 3)), wrapped(np.random.rand(7, 4)))
+    calls, _ = calls_of(data, example)
+    assert len(calls) == 3
+    for column, whole in enumerate(data):
+        parts = [(*args, *kwargs.values())[column] for args, kwargs in calls]
+        torch.testing.assert_close(torch.cat(parts), torch.as_tensor(whole)[:6].float())
+    with pytest.raises(DataFileError, match="hold 1 samples, one call of the model takes 2"):
+        calls_of(tuple(value[:1] for value in data), example)
+
+
+def test_a_tuple_that_may_be_batches_of_the_first_argument_is_those() -> None:
+    x = torch.rand(4, 3)
+    calls, _ = calls_of((x, x), ((torch.zeros(2, 3), torch.ones(2, 3)), {}))
+    assert len(calls) == 2 and bool((calls[0][0][1] == 1).all())
 
 
 def test_sequences_are_used_as_they_are() -> None:

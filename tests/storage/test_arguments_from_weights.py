@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,10 @@ from torch import nn
 from chiralize.cli.opening import _pairs
 from chiralize.errors import FactoryError, UsageError
 from chiralize.storage.arguments_from_weights import arguments_from_weights
+from chiralize.storage.content import Content
+from chiralize.storage.format import Wanted
 from chiralize.storage.load import load_model
+from chiralize.storage.missing import arguments_needed
 from chiralize.storage.sidecar import DIGEST_KEY, with_source
 from chiralize.storage.tables import Weights
 
@@ -164,6 +168,30 @@ def test_of_a_product_the_skeleton_decides_or_nobody() -> None:
     assert set(told(Product(4, 6)).undecided) == {"heads", "width"}
     assert told(JointProduct(17, 2)).arguments == {"num_joints": "17", "features": "2"}
     assert set(told(JointProduct(17, 2), joints=0).undecided) == {"num_joints", "features"}
+
+
+class FlatPoses(nn.Module):
+    """Reads joints and coordinates together, as a recogniser of flat poses does."""
+
+    def __init__(self, joint_n: int, joint_d: int, filters: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(joint_n * joint_d, filters)
+
+
+def test_names_decide_what_could_be_exchanged() -> None:
+    """The number of joints is the skeleton's, whichever comes first, and `joint_d` is none."""
+    assert told(FlatPoses(15, 2, 8), joints=15).arguments == {"joint_n": "15", "joint_d": "2", "filters": "8"}
+    assert told(FlatPoses(17, 3, 8)).arguments == {"joint_n": "17", "joint_d": "3", "filters": "8"}
+
+
+def test_a_skeleton_that_no_sizes_fit_is_named() -> None:
+    found = told(FlatPoses(15, 2, 8))
+    assert set(found.undecided) == {"joint_n", "joint_d"} and found.joints == (15, 10)
+    error = arguments_needed(
+        Content(Path("net.pt"), None), Wanted(joints=17), found.arguments, found.undecided, found.joints
+    )
+    assert "with the 17 joints of the skeleton no sizes fit" in error.facts
+    assert re.search(r"15 joints would fit \(.*jhmdb-15", error.remedy)
 
 
 def test_a_class_that_refuses_its_own_default_is_given_another() -> None:

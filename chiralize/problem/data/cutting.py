@@ -54,7 +54,9 @@ def rows_of(call: Call) -> int:
 
 
 def thinned(network: Network, calls: Sequence[Call], most: int) -> list[Call]:
-    """Calls of the size of the first, evenly spread, of about `most` samples."""
+    """Calls of the size of the first, evenly spread, of about `most` samples; none of none."""
+    if not calls:
+        return []
     rows = network.samples_in(calls[0])
     step = max(1, len(calls) * rows // most)
     return [call for call in calls[::step] if network.samples_in(call) == rows]

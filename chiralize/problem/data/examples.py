@@ -25,11 +25,15 @@ _MOST_SAMPLES = 256
 
 @dataclass(frozen=True)
 class Examples:
-    """One call of a network. spec: with what was assumed of its inputs.  remark: what they were taken for, or ""."""
+    """One call of a network. spec: with what was assumed of its inputs.  remark: what they were taken for, or "".
+
+    is_open: nobody asked for one sample; it may be two as well.
+    """
 
     call: Call
     spec: ConversionSpec
     remark: str = ""
+    is_open: bool = False
 
 
 def examples_for(
@@ -61,11 +65,13 @@ def examples_for(
     if example is not None and brought is not None:
         return Examples(calls_from(example, brought, names=input_names(module, entry), most=1)[0], spec)
     if example is not None:
-        return Examples(_first_samples(example, dtype, input_names(module, entry)), spec)
+        call, is_one_of_many = _first_samples(example, dtype, input_names(module, entry))
+        return Examples(call, spec, is_open=is_one_of_many)
     if brought is not None:
         return Examples(brought, spec)
     derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, samples or {})
-    return Examples(derived.call, replace(derived.spec, outputs=_with_layouts(spec, derived.spec)), derived.remark)
+    spec = replace(derived.spec, outputs=_with_layouts(spec, derived.spec))
+    return Examples(derived.call, spec, derived.remark, is_open=True)
 
 
 def _with_layouts(spec: ConversionSpec, derived: ConversionSpec) -> tuple[TensorEntry, ...] | None:
@@ -91,14 +97,15 @@ def some_samples(path: Path | None) -> dict[str, torch.Tensor]:
 
 
 def samples_in(calibration: object) -> dict[str, torch.Tensor]:
-    """The same of data of the Python interface: of an array, or of the first of several calls; none of anything else.
+    """The same of data of the Python interface: of an array, of a tuple of arrays that differ, or of the first call.
 
-    Arguments without a name get their number for one. What can be run through only once is not touched.
+    None of anything else. Arguments without a name get their number for one. What can be run through only once is not
+    touched.
     """
     if isinstance(calibration, (torch.Tensor, np.ndarray)):
         arrays: Mapping[str, object] = {"": calibration}
     elif isinstance(calibration, (list, tuple)) and calibration:
-        call = calibration[0]
+        call = calibration if _is_call(calibration) else calibration[0]
         if isinstance(call, Mapping):
             arrays = {str(name): value for name, value in call.items()}
         elif isinstance(call, tuple):
@@ -112,6 +119,13 @@ def samples_in(calibration: object) -> dict[str, torch.Tensor]:
         for name, array in arrays.items()
         if isinstance(array, (torch.Tensor, np.ndarray)) and array.ndim > 0 and len(array)
     }
+
+
+def _is_call(data: object) -> bool:
+    """Whether data are a tuple of arrays whose samples differ in size: one for each argument, no batches of one."""
+    if not isinstance(data, tuple) or not all(isinstance(value, (torch.Tensor, np.ndarray)) for value in data):
+        return False
+    return len({tuple(value.shape[1:]) for value in data}) > 1
 
 
 def some_of(samples: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -130,8 +144,11 @@ def floating_dtype(module: torch.nn.Module) -> torch.dtype:
     return torch.float32
 
 
-def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call:
-    """The first sample of every array; by name where all are names of the arguments, else in file order."""
+def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> tuple[Call, bool]:
+    """The first sample of every array, and whether each has more.
+
+    By name where all are names of the arguments, else in file order.
+    """
     arrays = load_arrays(path)
     for name, array in arrays.items():
         if array.ndim == 0:
@@ -141,10 +158,11 @@ def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call
     tensors: dict[str, torch.Tensor] = {}
     for name, array in arrays.items():
         tensors[name] = as_tensor(array[:1], fitting_kind(array, dtype, name, str(path)), name, str(path))
+    has_more = all(len(array) > 1 for array in arrays.values())
     if not set(tensors) <= set(names):
-        return tuple(tensors.values()), {}
+        return (tuple(tensors.values()), {}), has_more
     count = 0  # of the arguments that can go by their order, since none before them is missing
     while count < len(names) and names[count] in tensors:
         count += 1
     args = tuple(tensors[name] for name in names[:count])
-    return args, {name: tensors[name] for name in names[count:] if name in tensors}
+    return (args, {name: tensors[name] for name in names[count:] if name in tensors}), has_more

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from chiralize.storage.arrays import load_arrays
 from chiralize.storage.sniff import sniff
 
 MOST_SPOOLED = 50_000
+_JOINTS_AND_COORDINATES = 3
+"""Axes of an array "sample joint coordinate"."""
 
 
 def calls_from(
@@ -141,6 +143,15 @@ def _how_to_store(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
         order = ", ".join(str(given.index(size, 1)) for size in wanted[1:])
         is_only_one = len(set(wanted[1:])) == len(wanted[1:])
         return f"put the axes in order: (sample, {sample})" + when(is_only_one, f", array.transpose(0, {order})")
+    numbers = prod(wanted[1:])
+    if len(given) > 1 and prod(given[1:]) == numbers:
+        sizes = ", ".join(map(str, wanted[1:]))
+        remedy = f"write its samples as ({sizes}): array.reshape(-1, {sizes})"
+        axes = when(len(given) == _JOINTS_AND_COORDINATES, ' (a layout "b (j d)" wants joints first, coordinates last)')
+        return f"{remedy}, where its numbers are in the order that the network reads{axes}"
+    if len(given) == len(wanted) and numbers not in given and not set(wanted[1:]) <= set(given):
+        sizes = ", ".join(map(str, given[1:]))
+        return f"give samples of the network's sizes, ({sample}): where samples are first, these have ({sizes})"
     return f"store samples first: (sample, {sample})"
 
 
@@ -179,7 +190,8 @@ def calls_of(
 
     An array or tensor is cut into batches of the example's size when they are asked for, so that a memory-mapped file
     stays on the disk.  A sequence of batches is used as it is.  Any other iterable is run through once, and its first
-    50,000 samples are kept, beyond 256 MB in temporary files.
+    50,000 samples are kept, beyond 256 MB in temporary files.  A tuple of an array for each argument is cut as
+    one array is, where its parts cannot be batches of the first argument.
     Raises UsageError where these are no data, DataFileError where they do not fit, NonFiniteError.
     """
     if isinstance(data, (torch.Tensor, np.ndarray)):
@@ -187,6 +199,8 @@ def calls_of(
     if isinstance(data, (str, bytes, Path, Mapping)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
         facts = f"a {type(data).__name__} is no array, tensor or iterable of batches"
         raise UsageError(where, facts, "load it first: numpy.load(path, mmap_mode='r'), of several arrays one")
+    if _is_one_call(data, example):
+        return _cut_together(data, example, where), ()
     if isinstance(data, Sequence):
         if not len(data):
             raise _empty(data, where)
@@ -220,6 +234,37 @@ def _cut(data: torch.Tensor | np.ndarray, example: Call, where: str) -> Feed[Cal
 
     call(0)  # raises now if something does not fit
     return Feed(call, range(len(data) // rows))
+
+
+def _is_one_call(data: Any, example: Call) -> TypeGuard[tuple[torch.Tensor | np.ndarray, ...]]:
+    """Whether data are a tuple of all samples of each argument, which differ in size, so that they are no batches."""
+    slots = example[0] or tuple(example[1].values())
+    if not isinstance(data, tuple) or len(data) != len(slots) or len(slots) == 1:
+        return False
+    for value, like in zip(data, slots, strict=True):
+        if not isinstance(value, (torch.Tensor, np.ndarray)) or not isinstance(like, torch.Tensor):
+            return False
+        if not like.ndim or tuple(value.shape[1:]) != tuple(like.shape[1:]):
+            return False
+    return len(set(map(len, data))) == 1 and any(value.shape[1:] != slots[0].shape[1:] for value in data)
+
+
+def _cut_together(data: tuple[torch.Tensor | np.ndarray, ...], example: Call, where: str) -> Feed[Call]:
+    """An array for each argument as calls of the example's size; what is left over is dropped."""
+    slots = example[0] or tuple(example[1].values())
+    rows = len(slots[0])
+    if len(data[0]) < rows:
+        facts = f"the arrays hold {len(data[0])} samples, one call of the model takes {rows}"
+        raise DataFileError(where, facts, "give more samples, or an example with a smaller batch")
+    wholes = [with_values(value, where) for value in data]
+
+    def call(batch: int) -> Call:
+        """The call of this number."""
+        parts = [whole[_part(batch, whole.ndim, like)] for whole, like in zip(wholes, slots, strict=True)]
+        return _call_of(tuple(parts), example, where)
+
+    call(0)  # raises now if something does not fit
+    return Feed(call, range(len(data[0]) // rows))
 
 
 def _refuse_numbers_in_a_row(given: Sequence[int], inputs: Sequence[torch.Tensor], array: str, where: str) -> None:

@@ -17,6 +17,7 @@ from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
 from chiralize.errors.words import when
 from chiralize.problem.preparation import cause_within
 from chiralize.problem.readings.arguments import Argument, arguments_of, arrangements, names_by_position
+from chiralize.problem.readings.offered import shape_of_one
 from chiralize.problem.readings.remark import sizes_text
 from chiralize.problem.readings.search import Refused, Search
 from chiralize.problem.readings.suggestion import Suggestion, suggestion_for
@@ -26,6 +27,12 @@ from chiralize.problem.readings.weights import first_layer, first_width
 _NOTHING = "no example inputs are given, and none could be derived"
 _MOST_NAMED = 3
 _TOO_WIDE = ("shapes cannot be multiplied", "same reduction dim")  # says less than what the layer reads
+_OF_AN_INPUT = "input"
+_CHECK = "check the skeleton"
+_ORDERS = (
+    '"(j d)" is joint by joint, all coordinates of the first and then of the next; '
+    '"(d j)" is coordinate by coordinate, x of all joints and then y'
+)
 _NUMBER = re.compile(r"\d+")
 
 
@@ -56,12 +63,12 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
         answers = ", ".join(map(str, refused.answers))
         sizes = ", ".join(map(sizes_text, refused.shapes))
         facts = f"{_NOTHING}: with {sizes} it runs and answers {answers}: {refused.error.where}: {refused.error.facts}"
-        remedy = refused.error.remedy
+        remedy = _naming_skeletons(refused)
         if command and _has_no_body(refused, search):
             scores = f"if it answers class scores, which the mirror leaves alone:\n    {command} --invariant"
             remedy = f"{scores}\n    else {remedy.removesuffix(SCORES)}"
         return UsageError(where, facts, remedy)
-    return _none_runs(search, where, option, command)
+    return _runs_as_named(search, where) or _none_runs(search, where, option, command)
 
 
 def refusal_of_class(
@@ -86,12 +93,23 @@ def _replaces(target: type[nn.Module], entry: str) -> bool:
 
 
 def _has_no_body(refused: Refused, search: Search) -> bool:
-    """Whether no answer can be coordinates of joints, and the user described none."""
+    """Whether no answer can be coordinates of joints, the user described none, and all inputs have a reading."""
     skeleton = search.spec.skeleton
+    if refused.error.where.startswith(_OF_AN_INPUT):
+        return False
     if search.spec.outputs is not None or search.spec.invariant or len(skeleton.dims) < 2:
         return False
     joints = [len(skeleton.joints) in shape[1:] or _layouts(shape, skeleton) for shape in refused.answers]
     return not any(joints)
+
+
+def _naming_skeletons(refused: Refused) -> str:
+    """The remedy, with the shipped skeletons that have the size of an input without a reading."""
+    remedy, where = refused.error.remedy, refused.error.where.split()
+    if where[0] != _OF_AN_INPUT or not where[-1].isdigit() or not remedy.startswith(_CHECK + ","):
+        return remedy
+    similar = _of_width(refused.shapes[int(where[-1])][-1])
+    return remedy.replace(_CHECK, f"{_CHECK} ({similar})", 1) if similar else remedy
 
 
 def _command(shapes: Shapes, option: str) -> str:
@@ -177,9 +195,14 @@ def _ambiguous(search: Search, refused: Refused, command: str) -> AmbiguousLayou
     taken = ", ".join(map(sizes_text, refused.shapes))
     facts = f"{error.facts} (no example inputs are given; with {taken} it runs, and its answers fit no order clearly: "
     facts += "those of untrained weights do not, nor those of another skeleton)"
+    differ = when(
+        len(orders) == 1, " in the order of the outputs alone (the inputs' is that of the calibration inputs)"
+    )
+    orders_in_words = f"\n    they differ{differ}: {_ORDERS}"
     if not command:
-        return AmbiguousLayoutError(error.where, facts, f"say which: {ways[0]}, or {ways[1]}")
-    return AmbiguousLayoutError(error.where, facts, f"say which:\n    {command} {ways[0]}\n    {command} {ways[1]}")
+        return AmbiguousLayoutError(error.where, facts, f"say which: {ways[0]}, or {ways[1]}{orders_in_words}")
+    commands = f"say which:\n    {command} {ways[0]}\n    {command} {ways[1]}"
+    return AmbiguousLayoutError(error.where, facts, commands + orders_in_words)
 
 
 def _layouts(shape: Shape, skeleton: Skeleton) -> list[str]:
@@ -242,6 +265,38 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
     else:
         remedy += " for every input, and describe them: `inputs:` in the file, or --input-layout"
     return UsageError(where, facts, remedy)
+
+
+def _runs_as_named(search: Search, where: str) -> UsageError | None:
+    """The error for a network that runs on the user's arrays, which have the names of its arguments, where the skeleton
+    does not say what some of them are; None elsewhere.
+    """
+    arguments = arguments_of(search.module) or []
+    names = [argument.name for argument in arguments if argument.name in search.samples]
+    wanted = {argument.name for argument in arguments if argument.is_required}
+    if not names or search.spec.inputs is not None or not wanted <= set(names) or len(names) < len(search.samples):
+        return None
+    shapes = tuple(shape_of_one(search.samples[name]) for name in names)
+    if not search.trial.answers(shapes, lambda tensors: ((), dict(zip(names, tensors, strict=True)))):
+        return None
+    skeleton = search.spec.skeleton
+    sizes = ", ".join(f"{name} {sizes_text(shape)}" for name, shape in zip(names, shapes, strict=True))
+    read = {name: _layouts(shape, skeleton) for name, shape in zip(names, shapes, strict=True)}
+    strange = [name for name in names if not read[name]]
+    if not strange:
+        return None
+    entries = ", ".join(f"{{name: {name}, {_entry_of(read[name])}}}" for name in names)
+    facts = f"{_NOTHING}: with the sizes of the calibration inputs ({sizes}) it runs, and nothing says what "
+    facts += f"{' and '.join(strange)} {'are' if len(strange) > 1 else 'is'} of {skeleton.name}"
+    remedy = (
+        f"describe {' and '.join(strange)} in a file: `inputs: [{entries}]`, with the blocks of its numbers as fields"
+    )
+    return UsageError(where, facts, remedy)
+
+
+def _entry_of(layouts: Sequence[str]) -> str:
+    """How an input is described in a file: by the first layout that fits, else by its fields."""
+    return f'layout: "{layouts[0]}"' if layouts else "fields: [...]"
 
 
 def _along_frames(search: Search, width: int | None) -> Shapes | None:

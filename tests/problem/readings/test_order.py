@@ -150,7 +150,9 @@ def test_inputs_that_tell_half() -> None:
     """The order of what goes in is known; both commands have it, and differ in that of what comes out."""
     with pytest.raises(AmbiguousLayoutError) as caught:
         derived_with(Lopsided(True, 3.0), [bodies(False)])
-    one, other = caught.value.remedy.removeprefix("say which: ").split(", or ")
+    commands, _, why = caught.value.remedy.removeprefix("say which: ").partition("\n")
+    one, other = commands.split(", or ")
+    assert "in the order of the outputs alone" in why and "joint by joint" in why
     assert one == '--input-layout "b (d j)" --output-layout "b (j d)"'
     assert other == '--input-layout "b (d j)" --output-layout "b (d j)"'
 

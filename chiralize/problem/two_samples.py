@@ -1,0 +1,75 @@
+"""A network made ready on examples that are not the user's: on two samples where one would fix its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from chiralize.body.tensors import ConversionSpec
+from chiralize.errors import ChiralizeError
+from chiralize.graph.fixed_sizes import fixed_sizes, input_values
+from chiralize.graph.other_sizes import is_open
+from chiralize.graph.running import Arguments, Call
+from chiralize.problem.network import Network, batch_axes
+from chiralize.problem.partial import prepare
+from chiralize.problem.preparation import TWO_MAY
+from chiralize.problem.progress import Progress, silent
+
+NOT_ONE = (
+    "exported, it takes two samples and more, not one: torch.export makes of its class a program for one sample or "
+    "one for more; example inputs of one sample ({option}) give the other"
+)
+
+
+def prepared_openly(
+    model: torch.nn.Module | ExportedProgram,
+    spec: ConversionSpec,
+    call: Call,
+    entry: str = "forward",
+    progress: Progress = silent,
+    option: str = "--input-shape",
+) -> Network:
+    """The network made ready on a call of one sample, or on two of it where the program of one takes no other batch.
+
+    Networks that keep a state stay as they are: their answers come one by one.  option: how the user gives sizes.
+    Raises as `prepare`.
+    """
+    network = prepare(model, spec, *call, entry, progress)
+    if not _fixes_one(network):
+        return network
+    with suppress(ChiralizeError):
+        larger = prepare(model, spec, *_doubled(network, call), entry, progress)
+        if larger.captured is not None and larger.program is not None and is_open(larger.program):
+            return larger.with_notes(NOT_ONE.format(option=option))
+    return replace(network, notes=tuple(note.replace(TWO_MAY, "") for note in network.notes))
+
+
+def _fixes_one(network: Network) -> bool:
+    """Whether the program of a class takes one sample alone."""
+    program, captured = network.program, network.captured
+    if program is None or captured is None or network.from_program or network.traced or not network.has_rows:
+        return False
+    if network.rows != 1 or network.partial is not None or network.unheld or captured.mutations:
+        return False
+    tensors = network.resolved.input_tensors
+    if any(tensor.kind == "state" for tensor in tensors):
+        return False
+    sizes = zip(tensors, map(fixed_sizes, input_values(program)), strict=False)
+    return any(tensor.has_rows and fixed and fixed[0] == 1 for tensor, fixed in sizes)
+
+
+def _doubled(network: Network, call: Call) -> tuple[Sequence[Any], dict[str, Any]]:
+    """The call with every sample twice."""
+    arguments = Arguments.of(*call)
+    tensors = list(arguments.tensors)
+    for index, axes in enumerate(batch_axes(network.resolved)):
+        for axis in axes:
+            if tensors[index].shape[axis] == 1:
+                tensors[index] = torch.cat([tensors[index]] * 2, axis)
+    args, kwargs = arguments.filled(tensors)
+    return args, dict(kwargs)

@@ -1,0 +1,144 @@
+"""Examples that are not the user's: two samples where one would fix the batch of the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.body.tensors import parse_spec
+from chiralize.graph.other_sizes import is_open
+from chiralize.problem.data.examples import examples_for
+from chiralize.problem.network import Network
+from chiralize.problem.two_samples import prepared_openly
+
+SPEC = "skeleton: h36m\n"
+
+
+class Stacked(nn.Module):
+    """A product of which torch.export says that it cannot be one of a single sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bases, self.layer = nn.Parameter(torch.rand(3, 1, 17, 17)), nn.Parameter(torch.rand(3, 1, 2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.matmul(torch.matmul(self.bases, x), self.layer).sum(0)
+
+
+class OfTwo(nn.Module):
+    """The same of two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = Stacked(), nn.Linear(34, 51)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.one(x) + self.other(y.flatten(1)).view(-1, 17, 3)
+
+
+class Single(nn.Module):
+    """A network that is written for one sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(34, 51)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.reshape(1, 34)).view(1, 17, 3)
+
+
+class Remembering(Stacked):
+    """A network with a state in a buffer, which a second sample would share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("last", torch.zeros(17, 2))
+        self.last: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last.copy_(0.5 * self.last + x[0])
+        return super().forward(x + self.last)
+
+
+class InPlace(nn.Module):
+    """Writes in place into a view whose axes changed places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv1d(34, 8, 1), nn.Conv1d(8, 51, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.one(x.flatten(2).transpose(1, 2)).permute(0, 2, 1)
+        hidden = F.leaky_relu(hidden, 0.2, True)
+        return self.other(hidden.permute(0, 2, 1)).transpose(1, 2).unflatten(2, (17, 3))
+
+
+def _prepared(net: nn.Module, *shapes: tuple[int, ...]) -> Network:
+    spec = parse_spec(SPEC + "inputs: [" + ", ".join(["{layout: b ... j d}"] * len(shapes)) + "]\n")
+    return prepared_openly(net, spec, (tuple(map(torch.randn, shapes)), {}))
+
+
+@pytest.mark.parametrize(("net", "inputs"), [(Stacked(), 1), (OfTwo(), 2)])
+def test_one_sample_that_fixes_the_batch_becomes_two(net: nn.Module, inputs: int) -> None:
+    network = _prepared(net, *[(1, 17, 2)] * inputs)
+    assert network.rows == 2 and network.program is not None and is_open(network.program)
+    assert any("takes two samples and more, not one" in note for note in network.notes)
+    assert not any("fixes its batch" in note for note in network.notes)
+    tensors = [torch.randn(5, 17, 2) for _ in range(inputs)]
+    torch.testing.assert_close(network.program.module()(*tensors), network.module(*tensors))
+
+
+@pytest.mark.parametrize("net", [Single(), Remembering()])
+def test_what_takes_no_two_stays_at_one(net: nn.Module) -> None:
+    network = _prepared(net, (1, 17, 2))
+    assert network.rows == 1
+    assert not any("two samples and more" in note for note in network.notes)
+
+
+def test_what_was_tried_is_not_advised() -> None:
+    (note,) = (note for note in _prepared(Single(), (1, 17, 2)).notes if "fixes its batch" in note)
+    assert "examples of two samples" not in note
+
+
+def test_derived_examples_are_open_and_the_users_are_not(tmp_path: Path) -> None:
+    """Of a file with many samples the first one is our choice; a file of one is the user's."""
+    spec, net = parse_spec(SPEC), Stacked()
+    assert examples_for(net, spec, "net").is_open
+    assert not examples_for(net, spec, "net", shapes=["1,17,2"]).is_open
+    for count in (1, 3):
+        np.save(tmp_path / "x.npy", np.zeros((count, 17, 2), np.float32))
+        assert examples_for(net, spec, "net", example=tmp_path / "x.npy").is_open == (count > 1)
+
+
+def test_a_result_on_derived_examples_takes_any_batch(tmp_path: Path) -> None:
+    result = chiralize.chiralize(Stacked(), "h36m", method="average", force=True)
+    chiralize.save(result, tmp_path / "chiral.pt2")
+    program = torch.export.load(tmp_path / "chiral.pt2").module()
+    for size in (2, 5):
+        x = torch.randn(size, 17, 2)
+        torch.testing.assert_close(program(x), result(x))
+
+
+def test_a_write_into_a_view_leaves_the_batch_open(tmp_path: Path) -> None:
+    """It stays open to one sample as well, on examples of one and of two."""
+    for size in (1, 2):
+        net = InPlace().eval()
+        result = chiralize.chiralize(net, "h36m", torch.randn(size, 9, 17, 2), method="average", force=True)
+        chiralize.save(result, tmp_path / "chiral.pt2")
+        program = torch.export.load(tmp_path / "chiral.pt2").module()
+        for count in (1, 2, 5):
+            x = torch.randn(count, 9, 17, 2)
+            torch.testing.assert_close(program(x), result(x), rtol=1e-4, atol=1e-5)
+
+
+def test_the_question_is_torchs_again_afterwards() -> None:
+    before = torch._debug_has_internal_overlap  # pyright: ignore[reportPrivateImportUsage]
+    _prepared(InPlace(), (1, 9, 17, 2))
+    assert torch._debug_has_internal_overlap is before  # pyright: ignore[reportPrivateImportUsage]
+    assert before(torch.zeros(1).expand(3)) == 1
