@@ -452,6 +452,13 @@ def test_a_bone_without_mirror_image_is_named() -> None:
 
 def test_names_that_tell_nothing_say_nothing() -> None:
     assert name_findings(("a", "b", "c"), ((0, 1),)) == Evidence()
+    found = name_findings((*NAMES, "face-0", "face-1"), (*PAIRS, (7, 8)))
+    assert found.warnings == () and found.checks == (
+        "3 of 3 pairs agree with left and right in the joint names; 1 of 4 pairs name no side",
+    )
+    assert name_findings((*NAMES, "left_toe", "foot"), (*PAIRS, (7, 8))).checks == (
+        "3 of 4 pairs agree with left and right in the joint names",
+    )
 
 
 # ---- neighbours -----------------------------------------------------------------------------------------------
