@@ -26,6 +26,7 @@ from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, along, compare, of_calls
 from chiralize.verification.evidence.judging import FITS, Basis, judged
 from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
+from chiralize.verification.evidence.near_shipped import near_shipped
 from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.reflection import reflection_findings
@@ -93,7 +94,11 @@ def ask_network(network: Network, inputs: Sequence[Call] = (), sequences: Sequen
     asked = compare_mirrors(network, inputs, sequences)
     if isinstance(asked, Evidence):
         return asked
-    return judged(*asked)
+    comparison, basis = asked
+    evidence = judged(comparison, basis)
+    if evidence.fit is None or not evidence.fit.is_confirmed:
+        return evidence
+    return joined(evidence, near_shipped(network.resolved.spec.skeleton, comparison))
 
 
 def compare_mirrors(
