@@ -260,19 +260,19 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     fit = asked.fit
     if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
         return
-    unit = _unit_to_check(problem)
+    unit = unit_to_check(problem.network, problem.batches.given)
     raise MirrorError(name, "; ".join(asked.warnings), unit + _remedy(fit, problem.network.resolved.spec))
 
 
-def _unit_to_check(problem: Problem) -> str:
+def unit_to_check(network: Network, inputs: Sequence[Call]) -> str:
     """The first remedy where inputs reach numbers as of pixels or millimetres, and T is linear; "" elsewhere.
 
     Few networks read such numbers as they are, and one that was trained on others answers them anyhow.
     """
-    if problem.network.resolved.is_affine:
+    if network.resolved.is_affine:
         return ""
     reach = 0.0
-    for call in thinned(problem.network, problem.batches.given, _ROWS):
+    for call in thinned(network, inputs, _ROWS):
         for tensor in tensors(call):
             if tensor.is_floating_point() and tensor.numel():
                 reach = max(reach, float(tensor.abs().max()))

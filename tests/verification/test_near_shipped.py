@@ -18,9 +18,14 @@ from chiralize.verification.evidence.fitting import Comparison, MirrorGap
 from chiralize.verification.evidence.near_shipped import near_shipped
 from chiralize.verification.mirror_evidence import ask_network
 
-COCO = find_shipped("coco-17")
-assert COCO is not None
-NUMBERED = replace(COCO, name="mine", joints=tuple(f"k{at}" for at in range(17)), dims=("x", "y"))
+
+def coco() -> Skeleton:
+    body = find_shipped("coco-17")
+    assert body is not None
+    return body
+
+
+NUMBERED = replace(coco(), name="mine", joints=tuple(f"k{at}" for at in range(17)), dims=("x", "y"))
 CROSSED = replace(NUMBERED, pairs=((1, 4), (3, 2), *NUMBERED.pairs[2:]))
 """The ears and the eyes, each with a joint of the other pair."""
 
@@ -35,13 +40,14 @@ class Lifter(nn.Module):
     def __init__(self, body: Skeleton) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Flatten(), nn.Linear(34, 64), nn.Tanh(), nn.Linear(64, 34))
+        first, last = nn.Linear(34, 64), nn.Linear(64, 34)
+        self.net = nn.Sequential(nn.Flatten(), first, nn.Tanh(), last)
         for weight in self.net.parameters():
             weight.data = torch.randn_like(weight) ** 3 / 3
         with torch.no_grad():
-            self.net[1].weight[:, 2:10] *= 0.02
-            self.net[3].weight[2:10] = 0
-            self.net[3].bias[2:10] = 0
+            first.weight[:, 2:10] *= 0.02
+            last.weight[2:10] = 0
+            last.bias[2:10] = 0
         axes = (
             Representation.trivial(1),
             Representation.of(body.joint_action()),
@@ -91,7 +97,7 @@ def test_names_that_speak_for_T_are_heard() -> None:
     joints = list(NUMBERED.joints)
     joints[1], joints[4], joints[2], joints[3] = "left_a", "right_a", "right_b", "left_b"
     crossed = replace(CROSSED, joints=tuple(joints), pairs=((1, 4), (3, 2), *CROSSED.pairs[2:]))
-    assert near_shipped(crossed, fits(0.9)) == near_shipped(COCO, fits(0.9, "posetrack18-17"))
+    assert near_shipped(crossed, fits(0.9)) == near_shipped(coco(), fits(0.9, "posetrack18-17"))
     assert near_shipped(replace(crossed, joints=NUMBERED.joints), fits(0.9)).warnings
 
 
