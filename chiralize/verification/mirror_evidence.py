@@ -24,6 +24,7 @@ from chiralize.verification.corrections import corrected
 from chiralize.verification.cost import BATCH, affordable_samples, multiplications_a_sample
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, along, compare, of_calls
+from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import FITS, Basis, judged
 from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
 from chiralize.verification.evidence.near_shipped import near_shipped
@@ -73,6 +74,7 @@ def outside_evidence(
     if network.resolved.is_trivial:
         parts.append(Evidence(warnings=(IDLE,)))
     parts.append(reflection_findings(network.resolved))
+    parts.append(free_findings(network.resolved, (tuple(network.args), dict(network.kwargs)), inputs))
     if mirror is not None:
         parts.append(names_of_entries(mirror))
     if asked is not None:
