@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,8 @@ def poses(seed: int, count: int = 64) -> Tensor:
 
 @pytest.mark.parametrize("given", [("first",), ("first", "second")])
 def test_an_input_that_the_file_leaves_out_is_named(given: tuple[str, ...], tmp_path: Path) -> None:
-    np.savez(tmp_path / "inputs.npz", **{name: poses(seed).numpy() for seed, name in enumerate(given)})
+    arrays: dict[str, Any] = {name: poses(seed).numpy() for seed, name in enumerate(given)}
+    np.savez(tmp_path / "inputs.npz", **arrays)
     example = (poses(2, 4), poses(3, 4))
     calls = calls_from(tmp_path / "inputs.npz", (example, {}), names=("first", "second"))
     batches = [args for args, _ in calls]
