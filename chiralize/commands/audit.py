@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import ceil
 
 from chiralize.commands.one_sided import may_be_policy, recalled, saw_one_side
@@ -29,7 +30,7 @@ from chiralize.verification.asymmetry.records import Asymmetry, LayerGap
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.evidence import joined
 from chiralize.verification.evidence.noise import looks_real
-from chiralize.verification.mirror_evidence import ask_network, outside_evidence
+from chiralize.verification.mirror_evidence import ask_network, outside_evidence, unit_to_check
 from chiralize.verification.verdicts import Evidence
 
 SAMPLES = 256
@@ -89,6 +90,8 @@ def audit(
         against = evidence if asked.fit is None or asked.fit.real else of_others
         side = lean[0] if lean and is_real else None
         advice = advise(of_network, against, is_real, of_data, side, may_be_policy(network))
+        if asked.fit is not None and asked.fit.is_refuted:
+            advice = replace(advice, remedy=unit_to_check(network, data) + advice.remedy)
     notes = (*network.notes, *notes, *_remarks(network, bool(data), is_real))
     bodies = bodies_of(network.resolved.output_tensors)
     return AuditReport(

@@ -25,8 +25,10 @@ from chiralize.verification.corrections import corrected
 from chiralize.verification.cost import BATCH, affordable_samples, multiplications_a_sample
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, along, compare, of_calls
+from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import FITS, Basis, judged
 from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
+from chiralize.verification.evidence.near_shipped import near_shipped
 from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.reflection import reflection_findings
@@ -74,6 +76,7 @@ def outside_evidence(
         parts.append(Evidence(warnings=(IDLE,)))
     parts.append(reflection_findings(network.resolved))
     parts.append(Evidence(warnings=tuple(doubts_of(network.resolved.spec))))
+    parts.append(free_findings(network.resolved, (tuple(network.args), dict(network.kwargs)), inputs))
     if mirror is not None:
         parts.append(names_of_entries(mirror))
     if asked is not None:
@@ -95,7 +98,11 @@ def ask_network(network: Network, inputs: Sequence[Call] = (), sequences: Sequen
     asked = compare_mirrors(network, inputs, sequences)
     if isinstance(asked, Evidence):
         return asked
-    return judged(*asked)
+    comparison, basis = asked
+    evidence = judged(comparison, basis)
+    if evidence.fit is None or not evidence.fit.is_confirmed:
+        return evidence
+    return joined(evidence, near_shipped(network.resolved.spec.skeleton, comparison))
 
 
 def compare_mirrors(
@@ -257,19 +264,19 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     fit = asked.fit
     if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
         return
-    unit = _unit_to_check(problem)
+    unit = unit_to_check(problem.network, problem.batches.given)
     raise MirrorError(name, "; ".join(asked.warnings), unit + _remedy(fit, problem.network.resolved.spec))
 
 
-def _unit_to_check(problem: Problem) -> str:
+def unit_to_check(network: Network, inputs: Sequence[Call]) -> str:
     """The first remedy where inputs reach numbers as of pixels or millimetres, and T is linear; "" elsewhere.
 
     Few networks read such numbers as they are, and one that was trained on others answers them anyhow.
     """
-    if problem.network.resolved.is_affine:
+    if network.resolved.is_affine:
         return ""
     reach = 0.0
-    for call in thinned(problem.network, problem.batches.given, _ROWS):
+    for call in thinned(network, inputs, _ROWS):
         for tensor in tensors(call):
             if tensor.is_floating_point() and tensor.numel():
                 reach = max(reach, float(tensor.abs().max()))

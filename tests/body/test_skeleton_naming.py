@@ -64,6 +64,12 @@ def test_pairs_that_only_both_names_tell(pair):
     assert orient((0, 1), [pair[1], pair[0]]) == (1, 0)
 
 
+def test_all_sides_of_a_name_are_exchanged():
+    names = ["left_hip-right_knee", "right_hip-right_knee", "right_hip-left_knee", "left_hip-left_knee"]
+    assert infer_pairs(names).pairs == ((0, 2), (3, 1))
+    assert side(names[0]) is None and side(names[1]) == "right"
+
+
 def test_short_names_of_coordinates_are_no_sides():
     assert infer_pairs(["lx", "rx", "LZ", "RZ"]).pairs == ()
 

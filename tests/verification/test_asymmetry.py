@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from chiralize import audit, chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ChiralizeError, UsageError
+from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.running import Call
 from chiralize.report import AuditReport
 from chiralize.verification.asymmetry import advise
@@ -415,6 +416,19 @@ def test_of_a_policy_the_environment_decides() -> None:
     assert advise(BAD, doubted, True, is_policy=True).kind == "wrong mirror"
     for found in (NET, SAME):
         assert advise(found, Evidence(), True, is_policy=True) == advise(found, Evidence(), True)
+
+
+def test_a_mirror_that_clearly_fits_better_is_mended_first() -> None:
+    """However small the gap of T: the network nearly commutes with any mirror that is wrong in one place."""
+    text = "another mirror fits the network better: its gap is 0.12 with the skeleton b, 0.23 with T"
+    better = Evidence(warnings=(text,), fit=MirrorFit(0.23, "the skeleton b", 0.12, True, better=("the skeleton b",)))
+    for is_policy in (False, True):
+        advice = advise(FAIR, better, True, is_policy=is_policy)
+        assert advice.kind == "wrong mirror" and text in advice.text
+        assert advice.remedy == "correct the specification before anything is converted"
+    assert better.fit is not None
+    for fit in (replace(better.fit, better=()), replace(better.fit, real=False)):
+        assert advise(FAIR, replace(better, fit=fit), True).kind == "uneven"
 
 
 @pytest.mark.parametrize("kind", ["none", "normal", "uniform", "moments"])

@@ -13,6 +13,7 @@ from torch import nn
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import load_spec
 from chiralize.body.tensors import resolve as resolve_spec
+from chiralize.body.tensors.entries import TensorEntry
 from chiralize.errors import ChiralizeError
 from chiralize.graph.mirror import MirrorFit, NetworkMirror, plain_label
 from chiralize.graph.running import Call, Runner
@@ -455,6 +456,13 @@ def test_a_bone_without_mirror_image_is_named() -> None:
 
 def test_names_that_tell_nothing_say_nothing() -> None:
     assert name_findings(("a", "b", "c"), ((0, 1),)) == Evidence()
+    found = name_findings((*NAMES, "face-0", "face-1"), (*PAIRS, (7, 8)))
+    assert found.warnings == () and found.checks == (
+        "3 of 3 pairs agree with left and right in the joint names; 1 of 4 pairs name no side",
+    )
+    assert name_findings((*NAMES, "left_toe", "foot"), (*PAIRS, (7, 8))).checks == (
+        "3 of 4 pairs agree with left and right in the joint names",
+    )
 
 
 # ---- neighbours -----------------------------------------------------------------------------------------------
@@ -499,8 +507,21 @@ def test_joints_that_swap_where_no_coordinate_is_negated_are_no_mirror() -> None
         spec = load_spec(replace(BODY, negate=negated))
         found = reflection_findings(resolve_spec(spec, [(16, 7, 3)], [(16, 7, 3)]))
         assert (found.warnings == ()) == is_mirror, negated
+        assert all("in input 0, which" in warning for warning in found.warnings)
     plane = load_spec(replace(BODY, dims=("x", "y"), negate=()))
     assert reflection_findings(resolve_spec(plane, [(16, 7, 2)], [(16, 7, 2)])) == Evidence()
+
+
+def test_errors_by_coordinate_beside_a_pose_are_noted_alone() -> None:
+    base = load_spec(BODY)
+    errors = TensorEntry(negate=())
+    for outputs, warned, noted in (((TensorEntry(), errors), 0, 1), ((errors,), 1, 0), ((errors, errors), 1, 0)):
+        spec = replace(base, outputs=outputs)
+        found = reflection_findings(resolve_spec(spec, [(16, 7, 3)], [(16, 7, 3)] * len(outputs)))
+        assert (len(found.warnings), len(found.notes)) == (warned, noted)
+        assert all(
+            f"in output {len(outputs) - 1 if noted else 0}, which" in text for text in found.warnings + found.notes
+        )
 
 
 def test_a_mirror_that_comes_nearer_is_named_though_it_does_not_fit() -> None:

@@ -2,7 +2,8 @@
 
 Understood: the words left/right anywhere, single letters l/r between separators, capital L/R before a capital or
 after a small letter, l/r before one more letter (rk and lk; with x, y, z they are coordinates), and the leg codes of
-four-legged robots (FL/FR, RL/RR, LF/RF, LH/RH, HL/HR, BL/BR).
+four-legged robots (FL/FR, RL/RR, LF/RF, LH/RH, HL/HR, BL/BR). Of several sides in one name, as in a distance between
+two joints, `left_hip_right_knee`, the mirror image has all exchanged.
 """
 
 from __future__ import annotations
@@ -46,7 +47,14 @@ def readings(name: str) -> Iterator[Reading]:
 
     >>> next(readings("RShoulder"))
     Reading(side='right', partner='LShoulder', certain=True)
+    >>> next(readings("left_hip-right_knee")).partner
+    'right_hip-left_knee'
     """
+    certain_words = [match for pattern, certain in _PATTERNS if certain for match in pattern.finditer(name)]
+    words = sorted({match.start(1): match for match in certain_words}.values(), key=lambda match: match.start(1))
+    if len(words) > 1:
+        yield from _all_exchanged(name, words)
+        return
     for match in _LEG_CODES.finditer(name):
         if match.group(1).isupper() or match.group(1).islower():
             yield _reading(name, match, certain=False)
@@ -125,6 +133,23 @@ def side_in_pair(name: str, other: str) -> str | None:
         if reading.partner == other:
             return reading.side
     return side(name)
+
+
+def _all_exchanged(name: str, words: Sequence[re.Match[str]]) -> Iterator[Reading]:
+    """The readings of a name with several sides, one for each of them: so that a name with both tells neither.
+
+    words: matches that do not overlap, in their order.
+    """
+    partner, end = "", 0
+    sides: dict[str, None] = {}
+    for match in words:
+        reading = _reading(name, match, certain=True)
+        rest = len(name) - match.end(1)
+        partner += name[end : match.start(1)] + reading.partner[match.start(1) : len(reading.partner) - rest]
+        end = match.end(1)
+        sides[reading.side] = None
+    for word_side in sides:
+        yield Reading(word_side, partner + name[end:], certain=True)
 
 
 def _reading(name: str, match: re.Match[str], certain: bool) -> Reading:

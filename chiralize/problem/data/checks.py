@@ -46,7 +46,7 @@ def judged(problem: Problem) -> Problem:
         facts = "there are no inputs to mix samples with"
         raise UsageError("--mix-gaussian", facts, "give --calibration inputs.npz, or leave --mix-gaussian out")
     given = problem.batches.given
-    problem = problem.with_batches(given=even(network, given))
+    problem = problem.with_batches(given=even(network, given)).with_remarks(*_left_out(network, given))
     if not problem.batches.given or not problem.is_fitted:
         return problem
     problem.request.progress("looking at the calibration inputs")
@@ -64,6 +64,33 @@ def judged(problem: Problem) -> Problem:
     if len(problem.batches.given) == 1:
         remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
     return problem.with_remarks(*remarks, *_of_kind(problem, calls))
+
+
+def _left_out(network: Network, calls: Sequence[Call]) -> Iterator[str]:
+    """A remark on every mirrored input that has the example's values in all calls, where another input has others.
+
+    An input that is in no array of the user keeps those values: numbers that belong to no sample, often random ones.
+    """
+    if len(calls) < 2:
+        return
+    looked_at = list(map(tensors, (calls[0], calls[len(calls) // 2], calls[-1])))
+    example = tensors((tuple(network.args), dict(network.kwargs)))
+    stays = list[bool]()
+    for index, value in enumerate(example):
+        stays.append(all(_is_same(call[index], value) for call in looked_at))
+    if all(stays):
+        return
+    for tensor in network.resolved.input_tensors:
+        if stays[tensor.index] and not tensor.is_free and tensor.kind != "state":
+            yield (
+                f"warning: the calibration inputs leave {tensor.where} out: in all of them it has the values of the "
+                "example, which are random where none was given and belong to no sample. Gap, drift and rho hold for "
+                "such inputs; give its array beside those of the others"
+            )
+
+
+def _is_same(value: torch.Tensor, example: torch.Tensor) -> bool:
+    return value.shape == example.shape and bool((value.double() == example.double()).all())
 
 
 def _of_kind(problem: Problem, calls: Sequence[Call]) -> Iterator[str]:

@@ -37,6 +37,7 @@ _NOISE = (
     "convert, and compare the error on labelled samples: a mirror that is not its own looks like this, too (lifters "
     "trained on 100 to 1,000 poses, with gaps of 0.5 to 0.7, gained 7 to 8 % by their flip average)"
 )
+_CORRECT = "correct the specification before anything is converted"
 _GAIT = ". What a policy of uneven gait sees leans, too, whatever it is told to do"
 _ASK_ENVIRONMENT = (
     "`chiralize audit --rollout` runs policy and flip average in their environment; where there is none, train it with "
@@ -69,6 +70,9 @@ def advise(
         if is_policy:
             return replace(advice, text=advice.text + _GAIT, remedy=f"{_ASK_ENVIRONMENT}; else {advice.remedy}")
         return advice
+    if evidence.fit is not None and evidence.fit.is_refuted and evidence.fit.better:
+        text = f"another mirror fits this network better than T does ({gap}): {evidence.warnings[0]}"
+        return Advice("wrong mirror", text, _CORRECT)
     if measured.gap <= ASYMMETRIC:
         if real and (measured.gap > UNEVEN or measured.lean > LEANING):
             return _of_policy(measured, evidence) if is_policy else _uneven(measured, gap, evidence)
@@ -77,7 +81,7 @@ def advise(
         return Advice("convert", text, "convert")
     if evidence.warnings:
         text = f"T does not look like the mirror of this network ({gap}): {evidence.warnings[0]}"
-        return Advice("wrong mirror", text, "correct the specification before anything is converted")
+        return Advice("wrong mirror", text, _CORRECT)
     if not real:
         text = f"random inputs tell nothing of the mirror: on them the gap is very large ({gap})"
         return Advice("unknown", text, "give --calibration real inputs")

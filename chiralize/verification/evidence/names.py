@@ -11,15 +11,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from chiralize.body.skeleton.naming import infer_pairs, orient, side
 from chiralize.errors import NotAnInvolutionError
+from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, Call, Runner, results
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
+from chiralize.verification.evidence.labels import partners_by_label
 from chiralize.verification.verdicts import Evidence
 
 ASYMMETRIC = 1e-3
@@ -29,7 +30,8 @@ ASYMMETRIC = 1e-3
 def by_names(mirror: NetworkMirror) -> NetworkMirror | None:
     """T with the swaps that the labels' left and right words tell instead of the given ones; signs are kept.
 
-    None where the labels carry no such words. Raises NotAnInvolutionError where words and signs contradict.
+    Entries whose labels tell nothing go where T takes them. None where no label tells anything.
+    Raises NotAnInvolutionError where words and signs contradict.
     """
     has_words = False
     sides: list[tuple[TensorRepresentation, ...]] = []
@@ -38,10 +40,10 @@ def by_names(mirror: NetworkMirror) -> NetworkMirror | None:
         for index, representation in enumerate(representations):
             axes = list(representation.axes)
             for position, axis in enumerate(representation.axes):
-                partner = _partners(_labels(mirror, io, index, position, representation), axis.action)
-                if partner is not None and not (axis.is_trivial and (partner == np.arange(axis.size)).all()):
+                named = partners_by_label(_labels(mirror, io, index, position, representation), axis.action)
+                if named is not None:
                     has_words = True
-                    axes[position] = Representation.of(SignedPermutation(partner, axis.action.sign))
+                    axes[position] = Representation.of(SignedPermutation(named.partner, axis.action.sign))
             column.append(TensorRepresentation(tuple(axes), representation.sign))
         sides.append(tuple(column))
     if not has_words:
@@ -61,29 +63,6 @@ def _labels(
     return labels
 
 
-def _partners(labels: Sequence[str], action: SignedPermutation) -> npt.NDArray[np.int64] | None:
-    """Partner of every label by the words in it, or None where no word names a side. `a.b` is read word by word.
-
-    action: T on the axis. It is taken as given for points of a grid, `heights[3,7]`, since numbers name no side.
-    """
-    if len(set(labels)) < len(labels):
-        return None
-    words = sorted({word for label in labels for word in label.split(".")})
-    pairs = infer_pairs(words).pairs
-    other = {words[i]: words[j] for i, j in _partner(pairs).items()}
-    if not pairs:
-        return None
-    position = {label: index for index, label in enumerate(labels)}
-    partners = list[int]()
-    for number, label in enumerate(labels):
-        turned = ".".join(other.get(word, word) for word in label.split("."))
-        if turned not in position:
-            return None
-        is_point = label.endswith("]") and turned == label
-        partners.append(int(action.partner[number]) if is_point else position[turned])
-    return np.array(partners, dtype=np.int64)
-
-
 def names_of_entries(mirror: NetworkMirror) -> Evidence:
     """Whether the swaps of T are those that the names of the entries of inputs and outputs tell."""
     try:
@@ -92,23 +71,35 @@ def names_of_entries(mirror: NetworkMirror) -> Evidence:
         return Evidence(warnings=(f"left and right in the names contradict the signs of T: {error.facts}",))
     if named is None:
         return Evidence()
-    warnings = []
-    for io, ours, theirs in (("input", mirror.inputs, named.inputs), ("output", mirror.outputs, named.outputs)):
-        for index, (given, by_name) in enumerate(zip(ours, theirs, strict=True)):
-            for position, (axis, other) in enumerate(zip(given.axes, by_name.axes, strict=True)):
-                apart = np.flatnonzero(axis.action.partner != other.action.partner)
+    warnings = list[str]()
+    swapped = telling = 0
+    for io, representations in (("input", mirror.inputs), ("output", mirror.outputs)):
+        for index, representation in enumerate(representations):
+            for position, axis in enumerate(representation.axes):
+                labels = _labels(mirror, io, index, position, representation)
+                by_label = partners_by_label(labels, axis.action)
+                swaps = axis.action.partner != np.arange(axis.size)
+                swapped += int(swaps.sum())
+                if by_label is None:
+                    continue
+                telling += int((swaps & by_label.tells).sum())
+                apart = np.flatnonzero(by_label.tells & (axis.action.partner != by_label.partner))
                 if len(apart):
-                    labels = _labels(mirror, io, index, position, given)
                     at = int(apart[0])
                     warnings.append(
                         f"{io} {index}: T takes {labels[at]} to {labels[int(axis.action.partner[at])]}, by its name "
-                        f"it belongs to {labels[int(other.action.partner[at])]} ({len(apart)} such entries)"
+                        f"it belongs to {labels[int(by_label.partner[at])]} ({len(apart)} such entries)"
                     )
-    if warnings:
-        checks = ()
-    else:
-        checks = ("the entries that T swaps have the names of left and right partners",)
-    return Evidence(checks, tuple(warnings))
+    if warnings or not telling:
+        return Evidence((), tuple(warnings))
+    if telling == swapped:
+        return Evidence(("the entries that T swaps have the names of left and right partners",))
+    return Evidence(
+        (
+            f"of {swapped} entries that T swaps, {telling} have the names of left and right partners; those of the "
+            "others do not say a side",
+        )
+    )
 
 
 def symmetric_pose(module: torch.nn.Module, mirror: NetworkMirror, calls: Sequence[Call]) -> Evidence:
@@ -152,7 +143,8 @@ def name_findings(
     names = list(joint_names)
     partner = _partner(pairs)
     warnings, agree = [], 0
-    for i, j in infer_pairs(names).pairs:
+    by_name = infer_pairs(names).pairs
+    for i, j in by_name:
         if partner.get(i) == j:
             agree += 1
         elif i in partner:
@@ -167,7 +159,7 @@ def name_findings(
             warnings.append(f"{names[i]} and {names[j]} are paired, both names say {first}")
         elif orient((int(i), int(j)), names) != (int(i), int(j)):
             warnings.append(f"pair [{names[i]}, {names[j]}] lists the right joint first")
-    checks = [f"{agree} of {len(list(pairs))} pairs agree with left and right in the joint names"] if agree else []
+    checks = _agreement(agree, _telling(names, pairs, by_name), len(pairs))
     bones = _bones(edges)
     open_bones = _bones_without_image(bones, partner)
     for bone, image in open_bones:
@@ -175,6 +167,24 @@ def name_findings(
     if bones and not open_bones:
         checks.append(f"all {len(bones)} bones have their mirror image")
     return Evidence(tuple(checks), tuple(warnings))
+
+
+def _telling(names: Sequence[str], pairs: Sequence[Sequence[int]], by_name: Sequence[Sequence[int]]) -> int:
+    """How many pairs have a joint whose name tells a side.  by_name: the pairs that names tell."""
+    with_partner = {joint for pair in by_name for joint in pair}
+    telling = 0
+    for pair in pairs:
+        if any(joint in with_partner or side(names[joint]) is not None for joint in pair):
+            telling += 1
+    return telling
+
+
+def _agreement(agree: int, telling: int, count: int) -> list[str]:
+    """What names say of the pairs, if anything: of those without a side in their names they say nothing."""
+    if not agree:
+        return []
+    of_all = f"{agree} of {telling} pairs agree with left and right in the joint names"
+    return [of_all + when(telling < count, f"; {count - telling} of {count} pairs name no side")]
 
 
 def _partner(pairs: Sequence[Sequence[int]]) -> dict[int, int]:

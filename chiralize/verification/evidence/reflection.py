@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ResolvedSpec
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors.words import listed
 from chiralize.verification.verdicts import Evidence
 
@@ -21,15 +21,35 @@ def is_no_reflection(dims: Iterable[str], negated: Iterable[str]) -> bool:
 
 
 def reflection_findings(resolved: ResolvedSpec) -> Evidence:
-    """A warning where T of poses in x, y and z is no reflection."""
-    tensors = (*resolved.input_tensors, *resolved.output_tensors)
-    bodies: list[Skeleton] = [tensor.pose.body for tensor in tensors if tensor.pose is not None]
-    wrong = [body for body in bodies if not body.has_joint_signs and is_no_reflection(body.dims, body.negate)]
-    if not wrong:
-        return Evidence()
-    which = listed(sorted(_SPACE.intersection(wrong[0].negate))) or "none"
-    text = (
-        f"T negates {which} of x, y and z, which is no reflection of space: no body is mirrored like that. A skeleton "
-        "negates the coordinate that points to the side"
-    )
-    return Evidence(warnings=(text,))
+    """A warning where T of poses in x, y and z is no reflection; a note of outputs beside one that is reflected.
+
+    Errors of each coordinate stand beside the pose that they are of, and no sign of theirs changes.
+    """
+    warnings, notes = list[str](), list[str]()
+    is_reflected = any(not _is_wrong(tensor) for tensor in _in_space(resolved.output_tensors))
+    for tensor in (*_in_space(resolved.input_tensors), *_in_space(resolved.output_tensors)):
+        if not _is_wrong(tensor):
+            continue
+        assert tensor.pose is not None
+        which = listed(sorted(_SPACE.intersection(tensor.pose.body.negate))) or "none"
+        text = f"T negates {which} of x, y and z in {tensor.where}, which is no reflection of space"
+        if tensor.io == "output" and is_reflected:
+            notes.append(f"{text}: right for sizes, such as absolute errors by coordinate, and wrong for a pose")
+        else:
+            warnings.append(
+                f"{text}: no body is mirrored like that. A skeleton negates the coordinate that points to the side"
+            )
+    return Evidence(warnings=tuple(warnings[:1]), notes=tuple(notes[:1]))
+
+
+def _in_space(tensors: Iterable[ResolvedTensor]) -> list[ResolvedTensor]:
+    """Poses in x, y and z without signs of single joints."""
+    poses = list[ResolvedTensor]()
+    for tensor in tensors:
+        if tensor.pose is not None and not tensor.pose.body.has_joint_signs and set(tensor.pose.body.dims) >= _SPACE:
+            poses.append(tensor)
+    return poses
+
+
+def _is_wrong(tensor: ResolvedTensor) -> bool:
+    return tensor.pose is not None and is_no_reflection(tensor.pose.body.dims, tensor.pose.body.negate)

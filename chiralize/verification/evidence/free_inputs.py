@@ -1,0 +1,67 @@
+"""An input of many numbers that is declared `free`, beside a mirrored one: is it one that the mirror leaves alone?
+
+The distances between joints, the angles of limbs and velocities belong to the body that the other input shows, and
+change with it. A network is exactly equivariant under a mirror that forgets them, so that no proof tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+
+from chiralize.body.tensors import ResolvedSpec
+from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.graph.running import Call
+from chiralize.problem.data.cutting import tensors
+from chiralize.verification.verdicts import Evidence
+
+MOST = 8
+"""Free numbers of a sample that raise no question: times, noise levels, sizes."""
+
+
+def free_findings(resolved: ResolvedSpec, example: Call, inputs: Sequence[Call] = ()) -> Evidence:
+    """A warning for every free input of more than a handful of numbers a sample, beside a mirrored input.
+
+    example: gives the kinds of numbers.  inputs: of the user; an input that is the same in all of their samples is a
+    table, and raises no question. Nor do masks, nor numbers of frames.
+    """
+    moved = [tensor for tensor in resolved.input_tensors if not (tensor.is_free or tensor.kind == "state")]
+    if not moved or resolved.is_trivial:
+        return Evidence()
+    frames = {tensor.shape[axis] for tensor in moved for _, axis in tensor.free_axes if axis}
+    calls = inputs or (example,)
+    warnings = list[str]()
+    for tensor in resolved.input_tensors:
+        if tensor.kind != "free" or not tensor.has_rows or frames.issuperset(tensor.shape[1:]):
+            continue
+        rows = [tensors(call)[tensor.index] for call in calls]
+        if prod(tensor.shape[1:]) <= MOST or not rows[0].is_floating_point() or _is_mask(rows):
+            continue
+        if not inputs:
+            warnings.append(_question(tensor, ""))
+        elif _varies(rows):
+            warnings.append(_question(tensor, ", and differ from sample to sample as the mirrored inputs do"))
+    return Evidence(warnings=tuple(warnings))
+
+
+def _question(tensor: ResolvedTensor, how: str) -> str:
+    count = prod(tensor.shape[1:])
+    return (
+        f"{tensor.where} is `free`: T leaves its {count} numbers a sample as they are, beside inputs that it "
+        f"mirrors{how}. Where they belong to joints or to sides (distances, angles, velocities), the mirror is wrong: "
+        "list them as `fields`, `{items: [...], swap: [[A, B], ...]}`. Where they do not, "
+        f"`fields: [{{scalar: {tensor.shape[-1]}}}]` says so"
+    )
+
+
+def _is_mask(rows: Sequence[torch.Tensor]) -> bool:
+    """Whether all numbers are 0 or 1."""
+    return all(bool(((row == 0) | (row == 1)).all()) for row in rows)
+
+
+def _varies(rows: Sequence[torch.Tensor]) -> bool:
+    """Whether two samples differ.  rows: "sample ..."."""
+    first = rows[0][:1]
+    return any(bool((row != first).any()) for row in rows)

@@ -1,0 +1,80 @@
+"""Inputs of many numbers that the mirror leaves as they are, beside one that it mirrors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.body.tensors import parse_spec, resolve
+from chiralize.graph.running import Call
+from chiralize.verification.evidence.free_inputs import free_findings
+
+SPEC = """
+skeleton: jhmdb
+inputs:
+  - {{name: M, {}}}
+  - {{name: P, layout: "b t j d", dims: [x, y]}}
+outputs: [{{invariant: true}}]
+"""
+FREE = SPEC.format("free: true")
+P = torch.rand(4, 32, 15, 2, generator=torch.Generator().manual_seed(0))
+NUMBERS = torch.rand(4, 32, 105, generator=torch.Generator().manual_seed(1))
+
+
+def said(first: Tensor, text: str = FREE, with_inputs: bool = True) -> tuple[str, ...]:
+    call: Call = ((first, P), {})
+    resolved = resolve(parse_spec(text), [tuple(first.shape), tuple(P.shape)], [(4, 21)])
+    return free_findings(resolved, call, (call,) if with_inputs else ()).warnings
+
+
+def test_many_numbers_that_differ_by_sample_are_asked_about() -> None:
+    (warning,) = said(NUMBERS)
+    assert warning.startswith("input 0 'M' is `free`: T leaves its 3360 numbers a sample as they are, beside inputs ")
+    assert "differ from sample to sample" in warning
+    assert warning.endswith("Where they do not, `fields: [{scalar: 105}]` says so")
+    (unseen,) = said(NUMBERS, with_inputs=False)
+    assert "differ from sample to sample" not in unseen
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        torch.rand(4),
+        torch.rand(4, 3),
+        torch.rand(15, 15),
+        torch.rand(4, 32),
+        (NUMBERS > 0.5).float(),
+        NUMBERS[:1].expand(4, 32, 105),
+        (NUMBERS * 10).long(),
+    ],
+    ids=["times", "levels", "a shared table", "a number a frame", "a mask", "the same in all samples", "tokens"],
+)
+def test_what_free_is_for_is_not_accused(right: Tensor) -> None:
+    assert said(right) == ()
+
+
+def test_fields_that_say_so_are_not_accused() -> None:
+    assert said(NUMBERS, SPEC.format('layout: "b t f", fields: [{scalar: 105}]')) == ()
+
+
+class Recogniser(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Linear(105, 8), nn.Linear(30, 8)
+        self.last = nn.Linear(8, 21)
+
+    def forward(self, M: Tensor, P: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.first(M) + self.second(P.flatten(2))).mean(1))
+
+
+def test_the_headline_warns() -> None:
+    converted = chiralize.chiralize(Recogniser(), parse_spec(FREE), (NUMBERS, P), method="average")
+    report = chiralize.chirality(converted).report
+    assert (
+        report is not None
+        and report.verdict.startswith("converted with warnings")
+        and "the mirror is doubtful" in report.verdict
+    )
