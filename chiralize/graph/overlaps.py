@@ -14,13 +14,16 @@ import torch
 
 _UNKNOWN = 2
 """torch's number for a tensor that may have such entries."""
-_asked_of_torch = torch._debug_has_internal_overlap  # pyright: ignore[reportPrivateImportUsage]
+_NAME = "_debug_has_internal_overlap"
+_asked_of_torch = getattr(torch, _NAME, None)
+"""None in a torch without it, where nothing is done."""
 
 
 def _overlap(tensor: torch.Tensor) -> int:
     """torch's answer; of a tensor with open sizes, that it is not known."""
     if any(isinstance(size, torch.SymInt) for size in (*tensor.size(), *tensor.stride())):
         return _UNKNOWN
+    assert _asked_of_torch is not None
     return _asked_of_torch(tensor)
 
 
@@ -30,9 +33,12 @@ def undecided_overlaps() -> Iterator[None]:
 
     No check is lost: a network runs on its examples before it is exported, and kernels check every write.
     """
-    before = torch._debug_has_internal_overlap  # pyright: ignore[reportPrivateImportUsage]
-    torch._debug_has_internal_overlap = _overlap  # pyright: ignore[reportPrivateImportUsage]
+    if _asked_of_torch is None:
+        yield
+        return
+    before = getattr(torch, _NAME)
+    setattr(torch, _NAME, _overlap)
     try:
         yield
     finally:
-        torch._debug_has_internal_overlap = before  # pyright: ignore[reportPrivateImportUsage]
+        setattr(torch, _NAME, before)

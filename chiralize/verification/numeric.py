@@ -15,7 +15,6 @@ equivariant on paper alone. `judge_own` asks there, and allows for what the orig
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 
 from chiralize.errors import ChiralizeError, ModelRunError
-from chiralize.graph.copies import is_large
+from chiralize.graph.copies import is_large, replaced
 from chiralize.graph.dtypes import coarser_inside, own_dtype
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.other_sizes import Resized
@@ -309,7 +308,7 @@ def _add_rounding(
 def _moved_by_rounding(module: torch.nn.Module, dtype: torch.dtype, double: bool) -> torch.nn.Module | None:
     """A copy with every parameter and buffer moved by half a unit in its last place, up or down."""
     try:
-        copied = copy.deepcopy(module)
+        copied = replaced(module, {})
     except Exception:  # noqa: BLE001 - a network that cannot be copied is judged without this
         return None
     if double:
