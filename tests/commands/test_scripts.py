@@ -157,6 +157,7 @@ def test_weights_are_in_the_file_once(shell: Shell, policy: Any) -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["average", "match"])
 def test_verified_without_further_options(method: str, shell: Shell, of_few_ops: Any) -> None:
     convert_policy(shell, method)
@@ -166,6 +167,7 @@ def test_verified_without_further_options(method: str, shell: Shell, of_few_ops:
 
 
 @pytest.mark.thorough
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["match", "project"])
 def test_new_weights_in_the_same_script(method: str, shell: Shell, policy: Any) -> None:
     convert_policy(shell, method)
@@ -193,6 +195,7 @@ def test_runs_where_chiralize_is_not_installed(method: str, shell: Shell, of_few
 
 
 @pytest.mark.thorough
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("method", ["auto", "match"])
 def test_traced(method: str, shell: Shell) -> None:
     script = script_nets.script_of(Mlp(), poses(2).flatten(1))

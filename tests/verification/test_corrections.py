@@ -70,6 +70,7 @@ SEVERAL = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("case", ONE)
 def test_one_mistake_is_named(case: str) -> None:
     text, name = ONE[case]
@@ -77,6 +78,7 @@ def test_one_mistake_is_named(case: str) -> None:
     assert f"Fix: try {name} in the specification" in message
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("case", SEVERAL)
 def test_all_mistakes_are_named_at_once(case: str) -> None:
     """No mirror is named that is wrong itself, as each is that mends one mistake of several."""
