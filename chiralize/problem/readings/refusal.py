@@ -106,7 +106,7 @@ def _has_no_body(refused: Refused, search: Search) -> bool:
 def _naming_skeletons(refused: Refused) -> str:
     """The remedy, with the shipped skeletons that have the size of an input without a reading."""
     remedy, where = refused.error.remedy, refused.error.where.split()
-    if where[0] != _OF_AN_INPUT or not where[-1].isdigit() or not remedy.startswith(_CHECK + ","):
+    if where[:1] != [_OF_AN_INPUT] or not where[-1].isdigit() or not remedy.startswith(_CHECK + ","):
         return remedy
     similar = _of_width(refused.shapes[int(where[-1])][-1])
     return remedy.replace(_CHECK, f"{_CHECK} ({similar})", 1) if similar else remedy
