@@ -103,6 +103,24 @@ def test_results_are_as_equivariant_in_any_arithmetic(way: Arithmetic, monkeypat
     assert torch.allclose(exact, turned, atol=1e-11)
 
 
+def test_one_picture_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of a network that takes one are moved one by one: an axis in front would be taken for the batch."""
+    pictures, shapes = spots(40, 0), list[tuple[int, ...]]()
+    take = MovedAnew.take
+
+    def noted(self: MovedAnew, number: int, generator: torch.Generator) -> tuple[Call, Tensor]:
+        lesson = take(self, number, generator)
+        shapes.append(tuple(lesson[0][0][0].shape))
+        return lesson
+
+    monkeypatch.setattr(MovedAnew, "take", noted)
+    calls: list[Call] = [((picture[None],), {}) for picture in pictures]
+    request = Request("reduce", width=0.5, force=True, rounds=0, calibration=calls, distill=4)
+    program = torch.export.export(teacher(), (pictures[:1],))
+    assert convert(prepare(program, SPEC, (pictures[:1],)), "maps", request).report.passed
+    assert set(shapes) == {(1, 2, 16, 17)}
+
+
 def test_a_rate_that_leads_astray_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one begins from the start; where one brings the loss down, it is the last."""
     monkeypatch.setattr(distillation, "RATES_AT_ONCE", (30.0, 1e-2, 1e-3))

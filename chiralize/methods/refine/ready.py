@@ -19,6 +19,7 @@ from chiralize.methods.refine.imitation import Aim, Distance, Weights
 from chiralize.methods.refine.together import at_once, gathered, in_random_order, runs_together, with_axis
 from chiralize.problem.data.cutting import in_rows, rows_of, samples_at_once, shuffled
 from chiralize.problem.data.feeds import mapped
+from chiralize.problem.data.warping import pictures_of
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -78,7 +79,11 @@ def ready_for(problem: Problem, result: Converted, option: str, rows: int, devic
     outputs = _imitated(network, aim(held[0]), option)
     squared = [position for position in outputs if _is_peaked(network.resolved.output_tensors[position])]
     weights = Weights(result.module, result.hidden, result.exchanged, result.earlier)
-    most = samples_at_once(network, calls, rows, _ROOM) if seen is calls else 1
+    most = 1
+    if seen is calls and not pictures_of(
+        network.resolved
+    ):  # pictures are turned and scaled along axes that are counted
+        most = samples_at_once(network, calls, rows, _ROOM)
     with weights, torch.enable_grad():
         is_together = most > 1 and _run_together(aim, weights, result, others)
     if is_together:
