@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,21 @@ def test_given_swaps_win_over_names_and_none_are_none() -> None:
     given_pairs = {"feet": ["a", "b", "c"], "kind": "scalar", "swap": [["a", "c"]]}
     assert str(action(given_pairs)) == "3: (0 2)"
     assert action({"feet": FEET, "kind": "scalar", "swap": []}).is_identity
+
+
+def test_what_lies_between_two_joints_goes_with_them() -> None:
+    """The same from either end, and its own partner between partners; numbered joints are joints, too."""
+    body = Skeleton("b", ("l_a", "r_a", "l-b", "r-b", "c", "d", "e"), ((0, 1), (2, 3), (5, 6)))
+    names = [f"{one}-{other}" for one, other in combinations(body.joints, 2)]
+    pairs = {frozenset((names[i], names[j])) for i, j in partners_of(names, body, "distances")}
+    image = {joint: body.joints[body.partner(number)] for number, joint in enumerate(body.joints)}
+    expected: set[frozenset[str]] = set()
+    for one, other in combinations(body.joints, 2):
+        ways = (f"{image[one]}-{image[other]}", f"{image[other]}-{image[one]}")
+        expected.add(frozenset((f"{one}-{other}", next(way for way in ways if way in names))))
+    assert pairs == {pair for pair in expected if len(pair) > 1}
+    with pytest.raises(UnpairedJointError, match="'l_a-c' without its partner 'r_a-c'"):
+        partners_of(["l_a-c"], body, "distances")
 
 
 def test_partners_follow_the_skeleton_also_where_it_mirrors_front_and_back() -> None:

@@ -102,7 +102,7 @@ def test_a_fixed_batch_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
     made = ready.ready_for
     monkeypatch.setattr("chiralize.methods.refine.refine.ready_for", noted)
-    given = poses(120, 21).double()
+    given = poses(60, 21).double()
     program = torch.export.export(learnt(), (given[:1],))
     for options in ({"rounds": 0}, {"rounds": 2}, {"rounds": 0, "distill": 200}):
         found = chiralize.chiralize(program, parse_spec(POSE), calibration=given, method="reduce", width=0.5, **options)

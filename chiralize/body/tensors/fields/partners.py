@@ -15,12 +15,14 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import UnpairedJointError
 
 _WORDS = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9]+")
+_BETWEEN = "-"
 Pairs = tuple[tuple[int, int], ...]
 
 
 def partners_of(items: Sequence[str], body: Skeleton, where: str) -> Pairs:
     """Pairs of positions in `items`; what is in none is its own partner.
 
+    Names of two joints, `left_hip-right_knee`, are of what lies between them, the same from either end.
     Raises UnpairedJointError where a name has a side, and its partner is not listed.
 
     >>> body = Skeleton("dog", ("FL_hip", "FR_hip"), ((0, 1),))
@@ -35,6 +37,11 @@ def partners_of(items: Sequence[str], body: Skeleton, where: str) -> Pairs:
         if other is None or other == item:
             continue
         if other not in position:
+            turned = _from_the_other_end(other, body)
+            if turned == item:
+                continue
+            other = turned if turned in position else other
+        if other not in position:
             raise _without_partner(where, item, other)
         partner[number] = position[other]
     silent = [number for number in range(len(items)) if number not in partner]
@@ -46,10 +53,27 @@ def _partner(item: str, body: Skeleton, words: Mapping[str, str]) -> str | None:
     """The partner of an item as the skeleton has it: of the joint of that name, else of the words in the name."""
     if item in body.joints:
         return body.joints[body.partner(body.index(item))]
+    ends = _ends(item, body)
+    if ends is not None:
+        return _BETWEEN.join(body.joints[body.partner(body.index(end))] for end in ends)
     split = _WORDS.findall(item)
     if not any(word in words for word in split):
         return None
     return "".join(words.get(word, word) for word in split)
+
+
+def _ends(item: str, body: Skeleton) -> tuple[str, str] | None:
+    """The two joints in a name, None where it is not made of two."""
+    for at, letter in enumerate(item):
+        if letter == _BETWEEN and item[:at] in body.joints and item[at + 1 :] in body.joints:
+            return item[:at], item[at + 1 :]
+    return None
+
+
+def _from_the_other_end(item: str, body: Skeleton) -> str:
+    """The name with its two joints in the other order; one that is not made of two as it is."""
+    ends = _ends(item, body)
+    return item if ends is None else f"{ends[1]}{_BETWEEN}{ends[0]}"
 
 
 def _swapped_words(body: Skeleton) -> dict[str, str]:
