@@ -76,7 +76,8 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     facts = f"its two sides are {gaps.gap:.2g} of its spread apart, and auto stops above {WIDEST}"
     if advice.is_noise:
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
-        raise OneSidedError(name, f"{facts}: {advice.text}", f"with --force, {advice.remedy}")
+        remedy = f"with --force, {advice.remedy}; --method average (or reduce, match) needs no --force"
+        raise OneSidedError(name, f"{facts}: {advice.text}", remedy)
     raise OneSidedError(name, f"{facts}: {advice.text}", f"{advice.remedy}; {_ALL_THE_SAME}")
 
 

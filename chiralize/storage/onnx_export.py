@@ -378,7 +378,7 @@ class _Comparison:
                 raise self._error(f"{name} is {kind}, {wanted_kind} from torch{context}")
             allowed, share = PARITY.get(wanted.dtype, 0.0), share_apart(output, wanted)
             if not share <= allowed:
-                facts = f"onnxruntime is {share:.2g} of the scale of {name} away from torch, bound {allowed:.0e}"
+                facts = f"onnxruntime is {share:.3g} of the scale of {name} away from torch, bound {allowed:.0e}"
                 raise self._error(facts + context)
             worst, bound = max(worst, share), max(bound, allowed)
         return worst, bound or PARITY[torch.float32]
