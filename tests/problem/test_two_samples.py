@@ -16,19 +16,9 @@ from chiralize.graph.other_sizes import is_open
 from chiralize.problem.data.examples import examples_for
 from chiralize.problem.network import Network
 from chiralize.problem.two_samples import prepared_openly
+from tests.graph.test_open_sizes import Stacked
 
 SPEC = "skeleton: h36m\n"
-
-
-class Stacked(nn.Module):
-    """A product of which torch.export says that it cannot be one of a single sample."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bases, self.layer = nn.Parameter(torch.rand(3, 1, 17, 17)), nn.Parameter(torch.rand(3, 1, 2, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.matmul(torch.matmul(self.bases, x), self.layer).sum(0)
 
 
 class OfTwo(nn.Module):
