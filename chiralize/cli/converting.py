@@ -234,7 +234,8 @@ def convert(
     from chiralize.commands.bench import with_times
     from chiralize.commands.convert import Request
     from chiralize.commands.convert import convert as run
-    from chiralize.commands.writing import Source, write
+    from chiralize.commands.writing import Source, rescued, write
+    from chiralize.errors import ExportError, ParityError
     from chiralize.graph.copies import is_large
     from chiralize.graph.devices import named
 
@@ -295,7 +296,10 @@ def convert(
         del network, loaded
         if needs_memory:  # the original refers to itself in circles, which only the collector takes apart
             gc.collect()
-        conversion = write(conversion, target, Source(original, script, origin))
+        try:
+            conversion = write(conversion, target, Source(original, script, origin))
+        except (ExportError, ParityError) as error:
+            raise rescued(conversion, target, error) from error
     show(conversion.report, target, report, output_format, options.quiet, options.verbose)
 
 

@@ -70,9 +70,8 @@ def audit(
         source = f"{source}, along sequences"
     progress("running the network on both views")
     of_network = _of_network(network, mirror, inputs, along)
-    progress("checking the mirror against the network")
     is_real = bool(data) and looks_real(thinned(network, data, samples))
-    asked = Evidence(notes=(_NOT_ASKED,)) if data and not is_real else ask_network(network, data, along)
+    asked = Evidence(notes=(_NOT_ASKED,)) if data and not is_real else ask_network(network, data, along, progress)
     of_others = outside_evidence(network, mirror, data)
     evidence = joined(of_others, asked)
     progress("looking at every layer")

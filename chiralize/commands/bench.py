@@ -30,6 +30,7 @@ from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import under_each
 from chiralize.report import BenchReport, BenchRow, CallTime, Cost
 from chiralize.storage.onnx_network import OnnxNetwork
+from chiralize.verification.cost import affordable_samples
 
 _DIFFER = "the examples that the files bring differ in size ({}): all are timed on the original's"
 _TWO_RUNTIMES = (
@@ -38,6 +39,7 @@ _TWO_RUNTIMES = (
 )
 _MANY = 64
 _ROUNDS, _LEAST, _LONGEST = 7, 2e-3, 1.0  # rounds; seconds of a run in a round, and of two calls
+_WORK = 1e10  # multiplications that a call may take: about the same second
 ORIGINAL, FOLDED, TTA, CHIRAL = "original", "original, norms folded", "flip average (TTA)", "chiral"
 FAIR = "original, our ways"
 
@@ -150,13 +152,15 @@ def _networks(network: Network, chiral: Network, fair: bool) -> tuple[dict[str, 
 def with_times(network: Network, conversion: Conversion) -> Conversion:
     """The conversion with times of calls in its report: with the example, and with 64 samples where the batch is open.
 
-    Without any where a network keeps a state, which runs would change, and where it is large or a call takes long.
+    Without any where a network keeps a state, which runs would change, and where it is large or a call takes long; with
+    that of the example alone where 64 samples cost much.
     """
     if network.unheld or network.carried or is_large(network.module):
         return conversion
     is_small = network.rows < _MANY and network.has_rows
     is_taken = network.program is not None and is_open(network.program)
-    sizes = (0, _MANY) if is_small and is_taken else (0,)  # 0: that of the example
+    is_cheap = affordable_samples(network, _WORK) >= _MANY
+    sizes = (0, _MANY) if is_small and is_taken and is_cheap else (0,)  # 0: that of the example
     times: list[CallTime] = []
     for size in sizes:
         with suppress(Exception):  # of a size that one of the two does not take, in whatever way it says so

@@ -58,12 +58,15 @@ from chiralize.problem.progress import Progress
 from chiralize.problem.request import FORMS, ON_BLOCKED, Request
 from chiralize.problem.sampling import naming_the_mean
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
+from chiralize.verification.cost import multiplications
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.figures import Figures, Others, with_dead_inputs, with_those_beyond
 from chiralize.verification.judge import Verdict, in_own_precision
 from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mirror
 from chiralize.verification.mixing import mixing_notes
 from chiralize.verification.verdicts import Evidence
+
+_WORK_OF_ROUNDING = 5e9  # multiplications of random calls in float64, which takes several times as long
 
 __all__ = ["FORMS", "ON_BLOCKED", "Conversion", "Progress", "Request", "convert"]
 
@@ -123,8 +126,7 @@ def _converted(network: Network, name: str, request: Request, trial: Trial | Non
     problem = with_inferred(problem)
     _refuse_ruled_out(problem, method)
     problem = checks.judged(problem)
-    request.progress("checking the mirror against the network")
-    evidence = ask_network(network, problem.batches.given, problem.batches.sequences)
+    evidence = ask_network(network, problem.batches.given, problem.batches.sequences, request.progress)
     refuse_wrong_mirror(problem, name, evidence)
     refuse_one_sided(problem, name, evidence)
     remembered = recalled(network)
@@ -257,5 +259,6 @@ def _rounding(problem: Problem) -> Mapping[int, float] | None:
     """By how much rounding moves every output of the original, in the precision in which it runs."""
     network, request = problem.network, problem.request
     request.progress("measuring the rounding error of the original")
-    drawn = random_inputs(network.args, network.kwargs, request.samples, 0, network.around)
+    calls = max(2, int(_WORK_OF_ROUNDING / max(multiplications(network), 1)))
+    drawn = random_inputs(network.args, network.kwargs, min(request.samples, calls), 0, network.around)
     return rounding(network.module, [*drawn, *last_calls(problem)])

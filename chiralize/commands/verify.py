@@ -90,8 +90,7 @@ def _verify_one(
         asked = recalled(passport.mirror_fit)
     if not verdict.numeric.passed:
         # An equivariant network fits T exactly, right or wrong: only others are compared with other mirrors.
-        progress("checking the mirror against the network")
-        asked = asked or ask_network(network, real)
+        asked = asked or ask_network(network, real, progress=progress)
         evidence = outside_evidence(network, verdict.mirror, real, None, asked)
         report = VerifyReport(name, verdict.numeric, verdict.certificate, None, evidence, notes, claims=claims)
         return replace(report, joints=_asymmetric_joints(network, verdict), bodies=bodies)

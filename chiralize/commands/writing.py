@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 from chiralize.commands.guard import WEIGHTS_ALONE
 from chiralize.commands.records import Conversion
-from chiralize.errors import CaptureError, UsageError
+from chiralize.errors import CaptureError, ChiralizeError, UsageError
 from chiralize.problem.network import Network
 from chiralize.report import ConvertReport
 from chiralize.storage.format import LoadedModel, Origin
@@ -63,6 +63,27 @@ def write(conversion: Conversion, target: Path, source: Source = Source()) -> Co
     return conversion
 
 
+def rescued(conversion: Conversion, target: Path, error: ChiralizeError) -> ChiralizeError:
+    """The error of a writer that refused its format, after the network has been written as a `.pt2` beside the target.
+
+    Minutes of work are not lost so. As it was where there is no program. No file is replaced. Raises OutputFileError.
+    """
+    if conversion.program is None or target.suffix == ".pt2":
+        return error
+    path = target.with_suffix(".pt2")
+    number = 1
+    while path.exists():
+        number += 1
+        path = target.with_name(f"{target.stem}-{number}.pt2")
+    write_program(conversion.program, conversion.passport, path)
+    written = f"use {path}, into which the converted network has been written"
+    if _PT2 in error.remedy:
+        remedy = error.remedy.replace(_PT2, written, 1)
+    else:
+        remedy = f"{written}; {error.remedy}"
+    return type(error)(error.where, error.facts, remedy)
+
+
 def write_program(program: ExportedProgram | None, passport: Passport, target: Path) -> None:
     """Write a `.pt2`. Raises CaptureError where there is no program, OutputFileError."""
     if program is None:
@@ -79,6 +100,7 @@ def write_weights(state: Mapping[str, torch.Tensor], passport: Passport, target:
         save_state_dict(state, target, passport.to_json())
 
 
+_PT2 = "write a .pt2"
 _OPTIONS = "use --method match without --on-blocked"
 
 

@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
+from torch.utils import _pytree as pytree
+
+from chiralize.graph.running import Call, results
 
 PARITY = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 8e-2}
 """The bound, in units of the output's scale."""
+_TIMES, _FARTHEST, _LARGEST = 16, 100, 1e-3
+"""Of a network that enlarges rounding: the multiple of what its outputs move by when its inputs are rounded, as a
+multiple of the bound above at most, and never more than the last. A kernel rounds at every layer, not at the first.
+"""
+_DRAWS = 3
+
+
+def widened(bound: float, moved: float) -> float:
+    """The bound on a network whose outputs move by so much, in units of their scale, when its inputs are rounded."""
+    return max(bound, min(_TIMES * moved, _FARTHEST * bound, _LARGEST))
+
+
+def moved_by_rounding(network: Callable[..., Any], call: Call, answers: Sequence[torch.Tensor]) -> list[float]:
+    """By how much the outputs move, in units of their scale, when every number of the inputs moves by its last digit.
+
+    answers: to the call as it is.  The largest of three draws; nothing moves integers.
+    """
+    generator = torch.Generator().manual_seed(0)
+    moved = [0.0] * len(answers)
+
+    def nudged(leaf: Any) -> Any:
+        """The tensor, each entry up or down by one unit in the last place; anything else as it is."""
+        if not isinstance(leaf, torch.Tensor) or not leaf.is_floating_point():
+            return leaf
+        sign = torch.randint(0, 2, leaf.shape, generator=generator).to(leaf.device, leaf.dtype) * 2 - 1
+        return leaf * (1 + torch.finfo(leaf.dtype).eps * sign)
+
+    for _ in range(_DRAWS):
+        args, kwargs = pytree.tree_map(nudged, copy.deepcopy(call))
+        with torch.no_grad():
+            others, _ = results(network(*args, **kwargs))
+        for index, (other, answer) in enumerate(zip(others, answers, strict=True)):
+            moved[index] = max(moved[index], share_apart(other, answer))
+    return moved
 
 
 def share_apart(output: torch.Tensor, expected: torch.Tensor) -> float:

@@ -14,8 +14,18 @@ from math import isfinite
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.errors import ChiralizeError
 from chiralize.graph.mirror import NetworkMirror
-from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, Corrected, Key, compare, whole_key
-from chiralize.verification.evidence.judging import FITS, SMALL
+from chiralize.verification.evidence.fitting import (
+    FITS,
+    Answers,
+    Candidate,
+    Comparison,
+    Corrected,
+    Key,
+    compare,
+    gap_of,
+    whole_key,
+)
+from chiralize.verification.evidence.judging import SMALL
 from chiralize.verification.evidence.neighbours import nearby
 
 MOST_CHANGES = 5
@@ -46,22 +56,28 @@ def corrected(
 
     resolved, mirror: the specification as it is, and T.  first: T beside other mirrors.  resolve: fits another
     specification to the same network.  most_runs: as for `compare`, at every step.  Raises ModelRunError.
+    Where runs are costly, the first inputs lead to the mirror, one change after the other, and all of them measure it.
     """
-    best = _Step((), resolved, mirror, first.gap)
+    if answers.first is None:
+        trial, width, gap = answers, _WIDTH, first.gap
+    else:
+        trial, width, gap = answers.first, 1, gap_of(mirror, answers.first)
+    best = _Step((), resolved, mirror, gap)
     steps, seen = [best], {whole_key(mirror)}
     while steps and len(steps[0].names) < MOST_CHANGES and best.gap > SMALL:
-        steps = _next(answers, steps, seen, resolve, most_runs)
+        steps = _next(trial, steps, seen, resolve, most_runs)[:width]
         if steps and steps[0].gap <= _NEARER * best.gap:
             best = steps[0]
         elif best.gap <= FITS:
             break
-    if best.names and best.gap <= (FITS if len(best.names) == 1 else _FITS_AFTER_SEVERAL):
-        return Corrected(best.names, best.gap)
-    return Corrected((), best.gap)
+    gap = best.gap if trial is answers else gap_of(best.mirror, answers)
+    if best.names and gap <= (FITS if len(best.names) == 1 else _FITS_AFTER_SEVERAL):
+        return Corrected(best.names, gap)
+    return Corrected((), gap)
 
 
 def _next(answers: Answers, steps: Sequence[_Step], seen: set[Key], resolve: Resolve, most_runs: int) -> list[_Step]:
-    """The mirrors that fit best of those that differ from one of these in one more place, the best first.
+    """The mirrors that differ from one of these in one more place, the best first.
 
     Those that swap less and do not fit are left out: under them answers are nearer whatever the true mirror is.
     """
@@ -75,7 +91,7 @@ def _next(answers: Answers, steps: Sequence[_Step], seen: set[Key], resolve: Res
             if isfinite(gap.gap) and not is_nearer_anyhow and key not in seen:
                 seen.add(key)
                 reached.append(_Step((*step.names, gap.name), *others[gap.name], gap.gap))
-    return sorted(reached, key=lambda step: step.gap)[:_WIDTH]
+    return sorted(reached, key=lambda step: step.gap)
 
 
 def _swaps_less(other: NetworkMirror, mirror: NetworkMirror) -> bool:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from math import ceil
 
 import torch
 
@@ -20,13 +21,23 @@ from chiralize.problem.data.cutting import in_one, in_rows, tensors, thinned
 from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
+from chiralize.problem.progress import Progress, silent
 from chiralize.problem.stateful import mirror_of_calls, with_states_free
 from chiralize.verification.corrections import corrected
 from chiralize.verification.cost import BATCH, affordable_samples, multiplications_a_sample
 from chiralize.verification.evidence import IDLE, joined
-from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, along, compare, of_calls
+from chiralize.verification.evidence.fitting import (
+    FEWEST_ROWS,
+    FITS,
+    Answers,
+    Candidate,
+    Comparison,
+    along,
+    compare,
+    of_calls,
+)
 from chiralize.verification.evidence.free_inputs import free_findings
-from chiralize.verification.evidence.judging import FITS, Basis, judged
+from chiralize.verification.evidence.judging import Basis, judged
 from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
 from chiralize.verification.evidence.near_shipped import near_shipped
 from chiralize.verification.evidence.neighbours import nearby
@@ -44,6 +55,7 @@ _SEQUENCES, _STEPS = 2, 100
 foot goes first sets the first steps of two views further apart than all later ones."""
 _WORK = 1e10  # multiplications to spend on all mirrors together
 _LEAST_RUNS, _MOST_RUNS = 16, 160
+_ASKING = "checking the mirror against the network"
 _LARGE = 100.0
 """Numbers beyond this are no metres, radians or normalised coordinates."""
 _HARDLY_VARY = (
@@ -87,15 +99,19 @@ def outside_evidence(
     return joined(*parts)
 
 
-def ask_network(network: Network, inputs: Sequence[Call] = (), sequences: Sequence[Steps] = ()) -> Evidence:
+def ask_network(
+    network: Network, inputs: Sequence[Call] = (), sequences: Sequence[Steps] = (), progress: Progress = silent
+) -> Evidence:
     """How well T fits the network, beside its neighbours: `fit`, and what it means in sentences.
 
     inputs: those of the user.  Without them, or where they are noise, the example inputs count if they are none.
     sequences: the same as sequences, along which a network is asked that carries states.
+    progress: called with how many mirrors have been tried.
     No figures where T moves nothing, or where the network keeps a state and there are no real sequences.
     Raises ModelRunError.
     """
-    asked = compare_mirrors(network, inputs, sequences)
+    progress(_ASKING)
+    asked = compare_mirrors(network, inputs, sequences, progress)
     if isinstance(asked, Evidence):
         return asked
     comparison, basis = asked
@@ -106,34 +122,41 @@ def ask_network(network: Network, inputs: Sequence[Call] = (), sequences: Sequen
 
 
 def compare_mirrors(
-    network: Network, inputs: Sequence[Call] = (), sequences: Sequence[Steps] = ()
+    network: Network, inputs: Sequence[Call] = (), sequences: Sequence[Steps] = (), progress: Progress = silent
 ) -> tuple[Comparison, Basis] | Evidence:
     """The figures behind `ask_network`, or a note where there can be none."""
     if network.resolved.is_trivial or all(rep is None or rep.is_trivial for rep in network.resolved.inputs):
         return Evidence()
     if sequences and network.carried.keeps_state:
-        return _compare_along(network, [steps[:_STEPS] for steps in sequences[:_SEQUENCES]])
+        return _compare_along(network, [steps[:_STEPS] for steps in sequences[:_SEQUENCES]], progress)
     mirror = mirror_if_known(network, None)
     if mirror is None or mirror.states or network.unheld:
         return Evidence(notes=(_KEEPS_STATE,))
     calls, real = _witnesses(network, mirror, inputs)
     with Runner(network.module) as runner:
         answers = _answers(network, runner, mirror, calls, real)
-        return _compared(network, answers, mirror, calls, real)
+        return _compared(network, answers, mirror, calls, real, progress)
 
 
-def _compare_along(network: Network, sequences: Sequence[Steps]) -> tuple[Comparison, Basis] | Evidence:
+def _compare_along(
+    network: Network, sequences: Sequence[Steps], progress: Progress
+) -> tuple[Comparison, Basis] | Evidence:
     """The same along sequences, in which every view carries its own states."""
     calls = [call for steps in sequences for call in steps]
     if not looks_real(calls):
         return Evidence(notes=(_KEEPS_STATE,))
     mirror = mirror_of_calls(network)
     with Runner(network.module) as runner:
-        return _compared(network, along(runner, mirror, sequences, network.carried), mirror, calls, True)
+        return _compared(network, along(runner, mirror, sequences, network.carried), mirror, calls, True, progress)
 
 
 def _compared(
-    network: Network, answers: Answers, mirror: NetworkMirror, calls: Sequence[Call], real: bool
+    network: Network,
+    answers: Answers,
+    mirror: NetworkMirror,
+    calls: Sequence[Call],
+    real: bool,
+    progress: Progress,
 ) -> tuple[Comparison, Basis] | Evidence:
     """T beside other mirrors on these answers, or a note where they tell nothing.  calls: what was answered."""
     if not answers.is_finite:
@@ -146,10 +169,16 @@ def _compared(
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
     basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)))
     runs = _runs(network, calls, real)
-    comparison = compare(answers, mirror, others, runs)
+
+    def tell(tried: int) -> None:
+        """Say how many mirrors have been tried, and as how much of all that may be."""
+        progress(f"{_ASKING}, mirror {tried} of {runs} at most", tried / runs)
+
+    comparison = compare(answers, mirror, others, runs, tell)
     fit = judged(comparison, basis).fit
     if fit is not None and fit.is_refuted:
         resolved_as = partial(_resolved_as, network)
+        progress(f"{_ASKING}, several changes at once")
         changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs)
         comparison = replace(comparison, corrected=changes)
     return comparison, basis
@@ -160,7 +189,10 @@ def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Seq
     if not real:
         with suppress(ModelRunError):
             return of_calls(runner, mirror, in_one(network, calls))
-    return of_calls(runner, mirror, calls)
+        return of_calls(runner, mirror, calls)
+    samples = network.samples_in(calls[0])
+    is_costly = _LEAST_RUNS * multiplications_a_sample(network) * samples * len(calls) > _WORK
+    return of_calls(runner, mirror, calls, ceil(FEWEST_ROWS / samples) if is_costly else 0)
 
 
 def _few(network: Network, inputs: Sequence[Call]) -> list[Call]:

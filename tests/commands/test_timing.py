@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
+from chiralize.commands import bench
 from chiralize.commands.bench import with_times
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.timing import interleaved
@@ -97,6 +98,15 @@ def test_a_conversion_is_timed_at_the_example_and_at_64_samples() -> None:
     assert all(own.before > 0 and own.after > 0 and own.ratio > 0 for own in timed.report.cost.times)
     without = replace(timed.report, cost=replace(timed.report.cost, times=()))
     assert without == conversion.report and timed.module is conversion.module
+
+
+def test_64_samples_of_a_costly_network_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would take longer than the conversion."""
+    monkeypatch.setattr(bench, "_WORK", 1000.0)
+    net = trained(Net(lifting, inlet=nn.Linear(12, 8), outlet=nn.Linear(8, 12)))
+    network = prepare(net, parse_spec(POSE), (normal(2, 6, 2),))
+    timed = with_times(network, convert(network, "net", Request("match", samples=1)))
+    assert [own.samples for own in timed.report.cost.times] == [2]
 
 
 def recalling(net: Any, x: Tensor) -> Tensor:

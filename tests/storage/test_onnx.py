@@ -221,6 +221,33 @@ def test_parity_is_checked(
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_network_enlarges_of_rounding_is_allowed_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Callable[[str, str], Written]
+) -> None:
+    """Of a network whose answers move by 3e-5 when its inputs are rounded, no runtime computes the last five digits."""
+    own = written("policy, act", "match")
+    found, original = own.conversion, own.original
+    made = onnx.load(own.path)
+    del made.metadata_props[:]
+
+    def changed(*_: Any) -> onnx.ModelProto:
+        model = onnx.ModelProto()
+        model.CopyFrom(made)
+        tensor = weights(model)[-1]
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.0001), tensor.name))
+        return model
+
+    monkeypatch.setattr(onnx_export, "exported_model", changed)
+    target = tmp_path / "out.onnx"
+    for moved, is_written in ((0.0, False), (1e-6, False), (3e-5, True)):
+        monkeypatch.setattr(onnx_export, "moved_by_rounding", lambda *_, moved=moved: [moved])
+        if not is_written:
+            with pytest.raises(ParityError, match="away from torch"):
+                write_onnx(found, original, target)
+            continue
+        assert "(bound 5e-04, " in write_onnx(found, original, target).report.notes[-1]
+
+
 @pytest.mark.thorough
 def test_an_optimizer_that_goes_wrong_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Callable[[str, str], Written]

@@ -108,6 +108,33 @@ def test_the_right_mirror_is_confirmed() -> None:
     assert "; of 12 other mirrors the nearest, with left_ear and right_ear unswapped, has 0.885" in found.checks[0]
 
 
+@pytest.mark.parametrize(("mirror", "share"), [(MIRROR, 0.5), (CROSSED, 0.85)], ids=["right", "crossed"])
+def test_far_worse_mirrors_are_dropped_after_the_first_inputs(mirror: NetworkMirror, share: float) -> None:
+    """A costly network is run on few inputs for most mirrors, and is judged as if it had been run on all of them."""
+    seen: list[int] = []
+
+    class Counted(Trained):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(len(x))
+            return super().forward(x)
+
+    network, others = Counted(), [Candidate(name, other) for name, other in others_of(BODY).items()]
+    if mirror is CROSSED:
+        others.append(Candidate("the true one", MIRROR))
+    told: list[int] = []
+    with Runner(network) as runner:
+        whole = compare(of_calls(runner, mirror, CALLS), mirror, others, 100)
+        on_all = len(seen)
+        found = compare(of_calls(runner, mirror, CALLS, first=1), mirror, others, 100, told.append)
+    assert len(seen) - on_all < share * on_all
+    assert len(told) >= 12 and told == list(range(1, len(told) + 1))
+    assert found.gap == whole.gap
+    near = {other.name: other for other in whole.others if other.ratio <= 1.0}
+    assert ("the true one" in near) == (mirror is CROSSED)
+    assert near == {other.name: other for other in found.others if other.name in near}
+    assert judged(found, REAL).warnings == judged(whole, REAL).warnings
+
+
 @pytest.mark.parametrize("wrong", list(neighbours(BODY)))
 def test_every_neighbouring_mirror_is_found_out(wrong: str) -> None:
     found = asked(Trained(), resolve(neighbours(BODY)[wrong]), {"the true one": MIRROR})

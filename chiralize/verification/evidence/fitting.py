@@ -32,6 +32,12 @@ _EQUAL = 1e-9
 _NOT_WORSE = 1.05
 _ALL = 0.999
 _FEW = 0.25
+FITS = 0.5
+"""A mirror with a larger gap than this does not fit, unless T fits much worse (`judging.MUCH`), as where a joint that
+hardly moves is taken for one that does."""
+_FAR_WORSE = 1.25
+"""A mirror whose gap on the first inputs is so many times that of T is not run on the others; where T does not fit, one
+whose gap is no smaller."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +76,14 @@ class Answers:
     Calls whose answers have the same shapes lie in one stack, calls first: T is the same for all of them.
 
     run: see `of_calls` and `along`.  state_outputs: positions of outputs that are states.
+    first: the answers to the first inputs alone, where runs are costly: they suffice to drop most mirrors.
     indices: the outputs that can tell something.  hardly_vary: those that could if they varied (constant ones, too).
     is_finite: whether all answers to the inputs as they are, are.
     """
 
-    def __init__(self, run: Run, state_outputs: frozenset[int] = frozenset()) -> None:
+    def __init__(self, run: Run, state_outputs: frozenset[int] = frozenset(), first: Answers | None = None) -> None:
         self._run = run
+        self.first = first
         self._mirrored: dict[Key, list[list[torch.Tensor]]] = {}
         plain = list(map(_in_float64, run(None)))
         self._plain = _stacked(plain)
@@ -112,8 +120,12 @@ class Answers:
         return [act(stack[index], of_stacks, mirror.center_of(index)) for stack in self._mirrored[key]]
 
 
-def of_calls(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call]) -> Answers:
-    """Of calls, each for itself. mirror: its states are those that the network starts from."""
+def of_calls(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], first: int = 0) -> Answers:
+    """Of calls, each for itself.
+
+    mirror: its states are those that the network starts from.  first: how many calls suffice to drop a mirror that is
+    far worse than T; 0 for all.
+    """
 
     def run(other: NetworkMirror | None) -> list[list[torch.Tensor]]:
         """As `Run` says."""
@@ -122,7 +134,8 @@ def of_calls(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call]) -> An
         turned = [runner.run([other.turned(call)], other.states, turned=True) for call in calls]
         return [results(each.steps[0])[0] for each in turned]
 
-    return Answers(run, mirror.state_outputs)
+    of_first = of_calls(runner, mirror, calls[:first]) if 0 < first < len(calls) else None
+    return Answers(run, mirror.state_outputs, of_first)
 
 
 def along(runner: Runner, mirror: NetworkMirror, sequences: Sequence[Steps], carried: Carried) -> Answers:
@@ -176,10 +189,10 @@ def _center_key(centers: Sequence[Center]) -> list[bytes | None]:
     return []
 
 
-def _gap(answers: Answers, turned_back: Mapping[int, Sequence[torch.Tensor]]) -> float:
-    """RMS(f(x) - T f(T x)) in units of the spread of f(x), the largest of all outputs.  turned_back: T f(T x)."""
+def gap_of(mirror: NetworkMirror, answers: Answers) -> float:
+    """RMS(f(x) - T f(T x)) in units of the spread of f(x), the largest of all outputs. Raises ModelRunError."""
     largest = 0.0
-    for index, stacks in turned_back.items():
+    for index, stacks in _by(mirror, answers).items():
         pairs = zip(answers.plain(index), stacks, strict=True)
         apart = sum(float((one - other).square().sum()) for one, other in pairs)
         largest = max(largest, _ratio(apart, answers.spreads[index]))
@@ -213,17 +226,27 @@ class Comparison:
     corrected: Corrected | None = None
 
 
-def compare(answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candidate], most_runs: int) -> Comparison:
+def compare(
+    answers: Answers,
+    mirror: NetworkMirror,
+    candidates: Iterable[Candidate],
+    most_runs: int,
+    tell: Callable[[int], None] = lambda runs: None,
+) -> Comparison:
     """The gap of T, and of every other mirror beside it, in their order.
 
     most_runs: mirrors that need more than so many different mirrored inputs are left out; those that differ in the
-    outputs alone need none.
+    outputs alone need none.  tell: called with the number of mirrors so far that the network is run for.
     """
     measured: dict[Key, MirrorGap] = {}
     skeletons: dict[Key, list[str]] = {}
     given = whole_key(mirror)
-    by_mirror = {index: answers.turned_back(mirror, index) for index in answers.indices}
-    given_gap = _gap(answers, by_mirror)
+    by_mirror = _by(mirror, answers)
+    given_gap = gap_of(mirror, answers)
+    first, limit = {}, 1.0
+    if answers.first is not None:
+        first = _by(mirror, answers.first)
+        limit = _FAR_WORSE if gap_of(mirror, answers.first) <= FITS else 1.0
     runs = 0
     for candidate in candidates:
         key = whole_key(candidate.mirror)
@@ -235,11 +258,21 @@ def compare(answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candid
             if runs >= most_runs:
                 continue
             runs += 1
-        compared = _compared(answers, by_mirror, candidate)
+            tell(runs)
+        compared = None
+        if answers.first is not None:
+            compared = _compared(answers.first, first, candidate)
+        if compared is None or compared.ratio < limit:
+            compared = _compared(answers, by_mirror, candidate)
         measured[key] = replace(compared, moves_less=moves_less(candidate.mirror, mirror))
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
     answers_stay = all(_share_moved(mirror.outputs[index]) <= _FEW for index in answers.indices)
     return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())), answers_stay)
+
+
+def _by(mirror: NetworkMirror, answers: Answers) -> dict[int, list[torch.Tensor]]:
+    """T f(T x) of every output that can tell something."""
+    return {index: answers.turned_back(mirror, index) for index in answers.indices}
 
 
 def _tells_something(other: NetworkMirror, mirror: NetworkMirror) -> bool:
@@ -300,8 +333,8 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
     by_mirror: T f(T x) of every output, by the given one.
     """
     name, other = candidate.name, candidate.mirror
-    by_other = {index: answers.turned_back(other, index) for index in answers.indices}
-    best = MirrorGap(name, _gap(answers, by_other), inf)
+    by_other = _by(other, answers)
+    best = MirrorGap(name, gap_of(other, answers), inf)
     worst = 0.0
     for index in answers.indices:
         here = given = spread = 0.0

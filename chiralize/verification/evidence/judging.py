@@ -11,17 +11,15 @@ from math import inf, isfinite
 
 from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import CLEARLY, NOTHING_IN_COMMON, MirrorFit
-from chiralize.verification.evidence.fitting import FEWEST_ROWS, Comparison, MirrorGap
+from chiralize.verification.evidence.fitting import FEWEST_ROWS, FITS, Comparison, MirrorGap
 from chiralize.verification.verdicts import Evidence
 
 CLEARLY_OF_FEW = 0.5
 """What stands for `CLEARLY` where there are fewer than `FEWEST_ROWS` samples, and on noise."""
 DOUBTFUL = 0.9
 """A neighbour whose gap is less than so much of the gap of T stops nothing, but the report says that T is in doubt."""
-FITS = 0.5
-"""A mirror with a larger gap than this does not fit, unless T fits so much worse (`MUCH`), as where a joint that hardly
-moves is taken for one that does."""
 MUCH = 0.3
+"""A mirror whose gap is so small a share of that of T fits, however large it is itself."""
 APART = 0.3
 """A gap of T, on the entries that the two predict differently, below which another mirror has to fit twice as well.
 Under a wrong mirror answers are about a spread apart, unless the network hardly changes its input: then every mirror
