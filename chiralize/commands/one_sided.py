@@ -25,6 +25,7 @@ from chiralize.verification.asymmetry.alignment import alignments
 from chiralize.verification.asymmetry.lean import LEANING
 from chiralize.verification.asymmetry.memory import Memory, memory
 from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_gap
+from chiralize.verification.cost import affordable_samples
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.verdicts import Drift, Evidence
@@ -36,6 +37,8 @@ WIDEST_OF_SEQUENCES = 0.5
 and as an average of both views (decision 0027)."""
 _ROWS = 4096
 _PICTURES = 512
+_WORK, _LEAST = 1e11, 128
+"""Multiplications that the gap may cost, but so many samples at least: of fewer, noise looks like a lean."""
 _GUESSES = (
     "Unless it saw mirrored copies, what it answers on the other side are guesses. A flip average mixes them in; "
     "`reduce` and `match` take its answers on the side that it saw. Compare the errors on both sides before use"
@@ -51,7 +54,7 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     """Raise OneSidedError, in the words of `audit`, where `auto` is to convert a network that knows one side.
 
     evidence: its gap was measured on few inputs. Where it is wide, the gap on all of them decides, which `audit`
-    prints, too: the message has one figure.
+    prints, too: the message has one figure. Of a costly network it is the gap on fewer.
     """
     network, batches = problem.network, problem.batches
     if batches.sequences and network.carried.keeps_state:
@@ -61,7 +64,9 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
         return
     data: Sequence[Call] = [(tuple(network.args), dict(network.kwargs))]
     if batches.given:
-        data = thinned(network, batches.given, _ROWS)
+        rows = min(_ROWS, affordable_samples(network, _WORK, _LEAST))
+        data = thinned(network, batches.given, rows)
+    problem.request.progress("measuring how far its two views are apart")
     peaks = peak_gap(network.module, mirror, thinned(network, data, _PICTURES), network.resolved)
     if peaks is not None:
         if peaks.is_one_sided:
