@@ -66,8 +66,8 @@ format). The code of the networks belongs to their authors and is not part of th
 
 Statistics of batch norms are drawn around what reaches the norms, as training leaves them; in rows of earlier versions
 around 0 and 1. EqMotion's file was written or refused as the inputs were drawn: torch in float32 is further than 1e-5
-from float64 on 9 of 40 (by a script that is not kept). The bound allows for that now. STSGCN convolves over the joint axis, or bends coordinates that
-carry signs (PReLU): refused, and averaged.
+from float64 on 9 of 40 (by a script that is not kept). The bound allows for that now. STSGCN convolves over the joint
+axis, or bends coordinates that carry signs (PReLU): refused, and averaged.
 
 ## The networks
 

@@ -286,7 +286,7 @@ def convert(
         conversion = run(network, loaded.source.name, request, trial)
         step("timing")
         conversion = with_times(network, conversion)
-        step("writing")
+        step("writing" if target.suffix != ".onnx" else "writing ONNX, which onnxruntime runs beside torch")
         if target.suffix == ".onnx" or product == "script":
             original = network
         else:
