@@ -171,8 +171,8 @@ def _compared(
     runs = _runs(network, calls, real)
 
     def tell(tried: int) -> None:
-        """Say how many mirrors have been tried, and as how much of all that may be."""
-        progress(f"{_ASKING}, mirror {tried} of {runs} at most", tried / runs)
+        """Say how many mirrors have been tried; no share, since the first two take longer than the others."""
+        progress(f"{_ASKING}, mirror {tried} of {runs} at most")
 
     comparison = compare(answers, mirror, others, runs, tell)
     fit = judged(comparison, basis).fit
