@@ -51,7 +51,8 @@ class Items(Field):
     def _swap(self, body: Skeleton) -> SignedPermutation:
         pairs = self.swap
         if pairs is None:
-            pairs = partners_of(self.items, body, self.where or f"field {self.name!r}")
+            has_ends = not all(map(_is_scalar, self.each))
+            pairs = partners_of(self.items, body, self.where or f"field {self.name!r}", has_ends)
         return SignedPermutation.of(pairs, size=len(self.items))
 
     def action(self, body: Skeleton) -> SignedPermutation:
@@ -119,3 +120,10 @@ class Items(Field):
             for words, other in block.lookalikes():
                 each = (*self.each[:position], other, *self.each[position + 1 :])
                 yield f"{words} of {self.name or self.things}", replace(self, each=each)
+
+
+def _is_scalar(block: Field) -> bool:
+    """Whether a block holds nothing but numbers that the mirror keeps, as distances and angles are."""
+    if block.parts:
+        return all(map(_is_scalar, block.parts))
+    return block.kind == "scalar"
