@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
-from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels
+from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels, other_fields
 from chiralize.body.tensors.fields.partners import partners_of
 from chiralize.body.tensors.fields.phase import Phase
 from chiralize.body.tensors.fields.plain import Measured
@@ -116,10 +116,8 @@ class Items(Field):
         """The same without any swap, and with one block of each taken for another."""
         if self.swap != ():
             yield f"{self.name or self.things} unswapped", replace(self, swap=())
-        for position, block in enumerate(self.each):
-            for words, other in block.lookalikes():
-                each = (*self.each[:position], other, *self.each[position + 1 :])
-                yield f"{words} of {self.name or self.things}", replace(self, each=each)
+        for words, others in other_fields(self.each):
+            yield f"{words} of {self.name or self.things}", replace(self, each=others)
 
 
 def _is_scalar(block: Field) -> bool:
