@@ -59,7 +59,7 @@ def convert_for_all(network: Network, name: str, request: Request) -> Conversion
     """
     method = method_of(request.method)
     check_request(request, method)
-    check(request.calibration, is_single=network.resolved.is_single)
+    check(network, request.calibration)
     refuse_unsuited(network)
     networks = under_each(network)
     problem = Problem.of(next(iter(networks.values())), request, method)
