@@ -250,9 +250,7 @@ def convert(
         if rollout is not None:
             policies = Loop(rollout, None, episodes, steps, False, double)
             loop = stack.enter_context(loop_of(network, loaded, policies, step))
-            trial = loop.judged
-            if not force:
-                loop.refuse_wrong_mirror()
+            trial = loop.trial(force)
             if calibration is None:
                 calls, sequences, observed = loop.observations()
                 seen = (f"fitted on {observed}",)

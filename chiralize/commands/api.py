@@ -167,9 +167,7 @@ def chiralize(
         trial = None
         if rollout is not None:
             loop = stack.enter_context(_loop(network, rollout, Episodes(episodes, steps, double), step))
-            trial = loop.judged
-            if not force:
-                loop.refuse_wrong_mirror()
+            trial = loop.trial(force)
             if calibration is None:
                 calls, sequences, seen = loop.observations()
                 remarks = (f"fitted on {seen}",)

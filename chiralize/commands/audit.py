@@ -57,7 +57,7 @@ def audit(
     refuse_several(network)
     if labels and not data:
         raise UsageError("--labels", "there are no data that they could belong to", "give --calibration as well")
-    check(data, differ=False, is_single=network.resolved.is_single)
+    check(network, data, differ=False)
     mirror = mirror_if_known(network, None)
     if mirror is None:
         mirror = mirror_of(network, represent(network, None)[0])

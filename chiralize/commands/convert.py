@@ -114,7 +114,7 @@ def _converted(network: Network, name: str, request: Request, trial: Trial | Non
         return convert_for_all(network, name, request)
     method = method_of(request.method)
     check_request(request, method)
-    check(request.calibration, is_single=network.resolved.is_single)
+    check(network, request.calibration)
     network = network.with_notes(*mixing_notes(network))
     problem = Problem.of(network, request, method)
 

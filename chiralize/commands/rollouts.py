@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from chiralize.commands.records import Conversion
+from chiralize.commands.records import Conversion, Trial
 from chiralize.errors import DriftError, MirrorError, UsageError
 from chiralize.errors.words import first_line
 from chiralize.graph.isolation import exclusive
@@ -168,9 +168,17 @@ class Loop:
         record = Rollout(environment.name, steps, environment.how, tuple(walkers), self._probe, unit, apart)
         return replace(record, notes=(*notes, *remarks))
 
+    def trial(self, is_forced: bool) -> Trial:
+        """What tries results of a conversion. The mirror itself is tried at once, unless forced.
+
+        Raises MirrorError where the environment mirrors what is seen or done otherwise than T does.
+        """
+        if not is_forced:
+            self._refuse_wrong_mirror()
+        return self.judged
+
     @exclusive
-    def refuse_wrong_mirror(self) -> None:
-        """Raises MirrorError where the environment mirrors what is seen or done otherwise than T does."""
+    def _refuse_wrong_mirror(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the user's environment, at every step
             asked = self._probe

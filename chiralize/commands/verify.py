@@ -52,7 +52,7 @@ def verify(
     Raises UsageError for fewer samples than 1, and the refusal where a network that passes cannot be proved.
     """
     samples = int(number("samples", samples))
-    check(real, differ=False, is_single=network.resolved.is_single)
+    check(network, real, differ=False)
     if real and passport is not None and passport.is_average and None in network.resolved.inputs:
         facts = "an average of both views takes states of its own, which no inputs of the original hold"
         raise UsageError("--calibration", facts, "leave it out: such a network is run on random inputs")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import torch
 
 from chiralize.graph.running import Around, Call, mirrored, placed
+from chiralize.graph.tensors import in_rows
 from chiralize.symmetry.action import Center, Turn, act
-from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 Label = Callable[[Literal["input", "output"], int, tuple[int, ...]], str]
 
@@ -45,9 +47,15 @@ class NetworkMirror:
 
     def in_rows(self, output: torch.Tensor) -> torch.Tensor:
         """An output of one call as "sample entry..."."""
-        if self.is_single or not output.ndim:
-            return output[None]
-        return output
+        return in_rows(output, self.is_single)
+
+    def output_in_rows(self, index: int) -> tuple[TensorRepresentation, Callable[[tuple[int, ...]], str]]:
+        """T on an output as `in_rows` gives it, and the joint or the quantity that an entry of it belongs to."""
+        representation, part = self.outputs[index], partial(self.part, "output", index)
+        if not self.is_single:
+            return representation, part
+        axes = (Representation.trivial(1), *representation.axes)
+        return replace(representation, axes=axes), lambda entry: part(entry[1:])
 
     def samples_in(self, outputs: Sequence[torch.Tensor]) -> int:
         """How many samples the outputs of one call belong to."""

@@ -21,7 +21,7 @@ from chiralize.graph.passes.centering import Centered, center
 from chiralize.graph.regions import collapse
 from chiralize.graph.rollouts import LONGEST, Carried
 from chiralize.graph.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
-from chiralize.graph.tensors import number_count
+from chiralize.graph.tensors import in_rows, number_count
 from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry, traits
@@ -99,10 +99,11 @@ class Network:
 
     def samples_in(self, call: Call) -> int:
         """Samples in a call: as many as its first tensor is long, or one where no axis counts samples."""
-        first = Arguments.of(*call).tensors[0]
-        if self.resolved.is_single or not first.ndim:
-            return 1
-        return len(first)
+        return len(self.in_rows(Arguments.of(*call).tensors[0]))
+
+    def in_rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        """An input of one call as "sample entry..."."""
+        return in_rows(tensor, self.resolved.is_single)
 
     @property
     def parameter_count(self) -> int:

@@ -25,14 +25,10 @@ FLOOR = 0.01
 class JointSums:
     """Sums of squares of one output, over all axes but those that the mirror acts on.
 
-    representation: T on it.  name: of the joint (or the quantity) that an entry belongs to.
-    is_single: a call is one sample, and `add` gets it with an axis in front that T does not know.
+    representation: T on it, "sample entry...".  name: of the joint (or the quantity) that an entry belongs to.
     """
 
-    def __init__(
-        self, representation: TensorRepresentation, name: Callable[[tuple[int, ...]], str], is_single: bool = False
-    ) -> None:
-        self._is_single = is_single
+    def __init__(self, representation: TensorRepresentation, name: Callable[[tuple[int, ...]], str]) -> None:
         sizes = representation.moved_sizes
         self.is_counted = 1 < torch.Size(sizes).numel() <= MOST_ENTRIES
         self.count = 0
@@ -49,7 +45,7 @@ class JointSums:
             return
         self.count += gap.numel() // self.sums[0].numel()
         for total, squares in zip(self.sums, (gap, drift), strict=True):
-            total += self._over_other_axes(squares.sum(0) if self._is_single else squares)
+            total += self._over_other_axes(squares)
 
     def take_others(self) -> None:
         """Add the sums of all other processes."""
@@ -68,7 +64,7 @@ class JointSums:
         joints = members(self._representation, self._name)
         if len(joints) < 2:
             return ()
-        squares = self._over_other_axes(mean.square() if self._is_single else mean.square()[None])
+        squares = self._over_other_axes(mean.square()[None])
         times = mean.numel() // squares.numel()
         figures = list[JointDrift]()
         for name, entries in joints.items():

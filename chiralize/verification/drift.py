@@ -118,10 +118,9 @@ class Tally:
     def __init__(self, mirror: NetworkMirror, horizons: Sequence[int] = (1,)) -> None:
         self.mirror, self.horizons = mirror, tuple(horizons)
         self.spreads: dict[int, list[_Spread]] = {}
-        for index, representation in enumerate(mirror.outputs):
+        for index in range(len(mirror.outputs)):
             if index not in mirror.state_outputs:
-                name = partial(mirror.part, "output", index)
-                sums = partial(JointSums, representation, name, mirror.is_single)
+                sums = partial(JointSums, *mirror.output_in_rows(index))
                 self.spreads[index] = [_Spread(sums()) for _ in horizons]
         self.before = [_Share() for _ in mirror.outputs]
         self.after = [_Share() for _ in mirror.outputs]

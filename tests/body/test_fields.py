@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +90,58 @@ def test_what_lies_between_two_joints_goes_with_them() -> None:
     assert pairs == {pair for pair in expected if len(pair) > 1}
     with pytest.raises(UnpairedJointError, match="'l_a-c' without its partner 'r_a-c'"):
         partners_of(["l_a-c"], body, "distances")
+
+
+BETWEEN = Skeleton("b", ("l_a", "r_a", "l-b", "r-b", "c", "d", "e"), ((0, 1), (2, 3), (5, 6)))
+
+
+def angle(points: npt.NDArray[np.float64]) -> float:
+    """The distance of two points, or the angle at the middle one of three; points: (count, 3)."""
+    if len(points) == 2:
+        return float(np.linalg.norm(points[0] - points[1]))
+    one, other = points[0] - points[1], points[2] - points[1]
+    return float(np.arccos(one @ other / np.linalg.norm(one) / np.linalg.norm(other)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("count", [2, 3])
+def test_distances_and_angles_of_the_mirrored_body_are_those_of_their_partners(count: int, seed: int) -> None:
+    """Computed from points: whichever end each name begins with, and in whatever order they are listed."""
+    rng = np.random.default_rng(seed)
+    listed = [joints for joints in permutations(range(7), count) if joints[0] < joints[-1]]
+    listed = [joints[:: rng.choice([1, -1])] for joints in rng.permutation(listed).tolist()]
+    names = ["-".join(BETWEEN.joints[joint] for joint in joints) for joints in listed]
+    acting = SignedPermutation.of(partners_of(names, BETWEEN, "angles"), size=len(names))
+    pose = rng.standard_normal((7, 3))
+    mirrored = pose[[BETWEEN.partner(joint) for joint in range(7)]] * [-1, 1, 1]
+    of_pose, of_mirrored = (np.array([angle(points[joints]) for joints in listed]) for points in (pose, mirrored))
+    assert np.abs(of_mirrored - of_pose[acting.partner]).max() < 1e-12
+    assert np.abs(of_mirrored - of_pose).max() > 0.1
+
+
+def test_an_angle_without_its_partner_is_refused_and_one_of_four_joints_is_none() -> None:
+    with pytest.raises(UnpairedJointError, match="'l_a-c-d' without its partner 'r_a-c-e'"):
+        partners_of(["l_a-c-d", "r_a-e-c"], BETWEEN, "angles")
+    assert partners_of(["l_a-c-d", "e-c-r_a", "l_a-c-r_a"], BETWEEN, "angles") == ((0, 1),)
+    with pytest.raises(UnpairedJointError, match="'l_a-c-d-e'"):
+        partners_of(["l_a-c-d-e", "d-e-c-r_a"], BETWEEN, "turns")
+
+
+def test_what_the_skeleton_decides_of_an_angle_is_no_question_of_its_name() -> None:
+    """FL and RL are partners here: what lies between them is its own, though left and right stand beside it."""
+    body = Skeleton("dog", ("FL", "FR", "RL", "RR"), ((0, 2), (1, 3)))
+    names = [f"{one}-{other}" for one, other in combinations(body.joints, 2)]
+    assert partners_of(names, body, "distances") == ((0, 5), (2, 3))
+
+
+@pytest.mark.parametrize("each", [{"kind": "vector"}, {"each": [{"scalar": 1, "name": "d"}, {"vector": "way"}]}])
+def test_a_vector_between_two_joints_is_another_from_the_other_end(each: dict[str, Any]) -> None:
+    """It points the other way: M (b - a) from the partner of a to that of b. Only numbers that are kept have no end."""
+    listed = ["FL_hip-FR_calf", "FL_calf-FR_hip"]
+    with pytest.raises(UnpairedJointError, match="'FL_hip-FR_calf' without its partner 'FR_hip-FL_calf'"):
+        action({"items": listed, **each})
+    assert action({"items": listed, "kind": "scalar"}).partner.tolist() == [1, 0]
+    assert action({"items": ["FL_hip-FR_calf", "FR_hip-FL_calf"], **each}).partner[0] != 0
 
 
 def test_partners_follow_the_skeleton_also_where_it_mirrors_front_and_back() -> None:

@@ -159,9 +159,23 @@ def test_a_normaliser_tells_foreign_inputs() -> None:
 
 def test_integers_may_be_all_there_is() -> None:
     calls: list[Call] = [((torch.full((4, 3), place),), {}) for place in range(3)]
-    check(calls)
+    network = prepare(nn.Tanh(), parse_spec(POSE), (normal(2, 6, 2),))
+    check(network, calls)
     with pytest.raises(DataFileError, match="every sample is the same"):
-        check([calls[0]] * 3)
+        check(network, [calls[0]] * 3)
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 2), (6, 2)])
+def test_sizes_that_change_are_refused(shape: tuple[int, ...]) -> None:
+    """With an axis that counts samples, and without."""
+    network = prepare(
+        nn.Tanh(), parse_spec(POSE.replace("b j d", "j d") if len(shape) == 2 else POSE), (normal(*shape),)
+    )
+    sizes = enumerate((6, 6, 5))
+    calls: list[Call] = [((normal(*shape[:-2], joints, 2, seed=seed),), {}) for seed, joints in sizes]
+    check(network, calls[:2])
+    with pytest.raises(DataFileError, match=r"5, 2\) in one batch, \(1, 6, 2\) in the first"):
+        check(network, calls)
 
 
 # ---- foreign --------------------------------------------------------------------------------------------------------

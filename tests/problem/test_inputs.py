@@ -26,6 +26,7 @@ from chiralize.problem.data.feeds import grouped, mapped
 from chiralize.problem.data.inputs import calls_from, calls_of, stacked
 from chiralize.problem.data.shapes import input_names
 from chiralize.problem.data.shelf import Shelf
+from chiralize.problem.preparation import prepare
 from chiralize.problem.readings import refusal
 from chiralize.problem.readings.arguments import arrangements
 from chiralize.problem.readings.search import Search
@@ -346,7 +347,7 @@ def test_a_file_on_the_disk_stays_there(tmp_path: Path) -> None:
     highest, total = 0, 0.0
     for call in calls:
         highest, total = max(highest, own()), total + float(call[0][0].sum())
-    check(calls)
+    check(prepare(nn.Tanh(), parse_spec(POSE), (normal(2, 6, 2),)), calls)
     assert total == 3000 and highest - before < 30
 
 

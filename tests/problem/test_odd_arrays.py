@@ -21,10 +21,12 @@ from chiralize.infer.hidden.pairing import Score, best_involution
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.examples import examples_for
 from chiralize.problem.data.inputs import calls_from, calls_of
+from chiralize.problem.preparation import prepare
 from chiralize.storage.arrays import load_arrays
 from chiralize.storage.labels import load_labels
 from chiralize.storage.load import LoadedModel
 from tests.support.command import LIFTER, network, poses, save_program, working_shell
+from tests.support.small_body import POSE, normal
 
 EXAMPLE = ((torch.zeros(2, 5, 2),), {})
 TWO = ((torch.zeros(2, 5, 2), torch.zeros(2, 1)), {})
@@ -268,4 +270,4 @@ def test_what_is_not_finite_is_found_by_the_conversion(broken: np.ndarray) -> No
     """Reading leaves it alone: a mask may hold infinities."""
     found, _ = calls_of(broken, EXAMPLE)
     with pytest.raises(NonFiniteError, match="NaN or infinite"):
-        check(found)
+        check(prepare(nn.Tanh(), parse_spec(POSE), (normal(2, 6, 2),)), found)

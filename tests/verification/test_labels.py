@@ -48,6 +48,16 @@ def test_distances_between_joints_have_all_their_sides_exchanged(form: str) -> N
     assert len(_pairs(partner)) == 4 and names_of_entries(mirror_of(labels, partner)).warnings == ()
 
 
+@pytest.mark.parametrize("form", ["{}-{}-{}", "angle.{}.{}.{}"])
+def test_an_angle_is_the_same_from_either_end(form: str) -> None:
+    """Angles at the knee and the hip, half of them named from the other end than their partners."""
+    joints = [(0, 1, 3), (4, 2, 0), (1, 3, 4), (3, 4, 2), (1, 0, 2)]
+    labels = [form.format(*(JOINTS[joint] for joint in angle)) for angle in joints]
+    by_label = partners_by_label(labels, SignedPermutation.identity(5))
+    assert by_label is not None and by_label.partner.tolist() == [1, 0, 3, 2, 4]
+    assert by_label.tells.all() and names_of_entries(mirror_of(labels, [1, 0, 3, 2, 4])).warnings == ()
+
+
 def test_a_distance_whose_first_side_alone_is_exchanged_contradicts_its_name() -> None:
     labels = ["left_hip-left_knee", "right_hip-left_knee", "right_hip-right_knee", "left_hip-right_knee"]
     assert names_of_entries(mirror_of(labels, [2, 3, 0, 1])).checks

@@ -10,6 +10,8 @@ from chiralize.body.tensors import parse_spec
 from chiralize.problem.preparation import prepare
 from chiralize.verification.mixing import mixing, mixing_notes
 from tests.support.command import scrambled
+from tests.support.four_legs import SIZE
+from tests.support.four_legs import SPEC as TWO_MIRRORS
 
 SPEC = parse_spec("""
 joints: [head, l_hand, r_hand, l_foot, r_foot]
@@ -47,3 +49,21 @@ def test_a_conversion_and_its_verification_say_so() -> None:
     net = chiralize.chiralize(scrambled(PeopleForSamples(True)), SPEC, (torch.randn(4, 5, 2),), method="average")
     for report in (chiralize.chirality(net).report, chiralize.verify(net)):
         assert report.passed and any("depends on the others of its batch" in note for note in report.notes)
+
+
+class MeanOfTheBatch(nn.Module):
+    """Actions of a robot with two mirrors, from its observation less the mean of the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(SIZE, 8), nn.Tanh(), nn.Linear(8, 4))
+
+    def forward(self, seen: Tensor) -> Tensor:
+        return self.net(seen - 0.5 * seen.mean(0, keepdim=True))
+
+
+def test_under_several_mirrors_as_well() -> None:
+    spec = parse_spec(TWO_MIRRORS)
+    net = chiralize.chiralize(scrambled(MeanOfTheBatch()), spec, (torch.randn(4, SIZE),), method="average", force=True)
+    for report in (chiralize.chirality(net).report, chiralize.verify(net)):
+        assert report.passed and sum("depends on the others of its batch" in note for note in report.notes) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.pictures.trained.tasks import BY_NAME, ORGANS_SWAPPED, Task, data
@@ -153,25 +154,45 @@ def _measured_shift(task: Task, scale: Scale, net: nn.Module, facts: dict[str, A
 
 def train(net: nn.Module, task: Task, given: tuple[Tensor, Tensor], seconds: float, seed: int) -> tuple[int, float]:
     """Train with flips for so long; returns the steps and the mean of the last losses."""
+    start = time.time()
+    return train_until(lambda step: (time.time() - start) / seconds, net, task, given, seed)
+
+
+def train_until(
+    done: Callable[[int], float],
+    net: Any,
+    task: Task,
+    given: tuple[Tensor, Tensor],
+    seed: int,
+    in_half: bool = False,
+) -> tuple[int, float]:
+    """Train with flips; returns the steps and the mean of the last losses.
+
+    done: the share of the training that is over before a step, of which 1 ends it.  in_half: compute in bfloat16, with
+    the channels of pictures beside each other, as processors like it.
+    """
     pixels, truth = given
     generator = torch.Generator(pixels.device).manual_seed(seed)
     rate = 1e-3 if task.name == "ViTPose" else 2e-3
-    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-2, fused=pixels.is_cuda)
-    start, step, spent, losses = time.time(), 0, 0.0, []
-    net.train()
-    while spent < seconds:
+    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-2, fused=pixels.is_cuda or in_half)
+    layout = torch.channels_last if in_half else torch.preserve_format
+    step, losses = 0, list[Tensor]()
+    net.to(memory_format=layout).train()
+    while (share := done(step)) < 1:
         chosen = torch.randint(len(pixels), (task.batch,), generator=generator, device=pixels.device)
-        share = 0.0 if task.sees_one_side else 0.5
-        which = torch.rand(task.batch, generator=generator, device=pixels.device) < share
-        inputs, wanted = task.mirrored(pixels[chosen], truth[chosen], which)
-        loss = task.loss(net(inputs), wanted)
-        optimizer.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / 200, 3 * (1.001 - spent / seconds))
+        flips = 0.0 if task.sees_one_side else 0.5
+        which = torch.rand(task.batch, generator=generator, device=pixels.device) < flips
+        inputs, wanted = task.mirrored(pixels[chosen].float(), truth[chosen], which)
+        with torch.autocast(pixels.device.type, torch.bfloat16, in_half):
+            answered = net(inputs.to(memory_format=layout))
+        loss = task.loss(tree_map(Tensor.float, answered), wanted)
+        optimizer.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / 200, 3 * (1.001 - share))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimizer.step()
-        step, spent = step + 1, time.time() - start
-        losses = [*losses[-99:], loss.detach()]
+        step, losses = step + 1, [*losses[-99:], loss.detach()]
+    net.to(memory_format=torch.contiguous_format)
     return step, float(torch.stack(losses).mean())
 
 

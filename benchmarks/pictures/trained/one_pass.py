@@ -18,37 +18,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.pictures.trained.jobs import answers
+from benchmarks.pictures.trained.jobs import answers, train_until
 from benchmarks.pictures.trained.tasks import BY_NAME, SIZE, STRIDE
 from chiralize import audit, chiralize
-from examples.pixels.networks import flipped
 from examples.pixels.poses import bodies
 from examples.pixels.rendering import render
 
 TASK = BY_NAME["residual"]
 _DRAWN, _TESTED, _POOL = 24_000, 1_250, 2_000
-_STEPS, _ROWS, _RATE = 1_900, 128, 2e-3
+_STEPS = 1_900
 HEADER = ("width", "pictures", "steps", "one view", "flip test", "one pass", "to one view", "to flip test", "rho",
           "seconds")  # fmt: skip
-
-
-def learn(net: Any, pixels: Tensor, joints: Tensor) -> nn.Module:
-    """Train with flips, in bfloat16; returns the network itself."""
-    generator = torch.Generator().manual_seed(0)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=_RATE, weight_decay=1e-2, fused=True)
-    net.to(memory_format=torch.channels_last).train()
-    for step in range(_STEPS):
-        chosen = torch.randint(len(pixels), (_ROWS,), generator=generator)
-        which = torch.rand(_ROWS, generator=generator) < 0.5
-        given, wanted = flipped(pixels[chosen].float(), joints[chosen], which)
-        with torch.autocast("cpu", torch.bfloat16):
-            maps = net(given.contiguous(memory_format=torch.channels_last))
-        optimizer.param_groups[0]["lr"] = _RATE * min(1.0, (step + 1) / 200, 3 * (1.001 - step / _STEPS))
-        optimizer.zero_grad()
-        TASK.loss(maps.float(), wanted).backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-        optimizer.step()
-    return net.to(memory_format=torch.contiguous_format).eval()
 
 
 def prepared(folder: Path) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
@@ -60,7 +40,8 @@ def prepared(folder: Path) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
         folder.mkdir(parents=True, exist_ok=True)
         drawn, unseen = render(bodies(_DRAWN, False), 0, SIZE), render(bodies(2 * _TESTED, True), 1, SIZE)
         pixels = drawn.pixels.half()
-        learn(net, pixels, drawn.joints)
+        train_until(lambda step: step / _STEPS, net, TASK, (pixels, drawn.joints), 0, in_half=True)
+        net.eval()
         pool = pixels[:: _DRAWN // _POOL].float()
         torch.save((net.state_dict(), pool, unseen.pixels[::2].clone(), unseen.joints[::2].clone()), path)
     weights, pool, tested, joints = torch.load(path)

@@ -49,8 +49,12 @@ class ConversionSpec:
     @property
     def is_affine(self) -> bool:
         """Whether some coordinates are mirrored at a point other than 0, so that biases hold an offset."""
-        entries = (*(self.inputs or ()), *(self.outputs or ()))
-        return any(center for entry in entries for _, center in entry.reflect)
+        return any(center for entry in self.entries for _, center in entry.reflect)
+
+    @property
+    def entries(self) -> tuple[TensorEntry, ...]:
+        """Those of the inputs, then those of the outputs; none for layouts that are inferred."""
+        return (*(self.inputs or ()), *(self.outputs or ()))
 
     def __repr__(self) -> str:
         return f"<ConversionSpec {self.name}: {_layouts(self.inputs)} -> {_layouts(self.outputs)}, {self.skeleton!r}>"
@@ -177,10 +181,9 @@ def _read(root: Node, path: Path | None = None, noticed: Sequence[str] = ()) -> 
 
 def doubts_of(spec: ConversionSpec) -> Iterator[str]:
     """Blocks of a specification that are formally right and probably not meant, in words."""
-    for entry in (*(spec.inputs or ()), *(spec.outputs or ())):
-        for block in entry.fields or ():
-            for doubt in block.doubts():
-                yield f"{block.where}: {doubt}" if block.where else doubt
+    for entry in spec.entries:
+        for where, doubt in entry.doubts():
+            yield f"{where}: {doubt}" if where else doubt
 
 
 def _of_several(specs: Mapping[str, ConversionSpec], where: str) -> ConversionSpec:

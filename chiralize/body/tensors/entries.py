@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -89,6 +90,12 @@ class TensorEntry:
             rows = tuple((body.index(joint), row) for joint, row in self.signs)
             body = replace(body, signs=tuple(sorted(rows)))
         return body
+
+    def doubts(self) -> Iterator[tuple[str, str]]:
+        """What is formally right in its blocks and probably not meant: file and line of the block, and a sentence."""
+        for block in self.fields or ():
+            for doubt in block.doubts():
+                yield block.where, doubt
 
     def to_dict(self) -> dict[str, object]:
         """The entry as a specification file writes it; reading it again gives an equal entry."""

@@ -38,10 +38,9 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
     if spec.activation == "keep" and spec.hidden.any_negated:
         message = "hidden.negated with activation: keep: spaces before an activation that is not odd become sign-free"
         yield warning(str(path), message, "use `activation: tanh` for the layout of the paper, or negated: 0")
-    for entry in (*(spec.inputs or ()), *(spec.outputs or ())):
-        for block in entry.fields or ():
-            for doubt in block.doubts():
-                yield warning(block.where or str(path), doubt, SWAPS if "swap" in doubt else _SAYS_SO)
+    for entry in spec.entries:
+        for where, doubt in entry.doubts():
+            yield warning(where or str(path), doubt, SWAPS if "swap" in doubt else _SAYS_SO)
         if entry.reflect and entry.missing == "none":
             message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"
             yield warning(entry.where or str(path), message, "add `missing: zero` where the data has such joints")

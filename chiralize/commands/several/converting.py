@@ -41,6 +41,7 @@ from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
 from chiralize.verification.judge import in_own_precision
 from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mirror
+from chiralize.verification.mixing import mixing_notes
 from chiralize.verification.verdicts import Evidence
 
 _WIDTHS = (0.25, 0.354, 0.5)
@@ -59,8 +60,9 @@ def convert_for_all(network: Network, name: str, request: Request) -> Conversion
     """
     method = method_of(request.method)
     check_request(request, method)
-    check(request.calibration, is_single=network.resolved.is_single)
+    check(network, request.calibration)
     refuse_unsuited(network)
+    network = network.with_notes(*mixing_notes(network))
     networks = under_each(network)
     problem = Problem.of(next(iter(networks.values())), request, method)
     as_it_is = None if request.form in BLOCKS else unchanged_for_all(problem, networks, name)

@@ -16,6 +16,7 @@ from chiralize.storage.passport import Passport
 from chiralize.verification.drift import measure, random_inputs
 from chiralize.verification.judge import in_own_precision
 from chiralize.verification.mirror_evidence import ask_network
+from chiralize.verification.mixing import mixing_notes
 from chiralize.verification.verdicts import Degeneracy, Evidence
 
 _WITNESSES = 4
@@ -42,7 +43,7 @@ def verify_for_all(
     main = verdicts.main
     if verdicts.numeric.passed and main.unproved is not None and not main.run_only:
         raise main.unproved
-    notes = (*network.notes, *main.notes(real))
+    notes = (*network.notes, *mixing_notes(network), *main.notes(real))
     asked: dict[str, Evidence] = {}
     degeneracies: dict[str, Degeneracy] = {}
     for mirror, under in networks.items():

@@ -119,9 +119,7 @@ def _of_kind(problem: Problem, calls: Sequence[Call]) -> Iterator[str]:
 def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
     """How like the training data the inputs are, by what the network keeps of these; None where it keeps nothing."""
     try:
-        large = roomy(network, calls)
-        centered = (large.centered(tensors(call)) for call in calls)
-        return likeness(large.graph(), centered, large.resolved.is_single)
+        return likeness(roomy(network, calls), calls)
     except ChiralizeError:
         return None
 
@@ -151,8 +149,7 @@ def _poor(similarity: Likeness) -> str:
 def _narrow(network: Network, calls: Sequence[Call]) -> Iterator[str]:
     samples = list[torch.Tensor]()
     for first in map(leading, calls):
-        if network.resolved.is_single:
-            first = first[None]
+        first = network.in_rows(first)
         if first.is_floating_point() and first.ndim > 1:
             samples.append(first.flatten(1))
     if not samples:
@@ -184,7 +181,7 @@ def _named(network: Network, calls: Sequence[Call]) -> str:
     """The entries of the inputs whose means differ most from those in training, in words; empty where those are not
     determined.
     """
-    mean = remembered_mean(network.graph(), network.resolved.is_single)
+    mean = remembered_mean(network)
     if mean is None:
         return ""
     given_mean = torch.cat([_as_rows(network, call) for call in calls]).mean(0)

@@ -35,6 +35,7 @@ _BATCHES = 25
 _BATCHES_EACH = 5
 """Batches in each of several processes, so that each holds one out."""
 _GROUPS = 10
+_WHERE = "calibration"
 
 
 def tensors(call: Call) -> list[torch.Tensor]:
@@ -62,36 +63,35 @@ def thinned(network: Network, calls: Sequence[Call], most: int) -> list[Call]:
     return [call for call in calls[::step] if network.samples_in(call) == rows]
 
 
-def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True, is_single: bool = False) -> None:
+def check(network: Network, calls: Sequence[Call], differ: bool = True) -> None:
     """Raises NonFiniteError for NaN or infinite entries, DataFileError where sizes beyond the batch change.
 
     differ: samples have one size, and there are several; else both may be otherwise. Several that are all the same are
-    refused.  is_single: a call is one sample.
+    refused.
     """
-    firsts = list[torch.Tensor]()
-    for tensor in tensors(calls[0]) if calls else ():
-        firsts.append(tensor if is_single or not tensor.ndim else tensor[:1])
+    firsts = [network.in_rows(tensor)[:1] for call in calls[:1] for tensor in tensors(call)]
     broken, scales, apart = ([0.0] * len(firsts) for _ in range(3))
     for call in calls:
         for index, (tensor, first) in enumerate(zip(tensors(call), firsts, strict=True)):
-            fits = tensor.shape[1:] == first.shape[1:]
+            rows = network.in_rows(tensor)
+            fits = rows.shape[1:] == first.shape[1:]
             if differ and not fits:
-                facts = f"input {index} has shape {tuple(tensor.shape)} in one batch, {tuple(first.shape)} in the first"
-                raise DataFileError(where, facts, "give batches that differ in the number of samples alone")
-            if tensor.is_floating_point() and tensor.numel():
-                broken[index] += int((~torch.isfinite(tensor)).sum())
-                scales[index] = max(scales[index], float(tensor.abs().max()))
-                apart[index] = max(apart[index], float((tensor - first).abs().max()) if fits else inf)
-            elif not fits or bool((tensor != first).any()):
+                facts = f"input {index} has shape {tuple(rows.shape)} in one batch, {tuple(first.shape)} in the first"
+                raise DataFileError(_WHERE, facts, "give batches that differ in the number of samples alone")
+            if rows.is_floating_point() and rows.numel():
+                broken[index] += int((~torch.isfinite(rows)).sum())
+                scales[index] = max(scales[index], float(rows.abs().max()))
+                apart[index] = max(apart[index], float((rows - first).abs().max()) if fits else inf)
+            elif not fits or bool((rows != first).any()):
                 apart[index] = inf
     for index, count in enumerate(broken):
         if count:
             facts = f"{count:.0f} entries are NaN or infinite"
-            raise NonFiniteError(f"{where}, input {index}", facts, "remove or fill those samples")
-    several = differ or (len(calls) if is_single else sum(map(rows_of, calls))) > 1
+            raise NonFiniteError(f"{_WHERE}, input {index}", facts, "remove or fill those samples")
+    several = differ or sum(map(network.samples_in, calls)) > 1
     if several and calls and not any(far > _FEW * scale for far, scale in zip(apart, scales, strict=True)):
         facts = "every sample is the same"
-        raise DataFileError(where, facts, "give inputs as the network sees them in use, thousands of them")
+        raise DataFileError(_WHERE, facts, "give inputs as the network sees them in use, thousands of them")
 
 
 def check_body(network: Network, call: Call, where: str = "calibration") -> None:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from chiralize.errors import ChiralizeError
 from chiralize.graph.running import Arguments, Call, Runner, results
-from chiralize.problem.data.cutting import in_rows, roomy, rows_of, tensors
+from chiralize.problem.data.cutting import in_rows, roomy, rows_of
 from chiralize.problem.data.moments.judging import Likeness, likeness
 from chiralize.problem.data.moments.norms import norms
 from chiralize.problem.network import Network
@@ -136,8 +136,7 @@ def of_memory(asked: Asked, view: View, convention: Convention) -> Iterator[Find
 
 def _similarity(asked: Asked, values: Array) -> Likeness | None:
     try:
-        large = asked.large
-        return likeness(large.graph(), (large.centered(tensors(call)) for call in asked.calls(values)))
+        return likeness(asked.large, asked.calls(values))
     except ChiralizeError:
         return None
 

@@ -1,7 +1,7 @@
 """Left and right in the labels of the entries of a tensor: which entry belongs to which, where the labels tell.
 
 A label may name several sides, `distance.left_hip-right_knee`: its mirror image has all of them exchanged. A distance
-between two joints is the same from either end, so that `right_knee-left_hip` is the same entry.
+of two joints is the same from either end, so that `right_knee-left_hip` is the same entry, and so is an angle of three.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from chiralize.body.skeleton.between import Words, divided, from_the_other_end
 from chiralize.body.skeleton.naming import infer_pairs
 from chiralize.symmetry.involution import SignedPermutation
 
 _WORDS = re.compile(r"[^\W_]+")
-Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ def _opposite_words(labels: Sequence[str]) -> dict[str, str]:
 
 
 def _from_the_other_end(label: str) -> Iterator[Words]:
-    """The words of a label whose last two parts, wherever they begin and meet, change places."""
+    """The words of a label whose last two or three parts, wherever they begin and meet, come in the other order."""
     words = tuple(_WORDS.findall(label))
     for start in range(len(words) - 1):
-        for cut in range(start + 1, len(words)):
-            yield words[:start] + words[cut:] + words[start:cut]
+        for joints in divided(words[start:]):
+            yield words[:start] + from_the_other_end(joints)
 
 
 def _completed(image: dict[int, int], action: SignedPermutation) -> NamedPartners | None:

@@ -17,7 +17,7 @@ from chiralize.body.skeleton.catalog import find_shipped, shipped
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.body.tensors.entries import Classes, TensorEntry
-from chiralize.body.tensors.fields import Field
+from chiralize.body.tensors.fields import other_fields
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.errors.words import when
@@ -303,7 +303,7 @@ def _signs_of_tensors(spec: ConversionSpec, resolved: ResolvedSpec) -> Iterator[
         if tensor.pose is not None:
             yield from _signs_of_pose(spec, tensor)
         elif tensor.entry.fields is not None:
-            for words, fields in _other_fields(tensor.entry.fields):
+            for words, fields in other_fields(tensor.entry.fields):
                 other = replace(tensor.entry, fields=fields)
                 yield Neighbour(f"{words} of {tensor.where}", _with_entry(spec, tensor.io, tensor.index, other))
 
@@ -320,12 +320,6 @@ def _signs_of_pose(spec: ConversionSpec, tensor: ResolvedTensor) -> Iterator[Nei
         changed = replace(entry, dims=body.dims, negate=others, signs=None, reflect=reflect)
         words = f"{dim} of {tensor.where} {'not negated' if dim in negated else 'negated'}"
         yield Neighbour(words, _with_entry(spec, tensor.io, tensor.index, changed))
-
-
-def _other_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
-    for position, field in enumerate(fields):
-        for words, other in field.lookalikes():
-            yield words, (*fields[:position], other, *fields[position + 1 :])
 
 
 def _centers(spec: ConversionSpec, resolved: ResolvedSpec, means: Means) -> Iterator[Neighbour]:

@@ -1,6 +1,6 @@
 """Blocks of a concatenated axis: what every entry of an observation or an action is, and what the mirror does to it."""
 
-from chiralize.body.tensors.fields.field import Field, joined_action, joined_labels
+from chiralize.body.tensors.fields.field import Field, joined_action, joined_labels, other_fields
 from chiralize.body.tensors.fields.reading import READERS, check_claims, read_fields
 
-__all__ = ["READERS", "Field", "check_claims", "joined_action", "joined_labels", "read_fields"]
+__all__ = ["READERS", "Field", "check_claims", "joined_action", "joined_labels", "other_fields", "read_fields"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors.fields.field import Field, dotted
+from chiralize.body.tensors.fields.field import Field, dotted, other_signs
 from chiralize.body.tensors.fields.quantities import ABOUT, AXIS_OF_TURN
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -79,10 +79,9 @@ class Command(Field):
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """The same with the other sign of one entry, where the file gives its sign."""
-        for at, (entry, sign) in enumerate(zip(self.entries, self.signs, strict=True)):
-            if sign is not None:
-                signs = (*self.signs[:at], -sign, *self.signs[at + 1 :])
-                yield f"the other sign of {dotted(self.name, entry)}", replace(self, signs=signs)
+        names = [dotted(self.name, entry) for entry in self.entries]
+        for words, signs in other_signs(names, self.signs):
+            yield words, replace(self, signs=signs)
 
     def doubts(self) -> Iterator[str]:
         """Signs that are given against what the name says: a turn that is kept, a height that is negated."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import MissingKeyError
 from chiralize.symmetry.involution import SignedPermutation
+
+Sign = TypeVar("Sign", int, int | None)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,20 @@ def joined_labels(fields: Sequence[Field], body: Skeleton) -> list[str]:
     for block in fields:
         labels += block.labels(body)
     return labels
+
+
+def other_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
+    """Blocks one after the other of which one is taken for another, with words for it."""
+    for at, block in enumerate(fields):
+        for words, other in block.lookalikes():
+            yield words, (*fields[:at], other, *fields[at + 1 :])
+
+
+def other_signs(names: Sequence[str], signs: Sequence[Sign]) -> Iterator[tuple[str, tuple[Sign, ...]]]:
+    """The signs with one of them turned, and words for it; none is turned where it is None."""
+    for at, (name, sign) in enumerate(zip(names, signs, strict=True)):
+        if sign is not None:
+            yield f"the other sign of {name}", (*signs[:at], -sign, *signs[at + 1 :])
 
 
 def dotted(*words: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels
+from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels, other_fields
 from chiralize.symmetry.involution import SignedPermutation
 
 ORDERS = ("oldest_first", "newest_first")
@@ -79,6 +79,5 @@ class History(Field):
         if len(self.of) > 1:
             (other,) = (major for major in MAJOR if major != self.major)
             yield f"history with the {other} together", replace(self, major=other)
-        for position, block in enumerate(self.of):
-            for words, changed in block.lookalikes():
-                yield words, replace(self, of=(*self.of[:position], changed, *self.of[position + 1 :]))
+        for words, others in other_fields(self.of):
+            yield words, replace(self, of=others)

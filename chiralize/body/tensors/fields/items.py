@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
-from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels
+from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels, other_fields
 from chiralize.body.tensors.fields.partners import partners_of
 from chiralize.body.tensors.fields.phase import Phase
 from chiralize.body.tensors.fields.plain import Measured
@@ -51,7 +51,8 @@ class Items(Field):
     def _swap(self, body: Skeleton) -> SignedPermutation:
         pairs = self.swap
         if pairs is None:
-            pairs = partners_of(self.items, body, self.where or f"field {self.name!r}")
+            has_ends = not all(map(_is_scalar, self.each))
+            pairs = partners_of(self.items, body, self.where or f"field {self.name!r}", has_ends)
         return SignedPermutation.of(pairs, size=len(self.items))
 
     def action(self, body: Skeleton) -> SignedPermutation:
@@ -115,7 +116,12 @@ class Items(Field):
         """The same without any swap, and with one block of each taken for another."""
         if self.swap != ():
             yield f"{self.name or self.things} unswapped", replace(self, swap=())
-        for position, block in enumerate(self.each):
-            for words, other in block.lookalikes():
-                each = (*self.each[:position], other, *self.each[position + 1 :])
-                yield f"{words} of {self.name or self.things}", replace(self, each=each)
+        for words, others in other_fields(self.each):
+            yield f"{words} of {self.name or self.things}", replace(self, each=others)
+
+
+def _is_scalar(block: Field) -> bool:
+    """Whether a block holds nothing but numbers that the mirror keeps, as distances and angles are."""
+    if block.parts:
+        return all(map(_is_scalar, block.parts))
+    return block.kind == "scalar"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from chiralize.body.skeleton.between import Words, divided, from_the_other_end
 from chiralize.body.skeleton.naming import infer_pairs, partner_name, readings
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import UnpairedJointError
@@ -19,10 +20,11 @@ _BETWEEN = "-"
 Pairs = tuple[tuple[int, int], ...]
 
 
-def partners_of(items: Sequence[str], body: Skeleton, where: str) -> Pairs:
+def partners_of(items: Sequence[str], body: Skeleton, where: str, has_ends: bool = False) -> Pairs:
     """Pairs of positions in `items`; what is in none is its own partner.
 
-    Names of two joints, `left_hip-right_knee`, are of what lies between them, the same from either end.
+    Names of two or three joints, `left_hip-right_knee`, are of what lies between them: its partner has the partners of
+    the joints.  has_ends: it is another thing from the other end, as the vector from one joint to the other is.
     Raises UnpairedJointError where a name has a side, and its partner is not listed.
 
     >>> body = Skeleton("dog", ("FL_hip", "FR_hip"), ((0, 1),))
@@ -36,16 +38,14 @@ def partners_of(items: Sequence[str], body: Skeleton, where: str) -> Pairs:
         other = _partner(item, body, words)
         if other is None or other == item:
             continue
-        if other not in position:
+        if other not in position and not has_ends:
             turned = _from_the_other_end(other, body)
-            if turned == item:
-                continue
             other = turned if turned in position else other
         if other not in position:
             raise _without_partner(where, item, other)
         partner[number] = position[other]
     silent = [number for number in range(len(items)) if number not in partner]
-    pairs = {(min(pair), max(pair)) for pair in partner.items()}
+    pairs = {(min(pair), max(pair)) for pair in partner.items() if pair[0] != pair[1]}
     return tuple(sorted(pairs | _told_by_names(items, silent, body, where)))
 
 
@@ -53,27 +53,27 @@ def _partner(item: str, body: Skeleton, words: Mapping[str, str]) -> str | None:
     """The partner of an item as the skeleton has it: of the joint of that name, else of the words in the name."""
     if item in body.joints:
         return body.joints[body.partner(body.index(item))]
-    ends = _ends(item, body)
-    if ends is not None:
-        return _BETWEEN.join(body.joints[body.partner(body.index(end))] for end in ends)
+    joints = _joints_in(item, body)
+    if joints is not None:
+        return _BETWEEN.join(body.joints[body.partner(body.index(joint))] for joint in map(_BETWEEN.join, joints))
     split = _WORDS.findall(item)
     if not any(word in words for word in split):
         return None
     return "".join(words.get(word, word) for word in split)
 
 
-def _ends(item: str, body: Skeleton) -> tuple[str, str] | None:
-    """The two joints in a name, None where it is not made of two."""
-    for at, letter in enumerate(item):
-        if letter == _BETWEEN and item[:at] in body.joints and item[at + 1 :] in body.joints:
-            return item[:at], item[at + 1 :]
+def _joints_in(item: str, body: Skeleton) -> tuple[Words, ...] | None:
+    """The joints in a name, None where it is not made of two or three; each as what stands between its hyphens."""
+    for joints in divided(item.split(_BETWEEN)):
+        if all(_BETWEEN.join(joint) in body.joints for joint in joints):
+            return joints
     return None
 
 
 def _from_the_other_end(item: str, body: Skeleton) -> str:
-    """The name with its two joints in the other order; one that is not made of two as it is."""
-    ends = _ends(item, body)
-    return item if ends is None else f"{ends[1]}{_BETWEEN}{ends[0]}"
+    """The name with its joints in the other order; one that is not made of joints as it is."""
+    joints = _joints_in(item, body)
+    return item if joints is None else _BETWEEN.join(from_the_other_end(joints))
 
 
 def _swapped_words(body: Skeleton) -> dict[str, str]:

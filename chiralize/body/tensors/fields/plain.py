@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
-from chiralize.body.tensors.fields.field import Field, dotted
+from chiralize.body.tensors.fields.field import Field, dotted, other_signs
 from chiralize.body.tensors.fields.partners import tells_side
 from chiralize.body.tensors.fields.quantities import ORDERS, WITH_DIMS, Quantity
-from chiralize.errors.words import when
 from chiralize.symmetry.involution import SignedPermutation
 
 MOST_SCALARS = 12
@@ -207,10 +206,8 @@ def _labels(name: str, entries: tuple[str, ...], size: int) -> list[str]:
 def _other_signs(field: Field, signs: tuple[int, ...], entries: tuple[str, ...]) -> Iterator[tuple[str, Field]]:
     if len(signs) > MOST_SCALARS:
         return
-    for at, sign in enumerate(signs):
-        others = (*signs[:at], -sign, *signs[at + 1 :])
-        number = when(len(signs) > 1, f"[{at}]")
-        yield f"the other sign of {field.name}{number}", Signs(field.name, others, entries, where=field.where)
+    for words, others in other_signs(_labels(field.name, (), len(signs)), signs):
+        yield words, Signs(field.name, others, entries, where=field.where)
 
 
 def _sided(name: str, entries: tuple[str, ...], what: str) -> Iterator[str]:

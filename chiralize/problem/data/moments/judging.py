@@ -13,7 +13,7 @@ they learned. Without either there is the number of directions that the inputs v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp
 
@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from chiralize.graph import processes
-from chiralize.graph.model import CapturedModel
+from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.moments.normalisers import input_moments
 from chiralize.problem.data.moments.norms import UndeterminedError, norms, values
 from chiralize.problem.data.moments.recovery import equations, read
+from chiralize.problem.network import Network
 
 MOST_SHIFT = 1.5
 MOST_SCALE = 5.0
@@ -60,11 +61,13 @@ class Likeness:
         return not self.is_normaliser and not self.factor <= MOST_FACTOR
 
 
-def likeness(captured: CapturedModel, batches: Iterable[Sequence[Tensor]], is_single: bool = False) -> Likeness | None:
+def likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
     """Inputs, in the captured sizes, judged by the first norm or a normaliser; None where the network has neither.
 
-    is_single: a batch is one sample, without an axis that counts samples.
+    Raises ChiralizeError where there is no graph.
     """
+    captured = network.graph()
+    batches = (network.centered(Arguments.of(*call).tensors) for call in calls)
     norm, sums = next(iter(norms(captured)), None), _Sums()
     if norm is not None:
         for batch in batches:
@@ -74,19 +77,16 @@ def likeness(captured: CapturedModel, batches: Iterable[Sequence[Tensor]], is_si
     if normaliser is None:
         return None
     for batch in batches:
-        given = batch[normaliser.index]
-        sums.add((given[None] if is_single else given).flatten(1))
-    mean = _of_a_sample(normaliser.mean, is_single).to(sums.total)
-    spread = _of_a_sample(normaliser.spread, is_single).to(sums.total)
+        sums.add(network.in_rows(batch[normaliser.index]).flatten(1))
+    mean = _of_a_sample(network, normaliser.mean).to(sums.total)
+    spread = _of_a_sample(network, normaliser.spread).to(sums.total)
     judged = sums.judged(normaliser.name, mean, spread.square())
     return None if judged is None else replace(judged, is_normaliser=True)
 
 
-def _of_a_sample(moments: Tensor, is_single: bool) -> Tensor:
+def _of_a_sample(network: Network, moments: Tensor) -> Tensor:
     """Moments in an input's shape as those of one sample, "entry"."""
-    if is_single:
-        return moments.flatten()
-    return moments[0].flatten()
+    return network.in_rows(moments)[0].flatten()
 
 
 class _Sums:
@@ -135,17 +135,18 @@ def directions(rows: Tensor) -> float:
     return float((-(shares * shares.log()).sum()).exp())
 
 
-def remembered_mean(captured: CapturedModel, is_single: bool = False) -> Tensor | None:
+def remembered_mean(network: Network) -> Tensor | None:
     """The mean of the inputs in training, "entry", where the norms or a normaliser determine it.
 
-    is_single: the inputs have no axis that counts samples.
+    Raises ChiralizeError where there is no graph.
     """
+    captured = network.graph()
     stored = input_moments(captured)
     if stored and len(stored) == len(captured.inputs):
         means = [moments.mean for moments in sorted(stored, key=lambda one: one.index)]
-        mean = torch.cat([_of_a_sample(of_input, is_single) for of_input in means])
+        mean = torch.cat([_of_a_sample(network, of_input) for of_input in means])
         return mean if bool(mean.isfinite().all()) else None
-    if is_single:
+    if network.resolved.is_single:
         return None
     try:
         weight, rest, variance = equations(read(captured)[1])
