@@ -41,6 +41,7 @@ def open_network(
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
     from chiralize.problem.data.examples import examples_for, some_samples
+    from chiralize.problem.doubts import with_assumed
     from chiralize.problem.partial import prepare
     from chiralize.problem.progress import silent
     from chiralize.problem.two_samples import prepared_openly
@@ -81,7 +82,7 @@ def open_network(
             remedy = "add --skeleton NAME (see: chiralize skeleton list) or a YAML file"
             raise UsageError(
                 str(options.model),
-                "; ".join([facts, *(caution.text for caution in data_cautions(loaded.notes))]),
+                "; ".join([facts, *(caution.text for caution in data_cautions((*loaded.notes, *_assumed(loaded))))]),
                 remedy,
             )
         given = load_spec(brought_along, **layouts)
@@ -124,8 +125,18 @@ def open_network(
 
         network = with_states(network, loaded.module)
     remark = (examples.remark,) if examples.remark else ()
+    if loaded.doubtful:
+        step("trying other arguments")
+        network = with_assumed(network, loaded.module, loaded.doubtful, (args, kwargs), entry)
     network = replace(network, notes=(*remark, *loaded.notes, *network.notes))
     return network, loaded, passport.with_spec(spec) if passport else None
+
+
+def _assumed(loaded: LoadedModel) -> tuple[str, ...]:
+    """The warning of the defaults of its class that seem to change answers, before they could be run."""
+    from chiralize.storage.assumed import assumed_note
+
+    return assumed_note(tuple(each for each in loaded.doubtful if each.shows))
 
 
 def _describes(spec: ConversionSpec | None, inputs: int, outputs: int) -> bool:
@@ -262,5 +273,5 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
         with suppress(ChiralizeError):  # the program takes one size only
             larger = prepare(model, network.spec, *batches[0], entry_of(network))
             if larger.program is None or agrees(larger.program.module(), network.module, network.example):
-                return replace(larger, notes=network.notes), batches
+                return replace(larger, notes=network.notes, constant=network.constant), batches
     return network, calls

@@ -25,6 +25,7 @@ from chiralize.graph.tensors import number_count
 from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry, traits
+from chiralize.problem.constant import ConstantAnswers
 from chiralize.problem.earlier import EarlierMirror
 from chiralize.problem.exporting import answers, writes_something
 
@@ -48,7 +49,7 @@ class Network:
     network.  further: other mirrors that the user named, each fitted to the same tensors.  earlier: mirrors that the
     network commutes with already, and that must not be disturbed.  handed_in: the network of the user, where this one
     is that one changed (`--align`).  as_program: what is handed on is the program, not the module, which may take more
-    sizes.
+    sizes.  constant: outputs that do not depend on the inputs.
     """
 
     module: torch.nn.Module
@@ -71,6 +72,7 @@ class Network:
     advice: str = ""
     handed_in: Network | None = None
     as_program: bool = False
+    constant: ConstantAnswers = ConstantAnswers()
 
     @property
     def spec(self) -> ConversionSpec:
