@@ -125,9 +125,7 @@ def open_network(
 
         network = with_states(network, loaded.module)
     remark = (examples.remark,) if examples.remark else ()
-    if loaded.doubtful:
-        step("trying other arguments")
-        network = with_assumed(network, loaded.module, loaded.doubtful, (args, kwargs), entry)
+    network = with_assumed(network, loaded, (args, kwargs), entry, step)
     network = replace(network, notes=(*remark, *loaded.notes, *network.notes))
     return network, loaded, passport.with_spec(spec) if passport else None
 

@@ -27,6 +27,7 @@ DRAWN = 8
 _REAL = 4
 _FEW, _SEED = 2, 5
 _ROUNDED = 64  # eps of the largest answer that rounding alone may make of a constant
+_FINE = 1e-6
 
 
 def noticed(network: Network) -> Network:
@@ -66,8 +67,10 @@ def differ(one: torch.Tensor, other: torch.Tensor) -> bool:
         return False
     if not (one.isfinite().all() and other.isfinite().all()):
         return True
-    least = _ROUNDED * torch.finfo(one.dtype).eps * float(one.abs().max())
-    return float((one - other).abs().max()) > least
+    eps = torch.finfo(one.dtype).eps
+    if eps > _FINE:  # 64 times that is no rounding
+        return not torch.equal(one, other)
+    return float((one - other).abs().max()) > _ROUNDED * eps * float(one.abs().max())
 
 
 def _remarked(network: Network, constant: ConstantAnswers) -> Network:
@@ -116,7 +119,7 @@ class _Watch:
         """Look at the answers to one call. sizes: of its inputs.  rows: outputs with an answer for each sample."""
         for index, answer in enumerate(answers):
             first = self.firsts.setdefault((index, sizes), answer)
-            if differ(first, answer) or (index in rows and len(answer) and differ(answer[:1].expand_as(answer), answer)):
+            if differ(first, answer) or (index in rows and _rows_differ(answer)):
                 self.moving.add(index)
             elif answer.is_floating_point() or answer.is_complex():
                 self.staying.add(index)
@@ -124,13 +127,21 @@ class _Watch:
         self.staying -= self.moving
 
 
+def _rows_differ(answer: torch.Tensor) -> bool:
+    """Whether an output has different answers for the samples of one call."""
+    return len(answer) > 1 and differ(answer[:1].expand_as(answer), answer)
+
+
 def _watched(network: Network, real: Sequence[Call], double: bool) -> _Watch:
     """The answers to random inputs, as many as it takes until all have changed, and to the real ones."""
     watch = _Watch({}, set(), set())
-    rows = {tensor.index for tensor in network.resolved.output_tensors if tensor.has_rows and network.has_rows}
+    rows = set[int]()
+    for tensor in network.resolved.output_tensors:
+        if network.has_rows and tensor.has_rows and tensor.kind != "free" and tensor.shape[0] == network.rows:
+            rows.add(tensor.index)
     with Runner(network.module, double=double) as runner:
         for number, call in enumerate(chain(_random(network, runner), real)):
-            if number == 2 and not watch.staying:
+            if number > 1 and not watch.staying:
                 return watch
             sizes = tuple(tuple(tensor.shape) for tensor in Arguments.of(*call).tensors)
             watch.take(results(runner.run([call]).steps[0])[0], sizes, rows)

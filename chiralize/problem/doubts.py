@@ -19,25 +19,32 @@ from chiralize.problem.constant import Cause
 from chiralize.problem.constant_answers import differ, with_cause
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import entered, fresh_copy
+from chiralize.problem.progress import Progress, silent
 from chiralize.storage.assumed import Doubtful, assumed_note
+from chiralize.storage.format import LoadedModel
 
 SECONDS = 5.0
 """Processor time after which no more are tried."""
 _SEED = 6
 
 
-def with_assumed(network: Network, module: nn.Module, doubtful: Sequence[Doubtful], call: Call, entry: str) -> Network:
+def with_assumed(
+    network: Network, loaded: LoadedModel, call: Call, entry: str = "forward", progress: Progress = silent
+) -> Network:
     """The network with a warning of the defaults that change its answers, and the cause of constant ones where known.
 
-    module: as it was loaded.  call: with which it can be called.  entry: the method.
+    loaded: what it was made of.  call: with which that can be called.  entry: the method.
     Those that could not be run are warned of where modules hold other numbers or constants with another value.
     """
+    if not loaded.doubtful:
+        return network
+    progress("trying other arguments")
     end = time.process_time() + SECONDS
     calls = [placed(each, network.around) for each in random_calls(Arguments.of(*call), 2, _SEED)]
-    answers = _answers(entered(fresh_copy(module)[0], entry), calls) if doubtful else None
+    answers = _answers(entered(fresh_copy(loaded.module)[0], entry), calls)
     assumed: list[Doubtful] = []
     is_sure, cause = True, None
-    for each in doubtful:
+    for each in loaded.doubtful:
         others = None
         if answers is not None and time.process_time() < end:
             others = _answers_with(each, calls, entry)

@@ -14,8 +14,9 @@ _CONTIGUOUS = "let forward not ask for strides or memory format, or begin with x
 def raise_for_failure(report: VerifyReport) -> None:
     """Raise the error of the first verdict that failed; return where everything passed.
 
-    Raises ModelRunError (there are no numbers to compare, or they are the same for all inputs), VerdictsDisagreeError (one verdict passed, the other
-    failed), EquivarianceError (the network does not commute with T), DegenerateError (left and right were lost).
+    Raises ModelRunError (there are no numbers to compare, or the same for all inputs), VerdictsDisagreeError (one
+    verdict passed, the other failed), EquivarianceError (the network does not commute with T), DegenerateError (left
+    and right were lost).
     """
     proof = report.certificate
     for output in report.numeric.outputs:
