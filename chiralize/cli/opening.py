@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from chiralize.storage.passport import Passport
 
 
+BeforeExport = Callable[["LoadedModel", "ConversionSpec", "Call", str], None]
+_SMALL = 1 << 26
+
+
+def nothing(loaded: LoadedModel, spec: ConversionSpec, call: Call, entry: str) -> None:
+    """Do nothing."""
+
+
 def open_network(
     options: NetworkOptions,
     onnx: bool = False,
@@ -29,6 +37,7 @@ def open_network(
     *,
     read: bool = False,
     samples: Path | None = None,
+    before_export: BeforeExport = nothing,
     step: Progress | None = None,
 ) -> tuple[Network, LoadedModel, Passport | None]:
     """Load the file, find its examples and its mirror, capture it. Raises ChiralizeError.
@@ -36,7 +45,8 @@ def open_network(
     onnx: an ONNX file will do that is run as it is, although it has no graph that could be captured.  read: one is read
     op by op first; where that cannot be, it is run, or without `onnx` refused.
     spec: the mirror where neither the options nor the file says anything.  samples: calibration inputs, whose sizes
-    are tried first.  step: called with the steps after the loading.
+    are tried first.  before_export: called with the network as it was loaded, its mirror, a call and the method; it may
+    raise what need not wait for the export.  step: called with the steps after the loading.
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
@@ -104,6 +114,7 @@ def open_network(
         progress=step,
         command=command(),
     )
+    before_export(loaded, examples.spec, examples.call, entry)
     step("exporting")
     args, kwargs = examples.call
     if loaded.format == "onnx":
@@ -234,6 +245,29 @@ def calls_from_file(
             return joined(*sequences), sequences
     states = [index for index, representation in enumerate(network.resolved.inputs) if representation is None]
     return calls_from(path, (network.args, network.kwargs), states, names), ()
+
+
+def refuse_few_of(path: Path | None, axis: int | None) -> BeforeExport:
+    """What raises DataFileError before an export where a file holds too few inputs to hold some out.
+
+    Of a file that may hold more it is said later, since reading it twice takes time.
+    """
+
+    def refuse(loaded: LoadedModel, spec: ConversionSpec, call: Call, entry: str) -> None:
+        """Count the samples as the conversion will."""
+        from chiralize.body.tensors.claims import sized
+        from chiralize.problem.data.checks import LEAST, refuse_few
+        from chiralize.problem.data.examples import some_samples
+        from chiralize.problem.preparation import described
+
+        if path is None or loaded.format == "onnx" or path.stat().st_size > _SMALL:
+            return
+        if any(len(array) >= LEAST for array in some_samples(path).values()):
+            return
+        network = described(loaded.exported or loaded.module, sized(spec), *call, entry)
+        refuse_few(network, calls_from_file(path, network, loaded, axis)[0])
+
+    return refuse
 
 
 def on_samples(network: Network, calls: Sequence[Call], sequences: Sequence[Steps]) -> tuple[str, ...]:
