@@ -22,6 +22,7 @@ from chiralize.graph.regions import collapse
 from chiralize.graph.rollouts import LONGEST, Carried
 from chiralize.graph.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
 from chiralize.graph.tensors import number_count
+from chiralize.graph.unheld import as_held
 from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry, traits
@@ -190,7 +191,7 @@ class Network:
         if self.program is None or self.captured is None:
             return self
         graph = capture(self.program, self.args, self.kwargs, self.captured.notes, tables)
-        return replace(self, captured=graph)
+        return replace(self, captured=graph if self.from_program else as_held(graph, self.module))
 
     def restored(self, values: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """Weights that were found for `graph()`, by name, as weights of the network itself."""

@@ -23,6 +23,7 @@ from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Arguments, results
 from chiralize.graph.snapshot import Change
 from chiralize.graph.state import as_buffers, first_answer_and_state
+from chiralize.graph.unheld import as_held
 from chiralize.infer.capture import capture
 from chiralize.problem.exporting import called, exported
 from chiralize.problem.further import further_mirrors
@@ -134,6 +135,8 @@ def _with_graph(network: Network, progress: Progress) -> Network:
         if program is None:
             program, traced, notes = exported(module, args, kwargs, batch_axes(network.resolved), progress)
         captured = capture(program, args, kwargs, notes)
+        if not network.from_program:
+            captured = as_held(captured, traced or module)
     except CaptureError as error:
         problem = error
     if traced is not None:
