@@ -238,11 +238,17 @@ def convert(
     from chiralize.errors import ExportError, ParityError
     from chiralize.graph.copies import is_large
     from chiralize.graph.devices import named
+    from chiralize.methods.registry import method_of
 
     training_device = named(device)
     with ExitStack() as stack:
         step = stack.enter_context(opt.progress(options))
-        network, loaded, _ = opening.open_network(options, onnx=True, read=True, samples=calibration, step=step)
+        too_few = opening.nothing
+        if not force and (method_of(method).is_fitted or distill):
+            too_few = opening.refuse_few_of(calibration, sequence_axis)
+        network, loaded, _ = opening.open_network(
+            options, onnx=True, read=True, samples=calibration, before_export=too_few, step=step
+        )
         targets.check_onnx(network, target)
         origin = targets.origin_of(loaded, target)
         calls, sequences = opening.calls_from_file(calibration, network, loaded, sequence_axis)

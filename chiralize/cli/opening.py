@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from chiralize.storage.passport import Passport
 
 
+BeforeExport = Callable[["LoadedModel", "ConversionSpec", "Call", str], None]
+_SMALL = 1 << 26
+
+
+def nothing(loaded: LoadedModel, spec: ConversionSpec, call: Call, entry: str) -> None:
+    """Do nothing."""
+
+
 def open_network(
     options: NetworkOptions,
     onnx: bool = False,
@@ -29,6 +37,7 @@ def open_network(
     *,
     read: bool = False,
     samples: Path | None = None,
+    before_export: BeforeExport = nothing,
     step: Progress | None = None,
 ) -> tuple[Network, LoadedModel, Passport | None]:
     """Load the file, find its examples and its mirror, capture it. Raises ChiralizeError.
@@ -36,11 +45,13 @@ def open_network(
     onnx: an ONNX file will do that is run as it is, although it has no graph that could be captured.  read: one is read
     op by op first; where that cannot be, it is run, or without `onnx` refused.
     spec: the mirror where neither the options nor the file says anything.  samples: calibration inputs, whose sizes
-    are tried first.  step: called with the steps after the loading.
+    are tried first.  before_export: called with the network as it was loaded, its mirror, a call and the method; it may
+    raise what need not wait for the export.  step: called with the steps after the loading.
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
     from chiralize.problem.data.examples import examples_for, some_samples
+    from chiralize.problem.doubts import with_assumed
     from chiralize.problem.partial import prepare
     from chiralize.problem.progress import silent
     from chiralize.problem.two_samples import prepared_openly
@@ -81,7 +92,7 @@ def open_network(
             remedy = "add --skeleton NAME (see: chiralize skeleton list) or a YAML file"
             raise UsageError(
                 str(options.model),
-                "; ".join([facts, *(caution.text for caution in data_cautions(loaded.notes))]),
+                "; ".join([facts, *(caution.text for caution in data_cautions((*loaded.notes, *_assumed(loaded))))]),
                 remedy,
             )
         given = load_spec(brought_along, **layouts)
@@ -103,6 +114,7 @@ def open_network(
         progress=step,
         command=command(),
     )
+    before_export(loaded, examples.spec, examples.call, entry)
     step("exporting")
     args, kwargs = examples.call
     if loaded.format == "onnx":
@@ -124,8 +136,16 @@ def open_network(
 
         network = with_states(network, loaded.module)
     remark = (examples.remark,) if examples.remark else ()
+    network = with_assumed(network, loaded, (args, kwargs), entry, step)
     network = replace(network, notes=(*remark, *loaded.notes, *network.notes))
     return network, loaded, passport.with_spec(spec) if passport else None
+
+
+def _assumed(loaded: LoadedModel) -> tuple[str, ...]:
+    """The warning of the defaults of its class that seem to change answers, before they could be run."""
+    from chiralize.storage.assumed import assumed_note
+
+    return assumed_note(tuple(each for each in loaded.doubtful if each.shows))
 
 
 def _describes(spec: ConversionSpec | None, inputs: int, outputs: int) -> bool:
@@ -227,6 +247,29 @@ def calls_from_file(
     return calls_from(path, (network.args, network.kwargs), states, names), ()
 
 
+def refuse_few_of(path: Path | None, axis: int | None) -> BeforeExport:
+    """What raises DataFileError before an export where a file holds too few inputs to hold some out.
+
+    Of a file that may hold more it is said later, since reading it twice takes time.
+    """
+
+    def refuse(loaded: LoadedModel, spec: ConversionSpec, call: Call, entry: str) -> None:
+        """Count the samples as the conversion will."""
+        from chiralize.body.tensors.claims import sized
+        from chiralize.problem.data.checks import LEAST, refuse_few
+        from chiralize.problem.data.examples import some_samples
+        from chiralize.problem.preparation import described
+
+        if path is None or loaded.format == "onnx" or path.stat().st_size > _SMALL:
+            return
+        if any(len(array) >= LEAST for array in some_samples(path).values()):
+            return
+        network = described(loaded.exported or loaded.module, sized(spec), *call, entry)
+        refuse_few(network, calls_from_file(path, network, loaded, axis)[0])
+
+    return refuse
+
+
 def on_samples(network: Network, calls: Sequence[Call], sequences: Sequence[Steps]) -> tuple[str, ...]:
     """A note where a network that carries states gets samples instead of sequences."""
     from chiralize.problem.stateful import SAMPLES_ALONE
@@ -262,5 +305,5 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
         with suppress(ChiralizeError):  # the program takes one size only
             larger = prepare(model, network.spec, *batches[0], entry_of(network))
             if larger.program is None or agrees(larger.program.module(), network.module, network.example):
-                return replace(larger, notes=network.notes), batches
+                return replace(larger, notes=network.notes, constant=network.constant), batches
     return network, calls

@@ -12,6 +12,7 @@ from chiralize.graph.isolation import exclusive
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Call
+from chiralize.problem.constant_answers import asked_again, refuse_constant
 from chiralize.problem.data.cutting import check, thinned
 from chiralize.problem.mirror import mirror_if_known, mirror_of, represent
 from chiralize.problem.network import Network
@@ -52,12 +53,15 @@ def audit(
 
     samples: how many random ones to take where no data are given.  labels: one per sample of the data.
     sequences: the data as sequences, along which a network that carries states is measured.
-    Raises UsageError where labels and data do not fit, NonFiniteError where the data are not finite.
+    Raises UsageError where labels and data do not fit, NonFiniteError where the data are not finite, ModelRunError
+    where no answer depends on the inputs: there is no gap to measure.
     """
     refuse_several(network)
     if labels and not data:
         raise UsageError("--labels", "there are no data that they could belong to", "give --calibration as well")
     check(network, data, differ=False)
+    network = asked_again(network, data)
+    refuse_constant(network, name)
     mirror = mirror_if_known(network, None)
     if mirror is None:
         mirror = mirror_of(network, represent(network, None)[0])

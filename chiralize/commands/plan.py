@@ -13,6 +13,7 @@ from chiralize.graph.model import CapturedModel, Node, Ref
 from chiralize.infer.records import Choice, RepMap
 from chiralize.methods import averaging
 from chiralize.methods.registry import method_of
+from chiralize.problem.constant import ConstantAnswers
 from chiralize.problem.mirror import analyse, free_parameters, infer, is_computed, tables_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Method
@@ -45,6 +46,9 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
 
     `auto` is planned as the average that it falls back to, `reduce` at width 1/2 and before it chooses units.
     """
+    if network.constant.is_all:
+        plain = replace(network, constant=ConstantAnswers())
+        return replace(plan(plain, name, method_name), constant=network.constant.facts)
     if network.further:
         return _under_each(network, name, method_name)
     method = method_of(method_name)

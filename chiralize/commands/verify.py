@@ -11,6 +11,7 @@ from chiralize.commands.several.verifying import verify_for_all
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
+from chiralize.problem.constant_answers import asked_again
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.judged import judged_on
 from chiralize.problem.mirror import free_share
@@ -53,6 +54,7 @@ def verify(
     """
     samples = int(number("samples", samples))
     check(network, real, differ=False)
+    network = asked_again(network, real)
     if real and passport is not None and passport.is_average and None in network.resolved.inputs:
         facts = "an average of both views takes states of its own, which no inputs of the original hold"
         raise UsageError("--calibration", facts, "leave it out: such a network is run on random inputs")
@@ -64,6 +66,8 @@ def verify(
     report = _verify_one(network, name, passport, samples, real, run_on, tolerance, progress)
     if passport is not None and not report.numeric.passed:
         report = replace(report, remedy=remedy_of_other_mirror(network, passport.converted_for))
+    if network.constant.is_all:
+        report = replace(report, constant=network.constant.facts, remedy=network.constant.remedy)
     return replace(report, given=given)
 
 

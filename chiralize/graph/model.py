@@ -99,6 +99,7 @@ class Leaf:
     sources: keys in the model of the floating-point numbers that it is, or was computed from.
     whole: what it would be if no open size had cut it (positions of more frames than the examples have).
     frozen: keys of the parameters kept from training (`requires_grad=False`) that a constant is, or was computed from.
+    known_as: what people know a constant by that the module does not hold; "" for all others.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Leaf:
     sources: tuple[str, ...] = ()
     whole: torch.Tensor | None = None
     frozen: tuple[str, ...] = ()
+    known_as: str = ""
 
     @property
     def shape(self) -> Shape:

@@ -53,12 +53,18 @@ _MOST_ATTEMPTS = 300
 OR_AVERAGE = ", or use --method average"
 """The end of remedies for what stops one pass alone."""
 _MEND = "make the constant symmetric, use --symmetrize-constants to have that done"
+_HOLD = (
+    "make it symmetric where it is made, or let the module hold it (self.register_buffer in __init__) for "
+    "--symmetrize-constants to change it"
+)
 
 
 def _remedy_of(leaf: Leaf, symmetrize: bool) -> str:
     """The remedy where the mirror changes a constant.  symmetrize: the user asked for stored ones to be changed."""
     if leaf.stored:
         remedy = _MEND
+    elif leaf.known_as:
+        remedy = _HOLD
     else:
         note = when(symmetrize, " (--symmetrize-constants changes only constants that the model stores)")
         remedy = f"make what forward computes it from symmetric{note}"
@@ -70,6 +76,13 @@ def _remedy_of(leaf: Leaf, symmetrize: bool) -> str:
         f"{remedy}; {names} is a frozen parameter (requires_grad=False) that looks like a table: requires_grad_(True) "
         "has it converted as a weight"
     )
+
+
+def _name_of(leaf: Leaf) -> str:
+    """What people know a constant by: its key, its global, or what forward computes it of."""
+    if leaf.stored or leaf.known_as:
+        return leaf.known_as or leaf.names[0]
+    return "computed in forward" + when(leaf.sources, f" of {', '.join(leaf.sources)}")
 
 
 def random_numbers(node: Node | None, name: str = "") -> NoRuleError:
@@ -356,8 +369,5 @@ class Inference:
                     known = nearest(leaf.tensor, known, partner, self.known.actions())
                     worst = deviation(leaf.tensor, known, partner)
                     example = f": {largest_change(leaf.tensor, known, partner)}"
-                raise AsymmetricConstantError(
-                    str(leaf.where),
-                    f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror{example}",
-                    _remedy_of(leaf, self.symmetrize),
-                )
+                facts = f"constant {_name_of(leaf)} {leaf.shape} changes by {worst:.3g} under the mirror{example}"
+                raise AsymmetricConstantError(str(leaf.where), facts, _remedy_of(leaf, self.symmetrize))

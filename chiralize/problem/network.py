@@ -22,9 +22,11 @@ from chiralize.graph.regions import collapse
 from chiralize.graph.rollouts import LONGEST, Carried
 from chiralize.graph.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
 from chiralize.graph.tensors import in_rows, number_count
+from chiralize.graph.unheld import as_held
 from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry, traits
+from chiralize.problem.constant import ConstantAnswers
 from chiralize.problem.earlier import EarlierMirror
 from chiralize.problem.exporting import answers, writes_something
 
@@ -48,7 +50,7 @@ class Network:
     network.  further: other mirrors that the user named, each fitted to the same tensors.  earlier: mirrors that the
     network commutes with already, and that must not be disturbed.  handed_in: the network of the user, where this one
     is that one changed (`--align`).  as_program: what is handed on is the program, not the module, which may take more
-    sizes.
+    sizes.  constant: outputs that do not depend on the inputs.
     """
 
     module: torch.nn.Module
@@ -71,6 +73,7 @@ class Network:
     advice: str = ""
     handed_in: Network | None = None
     as_program: bool = False
+    constant: ConstantAnswers = ConstantAnswers()
 
     @property
     def spec(self) -> ConversionSpec:
@@ -189,7 +192,7 @@ class Network:
         if self.program is None or self.captured is None:
             return self
         graph = capture(self.program, self.args, self.kwargs, self.captured.notes, tables)
-        return replace(self, captured=graph)
+        return replace(self, captured=graph if self.from_program else as_held(graph, self.module))
 
     def restored(self, values: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """Weights that were found for `graph()`, by name, as weights of the network itself."""

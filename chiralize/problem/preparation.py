@@ -23,6 +23,7 @@ from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Arguments, results
 from chiralize.graph.snapshot import Change
 from chiralize.graph.state import as_buffers, first_answer_and_state
+from chiralize.graph.unheld import as_held
 from chiralize.infer.capture import capture
 from chiralize.problem.exporting import called, exported
 from chiralize.problem.further import further_mirrors
@@ -62,6 +63,24 @@ def prepare(
     progress: called for every part of the export.
     Raises UsageError, ModelRunError, SpecError; a failed capture is kept as `problem`.
     """
+    network = _with_graph(described(model, spec, args, kwargs, entry), progress)
+    return network.with_notes(*_missing(network.resolved), *_forgotten(network.unheld))
+
+
+@exclusive
+@torch.inference_mode(False)
+@torch.enable_grad()
+def described(
+    model: torch.nn.Module | ExportedProgram,
+    spec: ConversionSpec,
+    args: Sequence[Any] | torch.Tensor,
+    kwargs: Mapping[str, Any] | None = None,
+    entry: str = "forward",
+) -> Network:
+    """The network before it is captured, which is what takes time: copied, run once, the specification fitted.
+
+    Raises UsageError, ModelRunError, SpecError.
+    """
     if isinstance(args, torch.Tensor) or is_tensordict(args):
         args = (args,)
     if not isinstance(args, Sequence) or isinstance(args, str):
@@ -89,9 +108,7 @@ def prepare(
     network = Network(
         module, args, kwargs, resolved, program, entry=entry, notes=resolved.spec.notices, unheld=unheld, advice=advice
     )
-    network = replace(network, further=further)
-    network = _with_graph(replace(network, from_program=program is not None), progress)
-    return network.with_notes(*_missing(resolved), *_forgotten(unheld))
+    return replace(network, further=further, from_program=program is not None)
 
 
 def _in_dictionaries(
@@ -118,6 +135,8 @@ def _with_graph(network: Network, progress: Progress) -> Network:
         if program is None:
             program, traced, notes = exported(module, args, kwargs, batch_axes(network.resolved), progress)
         captured = capture(program, args, kwargs, notes)
+        if not network.from_program:
+            captured = as_held(captured, traced or module)
     except CaptureError as error:
         problem = error
     if traced is not None:

@@ -9,7 +9,7 @@ from chiralize.graph.rewrite import Moved
 from chiralize.report.distance import GIVEN_NOISE, NEAR, distance, given_noise, leaning, wide_gap
 from chiralize.report.document import plain, short
 from chiralize.report.in_the_loop import loop_cautions
-from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
+from chiralize.report.records import AuditReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, EXPLAINED, UNEVEN
 from chiralize.verification.leaning import is_noise, lean_of
 from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, NumericVerdict
@@ -28,6 +28,8 @@ def cautions_of(report: Report) -> tuple[Caution, ...]:
         return (*mirror_cautions(report.evidence), *precision, *sides, *data_cautions(report.notes))
     if isinstance(report, AuditReport):
         return (*mirror_cautions(report.evidence), *loop_cautions(report.rollout), *data_cautions(report.notes))
+    if isinstance(report, PlanReport):
+        return data_cautions(report.notes)
     return ()
 
 

@@ -14,8 +14,9 @@ _CONTIGUOUS = "let forward not ask for strides or memory format, or begin with x
 def raise_for_failure(report: VerifyReport) -> None:
     """Raise the error of the first verdict that failed; return where everything passed.
 
-    Raises ModelRunError (there are no numbers to compare), VerdictsDisagreeError (one verdict passed, the other
-    failed), EquivarianceError (the network does not commute with T), DegenerateError (left and right were lost).
+    Raises ModelRunError (there are no numbers to compare, or the same for all inputs), VerdictsDisagreeError (one
+    verdict passed, the other failed), EquivarianceError (the network does not commute with T), DegenerateError (left
+    and right were lost).
     """
     proof = report.certificate
     for output in report.numeric.outputs:
@@ -27,6 +28,10 @@ def raise_for_failure(report: VerifyReport) -> None:
                 "or look where it makes nan or inf",
             )
     if report.numeric.passed and proof is not None and not proof.passed:
+        if report.constant:
+            where = when(proof.where, f" at {proof.where}")
+            facts = f"{report.constant}. So running it shows nothing of the mirror, and the certificate breaks{where}"
+            raise ModelRunError(report.model, f"{facts} ({proof.broken})", report.remedy)
         raise VerdictsDisagreeError(
             str(proof.where or report.model),
             f"the certificate breaks here ({proof.broken}), but {_figures(report)}",

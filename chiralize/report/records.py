@@ -107,6 +107,7 @@ class VerifyReport(Readable):
     joints: gaps of single joints on random inputs, where outputs have joints.  bodies: how these are drawn.
     remedy: what to do where it is not equivariant, where that is not to convert it.
     given: samples of the user's that it was run on, beside random ones.
+    constant: a sentence where no answer depends on the inputs, so that the numeric verdict shows nothing; else "".
     """
 
     model: str
@@ -122,6 +123,7 @@ class VerifyReport(Readable):
     bodies: tuple[Body, ...] = ()
     remedy: str = ""
     given: int = 0
+    constant: str = ""
 
     @property
     def passed(self) -> bool:
@@ -228,7 +230,10 @@ class PlanRow:
 
 @dataclass(frozen=True, repr=False)
 class PlanReport(Readable):
-    """The plan of a conversion, op by op. blocked: everything that stands in its way, in sentences."""
+    """The plan of a conversion, op by op. blocked: everything that stands in its way, in sentences.
+
+    constant: a sentence where no answer depends on the inputs, so that there is nothing to convert; else "".
+    """
 
     model: str
     rows: tuple[PlanRow, ...]
@@ -236,11 +241,12 @@ class PlanReport(Readable):
     choices: tuple[Choice, ...] = ()
     blocked: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    constant: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether nothing stands in the way."""
-        return not self.blocked
+        return not (self.blocked or self.constant)
 
 
 @dataclass(frozen=True, repr=False)

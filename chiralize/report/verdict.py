@@ -45,7 +45,7 @@ def verdict_of(report: Report) -> Verdict:
     elif isinstance(report, ConvertReport):
         sentence = _converted(report, warnings)
     elif isinstance(report, PlanReport):
-        sentence = _planned(report)
+        sentence = _planned(report, warnings)
     elif isinstance(report, AuditReport):
         sentence = _audited(report, warnings)
     else:
@@ -62,7 +62,9 @@ def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
     degenerate = report.degeneracy is not None and report.degeneracy.collapsed
     samples = plural(report.numeric.samples, "sample")
     failure = _failure(report.numeric, report.certificate)
-    if failure:
+    if failure and report.constant and report.numeric.passed:
+        head = f"NOT proved equivariant, and running it shows nothing: {report.constant}"
+    elif failure:
         head = failure
     elif degenerate:
         head = f"{_what(report)}, but degenerate: left and right are lost"
@@ -214,10 +216,13 @@ def _to_know(report: ConvertReport) -> list[str]:
 
 
 # ---- the others -----------------------------------------------------------------------------------------------
-def _planned(report: PlanReport) -> str:
+def _planned(report: PlanReport, warnings: tuple[Caution, ...]) -> str:
+    if report.constant:
+        return f"NOT to be converted as it is: {report.constant}"
     if not report.blocked:
-        return "can be converted"
-    return _sentence(f"{plural(len(report.blocked), 'op')} in the way", report.blocked[0].splitlines()[0])
+        return _sentence(f"can be converted{when(warnings, ', with warnings')}", *_briefs(warnings))
+    ways = f"{plural(len(report.blocked), 'op')} in the way"
+    return _sentence(ways, report.blocked[0].splitlines()[0], *_briefs(warnings))
 
 
 def _audited(report: AuditReport, warnings: tuple[Caution, ...]) -> str:

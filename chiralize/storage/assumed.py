@@ -2,8 +2,9 @@
 
 How many heads share the channels, a dilation or how many neighbours a graph joins leave no trace in the sizes of
 weights. A checkpoint that was trained with other values loads all the same, and answers otherwise. So every default
-that nobody gave is changed once, on trial. Where the network keeps names and sizes of its weights, and its modules then
-hold another number than before, the default was assumed.
+that nobody gave is changed once, on trial. Where the network keeps names and sizes of its weights, the default is
+doubtful. Whether answers depend on it shows when both are run (`problem.doubts`); until then, whether modules hold
+other numbers than before, or other constants.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ import re
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from chiralize.errors.words import listed
+from chiralize.graph.copies import raw_bytes
+from chiralize.graph.isolation import Isolated
 from chiralize.graph.silence import quiet
 from chiralize.graph.staying import Staying
 from chiralize.graph.tensors import number_count
+from chiralize.storage.factory import working_folder_importable
 from chiralize.storage.settings import nested
 
 SECONDS = 5.0
@@ -29,30 +36,69 @@ SECONDS = 5.0
 _WITHOUT_EFFECT = re.compile(r"drop|init|checkpoint|verbose|debug|seed|pretrain|momentum|training", re.I)
 """Names of what changes no answer in use."""
 _LARGE = 20_000_000
+_NAMED = 4
+"""Assumed arguments that are named in the headline."""
 Settings = dict[str, Any]
 
 
-def assumed_defaults(
+@dataclass(frozen=True)
+class Doubtful:
+    """A default in whose place another value fits the weights as well.
+
+    other: that value.  shows: whether modules hold other numbers or constants with it.  build: the network with it, and
+    with the weights of the one that was built without; None where that fails, or costs much memory.
+    """
+
+    name: str
+    default: Any
+    other: Any
+    shows: bool
+    build: Callable[[], nn.Module | None]
+
+
+def doubtful_defaults(
     build: Callable[..., nn.Module], given: Mapping[str, Any], known: Container[str], module: nn.Module
-) -> dict[str, Any]:
-    """Defaults by name that another value could stand for: with it the weights fit, and the network is another one.
+) -> tuple[Doubtful, ...]:
+    """Defaults that another value could stand for, since with it the weights fit, those whose change shows first.
 
     given: the arguments that the module was built with.  known: names that the user, the file or the weights tell.
+    module: the network, whose weights may be filled in later.
     """
     end = time.process_time() + SECONDS
-    sizes, settings = _sizes(module), _settings(module)
     is_large = number_count(module.parameters()) > _LARGE
-    assumed: Settings = {}
+    sizes, plain = _sizes(module), _built(build, given, is_large) or module
+    settings = _settings(plain)
+    doubtful: list[Doubtful] = []
     for name, default in _defaults(build, known):
         for other in _others(default):
             if time.process_time() > end:
-                return assumed
-            changed = _built(build, {**given, name: other}, is_large)
+                return _shown_first(doubtful)
+            arguments = {**given, name: other}
+            changed = _built(build, arguments, is_large)
             if changed is not None and _sizes(changed) == sizes:
-                if _settings(changed) != settings:
-                    assumed[name] = default
+                filled = _filling(build, arguments, module, is_large)
+                doubtful.append(Doubtful(name, default, other, _settings(changed) != settings, filled))
                 break
-    return assumed
+    return _shown_first(doubtful)
+
+
+def assumed_note(assumed: tuple[Doubtful, ...], is_sure: bool = False) -> tuple[str, ...]:
+    """The warning of defaults on which answers depend.  is_sure: they were seen to, and not by what modules hold."""
+    if not assumed:
+        return ()
+    names = [each.name for each in assumed]
+    values = ", ".join(f"{each.name}={each.default!r}" for each in assumed)
+    options = " ".join(f"--arg {name}=VALUE" for name in names[:_NAMED])
+    verb = "was" if len(names) == 1 else "were"
+    answers = "answers otherwise with these" if is_sure else "may answer otherwise with these"
+    return (
+        f"warning: {listed(names, _NAMED)} {verb} assumed: the class's own {values}. Weights fit other values as well, "
+        f"and the network {answers}. Give what it was trained with: {options}",
+    )
+
+
+def _shown_first(doubtful: list[Doubtful]) -> tuple[Doubtful, ...]:
+    return tuple(sorted(doubtful, key=lambda each: not each.shows))
 
 
 def _defaults(build: Callable[..., Any], known: Container[str]) -> Iterator[tuple[str, Any]]:
@@ -83,10 +129,36 @@ def _built(build: Callable[..., nn.Module], arguments: Mapping[str, Any], is_lar
     None where it cannot be built; a large one is not built with its numbers.
     """
     for device in ("meta",) if is_large else ("meta", "cpu"):
-        unheard, hushed = redirect_stdout(StringIO()), quiet()
-        with suppress(Exception, SystemExit), unheard, hushed, Staying(), torch.device(device):  # the user's own code
-            return build(**nested(arguments)).eval()
+        module = _built_on(device, build, arguments)
+        if module is not None:
+            return module
     return None
+
+
+def _built_on(device: str, build: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> nn.Module | None:
+    """The network with its numbers there, the random ones the same each time; None where it cannot be built."""
+    unheard, hushed = redirect_stdout(StringIO()), quiet()
+    with suppress(Exception, SystemExit), unheard, hushed, Staying(), Isolated(), torch.device(device):
+        return build(**nested(arguments)).eval()  # the user's own code
+    return None
+
+
+def _filling(
+    build: Callable[..., nn.Module], arguments: Mapping[str, Any], module: nn.Module, is_large: bool
+) -> Callable[[], nn.Module | None]:
+    """What builds the network with these arguments, and with the weights that the module has by then."""
+
+    def filled() -> nn.Module | None:
+        """The network on the CPU."""
+        with working_folder_importable():
+            other = None if is_large else _built_on("cpu", build, arguments)
+        if other is not None:
+            with suppress(Exception):  # hooks of the user's module
+                other.to(next(module.parameters()).dtype).load_state_dict(module.state_dict())
+                return other
+        return None
+
+    return filled
 
 
 def _sizes(module: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -94,16 +166,30 @@ def _sizes(module: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def _settings(module: nn.Module) -> Settings:
-    """The plain values that modules hold, by place and name, but for those that change no answer."""
+    """The plain values and the constants that modules hold, by place and name, but for those that change no answer."""
     settings: Settings = {}
     for path, part in module.named_modules():
         if _WITHOUT_EFFECT.search(type(part).__name__):
             continue
         settings[path] = type(part).__name__
-        for name, value in vars(part).items():
-            if not name.startswith("_") and not _WITHOUT_EFFECT.search(name) and _is_plain(value):
+        unsaved = {name: part._buffers.get(name) for name in part._non_persistent_buffers_set}
+        for name, value in (*vars(part).items(), *unsaved.items()):
+            if name.startswith("_") or _WITHOUT_EFFECT.search(name):
+                continue
+            if _is_plain(value):
                 settings[f"{path}.{name}"] = value
+            elif isinstance(value, (torch.Tensor, np.ndarray)):
+                settings[f"{path}.{name}"] = _numbers_of(value)
     return settings
+
+
+def _numbers_of(constant: torch.Tensor | np.ndarray) -> tuple[Any, ...]:
+    """Size and numbers of a constant that is in no state_dict, in a form that can be compared."""
+    if isinstance(constant, np.ndarray):
+        return (constant.shape, constant.tobytes())
+    if constant.is_meta:
+        return (tuple(constant.shape),)
+    return (tuple(constant.shape), raw_bytes(constant))
 
 
 def _is_plain(value: Any) -> bool:

@@ -19,6 +19,7 @@ from chiralize.errors import FactoryError, UsageError
 from chiralize.errors.words import listed, when
 from chiralize.graph.copies import copied
 from chiralize.graph.staying import Staying
+from chiralize.storage.defined_below import defined_below
 from chiralize.storage.failed_imports import is_absent, remedy_for, where_it_fails
 from chiralize.storage.settings import NAMES, MissingSettingError, nested
 
@@ -177,29 +178,50 @@ def imported(factory: str, option: str, example: str) -> Any:
         with working_folder_importable():
             target: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # the user's own code
-        facts = f"cannot import {module_name!r} ({type(error).__name__}: {_line(error)})"
-        remedy = (
-            f"run in the folder that holds it (now {Path.cwd()}), name that folder before the command, "
-            "`PYTHONPATH=FOLDER chiralize ...`, or install the package."
-        )
-        line = where_it_fails(error)
-        if line and not is_absent(error, module_name):
-            facts = f"{facts[:-1]}; {line})"
-            remedy = remedy_for(error, line)
-        if module_name.endswith(".py"):
-            remedy = f"name the module, not its file: {option} {module_name[:-3].replace('/', '.')}:{attribute}"
-        raise FactoryError(option, facts, remedy) from error
+        raise _not_imported(error, module_name, attribute, option) from error
     for name in attribute.split("."):
         if not hasattr(target, name):
-            remedy = f"correct `{option}`."
-            if near := difflib.get_close_matches(name, dir(target), n=1):
-                remedy = f"nearest name: {near[0]!r}; {remedy}"
-            raise FactoryError(option, f"module {module_name!r} has no attribute {attribute!r}", remedy)
+            raise _no_attribute(target, name, module_name, attribute, option)
         target = getattr(target, name)
     if not callable(target):
         facts = f"{factory} is a {type(target).__name__}, which cannot be called"
         raise FactoryError(option, facts, "name a class or a function.")
     return target
+
+
+def _not_imported(error: BaseException, module: str, attribute: str, option: str) -> FactoryError:
+    """The error for a module whose import fails: it is elsewhere, or the line of it that fails."""
+    facts = f"cannot import {module!r} ({type(error).__name__}: {_line(error)})"
+    remedy = (
+        f"run in the folder that holds it (now {Path.cwd()}), name that folder before the command, "
+        "`PYTHONPATH=FOLDER chiralize ...`, or install the package."
+    )
+    line = where_it_fails(error)
+    if is_absent(error, module):
+        remedy = _elsewhere(module, attribute, option) + remedy
+    elif line:
+        facts = f"{facts[:-1]}; {line})"
+        remedy = remedy_for(error, line)
+    if module.endswith(".py"):
+        remedy = f"name the module, not its file: {option} {module[:-3].replace('/', '.')}:{attribute}"
+    return FactoryError(option, facts, remedy)
+
+
+def _no_attribute(target: Any, name: str, module: str, attribute: str, option: str) -> FactoryError:
+    """The error for a module that has no class or function of this name."""
+    remedy = f"correct `{option}`."
+    if near := difflib.get_close_matches(name, dir(target), n=1):
+        remedy = f"nearest name: {near[0]!r}; {remedy}"
+    remedy = _elsewhere(module, attribute, option) + remedy
+    return FactoryError(option, f"module {module!r} has no attribute {attribute!r}", remedy)
+
+
+def _elsewhere(module: str, attribute: str, option: str) -> str:
+    """Where below the current folder a class or function of this name is defined, as options; "" where nowhere."""
+    names = [f"{option} {name}" for name in defined_below(module, attribute)]
+    if not names:
+        return ""
+    return f"{attribute} is defined below this folder: {' or '.join(names)}; else "
 
 
 def parse_value(name: str, text: str) -> Any:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from chiralize.errors import ModelFileError
+from chiralize.storage.suffixes import OF_ARRAYS, OF_MODELS
 
 ARCHIVE_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 CHUNK = 1 << 20
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs):/+([\w./%~+@:=&?-]+)")
+_NO_DATA = (".py", ".pyc", ".ipynb", ".sh", ".md", ".rst", ".txt", ".log", ".yaml", ".yml")
 _ON_HUB = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w-]*")
 
 
@@ -110,12 +112,21 @@ def _elsewhere(path: Path) -> str:
     return ""
 
 
+def _could_be(path: Path, neighbour: Path) -> bool:
+    """Whether a file could be the one that a path was to name, by the end of its name: an array is no source code."""
+    kinds = [kind for kind in (OF_MODELS, OF_ARRAYS) if path.suffix in kind]
+    if not kinds:
+        return neighbour.suffix not in _NO_DATA
+    return any(neighbour.suffix in kind for kind in kinds)
+
+
 def _near_names(path: Path) -> str:
     if not path.parent.is_dir():
         return f"; the folder {str(path.parent)!r} does not exist either"
     import difflib
 
-    near = difflib.get_close_matches(path.name, [neighbour.name for neighbour in path.parent.iterdir()], n=1)
+    names = [neighbour.name for neighbour in path.parent.iterdir() if _could_be(path, neighbour)]
+    near = difflib.get_close_matches(path.name, names, n=1)
     if near:
         return f"; nearest name there: {near[0]!r}"
     return ""

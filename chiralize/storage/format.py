@@ -12,6 +12,7 @@ from chiralize.storage.content import Content
 if TYPE_CHECKING:
     import torch
 
+    from chiralize.storage.assumed import Doubtful
     from chiralize.storage.factory import Factory
     from chiralize.storage.vec_normalize import Statistics
 
@@ -77,7 +78,8 @@ class LoadedModel:
     module: in eval mode, on the CPU.  exported: the program of a `.pt2`.  example_args, example_kwargs: the inputs that
     a `.pt2` brings along.  extra: texts that travel with the file ("chirality.json").  digest: SHA-256 of the file.
     origin: of weights, None for a file that holds a whole network.  remedy: what to do where its mirror does not hold,
-    "" where nothing but a conversion helps.
+    "" where nothing but a conversion helps.  doubtful: arguments of its class that nobody gave, and that weights do not
+    tell.
     """
 
     module: torch.nn.Module
@@ -91,6 +93,7 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
     origin: Origin | None = None
     remedy: str = ""
+    doubtful: tuple[Doubtful, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ GRAPHS = (".pt2", ".onnx")
 """Those that hold the whole network; the others hold its weights."""
 OF_MODELS = (".pt2", ".pt", ".pth", ".ckpt", ".onnx", ".safetensors", ".bin", ".tar", ".zip", ".npz", ".pkl")
 """How names of files end that a network can come from. Only for messages: the content decides."""
+OF_ARRAYS = (".npy", ".npz", ".csv", ".pt", ".pth", ".safetensors")
+"""The same of files that inputs can come from."""
 
 
 def check_suffix(target: Path, where: str = "-o", other: str = "") -> None:

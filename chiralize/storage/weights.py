@@ -16,7 +16,7 @@ import torch
 from chiralize.errors import FactoryError, InputError, ModelFileError, UsageError
 from chiralize.errors.words import listed, when
 from chiralize.storage.arguments_from_weights import arguments_from_weights
-from chiralize.storage.assumed import assumed_defaults
+from chiralize.storage.assumed import Doubtful, doubtful_defaults
 from chiralize.storage.content import Content
 from chiralize.storage.factory import (
     arguments_for,
@@ -48,8 +48,6 @@ from chiralize.storage.tables import (
 )
 
 _SHOWN = 12
-_ASSUMED = 4
-"""Assumed arguments that are named in the headline."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def load_weights(content: Content, wanted: Wanted, format_name: str, stored: Sto
     tables = _tables(stored, wanted, content)
     if wanted.factory is None and not (wanted.unsafe_pickle and stored.build):
         raise network_needed(content, tables, wanted, stored.named, before)
-    wanted, module, arguments = _built(content, wanted, stored, tables)
+    wanted, module, arguments, brought = _built(content, wanted, stored, tables)
     fit = _fitting(tables, module, wanted, before.prefix, stored, content)
     state = {name: stored.tensor(fit.weights.tensors[full], full) for name, full in fit.names.items()}
     for name, tensor in state.items():
@@ -101,7 +99,8 @@ def load_weights(content: Content, wanted: Wanted, format_name: str, stored: Sto
     if wanted.factory is None or isinstance(wanted.factory, str):
         origin = replace(origin, factory=wanted.factory or AUTO, factory_args=dict(wanted.factory_args))
     notes = (*stored.notes, *_notes(fit, tables, wanted, stored), *recalled, *arguments)
-    return LoadedModel(module, format_name, content.path, content.digest, extra=extra, notes=notes, origin=origin)
+    loaded = LoadedModel(module, format_name, content.path, content.digest, extra=extra, notes=notes, origin=origin)
+    return replace(loaded, doubtful=_doubtful(wanted, brought, module))
 
 
 def _with_arguments_of(before: Remembered, wanted: Wanted) -> tuple[Wanted, tuple[str, ...]]:
@@ -135,15 +134,17 @@ def _tables(stored: Stored, wanted: Wanted, content: Content) -> list[Weights]:
 
 def _built(
     content: Content, wanted: Wanted, stored: Stored, tables: Sequence[Weights]
-) -> tuple[Wanted, torch.nn.Module, tuple[str, ...]]:
-    """The empty network, the arguments that it was built with, and a note on those that the file brought or tells."""
+) -> tuple[Wanted, torch.nn.Module, tuple[str, ...], Mapping[str, Any]]:
+    """The empty network, the arguments that it was built with, a note on those that the file brought or tells, and
+    those that it brought.
+    """
     if wanted.factory is None or wanted.factory == AUTO:
         if stored.build is None:
             facts = "does not say of which class its network is, so that --model auto finds none"
             raise UsageError(content.where, facts, "name it: --model your_package.your_module:YourNet")
         module = stored.build()
         module.eval()
-        return wanted, module, (f"built {stored.named}, the class that the file names",)
+        return wanted, module, (f"built {stored.named}, the class that the file names",), {}
     settings = saved_settings(stored.tree)
     brought = arguments_for(wanted.factory, stored.arguments, wanted.factory_args, settings)
     notes: tuple[str, ...] = ()
@@ -156,45 +157,31 @@ def _built(
     except FactoryError as error:
         module, failure = None, error
     if module is not None and _may_hold(module, wanted, stored, tables):
-        return wanted, module, (*notes, *_with_assumed(wanted, brought, module))
+        return wanted, module, notes, brought
     completed = _completed_by_sizes(content, wanted, brought, tables)
     if completed is not None:
         fitting = build_module(completed.factory or "", completed.factory_args, brought)
         given = {name: text for name, text in completed.factory_args.items() if name not in wanted.factory_args}
         shown = ", ".join(f"{name}={text}" for name, text in given.items())
         notes = (*notes, f"built with {shown}, by the sizes of the weights; --arg says otherwise")
-        return completed, fitting, (*notes, *_with_assumed(completed, brought, fitting))
+        return completed, fitting, notes, brought
     if failure is not None:
         raise failure
     assert module is not None
-    return wanted, module, notes
+    return wanted, module, notes, brought
 
 
-def _with_assumed(wanted: Wanted, brought: Mapping[str, Any], module: torch.nn.Module) -> tuple[str, ...]:
-    """A warning of defaults of the class in whose place other values fit the weights as well, where there are such.
+def _doubtful(wanted: Wanted, brought: Mapping[str, Any], module: torch.nn.Module) -> tuple[Doubtful, ...]:
+    """Defaults of the class in whose place other values fit the weights as well.
 
     brought: the arguments that the file said.
     """
-    if wanted.factory is None or isinstance(wanted.factory, torch.nn.Module):
+    if wanted.factory in (None, AUTO) or isinstance(wanted.factory, torch.nn.Module):
         return ()
     given = {**brought, **{name: parse_value(name, text) for name, text in wanted.factory_args.items()}}
     known = {name.partition(".")[0] for name in given}
     with working_folder_importable():
-        assumed = assumed_defaults(called_by(wanted.factory), given, known, module)
-    if not assumed:
-        return ()
-    values = ", ".join(f"{name}={value!r}" for name, value in assumed.items())
-    options = " ".join(f"--arg {name}=VALUE" for name in list(assumed)[:_ASSUMED])
-    return (
-        f"warning: {_listed_names(assumed)} assumed: the class's own {values}. Weights fit other values as well, and "
-        f"the network answers otherwise with these. Give what it was trained with: {options}",
-    )
-
-
-def _listed_names(assumed: Mapping[str, Any]) -> str:
-    """`heads was`, `heads and stride were`, `heads, stride and 2 more were`."""
-    verb = "was" if len(assumed) == 1 else "were"
-    return f"{listed(list(assumed), _ASSUMED)} {verb}"
+        return doubtful_defaults(called_by(wanted.factory or ""), given, known, module)
 
 
 def _may_hold(module: torch.nn.Module, wanted: Wanted, stored: Stored, tables: Sequence[Weights]) -> bool:

@@ -13,15 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
+from chiralize.cli.opening import refuse_few_of
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Call
-from chiralize.problem.data.checks import judged
+from chiralize.problem import preparation
+from chiralize.problem.data.checks import LEAST, judged
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
 from chiralize.problem.data.moments import fitting, judging
 from chiralize.problem.data.moments.recovery import Gaussian
 from chiralize.problem.preparation import prepare
+from chiralize.storage.load import load_model
 from tests.methods.test_reduce_trained import error, learnt, poses
 from tests.methods.test_reduce_trained import ready as learnt_subject
 from tests.problem.test_moments import Convolved, Lifter, gaussian, mirrored, ready, remembering
@@ -326,3 +329,24 @@ def test_refused(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         convert(ready(network()), "net", Request(**{"method": "reduce", "calibration": calls_of(inputs()), **options}))
     assert f"UsageError CH207  {says}" in str(caught.value)
+
+
+def test_too_few_are_refused_before_the_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The export takes most of the time until then; frames of answers count as samples."""
+    torch.save(network().state_dict(), tmp_path / "w.pt")
+    np.save(tmp_path / "few.npy", inputs(LEAST - 1).numpy())
+    np.save(tmp_path / "enough.npy", inputs(LEAST).numpy())
+    monkeypatch.chdir(tmp_path)
+    for name in ("few.npy", "enough.npy"):
+        refuse, call = refuse_few_of(Path(name), None), ((inputs(1),), {})
+        loaded = load_model(tmp_path / "w.pt", factory=network())
+        if name == "enough.npy":
+            refuse(loaded, parse_spec(POSE), call, "forward")
+            continue
+        with monkeypatch.context() as patched, pytest.raises(DataFileError) as raised:
+            patched.setattr(preparation, "exported", None)
+            refuse(loaded, parse_spec(POSE), call, "forward")
+        assert raised.value.facts.startswith("9 samples, of which too few can be held out")
+        assert raised.value.remedy == (
+            "give 10 at least, better 2,000 (300 cost about two percent), or leave them out; --force goes on with these"
+        )

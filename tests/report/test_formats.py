@@ -345,7 +345,7 @@ def test_json_keys_and_full_floats() -> None:
     assert list(found) == [
         *("report", "version", "verdict", "standing", "warnings"),
         *("model", "numeric", "certificate", "degeneracy", "evidence", "notes", "own_precision", "claims"),
-        *("mirrors", "joints", "bodies", "remedy", "given", "passed"),
+        *("mirrors", "joints", "bodies", "remedy", "given", "constant", "passed"),
     ]
     assert found["verdict"] == VERIFY.verdict and found["standing"] == "warning"
     assert found["warnings"] == [{"topic": "mirror", "text": "bone a - b has no mirror image a - c"}]

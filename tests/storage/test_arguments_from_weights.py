@@ -229,7 +229,7 @@ def test_the_file_is_loaded_and_the_note_says_with_what(tmp_path: Path, nets: st
     loaded = load_model(path, factory=f"{nets}:Lifter", joints=17)
     assert torch.equal(loaded.module.state_dict()["last.weight"], network.last.weight)
     assert any("filter_widths=[3, 3]" in note and "--arg says otherwise" in note for note in loaded.notes)
-    assert any(note.startswith("warning: causal was assumed: the class's own causal=False.") for note in loaded.notes)
+    assert [(each.name, each.default) for each in loaded.doubtful if each.shows] == [("causal", False)]
     assert loaded.origin is not None and loaded.origin.factory_args["channels"] == "16"
 
 

@@ -274,8 +274,43 @@ def test_a_module_that_is_there_and_fails(text: str, tmp_path: Path, monkeypatch
     assert facts in caught.value.facts and remedy in caught.value.remedy and "now" not in caught.value.remedy
     with pytest.raises(FactoryError) as caught:
         load_model(tmp_path / "w.pt", factory=f"{name}_of_none.nets:Net")
-    assert caught.value.remedy.startswith("run in the folder that holds it (now ")
+    assert "; else run in the folder that holds it (now " in caught.value.remedy
     assert "`PYTHONPATH=FOLDER chiralize ...`" in caught.value.remedy
+
+
+def test_a_class_that_lies_below_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the files' text, which is not run; neither in hidden folders nor in those of an environment."""
+    torch.save(state(), tmp_path / "w.pt")
+    for name in ("below_model/infogcn.py", "below_model/other.py", ".git/infogcn.py", "venv/lib/infogcn.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("raise SystemExit\nclass InfoGCN(nn.Module):\n    pass\n")
+    (tmp_path / "venv" / "pyvenv.cfg").touch()
+    (tmp_path / "below_model" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    both = "--model below_model.infogcn:InfoGCN or --model below_model.other:InfoGCN"
+    remedies = {
+        "infogcn:InfoGCN": f"InfoGCN is defined below this folder: {both}; else run in the folder that holds it",
+        "other:InfoGCN": "InfoGCN is defined below this folder: --model below_model.other:InfoGCN or",
+        "below_model:InfoGCN": f"InfoGCN is defined below this folder: {both}; else correct `--model`.",
+        "infogcn:Nothing": "run in the folder that holds it",
+    }
+    for factory, remedy in remedies.items():
+        with pytest.raises(FactoryError) as caught:
+            load_model(tmp_path / "w.pt", factory=factory)
+        assert caught.value.remedy.startswith(remedy), factory
+
+
+def test_a_file_that_is_not_there_has_neighbours_of_its_kind(tmp_path: Path) -> None:
+    for name in ("main.py", "mission.log", "missing.yaml", "missions.npz", "misses.pt2", "missing_ones"):
+        (tmp_path / name).touch()
+    nearest = {"missing.npy": "'missions.npz'", "misses.pt": "'misses.pt2'", "missing": "'missing_ones'"}
+    for name, near in nearest.items():
+        with pytest.raises(ModelFileError, match="no such file") as caught:
+            load_model(tmp_path / name)
+        assert caught.value.remedy == f"check the path; nearest name there: {near}."
+    with pytest.raises(ModelFileError) as caught:
+        load_model(tmp_path / "mai.npy")
+    assert caught.value.remedy == "check the path."
 
 
 def test_weights_of_another_network(tmp_path: Path) -> None:

@@ -51,10 +51,9 @@ def judged(problem: Problem) -> Problem:
         return problem
     problem.request.progress("looking at the calibration inputs")
     remarks = list[str]()
+    if not problem.request.force:
+        refuse_few(network, given)
     count = _samples(network, given)
-    if count < LEAST and not problem.request.force:
-        facts = f"{count} samples, of which too few can be held out to tell a good result from a bad one"
-        raise DataFileError("calibration", facts, "give thousands, or leave them out; --force goes on")
     if count < FEWEST:
         remarks.append(
             f"warning: the calibration inputs are few: {count} samples, where 2,000 are nearly enough, and below "
@@ -64,6 +63,18 @@ def judged(problem: Problem) -> Problem:
     if len(problem.batches.given) == 1:
         remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
     return problem.with_remarks(*remarks, *_of_kind(problem, calls))
+
+
+def refuse_few(network: Network, calls: Sequence[Call]) -> None:
+    """Raise DataFileError where inputs are too few to hold some out."""
+    count = _samples(network, calls)
+    if count < LEAST:
+        facts = f"{count} samples, of which too few can be held out to tell a good result from a bad one"
+        remedy = (
+            f"give {LEAST} at least, better 2,000 (300 cost about two percent), or leave them out; --force goes on "
+            "with these"
+        )
+        raise DataFileError("calibration", facts, remedy)
 
 
 def _left_out(network: Network, calls: Sequence[Call]) -> Iterator[str]:

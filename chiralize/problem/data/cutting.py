@@ -91,7 +91,7 @@ def check(network: Network, calls: Sequence[Call], differ: bool = True) -> None:
     several = differ or sum(map(network.samples_in, calls)) > 1
     if several and calls and not any(far > _FEW * scale for far, scale in zip(apart, scales, strict=True)):
         facts = "every sample is the same"
-        raise DataFileError(_WHERE, facts, "give inputs as the network sees them in use, thousands of them")
+        raise DataFileError(_WHERE, facts, "give inputs as the network sees them in use, best some 2,000 that differ")
 
 
 def check_body(network: Network, call: Call, where: str = "calibration") -> None:

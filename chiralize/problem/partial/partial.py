@@ -21,6 +21,7 @@ from chiralize.errors import UnsupportedError
 from chiralize.graph.fixed_sizes import unhooked
 from chiralize.graph.running import Arguments, Runner, random_calls, results
 from chiralize.problem import preparation as plain
+from chiralize.problem.constant_answers import noticed
 from chiralize.problem.network import Network
 from chiralize.problem.partial.rows import Head, Restriction
 from chiralize.problem.progress import Progress, silent
@@ -97,7 +98,7 @@ def prepare(
     Raises as `chiralize.problem.preparation.prepare`, and UnsupportedError where there are several mirrors.
     """
     if not is_partial(spec):
-        return plain.prepare(model, spec, args, kwargs, entry, progress)
+        return noticed(plain.prepare(model, spec, args, kwargs, entry, progress))
     if spec.named:
         facts = "entries of outputs are left out, and there are several mirrors"
         raise UnsupportedError(spec.name, facts, "claim all outputs, or give one mirror")
@@ -113,7 +114,7 @@ def prepare(
         partial = replace(partial, mixed=UnsupportedError(type(whole.module).__name__, facts, _WHOLE))
         network = plain.prepare(ClaimedOutputs(whole.module, parts), claimed(spec), *whole.example)
     words = f"the mirror is claimed of {partial.words}: nothing is claimed of {partial.names}"
-    network = replace(network, partial=partial, notes=(*whole.notes, words, *_others(network, whole)))
+    network = noticed(replace(network, partial=partial, notes=(*whole.notes, words, *_others(network, whole))))
     if partial.mixed is None:
         return network
     return network.with_notes(f"{partial.mixed.where}: {partial.mixed.facts}")
