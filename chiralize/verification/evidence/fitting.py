@@ -7,7 +7,7 @@ Under a mirror that is not its own the two have nothing in common.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite, sqrt
 
@@ -224,22 +224,52 @@ def compare(answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candid
     given = whole_key(mirror)
     by_mirror = {index: answers.turned_back(mirror, index) for index in answers.indices}
     given_gap = _gap(answers, by_mirror)
-    runs = 0
-    for candidate in candidates:
-        key = whole_key(candidate.mirror)
-        if candidate.skeleton:
-            skeletons.setdefault(key, []).append(candidate.skeleton)
-        if key == given or key in measured or not _tells_something(candidate.mirror, mirror):
-            continue
-        if not answers.knows(candidate.mirror):
-            if runs >= most_runs:
-                continue
-            runs += 1
+
+    def noted() -> Iterator[Candidate]:
+        """Note the skeletons that every mirror belongs to, also where it was measured already."""
+        for candidate in candidates:
+            if candidate.skeleton:
+                skeletons.setdefault(whole_key(candidate.mirror), []).append(candidate.skeleton)
+            yield candidate
+
+    for key, candidate in _new(answers, mirror, noted(), most_runs, {given}):
         compared = _compared(answers, by_mirror, candidate)
         measured[key] = replace(compared, moves_less=moves_less(candidate.mirror, mirror))
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
     answers_stay = all(_share_moved(mirror.outputs[index]) <= _FEW for index in answers.indices)
     return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())), answers_stay)
+
+
+def gaps(
+    answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candidate], most_runs: int, seen: Collection[Key]
+) -> Iterator[tuple[str, float]]:
+    """The names of other mirrors and their gaps alone, which take half the time of a comparison with T.
+
+    seen: mirrors that are left out, by `whole_key`.  most_runs: as for `compare`.
+    """
+    for _, candidate in _new(answers, mirror, candidates, most_runs, {*seen, whole_key(mirror)}):
+        turned_back = {index: answers.turned_back(candidate.mirror, index) for index in answers.indices}
+        yield candidate.name, _gap(answers, turned_back)
+
+
+def _new(
+    answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candidate], most_runs: int, seen: set[Key]
+) -> Iterator[tuple[Key, Candidate]]:
+    """Those whose fit is evidence, each once; to be measured before the next one is asked for.
+
+    seen: keys of mirrors that are left out.  Those that come are added, in place.
+    """
+    runs = 0
+    for candidate in candidates:
+        key = whole_key(candidate.mirror)
+        if key in seen or not _tells_something(candidate.mirror, mirror):
+            continue
+        if not answers.knows(candidate.mirror):
+            if runs >= most_runs:
+                continue
+            runs += 1
+        seen.add(key)
+        yield key, candidate
 
 
 def _tells_something(other: NetworkMirror, mirror: NetworkMirror) -> bool:
