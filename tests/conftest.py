@@ -12,10 +12,12 @@ import gc
 import importlib
 import os
 import sys
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["TORCH_FAKE_TENSOR_DISPATCH_CACHE"] = "0"
@@ -54,8 +56,26 @@ def _list_operators_once() -> None:
     utils._materialize_cpp_cia_ops = cache(utils._materialize_cpp_cia_ops)
 
 
+def _look_up_lines_late() -> None:
+    """torch.export notes down where each op was called, with the text of some hundred lines, most of them of pytest;
+    texts are looked up for the network's lines alone.
+    """
+    from torch.utils import _traceback
+
+    def extracted(frames: list[dict[str, Any]], skip: int) -> traceback.StackSummary:
+        """As `_extract_symbolized_tb`: the frames, the outermost first."""
+        stack = traceback.StackSummary()
+        for frame in reversed(frames[skip:]):
+            place = (frame["filename"], frame["line"], frame["name"])
+            stack.append(traceback.FrameSummary(*place, lookup_line=False))
+        return stack
+
+    _traceback._extract_symbolized_tb = extracted
+
+
 _parse_operators_once()
 _list_operators_once()
+_look_up_lines_late()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,6 +106,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     sampled = {*items} - {*left_out}
     items[:] = [item for item in items if item in sampled]
     config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the collector need not look at it again and again."""
+    gc.freeze()
 
 
 def _sample(cases: Sequence[pytest.Item]) -> set[pytest.Item]:

@@ -199,11 +199,11 @@ def test_the_same_figures_as_with_a_batch(normalised: bool) -> None:
     calibration = torch.from_numpy(samples(80))
     reports = []
     for example in (torch.ones(SIZE), torch.ones(2, SIZE)):
-        chiral = chiralize.chiralize(net, spec, (example,), method="match", calibration=calibration, force=True)
+        chiral = chiralize.chiralize(net, spec, (example,), method="average", calibration=calibration, force=True)
         reports.append(chiralize.chirality(chiral).report)
     single, batched = reports
     assert single.drift.samples == batched.drift.samples == 16
-    for figure in ("gap", "lean"):  # the batched result is trained on, so that its drift is smaller
+    for figure in ("gap", "lean"):
         ours, theirs = (getattr(report.drift.outputs[0], figure) for report in reports)
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-6)
     joints = [[(joint.name, round(joint.gap, 4)) for joint in report.drift.outputs[0].joints] for report in reports]
