@@ -113,6 +113,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Whatever cannot be collected without an error shows now; pytest and Python would look at it all three times."""
+    gc.collect()
+    gc.freeze()
+
+
 def _sample(cases: Sequence[pytest.Item]) -> set[pytest.Item]:
     """Those of a test's cases that run by default.
 
