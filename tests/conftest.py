@@ -12,10 +12,12 @@ import gc
 import importlib
 import os
 import sys
+import traceback
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["TORCH_FAKE_TENSOR_DISPATCH_CACHE"] = "0"
@@ -45,7 +47,35 @@ def _parse_operators_once() -> None:
         onnxscript_apis.get_torchlib_ops = listed  # type: ignore[attr-defined]
 
 
+def _list_operators_once() -> None:
+    """torch.export looks through the names of all operators in C++ whenever it takes a program apart, to make those
+    that Python has not seen yet.
+    """
+    from torch._export import utils
+
+    utils._materialize_cpp_cia_ops = cache(utils._materialize_cpp_cia_ops)
+
+
+def _look_up_lines_late() -> None:
+    """torch.export notes down where each op was called, with the text of some hundred lines, most of them of pytest;
+    texts are looked up for the network's lines alone.
+    """
+    from torch.utils import _traceback
+
+    def extracted(frames: list[dict[str, Any]], skip: int) -> traceback.StackSummary:
+        """As `_extract_symbolized_tb`: the frames, the outermost first."""
+        stack = traceback.StackSummary()
+        for frame in reversed(frames[skip:]):
+            place = (frame["filename"], frame["line"], frame["name"])
+            stack.append(traceback.FrameSummary(*place, lookup_line=False))
+        return stack
+
+    _traceback._extract_symbolized_tb = extracted
+
+
 _parse_operators_once()
+_list_operators_once()
+_look_up_lines_late()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,6 +106,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     sampled = {*items} - {*left_out}
     items[:] = [item for item in items if item in sampled]
     config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the collector need not look at it again and again."""
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Whatever cannot be collected without an error shows now; pytest and Python would look at it all three times."""
+    gc.collect()
+    gc.freeze()
 
 
 def _sample(cases: Sequence[pytest.Item]) -> set[pytest.Item]:
@@ -113,10 +155,19 @@ def checked_copy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     return request.param
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def for_the_file() -> Iterator[pytest.MonkeyPatch]:
+    """Changes that all tests of a file see, made once: made for each of seven thousand tests they take as long as some
+    fifty conversions.
+    """
+    with pytest.MonkeyPatch.context() as changes:
+        yield changes
+
+
+@pytest.fixture(autouse=True, scope="module")
+def patient(for_the_file: pytest.MonkeyPatch) -> None:
     """Logs speak after five seconds: on a busy machine, of work that is silent on another one."""
-    monkeypatch.setattr("chiralize.commands.progress.PATIENCE", 1e6)
+    for_the_file.setattr("chiralize.commands.progress.PATIENCE", 1e6)
 
 
 @pytest.fixture(autouse=True)
@@ -142,35 +193,35 @@ def _learns_nothing(request: pytest.FixtureRequest) -> bool:
     return request.path.parent.name in folders and request.path.name not in _ASKS
 
 
-@pytest.fixture(autouse=True)
-def few_other_mirrors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def few_other_mirrors(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch) -> None:
     """Networks are asked about fewer other mirrors where they are shown noise, of which they learn nothing there."""
     if _learns_nothing(request):
-        monkeypatch.setattr("chiralize.verification.mirror_evidence._NOISE_MIRRORS", 3)
+        for_the_file.setattr("chiralize.verification.mirror_evidence._NOISE_MIRRORS", 3)
 
 
-@pytest.fixture(autouse=True)
-def few_rounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def few_rounds(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch) -> None:
     """Networks get two of the twelve rounds of Gauss-Newton unasked, or few steps, but for the tests of these."""
     of_these = request.path.name in ("test_gauss_newton.py", "test_descent.py")
     if not of_these and not request.config.getoption("--thorough"):
-        monkeypatch.setattr("chiralize.methods.refine.budget._ROUNDS", 2)
-        monkeypatch.setattr("chiralize.methods.refine.budget._MOST_STEPS", 20)
+        for_the_file.setattr("chiralize.methods.refine.budget._ROUNDS", 2)
+        for_the_file.setattr("chiralize.methods.refine.budget._MOST_STEPS", 20)
 
 
-@pytest.fixture(autouse=True)
-def few_batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def few_batches(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch) -> None:
     """Inputs are fitted in 10 batches of the same samples where users have 25: a run costs more than its samples."""
     folders = ("cli", "commands", "methods", "problem", "report", "verification")
     if request.path.parent.name in folders and not request.config.getoption("--thorough"):
-        monkeypatch.setattr("chiralize.problem.data.cutting._BATCHES", 10)
+        for_the_file.setattr("chiralize.problem.data.cutting._BATCHES", 10)
 
 
-@pytest.fixture(autouse=True)
-def without_built_in_poses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def without_built_in_poses(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch) -> None:
     """Networks are not asked whether poses fit, which runs them thirty times in conversions without inputs."""
     if _learns_nothing(request):
-        monkeypatch.setattr("chiralize.problem.data.drawn.built_in", _none_fit)
+        for_the_file.setattr("chiralize.problem.data.drawn.built_in", _none_fit)
 
 
 def _none_fit(network: object) -> None:

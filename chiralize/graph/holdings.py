@@ -30,8 +30,8 @@ _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 _ONE_PIECE = (*_NUMBERS_AND_TEXTS, *_FUNCTIONS, type, torch.dtype, torch.device, types.ModuleType)
 _PLAIN_TABLES = (dict, OrderedDict)
 _NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
-_LIBRARIES = (*sys.stdlib_module_names, "numpy")
-_OF_TORCH = ("torch._", "torch.fx", "torch.export", "torch.jit", "torch.utils.data")
+_LIBRARIES = (*sys.stdlib_module_names, "numpy", "sympy")
+_OF_TORCH = ("torch._", "torch.fx", "torch.export", "torch.jit", "torch.utils._", "torch.utils.data")
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from chiralize.verification.evidence.fitting import (
     Comparison,
     Corrected,
     Key,
-    compare,
     gap_of,
+    gaps,
     whole_key,
 )
 from chiralize.verification.evidence.judging import SMALL
@@ -84,13 +84,13 @@ def _next(answers: Answers, steps: Sequence[_Step], seen: set[Key], resolve: Res
     reached = list[_Step]()
     for step in steps:
         others: dict[str, tuple[ResolvedSpec, NetworkMirror]] = {}
-        comparison = compare(answers, step.mirror, _candidates(step.resolved, resolve, others), most_runs)
-        for gap in comparison.others:
-            key = whole_key(others[gap.name][1])
-            is_nearer_anyhow = gap.gap > FITS and _swaps_less(others[gap.name][1], step.mirror)
-            if isfinite(gap.gap) and not is_nearer_anyhow and key not in seen:
-                seen.add(key)
-                reached.append(_Step((*step.names, gap.name), *others[gap.name], gap.gap))
+        candidates = _candidates(step.resolved, resolve, others)
+        for name, gap in gaps(answers, step.mirror, candidates, most_runs, seen):
+            other = others[name]
+            is_nearer_anyhow = gap > FITS and _swaps_less(other[1], step.mirror)
+            if isfinite(gap) and not is_nearer_anyhow:
+                seen.add(whole_key(other[1]))
+                reached.append(_Step((*step.names, name), *other, gap))
     return sorted(reached, key=lambda step: step.gap)
 
 
@@ -107,10 +107,11 @@ def _candidates(
 ) -> Iterator[Candidate]:
     """Mirrors that differ in one place; each is noted in `others`, by its name."""
     for neighbour in nearby(resolved):
+        if neighbour.name in others:
+            continue
         try:
             other = resolve(neighbour.spec)
         except ChiralizeError:  # it does not fit the sizes, or is no mirror
             continue
-        if neighbour.name not in others:
-            others[neighbour.name] = other
-            yield Candidate(neighbour.name, other[1], neighbour.skeleton)
+        others[neighbour.name] = other
+        yield Candidate(neighbour.name, other[1], neighbour.skeleton)

@@ -174,10 +174,10 @@ def test_from_a_shell(shell: Shell) -> None:
     (shell.folder / "waters.py").write_text(
         "from tests.support.skiff import Mirrored, Water\n\n\ndef turning():\n    return Mirrored(Water(spin=5.0))\n"
     )
-    words = ("--skeleton", "boat.yaml", "--episodes", "3", "--steps", "20", "--rollout")
+    words = ("--skeleton", "boat.yaml", "--episodes", "3", "--steps", "10", "--rollout")
     done = shell("convert", "boat.pt2", *words, "tests.support.skiff:Mirrored", "-v")
     assert done.status == 0, done.err
-    assert "In the loop" in done.out and "fitted on 600 observations" in done.out
+    assert "In the loop" in done.out and "fitted on 300 observations" in done.out
     assert (shell.folder / "boat.chiral.pt2").exists()
     refused = shell("convert", "lopsided.pt2", *words, "waters:turning", "--method", "average")
     assert refused.status == 1 and "CH401" in refused.err and "in the loop it returns less" in refused.err

@@ -128,6 +128,7 @@ def late(network: Network, method: str, monkeypatch: pytest.MonkeyPatch) -> Unsu
     return caught.value
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("error", list(FORWARD))
 @pytest.mark.parametrize("method", ONE_PASS)
 def test_refused_before_anything_is_compared(

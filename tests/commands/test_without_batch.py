@@ -165,7 +165,7 @@ def sizes(name: str, kind: str) -> Sequence[str]:
     return ("--input-shape", str(SIZE), *(("--input-shape", str(HIDDEN)) if name == "memory" else ()))
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", ["onnx", "pt2", "pt"])
 @pytest.mark.parametrize("name", NETS)
 def test_every_way_in(shell: Shell, name: str, kind: str) -> None:
@@ -196,14 +196,14 @@ def test_a_row_of_calibration_is_a_call(shell: Shell) -> None:
 @pytest.mark.parametrize("normalised", [False, True])
 def test_the_same_figures_as_with_a_batch(normalised: bool) -> None:
     net, spec = net_of("actions", normalised), parse_spec(SPECS["actions"].replace('layout: "f", ', ""))
-    calibration = torch.from_numpy(samples(200))
+    calibration = torch.from_numpy(samples(80))
     reports = []
     for example in (torch.ones(SIZE), torch.ones(2, SIZE)):
-        chiral = chiralize.chiralize(net, spec, (example,), method="match", calibration=calibration, force=True)
+        chiral = chiralize.chiralize(net, spec, (example,), method="average", calibration=calibration, force=True)
         reports.append(chiralize.chirality(chiral).report)
     single, batched = reports
-    assert single.drift.samples == batched.drift.samples == 40
-    for figure in ("gap", "lean"):  # the batched result is trained on, so that its drift is smaller
+    assert single.drift.samples == batched.drift.samples == 16
+    for figure in ("gap", "lean"):
         ours, theirs = (getattr(report.drift.outputs[0], figure) for report in reports)
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-6)
     joints = [[(joint.name, round(joint.gap, 4)) for joint in report.drift.outputs[0].joints] for report in reports]

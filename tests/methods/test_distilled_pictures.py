@@ -58,6 +58,12 @@ def converted(**options: Any) -> Conversion:
     return convert(prepare(teacher(), SPEC, (pictures[:2],)), "maps", request)
 
 
+@cache
+def undistilled() -> Conversion:
+    """What distilling starts from."""
+    return converted()
+
+
 @pytest.mark.parametrize("is_held", [True, False])
 def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nearer to the flip average on pictures of its kind, and as equivariant; it learnt from pictures that were moved,
@@ -75,7 +81,7 @@ def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(MovedAnew, "take", noted)
     monkeypatch.setattr(refine, "rows_for", lambda network: 8)
-    before, after = converted(), converted(distill=60)
+    before, after = undistilled(), converted(distill=60)
     others, original = spots(50, 9), teacher()
     with torch.no_grad():
         wanted = (original(others) + original(others.flip(-1)).flip(-1)[:, SWAPPED]) / 2
@@ -92,7 +98,7 @@ def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) 
 def test_results_are_as_equivariant_in_any_arithmetic(way: Arithmetic, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights are single precision throughout; training in bfloat16 comes about as near as the plain one."""
     monkeypatch.setattr(refine, "quickest", lambda *rest: way)
-    before, after = converted(), converted(distill=60)
+    before, after = undistilled(), converted(distill=60)
     others, original = spots(50, 9), teacher()
     with torch.no_grad():
         wanted = (original(others) + original(others.flip(-1)).flip(-1)[:, SWAPPED]) / 2

@@ -39,14 +39,19 @@ def skeleton_folder() -> Path:
     raise SpecError(str(package), "the shipped skeletons are missing", "install chiralize again")
 
 
+@lru_cache(maxsize=4)
+def _names_in(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+
+
 def shipped() -> list[str]:
     """Names of the shipped skeletons, sorted."""
-    return sorted(path.stem for path in skeleton_folder().glob("*.yaml"))
+    return list(_names_in(skeleton_folder()))
 
 
 def shipped_robots() -> list[str]:
     """Names of the shipped robots, sorted: skeletons with what their policies observe and do."""
-    return sorted(path.stem for path in (skeleton_folder() / "robots").glob("*.yaml"))
+    return list(_names_in(skeleton_folder() / "robots"))
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from chiralize.errors import LayoutSizeError, WrongValueError
 
@@ -99,6 +100,7 @@ def split_reversed(text: str) -> tuple[str, tuple[str, ...]]:
     return _REVERSED.sub(r"\1", text), tuple(_REVERSED.findall(text))
 
 
+@lru_cache(1024)
 def parse_layout(text: str, where: str = "layout") -> Layout:
     """The Layout that `text` spells. Raises WrongValueError that repeats the text."""
     axes: list[tuple[str, ...]] = []

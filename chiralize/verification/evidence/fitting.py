@@ -7,7 +7,7 @@ Under a mirror that is not its own the two have nothing in common.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite, sqrt
 
@@ -107,8 +107,8 @@ class Answers:
         return [stack[index] for stack in self._plain]
 
     def knows(self, mirror: NetworkMirror) -> bool:
-        """Whether the mirrored inputs of this mirror have been run already."""
-        return _key(mirror) in self._mirrored
+        """Whether mirrored inputs of this mirror have been run already, the first at least."""
+        return _key(mirror) in self._mirrored or (self.first is not None and self.first.knows(mirror))
 
     def turned_back(self, mirror: NetworkMirror, index: int) -> list[torch.Tensor]:
         """T f(T x) of one output, stack by stack. Raises ModelRunError."""
@@ -247,18 +247,15 @@ def compare(
     if answers.first is not None:
         first = _by(mirror, answers.first)
         limit = _FAR_WORSE if gap_of(mirror, answers.first) <= FITS else 1.0
-    runs = 0
-    for candidate in candidates:
-        key = whole_key(candidate.mirror)
-        if candidate.skeleton:
-            skeletons.setdefault(key, []).append(candidate.skeleton)
-        if key == given or key in measured or not _tells_something(candidate.mirror, mirror):
-            continue
-        if not answers.knows(candidate.mirror):
-            if runs >= most_runs:
-                continue
-            runs += 1
-            tell(runs)
+
+    def noted() -> Iterator[Candidate]:
+        """Note the skeletons that every mirror belongs to, also where it was measured already."""
+        for candidate in candidates:
+            if candidate.skeleton:
+                skeletons.setdefault(whole_key(candidate.mirror), []).append(candidate.skeleton)
+            yield candidate
+
+    for key, candidate in _new(answers, mirror, noted(), most_runs, {given}, tell):
         compared = None
         if answers.first is not None:
             compared = _compared(answers.first, first, candidate)
@@ -273,6 +270,43 @@ def compare(
 def _by(mirror: NetworkMirror, answers: Answers) -> dict[int, list[torch.Tensor]]:
     """T f(T x) of every output that can tell something."""
     return {index: answers.turned_back(mirror, index) for index in answers.indices}
+
+
+def gaps(
+    answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candidate], most_runs: int, seen: Collection[Key]
+) -> Iterator[tuple[str, float]]:
+    """The names of other mirrors and their gaps alone, which take half the time of a comparison with T.
+
+    seen: mirrors that are left out, by `whole_key`.  most_runs: as for `compare`.
+    """
+    for _, candidate in _new(answers, mirror, candidates, most_runs, {*seen, whole_key(mirror)}):
+        yield candidate.name, gap_of(candidate.mirror, answers)
+
+
+def _new(
+    answers: Answers,
+    mirror: NetworkMirror,
+    candidates: Iterable[Candidate],
+    most_runs: int,
+    seen: set[Key],
+    tell: Callable[[int], None] = lambda runs: None,
+) -> Iterator[tuple[Key, Candidate]]:
+    """Those whose fit is evidence, each once; to be measured before the next one is asked for.
+
+    seen: keys of mirrors that are left out.  Those that come are added, in place.  tell: as for `compare`.
+    """
+    runs = 0
+    for candidate in candidates:
+        key = whole_key(candidate.mirror)
+        if key in seen or not _tells_something(candidate.mirror, mirror):
+            continue
+        if not answers.knows(candidate.mirror):
+            if runs >= most_runs:
+                continue
+            runs += 1
+            tell(runs)
+        seen.add(key)
+        yield key, candidate
 
 
 def _tells_something(other: NetworkMirror, mirror: NetworkMirror) -> bool:

@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import combinations
 
-from chiralize.body.skeleton.catalog import find_shipped, shipped
+from chiralize.body.skeleton.catalog import find_shipped, names_of_size
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.body.tensors.entries import Classes, TensorEntry
@@ -238,9 +238,9 @@ def _has_joints(entry: TensorEntry) -> bool:
 def _shipped_skeletons(spec: ConversionSpec) -> Iterator[Neighbour]:
     """Every shipped skeleton of as many joints in the place of the given one; coordinates and signs stay."""
     given = spec.skeleton
-    for name in shipped():
+    for name in names_of_size(len(given.joints)):
         other = find_shipped(name)
-        if other is None or len(other.joints) != len(given.joints):
+        if other is None:
             continue
         body = replace(other, dims=given.dims, negate=given.negate, signs=(), lateral=given.lateral)
         yield Neighbour(f"the skeleton {name}", _everywhere(spec, partial(_replaced, body=body)), skeleton=name)
