@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from chiralize.commands.convert import Conversion
 from chiralize.commands.guard import refuse_graph
@@ -57,6 +58,8 @@ def write_module(result: Result, network: Network, example: Call, target: Path) 
     refuse_graph(network)
     _refuse_memory(network, target)
     args, kwargs = example
+    if isinstance(network.module, OnnxModule):
+        args, kwargs = _in_sizes_of_file(network.module, example)
     calls: list[Call] = [(args, dict(kwargs))]
     calls += [result.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
     reference, states = _reference(result.module, result.passport), _states(network, result.mirror)
@@ -68,6 +71,23 @@ def write_module(result: Result, network: Network, example: Call, target: Path) 
     return save_onnx(program, target, text, calls, reference, states, _size_names(network), metadata, port_names)
 
 
+def _in_sizes_of_file(original: OnnxModule, example: Call) -> Call:
+    """The example with the sizes that the file fixes: calibration samples may have been put together in batches."""
+    declared = iter(original.sizes)
+
+    def cut(leaf: Any) -> Any:
+        """One argument, of which entries are repeated or left out."""
+        if not isinstance(leaf, torch.Tensor):
+            return leaf
+        for axis, size in enumerate(next(declared)):
+            if isinstance(size, int) and size != leaf.shape[axis]:
+                leaf = leaf.index_select(axis, torch.arange(size) % leaf.shape[axis])
+        return leaf
+
+    args, kwargs = pytree.tree_map(cut, (tuple(example[0]), dict(example[1])))
+    return args, kwargs
+
+
 def _with_sizes_of_file(
     module: torch.nn.Module, original: OnnxModule, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> torch.export.ExportedProgram:
@@ -75,13 +95,13 @@ def _with_sizes_of_file(
 
     Runtimes that compile a file rely on sizes that it fixes.
     """
-    leaves = iter(original.open_axes)
+    declared = iter(original.sizes)
 
     def open_axes(leaf: Any) -> Any:
         """The open axes of one argument."""
         if not isinstance(leaf, torch.Tensor):
             return None
-        return dict.fromkeys(next(leaves), torch.export.Dim.AUTO)
+        return {axis: torch.export.Dim.AUTO for axis, size in enumerate(next(declared)) if isinstance(size, str)}
 
     with named_inputs(module, original):
         return opened(module, args, kwargs, axes_of(open_axes, (tuple(args), dict(kwargs))))

@@ -21,7 +21,7 @@ from chiralize.storage.load import load_model
 from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.storage.onnx_reading.checking import read_and_compared
 from tests.support.cases import mainly
-from tests.support.command import BODY, Shell, mirrored, working_shell
+from tests.support.command import BODY, Shell, mirrored, scrambled, working_shell
 from tests.support.onnx_nets import NETS, export
 from tests.support.script_nets import FLAT
 from tests.support.small_body import POSE, Net, converted, normal
@@ -283,6 +283,25 @@ def test_nothing_is_written_that_computes_something_else(
     assert result.status == 1
     assert "CH5" in result.err or "CH403" in result.err
     assert not (shell.folder / "chiral.onnx").exists()
+
+
+@pytest.mark.parametrize("method", ["match", "reduce"])
+def test_a_file_of_one_sample_stays_one_of_one_sample(shell: Shell, method: str) -> None:
+    """Robots run it, at batch 1. Calibration samples are put together for the fit, and must not be for the file."""
+    from torch.export import export as exported_program
+
+    net = scrambled(NETS["mlp"][0]())
+    program = exported_program(net, (torch.zeros(1, 10),))
+    torch.onnx.export(program, input_names=["obs"], f=str(shell.folder / "one.onnx"), dynamo=True, verbose=False)
+    np.save(shell.folder / "walks.npy", draw(200, 10))
+    options = ("--skeleton", "mlp.yaml", "--calibration", "walks.npy", "--force", "--fast", "--method", method)
+    done = shell("convert", "one.onnx", *options, "-o", "chiral.onnx")
+    assert done.status == 0, done.err
+    x = draw(1, 10, seed=3)
+    (answer,), (turned,) = run(Path("chiral.onnx"), x), run(Path("chiral.onnx"), flat(x))
+    assert answer.shape == (1, 10)
+    np.testing.assert_allclose(turned, flat(answer), atol=1e-5)
+    assert shell("verify", "chiral.onnx").status == 0
 
 
 def test_whole_numbers_have_no_average(shell: Shell) -> None:

@@ -26,7 +26,7 @@ def read_and_compared(network: OnnxNetwork, args: Sequence[Any], kwargs: Mapping
     """
     module = read_back(network.model)
     module.metadata = {key: text for key, text in network.metadata.items() if key not in (METADATA_KEY, CALL_KEY)}
-    module.open_axes = [port.open_axes for port in network.inputs]
+    module.sizes = [port.sizes for port in network.inputs]
     example = Arguments.of(args, kwargs)
     worst, bound = 0.0, 0.0
     calls = [(tuple(args), dict(kwargs)), *random_calls(example, _DRAWN, 5)]

@@ -62,12 +62,12 @@ class OnnxModule(nn.Module):
     """The graph of an ONNX file in torch. It returns a dictionary of its outputs, under their names.
 
     parameters, buffers: stored tensors by their names in the graph.  numbers: those that sizes are computed from.
-    titles: names for those that have one of an exporter's.  metadata: texts of the file.  open_axes: of every input,
-    those whose size the file leaves open.
+    titles: names for those that have one of an exporter's.  metadata: texts of the file.  sizes: of every input, as
+    the file declares them, texts where it leaves one open.
     """
 
     metadata: Mapping[str, str] = MappingProxyType({})
-    open_axes: Sequence[tuple[int, ...]] = ()
+    sizes: Sequence[tuple[int | str, ...]] = ()
 
     def __init__(
         self,
