@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from chiralize.body.tensors import load_spec, resolve
 from chiralize.commands.convert import Request, convert
 from chiralize.graph.running import Call
 from chiralize.methods.refine import budget, distillation, lessons
 from chiralize.methods.refine.imitation import Distance
 from chiralize.methods.refine.lessons import Stored
+from chiralize.methods.refine.ready import _is_peaked
 from chiralize.methods.refine.steps import Steps
 from chiralize.problem.data.cutting import shuffled, tensors
 from chiralize.problem.data.feeds import Feed
@@ -136,6 +138,27 @@ def test_what_training_lowers(seed: int, scale: float, is_squared: bool) -> None
     first, second = (off / aim.std() for off, aim in zip(offs, aims, strict=True))
     wanted = second.abs().mean() + (first.square().mean().sqrt() if is_squared else first.abs().mean())
     assert torch.allclose(distance.error(call, distance.targets(call)), wanted / 2**0.5)
+
+
+BINS = [{"layout": "b j x", "mirror": "x", "dims": []}, {"layout": "b j y", "dims": []}]
+
+
+@pytest.mark.parametrize(
+    ("given", "outputs", "shapes", "expected"),
+    [
+        ({"layout": "b c h w", "mirror": "w"}, [*BINS, {"layout": "b j d"}], [12, 9, 2], [True, True, False]),
+        ({"layout": "b c h w", "mirror": "w"}, [BINS[1]], [9], [True]),
+        ({"layout": "b c h d"}, [BINS[1], {"layout": "b j d"}], [9, 2], [False, False]),
+    ],
+)
+def test_maps_beside_a_reversed_axis_are_maps(
+    given: dict[str, str], outputs: list[dict[str, object]], shapes: list[int], expected: list[bool]
+) -> None:
+    """Bins of heights, which the mirror leaves where they are, as those across: but no series of a network on poses."""
+    spec = load_spec({"skeleton": "coco", "inputs": [given], "outputs": outputs})
+    sizes = [(2, 17, size) for size in shapes]
+    resolved = resolve(spec, [(2, 3, 8, 2)], sizes)
+    assert [_is_peaked(resolved, position) for position in range(len(outputs))] == expected
 
 
 # ---- lessons --------------------------------------------------------------------------------------------------------

@@ -88,6 +88,12 @@ class ResolvedTensor:
         return parse_layout(self.layout).axis_of(CLASSES)
 
     @property
+    def is_map(self) -> bool:
+        """Whether it holds a map, or bins, for every joint and nothing else, by its layout: `b j h w`, `b j x`."""
+        axes = parse_layout(self.layout).axes
+        return len(axes) > 2 and axes[1] == ("j",) and all(len(words) == 1 and words != ("d",) for words in axes[2:])
+
+    @property
     def where(self) -> str:
         """The tensor as messages name it: `input 0 'poses'`."""
         return f"{self.io} {self.index}" + when(self.entry.name, f" '{self.entry.name}'")

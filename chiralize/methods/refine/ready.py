@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.body.tensors.resolved import ResolvedSpec
 from chiralize.errors import MethodUnavailableError
 from chiralize.graph.devices import CPU, on
 from chiralize.graph.other_sizes import is_open
@@ -77,7 +77,7 @@ def ready_for(problem: Problem, result: Converted, option: str, rows: int, devic
     seen, held = (in_rows(network, part, rows, _ROOM) for part in (calls, others))
     aim, answer = aim_of(problem), result.module
     outputs = _imitated(network, aim(held[0]), option)
-    squared = [position for position in outputs if _is_peaked(network.resolved.output_tensors[position])]
+    squared = [position for position in outputs if _is_peaked(network.resolved, position)]
     weights = Weights(result.module, result.hidden, result.exchanged, result.earlier)
     most = 1
     if seen is calls and not pictures_of(
@@ -143,9 +143,16 @@ def _obstacle(problem: Problem) -> tuple[str, str] | None:
     return None
 
 
-def _is_peaked(output: ResolvedTensor) -> bool:
-    """Whether few entries of an output are large, as in maps of joints and in scores of classes."""
-    return bool(output.entry.mirror) or output.class_axis is not None
+def _is_peaked(resolved: ResolvedSpec, position: int) -> bool:
+    """Whether few entries of an output are large, as in maps of joints and in scores of classes.
+
+    Maps and bins beside a reversed axis count as well: those of heights, which the mirror leaves where they are.
+    """
+    output = resolved.output_tensors[position]
+    if output.entry.mirror or output.class_axis is not None:
+        return True
+    tensors = (*resolved.input_tensors, *resolved.output_tensors)
+    return output.is_map and any(tensor.entry.mirror for tensor in tensors)
 
 
 def aim_of(problem: Problem, arithmetic: Arithmetic | None = None) -> Aim:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chiralize.body.tensors.layout import parse_layout
 from chiralize.body.tensors.resolved import ResolvedSpec
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call, Runner, results
@@ -54,7 +53,7 @@ def peak_gap(
     inputs: real pictures.
     """
     indices = [tensor.index for tensor in resolved.output_tensors]
-    is_of_maps = all(_is_map(tensor.layout) for tensor in resolved.output_tensors)
+    is_of_maps = all(tensor.is_map for tensor in resolved.output_tensors)
     if not is_of_maps or not any(tensor.entry.mirror for tensor in resolved.output_tensors) or mirror.states:
         return None
     plain_parts, turned_parts, spreads = list[Tensor](), list[Tensor](), Spreads()
@@ -77,12 +76,6 @@ def peak_gap(
     cells, spread_of_views = float(apart.norm(dim=-1).median()), spreads.result()
     unlike = spread_of_views is not None and spread_of_views.differs
     return PeakGap(gap, beyond_chance(lean, gap, len(first)), cells, unlike)
-
-
-def _is_map(layout: str) -> bool:
-    """Whether a tensor holds a map, or bins, for every joint and nothing else."""
-    axes = parse_layout(layout).axes
-    return len(axes) > 2 and axes[1] == ("j",) and all(len(words) == 1 and words != ("d",) for words in axes[2:])
 
 
 def peaks(maps: Tensor) -> Tensor:
