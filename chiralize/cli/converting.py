@@ -246,7 +246,7 @@ def convert(
         too_few = opening.nothing
         if not force and (method_of(method).is_fitted or distill):
             too_few = opening.refuse_few_of(calibration, sequence_axis)
-        network, loaded, _ = opening.open_network(
+        network, loaded, passport = opening.open_network(
             options, onnx=True, read=True, samples=calibration, before_export=too_few, step=step
         )
         targets.check_onnx(network, target)
@@ -287,7 +287,7 @@ def convert(
             product=product,
             tune=tune,
         )
-        conversion = run(network, loaded.source.name, request, trial)
+        conversion = run(network, loaded.source.name, request, trial, passport)
         step("timing")
         conversion = with_times(network, conversion)
         step("writing" if target.suffix != ".onnx" else "writing ONNX, which onnxruntime runs beside torch")

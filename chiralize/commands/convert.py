@@ -57,6 +57,7 @@ from chiralize.problem.problem import Method, Problem
 from chiralize.problem.progress import Progress
 from chiralize.problem.request import FORMS, ON_BLOCKED, Request
 from chiralize.problem.sampling import naming_the_mean
+from chiralize.storage.passport import Passport
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
 from chiralize.verification.cost import multiplications
 from chiralize.verification.drift import random_inputs
@@ -74,7 +75,9 @@ __all__ = ["FORMS", "ON_BLOCKED", "Conversion", "Progress", "Request", "convert"
 @exclusive
 @torch.inference_mode(False)
 @torch.enable_grad()
-def convert(network: Network, name: str, request: Request, trial: Trial | None = None) -> Conversion:
+def convert(
+    network: Network, name: str, request: Request, trial: Trial | None = None, passport: Passport | None = None
+) -> Conversion:
     """Make the network equivariant and judge the result. The steps, in their order:
 
     1. Look whether the network is equivariant already. Then it is handed back, in the form that was asked for.
@@ -93,6 +96,8 @@ def convert(network: Network, name: str, request: Request, trial: Trial | None =
 
     Where only some outputs are claimed to be equivariant, all of this is done to these, and the rest is put back.
 
+    passport: of a file that was converted before, by which it is judged in step 1.
+
     Raises MethodUnavailableError, UnsupportedError (an op refuses), EquivarianceError (the result failed a verdict),
     and, unless forced, DriftError and DegenerateError.
     """
@@ -100,13 +105,15 @@ def convert(network: Network, name: str, request: Request, trial: Trial | None =
         if network.partial is not None:
             conversion = completed(network, _converted(network, name, adapted(network, request)), request)
         else:
-            conversion = with_companions(_converted(network, name, request, trial), network)
+            conversion = with_companions(_converted(network, name, request, trial, passport), network)
     if trial is None or conversion.report.rollout is not None:
         return conversion
     return trial(conversion, request.force)
 
 
-def _converted(network: Network, name: str, request: Request, trial: Trial | None = None) -> Conversion:
+def _converted(
+    network: Network, name: str, request: Request, trial: Trial | None = None, passport: Passport | None = None
+) -> Conversion:
     """The steps of `convert`. trial: decides between the candidates of `auto`, beside the bounds."""
     if request.product == "graph":
         refuse_graph(network)
@@ -119,19 +126,13 @@ def _converted(network: Network, name: str, request: Request, trial: Trial | Non
     problem = Problem.of(network, request, method)
 
     request.progress("checking whether it is equivariant already")
-    verdict = judge_as_it_is(problem)
+    verdict = judge_as_it_is(problem, passport)
     if verdict is not None:
-        return _as_it_is(problem, name, verdict)
+        return _as_it_is(problem, name, verdict, passport)
 
     problem = with_inferred(problem)
     _refuse_ruled_out(problem, method)
-    problem = checks.judged(problem)
-    evidence = ask_network(network, problem.batches.given, problem.batches.sequences, request.progress)
-    refuse_wrong_mirror(problem, name, evidence)
-    refuse_one_sided(problem, name, evidence)
-    remembered = recalled(network)
-    problem = with_sides(problem, remembered)
-    evidence = replace(evidence, are_sides_unknown=are_sides_unknown(network, remembered))
+    problem, evidence = _asked(checks.judged(problem), name, trial)
 
     refusal = why_ruled_out(problem, method)
     problem = _with_inputs(problem, is_fitted=refusal is None)
@@ -160,9 +161,24 @@ def _converted(network: Network, name: str, request: Request, trial: Trial | Non
     objection = partial(_objection, request.product)
     conversion, notes = first_accepted(problem, attempt, objection, lambda: REMEMBERED in dict(finish.others()))
     report = conversion.report
-    refuse_one_sided_sequences(problem, name, report.drift)
+    if trial is None:
+        refuse_one_sided_sequences(problem, name, report.drift)
     why = why_two_passes(failures, request) if report.is_average else ""
     return replace(conversion, report=replace(report, notes=(*report.notes, *notes), why_average=why))
+
+
+def _asked(problem: Problem, name: str, trial: Trial | None) -> tuple[Problem, Evidence]:
+    """What the network says of the mirror, and the problem with what it says of the sides that it knows.
+
+    Raises MirrorError, and OneSidedError where no environment tells what an average does, which no gap does.
+    """
+    network, batches = problem.network, problem.batches
+    evidence = ask_network(network, batches.given, batches.sequences, problem.request.progress)
+    refuse_wrong_mirror(problem, name, evidence)
+    if trial is None:
+        refuse_one_sided(problem, name, evidence)
+    remembered = recalled(network)
+    return with_sides(problem, remembered), replace(evidence, are_sides_unknown=are_sides_unknown(network, remembered))
 
 
 def _with_inputs(problem: Problem, is_fitted: bool) -> Problem:
@@ -189,13 +205,13 @@ def _refuse_ruled_out(problem: Problem, method: Method) -> None:
         raise with_widths(problem.network, error) from error
 
 
-def _as_it_is(problem: Problem, name: str, verdict: Verdict) -> Conversion:
+def _as_it_is(problem: Problem, name: str, verdict: Verdict, passport: Passport | None) -> Conversion:
     """A network that is equivariant already: as it is, or with its weights in blocks if these are asked for."""
     network, request = problem.network, problem.request
     if request.form in BLOCKS and verdict.repmap is not None:
         finish = _Finish.of(problem, name, Evidence())
         return finish(problem, Measured(draft_as_it_is(network, verdict), Figures()))
-    return unchanged(network, name, verdict, request.samples)
+    return unchanged(network, name, verdict, request.samples, passport)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,11 @@ from chiralize.verification.judge import Verdict, in_own_precision, judge, light
 from chiralize.verification.mirror_evidence import outside_evidence
 
 
-def judge_as_it_is(problem: Problem) -> Verdict | None:
+def judge_as_it_is(problem: Problem, passport: Passport | None = None) -> Verdict | None:
     """The verdict on the original where it passes, else None.
+
+    passport: of a file that was converted before. It says how hidden values transform, which the proof needs where
+    weights lie in blocks or both views are run; what it says is proved with the rest.
 
     A cheap look at the examples comes first; it does not suffice, since rounding inside a network can hide from them
     that it is asymmetric. A network that draws random numbers is not judged: it answers twice differently.
@@ -52,7 +55,7 @@ def judge_as_it_is(problem: Problem) -> Verdict | None:
         )
         if not once.passed:
             return None
-    verdict = judge(network, samples=problem.request.samples, real=problem.batches.given[-8:])
+    verdict = judge(network, passport, samples=problem.request.samples, real=problem.batches.given[-8:])
     if not verdict.passed:
         return None
     return verdict
@@ -67,10 +70,12 @@ def draft_as_it_is(network: Network, verdict: Verdict) -> Draft:
     return Draft(Converted(module, "unchanged", "folded", (), (), hidden, exchanged), program, repmap)
 
 
-def unchanged(network: Network, name: str, verdict: Verdict, samples: int) -> Conversion:
-    """An equivariant network as it is, with a report and a passport."""
+def unchanged(
+    network: Network, name: str, verdict: Verdict, samples: int, before: Passport | None = None
+) -> Conversion:
+    """An equivariant network as it is, with a report and a passport. before: the one that came with it."""
     repmap = verdict.repmap
-    passport = Passport(network.resolved.spec, "unchanged", "original", entry=network.entry)
+    passport = before or Passport(network.resolved.spec, "unchanged", "original", entry=network.entry)
     passport = replace(passport, inputs=call_record(*network.example))
     macs = 0
     if repmap is not None:

@@ -21,8 +21,8 @@ from chiralize.verification.evidence.fitting import (
     Comparison,
     Corrected,
     Key,
-    gap_of,
     gaps,
+    moved_by,
     whole_key,
 )
 from chiralize.verification.evidence.judging import SMALL
@@ -36,6 +36,9 @@ _NEARER = 0.95
 _FITS_AFTER_SEVERAL = 0.3
 """A gap that several changes have to leave less than: among so many mirrors some come as near as one that is right.
 With the specification of another robot of the same size three changes left 0.43 of 1.99."""
+_LEAST_MOVED = 0.25
+"""A mirror that moves the answers by less than this share of what T moves them by is no correction: the identity fits
+every network. Joints in another order led to one that swaps nothing and turns no sign."""
 Resolve = Callable[[ConversionSpec], tuple[ResolvedSpec, NetworkMirror]]
 
 
@@ -56,30 +59,28 @@ def corrected(
 
     resolved, mirror: the specification as it is, and T.  first: T beside other mirrors.  resolve: fits another
     specification to the same network.  most_runs: as for `compare`, at every step.  Raises ModelRunError.
-    Where runs are costly, the first inputs lead to the mirror, one change after the other, and all of them measure it.
     """
-    if answers.first is None:
-        trial, width, gap = answers, _WIDTH, first.gap
-    else:
-        trial, width, gap = answers.first, 1, gap_of(mirror, answers.first)
-    best = _Step((), resolved, mirror, gap)
+    best = _Step((), resolved, mirror, first.gap)
     steps, seen = [best], {whole_key(mirror)}
+    least_moved = _LEAST_MOVED * moved_by(mirror, answers)
     while steps and len(steps[0].names) < MOST_CHANGES and best.gap > SMALL:
-        steps = _next(trial, steps, seen, resolve, most_runs)[:width]
+        steps = _next(answers, steps, seen, resolve, most_runs, least_moved)
         if steps and steps[0].gap <= _NEARER * best.gap:
             best = steps[0]
         elif best.gap <= FITS:
             break
-    gap = best.gap if trial is answers else gap_of(best.mirror, answers)
-    if best.names and gap <= (FITS if len(best.names) == 1 else _FITS_AFTER_SEVERAL):
-        return Corrected(best.names, gap)
-    return Corrected((), gap)
+    if best.names and best.gap <= (FITS if len(best.names) == 1 else _FITS_AFTER_SEVERAL):
+        return Corrected(best.names, best.gap)
+    return Corrected((), best.gap)
 
 
-def _next(answers: Answers, steps: Sequence[_Step], seen: set[Key], resolve: Resolve, most_runs: int) -> list[_Step]:
-    """The mirrors that differ from one of these in one more place, the best first.
+def _next(
+    answers: Answers, steps: Sequence[_Step], seen: set[Key], resolve: Resolve, most_runs: int, least_moved: float
+) -> list[_Step]:
+    """The mirrors that fit best of those that differ from one of these in one more place, the best first.
 
-    Those that swap less and do not fit are left out: under them answers are nearer whatever the true mirror is.
+    Those that swap less and do not fit are left out: under them answers are nearer whatever the true mirror is. So are
+    those that move the answers by less than `least_moved`.
     """
     reached = list[_Step]()
     for step in steps:
@@ -88,10 +89,11 @@ def _next(answers: Answers, steps: Sequence[_Step], seen: set[Key], resolve: Res
         for name, gap in gaps(answers, step.mirror, candidates, most_runs, seen):
             other = others[name]
             is_nearer_anyhow = gap > FITS and _swaps_less(other[1], step.mirror)
-            if isfinite(gap) and not is_nearer_anyhow:
+            is_idle = moved_by(other[1], answers) < least_moved
+            if isfinite(gap) and not is_nearer_anyhow and not is_idle:
                 seen.add(whole_key(other[1]))
                 reached.append(_Step((*step.names, name), *other, gap))
-    return sorted(reached, key=lambda step: step.gap)
+    return sorted(reached, key=lambda step: step.gap)[:_WIDTH]
 
 
 def _swaps_less(other: NetworkMirror, mirror: NetworkMirror) -> bool:

@@ -62,6 +62,10 @@ _HARDLY_VARY = (
     "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a hundredth "
     "of their size; give inputs that differ more from each other, or check the arguments that its class was built with"
 )
+_FEW_SCORES = (
+    "the network was not asked whether T is its mirror: T leaves (nearly) all answers as they are, and the scores of "
+    f"{{}} samples fit many mirrors; give {FEWEST_ROWS} and more (--calibration)"
+)
 _NOT_FINITE = "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite"
 _KEEPS_STATE = (
     "the network was not asked whether T is its mirror: it keeps a state from call to call, of which single calls "
@@ -175,8 +179,11 @@ def _compared(
         progress(f"{_ASKING}, mirror {tried} of {runs} at most")
 
     comparison = compare(answers, mirror, others, runs, tell)
+    if real and basis.rows < FEWEST_ROWS and comparison.answers_stay:
+        return Evidence(notes=(_FEW_SCORES.format(basis.rows),))
     fit = judged(comparison, basis).fit
-    if fit is not None and fit.is_refuted:
+    can_tell = real and basis.rows >= FEWEST_ROWS and not comparison.answers_stay
+    if can_tell and fit is not None and fit.is_refuted and answers.first is None:  # else it takes minutes
         resolved_as = partial(_resolved_as, network)
         progress(f"{_ASKING}, several changes at once")
         changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs)

@@ -30,18 +30,19 @@ _UNEVENLY = (
     "points to its flip average)"
 )
 _LEANING = (
-    "of a policy, `audit --rollout` shows what its flip average does; train it with mirrored copies, or train the "
-    f"result on under the mirror; else {_REDUCE} with --calibration, which learns from unmirrored answers alone"
+    f"train it with mirrored copies, or train the result on under the mirror; else {_REDUCE} with --calibration, which "
+    "learns from unmirrored answers alone"
 )
 _NOISE = (
     "convert, and compare the error on labelled samples: a mirror that is not its own looks like this, too (lifters "
     "trained on 100 to 1,000 poses, with gaps of 0.5 to 0.7, gained 7 to 8 % by their flip average)"
 )
+_NOT_ITS_MIRROR = "T does not look like the mirror of this network"
 _CORRECT = "correct the specification before anything is converted"
 _GAIT = ". What a policy of uneven gait sees leans, too, whatever it is told to do"
+ASK = "`chiralize audit --rollout` runs policy and flip average in their environment; where there is none, "
 _ASK_ENVIRONMENT = (
-    "`chiralize audit --rollout` runs policy and flip average in their environment; where there is none, train it with "
-    f"mirrored copies, or {_REDUCE} with --calibration, which learns from unmirrored answers alone"
+    f"{ASK}train it with mirrored copies, or {_REDUCE} with --calibration, which learns from unmirrored answers alone"
 )
 
 
@@ -64,15 +65,15 @@ def advise(
     if measured.gap <= EQUIVARIANT:
         return _nothing_to_convert(measured)
     gap = f"gap {measured.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"
-    if leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED:
+    is_one_sided = leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED
+    if evidence.fit is not None and evidence.fit.is_refuted and evidence.warnings:
+        return _of_wrong_mirror(evidence, gap, leaning if is_one_sided else None)
+    if is_one_sided and leaning is not None:
         doubt = f" (or T is not its mirror: {evidence.warnings[0]})" if evidence.warnings else ""
         advice = _one_sided_data(measured, data, leaning, doubt)
         if is_policy:
             return replace(advice, text=advice.text + _GAIT, remedy=f"{_ASK_ENVIRONMENT}; else {advice.remedy}")
         return advice
-    if evidence.fit is not None and evidence.fit.is_refuted and evidence.fit.better:
-        text = f"another mirror fits this network better than T does ({gap}): {evidence.warnings[0]}"
-        return Advice("wrong mirror", text, _CORRECT)
     if measured.gap <= ASYMMETRIC:
         if real and (measured.gap > UNEVEN or measured.lean > LEANING):
             return _of_policy(measured, evidence) if is_policy else _uneven(measured, gap, evidence)
@@ -80,12 +81,21 @@ def advise(
         text = f"converting is sensible{basis}: the network nearly commutes with T ({gap})"
         return Advice("convert", text, "convert")
     if evidence.warnings:
-        text = f"T does not look like the mirror of this network ({gap}): {evidence.warnings[0]}"
-        return Advice("wrong mirror", text, _CORRECT)
+        return _of_wrong_mirror(evidence, gap)
     if not real:
         text = f"random inputs tell nothing of the mirror: on them the gap is very large ({gap})"
         return Advice("unknown", text, "give --calibration real inputs")
     return _of_policy(measured, evidence) if is_policy else _asymmetric(measured, gap, leaning)
+
+
+def _of_wrong_mirror(evidence: Evidence, gap: str, leaning: Leaning | None = None) -> Advice:
+    """Advice where the network refutes T. leaning: of data that show one side, which may be the cause."""
+    better = evidence.fit is not None and bool(evidence.fit.better)
+    reason = "another mirror fits this network better than T does" if better else _NOT_ITS_MIRROR
+    text = f"{reason} ({gap}): {evidence.warnings[0]}"
+    if leaning is not None:
+        text += f". Or T is right, and the data are one-sided: {_side_in_words(leaning)}"
+    return Advice("wrong mirror", text, _CORRECT)
 
 
 def of_single_calls(measured: Asymmetry) -> Advice:

@@ -9,9 +9,13 @@ all the same: a policy that returns as much from starts of both sides may be use
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import ceil, isfinite
+
 from chiralize.errors.words import listed, when
+from chiralize.verification.asymmetry.advice import ASK
 from chiralize.verification.asymmetry.records import Advice
-from chiralize.verification.closed_loop.records import FEW, LEAST_SHARE, MIRRORED, Probe, Rollout, Walker
+from chiralize.verification.closed_loop.records import FEW, LEAST_SHARE, MIRRORED, Estimate, Probe, Rollout, Walker
 
 AS_MUCH = 0.97
 """The same in an environment whose sides differ, where a loss may be the price of symmetry."""
@@ -29,17 +33,19 @@ _CONVERT = "convert, and run the result here as well (--chiral)"
 def advice_after(advice: Advice | None, rollout: Rollout) -> Advice | None:
     """The advice of an audit, as the roll-out leaves it.
 
-    It stays where nobody can tell, and where the original falls at once.
+    It stays where nobody can tell, and where the original falls at once; but no roll-out is advised once more.
     """
-    if advice is None or advice.kind == "equivariant" or rollout.fell_at_once(rollout.original):
+    if advice is None or advice.kind == "equivariant":
         return advice
+    if rollout.fell_at_once(rollout.original):
+        return _without_asking(advice)
     if rollout.probe is not None and rollout.probe.contradicts:
         return Advice("wrong mirror", _contradicted(rollout.probe), _MEND)
     if _settles(rollout.probe):
         return _of_symmetric(rollout)
     if _is_only_uneven(rollout.probe):
         return _of_uneven(rollout, advice)
-    return advice
+    return _without_asking(advice)
 
 
 def _of_symmetric(rollout: Rollout) -> Advice:
@@ -55,11 +61,28 @@ def _of_uneven(rollout: Rollout, advice: Advice) -> Advice:
     walker = _judged(rollout)
     text = f"{_does(rollout)}, over starts and their mirror images, in an environment whose two sides differ"
     if _is_worse(rollout, walker):
-        return Advice("one-sided network", text, _LEARN) if advice.speaks_for else advice
+        return Advice("one-sided network", text, _LEARN) if advice.speaks_for else _without_asking(advice)
     share = rollout.share(walker)
-    if share is None or rollout.starts < FEW or share.mean < AS_MUCH or share.mean - 2 * share.error < LEAST_SHARE:
-        return advice
+    if share is None or share.mean < AS_MUCH:
+        return _without_asking(advice)
+    if rollout.starts < FEW or share.mean - 2 * share.error < LEAST_SHARE:
+        return _of_too_few(rollout, share, advice)
     return Advice("convert", text, "take the result" if rollout.result else f"{_CONVERT}; --force where `auto` stops")
+
+
+def _of_too_few(rollout: Rollout, share: Estimate, advice: Advice) -> Advice:
+    """Advice where the starts are too few to tell, with as many as should do if they go on as they began."""
+    spread = share.error if isfinite(share.error) else 0.0
+    count = max(2 * FEW, ceil(rollout.starts * (2 * spread / (share.mean - LEAST_SHARE)) ** 2))
+    figures = f"{share.mean:.3g} ± {share.error:.2g} of the original's return over {rollout.starts} starts"
+    text = f"{advice.text}. In the loop the {_judged(rollout).name} has {figures}, too few to tell"
+    rest = _without_asking(advice).remedy
+    return replace(advice, text=text, remedy=f"give --episodes {count}, of which the returns can tell; else {rest}")
+
+
+def _without_asking(advice: Advice) -> Advice:
+    """The same without the advice to ask the environment, which has just been asked."""
+    return replace(advice, remedy=advice.remedy.replace(ASK, ""))
 
 
 def _judged(rollout: Rollout) -> Walker:

@@ -115,9 +115,8 @@ class Answers:
         key = _key(mirror)
         if key not in self._mirrored:
             self._mirrored[key] = _stacked(list(map(_in_float64, self._run(mirror))))
-        representation = mirror.outputs[index]
-        of_stacks = replace(representation, axes=(Representation.trivial(1), *representation.axes))
-        return [act(stack[index], of_stacks, mirror.center_of(index)) for stack in self._mirrored[key]]
+        action = _of_stacks(mirror.outputs[index])
+        return [act(stack[index], action, mirror.center_of(index)) for stack in self._mirrored[key]]
 
 
 def of_calls(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], first: int = 0) -> Answers:
@@ -169,6 +168,11 @@ def _stacked(answers: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tenso
     return stacks
 
 
+def _of_stacks(representation: TensorRepresentation) -> TensorRepresentation:
+    """The same on answers that are stacked along a new first axis."""
+    return replace(representation, axes=(Representation.trivial(1), *representation.axes))
+
+
 def _key(mirror: NetworkMirror) -> Key:
     """A key that is equal for mirrors with the same action on inputs."""
     return (mirror.inputs, *_center_key(mirror.input_centers))
@@ -197,6 +201,19 @@ def gap_of(mirror: NetworkMirror, answers: Answers) -> float:
         apart = sum(float((one - other).square().sum()) for one, other in pairs)
         largest = max(largest, _ratio(apart, answers.spreads[index]))
     return largest
+
+
+def moved_by(mirror: NetworkMirror, answers: Answers) -> float:
+    """RMS(T y - y) of the answers y about their mean, in units of their spread: the output that T moves most."""
+    most = 0.0
+    for index in answers.indices:
+        action = _of_stacks(mirror.outputs[index])
+        apart = 0.0
+        for stack in answers.plain(index):
+            about_mean = stack - answers.centers[index]
+            apart += float((act(about_mean, action) - about_mean).square().sum())
+        most = max(most, _ratio(apart, answers.spreads[index]))
+    return most
 
 
 @dataclass(frozen=True)
