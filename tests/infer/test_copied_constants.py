@@ -43,5 +43,8 @@ def test_it_is_made_symmetric_where_that_is_asked_for(copy: Callable[[Net, Tenso
 
 
 def test_what_is_computed_from_it_is_another_constant() -> None:
-    with pytest.raises(AsymmetricConstantError, match=r"constant computed in forward of table .*(.|\n)*make what forward computes it from"):
+    with pytest.raises(
+        AsymmetricConstantError,
+        match=r"constant computed in forward of table .*(.|\n)*make what forward computes it from",
+    ):
         converted(numbered(lambda s, _: s.table * 2), symmetrize_constants=True)
