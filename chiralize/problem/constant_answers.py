@@ -17,6 +17,7 @@ import torch
 from chiralize.errors import ModelRunError
 from chiralize.errors.words import when
 from chiralize.graph.copies import is_large
+from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Arguments, Call, Runner, placed, random_calls, results
 from chiralize.graph.silence import quiet
 from chiralize.problem.constant import Cause, ConstantAnswers
@@ -81,6 +82,8 @@ def _remarked(network: Network, constant: ConstantAnswers) -> Network:
     return replace(network, constant=constant, notes=tuple(notes))
 
 
+@exclusive
+@torch.inference_mode(False)
 def _constant(network: Network, real: Sequence[Call]) -> ConstantAnswers:
     """Which outputs are the same for all random inputs, and for some of the real ones."""
     inputs = Arguments.of(*network.example).tensors
