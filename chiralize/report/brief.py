@@ -8,7 +8,7 @@ from chiralize.report.assembling import document
 from chiralize.report.cautions import WARNING, data_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import Block, Document, Line, Section, Table, plain, plural, short
-from chiralize.report.plan_groups import group_blocks
+from chiralize.report.plan_groups import FEWER, MOST, group_blocks
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.report.verdict import verdict_of
 
@@ -30,7 +30,7 @@ def brief(report: Report, as_heads: bool = False) -> Document:
             break
         blocks.append(block)
     if isinstance(report, PlanReport):
-        blocks += _of_plan(report, whole)
+        blocks += _of_plan(report, whole, FEWER if as_heads else MOST)
     else:
         blocks += _of_conversion(report, whole) if isinstance(report, ConvertReport) else []
         blocks += _verdicts(report)
@@ -61,9 +61,9 @@ def _head(warning: str) -> str:
     return warning
 
 
-def _of_plan(report: PlanReport, whole: Document) -> list[Block]:
-    """The ops by module, what stands in the way, the cost, and what is to be known."""
-    blocks = group_blocks(report)
+def _of_plan(report: PlanReport, whole: Document, most: int) -> list[Block]:
+    """The ops by module, what stands in the way, the cost, and what is to be known. most: rows of modules."""
+    blocks = group_blocks(report, most)
     blocks += [Line(text.replace("\n", " "), "bad") for text in report.blocked]
     blocks += _tables(whole, ("Cost",))
     notes = [note for note in report.notes if not note.startswith((READ_AS, WARNING))]
