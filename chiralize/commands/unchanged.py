@@ -27,10 +27,11 @@ def judge_as_it_is(problem: Problem) -> Verdict | None:
 
     A cheap look at the examples comes first; it does not suffice, since rounding inside a network can hide from them
     that it is asymmetric. A network that draws random numbers is not judged: it answers twice differently.
-    Raises ModelRunError where no answer depends on the inputs: any mirror fits such a network.
+    Raises ModelRunError where no answer depends on the inputs, unless forced: any mirror fits such a network.
     """
     network = problem.network
-    refuse_constant(network, "the network")
+    if not problem.request.force:
+        refuse_constant(network, "the network", "; --force converts it as it is")
     if network.captured is not None and network.captured.drawing:
         return None
     if network.captured is None and None in (*network.resolved.inputs, *network.resolved.outputs):

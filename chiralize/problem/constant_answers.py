@@ -51,11 +51,14 @@ def with_cause(network: Network, cause: Cause | None) -> Network:
     return _remarked(network, replace(network.constant, cause=cause))
 
 
-def refuse_constant(network: Network, name: str) -> None:
-    """Raise ModelRunError where no answer depends on the inputs, so that no mirror shows in them."""
+def refuse_constant(network: Network, name: str, otherwise: str = "") -> None:
+    """Raise ModelRunError where no answer depends on the inputs, so that no mirror shows in them.
+
+    otherwise: what the remedy says beside.
+    """
     constant = network.constant
     if constant.is_all:
-        raise ModelRunError(name, constant.facts, constant.remedy)
+        raise ModelRunError(name, constant.facts, f"{constant.remedy}{otherwise}")
 
 
 def differ(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -125,6 +125,15 @@ def test_what_commands_say() -> None:
             command(net, SPEC, ARGS)
         assert raised.value.facts == FACTS
         assert raised.value.remedy.startswith("look how it is built: an argument left at its default, a factor of 0")
+        assert ("; --force converts it as it is" in raised.value.remedy) == (command is chiralize.chiralize)
+
+
+def test_a_head_of_zeros_is_converted_by_force() -> None:
+    """As policies have it before they are trained."""
+    net = _linear(lambda net, x: net.last(net.first(x).tanh()) * 0, first=nn.Linear(2, 4), last=nn.Linear(4, 2))
+    with pytest.warns(chiralize.errors.ChiralizeWarning):
+        result = chiralize.chiralize(net, SPEC, ARGS, method="match", force=True)
+    assert BRIEF in result.chirality.report.verdict
 
 
 def test_verify_calls_it_no_defect() -> None:
