@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import DataWarning, ModelRunError
 from chiralize.problem.constant_answers import asked_again
 from chiralize.problem.network import Network
@@ -157,3 +158,10 @@ def test_inputs_in_use_decide() -> None:
     asleep = asked_again(network, [((normal(5, 6, 2, seed=seed),), {}) for seed in range(3)])
     assert asleep.constant.tried == "8 random inputs and 3 of yours" and asleep.constant.is_all
     assert sum(BRIEF in note for note in asleep.notes) == 1
+
+
+def test_units_that_wake_on_real_inputs_are_converted() -> None:
+    """And nothing is said of constant answers then."""
+    calibration = [((1e4 * normal(3, 6, 2, seed=seed),), {}) for seed in range(8)]
+    report = convert(prepare(_dead(), SPEC, ARGS), "net", Request("match", calibration=calibration, force=True)).report
+    assert report.passed and not any("depend" in note for note in report.notes)
