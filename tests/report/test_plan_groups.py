@@ -42,7 +42,7 @@ def test_layers_that_differ_in_a_number_are_one_row() -> None:
 def test_of_many_modules_as_many_as_a_screen_has() -> None:
     many = replace(PLAN, rows=tuple(PlanRow(name, "add.Tensor", "", "", "keep") for name in "abcdefghijklmn"))
     assert len(rows_of(many)) == MOST and "  and 2 modules more\n" in to_text(many, None, short=True)
-    assert "  and 7 modules more\n" in to_text(replace(many, notes=4 * ("a note",)), short=True)
+    assert "  and 7 modules more\n" in to_text(replace(many, notes=4 * ("a note",)), 80, short=True)
     few = replace(PLAN, rows=tuple(PlanRow(f"layers.{n}.{name}", "add.Tensor", "", "", "keep") for n in "12" for name in
                                    "abcdefghijklmn"))  # fmt: skip
     assert rows_of(few) == [("layers.*", "28", "add (28)", "keep", "")]
