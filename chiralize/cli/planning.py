@@ -22,7 +22,9 @@ def plan(
     ] = "match",
     output_format: opt.FormatOption = opt.Format.text,
 ) -> None:
-    """Show what a conversion would do, op by op, and what stands in its way. Changes nothing; exit 3 if blocked.
+    """Show what a conversion would do, and what stands in its way. Changes nothing; exit 3 if blocked.
+
+    By module; -v shows every op with its representations, and so does --format json.
 
     Only random numbers block auto and average, which run both views where one pass cannot do it.
 
@@ -37,6 +39,6 @@ def plan(
         network, loaded, _ = opening.open_network(options, read=True, step=step)
         step("planning")
         report = run(network, loaded.source.name, method)
-    show(report, output_format, options.quiet)
+    show(report, output_format, options.quiet, options.verbose, is_long=True)
     if not report.passed:
         raise typer.Exit(BLOCKED)

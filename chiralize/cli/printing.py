@@ -22,10 +22,13 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns
 
 
-def show(report: Report, output_format: Format, quiet: bool = False, verbose: bool = False) -> None:
+def show(
+    report: Report, output_format: Format, quiet: bool = False, verbose: bool = False, is_long: bool = False
+) -> None:
     """Print the report as text for people or as JSON for programs.  quiet: of the text the verdict alone.
 
     A terminal shows what fits on one screen, or with `verbose` everything; a file or a pipe gets everything.
+    is_long: so many lines that `verbose` has to ask for them there as well.
     """
     from chiralize.report import to_json, to_text
 
@@ -35,7 +38,7 @@ def show(report: Report, output_format: Format, quiet: bool = False, verbose: bo
         typer.echo(report.verdict)
     else:
         width = terminal_width()
-        typer.echo(to_text(report, width, short=width is not None and not verbose), nl=False)
+        typer.echo(to_text(report, width, short=(is_long or width is not None) and not verbose), nl=False)
 
 
 def save(report: Report, page: Path) -> None:

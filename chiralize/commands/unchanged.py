@@ -7,7 +7,7 @@ from dataclasses import replace
 from chiralize.commands.guard import stamped
 from chiralize.commands.records import Conversion
 from chiralize.graph.rewrite import with_modes
-from chiralize.problem.constant_answers import refuse_constant
+from chiralize.problem.constant_answers import asked_again, refuse_constant
 from chiralize.problem.mirror import exchanged_weights, hidden_representations, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import without_entry
@@ -30,10 +30,11 @@ def judge_as_it_is(problem: Problem, passport: Passport | None = None) -> Verdic
 
     A cheap look at the examples comes first; it does not suffice, since rounding inside a network can hide from them
     that it is asymmetric. A network that draws random numbers is not judged: it answers twice differently.
-    Raises ModelRunError where no answer depends on the inputs: any mirror fits such a network.
+    Raises ModelRunError where no answer depends on the inputs, unless forced: any mirror fits such a network.
     """
-    network = problem.network
-    refuse_constant(network, "the network")
+    network = asked_again(problem.network, problem.batches.given)
+    if not problem.request.force:
+        refuse_constant(network, "the network", "; --force converts it as it is")
     if network.captured is not None and network.captured.drawing:
         return None
     if network.captured is None and None in (*network.resolved.inputs, *network.resolved.outputs):

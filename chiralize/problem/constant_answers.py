@@ -17,6 +17,7 @@ import torch
 from chiralize.errors import ModelRunError
 from chiralize.errors.words import when
 from chiralize.graph.copies import is_large
+from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Arguments, Call, Runner, placed, random_calls, results
 from chiralize.graph.silence import quiet
 from chiralize.problem.constant import Cause, ConstantAnswers
@@ -50,11 +51,14 @@ def with_cause(network: Network, cause: Cause | None) -> Network:
     return _remarked(network, replace(network.constant, cause=cause))
 
 
-def refuse_constant(network: Network, name: str) -> None:
-    """Raise ModelRunError where no answer depends on the inputs, so that no mirror shows in them."""
+def refuse_constant(network: Network, name: str, otherwise: str = "") -> None:
+    """Raise ModelRunError where no answer depends on the inputs, so that no mirror shows in them.
+
+    otherwise: what the remedy says beside.
+    """
     constant = network.constant
     if constant.is_all:
-        raise ModelRunError(name, constant.facts, constant.remedy)
+        raise ModelRunError(name, constant.facts, f"{constant.remedy}{otherwise}")
 
 
 def differ(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -81,6 +85,8 @@ def _remarked(network: Network, constant: ConstantAnswers) -> Network:
     return replace(network, constant=constant, notes=tuple(notes))
 
 
+@exclusive
+@torch.inference_mode(False)
 def _constant(network: Network, real: Sequence[Call]) -> ConstantAnswers:
     """Which outputs are the same for all random inputs, and for some of the real ones."""
     inputs = Arguments.of(*network.example).tensors

@@ -10,9 +10,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from chiralize.errors import ChiralizeError
+from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Arguments, Call, Runner, placed, random_calls, results
 from chiralize.graph.silence import quiet
 from chiralize.problem.constant import Cause
@@ -28,6 +30,8 @@ SECONDS = 5.0
 _SEED = 6
 
 
+@exclusive
+@torch.inference_mode(False)
 def with_assumed(
     network: Network, loaded: LoadedModel, call: Call, entry: str = "forward", progress: Progress = silent
 ) -> Network:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chiralize.infer.hidden.assign import Chooser
-from chiralize.problem.constant_answers import asked_again
 from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.moments.normalisers import InputMoments
 from chiralize.problem.mirror import Inferred
@@ -82,9 +81,10 @@ class Problem:
 
     @staticmethod
     def of(network: Network, request: Request, method: Method) -> Problem:
-        """With the inputs as the user gave them, on which outputs that seemed constant are looked at once more."""
-        batches = Batches(request.calibration, request.sequences, remarks=request.remarks)
-        return Problem(asked_again(network, request.calibration), request, method, batches)
+        """With the inputs as the user gave them."""
+        return Problem(
+            network, request, method, Batches(request.calibration, request.sequences, remarks=request.remarks)
+        )
 
     @property
     def is_fitted(self) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from chiralize.errors.words import listed, when
+from chiralize.problem.readings.remark import READ_AS
 from chiralize.report.assembling import document
-from chiralize.report.cautions import data_cautions
+from chiralize.report.cautions import WARNING, data_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import Block, Document, Line, Section, Table, plain, plural, short
-from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
+from chiralize.report.plan_groups import FEWER, MOST, group_blocks
+from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.report.verdict import verdict_of
 
 FEW = 4
@@ -15,20 +17,23 @@ FEW = 4
 
 
 def brief(report: Report, as_heads: bool = False) -> Document:
-    """The document for a terminal. Plans and times are asked for row by row, and are shown whole.
+    """The document for a terminal. Times are asked for row by row, and are shown whole; plans by module.
 
     as_heads: of warnings only what they are about, without reasons and remedies.
     """
     whole = document(report)
-    if not isinstance(report, (ConvertReport, VerifyReport, AuditReport)):
+    if isinstance(report, BenchReport):
         return whole
     blocks: list[Block] = []
     for block in whole.blocks:  # what stands before the first heading: how the inputs were read, where it was written
         if isinstance(block, Section):
             break
         blocks.append(block)
-    blocks += _of_conversion(report, whole) if isinstance(report, ConvertReport) else []
-    blocks += _verdicts(report)
+    if isinstance(report, PlanReport):
+        blocks += _of_plan(report, whole, FEWER if as_heads else MOST)
+    else:
+        blocks += _of_conversion(report, whole) if isinstance(report, ConvertReport) else []
+        blocks += _verdicts(report)
     if isinstance(report, AuditReport):
         blocks += _tables(whole, ("The network", "In the loop", "Should it be converted?"))
     texts = dict.fromkeys(caution.text for caution in verdict_of(report).warnings)
@@ -37,7 +42,8 @@ def brief(report: Report, as_heads: bool = False) -> Document:
     if as_heads:
         warnings = list(map(_head, warnings))
     blocks += [Line(text, "bad") for text in warnings]
-    blocks.append(Line("-v says why and what to do, and shows every figure" if as_heads else "-v shows every figure"))
+    shows = "every op" if isinstance(report, PlanReport) else "every figure"
+    blocks.append(Line(f"-v says why and what to do, and shows {shows}" if as_heads else f"-v shows {shows}"))
     return Document(whole.title, whole.sentence, whole.standing, tuple(blocks))
 
 
@@ -53,6 +59,18 @@ def _head(warning: str) -> str:
         if depth == 0 and character in ":;." and warning[position + 1 : position + 2] in ("", " "):
             return warning[:position]
     return warning
+
+
+def _of_plan(report: PlanReport, whole: Document, most: int) -> list[Block]:
+    """The ops by module, what stands in the way, the cost, and what is to be known. most: rows of modules."""
+    blocks = group_blocks(report, most)
+    blocks += [Line(text.replace("\n", " "), "bad") for text in report.blocked]
+    blocks += _tables(whole, ("Cost",))
+    notes = [note for note in report.notes if not note.startswith((READ_AS, WARNING))]
+    blocks += map(Line, notes[:FEW])
+    if len(notes) > FEW:
+        blocks.append(Line(f"and {plural(len(notes) - FEW, 'more note')}"))
+    return blocks
 
 
 def _of_conversion(report: ConvertReport, whole: Document) -> list[Block]:

@@ -27,7 +27,7 @@ def to_text(report: Report, width: int | None = None, *, short: bool = False) ->
     if not short:
         return _written(document(report), width)
     whole = _written(brief(report), width)
-    if whole.count("\n") <= SCREEN:
+    if width is None or whole.count("\n") <= SCREEN:
         return whole
     return _written(brief(report, as_heads=True), width)
 

@@ -31,7 +31,7 @@ def defined_below(module: str, attribute: str) -> tuple[str, ...]:
         dotted = ".".join(parts)
         if parts and all(map(str.isidentifier, parts)) and dotted != module and defines.search(_text(path)):
             wanted.append((parts[-1] != stem, len(parts), f"{dotted}:{attribute}"))
-    return tuple(found for _, _, found in sorted(wanted)[:_SHOWN])
+    return tuple(shown for _, _, shown in sorted(wanted)[:_SHOWN])
 
 
 def _sources(folder: Path) -> Iterator[Path]:

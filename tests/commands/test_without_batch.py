@@ -215,7 +215,7 @@ ARRAYS = {
     "another width": (samples()[:, :6], r"store a sample a row: \(sample, 7\)"),
     "sequences": (samples().reshape(10, 6, SIZE), r"store a sample a row: \(sample, 7\)"),
     "one number": (np.float32(3), r"store a sample a row: \(sample, 7\)"),
-    "one sample": (samples()[0], "thousands of them"),
+    "one sample": (samples()[0], "some 2,000 that differ"),
     "one sample, often": (samples()[[0] * 50], "every sample is the same"),
     "none": (samples()[:0], "give at least one sample"),
 }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import DataWarning, ModelRunError
 from chiralize.problem.constant_answers import asked_again
 from chiralize.problem.network import Network
@@ -125,6 +126,15 @@ def test_what_commands_say() -> None:
             command(net, SPEC, ARGS)
         assert raised.value.facts == FACTS
         assert raised.value.remedy.startswith("look how it is built: an argument left at its default, a factor of 0")
+        assert ("; --force converts it as it is" in raised.value.remedy) == (command is chiralize.chiralize)
+
+
+def test_a_head_of_zeros_is_converted_by_force() -> None:
+    """As policies have it before they are trained."""
+    net = _linear(lambda net, x: net.last(net.first(x).tanh()) * 0, first=nn.Linear(2, 4), last=nn.Linear(4, 2))
+    with pytest.warns(chiralize.errors.ChiralizeWarning):
+        result = chiralize.chiralize(net, SPEC, ARGS, method="match", force=True)
+    assert BRIEF in result.chirality.report.verdict
 
 
 def test_verify_calls_it_no_defect() -> None:
@@ -148,3 +158,10 @@ def test_inputs_in_use_decide() -> None:
     asleep = asked_again(network, [((normal(5, 6, 2, seed=seed),), {}) for seed in range(3)])
     assert asleep.constant.tried == "8 random inputs and 3 of yours" and asleep.constant.is_all
     assert sum(BRIEF in note for note in asleep.notes) == 1
+
+
+def test_units_that_wake_on_real_inputs_are_converted() -> None:
+    """And nothing is said of constant answers then."""
+    calibration = [((1e4 * normal(3, 6, 2, seed=seed),), {}) for seed in range(8)]
+    report = convert(prepare(_dead(), SPEC, ARGS), "net", Request("match", calibration=calibration, force=True)).report
+    assert report.passed and not any("depend" in note for note in report.notes)

@@ -71,7 +71,11 @@ def _check_fixed(fields: dict[str, Node], base: Skeleton) -> Skeleton:
     for key in _FIXED_BY_BASE:
         if key in fields:
             facts = f"{key!r} beside `skeleton: {base.name}`, which gives it already"
-            raise UnknownKeyError(fields[key].where, facts, "keep one of them")
+            remedy = (
+                f"keep one of them; for pairs of yours write `chiralize skeleton show {base.name} --format json > "
+                "mine.yaml`, change them there, and start from that file: `skeleton: mine.yaml`"
+            )
+            raise UnknownKeyError(fields[key].where, facts, remedy)
     return base
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from chiralize.errors import ChiralizeError, DataFileError, UsageError
 from chiralize.graph import processes
 from chiralize.graph.running import Call
+from chiralize.problem.constant_answers import asked_again
 from chiralize.problem.data.cutting import even, leading, roomy, tensors, thinned
 from chiralize.problem.data.moments.judging import (
     FEWEST_DIRECTIONS,
@@ -46,6 +48,8 @@ def judged(problem: Problem) -> Problem:
         facts = "there are no inputs to mix samples with"
         raise UsageError("--mix-gaussian", facts, "give --calibration inputs.npz, or leave --mix-gaussian out")
     given = problem.batches.given
+    network = asked_again(network, given)
+    problem = replace(problem, network=network)
     problem = problem.with_batches(given=even(network, given)).with_remarks(*_left_out(network, given))
     if not problem.batches.given or not problem.is_fitted:
         return problem
