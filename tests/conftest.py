@@ -165,9 +165,7 @@ def checked_copy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture(scope="module")
 def for_the_file() -> Iterator[pytest.MonkeyPatch]:
-    """Changes that all tests of a file see, made once: made for each of seven thousand tests they take as long as some
-    fifty conversions.
-    """
+    """Changes that all tests of a file see, made once."""
     with pytest.MonkeyPatch.context() as changes:
         yield changes
 
