@@ -17,7 +17,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["TORCH_FAKE_TENSOR_DISPATCH_CACHE"] = "0"
@@ -56,26 +55,35 @@ def _list_operators_once() -> None:
     utils._materialize_cpp_cia_ops = cache(utils._materialize_cpp_cia_ops)
 
 
-def _look_up_lines_late() -> None:
-    """torch.export notes down where each op was called, with the text of some hundred lines, most of them of pytest;
-    texts are looked up for the network's lines alone.
+class _Forward:
+    """The calls within forward, in place of `CapturedTraceback`, which writes down all of some hundred and leaves those
+    before forward out: they are pytest's, and take longer than the op.
     """
-    from torch.utils import _traceback
 
-    def extracted(frames: list[dict[str, Any]], skip: int) -> traceback.StackSummary:
-        """As `_extract_symbolized_tb`: the frames, the outermost first."""
-        stack = traceback.StackSummary()
-        for frame in reversed(frames[skip:]):
-            place = (frame["filename"], frame["line"], frame["name"])
-            stack.append(traceback.FrameSummary(*place, lookup_line=False))
-        return stack
+    def __init__(self, calls: list[traceback.FrameSummary]) -> None:
+        self.calls = calls
 
-    _traceback._extract_symbolized_tb = extracted
+    @classmethod
+    def extract(cls) -> _Forward:
+        """The calls that lead from the outermost forward to who asks."""
+        calls, length = list[traceback.FrameSummary](), 0
+        frame = sys._getframe(1)
+        while frame is not None and f"{os.sep}_pytest{os.sep}" not in frame.f_code.co_filename:
+            code = frame.f_code
+            calls.append(traceback.FrameSummary(code.co_filename, frame.f_lineno, code.co_name, lookup_line=False))
+            if code.co_name == "forward":
+                length = len(calls)
+            frame = frame.f_back
+        return cls(calls[:length])
+
+    def summary(self) -> traceback.StackSummary:
+        """The outermost first."""
+        return traceback.StackSummary.from_list(self.calls[::-1])
 
 
 _parse_operators_once()
 _list_operators_once()
-_look_up_lines_late()
+torch.fx.proxy.CapturedTraceback = _Forward  # type: ignore[attr-defined]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -157,9 +165,7 @@ def checked_copy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture(scope="module")
 def for_the_file() -> Iterator[pytest.MonkeyPatch]:
-    """Changes that all tests of a file see, made once: made for each of seven thousand tests they take as long as some
-    fifty conversions.
-    """
+    """Changes that all tests of a file see, made once."""
     with pytest.MonkeyPatch.context() as changes:
         yield changes
 

@@ -31,7 +31,8 @@ _ONE_PIECE = (*_NUMBERS_AND_TEXTS, *_FUNCTIONS, type, torch.dtype, torch.device,
 _PLAIN_TABLES = (dict, OrderedDict)
 _NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
 _LIBRARIES = (*sys.stdlib_module_names, "numpy", "sympy")
-_OF_TORCH = ("torch._", "torch.fx", "torch.export", "torch.jit", "torch.utils._", "torch.utils.data")
+_UTILS = ("torch.utils._pytree", "torch.utils._sympy", "torch.utils.data")
+_OF_TORCH = ("torch._", "torch.fx", "torch.export", "torch.jit", *_UTILS)
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,7 @@ class Holdings:
 
     @staticmethod
     def of(module: nn.Module) -> Holdings:
-        """Walk over a module. Objects of the standard library, and graphs, are taken as one piece."""
+        """Walk over a module. Objects of the standard library and of SymPy, and graphs, are taken as one piece."""
         holders: list[Holder] = []
         values: list[tuple[Location, Any]] = []
         seen: dict[int, Any] = {id(module): module}  # held, so that no address comes twice

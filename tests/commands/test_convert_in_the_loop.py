@@ -119,6 +119,10 @@ def test_a_mirror_that_the_environment_contradicts(make: Callable[[], Any]) -> N
     facts = str(caught.value)
     assert "is not the mirror image of what is seen at the start: heading (" in facts
     assert "skeleton check --robot" in facts and "--force" in facts
+
+
+def test_a_mirror_that_the_environment_contradicts_is_warned_of_when_forced() -> None:
+    options: Any = {"rollout": Mirrored, "episodes": COUNT, "steps": STEPS}
     with warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always")
         chiralize.chiralize(Steersman(0.3), parse_spec(WRONG), (EXAMPLE,), **options, method="average", force=True)
@@ -165,8 +169,9 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     yield from working_shell(tmp_path, capsys, monkeypatch)
 
 
-def test_from_a_shell(shell: Shell) -> None:
+def test_from_a_shell(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does worse is not written."""
+    monkeypatch.setattr("chiralize.verification.beyond.SAMPLES", 64)  # each is a run of its own
     program = partial(torch.export.export, args=(EXAMPLE,), strict=False)
     torch.export.save(program(Steersman(0.3).eval()), shell.folder / "boat.pt2")
     torch.export.save(program(Rower(0.8).eval()), shell.folder / "lopsided.pt2")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.graph import snapshot
-from chiralize.graph.holdings import held_tensors
+from chiralize.graph.holdings import Holdings, held_tensors
 from chiralize.graph.snapshot import Snapshot, untouched
 
 
@@ -316,6 +316,14 @@ def test_places() -> None:
     changes = {str(own.location): own.location for own in snapshot.changes()}
     assert set(changes) == {f"{at}.state", f"{at}.step", f"{at}.frames[0]", f"{at}.table['h']", f"{at}.record.past[1]"}
     assert changes[f"{at}.state"].kind == "buffer" and changes[f"{at}.frames[0]"].name == "frames"
+
+
+def test_a_program_holds_no_tables_of_sympy() -> None:
+    """Its open sizes have bounds, numbers of SymPy that lead to all that SymPy knows of numbers."""
+    axes = ({0: torch.export.Dim.AUTO},)
+    program = torch.export.export(nn.Linear(2, 2), (torch.ones(3, 2),), dynamic_shapes=axes).module()
+    places = [str(holder.location) for holder in Holdings.of(program).holders]
+    assert "range_constraints" in places and not any(place.startswith("range_constraints[") for place in places)
 
 
 def test_what_has_no_values() -> None:

@@ -94,7 +94,8 @@ def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) 
     assert all((call[0][0][:, None] - given).abs().amax((2, 3, 4)).min() > 0 for call in taken)
 
 
-@pytest.mark.parametrize("way", [Arithmetic({0}), Arithmetic({0}, is_half=True)], ids=["channels last", "bfloat16"])
+@pytest.mark.one_in(2)
+@pytest.mark.parametrize("way", [Arithmetic({0}, is_half=True), Arithmetic({0})], ids=["bfloat16", "channels last"])
 def test_results_are_as_equivariant_in_any_arithmetic(way: Arithmetic, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights are single precision throughout; training in bfloat16 comes about as near as the plain one."""
     monkeypatch.setattr(refine, "quickest", lambda *rest: way)
