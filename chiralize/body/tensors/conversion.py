@@ -182,7 +182,7 @@ def _read(root: Node, path: Path | None = None, noticed: Sequence[str] = ()) -> 
 def doubts_of(spec: ConversionSpec) -> Iterator[str]:
     """Blocks of a specification that are formally right and probably not meant, in words."""
     for entry in spec.entries:
-        for where, doubt in entry.doubts():
+        for where, doubt in entry.doubts(spec.skeleton):
             yield f"{where}: {doubt}" if where else doubt
 
 

@@ -91,10 +91,14 @@ class TensorEntry:
             body = replace(body, signs=tuple(sorted(rows)))
         return body
 
-    def doubts(self) -> Iterator[tuple[str, str]]:
-        """What is formally right in its blocks and probably not meant: file and line of the block, and a sentence."""
+    def doubts(self, default: Skeleton) -> Iterator[tuple[str, str]]:
+        """What is formally right in its blocks and probably not meant: file and line of the block, and a sentence.
+
+        default: the skeleton of the specification.
+        """
+        body = self.skeleton or default
         for block in self.fields or ():
-            for doubt in block.doubts():
+            for doubt in block.doubts(body):
                 yield block.where, doubt
 
     def to_dict(self) -> dict[str, object]:

@@ -39,7 +39,7 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
         message = "hidden.negated with activation: keep: spaces before an activation that is not odd become sign-free"
         yield warning(str(path), message, "use `activation: tanh` for the layout of the paper, or negated: 0")
     for entry in spec.entries:
-        for where, doubt in entry.doubts():
+        for where, doubt in entry.doubts(spec.skeleton):
             yield warning(where or str(path), doubt, SWAPS if "swap" in doubt else _SAYS_SO)
         if entry.reflect and entry.missing == "none":
             message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"

@@ -83,7 +83,7 @@ class Command(Field):
         for words, signs in other_signs(names, self.signs):
             yield words, replace(self, signs=signs)
 
-    def doubts(self) -> Iterator[str]:
+    def doubts(self, body: Skeleton) -> Iterator[str]:
         """Signs that are given against what the name says: a turn that is kept, a height that is negated."""
         for entry, given in zip(self.entries, self.signs, strict=True):
             axes = axes_of(entry)

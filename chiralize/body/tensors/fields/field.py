@@ -54,10 +54,10 @@ class Field(ABC):
         """Blocks of the same size that it may be taken for, each with words for it."""
         yield from ()
 
-    def doubts(self) -> Iterator[str]:
+    def doubts(self, body: Skeleton) -> Iterator[str]:
         """What is formally right and probably not meant, one sentence each."""
         for part in self.parts:
-            yield from part.doubts()
+            yield from part.doubts(body)
 
     def lateral(self, body: Skeleton) -> str:
         """The axis of the body that points sideways. Raises MissingKeyError where nothing says so."""

@@ -101,11 +101,11 @@ class Items(Field):
             keys["dims"] = list(quantity.dims)
         return keys
 
-    def doubts(self) -> Iterator[str]:
+    def doubts(self, body: Skeleton) -> Iterator[str]:
         """A clock for every leg is shifted by being swapped; one that is shifted besides is shifted twice."""
         for block in self.each:
             if not isinstance(block, Phase):
-                yield from block.doubts()
+                yield from block.doubts(body)
             elif block.shift == "half":
                 yield (
                     f"phase {block.name!r} of every one of {self.things} is shifted by half a period, though the "

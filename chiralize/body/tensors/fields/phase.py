@@ -59,7 +59,7 @@ class Phase(Field):
         """`{phase: sin_cos, shift: half, name: NAME}`."""
         return {"phase": self.functions, "shift": self.shift, "name": self.name}
 
-    def doubts(self) -> Iterator[str]:
+    def doubts(self, body: Skeleton) -> Iterator[str]:
         """A gait's clock that is not shifted, since a gait that is mirrored is half a period later."""
         if self.shift == "none" and is_gait(self.name):
             yield (

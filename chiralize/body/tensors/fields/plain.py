@@ -24,6 +24,7 @@ _LIMBS = re.compile(
 )
 
 
+_FEWEST_JOINTS = 4
 _COMMANDED, _COMMANDED_AHEAD = (1, -1, -1), (-1, 1, -1)
 """Signs of vx, vy and a yaw rate under the mirror of y, and of x."""
 _CLOCK, _PARTS, _FEET = re.compile(r"gait|clock|phase"), 2, 4
@@ -115,7 +116,7 @@ class Scalar(Field):
         """The same with one number negated."""
         yield from _other_signs(self, (1,) * self.count, self.entries)
 
-    def doubts(self) -> Iterator[str]:
+    def doubts(self, body: Skeleton) -> Iterator[str]:
         """Numbers that are kept, though their names speak of left and right, or of limbs that come in pairs."""
         yield from _sided(self.name, self.entries, "kept")
         if not self.entries and self.count % 2 == 0 and _LIMBS.search(self.name.lower()):
@@ -124,6 +125,7 @@ class Scalar(Field):
                 "entries of left and right limbs swap under the mirror"
             )
         if not self.entries:
+            yield from _of_joints(self.name, self.count, body)
             yield from _of_commands(self.name, (1,) * self.count)
             yield from _of_clocks(self.name, (1,) * self.count)
 
@@ -162,7 +164,7 @@ class Signs(Field):
         """The same with one other sign."""
         yield from _other_signs(self, self.signs, self.entries)
 
-    def doubts(self) -> Iterator[str]:
+    def doubts(self, body: Skeleton) -> Iterator[str]:
         """Entries that stay where they are, though their names speak of left and right."""
         yield from _sided(self.name, self.entries, "not swapped")
         if not self.entries:
@@ -176,6 +178,15 @@ def _of_commands(name: str, signs: tuple[int, ...]) -> Iterator[str]:
         yield (
             f"{name!r} has the signs {list(signs)}; those of vx, vy and a yaw rate are {list(_COMMANDED)}: "
             "name them, {command: [vx, vy, yaw_rate]}"
+        )
+
+
+def _of_joints(name: str, count: int, body: Skeleton) -> Iterator[str]:
+    """A doubt where there are as many numbers as joints: angles, torques and actions of joints swap."""
+    if count == len(body.joints) >= _FEWEST_JOINTS and body.pairs:
+        yield (
+            f"scalar {name!r} keeps {count} entries where they are, as many as the body has joints; where there is one "
+            f"number for each joint, write {{joints: {name}}}"
         )
 
 
