@@ -198,6 +198,7 @@ def _read_back(loaded: LoadedModel, args: Sequence[Any], kwargs: Mapping[str, An
     except CaptureError as error:
         if must_be:
             raise
+        loaded.module.opaque = f"{OnnxNetwork.opaque} ({error.where}: {error.facts})"
         note = f"ONNX: not read op by op, so that only the flip average is possible: {error.where}: {error.facts}"
         return replace(loaded, notes=(*loaded.notes, note))
     return replace(loaded, module=module, notes=(*loaded.notes, note))

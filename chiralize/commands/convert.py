@@ -23,6 +23,7 @@ from chiralize.commands.guard import (
 from chiralize.commands.judging import deploy_and_judge, last_calls, real_calls
 from chiralize.commands.one_sided import (
     are_sides_unknown,
+    naming_the_side,
     recalled,
     refuse_one_sided,
     refuse_one_sided_sequences,
@@ -174,10 +175,10 @@ def _asked(problem: Problem, name: str, trial: Trial | None) -> tuple[Problem, E
     """
     network, batches = problem.network, problem.batches
     evidence = ask_network(network, batches.given, batches.sequences, problem.request.progress)
-    refuse_wrong_mirror(problem, name, evidence)
+    remembered = recalled(network)
+    refuse_wrong_mirror(problem, name, naming_the_side(evidence, remembered))
     if trial is None:
         refuse_one_sided(problem, name, evidence)
-    remembered = recalled(network)
     return with_sides(problem, remembered), replace(evidence, are_sides_unknown=are_sides_unknown(network, remembered))
 
 

@@ -50,6 +50,14 @@ _GIVE_BOTH = "and nothing is measured there. Give inputs of both sides, as they 
 _ALL_THE_SAME = "--method average (or reduce, match) or --force converts all the same"
 
 
+def naming_the_side(asked: Evidence, remembered: Memory) -> Evidence:
+    """What the network says against T, and behind it that it may know one side, where its norms remember one."""
+    if asked.fit is None or not asked.fit.is_refuted or not remembered.is_one_sided:
+        return asked
+    side = f"what it remembers of its training leans: {_remembered_side(remembered)}"
+    return replace(asked, warnings=(*asked.warnings, side))
+
+
 def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     """Raise OneSidedError, in the words of `audit`, where `auto` is to convert a network that knows one side.
 
@@ -147,8 +155,13 @@ def with_consequence(remarks: Sequence[str], is_average: bool) -> list[str]:
 
 def saw_one_side(remembered: Memory) -> str:
     """The warning of a network that remembers one side."""
+    return f"warning: the original saw one side in training: {_remembered_side(remembered)}. {_GUESSES}"
+
+
+def _remembered_side(remembered: Memory) -> str:
+    """Where means in training lean, which a mirror that is not the network's shows as well."""
     where = f"in {remembered.moments[0].name} {remembered.gaps[0].words}"
-    return f"warning: the original saw one side in training: {where}. {_GUESSES}"
+    return f"{where} (or T is not its mirror: check its pair and its sign)"
 
 
 def _of_peaks(

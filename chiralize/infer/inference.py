@@ -52,7 +52,10 @@ _MOST_ATTEMPTS = 300
 """Propagations for one network; networks of the field take one to five. Over 600 ops each takes a tenth of a second."""
 OR_AVERAGE = ", or use --method average"
 """The end of remedies for what stops one pass alone."""
-_MEND = "make the constant symmetric, use --symmetrize-constants to have that done"
+_MEND = (
+    "check the pairs of the skeleton where it is over joints; else make the constant symmetric, use "
+    "--symmetrize-constants to have that done"
+)
 _HOLD = (
     "make it symmetric where it is made, or let the module hold it (self.register_buffer in __init__) for "
     "--symmetrize-constants to change it"

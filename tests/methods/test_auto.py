@@ -154,11 +154,17 @@ def test_a_failure_is_a_note(error: Exception, says: str) -> None:
     assert notes[0].startswith("reduce at width 0.5 was not taken: ") and says in notes[0]
 
 
+MEND = (
+    "check the pairs of the skeleton where it is over joints; else make the constant symmetric, use "
+    "--symmetrize-constants to have that done"
+)
+
+
 def test_a_table_with_a_slip_is_named_with_what_mends_it() -> None:
-    remedy = "make the constant symmetric, use --symmetrize-constants to have that done, or use --method average"
+    remedy = f"{MEND}, or use --method average"
     error = AsymmetricConstantError("net.py:3", "constant adjacency (6, 6) changes by 1 under the mirror", remedy)
     _, (note, *_) = first_accepted(problem_of(GIVEN), failing(reduce=error), nothing)
-    mend = "for one pass, make the constant symmetric, use --symmetrize-constants to have that done"
+    mend = f"for one pass, {MEND}"
     assert note.endswith(f"constant adjacency (6, 6) changes by 1 under the mirror; {mend}")
 
 

@@ -135,7 +135,8 @@ def test_without_a_norm_directions_tell() -> None:
         nn.Flatten(), nn.Linear(12, 20), nn.ReLU(), nn.Linear(20, 12), nn.Unflatten(1, (6, 2))
     ).double()
     unchecked = (
-        "there is no batch norm and no normaliser to hold the calibration inputs against: their joint order, axes and "
+        "there is no batch norm and no normaliser that could be read to hold the calibration inputs against: their "
+        "joint order, axes and "
         "units are not checked, and rho holds for inputs like these"
     )
     assert remarks(inputs(), plain) == remarks(inputs(), plain, mix=0.5) == unchecked

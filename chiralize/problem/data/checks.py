@@ -30,7 +30,8 @@ FEWEST, LEAST = 500, 10
 _LOOKED_AT = 4_000
 _NAMED = 3
 _UNKNOWN = (
-    "there is no batch norm and no normaliser to hold the calibration inputs against: their joint order, axes and "
+    "there is no batch norm and no normaliser that could be read to hold the calibration inputs against: their joint "
+    "order, axes and "
     "units are not checked, and rho holds for inputs like these"
 )
 
