@@ -58,6 +58,7 @@ from chiralize.problem.problem import Method, Problem
 from chiralize.problem.progress import Progress
 from chiralize.problem.request import FORMS, ON_BLOCKED, Request
 from chiralize.problem.sampling import naming_the_mean
+from chiralize.problem.two_samples import refuse_squeezed
 from chiralize.storage.passport import Passport
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
 from chiralize.verification.cost import multiplications
@@ -123,6 +124,7 @@ def _converted(
     method = method_of(request.method)
     check_request(request, method)
     check(network, request.calibration)
+    refuse_squeezed(network, name)
     network = network.with_notes(*mixing_notes(network))
     problem = Problem.of(network, request, method)
 

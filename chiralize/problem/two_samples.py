@@ -11,10 +11,12 @@ import torch
 from torch.export import ExportedProgram
 
 from chiralize.body.tensors import ConversionSpec
-from chiralize.errors import ChiralizeError
+from chiralize.errors import ChiralizeError, ModelRunError
+from chiralize.graph.copies import is_large
 from chiralize.graph.fixed_sizes import fixed_sizes, input_values
 from chiralize.graph.other_sizes import is_open
-from chiralize.graph.running import Arguments, Call
+from chiralize.graph.running import Arguments, Call, Runner, results
+from chiralize.graph.silence import quiet
 from chiralize.problem.network import Network, batch_axes
 from chiralize.problem.partial import prepare
 from chiralize.problem.preparation import TWO_MAY
@@ -40,7 +42,7 @@ def prepared_openly(
     Raises as `prepare`.
     """
     network = prepare(model, spec, *call, entry, progress)
-    if not _fixes_one(network):
+    if not (_fixes_one(network) or _squeezes(network, call)):
         return network
     with suppress(ChiralizeError):
         larger = prepare(model, spec, *_doubled(network, call), entry, progress)
@@ -61,6 +63,27 @@ def _fixes_one(network: Network) -> bool:
         return False
     sizes = zip(tensors, map(fixed_sizes, input_values(program)), strict=False)
     return any(tensor.has_rows and fixed and fixed[0] == 1 for tensor, fixed in sizes)
+
+
+def refuse_squeezed(network: Network, name: str) -> None:
+    """Raise ModelRunError for examples of one sample where answers to several have more axes."""
+    if _squeezes(network, network.example):
+        facts = (
+            "its answers to one sample have fewer axes than those to two (squeeze() drops the batch, squeeze(-1) not)"
+        )
+        raise ModelRunError(name, facts, "give example inputs of two samples: --input-shape 2,...")
+
+
+def _squeezes(network: Network, call: Call) -> bool:
+    """Whether answers to one sample have fewer axes than those to two, as of a network that ends in squeeze()."""
+    if network.rows != 1 or not network.has_rows or network.from_program or network.unheld or network.carried:
+        return False
+    if is_large(network.module) or None in (*network.resolved.inputs, *network.resolved.outputs):
+        return False
+    with suppress(Exception), quiet(), Runner(network.module) as runner:  # it need not take two samples
+        one, two = (results(runner.run([each]).steps[0])[0] for each in (call, _doubled(network, call)))
+        return any(single.ndim < double.ndim for single, double in zip(one, two, strict=True))
+    return False
 
 
 def _doubled(network: Network, call: Call) -> tuple[Sequence[Any], dict[str, Any]]:

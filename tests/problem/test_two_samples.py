@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.errors import ModelRunError
 from chiralize.graph.other_sizes import is_open
 from chiralize.problem.data.examples import examples_for
 from chiralize.problem.network import Network
@@ -82,6 +83,26 @@ def test_one_sample_that_fixes_the_batch_becomes_two(net: nn.Module, inputs: int
     assert not any("fixes its batch" in note for note in network.notes)
     tensors = [torch.randn(5, 17, 2) for _ in range(inputs)]
     torch.testing.assert_close(network.program.module()(*tensors), network.module(*tensors))
+
+
+class Squeezed(nn.Module):
+    """Drops the batch of one sample, as recognisers do that pool over everything but channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(34, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.flatten(1)).squeeze()
+
+
+def test_a_squeezed_batch_is_made_of_two_or_refused() -> None:
+    """Derived examples become two samples; those of the user are refused with what to give."""
+    spec = parse_spec(f"{SPEC}inputs: [{{layout: b j d}}]\noutputs: [{{invariant: true}}]\n")
+    one = torch.randn(1, 17, 2)
+    assert prepared_openly(Squeezed(), spec, ((one,), {})).rows == 2
+    with pytest.raises(ModelRunError, match=r"fewer axes than those to two .*\n.*two samples"):
+        chiralize.chiralize(Squeezed(), spec, (one,), method="average")
 
 
 @pytest.mark.parametrize("net", [Single(), Remembering()])
