@@ -16,7 +16,7 @@ from chiralize.commands.records import Result
 from chiralize.errors import CaptureError, ExportError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.open_sizes import axes_of, opened
-from chiralize.graph.running import Call
+from chiralize.graph.running import Arguments, Call
 from chiralize.methods.fill.both_views import turns_by_port
 from chiralize.nn.deploy.export import example_call, named_inputs
 from chiralize.nn.two_view import TwoView
@@ -59,7 +59,7 @@ def write_module(result: Result, network: Network, example: Call, target: Path) 
     _refuse_memory(network, target)
     args, kwargs = example
     if isinstance(network.module, OnnxModule):
-        args, kwargs = _in_sizes_of_file(network.module, example)
+        args, kwargs = _in_sizes_of_file(network.module, network.example, example)
     calls: list[Call] = [(args, dict(kwargs))]
     calls += [result.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
     reference, states = _reference(result.module, result.passport), _states(network, result.mirror)
@@ -71,17 +71,20 @@ def write_module(result: Result, network: Network, example: Call, target: Path) 
     return save_onnx(program, target, text, calls, reference, states, _size_names(network), metadata, port_names)
 
 
-def _in_sizes_of_file(original: OnnxModule, example: Call) -> Call:
-    """The example with the sizes that the file fixes: calibration samples may have been put together in batches."""
-    declared = iter(original.sizes)
+def _in_sizes_of_file(original: OnnxModule, taken: Call, example: Call) -> Call:
+    """The example of the result in the sizes that the file fixes: calibration samples may have been put in batches.
+
+    taken: the call of the original that the example was made of; states of both views are wider than in the file.
+    """
+    declared, before = iter(original.sizes), iter(Arguments.of(*taken).tensors)
 
     def cut(leaf: Any) -> Any:
         """One argument, of which entries are repeated or left out."""
         if not isinstance(leaf, torch.Tensor):
             return leaf
-        for axis, size in enumerate(next(declared)):
-            if isinstance(size, int) and size != leaf.shape[axis]:
-                leaf = leaf.index_select(axis, torch.arange(size) % leaf.shape[axis])
+        for axis, (size, given) in enumerate(zip(next(declared), next(before).shape, strict=True)):
+            if isinstance(size, int) and size != given:
+                leaf = leaf.index_select(axis, torch.arange(size) % given)
         return leaf
 
     args, kwargs = pytree.tree_map(cut, (tuple(example[0]), dict(example[1])))
