@@ -303,11 +303,11 @@ def test_methods_that_take_tensors(shell: Shell) -> None:
     result = shell("convert", "policy.pt", *options, "-o", "chiral.pt")
     assert result.status == 3
     assert "ExportError CH309  TorchScript: the method 'set_goal' takes or returns tensors" in result.err
-    assert "write a .pt2, or use --method match or reduce" in result.err
+    assert "use chiral.pt2, into which the converted network has been written, or use --method match or" in result.err
     assert not (shell.folder / "chiral.pt").exists()
-    graph = shell("convert", "policy.pt", *options, "-o", "chiral.pt2")
+    graph = shell("convert", "policy.pt", *options, "-o", "graph.pt2")
     assert graph.status == 0
-    lost = "chiral.pt2 is a graph without the methods of the TorchScript file (clear, joints, reset_memory, set_goal)"
+    lost = "graph.pt2 is a graph without the methods of the TorchScript file (clear, joints, reset_memory, set_goal)"
     assert f"{lost}: -o NAME.pt keeps them" in graph.out
 
 

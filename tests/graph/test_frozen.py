@@ -124,7 +124,7 @@ def test_a_frozen_table_that_the_mirror_changes_is_refused_as_frozen(divide: boo
     net = Graph(divide)
     with pytest.raises(AsymmetricConstantError) as caught:
         converted(net)
-    assert caught.value.remedy.startswith("make what forward computes it from" if divide else "make the constant")
+    assert caught.value.remedy.startswith("make what forward computes it from" if divide else "check the pairs")
     assert caught.value.remedy.endswith(
         "; bones is a frozen parameter (requires_grad=False) that looks like a table: requires_grad_(True) has it "
         "converted as a weight"

@@ -112,7 +112,8 @@ def test_the_result_does_what_was_learned_and_no_flip_average() -> None:
 def test_every_result_is_warned_of_and_promises_nothing() -> None:
     warning = (
         "warning: the original saw one side in training: in its normaliser (mean, spread) hip.x is 1 in the mean, and "
-        "-1 in its mirror image, 5 spreads apart. Unless it saw mirrored copies, what it answers on the other side are "
+        "-1 in its mirror image, 5 spreads apart (or T is not its mirror: check its pair and its sign). Unless it saw "
+        "mirrored copies, what it answers on the other side are "
     )
     for method in ("reduce", "average"):
         report = made(method).chirality.report
