@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch.export import ExportedProgram
@@ -86,7 +84,7 @@ def _squeezes(network: Network, call: Call) -> bool:
     return False
 
 
-def _doubled(network: Network, call: Call) -> tuple[Sequence[Any], dict[str, Any]]:
+def _doubled(network: Network, call: Call) -> Call:
     """The call with every sample twice."""
     arguments = Arguments.of(*call)
     tensors = list(arguments.tensors)
@@ -95,4 +93,4 @@ def _doubled(network: Network, call: Call) -> tuple[Sequence[Any], dict[str, Any
             if tensors[index].shape[axis] == 1:
                 tensors[index] = torch.cat([tensors[index]] * 2, axis)
     args, kwargs = arguments.filled(tensors)
-    return args, dict(kwargs)
+    return tuple(args), dict(kwargs)
