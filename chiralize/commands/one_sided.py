@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 
 from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import OneSidedError
@@ -22,7 +23,7 @@ from chiralize.problem.request import Request
 from chiralize.report.aligned import alignment_sentence
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, leanings
 from chiralize.verification.asymmetry.alignment import alignments
-from chiralize.verification.asymmetry.lean import LEANING
+from chiralize.verification.asymmetry.lean import LEANING, needed_to_show
 from chiralize.verification.asymmetry.memory import Memory, memory
 from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_gap
 from chiralize.verification.cost import affordable_samples
@@ -37,8 +38,9 @@ WIDEST_OF_SEQUENCES = 0.5
 and as an average of both views (decision 0027)."""
 _ROWS = 4096
 _PICTURES = 512
-_WORK, _LEAST = 1e11, 128
-"""Multiplications that the gap may cost, but so many samples at least: of fewer, noise looks like a lean."""
+_WORK = 1e11
+"""Multiplications that the gap may cost; of costly networks it is measured on as many samples as show a lean."""
+_MARGIN = 1.25
 _GUESSES = (
     "Unless it saw mirrored copies, what it answers on the other side are guesses. A flip average mixes them in; "
     "`reduce` and `match` take its answers on the side that it saw. Compare the errors on both sides before use"
@@ -72,7 +74,7 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
         return
     data: Sequence[Call] = [(tuple(network.args), dict(network.kwargs))]
     if batches.given:
-        rows = min(_ROWS, affordable_samples(network, _WORK, _LEAST))
+        rows = min(_ROWS, affordable_samples(network, _WORK, ceil(_MARGIN * needed_to_show(fit.gap))))
         data = thinned(network, batches.given, rows)
     problem.request.progress("measuring how far its two views are apart")
     peaks = peak_gap(network.module, mirror, thinned(network, data, _PICTURES), network.resolved)

@@ -29,6 +29,7 @@ from chiralize.problem.problem import Problem
 from chiralize.verification.asymmetry import asymmetry, leanings
 from chiralize.verification.asymmetry.advice import ONE_SIDED, UNEVEN, spread_in_words
 from chiralize.verification.asymmetry.records import Asymmetry, Spread
+from chiralize.verification.cost import affordable_samples
 
 WIDEST_ON_BUILT_IN = 0.3
 """Networks that know both sides, and see what they were trained on, are less far apart (decision 0040)."""
@@ -36,6 +37,8 @@ FITTED = "fitted to the"
 """How a remark begins that is about a fit alone."""
 _LOOKED_AT = 2_000
 _ROWS = 64
+_WORK, _LEAST = 2e11, 96
+"""Multiplications that this may cost, but so many samples at least: of fewer, spreads are hardly known."""
 
 
 def aimed(problem: Problem) -> Problem:
@@ -48,7 +51,8 @@ def aimed(problem: Problem) -> Problem:
     if not batches.inputs or not problem.is_fitted or mirror is None:
         return problem
     request.progress("choosing what to fit: the flip average, or the answers as they are")
-    calls = thinned(network, in_rows(network, batches.seen, _ROWS), _LOOKED_AT)
+    count = min(_LOOKED_AT, affordable_samples(network, _WORK, _LEAST))
+    calls = thinned(network, in_rows(network, batches.seen, min(_ROWS, count)), count)
     measured = asymmetry(network.module, mirror, calls)
     apart = _mean(measured.gap)
     if batches.are_built_in and not apart <= WIDEST_ON_BUILT_IN:

@@ -26,6 +26,11 @@ def beyond_chance(lean: float, gap: float, rows: int) -> float:
     return sqrt(max(lean**2 - 2 * max(gap**2 - lean**2, 0.0) / (rows - 1), 0.0))
 
 
+def needed_to_show(gap: float) -> float:
+    """How many samples show the smallest lean that is one, among differences as large as the gap."""
+    return 1 + 2 * (gap / LEANING) ** 2
+
+
 def would_show(gap: float, rows: int) -> bool:
     """Whether so many samples could show the smallest lean that is one, among differences as large as the gap."""
-    return rows - 1 >= 2 * (gap / LEANING) ** 2
+    return rows >= needed_to_show(gap)
