@@ -23,10 +23,10 @@ from chiralize.commands.guard import (
 from chiralize.commands.judging import deploy_and_judge, last_calls, real_calls
 from chiralize.commands.one_sided import (
     are_sides_unknown,
-    naming_the_side,
     recalled,
     refuse_one_sided,
     refuse_one_sided_sequences,
+    with_other_causes,
     with_sides,
 )
 from chiralize.commands.records import Conversion, Trial
@@ -173,12 +173,15 @@ def _converted(
 def _asked(problem: Problem, name: str, trial: Trial | None) -> tuple[Problem, Evidence]:
     """What the network says of the mirror, and the problem with what it says of the sides that it knows.
 
-    Raises MirrorError, and OneSidedError where no environment tells what an average does, which no gap does.
+    Raises MirrorError and OneSidedError. Where there is an environment, which was asked about T and tells what an
+    average does, a wide gap alone refuses nothing.
     """
     network, batches = problem.network, problem.batches
     evidence = ask_network(network, batches.given, batches.sequences, problem.request.progress)
     remembered = recalled(network)
-    refuse_wrong_mirror(problem, name, naming_the_side(evidence, remembered))
+    is_better_known = evidence.fit is not None and bool(evidence.fit.better)
+    if trial is None or is_better_known:
+        refuse_wrong_mirror(problem, name, with_other_causes(evidence, problem, remembered))
     if trial is None:
         refuse_one_sided(problem, name, evidence)
     return with_sides(problem, remembered), replace(evidence, are_sides_unknown=are_sides_unknown(network, remembered))

@@ -45,19 +45,25 @@ _GUESSES = (
     "Unless it saw mirrored copies, what it answers on the other side are guesses. A flip average mixes them in; "
     "`reduce` and `match` take its answers on the side that it saw. Compare the errors on both sides before use"
 )
-_SHOWN = "warning: the calibration inputs show one side"
+_OF_INPUTS = "warning: the calibration inputs "
+_SHOWN = f"{_OF_INPUTS}show one side"
 _MIRRORED = "The result does on the other side what the original does on this one, mirrored"
 _MIXED = "On both sides an average mixes what the original does on this side with what it does on the other"
 _GIVE_BOTH = "and nothing is measured there. Give inputs of both sides, as they are in use"
 _ALL_THE_SAME = "--method average (or reduce, match) or --force converts all the same"
 
 
-def naming_the_side(asked: Evidence, remembered: Memory) -> Evidence:
-    """What the network says against T, and behind it that it may know one side, where its norms remember one."""
-    if asked.fit is None or not asked.fit.is_refuted or not remembered.is_one_sided:
+def with_other_causes(asked: Evidence, problem: Problem, remembered: Memory) -> Evidence:
+    """What the network says against T, and what else may be the cause: its inputs, or one side in training."""
+    if asked.fit is None or not asked.fit.is_refuted:
         return asked
-    side = f"what it remembers of its training leans: {_remembered_side(remembered)}"
-    return replace(asked, warnings=(*asked.warnings, side))
+    causes: list[str] = []
+    for remark in problem.batches.remarks:
+        if remark.startswith(_OF_INPUTS):
+            causes.append(remark.removeprefix("warning: "))
+    if remembered.is_one_sided:
+        causes.append(f"what it remembers of its training leans: {_remembered_side(remembered)}")
+    return replace(asked, warnings=(*asked.warnings, *causes))
 
 
 def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:

@@ -35,6 +35,7 @@ WIDEST_ON_BUILT_IN = 0.3
 """Networks that know both sides, and see what they were trained on, are less far apart (decision 0040)."""
 FITTED = "fitted to the"
 """How a remark begins that is about a fit alone."""
+_ADD = "the mirror images of the inputs (as `--rollout` adds them)"
 _LOOKED_AT = 2_000
 _ROWS = 64
 _WORK, _LEAST = 2e11, 96
@@ -70,12 +71,13 @@ def _one_sided(network: Network, mirror: NetworkMirror, calls: Sequence[Call], m
     """Why T f(T x) is no good target; empty where it is one. The same in all processes of a group."""
     apart, spread = _mean(measured.gap), _spread(measured)
     if apart > UNEVEN and spread.differs:
-        return f"the original knows one side better (gap {apart:.2g}; {spread_in_words(spread)})"
+        figures = f"gap {apart:.2g}; {spread_in_words(spread)}"
+        return f"the original knows one side better ({figures}). With {_ADD} it is fitted to both views"
     lean = leanings(mirror, calls, network.resolved.input_tensors)
     side = _mean(lean[0].side or 0.5) if lean else 0.5
     if side >= ONE_SIDED:
         leaning = f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)"
-        return f"{leaning}. If it knows both sides, add the mirror images of the inputs, as `--rollout` does"
+        return f"{leaning}. If it knows both sides, add {_ADD}"
     return ""
 
 

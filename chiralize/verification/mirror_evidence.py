@@ -343,7 +343,7 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
         )
     else:
         first = "check joint order, pairs, negated coordinates and layouts"
-    if any(entry.fields for entry in spec.inputs or ()):
+    if any(entry.fields for entry in spec.inputs or ()) and any(entry.fields for entry in spec.outputs or ()):
         first += "; `chiralize skeleton check --robot ROBOT.xml SPEC.yaml` and `audit --rollout` say whether T is right"
     return (
         f"{first}; `chiralize audit` measures it again. If T is right, the network knows one side only, or the inputs "

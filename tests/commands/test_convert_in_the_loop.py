@@ -20,7 +20,7 @@ from chiralize.commands.convert import Request, convert
 from chiralize.commands.on_examples import prepared
 from chiralize.commands.records import Conversion
 from chiralize.commands.rollouts import Episodes, Loop, environment_of
-from chiralize.errors import DriftError, MirrorError
+from chiralize.errors import DriftError, MirrorError, OneSidedError
 from chiralize.graph.running import Arguments
 from chiralize.problem.network import Network
 from tests.support.command import Shell, working_shell
@@ -107,6 +107,18 @@ def test_auto_goes_on_to_the_next_candidate() -> None:
     done = convert(network, "boat", Request(calibration=inputs), trial)
     assert tried[:2] == ["reduce", "reduce"] and tried[-1] == "average" and done.report.is_average
     assert "reduce at width 0.5 was not taken: in the loop it returns less" in done.report.notes
+
+
+@pytest.mark.parametrize("bias", [0.3, 0.8])
+def test_the_environment_decides_in_place_of_the_gap(bias: float) -> None:
+    """A gap that stops `auto` elsewhere says nothing of what the flip average does."""
+    network = ready(Rower(bias))
+    rows = torch.rand(200, 3, dtype=torch.float64) ** 3 - 0.2
+    request = Request("auto", calibration=tuple(((row.unsqueeze(0),), {}) for row in rows))
+    with pytest.raises((OneSidedError, MirrorError), match="apart|away"):
+        convert(network, "boat", request)
+    done = convert(network, "boat", request, lambda conversion, is_forced: conversion)
+    assert done.report.numeric is not None and done.report.numeric.passed
 
 
 # ---- the mirror -----------------------------------------------------------------------------------------------

@@ -79,7 +79,8 @@ def test_a_network_that_knows_one_side() -> None:
     assert not found.both_views
     (remark,) = found.batches.remarks
     assert re.search(
-        r": the original knows one side better \(gap 0\.\d+; its answers to .* spread 4\d\.\d% less\)$", remark
+        r": the original knows one side better \(gap 0\.\d+; its answers to .* spread 4\d\.\d% less\)\. With the",
+        remark,
     )
     both = torch.cat([x, turned(x)])[torch.randperm(2 * len(x))]
     assert aimed(posed(network, Request("reduce", calibration=calls(both)))).both_views  # ... where both sides occur

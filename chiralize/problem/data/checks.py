@@ -29,6 +29,7 @@ from chiralize.problem.problem import Problem
 FEWEST, LEAST = 500, 10
 _LOOKED_AT = 4_000
 _NAMED = 3
+_OTHER_KIND = "warning: the calibration inputs are of another kind: "
 _UNKNOWN = (
     "there is no batch norm and no normaliser that could be read to hold the calibration inputs against: their joint "
     "order, axes and "
@@ -52,8 +53,10 @@ def judged(problem: Problem) -> Problem:
     network = asked_again(network, given)
     problem = replace(problem, network=network)
     problem = problem.with_batches(given=even(network, given)).with_remarks(*_left_out(network, given))
-    if not problem.batches.given or not problem.is_fitted:
+    if not problem.batches.given:
         return problem
+    if not problem.is_fitted:
+        return problem.with_remarks(*_foreign_remark(problem))
     problem.request.progress("looking at the calibration inputs")
     remarks = list[str]()
     if not problem.request.force:
@@ -123,13 +126,22 @@ def _of_kind(problem: Problem, calls: Sequence[Call]) -> Iterator[str]:
                 f"check joint order, axes, units and normalisation of the calibration inputs{_BUILT}; --force goes on"
             )
             raise DataFileError("calibration", facts, remedy)
-        yield f"warning: the calibration inputs are of another kind: {facts}"
+        yield f"{_OTHER_KIND}{facts}"
     elif similarity is not None and similarity.is_poor and not problem.request.mix:
         yield _poor(similarity)
     elif similarity is None:
         yield _UNKNOWN
     if (similarity is None or similarity.is_normaliser) and not problem.request.mix:
         yield from _narrow(network, calls)
+
+
+def _foreign_remark(problem: Problem) -> Iterator[str]:
+    """A warning of inputs of another kind where nothing is fitted to them, though figures are taken from them."""
+    network = problem.network
+    calls = thinned(network, problem.batches.given, _LOOKED_AT)
+    similarity = _likeness(network, calls)
+    if similarity is not None and similarity.is_foreign:
+        yield f"{_OTHER_KIND}{_foreign(network, similarity, calls)}"
 
 
 def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
