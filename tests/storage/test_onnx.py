@@ -189,6 +189,19 @@ def test_planted_faults_fail(name: str, written: Callable[[str, str], Written]) 
     assert faults >= 6
 
 
+def last_weight_times(factor: float, made: onnx.ModelProto) -> Callable[..., onnx.ModelProto]:
+    """An exporter that changes the last weight of what was made."""
+
+    def changed(*_: Any) -> onnx.ModelProto:
+        model = onnx.ModelProto()
+        model.CopyFrom(made)
+        tensor = weights(model)[-1]
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), tensor.name))
+        return model
+
+    return changed
+
+
 def test_parity_is_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Callable[[str, str], Written]
 ) -> None:
@@ -197,13 +210,6 @@ def test_parity_is_checked(
     found, original = own.conversion, own.original
     made = onnx.load(own.path)
     del made.metadata_props[:]
-
-    def changed(*_: Any) -> onnx.ModelProto:
-        model = onnx.ModelProto()
-        model.CopyFrom(made)
-        tensor = weights(model)[-1]
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.001), tensor.name))
-        return model
 
     def pinned(*_: Any) -> onnx.ModelProto:
         model = onnx.ModelProto()
@@ -214,7 +220,7 @@ def test_parity_is_checked(
         model.graph.output[0].name = "pinned"
         return model
 
-    for fault, words in ((changed, "away from torch"), (pinned, "b = 1")):
+    for fault, words in ((last_weight_times(1.001, made), "away from torch"), (pinned, "b = 1")):
         monkeypatch.setattr(onnx_export, "exported_model", fault)
         with pytest.raises(ParityError, match=words):
             write_onnx(found, original, tmp_path / "out.onnx")
@@ -230,14 +236,7 @@ def test_what_a_network_enlarges_of_rounding_is_allowed_for(
     made = onnx.load(own.path)
     del made.metadata_props[:]
 
-    def changed(*_: Any) -> onnx.ModelProto:
-        model = onnx.ModelProto()
-        model.CopyFrom(made)
-        tensor = weights(model)[-1]
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.0001), tensor.name))
-        return model
-
-    monkeypatch.setattr(onnx_export, "exported_model", changed)
+    monkeypatch.setattr(onnx_export, "exported_model", last_weight_times(1.0001, made))
     target = tmp_path / "out.onnx"
     for moved, is_written in ((0.0, False), (1e-6, False), (3e-5, True)):
         monkeypatch.setattr(onnx_export, "moved_by_rounding", lambda *_, moved=moved: [moved])
