@@ -27,10 +27,13 @@ from chiralize.problem.data.moments.recovery import recover
 from chiralize.problem.data.scattered import changed, has_joints, joints_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
+from chiralize.verification.cost import affordable_samples
 from chiralize.verification.drift import measure
 from chiralize.verification.verdicts import Beyond, Drift
 
 SAMPLES = 1000
+_WORK, _LEAST = 2e11, 48
+"""Multiplications of one run over the samples of a kind, and how many samples they are at least."""
 REMEMBERED = "samples with the moments that its first batch norm remembers"
 MIXED = "samples put together of joints of different ones"
 APART = "samples moved away from each other"
@@ -79,12 +82,13 @@ def beyond_of(what: str, drift: Drift) -> Beyond:
 
 
 def _others(network: Network, given: Sequence[Call]) -> Iterator[tuple[str, Sequence[Call]]]:
+    most = min(SAMPLES, affordable_samples(network, _WORK, max(_LEAST, network.rows)))
     with suppress(UndeterminedError, ChiralizeError):
         moments = recover(network.graph(), network.resolved.inputs)
-        yield REMEMBERED, in_rows(network, drawn(network, moments.gaussian, moments.inputs, SAMPLES), ROWS)
+        yield REMEMBERED, in_rows(network, drawn(network, moments.gaussian, moments.inputs, most), ROWS)
     inputs = network.resolved.input_tensors
     if network.has_rows and any(map(has_joints, inputs)):
-        calls = in_rows(network, thinned(network, given, SAMPLES), ROWS)
+        calls = in_rows(network, thinned(network, given, most), ROWS)
         yield MIXED, changed(inputs, calls, _mixed, torch.Generator().manual_seed(0))
         yield APART, changed(inputs, calls, _moved_apart, torch.Generator().manual_seed(0))
 

@@ -186,24 +186,29 @@ class Fitting:
         with torch.no_grad():
             for number, runs_of_batch in enumerate(runs):
                 self._carry(runs_of_batch, (old, old, new), stretch)
-                self._take(
-                    name,
-                    due,
-                    number,
-                    [{**base, **values} for values, base in zip(runs_of_batch, (old, old, new), strict=True)],
-                )
+                self._take(name, due, number, runs_of_batch, (old, old, new))
                 if shelf is not None:
                     shelf[number] = runs_of_batch
                 del runs_of_batch  # before the next is fetched
 
-    def _take(self, name: str, due: Sequence[Task], number: int, seen: list[execution.Values]) -> None:
-        """The samples of one batch at an op."""
+    def _take(
+        self,
+        name: str,
+        due: Sequence[Task],
+        number: int,
+        runs: Sequence[execution.Values],
+        bases: Sequence[execution.Values],
+    ) -> None:
+        """The samples of one batch at an op, which both runs of the original are past then."""
         node = self.nodes[name][0]
-        for values in seen[:2]:
-            values[name] = execution.evaluate(node, values)
+        seen = [{**base, **values} for values, base in zip(runs, bases, strict=True)]
+        for values, run in zip(seen[:2], runs[:2], strict=True):
+            run[name] = values[name] = execution.evaluate(node, values)
         for task in due:
             given = seen[2][task.source(node)]
             task.add(node, self._is_held(number), Views(*seen), given, _ROWS // self.count + 1)
+        for run in runs[:2]:
+            self._free(run, name)
 
     def _carry(
         self, runs: Sequence[execution.Values], bases: Sequence[execution.Values], stretch: Sequence[str]
@@ -211,12 +216,17 @@ class Fitting:
         for name in stretch:
             nodes = self.nodes[name]
             for values, base, node in zip(runs, bases, (nodes[0], *nodes), strict=True):
-                values[name] = execution.evaluate(node, {**base, **values})
+                if name not in values:
+                    values[name] = execution.evaluate(node, {**base, **values})
             _check_shape(nodes[1], runs[2][name])
             self._couple(nodes[0], runs[0], runs[1])
             for values in runs:
-                for gone in self.freed.get(name, ()):
-                    values.pop(gone, None)
+                self._free(values, name)
+
+    def _free(self, values: execution.Values, name: str) -> None:
+        """Drop what nothing reads after an op."""
+        for gone in self.freed.get(name, ()):
+            values.pop(gone, None)
 
     def _couple(self, node: Node, plain: execution.Values, turned: execution.Values) -> None:
         """Let both views of the original go on with one answer where that is what the smaller network has.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from chiralize.errors import MethodUnavailableError, UnsupportedError
 from chiralize.graph import rewrite
@@ -20,9 +21,10 @@ from chiralize.methods.reduce.filling import Ready, fitted
 from chiralize.methods.reduce.joints_in_place import in_place, led_in_and_out, mixes_joints
 from chiralize.methods.reduce.orbits import orbit_reductions, with_images
 from chiralize.methods.reduce.recurrent import separate, tied
+from chiralize.methods.within_minutes import how_long
 from chiralize.problem.data.both_views import of_inputs
 from chiralize.problem.data.cutting import in_rows, roomy, rows_of, tensors
-from chiralize.problem.data.feeds import mapped
+from chiralize.problem.data.feeds import counted, mapped
 from chiralize.problem.data.warping import pictures_of
 from chiralize.problem.mirror import infer, with_tables
 from chiralize.problem.network import Network
@@ -61,15 +63,15 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         )
         refusal.settled = True
         raise refusal
-    request.progress("measuring the hidden units")
+    measured = _measured(problem, ready)
     has_own_sizes = request.form != "folded" and not request.keeps_sizes
     mixing = MULTIPLICATIONS if has_own_sizes else UNITS
     if problem.network.earlier:
-        designs = orbit_reductions(ready.in_batches, ready.repmap, ready.batches, width)
+        designs = orbit_reductions(ready.in_batches, ready.repmap, measured, width)
     else:
         if has_own_sizes and mixes_joints(ready.in_batches.graph(), ready.repmap):
             yield from _with_joints_in_place(problem, width)
-        designs = reductions(ready.in_batches, ready.repmap, ready.batches, width, mixing)
+        designs = reductions(ready.in_batches, ready.repmap, measured, width, mixing)
     yield fitted(ready, next(designs), problem, "reduce")
     for design in designs:
         try:
@@ -92,7 +94,8 @@ def _with_joints_in_place(problem: Problem, width: float) -> Iterator[Draft]:
         if settled is None:
             return
         led = replace(led, repmap=settled.repmap)
-        designs = reductions(led.in_batches, led.repmap, led.batches, width, MULTIPLICATIONS, settled.maps)
+        measured = _measured(problem, led)
+        designs = reductions(led.in_batches, led.repmap, measured, width, MULTIPLICATIONS, settled.maps)
         draft = fitted(led, next(designs), led_problem, "reduce")
     except (MethodUnavailableError, UnsupportedError):
         return
@@ -114,8 +117,7 @@ def rematched(problem: Problem, fixed_points: bool) -> Draft:
         obstacle = "the network", "it is not the original any more: other activations or constants"
     if obstacle is not None:
         raise MethodUnavailableError(*obstacle, "leave --calibration out")
-    problem.request.progress("measuring the hidden units")
-    design = matching(ready.in_batches, ready.repmap, ready.batches, fixed_points, ready.tied)
+    design = matching(ready.in_batches, ready.repmap, _measured(problem, ready), fixed_points, ready.tied)
     draft = fitted(ready, design, problem, "match")
     concrete = {
         leaf.name: design.lifting.representation(design.repmap.leaves[leaf.name]) for leaf in design.captured.weights
@@ -123,6 +125,11 @@ def rematched(problem: Problem, fixed_points: bool) -> Draft:
     moved = rewrite.symmetric_weights(design.captured, concrete, {})[1]
     known = {entry.name for entry in draft.converted.fitted}
     return draft.with_record(moved=tuple(entry for entry in moved if entry.name not in known))
+
+
+def _measured(problem: Problem, ready: Ready) -> Batches:
+    """The batches that units are measured on, which say how far that is, and how long the fit takes that begins so."""
+    return counted(ready.batches, partial(problem.request.progress, f"measuring the hidden units{how_long(problem)}"))
 
 
 def _ready(problem: Problem, tables: bool) -> Ready:

@@ -50,6 +50,17 @@ def mapped(function: Callable[[Item], Other], items: Sequence[Item]) -> Feed[Oth
     return Feed(lambda index: function(items[index]), range(len(items)))
 
 
+def counted(items: Sequence[Item], tell: Callable[[float], None]) -> Feed[Item]:
+    """The sequence, each item of which tells, when it is asked for, what share of them comes before it."""
+
+    def item(index: int) -> Item:
+        """The item itself."""
+        tell(index / len(items))
+        return items[index]
+
+    return Feed(item, range(len(items)))
+
+
 def read(items: Sequence[Item], index: int) -> Item:
     """An item of the user's own sequence. Raises UsersError with whatever that raises."""
     try:
