@@ -55,6 +55,8 @@ _SEQUENCES, _STEPS = 2, 100
 foot goes first sets the first steps of two views further apart than all later ones."""
 _WORK = 1e10  # multiplications to spend on all mirrors together
 _LEAST_RUNS, _MOST_RUNS = 16, 160
+_COSTLY, _FEWEST_RUNS = 5e11, 8
+"""Multiplications, about half a minute, and how many mirrors are tried where the first inputs alone take so many."""
 _ASKING = "checking the mirror against the network"
 _LARGE = 100.0
 """Numbers beyond this are no metres, radians or normalised coordinates."""
@@ -232,8 +234,9 @@ def _runs(network: Network, calls: Sequence[Call], real: bool) -> int:
     """How many mirrors may be tried that need runs on inputs of their own: fewer where a run is costly."""
     if not real:
         return _NOISE_RUNS
-    work = multiplications_a_sample(network) * sum(map(network.samples_in, calls))
-    return max(_LEAST_RUNS, min(_MOST_RUNS, int(_WORK / max(work, 1))))
+    work = multiplications_a_sample(network)
+    least = _FEWEST_RUNS if _LEAST_RUNS * FEWEST_ROWS * work > _COSTLY else _LEAST_RUNS
+    return max(least, min(_MOST_RUNS, int(_WORK / max(work * sum(map(network.samples_in, calls)), 1))))
 
 
 # ---- other mirrors --------------------------------------------------------------------------------------------

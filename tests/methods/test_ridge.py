@@ -258,6 +258,22 @@ def test_last_digits_are_no_feature(dtype: torch.dtype) -> None:
     assert abs(float(weight[0, 1]) - 1) < 0.1
 
 
+@pytest.mark.parametrize("size", [1e-39, 1e-30, 1e-12])
+def test_a_unit_whose_weights_have_decayed_is_no_feature(size: float) -> None:
+    """Its weight stays what it was; else it would be as large as the unit is small, and no float32."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 4, generator=generator)
+    t = x.roll(1, 1) + 0.1 * torch.randn(400, 4, generator=generator)
+    x[:, [1, 3]] *= size
+    moments = [Moments(SignedPermutation.halves(4), SignedPermutation.halves(4), True) for _ in range(2)]
+    for part, rows in zip(moments, (slice(0, 320), slice(320, 400)), strict=True):
+        part.add(x[rows], t[rows])
+    prior = torch.ones(4, 4, dtype=torch.float64)
+    weight = fit(*moments, prior=prior).weight
+    torch.testing.assert_close(weight[:, [1, 3]], prior[:, [1, 3]], rtol=0, atol=1e-12)
+    assert weight.abs().max() < 2
+
+
 def test_a_pair_that_differs_by_rounding_alone() -> None:
     """The odd feature of a unit that the mirror leaves alone is its rounding: no weight is put on it, whatever chance
     makes of 200 samples, and the odd target comes from the pair that tells left from right."""

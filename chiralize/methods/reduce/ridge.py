@@ -106,8 +106,14 @@ class Moments:
         return self._of_pairs(self.even.energies, self.odd.energies)
 
     def roundings(self) -> tuple[Tensor, Tensor]:
-        """Energies that rounding may have put into even and odd features."""
-        return self._of_pairs(self.even.rounding, self.odd.rounding)
+        """Energies that rounding may have put into even and odd features.
+
+        It is all that there is of features which are nothing beside the others, within eps: units whose weights have
+        decayed to 1e-39 in training. A fit would make answers of them, with weights of 1e39.
+        """
+        even, odd = self._of_pairs(self.even.rounding, self.odd.rounding)
+        nothing = torch.cat([even, odd]).amax() / _ROUNDED**2 if len(even) + len(odd) else even.sum()
+        return _all_of_little(self.even, even, nothing), _all_of_little(self.odd, odd, nothing)
 
     def _of_pairs(self, even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
         pairs = len(self.bases[0].first)
@@ -122,6 +128,10 @@ class Moments:
         """Add the sums of another set of samples."""
         for ours, theirs in zip(self.tensors(), other.tensors(), strict=True):
             ours += theirs
+
+
+def _all_of_little(part: _Part, rounding: Tensor, nothing: Tensor) -> Tensor:
+    return torch.where(part.energies <= nothing, torch.maximum(part.energies, rounding), rounding)
 
 
 @dataclass(frozen=True)
