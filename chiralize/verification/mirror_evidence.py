@@ -42,6 +42,7 @@ from chiralize.verification.evidence.names import by_names, name_findings, names
 from chiralize.verification.evidence.near_shipped import near_shipped
 from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
+from chiralize.verification.evidence.off_center import means_away, off_center
 from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.verdicts import Evidence
@@ -171,7 +172,8 @@ def _compared(
         others = _candidates(network, mirror, calls)
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
-    basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)))
+    away = off_center(network.resolved, calls) if real else ""
+    basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)), away)
     runs = _runs(network, calls, real)
 
     def tell(tried: int) -> None:
@@ -186,7 +188,8 @@ def _compared(
     if can_tell and fit is not None and fit.is_refuted and answers.first is None:  # else it takes minutes
         resolved_as = partial(_resolved_as, network)
         progress(f"{_ASKING}, several changes at once")
-        changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs)
+        means = means_away(network.resolved, calls)
+        changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs, means)
         comparison = replace(comparison, corrected=changes)
     return comparison, basis
 
@@ -246,7 +249,7 @@ def _candidates(network: Network, mirror: NetworkMirror, real: Sequence[Call] = 
     if named is not None:
         yield Candidate("the swaps that the joint names tell", named)
     resolved = network.resolved
-    for neighbour in nearby(resolved, _means(resolved, real)):
+    for neighbour in nearby(resolved, means_away(resolved, real)):
         try:
             other = _mirror_of(network, neighbour.spec)
         except ChiralizeError:  # it does not fit the sizes, or is no mirror
@@ -273,27 +276,6 @@ def _resolved_as(network: Network, spec: ConversionSpec) -> tuple[ResolvedSpec, 
     return other, mirror_from(other, read, answered, {}, around)
 
 
-def _means(resolved: ResolvedSpec, calls: Sequence[Call]) -> dict[tuple[int, str], float]:
-    """Means of the negated coordinates of the inputs, of those that lie away from 0."""
-    means: dict[tuple[int, str], float] = {}
-    for tensor in resolved.input_tensors:
-        if tensor.pose is not None:
-            axis = tensor.pose.layout.axis_of("d")
-        else:
-            axis = None
-        if tensor.pose is None or axis is None or tensor.pose.layout.axes[axis] != ("d",):
-            continue
-        for column, dim in enumerate(tensor.pose.body.dims):
-            values = [tensors(call)[tensor.index].select(axis, column).double().flatten() for call in calls]
-            if not values:
-                continue
-            joined_values = torch.cat(values)
-            mean, spread = float(joined_values.mean()), float(joined_values.std())
-            if dim in tensor.pose.body.negate and abs(mean) > spread:
-                means[tensor.index, dim] = mean
-    return means
-
-
 # ---- the guard ------------------------------------------------------------------------------------------------
 def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     """Raises MirrorError where the network, on real inputs, shows that T is not its mirror.
@@ -303,15 +285,18 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     fit = asked.fit
     if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
         return
-    unit = unit_to_check(problem.network, problem.batches.given)
-    raise MirrorError(name, "; ".join(asked.warnings), unit + _remedy(fit, problem.network.resolved.spec))
+    first = inputs_to_check(problem.network, problem.batches.given)
+    raise MirrorError(name, "; ".join(asked.warnings), first + _remedy(fit, problem.network.resolved.spec))
 
 
-def unit_to_check(network: Network, inputs: Sequence[Call]) -> str:
-    """The first remedy where inputs reach numbers as of pixels or millimetres, and T is linear; "" elsewhere.
+def inputs_to_check(network: Network, inputs: Sequence[Call]) -> str:
+    """The first remedy where inputs are away from the point that T mirrors them at, or of another unit; "" elsewhere.
 
-    Few networks read such numbers as they are, and one that was trained on others answers them anyhow.
+    Of another unit they may be where T is linear and they reach numbers as of pixels or millimetres: few networks read
+    such numbers as they are, and one that was trained on others answers them anyhow.
     """
+    if away := off_center(network.resolved, thinned(network, inputs, _ROWS)):
+        return away
     if network.resolved.is_affine:
         return ""
     reach = 0.0

@@ -49,6 +49,7 @@ class MirrorGap:
     predict differently; of the output where it is smallest, and 1 at least where another output fits worse.
     here, given: the two gaps that the ratio is of, on those entries.  skeletons: the shipped ones that it belongs to.
     is_of_all: those entries hold all that the answers vary by.  moves_less: it does to inputs a part of what T does.
+    recenters: it is T, about another point.
     """
 
     name: str
@@ -59,6 +60,7 @@ class MirrorGap:
     skeletons: tuple[str, ...] = ()
     is_of_all: bool = True
     moves_less: bool = False
+    recenters: bool = False
 
 
 @dataclass(frozen=True)
@@ -278,7 +280,9 @@ def compare(
             compared = _compared(answers.first, first, candidate)
         if compared is None or compared.ratio < limit:
             compared = _compared(answers, by_mirror, candidate)
-        measured[key] = replace(compared, moves_less=moves_less(candidate.mirror, mirror))
+        other = candidate.mirror
+        is_about_another = other.inputs == mirror.inputs and other.outputs == mirror.outputs
+        measured[key] = replace(compared, moves_less=moves_less(other, mirror), recenters=is_about_another)
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
     answers_stay = all(_share_moved(mirror.outputs[index]) <= _FEW for index in answers.indices)
     return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())), answers_stay)
