@@ -23,6 +23,8 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.stateful import mirror_of_calls, with_states_free
+from chiralize.verification.asymmetry import asymmetry
+from chiralize.verification.asymmetry.advice import uneven_in_words
 from chiralize.verification.corrections import corrected
 from chiralize.verification.cost import BATCH, affordable_samples, multiplications_a_sample
 from chiralize.verification.evidence import IDLE, joined
@@ -286,7 +288,17 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
         return
     first = inputs_to_check(problem.network, problem.batches.given)
-    raise MirrorError(name, "; ".join(asked.warnings), first + _remedy(fit, problem.network.resolved.spec))
+    facts = "; ".join(asked.warnings) + _where_apart(problem)
+    raise MirrorError(name, facts, first + _remedy(fit, problem.network.resolved.spec))
+
+
+def _where_apart(problem: Problem) -> str:
+    """In which output and in which joints the gap is, where it is in few; "" where it is not measured in one call."""
+    network, calls = problem.network, thinned(problem.network, problem.batches.given, _ROWS)
+    mirror = mirror_if_known(network, None)
+    if mirror is None or not calls or network.carried.keeps_state:
+        return ""
+    return uneven_in_words(asymmetry(network.module, mirror, calls, network.resolved.output_tensors))
 
 
 def inputs_to_check(network: Network, inputs: Sequence[Call]) -> str:
