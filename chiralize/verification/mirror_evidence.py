@@ -14,6 +14,7 @@ import torch
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
+from chiralize.errors.words import percent
 from chiralize.graph.mirror import MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
@@ -37,6 +38,7 @@ from chiralize.verification.evidence.fitting import (
     along,
     compare,
     of_calls,
+    variation_of,
 )
 from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
@@ -65,6 +67,13 @@ _HARDLY_VARY = (
     "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a hundredth "
     "of their size; give inputs that differ more from each other, or check the arguments that its class was built with"
 )
+_STILL = (
+    "the network answers nearly the same to everything, and cannot tell whether T is its mirror: over {inputs} its "
+    "answers vary by {share} of their size, the inputs by {given}. It learned a mean alone, or was built with other "
+    "arguments than it was trained with; a gap in units of so small a spread says nothing"
+)
+_ALIKE = 0.05
+"""Inputs that vary by less than this share of their size are alike themselves."""
 _FEW_SCORES = (
     "the network was not asked whether T is its mirror: T leaves (nearly) all answers as they are, and the scores of "
     f"{{}} samples fit many mirrors; give {FEWEST_ROWS} and more (--calibration)"
@@ -169,7 +178,7 @@ def _compared(
     if not answers.is_finite:
         return Evidence(notes=(_NOT_FINITE,))
     if not answers.indices:
-        return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
+        return _of_still(answers, calls, real) if answers.hardly_vary else Evidence()
     if real:
         others = _candidates(network, mirror, calls)
     else:
@@ -194,6 +203,20 @@ def _compared(
         changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs, means)
         comparison = replace(comparison, corrected=changes)
     return comparison, basis
+
+
+def _of_still(answers: Answers, calls: Sequence[Call], real: bool) -> Evidence:
+    """A warning of answers that hardly vary; a note where the inputs are alike, too."""
+    variation = max(map(variation_of, zip(*map(_numbers, calls), strict=True)), default=0.0)
+    if variation < _ALIKE:
+        return Evidence(notes=(_HARDLY_VARY,))
+    share, given = percent(max(answers.variation)), percent(variation)
+    return Evidence(still=_STILL.format(inputs="these inputs" if real else "random inputs", share=share, given=given))
+
+
+def _numbers(call: Call) -> list[torch.Tensor]:
+    """The inputs of a call that are no integers."""
+    return [tensor for tensor in tensors(call) if tensor.is_floating_point()]
 
 
 def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], real: bool) -> Answers:

@@ -39,6 +39,7 @@ _NOISE = (
 )
 _NOT_ITS_MIRROR = "T does not look like the mirror of this network"
 _CORRECT = "correct the specification before anything is converted"
+_OF_STILL = "check its weights and the arguments of its class, or give inputs that differ more from each other"
 _GAIT = ". What a policy of uneven gait sees leans, too, whatever it is told to do"
 _APART = 2.0
 """The gap of an output over that of the next one from which on it is named alone."""
@@ -63,9 +64,8 @@ def advise(
     real: the inputs are the user's, not random ones.  leaning: of all samples.  is_policy: it may be one.
     evidence: without what answers to random inputs speak against, which says nothing of the mirror.
     """
-    if not measured.outputs:
-        text = "nobody can say: no output is a floating-point number, whose distance to another could be told"
-        return Advice("unknown", text, "give the network that answers with scores or coordinates")
+    if not measured.outputs or (evidence.still and measured.gap > EQUIVARIANT):
+        return _unknown(evidence.still)
     if measured.gap <= EQUIVARIANT:
         return _nothing_to_convert(measured)
     gap = f"gap {measured.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"
@@ -90,6 +90,14 @@ def advise(
         text = f"random inputs tell nothing of the mirror: on them the gap is very large ({gap})"
         return Advice("unknown", text, "give --calibration real inputs")
     return _of_policy(measured, evidence) if is_policy else _asymmetric(measured, gap, leaning)
+
+
+def _unknown(still: str) -> Advice:
+    """Advice on answers that tell nothing: they are no numbers, or hardly change with the inputs (`still`)."""
+    if still:
+        return Advice("unknown", f"nobody can say: {still}", _OF_STILL)
+    text = "nobody can say: no output is a floating-point number, whose distance to another could be told"
+    return Advice("unknown", text, "give the network that answers with scores or coordinates")
 
 
 def _of_wrong_mirror(evidence: Evidence, gap: str, leaning: Leaning | None = None) -> Advice:
