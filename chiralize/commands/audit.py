@@ -31,7 +31,8 @@ from chiralize.verification.asymmetry.records import Asymmetry, LayerGap
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.evidence import joined
 from chiralize.verification.evidence.noise import looks_real
-from chiralize.verification.mirror_evidence import ask_network, outside_evidence, unit_to_check
+from chiralize.verification.evidence.off_center import off_center
+from chiralize.verification.mirror_evidence import ask_network, inputs_to_check, outside_evidence
 from chiralize.verification.verdicts import Evidence
 
 SAMPLES = 256
@@ -94,7 +95,9 @@ def audit(
         side = lean[0] if lean and is_real else None
         advice = advise(of_network, against, is_real, of_data, side, may_be_policy(network))
         if asked.fit is not None and asked.fit.is_refuted:
-            advice = replace(advice, remedy=unit_to_check(network, data) + advice.remedy)
+            advice = replace(advice, remedy=inputs_to_check(network, data) + advice.remedy)
+        elif asked.warnings and (away := off_center(network.resolved, data)):
+            advice = replace(advice, remedy=away + advice.remedy)
     notes = (*network.notes, *notes, *_remarks(network, bool(data), is_real))
     bodies = bodies_of(network.resolved.output_tensors)
     return AuditReport(

@@ -22,6 +22,7 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.report.aligned import alignment_sentence
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, leanings
+from chiralize.verification.asymmetry.advice import uneven_in_words
 from chiralize.verification.asymmetry.alignment import alignments
 from chiralize.verification.asymmetry.lean import LEANING, needed_to_show
 from chiralize.verification.asymmetry.memory import Memory, memory
@@ -94,7 +95,9 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     lean = leanings(mirror, data, network.resolved.input_tensors, ())
     of_data = data_asymmetry(mirror, data)
     advice = advise(gaps, evidence, True, of_data, lean[0] if lean else None, may_be_policy(network))
-    facts = f"its two sides are {gaps.gap:.2g} of its spread apart, and auto stops above {WIDEST}"
+    facts = (
+        f"its two sides are {gaps.gap:.2g} of its spread apart, and auto stops above {WIDEST}{uneven_in_words(gaps)}"
+    )
     if advice.is_noise:
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
         remedy = f"with --force, {advice.remedy}; --method average (or reduce, match) needs no --force"

@@ -16,6 +16,7 @@ from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, Numeric
 
 WARNING = "warning: "
 """The beginning of those notes on the user's data that warn."""
+_STILL = "the original answers nearly the same to everything, so that nothing confirms the mirror"
 UNKNOWN_AVERAGE = "nothing is known of whether the flip average does the task"
 
 
@@ -50,7 +51,10 @@ def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
 def mirror_cautions(evidence: Evidence) -> tuple[Caution, ...]:
     """A warning for everything that speaks against the mirror."""
     brief = _doubt(evidence.fit)
-    return tuple(Caution("mirror", text, brief) for text in evidence.warnings)
+    doubts = [Caution("mirror", text, brief) for text in evidence.warnings]
+    if evidence.still:
+        doubts.insert(0, Caution("mirror", evidence.still, _STILL))
+    return tuple(doubts)
 
 
 def _doubt(fit: MirrorFit | None) -> str:

@@ -16,6 +16,7 @@ from chiralize.report.cautions import (
     WARNING,
     amounts,
     constant_cautions,
+    mirror_cautions,
     precision_cautions,
     side_cautions,
     state_cautions,
@@ -155,7 +156,8 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
 def evidence_blocks(evidence: Evidence) -> list[Block]:
     """A line for everything that speaks for the mirror or against it."""
     lines: list[Block] = []
-    for texts, tone in ((evidence.checks, "good"), (evidence.warnings, "bad"), (evidence.notes, "unsure")):
+    against = tuple(caution.text for caution in mirror_cautions(evidence))
+    for texts, tone in ((evidence.checks, "good"), (against, "bad"), (evidence.notes, "unsure")):
         lines += [Line(text, tone) for text in texts]
     if lines:
         return [Section("Is it the right mirror?"), *lines]

@@ -194,6 +194,8 @@ def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calib
     measured: real inputs were given, so asking for them would not help. remedy: the advice where none were given.
     """
     fit = evidence.fit
+    if evidence.still:  # which a warning says
+        return ""
     if fit is not None and not fit.trained:
         return f"{NOT_CONFIRMED}: {UNTRAINED}"
     if fit is None and measured:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chiralize.body.skeleton.catalog import names_of_size
+from chiralize.body.skeleton.kinds import offered
 from chiralize.errors import FactoryError, UnsafeFileError, UsageError
 from chiralize.errors.words import listed, when
 from chiralize.storage.content import Content
@@ -97,8 +97,8 @@ def _skeletons_of(joints: Sequence[int]) -> str:
     """Shipped skeletons by number of joints: `15 joints would fit (humaneva-15, jhmdb-15)`."""
     texts: list[str] = []
     for count in joints:
-        names = names_of_size(count)
-        texts.append(f"{count} joints would fit" + when(names, f" ({', '.join(names)})"))
+        names = offered(count)
+        texts.append(f"{count} joints would fit" + when(names, f" ({names})"))
     return ", ".join(texts)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
@@ -26,7 +27,7 @@ from chiralize.verification.evidence.fitting import (
     whole_key,
 )
 from chiralize.verification.evidence.judging import SMALL
-from chiralize.verification.evidence.neighbours import nearby
+from chiralize.verification.evidence.neighbours import Means, nearby
 
 MOST_CHANGES = 5
 _WIDTH = 8
@@ -40,6 +41,7 @@ _LEAST_MOVED = 0.25
 """A mirror that moves the answers by less than this share of what T moves them by is no correction: the identity fits
 every network. Joints in another order led to one that swaps nothing and turns no sign."""
 Resolve = Callable[[ConversionSpec], tuple[ResolvedSpec, NetworkMirror]]
+Near = Callable[[ResolvedSpec, dict[str, tuple[ResolvedSpec, NetworkMirror]]], Iterator[Candidate]]
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,25 @@ class _Step:
 
 
 def corrected(
-    answers: Answers, resolved: ResolvedSpec, mirror: NetworkMirror, first: Comparison, resolve: Resolve, most_runs: int
+    answers: Answers,
+    resolved: ResolvedSpec,
+    mirror: NetworkMirror,
+    first: Comparison,
+    resolve: Resolve,
+    most_runs: int,
+    means: Means | None = None,
 ) -> Corrected:
     """The changes that together make T fit; none where the mirror that they lead to does not fit either.
 
     resolved, mirror: the specification as it is, and T.  first: T beside other mirrors.  resolve: fits another
-    specification to the same network.  most_runs: as for `compare`, at every step.  Raises ModelRunError.
+    specification to the same network.  most_runs: as for `compare`, at every step.
+    means: as for `nearby`.  Raises ModelRunError.
     """
     best = _Step((), resolved, mirror, first.gap)
     steps, seen = [best], {whole_key(mirror)}
     least_moved = _LEAST_MOVED * moved_by(mirror, answers)
     while steps and len(steps[0].names) < MOST_CHANGES and best.gap > SMALL:
-        steps = _next(answers, steps, seen, resolve, most_runs, least_moved)
+        steps = _next(answers, steps, seen, partial(_candidates, resolve=resolve, means=means), most_runs, least_moved)
         if steps and steps[0].gap <= _NEARER * best.gap:
             best = steps[0]
         elif best.gap <= FITS:
@@ -75,20 +84,20 @@ def corrected(
 
 
 def _next(
-    answers: Answers, steps: Sequence[_Step], seen: set[Key], resolve: Resolve, most_runs: int, least_moved: float
+    answers: Answers, steps: Sequence[_Step], seen: set[Key], near: Near, most_runs: int, least_moved: float
 ) -> list[_Step]:
     """The mirrors that fit best of those that differ from one of these in one more place, the best first.
 
-    Those that swap less and do not fit are left out: under them answers are nearer whatever the true mirror is. So are
-    those that move the answers by less than `least_moved`.
+    Those that swap less are left out where they do not fit, or where what they go on from fits already: under them
+    answers are nearer whatever the true mirror is. So are those that move the answers by less than `least_moved`.
     """
     reached = list[_Step]()
     for step in steps:
         others: dict[str, tuple[ResolvedSpec, NetworkMirror]] = {}
-        candidates = _candidates(step.resolved, resolve, others)
+        candidates = near(step.resolved, others)
         for name, gap in gaps(answers, step.mirror, candidates, most_runs, seen):
             other = others[name]
-            is_nearer_anyhow = gap > FITS and _swaps_less(other[1], step.mirror)
+            is_nearer_anyhow = (gap > FITS or step.gap <= FITS) and _swaps_less(other[1], step.mirror)
             is_idle = moved_by(other[1], answers) < least_moved
             if isfinite(gap) and not is_nearer_anyhow and not is_idle:
                 seen.add(whole_key(other[1]))
@@ -105,10 +114,14 @@ def _swaps_less(other: NetworkMirror, mirror: NetworkMirror) -> bool:
 
 
 def _candidates(
-    resolved: ResolvedSpec, resolve: Resolve, others: dict[str, tuple[ResolvedSpec, NetworkMirror]]
+    resolved: ResolvedSpec,
+    others: dict[str, tuple[ResolvedSpec, NetworkMirror]],
+    *,
+    resolve: Resolve,
+    means: Means | None,
 ) -> Iterator[Candidate]:
     """Mirrors that differ in one place; each is noted in `others`, by its name."""
-    for neighbour in nearby(resolved):
+    for neighbour in nearby(resolved, means):
         if neighbour.name in others:
             continue
         try:

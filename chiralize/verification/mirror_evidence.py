@@ -14,6 +14,7 @@ import torch
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
+from chiralize.errors.words import percent
 from chiralize.graph.mirror import MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
@@ -23,6 +24,8 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.stateful import mirror_of_calls, with_states_free
+from chiralize.verification.asymmetry import asymmetry
+from chiralize.verification.asymmetry.advice import uneven_in_words
 from chiralize.verification.corrections import corrected
 from chiralize.verification.cost import BATCH, affordable_samples, multiplications_a_sample
 from chiralize.verification.evidence import IDLE, joined
@@ -35,6 +38,7 @@ from chiralize.verification.evidence.fitting import (
     along,
     compare,
     of_calls,
+    variation_of,
 )
 from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
@@ -42,6 +46,7 @@ from chiralize.verification.evidence.names import by_names, name_findings, names
 from chiralize.verification.evidence.near_shipped import near_shipped
 from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
+from chiralize.verification.evidence.off_center import means_away, off_center
 from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.verdicts import Evidence
@@ -64,6 +69,13 @@ _HARDLY_VARY = (
     "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a hundredth "
     "of their size; give inputs that differ more from each other, or check the arguments that its class was built with"
 )
+_STILL = (
+    "the network answers nearly the same to everything, and cannot tell whether T is its mirror: over {inputs} its "
+    "answers vary by {share} of their size, the inputs by {given}. It learned a mean alone, or was built with other "
+    "arguments than it was trained with; a gap in units of so small a spread says nothing"
+)
+_ALIKE = 0.05
+"""Inputs that vary by less than this share of their size are alike themselves."""
 _FEW_SCORES = (
     "the network was not asked whether T is its mirror: T leaves (nearly) all answers as they are, and the scores of "
     f"{{}} samples fit many mirrors; give {FEWEST_ROWS} and more (--calibration)"
@@ -168,12 +180,13 @@ def _compared(
     if not answers.is_finite:
         return Evidence(notes=(_NOT_FINITE,))
     if not answers.indices:
-        return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
+        return _of_still(answers, calls, real) if answers.hardly_vary else Evidence()
     if real:
         others = _candidates(network, mirror, calls)
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
-    basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)))
+    away = off_center(network.resolved, calls) if real else ""
+    basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)), away)
     runs = _runs(network, calls, real)
 
     def tell(tried: int) -> None:
@@ -188,9 +201,24 @@ def _compared(
     if can_tell and fit is not None and fit.is_refuted and answers.first is None:  # else it takes minutes
         resolved_as = partial(_resolved_as, network)
         progress(f"{_ASKING}, several changes at once")
-        changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs)
+        means = means_away(network.resolved, calls)
+        changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs, means)
         comparison = replace(comparison, corrected=changes)
     return comparison, basis
+
+
+def _of_still(answers: Answers, calls: Sequence[Call], real: bool) -> Evidence:
+    """A warning of answers that hardly vary; a note where the inputs are alike, too."""
+    variation = max(map(variation_of, zip(*map(_numbers, calls), strict=True)), default=0.0)
+    if variation < _ALIKE:
+        return Evidence(notes=(_HARDLY_VARY,))
+    share, given = percent(max(answers.variation)), percent(variation)
+    return Evidence(still=_STILL.format(inputs="these inputs" if real else "random inputs", share=share, given=given))
+
+
+def _numbers(call: Call) -> list[torch.Tensor]:
+    """The inputs of a call that are no integers."""
+    return [tensor for tensor in tensors(call) if tensor.is_floating_point()]
 
 
 def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], real: bool) -> Answers:
@@ -249,7 +277,7 @@ def _candidates(network: Network, mirror: NetworkMirror, real: Sequence[Call] = 
     if named is not None:
         yield Candidate("the swaps that the joint names tell", named)
     resolved = network.resolved
-    for neighbour in nearby(resolved, _means(resolved, real)):
+    for neighbour in nearby(resolved, means_away(resolved, real)):
         try:
             other = _mirror_of(network, neighbour.spec)
         except ChiralizeError:  # it does not fit the sizes, or is no mirror
@@ -276,27 +304,6 @@ def _resolved_as(network: Network, spec: ConversionSpec) -> tuple[ResolvedSpec, 
     return other, mirror_from(other, read, answered, {}, around)
 
 
-def _means(resolved: ResolvedSpec, calls: Sequence[Call]) -> dict[tuple[int, str], float]:
-    """Means of the negated coordinates of the inputs, of those that lie away from 0."""
-    means: dict[tuple[int, str], float] = {}
-    for tensor in resolved.input_tensors:
-        if tensor.pose is not None:
-            axis = tensor.pose.layout.axis_of("d")
-        else:
-            axis = None
-        if tensor.pose is None or axis is None or tensor.pose.layout.axes[axis] != ("d",):
-            continue
-        for column, dim in enumerate(tensor.pose.body.dims):
-            values = [tensors(call)[tensor.index].select(axis, column).double().flatten() for call in calls]
-            if not values:
-                continue
-            joined_values = torch.cat(values)
-            mean, spread = float(joined_values.mean()), float(joined_values.std())
-            if dim in tensor.pose.body.negate and abs(mean) > spread:
-                means[tensor.index, dim] = mean
-    return means
-
-
 # ---- the guard ------------------------------------------------------------------------------------------------
 def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     """Raises MirrorError where the network, on real inputs, shows that T is not its mirror.
@@ -306,15 +313,28 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     fit = asked.fit
     if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
         return
-    unit = unit_to_check(problem.network, problem.batches.given)
-    raise MirrorError(name, "; ".join(asked.warnings), unit + _remedy(fit, problem.network.resolved.spec))
+    first = inputs_to_check(problem.network, problem.batches.given)
+    facts = "; ".join(asked.warnings) + _where_apart(problem)
+    raise MirrorError(name, facts, first + _remedy(fit, problem.network.resolved.spec))
 
 
-def unit_to_check(network: Network, inputs: Sequence[Call]) -> str:
-    """The first remedy where inputs reach numbers as of pixels or millimetres, and T is linear; "" elsewhere.
+def _where_apart(problem: Problem) -> str:
+    """In which output and in which joints the gap is, where it is in few; "" where it is not measured in one call."""
+    network, calls = problem.network, thinned(problem.network, problem.batches.given, _ROWS)
+    mirror = mirror_if_known(network, None)
+    if mirror is None or not calls or network.carried.keeps_state:
+        return ""
+    return uneven_in_words(asymmetry(network.module, mirror, calls, network.resolved.output_tensors))
 
-    Few networks read such numbers as they are, and one that was trained on others answers them anyhow.
+
+def inputs_to_check(network: Network, inputs: Sequence[Call]) -> str:
+    """The first remedy where inputs are away from the point that T mirrors them at, or of another unit; "" elsewhere.
+
+    Of another unit they may be where T is linear and they reach numbers as of pixels or millimetres: few networks read
+    such numbers as they are, and one that was trained on others answers them anyhow.
     """
+    if away := off_center(network.resolved, thinned(network, inputs, _ROWS)):
+        return away
     if network.resolved.is_affine:
         return ""
     reach = 0.0

@@ -323,6 +323,7 @@ class Evidence:
     notes: what was examined and is evidence neither for it nor against it.
     fit: the figures of the network itself, None where nothing was compared.
     are_sides_unknown: nothing shows whether the network learned both sides.
+    still: that its answers hardly change with its inputs, in a sentence, so that they are evidence of nothing; else "".
     """
 
     checks: tuple[str, ...] = ()
@@ -330,3 +331,4 @@ class Evidence:
     fit: MirrorFit | None = None
     notes: tuple[str, ...] = ()
     are_sides_unknown: bool = False
+    still: str = ""

@@ -21,6 +21,21 @@ WARNINGS = {
     "open edge": (EYES + "pairs: infer\nedges:\n - [nose, left_eye]", 7, "has no mirror image nose - right_eye"),
     "identity": ("joints: [a]\npairs: []\nnegate: []", 0, "the mirror is the identity"),
     "lateral not negated": (EYES + "pairs: infer\nlateral: y", 6, "lateral is y, but x is negated"),
+    "nothing negated": (
+        EYES + "pairs: infer\ndims: [x, y]\nnegate: []",
+        7,
+        "nothing is negated, though dims are coordinates of space (x, y): left stays left",
+    ),
+    "nothing sideways negated": (
+        EYES + "pairs: infer\nnegate: []\nlateral: x",
+        6,
+        "nothing is negated, though dims have the lateral axis x: left stays left",
+    ),
+    "nothing of a tensor negated": (
+        EYES + "pairs: infer\ninputs:\n - {layout: b j d, negate: []}",
+        7,
+        "nothing is negated, though dims have the lateral axis x",
+    ),
     "no lateral": (EYES + "pairs: infer\ndims: [q]\nnegate: []", 0, "no `lateral` axis"),
     "inferred": (EYES + "pairs: infer", 5, "1 pairs and 1 centre joints inferred"),
     "reflect without missing": (
@@ -41,6 +56,21 @@ def test_warnings_name_the_line(tmp_path, case):
     assert found and found[0].level == "warning"
     assert found[0].where == (f"{path}:{line}" if line else str(path))
     assert all(finding.level == "warning" for finding in lint_specification(path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dims: [x, z]\nnegate: []\nlateral: y",  # seen from the side
+        "dims: [q]\nnegate: []\nlateral: y",
+        "dims: [x, y]\nlateral: x\nsigns: [-1, 1]",
+        "inputs:\n - {layout: b j d, dims: [deviation], negate: []}",
+    ],
+)
+def test_nothing_negated_is_no_doubt_where_no_coordinate_points_sideways(tmp_path, text):
+    path = tmp_path / "f.yaml"
+    path.write_text(EYES + f"pairs: [[1, 2]]\n{text}")
+    assert not [finding for finding in lint_specification(path) if "nothing is negated" in finding.message]
 
 
 def test_errors_of_the_skeleton_and_of_the_tensors_are_findings(tmp_path):

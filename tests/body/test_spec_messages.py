@@ -139,7 +139,7 @@ def test_ambiguous_sizes_list_every_candidate(text, shape, layouts):
 SIZES = {
     "other joints": (H, (8, 16, 3), "no layout fits shape (8, 16, 3): h36m-17 has 17 joints", "h36m-16 has 16 joints"),
     "one coordinate": (H, (8, 17, 1), "beside the axis of size 17", "dims: [x]"),
-    "joints axis": (H + "inputs: [b j d]", (8, 16, 3), "size 16 is not j=17", "of 16 joints are cassie-16, h36m-16"),
+    "joints axis": (H + "inputs: [b j d]", (8, 16, 3), "size 16 is not j=17", "of 16 joints: h36m-16, h36m-sh-16"),
     "four coordinates": (H + "inputs: [b j d]", (8, 17, 4), "4 coordinates", "dims: [x, y, z, c]"),
     "matrices": (H + "inputs: [b j d d]", (8, 17, 3, 2), "axis 3 of layout 'b j d d': size 2 is not d=3", "dims are"),
     "matrices merged": (H + "inputs: [b j (d d)]", (8, 17, 6), "size 6 is not d=3 x d=3", "17 joints"),

@@ -10,9 +10,11 @@ from chiralize.body.skeleton.catalog import skeleton_of
 from chiralize.body.skeleton.naming import infer_pairs, partner_name, side, side_in_pair
 from chiralize.body.skeleton.nodes import Node
 from chiralize.body.skeleton.schema import JOINT_KEYS
-from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.skeleton.skeleton import AXES, Skeleton
 from chiralize.body.skeleton.yaml_source import read_yaml
 from chiralize.errors import ChiralizeError, SpecError
+
+NEGATE_ONE = "negate the one that points sideways, or name them otherwise where they are no coordinates"
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,28 @@ def _open_edges(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
             yield warning(lines.item("edges", number), message, remedy)
 
 
+def unmirrored_space(skeleton: Skeleton) -> str:
+    """A doubt about coordinates of space of which the mirror negates none; "" where one is negated, or none sideways.
+
+    A reflection of space negates the coordinate across its plane. With only pairs of joints exchanged, a left hand is
+    put where the right one is. Where dims do not hold the lateral axis, as of a body seen from the side, that is right.
+    """
+    axes = [dim for dim in skeleton.dims if dim in AXES]
+    table = skeleton.sign_table()
+    if skeleton.lateral in axes:
+        column = skeleton.dims.index(skeleton.lateral)
+        if (table[:, column] > 0).all():
+            return f"nothing is negated, though dims have the lateral axis {skeleton.lateral}: left stays left"
+    elif skeleton.lateral is None and len(axes) > 1 and (table > 0).all():
+        return f"nothing is negated, though dims are coordinates of space ({', '.join(axes)}): left stays left"
+    return ""
+
+
 def _signs(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
     if not skeleton.pairs and not skeleton.negate and not skeleton.signs:
         yield warning(lines.source, "no pairs, nothing negated: the mirror is the identity", "check pairs and negate")
+    elif doubt := unmirrored_space(skeleton):
+        yield warning(lines.item("negate", 0), doubt, NEGATE_ONE)
     if skeleton.lateral is not None and skeleton.negate and skeleton.lateral not in skeleton.negate:
         message = f"lateral is {skeleton.lateral}, but {', '.join(skeleton.negate)} is negated"
         yield warning(lines.item("lateral", 0), message, "positions are negated along the lateral axis")

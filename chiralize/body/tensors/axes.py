@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from chiralize.body.skeleton.catalog import names_of_size
+from chiralize.body.skeleton.kinds import offered
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.layout import Layout
 from chiralize.body.tensors.reversal import Reversed, reversals
@@ -97,8 +97,8 @@ def _fit_axis(words: Sequence[str], size: int, known: Mapping[str, int], where: 
 
 def _advice(words: Sequence[str], size: int, body: Skeleton) -> str:
     if "j" in words and len(words) == 1:
-        others = names_of_size(size)
-        fits = when(others, f" (of {size} joints are {', '.join(others)})")
+        others = offered(size, instead_of=body)
+        fits = when(others, f" (of {size} joints: {others})")
         return f"skeleton {body.name} has {len(body.joints)} joints: check the skeleton{fits}, or name other axes"
     if "d" in words and len(words) == 1:
         return f"dims are {list(body.dims)}: list as many as the tensor has ({size})"

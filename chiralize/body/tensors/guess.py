@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from chiralize.body.skeleton.catalog import load_skeleton, names_of_size
+from chiralize.body.skeleton.kinds import kind_of
 from chiralize.body.skeleton.nodes import nearest
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.axes import Pose, fit, represent
@@ -113,7 +114,8 @@ def _remedy(shape: Sequence[int], body: Skeleton, where: str) -> str:
 
 def _similar(shape: Sequence[int], body: Skeleton) -> str | None:
     """A shipped skeleton of the same family whose number of joints does fit."""
-    names = names_of_size(*shape[1:])
+    kind = kind_of(body)
+    names = [name for name in names_of_size(*shape[1:]) if not kind or kind_of(load_skeleton(name)) == kind]
     near = nearest(body.name, names) if names else None
     if not near:
         return None

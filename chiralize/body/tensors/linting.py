@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chiralize.body.skeleton.catalog import find_shipped, is_file, shipped_file
-from chiralize.body.skeleton.lint import Finding, error_finding, lint_file, warning
+from chiralize.body.skeleton.lint import (
+    NEGATE_ONE,
+    Finding,
+    error_finding,
+    lint_file,
+    unmirrored_space,
+    warning,
+)
 from chiralize.body.tensors.conversion import ConversionSpec, load_spec
 from chiralize.body.tensors.fields.plain import SWAPS
 from chiralize.errors import SpecError
@@ -41,6 +48,8 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
     for entry in spec.entries:
         for where, doubt in entry.doubts(spec.skeleton):
             yield warning(where or str(path), doubt, SWAPS if "swap" in doubt else _SAYS_SO)
+        if entry.negate == () and not entry.fields and (doubt := unmirrored_space(entry.body(spec.skeleton))):
+            yield warning(entry.where or str(path), doubt, NEGATE_ONE)
         if entry.reflect and entry.missing == "none":
             message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"
             yield warning(entry.where or str(path), message, "add `missing: zero` where the data has such joints")

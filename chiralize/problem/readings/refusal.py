@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from torch import nn
 
-from chiralize.body.skeleton.catalog import names_of_size
+from chiralize.body.skeleton.kinds import offered
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.guess import SCORES, fitting
@@ -63,7 +63,7 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
         answers = ", ".join(map(str, refused.answers))
         sizes = ", ".join(map(sizes_text, refused.shapes))
         facts = f"{_NOTHING}: with {sizes} it runs and answers {answers}: {refused.error.where}: {refused.error.facts}"
-        remedy = _naming_skeletons(refused)
+        remedy = _naming_skeletons(refused, search.spec.skeleton)
         if command and _has_no_body(refused, search):
             scores = f"if it answers class scores, which the mirror leaves alone:\n    {command} --invariant"
             remedy = f"{scores}\n    else {remedy.removesuffix(SCORES)}"
@@ -103,12 +103,12 @@ def _has_no_body(refused: Refused, search: Search) -> bool:
     return not any(joints)
 
 
-def _naming_skeletons(refused: Refused) -> str:
+def _naming_skeletons(refused: Refused, given: Skeleton) -> str:
     """The remedy, with the shipped skeletons that have the size of an input without a reading."""
     remedy, where = refused.error.remedy, refused.error.where.split()
     if where[:1] != [_OF_AN_INPUT] or not where[-1].isdigit() or not remedy.startswith(_CHECK + ","):
         return remedy
-    similar = _of_width(refused.shapes[int(where[-1])][-1])
+    similar = _of_width(refused.shapes[int(where[-1])][-1], given)
     return remedy.replace(_CHECK, f"{_CHECK} ({similar})", 1) if similar else remedy
 
 
@@ -247,7 +247,7 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
     if (table is not None or key) and option.startswith("--"):
         name = next(argument.name for argument in arguments_of(search.module) or () if argument.is_required)
         remedy = f"`{name}` is a table: give {option} {key or 'KEY'}=SIZES"
-    similar = _of_width(width) if dims > 1 else ""
+    similar = _of_width(width, skeleton) if dims > 1 else ""
     if table is not None and dims < 2:
         named = ", ".join(map(str, getattr(search.module, "obs_groups", ()))) or "policy"
         remedy = f"`{table.name}` is a table: name every input as its entry there, `inputs: [{{name: {named}, ...}}]`"
@@ -366,13 +366,16 @@ def _as_history(spec: ConversionSpec, width: int) -> str:
     )
 
 
-def _of_width(width: int | None) -> str:
-    """Shipped skeletons whose joints times 2 or 3 make a width: `45 = 15 x 3: humaneva-15, jhmdb-15`."""
+def _of_width(width: int | None, given: Skeleton) -> str:
+    """Shipped skeletons whose joints times 2 or 3 make a width: `45 = 15 x 3: humaneva-15, jhmdb-15`.
+
+    Those that could be meant instead of the given one, as `offered` says.
+    """
     texts: list[str] = []
     for count in (2, 3):
         if width is None or width % count:
             continue
-        names = names_of_size(width // count)
+        names = offered(width // count, instead_of=given, most=_MOST_NAMED)
         if names:
-            texts.append(f"{width} = {width // count} x {count}: {', '.join(names[:_MOST_NAMED])}")
+            texts.append(f"{width} = {width // count} x {count}: {names}")
     return "; ".join(texts)

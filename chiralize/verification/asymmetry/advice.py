@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from chiralize.errors.words import when
+from chiralize.errors.words import percent, when
 from chiralize.verification.asymmetry.lean import LEANING, would_show
 from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, Leaning, Spread
 from chiralize.verification.verdicts import Evidence
@@ -39,7 +39,12 @@ _NOISE = (
 )
 _NOT_ITS_MIRROR = "T does not look like the mirror of this network"
 _CORRECT = "correct the specification before anything is converted"
+_OF_STILL = "check its weights and the arguments of its class, or give inputs that differ more from each other"
 _GAIT = ". What a policy of uneven gait sees leans, too, whatever it is told to do"
+_APART = 2.0
+"""The gap of an output over that of the next one from which on it is named alone."""
+_HALF, _FEW_OF = 0.5, 4
+"""Pairs that hold so much of a gap are named, where they are no more than one in so many."""
 ASK = "`chiralize audit --rollout` runs policy and flip average in their environment; where there is none, "
 _ASK_ENVIRONMENT = (
     f"{ASK}train it with mirrored copies, or {_REDUCE} with --calibration, which learns from unmirrored answers alone"
@@ -59,9 +64,8 @@ def advise(
     real: the inputs are the user's, not random ones.  leaning: of all samples.  is_policy: it may be one.
     evidence: without what answers to random inputs speak against, which says nothing of the mirror.
     """
-    if not measured.outputs:
-        text = "nobody can say: no output is a floating-point number, whose distance to another could be told"
-        return Advice("unknown", text, "give the network that answers with scores or coordinates")
+    if not measured.outputs or (evidence.still and measured.gap > EQUIVARIANT):
+        return _unknown(evidence.still)
     if measured.gap <= EQUIVARIANT:
         return _nothing_to_convert(measured)
     gap = f"gap {measured.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"
@@ -86,6 +90,14 @@ def advise(
         text = f"random inputs tell nothing of the mirror: on them the gap is very large ({gap})"
         return Advice("unknown", text, "give --calibration real inputs")
     return _of_policy(measured, evidence) if is_policy else _asymmetric(measured, gap, leaning)
+
+
+def _unknown(still: str) -> Advice:
+    """Advice on answers that tell nothing: they are no numbers, or hardly change with the inputs (`still`)."""
+    if still:
+        return Advice("unknown", f"nobody can say: {still}", _OF_STILL)
+    text = "nobody can say: no output is a floating-point number, whose distance to another could be told"
+    return Advice("unknown", text, "give the network that answers with scores or coordinates")
 
 
 def _of_wrong_mirror(evidence: Evidence, gap: str, leaning: Leaning | None = None) -> Advice:
@@ -216,6 +228,27 @@ def _without_signs(measured: Asymmetry, gap: str) -> Advice:
     noise = "That is the noise of training on few samples or for few steps, and a flip average removes it"
     text = f"{differently}, yet its answers vary as much on either side. {noise}"
     return Advice("uneven", text, _NOISE, is_noise=True)
+
+
+def uneven_in_words(measured: Asymmetry) -> str:
+    """Where the gap is, if it is in few places: in one of several outputs, in few of its pairs; else "".
+
+    To be read after the gap: `; output 1 alone is 1.1 apart, the others at most 0.05; half of it and more is in hip`.
+    """
+    text = ""
+    ordered = sorted(measured.outputs, key=lambda output: -output.gap)
+    if len(ordered) > 1 and ordered[0].gap >= _APART * ordered[1].gap:
+        worst, others = ordered[0], "the other" if len(ordered) == 2 else "the others at most"
+        text = f"; output {worst.index} alone is {worst.gap:.2g} of its spread apart, {others} {ordered[1].gap:.2g}"
+    pairs = [pair for pair in measured.pairs if ordered and pair.output == ordered[0].index]
+    pairs.sort(key=lambda pair: -pair.share)
+    share, holding = 0.0, list[str]()
+    for pair in pairs:
+        if share < _HALF:
+            share, holding = share + pair.share, [*holding, pair.label]
+    if holding and len(holding) * _FEW_OF <= len(pairs):
+        text += f"; {percent(share)} of it is in {' and '.join(holding)}"
+    return text
 
 
 def _side_in_words(leaning: Leaning) -> str:

@@ -180,10 +180,11 @@ class _Sums:
         rows = owner.bincount(minlength=len(self.parts.labels)) * self.part_rows
         apart, square = sums / rows
         gaps = (square / self.parts.numbers).sqrt() / (self.scale or 1.0)
-        named = zip(self.parts.labels, apart.tolist(), gaps.tolist(), strict=True)
+        shares = sums[1] / (sums[1].sum() or 1.0)
+        named = zip(self.parts.labels, apart.tolist(), gaps.tolist(), shares.tolist(), strict=True)
         several = len(self.mirror.outputs) - len(self.mirror.state_outputs) > 1
         prefix = when(several, f"output {self.index} ")
-        return [PairGap(prefix + label, *figures) for label, *figures in named]
+        return [PairGap(prefix + label, far, gap, self.index, share) for label, far, gap, share in named]
 
 
 def _added(total: torch.Tensor | None, more: torch.Tensor) -> torch.Tensor:

@@ -59,11 +59,16 @@ class EntryGap:
 
 @dataclass(frozen=True)
 class PairGap:
-    """A pair of joints or classes (`left_wrist/right_wrist`), or one that is its own partner: as in OutputGap."""
+    """A pair of joints or classes (`left_wrist/right_wrist`), or one that is its own partner: as in OutputGap.
+
+    output: its index.  share: of all squared distances of that output.
+    """
 
     label: str
     apart: float
     gap: float
+    output: int = 0
+    share: float = 0.0
 
 
 @dataclass(frozen=True)

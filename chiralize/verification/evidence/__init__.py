@@ -18,4 +18,5 @@ def joined(*parts: Evidence) -> Evidence:
         notes |= dict.fromkeys(part.notes)
     fit = next((part.fit for part in parts if part.fit is not None), None)
     unknown = any(part.are_sides_unknown for part in parts)
-    return Evidence(tuple(checks), tuple(warnings), fit, tuple(notes), unknown)
+    still = next((part.still for part in parts if part.still), "")
+    return Evidence(tuple(checks), tuple(warnings), fit, tuple(notes), unknown, still)

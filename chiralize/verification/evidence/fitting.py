@@ -49,6 +49,7 @@ class MirrorGap:
     predict differently; of the output where it is smallest, and 1 at least where another output fits worse.
     here, given: the two gaps that the ratio is of, on those entries.  skeletons: the shipped ones that it belongs to.
     is_of_all: those entries hold all that the answers vary by.  moves_less: it does to inputs a part of what T does.
+    recenters: it is T, about another point.
     """
 
     name: str
@@ -59,6 +60,7 @@ class MirrorGap:
     skeletons: tuple[str, ...] = ()
     is_of_all: bool = True
     moves_less: bool = False
+    recenters: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Answers:
     run: see `of_calls` and `along`.  state_outputs: positions of outputs that are states.
     first: the answers to the first inputs alone, where runs are costly: they suffice to drop most mirrors.
     indices: the outputs that can tell something.  hardly_vary: those that could if they varied (constant ones, too).
+    variation: of all outputs that are numbers, their spread in shares of their size.
     is_finite: whether all answers to the inputs as they are, are.
     """
 
@@ -97,6 +100,7 @@ class Answers:
         self.is_finite = all(bool(answer.isfinite().all()) for index in numbers for answer in columns[index])
         self.hardly_vary = [index for index in numbers if self._hardly_varies(columns[index], index)]
         self.indices = [index for index in numbers if index not in self.hardly_vary]
+        self.variation = [variation_of(columns[index]) for index in numbers]
 
     def _hardly_varies(self, column: Sequence[torch.Tensor], index: int) -> bool:
         size = _spread(column, torch.zeros_like(self.centers[index]))
@@ -278,7 +282,9 @@ def compare(
             compared = _compared(answers.first, first, candidate)
         if compared is None or compared.ratio < limit:
             compared = _compared(answers, by_mirror, candidate)
-        measured[key] = replace(compared, moves_less=moves_less(candidate.mirror, mirror))
+        other = candidate.mirror
+        is_about_another = other.inputs == mirror.inputs and other.outputs == mirror.outputs
+        measured[key] = replace(compared, moves_less=moves_less(other, mirror), recenters=is_about_another)
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
     answers_stay = all(_share_moved(mirror.outputs[index]) <= _FEW for index in answers.indices)
     return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())), answers_stay)
@@ -419,6 +425,12 @@ def _mean(column: Sequence[torch.Tensor]) -> torch.Tensor:
     if len(rows) >= FEWEST_ROWS:
         return rows.mean(0)
     return torch.zeros_like(rows[0])
+
+
+def variation_of(column: Sequence[torch.Tensor]) -> float:
+    """The spread of tensors over their samples, in shares of their size; 1 where there are too few to have a spread."""
+    size = _spread(column, torch.zeros_like(column[0][:1]))
+    return sqrt(_spread(column, _mean(column)) / size) if size else 0.0
 
 
 def _spread(column: Sequence[torch.Tensor], center: torch.Tensor) -> float:

@@ -44,18 +44,20 @@ class Basis:
     """The inputs and the network that a comparison rests on.
 
     real: real inputs, not noise.  trained: the network is not plainly untrained.  rows: samples.
+    away: what to look at first where the inputs are not about the point that T mirrors them at, ending in `; then `.
     """
 
     real: bool
     trained: bool
     rows: int
+    away: str = ""
 
 
 def judged(comparison: Comparison, basis: Basis) -> Evidence:
     """How well T fits the network, in figures and in sentences."""
     gap = comparison.gap
     tried = [other for other in comparison.others if isfinite(other.gap)]
-    better = _best([other for other in tried if _is_clearly_better(gap, other, basis)])
+    better = _best(_without_still_ones([other for other in tried if _is_clearly_better(gap, other, basis)]))
     nearest = min(better or tried, key=lambda other: (other.gap, other.ratio), default=_NO_OTHER)
     names = tuple(other.name for other in better)
     skeletons = _fitting_skeletons(comparison)
@@ -66,6 +68,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     if not basis.trained:
         return Evidence(fit=fit, notes=(_UNTRAINED,))
     checks, warnings, notes = _sentences(fit, tried, better, _UNITS if basis.rows >= FEWEST_ROWS else _UNITS_OF_FEW)
+    if warnings and basis.away and not fit.is_refuted:  # else it is the first thing to do
+        warnings = (*warnings, basis.away.removesuffix("; then "))
     return Evidence(checks, warnings, fit, notes)
 
 
@@ -77,6 +81,19 @@ def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:
     least = CLEARLY if is_measured_well else CLEARLY_OF_FEW
     fits = other.here <= FITS or (basis.real and other.ratio <= MUCH)
     return gap > SMALL and other.ratio <= least and fits
+
+
+def _without_still_ones(better: Sequence[MirrorGap]) -> list[MirrorGap]:
+    """Those that fit, without those that move a part of what T moves where T about another point fits about as well.
+
+    A network that nearly repeats its input fits every mirror that leaves the inputs where it knows them, such as one
+    that negates nothing.
+    """
+    recentered = min((other.ratio for other in better if other.recenters), default=inf)
+    left_out = [
+        other for other in better if other.moves_less and not other.recenters and recentered <= _ABOUT * other.ratio
+    ]
+    return [other for other in better if other not in left_out]
 
 
 def _best(better: Sequence[MirrorGap]) -> list[MirrorGap]:

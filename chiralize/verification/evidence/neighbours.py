@@ -159,7 +159,7 @@ def nearby(resolved: ResolvedSpec, means: Means | None = None) -> Iterator[Neigh
     Some of them cannot be resolved, and some are the same mirror: whoever tries them leaves those out.
     """
     base = with_layouts(resolved)
-    bodies = _bodies(base)
+    bodies = [_with_used_dims(body, resolved) for body in _bodies(base)]
     yield from _shipped_skeletons(base)
     for body in bodies[:1]:
         for name, change in changes(body)[:1]:
@@ -199,6 +199,19 @@ def _bodies(spec: ConversionSpec) -> list[Skeleton]:
     """The skeletons that occur, the specification's first."""
     entries = (*(spec.inputs or ()), *(spec.outputs or ()))
     return list(dict.fromkeys([spec.skeleton, *(entry.skeleton for entry in entries if entry.skeleton is not None)]))
+
+
+def _with_used_dims(body: Skeleton, resolved: ResolvedSpec) -> Skeleton:
+    """The skeleton with the coordinates that occur: of one in space, a network on pictures reads x and y alone.
+
+    What is negated instead of x is one of those, or nothing.
+    """
+    tensors = (*resolved.input_tensors, *resolved.output_tensors)
+    if body.signs or any(tensor.entry.fields for tensor in tensors):
+        return body
+    used = {dim for tensor in tensors if tensor.pose is not None for dim in tensor.pose.body.dims}
+    dims = tuple(dim for dim in body.dims if dim in used)
+    return body.with_dims(dims) if set(body.negate) <= set(dims) else body
 
 
 def _changed_entry(entry: TensorEntry, change: Change) -> TensorEntry:
@@ -332,13 +345,35 @@ def _centers(spec: ConversionSpec, resolved: ResolvedSpec, means: Means) -> Iter
         for other in dict.fromkeys((center / 2, center * 2, *nearest)):
             words = f"{dim} mirrored at {float(other):g} instead of {float(center):g}"
             yield Neighbour(words, _recentered(spec, (dim, center), (dim, other)))
+        words = f"{dim} of all poses mirrored at {float(center):g}, also where no point is given"
+        yield Neighbour(words, _all_recentered(spec, resolved, (dim, center)))
     for (index, dim), mean in means.items():
         entry = resolved.input_tensors[index].entry
         if dim in dict(entry.reflect) or _has_sign(resolved.input_tensors[index], dim) is False:
             continue
-        other = replace(entry, reflect=(*entry.reflect, (dim, Fraction(mean).limit_denominator(1000))))
+        center = (dim, Fraction(mean).limit_denominator(1000))
+        words = f"{dim} of all poses mirrored at {mean:.3g} instead of 0"
+        yield Neighbour(words, _all_recentered(spec, resolved, center))
+        other = replace(entry, reflect=(*entry.reflect, center))
         words = f"{dim} of {resolved.input_tensors[index].where} mirrored at its mean {mean:.3g} instead of 0"
         yield Neighbour(words, _with_entry(spec, "input", index, replace(other, layout=_layout(resolved, index))))
+
+
+def _all_recentered(spec: ConversionSpec, resolved: ResolvedSpec, center: tuple[str, Fraction]) -> ConversionSpec:
+    """The specification with a centre of a coordinate in every pose that has none and negates it, answers too."""
+
+    def recentered(tensor: ResolvedTensor, entry: TensorEntry) -> TensorEntry:
+        """The entry with the centre, where it can have it."""
+        dim = center[0]
+        if tensor.pose is None or tensor.pose.layout.has_matrices or dim in dict(entry.reflect):
+            return entry
+        return replace(entry, reflect=(*entry.reflect, center)) if _has_sign(tensor, dim) else entry
+
+    return replace(
+        spec,
+        inputs=tuple(map(recentered, resolved.input_tensors, spec.inputs or ())),
+        outputs=tuple(map(recentered, resolved.output_tensors, spec.outputs or ())),
+    )
 
 
 def _layout(resolved: ResolvedSpec, index: int) -> str | None:

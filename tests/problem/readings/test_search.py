@@ -88,6 +88,12 @@ def test_the_users_layout_fixes_all_but_the_frames() -> None:
     assert tuple(call.call[0][0].shape) == (1, 34, 9)
 
 
+def test_no_skeleton_of_another_kind_of_body_is_named_as_if_it_could_be() -> None:
+    assert "quadruped-12" not in refusal(Wide(36, (12, 3), ndim=2), load_spec("hand-21"))
+    text = refusal(Wide(42, (14, 3), ndim=2))
+    assert "42 = 21 x 2: hand-21 (as many joints, but a hand); 42 = 14 x 3: aic-14, crowdpose-14" in text
+
+
 @pytest.mark.thorough
 def test_an_order_that_sizes_do_not_tell_is_asked_for() -> None:
     """Joint by joint or coordinate by coordinate: the two mirrors differ, and nothing in the sizes says which."""

@@ -1,0 +1,71 @@
+"""What kind of body a skeleton is of, and which shipped skeletons could be meant instead of another."""
+
+from __future__ import annotations
+
+import re
+
+from chiralize.body.skeleton.anatomy import landmarks, stem
+from chiralize.body.skeleton.catalog import find_shipped, names_of_size
+from chiralize.body.skeleton.skeleton import AXES, Skeleton
+from chiralize.errors.words import when
+
+ROBOT = "a robot"
+_BY_NAME = {
+    "a hand": ("hand",),
+    "a face": ("face",),
+    "an animal": ("animal", "ap10k", "macaque", "monkey", "horse", "dog", "cat", "mouse", "quadruped"),
+    ROBOT: ("robot",),
+}
+_OF_A_HAND = ("thumb", "forefinger", "index", "middle", "ring", "pinky", "finger", "palm", "handroot", "wrist")
+_WORDS = re.compile(r"[a-z0-9]+")
+_OF_AN_ANIMAL = ("tail", "paw", "snout", "withers", "hoof")
+
+
+def kind_of(body: Skeleton) -> str:
+    """`a person`, `a hand`, `a face`, `an animal` or `a robot`, by coordinates and names; "" where neither says.
+
+    What has angles in place of coordinates in space is a robot.
+
+    >>> kind_of(Skeleton("mine", ("wrist", "thumb1", "thumb2"), ()))
+    'a hand'
+    """
+    if not set(body.dims) & set(AXES):
+        return ROBOT
+    if not isinstance(landmarks(body), str):
+        return "a person"
+    stems = [stem(joint) for joint in body.joints]
+    names = set(_WORDS.findall(" ".join((body.name, *body.aliases)).lower()))
+    for kind, words in _BY_NAME.items():
+        if names.intersection(words):
+            return kind
+    if stems and all(name.startswith(_OF_A_HAND) for name in stems):
+        return "a hand"
+    if any(word in name for name in stems for word in _OF_AN_ANIMAL):
+        return "an animal"
+    return ""
+
+
+def offered(*counts: int, instead_of: Skeleton | None = None, most: int = 20) -> str:
+    """The shipped skeletons with one of these numbers of joints that could be meant: `coco-17, h36m-17`; "" for none.
+
+    Those of the same kind of body. Where there are none, those of another kind, which is said of each: `hand-21 (as
+    many joints, but a hand)`. No robot stands in for a body in space, nor a body for a robot.
+    instead_of: what was given; None where it is not known, then every kind may be meant.
+    """
+    given = kind_of(instead_of) if instead_of is not None else ""
+    kinds: dict[str, str] = {}
+    for name in names_of_size(*counts):
+        shipped = find_shipped(name)
+        assert shipped is not None
+        kinds[name] = kind_of(shipped)
+    if instead_of is not None:
+        kinds = {name: kind for name, kind in kinds.items() if (kind == ROBOT) == (given == ROBOT)}
+    if alike := [name for name, kind in kinds.items() if given and kind == given]:
+        return ", ".join(alike[:most])
+    texts: list[str] = []
+    for name, kind in kinds.items():
+        if given:
+            texts.append(f"{name} (as many joints, but {kind})")
+        else:
+            texts.append(name + when(kind != "a person", f" ({kind})"))
+    return ", ".join(texts[:most])

@@ -1,0 +1,75 @@
+"""Where negated coordinates of the inputs lie: about the point that T mirrors them at, or away from it, as in pictures.
+
+In a picture of width W the mirror is W - x. Negated at 0, such a coordinate leaves the picture, and the network answers
+to inputs that it has never seen: then mirrors fit better that do not negate it at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from chiralize.body.tensors import ResolvedSpec
+from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.graph.running import Call
+from chiralize.problem.data.cutting import tensors
+
+Means = dict[tuple[int, str], float]
+
+
+def means_away(resolved: ResolvedSpec, calls: Sequence[Call]) -> Means:
+    """Means of negated coordinates of the inputs, by input and dim: of those away from the point they are mirrored at.
+
+    Away are those further from it than they spread, or all on one side of it.
+    """
+    means: Means = {}
+    for tensor in resolved.input_tensors:
+        for dim in _negated(tensor):
+            center = float(dict(tensor.entry.reflect).get(dim, 0))
+            parts = [values_of(tensor, tensors(call)[tensor.index], dim).double().flatten() for call in calls]
+            values = torch.cat(parts) if parts else torch.zeros(0)
+            if len(values) < 2:
+                continue
+            mean, spread = float(values.mean()), float(values.std())
+            is_on_one_side = bool((values > center).all() or (values < center).all())
+            if abs(mean - center) > spread or is_on_one_side:
+                means[tensor.index, dim] = mean
+    return means
+
+
+def _negated(tensor: ResolvedTensor) -> tuple[str, ...]:
+    """The coordinates of poses that T negates; of other tensors, and of matrices, none."""
+    if tensor.pose is None or tensor.pose.layout.has_matrices or tensor.pose.layout.axis_of("d") is None:
+        return ()
+    return tuple(dim for dim in tensor.pose.body.dims if dim in tensor.pose.body.negate)
+
+
+def values_of(tensor: ResolvedTensor, values: torch.Tensor, dim: str) -> torch.Tensor:
+    """One coordinate of all joints, whether coordinates have an axis or share it with the joints."""
+    assert tensor.pose is not None
+    axis = tensor.pose.layout.axis_of("d")
+    assert axis is not None
+    words = tensor.pose.layout.axes[axis]
+    apart = values.unflatten(axis, tensor.pose.sizes_of(words))
+    return apart.select(axis + words.index("d"), tensor.pose.body.dims.index(dim))
+
+
+def off_center(resolved: ResolvedSpec, calls: Sequence[Call]) -> str:
+    """What to look at first where inputs are not about the point that T mirrors them at, ending in `; then `; else "".
+
+    >>> from chiralize.body.tensors import parse_spec, resolve
+    >>> spec = parse_spec("{skeleton: h36m, inputs: [{layout: b j d, dims: [x, y]}], outputs: [{layout: b j d}]}")
+    >>> resolved = resolve(spec, [(4, 17, 2)], [(4, 17, 3)])
+    >>> off_center(resolved, [((torch.full((4, 17, 2), 320.0),), {})])[:62]
+    'x of input 0 is 320 in the mean, and T mirrors it at 0: where i'
+    """
+    for (index, dim), mean in means_away(resolved, calls).items():
+        tensor = resolved.input_tensors[index]
+        center = float(dict(tensor.entry.reflect).get(dim, 0))
+        return (
+            f"{dim} of {tensor.where} is {mean:.3g} in the mean, and T mirrors it at {center:g}: where its mirror is "
+            f"W - {dim}, as in pictures, say `reflect: {{{dim}: W/2}}` of every tensor in these units, or centre it; "
+            "then "
+        )
+    return ""

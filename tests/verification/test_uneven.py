@@ -1,0 +1,74 @@
+"""A gap that is in one of several outputs, or in few joints, is said to be there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize import chiralize
+from chiralize.body.tensors import parse_spec
+from chiralize.errors import MirrorError
+from chiralize.verification.asymmetry.advice import uneven_in_words
+from chiralize.verification.asymmetry.records import Asymmetry, OutputGap, PairGap
+
+JOINTS = ("hip", "left_knee", "right_knee", "left_ear", "right_ear", "left_hand", "right_hand", "nose")
+PARTNER = [0, 2, 1, 4, 3, 6, 5, 7]
+SPEC = f"joints: [{', '.join(JOINTS)}]\npairs: [[1, 2], [3, 4], [5, 6]]\ndims: [x, y]\n"
+
+
+def gaps(*outputs: float, pairs: tuple[PairGap, ...] = ()) -> Asymmetry:
+    return Asymmetry(tuple(OutputGap(index, gap, 0.5) for index, gap in enumerate(outputs)), (), 64, pairs)
+
+
+def pairs(*shares: float, output: int = 0) -> tuple[PairGap, ...]:
+    return tuple(PairGap(f"joint {number}", 1.0, share, output, share) for number, share in enumerate(shares))
+
+
+@pytest.mark.parametrize(
+    ("measured", "text"),
+    [
+        (gaps(1.2, 0.1), "; output 0 alone is 1.2 of its spread apart, the other 0.1"),
+        (gaps(0.1, 0.2, 1.2), "; output 2 alone is 1.2 of its spread apart, the others at most 0.2"),
+        (gaps(1.2, 1.0), ""),
+        (gaps(1.2), ""),
+        (gaps(1.2, pairs=pairs(0.1, 0.6, 0.1, 0.2)), "; 60.0 % of it is in joint 1"),
+        (gaps(1.2, pairs=pairs(0.25, 0.25, 0.25, 0.25)), ""),
+        (gaps(1.2, pairs=pairs(0.9, 0.1)), ""),  # of two, one is half of them
+        (gaps(0.4, 0.5, pairs=(*pairs(1.0, 0.0, 0.0, 0.0), *pairs(0.3, 0.3, 0.2, 0.2, output=1))), ""),
+    ],
+)
+def test_where_a_gap_is_in_few_places(measured: Asymmetry, text: str) -> None:
+    assert uneven_in_words(measured) == text
+
+
+class TwoAnswers(nn.Module):
+    """Two poses: the first commutes with the mirror, and so does the second but for a hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two = nn.Linear(16, 16), nn.Linear(16, 16)
+        with torch.no_grad():
+            for weights in self.parameters():
+                weights += 0.5 * torch.randn(weights.shape[0], *[1] * (weights.ndim - 1))
+
+    def symmetric(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        sign = torch.tensor([-1.0, 1.0])
+        there = torch.tanh(layer((x[:, PARTNER] * sign).flatten(1))).view(-1, 8, 2)[:, PARTNER] * sign
+        return 0.52 * torch.tanh(layer(x.flatten(1))).view(-1, 8, 2) + 0.48 * there
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = self.symmetric(self.one, x), self.symmetric(self.two, x)
+        hand = torch.zeros(8, 1)
+        hand[5] = 6.0
+        return first, second + hand * torch.sin(3 * x)
+
+
+def test_a_refused_mirror_names_the_output_and_the_joints() -> None:
+    torch.manual_seed(1)
+    poses = 0.4 * torch.randn(128, 1, 2) + 0.4 * torch.randn(128, 8, 2)
+    with pytest.raises(MirrorError) as caught:
+        chiralize(TwoAnswers(), parse_spec(SPEC), example_inputs=(poses[:4],), calibration=poses)
+    assert "; output 1 alone is 1.4 of its spread apart, the other " in caught.value.facts
+    assert caught.value.facts.endswith(" of it is in output 1 left_hand/right_hand")
