@@ -70,7 +70,12 @@ LONGEST = (
 """Trainer, network and way; those that take longest begin first."""
 KINDS = (*LONGEST[3:], *LONGEST[1::-1], LONGEST[2])
 """The same, the most telling first."""
-JOBS = tuple(_job(robot, *kind, seed) for kind in KINDS for seed in SEEDS for robot in TASKS)
+FURTHER = (3, 4, 5)
+"""Seeds of Walkers beside these, whose conversions are trained on: seeds 0 to 2 were not."""
+JOBS = (
+    *(_job(robot, *kind, seed) for kind in KINDS for seed in SEEDS for robot in TASKS),
+    *(_job("walker", *kind, seed) for kind in KINDS[:2] for seed in FURTHER),
+)
 
 
 def extended(job: Job) -> int:

@@ -24,9 +24,8 @@ from chiralize.commands.judging import deploy_and_judge, last_calls, real_calls
 from chiralize.commands.one_sided import (
     are_sides_unknown,
     recalled,
-    refuse_one_sided,
+    refuse_by_answers,
     refuse_one_sided_sequences,
-    with_other_causes,
     with_sides,
 )
 from chiralize.commands.records import Conversion, Trial
@@ -66,7 +65,7 @@ from chiralize.verification.cost import multiplications
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.figures import Figures, Others, with_dead_inputs, with_those_beyond
 from chiralize.verification.judge import Verdict, in_own_precision
-from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mirror
+from chiralize.verification.mirror_evidence import ask_network
 from chiralize.verification.mixing import mixing_notes
 from chiralize.verification.verdicts import Evidence
 
@@ -121,7 +120,7 @@ def _converted(
     if request.product == "graph":
         refuse_graph(network)
     if network.further:
-        return convert_for_all(network, name, request)
+        return convert_for_all(network, name, request, trial)
     method = method_of(request.method)
     check_request(request, method)
     check(network, request.calibration)
@@ -174,17 +173,12 @@ def _converted(
 def _asked(problem: Problem, name: str, trial: Trial | None) -> tuple[Problem, Evidence]:
     """What the network says of the mirror, and the problem with what it says of the sides that it knows.
 
-    Raises MirrorError and OneSidedError. Where there is an environment, which was asked about T and tells what an
-    average does, a wide gap alone refuses nothing.
+    Raises MirrorError and OneSidedError.
     """
     network, batches = problem.network, problem.batches
     evidence = ask_network(network, batches.given, batches.sequences, problem.request.progress)
     remembered = recalled(network)
-    is_better_known = evidence.fit is not None and bool(evidence.fit.better)
-    if trial is None or is_better_known:
-        refuse_wrong_mirror(problem, name, with_other_causes(evidence, problem, remembered))
-    if trial is None:
-        refuse_one_sided(problem, name, evidence)
+    refuse_by_answers(problem, name, evidence, remembered, is_tried=trial is not None)
     return with_sides(problem, remembered), replace(evidence, are_sides_unknown=are_sides_unknown(network, remembered))
 
 

@@ -30,6 +30,7 @@ from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_
 from chiralize.verification.cost import affordable_samples
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.training import is_untrained
+from chiralize.verification.mirror_evidence import refuse_wrong_mirror
 from chiralize.verification.verdicts import Drift, Evidence
 
 WIDEST = 0.3
@@ -65,6 +66,19 @@ def with_other_causes(asked: Evidence, problem: Problem, remembered: Memory) -> 
     if remembered.is_one_sided:
         causes.append(f"what it remembers of its training leans: {_remembered_side(remembered)}")
     return replace(asked, warnings=(*asked.warnings, *causes))
+
+
+def refuse_by_answers(problem: Problem, name: str, evidence: Evidence, remembered: Memory, *, is_tried: bool) -> None:
+    """Raise MirrorError or OneSidedError where the network's answers speak against the mirror.
+
+    is_tried: the result will run in an environment, which tells what a flip average does. Then a wide gap alone refuses
+    nothing; a mirror that fits better does.
+    """
+    is_better_known = evidence.fit is not None and bool(evidence.fit.better)
+    if not is_tried or is_better_known:
+        refuse_wrong_mirror(problem, name, with_other_causes(evidence, problem, remembered))
+    if not is_tried:
+        refuse_one_sided(problem, name, evidence)
 
 
 def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:

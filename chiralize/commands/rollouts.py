@@ -5,7 +5,7 @@ mirrored starts.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +23,7 @@ from chiralize.problem.data.feeds import joined
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.problem.progress import Progress, silent
+from chiralize.problem.several import under_each
 from chiralize.report.in_the_loop import loss_in_words, mirror_faults
 from chiralize.storage.factory import imported, working_folder_importable
 from chiralize.verification.closed_loop.acting import Policy
@@ -36,6 +37,7 @@ from chiralize.verification.closed_loop.records import (
     LEAST_SHARE,
     ORIGINAL,
     RESULT,
+    How,
     Probe,
     Rollout,
     Walker,
@@ -161,6 +163,7 @@ class Loop:
                 f"starts cannot be mirrored, since {environment.unsettled}: the mirror image of each policy runs from "
                 f"the same starts instead, which takes the environment to be symmetric; {HOOK}(seed) would show it"
             )
+        notes += self._of_further_mirrors()
         if self.episodes.count < FEW:
             notes.append(f"fewer than {FEW} starts say little: give more --episodes")
         unit, apart = unit_of(environment)
@@ -171,7 +174,8 @@ class Loop:
     def trial(self, is_forced: bool) -> Trial:
         """What tries results of a conversion. The mirror itself is tried at once, unless forced.
 
-        Raises MirrorError where the environment mirrors what is seen or done otherwise than T does.
+        Of several mirrors each is. Raises MirrorError where the environment mirrors what is seen or done otherwise than
+        T does.
         """
         if not is_forced:
             self._refuse_wrong_mirror()
@@ -181,10 +185,39 @@ class Loop:
     def _refuse_wrong_mirror(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the user's environment, at every step
-            asked = self._probe
-        if asked is not None and asked.contradicts:
-            faults = [text for text, _ in mirror_faults(asked, self.environment.how)]
-            raise MirrorError(_OPTION, "; ".join(faults), _CHECK_MIRROR)
+            asked = {_OPTION: self._probe}
+            asked |= {f"{_OPTION} under {name}": further for name, further in self._further.items()}
+        for where, probed in asked.items():
+            if probed is not None and probed.contradicts:
+                raise MirrorError(where, _faults(probed, self.environment.how), _CHECK_MIRROR)
+
+    @cached_property
+    def _further(self) -> Mapping[str, Probe | None]:
+        """What the environment says of the mirrors beside the first, None where it cannot mirror its own state."""
+        _, *further = under_each(self.network).items()
+        probes: dict[str, Probe | None] = {}
+        for name, network in further:
+            self.progress(f"asking the environment about {name}")
+            environment = Environment(self.environment.raw, self.environment.name)
+            environment.find_mirror(network.resolved.spec.skeleton.lateral)
+            probes[name] = None
+            if environment.how == "state":
+                with Policy(network, self.names, self.episodes.double) as policy:
+                    probes[name] = probe(environment, policy, self.episodes.count)
+        return probes
+
+    def _of_further_mirrors(self) -> list[str]:
+        """What is not measured under mirrors beside the first."""
+        if not self._further:
+            return []
+        first = next(iter(under_each(self.network)))
+        remarks = [f"mirrored starts and gaps are those of {first} alone"]
+        for name, probed in self._further.items():
+            if probed is None:
+                remarks.append(f"the environment was not asked about {name}: its starts cannot be mirrored by that")
+            elif probed.contradicts:
+                remarks.append(f"under {name} {_faults(probed, self.environment.how)}")
+        return remarks
 
     @exclusive
     def observations(self) -> tuple[Sequence[Call], Sequence[Steps], str]:
@@ -234,6 +267,11 @@ class _Originals:
     walks: tuple[Walk, Walk]
     original: Walker
     average: Walker
+
+
+def _faults(probed: Probe, how: How) -> str:
+    """What of T the environment contradicts."""
+    return "; ".join(text for text, _ in mirror_faults(probed, how))
 
 
 def _refuse_short(rollout: Rollout, name: str, method: str) -> None:

@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import chiralize
+from chiralize.body.skeleton.catalog import shipped_file
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.on_examples import prepared
@@ -23,6 +25,7 @@ from chiralize.commands.rollouts import Episodes, Loop, environment_of
 from chiralize.errors import DriftError, MirrorError, OneSidedError
 from chiralize.graph.running import Arguments
 from chiralize.problem.network import Network
+from tests.support import four_legs
 from tests.support.command import Shell, working_shell
 from tests.support.skiff import EXAMPLE, SPEC, WRONG, Counting, Mirrored, Rower, Water, start, step
 
@@ -139,6 +142,92 @@ def test_a_mirror_that_the_environment_contradicts_is_warned_of_when_forced() ->
         warnings.simplefilter("always")
         chiralize.chiralize(Steersman(0.3), parse_spec(WRONG), (EXAMPLE,), **options, method="average", force=True)
     assert any("the specification mirrors these wrongly" in str(each.message) for each in caught_warnings)
+
+
+# ---- several mirrors ------------------------------------------------------------------------------------------
+class Handed(nn.Module):
+    """Four legs that learned both mirrors, and beside them something that knows none."""
+
+    def __init__(self, handedness: float) -> None:
+        super().__init__()
+        self.learned, self.handedness = four_legs.policy(hidden=8), handedness
+        torch.manual_seed(3)
+        self.other = nn.Sequential(nn.Linear(four_legs.SIZE, 8), nn.Tanh(), nn.Linear(8, 4)).double()
+
+    def forward(self, seen: Tensor) -> Tensor:
+        return self.learned(seen) + self.handedness * self.other(seen)
+
+
+def legs(handedness: float, spec: str = four_legs.SPEC) -> tuple[Network, Request]:
+    """Inputs are skewed, as real ones are and noise is not."""
+    rows = torch.rand(200, four_legs.SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    rows = 3 * rows**3 - 0.75
+    network = prepared(Handed(handedness).eval(), parse_spec(spec), (rows[:1],), None, "forward")
+    return network, Request("auto", calibration=tuple(((row.unsqueeze(0),), {}) for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("handedness", "error"), [pytest.param(0.2, OneSidedError, marks=pytest.mark.thorough), (0.5, MirrorError)]
+)
+def test_the_environment_decides_for_several_mirrors(handedness: float, error: type[Exception]) -> None:
+    """In place of the gap under each of them; and `auto` goes on where a candidate returns less."""
+    network, request = legs(handedness)
+    with pytest.raises(error, match="under left_right"):
+        convert(network, "legs", request)
+    tried: list[str] = []
+
+    def trial(conversion: Conversion, is_forced: bool) -> Conversion:
+        tried.append(conversion.report.method)
+        assert not is_forced
+        if conversion.report.is_average:
+            return conversion
+        raise DriftError("legs", "reduce: in the loop it returns less", "use another")
+
+    done = convert(network, "legs", replace(request, rounds=1, width=0.25, max_drift=5.0), trial)
+    assert tried[0] == "reduce"
+    assert done.report.is_average and done.report.passed
+    assert any("in the loop it returns less" in note for note in done.report.notes)
+    assert max(four_legs.residuals(done.module)) <= 1e-12
+
+
+def test_a_mirror_that_fits_better_is_refused_all_the_same() -> None:
+    """A network that knows both mirrors, and a specification that has a sign wrong under one of them."""
+    network, request = legs(
+        0.0, four_legs.SPEC.replace("lateral: x", "lateral: x, signs: {FL: [-1], FR: [-1], RL: [-1], RR: [-1]}")
+    )
+    with pytest.raises(MirrorError, match="under front_back"):
+        convert(network, "legs", request, lambda conversion, is_forced: conversion)
+
+
+@pytest.mark.parametrize("is_wrong", [False, True])
+def test_the_environment_is_asked_about_every_mirror(is_wrong: bool) -> None:
+    text = shipped_file("ant-27-k4").read_text(encoding="utf-8")
+    if is_wrong:
+        text = text.replace("front_back: [1, 1, -1, -1]", "front_back: [1, 1, 1, -1]")
+    torch.manual_seed(0)
+    policy = nn.Sequential(nn.Linear(27, 4), nn.Tanh(), nn.Linear(4, 8))
+    network = prepared(policy, parse_spec(text), (torch.zeros(1, 27),), None, "forward")
+    make = partial(gymnasium.make, "Ant-v5", include_cfrc_ext_in_observation=False)
+    with Loop(network, environment_of(make), (), Episodes(2, 5)) as loop:
+        if is_wrong:
+            with pytest.raises(MirrorError, match=r"--rollout under front_back: .* orientation\[2\]"):
+                loop.trial(is_forced=False)
+        else:
+            loop.trial(is_forced=False)
+        record, _ = loop.record()
+    assert record.notes[0] == "mirrored starts and gaps are those of left_right alone"
+    assert any(note.startswith("under front_back what is seen") for note in record.notes) == is_wrong
+
+
+def test_a_mirror_that_no_start_is_turned_by_is_named() -> None:
+    """An environment that turns its starts itself knows one mirror."""
+    two = "mirrors: {sides: {pairs: [[left_oar, right_oar]]}, ends: {pairs: [], center: [left_oar, right_oar]}}"
+    spec = SPEC.replace("pairs: [[left_oar, right_oar]]", two)
+    spec = spec.replace("{signs: [-1], name: heading}", "{signs: {sides: [-1], ends: [1]}, name: heading}")
+    network = prepared(Rower(), parse_spec(spec), (EXAMPLE,), None, "forward")
+    with in_water(network, count=1) as loop:
+        record, _ = loop.record()
+    assert "the environment was not asked about ends: its starts cannot be mirrored by that" in record.notes
 
 
 # ---- what it is fitted on -------------------------------------------------------------------------------------

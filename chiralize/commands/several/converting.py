@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chiralize.commands.guard import stamped, unproved_form, why_no_weights
-from chiralize.commands.one_sided import are_sides_unknown, recalled, refuse_one_sided, with_consequence, with_sides
-from chiralize.commands.records import Conversion
+from chiralize.commands.one_sided import are_sides_unknown, recalled, refuse_by_answers, with_consequence, with_sides
+from chiralize.commands.records import Conversion, Trial
 from chiralize.commands.several.as_it_is import unchanged_for_all
 from chiralize.commands.several.figures import AllFigures, figures_of_all, free_share_of_all, refuse_far_from_all
 from chiralize.commands.several.judging import Verdicts, evidence_of_all, judge_each
@@ -32,7 +32,7 @@ from chiralize.problem.data.drawn import supplied
 from chiralize.problem.data.scattered import remark_on, with_scattered
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import without_entry
-from chiralize.problem.problem import Problem
+from chiralize.problem.problem import Method, Problem
 from chiralize.problem.readings.remark import reading_first
 from chiralize.problem.request import Request
 from chiralize.problem.result import Converted, Draft
@@ -41,7 +41,7 @@ from chiralize.report import ConvertReport, Cost, VerifyReport, raise_for_failur
 from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
 from chiralize.verification.judge import in_own_precision
-from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mirror
+from chiralize.verification.mirror_evidence import ask_network
 from chiralize.verification.mixing import mixing_notes
 from chiralize.verification.verdicts import Evidence
 
@@ -54,10 +54,10 @@ _REAL = 8
 Networks = Mapping[str, Network]
 
 
-def convert_for_all(network: Network, name: str, request: Request) -> Conversion:
+def convert_for_all(network: Network, name: str, request: Request, trial: Trial | None = None) -> Conversion:
     """Make the network equivariant under every mirror that its specification names, and judge the result under each.
 
-    Steps and exceptions as in `convert`.
+    Steps and exceptions as in `convert`.  trial: decides between the candidates of `auto`, beside the bounds.
     """
     method = method_of(request.method)
     check_request(request, method)
@@ -77,23 +77,29 @@ def convert_for_all(network: Network, name: str, request: Request) -> Conversion
     for mirror, under in networks.items():
         request.progress(f"checking {mirror} against the network")
         asked[mirror] = ask_network(under, problem.batches.given)
-        refuse_wrong_mirror(replace(problem, network=under), f"{name} under {mirror}", asked[mirror])
-        refuse_one_sided(replace(problem, network=under), f"{name} under {mirror}", asked[mirror])
-        remembered = recalled(under)
-        warned = with_sides(replace(problem, network=under), remembered)
+        remembered, seen = recalled(under), replace(problem, network=under)
+        named = f"{name} under {mirror}"
+        refuse_by_answers(seen, named, asked[mirror], remembered, is_tried=trial is not None)
+        warned = with_sides(seen, remembered)
         problem = problem.with_batches(remarks=warned.batches.remarks)
         asked[mirror] = replace(asked[mirror], are_sides_unknown=are_sides_unknown(under, remembered))
     problem = with_fewer_inputs(with_scattered(aimed(supplied(problem))))
     finish = _Finish(name, problem.network, networks, asked, network.resolved.spec.name)
+
+    def attempt(problem: Problem, method: Method) -> Conversion:
+        """The draft of one method, finished and tried."""
+        conversion = finish(problem, draft_for_all(problem, networks, method))
+        return conversion if trial is None else trial(conversion, problem.request.force)
+
     if method.drafts is not None:
-        return finish(problem, draft_for_all(problem, networks, method))
-    return _first_accepted(problem, networks, finish)
+        return attempt(problem, method)
+    return _first_accepted(problem, len(networks), attempt)
 
 
-def _first_accepted(problem: Problem, networks: Networks, finish: _Finish) -> Conversion:
-    """`auto`: the narrowest width that stays within the bounds; else the average over all views."""
+def _first_accepted(problem: Problem, mirrors: int, attempt: Callable[[Problem, Method], Conversion]) -> Conversion:
+    """`auto`: the narrowest width that passes; else the average over all views."""
     notes: list[str] = []
-    candidates = _candidates(problem, len(networks))
+    candidates = _candidates(problem, mirrors)
     is_settled = False
     for position, (method, width) in enumerate(candidates):
         if is_settled and method == "reduce":
@@ -105,7 +111,7 @@ def _first_accepted(problem: Problem, networks: Networks, finish: _Finish) -> Co
         problem.request.progress(f"converting by {tried}")
         asked = replace(problem, request=request)
         try:
-            conversion = finish(asked, draft_for_all(asked, networks, method_of(method)))
+            conversion = attempt(asked, method_of(method))
             fault = why_no_weights(conversion.module, conversion.report) if request.keeps_sizes else ""
             if not fault:
                 report = conversion.report
