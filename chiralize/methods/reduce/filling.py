@@ -86,7 +86,7 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
     fitting = Fitting(design.captured, smaller, repmap, design.lifting, ready.batches, design.given, problem.both_views)
     try:
         weights, layers = fitting.run(lambda done, count: request.progress("fitting layer by layer", done / count))
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage]
         facts = "a layer cannot be fitted: on the calibration inputs some of what it reads is not finite, or too large"
         raise MethodUnavailableError(f"--method {method}", facts, "look at them, or use --method average") from error
     except RuntimeError as error:  # a graph that was folded for the examples' sizes, run on others
