@@ -29,7 +29,7 @@ from tests.methods.test_reduce_trained import error, learnt, poses
 from tests.methods.test_reduce_trained import ready as learnt_subject
 from tests.problem.test_moments import Convolved, Lifter, gaussian, mirrored, ready, remembering
 from tests.support.problems import posed
-from tests.support.small_body import POSE, Net, normal, trained, turned
+from tests.support.small_body import CLIP, POSE, Net, normal, trained, turned
 
 LIFTER27 = Path(__file__).parents[2] / "chiralize" / "storage" / "pretrained" / "lifter27.pt2"
 
@@ -88,6 +88,20 @@ def test_scores_are_no_samples() -> None:
     network = prepare(net, spec, (normal(5, 6, 2),))
     options = Request("match", calibration=calls_of(normal(40, 6, 2)))
     assert "warning: the calibration inputs are few: 40 samples" in judged(posed(network, options)).batches.remarks[0]
+
+
+def test_fewer_clips_are_enough() -> None:
+    """A weight works on every frame of a clip."""
+    net = trained(Net(lambda own, x: own.b(own.a(x.flatten(2).mT).relu().mean(2)), a=nn.Conv1d(12, 8, 1),
+                      b=nn.Linear(8, 4)))  # fmt: skip
+    spec = parse_spec(CLIP.replace('outputs: [{layout: "b t j d"}]', "outputs: [{invariant: true}]"))
+    network = prepare(net, spec, (normal(5, 240, 6, 2),))
+    remarks = [
+        judged(posed(network, Request("match", calibration=calls_of(normal(count, 240, 6, 2))))).batches.remarks[:1]
+        for count in (95, 96)
+    ]
+    says = "warning: the calibration inputs are few: 95 samples, where 200 are nearly enough, and below 96 it costs "
+    assert remarks[0] == (f"{says}percents",) and not remarks[1]
 
 
 @pytest.mark.one_in(6)

@@ -27,6 +27,10 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 
 FEWEST, LEAST = 500, 10
+_OF_POSES, _OF_CLIPS = (FEWEST, "2,000"), (96, "200")
+"""Below how many samples a fit loses percents, and how many are nearly enough."""
+_USES = 100
+"""How often a weight works on a sample of clips, on all joints and frames (decision 0088)."""
 _LOOKED_AT = 4_000
 _NAMED = 3
 _OTHER_KIND = "warning: the calibration inputs are of another kind: "
@@ -61,16 +65,21 @@ def judged(problem: Problem) -> Problem:
     remarks = list[str]()
     if not problem.request.force:
         refuse_few(network, given)
-    count = _samples(network, given)
-    if count < FEWEST:
+    count, fewest, enough = _samples(network, given), *_enough(network)
+    if count < fewest:
         remarks.append(
-            f"warning: the calibration inputs are few: {count} samples, where 2,000 are nearly enough, and below "
-            f"{FEWEST} it costs percents"
+            f"warning: the calibration inputs are few: {count} samples, where {enough} are nearly enough, and below "
+            f"{fewest} it costs percents"
         )
     calls = thinned(problem.network, problem.batches.given, _LOOKED_AT)
     if len(problem.batches.given) == 1:
         remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
     return problem.with_remarks(*remarks, *_of_kind(problem, calls))
+
+
+def _enough(network: Network) -> tuple[int, str]:
+    uses = network.macs / max(network.rows * network.parameter_count, 1)
+    return _OF_CLIPS if uses >= _USES else _OF_POSES
 
 
 def refuse_few(network: Network, calls: Sequence[Call]) -> None:
