@@ -101,7 +101,7 @@ def test_fewer_clips_are_enough() -> None:
         for count in (95, 96)
     ]
     says = "warning: the calibration inputs are few: 95 samples, where 200 are nearly enough, and below 96 it costs "
-    assert remarks[0] == (f"{says}percents",) and not remarks[1]
+    assert remarks[0] == (f"{says}percents",) and says not in str(remarks[1])
 
 
 @pytest.mark.one_in(6)
