@@ -37,6 +37,7 @@ _TWO_RUNTIMES = (
     "one of the two is run by onnxruntime and the other by torch: part of the ratio is theirs; a file of the same kind "
     "for both tells what the conversion costs"
 )
+_LEAVE_OUT = "leave --batch out, or give a network that takes this size"
 _MANY = 64
 _ROUNDS, _LEAST, _LONGEST = 7, 2e-3, 1.0  # rounds; seconds of a run in a round, and of two calls
 _WORK = 1e10  # multiplications that a call may take: about the same second
@@ -72,8 +73,8 @@ def bench(
         raise UsageError("--rounds", f"{rounds} is too few for a median with quartiles", "give at least 2")
     differ = _differ(network, chiral, names)
     if differ and not batches and not other_examples:
-        remedy = "give --batch N to time both at one size, or --other-examples for the size of the first file's"
-        raise UsageError("bench", f"the examples that the files bring differ in size ({differ})", remedy)
+        facts = f"the examples that the files bring differ in size ({differ})"
+        raise UsageError("bench", facts, _how_to_compare(network, chiral, names))
     modules, notes = _networks(network, chiral, fair)
     with with_threads(threads), lent(named(device), *modules.values()):
         if compiled:
@@ -85,7 +86,10 @@ def bench(
             call = _sized(network, size, device)
             count = len(pytree.tree_leaves(call[0])[0])
             progress(f"timing, batch {count}", number / len(sizes))
-            _check(modules, call, count)
+            if error := _why_not(modules, call):
+                both = {ORIGINAL: network.module, CHIRAL: chiral.module}
+                remedy = _how_to_compare(network, chiral, names) if _why_not(both, call) else _LEAVE_OUT
+                raise ModelRunError(f"{error[0]}, batch {count}", error[1], remedy)
             runs = {name: _run(module, call) for name, module in modules.items()}
             rows += _rows(count, interleaved(runs, rounds=rounds, clock=process_time if is_alone else perf_counter))
     if differ:
@@ -206,14 +210,35 @@ def _sized(network: Network, size: int, device: str) -> Call:
     return tuple(args), dict(kwargs)
 
 
-def _check(modules: Mapping[str, nn.Module], call: Call, size: int) -> None:
-    """Raise ModelRunError where a network does not take this call."""
+def _why_not(modules: Mapping[str, nn.Module], call: Call) -> tuple[str, str] | None:
+    """The first network by name that does not take this call, and its error in a line; None where all do."""
     for name, module in modules.items():
         try:
             _run(module, call)()
         except Exception as error:
-            remedy = "leave --batch out, or give a network that takes this size"
-            raise ModelRunError(f"{name}, batch {size}", first_line(error), remedy) from error
+            return name, first_line(error)
+    return None
+
+
+def _how_to_compare(network: Network, chiral: Network, names: tuple[str, str]) -> str:
+    """The option with which two files can be timed whose examples have other sizes: tried, not guessed.
+
+    A file that was exported without an open batch takes the number of samples of its example alone.
+    """
+    takes: dict[int, list[str]] = {}
+    for size in dict.fromkeys((network.rows, chiral.rows)):
+        call = _sized(network, size, "cpu")
+        networks = zip(names, (network, chiral), strict=True)
+        takes[size] = [name for name, one in networks if _why_not({name: one.module}, call) is None]
+    fits = [size for size, taken in takes.items() if len(taken) == len(names)]
+    if len(fits) == len(takes) > 1:
+        return "give --batch N to time both at one size, or --other-examples for the size of the first file's"
+    if fits:
+        return _LEAVE_OUT if len(takes) == 1 else f"give --batch {fits[0]}, the one of these sizes that both take"
+    if len(takes) > 1:
+        open_one = "export one with an open batch (dynamic_shapes), or both at one size"
+        return f"{' and '.join(names)} take no number of samples in common: {open_one}"
+    return _LEAVE_OUT
 
 
 def _run(module: nn.Module, call: Call) -> Callable[[], object]:

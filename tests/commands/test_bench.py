@@ -88,6 +88,25 @@ def test_files_whose_examples_differ_in_size(shell: Shell) -> None:
     assert "  MACs a sample " in shell(*words, "--other-examples").out
 
 
+def test_fixed_sizes_get_the_batch_that_both_take_or_none(shell: Shell) -> None:
+    """Where --batch is advised it works."""
+    for name, rows, is_open in (("one", 1, False), ("many", 31, False), ("open", 31, True)):
+        save_program(network(hidden=64), shell.folder / f"{name}.pt2", rows=rows, dynamic=is_open)
+    options = ("--skeleton", "lifter.yaml", "--rounds", "2")
+    refused = shell("bench", "one.pt2", "open.pt2", *options)
+    assert "Fix: give --batch 1, the one of these sizes that both take" in refused.err
+    assert shell("bench", "one.pt2", "open.pt2", *options, "--batch", "1").status == 0
+    wrong = shell("bench", "one.pt2", "open.pt2", *options, "--batch", "4")
+    assert "original, batch 4" in wrong.err and "Fix: give --batch 1, the one" in wrong.err
+    for more in ((), ("--batch", "1"), ("--batch", "31"), ("--other-examples",)):
+        refused = shell("bench", "one.pt2", "many.pt2", *options, *more)
+        assert refused.status == 2
+        assert (
+            "Fix: one.pt2 and many.pt2 take no number of samples in common: export one with an open batch "
+            "(dynamic_shapes), or both at one size"
+        ) in refused.err
+
+
 @pytest.mark.thorough
 def test_fair_and_where(shell: Shell) -> None:
     """Beside the fastest of the original's forms; the machine, torch and the clock are told."""

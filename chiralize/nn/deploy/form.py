@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch.export import ExportedProgram
 
-from chiralize.errors import InternalError, MethodUnavailableError, ModelRunError, UnsupportedError
+from chiralize.errors import ChiralizeError, InternalError, MethodUnavailableError, ModelRunError, UnsupportedError
 from chiralize.errors.words import when
 from chiralize.graph.copies import is_large
 from chiralize.graph.devices import CPU
@@ -32,6 +32,7 @@ from chiralize.symmetry.representation import TensorRepresentation
 
 SHOWN = 3
 _ROWS = 64
+_OF_ITS_CLASS = "weights alone have to fit the original's class"
 _SAME, _DIGITS = 1e-3, 16  # of the largest output, or times the coarsest dtype's eps: the two forms round differently
 
 
@@ -42,10 +43,17 @@ def formed(problem: Problem, draft: Draft) -> Draft:
     former for a module, the latter for a graph, where it is faster in at least one layer; else as it is.
     Raises MethodUnavailableError where blocks were asked for and the network has none.
     """
+    if problem.request.form == "auto" and problem.request.keeps_sizes:
+        return draft.with_notes(*_cost_of_sizes(problem, draft))
+    return _in_blocks(problem, draft)
+
+
+def _in_blocks(problem: Problem, draft: Draft) -> Draft:
+    """The draft with blocks where they were asked for or are faster. Raises as `formed`."""
     network, request, result = problem.network, problem.request, draft.converted
     asked = request.form in BLOCKS
     dense = result.form in ("folded", "dense") and not result.averaged
-    if not asked and (request.form != "auto" or request.keeps_sizes or not dense or is_large(result.module)):
+    if not asked and (request.form != "auto" or not dense or is_large(result.module)):
         return draft  # of a large network there is no room for another copy, unless that is asked for
     graph = request.form == "fused" or isinstance(result.module, torch.fx.GraphModule)
     graph = graph or (not asked and request.product == "graph")
@@ -78,6 +86,27 @@ def formed(problem: Problem, draft: Draft) -> Draft:
     notes = (*notes, _in_a_sentence(blocks))
     changed = replace(result, module=blocks.module, form="fused" if graph else "blocks", hidden=hidden, notes=notes)
     return replace(draft, converted=changed, program=None, graph=None)
+
+
+def _cost_of_sizes(problem: Problem, draft: Draft) -> list[str]:
+    """A note on what a file of the original's sizes costs, where the result would get blocks in a graph; else none."""
+    network, result = problem.network, draft.converted
+    if result.form != "folded" or result.averaged or is_large(result.module):
+        return []
+    wanted = partial(is_faster_in_graphs, times=_times(network, result))
+    try:
+        captured = _captured(network, draft)
+        blocks = _swapped(network, result, *captured, wanted, True) if captured else None
+    except ChiralizeError:  # then a graph has dense weights as well
+        return []
+    if blocks is None or not blocks.layers:
+        return []
+    layers = len(blocks.layers) + len(blocks.dense)
+    why = "a TorchScript file keeps the original's code" if problem.request.product == "script" else _OF_ITS_CLASS
+    return [
+        f"dense weights of the original's sizes and at its cost, since {why}: a .pt2 or an .onnx has even and odd "
+        f"blocks in {len(blocks.layers)} of {layers} layers, at half the multiplications of those"
+    ]
 
 
 def _wanted(problem: Problem, draft: Draft, graph: bool) -> Wanted:

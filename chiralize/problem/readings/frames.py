@@ -21,8 +21,12 @@ _SAYS_ALL = "receptive_field"
 _NAMES = (
     *("num_frames", "num_frame", "n_frames", "nframes", "frames", "in_frames", "input_frames", "frame_num"),
     *("seq_len", "seq_length", "sequence_length", "input_length", "in_len", "input_n", "obs_len", "n_seq"),
-    *("window", "window_size", "clip_len", "clip_length", "num_time_steps", "history_length"),
+    *("window", "window_size", "window_len", "window_length", "clip_len", "clip_length"),
+    *("num_time_steps", "history_length"),
 )
+_WEAK_NAMES = ("T", "length", "timesteps", "n_steps", "num_steps", "context")
+"""Names that mean frames in many networks and something else in others: read where neither the other names nor weights
+tell, and where they give one number."""
 _HOLDERS = ("config", "cfg", "args", "opt", "opts", "hparams", "configs")
 _FURTHER = (1, 4)
 """Frames beyond the fewest; with one more an answer may be short enough to be taken for coordinates."""
@@ -53,7 +57,7 @@ def frames_of(
     fits: whether it takes so many.  skipped: sizes of weights that count something else.
     recogniser: it names what people do, for which the usual clips are longer.
     """
-    for said in (_said_by_method(module), _said(module)):
+    for said in (_said_by_method(module), _said(module, _NAMES)):
         counts = [(count, name) for count, name in said.items() if fits(count)]
         if len(counts) > 1:
             (one, where), (other, elsewhere) = counts[:2]
@@ -70,6 +74,9 @@ def frames_of(
             return Contradiction((one, other), (f"weights have {one} rows", f"others {other}"))
         if longest:
             return Frames(longest[0], f"{longest[0]} frames by the sizes of its weights")
+    weak = [(count, name) for count, name in _said(module, _WEAK_NAMES).items() if fits(count)]
+    if len(weak) == 1:
+        return Frames(weak[0][0], f"{weak[0][0]} frames by its `{weak[0][1]}`")
     if usual is None:
         return None
     says = f"other numbers of frames run as well: {usual} is what is proved, and what a .pt2 or .onnx of it takes"
@@ -112,24 +119,24 @@ def _said_by_method(module: nn.Module) -> Mapping[int, str]:
     return {}
 
 
-def _said(module: nn.Module) -> Mapping[int, str]:
+def _said(module: nn.Module, names: Collection[str]) -> Mapping[int, str]:
     """Numbers under names that mean frames: those of the network itself, else of its parts. Each comes with the first
     such name.
     """
     for parts in ([module], list(module.modules())[1:]):
         said: dict[int, str] = {}
         for part in parts:
-            for name, value in _named(part):
+            for name, value in _named(part, names):
                 said.setdefault(value, name)
         if said:
             return said
     return {}
 
 
-def _named(part: nn.Module) -> Iterator[tuple[str, int]]:
+def _named(part: nn.Module, names: Collection[str]) -> Iterator[tuple[str, int]]:
     """Names of frames with their numbers: attributes of a module, and of the configuration that it keeps."""
     for holder in (part, *(getattr(part, name, None) for name in _HOLDERS)):
-        for name in _NAMES:
+        for name in names:
             value: Any = holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
             if _is_count(value):
                 yield name, value
