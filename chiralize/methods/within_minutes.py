@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from math import ceil
 
+from chiralize.graph import processes
 from chiralize.graph.running import Call, Runner
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.network import Network
@@ -33,15 +34,19 @@ def with_fewer_inputs(problem: Problem) -> Problem:
     What was made beside the inputs gets what these leave. Whoever names a method has everything fitted.
     """
     network, batches = problem.network, problem.batches
-    count, most = _samples(network, batches.inputs), _most(network)
-    if problem.method.drafts is not None or network.carried or count <= most:
+    if problem.method.drafts is not None or network.carried or not batches.inputs:
+        return problem
+    count, most = processes.total(_samples(network, batches.inputs)), _most(network)
+    if count <= most * processes.count():
         return problem
     given, drawn = thinned(network, batches.given, most), thinned(network, batches.drawn, most)
     left = _samples(network, drawn or given)
     beside = max(affordable_samples(network, _WORK) - left, 0)
     scattered, posed = _few(network, batches.scattered, beside), _few(network, batches.posed, beside)
-    cost = multiplications_a_sample(network)
-    remark = f"fitted on {left} of {count:,} inputs, each of which takes {cost:.1e} multiplications"
+    cost = multiplications_a_sample(network) / 1e6
+    remark = (
+        f"fitted on {processes.total(left):,.0f} of {count:,.0f} inputs, each of {cost:,.1f} million multiplications"
+    )
     fewer = problem.with_batches(given=given, drawn=drawn, scattered=scattered, posed=posed)
     return fewer.with_remarks(f"{remark}: --method reduce takes all")
 

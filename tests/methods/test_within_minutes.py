@@ -44,8 +44,8 @@ def test_fewer_inputs_and_a_remark_that_says_so() -> None:
     assert sizes(whole) == (1280, 1280)
     assert sizes(fewer) == (320, 0)
     (remark,) = fewer.batches.remarks
-    assert remark.startswith("fitted on 320 of 1,280 inputs, each of which takes ")
-    assert remark.endswith(" multiplications: --method reduce takes all")
+    assert remark.startswith("fitted on 320 of 1,280 inputs, each of ")
+    assert remark.endswith(" million multiplications: --method reduce takes all")
 
 
 @pytest.mark.usefixtures("costly")
