@@ -43,10 +43,8 @@ def with_fewer_inputs(problem: Problem) -> Problem:
     left = _samples(network, drawn or given)
     beside = max(affordable_samples(network, _WORK) - left, 0)
     scattered, posed = _few(network, batches.scattered, beside), _few(network, batches.posed, beside)
-    cost = multiplications_a_sample(network) / 1e6
-    remark = (
-        f"fitted on {processes.total(left):,.0f} of {count:,.0f} inputs, each of {cost:,.1f} million multiplications"
-    )
+    cost = f"{multiplications_a_sample(network) / 1e6:,.1f} million multiplications"
+    remark = f"fitted on {processes.total(left):,.0f} of {count:,.0f} inputs, each of {cost}"
     fewer = problem.with_batches(given=given, drawn=drawn, scattered=scattered, posed=posed)
     return fewer.with_remarks(f"{remark}: --method reduce takes all")
 
