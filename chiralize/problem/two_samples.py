@@ -12,6 +12,7 @@ from chiralize.body.tensors import ConversionSpec
 from chiralize.errors import ChiralizeError, ModelRunError
 from chiralize.graph.copies import is_large
 from chiralize.graph.fixed_sizes import fixed_sizes, input_values
+from chiralize.graph.open_sizes import agrees
 from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Arguments, Call, Runner, results
 from chiralize.graph.silence import quiet
@@ -45,6 +46,8 @@ def prepared_openly(
     with suppress(ChiralizeError):
         larger = prepare(model, spec, *_doubled(network, call), entry, progress)
         if larger.captured is not None and larger.program is not None and is_open(larger.program):
+            if agrees(larger.program.module(), network.module, call):
+                return larger
             return larger.with_notes(NOT_ONE.format(option=option))
     return replace(network, notes=tuple(note.replace(TWO_MAY, "") for note in network.notes))
 

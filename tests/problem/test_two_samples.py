@@ -100,7 +100,10 @@ def test_a_squeezed_batch_is_made_of_two_or_refused() -> None:
     """Derived examples become two samples; those of the user are refused with what to give."""
     spec = parse_spec(f"{SPEC}inputs: [{{layout: b j d}}]\noutputs: [{{invariant: true}}]\n")
     one = torch.randn(1, 17, 2)
-    assert prepared_openly(Squeezed(), spec, ((one,), {})).rows == 2
+    network = prepared_openly(Squeezed(), spec, ((one,), {}))
+    assert network.rows == 2 and network.program is not None
+    torch.testing.assert_close(network.program.module()(one), network.module(one))
+    assert not any("not one" in note for note in network.notes)  # it takes one, and answers as the class does
     with pytest.raises(ModelRunError, match=r"fewer axes than those to two .*\n.*two samples"):
         chiralize.chiralize(Squeezed(), spec, (one,), method="average")
 
