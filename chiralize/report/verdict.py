@@ -124,7 +124,8 @@ def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
         return _sentence(f"NOT {_proof(report)}", *_briefs(warnings))
     if report.unchanged:
         comma = "," if warnings else ""
-        head = f"already {_what(report)}, unchanged{comma}{with_warnings}"
+        what = _what(report) if report.certificate is not None else _proof(report)
+        head = f"already {what}, unchanged{comma}{with_warnings}"
         return _sentence(head, _unclaimed(report), *_briefs(warnings))
     head = f"NOT converted as it should be: {_reason(report)}"
     if report.passed:

@@ -44,7 +44,7 @@ from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
 from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
 from chiralize.verification.evidence.near_shipped import near_shipped
-from chiralize.verification.evidence.neighbours import nearby
+from chiralize.verification.evidence.neighbours import NO_SWAP, nearby
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import means_away, off_center
 from chiralize.verification.evidence.reflection import reflection_findings
@@ -73,6 +73,10 @@ _STILL = (
     "the network answers nearly the same to everything, and cannot tell whether T is its mirror: over {inputs} its "
     "answers vary by {share} of their size, the inputs by {given}. It learned a mean alone, or was built with other "
     "arguments than it was trained with; a gap in units of so small a spread says nothing"
+)
+_BEFORE_NO_SWAP = (
+    "check joint order, negated coordinates, the point that they are negated at, and units, before the pairs: where "
+    "nothing swaps, inputs stay as the network knows them, and one that nearly repeats them fits for that alone"
 )
 _ALIKE = 0.05
 """Inputs that vary by less than this share of their size are alike themselves."""
@@ -355,6 +359,8 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
         first = f"make all {len(fit.changes)} changes in the specification at once: one alone does not make it fit"
     elif fit.skeletons:
         first = f"try --skeleton {fit.skeletons[0]}"
+    elif NO_SWAP in (*fit.changes, *fit.better[:1]):
+        first = _BEFORE_NO_SWAP
     elif fit.changes:
         first = f"try {fit.changes[0]} in the specification"
     elif fit.better and fit.nearest_gap <= FITS:

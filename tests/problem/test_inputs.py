@@ -85,6 +85,12 @@ def test_rows_of_a_text_are_samples_in_the_order_of_the_input(tmp_path: Path) ->
     [
         ((6, 4, 5, 3), (1, 3, 4, 5), r"put the axes in order: \(sample, 3, 4, 5\), array.transpose\(0, 3, 1, 2\)"),
         ((6, 4, 3, 3), (1, 3, 4, 3), r"put the axes in order: \(sample, 3, 4, 3\)$"),
+        (
+            (6, 17, 20, 2),
+            (1, 9, 17, 2),
+            r"\(sample, 20, 17, 2\), array.transpose\(0, 2, 1, 3\), if 20 stands where the network was run with 9",
+        ),
+        ((6, 9, 16, 2), (1, 9, 17, 2), "axis 2 has 16, where the network was run with 17"),
         ((6, 5), (4,), r"store a sample a row: \(sample, 4\), since one call takes one sample"),
         ((4, 3, 6), (1, 4, 3), r"store samples first: \(sample, 4, 3\)"),
         ((266, 30), (1, 266), r"store samples first: \(sample, 266\)"),

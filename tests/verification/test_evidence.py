@@ -187,6 +187,17 @@ def test_a_mirror_that_is_wrong_in_the_outputs_alone_is_found_out_without_anothe
     assert found.fit is not None and found.fit.better == ("the true one",)
 
 
+def test_no_swap_is_named_only_where_nothing_that_swaps_fits_about_as_well() -> None:
+    """A network that nearly repeats its input fits it whatever else is wrong with T."""
+    without = MirrorGap("no swap at all", 0.05, 0.05, 0.05, 1.2, moves_less=True, swaps_nothing=True)
+    other = MirrorGap("y negated instead of x", 0.06, 0.06, 0.06, 1.2)
+    fit = judged(Comparison(1.2, (without, other)), REAL).fit
+    assert fit is not None and fit.better == ("y negated instead of x",) == (fit.nearest,)
+    far = replace(other, gap=0.3, ratio=0.3, here=0.3)
+    fit = judged(Comparison(1.2, (without, far)), REAL).fit
+    assert fit is not None and fit.better == ("no swap at all",)
+
+
 def test_a_gap_near_one_refutes_without_any_neighbour() -> None:
     found = asked(Trained(), CROSSED, {})
     assert found.fit is not None and found.fit.is_refuted and found.fit.better == ()

@@ -7,10 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
+from chiralize.errors import MirrorError
+from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.running import Call
+from chiralize.methods.registry import method_of
 from chiralize.problem.preparation import prepare
+from chiralize.problem.problem import Problem
+from chiralize.problem.request import Request
+from chiralize.verification.evidence.neighbours import NO_SWAP
 from chiralize.verification.evidence.off_center import means_away, off_center
-from chiralize.verification.mirror_evidence import ask_network
+from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mirror
 from chiralize.verification.verdicts import Evidence
 
 C = 320.0
@@ -103,3 +109,16 @@ def test_inputs_away_from_the_point_are_the_first_to_look_at() -> None:
     )
     about_zero: list[Call] = [((call[0][0] - C,), {}) for call in calls]
     assert means_away(resolved, about_zero) == {} and off_center(resolved, about_zero) == ""
+
+
+def test_pairs_are_doubted_last_where_nothing_that_swaps_fits() -> None:
+    spec = parse_spec(BODY + "inputs: [{layout: b j d, dims: [x, y]}]\noutputs: [{layout: b j d, dims: [x, y]}]\n")
+    network = prepare(Pictures(), spec, pictures()[0][0])
+    fit = MirrorFit(1.2, NO_SWAP, 0.05, real=True, better=(NO_SWAP,))
+    with pytest.raises(MirrorError) as caught:
+        refuse_wrong_mirror(Problem.of(network, Request(), method_of("auto")), "net", Evidence(fit=fit))
+    assert caught.value.remedy.startswith(
+        "check joint order, negated coordinates, the point that they are negated at, and units, before the pairs: "
+        "where nothing swaps, inputs stay as the network knows them, and one that nearly repeats them fits for that "
+        "alone; "
+    )

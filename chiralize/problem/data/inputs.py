@@ -149,10 +149,35 @@ def _how_to_store(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
         remedy = f"write its samples as ({sizes}): array.reshape(-1, {sizes})"
         axes = when(len(given) == _JOINTS_AND_COORDINATES, ' (a layout "b (j d)" wants joints first, coordinates last)')
         return f"{remedy}, where its numbers are in the order that the network reads{axes}"
+    if remedy := _but_for_one(given[1:], wanted[1:]):
+        return remedy
     if len(given) == len(wanted) and numbers not in given and not set(wanted[1:]) <= set(given):
         sizes = ", ".join(map(str, given[1:]))
         return f"give samples of the network's sizes, ({sample}): where samples are first, these have ({sizes})"
     return f"store samples first: (sample, {sample})"
+
+
+def _but_for_one(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """The order of axes in which all sizes but one fit, as where a network takes any number of frames; else ""."""
+    surplus, missing = list(given), list[int]()
+    for size in wanted:
+        if size in surplus:
+            surplus.remove(size)
+        else:
+            missing.append(size)
+    is_clear = len(wanted) > 2 and len(set(given)) == len(given) and len(set(wanted)) == len(wanted)
+    if not (is_clear and len(missing) == len(surplus) == 1):
+        return ""
+    sizes = list(wanted)
+    sizes[sizes.index(missing[0])] = surplus[0]
+    if sizes == list(given):
+        return f"axis {sizes.index(surplus[0]) + 1} has {surplus[0]}, where the network was run with {missing[0]}"
+    order = ", ".join(str(given.index(size) + 1) for size in sizes)
+    shown = ", ".join(map(str, sizes))
+    return (
+        f"put the axes in order: (sample, {shown}), array.transpose(0, {order}), if {surplus[0]} stands where the "
+        f"network was run with {missing[0]}"
+    )
 
 
 def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leaves: Sequence[Any], where: str) -> int:

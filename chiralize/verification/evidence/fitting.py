@@ -49,7 +49,7 @@ class MirrorGap:
     predict differently; of the output where it is smallest, and 1 at least where another output fits worse.
     here, given: the two gaps that the ratio is of, on those entries.  skeletons: the shipped ones that it belongs to.
     is_of_all: those entries hold all that the answers vary by.  moves_less: it does to inputs a part of what T does.
-    recenters: it is T, about another point.
+    recenters: it is T, about another point.  swaps_nothing: it exchanges no entries of the inputs, and T does.
     """
 
     name: str
@@ -61,6 +61,7 @@ class MirrorGap:
     is_of_all: bool = True
     moves_less: bool = False
     recenters: bool = False
+    swaps_nothing: bool = False
 
 
 @dataclass(frozen=True)
@@ -284,7 +285,13 @@ def compare(
             compared = _compared(answers, by_mirror, candidate)
         other = candidate.mirror
         is_about_another = other.inputs == mirror.inputs and other.outputs == mirror.outputs
-        measured[key] = replace(compared, moves_less=moves_less(other, mirror), recenters=is_about_another)
+        is_without = _swaps(mirror) and not _swaps(other)
+        measured[key] = replace(
+            compared,
+            moves_less=moves_less(other, mirror),
+            recenters=is_about_another,
+            swaps_nothing=is_without,
+        )
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
     answers_stay = all(_share_moved(mirror.outputs[index]) <= _FEW for index in answers.indices)
     return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())), answers_stay)
@@ -352,6 +359,11 @@ def undoes_a_part(other: NetworkMirror, mirror: NetworkMirror) -> bool:
 def moves_less(other: NetworkMirror, mirror: NetworkMirror) -> bool:
     """Whether a mirror does to the inputs a part of what T does: they stay nearer to those that the network knows."""
     return all(_is_part(one, whole) for one, whole in zip(other.inputs, mirror.inputs, strict=True))
+
+
+def _swaps(mirror: NetworkMirror) -> bool:
+    """Whether it exchanges any entries of the inputs."""
+    return any(not axis.action.fixed.all() for tensor in mirror.inputs for axis in tensor.axes)
 
 
 def _mostly_trivial(representation: TensorRepresentation) -> bool:

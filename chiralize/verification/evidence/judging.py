@@ -84,11 +84,13 @@ def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:
 
 
 def _without_still_ones(better: Sequence[MirrorGap]) -> list[MirrorGap]:
-    """Those that fit, without those that move a part of what T moves where T about another point fits about as well.
+    """Those that fit, without those that move too little to tell where one that moves more fits about as well.
 
-    A network that nearly repeats its input fits every mirror that leaves the inputs where it knows them, such as one
-    that negates nothing.
+    A network that nearly repeats its input fits every mirror that leaves the inputs where it knows them: one that
+    negates nothing where T lies about another point, one that swaps nothing where something else about T is wrong.
     """
+    swapping = min((other.ratio for other in better if not other.swaps_nothing), default=inf)
+    better = [other for other in better if not other.swaps_nothing or swapping > _ABOUT * other.ratio]
     recentered = min((other.ratio for other in better if other.recenters), default=inf)
     left_out = [
         other for other in better if other.moves_less and not other.recenters and recentered <= _ABOUT * other.ratio

@@ -27,6 +27,7 @@ MOST_CROSSED_PAIRS = 8
 """Crossing every pair with every other one takes n (n - 1) tries; above so many pairs none is tried."""
 MOST_CENTER_JOINTS = 8
 MOST_CLASSES = 24
+NO_SWAP = "no swap at all"
 
 Change = Callable[[Skeleton], Skeleton]
 Means = Mapping[tuple[int, str], float]
@@ -60,7 +61,7 @@ def changes(skeleton: Skeleton) -> tuple[tuple[str, Change], ...]:
 
 def _changes(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
     if skeleton.pairs:
-        yield "no swap at all", partial(replace, pairs=())
+        yield NO_SWAP, partial(replace, pairs=())
     yield from _other_signs(skeleton)
     joints = skeleton.joints
     for i, j in skeleton.pairs:
