@@ -288,11 +288,11 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
     """
     from chiralize.errors import ChiralizeError
     from chiralize.graph.open_sizes import agrees
+    from chiralize.problem.cost import samples_of_a_batch
     from chiralize.problem.data.cutting import in_common, taken_larger
     from chiralize.problem.data.feeds import grouped, mapped
     from chiralize.problem.data.inputs import stacked
     from chiralize.problem.partial import entry_of, prepare
-    from chiralize.verification.cost import samples_of_a_batch
 
     rows = samples_of_a_batch(network)
     if len(calls) < 2 * rows or not network.has_rows or network.rows != 1:

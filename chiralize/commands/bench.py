@@ -25,12 +25,12 @@ from chiralize.methods.several.stages import all_views
 from chiralize.nn.deploy.fair import with_our_ways
 from chiralize.nn.deploy.norms import fold_norms
 from chiralize.nn.timings import machine
+from chiralize.problem.cost import affordable_samples
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import under_each
 from chiralize.report import BenchReport, BenchRow, CallTime, Cost
 from chiralize.storage.onnx_network import OnnxNetwork
-from chiralize.verification.cost import affordable_samples
 
 _DIFFER = "the examples that the files bring differ in size ({}): all are timed on the original's"
 _TWO_RUNTIMES = (

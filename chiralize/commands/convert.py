@@ -47,6 +47,7 @@ from chiralize.methods.targets import aimed
 from chiralize.methods.within_minutes import with_fewer_inputs
 from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.problem.asking import check_request
+from chiralize.problem.cost import multiplications
 from chiralize.problem.data import checks
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
@@ -61,7 +62,6 @@ from chiralize.problem.sampling import naming_the_mean
 from chiralize.problem.two_samples import refuse_squeezed
 from chiralize.storage.passport import Passport
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
-from chiralize.verification.cost import multiplications
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.figures import Figures, Others, with_dead_inputs, with_those_beyond
 from chiralize.verification.judge import Verdict, in_own_precision

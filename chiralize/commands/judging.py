@@ -13,12 +13,12 @@ from chiralize.graph.running import Call
 from chiralize.infer.capture import capture
 from chiralize.nn.deploy.export import example_call, try_export
 from chiralize.nn.deploy.form import formed
+from chiralize.problem.cost import affordable_samples
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
-from chiralize.verification.cost import affordable_samples
 from chiralize.verification.judge import Verdict, judge
 
 _REAL = 8

@@ -15,6 +15,7 @@ from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import OneSidedError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
+from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
@@ -27,7 +28,6 @@ from chiralize.verification.asymmetry.alignment import alignments
 from chiralize.verification.asymmetry.lean import LEANING, needed_to_show
 from chiralize.verification.asymmetry.memory import Memory, memory
 from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_gap
-from chiralize.verification.cost import affordable_samples
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.mirror_evidence import refuse_wrong_mirror
@@ -42,7 +42,8 @@ _ROWS = 4096
 _PICTURES = 512
 _WORK = 1e11
 """Multiplications that the gap may cost; of costly networks it is measured on as many samples as show a lean."""
-_MARGIN = 1.25
+_MARGIN = 2.5
+"""Times as many samples as needed for the gap that few of them showed: on others it may be half as large again."""
 _GUESSES = (
     "Unless it saw mirrored copies, what it answers on the other side are guesses. A flip average mixes them in; "
     "`reduce` and `match` take its answers on the side that it saw. Compare the errors on both sides before use"

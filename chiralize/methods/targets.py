@@ -22,6 +22,7 @@ from math import exp, log, sqrt
 from chiralize.graph import processes
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
+from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.cutting import in_rows, thinned
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
@@ -29,7 +30,6 @@ from chiralize.problem.problem import Problem
 from chiralize.verification.asymmetry import asymmetry, leanings
 from chiralize.verification.asymmetry.advice import ONE_SIDED, UNEVEN, spread_in_words
 from chiralize.verification.asymmetry.records import Asymmetry, Spread
-from chiralize.verification.cost import affordable_samples
 
 WIDEST_ON_BUILT_IN = 0.3
 """Networks that know both sides, and see what they were trained on, are less far apart (decision 0040)."""

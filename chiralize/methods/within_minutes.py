@@ -13,10 +13,10 @@ from math import ceil
 
 from chiralize.graph import processes
 from chiralize.graph.running import Call, Runner
+from chiralize.problem.cost import affordable_samples, multiplications_a_sample
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
-from chiralize.verification.cost import affordable_samples, multiplications_a_sample
 
 _WORK = 2e11
 """Multiplications of one run over all inputs: about ten seconds of one core."""

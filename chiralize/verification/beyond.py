@@ -19,6 +19,7 @@ from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError, MethodUnavailableError, ModelRunError, UsageError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
+from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.cutting import in_rows, thinned
 from chiralize.problem.data.drawn import ROWS, drawn, supplied
@@ -27,7 +28,6 @@ from chiralize.problem.data.moments.recovery import recover
 from chiralize.problem.data.scattered import changed, has_joints, joints_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
-from chiralize.verification.cost import affordable_samples
 from chiralize.verification.drift import measure
 from chiralize.verification.verdicts import Beyond, Drift
 

@@ -8,6 +8,7 @@ from functools import partial
 
 from chiralize.errors import ModelRunError
 from chiralize.graph.running import Call
+from chiralize.problem.cost import affordable_samples, multiplications
 from chiralize.problem.data.cutting import in_one, thinned
 from chiralize.problem.mirror import mirror_at_rest, mirror_if_known
 from chiralize.problem.network import Network
@@ -15,7 +16,6 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.problem.stateful import mirror_of_calls
 from chiralize.verification.beyond import Kinds, furthest
-from chiralize.verification.cost import affordable_samples, multiplications
 from chiralize.verification.drift import measure, measure_along, random_inputs
 from chiralize.verification.verdicts import Degeneracy, Drift
 

@@ -17,6 +17,7 @@ from chiralize.graph.running import Arguments, Call
 from chiralize.infer.records import RepMap
 from chiralize.nn.deploy.layers import with_layers
 from chiralize.nn.two_view import TwoView, state_representation
+from chiralize.problem.cost import affordable_samples, multiplications, multiplications_by_parameters
 from chiralize.problem.data.judged import RANDOM_ALONE
 from chiralize.problem.mirror import depth_of, mirror_from, mirror_of, represent
 from chiralize.problem.network import Network
@@ -26,7 +27,6 @@ from chiralize.storage.passport import Passport
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification import certificate, numeric
 from chiralize.verification.average_proof import why_no_average
-from chiralize.verification.cost import affordable_samples, multiplications, multiplications_by_parameters
 from chiralize.verification.onnx import judge_by_running
 from chiralize.verification.other_proofs import another_proof
 from chiralize.verification.regions import prove_regions

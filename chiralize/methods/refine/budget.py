@@ -11,8 +11,8 @@ from math import prod
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.traits import Product, Recurrence
 from chiralize.infer.registry import traits
+from chiralize.problem.cost import multiplications_a_sample
 from chiralize.problem.network import Network
-from chiralize.verification.cost import multiplications_a_sample
 
 _ROUNDS = 12
 _QUICK = 250_000

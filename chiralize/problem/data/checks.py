@@ -13,6 +13,7 @@ from chiralize.errors import ChiralizeError, DataFileError, UsageError
 from chiralize.graph import processes
 from chiralize.graph.running import Call
 from chiralize.problem.constant_answers import asked_again
+from chiralize.problem.cost import affordable_samples, multiplications_a_sample
 from chiralize.problem.data.cutting import even, leading, roomy, tensors, thinned
 from chiralize.problem.data.moments.judging import (
     FEWEST_DIRECTIONS,
@@ -32,6 +33,8 @@ _OF_POSES, _OF_CLIPS = (FEWEST, "2,000"), (96, "200")
 _USES = 100
 """How often a weight works on a sample of clips, on all joints and frames (decision 0088)."""
 _LOOKED_AT = 4_000
+_WORK, _LEAST_LOOKED_AT = 2e11, 100
+"""Multiplications that a look may cost, and how many samples of a costly network are looked at at least."""
 _NAMED = 3
 _OTHER_KIND = "warning: the calibration inputs are of another kind: "
 _UNKNOWN = (
@@ -71,14 +74,18 @@ def judged(problem: Problem) -> Problem:
             f"warning: the calibration inputs are few: {count} samples, where {enough} are nearly enough, and below "
             f"{fewest} it costs percents"
         )
-    calls = thinned(problem.network, problem.batches.given, _LOOKED_AT)
+    calls = _some(network, problem.batches.given)
     if len(problem.batches.given) == 1:
         remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
     return problem.with_remarks(*remarks, *_of_kind(problem, calls))
 
 
+def _some(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
+    return thinned(network, calls, min(_LOOKED_AT, affordable_samples(network, _WORK, _LEAST_LOOKED_AT)))
+
+
 def _enough(network: Network) -> tuple[int, str]:
-    uses = network.macs / max(network.rows * network.parameter_count, 1)
+    uses = multiplications_a_sample(network) / max(network.parameter_count, 1)
     return _OF_CLIPS if uses >= _USES else _OF_POSES
 
 
@@ -147,7 +154,7 @@ def _of_kind(problem: Problem, calls: Sequence[Call]) -> Iterator[str]:
 def _foreign_remark(problem: Problem) -> Iterator[str]:
     """A warning of inputs of another kind where nothing is fitted to them, though figures are taken from them."""
     network = problem.network
-    calls = thinned(network, problem.batches.given, _LOOKED_AT)
+    calls = _some(network, problem.batches.given)
     similarity = _likeness(network, calls)
     if similarity is not None and similarity.is_foreign:
         yield f"{_OTHER_KIND}{_foreign(network, similarity, calls)}"

@@ -43,8 +43,8 @@ _OF_STILL = "check its weights and the arguments of its class, or give inputs th
 _GAIT = ". What a policy of uneven gait sees leans, too, whatever it is told to do"
 _APART = 2.0
 """The gap of an output over that of the next one from which on it is named alone."""
-_HALF, _FEW_OF = 0.5, 4
-"""Pairs that hold so much of a gap are named, where they are no more than one in so many."""
+_HALF, _FEW_OF, _MOST_NAMED = 0.5, 4, 3
+"""Pairs that hold so much of a gap are named, where they are no more than one in so many, and no more than a few."""
 ASK = "`chiralize audit --rollout` runs policy and flip average in their environment; where there is none, "
 _ASK_ENVIRONMENT = (
     f"{ASK}train it with mirrored copies, or {_REDUCE} with --calibration, which learns from unmirrored answers alone"
@@ -246,7 +246,7 @@ def uneven_in_words(measured: Asymmetry) -> str:
     for pair in pairs:
         if share < _HALF:
             share, holding = share + pair.share, [*holding, pair.label]
-    if holding and len(holding) * _FEW_OF <= len(pairs):
+    if 0 < len(holding) <= min(len(pairs) // _FEW_OF, _MOST_NAMED):
         text += f"; {percent(share)} of it is in {' and '.join(holding)}"
     return text
 

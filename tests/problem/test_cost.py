@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
 from chiralize.cli import opening
+from chiralize.problem import cost
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.storage.format import LoadedModel
-from chiralize.verification import cost, judge, mirror_evidence
+from chiralize.verification import judge, mirror_evidence
 from tests.support.small_body import POSE, normal, turned
 
 A_SAMPLE = 2 * 12 * 16
