@@ -44,7 +44,7 @@ from chiralize.methods.refine.refine import keeper
 from chiralize.methods.registry import method_of
 from chiralize.methods.ruled_out import refuse_ruled_out, why_ruled_out, with_inferred
 from chiralize.methods.targets import aimed
-from chiralize.methods.within_minutes import with_fewer_inputs
+from chiralize.methods.within_minutes import are_too_many, forecast, with_fewer_inputs
 from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.problem.asking import check_request
 from chiralize.problem.cost import multiplications
@@ -128,7 +128,7 @@ def _converted(
     network = network.with_notes(*mixing_notes(network))
     problem = Problem.of(network, request, method)
 
-    request.progress("checking whether it is equivariant already")
+    request.progress(f"checking whether it is equivariant already{forecast(problem)}")
     verdict = judge_as_it_is(problem, passport)
     if verdict is not None:
         return _as_it_is(problem, name, verdict, passport)
@@ -186,7 +186,10 @@ def _with_inputs(problem: Problem, is_fitted: bool) -> Problem:
     """The problem with inputs to fit on and to measure with; where nothing will be fitted, with the latter alone."""
     problem = supplied(problem)
     if is_fitted:
-        return on_known_side(with_fewer_inputs(with_poses(with_scattered(aimed(problem)))))
+        problem = aimed(problem)
+        if are_too_many(problem):
+            return on_known_side(with_fewer_inputs(problem))
+        return on_known_side(with_poses(with_scattered(problem)))
     if problem.batches.are_built_in:
         problem = aimed(problem)  # which tells whether they suit the network
     return on_known_side(problem)

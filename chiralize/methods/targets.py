@@ -40,6 +40,8 @@ _LOOKED_AT = 2_000
 _ROWS = 64
 _WORK, _LEAST = 2e11, 96
 """Multiplications that this may cost, but so many samples at least: of fewer, spreads are hardly known."""
+_FEW, _NEAR = 32, 0.2
+"""Samples of a costly network that suffice where its gap on them is no larger: spreads count from 0.25 on."""
 
 
 def aimed(problem: Problem) -> Problem:
@@ -52,9 +54,7 @@ def aimed(problem: Problem) -> Problem:
     if not batches.inputs or not problem.is_fitted or mirror is None:
         return problem
     request.progress("choosing what to fit: the flip average, or the answers as they are")
-    count = min(_LOOKED_AT, affordable_samples(network, _WORK, _LEAST))
-    calls = thinned(network, in_rows(network, batches.seen, min(_ROWS, count)), count)
-    measured = asymmetry(network.module, mirror, calls)
+    calls, measured = _measured(network, mirror, batches.seen)
     apart = _mean(measured.gap)
     if batches.are_built_in and not apart <= WIDEST_ON_BUILT_IN:
         facts = f"on built-in poses its two sides are {apart:.2g} of its spread apart, and 0.1 to 0.25 are usual"
@@ -65,6 +65,21 @@ def aimed(problem: Problem) -> Problem:
     if not why:
         return replace(problem, both_views=True)
     return problem.with_remarks(f"{FITTED} answers to unmirrored inputs alone: {why}")
+
+
+def _measured(network: Network, mirror: NetworkMirror, seen: Sequence[Call]) -> tuple[Sequence[Call], Asymmetry]:
+    """Some of the inputs, and how far both views are apart on them.
+
+    Of costly networks a few at first: where both views are near each other, more of them would change nothing.
+    """
+    affordable = affordable_samples(network, _WORK)
+    for count in (max(affordable, _FEW), max(affordable, _LEAST)):
+        count = min(count, _LOOKED_AT)
+        calls = thinned(network, in_rows(network, seen, min(_ROWS, count)), count)
+        measured = asymmetry(network.module, mirror, calls)
+        if affordable >= _LEAST or _mean(measured.gap) <= _NEAR:
+            break
+    return calls, measured
 
 
 def _one_sided(network: Network, mirror: NetworkMirror, calls: Sequence[Call], measured: Asymmetry) -> str:

@@ -24,29 +24,53 @@ _USES, _LEAST = 100_000, 60
 """How often every weight is used on all of them together, and how many they are at least."""
 _RUNS = 12
 """What a fit takes on every input, in runs of the network: 5 to 21 where these are costly (decision 0088)."""
+_RUNS_BESIDE, _WORK_BESIDE = 200, 2.5e12
+"""What a conversion does beside its fit, in runs of one sample and in multiplications: to look at the network and its
+mirror, and to verify the result in float64 (decision 0088)."""
+_COSTLY = 2e8
+"""Multiplications of a sample from which on that takes minutes."""
 _WORTH_TELLING = 5e11
 """Multiplications of a fit, about half a minute, above which its time is told."""
 
 
-def with_fewer_inputs(problem: Problem) -> Problem:
-    """The problem of `auto` with as many inputs as can be fitted within minutes, and a remark where they are fewer.
+def are_too_many(problem: Problem) -> bool:
+    """Whether `auto` is to fit on fewer inputs than there are. Whoever names a method has everything fitted.
 
-    What was made beside the inputs gets what these leave. Whoever names a method has everything fitted.
+    The same in all processes that share the inputs.
     """
+    network, inputs = problem.network, problem.batches.inputs
+    if problem.method.drafts is not None or network.carried or not inputs:
+        return False
+    return processes.total(_samples(network, inputs)) > _most(network) * processes.count()
+
+
+def with_fewer_inputs(problem: Problem) -> Problem:
+    """The problem with as many inputs as can be fitted within minutes, and a remark that says so."""
     network, batches = problem.network, problem.batches
-    if problem.method.drafts is not None or network.carried or not batches.inputs:
-        return problem
-    count, most = processes.total(_samples(network, batches.inputs)), _most(network)
-    if count <= most * processes.count():
-        return problem
+    most = _most(network)
     given, drawn = thinned(network, batches.given, most), thinned(network, batches.drawn, most)
-    left = _samples(network, drawn or given)
-    beside = max(affordable_samples(network, _WORK) - left, 0)
-    scattered, posed = _few(network, batches.scattered, beside), _few(network, batches.posed, beside)
+    count, left = (processes.total(_samples(network, calls)) for calls in (batches.inputs, drawn or given))
     cost = f"{multiplications_a_sample(network) / 1e6:,.1f} million multiplications"
-    remark = f"fitted on {processes.total(left):,.0f} of {count:,.0f} inputs, each of {cost}"
-    fewer = problem.with_batches(given=given, drawn=drawn, scattered=scattered, posed=posed)
-    return fewer.with_remarks(f"{remark}: --method reduce takes all")
+    remark = f"fitted on {left:,.0f} of {count:,.0f} inputs, each of {cost}: --method reduce takes all"
+    return problem.with_batches(given=given, drawn=drawn).with_remarks(remark)
+
+
+def forecast(problem: Problem) -> str:
+    """` (auto takes 5 to 9 minutes here, --method average 3)` for a network of which that takes minutes, else "".
+
+    One sample is run; a conversion takes so many runs of it, with one width of `reduce` or with two.
+    """
+    network, inputs = problem.network, problem.batches.inputs
+    work = multiplications_a_sample(network)
+    if problem.method.drafts is not None or network.carried or not inputs or work < _COSTLY:
+        return ""
+    of_a_run = _minutes_of(network, (tuple(network.args), dict(network.kwargs)))
+    average = (_RUNS_BESIDE + _WORK_BESIDE / work) * of_a_run
+    fit = _RUNS * min(_samples(network, inputs), _most(network)) * of_a_run
+    if average + 2 * fit < 1.5:
+        return ""
+    least, most, without = (max(minutes, 1) for minutes in (average + fit, average + 2 * fit, average))
+    return f" (auto takes about {least:.0f} to {most:.0f} minutes here, --method average {without:.0f})"
 
 
 def how_long(problem: Problem) -> str:
@@ -55,24 +79,25 @@ def how_long(problem: Problem) -> str:
     count = _samples(network, calls)
     if network.carried or _RUNS * count * multiplications_a_sample(network) < _WORTH_TELLING:
         return ""
-    with Runner(network.module) as runner:
-        runner.run([calls[0]])  # the first takes longer
-        start = time.perf_counter()
-        runner.run([calls[0]])
-    minutes = _RUNS * count / network.samples_in(calls[0]) * (time.perf_counter() - start) / 60
+    minutes = _RUNS * count * _minutes_of(network, calls[0])
     if minutes < 1.5:
         return " (the fit takes about a minute)"
     return f" (the fit takes about {minutes:.0f} minutes; --method average needs none)"
+
+
+def _minutes_of(network: Network, call: Call) -> float:
+    """The minutes that a run of one sample takes, on the clock, as the machine is now."""
+    with Runner(network.module) as runner:
+        runner.run([call])  # the first takes longer
+        start = time.perf_counter()
+        runner.run([call])
+    return (time.perf_counter() - start) / 60 / max(network.samples_in(call), 1)
 
 
 def _most(network: Network) -> int:
     """How many inputs `auto` fits a network on: fewer of costly ones, but enough of them for every weight."""
     uses = multiplications_a_sample(network) / max(network.parameter_count, 1)
     return affordable_samples(network, _WORK, max(_LEAST, ceil(_USES / max(uses, 1))))
-
-
-def _few(network: Network, calls: Sequence[Call], most: int) -> Sequence[Call]:
-    return thinned(network, calls, most) if most else ()
 
 
 def _samples(network: Network, calls: Sequence[Call]) -> int:

@@ -9,9 +9,7 @@ import pytest
 from chiralize.commands.convert import Request, convert
 from chiralize.graph.running import Call
 from chiralize.methods import within_minutes
-from chiralize.methods.within_minutes import with_fewer_inputs
-from chiralize.problem.data.scattered import with_scattered
-from chiralize.problem.problem import Problem
+from chiralize.methods.within_minutes import are_too_many, forecast, with_fewer_inputs
 from tests.methods.test_reduce_trained import poses, ready, rho
 from tests.support.problems import posed
 
@@ -21,6 +19,8 @@ def costly(monkeypatch: pytest.MonkeyPatch) -> None:
     """The small network of these tests, as if a run took minutes."""
     monkeypatch.setattr(within_minutes, "_WORK", 1e5)
     monkeypatch.setattr(within_minutes, "_USES", 300)
+    monkeypatch.setattr(within_minutes, "_COSTLY", 0.0)
+    monkeypatch.setattr(within_minutes, "_WORK_BESIDE", 0.0)
     monkeypatch.setattr(within_minutes, "_WORTH_TELLING", 0.0)
 
 
@@ -29,20 +29,13 @@ def small_batches() -> tuple[Call, ...]:
     return tuple(((part,), {}) for part in poses(1280, 21).double().split(8))
 
 
-def sizes(problem: Problem) -> tuple[int, int]:
-    """Samples to fit on and to measure with, and those made of them."""
-    batches = problem.batches
-    return sum(len(call[0][0]) for call in batches.given), sum(len(call[0][0]) for call in batches.scattered)
-
-
 @pytest.mark.usefixtures("costly")
 def test_fewer_inputs_and_a_remark_that_says_so() -> None:
-    """At least as many as use every weight often enough, and nothing beside them."""
-    network = ready()
-    whole = with_scattered(posed(network, Request(calibration=small_batches())))
-    fewer = with_fewer_inputs(whole)
-    assert sizes(whole) == (1280, 1280)
-    assert sizes(fewer) == (320, 0)
+    """As many as use every weight often enough."""
+    problem = posed(ready(), Request(calibration=small_batches()))
+    assert are_too_many(problem)
+    fewer = with_fewer_inputs(problem)
+    assert sum(len(call[0][0]) for call in fewer.batches.given) == 320
     (remark,) = fewer.batches.remarks
     assert remark.startswith("fitted on 320 of 1,280 inputs, each of ")
     assert remark.endswith(" million multiplications: --method reduce takes all")
@@ -50,13 +43,11 @@ def test_fewer_inputs_and_a_remark_that_says_so() -> None:
 
 @pytest.mark.usefixtures("costly")
 def test_a_method_by_name_takes_all_inputs() -> None:
-    problem = posed(ready(), Request("reduce", calibration=small_batches()))
-    assert with_fewer_inputs(problem) is problem
+    assert not are_too_many(posed(ready(), Request("reduce", calibration=small_batches())))
 
 
 def test_a_cheap_network_takes_all_inputs() -> None:
-    problem = posed(ready(), Request(calibration=small_batches()))
-    assert with_fewer_inputs(problem) is problem
+    assert not are_too_many(posed(ready(), Request(calibration=small_batches())))
 
 
 @pytest.mark.usefixtures("costly")
@@ -67,6 +58,7 @@ def test_auto_converts_a_costly_network_on_few_inputs() -> None:
     assert conversion.report.method == "reduce" and rho(conversion) < 1.25
     assert any(note.startswith("fitted on 320 of 1,280 inputs") for note in conversion.report.notes)
     assert "measuring the hidden units (the fit takes about a minute)" in steps
+    assert not any("scattered" in note for note in conversion.report.notes)  # nothing is made beside them
 
 
 def test_nothing_is_told_of_seconds() -> None:
@@ -74,3 +66,14 @@ def test_nothing_is_told_of_seconds() -> None:
     request = Request("reduce", calibration=small_batches(), progress=lambda step, done=None: steps.append(step))
     convert(ready(), "lifter", request)
     assert "measuring the hidden units" in steps
+
+
+@pytest.mark.usefixtures("costly")
+def test_what_auto_takes_is_said_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shorter and the longer way, and the one without a fit."""
+    monkeypatch.setattr(within_minutes, "_minutes_of", lambda network, call: 0.01)
+    problem = posed(ready(), Request(calibration=small_batches()))
+    assert forecast(problem) == " (auto takes about 38 to 74 minutes here, --method average 2)"
+    assert forecast(posed(ready(), Request("reduce", calibration=small_batches()))) == ""
+    monkeypatch.setattr(within_minutes, "_minutes_of", lambda network, call: 1e-6)
+    assert forecast(problem) == ""

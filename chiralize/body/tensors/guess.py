@@ -56,9 +56,10 @@ def _candidates(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> Itera
     axes = range(1, len(shape))
     if counts == {1} or counts == {0}:
         yield from (_layout(shape, {axis: ("j",)}) for axis in axes if shape[axis] == joints)
+    by_coordinates = sorted(axes, key=lambda axis: shape[axis] != len(body.dims))  # all of them before a part
     for j in axes:
         if shape[j] == joints:
-            yield from (_layout(shape, {j: ("j",), d: ("d",)}) for d in axes if d != j and shape[d] in counts)
+            yield from (_layout(shape, {j: ("j",), d: ("d",)}) for d in by_coordinates if d != j and shape[d] in counts)
     for axis in axes:
         for count in sorted(counts - {0, 1}):
             if shape[axis] == joints * count:

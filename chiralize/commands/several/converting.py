@@ -21,7 +21,7 @@ from chiralize.methods.registry import method_of
 from chiralize.methods.ruled_out import refuse_ruled_out, with_inferred
 from chiralize.methods.several.stages import draft_for_all
 from chiralize.methods.targets import aimed
-from chiralize.methods.within_minutes import with_fewer_inputs
+from chiralize.methods.within_minutes import are_too_many, with_fewer_inputs
 from chiralize.nn.deploy.export import try_export
 from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.nn.deploy.several import Hidden, formed_for_all
@@ -83,7 +83,8 @@ def convert_for_all(network: Network, name: str, request: Request, trial: Trial 
         warned = with_sides(seen, remembered)
         problem = problem.with_batches(remarks=warned.batches.remarks)
         asked[mirror] = replace(asked[mirror], are_sides_unknown=are_sides_unknown(under, remembered))
-    problem = with_fewer_inputs(with_scattered(aimed(supplied(problem))))
+    problem = aimed(supplied(problem))
+    problem = with_fewer_inputs(problem) if are_too_many(problem) else with_scattered(problem)
     finish = _Finish(name, problem.network, networks, asked, network.resolved.spec.name)
 
     def attempt(problem: Problem, method: Method) -> Conversion:

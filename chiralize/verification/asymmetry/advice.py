@@ -81,15 +81,23 @@ def advise(
     if measured.gap <= ASYMMETRIC:
         if real and (measured.gap > UNEVEN or measured.lean > LEANING):
             return _of_policy(measured, evidence) if is_policy else _uneven(measured, gap, evidence)
-        basis = when(not real, ", as far as random inputs tell")
-        text = f"converting is sensible{basis}: the network nearly commutes with T ({gap})"
-        return Advice("convert", text, "convert")
+        return _sensible(gap, real, evidence)
     if evidence.warnings:
         return _of_wrong_mirror(evidence, gap)
     if not real:
         text = f"random inputs tell nothing of the mirror: on them the gap is very large ({gap})"
         return Advice("unknown", text, "give --calibration real inputs")
     return _of_policy(measured, evidence) if is_policy else _asymmetric(measured, gap, leaning)
+
+
+def _sensible(gap: str, real: bool, evidence: Evidence) -> Advice:
+    """Advice on a network whose answers to both views are near each other."""
+    basis = when(not real, ", as far as random inputs tell")
+    text = f"converting is sensible{basis}: the network nearly commutes with T ({gap})"
+    if real and evidence.warnings:
+        doubt = f"{text}, if T is its mirror: {evidence.warnings[0]}"
+        return Advice("convert", doubt, "settle whether T is its mirror, then convert")
+    return Advice("convert", text, "convert")
 
 
 def _unknown(still: str) -> Advice:

@@ -163,10 +163,8 @@ def _run(captured: CapturedModel, norm: Norm, inputs: Inputs, rows: Tensor) -> T
 
 
 def values(captured: CapturedModel, norm: Norm, tensors: Sequence[Tensor]) -> Tensor:
-    """The values that the norm reads when the network runs on these inputs."""
-    computed = execution.start(captured, tensors)
-    if norm.source not in computed:
-        with torch.no_grad():
-            for node in captured.until(norm.source):
-                computed[node.name] = execution.evaluate(node, computed)
-    return computed[norm.source]
+    """The values that the norm reads when the network runs on these inputs, as far as there."""
+    given = execution.start(captured, tensors)
+    if norm.source in given:
+        return given[norm.source]
+    return next(value for name, value in execution.run(captured, tensors) if name == norm.source)
