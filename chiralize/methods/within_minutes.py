@@ -56,7 +56,7 @@ def with_fewer_inputs(problem: Problem) -> Problem:
 
 
 def forecast(problem: Problem) -> str:
-    """` (auto takes 5 to 9 minutes here, --method average 3)` for a network of which that takes minutes, else "".
+    """` (auto takes 5 to 9 minutes here; --method average 3)` for a network of which that takes minutes, else "".
 
     One sample is run; a conversion takes so many runs of it, with one width of `reduce` or with two.
     """
@@ -70,7 +70,7 @@ def forecast(problem: Problem) -> str:
     if average + 2 * fit < 1.5:
         return ""
     least, most, without = (max(minutes, 1) for minutes in (average + fit, average + 2 * fit, average))
-    return f" (auto takes about {least:.0f} to {most:.0f} minutes here, --method average {without:.0f})"
+    return f" (auto takes about {least:.0f} to {most:.0f} minutes here; --method average {without:.0f})"
 
 
 def how_long(problem: Problem) -> str:

@@ -119,6 +119,12 @@ def test_joint_and_coordinate_merged_is_always_ambiguous():
     )
 
 
+def test_all_coordinates_are_likelier_than_a_part_of_them() -> None:
+    """Two people in a clip are no x and y, where x, y and z have an axis."""
+    message = str(_refusal("skeleton: ntu-25", (1, 2, 100, 25, 3)))
+    assert "'b t u j d', 'b d t j u'" in message and '--input-layout "b t u j d"' in message
+
+
 @pytest.mark.parametrize(
     ("text", "shape", "layouts"),
     [

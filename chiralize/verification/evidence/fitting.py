@@ -441,8 +441,9 @@ def _mean(column: Sequence[torch.Tensor]) -> torch.Tensor:
 
 def variation_of(column: Sequence[torch.Tensor]) -> float:
     """The spread of tensors over their samples, in shares of their size; 1 where there are too few to have a spread."""
-    size = _spread(column, torch.zeros_like(column[0][:1]))
-    return sqrt(_spread(column, _mean(column)) / size) if size else 0.0
+    center = _mean(column)
+    size = _spread(column, torch.zeros_like(center))
+    return sqrt(_spread(column, center) / size) if size else 0.0
 
 
 def _spread(column: Sequence[torch.Tensor], center: torch.Tensor) -> float:

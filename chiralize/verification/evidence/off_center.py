@@ -61,8 +61,8 @@ def off_center(resolved: ResolvedSpec, calls: Sequence[Call]) -> str:
     >>> from chiralize.body.tensors import parse_spec, resolve
     >>> spec = parse_spec("{skeleton: h36m, inputs: [{layout: b j d, dims: [x, y]}], outputs: [{layout: b j d}]}")
     >>> resolved = resolve(spec, [(4, 17, 2)], [(4, 17, 3)])
-    >>> off_center(resolved, [((torch.full((4, 17, 2), 320.0),), {})])[:62]
-    'x of input 0 is 320 in the mean, and T mirrors it at 0: where i'
+    >>> off_center(resolved, [((torch.full((4, 17, 2), 320.0),), {})])[:54]
+    'x of input 0 is 320 in the mean, and T mirrors it at 0'
     """
     for (index, dim), mean in means_away(resolved, calls).items():
         tensor = resolved.input_tensors[index]
