@@ -122,6 +122,7 @@ def convert(
         OnBlocked,
         typer.Option(
             "--on-blocked",
+            metavar="<refuse|average|average-all>",
             help="A part that cannot be equivariant: average (match, project) runs only that part on x and on its "
             "mirror image; average-all runs the whole network so, as auto does by itself; refuse stops.",
         ),
