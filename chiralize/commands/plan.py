@@ -141,7 +141,7 @@ def _averaging(network: Network, method: Method, error: UnsupportedError | None)
         try:
             network = averaging.with_region(network, error)
         except UnsupportedError:
-            return ("--on-blocked average does not help here: average is left",)
+            return ("this part cannot be averaged alone: in place of --on-blocked average, take --method average",)
         try:
             analyse(network, method.pairing(network))
             return tuple(f"with --on-blocked average: {text}" for text in averaging.shares(network))
