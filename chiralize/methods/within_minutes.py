@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, prod
 
 from chiralize.graph import processes
 from chiralize.graph.running import Call, Runner
@@ -24,6 +24,10 @@ _USES, _LEAST = 100_000, 60
 """How often every weight is used on all of them together, and how many they are at least."""
 _RUNS = 12
 """What a fit takes on every input, in runs of the network: 5 to 21 where these are costly (decision 0088)."""
+_RUNS_TO_MEASURE = 6
+"""The same to measure its result, on inputs of other kinds, too."""
+_ROWS, _A_MINUTE = 12_000, 6e11
+"""Multiplications to solve a layer for, times the square of what it reads; and those of a minute, in float64."""
 _RUNS_BESIDE, _WORK_BESIDE = 200, 2.5e12
 """What a conversion does beside its fit, in runs of one sample and in multiplications: to look at the network and its
 mirror, and to verify the result in float64 (decision 0088)."""
@@ -66,11 +70,13 @@ def forecast(problem: Problem) -> str:
         return ""
     of_a_run = _minutes_of(network, (tuple(network.args), dict(network.kwargs)))
     average = (_RUNS_BESIDE + _WORK_BESIDE / work) * of_a_run
-    fit = _RUNS * min(_samples(network, inputs), _most(network)) * of_a_run
+    samples = min(_samples(network, inputs), _most(network))
+    fit = (_RUNS + _RUNS_TO_MEASURE) * samples * of_a_run + _minutes_to_solve(network)
     if average + 2 * fit < 1.5:
         return ""
-    least, most, without = (max(minutes, 1) for minutes in (average + fit, average + 2 * fit, average))
-    return f" (auto takes about {least:.0f} to {most:.0f} minutes here; --method average {without:.0f})"
+    least, most, without = (max(round(minutes), 1) for minutes in (average + fit, average + 2 * fit, average))
+    span = f"{least} to {most}" if least < most else f"{most}"
+    return f" (auto takes about {span} minutes here; --method average {without})"
 
 
 def how_long(problem: Problem) -> str:
@@ -79,7 +85,7 @@ def how_long(problem: Problem) -> str:
     count = _samples(network, calls)
     if network.carried or _RUNS * count * multiplications_a_sample(network) < _WORTH_TELLING:
         return ""
-    minutes = _RUNS * count * _minutes_of(network, calls[0])
+    minutes = _RUNS * count * _minutes_of(network, calls[0]) + _minutes_to_solve(network)
     if minutes < 1.5:
         return " (the fit takes about a minute)"
     return f" (the fit takes about {minutes:.0f} minutes; --method average needs none)"
@@ -92,6 +98,12 @@ def _minutes_of(network: Network, call: Call) -> float:
         start = time.perf_counter()
         runner.run([call])
     return (time.perf_counter() - start) / 60 / max(network.samples_in(call), 1)
+
+
+def _minutes_to_solve(network: Network) -> float:
+    """The minutes that the normal equations of all layers take, however many inputs there are."""
+    weights = (weight.shape for weight in network.module.parameters() if weight.ndim > 1)
+    return sum(_ROWS * prod(shape[1:]) ** 2 for shape in weights) / _A_MINUTE
 
 
 def _most(network: Network) -> int:

@@ -133,13 +133,13 @@ def test_fits_are_in_the_report() -> None:
 
 def test_without_the_odd_part_the_drift_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault in the fits: the result is symmetric and useless, so it is refused."""
-    plain = ridge._path
+    plain = ridge._with_strength
 
-    def forgetful(part: Any, start: Tensor, *rest: Any) -> Any:
-        for strength, solution in plain(part, start, *rest):
-            yield strength, solution if part.bias else torch.zeros_like(solution)
+    def forgetful(part: Any, start: Tensor, *rest: Any) -> Tensor:
+        solution = plain(part, start, *rest)
+        return solution if part.bias else torch.zeros_like(solution)
 
-    monkeypatch.setattr(ridge, "_path", forgetful)
+    monkeypatch.setattr(ridge, "_with_strength", forgetful)
     with pytest.raises(DriftError):
         result("reduce", width=0.5)
 

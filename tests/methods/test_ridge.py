@@ -207,13 +207,13 @@ def test_features_that_never_vary() -> None:
 
 def test_the_odd_part_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle notices when what is odd is left out."""
-    plain: Any = ridge._path
+    plain: Any = ridge._with_strength
 
     def forgetful(part: Any, *rest: Any) -> Any:
-        for strength, solution in plain(part, *rest):
-            yield strength, solution if part.bias else torch.zeros_like(solution)
+        solution = plain(part, *rest)
+        return solution if part.bias else torch.zeros_like(solution)
 
-    monkeypatch.setattr(ridge, "_path", forgetful)
+    monkeypatch.setattr(ridge, "_with_strength", forgetful)
     problem = Problem(1, (6, 5), bias=True)
     found = fit(problem.moments(0), problem.moments(1))
     weight, _ = problem.solved(np.concatenate(problem.x), np.concatenate(problem.t), found.strength)

@@ -211,7 +211,7 @@ def _within_its_scale(
     """
     unknown = _FIRST_UNKNOWN
     while unknown < 1 / _FIRST_UNKNOWN:
-        solution = next(_path(part, start, rounding, [strength]))[1]
+        solution = _with_strength(part, start, rounding, strength)
         if _enlarged(solution, levels) <= most:
             return solution
         rounding = torch.maximum(rounding, unknown**2 * levels)
@@ -229,23 +229,58 @@ def _path(part: _Part, start: Tensor, rounding: Tensor, strengths: Sequence[floa
 
     rounding: energy that it may have put into every feature; of those that have no more than that, weights stay.
     """
-    size = len(rounding)
-    gram, products = part.features, part.products - part.features @ start
-    inner, cross = gram[:size, :size], products[:size]
-    mean, offset = gram.new_zeros(size), products.new_zeros(products.shape[1])
-    count = float(gram[-1, -1]) if part.bias else 0.0
-    if count:
-        mean, offset = gram[-1, :size] / count, products[-1] / count
-        inner, cross = inner - count * torch.outer(mean, mean), cross - count * torch.outer(mean, offset)
-    is_signal = inner.diagonal() > rounding
-    inner = inner + torch.diag(rounding)
-    scale = torch.where(is_signal, inner.diagonal().clamp_min(0).rsqrt(), torch.zeros_like(rounding))
-    values, vectors = torch.linalg.eigh(scale[:, None] * inner * scale)
-    turned = vectors.T @ (scale[:, None] * cross)
+    problem = _Scaled.of(part, start, rounding)
+    values, vectors = torch.linalg.eigh(problem.inner)
+    turned = vectors.T @ problem.cross
     for strength in strengths:
-        change = scale[:, None] * (vectors @ (turned / (values.clamp_min(0) + strength)[:, None]))
+        yield strength, problem.solution(start, vectors @ (turned / (values.clamp_min(0) + strength)[:, None]))
+
+
+def _with_strength(part: _Part, start: Tensor, rounding: Tensor, strength: float) -> Tensor:
+    """The solution "feature target" for one strength, from a Cholesky factor: a thirtieth of the work."""
+    problem = _Scaled.of(part, start, rounding)
+    lower, failed = torch.linalg.cholesky_ex(problem.inner + strength * torch.eye(len(rounding), dtype=torch.float64))
+    if failed:  # rounding has put it below 0 by more than the strength
+        return next(_path(part, start, rounding, [strength]))[1]
+    return problem.solution(start, torch.cholesky_solve(problem.cross, lower))
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """The normal equations of one part about the means, every feature in units of its spread.
+
+    inner: of features, "feature feature".  cross: with what the start leaves of the targets, "feature target".
+    scale: 1 / spread, 0 of features that are no signal.  mean, offset: of features and of what is left.
+    """
+
+    inner: Tensor
+    cross: Tensor
+    scale: Tensor
+    mean: Tensor
+    offset: Tensor
+    has_bias: bool
+
+    @staticmethod
+    def of(part: _Part, start: Tensor, rounding: Tensor) -> _Scaled:
+        """rounding: energy that it may have put into every feature."""
+        size = len(rounding)
+        gram, products = part.features, part.products - part.features @ start
+        inner, cross = gram[:size, :size], products[:size]
+        mean, offset = gram.new_zeros(size), products.new_zeros(products.shape[1])
+        count = float(gram[-1, -1]) if part.bias else 0.0
+        if count:
+            mean, offset = gram[-1, :size] / count, products[-1] / count
+            inner, cross = inner - count * torch.outer(mean, mean), cross - count * torch.outer(mean, offset)
+        is_signal = inner.diagonal() > rounding
+        inner = inner + torch.diag(rounding)
+        scale = torch.where(is_signal, inner.diagonal().clamp_min(0).rsqrt(), torch.zeros_like(rounding))
+        return _Scaled(scale[:, None] * inner * scale, scale[:, None] * cross, scale, mean, offset, part.bias)
+
+    def solution(self, start: Tensor, scaled: Tensor) -> Tensor:
+        """The start, changed by a solution in these units; with the bias that goes with it."""
+        change = self.scale[:, None] * scaled
         solution = start.clone()
-        solution[:size] += change
-        if part.bias:
-            solution[-1] += offset - mean @ change
-        yield strength, solution
+        solution[: len(change)] += change
+        if self.has_bias:
+            solution[-1] += self.offset - self.mean @ change
+        return solution
