@@ -324,8 +324,8 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
 
 def _where_apart(problem: Problem) -> str:
     """In which output and in which joints the gap is, where it is in few; "" where it is not measured in one call."""
-    network, calls = problem.network, thinned(problem.network, problem.batches.given, _ROWS)
-    mirror = mirror_if_known(network, None)
+    network, mirror = problem.network, mirror_if_known(problem.network, None)
+    calls = thinned(network, problem.batches.given, min(_ROWS, affordable_samples(network, _WORK, BATCH)))
     if mirror is None or not calls or network.carried.keeps_state:
         return ""
     return uneven_in_words(asymmetry(network.module, mirror, calls, network.resolved.output_tensors))

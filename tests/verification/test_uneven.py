@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,8 @@ from torch import Tensor, nn
 from chiralize import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import MirrorError
+from chiralize.graph.running import Call
+from chiralize.verification import mirror_evidence
 from chiralize.verification.asymmetry.advice import uneven_in_words
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap, PairGap
 
@@ -65,10 +69,31 @@ class TwoAnswers(nn.Module):
         return first, second + hand * torch.sin(3 * x)
 
 
-def test_a_refused_mirror_names_the_output_and_the_joints() -> None:
+def refused() -> pytest.ExceptionInfo[MirrorError]:
+    """Of 128 poses."""
     torch.manual_seed(1)
     poses = 0.4 * torch.randn(128, 1, 2) + 0.4 * torch.randn(128, 8, 2)
     with pytest.raises(MirrorError) as caught:
         chiralize(TwoAnswers(), parse_spec(SPEC), example_inputs=(poses[:4],), calibration=poses)
+    return caught
+
+
+def test_a_refused_mirror_names_the_output_and_the_joints() -> None:
+    caught = refused()
     assert "; output 1 alone is 1.4 of its spread apart, the other " in caught.value.facts
     assert caught.value.facts.endswith(" of it is in output 1 left_hand/right_hand")
+
+
+@pytest.mark.parametrize(("work", "most"), [(1e10, 128), (1.0, 32)])
+def test_a_refusal_takes_few_runs_of_a_costly_network(monkeypatch: pytest.MonkeyPatch, work: float, most: int) -> None:
+    """It names the place on all samples of a cheap one."""
+    taken = list[int]()
+
+    def noting(module: nn.Module, mirror: object, calls: Sequence[Call], *rest: object) -> Asymmetry:
+        taken.append(sum(len(call[0][0]) for call in calls))
+        return gaps(1.0)
+
+    monkeypatch.setattr(mirror_evidence, "asymmetry", noting)
+    monkeypatch.setattr(mirror_evidence, "_WORK", work)
+    refused()
+    assert taken == [most]
