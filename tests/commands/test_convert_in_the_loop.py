@@ -20,7 +20,7 @@ from chiralize.body.skeleton.catalog import shipped_file
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.on_examples import prepared
-from chiralize.commands.records import Conversion
+from chiralize.commands.records import Conversion, Trial
 from chiralize.commands.rollouts import Episodes, Loop, environment_of
 from chiralize.errors import DriftError, MirrorError, OneSidedError
 from chiralize.graph.running import Arguments
@@ -94,8 +94,8 @@ def test_a_result_that_does_worse_is_refused() -> None:
     assert forced.report.verdict.startswith("NOT converted as it should be: equivariant, but it does worse in its env")
 
 
-def test_auto_goes_on_to_the_next_candidate() -> None:
-    """A trial that refuses what is not the average: it is taken in the end, and the notes say why."""
+def refusing(name: str) -> tuple[list[str], Trial]:
+    """A trial that refuses what is not the average, and the methods that it was shown."""
     tried: list[str] = []
 
     def trial(conversion: Conversion, is_forced: bool) -> Conversion:
@@ -103,7 +103,14 @@ def test_auto_goes_on_to_the_next_candidate() -> None:
         assert not is_forced
         if conversion.report.is_average:
             return conversion
-        raise DriftError("boat", "reduce: in the loop it returns less", "use another")
+        raise DriftError(name, "reduce: in the loop it returns less", "use another")
+
+    return tried, trial
+
+
+def test_auto_goes_on_to_the_next_candidate() -> None:
+    """A trial that refuses what is not the average: it is taken in the end, and the notes say why."""
+    tried, trial = refusing("boat")
 
     network = ready(Steersman(0.3))
     inputs = tuple(((row.unsqueeze(0),), {}) for row in torch.randn(200, 3, dtype=torch.float64))
@@ -174,14 +181,7 @@ def test_the_environment_decides_for_several_mirrors(handedness: float, error: t
     network, request = legs(handedness)
     with pytest.raises(error, match="under left_right"):
         convert(network, "legs", request)
-    tried: list[str] = []
-
-    def trial(conversion: Conversion, is_forced: bool) -> Conversion:
-        tried.append(conversion.report.method)
-        assert not is_forced
-        if conversion.report.is_average:
-            return conversion
-        raise DriftError("legs", "reduce: in the loop it returns less", "use another")
+    tried, trial = refusing("legs")
 
     done = convert(network, "legs", replace(request, rounds=1, width=0.25, max_drift=5.0), trial)
     assert tried[0] == "reduce"
