@@ -179,7 +179,7 @@ def convert(
     episodes: EpisodesOption = 10,
     steps: StepsOption = 500,
     double: DoubleOption = False,
-    samples: opt.Samples = 8,
+    samples: opt.Samples = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write the report here too: .html or .json.")
     ] = None,

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 _BY_NAME = inspect.Parameter.KEYWORD_ONLY
 _OF_ARRAYS = ("calibration", "calibrate", "data")
 Samples = Annotated[
-    int, typer.Option("--samples", metavar="N", min=1, max=10_000, help="Random inputs for the numeric verdict.")
+    int | None,
+    typer.Option(
+        "--samples", metavar="N", min=1, max=10_000, help="Random inputs for the numeric verdict: 8, fewer if costly."
+    ),
 ]
 
 

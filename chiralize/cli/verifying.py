@@ -38,7 +38,7 @@ def verify(
     options: opt.NetworkOptions,
     output_format: VerdictOption = Verdict.text,
     tolerance: Tolerance = None,
-    samples: opt.Samples = 8,
+    samples: opt.Samples = None,
     calibration: Annotated[
         Path | None,
         typer.Option(

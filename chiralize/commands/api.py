@@ -73,7 +73,7 @@ def chiralize(
     episodes: int = EPISODES,
     steps: int = STEPS,
     double: bool = False,
-    samples: int = 8,
+    samples: int | None = None,
     entry: str = "forward",
     input_layouts: Sequence[str] = (),
     output_layouts: Sequence[str] = (),
@@ -132,7 +132,7 @@ def chiralize(
     original, for `steps` steps from `episodes` starts and their mirror images, and refused where it returns less than
     0.9 of that; `auto` goes on to the next candidate. Without calibration, what the original sees there is fitted on.
     double: policies run in float64.
-    samples: how many random inputs the numeric verdict is run on.
+    samples: how many random inputs the numeric verdict is run on; 8 without it, fewer of a costly network.
     entry: the method to be called in place of `forward`.
     input_layouts, output_layouts: a layout for each tensor, such as "b t j d", "b (j d)", `free` or `state`, where the
     specification has none.
@@ -188,7 +188,7 @@ def verify(
     example_inputs: Sequence[Any] | torch.Tensor = (),
     example_kwargs: Mapping[str, Any] | None = None,
     *,
-    samples: int = 8,
+    samples: int | None = None,
     calibration: Calibration | None = None,
     tolerance: float | None = None,
     entry: str = "forward",
@@ -201,9 +201,10 @@ def verify(
 
     spec, example_inputs: a result of `chiralize` knows its own. For other networks example_inputs are derived where
     they are left out, as `chiralize` says.
-    samples: how many random inputs the network is run on.  calibration: real inputs, as `chiralize` takes them; some of
-    them are run as well.  tolerance: the largest difference that counts as none, relative to the largest answer; by
-    default what rounding explains.
+    samples: how many random inputs the network is run on; 8 without it, fewer of a costly network.
+    calibration: real inputs, as `chiralize` takes them; some of them are run as well.
+    tolerance: the largest difference that counts as none, relative to the largest answer; by default what rounding
+    explains.
     Warns of evidence against the mirror (MirrorWarning).
     Raises SpecError, ModelRunError, and UnsupportedError where a network that passes cannot be proved.
     """

@@ -47,7 +47,7 @@ from chiralize.methods.targets import aimed
 from chiralize.methods.within_minutes import are_too_many, forecast, with_fewer_inputs
 from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.problem.asking import check_request
-from chiralize.problem.cost import multiplications
+from chiralize.problem.cost import affordable_samples, draws
 from chiralize.problem.data import checks
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
@@ -279,6 +279,6 @@ def _rounding(problem: Problem) -> Mapping[int, float] | None:
     """By how much rounding moves every output of the original, in the precision in which it runs."""
     network, request = problem.network, problem.request
     request.progress("measuring the rounding error of the original")
-    calls = max(2, int(_WORK_OF_ROUNDING / max(multiplications(network), 1)))
-    drawn = random_inputs(network.args, network.kwargs, min(request.samples, calls), 0, network.around)
+    calls = max(1, affordable_samples(network, _WORK_OF_ROUNDING, 2) // max(network.rows, 1))
+    drawn = random_inputs(network.args, network.kwargs, min(draws(network, request.samples), calls), 0, network.around)
     return rounding(network.module, [*drawn, *last_calls(problem)])

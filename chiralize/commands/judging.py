@@ -14,6 +14,7 @@ from chiralize.infer.capture import capture
 from chiralize.nn.deploy.export import example_call, try_export
 from chiralize.nn.deploy.form import formed
 from chiralize.problem.cost import affordable_samples
+from chiralize.problem.data.cutting import as_captured
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
@@ -74,12 +75,15 @@ def real_calls(problem: Problem, converted: Converted) -> Sequence[Call]:
 
 
 def last_calls(problem: Problem) -> Sequence[Call]:
-    """The last calls of the user, as many as verdicts are run on."""
+    """The last calls of the user, as many as verdicts are run on; of a costly network a few samples of the last one."""
     network, given = problem.network, problem.batches.given
     if not given:
         return ()
-    most = affordable_samples(network, _WORK) // max(network.samples_in(given[-1]), 1)
-    return given[-max(1, min(_REAL, most)) :]
+    samples = max(network.samples_in(given[-1]), 1)
+    most = affordable_samples(network, _WORK)
+    if most < samples:
+        given = as_captured(network, given[-1:]) or given
+    return given[-max(1, min(_REAL, most // samples)) :]
 
 
 def _judged(problem: Problem, draft: Draft) -> Judged:

@@ -81,7 +81,7 @@ def draft_as_it_is(network: Network, verdict: Verdict) -> Draft:
 
 
 def unchanged(
-    network: Network, name: str, verdict: Verdict, samples: int, before: Passport | None = None
+    network: Network, name: str, verdict: Verdict, samples: int | None, before: Passport | None = None
 ) -> Conversion:
     """An equivariant network as it is, with a report and a passport. before: the one that came with it."""
     repmap = verdict.repmap

@@ -42,7 +42,7 @@ def verify(
     name: str,
     passport: Passport | None = None,
     *,
-    samples: int = 8,
+    samples: int | None = None,
     real: Sequence[Call] = (),
     tolerance: float | None = None,
     progress: Progress = silent,
@@ -52,7 +52,8 @@ def verify(
     real: inputs of the user, some of which are run beside random ones.
     Raises UsageError for fewer samples than 1, and the refusal where a network that passes cannot be proved.
     """
-    samples = int(number("samples", samples))
+    if samples is not None:
+        samples = int(number("samples", samples))
     check(network, real, differ=False)
     network = asked_again(network, real)
     if real and passport is not None and passport.is_average and None in network.resolved.inputs:
@@ -75,7 +76,7 @@ def _verify_one(
     network: Network,
     name: str,
     passport: Passport | None,
-    samples: int,
+    samples: int | None,
     real: Sequence[Call],
     run_on: Sequence[Call],
     tolerance: float | None,

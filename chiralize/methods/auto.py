@@ -32,6 +32,7 @@ from chiralize.graph import processes
 from chiralize.graph.copies import give_back
 from chiralize.infer.inference import OR_AVERAGE
 from chiralize.methods.ruled_out import why_ruled_out
+from chiralize.methods.within_minutes import are_two_widths_too_many
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import WIDTHS, Request
 
@@ -74,6 +75,8 @@ def candidates(problem: Problem) -> tuple[Candidate, ...]:
     """What to try, in order. Where weights alone are wanted, no graph of another shape and no second view will do."""
     request = problem.request
     widths = WIDTHS[:1] if request.keeps_sizes else WIDTHS
+    if len(widths) > 1 and are_two_widths_too_many(problem):
+        widths = WIDTHS[-1:]
     if request.width is not None:
         widths = (request.width,)
     if not problem.batches.inputs:
@@ -165,9 +168,10 @@ def _no_weights(notes: Sequence[str]) -> ExportError:
 
 
 def _why_not_reduced(problem: Problem) -> Sequence[str]:
+    """Why `reduce` is not tried, or not at all widths."""
     batches = problem.batches
     if batches.inputs:
-        return ()
+        return _why_one_width(problem)
     error = why_ruled_out(problem, problem.method)
     if error is not None:  # inputs would not help
         return (f"reduce was not tried: {_told(error)}",)
@@ -177,6 +181,13 @@ def _why_not_reduced(problem: Problem) -> Sequence[str]:
     return (
         f"averaged: reducing needs {needs}; for one pass give --calibration inputs.npz, thousands of unlabelled inputs",
     )
+
+
+def _why_one_width(problem: Problem) -> Sequence[str]:
+    request = problem.request
+    if request.keeps_sizes or request.width is not None or not are_two_widths_too_many(problem):
+        return ()
+    return (f"reduce was tried at width {WIDTHS[-1]} alone: the fit takes minutes, and --width {WIDTHS[0]} tries half",)
 
 
 def _told(error: Exception) -> str:

@@ -88,11 +88,6 @@ class Network:
         return self.handed_in or self
 
     @property
-    def batches(self) -> tuple[int, ...]:
-        """Batch sizes to verify at; a graph refuses those that it was not made for."""
-        return (1, 2, 5)
-
-    @property
     def rows(self) -> int:
         """Samples in one call: the size of the batch, where it is the first axis of the inputs, else 1."""
         sizes = {tensor.shape[0] for tensor in self.resolved.input_tensors if tensor.has_rows}
@@ -119,6 +114,11 @@ class Network:
         if self.captured is not None:
             return macs_of(self.captured)
         return 0
+
+    @property
+    def numbers_written(self) -> int:
+        """Entries of the results of all ops in a call with the examples; 0 where there is no graph."""
+        return self.captured.numbers_written if self.captured is not None else 0
 
     @property
     def has_rows(self) -> bool:

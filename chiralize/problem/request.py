@@ -42,7 +42,7 @@ _NUMBERS: dict[str, tuple[str, type, Callable[[Any], bool], str, str]] = {
     "rounds": ("--rounds", Integral, lambda n: n >= 0, _NO_COUNT, "correct it"),
 }
 """Options that are numbers: as the command line spells them, kind, range, and what is said of others."""
-_MAY_BE_LEFT_OUT = ("max_drift", "max_shift", "width", "rounds")
+_MAY_BE_LEFT_OUT = ("max_drift", "max_shift", "width", "rounds", "samples")
 
 
 def number(name: str, value: Any) -> int | float:
@@ -84,7 +84,7 @@ class Request:
     width: float | None = None
     distill: int = 0
     max_drift: float | None = None
-    samples: int = 8
+    samples: int | None = None
     force: bool = False
     symmetrize_constants: bool = False
     keep_statistics: bool = False

@@ -32,7 +32,7 @@ from chiralize.verification.drift import measure
 from chiralize.verification.verdicts import Beyond, Drift
 
 SAMPLES = 1000
-_WORK, _LEAST = 2e11, 48
+_WORK, _LEAST = 2e11, 24
 """Multiplications of one run over the samples of a kind, and how many samples they are at least."""
 REMEMBERED = "samples with the moments that its first batch norm remembers"
 MIXED = "samples put together of joints of different ones"
@@ -82,7 +82,7 @@ def beyond_of(what: str, drift: Drift) -> Beyond:
 
 
 def _others(network: Network, given: Sequence[Call]) -> Iterator[tuple[str, Sequence[Call]]]:
-    most = min(SAMPLES, affordable_samples(network, _WORK, max(_LEAST, network.rows)))
+    most = affordable_samples(network, _WORK, max(_LEAST, network.rows), SAMPLES)
     with suppress(UndeterminedError, ChiralizeError):
         moments = recover(network.graph(), network.resolved.inputs)
         yield REMEMBERED, in_rows(network, drawn(network, moments.gaussian, moments.inputs, most), ROWS)

@@ -17,7 +17,13 @@ from chiralize.graph.running import Arguments, Call
 from chiralize.infer.records import RepMap
 from chiralize.nn.deploy.layers import with_layers
 from chiralize.nn.two_view import TwoView, state_representation
-from chiralize.problem.cost import affordable_samples, multiplications, multiplications_by_parameters
+from chiralize.problem.cost import (
+    affordable_samples,
+    batch_sizes,
+    draws,
+    multiplications,
+    multiplications_by_parameters,
+)
 from chiralize.problem.data.judged import RANDOM_ALONE
 from chiralize.problem.mirror import depth_of, mirror_from, mirror_of, represent
 from chiralize.problem.network import Network
@@ -72,13 +78,14 @@ def judge(
     network: Network,
     passport: Passport | None = None,
     *,
-    samples: int = 8,
+    samples: int | None = None,
     real: Sequence[Call] = (),
     tolerance: float | None = None,
     progress: Progress = silent,
 ) -> Verdict:
     """Run the network and prove it. The certificate is None where no rule or no graph is there to prove anything.
 
+    samples: random inputs to run it on; None for 8, fewer of a costly network.
     progress: called with "verifying, ..." before the proof, and for every input that it is run on.
     """
 
@@ -86,6 +93,7 @@ def judge(
         """Say how many of the inputs it was run on, as a share."""
         progress(_RUNNING, done)
 
+    samples = draws(network, samples)
     run = partial(numeric.judge, samples=samples, real=real, tolerance=tolerance, tell=tell)
     module = network.module
     if isinstance(module, OnnxNetwork):
@@ -122,7 +130,7 @@ def _numbers(network: Network, mirror: NetworkMirror, repmap: RepMap | None, run
     if network.as_program and network.program is not None:
         run = partial(run, takes=taken_by(network.program))
     sizes = _other_sizes(network, mirror, repmap)
-    run = partial(run, depth=depth, batches=network.batches, sizes=sizes, rows=light_rows(network))
+    run = partial(run, depth=depth, batches=batch_sizes(network), sizes=sizes, rows=light_rows(network))
     return run(network.module, mirror, network.args, network.kwargs)
 
 
@@ -244,7 +252,7 @@ def in_own_precision(
     network: Network,
     verdict: Verdict,
     original: Mapping[int, float] | None,
-    samples: int,
+    samples: int | None,
     real: Sequence[Call] = (),
     tolerance: float | None = None,
 ) -> NumericVerdict | None:
@@ -257,7 +265,12 @@ def in_own_precision(
     run = partial(numeric.judge_own, network.module, verdict.mirror, network.args, network.kwargs)
     depth = _depth(network, verdict.repmap)
     return run(
-        original=original, real=real, samples=samples, tolerance=tolerance, depth=depth, rows=light_rows(network)
+        original=original,
+        real=real,
+        samples=draws(network, samples),
+        tolerance=tolerance,
+        depth=depth,
+        rows=light_rows(network),
     )
 
 

@@ -12,6 +12,7 @@ from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ModelFileError, RepresentationSizeError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
+from chiralize.problem.cost import batch_sizes
 from chiralize.problem.mirror import mirror_from
 from chiralize.problem.network import Network
 from chiralize.storage.onnx_network import OnnxNetwork, recorded_call
@@ -63,7 +64,7 @@ def judge_by_running(
         relative = tolerance
     run = partial(numeric.judge, module, mirror, network.args, network.kwargs, tolerance=relative)
     try:
-        verdict = run(real=real, samples=samples, batches=network.batches)
+        verdict = run(real=real, samples=samples, batches=batch_sizes(network))
         for start in range(numeric.REAL, len(real[:MOST]), numeric.REAL):
             if not verdict.passed:
                 break

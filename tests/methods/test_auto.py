@@ -28,6 +28,7 @@ from chiralize.errors import (
     UsageError,
     VerdictsDisagreeError,
 )
+from chiralize.methods import auto
 from chiralize.methods.auto import Candidate, candidates, first_accepted, why_two_passes
 from chiralize.methods.reduce import reduce
 from chiralize.problem.network import Network
@@ -40,6 +41,12 @@ from tests.support.small_body import POSE, normal, residual, trained
 INPUTS = [((normal(4, 6, 2),), {})]
 GIVEN = Request(calibration=INPUTS)
 WEIGHTS = replace(GIVEN, product="weights")
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at the network: its fits count as short."""
+    monkeypatch.setattr(auto, "are_two_widths_too_many", lambda problem: False)
 
 
 def problem_of(request: Request) -> Problem:
@@ -82,6 +89,17 @@ def test_candidates() -> None:
     assert (asked.form, asked.width, asked.force) == ("folded", 0.5, False)
     assert Candidate("match").asked(replace(WEIGHTS, force=True), True).force
     assert Candidate("average").asked(GIVEN, True).form == "auto"
+
+
+def test_of_a_costly_network_the_wider_width_alone_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a note says so; a width that was asked for is tried whatever it takes."""
+    monkeypatch.setattr(auto, "are_two_widths_too_many", lambda problem: True)
+    assert titles(GIVEN) == ["reduce at width 0.707", "average"]
+    assert titles(replace(GIVEN, width=0.5)) == ["reduce at width 0.5", "average"]
+    assert titles(WEIGHTS) == ["reduce at width 0.5", "match"]
+    result, notes = first_accepted(problem_of(GIVEN), failing(), nothing)
+    assert result == "reduce_wide"
+    assert notes == ("reduce was tried at width 0.707 alone: the fit takes minutes, and --width 0.5 tries half",)
 
 
 @pytest.mark.parametrize("more", [True, False])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from chiralize.body.tensors import parse_spec
 from chiralize.cli import opening
 from chiralize.problem import cost
+from chiralize.problem.data import judged
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
@@ -18,8 +19,9 @@ from chiralize.storage.format import LoadedModel
 from chiralize.verification import judge, mirror_evidence
 from tests.support.small_body import POSE, normal, turned
 
-A_SAMPLE = 2 * 12 * 16
-"""Multiplications: two layers."""
+MULTIPLICATIONS = 2 * 12 * 16
+A_SAMPLE = MULTIPLICATIONS + 10 * (12 + 16 + 16 + 12 + 12)
+"""Work: two layers, and what five ops write."""
 ROWS = 40
 SAMPLES = (normal(160, 3) @ normal(3, 12, seed=1)).unflatten(1, (6, 2))
 """Which vary in three directions, as no noise does."""
@@ -56,7 +58,8 @@ def plain(rows: int) -> Network:
 @pytest.mark.parametrize(("work", "expected"), [(1e10, 32), (5.5 * A_SAMPLE, 5), (0, 2)])
 def test_samples_of_a_batch(work: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two at least; whatever the size of the example is."""
-    assert [cost.multiplications_a_sample(plain(rows)) for rows in (1, ROWS)] == [A_SAMPLE] * 2
+    assert [cost.multiplications_a_sample(plain(rows)) for rows in (1, ROWS)] == [MULTIPLICATIONS] * 2
+    assert [cost.work_a_sample(plain(rows)) for rows in (1, ROWS)] == [A_SAMPLE] * 2
     monkeypatch.setattr(cost, "_WORK", work)
     assert [cost.samples_of_a_batch(plain(rows)) for rows in (1, ROWS)] == [expected] * 2
 
@@ -84,6 +87,25 @@ def test_samples_on_which_mirrors_are_compared(
     for inputs, expected in ((given, real), ((), noise)):
         calls, _ = mirror_evidence._witnesses(network, mirror, inputs)
         assert sum(map(network.samples_in, calls)) == expected
+
+
+@pytest.mark.parametrize(("work", "expected"), [(2e10, 8), (5.5 * A_SAMPLE, 5), (0, 3)])
+def test_random_inputs_of_a_verdict(work: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three at least, and batches of up to three or five; as many as were asked for, whatever they cost."""
+    monkeypatch.setattr(cost, "_VERDICT", work)
+    assert cost.draws(plain(1), None) == expected
+    assert cost.draws(plain(1), 20) == 20
+    assert cost.batch_sizes(plain(1)) == (1, 2, min(expected, 5))
+
+
+@pytest.mark.parametrize(
+    ("work", "rows"), [(2e10, [20] * 8), (64.5 * A_SAMPLE, [8] * 8), (3.5 * A_SAMPLE, [1] * 3), (0, [1])]
+)
+def test_inputs_that_a_verdict_is_run_on(work: float, rows: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 160 inputs that come one by one."""
+    monkeypatch.setattr(judged, "_WORK", work)
+    chosen = judged.judged_on(plain(2), [((sample,), {}) for sample in SAMPLES.split(1)])
+    assert [len(call[0][0]) for call in chosen] == rows
 
 
 # ---- in use ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chiralize.graph.running import Call
+from chiralize.problem.cost import batch_sizes, draws
 from chiralize.problem.mirror import depth_of, mirror_of
 from chiralize.problem.network import Network
 from chiralize.problem.several import products
@@ -53,7 +54,7 @@ def judge_each(
     networks: Mapping[str, Network],
     passports: Mapping[str, Passport | None],
     *,
-    samples: int,
+    samples: int | None,
     real: Sequence[Call] = (),
     tolerance: float | None = None,
 ) -> Verdicts:
@@ -71,11 +72,11 @@ def judge_each(
             mirror_of(network, None),
             network.args,
             network.kwargs,
-            samples=samples,
+            samples=draws(network, samples),
             real=real,
             tolerance=tolerance,
             depth=depth_of(network.captured),
-            batches=network.batches,
+            batches=batch_sizes(network),
         )
     return Verdicts(verdicts, runs)
 

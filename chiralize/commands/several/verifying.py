@@ -26,7 +26,7 @@ def verify_for_all(
     network: Network,
     name: str,
     passport: Passport | None,
-    samples: int,
+    samples: int | None,
     real: Sequence[Call] = (),
     tolerance: float | None = None,
     progress: Progress = silent,

@@ -33,7 +33,7 @@ _OF_POSES, _OF_CLIPS = (FEWEST, "2,000"), (96, "200")
 _USES = 100
 """How often a weight works on a sample of clips, on all joints and frames (decision 0088)."""
 _LOOKED_AT = 4_000
-_WORK, _LEAST_LOOKED_AT = 2e11, 100
+_WORK, _LEAST_LOOKED_AT = 2e11, 48
 """Multiplications that a look may cost, and how many samples of a costly network are looked at at least."""
 _NAMED = 3
 _OTHER_KIND = "warning: the calibration inputs are of another kind: "
@@ -81,7 +81,7 @@ def judged(problem: Problem) -> Problem:
 
 
 def _some(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
-    return thinned(network, calls, min(_LOOKED_AT, affordable_samples(network, _WORK, _LEAST_LOOKED_AT)))
+    return thinned(network, calls, affordable_samples(network, _WORK, _LEAST_LOOKED_AT, _LOOKED_AT))
 
 
 def _enough(network: Network) -> tuple[int, str]:

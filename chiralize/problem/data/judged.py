@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from chiralize.errors import ModelRunError
 from chiralize.graph.running import Call, Runner
-from chiralize.problem.data.cutting import in_common, leading, rows_of
+from chiralize.problem.cost import affordable_samples
+from chiralize.problem.data.cutting import in_common, leading
 from chiralize.problem.data.inputs import stacked
 from chiralize.problem.network import Network
 
@@ -18,6 +19,8 @@ RANDOM_ALONE = (
 )
 _CALLS = 8
 _ROWS = 32
+_WORK = 2e10
+"""Of a run on all of them; they are run on both sides, in float64."""
 _Item = TypeVar("_Item")
 
 
@@ -25,12 +28,18 @@ def judged_on(network: Network, calls: Sequence[Call], most: int = _CALLS) -> Se
     """Eight calls, of samples that are spread evenly over all that were given, or fewer where there are fewer.
 
     Few samples are put together, 32 in a call, where the network takes batches.  most: calls where it does not.
+    Of a costly network there are fewer samples, and fewer calls.
     """
+    if not calls:
+        return []
+    rows = network.samples_in(calls[0])
+    affordable = affordable_samples(network, _WORK)
     together = 1
-    if calls and network.has_rows and leading(calls[0]).ndim and None not in network.resolved.inputs:
-        together = min(_ROWS // rows_of(calls[0]), len(calls) // _CALLS)
+    if network.has_rows and leading(calls[0]).ndim and None not in network.resolved.inputs:
+        together = min(_ROWS, affordable // _CALLS) // rows
+    together = min(together, len(calls) // _CALLS)
     if together <= 1:
-        return _spread(calls, most)
+        return _spread(calls, min(most, max(affordable // rows, 1)))
     chosen = _spread(calls, _CALLS * together)
     for common in in_common(network, calls):
         groups = [stacked(chosen[start : start + together], common) for start in range(0, len(chosen), together)]
