@@ -20,7 +20,7 @@ from chiralize.problem.problem import Problem
 
 _WORK = 2e11
 """Multiplications of one run over all inputs: about ten seconds of one core."""
-_USES, _LEAST = 40_000, 60
+_USES, _LEAST = 20_000, 60
 """How often every weight is used on all of them together, and how many they are at least."""
 _RUNS = 12
 """What a fit takes on every input, in runs of the network: 5 to 21 where these are costly (decision 0088)."""
@@ -28,7 +28,7 @@ _RUNS_TO_MEASURE = 6
 """The same to measure its result, on inputs of other kinds, too."""
 _ROWS, _A_MINUTE = 12_000, 6e11
 """Multiplications to solve a layer for, times the square of what it reads; and those of a minute, in float64."""
-_RUNS_BESIDE, _WORK_BESIDE = 200, 2.5e12
+_RUNS_BESIDE, _WORK_BESIDE = 600, 2.5e12
 """What a conversion does beside its fit, in runs of one sample and in multiplications: to look at the network and its
 mirror, and to verify the result in float64 (decision 0088)."""
 _COSTLY = 2e8
