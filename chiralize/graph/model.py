@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from typing import Any, Literal
 
 import torch
@@ -155,11 +154,6 @@ class CapturedModel:
         for node in self.nodes:
             counts.update(node.names_read)
         return counts
-
-    @cached_property
-    def numbers_written(self) -> int:
-        """Entries of the results of all ops, as they were captured."""
-        return sum(prod(shape) for node in self.nodes for shape in node.shapes if shape is not None)
 
     def leaf_of(self, argument: Any) -> Leaf | None:
         """The leaf that an argument of a node is; None for any other value."""

@@ -13,13 +13,13 @@ from math import ceil, prod
 
 from chiralize.graph import processes
 from chiralize.graph.running import Call, Runner
-from chiralize.problem.cost import affordable_samples, multiplications_a_sample, work_a_sample
+from chiralize.problem.cost import affordable_samples, multiplications_a_sample
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 
-_WORK = 2e11
-"""Multiplications of one run over all inputs: about ten seconds of one core."""
+_WORK = 1e11
+"""Multiplications of one run over all inputs: about five seconds of one core."""
 _USES, _LEAST = 20_000, 60
 """How often every weight is used on all of them together, and how many they are at least."""
 _RUNS = 12
@@ -34,7 +34,7 @@ mirror, and to verify the result in float64 (decision 0088)."""
 _COSTLY = 2e8
 """Multiplications of a sample from which on that takes minutes."""
 _ONE_WIDTH = 8e12
-"""Work of the fits of both widths, about six minutes, above which one width alone is tried."""
+"""Multiplications of the fits of both widths, about six minutes, above which one width alone is tried."""
 _WORTH_TELLING = 5e11
 """Multiplications of a fit, about half a minute, above which its time is told."""
 
@@ -70,7 +70,7 @@ def are_two_widths_too_many(problem: Problem) -> bool:
     if network.carried or not inputs:
         return False
     samples = min(processes.total(_samples(network, inputs)), _most(network) * processes.count())
-    return 2 * (_RUNS + _RUNS_TO_MEASURE) * samples * work_a_sample(network) > _ONE_WIDTH
+    return 2 * (_RUNS + _RUNS_TO_MEASURE) * samples * multiplications_a_sample(network) > _ONE_WIDTH
 
 
 def forecast(problem: Problem) -> str:
@@ -79,7 +79,7 @@ def forecast(problem: Problem) -> str:
     One sample is run; a conversion takes so many runs of it, with one width of `reduce` or with both.
     """
     network, inputs = problem.network, problem.batches.inputs
-    work = work_a_sample(network)
+    work = multiplications_a_sample(network)
     if problem.method.drafts is not None or network.carried or not inputs or work < _COSTLY:
         return ""
     of_a_run = _minutes_of(network, (tuple(network.args), dict(network.kwargs)))
@@ -98,7 +98,7 @@ def how_long(problem: Problem) -> str:
     """` (the fit takes about a minute)` where it takes half of one and more, else ""; measured on one call."""
     network, calls = problem.network, problem.batches.fitted
     count = _samples(network, calls)
-    if network.carried or _RUNS * count * work_a_sample(network) < _WORTH_TELLING:
+    if network.carried or _RUNS * count * multiplications_a_sample(network) < _WORTH_TELLING:
         return ""
     minutes = _RUNS * count * _minutes_of(network, calls[0]) + _minutes_to_solve(network)
     if minutes < 1.5:

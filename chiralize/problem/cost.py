@@ -9,17 +9,9 @@ from chiralize.problem.network import Network
 BATCH = 32
 """Samples of a batch that is put together of single ones."""
 _WORK = 1e10
-"""Work of one batch: of costly networks it is fewer samples, since every check runs whole batches."""
-_OF_A_NUMBER = 10
-"""Multiplications that take as long as writing one number of an intermediate result.
-
-Attention over hundreds of tokens writes more numbers than it multiplies. With this, twelve networks do 2.1e10 to 3.6e10
-a second of one core, without it 0.5e10 to 3.0e10 (decision 0089).
-"""
-
-
+"""Multiplications of one batch: of costly networks it is fewer samples, since every check runs whole batches."""
 _VERDICT, _DRAWS, _FEWEST_DRAWS = 2e10, 8, 3
-"""Work of a verdict's random inputs, and how many they are. Each is run on both sides, in float64."""
+"""Multiplications of a verdict's random inputs, and how many they are. Each is run on both sides, in float64."""
 
 
 def samples_of_a_batch(network: Network) -> int:
@@ -49,19 +41,9 @@ def multiplications_a_sample(network: Network) -> float:
     return multiplications(network) / max(network.rows, 1)
 
 
-def work(network: Network) -> float:
-    """What one call of the examples takes, in multiplications: its own, and what writing its numbers takes."""
-    return multiplications(network) + _OF_A_NUMBER * network.numbers_written
-
-
-def work_a_sample(network: Network) -> float:
-    """The same for each sample of the call."""
-    return work(network) / max(network.rows, 1)
-
-
-def affordable_samples(network: Network, most_work: float, least: int = 1, most: float = inf) -> int:
-    """How many samples it can be run on for so much work, but never fewer than `least`, nor more than `most`."""
-    affordable = most_work / max(work_a_sample(network), 1)
+def affordable_samples(network: Network, work: float, least: int = 1, most: float = inf) -> int:
+    """How many samples it can be run on for so many multiplications: `least` at least, and `most` at most."""
+    affordable = work / max(multiplications_a_sample(network), 1)
     return max(least, int(min(affordable, most)))
 
 

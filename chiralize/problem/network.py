@@ -116,11 +116,6 @@ class Network:
         return 0
 
     @property
-    def numbers_written(self) -> int:
-        """Entries of the results of all ops in a call with the examples; 0 where there is no graph."""
-        return self.captured.numbers_written if self.captured is not None else 0
-
-    @property
     def has_rows(self) -> bool:
         """Whether the first axis of every input that has samples is the batch."""
         return self.resolved.has_rows

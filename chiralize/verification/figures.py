@@ -8,7 +8,7 @@ from functools import partial
 
 from chiralize.errors import ModelRunError
 from chiralize.graph.running import Call
-from chiralize.problem.cost import affordable_samples, work
+from chiralize.problem.cost import affordable_samples, multiplications
 from chiralize.problem.data.cutting import in_one, thinned
 from chiralize.problem.mirror import mirror_at_rest, mirror_if_known
 from chiralize.problem.network import Network
@@ -107,7 +107,7 @@ def loss(converted: Converted, figures: Figures) -> tuple[bool, bool, bool, floa
 
 def affordable(network: Network, most: int) -> int:
     """How many runs of the network to spend on a figure: fewer for costly ones, never below 4."""
-    return max(4, min(most, int(2e10 / max(work(network), 1))))
+    return max(4, min(most, int(2e10 / max(multiplications(network), 1))))
 
 
 def _enough_for_average(network: Network, inputs: Sequence[Call]) -> Sequence[Call]:

@@ -18,7 +18,7 @@ from chiralize.errors.words import percent
 from chiralize.graph.mirror import MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
-from chiralize.problem.cost import BATCH, affordable_samples, work_a_sample
+from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
 from chiralize.problem.data.cutting import in_one, in_rows, tensors, thinned
 from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
@@ -232,7 +232,7 @@ def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Seq
             return of_calls(runner, mirror, in_one(network, calls))
         return of_calls(runner, mirror, calls)
     samples = network.samples_in(calls[0])
-    is_costly = _LEAST_RUNS * work_a_sample(network) * samples * len(calls) > _WORK
+    is_costly = _LEAST_RUNS * multiplications_a_sample(network) * samples * len(calls) > _WORK
     return of_calls(runner, mirror, calls, ceil(FEWEST_ROWS / samples) if is_costly else 0)
 
 
@@ -266,7 +266,7 @@ def _runs(network: Network, calls: Sequence[Call], real: bool) -> int:
     """How many mirrors may be tried that need runs on inputs of their own: fewer where a run is costly."""
     if not real:
         return _NOISE_RUNS
-    work = work_a_sample(network)
+    work = multiplications_a_sample(network)
     least = _FEWEST_RUNS if _LEAST_RUNS * FEWEST_ROWS * work > _COSTLY else _LEAST_RUNS
     return max(least, min(_MOST_RUNS, int(_WORK / max(work * sum(map(network.samples_in, calls)), 1))))
 

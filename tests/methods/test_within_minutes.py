@@ -73,7 +73,7 @@ def test_what_auto_takes_is_said_before_it_begins(monkeypatch: pytest.MonkeyPatc
     """The shorter and the longer way, and the one without a fit."""
     monkeypatch.setattr(within_minutes, "_minutes_of", lambda network, call: 0.01)
     problem = posed(ready(), Request(calibration=small_batches()))
-    assert forecast(problem) == " (auto takes about 56 to 110 minutes here; --method average 2)"
+    assert forecast(problem) == " (auto takes about 60 to 114 minutes here; --method average 6)"
     assert forecast(posed(ready(), Request("reduce", calibration=small_batches()))) == ""
     monkeypatch.setattr(within_minutes, "_minutes_of", lambda network, call: 1e-6)
     assert forecast(problem) == ""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate, product
-from math import ceil, inf
+from math import ceil, inf, prod
 from statistics import mode
 
 import torch
@@ -253,7 +253,8 @@ def in_common(network: Network, calls: Sequence[Call]) -> list[frozenset[int]]:
 
 def _bytes(captured: CapturedModel) -> float:
     """Memory in bytes of the values of all ops, as they were captured, in the precision of the inputs."""
-    return captured.numbers_written * captured.leaves[captured.inputs[0]].tensor.element_size()
+    entries = sum(prod(shape) for node in captured.nodes for shape in node.shapes if shape is not None)
+    return entries * captured.leaves[captured.inputs[0]].tensor.element_size()
 
 
 def even(network: Network, calls: Sequence[Call]) -> Sequence[Call]:

@@ -20,7 +20,7 @@ RANDOM_ALONE = (
 _CALLS = 8
 _ROWS = 32
 _WORK = 2e10
-"""Of a run on all of them; they are run on both sides, in float64."""
+"""Multiplications of a run on all of them; they are run on both sides, in float64."""
 _Item = TypeVar("_Item")
 
 
