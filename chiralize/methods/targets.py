@@ -38,7 +38,7 @@ FITTED = "fitted to the"
 _ADD = "the mirror images of the inputs (as `--rollout` adds them)"
 _LOOKED_AT = 2_000
 _ROWS = 64
-_WORK, _LEAST = 2e11, 96
+_WORK, _LEAST = 5e10, 96
 """Multiplications that this may cost, but so many samples at least: of fewer, spreads are hardly known."""
 _FEW, _NEAR = 32, 0.2
 """Samples of a costly network that suffice where its gap on them is no larger: spreads count from 0.25 on."""

@@ -16,7 +16,7 @@ _VERDICT, _DRAWS, _FEWEST_DRAWS = 2e10, 8, 3
 
 def samples_of_a_batch(network: Network) -> int:
     """How many single samples are put together; as many as cost no more than a run should, two at least."""
-    return min(BATCH, affordable_samples(network, _WORK, least=2))
+    return affordable_samples(network, _WORK, 2, BATCH)
 
 
 def draws(network: Network, asked: int | None) -> int:

@@ -248,7 +248,7 @@ def _random(network: Network, mirror: NetworkMirror, count: int) -> list[Call]:
 
 def _witnesses(network: Network, mirror: NetworkMirror, inputs: Sequence[Call]) -> tuple[list[Call], bool]:
     """Inputs on which mirrors are compared, and whether they are real."""
-    rows = min(_ROWS, affordable_samples(network, _WORK / _LEAST_RUNS, least=8))
+    rows = affordable_samples(network, _WORK / _LEAST_RUNS, 8, _ROWS)
     if inputs:
         rows = max(rows, BATCH)  # however costly: of fewer the network's gap is not known well enough to refuse it
         calls = in_rows(network, thinned(network, inputs, rows), rows)
@@ -325,7 +325,7 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
 def _where_apart(problem: Problem) -> str:
     """In which output and in which joints the gap is, where it is in few; "" where it is not measured in one call."""
     network, mirror = problem.network, mirror_if_known(problem.network, None)
-    calls = thinned(network, problem.batches.given, min(_ROWS, affordable_samples(network, _WORK, BATCH)))
+    calls = thinned(network, problem.batches.given, affordable_samples(network, _WORK, BATCH, _ROWS))
     if mirror is None or not calls or network.carried.keeps_state:
         return ""
     return uneven_in_words(asymmetry(network.module, mirror, calls, network.resolved.output_tensors))
