@@ -14,8 +14,8 @@ READ_AS = "taken as "
 """The beginning of the remark."""
 
 
-def remark_on(reading: Reading, module: nn.Module, option: str) -> str:
-    """`taken as b t j d = 1,27,17,2; --input-shape says otherwise`, and why so many frames."""
+def remark_on(reading: Reading, module: nn.Module, option: str, of_people: str = "") -> str:
+    """`taken as b t j d = 1,27,17,2; --input-shape says otherwise`, and why so many frames; `of_people`: and people."""
     tensors = reading.resolved.input_tensors
     if len(tensors) > 1:
         names = names_by_position(reading.arranged, arguments_of(module))
@@ -27,7 +27,8 @@ def remark_on(reading: Reading, module: nn.Module, option: str) -> str:
         is_assumed = tensor.entry.dims != reading.arranged.entries[index].dims
         dims = when(is_assumed, f" ({', '.join(tensor.entry.dims or ())})")
         taken.append(f"{label}{tensor.layout}{dims} = {sizes_text(reading.shapes[index])}")
-    reason = when(reading.reason, f" ({reading.reason})")
+    reasons = "; ".join(filter(None, (reading.reason, of_people)))
+    reason = when(reasons, f" ({reasons})")
     return f"{READ_AS}{'; '.join(taken)}; {option} says otherwise{reason}"
 
 
