@@ -14,7 +14,7 @@ import torch
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
-from chiralize.errors.words import percent
+from chiralize.errors.words import percent, when
 from chiralize.graph.mirror import MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
@@ -77,6 +77,15 @@ _STILL = (
 _BEFORE_NO_SWAP = (
     "check joint order, negated coordinates, the point that they are negated at, and units, before the pairs: where "
     "nothing swaps, inputs stay as the network knows them, and one that nearly repeats them fits for that alone"
+)
+_BADLY_TRAINED = (
+    "consider that the network may be badly trained or know one side only, since no other mirror that was tried fits "
+    "clearly better: --method average --force averages its two views, whose error tells"
+)
+_CHECK_ALL = "check joint order, pairs, negated coordinates and layouts"
+_SEVERAL_AT_ONCE = (
+    ": several may be wrong at once, or the specification is of another body, since none of the mirrors that were "
+    "tried fits"
 )
 _ALIKE = 0.05
 """Inputs that vary by less than this share of their size are alike themselves."""
@@ -365,15 +374,16 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
         first = f"try {fit.changes[0]} in the specification"
     elif fit.better and fit.nearest_gap <= FITS:
         first = f"try {fit.nearest} in the specification"
-    elif fit.better or fit.has_a_nearer:
-        first = (
-            "check joint order, pairs, negated coordinates and layouts: several may be wrong at once, or the "
-            "specification is of another body, since none of the mirrors that were tried fits"
-        )
     else:
-        first = "check joint order, pairs, negated coordinates and layouts"
+        first = _CHECK_ALL
+    if not fit.fits_another:
+        first = f"{_BADLY_TRAINED}; else {first}" + when(fit.has_a_nearer, _SEVERAL_AT_ONCE)
+    elif first == _CHECK_ALL:
+        first += _SEVERAL_AT_ONCE
     if any(entry.fields for entry in spec.inputs or ()) and any(entry.fields for entry in spec.outputs or ()):
         first += "; `chiralize skeleton check --robot ROBOT.xml SPEC.yaml` and `audit --rollout` say whether T is right"
+    if not fit.fits_another:
+        return f"{first}; `chiralize audit` measures it again, and says which side it knows"
     return (
         f"{first}; `chiralize audit` measures it again. If T is right, the network knows one side only, or the inputs "
         "are of another kind than those it was trained on; --force converts all the same"
