@@ -74,6 +74,10 @@ _STILL = (
     "answers vary by {share} of their size, the inputs by {given}. It learned a mean alone, or was built with other "
     "arguments than it was trained with; a gap in units of so small a spread says nothing"
 )
+_COLLAPSED = (
+    "over these inputs, which vary by {given} of their size, the original's answers hardly vary: {outputs}. Such an "
+    "output learned a mean alone, or was built or loaded wrongly; its gap and its rho are in units of that small spread"
+)
 _BEFORE_NO_SWAP = (
     "check joint order, negated coordinates, the point that they are negated at, and units, before the pairs: where "
     "nothing swaps, inputs stay as the network knows them, and one that nearly repeats them fits for that alone"
@@ -146,7 +150,7 @@ def ask_network(
     if isinstance(asked, Evidence):
         return asked
     comparison, basis = asked
-    evidence = judged(comparison, basis)
+    evidence = replace(judged(comparison, basis), collapsed=basis.collapsed)
     if evidence.fit is None or not evidence.fit.is_confirmed:
         return evidence
     return joined(evidence, near_shipped(network.resolved.spec.skeleton, comparison))
@@ -199,7 +203,8 @@ def _compared(
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
     away = off_center(network.resolved, calls) if real else ""
-    basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)), away)
+    collapsed = _collapsed(network, answers, calls) if real else ""
+    basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)), away, collapsed)
     runs = _runs(network, calls, real)
 
     def tell(tried: int) -> None:
@@ -227,6 +232,23 @@ def _of_still(answers: Answers, calls: Sequence[Call], real: bool) -> Evidence:
         return Evidence(notes=(_HARDLY_VARY,))
     share, given = percent(max(answers.variation)), percent(variation)
     return Evidence(still=_STILL.format(inputs="these inputs" if real else "random inputs", share=share, given=given))
+
+
+def _collapsed(network: Network, answers: Answers, calls: Sequence[Call]) -> str:
+    """A warning of single outputs that hardly vary, beside others that do; "" where none is, or the inputs are alike.
+
+    Those that are the same to the last digit are in `network.constant`, and free ones may be settings.
+    """
+    variations = dict(zip(sorted((*answers.hardly_vary, *answers.indices)), answers.variation, strict=True))
+    still: list[str] = []
+    for index in answers.hardly_vary:
+        name = f"output {index}"
+        if name not in network.constant.outputs and network.resolved.output_tensors[index].kind != "free":
+            still.append(f"{name} by {percent(variations[index])} of its size")
+    given = max(map(variation_of, zip(*map(_numbers, calls), strict=True)), default=0.0)
+    if not still or given < _ALIKE:
+        return ""
+    return _COLLAPSED.format(outputs=", ".join(still), given=percent(given))
 
 
 def _numbers(call: Call) -> list[torch.Tensor]:
