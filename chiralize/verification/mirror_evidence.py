@@ -29,6 +29,7 @@ from chiralize.verification.asymmetry import asymmetry
 from chiralize.verification.asymmetry.advice import uneven_in_words
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
+from chiralize.verification.evidence.derived_inputs import derived_findings
 from chiralize.verification.evidence.fitting import (
     FEWEST_ROWS,
     FITS,
@@ -52,6 +53,7 @@ from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.verdicts import Evidence
 
 _ROWS = 256
+_LOOKED_AT = 2048
 _CALLS = 16
 _NOISE_ROWS, _NOISE_CALLS, _NOISE_RUNS, _NOISE_MIRRORS = 24, 8, 12, 40
 """On noise no mirror is confirmed, and none refuted: the likeliest mistakes alone are looked for."""
@@ -126,6 +128,7 @@ def outside_evidence(
     parts.append(free_findings(network.resolved, (tuple(network.args), dict(network.kwargs)), inputs))
     if mirror is not None:
         parts.append(names_of_entries(mirror))
+        parts.append(derived_findings(mirror, _samples(network, inputs)))
     if asked is not None:
         parts.append(asked)
     if equivariant is not None and mirror is not None:
@@ -265,6 +268,13 @@ def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Seq
     samples = network.samples_in(calls[0])
     is_costly = _LEAST_RUNS * multiplications_a_sample(network) * samples * len(calls) > _WORK
     return of_calls(runner, mirror, calls, ceil(FEWEST_ROWS / samples) if is_costly else 0)
+
+
+def _samples(network: Network, inputs: Sequence[Call]) -> Sequence[Call]:
+    """Inputs of the user to look at; none where samples are not the first axis, or the network carries states."""
+    if not inputs or not network.has_rows or network.carried:
+        return ()
+    return thinned(network, inputs, _LOOKED_AT)
 
 
 def _few(network: Network, inputs: Sequence[Call]) -> list[Call]:
