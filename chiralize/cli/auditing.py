@@ -94,7 +94,10 @@ def audit(
 
     with ExitStack() as stack:
         step = stack.enter_context(opt.progress(options))
-        network, loaded, _ = opening.open_network(options, read=True, samples=calibration, step=step)
+        unfit = opening.refuse_unfit(calibration)
+        network, loaded, _ = opening.open_network(
+            options, read=True, samples=calibration, before_export=unfit, step=step
+        )
         calls, sequences = opening.calls_from_file(calibration, network, loaded)
         names: list[str] = []
         if labels is not None and calibration is not None:

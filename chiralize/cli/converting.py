@@ -244,11 +244,10 @@ def convert(
     training_device = named(device)
     with ExitStack() as stack:
         step = stack.enter_context(opt.progress(options))
-        too_few = opening.nothing
-        if not force and (method_of(method).is_fitted or distill):
-            too_few = opening.refuse_few_of(calibration, sequence_axis)
+        is_fitted = method_of(method).is_fitted or bool(distill)
+        unfit = opening.refuse_unfit(calibration, sequence_axis, few=is_fitted and not force)
         network, loaded, passport = opening.open_network(
-            options, onnx=True, read=True, samples=calibration, before_export=too_few, step=step
+            options, onnx=True, read=True, samples=calibration, before_export=unfit, step=step
         )
         targets.check_onnx(network, target)
         origin = targets.origin_of(loaded, target)

@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from chiralize.body.tensors import ConversionSpec
     from chiralize.graph.rollouts import Steps
     from chiralize.graph.running import Call
+    from chiralize.problem.data.examples import Examples
     from chiralize.problem.network import Network
     from chiralize.problem.progress import Progress
     from chiralize.storage.load import LoadedModel
     from chiralize.storage.passport import Passport
 
 
-BeforeExport = Callable[["LoadedModel", "ConversionSpec", "Call", str], None]
+BeforeExport = Callable[["LoadedModel", "Examples", str], None]
 _SMALL = 1 << 26
 
 
-def nothing(loaded: LoadedModel, spec: ConversionSpec, call: Call, entry: str) -> None:
+def nothing(loaded: LoadedModel, examples: Examples, entry: str) -> None:
     """Do nothing."""
 
 
@@ -45,8 +46,8 @@ def open_network(
     onnx: an ONNX file will do that is run as it is, although it has no graph that could be captured.  read: one is read
     op by op first; where that cannot be, it is run, or without `onnx` refused.
     spec: the mirror where neither the options nor the file says anything.  samples: calibration inputs, whose sizes
-    are tried first.  before_export: called with the network as it was loaded, its mirror, a call and the method; it may
-    raise what need not wait for the export.  step: called with the steps after the loading.
+    are tried first.  before_export: called with the network as it was loaded, an example of a call, and its entry; it
+    may raise what need not wait for the export.  step: called with the steps after the loading.
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
@@ -113,8 +114,9 @@ def open_network(
         entry=entry,
         progress=step,
         command=command(),
+        arguments=_pairs(options.arg),
     )
-    before_export(loaded, examples.spec, examples.call, entry)
+    before_export(loaded, examples, entry)
     step("exporting")
     args, kwargs = examples.call
     if loaded.format == "onnx":
@@ -137,7 +139,8 @@ def open_network(
         network = with_states(network, loaded.module)
     remark = (examples.remark,) if examples.remark else ()
     network = with_assumed(network, loaded, (args, kwargs), entry, step)
-    network = replace(network, notes=(*remark, *loaded.notes, *network.notes))
+    notes = (*remark, *loaded.notes, *network.notes)
+    network = replace(network, notes=notes, open_sizes=examples.open_axes)
     return network, loaded, passport.with_spec(spec) if passport else None
 
 
@@ -245,28 +248,30 @@ def calls_from_file(
         if sequences:
             return joined(*sequences), sequences
     states = [index for index, representation in enumerate(network.resolved.inputs) if representation is None]
-    return calls_from(path, (network.args, network.kwargs), states, names), ()
+    return calls_from(path, (network.args, network.kwargs), states, names, open_axes=network.open_sizes), ()
 
 
-def refuse_few_of(path: Path | None, axis: int | None) -> BeforeExport:
-    """What raises DataFileError before an export where a file holds too few inputs to hold some out.
+def refuse_unfit(path: Path | None, axis: int | None = None, *, few: bool = False) -> BeforeExport:
+    """What raises DataFileError before an export where a file does not fit the network, since an export takes time.
 
-    Of a file that may hold more it is said later, since reading it twice takes time.
+    few: also where it holds too few inputs to hold some out.  Large files that are not mapped are looked at later,
+    since reading them twice takes time.
     """
 
-    def refuse(loaded: LoadedModel, spec: ConversionSpec, call: Call, entry: str) -> None:
-        """Count the samples as the conversion will."""
+    def refuse(loaded: LoadedModel, examples: Examples, entry: str) -> None:
+        """Cut the file, and count the samples as the conversion will."""
         from chiralize.body.tensors.claims import sized
         from chiralize.problem.data.checks import LEAST, refuse_few
         from chiralize.problem.data.examples import some_samples
         from chiralize.problem.preparation import described
 
-        if path is None or loaded.format == "onnx" or path.stat().st_size > _SMALL:
+        if path is None or loaded.format == "onnx" or (path.suffix != ".npy" and path.stat().st_size > _SMALL):
             return
-        if any(len(array) >= LEAST for array in some_samples(path).values()):
-            return
-        network = described(loaded.exported or loaded.module, sized(spec), *call, entry)
-        refuse_few(network, calls_from_file(path, network, loaded, axis)[0])
+        network = described(loaded.exported or loaded.module, sized(examples.spec), *examples.call, entry)
+        network = replace(network, open_sizes=examples.open_axes)
+        calls = calls_from_file(path, network, loaded, axis)[0]
+        if few and all(len(array) < LEAST for array in some_samples(path).values()):
+            refuse_few(network, calls)
 
     return refuse
 

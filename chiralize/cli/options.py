@@ -135,7 +135,8 @@ class NetworkOptions:
         bool, typer.Option("-q", "--quiet", help="No progress, and only the first sentence of a report in words.")
     ] = False
     verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="A line for every step, with its seconds, and the whole report.")
+        bool,
+        typer.Option("-v", "--verbose", help="A line for every step, with the seconds it took, and the whole report."),
     ] = False
 
 

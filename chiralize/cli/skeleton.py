@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chiralize.body.robots.describing import RobotWishes
     from chiralize.body.skeleton.lint import Finding
     from chiralize.body.skeleton.skeleton import Skeleton
+    from chiralize.body.tensors.conversion import ConversionSpec
     from chiralize.body.tensors.listing import ListedEntry
 
 app = typer.Typer(
@@ -128,7 +129,9 @@ def show_command(
     output_format: FormatOption = OutputFormat.text,
     image: Annotated[Path | None, typer.Option("--image", help="Also draw it into this .png, .svg or .pdf.")] = None,
 ) -> None:
-    """Joints, partners, signs and edges of one skeleton; of a specification, every entry of its fields.
+    """Joints, partners, signs and edges of one skeleton; of a specification, what T does to every input and output.
+
+    Of fields every entry is listed.
 
     Example: chiralize skeleton show h36m --image h36m.png
     """
@@ -141,9 +144,10 @@ def show_command(
     _say_notices([*spec.notices, *doubts_of(spec)])
     tensors = dict(listed_tensors(spec))
     if output_format is OutputFormat.json:
-        _print_json(skeleton.to_dict() | _entries(tensors))
+        _print_json(skeleton.to_dict() | _entries(tensors) | _actions(spec))
     else:
         _draw(skeleton)
+        _list_actions(spec)
         _list_entries(tensors)
     if image is not None:
         from chiralize.report.skeleton_picture import save_picture
@@ -158,6 +162,31 @@ def _entries(tensors: Mapping[str, list[ListedEntry]]) -> dict[str, object]:
     for where, rows in tensors.items():
         listed[where] = [row.to_dict() for row in rows]
     return {"entries": listed} if listed else {}
+
+
+def _actions(spec: ConversionSpec) -> dict[str, object]:
+    """T on every tensor for the JSON output, by mirror where there are several; nothing where none is described."""
+    from chiralize.body.tensors.acting import acted_on
+
+    by_mirror: dict[str, object] = {}
+    for name, mirror in spec.mirrors().items():
+        tensors = {tensor.where: tensor.to_dict() for tensor in acted_on(mirror)}
+        if tensors:
+            by_mirror[name] = tensors
+    if not by_mirror:
+        return {}
+    return {"action": by_mirror if spec.named else next(iter(by_mirror.values()))}
+
+
+def _list_actions(spec: ConversionSpec) -> None:
+    from chiralize.body.tensors.acting import acted_on
+
+    for name, mirror in spec.mirrors().items():
+        tensors = list(acted_on(mirror))
+        if tensors:
+            typer.echo(f"\nwhat {f'the mirror {name}' if spec.named else 'the mirror'} does")
+        for tensor in tensors:
+            typer.echo(f"  {tensor}")
 
 
 def _list_entries(tensors: Mapping[str, list[ListedEntry]]) -> None:

@@ -70,7 +70,10 @@ def verify(
         targets.check_report(page)
         targets.check_files(options, None, calibration, {"--report": page})
     with opt.progress(options) as step:
-        network, loaded, passport = opening.open_network(options, onnx=True, samples=calibration, step=step)
+        unfit = opening.refuse_unfit(calibration)
+        network, loaded, passport = opening.open_network(
+            options, onnx=True, samples=calibration, before_export=unfit, step=step
+        )
         real = opening.calls_from_file(calibration, network, loaded)[0]
         report = run(
             network, loaded.source.name, passport, samples=samples, real=real, tolerance=tolerance, progress=step

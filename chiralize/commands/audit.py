@@ -13,6 +13,7 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.constant_answers import asked_again, refuse_constant
+from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.cutting import check, thinned
 from chiralize.problem.mirror import mirror_if_known, mirror_of, represent
 from chiralize.problem.network import Network
@@ -36,6 +37,8 @@ from chiralize.verification.mirror_evidence import ask_network, inputs_to_check,
 from chiralize.verification.verdicts import Evidence
 
 SAMPLES = 256
+WORK = 1e12
+"""Multiplications that the gap may cost, some minutes at most; 256 samples are run whatever they cost."""
 _NOT_ASKED = f"the network was not asked whether T is its mirror: {GIVEN_NOISE}, which tell nothing of it"
 _TELLS_LITTLE = "what is measured on them says little of the inputs in use, and nothing of the mirror"
 
@@ -70,9 +73,12 @@ def audit(
     if not data:
         calls = ceil(samples / network.rows)
         inputs, source = random_inputs(network.args, network.kwargs, calls, 1, network.around), str(network.around)
+    inputs, counted = _affordable(network, inputs)
     along = sequences if network.carried else ()
     if along:
+        along, counted = _affordable_sequences(network, sequences)
         source = f"{source}, along sequences"
+    source += counted
     progress("running the network on both views")
     of_network = _of_network(network, mirror, inputs, along)
     is_real = bool(data) and looks_real(thinned(network, data, samples))
@@ -103,6 +109,29 @@ def audit(
     return AuditReport(
         name, of_network, source, of_data, evidence, notes, layers, lean, advice, alignments=aligned, bodies=bodies
     )
+
+
+def _affordable(network: Network, inputs: Sequence[Call]) -> tuple[Sequence[Call], str]:
+    """As many calls as running the network on them is worth, from all parts of the inputs; and how many of them."""
+    most, rows = affordable_samples(network, WORK, SAMPLES), network.samples_in(inputs[0])
+    if len(inputs) * rows <= most:
+        return inputs, ""
+    chosen = inputs[:: ceil(len(inputs) * rows / most)]
+    return chosen, _of_all(len(chosen) * rows, len(inputs) * rows, "samples")
+
+
+def _affordable_sequences(network: Network, sequences: Sequence[Steps]) -> tuple[Sequence[Steps], str]:
+    """The same of sequences, the longest of which may be the only one."""
+    most = affordable_samples(network, WORK, SAMPLES)
+    lengths = [len(steps) * network.rows for steps in sequences]
+    if sum(lengths) <= most:
+        return sequences, ""
+    chosen = sequences[:: ceil(sum(lengths) / most)]
+    return chosen, _of_all(sum(len(steps) * network.rows for steps in chosen), sum(lengths), "steps")
+
+
+def _of_all(count: int, given: int, things: str) -> str:
+    return f", {count:,} of {given:,} {things}: a run of the network is costly"
 
 
 def _of_network(network: Network, mirror: NetworkMirror, inputs: Sequence[Call], along: Sequence[Steps]) -> Asymmetry:

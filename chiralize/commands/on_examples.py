@@ -51,7 +51,7 @@ def prepared(
     )
     progress("exporting")
     network = prepared_openly(model, examples.spec, examples.call, entry, progress, "example_inputs")
-    return replace(network, notes=(examples.remark, *network.notes))
+    return replace(network, notes=(examples.remark, *network.notes), open_sizes=examples.open_axes)
 
 
 def name_of(model: torch.nn.Module | ExportedProgram) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from chiralize.errors.words import when
 from chiralize.problem.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -74,7 +75,10 @@ def _bar(console: Console) -> Iterator[Progress]:
 
 
 class _Lines:
-    """Steps as lines of a log. Until `PATIENCE` has passed they are held back."""
+    """Steps as lines of a log, each with seconds and the word for them. Until `PATIENCE` has passed they are held back.
+
+    Where a step begins, those since the start; with `verbose` where it ends, those that it took.
+    """
 
     def __init__(self, console: Console, verbose: bool) -> None:
         self._console, self._verbose = console, verbose
@@ -95,10 +99,11 @@ class _Lines:
             self._end(now)
             self._title, self._began, self._said = _title(step), now, now
             if not self._verbose:
-                self._write(f"{_seconds(now - self._start)}  {self._title}")
+                self._write(f"{self._seconds(now)}  {self._title}")
         elif now - self._said >= EVERY:
             self._said = now
-            self._write(f"{_seconds(now - self._start)}  {step}{_left(done, now - self._began)}")
+            goes_on = when(self._verbose, ", and goes on")
+            self._write(f"{self._seconds(now)}  {step}{_left(done, now - self._began)}{goes_on}")
 
     def close(self) -> None:
         """Print nothing from now on; lines that were held back are dropped."""
@@ -108,7 +113,13 @@ class _Lines:
     def _end(self, now: float) -> None:
         """Write how long a step has taken."""
         if self._verbose and self._title:
-            self._write(f"{now - self._began:6.1f} s  {self._title}")
+            self._write(f"{self._seconds(now)}  {self._title}")
+
+    def _seconds(self, now: float) -> str:
+        """Since the start, `after   67 s`; with `verbose` those of the step alone, `took    2.5 s`."""
+        if self._verbose:
+            return f"took {now - self._began:6.1f} s"
+        return f"after {now - self._start:4.0f} s"
 
     def _write(self, line: str) -> None:
         with self._lock:
@@ -130,10 +141,6 @@ class _Lines:
 
 def _title(step: str) -> str:
     return step.partition(",")[0]
-
-
-def _seconds(elapsed: float) -> str:
-    return f"{elapsed:4.0f} s"
 
 
 def _left(done: float | None, elapsed: float) -> str:

@@ -198,13 +198,21 @@ class Loop:
         probes: dict[str, Probe | None] = {}
         for name, network in further:
             self.progress(f"asking the environment about {name}")
-            environment = Environment(self.environment.raw, self.environment.name)
-            environment.find_mirror(network.resolved.spec.skeleton.lateral)
+            environment = self._environment_of(network)
             probes[name] = None
-            if environment.how == "state":
+            if environment is not None:
                 with Policy(network, self.names, self.episodes.double) as policy:
                     probes[name] = probe(environment, policy, self.episodes.count)
         return probes
+
+    def _environment_of(self, network: Network) -> Environment | None:
+        """The environment with a mirror beside the first; None where it cannot mirror its own state.
+
+        One that turns its starts itself (by its hook) knows one mirror.
+        """
+        environment = Environment(self.environment.raw, self.environment.name)
+        environment.find_mirror(network.resolved.spec.skeleton.lateral)
+        return environment if environment.how == "state" else None
 
     def _of_further_mirrors(self) -> list[str]:
         """What is not measured under mirrors beside the first."""
@@ -229,7 +237,9 @@ class Loop:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the user's environment, at every step
             count, steps = self.episodes.count, self.episodes.steps
-            tracks: list[Track] = recorded(self.environment, self.policy, count, count, steps)
+            _, *further = under_each(self.network).values()
+            turned = [environment for environment in map(self._environment_of, further) if environment is not None]
+            tracks: list[Track] = recorded([self.environment, *turned], self.policy, count, count, steps)
         seen = sum(map(len, tracks))
         remark = (
             f"{seen:,} observations that the original made in {self.environment.name}, in {len(tracks)} "

@@ -133,6 +133,11 @@ class MirrorFit:
         return self.real and self.trained and (self.gap >= NOTHING_IN_COMMON or bool(self.better))
 
     @property
+    def fits_another(self) -> bool:
+        """Whether some other mirror fits clearly better than T."""
+        return bool(self.better or self.changes or self.skeletons)
+
+    @property
     def has_a_nearer(self) -> bool:
         """Whether a neighbour comes so much nearer than T that it is worth a look, whether or not it fits."""
         return bool(self.nearest) and self.nearest_gap <= CLEARLY * self.gap

@@ -50,7 +50,8 @@ class Network:
     network.  further: other mirrors that the user named, each fitted to the same tensors.  earlier: mirrors that the
     network commutes with already, and that must not be disturbed.  handed_in: the network of the user, where this one
     is that one changed (`--align`).  as_program: what is handed on is the program, not the module, which may take more
-    sizes.  constant: outputs that do not depend on the inputs.
+    sizes.  constant: outputs that do not depend on the inputs.  open_sizes: of every input whose sizes nobody gave,
+    the axes on which it takes others as well, with their words in the layout.
     """
 
     module: torch.nn.Module
@@ -74,6 +75,7 @@ class Network:
     handed_in: Network | None = None
     as_program: bool = False
     constant: ConstantAnswers = ConstantAnswers()
+    open_sizes: tuple[Mapping[int, str], ...] = ()
 
     @property
     def spec(self) -> ConversionSpec:

@@ -31,6 +31,7 @@ from chiralize.problem.named_tensors import as_dictionaries, has_tensordict, is_
 from chiralize.problem.network import Network, batch_axes
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import table_wanted
+from chiralize.problem.readings.frames import so_many
 from chiralize.problem.sampling import mean_of, naming_the_mean
 
 _FRAMES = "t"
@@ -277,13 +278,17 @@ def _fixed(program: ExportedProgram, network: Network) -> tuple[str, ...]:
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     batches: dict[str, None] = {}
     frames: dict[str, None] = {}
+    undescribed: list[int] = []
     for name, tensor in zip(program.graph_signature.user_inputs, resolved.input_tensors, strict=False):
         sizes = fixed_sizes(values.get(str(name)))
         if sizes and tensor.has_rows and sizes[0] is not None:
             batches[str(sizes[0])] = None
         for word, axis in tensor.free_axes:
-            if sizes and word == _FRAMES and sizes[axis] is not None:
-                frames[str(sizes[axis])] = None
+            count = sizes[axis] if sizes and word == _FRAMES else None
+            if count is not None:
+                frames[so_many(count)] = None
+                if tensor.entry.layout is None:
+                    undescribed.append(axis)
     clauses: list[str] = []
     if batches and resolved.has_rows:
         hint = when(list(batches) == ["1"], TWO_MAY)
@@ -293,10 +298,12 @@ def _fixed(program: ExportedProgram, network: Network) -> tuple[str, ...]:
             "chiralize.flip_test, which exports nothing, takes any that the class takes"
         )
     if frames and _takes_more_frames(network):
-        count = " and ".join(frames)
+        numbers = " and ".join(frames)
+        axes = ", ".join(map(str, undescribed[:1]))
+        reading = when(undescribed, f" (axis {axes}, which nobody describes, is read as frames)")
         clauses.append(
-            f"exported (.pt2, .onnx), it takes {count} frames as in the examples, no other number; written as weights "
-            "(.pt, .safetensors) it takes others, as its class does"
+            f"exported (.pt2, .onnx), it takes {numbers} as in the examples, no other number{reading}; written as "
+            "weights (.pt, .safetensors) it takes others, as its class does"
         )
     return ("; ".join(clauses),) if clauses else ()
 

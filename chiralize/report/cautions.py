@@ -17,6 +17,7 @@ from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, Numeric
 WARNING = "warning: "
 """The beginning of those notes on the user's data that warn."""
 _STILL = "the original answers nearly the same to everything, so that nothing confirms the mirror"
+_COLLAPSED = "an output of the original hardly changes with the inputs"
 UNKNOWN_AVERAGE = "nothing is known of whether the flip average does the task"
 
 
@@ -54,6 +55,8 @@ def mirror_cautions(evidence: Evidence) -> tuple[Caution, ...]:
     doubts = [Caution("mirror", text, brief) for text in evidence.warnings]
     if evidence.still:
         doubts.insert(0, Caution("mirror", evidence.still, _STILL))
+    if evidence.collapsed:
+        doubts.append(Caution("mirror", evidence.collapsed, _COLLAPSED))
     return tuple(doubts)
 
 

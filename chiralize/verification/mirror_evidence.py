@@ -14,7 +14,7 @@ import torch
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
-from chiralize.errors.words import percent
+from chiralize.errors.words import percent, when
 from chiralize.graph.mirror import MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
@@ -29,6 +29,7 @@ from chiralize.verification.asymmetry import asymmetry
 from chiralize.verification.asymmetry.advice import uneven_in_words
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
+from chiralize.verification.evidence.derived_inputs import derived_findings
 from chiralize.verification.evidence.fitting import (
     FEWEST_ROWS,
     FITS,
@@ -52,6 +53,7 @@ from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.verdicts import Evidence
 
 _ROWS = 256
+_LOOKED_AT = 2048
 _CALLS = 16
 _NOISE_ROWS, _NOISE_CALLS, _NOISE_RUNS, _NOISE_MIRRORS = 24, 8, 12, 40
 """On noise no mirror is confirmed, and none refuted: the likeliest mistakes alone are looked for."""
@@ -74,9 +76,22 @@ _STILL = (
     "answers vary by {share} of their size, the inputs by {given}. It learned a mean alone, or was built with other "
     "arguments than it was trained with; a gap in units of so small a spread says nothing"
 )
+_COLLAPSED = (
+    "over these inputs, which vary by {given} of their size, the original's answers hardly vary: {outputs}. Such an "
+    "output learned a mean alone, or was built or loaded wrongly; its gap and its rho are in units of that small spread"
+)
 _BEFORE_NO_SWAP = (
     "check joint order, negated coordinates, the point that they are negated at, and units, before the pairs: where "
     "nothing swaps, inputs stay as the network knows them, and one that nearly repeats them fits for that alone"
+)
+_BADLY_TRAINED = (
+    "consider that the network may be badly trained or know one side only, since no other mirror that was tried fits "
+    "clearly better: --method average --force averages its two views, whose error tells"
+)
+_CHECK_ALL = "check joint order, pairs, negated coordinates and layouts"
+_SEVERAL_AT_ONCE = (
+    ": several may be wrong at once, or the specification is of another body, since none of the mirrors that were "
+    "tried fits"
 )
 _ALIKE = 0.05
 """Inputs that vary by less than this share of their size are alike themselves."""
@@ -113,6 +128,7 @@ def outside_evidence(
     parts.append(free_findings(network.resolved, (tuple(network.args), dict(network.kwargs)), inputs))
     if mirror is not None:
         parts.append(names_of_entries(mirror))
+        parts.append(derived_findings(mirror, _samples(network, inputs)))
     if asked is not None:
         parts.append(asked)
     if equivariant is not None and mirror is not None:
@@ -137,7 +153,7 @@ def ask_network(
     if isinstance(asked, Evidence):
         return asked
     comparison, basis = asked
-    evidence = judged(comparison, basis)
+    evidence = replace(judged(comparison, basis), collapsed=basis.collapsed)
     if evidence.fit is None or not evidence.fit.is_confirmed:
         return evidence
     return joined(evidence, near_shipped(network.resolved.spec.skeleton, comparison))
@@ -190,7 +206,8 @@ def _compared(
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
     away = off_center(network.resolved, calls) if real else ""
-    basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)), away)
+    collapsed = _collapsed(network, answers, calls) if real else ""
+    basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)), away, collapsed)
     runs = _runs(network, calls, real)
 
     def tell(tried: int) -> None:
@@ -220,6 +237,23 @@ def _of_still(answers: Answers, calls: Sequence[Call], real: bool) -> Evidence:
     return Evidence(still=_STILL.format(inputs="these inputs" if real else "random inputs", share=share, given=given))
 
 
+def _collapsed(network: Network, answers: Answers, calls: Sequence[Call]) -> str:
+    """A warning of single outputs that hardly vary, beside others that do; "" where none is, or the inputs are alike.
+
+    Those that are the same to the last digit are in `network.constant`, and free ones may be settings.
+    """
+    variations = dict(zip(sorted((*answers.hardly_vary, *answers.indices)), answers.variation, strict=True))
+    still: list[str] = []
+    for index in answers.hardly_vary:
+        name = f"output {index}"
+        if name not in network.constant.outputs and network.resolved.output_tensors[index].kind != "free":
+            still.append(f"{name} by {percent(variations[index])} of its size")
+    given = max(map(variation_of, zip(*map(_numbers, calls), strict=True)), default=0.0)
+    if not still or given < _ALIKE:
+        return ""
+    return _COLLAPSED.format(outputs=", ".join(still), given=percent(given))
+
+
 def _numbers(call: Call) -> list[torch.Tensor]:
     """The inputs of a call that are no integers."""
     return [tensor for tensor in tensors(call) if tensor.is_floating_point()]
@@ -234,6 +268,13 @@ def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Seq
     samples = network.samples_in(calls[0])
     is_costly = _LEAST_RUNS * multiplications_a_sample(network) * samples * len(calls) > _WORK
     return of_calls(runner, mirror, calls, ceil(FEWEST_ROWS / samples) if is_costly else 0)
+
+
+def _samples(network: Network, inputs: Sequence[Call]) -> Sequence[Call]:
+    """Inputs of the user to look at; none where samples are not the first axis, or the network carries states."""
+    if not inputs or not network.has_rows or network.carried:
+        return ()
+    return thinned(network, inputs, _LOOKED_AT)
 
 
 def _few(network: Network, inputs: Sequence[Call]) -> list[Call]:
@@ -365,15 +406,16 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
         first = f"try {fit.changes[0]} in the specification"
     elif fit.better and fit.nearest_gap <= FITS:
         first = f"try {fit.nearest} in the specification"
-    elif fit.better or fit.has_a_nearer:
-        first = (
-            "check joint order, pairs, negated coordinates and layouts: several may be wrong at once, or the "
-            "specification is of another body, since none of the mirrors that were tried fits"
-        )
     else:
-        first = "check joint order, pairs, negated coordinates and layouts"
+        first = _CHECK_ALL
+    if not fit.fits_another:
+        first = f"{_BADLY_TRAINED}; else {first}" + when(fit.has_a_nearer, _SEVERAL_AT_ONCE)
+    elif first == _CHECK_ALL:
+        first += _SEVERAL_AT_ONCE
     if any(entry.fields for entry in spec.inputs or ()) and any(entry.fields for entry in spec.outputs or ()):
         first += "; `chiralize skeleton check --robot ROBOT.xml SPEC.yaml` and `audit --rollout` say whether T is right"
+    if not fit.fits_another:
+        return f"{first}; `chiralize audit` measures it again, and says which side it knows"
     return (
         f"{first}; `chiralize audit` measures it again. If T is right, the network knows one side only, or the inputs "
         "are of another kind than those it was trained on; --force converts all the same"

@@ -324,6 +324,7 @@ class Evidence:
     fit: the figures of the network itself, None where nothing was compared.
     are_sides_unknown: nothing shows whether the network learned both sides.
     still: that its answers hardly change with its inputs, in a sentence, so that they are evidence of nothing; else "".
+    collapsed: the same of single outputs beside others that vary.
     """
 
     checks: tuple[str, ...] = ()
@@ -332,3 +333,4 @@ class Evidence:
     notes: tuple[str, ...] = ()
     are_sides_unknown: bool = False
     still: str = ""
+    collapsed: str = ""

@@ -144,9 +144,23 @@ def test_ambiguous_sizes_list_every_candidate(text, shape, layouts):
 
 SIZES = {
     "other joints": (H, (8, 16, 3), "no layout fits shape (8, 16, 3): h36m-17 has 17 joints", "h36m-16 has 16 joints"),
-    "one coordinate": (H, (8, 17, 1), "beside the axis of size 17", "dims: [x]"),
+    "one coordinate": (H, (8, 17, 1), "seems to have one number of every joint", "dims: [x]}] for one coordinate"),
+    "a number": (H, (8, 17), "seems to have one number of every joint", "dims: [] for a score"),
+    "a confidence beside three": (
+        H,
+        (8, 17, 4),
+        "dims ['x', 'y', 'z'], the network seems to have 4 numbers of every joint",
+        'skeleton: h36m-17, inputs: [{layout: "b j d", dims: [x, y, z, c]}], with c in `negate` too if the mirror',
+    ),
+    "six merged": (H, (8, 102), "seems to have 6 numbers", 'layout: "b (j d)", dims: [x, y, z, c1, c2, c3]}]'),
+    "several could be": (H, (8, 5, 17, 7), "beside the axis of size 17 none has the size of the coordinates", ""),
     "joints axis": (H + "inputs: [b j d]", (8, 16, 3), "size 16 is not j=17", "of 16 joints: h36m-16, h36m-sh-16"),
-    "four coordinates": (H + "inputs: [b j d]", (8, 17, 4), "4 coordinates", "dims: [x, y, z, c]"),
+    "four coordinates": (
+        H + "inputs: [b j d]",
+        (8, 17, 4),
+        "4 coordinates",
+        'inputs: [{layout: "b j d", dims: [x, y, z, c]}]',
+    ),
     "matrices": (H + "inputs: [b j d d]", (8, 17, 3, 2), "axis 3 of layout 'b j d d': size 2 is not d=3", "dims are"),
     "matrices merged": (H + "inputs: [b j (d d)]", (8, 17, 6), "size 6 is not d=3 x d=3", "17 joints"),
     "given dims": (H + "inputs: [{layout: b j d, dims: [x, y]}]", (8, 17, 3), "size 3 is not d=2", "(3)"),

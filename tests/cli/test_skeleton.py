@@ -55,6 +55,49 @@ def test_show_lists_the_entries_of_an_observation(tmp_path):
     assert listed[37] == entry | {"partner_name": "cfrc_ext.leg_4.force.y"}
 
 
+ACTED_ON = """
+joints: [left_hand, right_hand, hip, left_foot, right_foot]
+pairs: [[left_hand, right_hand], [left_foot, right_foot]]
+dims: [x, y]
+negate: [x]
+inputs:
+  - {name: pose, layout: "b t j d"}
+  - {layout: "b (j d)", joints: [left_hand, right_hand], negate: [y]}
+  - {layout: "b (j d)", signs: {hip: [-1, -1], left_hand: [1, 1], right_hand: [1, 1]}}
+  - {layout: "b c h ~w"}
+  - {layout: "b j d", reflect: {x: 320}}
+  - {free: true}
+outputs: [{like: pose}, {classes: {swap: [[wave_left, wave_right]], names: [wave_left, wave_right, rest]}}]
+"""
+
+
+def test_show_says_what_becomes_of_every_input_and_output(tmp_path):
+    """By the code that conversions use: which joints swap, which coordinates or entries are negated."""
+    path = tmp_path / "spec.yaml"
+    path.write_text(ACTED_ON)
+    text = run("show", path).stdout
+    assert text[text.index("what the mirror does") :].splitlines()[1:9] == [
+        "  input 0 'pose' 'b t j d': swaps the 2 pairs; negates x",
+        "  input 1 'b (j d)': swaps left_hand and right_hand; negates y",
+        "  input 2 'b (j d)': swaps the 2 pairs; negates hip.x, left_foot.x, right_foot.x, hip.y",
+        "  input 3 'b c h w': reverses w",
+        "  input 4 'b j d': swaps the 2 pairs; negates x; x is mirrored at 320, x -> 640 - x",
+        "  input 5: stays as it is",
+        "  output 0: as pose",
+        "  output 1: swaps wave_left and wave_right",
+    ]
+    action = json.loads(run("show", path, "--format", "json").stdout)["action"]["input 1"]
+    assert action == {"layout": "b (j d)", "swapped": [["left_hand", "right_hand"]], "negated": ["y"], "says": []}
+    assert "what the mirror does" not in run("show", "h36m").stdout
+
+
+def test_show_says_it_of_every_mirror():
+    text = run("show", "ant-v5").stdout
+    assert "entries swap" in text and "what the mirror does" in text
+    several = run("show", "ant-27-k4").stdout
+    assert "what the mirror left_right does" in several and "what the mirror front_back does" in several
+
+
 def test_show_draws_and_tells_the_source(tmp_path):
     result = run("show", "h36m")
     assert result.exit_code == 0

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.skeleton.catalog import shipped_file
-from chiralize.body.tensors import parse_spec
+from chiralize.body.tensors import load_spec, parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.on_examples import prepared
 from chiralize.commands.records import Conversion, Trial
@@ -25,6 +25,8 @@ from chiralize.commands.rollouts import Episodes, Loop, environment_of
 from chiralize.errors import DriftError, MirrorError, OneSidedError
 from chiralize.graph.running import Arguments
 from chiralize.problem.network import Network
+from chiralize.problem.several import under_each
+from chiralize.symmetry.action import act
 from tests.support import four_legs
 from tests.support.command import Shell, working_shell
 from tests.support.skiff import EXAMPLE, SPEC, WRONG, Counting, Mirrored, Rower, Water, start, step
@@ -247,6 +249,23 @@ def test_observations_are_what_the_original_saw(rows: int) -> None:
             state, _ = step(state, action, Water())
     assert not sequences and len(calls) == 20 * STEPS // rows
     assert np.allclose(seen, expected, rtol=0, atol=1e-9)
+
+
+def test_observations_take_turns_under_every_mirror() -> None:
+    """A start as it is, its mirror image left to right, then another's front to back."""
+    policy = nn.Sequential(nn.Linear(27, 8))
+    network = prepared(policy, load_spec("ant-27-k4"), (torch.zeros(1, 27),), None, "forward")
+    make = partial(gymnasium.make, "Ant-v5", include_cfrc_ext_in_observation=False)
+    with Loop(network, environment_of(make), (), Episodes(1, 1)) as loop:
+        calls, _, _ = loop.observations()
+    actions = [None, *(under.resolved.inputs[0] for under in under_each(network).values())]
+    raw = make()
+    assert len(calls) == 10 and len(actions) == 3
+    for number, call in enumerate(calls):
+        start = torch.from_numpy(raw.reset(seed=1 + number)[0])[None]
+        action = actions[number % 3]
+        expected = start if action is None else act(start, action)
+        assert torch.allclose(Arguments.of(*call).tensors[0].double(), expected, rtol=0, atol=1e-5), number
 
 
 def test_observations_of_a_policy_with_a_state_are_sequences() -> None:

@@ -50,10 +50,10 @@ def test_a_log_gets_a_line_for_each_step_and_one_a_minute(clock: list[float]) ->
     lines.tell("verifying [all]")
     lines.close()
     assert stream.getvalue() == (
-        "chiralize:    0 s  loading\n"
-        "chiralize:    7 s  distilling\n"
-        "chiralize:   67 s  distilling, loss 2, 50%, about 60 s left\n"
-        "chiralize:  100 s  verifying [all]\n"
+        "chiralize: after    0 s  loading\n"
+        "chiralize: after    7 s  distilling\n"
+        "chiralize: after   67 s  distilling, loss 2, 50%, about 60 s left\n"
+        "chiralize: after  100 s  verifying [all]\n"
     )
 
 
@@ -75,7 +75,7 @@ def test_long_work_speaks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
             if stream.getvalue():
                 break
             module.threading.Event().wait(0.005)
-    assert stream.getvalue() == "chiralize:    0 s  loading\n"
+    assert stream.getvalue() == "chiralize: after    0 s  loading\n"
 
 
 def test_verbose_lines_have_the_seconds_of_each_step(clock: list[float]) -> None:
@@ -83,9 +83,15 @@ def test_verbose_lines_have_the_seconds_of_each_step(clock: list[float]) -> None
     lines.tell("loading")
     clock[0] = 2.5
     lines.tell("verifying", 0.5)
-    clock[0] = 4.0
+    clock[0] = 64.0
+    lines.tell("verifying", 0.75)
+    clock[0] = 70.0
     lines.close()
-    assert stream.getvalue() == "chiralize:    2.5 s  loading\nchiralize:    1.5 s  verifying\n"
+    assert stream.getvalue() == (
+        "chiralize: took    2.5 s  loading\n"
+        "chiralize: took   61.5 s  verifying, 75%, about 20 s left, and goes on\n"
+        "chiralize: took   67.5 s  verifying\n"
+    )
 
 
 def test_a_terminal_has_a_bar_with_percent_and_times(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +178,7 @@ def test_trials_are_steps_of_their_own(shell: Shell, monkeypatch: pytest.MonkeyP
     net = space["Sized"](5, 12)
     torch.save(net.state_dict(), shell.folder / "sized.pt")
     result = shell("plan", "sized.pt", "--skeleton", "lifter.yaml", "--model", "progress_sized_nets:Sized", "--verbose")
-    told = re.findall(r"^chiralize: +[0-9.]+ s  (.*)$", result.err, re.MULTILINE)
+    told = re.findall(r"^chiralize: took +[0-9.]+ s  (.*)$", result.err, re.MULTILINE)
     arguments = "trying arguments of progress_sized_nets:Sized"
     assert told[:5] == ["loading", arguments, "loading", "trying input sizes", "exporting"], result.err
     steps: list[str] = []

@@ -22,7 +22,9 @@ def test_page_is_in_step() -> None:
 
 
 def test_what_a_network_prints_is_no_result() -> None:
-    output = "weight initial finished!\nchiralize:  0 s  loading\nh.pt: converted: equivariant\n  method match\n"
+    output = (
+        "weight initial finished!\nchiralize: after    0 s  loading\nh.pt: converted: equivariant\n  method match\n"
+    )
     assert says(output, "h.pt") == "h.pt: converted: equivariant"
     assert says("hello\nUsageError CH207  h.pt: none\n    Fix: that\n", "h.pt") == "UsageError CH207  h.pt: none"
     assert says("hello\n", "h.pt") == ""

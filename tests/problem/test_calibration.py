@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.cli.opening import refuse_few_of
+from chiralize.cli.opening import refuse_unfit
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Call
@@ -21,6 +21,7 @@ from chiralize.problem import preparation
 from chiralize.problem.data.checks import LEAST, judged
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
+from chiralize.problem.data.examples import Examples
 from chiralize.problem.data.moments import fitting, judging
 from chiralize.problem.data.moments.recovery import Gaussian
 from chiralize.problem.preparation import prepare
@@ -28,6 +29,7 @@ from chiralize.storage.load import load_model
 from tests.methods.test_reduce_trained import error, learnt, poses
 from tests.methods.test_reduce_trained import ready as learnt_subject
 from tests.problem.test_moments import Convolved, Lifter, gaussian, mirrored, ready, remembering
+from tests.support.command import scrambled
 from tests.support.problems import posed
 from tests.support.small_body import CLIP, POSE, Net, normal, trained, turned
 
@@ -352,15 +354,39 @@ def test_too_few_are_refused_before_the_export(tmp_path: Path, monkeypatch: pyte
     np.save(tmp_path / "enough.npy", inputs(LEAST).numpy())
     monkeypatch.chdir(tmp_path)
     for name in ("few.npy", "enough.npy"):
-        refuse, call = refuse_few_of(Path(name), None), ((inputs(1),), {})
+        refuse, examples = refuse_unfit(Path(name), few=True), Examples(((inputs(1),), {}), parse_spec(POSE))
         loaded = load_model(tmp_path / "w.pt", factory=network())
         if name == "enough.npy":
-            refuse(loaded, parse_spec(POSE), call, "forward")
+            refuse(loaded, examples, "forward")
             continue
         with monkeypatch.context() as patched, pytest.raises(DataFileError) as raised:
             patched.setattr(preparation, "exported", None)
-            refuse(loaded, parse_spec(POSE), call, "forward")
+            refuse(loaded, examples, "forward")
         assert raised.value.facts.startswith("9 samples, of which too few can be held out")
         assert raised.value.remedy == (
             "give 10 at least, better 2,000 (300 cost about two percent), or leave them out; --force goes on with these"
         )
+
+
+UNFIT = {
+    "another last axis": ((40, 27, 6, 3), "(b, t, 6, 2), chosen: t = 9, since nobody said; others run as well"),
+    "another number of axes": ((40, 5), "(b, t, 6, 2), chosen: t = 9"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_arrays_that_do_not_fit_are_refused_before_the_export(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes that nobody gave are not put down to the network: it takes others."""
+    shape, says = UNFIT[name]
+    net = scrambled(nn.Linear(2, 2))
+    np.save(tmp_path / "poses.npy", np.random.default_rng(0).standard_normal(shape, dtype="f"))
+    torch.save(net.state_dict(), tmp_path / "w.pt")
+    loaded = load_model(tmp_path / "w.pt", factory=net)
+    examples = Examples(((torch.ones(1, 9, 6, 2),), {}), parse_spec(CLIP), open_axes=({0: "b", 1: "t"},))
+    monkeypatch.setattr(preparation, "exported", None)
+    with pytest.raises(DataFileError) as raised:
+        refuse_unfit(tmp_path / "poses.npy")(loaded, examples, "forward")
+    assert says in raised.value.facts
+    assert "t, 6, 2)" in raised.value.remedy

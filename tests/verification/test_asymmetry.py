@@ -418,6 +418,14 @@ def test_of_a_policy_the_environment_decides() -> None:
         assert advise(found, Evidence(), True, is_policy=True) == advise(found, Evidence(), True)
 
 
+def test_where_no_other_mirror_fits_the_training_is_looked_at_first() -> None:
+    """A gap that is as large with every mirror is no sign of a slip in the specification."""
+    refuted = Evidence(warnings=("nothing of this symmetry",), fit=MirrorFit(1.4, "no swap", 1.2, True))
+    advice = advise(BAD, refuted, True)
+    assert advice.kind == "wrong mirror" and advice.remedy.startswith("see whether the network is badly trained")
+    assert advice.remedy.endswith("else correct the specification before anything is converted")
+
+
 def test_a_mirror_that_clearly_fits_better_is_mended_first() -> None:
     """However small the gap of T: the network nearly commutes with any mirror that is wrong in one place."""
     text = "another mirror fits the network better: its gap is 0.12 with the skeleton b, 0.23 with T"

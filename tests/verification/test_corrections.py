@@ -99,4 +99,6 @@ def test_where_nothing_near_fits_nothing_is_suggested() -> None:
     with pytest.raises(MirrorError) as caught:
         chiralize.chiralize(net, parse_spec(spec()), (x[:2],), calibration=x, method="match")
     message = str(caught.value)
-    assert "Fix: check joint order, pairs, negated coordinates and layouts" in message and "try " not in message
+    assert "Fix: consider that the network may be badly trained or know one side only" in message
+    assert "--method average --force" in message and "try " not in message
+    assert "; else check joint order, pairs, negated coordinates and layouts" in message

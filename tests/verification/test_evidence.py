@@ -547,7 +547,11 @@ def test_joints_that_swap_where_no_coordinate_is_negated_are_no_mirror() -> None
         assert (found.warnings == ()) == is_mirror, negated
         assert all("in input 0, which" in warning for warning in found.warnings)
     plane = load_spec(replace(BODY, dims=("x", "y"), negate=()))
-    assert reflection_findings(resolve_spec(plane, [(16, 7, 2)], [(16, 7, 2)])) == Evidence()
+    found = reflection_findings(resolve_spec(plane, [(16, 7, 2)], [(16, 7, 2)]))
+    assert not found.warnings and found.notes[0].startswith("2 doubts about signs of the specification, in input 0: ")
+    assert found.notes[0].endswith("left stays left; `chiralize skeleton lint` shows them")
+    aside = replace(plane, skeleton=replace(plane.skeleton, lateral="z"))
+    assert reflection_findings(resolve_spec(aside, [(16, 7, 2)], [(16, 7, 2)])) == Evidence()
 
 
 def test_errors_by_coordinate_beside_a_pose_are_noted_alone() -> None:

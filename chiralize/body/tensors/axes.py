@@ -67,7 +67,10 @@ def fit(layout: Layout, shape: Sequence[int], body: Skeleton, fixed_dims: bool, 
     if "d" in sizes and not fixed_dims:
         if sizes["d"] > len(body.dims):
             facts = f"{sizes['d']} coordinates, but skeleton {body.name} has the dims {list(body.dims)}"
-            remedy = f"name them all: dims: [{', '.join(body.dims)}, c] (a name that negate does not list is kept)"
+            more = ", ".join(f"c{number}" for number in range(1, sizes["d"] - len(body.dims) + 1))
+            dims = ", ".join((*body.dims, "c" if more == "c1" else more))
+            line = f'{where.split()[0]}s: [{{layout: "{layout}", dims: [{dims}]}}]'
+            remedy = f"name them all in a file: {line} (a name that negate does not list is kept)"
             raise LayoutSizeError(where, facts, remedy)
         body = body.with_dims(body.dims[: sizes["d"]])
     if "j" in sizes and "d" not in sizes and len(body.dims) > 1:

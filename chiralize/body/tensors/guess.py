@@ -19,6 +19,8 @@ from chiralize.errors.words import when
 from chiralize.symmetry.representation import TensorRepresentation
 
 PICTURE_CHANNELS = (1, 3)
+_MOST_DIMS = 9
+"""Coordinates that a joint may have, besides those of the skeleton: a confidence, velocities, rotations."""
 SCORES = " (class scores: --invariant)"
 """The end of a remedy for outputs without a reading."""
 
@@ -35,7 +37,7 @@ def infer_pose(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: st
         if any("(j d)" in text for text in texts):
             remedy += "; (j d) is x, y of one joint, then of the next, (d j) is x of all joints, then y of all"
         raise AmbiguousLayoutError(where, facts, remedy)
-    raise LayoutSizeError(where, _why(shape, body, fixed_dims), _remedy(shape, body, where))
+    raise LayoutSizeError(where, _why(shape, body, fixed_dims), _remedy(shape, body, fixed_dims, where))
 
 
 def fitting(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) -> list[Pose]:
@@ -83,9 +85,46 @@ def _layout(shape: Sequence[int], marked: dict[int, tuple[str, ...]]) -> Layout:
     return Layout(tuple(marked.get(axis) or (next(free),) for axis in range(len(shape))))
 
 
+def _of_other_dims(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> tuple[Layout, int] | None:
+    """A layout for joints that have another number of coordinates than the skeleton, and that number; None without one.
+
+    None where several axes could be the coordinates, too.
+    """
+    joints, counts = len(body.joints), coordinate_counts(body, fixed_dims)
+    if len(body.dims) < 2:  # of robots, whose observations are described block by block
+        return None
+    layouts: list[tuple[Layout, int]] = []
+    for axis in range(1, len(shape)):
+        if shape[axis] == joints:
+            others = [other for other in range(1, len(shape)) if other != axis]
+            few = [other for other in others if shape[other] <= _MOST_DIMS and shape[other] not in counts]
+            layouts += [(_layout(shape, {axis: ("j",), other: ("d",)}), shape[other]) for other in few]
+        count, rest = divmod(shape[axis], joints)
+        if joints > 1 and not rest and count not in counts and count <= _MOST_DIMS:
+            if len(shape) == 2 or count > 1:
+                marked = ("j", "d") if count > 1 else ("j",)
+                layouts.append((_layout(shape, {axis: marked}), count))
+    return layouts[0] if len(layouts) == 1 else None
+
+
+def described_dims(layout: object, count: int, body: Skeleton, io: str) -> str:
+    """The line of a file that describes joints with so many coordinates, in place of those of the skeleton."""
+    names = list(body.dims[:count])
+    further = count - len(names)
+    names += ["c"] if further == 1 else [f"c{number}" for number in range(1, further + 1)]
+    line = f'{io}s: [{{layout: "{layout}", dims: [{", ".join(names)}]}}]'
+    if further:
+        line += f", with {names[-1]} in `negate` too if the mirror changes its sign; a confidence stays"
+    return f"skeleton: {body.name}, {line}"
+
+
 def _why(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> str:
     joints, dims = len(body.joints), list(body.dims)
     text = f"no layout fits shape {tuple(shape)}: {body.name} has {joints} joints and dims {dims}"
+    other = _of_other_dims(shape, body, fixed_dims)
+    if other is not None:
+        numbers = "one number" if other[1] == 1 else f"{other[1]} numbers"
+        return f"{text}, the network seems to have {numbers} of every joint"
     if joints in shape[1:]:
         return text + f", and beside the axis of size {joints} none has the size of the coordinates"
     sizes = sorted(coordinate_counts(body, fixed_dims))
@@ -93,11 +132,16 @@ def _why(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> str:
     return text + f", so an axis of size {joints}" + when(merged, f" or {merged}") + " was expected"
 
 
-def _remedy(shape: Sequence[int], body: Skeleton, where: str) -> str:
+def _remedy(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) -> str:
     io = where.split()[0]
     scores = SCORES if io == "output" else ""
-    if len(body.joints) in shape[1:] and 1 in shape[1:]:
-        return "one coordinate a joint is not guessed: give `layout` and `dims`, such as dims: [x]"
+    other = _of_other_dims(shape, body, fixed_dims)
+    if other is not None and not fixed_dims:
+        layout, count = other
+        line = f"say so in a file: {described_dims(layout, count, body, io)}"
+        if count == 1:
+            return f"{line} for one coordinate (dims: [] for a score, which has no sign){scores}"
+        return f"{line}; or check the skeleton{scores}"
     if len(shape) == 4 and shape[1] in PICTURE_CHANNELS:
         return f'check the skeleton, or for a picture whose width the mirror reverses, --{io}-layout "b c h ~w"'
     if len(body.dims) == 1 and len(shape) == 2 and io == "input":

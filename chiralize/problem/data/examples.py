@@ -27,13 +27,15 @@ _MOST_SAMPLES = 256
 class Examples:
     """One call of a network. spec: with what was assumed of its inputs.  remark: what they were taken for, or "".
 
-    is_open: nobody asked for one sample; it may be two as well.
+    is_open: nobody asked for one sample; it may be two as well.  open_axes: of every input whose sizes were derived,
+    the axes that have another size as well, with their words in the layout.
     """
 
     call: Call
     spec: ConversionSpec
     remark: str = ""
     is_open: bool = False
+    open_axes: tuple[Mapping[int, str], ...] = ()
 
 
 def examples_for(
@@ -49,12 +51,14 @@ def examples_for(
     option: str = "--input-shape",
     progress: Progress = silent,
     command: str = "",
+    arguments: Mapping[str, object] | None = None,
 ) -> Examples:
     """One call of a network: from --input-shape, from --example, else what its file brings along, else derived.
 
     module: it is not touched.  where: the network, as messages name it.  brought: the inputs in its file, or of its
     record.  samples: inputs that the user has, see `derive`.  option: how the user gives sizes, as the remark names it.
-    progress: called during the trial of sizes.  command: as the user typed it, for messages.
+    progress: called during the trial of sizes.  command: as the user typed it, for messages.  arguments: with which
+    the user made the network, see `derive`.
     Raises UsageError where there are none and none can be derived, DataFileError where arrays do not fit.
     """
     if shapes and example is not None:
@@ -69,9 +73,9 @@ def examples_for(
         return Examples(call, spec, is_open=is_one_of_many)
     if brought is not None:
         return Examples(brought, spec)
-    derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, samples or {})
+    derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, samples or {}, arguments)
     spec = replace(derived.spec, outputs=_with_layouts(spec, derived.spec))
-    return Examples(derived.call, spec, derived.remark, is_open=True)
+    return Examples(derived.call, spec, derived.remark, True, derived.open_axes)
 
 
 def _with_layouts(spec: ConversionSpec, derived: ConversionSpec) -> tuple[TensorEntry, ...] | None:

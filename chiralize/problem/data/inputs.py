@@ -13,18 +13,16 @@ import torch
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import DataFileError, UsageError
-from chiralize.errors.words import when
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data import labelled
 from chiralize.problem.data.feeds import Feed, read
 from chiralize.problem.data.kinds import array_name, as_tensor, checked_cast, native, with_values
+from chiralize.problem.data.misfit import a_row, misfit
 from chiralize.problem.data.shelf import Shelf
 from chiralize.storage.arrays import load_arrays
 from chiralize.storage.sniff import sniff
 
 MOST_SPOOLED = 50_000
-_JOINTS_AND_COORDINATES = 3
-"""Axes of an array "sample joint coordinate"."""
 
 
 def calls_from(
@@ -33,12 +31,14 @@ def calls_from(
     states: Sequence[int] = (),
     names: Sequence[str] = (),
     most: int | None = None,
+    open_axes: Sequence[Mapping[int, str]] = (),
 ) -> Feed[Call]:
     """Calls shaped like `example` from an array file, cut out when they are asked for; axis 0 counts samples.
 
     Arrays go by the names of the model's inputs, else in file order to the inputs that are no states; inputs without
     an array keep the example's value.  states: positions, among the tensor inputs, of states.  names: of the positional
-    arguments.  most: stop after so many calls.  Raises DataFileError.
+    arguments.  most: stop after so many calls.  open_axes: of every tensor of the example, the axes on which the
+    network takes other sizes as well, by their words.  Raises DataFileError.
     """
     arrays = load_arrays(path)
     is_text = sniff(path) == "csv"
@@ -46,7 +46,8 @@ def calls_from(
     targets = _targets(arrays, _leaf_names(example, names), _tensor_positions(leaves), states, str(path))
     if is_text:
         arrays = {name: _rows_as(array, leaves[targets[name]], str(path)) for name, array in arrays.items()}
-    count = _batches(arrays, targets, leaves, str(path))
+    named = dict(zip(_tensor_positions(leaves), open_axes, strict=False))
+    count = _batches(arrays, targets, leaves, str(path), named)
 
     def call(batch: int) -> Call:
         """One call: as many rows of every array as the example has."""
@@ -132,63 +133,23 @@ def _rows_as(rows: np.ndarray, like: torch.Tensor, where: str) -> np.ndarray:
     return rows.reshape(len(rows), *sample)
 
 
-def _how_to_store(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    """What to do with an array of this shape for a network that takes that one."""
-    sample = ", ".join(map(str, wanted[1:]))
-    if not wanted:
-        return "store one number a sample: (sample,)"
-    if len(wanted) == 1:
-        return _a_row(wanted)
-    if sorted(given[1:]) == sorted(wanted[1:]):
-        order = ", ".join(str(given.index(size, 1)) for size in wanted[1:])
-        is_only_one = len(set(wanted[1:])) == len(wanted[1:])
-        return f"put the axes in order: (sample, {sample})" + when(is_only_one, f", array.transpose(0, {order})")
-    numbers = prod(wanted[1:])
-    if len(given) > 1 and prod(given[1:]) == numbers:
-        sizes = ", ".join(map(str, wanted[1:]))
-        remedy = f"write its samples as ({sizes}): array.reshape(-1, {sizes})"
-        axes = when(len(given) == _JOINTS_AND_COORDINATES, ' (a layout "b (j d)" wants joints first, coordinates last)')
-        return f"{remedy}, where its numbers are in the order that the network reads{axes}"
-    if remedy := _but_for_one(given[1:], wanted[1:]):
-        return remedy
-    if len(given) == len(wanted) and numbers not in given and not set(wanted[1:]) <= set(given):
-        sizes = ", ".join(map(str, given[1:]))
-        return f"give samples of the network's sizes, ({sample}): where samples are first, these have ({sizes})"
-    return f"store samples first: (sample, {sample})"
+def _batches(
+    arrays: Mapping[str, np.ndarray],
+    targets: Mapping[str, int],
+    leaves: Sequence[Any],
+    where: str,
+    open_axes: Mapping[int, Mapping[int, str]],
+) -> int:
+    """The number of calls in the arrays. Raises DataFileError where it differs between them, or is 0.
 
-
-def _but_for_one(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    """The order of axes in which all sizes but one fit, as where a network takes any number of frames; else ""."""
-    surplus, missing = list(given), list[int]()
-    for size in wanted:
-        if size in surplus:
-            surplus.remove(size)
-        else:
-            missing.append(size)
-    is_clear = len(wanted) > 2 and len(set(given)) == len(given) and len(set(wanted)) == len(wanted)
-    if not (is_clear and len(missing) == len(surplus) == 1):
-        return ""
-    sizes = list(wanted)
-    sizes[sizes.index(missing[0])] = surplus[0]
-    if sizes == list(given):
-        return f"axis {sizes.index(surplus[0]) + 1} has {surplus[0]}, where the network was run with {missing[0]}"
-    order = ", ".join(str(given.index(size) + 1) for size in sizes)
-    shown = ", ".join(map(str, sizes))
-    return (
-        f"put the axes in order: (sample, {shown}), array.transpose(0, {order}), if {surplus[0]} stands where the "
-        f"network was run with {missing[0]}"
-    )
-
-
-def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leaves: Sequence[Any], where: str) -> int:
-    """The number of calls in the arrays. Raises DataFileError where it differs between them, or is 0."""
+    open_axes: by the position of a leaf.
+    """
     counts: dict[str, int] = {}
     for name, position in targets.items():
         array, wanted = arrays[name], tuple(leaves[position].shape)
         has_samples = array.ndim > 0 and array.shape[1:] == wanted
         if not has_samples and (not wanted or array.ndim != len(wanted) or array.shape[1:] != wanted[1:]):
-            facts = f"{array_name(name)} has shape {array.shape}, the model's input has {wanted}"
-            raise DataFileError(where, facts, _how_to_store(array.shape, wanted))
+            raise misfit(array_name(name), array.shape, wanted, open_axes.get(position, {}), where)
         _refuse_numbers_in_a_row(array.shape, list(filter(_is_tensor, leaves)), array_name(name), where)
         rows = 1 if has_samples else wanted[0]
         counts[name] = len(array) // rows
@@ -297,11 +258,7 @@ def _refuse_numbers_in_a_row(given: Sequence[int], inputs: Sequence[torch.Tensor
     if len(given) != 1 or any(tensor.ndim > 1 for tensor in inputs) or given[0] in map(torch.Tensor.numel, inputs):
         return
     wanted = tuple(inputs[0].shape)
-    raise DataFileError(where, f"{array} has shape {tuple(given)}, the model's input has {wanted}", _a_row(wanted))
-
-
-def _a_row(wanted: Sequence[int]) -> str:
-    return f"store a sample a row: (sample, {wanted[0]}), since one call takes one sample"
+    raise DataFileError(where, f"{array} has shape {tuple(given)}, the model's input has {wanted}", a_row(wanted))
 
 
 def _empty(data: Any, where: str) -> DataFileError:

@@ -15,6 +15,7 @@ from chiralize.graph.running import Call
 from chiralize.problem.preparation import entered, fresh_copy
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import Arranged, arrangements
+from chiralize.problem.readings.chosen import OpenAxes, chosen_people, open_axes
 from chiralize.problem.readings.refusal import refusal_of
 from chiralize.problem.readings.remark import remark_on
 from chiralize.problem.readings.search import Reading, Search
@@ -23,11 +24,15 @@ from chiralize.problem.readings.trial import Trial
 
 @dataclass(frozen=True)
 class Derived:
-    """Inputs of one call that nobody gave. spec: with what was assumed of them.  remark: what they were taken for."""
+    """Inputs of one call that nobody gave. spec: with what was assumed of them.  remark: what they were taken for.
+
+    open_axes: those of every input that have another size as well.
+    """
 
     call: Call
     spec: ConversionSpec
     remark: str
+    open_axes: OpenAxes = ()
 
 
 @exclusive
@@ -42,23 +47,27 @@ def derive(
     progress: Progress = silent,
     command: str = "",
     samples: Mapping[str, torch.Tensor] | None = None,
+    arguments: Mapping[str, object] | None = None,
 ) -> Derived:
     """Inputs of the sizes that the network takes, found by trial.
 
     where: the network, as messages name it.  option: how the user gives sizes, for the remark.
     progress: called during the trial.  command: as the user typed it, for messages.  samples: inputs that the user has
     by name, "sample ..." each: their sizes are tried first, and they may show the order of joints and coordinates.
+    arguments: with which the user made the network, by name: one of them may be the number of frames.
     Raises UsageError where nothing fits, where several sizes do in a way that matters, and AmbiguousLayoutError where
     sizes fit that have several readings.
     """
     module = entered(fresh_copy(model)[0], entry)
     trial = Trial(module, dtype)
     ways = arrangements(module, spec)
-    search = Search(trial, spec, [*ways, *_in_a_table(trial, ways)], progress, samples or {})
+    search = Search(trial, spec, [*ways, *_in_a_table(trial, ways)], progress, samples or {}, arguments=arguments or {})
     reading = search.first() or search.first_by_order()
     if reading is None:
         raise refusal_of(search, where, option, command)
-    return Derived(_call(reading, dtype), reading.spec, remark_on(reading, module, option))
+    axes = open_axes(reading, trial)
+    remark = remark_on(reading, module, option, chosen_people(reading, axes))
+    return Derived(_call(reading, dtype), reading.spec, remark, axes)
 
 
 def _in_a_table(trial: Trial, ways: Sequence[Arranged]) -> list[Arranged]:

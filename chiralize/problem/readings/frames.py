@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from chiralize.problem.readings.weights import LONGEST, lengths, tables
 
+FRAMES = "frames"
 USUAL = (9, 27, 81, 243, 64, 100, 300, 16, 32, 50, 128, 1)
 OF_RECOGNISERS = (64, 100, 300)
 _SAYS_ALL = "receptive_field"
@@ -50,20 +51,27 @@ class Contradiction:
 
 
 def frames_of(
-    module: nn.Module, fits: Fits, skipped: Collection[int], recogniser: bool
+    module: nn.Module,
+    fits: Fits,
+    skipped: Collection[int],
+    recogniser: bool,
+    counted: str = FRAMES,
+    arguments: Mapping[str, object] | None = None,
 ) -> Frames | Contradiction | None:
     """The number of frames that a network takes; None where it takes none of those that are tried.
 
     fits: whether it takes so many.  skipped: sizes of weights that count something else.
     recogniser: it names what people do, for which the usual clips are longer.
+    counted: what is counted, for the reason.  arguments: with which the user made the network, by name.
     """
-    for said in (_said_by_method(module), _said(module, _NAMES)):
+    strong = {**_given(arguments or {}, (_SAYS_ALL, *_NAMES)), **_said(module, _NAMES)}
+    for said in (_said_by_method(module), strong):
         counts = [(count, name) for count, name in said.items() if fits(count)]
         if len(counts) > 1:
             (one, where), (other, elsewhere) = counts[:2]
-            return Contradiction((one, other), (f"`{where}` says {one}", f"`{elsewhere}` says {other}"))
+            return Contradiction((one, other), (f"{where} says {one}", f"{elsewhere} says {other}"))
         if counts:
-            return Frames(counts[0][0], f"{counts[0][0]} frames by its `{counts[0][1]}`")
+            return Frames(counts[0][0], f"{so_many(counts[0][0], counted)} by {counts[0][1]}")
     usual = next((count for count in _usual(recogniser) if fits(count)), None)
     is_open = usual is not None and usual > 1 and any(fits(usual + more) for more in _FURTHER)
     for tensors in _counted_by(module, is_open, usual is None):
@@ -73,14 +81,22 @@ def frames_of(
             one, other = longest[-1], longest[-2]
             return Contradiction((one, other), (f"weights have {one} rows", f"others {other}"))
         if longest:
-            return Frames(longest[0], f"{longest[0]} frames by the sizes of its weights")
-    weak = [(count, name) for count, name in _said(module, _WEAK_NAMES).items() if fits(count)]
+            return Frames(longest[0], f"{so_many(longest[0], counted)} by the sizes of its weights")
+    by_weak_names = {**_given(arguments or {}, _WEAK_NAMES), **_said(module, _WEAK_NAMES)}
+    weak = [(count, name) for count, name in by_weak_names.items() if fits(count)]
     if len(weak) == 1:
-        return Frames(weak[0][0], f"{weak[0][0]} frames by its `{weak[0][1]}`")
+        return Frames(weak[0][0], f"{so_many(weak[0][0], counted)} by {weak[0][1]}")
     if usual is None:
         return None
-    says = f"other numbers of frames run as well: {usual} is what is proved, and what a .pt2 or .onnx of it takes"
+    says = f"other numbers of {counted} run as well: {usual} is what is proved, and what a .pt2 or .onnx of it takes"
     return Frames(usual, says if is_open else "")
+
+
+def so_many(count: int, counted: str = FRAMES) -> str:
+    """`27 frames`, `1 frame`; of an axis with another name ``4 `people` ``."""
+    if count == 1 and counted == FRAMES:
+        return "1 frame"
+    return f"{count} {counted}"
 
 
 def _counted_by(module: nn.Module, is_open: bool, is_unusual: bool) -> list[Iterable[Tensor]]:
@@ -115,19 +131,19 @@ def _said_by_method(module: nn.Module) -> Mapping[int, str]:
         except Exception:  # it wants something, or counts on the device that it was trained on
             return {}
     if isinstance(value, int) and _is_count(value):
-        return {value: _SAYS_ALL}
+        return {value: f"its `{_SAYS_ALL}`"}
     return {}
 
 
 def _said(module: nn.Module, names: Collection[str]) -> Mapping[int, str]:
     """Numbers under names that mean frames: those of the network itself, else of its parts. Each comes with the first
-    such name.
+    such name: "its `num_frames`".
     """
     for parts in ([module], list(module.modules())[1:]):
         said: dict[int, str] = {}
         for part in parts:
             for name, value in _named(part, names):
-                said.setdefault(value, name)
+                said.setdefault(value, f"its `{name}`")
         if said:
             return said
     return {}
@@ -140,6 +156,19 @@ def _named(part: nn.Module, names: Collection[str]) -> Iterator[tuple[str, int]]
             value: Any = holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
             if _is_count(value):
                 yield name, value
+
+
+def _given(arguments: Mapping[str, object], names: Collection[str]) -> Mapping[int, str]:
+    """Numbers under names that mean frames among the arguments of the user: `model.window_size` is `window_size`.
+
+    As text, too, which is what a command line has.
+    """
+    given: dict[int, str] = {}
+    for name, value in arguments.items():
+        count = int(value) if isinstance(value, str) and value.isdecimal() else value
+        if name.rpartition(".")[2] in names and isinstance(count, int) and _is_count(count):
+            given.setdefault(count, f"`{name}`, as was given")
+    return given
 
 
 def _is_count(value: object) -> bool:

@@ -10,24 +10,31 @@ from chiralize.errors.words import when
 from chiralize.problem.readings.arguments import arguments_of, names_by_position
 from chiralize.problem.readings.search import Reading
 
+_PLANE = 2
+"""Coordinates that leave no doubt: a third may be a depth or a confidence, of which sizes do not tell."""
 READ_AS = "taken as "
 """The beginning of the remark."""
 
 
-def remark_on(reading: Reading, module: nn.Module, option: str) -> str:
-    """`taken as b t j d = 1,27,17,2; --input-shape says otherwise`, and why so many frames."""
+def remark_on(reading: Reading, module: nn.Module, option: str, of_people: str = "") -> str:
+    """`taken as b t j d = 1,27,17,2; --input-shape says otherwise`, and why so many frames; `of_people`: and people."""
     tensors = reading.resolved.input_tensors
     if len(tensors) > 1:
         names = names_by_position(reading.arranged, arguments_of(module))
     else:
         names = {}
     taken: list[str] = []
+    coordinates: list[str] = []
     for index, tensor in enumerate(tensors):
         label = f"{names[index]}: " if index in names else ""
         is_assumed = tensor.entry.dims != reading.arranged.entries[index].dims
         dims = when(is_assumed, f" ({', '.join(tensor.entry.dims or ())})")
+        if tensor.pose is not None and tensor.entry.dims is None and len(tensor.pose.body.dims) > _PLANE:
+            coordinates.append(", ".join(tensor.pose.body.dims))
         taken.append(f"{label}{tensor.layout}{dims} = {sizes_text(reading.shapes[index])}")
-    reason = when(reading.reason, f" ({reading.reason})")
+    read_as = when(coordinates, f"d is read as {' and '.join(dict.fromkeys(coordinates))}")
+    reasons = "; ".join(filter(None, (reading.reason, of_people, read_as)))
+    reason = when(reasons, f" ({reasons})")
     return f"{READ_AS}{'; '.join(taken)}; {option} says otherwise{reason}"
 
 

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, TensorEntry, resolve
 from chiralize.body.tensors.guess import fitting
 from chiralize.errors import AmbiguousLayoutError, SpecError
+from chiralize.errors.words import when
 from chiralize.graph.time_limit import TimeLimit
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import Arranged
 from chiralize.problem.readings.blindness import treats_joints_alike
-from chiralize.problem.readings.frames import Contradiction, Fits, Frames, frames_of
+from chiralize.problem.readings.frames import FRAMES, Contradiction, Fits, Frames, frames_of, so_many
 from chiralize.problem.readings.offered import by_input, frames_in, of_shape, shape_of_one
 from chiralize.problem.readings.order import order_of, samples_of_inputs, ways_of, ways_that_fit
+from chiralize.problem.readings.templates import FRAMES as OF_FRAMES
 from chiralize.problem.readings.templates import Template, templates_of
 from chiralize.problem.readings.trial import Shape, Shapes, Trial
 from chiralize.problem.readings.weights import has_table_of, widths_of_vectors
@@ -36,6 +38,8 @@ class Reading:
 
     arranged: where the tensors go.  spec: with what was assumed of the entries.  reason: for the number of frames, and
     for an order.  ways: specifications under which the same sizes are read, where there are several.
+    counted: the word, in a layout, of the axis whose number the reason is for.  is_offered: the user's arrays have
+    these sizes.
     """
 
     shapes: Shapes
@@ -44,6 +48,8 @@ class Reading:
     resolved: ResolvedSpec
     reason: str = ""
     ways: tuple[ConversionSpec, ...] = ()
+    counted: str = OF_FRAMES
+    is_offered: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class Search:
     limit: of the processor time, after which nothing further is tried; is_cut_off: something was left then.
     samples: inputs that the user has by name, "sample ..." each.  as_offered_alone: whether no other sizes are tried
     where each input has some.  left: specifications that they speak for,
-    where several are.
+    where several are.  arguments: with which the user made the network, by name.
     """
 
     trial: Trial
@@ -88,6 +94,7 @@ class Search:
     left: Sequence[ConversionSpec] = ()
     is_cut_off: bool = False
     as_offered_alone: bool = False
+    arguments: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def offered(self) -> list[Shape]:
@@ -157,10 +164,12 @@ class Search:
         for entry, templates, shape in zip(arranged.entries, options, shapes, strict=True):
             choices.append(of_shape(templates, shape, self._widths(templates)) or [Template(shape, entry)])
         frames = next(filter(None, map(frames_in, options, shapes)), 0)
+        of_inputs = list(chain(*options))
+        says = when(frames, _as_in_arrays(frames, _counted(of_inputs)))
         for combination in product(*choices):
             reading = self._read(arranged, self._specs(arranged, combination), shapes)
             if reading is not None and self._holds(reading):
-                yield replace(reading, reason=_as_in_arrays(frames) if frames else "")
+                yield replace(reading, reason=says, is_offered=True)
 
     def _in_order(self, arranged: Arranged, options: Sequence[Sequence[Template]]) -> Iterator[Reading]:
         """Readings that hold, of all sizes that inputs may have; none after a contradiction."""
@@ -218,7 +227,12 @@ class Search:
         refused_counts = self._widths(combination)
         tried: list[int] = []
         frames = self._frames_offered(combination, fits) or frames_of(
-            self.module, fits, self._other_sizes(combination), self._is_recogniser()
+            self.module,
+            fits,
+            self._other_sizes(combination),
+            self._is_recogniser(),
+            _counted(combination),
+            self.arguments,
         )
         if isinstance(frames, Contradiction):
             self.contradiction = (frames, shapes(frames.counts[0]), shapes(frames.counts[1]))
@@ -228,7 +242,7 @@ class Search:
         reading = self._read(arranged, specs, shapes(frames.count))
         if reading is None:
             return None
-        return replace(reading, reason=frames.reason)
+        return replace(reading, reason=frames.reason, counted=_word(combination))
 
     def _is_unlike_offered(self, combination: Sequence[Template]) -> bool:
         """Whether the user's own samples have other sizes, whatever the number of frames."""
@@ -250,7 +264,7 @@ class Search:
         with_frames = [template for template in combination if template.has_frames]
         for count in self._counts_offered():
             if self._is_offered(with_frames, count) and fits(count):
-                return Frames(count, _as_in_arrays(count))
+                return Frames(count, _as_in_arrays(count, _counted(combination)))
         return None
 
     def _specs(self, arranged: Arranged, combination: Sequence[Template]) -> list[ConversionSpec]:
@@ -368,9 +382,21 @@ class Search:
         return next((refused for refused in self.refused if isinstance(refused.error, AmbiguousLayoutError)), None)
 
 
-def _as_in_arrays(count: int) -> str:
+def _as_in_arrays(count: int, counted: str = FRAMES) -> str:
     """The reason for a number of frames that the user's arrays have."""
-    return f"{count} frames, as in the calibration inputs"
+    return f"{so_many(count, counted)}, as in the calibration inputs"
+
+
+def _counted(combination: Sequence[Template]) -> str:
+    """What the open axis counts: frames, unless a layout has another word for it."""
+    word = _word(combination)
+    return FRAMES if word == OF_FRAMES else f"`{word}`"
+
+
+def _word(combination: Sequence[Template]) -> str:
+    """The word of the open axis; that of frames where several have one."""
+    words = {template.word for template in combination if template.has_frames}
+    return words.pop() if len(words) == 1 else OF_FRAMES
 
 
 def _combinations(

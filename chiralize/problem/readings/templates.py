@@ -17,6 +17,8 @@ from chiralize.body.tensors.resolution import fields_width
 from chiralize.problem.readings.weights import hidden_sizes, widths_read
 
 FRAMES = "t"
+OF_PEOPLE = ("m", "p")
+"""Words of axes that are never frames."""
 USUAL = (
     *("b j d", "b t j d", "b (j d)", "b t (j d)", "b d j", "b d t j", "b (j d) t", "b j d t", "b t d j", "b j t d"),
 )
@@ -34,11 +36,13 @@ class Template:
     """Sizes of one tensor. sizes: "t" stands for a number of frames.  entry: as the tensor is described.
 
     layout: in which the sizes were written down, where its axes are joints, coordinates, ... one by one; else None.
+    word: of the axis whose number is open, in the layout.
     """
 
     sizes: tuple[int | str, ...]
     entry: TensorEntry
     layout: Layout | None = None
+    word: str = FRAMES
 
     @property
     def has_frames(self) -> bool:
@@ -114,14 +118,14 @@ def _filled(layout: Layout, known: Mapping[str, int], entry: TensorEntry) -> Ite
     if FRAMES in open_words:
         frames = FRAMES
     else:
-        frames = next((word for word in open_words if word not in ("m", "p")), None)
+        frames = next((word for word in open_words if word not in OF_PEOPLE), None)
     others = [word for word in open_words if word != frames]
     if any(frames in axis and len(axis) > 1 for axis in layout.axes):
         return  # frames merged with something else: no number of them can be read off
     for people in product(PEOPLE, repeat=len(others)):
         filled = {**sizes, **dict(zip(others, people, strict=True))}
         apart = layout if len(layout.words) == len(layout.axes) else None
-        yield Template(tuple(_size(axis, filled) for axis in layout.axes), entry, apart)
+        yield Template(tuple(_size(axis, filled) for axis in layout.axes), entry, apart, frames or FRAMES)
 
 
 def _size(axis: Sequence[str], sizes: Mapping[str, int]) -> int | str:

@@ -37,6 +37,10 @@ _NOISE = (
     "convert, and compare the error on labelled samples: a mirror that is not its own looks like this, too (lifters "
     "trained on 100 to 1,000 poses, with gaps of 0.5 to 0.7, gained 7 to 8 % by their flip average)"
 )
+_LOOK_AT_TRAINING = (
+    "see whether the network is badly trained or knows one side only, since no other mirror that was tried fits "
+    "clearly better"
+)
 _NOT_ITS_MIRROR = "T does not look like the mirror of this network"
 _CORRECT = "correct the specification before anything is converted"
 _OF_STILL = "check its weights and the arguments of its class, or give inputs that differ more from each other"
@@ -115,6 +119,8 @@ def _of_wrong_mirror(evidence: Evidence, gap: str, leaning: Leaning | None = Non
     text = f"{reason} ({gap}): {evidence.warnings[0]}"
     if leaning is not None:
         text += f". Or T is right, and the data are one-sided: {_side_in_words(leaning)}"
+    if evidence.fit is not None and evidence.fit.is_refuted and not evidence.fit.fits_another:
+        return Advice("wrong mirror", text, f"{_LOOK_AT_TRAINING}; else {_CORRECT}")
     return Advice("wrong mirror", text, _CORRECT)
 
 

@@ -21,19 +21,22 @@ Track = list[list[Tensor]]
 """One episode: for every step the tensors of a call that an observation fills, in the sizes of the example."""
 
 
-def recorded(environment: Environment, policy: Policy, first: int, count: int, steps: int) -> list[Track]:
+def recorded(environments: Sequence[Environment], policy: Policy, first: int, count: int, steps: int) -> list[Track]:
     """What the policy sees in episodes from the starts that are numbered from `first` on.
 
-    There are `count` of them, or more until there is enough to fit on. Every other one begins at the mirror image of
-    its start, where the environment can do that: inputs should not lean to one side because the starts do.
+    There are `count` of them, or more until there is enough to fit on. The views take turns: a start as it is, then the
+    mirror images of the next ones, where environments can do that. Inputs should not lean because the starts do.
+    environments: the same one with each of its mirrors.
     Raises ModelRunError, UsageError.
     """
-    can_mirror = environment.how != "view"
+    turned = [(environment, True) for environment in environments if environment.how != "view"]
+    views = [(environments[0], False), *turned]
     tracks: list[Track] = []
     for number in range(_LONGER * count):
         if number >= count and sum(map(len, tracks)) >= ENOUGH:
             break
-        tracks.append(_episode(environment, policy, first + number, steps, can_mirror and number % 2 == 1))
+        environment, mirrored = views[number % len(views)]
+        tracks.append(_episode(environment, policy, first + number, steps, mirrored))
     return tracks
 
 

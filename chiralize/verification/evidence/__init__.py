@@ -19,4 +19,5 @@ def joined(*parts: Evidence) -> Evidence:
     fit = next((part.fit for part in parts if part.fit is not None), None)
     unknown = any(part.are_sides_unknown for part in parts)
     still = next((part.still for part in parts if part.still), "")
-    return Evidence(tuple(checks), tuple(warnings), fit, tuple(notes), unknown, still)
+    collapsed = next((part.collapsed for part in parts if part.collapsed), "")
+    return Evidence(tuple(checks), tuple(warnings), fit, tuple(notes), unknown, still, collapsed)

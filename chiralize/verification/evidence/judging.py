@@ -45,12 +45,14 @@ class Basis:
 
     real: real inputs, not noise.  trained: the network is not plainly untrained.  rows: samples.
     away: what to look at first where the inputs are not about the point that T mirrors them at, ending in `; then `.
+    collapsed: which outputs hardly vary, in a sentence, or "".
     """
 
     real: bool
     trained: bool
     rows: int
     away: str = ""
+    collapsed: str = ""
 
 
 def judged(comparison: Comparison, basis: Basis) -> Evidence:

@@ -5,8 +5,9 @@ To negate none, or two, is no reflection: joints change places on a body that st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from chiralize.body.skeleton.lint import unmirrored_space
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors.words import listed
@@ -22,6 +23,8 @@ def is_no_reflection(dims: Iterable[str], negated: Iterable[str]) -> bool:
 
 def reflection_findings(resolved: ResolvedSpec) -> Evidence:
     """A warning where T of poses in x, y and z is no reflection; a note of outputs beside one that is reflected.
+
+    A note, too, on poses in a plane of which nothing is negated.
 
     Errors of each coordinate stand beside the pose that they are of, and no sign of theirs changes.
     """
@@ -39,7 +42,30 @@ def reflection_findings(resolved: ResolvedSpec) -> Evidence:
             warnings.append(
                 f"{text}: no body is mirrored like that. A skeleton negates the coordinate that points to the side"
             )
-    return Evidence(warnings=tuple(warnings[:1]), notes=tuple(notes[:1]))
+    doubts = _unmirrored((*resolved.input_tensors, *resolved.output_tensors))
+    in_the_plane = (_in_one_line(doubts),) if doubts else ()
+    return Evidence(warnings=tuple(warnings[:1]), notes=(*notes[:1], *in_the_plane))
+
+
+def _unmirrored(tensors: Iterable[ResolvedTensor]) -> dict[str, str]:
+    """Doubts of `skeleton lint` about poses in a plane of which no coordinate is negated, by the tensor.
+
+    They are no warnings: the plane may lie along the body, as of a walker that is seen from the side.
+    """
+    doubts: dict[str, str] = {}
+    for tensor in tensors:
+        if tensor.pose is not None and "d" in tensor.pose.layout and not set(tensor.pose.body.dims) >= _SPACE:
+            doubt = unmirrored_space(tensor.pose.body)
+            if doubt:
+                doubts[tensor.where] = doubt
+    return doubts
+
+
+def _in_one_line(doubts: Mapping[str, str]) -> str:
+    """The first doubt, how many there are, and what shows them."""
+    where, doubt = next(iter(doubts.items()))
+    count, them = ("one doubt", "it") if len(doubts) == 1 else (f"{len(doubts)} doubts", "them")
+    return f"{count} about signs of the specification, in {where}: {doubt}; `chiralize skeleton lint` shows {them}"
 
 
 def _in_space(tensors: Iterable[ResolvedTensor]) -> list[ResolvedTensor]:

@@ -100,6 +100,56 @@ def test_where_the_number_comes_from(net: nn.Module, frames: int, says: str) -> 
     assert f"taken as b t j d = 1,{frames},17,2; --input-shape says otherwise" in remark
 
 
+class Group(nn.Module):
+    """Pose by pose: any number of people in any number of frames, if need be up to so many people."""
+
+    def __init__(self, most: int = 0) -> None:
+        super().__init__()
+        self.fc, self.most = nn.Linear(34, 51), most
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert not self.most or x.shape[-3] <= self.most
+        return self.fc(x.flatten(-2)).unflatten(-1, (17, 3))
+
+
+@pytest.mark.parametrize(
+    ("layout", "most", "says"),
+    [
+        ("b m j d", 0, "(chosen: m = 1, since nobody said; others run as well)"),
+        ("b m j d", 1, "b m j d = 1,1,17,2; --input-shape says otherwise"),
+        ("b people j d", 0, "(other numbers of `people` run as well: 9 is what is proved"),
+        ("b t m j d", 0, "takes; chosen: m = 1, since nobody said; others run as well)"),
+    ],
+)
+def test_sizes_that_were_chosen_are_said(layout: str, most: int, says: str) -> None:
+    """A layout says what an axis counts; a size that the network does not determine is a choice."""
+    spec = load_spec("h36m", input_layouts=[layout], output_layouts=[layout])
+    remark = derive(Group(most), spec, torch.float32, "forward", "net", "--input-shape").remark
+    assert says in remark
+    assert ("chosen" in remark) == ("chosen" in says)
+
+
+ARGUMENTS: dict[str, tuple[dict[str, object], int, str]] = {
+    "as text": ({"window_size": "12"}, 12, "12 frames by `window_size`, as was given"),
+    "of a part": ({"model.receptive_field": 27}, 27, "27 frames by `model.receptive_field`, as was given"),
+    "weakly": ({"T": "12"}, 12, "12 frames by `T`, as was given"),
+    "of something else": ({"window_size": "small", "hidden": 27}, 9, "other numbers of frames"),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_an_argument_of_the_user_says_the_number(name: str) -> None:
+    arguments, frames, says = ARGUMENTS[name]
+    derived = derive(Sequence(), H36M, torch.float32, "forward", "net", "--input-shape", arguments=arguments)
+    assert derived.call[0][0].shape[1] == frames and says in derived.remark
+
+
+def test_an_argument_against_the_network_is_an_error() -> None:
+    net = Sequence(num_frames=27)
+    with pytest.raises(UsageError, match="`window`, as was given says 9, its `num_frames` says 27"):
+        derive(net, H36M, torch.float32, "forward", "net", "--input-shape", arguments={"window": "9"})
+
+
 def test_a_number_that_does_not_run_is_no_number() -> None:
     shape, _ = sizes(Positions(27, num_frames=243))
     assert shape == (1, 27, 17, 2)

@@ -1,0 +1,159 @@
+"""What the mirror does to every input and output of a specification, in a line each, before any network is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.conversion import ConversionSpec
+from chiralize.body.tensors.entries import TensorEntry
+from chiralize.body.tensors.layout import CLASSES, parse_layout
+from chiralize.body.tensors.resolution import fields_width, resolve
+from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.errors import SpecError
+from chiralize.errors.words import listed, when
+
+_CELLS = 4
+"""Length of an axis that is reversed, to try it on."""
+_FREE = TensorEntry(free=True)
+_MOST = 8
+
+
+@dataclass(frozen=True)
+class ActedOn:
+    """T on one tensor. where: `input 0 'poses'`.  layout: as it is written, or what it is taken for, or "".
+
+    swapped: names of entries that change places.  negated: those whose sign changes, coordinates or joints.  says: what
+    is not of these two kinds.  has_all_pairs: all pairs of the specification's skeleton are swapped, and no others.
+    """
+
+    where: str
+    layout: str = ""
+    swapped: tuple[tuple[str, str], ...] = ()
+    negated: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+    has_all_pairs: bool = False
+
+    def __str__(self) -> str:
+        """`input 0 "b j d": swaps left_hand and right_hand; negates x`."""
+        swaps = listed([f"{one} and {other}" for one, other in self.swapped], _MOST)
+        if self.has_all_pairs:
+            swaps = f"the {len(self.swapped)} pairs"
+        negates = listed(self.negated, _MOST)
+        parts = [when(swaps, f"swaps {swaps}"), when(negates, f"negates {negates}"), *self.says]
+        does = "; ".join(filter(None, parts)) or "stays as it is"
+        return f"{self.where}{when(self.layout, f' {self.layout!r}')}: {does}"
+
+    def to_dict(self) -> dict[str, object]:
+        """The same as the JSON output has it."""
+        texts = {"layout": self.layout, "swapped": [list(pair) for pair in self.swapped]}
+        return {**texts, "negated": list(self.negated), "says": list(self.says)}
+
+
+def acted_on(spec: ConversionSpec) -> Iterator[ActedOn]:
+    """T on every input and output that a specification describes; none of layouts that are found with a network."""
+    for io, entries in (("input", spec.inputs), ("output", spec.outputs)):
+        for number, entry in enumerate(entries or ()):
+            yield _acted_on(f"{io} {number}" + when(entry.name, f" {entry.name!r}"), entry, spec)
+
+
+def _acted_on(where: str, entry: TensorEntry, spec: ConversionSpec) -> ActedOn:
+    if entry.kind == "like":
+        return ActedOn(where, says=(f"as {entry.like}",))
+    if entry.kind == "state":
+        return ActedOn(where, says=("as the network's weights have it: found when it is converted",))
+    if entry.kind in ("free", "invariant"):
+        return ActedOn(where)
+    layout = entry.layout or _usual(entry, entry.body(spec.skeleton))
+    single = replace(spec, inputs=(replace(entry, layout=layout),), outputs=(_FREE,), named=())
+    try:
+        (tensor,) = resolve(single, [_sizes(layout, entry, spec.skeleton)], [(1,)]).input_tensors
+    except SpecError as error:
+        return ActedOn(where, layout, says=(f"not known without its sizes ({error.facts})",))
+    swapped, negated = _moves(tensor)
+    if entry.kind == "fields":  # their entries are listed one by one
+        counts = f"{len(swapped)} pairs of its {len(tensor.names)} entries swap, {len(negated)} entries change sign"
+        return ActedOn(where, entry.layout or "", says=(counts,))
+    joints = spec.skeleton.joints
+    all_pairs = {frozenset((joints[one], joints[other])) for one, other in spec.skeleton.pairs}
+    has_all_pairs = len(all_pairs) > 1 and set(map(frozenset, swapped)) == all_pairs
+    return ActedOn(where, entry.layout or "", swapped, negated, tuple(_beside(entry)), has_all_pairs)
+
+
+def _usual(entry: TensorEntry, body: Skeleton) -> str:
+    """The layout that an entry without one is tried in: T is the same in any."""
+    if entry.kind != "pose":
+        return f"b {CLASSES if entry.kind == 'classes' else 'f'}"
+    return "b j d" if body.dims else "b j"
+
+
+def _sizes(layout: str, entry: TensorEntry, skeleton: Skeleton) -> list[int]:
+    """Small sizes for every axis of a layout."""
+    body = entry.body(skeleton)
+    known = {"j": len(body.joints), "d": len(body.dims) or 1, "f": fields_width(entry.fields or (), body)}
+    if entry.classes is not None:
+        ends = [max(pair) + 1 for pair in entry.classes.swap]
+        known[CLASSES] = len(entry.classes.names) or max(ends, default=1)
+    for word, center in entry.mirror:
+        known[word] = _CELLS if center is None else int(2 * center) + 1
+    sizes: list[int] = []
+    for axis in parse_layout(layout).axes:
+        sizes.append(prod(known.get(word, 1) for word in axis))
+    return sizes
+
+
+def _moves(tensor: ResolvedTensor) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Which entries change places, and which change sign, by what they are called.
+
+    Joints that change places with all of their coordinates are one pair; a coordinate that changes sign in all joints
+    is one name.
+    """
+    assert tensor.representation is not None
+    numbers = np.arange(1, int(np.prod(tensor.shape)) + 1).reshape(tensor.shape)
+    moved = tensor.representation.act(numbers)
+    pairs: dict[tuple[str, str], None] = {}
+    negated: dict[str, list[str]] = {}
+    joints: dict[str, dict[str, None]] = {}
+    for index in np.ndindex(*tensor.shape):
+        joint, dim = _names(tensor, index)
+        partner, _ = _names(tensor, np.unravel_index(abs(int(moved[index])) - 1, tensor.shape))
+        if joint != partner and (partner, joint) not in pairs:
+            pairs[joint, partner] = None
+        joints.setdefault(dim, {})[joint] = None
+        if moved[index] < 0 and joint not in negated.setdefault(dim, []):
+            negated[dim].append(joint)
+    names: list[str] = []
+    for dim, those in negated.items():
+        if dim and len(those) == len(joints[dim]):
+            names.append(dim)
+        else:
+            names += [".".join(filter(None, (joint, dim))) for joint in those]
+    return tuple(pairs), tuple(names)
+
+
+def _names(tensor: ResolvedTensor, index: Sequence[int | np.intp]) -> tuple[str, str]:
+    """The joint, or the entry, and the coordinate at `index`; "" where there is none."""
+    position = [int(along) for along in index]
+    pose = tensor.pose
+    if pose is None:
+        axis = tensor.class_axis if tensor.class_axis is not None else tensor.name_axis
+        if axis is None:
+            return "", ""
+        names = tensor.names or (tensor.entry.classes.names if tensor.entry.classes else ())
+        return (names[position[axis]] if names else str(position[axis])), ""
+    words = pose.positions(position)
+    joint = ".".join(pose.body.joints[along] for word, along in words if word == "j")
+    return joint, "".join(pose.body.dims[along] for word, along in words if word == "d")
+
+
+def _beside(entry: TensorEntry) -> Iterator[str]:
+    """Axes of pictures that are reversed, and coordinates that are mirrored at another point than 0."""
+    for word, center in entry.mirror:
+        yield f"reverses {word}" + when(center is not None, f" at cell {center}")
+    for dim, center in entry.reflect:
+        if center:
+            yield f"{dim} is mirrored at {center}, {dim} -> {2 * center} - {dim}"

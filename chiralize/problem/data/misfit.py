@@ -1,0 +1,81 @@
+"""An array that does not fit an input: what it has, what the input has, and how to store it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from chiralize.errors import DataFileError
+from chiralize.errors.words import when
+
+_JOINTS_AND_COORDINATES = 3
+"""Axes of an array "sample joint coordinate"."""
+
+
+def misfit(
+    array: str, given: tuple[int, ...], wanted: tuple[int, ...], open_axes: Mapping[int, str], where: str
+) -> DataFileError:
+    """The error for an array of this shape for an input of that one.
+
+    open_axes: axes of the input whose sizes nobody gave, and on which the network takes others; by their words.
+    """
+    shown = [open_axes.get(axis, str(size)) for axis, size in enumerate(wanted)]
+    remedy = _how_to_store(given, wanted, shown[1:])
+    chosen = [f"{open_axes[axis]} = {wanted[axis]}" for axis in sorted(open_axes) if axis]
+    if not chosen:
+        return DataFileError(where, f"{array} has shape {given}, the model's input has {wanted}", remedy)
+    facts = f"{array} has shape {given}, the model's input has ({', '.join(shown)}), chosen: {', '.join(chosen)}"
+    return DataFileError(where, f"{facts}, since nobody said; others run as well", remedy)
+
+
+def _how_to_store(given: tuple[int, ...], wanted: tuple[int, ...], shown: Sequence[str]) -> str:
+    """What to do with an array of this shape for a network that takes that one. shown: the sizes of a sample."""
+    sample = ", ".join(shown)
+    if not wanted:
+        return "store one number a sample: (sample,)"
+    if len(wanted) == 1:
+        return a_row(wanted)
+    if sorted(given[1:]) == sorted(wanted[1:]):
+        order = ", ".join(str(given.index(size, 1)) for size in wanted[1:])
+        is_only_one = len(set(wanted[1:])) == len(wanted[1:])
+        return f"put the axes in order: (sample, {sample})" + when(is_only_one, f", array.transpose(0, {order})")
+    numbers = prod(wanted[1:])
+    if len(given) > 1 and prod(given[1:]) == numbers:
+        sizes = ", ".join(map(str, wanted[1:]))
+        remedy = f"write its samples as ({sizes}): array.reshape(-1, {sizes})"
+        axes = when(len(given) == _JOINTS_AND_COORDINATES, ' (a layout "b (j d)" wants joints first, coordinates last)')
+        return f"{remedy}, where its numbers are in the order that the network reads{axes}"
+    if remedy := _but_for_one(given[1:], wanted[1:]):
+        return remedy
+    if len(given) == len(wanted) and numbers not in given and not set(wanted[1:]) <= set(given):
+        sizes = ", ".join(map(str, given[1:]))
+        return f"give samples of the network's sizes, ({sample}): where samples are first, these have ({sizes})"
+    return f"store samples first: (sample, {sample})"
+
+
+def _but_for_one(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """The order of axes in which all sizes but one fit, as where a network takes any number of frames; else ""."""
+    surplus, missing = list(given), list[int]()
+    for size in wanted:
+        if size in surplus:
+            surplus.remove(size)
+        else:
+            missing.append(size)
+    is_clear = len(wanted) > 2 and len(set(given)) == len(given) and len(set(wanted)) == len(wanted)
+    if not (is_clear and len(missing) == len(surplus) == 1):
+        return ""
+    sizes = list(wanted)
+    sizes[sizes.index(missing[0])] = surplus[0]
+    if sizes == list(given):
+        return f"axis {sizes.index(surplus[0]) + 1} has {surplus[0]}, where the network was run with {missing[0]}"
+    order = ", ".join(str(given.index(size) + 1) for size in sizes)
+    shown = ", ".join(map(str, sizes))
+    return (
+        f"put the axes in order: (sample, {shown}), array.transpose(0, {order}), if {surplus[0]} stands where the "
+        f"network was run with {missing[0]}"
+    )
+
+
+def a_row(wanted: Sequence[int]) -> str:
+    """How to store samples of one axis, for an input that has no batch."""
+    return f"store a sample a row: (sample, {wanted[0]}), since one call takes one sample"
