@@ -32,7 +32,7 @@ from chiralize.graph import processes
 from chiralize.graph.copies import give_back
 from chiralize.infer.inference import OR_AVERAGE
 from chiralize.methods.ruled_out import why_ruled_out
-from chiralize.methods.within_minutes import are_two_widths_too_many
+from chiralize.methods.within_minutes import affordable_widths
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import WIDTHS, Request
 
@@ -74,9 +74,7 @@ class Candidate:
 def candidates(problem: Problem) -> tuple[Candidate, ...]:
     """What to try, in order. Where weights alone are wanted, no graph of another shape and no second view will do."""
     request = problem.request
-    widths = WIDTHS[:1] if request.keeps_sizes else WIDTHS
-    if len(widths) > 1 and are_two_widths_too_many(problem):
-        widths = WIDTHS[-1:]
+    widths = WIDTHS[:1] if request.keeps_sizes else affordable_widths(problem)
     if request.width is not None:
         widths = (request.width,)
     if not problem.batches.inputs:
@@ -185,9 +183,14 @@ def _why_not_reduced(problem: Problem) -> Sequence[str]:
 
 def _why_one_width(problem: Problem) -> Sequence[str]:
     request = problem.request
-    if request.keeps_sizes or request.width is not None or not are_two_widths_too_many(problem):
+    if request.keeps_sizes or request.width is not None:
         return ()
-    return (f"reduce was tried at width {WIDTHS[-1]} alone: the fit takes minutes, and --width {WIDTHS[0]} tries half",)
+    tried = affordable_widths(problem)
+    others = [width for width in WIDTHS if width not in tried]
+    return tuple(
+        f"reduce was tried at width {tried[0]} alone, since a fit takes minutes: --width {width} tries another"
+        for width in others
+    )
 
 
 def _told(error: Exception) -> str:

@@ -8,6 +8,7 @@ from chiralize.graph.copies import is_large
 from chiralize.methods.drafts import drafts_of
 from chiralize.methods.refine.refine import distilled, refined
 from chiralize.methods.statistics import refuse_changed_statistics, with_statistics
+from chiralize.methods.within_minutes import takes_minutes
 from chiralize.problem.problem import Method, Problem
 from chiralize.problem.result import Draft
 from chiralize.verification.figures import Figures, figures_of, loss, with_dead_inputs
@@ -31,10 +32,11 @@ class Measured:
 def best(problem: Problem, method: Method) -> Measured:
     """The draft with the smallest loss, fitted further where that is worth its time.
 
-    Candidates are tried in order, two of them, or as many as it takes to keep what is odd. Large networks and imposed
-    layouts stop at the first that does.
+    Candidates are tried in order, two of them, or as many as it takes to keep what is odd. Imposed layouts, large
+    networks and those whose fit takes minutes stop at the first that does.
     """
     chosen: Measured | None = None
+    is_costly = is_large(problem.network.module) or takes_minutes(problem)
     for number, draft in enumerate(drafts_of(problem, method)):
         problem.request.progress("measuring the drift")
         tried = Measured(draft, figures_of(problem, draft))
@@ -42,7 +44,7 @@ def best(problem: Problem, method: Method) -> Measured:
             tried = replace(tried, figures=with_dead_inputs(problem, draft, tried.figures))
         if chosen is None or tried.loss < chosen.loss:
             chosen = tried
-        is_enough = number > 0 or not method.is_fitted or is_large(problem.network.module)
+        is_enough = number > 0 or not method.is_fitted or is_costly
         if is_enough and not any(chosen.loss[:2]):
             break
     assert chosen is not None

@@ -17,6 +17,7 @@ from chiralize.problem.cost import affordable_samples, multiplications_a_sample
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
+from chiralize.problem.request import WIDTHS
 
 _WORK = 1e11
 """Multiplications of one run over all inputs: about five seconds of one core."""
@@ -33,8 +34,10 @@ _RUNS_BESIDE, _WORK_BESIDE = 600, 2.5e12
 mirror, and to verify the result in float64 (decision 0088)."""
 _COSTLY = 2e8
 """Multiplications of a sample from which on that takes minutes."""
-_ONE_WIDTH = 8e12
-"""Multiplications of the fits of both widths, about six minutes, above which one width alone is tried."""
+_MINUTES = 4e12
+"""Multiplications of a fit and its figures, about three minutes, above which one fit has to do."""
+_CLIP = 100
+"""How often a weight works on a sample that is a clip, on all joints and frames (decision 0088)."""
 _WORTH_TELLING = 5e11
 """Multiplications of a fit, about half a minute, above which its time is told."""
 
@@ -61,16 +64,28 @@ def with_fewer_inputs(problem: Problem) -> Problem:
     return problem.with_batches(given=given, drawn=drawn).with_remarks(remark)
 
 
-def are_two_widths_too_many(problem: Problem) -> bool:
-    """Whether `auto` is to try the wider of its widths alone, since fits of both take too long.
+def takes_minutes(problem: Problem) -> bool:
+    """Whether one fit takes so long that there is to be no other beside it: of another width, or with mixed units.
 
-    The wider one: of recognisers that it can reduce, that passes where half the units do not (decision 0089).
+    The same in all processes that share the inputs.
     """
     network, inputs = problem.network, problem.batches.inputs
     if network.carried or not inputs:
         return False
-    samples = min(processes.total(_samples(network, inputs)), _most(network) * processes.count())
-    return 2 * (_RUNS + _RUNS_TO_MEASURE) * samples * multiplications_a_sample(network) > _ONE_WIDTH
+    samples = processes.total(_samples(network, inputs))
+    if problem.method.drafts is None:
+        samples = min(samples, _most(network) * processes.count())
+    return (_RUNS + _RUNS_TO_MEASURE) * samples * multiplications_a_sample(network) > _MINUTES
+
+
+def affordable_widths(problem: Problem) -> tuple[float, ...]:
+    """The widths that `auto` tries: of a network whose fit takes minutes one alone.
+
+    That is the one that is likelier to do: of networks that read clips the wider one, else half (decision 0089).
+    """
+    if not takes_minutes(problem):
+        return WIDTHS
+    return WIDTHS[-1:] if _uses(problem.network) >= _CLIP else WIDTHS[:1]
 
 
 def forecast(problem: Problem) -> str:
@@ -88,7 +103,7 @@ def forecast(problem: Problem) -> str:
     fit = (_RUNS + _RUNS_TO_MEASURE) * samples * of_a_run + _minutes_to_solve(network)
     if average + 2 * fit < 1.5:
         return ""
-    longest = average + (1 if are_two_widths_too_many(problem) else 2) * fit
+    longest = average + len(affordable_widths(problem)) * fit
     least, most, without = (max(round(minutes), 1) for minutes in (average + fit, longest, average))
     span = f"{least} to {most}" if least < most else f"{most}"
     return f" (auto takes about {span} minutes here; --method average {without})"
@@ -123,8 +138,12 @@ def _minutes_to_solve(network: Network) -> float:
 
 def _most(network: Network) -> int:
     """How many inputs `auto` fits a network on: fewer of costly ones, but enough of them for every weight."""
-    uses = multiplications_a_sample(network) / max(network.parameter_count, 1)
-    return affordable_samples(network, _WORK, max(_LEAST, ceil(_USES / max(uses, 1))))
+    return affordable_samples(network, _WORK, max(_LEAST, ceil(_USES / max(_uses(network), 1))))
+
+
+def _uses(network: Network) -> float:
+    """How often a weight works on a sample, in the mean."""
+    return multiplications_a_sample(network) / max(network.parameter_count, 1)
 
 
 def _samples(network: Network, calls: Sequence[Call]) -> int:

@@ -33,7 +33,7 @@ from chiralize.methods.auto import Candidate, candidates, first_accepted, why_tw
 from chiralize.methods.reduce import reduce
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
-from chiralize.problem.request import Request
+from chiralize.problem.request import WIDTHS, Request
 from chiralize.verification.verdicts import NumericVerdict
 from tests.support.problems import posed
 from tests.support.small_body import POSE, normal, residual, trained
@@ -46,7 +46,7 @@ WEIGHTS = replace(GIVEN, product="weights")
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody looks at the network: its fits count as short."""
-    monkeypatch.setattr(auto, "are_two_widths_too_many", lambda problem: False)
+    monkeypatch.setattr(auto, "affordable_widths", lambda problem: WIDTHS)
 
 
 def problem_of(request: Request) -> Problem:
@@ -91,15 +91,15 @@ def test_candidates() -> None:
     assert Candidate("average").asked(GIVEN, True).form == "auto"
 
 
-def test_of_a_costly_network_the_wider_width_alone_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_width_alone_of_a_costly_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """And a note says so; a width that was asked for is tried whatever it takes."""
-    monkeypatch.setattr(auto, "are_two_widths_too_many", lambda problem: True)
+    monkeypatch.setattr(auto, "affordable_widths", lambda problem: WIDTHS[-1:])
     assert titles(GIVEN) == ["reduce at width 0.707", "average"]
     assert titles(replace(GIVEN, width=0.5)) == ["reduce at width 0.5", "average"]
     assert titles(WEIGHTS) == ["reduce at width 0.5", "match"]
     result, notes = first_accepted(problem_of(GIVEN), failing(), nothing)
     assert result == "reduce_wide"
-    assert notes == ("reduce was tried at width 0.707 alone: the fit takes minutes, and --width 0.5 tries half",)
+    assert notes == ("reduce was tried at width 0.707 alone, since a fit takes minutes: --width 0.5 tries another",)
 
 
 @pytest.mark.parametrize("more", [True, False])

@@ -9,7 +9,7 @@ import pytest
 from chiralize.commands.convert import Request, convert
 from chiralize.graph.running import Call
 from chiralize.methods import within_minutes
-from chiralize.methods.within_minutes import are_too_many, forecast, with_fewer_inputs
+from chiralize.methods.within_minutes import affordable_widths, are_too_many, forecast, with_fewer_inputs
 from tests.methods.test_reduce_trained import poses, ready, rho
 from tests.support.problems import posed
 
@@ -77,3 +77,22 @@ def test_what_auto_takes_is_said_before_it_begins(monkeypatch: pytest.MonkeyPatc
     assert forecast(posed(ready(), Request("reduce", calibration=small_batches()))) == ""
     monkeypatch.setattr(within_minutes, "_minutes_of", lambda network, call: 1e-6)
     assert forecast(problem) == ""
+
+
+def test_one_fit_of_a_network_that_takes_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the units, or of one that reads clips the wider result; a fit with mixed units is left out."""
+    problem = posed(ready(), Request(calibration=small_batches()))
+    assert affordable_widths(problem) == (0.5, 0.707)
+    monkeypatch.setattr(within_minutes, "_MINUTES", 0.0)
+    assert affordable_widths(problem) == (0.5,)
+    monkeypatch.setattr(within_minutes, "_CLIP", 0.0)
+    assert affordable_widths(problem) == (0.707,)
+    steps: list[str] = []
+    request = Request(
+        "reduce", calibration=small_batches(), rounds=0, progress=lambda step, done=None: steps.append(step)
+    )
+    convert(ready(), "lifter", request)
+    assert steps.count("measuring the drift") == 1
+    monkeypatch.undo()
+    convert(ready(), "lifter", request)
+    assert steps.count("measuring the drift") == 3
