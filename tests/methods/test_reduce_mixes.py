@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Conversion, Request, convert
+from chiralize.methods import within_minutes
 from chiralize.methods.reduce import choosing, design
 from chiralize.methods.reduce.elimination import Features
 from chiralize.methods.reduce.reduce import reduced, rematched
@@ -193,6 +194,12 @@ def test_the_better_of_pairs_and_mix_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     assert all(own.action.even == own.action.odd for own in pairs.report.choices)
     assert rho(mixed) < rho(pairs)
     assert mixed.report.cost.parameters_after < pairs.report.cost.parameters_after
+
+
+def test_no_mix_is_tried_where_a_fit_takes_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(within_minutes, "_MINUTES", 0.0)
+    pairs = chosen.__wrapped__("reduce")
+    assert all(own.action.even == own.action.odd for own in pairs.report.choices)
 
 
 @pytest.mark.thorough

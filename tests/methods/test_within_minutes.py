@@ -79,21 +79,11 @@ def test_what_auto_takes_is_said_before_it_begins(monkeypatch: pytest.MonkeyPatc
     assert forecast(problem) == ""
 
 
-def fits() -> int:
-    """How many fits are measured beside each other."""
-    steps: list[str] = []
-    request = Request(
-        "reduce", calibration=small_batches(), rounds=0, progress=lambda step, done=None: steps.append(step)
-    )
-    convert(ready(), "lifter", request)
-    return steps.count("measuring the drift")
-
-
-def test_one_fit_of_a_network_that_takes_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half the units, or of one that reads clips the wider result; a fit with mixed units is left out."""
+def test_one_width_of_a_network_whose_fit_takes_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the units, or of one that reads clips the wider result."""
     problem = posed(ready(), Request(calibration=small_batches()))
-    assert affordable_widths(problem) == (0.5, 0.707) and fits() == 2
+    assert affordable_widths(problem) == (0.5, 0.707)
     monkeypatch.setattr(within_minutes, "_MINUTES", 0.0)
-    assert affordable_widths(problem) == (0.5,) and fits() == 1
+    assert affordable_widths(problem) == (0.5,)
     monkeypatch.setattr(within_minutes, "_CLIP", 0.0)
     assert affordable_widths(problem) == (0.707,)
