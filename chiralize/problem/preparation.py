@@ -30,7 +30,7 @@ from chiralize.problem.further import further_mirrors
 from chiralize.problem.named_tensors import as_dictionaries, has_tensordict, is_tensordict
 from chiralize.problem.network import Network, batch_axes
 from chiralize.problem.progress import Progress, silent
-from chiralize.problem.readings.arguments import table_wanted
+from chiralize.problem.readings.arguments import refuse_other_order, table_wanted
 from chiralize.problem.readings.frames import so_many
 from chiralize.problem.sampling import mean_of, naming_the_mean
 
@@ -95,6 +95,8 @@ def described(
         raise UsageError("example inputs", "there is no tensor among them", remedy)
     module, program = fresh_copy(model)
     _check_weights(module)
+    if not kwargs:
+        refuse_other_order(spec, module, entry)
     module = entered(module, entry)
     shapes, unheld = _tried(module, args, kwargs)
     for index, shape in enumerate(shapes):

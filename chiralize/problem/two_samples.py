@@ -88,11 +88,11 @@ def _squeezes(network: Network, call: Call) -> bool:
 
 
 def _doubled(network: Network, call: Call) -> Call:
-    """The call with every sample twice."""
+    """The call with every sample twice: along the first axis that may be the batch, where sizes of 1 do not tell."""
     arguments = Arguments.of(*call)
     tensors = list(arguments.tensors)
     for index, axes in enumerate(batch_axes(network.resolved)):
-        for axis in axes:
+        for axis in axes[:1]:
             if tensors[index].shape[axis] == 1:
                 tensors[index] = torch.cat([tensors[index]] * 2, axis)
     args, kwargs = arguments.filled(tensors)

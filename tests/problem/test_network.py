@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 from torch.utils import _pytree as pytree
 
 from chiralize import audit, chiralize, verify
-from chiralize.errors import CaptureError, ChiralizeError, UsageError
+from chiralize.errors import CaptureError, ChiralizeError, SpecError, UsageError
 
 BODY: dict[str, Any] = {
     "joints": ["head", "left_hand", "right_hand"],
@@ -150,3 +150,19 @@ def test_collections_of_tensors_with_a_class_of_their_own(method: str) -> None:
     converted = chiralize(net, BODY, (given,), method=method, force=True)
     assert converted(Observations(pose=X[:3], speed=X[:3])).shape == (3, 3, 2), "the batch is open"
     assert not verify(net, BODY, (given,)).passed
+
+
+# ---- names of inputs --------------------------------------------------------------------------------------------
+class OfTwo(Lifter):
+    """Reads the pose and a first guess of the same sizes."""
+
+    def forward(self, pose: Tensor, guess: Tensor) -> Tensor:
+        return super().forward(pose) + guess
+
+
+def test_inputs_that_are_named_in_another_order_are_refused() -> None:
+    """They would be taken by position. Handed over by name, the order of the examples counts."""
+    inputs = [{"layout": "b j d", "name": name} for name in ("guess", "pose")]
+    with pytest.raises(SpecError, match="in the order guess, pose; the network takes pose, guess"):
+        chiralize(OfTwo(), {**BODY, "inputs": inputs}, (X, X), method="match")
+    chiralize(OfTwo(), {**BODY, "inputs": inputs[::-1]}, (X, X), method="match")

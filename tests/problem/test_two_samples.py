@@ -85,6 +85,21 @@ def test_one_sample_that_fixes_the_batch_becomes_two(net: nn.Module, inputs: int
     torch.testing.assert_close(network.program.module()(*tensors), network.module(*tensors))
 
 
+class Timed(Stacked):
+    """Reads a time beside the pose, which nobody describes."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return super().forward(x) + t.mean((2, 3))[:, :, None]
+
+
+def test_a_free_input_of_many_single_axes_is_doubled_along_the_first() -> None:
+    spec = parse_spec(SPEC + "inputs: [{layout: b j d}, {free: true}]\n")
+    network = prepared_openly(Timed(), spec, ((torch.randn(1, 17, 2), torch.randn(1, 1, 1, 1)), {}))
+    assert network.rows == 2 and network.program is not None and is_open(network.program)
+    call = torch.randn(5, 17, 2), torch.randn(5, 1, 1, 1)
+    torch.testing.assert_close(network.program.module()(*call), network.module(*call))
+
+
 class Squeezed(nn.Module):
     """Drops the batch of one sample, as recognisers do that pool over everything but channels."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from chiralize.body.tensors import ConversionSpec, TensorEntry
+from chiralize.errors import SpecError
 from chiralize.graph.running import Call
 
 _IN_ORDER = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -120,6 +121,21 @@ def arrangements(module: nn.Module | type[nn.Module], spec: ConversionSpec, entr
     else:
         entries = spec.inputs
     return list(_ways(entries, arguments))
+
+
+def refuse_other_order(spec: ConversionSpec, module: nn.Module, entry: str = "forward") -> None:
+    """Raise SpecError where the inputs have the names of the network's arguments in another order than theirs.
+
+    Tensors go to the arguments in order, so that such names would be those of other tensors.
+    """
+    entries = spec.inputs or ()
+    names = [one.name for one in entries]
+    taken = [argument.name for argument in arguments_of(module, entry) or ()][: len(entries)]
+    if names != taken and set(names) == set(taken):
+        facts = (
+            f"the inputs are described in the order {', '.join(map(str, names))}; the network takes {', '.join(taken)}"
+        )
+        raise SpecError(entries[0].where or "inputs", facts, "describe them in the order of the arguments")
 
 
 def _ways(entries: tuple[TensorEntry, ...], arguments: list[Argument] | None) -> Iterator[Arranged]:
