@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.errors import DataFileError
 from chiralize.problem.data.inputs import calls_from
 
 SPEC = parse_spec("""
@@ -50,3 +51,54 @@ def test_an_input_that_the_file_leaves_out_is_named(given: tuple[str, ...], tmp_
     left_out = "the calibration inputs leave input 1 'second' out"
     assert (left_out in report.verdict) == (len(given) == 1)
     assert any(note.startswith(f"warning: {left_out}: in all of them") for note in report.notes) == (len(given) == 1)
+
+
+class Normalised(Two):
+    """With statistics of its second input in training. A time is multiplied by stored frequencies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.0, 50.0]).repeat(17, 1))
+        self.register_buffer("spread", torch.tensor([4.0, 5.0]).repeat(17, 1))
+        self.register_buffer("frequencies", torch.linspace(100, 900, 34))
+        self.mean: Tensor
+        self.spread: Tensor
+        self.frequencies: Tensor
+
+    def forward(self, first: Tensor, second: Tensor, time: Tensor) -> Tensor:  # type: ignore[override]
+        waves = (time * self.frequencies).sin().unflatten(1, (17, 2))
+        return super().forward(first, (second - self.mean) / self.spread) + 0.01 * waves
+
+
+OF_TIME = parse_spec("""
+skeleton: coco
+inputs:
+  - {name: first, layout: "b j d", dims: [x, y]}
+  - {name: second, layout: "b j d", dims: [x, y]}
+  - {name: time, free: true}
+outputs: [{layout: "b j d", dims: [x, y]}]
+""")
+
+
+def given_to(network: nn.Module, count: int, **settings: Any) -> None:
+    """Convert a network with samples of its first inputs; the others keep the example's values."""
+    example = (poses(2, 4), poses(3, 4), torch.ones(4, 1))
+    batches: list[tuple[Tensor, ...]] = []
+    for seed in range(10, 90, 10):
+        samples = (poses(seed, 4), poses(seed + 1, 4), torch.full((4, 1), float(seed)))
+        batches.append((*samples[:count], *example[count:]))
+    chiralize.chiralize(network, OF_TIME, example, calibration=batches, **settings)
+
+
+def test_a_refusal_of_foreign_inputs_names_what_is_left_out() -> None:
+    with pytest.raises(DataFileError, match=r"give the array of input 1 'second', input 2 'time', which has the ex"):
+        given_to(Normalised(), 1, method="match")
+    with pytest.raises(DataFileError) as caught:
+        given_to(Normalised(), 3, method="match")
+    assert caught.value.remedy.startswith("check joint order")
+
+
+def test_frequencies_of_a_free_input_are_no_normaliser() -> None:
+    network = Normalised()
+    network.mean.zero_()
+    given_to(network, 2, method="match")

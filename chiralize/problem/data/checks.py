@@ -9,7 +9,9 @@ from math import prod
 import numpy as np
 import torch
 
+from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import ChiralizeError, DataFileError, UsageError
+from chiralize.errors.words import listed, when
 from chiralize.graph import processes
 from chiralize.graph.running import Call
 from chiralize.problem.constant_answers import asked_again
@@ -59,7 +61,8 @@ def judged(problem: Problem) -> Problem:
     given = problem.batches.given
     network = asked_again(network, given)
     problem = replace(problem, network=network)
-    problem = problem.with_batches(given=even(network, given)).with_remarks(*_left_out(network, given))
+    unchanged = _unchanged(network, given)
+    problem = problem.with_batches(given=even(network, given)).with_remarks(*_left_out(unchanged))
     if not problem.batches.given:
         return problem
     if not problem.is_fitted:
@@ -77,7 +80,7 @@ def judged(problem: Problem) -> Problem:
     calls = _some(network, problem.batches.given)
     if len(problem.batches.given) == 1:
         remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
-    return problem.with_remarks(*remarks, *_of_kind(problem, calls))
+    return problem.with_remarks(*remarks, *_of_kind(problem, calls, unchanged))
 
 
 def _some(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
@@ -101,22 +104,13 @@ def refuse_few(network: Network, calls: Sequence[Call]) -> None:
         raise DataFileError("calibration", facts, remedy)
 
 
-def _left_out(network: Network, calls: Sequence[Call]) -> Iterator[str]:
+def _left_out(unchanged: Sequence[ResolvedTensor]) -> Iterator[str]:
     """A remark on every mirrored input that has the example's values in all calls, where another input has others.
 
     An input that is in no array of the user keeps those values: numbers that belong to no sample, often random ones.
     """
-    if len(calls) < 2:
-        return
-    looked_at = list(map(tensors, (calls[0], calls[len(calls) // 2], calls[-1])))
-    example = tensors((tuple(network.args), dict(network.kwargs)))
-    stays = list[bool]()
-    for index, value in enumerate(example):
-        stays.append(all(_is_same(call[index], value) for call in looked_at))
-    if all(stays):
-        return
-    for tensor in network.resolved.input_tensors:
-        if stays[tensor.index] and not tensor.is_free and tensor.kind != "state":
+    for tensor in unchanged:
+        if not tensor.is_free and tensor.kind != "state":
             yield (
                 f"warning: the calibration inputs leave {tensor.where} out: in all of them it has the values of the "
                 "example, which are random where none was given and belong to no sample. Gap, drift and rho hold for "
@@ -124,14 +118,29 @@ def _left_out(network: Network, calls: Sequence[Call]) -> Iterator[str]:
             )
 
 
+def _unchanged(network: Network, calls: Sequence[Call]) -> list[ResolvedTensor]:
+    """The inputs that have the values of the example in all calls, where others have not."""
+    if len(calls) < 2:
+        return []
+    looked_at = list(map(tensors, (calls[0], calls[len(calls) // 2], calls[-1])))
+    example = tensors((tuple(network.args), dict(network.kwargs)))
+    stays = set[int]()
+    for index, value in enumerate(example):
+        if all(_is_same(call[index], value) for call in looked_at):
+            stays.add(index)
+    if len(stays) == len(example):
+        return []
+    return [tensor for tensor in network.resolved.input_tensors if tensor.index in stays]
+
+
 def _is_same(value: torch.Tensor, example: torch.Tensor) -> bool:
     return value.shape == example.shape and bool((value.double() == example.double()).all())
 
 
-def _of_kind(problem: Problem, calls: Sequence[Call]) -> Iterator[str]:
+def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[ResolvedTensor]) -> Iterator[str]:
     """Remarks on inputs of another kind than those in training, or on few of the same kind.
 
-    Raises DataFileError for the former, unless forced.
+    unchanged: inputs that no sample has values of.  Raises DataFileError for the former, unless forced.
     """
     network = problem.network
     similarity = _likeness(network, calls)
@@ -141,7 +150,9 @@ def _of_kind(problem: Problem, calls: Sequence[Call]) -> Iterator[str]:
             remedy = (
                 f"check joint order, axes, units and normalisation of the calibration inputs{_BUILT}; --force goes on"
             )
-            raise DataFileError("calibration", facts, remedy)
+            missing = listed([tensor.where for tensor in unchanged], _NAMED)
+            first = when(missing, f"give the array of {missing}, which has the example's values in all of them; ")
+            raise DataFileError("calibration", facts, first + remedy)
         yield f"{_OTHER_KIND}{facts}"
     elif similarity is not None and similarity.is_poor and not problem.request.mix:
         yield _poor(similarity)

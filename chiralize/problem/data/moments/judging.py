@@ -73,7 +73,9 @@ def likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
         for batch in batches:
             sums.add(values(captured, norm, batch))
         return sums.judged(norm.name, norm.mean, norm.variance)
-    normaliser = next(iter(input_moments(captured)), None)
+    described = network.resolved.input_tensors
+    normalisers = (moments for moments in input_moments(captured) if not described[moments.index].is_free)
+    normaliser = next(normalisers, None)  # what a free input is multiplied by need be none: frequencies of a time
     if normaliser is None:
         return None
     for batch in batches:
