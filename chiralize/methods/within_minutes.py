@@ -38,6 +38,7 @@ _MINUTES = 4e12
 """Multiplications of a fit and its figures, about three minutes, above which one fit has to do."""
 _CLIP = 100
 """How often a weight works on a sample that is a clip, on all joints and frames (decision 0088)."""
+_HERE = " with the machine as busy as now"
 _WORTH_TELLING = 5e11
 """Multiplications of a fit, about half a minute, above which its time is told."""
 
@@ -89,16 +90,19 @@ def affordable_widths(problem: Problem) -> tuple[float, ...]:
 
 
 def forecast(problem: Problem) -> str:
-    """` (auto takes 5 to 9 minutes here; --method average 3)` for a network of which that takes minutes, else "".
+    """` (auto takes 5 to 9 minutes; --method average 3)` for a network of which that takes minutes, else "".
 
     One sample is run; a conversion takes so many runs of it, with one width of `reduce` or with both.
     """
     network, inputs = problem.network, problem.batches.inputs
     work = multiplications_a_sample(network)
-    if problem.method.drafts is not None or network.carried or not inputs or work < _COSTLY:
+    is_average = problem.method.name == "average"
+    if (problem.method.drafts is not None and not is_average) or network.carried or not inputs or work < _COSTLY:
         return ""
     of_a_run = _minutes_of(network, (tuple(network.args), dict(network.kwargs)))
     average = (_RUNS_BESIDE + _WORK_BESIDE / work) * of_a_run
+    if is_average:
+        return f" (that and all that follows take about {average:.0f} minutes{_HERE})" if average >= 1.5 else ""
     samples = min(_samples(network, inputs), _most(network))
     fit = (_RUNS + _RUNS_TO_MEASURE) * samples * of_a_run + _minutes_to_solve(network)
     if average + 2 * fit < 1.5:
@@ -106,7 +110,7 @@ def forecast(problem: Problem) -> str:
     longest = average + len(affordable_widths(problem)) * fit
     least, most, without = (max(round(minutes), 1) for minutes in (average + fit, longest, average))
     span = f"{least} to {most}" if least < most else f"{most}"
-    return f" (auto takes about {span} minutes here; --method average {without})"
+    return f" (auto takes about {span} minutes{_HERE}; --method average {without})"
 
 
 def how_long(problem: Problem) -> str:

@@ -73,8 +73,12 @@ def test_what_auto_takes_is_said_before_it_begins(monkeypatch: pytest.MonkeyPatc
     """The shorter and the longer way, and the one without a fit."""
     monkeypatch.setattr(within_minutes, "_minutes_of", lambda network, call: 0.01)
     problem = posed(ready(), Request(calibration=small_batches()))
-    assert forecast(problem) == " (auto takes about 60 to 114 minutes here; --method average 6)"
+    assert (
+        forecast(problem) == " (auto takes about 60 to 114 minutes with the machine as busy as now; --method average 6)"
+    )
     assert forecast(posed(ready(), Request("reduce", calibration=small_batches()))) == ""
+    average = forecast(posed(ready(), Request("average", calibration=small_batches())))
+    assert average == " (that and all that follows take about 6 minutes with the machine as busy as now)"
     monkeypatch.setattr(within_minutes, "_minutes_of", lambda network, call: 1e-6)
     assert forecast(problem) == ""
 
