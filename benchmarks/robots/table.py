@@ -1,4 +1,4 @@
-"""The tables of docs/closed-loop.md, from the results file:
+"""The tables of docs/closed-loop-measured.md, from the results file:
 
 python -m benchmarks.robots.table [--write]
 """
@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks.accuracy.summary import read
 from benchmarks.robots.run import RESULTS
 
-PAGE = Path(__file__).parents[2] / "docs" / "closed-loop.md"
+PAGE = Path(__file__).parents[2] / "docs" / "closed-loop-measured.md"
 LEAST = 0.9
 _TRAINERS = {
     "sb3-mlp-plain": "MLP, plain",

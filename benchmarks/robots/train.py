@@ -47,6 +47,11 @@ class Job(NamedTuple):
         return self.trainer == "sb3" or (self.robot, self.network) == ("walker", "lstm")
 
     @property
+    def is_tunable(self) -> bool:
+        """Whether its conversion is trained on, and compared with the original, trained on as long."""
+        return self.way != "equivariant" and (self.trainer == "sb3" or self.network == "lstm")
+
+    @property
     def task(self) -> Task:
         return TASKS[self.robot]
 
@@ -71,10 +76,10 @@ LONGEST = (
 KINDS = (*LONGEST[3:], *LONGEST[1::-1], LONGEST[2])
 """The same, the most telling first."""
 FURTHER = (3, 4, 5)
-"""Seeds of Walkers beside these, whose conversions are trained on: seeds 0 to 2 were not."""
+"""Seeds beside these, whose conversions are trained on: of seeds 0 to 2 no weights were left."""
 JOBS = (
     *(_job(robot, *kind, seed) for kind in KINDS for seed in SEEDS for robot in TASKS),
-    *(_job("walker", *kind, seed) for kind in KINDS[:2] for seed in FURTHER),
+    *(_job(robot, *kind, seed) for robot in ("walker", "ant") for kind in KINDS[:2] for seed in FURTHER),
 )
 
 
