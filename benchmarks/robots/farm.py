@@ -16,7 +16,7 @@ import csv
 import os
 import tarfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
 from multiprocessing import get_context
@@ -56,14 +56,21 @@ def units() -> list[Unit]:
     first = [job for job in JOBS if job.is_first]
     later = [job for job in JOBS if not job.is_first]
     longest = sorted(first, key=lambda job: LONGEST.index(job.kind))
-    tunable = [job for job in first if is_tunable(job)]
     return [
         *(Unit("train", job) for job in longest),
-        *(Unit(kind, job) for kind in ("tune", "longer") for job in tunable),
-        *(Unit(kind, job) for kind in ("judge", "more") for job in first),
+        *_after(first),
         *(Unit("train", job) for job in later),
-        *(Unit(kind, job) for kind in ("judge", "more") for job in later),
+        *_after(later),
         *(Unit("auto", job) for job in JOBS if job.seed == 0),
+    ]
+
+
+def _after(jobs: Sequence[Job]) -> list[Unit]:
+    """What is done with trained policies."""
+    tunable = [job for job in jobs if job.is_tunable]
+    return [
+        *(Unit(kind, job) for kind in ("tune", "longer") for job in tunable),
+        *(Unit(kind, job) for kind in ("judge", "more") for job in jobs),
     ]
 
 
@@ -77,15 +84,10 @@ def is_ready(unit: Unit, folder: Path) -> bool:
     job = unit.job
     if unit.kind == "train":
         return True
-    if unit.kind == "judge" and is_tunable(job):
+    if unit.kind == "judge" and job.is_tunable:
         later = job._replace(suffix="-longer", steps=extended(job))
         return is_trained_whole(later, folder) and is_trained(job._replace(suffix="-tuned"), folder)
     return is_trained_whole(job, folder)
-
-
-def is_tunable(job: Job) -> bool:
-    """Whether its conversion is trained on, and compared with the original, trained on as long."""
-    return job.trainer == "sb3" and job.way != "equivariant"
 
 
 def work(unit: Unit, folder: Path, until: float) -> str:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from benchmarks.robots.tasks import Task
 from benchmarks.robots.train import Job
 
+PRODUCTS = "products"
+"""Beside a conversion that was trained on: its products as a share of the original's."""
 CLIPPED = 10.0
 """Where stable-baselines3 cuts normalised observations."""
 
@@ -54,6 +56,12 @@ def steps_of(job: Job, folder: Path) -> int:
         return int(json.loads(archive.read("data"))["num_timesteps"])
 
 
+def products_of(job: Job, folder: Path) -> str:
+    """Products of a call, as a share of those of the original that a policy was made from."""
+    path = folder / job.name / PRODUCTS
+    return path.read_text() if path.exists() else "1"
+
+
 def _of_sb3(job: Job, folder: Path) -> Policy:
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecNormalize
@@ -70,14 +78,10 @@ def _of_sb3(job: Job, folder: Path) -> Policy:
 
 
 def _of_rsl(job: Job, folder: Path) -> nn.Module:
-    from rsl_rl.runners import OnPolicyRunner
+    from benchmarks.robots.rsl import runner_of, widths_of
 
-    from benchmarks.robots.herd import Herd
-    from benchmarks.robots.rsl import HerdEnv, settings
-
-    env = HerdEnv(Herd(job.task, 1, 0))
-    _, seen, acted = job.task.mirror(env.herd.model)
-    runner = OnPolicyRunner(env, settings(job.network, job.way, (seen, acted)), log_dir=None, device="cpu")
+    state = torch.load(folder / "model.pt", weights_only=False)["actor_state_dict"]
+    runner = runner_of(job.task, job.network, job.way, 1, 0, widths_of(state))
     runner.load(str(folder / "model.pt"))
     exported: nn.Module = runner.alg.actor.as_jit()
     return exported.eval()

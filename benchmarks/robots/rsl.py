@@ -1,7 +1,8 @@
-"""rsl_rl's PPO on the herd: MLP or LSTM, plain or with mirrored samples."""
+"""rsl_rl's PPO on the herd: MLP or LSTM, plain or with mirrored samples, and conversions of these trained on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from io import StringIO
 from math import inf
@@ -14,11 +15,15 @@ import torch
 from rsl_rl.env import VecEnv
 from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
+from torch import Tensor, nn
 
 from benchmarks.robots.herd import Herd
 from benchmarks.robots.tasks import Array, Task
+from chiralize import attach, keep_symmetric
 
 ROBOTS, LENGTH = 64, 48
+WIDTHS = (64, 64)
+"""Of the layers; the first is the memory where there is one."""
 NETWORKS = ("mlp", "lstm")
 CHECKPOINT = 10
 """Iterations between checkpoints."""
@@ -76,13 +81,17 @@ class Doubling:
         return obs, actions
 
 
-def settings(network: str, way: str, tables: tuple[Array, Array]) -> dict[str, Any]:
-    """What OnPolicyRunner is configured with."""
-    model: dict[str, Any] = {"class_name": "MLPModel", "hidden_dims": [64, 64], "activation": "elu"}
+def _model(network: str, widths: tuple[int, int]) -> dict[str, Any]:
+    """Actor or critic."""
+    model: dict[str, Any] = {"class_name": "MLPModel", "hidden_dims": list(widths), "activation": "elu"}
     if network == "lstm":
-        model = {"class_name": "RNNModel", "hidden_dims": [64], "activation": "elu", "rnn_type": "lstm"}
-        model |= {"rnn_hidden_dim": 64, "rnn_num_layers": 1}
-    model["obs_normalization"] = True
+        model = {"class_name": "RNNModel", "hidden_dims": [widths[1]], "activation": "elu", "rnn_type": "lstm"}
+        model |= {"rnn_hidden_dim": widths[0], "rnn_num_layers": 1}
+    return {**model, "obs_normalization": True}
+
+
+def settings(network: str, way: str, tables: tuple[Array, Array], widths: tuple[int, int] = WIDTHS) -> dict[str, Any]:
+    """What OnPolicyRunner is configured with. widths: of the actor."""
     noise = {"class_name": "GaussianDistribution", "init_std": 0.6}
     algorithm: dict[str, Any] = {
         "class_name": "PPO", "num_learning_epochs": 5, "num_mini_batches": 4, "learning_rate": 1e-3,
@@ -97,11 +106,29 @@ def settings(network: str, way: str, tables: tuple[Array, Array]) -> dict[str, A
         "save_interval": 10**9,
         "obs_groups": {"actor": ["policy"], "critic": ["policy"]},
         "algorithm": algorithm,
-        "actor": {**model, "distribution_cfg": noise},
-        "critic": model,
+        "actor": {**_model(network, widths), "distribution_cfg": noise},
+        "critic": _model(network, WIDTHS),
         "multi_gpu": None,
         "logger": "tensorboard",
     }
+
+
+def runner_of(
+    task: Task, network: str, way: str, robots: int, seed: int, widths: tuple[int, int] = WIDTHS
+) -> OnPolicyRunner:
+    """Untrained, with so many robots. widths: of the actor."""
+    torch.manual_seed(seed)
+    env = HerdEnv(Herd(task, robots, seed))
+    _, seen, acted = task.mirror(env.herd.model)
+    return OnPolicyRunner(env, settings(network, way, (seen, acted), widths), log_dir=None, device="cpu")
+
+
+def widths_of(state: Mapping[str, Tensor]) -> tuple[int, int]:
+    """The widths of an actor's layers, from its state or from that of its conversion."""
+    first, second = [values.shape[1] for name, values in state.items() if name.startswith("mlp.") and values.ndim > 1][
+        -2:
+    ]
+    return first, second
 
 
 def train(task: Task, network: str, way: str, seed: int, steps: int, folder: Path, until: float = inf) -> bool:
@@ -109,23 +136,49 @@ def train(task: Task, network: str, way: str, seed: int, steps: int, folder: Pat
 
     until: when to stop, by `time.time()`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    env = HerdEnv(Herd(task, ROBOTS, seed))
-    _, *tables = task.mirror(env.herd.model)
-    runner = OnPolicyRunner(env, settings(network, way, (tables[0], tables[1])), log_dir=None, device="cpu")
-    path, done = folder / "model.pt", folder / "steps"
+    runner = runner_of(task, network, way, ROBOTS, seed)
     trained = 0
-    if path.exists():
-        runner.load(str(path))
-        trained = int(done.read_text())
+    if (folder / "model.pt").exists():
+        runner.load(str(folder / "model.pt"))
+        trained = int((folder / "steps").read_text())
+    return _learn(runner, trained, steps, folder, until)
+
+
+def _learn(runner: OnPolicyRunner, trained: int, steps: int, folder: Path, until: float = inf) -> bool:
+    folder.mkdir(parents=True, exist_ok=True)
+    env: Any = runner.env
     while trained < steps and time() < until:
         env.finished.clear()
         with redirect_stdout(StringIO()):
             runner.learn(CHECKPOINT, init_at_random_ep_len=not trained)
         trained += CHECKPOINT * ROBOTS * LENGTH
         runner.save(str(folder / "next.pt"))
-        (folder / "next.pt").replace(path)
-        done.write_text(str(trained))
+        (folder / "next.pt").replace(folder / "model.pt")
+        (folder / "steps").write_text(str(trained))
         print(folder.name, trained, f"{np.mean(env.finished or [0.0]):.1f}", flush=True)
     return trained >= steps
+
+
+def tune(
+    task: Task, kind: tuple[str, str], seed: int, steps: int, source: Path, result: nn.Module, folder: Path
+) -> None:
+    """Train a conversion on to `steps` in all, held to its mirror, and leave a checkpoint in `folder`.
+
+    kind: network and way.  source: folder of the original, whose critic, noise and rate go on.  result: its
+    conversion, dense, of any width.
+    """
+    runner = runner_of(task, *kind, ROBOTS, seed + 100, widths_of(result.state_dict()))
+    saved = torch.load(source / "model.pt", weights_only=False)
+    runner.load(str(source / "model.pt"), {"critic": True, "iteration": True})
+    runner.alg.learning_rate = saved["optimizer_state_dict"]["param_groups"][0]["lr"]
+    actor: Any = runner.alg.get_policy()
+    actor.distribution.std_param.data = saved["actor_state_dict"]["distribution.std_param"]
+    actor.obs_normalizer.until = 0
+    view = actor.as_jit()
+    view.obs_normalizer, view.mlp = actor.obs_normalizer, actor.mlp
+    if hasattr(view, "rnn"):
+        view.rnn = actor.rnn.rnn
+    view.load_state_dict(result.state_dict())
+    attach(view, result)
+    keep_symmetric(view, runner.alg.optimizer)
+    _learn(runner, int((source / "steps").read_text()), steps, folder)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from benchmarks.accuracy.rows import append, known
 from benchmarks.robots.conversions import converted
 from benchmarks.robots.loop import is_stateful, roll
-from benchmarks.robots.policies import example, is_trained, steps_of, trained
+from benchmarks.robots.policies import example, is_trained, products_of, steps_of, trained
 from benchmarks.robots.tasks import TASKS, Task
 from benchmarks.robots.train import JOBS, Job
 from chiralize import flip_test
@@ -121,10 +121,10 @@ def rows(job: Job, folder: Path, done: set[tuple[str, ...]], ways: Sequence[Way]
         yield row("original", "", job, products="1", **figures(policy, task))
     if (job.name, "flip average", "") not in done:
         yield row("flip average", "", job, products="2", **figures(flip_test(policy, spec, example(task)), task))
-    for way, kind, suffix, products in ((LONGER, "", "-longer", "1"), (TUNED, "good", "-tuned", "0.5")):
+    for way, kind, suffix in ((LONGER, "", "-longer"), (TUNED, "good", "-tuned")):
         later = job._replace(suffix=f"{job.suffix}{suffix}")
         if is_trained(later, folder) and (job.name, way, kind) not in done:
-            yield row(way, kind, later, products=products, **figures(trained(later, folder), task))
+            yield row(way, kind, later, products=products_of(later, folder), **figures(trained(later, folder), task))
     for way in ways:
         if (job.name, way.name, way.calibration) in done:
             continue

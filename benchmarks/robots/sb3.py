@@ -19,7 +19,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
 from benchmarks.robots.herd import Herd
+from benchmarks.robots.policies import Policy
 from benchmarks.robots.tasks import Array, Task
+from chiralize import attach, keep_symmetric
 from chiralize.nn.activation import Pointwise
 from chiralize.nn.linear import Linear
 from chiralize.symmetry.involution import SignedPermutation
@@ -177,6 +179,33 @@ def train(task: Task, way: str, seed: int, steps: int, folder: Path, until: floa
         returns = [episode["r"] for episode in model.ep_info_buffer or ()]
         print(folder.name, model.num_timesteps, f"{np.mean(returns):.1f}", flush=True)
     return model.num_timesteps >= steps
+
+
+def tune(task: Task, seed: int, steps: int, source: Path, result: Policy, folder: Path) -> None:
+    """Train a conversion on for so many steps, held to its mirror, and leave a checkpoint in `folder`.
+
+    source: folder of the original, whose critic and noise go on.  result: its conversion, in the original's sizes.
+    """
+    herd = Herd(task, ROBOTS, seed + 100)
+    robots = VecNormalize.load(str(source / "normaliser.pkl"), HerdEnv(herd))
+    _, table, _ = task.mirror(herd.model)
+    statistics = MirroredMeanStd(shape=result.mean.shape)
+    statistics.table, statistics.count = table, robots.obs_rms.count
+    statistics.mean = result.mean.double().numpy().copy()
+    statistics.var = result.scale.double().square().numpy() - robots.epsilon
+    robots.obs_rms = statistics
+    model = PPO.load(source / "model.zip", robots, device="cpu")
+    *hidden, head = result.layers.children()
+    model.policy.mlp_extractor.policy_net.load_state_dict(nn.Sequential(*hidden).state_dict())
+    model.policy.action_net.load_state_dict(head.state_dict())
+    layers = nn.Sequential(*model.policy.mlp_extractor.policy_net, model.policy.action_net)
+    actor = Policy(layers, result.mean, result.scale)
+    attach(actor, result)
+    keep_symmetric(actor, model.policy.optimizer)
+    model.learn(steps, reset_num_timesteps=False)
+    folder.mkdir(exist_ok=True)
+    robots.save(str(folder / "normaliser.pkl"))
+    model.save(folder / "model.zip")
 
 
 def _policy(way: str) -> Any:

@@ -13,20 +13,19 @@ import shutil
 import warnings
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
-from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import VecNormalize
-from torch import nn
 
-from benchmarks.robots.herd import Herd
-from benchmarks.robots.policies import Policy, example, is_trained, steps_of, trained
+from benchmarks.robots.policies import PRODUCTS, example, is_trained, steps_of, trained
 from benchmarks.robots.run import calibration
-from benchmarks.robots.sb3 import ROBOTS, HerdEnv, MirroredMeanStd
 from benchmarks.robots.train import JOBS, MORE, Job, extended, train
-from chiralize import attach, chiralize, keep_symmetric
+from chiralize import chiralize
 from chiralize.body.tensors import parse_spec
+
+WIDTH = 0.5
+"""Of the conversions that are trained on."""
 
 
 def lengthen(job: Job, folder: Path, until: float = inf) -> bool:
@@ -43,53 +42,47 @@ def tuned(job: Job) -> Job:
 
 
 def tune(job: Job, folder: Path) -> None:
-    """Convert the policy of a job of stable-baselines3's, and train the result on."""
-    task = job.task
-    policy, spec = trained(job, folder), parse_spec(task.spec)
-    seen = calibration(policy, task, "good")
+    """Convert the policy of a job, train the result on, and write down its products as a share of the original's."""
+    source, target = folder / job.name, folder / tuned(job).name
+    if job.trainer == "sb3":  # in the original's sizes: half of the products are left once it is in blocks
+        from benchmarks.robots import sb3
+
+        products = WIDTH
+        result = _halved(job, folder, "folded")
+        sb3.tune(job.task, job.seed, round(MORE * steps_of(job, folder)), source, result, target)
+    else:  # dense, in fewer units, since a memory has no blocks
+        from benchmarks.robots import rsl
+
+        result = _halved(job, folder, "dense")
+        cost = result.chirality.report.cost
+        products = cost.macs_after / cost.macs_before
+        rsl.tune(job.task, (job.network, job.way), job.seed, extended(job), source, result, target)
+    (target / PRODUCTS).write_text(f"{products:.2g}")
+
+
+def _halved(job: Job, folder: Path, form: str) -> Any:
+    """The conversion that is trained on."""
+    policy, spec = trained(job, folder), parse_spec(job.task.spec)
+    seen = calibration(policy, job.task, "good")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = chiralize(
-            policy, spec, example(task), calibration=seen, method="reduce", width=0.5, force=True, form="folded"
+        return chiralize(
+            policy, spec, example(job.task), calibration=seen, method="reduce", width=WIDTH, force=True, form=form
         )
-    assert isinstance(result, Policy)
-    herd = Herd(task, ROBOTS, job.seed + 100)
-    robots = VecNormalize.load(str(folder / job.name / "normaliser.pkl"), HerdEnv(herd))
-    _, table, _ = task.mirror(herd.model)
-    statistics = MirroredMeanStd(shape=result.mean.shape)
-    statistics.table, statistics.count = table, robots.obs_rms.count
-    statistics.mean = result.mean.double().numpy().copy()
-    statistics.var = result.scale.double().square().numpy() - robots.epsilon
-    robots.obs_rms = statistics
-    model = PPO.load(folder / job.name / "model.zip", robots, device="cpu")
-    *hidden, head = result.layers.children()
-    model.policy.mlp_extractor.policy_net.load_state_dict(nn.Sequential(*hidden).state_dict())
-    model.policy.action_net.load_state_dict(head.state_dict())
-    actor = Policy(
-        nn.Sequential(*model.policy.mlp_extractor.policy_net, model.policy.action_net), result.mean, result.scale
-    )
-    attach(actor, result)
-    keep_symmetric(actor, model.policy.optimizer)
-    model.learn(round(MORE * steps_of(job, folder)), reset_num_timesteps=False)
-    target = folder / tuned(job).name
-    target.mkdir(exist_ok=True)
-    robots.save(str(target / "normaliser.pkl"))
-    model.save(target / "model.zip")
 
 
 def main() -> int:
-    """Tune and lengthen every policy that is named, or all of stable-baselines3's that are trained."""
+    """Tune and lengthen every policy that is named, or all that is trained and can be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for job in JOBS:
-        is_wanted = job.trainer == "sb3" and job.way != "equivariant" and is_trained(job, arguments.folder)
-        if arguments.only:
-            is_wanted = job.name in arguments.only
-        if is_wanted and not (arguments.folder / tuned(job).name / "model.zip").exists():
-            tune(job, arguments.folder)
+        is_wanted = job.is_tunable and (not arguments.only or job.name in arguments.only)
+        if is_wanted and is_trained(job, arguments.folder):
+            if not (arguments.folder / tuned(job).name / PRODUCTS).exists():
+                tune(job, arguments.folder)
             lengthen(job, arguments.folder)
             Console(stderr=True).print(f"tuned {job.name}")
     return 0

@@ -1,4 +1,4 @@
-"""What docs/closed-loop.md says of trained policies is what benchmarks/robots has measured."""
+"""What docs/closed-loop-measured.md says of trained policies is what benchmarks/robots has measured."""
 
 from __future__ import annotations
 
