@@ -29,7 +29,7 @@ _RUNS_TO_MEASURE = 6
 """The same to measure its result, on inputs of other kinds, too."""
 _ROWS, _A_MINUTE = 12_000, 6e11
 """Multiplications to solve a layer for, times the square of what it reads; and those of a minute, in float64."""
-_RUNS_BESIDE, _WORK_BESIDE = 600, 2.5e12
+_RUNS_BESIDE, _WORK_BESIDE = 600, 1.5e12
 """What a conversion does beside its fit, in runs of one sample and in multiplications: to look at the network and its
 mirror, and to verify the result in float64 (decision 0088)."""
 _COSTLY = 2e8
