@@ -15,6 +15,7 @@ from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import OneSidedError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
+from chiralize.methods.ruled_out import why_ruled_out
 from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.mirror import mirror_if_known
@@ -53,7 +54,7 @@ _SHOWN = f"{_OF_INPUTS}show one side"
 _MIRRORED = "The result does on the other side what the original does on this one, mirrored"
 _MIXED = "On both sides an average mixes what the original does on this side with what it does on the other"
 _GIVE_BOTH = "and nothing is measured there. Give inputs of both sides, as they are in use"
-_ALL_THE_SAME = "--method average (or reduce, match) or --force converts all the same"
+_OTHERS = " (or reduce, match)"
 
 
 def with_other_causes(asked: Evidence, problem: Problem, remembered: Memory) -> Evidence:
@@ -115,9 +116,22 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     )
     if advice.is_noise:
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
-        remedy = f"with --force, {advice.remedy}; --method average (or reduce, match) needs no --force"
+        remedy = f"with --force, {advice.remedy}; --method average{_or_one_pass(problem)} needs no --force"
         raise OneSidedError(name, f"{facts}: {advice.text}", remedy)
-    raise OneSidedError(name, f"{facts}: {advice.text}", f"{advice.remedy}; {_ALL_THE_SAME}")
+    raise OneSidedError(name, f"{facts}: {advice.text}", f"{advice.remedy}; {_all_the_same(_or_one_pass(problem))}")
+
+
+def _all_the_same(others: str = _OTHERS) -> str:
+    """What converts the network as it is. others: beside an average."""
+    return f"--method average{others} or --force converts all the same"
+
+
+def _or_one_pass(problem: Problem) -> str:
+    """The methods of one pass beside an average, or why none of them would do."""
+    refusal = why_ruled_out(problem, problem.method)
+    if refusal is None:
+        return _OTHERS
+    return f" (one pass is ruled out at {refusal.where}: {refusal.facts})"
 
 
 def recalled(network: Network) -> Memory:
@@ -198,9 +212,11 @@ def _of_peaks(
     facts = f"{where}, {peaks.lean:.2g} of it the same for all pictures, where auto stops above {LEANING_PEAKS})"
     off = alignment_sentence(alignments(network.module, mirror, data, network.resolved))
     if off:
-        return OneSidedError(name, f"{facts}: {off}", f"--align resample moves them (audit has more); {_ALL_THE_SAME}")
+        return OneSidedError(
+            name, f"{facts}: {off}", f"--align resample moves them (audit has more); {_all_the_same()}"
+        )
     facts += ": the network knows one side better, or little as yet, or this is not its mirror"
-    return OneSidedError(name, facts, f"train it with mirrored copies; {_ALL_THE_SAME}")
+    return OneSidedError(name, facts, f"train it with mirrored copies; {_all_the_same()}")
 
 
 def refuse_one_sided_sequences(problem: Problem, name: str, drift: Drift | None) -> None:
@@ -217,7 +233,7 @@ def refuse_one_sided_sequences(problem: Problem, name: str, drift: Drift | None)
         f"have that learned both sides; auto stops above {WIDEST_OF_SEQUENCES})"
     )
     remedy = "see with `chiralize audit` which side it knows, and train it with mirrored copies where you can"
-    raise OneSidedError(name, facts, f"{remedy}; {_ALL_THE_SAME}")
+    raise OneSidedError(name, facts, f"{remedy}; {_all_the_same()}")
 
 
 def _is_refused(gap: float, widest: float, request: Request) -> bool:

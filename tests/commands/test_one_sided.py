@@ -79,6 +79,16 @@ def test_noise_of_training_is_told_from_a_side_and_sent_to_force() -> None:
     assert caught.value.remedy.startswith("with --force, convert, and compare the error on labelled samples")
 
 
+def test_methods_that_the_graph_rules_out_are_not_advised() -> None:
+    """Powers of coordinates that the mirror negates have no one pass."""
+    net = lopsided(0.15)
+    bent = Net(lambda net, x: net.plain(x) + 0.1 * x.exp(), plain=net).eval()
+    with pytest.raises(OneSidedError) as caught:
+        converted(bent, method="auto", calibration=walk().split(20))
+    assert "one pass is ruled out at small_body.py:" in caught.value.remedy
+    assert "reduce, match" not in caught.value.remedy
+
+
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize("method", ["average", "match", "project"])
 def test_whoever_asks_for_a_method_is_served_and_told(method: str) -> None:

@@ -239,7 +239,10 @@ def _without_signs(measured: Asymmetry, gap: str) -> Advice:
         few = "sample is" if measured.samples == 1 else "samples are"
         text = f"{differently}, and {measured.samples} {few} too few to tell noise of training from a better side"
         return Advice("uneven", text, "give hundreds of samples to tell the two apart")
-    noise = "That is the noise of training on few samples or for few steps, and a flip average removes it"
+    noise = (
+        "That is the noise of training on few samples or for few steps, of inputs unlike those in training, or of "
+        "layers that know no left and right, and a flip average removes it"
+    )
     text = f"{differently}, yet its answers vary as much on either side. {noise}"
     return Advice("uneven", text, _NOISE, is_noise=True)
 
