@@ -29,6 +29,7 @@ from chiralize.verification.asymmetry import asymmetry
 from chiralize.verification.asymmetry.advice import uneven_in_words
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
+from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
 from chiralize.verification.evidence.fitting import (
     FEWEST_ROWS,
@@ -142,6 +143,8 @@ def ask_network(
 ) -> Evidence:
     """How well T fits the network, beside its neighbours: `fit`, and what it means in sentences.
 
+    Before these, warnings of clocks that the inputs show to be grouped wrongly.
+
     inputs: those of the user.  Without them, or where they are noise, the example inputs count if they are none.
     sequences: the same as sequences, along which a network is asked that carries states.
     progress: called with how many mirrors have been tried.
@@ -149,6 +152,12 @@ def ask_network(
     Raises ModelRunError.
     """
     progress(_ASKING)
+    of_clocks = clock_findings(network.resolved, inputs)
+    return joined(of_clocks, _asked(network, inputs, sequences, progress))
+
+
+def _asked(network: Network, inputs: Sequence[Call], sequences: Sequence[Steps], progress: Progress) -> Evidence:
+    """What the answers of the network say, as `ask_network` does."""
     asked = compare_mirrors(network, inputs, sequences, progress)
     if isinstance(asked, Evidence):
         return asked

@@ -264,14 +264,23 @@ def test_kept_numbers_that_look_like_left_and_right_are_questioned(block: dict[s
         ),
         ({"joints": "q"}, "q without signs (kind: scalar)", {"joints": "q", "kind": "scalar"}),
         ({"joints": "q", "kind": "scalar"}, "q with the signs of the joints", {"joints": "q"}),
+        (
+            {
+                "feet": ["FL", "FR"],
+                "each": [{"scalar": 1, "name": "force"}, {"scalar": 1, "name": "height"}],
+                "swap": [],
+            },
+            "`major: entries` in feet",
+            {"major": "entries"},
+        ),
     ],
 )
 def test_blocks_are_taken_for_others(block: dict[str, Any], words: str, changed: dict[str, Any]) -> None:
     """The likeliest slips, each undone by one change; names that tell a sign are not doubted."""
     spec = load_spec({"skeleton": "quadruped", "inputs": [{"fields": [block]}]})
     assert spec.inputs is not None and spec.inputs[0].fields is not None
-    ((name, other),) = spec.inputs[0].fields[0].lookalikes()
-    assert name == words and changed.items() <= other.to_dict().items()
+    others = dict(spec.inputs[0].fields[0].lookalikes())
+    assert next(iter(others)) == words and changed.items() <= others[words].to_dict().items()
 
 
 # ---- laws -----------------------------------------------------------------------------------------------------

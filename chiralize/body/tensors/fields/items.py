@@ -113,11 +113,22 @@ class Items(Field):
                 )
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
-        """The same without any swap, and with one block of each taken for another."""
+        """The same numbers grouped the other way, without any swap, and with one block of each taken for another."""
+        name = self.name or self.things
+        if (other := self.regrouped()) is not None:
+            yield f"`major: {other.major}` in {name}", other
         if self.swap != ():
-            yield f"{self.name or self.things} unswapped", replace(self, swap=())
+            yield f"{name} unswapped", replace(self, swap=())
         for words, others in other_fields(self.each):
-            yield f"{words} of {self.name or self.things}", replace(self, each=others)
+            yield f"{words} of {name}", replace(self, each=others)
+
+    def regrouped(self) -> Items | None:
+        """The block with the other `major`; None where that is the same, of one thing or of one number each."""
+        is_one_number = len(self.each) == 1 and isinstance(self.each[0], Measured) and self.each[0].kind == "scalar"
+        if len(self.items) == 1 or is_one_number:
+            return None
+        (major,) = (major for major in MAJOR if major != self.major)
+        return replace(self, major=major)
 
 
 def _is_scalar(block: Field) -> bool:
