@@ -15,7 +15,7 @@ from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.errors.words import percent, when
-from chiralize.graph.mirror import MirrorFit, NetworkMirror
+from chiralize.graph.mirror import FITS, MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
@@ -33,7 +33,6 @@ from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
 from chiralize.verification.evidence.fitting import (
     FEWEST_ROWS,
-    FITS,
     Answers,
     Candidate,
     Comparison,
@@ -405,27 +404,37 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
     """The first thing to check. A policy may have learned one side only; its robot model shows whether T of an
     observation is right.
     """
-    if len(fit.changes) > 1:
-        first = f"make all {len(fit.changes)} changes in the specification at once: one alone does not make it fit"
-    elif fit.skeletons:
-        first = f"try --skeleton {fit.skeletons[0]}"
-    elif NO_SWAP in (*fit.changes, *fit.better[:1]):
-        first = _BEFORE_NO_SWAP
-    elif fit.changes:
-        first = f"try {fit.changes[0]} in the specification"
-    elif fit.better and fit.nearest_gap <= FITS:
-        first = f"try {fit.nearest} in the specification"
-    else:
-        first = _CHECK_ALL
-    if not fit.fits_another:
+    first, is_named = _first_remedy(fit), fit.fits_another or fit.nearest_is_first
+    if not is_named:
         first = f"{_BADLY_TRAINED}; else {first}" + when(fit.has_a_nearer, _SEVERAL_AT_ONCE)
     elif first == _CHECK_ALL:
         first += _SEVERAL_AT_ONCE
     if any(entry.fields for entry in spec.inputs or ()) and any(entry.fields for entry in spec.outputs or ()):
         first += "; `chiralize skeleton check --robot ROBOT.xml SPEC.yaml` and `audit --rollout` say whether T is right"
-    if not fit.fits_another:
+    if not is_named:
         return f"{first}; `chiralize audit` measures it again, and says which side it knows"
     return (
         f"{first}; `chiralize audit` measures it again. If T is right, the network knows one side only, or the inputs "
         "are of another kind than those it was trained on; --force converts all the same"
     )
+
+
+def _first_remedy(fit: MirrorFit) -> str:
+    """What to change in the specification, as far as other mirrors tell."""
+    named = (*fit.changes, *fit.better)[:1]
+    if len(fit.changes) > 1:
+        return f"make all {len(fit.changes)} changes in the specification at once: one alone does not make it fit"
+    if fit.skeletons:
+        return f"try --skeleton {fit.skeletons[0]}"
+    if NO_SWAP in named or (not named and fit.nearest_is_first and fit.nearest == NO_SWAP):
+        return _BEFORE_NO_SWAP
+    if fit.changes:
+        return f"try {fit.changes[0]} in the specification"
+    if fit.better and fit.nearest_gap <= FITS:
+        return f"try {fit.nearest} in the specification"
+    if not named and fit.nearest_is_first:
+        return (
+            f"try {fit.nearest} in the specification first, which brings the gap from {fit.gap:.3g} to "
+            f"{fit.nearest_gap:.3g} (the rest may be a side that the network knows better); then {_CHECK_ALL}"
+        )
+    return _CHECK_ALL
