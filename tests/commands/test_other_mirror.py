@@ -46,10 +46,9 @@ def test_entries_that_both_files_call_differently_are_numbered() -> None:
     clocks = "legs: [l, r], each: [{phase: cos_sin, shift: none}]"
     by_entries = f"inputs: [{{fields: [{{joints: q}}, {{{clocks}, major: entries, name: clock}}]}}]\n"
     by_legs = f"inputs: [{{fields: [{{joints: q}}, {{{clocks}, name: clock}}]}}]\n"
-    net = chiralize.chiralize(
-        nn.Linear(6, 2), parse_spec(body + by_entries + outputs), (normal(3, 6),), method="project"
-    )
-    report = chiralize.verify(net, parse_spec(body + by_legs + outputs), (normal(3, 6),), samples=2)
+    plain, example = nn.Linear(6, 2).double(), (normal(3, 6),)
+    net = chiralize.chiralize(plain, parse_spec(body + by_entries + outputs), example, method="project")
+    report = chiralize.verify(net, parse_spec(body + by_legs + outputs), example, samples=2)
     assert not report.passed
     assert (
         "entry 2 of input 0 changes with entry 3 under the file's, and changes with entry 4 under the" in report.remedy
