@@ -9,7 +9,7 @@ import numpy as np
 
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
 from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels, other_fields
-from chiralize.body.tensors.fields.partners import partners_of
+from chiralize.body.tensors.fields.partners import partners_of, sides_of
 from chiralize.body.tensors.fields.phase import Phase
 from chiralize.body.tensors.fields.plain import Measured
 from chiralize.body.tensors.fields.quantities import WITH_DIMS
@@ -102,7 +102,13 @@ class Items(Field):
         return keys
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
-        """A clock for every leg is shifted by being swapped; one that is shifted besides is shifted twice."""
+        """Legs that the skeleton does not have; a clock for every leg that is shifted, though it is swapped."""
+        sides = sides_of(body)
+        if self.things == "legs" and 0 < len(sides) < len(self.items):
+            yield (
+                f"legs {', '.join(self.items)} are more than the skeleton has, whose joints are of "
+                f"{' and '.join(sides)}: write {{legs: [{', '.join(sides)}], ...}}, or `items` where these are no legs"
+            )
         for block in self.each:
             if not isinstance(block, Phase):
                 yield from block.doubts(body)
