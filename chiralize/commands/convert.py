@@ -60,6 +60,7 @@ from chiralize.problem.progress import Progress
 from chiralize.problem.request import FORMS, ON_BLOCKED, Request
 from chiralize.problem.sampling import naming_the_mean
 from chiralize.problem.two_samples import refuse_squeezed
+from chiralize.report.in_the_loop import objection_in_the_loop
 from chiralize.storage.passport import Passport
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
 from chiralize.verification.drift import random_inputs
@@ -266,6 +267,8 @@ def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
     if precise is not None and not precise.passed and not is_last:
         worst = precise.worst
         return f"in {precise.dtype}, in which it runs, it is off by {worst.residual:.2g} (bound {worst.bound:.2g})"
+    if not is_last and (unsure := objection_in_the_loop(conversion.report.rollout)):
+        return unsure
     if product == "script":
         return why_no_script(conversion)
     if product == "weights":

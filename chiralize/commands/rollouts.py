@@ -34,7 +34,6 @@ from chiralize.verification.closed_loop.recording import Track, calls_of, record
 from chiralize.verification.closed_loop.records import (
     AVERAGE,
     FEW,
-    LEAST_SHARE,
     ORIGINAL,
     RESULT,
     How,
@@ -254,8 +253,8 @@ class Loop:
     def judged(self, conversion: Conversion, is_forced: bool = False) -> Conversion:
         """The conversion, with what it does in the loop in its report.
 
-        Raises DriftError where it returns less than 0.9 of the original, unless forced. Where the original itself falls
-        at once, returns say nothing.
+        Raises DriftError where it returns less than 0.9 of the original, or falls clearly more often, unless forced.
+        Where the original itself falls at once, returns say nothing.
         """
         report = conversion.report
         if report.is_average and report.claims is None and report.views == 2:  # it is the flip average, which is run
@@ -266,7 +265,7 @@ class Loop:
             result = prepare(conversion.program or conversion.module, self.network.spec, *example)
             record, _ = self.record(result)
         if not is_forced:
-            _refuse_short(record, report.model, report.method)
+            refuse_lost(record, report.model, report.method)
         return replace(conversion, report=replace(report, rollout=record))
 
 
@@ -284,11 +283,11 @@ def _faults(probed: Probe, how: How) -> str:
     return "; ".join(text for text, _ in mirror_faults(probed, how))
 
 
-def _refuse_short(rollout: Rollout, name: str, method: str) -> None:
-    """Raise DriftError where the result returns less than the original by more than is no matter."""
+def refuse_lost(rollout: Rollout, name: str, method: str) -> None:
+    """Raise DriftError where the result returns less than the original by more than is no matter, or falls more."""
     if not rollout.is_lost:
         return
-    facts = f"{method}: in the loop {loss_in_words(rollout)}; {LEAST_SHARE:g} of it is the least"
+    facts = f"{method}: in the loop {loss_in_words(rollout)}"
     remedy = "use --method average or a larger --width, fit on more --calibration, or --force"
     if rollout.is_short(rollout.average):
         remedy = (

@@ -101,6 +101,10 @@ that know both sides have gaps of 0.1 to 0.25 (up to 0.5 after little training),
 up to 0.8."""
 
 
+FITS = 0.5
+"""A mirror with a larger gap than this does not fit, unless T fits much worse (`judging.MUCH`), as where a joint that
+hardly moves is taken for one that does. T itself is not confirmed above it, and not refuted: right mirrors had at most
+0.45 (decision 0026), but for networks of one side and recognisers."""
 CLEARLY = 0.7
 """A neighbour with at most so much of the gap of T comes clearly nearer."""
 
@@ -133,6 +137,11 @@ class MirrorFit:
         return self.real and self.trained and (self.gap >= NOTHING_IN_COMMON or bool(self.better))
 
     @property
+    def is_wide(self) -> bool:
+        """Whether the gap of T is that of a mirror that does not fit, which confirms nothing."""
+        return self.gap > FITS
+
+    @property
     def fits_another(self) -> bool:
         """Whether some other mirror fits clearly better than T."""
         return bool(self.better or self.changes or self.skeletons)
@@ -141,6 +150,14 @@ class MirrorFit:
     def has_a_nearer(self) -> bool:
         """Whether a neighbour comes so much nearer than T that it is worth a look, whether or not it fits."""
         return bool(self.nearest) and self.nearest_gap <= CLEARLY * self.gap
+
+    @property
+    def nearest_is_first(self) -> bool:
+        """Whether that neighbour is the first thing to try: with it, the network shows something of a symmetry.
+
+        It need not fit: a network that knows one side better has a wide gap under its right mirror, too.
+        """
+        return self.has_a_nearer and self.nearest_gap < NOTHING_IN_COMMON
 
     @property
     def is_confirmed(self) -> bool:

@@ -35,7 +35,8 @@ WIDEST_ON_BUILT_IN = 0.3
 """Networks that know both sides, and see what they were trained on, are less far apart (decision 0040)."""
 FITTED = "fitted to the"
 """How a remark begins that is about a fit alone."""
-_ADD = "the mirror images of the inputs (as `--rollout` adds them)"
+_ADD = "the mirror images of the inputs in --calibration"
+_LEAN = "walks from mirrored starts, as `--rollout` records them, are none: their gait leans as it did"
 _LOOKED_AT = 2_000
 _ROWS = 64
 _WORK, _LEAST = 5e10, 96
@@ -87,12 +88,12 @@ def _one_sided(network: Network, mirror: NetworkMirror, calls: Sequence[Call], m
     apart, spread = _mean(measured.gap), _spread(measured)
     if apart > UNEVEN and spread.differs:
         figures = f"gap {apart:.2g}; {spread_in_words(spread)}"
-        return f"the original knows one side better ({figures}). With {_ADD} it is fitted to both views"
+        return f"the original knows one side better ({figures}). With {_ADD} it is fitted to both views ({_LEAN})"
     lean = leanings(mirror, calls, network.resolved.input_tensors)
     side = _mean(lean[0].side or 0.5) if lean else 0.5
     if side >= ONE_SIDED:
         leaning = f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)"
-        return f"{leaning}. If it knows both sides, add {_ADD}"
+        return f"{leaning}. If it knows both sides, give {_ADD} as well ({_LEAN})"
     return ""
 
 

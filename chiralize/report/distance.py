@@ -2,7 +2,8 @@
 
 rho is the distance from the original's flip average in units of half the original's gap. What a rho means for the
 error in use is known for inputs like those in use, for the whole length of a stateful network's roll-outs, and for
-originals that know both sides (the conversions of benchmarks/accuracy/results.csv). Elsewhere the word is "unknown".
+originals that know both sides (the conversions of benchmarks/accuracy/results.csv). Elsewhere rho promises nothing, and
+where none was measured the distance is "unknown".
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ NEAR = 1.25
 FAR = 2.0
 GIVEN_NOISE = "the calibration inputs look like random numbers"
 UNKNOWN = "its distance from the original is unknown"
+_NO_PROMISE = "which promises nothing of its error"
 
 Kind = Literal["same", "near", "apart", "far", "unknown"]
 
@@ -65,7 +67,7 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
     if not drift.is_telling:
         return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibration inputs")
     if given_noise(report) and drift.rho <= NEAR:
-        return Distance("unknown", f"{UNKNOWN} {rho}: {GIVEN_NOISE}")
+        return _promising_nothing(drift, GIVEN_NOISE)
     return _measured(drift, rho, of_inputs, when(report.evidence.are_sides_unknown, ", if that learned both sides"))
 
 
@@ -91,14 +93,14 @@ def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution], condition: s
     if drift.rho > NEAR:
         return Distance("apart", f"apart from the original {rho}: compare the error before use")
     if drift.is_narrow:
-        return Distance("unknown", f"{UNKNOWN} {rho}: the {drift.inputs} are narrow")
+        return _promising_nothing(drift, f"the {drift.inputs} are narrow")
     if of_inputs:
-        return Distance("unknown", f"{UNKNOWN} {rho}: {of_inputs[0].brief}")
+        return _promising_nothing(drift, of_inputs[0].brief)
     if not drift.gap <= UNEVEN:
-        return Distance("unknown", f"{UNKNOWN} {rho}: {wide_gap(drift.gap)}")
+        return _promising_nothing(drift, wide_gap(drift.gap))
     lean = lean_of(drift)
     if lean is not None:
-        return Distance("unknown", f"{UNKNOWN} {rho}: {leaning(lean.lean)}")
+        return _promising_nothing(drift, leaning(lean.lean))
     if drift.built_in:
         return Distance("near", f"near the original's flip average {rho}")
     return Distance("near", f"its error within a few percent of the original's {rho}{condition}")
@@ -106,6 +108,12 @@ def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution], condition: s
 
 def _unknown(reason: str) -> Distance:
     return Distance("unknown", f"{UNKNOWN}: {reason}", reason)
+
+
+def _promising_nothing(drift: Drift, reason: str) -> Distance:
+    """The word where rho is known for the inputs that it was measured on, and says nothing of the error in use."""
+    inputs = "built-in poses, not on yours" if drift.built_in else "the inputs given"
+    return Distance("unknown", f"rho is {plain(drift.rho)} on {inputs}, {_NO_PROMISE}: {reason}")
 
 
 def leaning(lean: float) -> str:

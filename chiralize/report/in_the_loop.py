@@ -7,7 +7,7 @@ from math import isfinite
 from chiralize.errors import Caution
 from chiralize.errors.words import listed, percent, when
 from chiralize.report.document import Block, Line, Section, plain, plural, short, table
-from chiralize.verification.closed_loop.records import MIRRORED, Estimate, How, Probe, Rollout, Walker
+from chiralize.verification.closed_loop.records import LEAST_SHARE, MIRRORED, Estimate, How, Probe, Rollout, Walker
 
 EVEN = 0.05
 """Gap of the returns of both sides, as a share of the return, from which on an environment or a policy is one-sided."""
@@ -198,9 +198,38 @@ def _of_average(rollout: Rollout) -> list[Caution]:
 
 
 def loss_in_words(rollout: Rollout) -> str:
-    """What the result returns beside the original: `it returns 273 ± 9 after 582 ± 20, 0.47 ± 0.03 of it`."""
-    assert rollout.result is not None
-    return _compared(rollout, rollout.result, "it returns less than the original")
+    """Why a result is not taken: `it returns less than the original (273 ± 9 after 582 ± 20, 0.47 ± 0.03 of it)`.
+
+    Or that it falls more often. Or, where neither is so, that its error leaves open whether it returns enough.
+    """
+    result = rollout.result
+    assert result is not None
+    texts: list[str] = []
+    if rollout.is_short(result):
+        texts.append(f"{_compared(rollout, result, 'it returns less than the original')}; {_LEAST}")
+    elif rollout.may_be_short:
+        texts.append(_may_be_short(rollout, result, "it may return less than the original"))
+    if rollout.falls_more:
+        texts.append(
+            f"it falls in {result.falls} of {2 * rollout.starts} walks, the original in {rollout.original.falls} and "
+            f"its flip average in {rollout.average.falls}"
+        )
+    return "; ".join(texts)
+
+
+def objection_in_the_loop(rollout: Rollout | None) -> str:
+    """Why `auto` goes on to another candidate, though this one is not refused; "" where it need not."""
+    if rollout is None or not rollout.may_be_short:
+        return ""
+    return f"in the loop {loss_in_words(rollout)}"
+
+
+_LEAST = f"{LEAST_SHARE:g} of it is the least"
+
+
+def _may_be_short(rollout: Rollout, result: Walker, brief: str) -> str:
+    average = _with_error(rollout.share(rollout.average))
+    return f"{_compared(rollout, result, brief)}: {_LEAST}, and the flip average returns {average}"
 
 
 def _compared(rollout: Rollout, walker: Walker, brief: str) -> str:
@@ -218,6 +247,10 @@ def _of_result(rollout: Rollout) -> list[Caution]:
     if rollout.is_short(result):
         brief = "the result returns less than the original"
         cautions.append(Caution("loop", _compared(rollout, result, brief), brief))
+    elif rollout.may_be_short:
+        brief = "the result may return less than the original"
+        text = f"{_may_be_short(rollout, result, brief)}. More --episodes tell"
+        cautions.append(Caution("loop", text, brief))
     if result.falls > rollout.original.falls:
         brief = f"the result falls {result.falls} times of {2 * rollout.starts}, the original {rollout.original.falls}"
         cautions.append(Caution("loop", brief, brief))

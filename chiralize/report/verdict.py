@@ -205,6 +205,8 @@ def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calib
         return f"{NOT_CONFIRMED}: {remedy}"
     if fit.answers_stay and not fit.is_refuted:
         return f"{NOT_CONFIRMED}: T leaves its answers as they are, and such answers fit many mirrors"
+    if fit.is_wide and not fit.is_refuted and not evidence.warnings:
+        return f"{NOT_CONFIRMED}: its gap of {fit.gap:.2g} is that of a mirror that does not fit"
     return ""
 
 

@@ -14,9 +14,8 @@ from math import isfinite
 
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.errors import ChiralizeError
-from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.mirror import FITS, NetworkMirror
 from chiralize.verification.evidence.fitting import (
-    FITS,
     Answers,
     Candidate,
     Comparison,

@@ -15,7 +15,7 @@ from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.errors.words import percent, when
-from chiralize.graph.mirror import MirrorFit, NetworkMirror
+from chiralize.graph.mirror import FITS, MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
@@ -29,10 +29,10 @@ from chiralize.verification.asymmetry import asymmetry
 from chiralize.verification.asymmetry.advice import uneven_in_words
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
+from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
 from chiralize.verification.evidence.fitting import (
     FEWEST_ROWS,
-    FITS,
     Answers,
     Candidate,
     Comparison,
@@ -142,6 +142,8 @@ def ask_network(
 ) -> Evidence:
     """How well T fits the network, beside its neighbours: `fit`, and what it means in sentences.
 
+    Before these, warnings of clocks that the inputs show to be grouped wrongly.
+
     inputs: those of the user.  Without them, or where they are noise, the example inputs count if they are none.
     sequences: the same as sequences, along which a network is asked that carries states.
     progress: called with how many mirrors have been tried.
@@ -149,6 +151,12 @@ def ask_network(
     Raises ModelRunError.
     """
     progress(_ASKING)
+    of_clocks = clock_findings(network.resolved, inputs)
+    return joined(of_clocks, _asked(network, inputs, sequences, progress))
+
+
+def _asked(network: Network, inputs: Sequence[Call], sequences: Sequence[Steps], progress: Progress) -> Evidence:
+    """What the answers of the network say, as `ask_network` does."""
     asked = compare_mirrors(network, inputs, sequences, progress)
     if isinstance(asked, Evidence):
         return asked
@@ -396,27 +404,37 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
     """The first thing to check. A policy may have learned one side only; its robot model shows whether T of an
     observation is right.
     """
-    if len(fit.changes) > 1:
-        first = f"make all {len(fit.changes)} changes in the specification at once: one alone does not make it fit"
-    elif fit.skeletons:
-        first = f"try --skeleton {fit.skeletons[0]}"
-    elif NO_SWAP in (*fit.changes, *fit.better[:1]):
-        first = _BEFORE_NO_SWAP
-    elif fit.changes:
-        first = f"try {fit.changes[0]} in the specification"
-    elif fit.better and fit.nearest_gap <= FITS:
-        first = f"try {fit.nearest} in the specification"
-    else:
-        first = _CHECK_ALL
-    if not fit.fits_another:
+    first, is_named = _first_remedy(fit), fit.fits_another or fit.nearest_is_first
+    if not is_named:
         first = f"{_BADLY_TRAINED}; else {first}" + when(fit.has_a_nearer, _SEVERAL_AT_ONCE)
     elif first == _CHECK_ALL:
         first += _SEVERAL_AT_ONCE
     if any(entry.fields for entry in spec.inputs or ()) and any(entry.fields for entry in spec.outputs or ()):
         first += "; `chiralize skeleton check --robot ROBOT.xml SPEC.yaml` and `audit --rollout` say whether T is right"
-    if not fit.fits_another:
+    if not is_named:
         return f"{first}; `chiralize audit` measures it again, and says which side it knows"
     return (
         f"{first}; `chiralize audit` measures it again. If T is right, the network knows one side only, or the inputs "
         "are of another kind than those it was trained on; --force converts all the same"
     )
+
+
+def _first_remedy(fit: MirrorFit) -> str:
+    """What to change in the specification, as far as other mirrors tell."""
+    named = (*fit.changes, *fit.better)[:1]
+    if len(fit.changes) > 1:
+        return f"make all {len(fit.changes)} changes in the specification at once: one alone does not make it fit"
+    if fit.skeletons:
+        return f"try --skeleton {fit.skeletons[0]}"
+    if NO_SWAP in named or (not named and fit.nearest_is_first and fit.nearest == NO_SWAP):
+        return _BEFORE_NO_SWAP
+    if fit.changes:
+        return f"try {fit.changes[0]} in the specification"
+    if fit.better and fit.nearest_gap <= FITS:
+        return f"try {fit.nearest} in the specification"
+    if not named and fit.nearest_is_first:
+        return (
+            f"try {fit.nearest} in the specification first, which brings the gap from {fit.gap:.3g} to "
+            f"{fit.nearest_gap:.3g} (the rest may be a side that the network knows better); then {_CHECK_ALL}"
+        )
+    return _CHECK_ALL

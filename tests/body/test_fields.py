@@ -264,14 +264,23 @@ def test_kept_numbers_that_look_like_left_and_right_are_questioned(block: dict[s
         ),
         ({"joints": "q"}, "q without signs (kind: scalar)", {"joints": "q", "kind": "scalar"}),
         ({"joints": "q", "kind": "scalar"}, "q with the signs of the joints", {"joints": "q"}),
+        (
+            {
+                "feet": ["FL", "FR"],
+                "each": [{"scalar": 1, "name": "force"}, {"scalar": 1, "name": "height"}],
+                "swap": [],
+            },
+            "`major: entries` in feet",
+            {"major": "entries"},
+        ),
     ],
 )
 def test_blocks_are_taken_for_others(block: dict[str, Any], words: str, changed: dict[str, Any]) -> None:
     """The likeliest slips, each undone by one change; names that tell a sign are not doubted."""
     spec = load_spec({"skeleton": "quadruped", "inputs": [{"fields": [block]}]})
     assert spec.inputs is not None and spec.inputs[0].fields is not None
-    ((name, other),) = spec.inputs[0].fields[0].lookalikes()
-    assert name == words and changed.items() <= other.to_dict().items()
+    others = dict(spec.inputs[0].fields[0].lookalikes())
+    assert next(iter(others)) == words and changed.items() <= others[words].to_dict().items()
 
 
 # ---- laws -----------------------------------------------------------------------------------------------------
@@ -357,6 +366,8 @@ QUESTIONED = {
     "{signs: [-1, 1], name: clock}": "'clock' has the signs [-1, 1]",
     "{scalar: 4, name: clock}": "four clocks are mostly one for every leg, which swap under the mirror",
     "{signs: [-1, -1, -1, -1], name: clock_inputs}": "four clocks are mostly one for every leg",
+    "{scalar: 4, name: phase}": "{legs: [left, right], each: [{phase: sin_cos, shift: none}], name: clock}, with",
+    "{legs: [FL, FR, RL, RR], each: [{phase: sin, shift: none, name: clock}]}": "are more than the skeleton has, whose",
     "{scalar: 2, name: clock_inputs}": "negates its sine and its cosine",
     "{phase: sin_cos, shift: none, name: gait}": "one clock for both sides is half a period later",
     "{legs: [left, right], each: [{phase: sin, shift: half, name: clock}]}": "though the mirror swaps them already",
@@ -384,3 +395,22 @@ def test_commands_and_clocks_are_questioned(block: str) -> None:
         assert QUESTIONED[block] in notice
     else:
         assert not notices
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (("l_hip", "r_hip"), "{legs: [l, r], each: [{phase: sin_cos, shift: none}], name: clock}"),
+        (
+            ("FL_hip", "FR_hip", "RL_hip", "RR_hip"),
+            "{legs: [FL, FR, RL, RR], each: [{phase: sin, shift: none, name: cl",
+        ),
+        (("a_one", "b_two"), "{legs: [left, right], each: [{phase: sin_cos, shift: none}], name: clock}"),
+    ],
+)
+def test_clocks_are_recommended_for_the_legs_that_there_are(names: tuple[str, ...], line: str) -> None:
+    """A biped has sine and cosine of two legs, a quadruped one number of each of four."""
+    pairs = ", ".join(f"[{one}, {other}]" for one, other in zip(names[::2], names[1::2], strict=True))
+    body = f"joints: [{', '.join(names)}]\npairs: [{pairs}]\ndims: [q]\nnegate: []\n"
+    notices = doubts_of(parse_spec(f"{body}inputs:\n  - fields: [{{scalar: 4, name: clock}}]\n"))
+    assert any(line in notice for notice in notices)

@@ -21,12 +21,13 @@ from chiralize.body.tensors import load_spec, parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.on_examples import prepared
 from chiralize.commands.records import Conversion, Trial
-from chiralize.commands.rollouts import Episodes, Loop, environment_of
+from chiralize.commands.rollouts import Episodes, Loop, environment_of, refuse_lost
 from chiralize.errors import DriftError, MirrorError, OneSidedError
 from chiralize.graph.running import Arguments
 from chiralize.problem.network import Network
 from chiralize.problem.several import under_each
 from chiralize.symmetry.action import act
+from chiralize.verification.closed_loop.records import Walker
 from tests.support import four_legs
 from tests.support.command import Shell, working_shell
 from tests.support.skiff import EXAMPLE, SPEC, WRONG, Counting, Mirrored, Rower, Water, start, step
@@ -119,6 +120,53 @@ def test_auto_goes_on_to_the_next_candidate() -> None:
     done = convert(network, "boat", Request(calibration=inputs), trial)
     assert tried[:2] == ["reduce", "reduce"] and tried[-1] == "average" and done.report.is_average
     assert "reduce at width 0.5 was not taken: in the loop it returns less" in done.report.notes
+
+
+def unlucky(network: Network, changed: Callable[[Walker], Walker]) -> Trial:
+    """A trial that runs nothing of the result: it has the flip average's walks, but for a change."""
+    loop = in_water(network)
+
+    def trial(conversion: Conversion, is_forced: bool) -> Conversion:
+        with loop:
+            record, _ = loop.record()
+        result = replace(record.average, name="result")
+        if not conversion.report.is_average:
+            result = changed(result)
+        record = replace(record, walkers=(*record.walkers, result))
+        if not is_forced:
+            refuse_lost(record, "boat", conversion.report.method)
+        return replace(conversion, report=replace(conversion.report, rollout=record))
+
+    return trial
+
+
+def falling(walker: Walker) -> Walker:
+    """It falls from most starts, and returns what it did."""
+    return replace(walker, ahead=replace(walker.ahead, fallen=(True,) * (COUNT - 1) + (False,)))
+
+
+def varying(walker: Walker) -> Walker:
+    """It returns 0.92 ± 0.08 of what it did: less from one start."""
+    first, *others = walker.ahead.returns
+    less = 0.08 * sum(walker.ahead.returns + walker.mirrored.returns)
+    return replace(walker, ahead=replace(walker.ahead, returns=(first - less, *others)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (falling, "in the loop it falls in 4 of 10 walks, the original in 0 and its flip average in 0"),
+        (varying, "in the loop it may return less than the original ("),
+    ],
+)
+def test_auto_goes_on_where_a_result_falls_or_its_return_is_open(
+    changed: Callable[[Walker], Walker], words: str
+) -> None:
+    network = ready(Steersman(0.0))
+    inputs = tuple(((row.unsqueeze(0),), {}) for row in torch.randn(200, 3, dtype=torch.float64))
+    done = convert(network, "boat", Request(calibration=inputs, rounds=1), unlucky(network, changed))
+    assert done.report.is_average
+    assert any(note.startswith(f"reduce at width 0.5 was not taken: {words}") for note in done.report.notes)
 
 
 @pytest.mark.parametrize("bias", [0.3, 0.8])

@@ -39,6 +39,23 @@ def test_what_differs_first(line: str, difference: str) -> None:
     assert "Leave --skeleton (spec) out" in remedy and "makes it exact" not in remedy
 
 
+def test_entries_that_both_files_call_differently_are_numbered() -> None:
+    """Names of the one say nothing of the other: cos, sin, cos, sin, and cos, cos, sin, sin."""
+    body = "joints: [l_hip, r_hip]\npairs: [[l_hip, r_hip]]\ndims: [q]\nnegate: []\n"
+    outputs = "outputs: [{fields: [{joints: action}]}]\n"
+    clocks = "legs: [l, r], each: [{phase: cos_sin, shift: none}]"
+    by_entries = f"inputs: [{{fields: [{{joints: q}}, {{{clocks}, major: entries, name: clock}}]}}]\n"
+    by_legs = f"inputs: [{{fields: [{{joints: q}}, {{{clocks}, name: clock}}]}}]\n"
+    plain, example = nn.Linear(6, 2).double(), (normal(3, 6),)
+    net = chiralize.chiralize(plain, parse_spec(body + by_entries + outputs), example, method="project")
+    report = chiralize.verify(net, parse_spec(body + by_legs + outputs), example, samples=2)
+    assert not report.passed
+    assert (
+        "entry 2 of input 0 changes with entry 3 under the file's, and changes with entry 4 under the" in report.remedy
+    )
+    assert "the file has `{legs: [l, r], " in report.remedy and "major: entries, name: clock}` there" in report.remedy
+
+
 def test_the_same_mirror_in_other_words() -> None:
     """A network that was changed after the conversion fails under its own mirror: there is nothing else to name."""
     net = policy()

@@ -426,6 +426,8 @@ def test_in_an_environment_whose_sides_differ_the_returns_count(case: str) -> No
     assert ("over starts and their mirror images, in an environment whose two sides differ" in advice.text) == (
         kind == "convert"
     )
+    names_average = advice.remedy.startswith("convert with `--method average`, since the flip average returns as much")
+    assert names_average == (case == "a result that does not")
 
 
 def test_advice_to_convert_is_taken_back_where_the_result_does_not_do_the_task() -> None:

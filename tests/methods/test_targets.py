@@ -56,6 +56,7 @@ def test_people_who_face_one_side(method: str) -> None:
     (remark,) = found.batches.remarks
     assert remark.startswith("fitted to the answers to unmirrored inputs alone: ")
     assert "% of the inputs can be told from mirrored ones (50 % is symmetric). If it knows both sides, " in remark
+    assert "walks from mirrored starts, as `--rollout` records them, are none" in remark
 
 
 class OneSided(nn.Module):

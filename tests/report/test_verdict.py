@@ -61,7 +61,8 @@ def on_noise(rho: float) -> ConvertReport:
 WORDS: dict[str, tuple[ConvertReport, str]] = {
     "on noise": (
         on_noise(0.4),
-        "its distance from the original is unknown (rho 0.4): the calibration inputs look like random numbers",
+        "rho is 0.4 on the inputs given, which promises nothing of its error: the calibration inputs look like random "
+        "numbers",
     ),
     "far, on noise as well": (on_noise(2.1), "far from the original (rho 2.1): fine-tune before use"),
     "the flip average": (drifted(0.0), "the same answers as the original's flip average (rho 0)"),
@@ -105,11 +106,11 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
     ),
     "few inputs": (
         replace(drifted(0.4), notes=("warning: the calibration inputs are few: 60 samples",)),
-        "its distance from the original is unknown (rho 0.4): the calibration inputs are few",
+        "rho is 0.4 on the inputs given, which promises nothing of its error: the calibration inputs are few",
     ),
     "an asymmetric original": (
         drifted(0.9, gap=0.55),
-        "its distance from the original is unknown (rho 0.9): the original's gap is very large (0.55)",
+        "rho is 0.9 on the inputs given, which promises nothing of its error: the original's gap is very large (0.55)",
     ),
 }
 
@@ -280,7 +281,7 @@ def test_a_lean_promises_nothing_of_the_error() -> None:
     leaning = with_sides(0.24, lean=0.18)
     assert leaning.drift is not None
     further = replace(leaning, drift=replace(leaning.drift, outputs=(OutputDrift(0, 0.24, 0.05, 0.4, (), 0.0, 0.18),)))
-    assert "its distance from the original is unknown (rho 0.4): the original leans" in further.verdict
+    assert "rho is 0.4 on the inputs given, which promises nothing of its error: the original leans" in further.verdict
     assert "nine of ten" not in to_text(further)
 
 

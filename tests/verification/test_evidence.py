@@ -254,6 +254,17 @@ def test_what_moves_inputs_less() -> None:
     assert not moves_less(other_sign, MIRROR) and not moves_less(CROSSED, MIRROR)
 
 
+@pytest.mark.parametrize(("gap", "is_confirmed"), [(0.49, True), (0.51, False), (0.8, False)])
+def test_a_wide_gap_confirms_nothing(gap: float, is_confirmed: bool) -> None:
+    """Whether or not other mirrors do as well: T may be right, of a network that knows one side."""
+    for share in (1.0, 1.6):
+        found = judged(Comparison(gap, (MirrorGap("one", share * gap, share),)), REAL)
+        assert bool(found.checks) == is_confirmed and bool(found.notes) != is_confirmed and not found.warnings
+        if not is_confirmed:
+            assert found.notes[0].startswith("nothing confirms T, which may be right: a mirror that fits has a gap of")
+            assert ("it cannot tell T from the mirror with one" in found.notes[0]) == (share == 1.0)
+
+
 def test_mirrors_that_cannot_be_told_apart_are_named() -> None:
     """A tick beside another mirror that fits as well says so: recognisers hardly tell one pair more or less."""
     others = tuple(MirrorGap(name, gap, gap / 0.22) for name, gap in (("one", 0.225), ("two", 0.218), ("far", 0.6)))
@@ -408,6 +419,10 @@ def test_what_a_file_remembers() -> None:
     )
     assert recalled(replace(fit, trained=False)).notes == (
         "it was converted untrained, which cannot tell whether T is its mirror",
+    )
+    assert recalled(replace(fit, gap=0.8)).notes == (
+        "nothing confirmed T when the original was converted: the original's gap was 0.8 with T, 0.9 with no swap at "
+        "all",
     )
     refuted = replace(fit, gap=1.6, skeletons=("h36m-17",))
     assert recalled(refuted).warnings == (
@@ -572,6 +587,9 @@ def test_a_mirror_that_comes_nearer_is_named_though_it_does_not_fit() -> None:
         "another mirror comes nearer, though it does not fit either: 1.1 with the other sign of all joints"
     )
     assert found.fit is not None and "1.1 with the other sign" in recalled(found.fit).warnings[0]
+    much = judged(Comparison(1.17, (MirrorGap("v as a polar vector", 0.546, 0.47, 0.546, 1.17),)), REAL)
+    assert much.warnings[1] == "another mirror comes much nearer: 0.546 with v as a polar vector, 1.17 with T"
+    assert much.fit is not None and much.fit.nearest_is_first and not found.fit.nearest_is_first
     as_far = judged(Comparison(3.0, (MirrorGap("no swap at all", 2.9, 0.97, 2.9, 3.0),)), REAL)
     assert len(as_far.warnings) == 1 and as_far.fit is not None
     assert recalled(as_far.fit).warnings[0].endswith("the original's gap was 3 with T"), "to name it is to suspect it"

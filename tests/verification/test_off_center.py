@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -122,3 +124,25 @@ def test_pairs_are_doubted_last_where_nothing_that_swaps_fits() -> None:
         "where nothing swaps, inputs stay as the network knows them, and one that nearly repeats them fits for that "
         "alone; "
     )
+
+
+def test_the_mirror_that_comes_much_nearer_is_tried_first() -> None:
+    """Though it does not fit: of a network that knows one side, the right mirror does not either."""
+    spec = parse_spec(BODY + "inputs: [{layout: b j d, dims: [x, y]}]\noutputs: [{layout: b j d, dims: [x, y]}]\n")
+    network = prepare(Pictures(), spec, pictures()[0][0])
+    problem = Problem.of(network, Request(), method_of("auto"))
+    fit = MirrorFit(1.17, "v as a polar vector", 0.546, real=True)
+    with pytest.raises(MirrorError) as caught:
+        refuse_wrong_mirror(problem, "net", Evidence(fit=fit))
+    first, _, rest = caught.value.remedy.partition("; ")
+    assert first == (
+        "try v as a polar vector in the specification first, which brings the gap from 1.17 to 0.546 (the rest may be "
+        "a side that the network knows better)"
+    )
+    assert "none of the mirrors that were tried fits" not in rest
+    with pytest.raises(MirrorError) as caught:
+        refuse_wrong_mirror(problem, "net", Evidence(fit=replace(fit, nearest_gap=0.9)))
+    assert caught.value.remedy.startswith("consider that the network may be badly trained or know one side only")
+    with pytest.raises(MirrorError) as caught:
+        refuse_wrong_mirror(problem, "net", Evidence(fit=replace(fit, nearest=NO_SWAP)))
+    assert caught.value.remedy.startswith("check joint order, negated coordinates, the point")

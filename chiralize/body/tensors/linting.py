@@ -47,7 +47,8 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
         yield warning(str(path), message, "use `activation: tanh` for the layout of the paper, or negated: 0")
     for entry in spec.entries:
         for where, doubt in entry.doubts(spec.skeleton):
-            yield warning(where or str(path), doubt, SWAPS if "swap" in doubt else _SAYS_SO)
+            is_without_line = "swap" in doubt and "{" not in doubt
+            yield warning(where or str(path), doubt, SWAPS if is_without_line else _SAYS_SO)
         if entry.negate == () and not entry.fields and (doubt := unmirrored_space(entry.body(spec.skeleton))):
             yield warning(entry.where or str(path), doubt, NEGATE_ONE)
         if entry.reflect and entry.missing == "none":

@@ -38,6 +38,7 @@ from chiralize.problem.request import Request
 from chiralize.problem.result import Converted, Draft
 from chiralize.problem.several import refuse_unsuited, under_each
 from chiralize.report import ConvertReport, Cost, VerifyReport, raise_for_failure
+from chiralize.report.in_the_loop import objection_in_the_loop
 from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
 from chiralize.verification.judge import in_own_precision
@@ -114,6 +115,7 @@ def _first_accepted(problem: Problem, mirrors: int, attempt: Callable[[Problem, 
         try:
             conversion = attempt(asked, method_of(method))
             fault = why_no_weights(conversion.module, conversion.report) if request.keeps_sizes else ""
+            fault = fault or ("" if is_last else objection_in_the_loop(conversion.report.rollout))
             if not fault:
                 report = conversion.report
                 return replace(conversion, report=replace(report, notes=(*report.notes, *notes)))

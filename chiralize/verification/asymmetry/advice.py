@@ -50,9 +50,12 @@ _APART = 2.0
 _HALF, _FEW_OF, _MOST_NAMED = 0.5, 4, 3
 """Pairs that hold so much of a gap are named, where they are no more than one in so many, and no more than a few."""
 ASK = "`chiralize audit --rollout` runs policy and flip average in their environment; where there is none, "
-_ASK_ENVIRONMENT = (
-    f"{ASK}train it with mirrored copies, or {_REDUCE} with --calibration, which learns from unmirrored answers alone"
+ADD_IMAGES = (
+    "add the mirror images of the inputs (`Mirror`) to --calibration and take `--method reduce`, if it was trained on "
+    "both sides; else "
 )
+_ASK_ENVIRONMENT = f"{ASK}{ADD_IMAGES}train it with mirrored copies"
+_SETTLE = "settle whether T is its mirror first; then "
 
 
 def advise(
@@ -77,11 +80,7 @@ def advise(
     if evidence.fit is not None and evidence.fit.is_refuted and evidence.warnings:
         return _of_wrong_mirror(evidence, gap, leaning if is_one_sided else None)
     if is_one_sided and leaning is not None:
-        doubt = f" (or T is not its mirror: {evidence.warnings[0]})" if evidence.warnings else ""
-        advice = _one_sided_data(measured, data, leaning, doubt)
-        if is_policy:
-            return replace(advice, text=advice.text + _GAIT, remedy=f"{_ASK_ENVIRONMENT}; else {advice.remedy}")
-        return advice
+        return _of_one_sided_data(_one_sided_data(measured, data, leaning), evidence, is_policy)
     if measured.gap <= ASYMMETRIC:
         if real and (measured.gap > UNEVEN or measured.lean > LEANING):
             return _of_policy(measured, evidence) if is_policy else _uneven(measured, gap, evidence)
@@ -197,12 +196,12 @@ def _signs(measured: Asymmetry) -> list[str]:
     return signs
 
 
-def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leaning, doubt: str) -> Advice:
+def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leaning) -> Advice:
     if data:
         most = f", most in {data[0].label} (mean {data[0].mean:.2g}, mirrored {data[0].mirrored:.2g})"
     else:
         most = ""
-    text = f"the data themselves are one-sided: {_side_in_words(leaning)}{most}. The task may not be symmetric{doubt}"
+    text = f"the data themselves are one-sided: {_side_in_words(leaning)}{most}. The task may not be symmetric"
     if measured.gap > ASYMMETRIC:
         return Advice(
             "one-sided data",
@@ -216,6 +215,16 @@ def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leani
         f"{text}. The network's own gap is {measured.gap:.2g}",
         "see by label what leans; with data of both sides, or where the task is symmetric all the same, convert",
     )
+
+
+def _of_one_sided_data(advice: Advice, evidence: Evidence, is_policy: bool) -> Advice:
+    """The same for a policy, which an environment tells most of; and where T is in doubt, with the doubt before it."""
+    if is_policy:
+        advice = replace(advice, text=advice.text + _GAIT, remedy=_ASK_ENVIRONMENT)
+    if not evidence.warnings:
+        return advice
+    text = f"T may not be its mirror: {evidence.warnings[0]}. Or {advice.text}"
+    return replace(advice, text=text, remedy=_SETTLE + advice.remedy)
 
 
 def spread_in_words(spread: Spread) -> str:

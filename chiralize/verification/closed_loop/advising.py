@@ -13,7 +13,7 @@ from dataclasses import replace
 from math import ceil, isfinite
 
 from chiralize.errors.words import listed, when
-from chiralize.verification.asymmetry.advice import ASK
+from chiralize.verification.asymmetry.advice import ADD_IMAGES, ASK
 from chiralize.verification.asymmetry.records import Advice
 from chiralize.verification.closed_loop.records import FEW, LEAST_SHARE, MIRRORED, Estimate, Probe, Rollout, Walker
 
@@ -27,6 +27,10 @@ _MEND = (
     "correct the specification before anything is converted (`chiralize skeleton check --robot ROBOT.xml SPEC.yaml` "
     "asks the robot's own model)"
 )
+_AVERAGE = (
+    "convert with `--method average`, since the flip average returns as much as the original here; for one pass add "
+    "the mirror images of the inputs to --calibration; else "
+)
 _CONVERT = "convert, and run the result here as well (--chiral)"
 
 
@@ -39,6 +43,14 @@ def advice_after(advice: Advice | None, rollout: Rollout) -> Advice | None:
         return advice
     if rollout.fell_at_once(rollout.original):
         return _without_asking(advice)
+    after = _after(advice, rollout)
+    if after.speaks_for or after.kind == "wrong mirror" or not _average_does(rollout):
+        return after
+    return replace(after, remedy=_AVERAGE + after.remedy.replace(ADD_IMAGES, ""))
+
+
+def _after(advice: Advice, rollout: Rollout) -> Advice:
+    """What the environment says of T, of the task, and of the result or the flip average."""
     if rollout.probe is not None and rollout.probe.contradicts:
         return Advice("wrong mirror", _contradicted(rollout.probe), _MEND)
     if _settles(rollout.probe):
@@ -78,6 +90,14 @@ def _of_too_few(rollout: Rollout, share: Estimate, advice: Advice) -> Advice:
     text = f"{advice.text}. In the loop the {_judged(rollout).name} has {figures}, too few to tell"
     rest = _without_asking(advice).remedy
     return replace(advice, text=text, remedy=f"give --episodes {count}, of which the returns can tell; else {rest}")
+
+
+def _average_does(rollout: Rollout) -> bool:
+    """Whether the flip average, run beside a result, certainly does as the original does."""
+    share = rollout.share(rollout.average)
+    if rollout.result is None or rollout.starts < FEW or share is None or _is_worse(rollout, rollout.average):
+        return False
+    return share.mean >= AS_MUCH and share.mean - 2 * share.error >= LEAST_SHARE
 
 
 def _without_asking(advice: Advice) -> Advice:

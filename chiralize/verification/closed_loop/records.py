@@ -15,6 +15,9 @@ FEW = 5
 """Fewer starts than this say little of a mean."""
 LEAST_SHARE = 0.9
 """Share of the original's return below which a result is no stand-in for it."""
+MORE_FALLS, SHARE_OF_WALKS = 2, 0.25
+"""So many more falls than the original and its flip average, and so large a share of all walks more, are no accident:
+of 8 walks two where those fell in none. One in 12 may be one."""
 
 How = Literal["state", "reset", "view"]
 """How mirrored starts came about: the simulator's state was mirrored; the environment did it, in `mirrored_reset`; or
@@ -212,8 +215,28 @@ class Rollout:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the result returns less than the original, and that says something."""
-        return self.result is not None and self.is_short(self.result) and not self.fell_at_once(self.original)
+        """Whether the result returns less than the original, or falls clearly more often, and that says something."""
+        if self.result is None or self.fell_at_once(self.original):
+            return False
+        return self.is_short(self.result) or self.falls_more
+
+    @property
+    def falls_more(self) -> bool:
+        """Whether the result falls clearly more often than the original and its flip average."""
+        if self.result is None:
+            return False
+        more = self.result.falls - max(self.original.falls, self.average.falls)
+        return more >= max(MORE_FALLS, SHARE_OF_WALKS * 2 * self.starts)
+
+    @property
+    def may_be_short(self) -> bool:
+        """Whether the result may return less than is allowed, by its error, where the flip average does not."""
+        if self.result is None or self.fell_at_once(self.original):
+            return False
+        share, of_average = self.share(self.result), self.share(self.average)
+        if share is None or of_average is None:
+            return False
+        return share.mean - share.error < LEAST_SHARE <= of_average.mean - of_average.error
 
     def fell_at_once(self, walker: Walker) -> bool:
         """Whether a policy fell from every start, and soon: then its returns say nothing of either side."""

@@ -13,7 +13,7 @@ from math import inf, isfinite, sqrt
 
 import torch
 
-from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.mirror import FITS, NetworkMirror
 from chiralize.graph.rollouts import Carried, Steps, roll
 from chiralize.graph.running import Call, Runner, results
 from chiralize.symmetry.action import Center, act
@@ -32,9 +32,6 @@ _EQUAL = 1e-9
 _NOT_WORSE = 1.05
 _ALL = 0.999
 _FEW = 0.25
-FITS = 0.5
-"""A mirror with a larger gap than this does not fit, unless T fits much worse (`judging.MUCH`), as where a joint that
-hardly moves is taken for one that does."""
 _FAR_WORSE = 1.25
 """A mirror whose gap on the first inputs is so many times that of T is not run on the others; where T does not fit, one
 whose gap is no smaller."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 from chiralize.errors.words import listed, when
-from chiralize.graph.mirror import CLEARLY, NOTHING_IN_COMMON, MirrorFit
-from chiralize.verification.evidence.fitting import FEWEST_ROWS, FITS, Comparison, MirrorGap
+from chiralize.graph.mirror import CLEARLY, FITS, NOTHING_IN_COMMON, MirrorFit
+from chiralize.verification.evidence.fitting import FEWEST_ROWS, Comparison, MirrorGap
 from chiralize.verification.verdicts import Evidence
 
 CLEARLY_OF_FEW = 0.5
@@ -127,6 +127,7 @@ _NO_OTHER = MirrorGap("", 0.0)
 _SCORES = (
     "no measurement contradicts T, but T leaves (nearly) all answers as they are, and such answers fit many mirrors"
 )
+_NOTHING_CONFIRMS = f"nothing confirms T, which may be right: a mirror that fits has a gap of {FITS} at most"
 _UNTRAINED = (
     "the network is untrained (all of its weights are as an initialisation leaves them), so that its answers cannot "
     "tell whether T is its mirror"
@@ -149,9 +150,11 @@ def _sentences(
             f"to x ({units})"
         )
         if not better and fit.has_a_nearer and not fit.changes:
-            warnings.append(
-                f"another mirror comes nearer, though it does not fit either: {fit.nearest_gap:.3g} with {fit.nearest}"
-            )
+            figures = f"{fit.nearest_gap:.3g} with {fit.nearest}"
+            if fit.nearest_is_first:
+                warnings.append(f"another mirror comes much nearer: {figures}, {fit.gap:.3g} with T")
+            else:
+                warnings.append(f"another mirror comes nearer, though it does not fit either: {figures}")
     if len(fit.changes) > 1:  # each of the others is wrong itself
         warnings.append(
             f"{len(fit.changes)} things in the specification are wrong at once: its gap is {fit.changed_gap:.3g} after "
@@ -167,6 +170,13 @@ def _sentences(
         if fit.skeletons:
             warnings.append(f"shipped skeletons of this size whose mirror fits: {', '.join(fit.skeletons)}")
         return (), tuple(warnings), ()
+    return _of_t(fit, tried, units)
+
+
+def _of_t(
+    fit: MirrorFit, tried: Sequence[MirrorGap], units: str
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The judgement where nothing refutes T: in doubt, not confirmed, or fitting."""
     doubtful = [other for other in tried if other.ratio < DOUBTFUL and fit.gap > SMALL and other.here < TELLS_NOTHING]
     if doubtful:
         nearest = min(doubtful, key=lambda other: other.ratio)
@@ -177,6 +187,8 @@ def _sentences(
     if fit.answers_stay:
         # Scores change little under every mirror that moves little of what they are made from.
         return (), (), (f"the mirror is not confirmed: {_SCORES}: {figures}",)
+    if fit.is_wide:
+        return (), (), (f"{_NOTHING_CONFIRMS}: {figures}",)
     too = when(others, ", and other mirrors as well as T")
     return (f"the network fits T{too}: {figures}",), (), ()
 
@@ -226,4 +238,6 @@ def recalled(fit: MirrorFit) -> Evidence:
         return Evidence(fit=fit, notes=(f"the mirror was not confirmed: {_SCORES}; {figures}",))
     if fit.nearest and fit.gap > SMALL and fit.nearest_gap < DOUBTFUL * fit.gap:
         return Evidence(warnings=(f"T was in doubt when the original was converted: {figures}",), fit=fit)
+    if fit.is_wide:
+        return Evidence(fit=fit, notes=(f"nothing confirmed T when the original was converted: {figures}",))
     return Evidence((f"T fitted the original when it was converted: {figures}",), fit=fit)

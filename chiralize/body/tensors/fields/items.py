@@ -9,7 +9,7 @@ import numpy as np
 
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
 from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels, other_fields
-from chiralize.body.tensors.fields.partners import partners_of
+from chiralize.body.tensors.fields.partners import partners_of, sides_of
 from chiralize.body.tensors.fields.phase import Phase
 from chiralize.body.tensors.fields.plain import Measured
 from chiralize.body.tensors.fields.quantities import WITH_DIMS
@@ -102,7 +102,13 @@ class Items(Field):
         return keys
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
-        """A clock for every leg is shifted by being swapped; one that is shifted besides is shifted twice."""
+        """Legs that the skeleton does not have; a clock for every leg that is shifted, though it is swapped."""
+        sides = sides_of(body)
+        if self.things == "legs" and 0 < len(sides) < len(self.items):
+            yield (
+                f"legs {', '.join(self.items)} are more than the skeleton has, whose joints are of "
+                f"{' and '.join(sides)}: write {{legs: [{', '.join(sides)}], ...}}, or `items` where these are no legs"
+            )
         for block in self.each:
             if not isinstance(block, Phase):
                 yield from block.doubts(body)
@@ -113,11 +119,22 @@ class Items(Field):
                 )
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
-        """The same without any swap, and with one block of each taken for another."""
+        """The same numbers grouped the other way, without any swap, and with one block of each taken for another."""
+        name = self.name or self.things
+        if (other := self.regrouped()) is not None:
+            yield f"`major: {other.major}` in {name}", other
         if self.swap != ():
-            yield f"{self.name or self.things} unswapped", replace(self, swap=())
+            yield f"{name} unswapped", replace(self, swap=())
         for words, others in other_fields(self.each):
-            yield f"{words} of {self.name or self.things}", replace(self, each=others)
+            yield f"{words} of {name}", replace(self, each=others)
+
+    def regrouped(self) -> Items | None:
+        """The block with the other `major`; None where that is the same, of one thing or of one number each."""
+        is_one_number = len(self.each) == 1 and isinstance(self.each[0], Measured) and self.each[0].kind == "scalar"
+        if len(self.items) == 1 or is_one_number:
+            return None
+        (major,) = (major for major in MAJOR if major != self.major)
+        return replace(self, major=major)
 
 
 def _is_scalar(block: Field) -> bool:

@@ -49,6 +49,17 @@ def partners_of(items: Sequence[str], body: Skeleton, where: str, has_ends: bool
     return tuple(sorted(pairs | _told_by_names(items, silent, body, where)))
 
 
+def sides_of(body: Skeleton) -> list[str]:
+    """The words that name sides in the joints of a skeleton, in their order: `l`, `r`, or `FL`, `FR`, `RL`, `RR`.
+
+    >>> sides_of(Skeleton("biped", ("torso", "l_hip", "r_hip"), ((1, 2),)))
+    ['l', 'r']
+    """
+    swapped = _swapped_words(body)
+    words = [word for joint in body.joints for word in _WORDS.findall(joint)]
+    return [word for word in dict.fromkeys(words) if word in swapped]
+
+
 def _partner(item: str, body: Skeleton, words: Mapping[str, str]) -> str | None:
     """The partner of an item as the skeleton has it: of the joint of that name, else of the words in the name."""
     if item in body.joints:

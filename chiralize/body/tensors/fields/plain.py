@@ -10,7 +10,7 @@ import numpy as np
 
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
 from chiralize.body.tensors.fields.field import Field, dotted, other_signs
-from chiralize.body.tensors.fields.partners import tells_side
+from chiralize.body.tensors.fields.partners import sides_of, tells_side
 from chiralize.body.tensors.fields.quantities import ORDERS, WITH_DIMS, Quantity
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -127,7 +127,7 @@ class Scalar(Field):
         if not self.entries:
             yield from _of_joints(self.name, self.count, body)
             yield from _of_commands(self.name, (1,) * self.count)
-            yield from _of_clocks(self.name, (1,) * self.count)
+            yield from _of_clocks(self.name, (1,) * self.count, body)
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Signs(Field):
         yield from _sided(self.name, self.entries, "not swapped")
         if not self.entries:
             yield from _of_commands(self.name, self.signs)
-            yield from _of_clocks(self.name, self.signs)
+            yield from _of_clocks(self.name, self.signs, body)
 
 
 def _of_commands(name: str, signs: tuple[int, ...]) -> Iterator[str]:
@@ -190,20 +190,32 @@ def _of_joints(name: str, count: int, body: Skeleton) -> Iterator[str]:
         )
 
 
-def _of_clocks(name: str, signs: tuple[int, ...]) -> Iterator[str]:
+def _of_clocks(name: str, signs: tuple[int, ...], body: Skeleton) -> Iterator[str]:
     """Sine and cosine of a gait's clock are both negated; the phase itself has no sign that is right."""
     if not _CLOCK.search(name.lower()):
         return
     if len(signs) == _FEET:
         yield (
             f"{name!r} has the signs {list(signs)}; four clocks are mostly one for every leg, which swap under the "
-            "mirror: {legs: [FL, FR, RL, RR], each: [{phase: sin, shift: none, name: clock}]}"
+            f"mirror: {_clock_of_legs(body)}"
         )
     elif len(signs) <= _PARTS and -1 * len(signs) != sum(signs):
         yield (
             f"{name!r} has the signs {list(signs)}; the clock of a gait is half a period later in the mirror, which "
             "negates its sine and its cosine: {phase: sin_cos, shift: half}"
         )
+
+
+def _clock_of_legs(body: Skeleton) -> str:
+    """Four numbers as clocks of the legs that a skeleton has: of two legs sine and cosine, of four one of them."""
+    sides = sides_of(body)
+    if len(sides) == _FEET:
+        return f"{{legs: [{', '.join(sides)}], each: [{{phase: sin, shift: none, name: clock}}]}}"
+    left, right = sides if len(sides) == _PARTS else ("left", "right")
+    return (
+        f"{{legs: [{left}, {right}], each: [{{phase: sin_cos, shift: none}}], name: clock}}, with `major: entries` "
+        "where the sines of both stand first"
+    )
 
 
 def _labels(name: str, entries: tuple[str, ...], size: int) -> list[str]:
