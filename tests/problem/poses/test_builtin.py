@@ -183,7 +183,7 @@ def test_auto_reduces_on_built_in_poses_and_says_so(norm: bool) -> None:
     told = "built-in poses, not yours: image coordinates over half the width; "
     assert report.drift.source.startswith(f"held-out {told}")
     sentence = verdict_of(report).sentence
-    assert f"(rho {report.drift.rho:.3g} on built-in poses, not on yours)" in sentence
+    assert f"{report.drift.rho:.3g} on built-in poses, not on yours" in sentence
     assert "the mirror is not confirmed: give --calibration real inputs" in sentence
     remark = next(note for note in report.notes if note.startswith("fitted without data, on built-in poses ("))
     assert remark.endswith("; --calibration poses.npz fits and measures on yours")
