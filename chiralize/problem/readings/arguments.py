@@ -128,7 +128,9 @@ def refuse_other_order(spec: ConversionSpec, module: nn.Module, entry: str = "fo
 
     Tensors go to the arguments in order, so that such names would be those of other tensors.
     """
-    entries = spec.inputs or ()
+    entries = spec.inputs
+    if not entries:
+        return
     names = [one.name for one in entries]
     taken = [argument.name for argument in arguments_of(module, entry) or ()][: len(entries)]
     if names != taken and set(names) == set(taken):
