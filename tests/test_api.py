@@ -48,7 +48,7 @@ def test_verify_of_the_original_fails() -> None:
 
 
 @pytest.mark.one_in(3)
-@pytest.mark.parametrize("samples", [0, -1, 1.5, "8", 10_001, 10**9])
+@pytest.mark.parametrize("samples", [0, -1, 1.5, 10_001, 10**9])
 def test_a_verdict_on_nothing_is_none(samples: Any) -> None:
     with pytest.raises(UsageError, match=f"--samples: {samples} is not a whole number from 1 to 10,000"):
         chiralize.verify(CASE.model(), SPEC, ARGS, samples=samples)
