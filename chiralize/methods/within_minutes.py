@@ -13,7 +13,7 @@ from math import ceil, prod
 
 from chiralize.graph import processes
 from chiralize.graph.running import Call, Runner
-from chiralize.problem.cost import affordable_samples, multiplications_a_sample
+from chiralize.problem.cost import CLIP, affordable_samples, multiplications_a_sample, uses_of_a_weight
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -36,8 +36,6 @@ _COSTLY = 2e8
 """Multiplications of a sample from which on that takes minutes."""
 _MINUTES = 4e12
 """Multiplications of a fit and its figures, about three minutes, above which one fit has to do."""
-_CLIP = 100
-"""How often a weight works on a sample that is a clip, on all joints and frames (decision 0088)."""
 _HERE = " with the machine as busy as now"
 _WORTH_TELLING = 5e11
 """Multiplications of a fit, about half a minute, above which its time is told."""
@@ -86,7 +84,7 @@ def affordable_widths(problem: Problem) -> tuple[float, ...]:
     """
     if not takes_minutes(problem):
         return WIDTHS
-    return WIDTHS[-1:] if _uses(problem.network) >= _CLIP else WIDTHS[:1]
+    return WIDTHS[-1:] if uses_of_a_weight(problem.network) >= CLIP else WIDTHS[:1]
 
 
 def forecast(problem: Problem) -> str:
@@ -142,12 +140,7 @@ def _minutes_to_solve(network: Network) -> float:
 
 def _most(network: Network) -> int:
     """How many inputs `auto` fits a network on: fewer of costly ones, but enough of them for every weight."""
-    return affordable_samples(network, _WORK, max(_LEAST, ceil(_USES / max(_uses(network), 1))))
-
-
-def _uses(network: Network) -> float:
-    """How often a weight works on a sample, in the mean."""
-    return multiplications_a_sample(network) / max(network.parameter_count, 1)
+    return affordable_samples(network, _WORK, max(_LEAST, ceil(_USES / max(uses_of_a_weight(network), 1))))
 
 
 def _samples(network: Network, calls: Sequence[Call]) -> int:

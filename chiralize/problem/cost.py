@@ -10,6 +10,8 @@ BATCH = 32
 """Samples of a batch that is put together of single ones."""
 _WORK = 1e10
 """Multiplications of one batch: of costly networks it is fewer samples, since every check runs whole batches."""
+CLIP = 100
+"""How often a weight works on a sample that is a clip, on all joints and frames (decision 0088)."""
 _VERDICT, _DRAWS, _FEWEST_DRAWS = 2e10, 8, 3
 """Multiplications of a verdict's random inputs, and how many they are. Each is run on both sides, in float64."""
 
@@ -39,6 +41,11 @@ def multiplications(network: Network) -> int:
 def multiplications_a_sample(network: Network) -> float:
     """The same for each sample of the call."""
     return multiplications(network) / max(network.rows, 1)
+
+
+def uses_of_a_weight(network: Network) -> float:
+    """How often a weight works on a sample, in the mean."""
+    return multiplications_a_sample(network) / max(network.parameter_count, 1)
 
 
 def affordable_samples(network: Network, work: float, least: int = 1, most: float = inf) -> int:

@@ -89,5 +89,5 @@ def test_one_width_of_a_network_whose_fit_takes_minutes(monkeypatch: pytest.Monk
     assert affordable_widths(problem) == (0.5, 0.707)
     monkeypatch.setattr(within_minutes, "_MINUTES", 0.0)
     assert affordable_widths(problem) == (0.5,)
-    monkeypatch.setattr(within_minutes, "_CLIP", 0.0)
+    monkeypatch.setattr(within_minutes, "CLIP", 0.0)
     assert affordable_widths(problem) == (0.707,)

@@ -15,7 +15,7 @@ from chiralize.errors.words import listed, when
 from chiralize.graph import processes
 from chiralize.graph.running import Call
 from chiralize.problem.constant_answers import asked_again
-from chiralize.problem.cost import affordable_samples, multiplications_a_sample
+from chiralize.problem.cost import CLIP, affordable_samples, uses_of_a_weight
 from chiralize.problem.data.cutting import even, leading, roomy, tensors, thinned
 from chiralize.problem.data.moments.judging import (
     FEWEST_DIRECTIONS,
@@ -32,8 +32,6 @@ from chiralize.problem.problem import Problem
 FEWEST, LEAST = 500, 10
 _OF_POSES, _OF_CLIPS = (FEWEST, "2,000"), (96, "200")
 """Below how many samples a fit loses percents, and how many are nearly enough."""
-_USES = 100
-"""How often a weight works on a sample of clips, on all joints and frames (decision 0088)."""
 _LOOKED_AT = 4_000
 _WORK, _LEAST_LOOKED_AT = 2e11, 48
 """Multiplications that a look may cost, and how many samples of a costly network are looked at at least."""
@@ -88,8 +86,7 @@ def _some(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
 
 
 def _enough(network: Network) -> tuple[int, str]:
-    uses = multiplications_a_sample(network) / max(network.parameter_count, 1)
-    return _OF_CLIPS if uses >= _USES else _OF_POSES
+    return _OF_CLIPS if uses_of_a_weight(network) >= CLIP else _OF_POSES
 
 
 def refuse_few(network: Network, calls: Sequence[Call]) -> None:
