@@ -125,10 +125,8 @@ def runner_of(
 
 def widths_of(state: Mapping[str, Tensor]) -> tuple[int, int]:
     """The widths of an actor's layers, from its state or from that of its conversion."""
-    first, second = [values.shape[1] for name, values in state.items() if name.startswith("mlp.") and values.ndim > 1][
-        -2:
-    ]
-    return first, second
+    *_, first, second = (values for name, values in state.items() if name.startswith("mlp.") and values.ndim > 1)
+    return first.shape[1], second.shape[1]
 
 
 def train(task: Task, network: str, way: str, seed: int, steps: int, folder: Path, until: float = inf) -> bool:
