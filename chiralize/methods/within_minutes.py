@@ -31,7 +31,7 @@ _ROWS, _A_MINUTE = 12_000, 6e11
 """Multiplications to solve a layer for, times the square of what it reads; and those of a minute, in float64."""
 _RUNS_BESIDE, _WORK_BESIDE = 600, 1.5e12
 """What a conversion does beside its fit, in runs of one sample and in multiplications: to look at the network and its
-mirror, and to verify the result in float64 (decision 0088)."""
+mirror, and to verify the result in float64 (decision 0089)."""
 _COSTLY = 2e8
 """Multiplications of a sample from which on that takes minutes."""
 _MINUTES = 4e12
@@ -94,12 +94,12 @@ def forecast(problem: Problem) -> str:
     """
     network, inputs = problem.network, problem.batches.inputs
     work = multiplications_a_sample(network)
-    is_average = problem.method.name == "average"
-    if (problem.method.drafts is not None and not is_average) or network.carried or not inputs or work < _COSTLY:
+    is_auto, is_average = problem.method.drafts is None, problem.method.runs_both_views
+    if not (is_auto or is_average) or network.carried or not inputs or work < _COSTLY:
         return ""
     of_a_run = _minutes_of(network, (tuple(network.args), dict(network.kwargs)))
     average = (_RUNS_BESIDE + _WORK_BESIDE / work) * of_a_run
-    if is_average:
+    if not is_auto:
         return f" (that and all that follows take about {average:.0f} minutes{_HERE})" if average >= 1.5 else ""
     samples = min(_samples(network, inputs), _most(network))
     fit = (_RUNS + _RUNS_TO_MEASURE) * samples * of_a_run + _minutes_to_solve(network)
