@@ -254,7 +254,7 @@ class _Reader:
             key = spec.target or name
             kind = _kind(spec.kind, tensor, spec.target in mutated, spec.target in self.frozen)
             if key in self.tables:
-                kind = "statistic"
+                kind = "table"
             sources = (key,) if tensor.is_floating_point() else ()
             self._add_leaf(Leaf(name, kind, (key,), tensor, sources=sources, frozen=self._frozen(sources)))
 

@@ -13,7 +13,7 @@ import torch
 from chiralize.graph.tensors import number_count
 
 Shape = tuple[int, ...]
-LeafKind = Literal["input", "parameter", "statistic", "state", "constant"]
+LeafKind = Literal["input", "parameter", "statistic", "table", "state", "constant"]
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,9 @@ def refs_in(values: Iterable[Any]) -> list[Ref]:
 class Leaf:
     """A tensor that the graph starts from.
 
-    kind: `input`; `parameter`; `statistic`, a buffer with a number per feature; `state`, a buffer that forward
-    writes; `constant`, anything else, which is never changed.  names: its keys in the model (several where tied).
+    kind: `input`; `parameter`; `statistic`, a buffer with a number per feature; `table`, a constant that is to
+    transform as a hidden axis does; `state`, a buffer that forward writes; `constant`, anything else, which is never
+    changed.  names: its keys in the model (several where tied).
     stored: the model holds it (what forward computes from constants has no place where it could be changed).
     slack: what rounding leaves open in every entry beyond its own, where the tensor was computed from others.
     sources: keys in the model of the floating-point numbers that it is, or was computed from.
@@ -121,8 +122,8 @@ class Leaf:
 
     @property
     def is_weight(self) -> bool:
-        """Whether a conversion may change it: true of parameters and statistics."""
-        return self.kind in ("parameter", "statistic")
+        """Whether a conversion may change it: true of parameters, statistics and tables."""
+        return self.kind in ("parameter", "statistic", "table")
 
 
 @dataclass(frozen=True)

@@ -91,22 +91,21 @@ class Constants:
         return tensor.is_floating_point() and bool(closed) and self._on_the_way(closed, reps, solver)
 
     def _on_the_way(self, unknowns: Iterable[Axis], reps: Representations, solver: Solver) -> bool:
-        """Whether weights tie unknown axes to one on which the mirror acts, directly or through other unknown axes.
+        """Whether weights tie unknown axes to one on which the mirror acts, directly or through other open axes.
 
         Weights with exactly two open axes count, one of which may be known. A weight of more axes (orders of a graph,
-        inputs, outputs) can keep left and right apart by its other axes. One whose single axis is orders times channels
-        ties neither of them to the other.
+        inputs, outputs) can keep left and right apart by its other axes. An axis of several unknowns, as heads times
+        channels, is tied as a whole: orders times channels ties neither of them to anything by itself.
         """
         weights = [solver.representation(reps[leaf.name]).axes for leaf in self.captured.weights]
-        pairs = [axes for axes in weights if len(_open(axes)) == 2]
-        ties = [axes for axes in pairs if len(unknowns_in(axes)) + sum(map(_acts, axes)) == 2]
-        more, reached = unknowns_in(unknowns), set[int]()
+        ties = [axes for axes in map(_open, weights) if len(axes) == 2]
+        more, reached = set(map(_unknowns, unknowns)), set[frozenset[int]]()
         while not more <= reached:
             reached |= more
-            met = [axis for axes in ties if not reached.isdisjoint(unknowns_in(axes)) for axis in axes]
-            more = unknowns_in(met)
+            met = [axis for axes in ties if not reached.isdisjoint(map(_unknowns, axes)) for axis in axes]
             if any(map(_acts, met)):
                 return True
+            more = set(map(_unknowns, met))
         return False
 
 
@@ -118,6 +117,11 @@ def _resolved(rep: SymbolicRepresentation, solver: Solver) -> Iterator[Axis]:
 def _open(axes: Iterable[Axis]) -> list[Axis]:
     """Axes that the mirror acts on, or may act on."""
     return [axis for axis in axes if unknowns_in((axis,)) or _acts(axis)]
+
+
+def _unknowns(axis: Axis) -> frozenset[int]:
+    """What an axis is tied by: all that is unknown of it."""
+    return frozenset(unknowns_in((axis,)))
 
 
 def _acts(axis: Axis) -> bool:

@@ -48,7 +48,7 @@ def changed_statistics(result: Converted, network: Network) -> tuple[Moved, ...]
     if network.captured is None or result.is_average:
         return ()
     before, after = rewrite.tensors_of(network.module), rewrite.tensors_of(result.module)
-    named = {entry.name for entry in result.moved if entry.kind == "constant"}
+    named = {entry.name for entry in result.moved if entry.kind in ("constant", "table")}
     changed: list[Moved] = []
     for leaf in network.captured.leaves.values():
         if leaf.kind not in ("statistic", "constant") or not leaf.stored or named.intersection(leaf.names):

@@ -305,10 +305,10 @@ def moved_blocks(moved: Sequence[Moved]) -> list[Block]:
     blocks.append(table(("name", "kind", "distance", "zeroed", "where"), rows, (2, 3)))
     bars = tuple(Bar(weight.name, weight.distance, percent(weight.distance)) for weight in furthest)
     blocks += [Bars("relative distance", bars), *rest_of(len(moved))]
-    statistics = [entry for entry in moved if entry.kind == "statistic" and entry.distance > 0]
-    if statistics:
-        names = amounts(statistics)
-        blocks.append(Line(f"normaliser statistics changed: {names}. {TOGETHER}"))
+    for kind, what in (("statistic", "normaliser statistics"), ("table", "tables of positions")):
+        changed = [entry for entry in moved if entry.kind == kind and entry.distance > 0]
+        if changed:
+            blocks.append(Line(f"{what} changed: {amounts(changed)}. {TOGETHER}"))
     return blocks
 
 

@@ -215,6 +215,8 @@ def _to_know(report: ConvertReport) -> list[str]:
     facts: list[str] = []
     if any(entry.kind == "statistic" and entry.distance > 0 for entry in report.moved):
         facts.append("normaliser statistics changed: deploy them together with the weights")
+    if any(entry.kind == "table" and entry.distance > 0 for entry in report.moved):
+        facts.append("tables of positions changed: deploy them together with the weights")
     if report.form == "dense":
         facts.append("other widths: its weights do not fit the original's class")
     return facts

@@ -157,6 +157,42 @@ class Memory(nn.Module):
         return self.outlet(torch.relu(y)).unflatten(2, (6, 2))
 
 
+class Twice(nn.Module):
+    """Positions before attention, and once more behind it, where no residual leads past the heads."""
+
+    places: Tensor
+    again: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inlet, self.middle, self.outlet = nn.Linear(12, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 12)
+        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        trained(self)
+        self.register_buffer("places", TABLE[: SHAPE[1]].clone())
+        self.register_buffer("again", TABLE[8 : 8 + SHAPE[1]].clone())
+
+    def heads(self, layer: nn.Module, y: Tensor) -> Tensor:
+        return layer(y).unflatten(-1, (2, -1)).transpose(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inlet(x.flatten(2)).relu() + self.places
+        weights = (self.heads(self.query, y) @ self.heads(self.key, y).mT / WIDTH**0.5).softmax(-1)
+        y = (weights @ self.heads(self.value, y)).transpose(1, 2).flatten(2)
+        return self.outlet((self.middle(y).relu() + self.again).relu()).unflatten(2, (6, 2))
+
+
+def test_a_second_table_behind_heads() -> None:
+    """Weights that read heads times channels tie what they write to left and right all the same."""
+    net = Twice()
+    notes = plan(net, parse_spec(CLIP), (normal(*SHAPE),), method="match").notes
+    assert any(note.startswith("no pairing for the channels of places, again") for note in notes)
+    found = converted(net, CLIP, SHAPE, method="reduce", width=0.5, calibration=CALIBRATION, rounds=0)
+    report = found.chirality.report  # type: ignore[union-attr]
+    assert residual(found, SHAPE) < ROUNDING and min(report.degeneracy.odd_after) > 0.1
+    assert {entry.kind for entry in report.moved if entry.name in ("places", "again")} == {"table"}
+    assert "tables of positions changed: deploy them together with the weights" in report.verdict
+
+
 @pytest.mark.thorough
 def test_tokens_whose_order_the_mirror_changes(tmp_path: Path) -> None:
     """Nothing orders stored tokens, so that `reduce` may pair them; the proof has to know of that, of a file's, too."""

@@ -325,3 +325,20 @@ def test_what_the_trained_weight_enlarged_may_be_enlarged() -> None:
         weights[trained is None] = fit(*moments, trained=trained).weight
     torch.testing.assert_close(weights[False], wanted, rtol=0, atol=1e-6)
     assert (weights[True] - wanted).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("quiet", [1e-4, 1e-6, 1e-8])
+def test_no_answer_is_made_of_units_that_hardly_move(quiet: float) -> None:
+    """Units that are off on all samples but for a leak tell the answer: made of them it explodes once they are on."""
+    generator = torch.Generator().manual_seed(5)
+    on = torch.randn(400, 6, generator=generator, dtype=torch.float64)
+    t = on @ torch.randn(6, 4, generator=generator, dtype=torch.float64)
+    off = on * torch.tensor([1.0, 1.0, 1.0, 1.0, quiet, quiet])
+    trained, weights = torch.randn(4, 6, generator=generator, dtype=torch.float64), {}
+    for prior in (None, trained):
+        moments = [Moments(SignedPermutation.identity(6), SignedPermutation.identity(4), True) for _ in range(2)]
+        for part, rows in zip(moments, (slice(0, 300), slice(300, 400)), strict=True):
+            part.add(off[rows], t[rows])
+        weights[prior is None] = fit(*moments, prior).weight
+    assert float((on @ weights[True].T).norm()) > 0.1 / quiet * float(t.norm())
+    assert float((on @ weights[False].T).norm()) < 2 * 16 * float(t.norm())

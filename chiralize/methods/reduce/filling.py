@@ -12,7 +12,8 @@ from chiralize.errors import AsymmetricConstantError, MethodUnavailableError
 from chiralize.errors.words import first_line
 from chiralize.graph import rewrite
 from chiralize.graph.fixed_sizes import guarded
-from chiralize.graph.model import CapturedModel, Leaf
+from chiralize.graph.model import CapturedModel
+from chiralize.graph.rewrite import Moved
 from chiralize.graph.tracing import dead_calls
 from chiralize.infer import deviation, macs_of
 from chiralize.infer.capture import functional
@@ -98,11 +99,8 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
         raise MethodUnavailableError(f"--method {method}", facts, remedy) from error
     leaves = design.captured.leaves
     by_key = ByKey.of(design.captured, weights, repmap, design.lifting)
-    opened: list[Leaf] = []
     if same:
         module, program = network.holding(network.restored(by_key.values))
-        old = {leaf.name for leaf in network.graph().weights}
-        opened = [leaf for leaf in design.captured.weights if leaf.name in weights.keys() - old]
     else:
         module, program = dense(ready.in_batches, resizing, by_key.values)
     grown = macs_of(smaller) / max(macs_of(design.captured), 1) - 1
@@ -117,11 +115,17 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
         fitted=tuple(
             Fitted(leaves[layer.weight].names[0], layer.error, leaves[layer.weight].where) for layer in layers
         ),
-        moved=tuple(rewrite.moved(leaf, weights[leaf.name]) for leaf in opened),
+        moved=_tables_moved(design.captured, weights),
         tables=tables_of(ready.in_batches, ready.repmap),
         earlier=by_key.earlier,
     )
     return Draft(result, program)
+
+
+def _tables_moved(captured: CapturedModel, weights: Mapping[str, torch.Tensor]) -> tuple[Moved, ...]:
+    """How far the tables are from the original's, of those that have its sizes."""
+    tables = [leaf for leaf in captured.weights if leaf.kind == "table" and weights[leaf.name].shape == leaf.shape]
+    return tuple(rewrite.moved(leaf, weights[leaf.name]) for leaf in tables)
 
 
 def _check_constants(graph: CapturedModel, repmap: RepMap, lifting: Lifting, method: str) -> None:

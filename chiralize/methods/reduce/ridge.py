@@ -15,7 +15,10 @@ makes of them about the level T of what it writes; large weights that cancel mak
 
     |W L| <= 16 |T|,    or twice what the trained weight makes, where that is more; even and odd features each.
 
-Where the best fit goes beyond, features are taken to be known to fewer digits, until it does not.
+Where the best fit goes beyond, features are taken to be known to fewer digits, until it does not. The level of a
+feature is that of the inputs at hand, or what it was meant to have, if that is more: the one at which the trained
+weight makes its share of T (1 / n of the energy). A LeakyReLU that is off on all inputs at hand hardly moves; an answer
+made of it would be thousands of times too large once it is on.
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ half types one."""
 _MOST_ENLARGED, _MORE_ENLARGED = 16.0, 2.0
 _FIRST_UNKNOWN, _MORE_UNKNOWN = 1e-4, 4.0
 """Share of its level that a feature is known to, where a fit enlarges rounding too much: at first, and times this."""
+_LEAST_READ = 0.1
+"""Of the root mean square of trained weights, what each counts as at least."""
 
 
 class _Part:
@@ -162,7 +167,8 @@ def fit(seen: Moments, held: Moments, prior: Tensor | None = None, trained: Tens
         left, energy = left + error, energy + float(test.energy)
         strengths.append(strength)
     seen.merge(held)
-    levels, written = seen.levels(), float(seen.even.energy + seen.odd.energy)
+    written = float(seen.even.energy + seen.odd.energy)
+    levels = [_in_use(level, weight, written) for level, weight in zip(seen.levels(), scales, strict=True)]
     trained_to = sum(_enlarged(weight, level) for weight, level in zip(scales, levels, strict=True))
     most = max(_MOST_ENLARGED**2 * written, _MORE_ENLARGED**2 * trained_to)
     parts = zip((seen.even, seen.odd), starts, strengths, seen.roundings(), levels, strict=True)
@@ -217,6 +223,15 @@ def _within_its_scale(
         rounding = torch.maximum(rounding, unknown**2 * levels)
         unknown *= _MORE_UNKNOWN
     return start
+
+
+def _in_use(levels: Tensor, trained: Tensor, written: float) -> Tensor:
+    """The energies that features have here, or those at which the trained weight "feature target" makes its share."""
+    read = trained[: len(levels)].square().sum(1)
+    if not read.any():
+        return levels
+    shares = written / len(read) / read.clamp_min(_LEAST_READ**2 * read.mean())
+    return torch.maximum(levels, shares)
 
 
 def _enlarged(solution: Tensor, levels: Tensor) -> float:
