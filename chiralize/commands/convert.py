@@ -139,7 +139,7 @@ def _converted(
     problem, evidence = _asked(checks.judged(problem), name, trial)
 
     refusal = why_ruled_out(problem, method)
-    problem = _with_inputs(problem, is_fitted=refusal is None)
+    problem = _with_inputs(problem, is_fitted=refusal is None, is_tried=trial is not None)
     keeper(problem)  # a checkpoint that cannot be used is refused before anything is fitted
     finish = _Finish.of(problem, name, evidence)
     failures: list[Exception] = [] if refusal is None else [refusal]
@@ -183,11 +183,11 @@ def _asked(problem: Problem, name: str, trial: Trial | None) -> tuple[Problem, E
     return with_sides(problem, remembered), replace(evidence, are_sides_unknown=are_sides_unknown(network, remembered))
 
 
-def _with_inputs(problem: Problem, is_fitted: bool) -> Problem:
+def _with_inputs(problem: Problem, is_fitted: bool, is_tried: bool) -> Problem:
     """The problem with inputs to fit on and to measure with; where nothing will be fitted, with the latter alone."""
     problem = supplied(problem)
     if is_fitted:
-        problem = aimed(problem)
+        problem = aimed(problem, is_tried)
         if are_too_many(problem):
             return on_known_side(with_fewer_inputs(problem))
         return on_known_side(with_poses(with_scattered(problem)))

@@ -10,7 +10,8 @@ leaves out what is merely asymmetric in f, which few samples do not average away
 is 0; and the answers to T x of a network that knows one side only are no target. Then f(x) alone is the target. A
 network may know one side better although no direction of its inputs shows it; that is seen in the spread of its answers
 (`asymmetry.spreads`). Where a normaliser remembers the one side that was trained on, p is known, and inputs are turned
-to that side (`methods.known_side`).
+to that side (`methods.known_side`). A policy is fitted to the mean of both views where its environment decides whether
+that is right: fitted to its walks alone it is right only as long as it leans as they do (decision 0090).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ WIDEST_ON_BUILT_IN = 0.3
 FITTED = "fitted to the"
 """How a remark begins that is about a fit alone."""
 _ADD = "the mirror images of the inputs in --calibration"
+_TRIED = "fitted to both views, though {}: the environment decides whether that is right"
 _LEAN = "walks from mirrored starts, as `--rollout` records them, are none: their gait leans as it did"
 _LOOKED_AT = 2_000
 _ROWS = 64
@@ -45,8 +47,10 @@ _FEW, _NEAR = 32, 0.2
 """Samples of a costly network that suffice where its gap on them is no larger: spreads count from 0.25 on."""
 
 
-def aimed(problem: Problem) -> Problem:
+def aimed(problem: Problem, is_tried: bool = False) -> Problem:
     """The problem with what is aimed at, and why where that is one view alone.
+
+    is_tried: results are run in the policy's environment, which decides.
 
     Built-in poses go where the network answers their two sides far apart: no user's data excuse that.
     """
@@ -62,10 +66,12 @@ def aimed(problem: Problem) -> Problem:
         return problem.with_batches(drawn=(), origin=facts, are_built_in=False)
     if problem.one_sided:
         return problem.with_remarks(f"{FITTED} original's answers on the side that it saw in training")
-    why = _one_sided(network, mirror, calls, measured)
+    why, remedy = _one_sided(network, mirror, calls, measured)
     if not why:
         return replace(problem, both_views=True)
-    return problem.with_remarks(f"{FITTED} answers to unmirrored inputs alone: {why}")
+    if is_tried:
+        return replace(problem, both_views=True).with_remarks(_TRIED.format(why))
+    return problem.with_remarks(f"{FITTED} answers to unmirrored inputs alone: {why}. {remedy}")
 
 
 def _measured(network: Network, mirror: NetworkMirror, seen: Sequence[Call]) -> tuple[Sequence[Call], Asymmetry]:
@@ -83,18 +89,19 @@ def _measured(network: Network, mirror: NetworkMirror, seen: Sequence[Call]) -> 
     return calls, measured
 
 
-def _one_sided(network: Network, mirror: NetworkMirror, calls: Sequence[Call], measured: Asymmetry) -> str:
-    """Why T f(T x) is no good target; empty where it is one. The same in all processes of a group."""
+def _one_sided(network: Network, mirror: NetworkMirror, calls: Sequence[Call], measured: Asymmetry) -> tuple[str, str]:
+    """Why T f(T x) is no good target, and what helps; empty where it is one. The same in all processes of a group."""
     apart, spread = _mean(measured.gap), _spread(measured)
     if apart > UNEVEN and spread.differs:
         figures = f"gap {apart:.2g}; {spread_in_words(spread)}"
-        return f"the original knows one side better ({figures}). With {_ADD} it is fitted to both views ({_LEAN})"
+        remedy = f"With {_ADD} it is fitted to both views ({_LEAN})"
+        return f"the original knows one side better ({figures})", remedy
     lean = leanings(mirror, calls, network.resolved.input_tensors)
     side = _mean(lean[0].side or 0.5) if lean else 0.5
     if side >= ONE_SIDED:
-        leaning = f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)"
-        return f"{leaning}. If it knows both sides, give {_ADD} as well ({_LEAN})"
-    return ""
+        remedy = f"If it knows both sides, give {_ADD} as well ({_LEAN})"
+        return f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)", remedy
+    return "", ""
 
 
 def _spread(measured: Asymmetry) -> Spread:

@@ -111,6 +111,20 @@ def refusing(name: str) -> tuple[list[str], Trial]:
     return tried, trial
 
 
+def test_walks_that_lean_are_fitted_to_both_views() -> None:
+    """Where the environment decides. Fitted to the walks alone a result is right only as long as it leans, too."""
+    inputs = tuple(((row.unsqueeze(0),), {}) for row in torch.randn(400, 3, dtype=torch.float64) + 3)
+    request, notes, rho = Request("reduce", width=0.5, calibration=inputs, rounds=0, force=True), {}, {}
+    for trial in (None, lambda conversion, is_forced: conversion):
+        report = convert(ready(Steersman(0.3)), "boat", request, trial).report
+        assert report.drift is not None
+        notes[trial is None], rho[trial is None] = str(report.notes), report.drift.rho
+    assert "fitted to the answers to unmirrored inputs alone" in notes[True]
+    assert "fitted to both views, though " in notes[False]
+    assert "the environment decides whether that is right" in notes[False]
+    assert rho[False] < rho[True]
+
+
 def test_auto_goes_on_to_the_next_candidate() -> None:
     """A trial that refuses what is not the average: it is taken in the end, and the notes say why."""
     tried, trial = refusing("boat")
