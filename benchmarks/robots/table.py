@@ -18,6 +18,8 @@ from benchmarks.accuracy.summary import read
 from benchmarks.robots.run import LONGER, RESULTS, TUNED
 
 PAGE = Path(__file__).parents[2] / "docs" / "closed-loop-measured.md"
+AGAIN = Path(__file__).with_name("again.csv")
+"""Of `benchmarks.robots.again`: conversions from other starts."""
 LEAST = 0.9
 HALF = 0.505
 """Of the products, rounded."""
@@ -34,8 +36,6 @@ WALKERS = {f"walker-{kind}": title for kind, title in _TRAINERS.items()}
 ANTS = {
     "ant-sb3-mlp-plain-256": "MLP, plain, batches of 256",
     "ant-sb3-mlp-mirrored-256": "MLP, mirrored samples, batches of 256",
-    "ant-sb3-mlp-plain-short": "MLP, plain, two thirds of the steps",
-    "ant-sb3-mlp-mirrored-short": "MLP, mirrored samples, two thirds of the steps",
     **{f"ant-{kind}": title for kind, title in _TRAINERS.items()},
     "imitation-lstm-plain": "LSTM, imitating",
     "imitation-gru-plain": "GRU, imitating",
@@ -161,14 +161,24 @@ def is_within_error(row: Row) -> bool:
     return ratio + float(row["error"]) * ratio / float(row["return"]) >= LEAST
 
 
+def _named(row: Row) -> str:
+    return f"{row['policy']}, {row['way']}, calibration {row['calibration']}"
+
+
 def violations_list(rows: Sequence[Row]) -> str:
     """A line for each of these, or a sentence that says that there is none."""
     entries = []
+    later = {_named(row): row for row in (read(AGAIN) if AGAIN.exists() else ())}
     for row in violations(rows):
-        name = f"{row['policy']}, {row['way']}, calibration {row['calibration']}"
+        name = _named(row)
         returned = f"{float(row['return']):.0f} ± {float(row['error']):.0f}"
         entries.append(f"- {name}: {float(row['ratio']):.2f} of the return ({returned}), rho {float(row['rho']):.2f}")
-        if is_within_error(row):
+        if name in later:
+            other = later[name]
+            entries[-1] += (
+                f"; from {other['starts']} other starts {float(other['ratio']):.2f} ± {float(other['error']):.2f}"
+            )
+        elif is_within_error(row):
             entries[-1] += "; within the error of the return"
     return "\n".join(entries) or "No conversion below 0.9 was handed over without a warning."
 
