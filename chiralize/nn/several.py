@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from chiralize.errors import RepresentationSizeError
-from chiralize.nn.butterfly import Butterfly
+from chiralize.nn._module import checked
+from chiralize.nn._tables import Tables
+from chiralize.nn.butterfly import HALF, ROOT, Butterfly
 from chiralize.nn.linear import Linear
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
@@ -36,9 +39,8 @@ class LinearOfSeveral(nn.Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        first_in, first_out = reps_in[0], reps_out[0]
-        self.into, self.out = Butterfly(first_in, device), Butterfly(first_out, device)
-        self.in_features, self.out_features = first_in.size, first_out.size
+        self.into, self.out = SharedAxis(reps_in, device), SharedAxis(reps_out, device)
+        self.in_features, self.out_features = reps_in[0].size, reps_out[0].size
         parts_in = list(zip(*(induced(self.into, rep) for rep in reps_in[1:]), strict=True))
         parts_out = list(zip(*(induced(self.out, rep) for rep in reps_out[1:]), strict=True))
         self.even = layer_of(parts_in[0], parts_out[0], bias, device, dtype)
@@ -51,14 +53,112 @@ class LinearOfSeveral(nn.Module):
 
     def load_dense(self, weight: Tensor, bias: Tensor | None) -> None:
         """Take over a dense weight and its bias, which every mirror leaves alone. Raises AsymmetricWeightError."""
-        blocks = Linear(self.into.representation, self.out.representation, bias is not None, dtype=weight.dtype)
-        blocks.load_dense({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
-        _load(self.even, blocks.weight_even.detach(), None if bias is None else blocks.bias_even)
-        _load(self.odd, blocks.weight_odd.detach(), None)
+        rep_in, rep_out = self.into.representation, self.out.representation
+        reps = {"weight": TensorRepresentation((rep_out, rep_in)), "bias": TensorRepresentation((rep_out,))}
+        values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias.detach()}
+        checked(values, reps)
+        even, odd = self.out.coordinates(weight, 0)
+        _load(self.even, self.into.coordinates(even, 1)[0], None if bias is None else self.out.split(bias, 0)[0])
+        _load(self.odd, self.into.coordinates(odd, 1)[1], None)
 
     def extra_repr(self) -> str:
         """How the first mirror acts; the layers inside say how the others do."""
         return f"{self.into.representation.summary()} -> {self.out.representation.summary()}"
+
+
+class SharedAxis(Tables):
+    """To the even and odd coordinates of an axis for one mirror, on which others act as well; and back.
+
+        pair (u, v)       even (u + v) / 2, odd (u - v) / 2
+        pair (u, -v)      even (u - v) / 2, odd (u + v) / 2
+        fixed entry f     f / sqrt 2
+
+    representations: how each mirror acts on the axis, the one that is taken apart first. Pairs lie as [firsts, seconds]
+    in groups. An other mirror takes the firsts of a group to firsts, or all of them to seconds, so that it moves either
+    slice as a whole; unless it takes plain pairs to pairs with a sign, which has no proof.
+    """
+
+    order: Tensor | None
+    places: Tensor | None
+
+    def __init__(self, representations: Sequence[Representation], device: Any = None) -> None:
+        super().__init__()
+        self.representation, *others = representations
+        action = self.representation.action
+        self.size, self.even, self.odd = action.size, action.even, action.odd
+        groups: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        pairs = _turned(action, [other.action for other in others])
+        firsts = {first for first, _ in pairs}
+        for first, second in pairs:
+            turned = (int(other.action.partner[first] not in firsts) for other in others)
+            groups.setdefault((int(action.sign[first]), *turned), []).append((first, second))
+        fixed = [np.flatnonzero(action.fixed & (action.sign == sign)) for sign in (1, -1)]
+        order = np.concatenate([*(np.array(group).T.reshape(-1) for group in groups.values()), *fixed]).astype(np.int64)
+        self.groups = [(len(group), sign) for (sign, *_), group in groups.items()]
+        is_straight = bool((order == np.arange(action.size)).all())
+        self._table("order", None if is_straight else order, device)
+        self._table("places", None if is_straight else np.argsort(order), device)
+
+    def split(self, x: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates, for weights of the orthonormal basis."""
+        x = _read(x, self.order, dim) * HALF
+        even, odd, start = list[Tensor](), list[Tensor](), 0
+        for pairs, sign in self.groups:
+            u, v = x.narrow(dim, start, pairs), x.narrow(dim, start + pairs, pairs)
+            parts = (u + v, u - v)
+            even.append(parts[sign < 0])
+            odd.append(parts[sign > 0])
+            start += 2 * pairs
+        paired = start // 2
+        even.append(x.narrow(dim, start, self.even - paired) * ROOT)
+        odd.append(x.narrow(dim, start + self.even - paired, self.odd - paired) * ROOT)
+        return _whole(even, dim), _whole(odd, dim)
+
+    forward = split
+
+    def join(self, even: Tensor, odd: Tensor, dim: int = -1) -> Tensor:
+        """The axis again, from coordinates that weights of the orthonormal basis made."""
+        parts, start = list[Tensor](), 0
+        for pairs, sign in self.groups:
+            e, o = even.narrow(dim, start, pairs), odd.narrow(dim, start, pairs)
+            parts += [e + o, e - o if sign > 0 else o - e]
+            start += pairs
+        parts.append(even.narrow(dim, start, self.even - start) * ROOT)
+        parts.append(odd.narrow(dim, start, self.odd - start) * ROOT)
+        return _read(_whole(parts, dim), self.places, dim)
+
+    def coordinates(self, tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates in the orthonormal basis."""
+        even, odd = self.split(tensor, dim)
+        return even * ROOT, odd * ROOT
+
+    def extra_repr(self) -> str:
+        """How the mirror that is taken apart acts on the axis."""
+        return self.representation.summary()
+
+
+def _read(x: Tensor, table: Tensor | None, dim: int) -> Tensor:
+    return x if table is None else x.index_select(dim, table)
+
+
+def _whole(parts: Sequence[Tensor], dim: int) -> Tensor:
+    """The parts that hold anything, one behind the other."""
+    filled = [part for part in parts if part.shape[dim]] or [parts[0]]
+    return filled[0] if len(filled) == 1 else torch.cat(filled, dim)
+
+
+def _turned(action: SignedPermutation, others: Sequence[SignedPermutation]) -> list[tuple[int, int]]:
+    """The pairs of a mirror, each with that entry first to which the others take the first of another pair."""
+    firsts: dict[int, None] = {}
+    for start, _ in action.pairs:
+        waiting = [start]
+        while waiting:
+            entry = waiting.pop()
+            if entry in firsts or int(action.partner[entry]) in firsts:
+                continue
+            firsts[entry] = None
+            waiting += [int(other.partner[entry]) for other in others if not other.fixed[entry]]
+    return [(first, second) if first in firsts else (second, first) for first, second in action.pairs]
 
 
 def layer_of(
@@ -82,7 +182,7 @@ def _load(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
         layer.load_dense({"weight": weight} if bias is None else {"weight": weight, "bias": bias.detach()})
 
 
-def induced(butterfly: Butterfly, representation: Representation) -> tuple[Representation, Representation]:
+def induced(butterfly: Butterfly | SharedAxis, representation: Representation) -> tuple[Representation, Representation]:
     """How another mirror acts on the even and on the odd coordinates of the first.
 
     Raises RepresentationSizeError where the two do not commute, so that it mixes them.

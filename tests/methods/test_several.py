@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import chiralize
@@ -22,10 +25,12 @@ from chiralize.errors import (
 )
 from chiralize.infer.hidden.pairing import Score, best_involution
 from chiralize.infer.hidden.quotient import best_commuting
+from chiralize.nn.several import SharedAxis
 from chiralize.problem import earlier
 from chiralize.storage.passport import Passport
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.orbits import entry_apart
+from chiralize.symmetry.representation import Representation
 from tests.support import four_legs
 from tests.support.four_legs import SIZE, SPEC, residuals
 
@@ -89,6 +94,37 @@ def test_blocks_take_a_quarter_of_the_products(policy: nn.Sequential, x: Tensor)
         for parameter in result.parameters():
             parameter.add_(torch.randn_like(parameter))
     assert max(residuals(result)) <= EXACT  # whatever their weights are
+
+
+def test_matched_units_in_blocks(policy: nn.Sequential, x: Tensor) -> None:
+    """Partners lie anywhere: the pairs of one mirror have to be read so that the other takes firsts to firsts."""
+    network = nn.Sequential(*list(policy)[:3], nn.ELU(), policy[4])
+    result, folded = (
+        converted(network, x, method="match", form=form, calibration=x, rounds=0) for form in ("blocks", "folded")
+    )
+    assert result.chirality.report.passed and result.chirality.report.certificate.passed
+    assert max(residuals(result)) <= EXACT and products(result) <= 0.5
+    torch.testing.assert_close(result(x), folded(x), rtol=0, atol=1e-9)
+
+
+@given(seed=st.integers(0, 10**6), orbits=st.integers(1, 6))
+def test_other_mirrors_take_first_entries_of_pairs_to_first_ones(seed: int, orbits: int) -> None:
+    """Two mirrors that exchange all entries, in orbits of four, under any order and signs of the entries."""
+    rng = np.random.default_rng(seed)
+    order, signs = rng.permutation(4 * orbits), rng.choice([-1, 1], 4 * orbits)
+    one, other = (SignedPermutation.halves(2).matrix(), np.eye(2)), (np.eye(2), SignedPermutation.halves(2).matrix())
+    actions: list[Representation] = []
+    for outer, inner in (one, other):
+        matrix = np.kron(np.eye(orbits), np.kron(outer, inner))[order][:, order] * np.outer(signs, signs)
+        partner = np.abs(matrix).argmax(1)
+        sign = matrix[np.arange(len(matrix)), partner].astype(int)
+        actions.append(Representation.of(SignedPermutation(partner, sign)))
+    axis = SharedAxis(actions)
+    order, firsts, start = torch.arange(4 * orbits) if axis.order is None else axis.order, set[int](), 0
+    for pairs, _ in axis.groups:
+        firsts |= set(order[start : start + pairs].tolist())
+        start += 2 * pairs
+    assert {int(actions[1].action.partner[first]) for first in firsts} == firsts
 
 
 @pytest.mark.one_in(2)
