@@ -158,7 +158,7 @@ def _turned(action: SignedPermutation, others: Sequence[SignedPermutation]) -> l
                 continue
             firsts[entry] = None
             waiting += [int(other.partner[entry]) for other in others if not other.fixed[entry]]
-    return [(first, second) if first in firsts else (second, first) for first, second in action.pairs]
+    return [(first, int(action.partner[first])) for first in firsts]
 
 
 def layer_of(
