@@ -9,6 +9,7 @@ from functools import cache, partial
 import torch
 
 from chiralize.commands.aligning import with_widths
+from chiralize.commands.better_target import of_better_target
 from chiralize.commands.companions import with_companions
 from chiralize.commands.completing import adapted, completed
 from chiralize.commands.guard import (
@@ -161,7 +162,7 @@ def _converted(
 
     if method.drafts is not None:
         request.progress(f"converting by {method.name}")
-        return attempt(method.name, problem)
+        return of_better_target(problem, partial(attempt, method.name))
     objection = partial(_objection, request.product)
     conversion, notes = first_accepted(problem, attempt, objection, lambda: REMEMBERED in dict(finish.others()))
     report = conversion.report

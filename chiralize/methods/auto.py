@@ -32,6 +32,7 @@ from chiralize.graph import processes
 from chiralize.graph.copies import give_back
 from chiralize.infer.inference import OR_AVERAGE
 from chiralize.methods.ruled_out import why_ruled_out
+from chiralize.methods.targets import with_target
 from chiralize.methods.within_minutes import affordable_widths
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import WIDTHS, Request
@@ -47,18 +48,30 @@ Attempt = Callable[[str, Problem], Result]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to convert. width: of `reduce`.  mix: share of samples of a Gaussian, where given inputs are narrow."""
+    """One way to convert. width: of `reduce`.  mix: share of samples of a Gaussian, where given inputs are narrow.
+
+    both_views: what is aimed at where the environment decides; None elsewhere.
+    """
 
     method: str
     width: float | None = None
     mix: float = 0.0
+    both_views: bool | None = None
 
     @property
     def title(self) -> str:
         """As notes speak of it: the method, its width, and on what it is fitted."""
-        if self.width is None:
-            return self.method
-        return f"{self.method} at width {self.width:g}" + when(self.mix, " on more than the given inputs")
+        title = self.method
+        if self.width is not None:
+            title += f" at width {self.width:g}" + when(self.mix, " on more than the given inputs")
+        if self.both_views is not None:
+            title += ", fitted to both views" if self.both_views else ", fitted to the answers as they are"
+        return title
+
+    def put(self, problem: Problem, is_last: bool) -> Problem:
+        """The problem that is put to the method."""
+        problem = replace(problem, request=self.asked(problem.request, is_last))
+        return problem if self.both_views is None else with_target(problem, self.both_views)
 
     def asked(self, request: Request, is_last: bool) -> Request:
         """What this candidate is asked for.
@@ -80,7 +93,16 @@ def candidates(problem: Problem) -> tuple[Candidate, ...]:
     if not problem.batches.inputs:
         widths = ()
     reduced = [Candidate("reduce", width) for width in widths]
-    return (*reduced, Candidate("match" if request.product == "weights" else "average"))
+    if request.product == "weights":
+        return _of_each_target(problem, [*reduced, Candidate("match")])
+    return (*_of_each_target(problem, reduced), Candidate("average"))
+
+
+def _of_each_target(problem: Problem, fitted: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Candidates that are fitted, once for each target that the environment decides between."""
+    if not problem.leaning:
+        return tuple(fitted)
+    return tuple(replace(candidate, both_views=both) for candidate in fitted for both in (True, False))
 
 
 def first_accepted(
@@ -111,7 +133,7 @@ def first_accepted(
         request.progress(f"converting by {candidate.title}")
         result, fault, is_narrow = None, "", False
         try:
-            result = attempt(candidate.method, replace(problem, request=candidate.asked(request, is_last)))
+            result = attempt(candidate.method, candidate.put(problem, is_last))
             fault = objection(result, is_last)
         except NO_FAULT_OF_A_CANDIDATE:
             raise

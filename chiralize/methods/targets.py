@@ -10,8 +10,8 @@ leaves out what is merely asymmetric in f, which few samples do not average away
 is 0; and the answers to T x of a network that knows one side only are no target. Then f(x) alone is the target. A
 network may know one side better although no direction of its inputs shows it; that is seen in the spread of its answers
 (`asymmetry.spreads`). Where a normaliser remembers the one side that was trained on, p is known, and inputs are turned
-to that side (`methods.known_side`). A policy is fitted to the mean of both views where its environment decides whether
-that is right: fitted to its walks alone it is right only as long as it leans as they do (decision 0090).
+to that side (`methods.known_side`). Of a policy whose walks lean either may be right, and where it is tried in its
+environment both are (decision 0090).
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ WIDEST_ON_BUILT_IN = 0.3
 FITTED = "fitted to the"
 """How a remark begins that is about a fit alone."""
 _ADD = "the mirror images of the inputs in --calibration"
-_TRIED = "fitted to both views, though {}: the environment decides whether that is right"
+_ALONE = "answers to unmirrored inputs alone"
+_TRIED = {True: "fitted to both views, though {}", False: f"{FITTED} {_ALONE}, since {{}}"}
+_DECIDES = ": of these two targets the environment decides"
 _LEAN = "walks from mirrored starts, as `--rollout` records them, are none: their gait leans as it did"
 _LOOKED_AT = 2_000
 _ROWS = 64
@@ -50,7 +52,7 @@ _FEW, _NEAR = 32, 0.2
 def aimed(problem: Problem, is_tried: bool = False) -> Problem:
     """The problem with what is aimed at, and why where that is one view alone.
 
-    is_tried: results are run in the policy's environment, which decides.
+    is_tried: results are run in the policy's environment, which decides between the two.
 
     Built-in poses go where the network answers their two sides far apart: no user's data excuse that.
     """
@@ -70,8 +72,14 @@ def aimed(problem: Problem, is_tried: bool = False) -> Problem:
     if not why:
         return replace(problem, both_views=True)
     if is_tried:
-        return replace(problem, both_views=True).with_remarks(_TRIED.format(why))
-    return problem.with_remarks(f"{FITTED} answers to unmirrored inputs alone: {why}. {remedy}")
+        return replace(problem, leaning=why)
+    return problem.with_remarks(f"{FITTED} {_ALONE}: {why}. {remedy}")
+
+
+def with_target(problem: Problem, both_views: bool) -> Problem:
+    """A problem that leans, aiming at the mean of both views, or at the answers to the inputs as they are."""
+    remark = _TRIED[both_views].format(problem.leaning) + _DECIDES
+    return replace(problem, both_views=both_views).with_remarks(remark)
 
 
 def _measured(network: Network, mirror: NetworkMirror, seen: Sequence[Call]) -> tuple[Sequence[Call], Asymmetry]:

@@ -67,6 +67,7 @@ class Problem:
 
     method: the one that was asked for; where that is `auto`, the request tells which of its candidates is being tried.
     both_views: fits aim at the mean of the original's two views, not at its answers to the inputs as they are.
+    leaning: why the answers to mirrored inputs may be no target, of a policy whose environment tells; else empty.
     one_sided: means and spreads of the network's inputs in training, where these show one side to fit on; else empty.
     inferred: what inference said of a network at the beginning; None where nobody asked.
     """
@@ -76,6 +77,7 @@ class Problem:
     method: Method
     batches: Batches
     both_views: bool = False
+    leaning: str = ""
     one_sided: tuple[InputMoments, ...] = ()
     inferred: Inferred | None = None
 

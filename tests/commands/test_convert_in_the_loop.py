@@ -24,8 +24,11 @@ from chiralize.commands.records import Conversion, Trial
 from chiralize.commands.rollouts import Episodes, Loop, environment_of, refuse_lost
 from chiralize.errors import DriftError, MirrorError, OneSidedError
 from chiralize.graph.running import Arguments
+from chiralize.methods.targets import with_target
 from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
 from chiralize.problem.several import under_each
+from chiralize.report.in_the_loop import objection_in_the_loop
 from chiralize.symmetry.action import act
 from chiralize.verification.closed_loop.records import Walker
 from tests.support import four_legs
@@ -111,18 +114,72 @@ def refusing(name: str) -> tuple[list[str], Trial]:
     return tried, trial
 
 
+LEANING = tuple(((row.unsqueeze(0),), {}) for row in torch.randn(400, 3, dtype=torch.float64) + 3)
+"""Inputs of a boat that is always right of the line."""
+FITS = Request("reduce", width=0.5, calibration=LEANING, rounds=0)
+BOTH, ALONE = "fitted to both views, though", "fitted to the answers to unmirrored inputs alone"
+
+
 def test_walks_that_lean_are_fitted_to_both_views() -> None:
     """Where the environment decides. Fitted to the walks alone a result is right only as long as it leans, too."""
-    inputs = tuple(((row.unsqueeze(0),), {}) for row in torch.randn(400, 3, dtype=torch.float64) + 3)
-    request, notes, rho = Request("reduce", width=0.5, calibration=inputs, rounds=0, force=True), {}, {}
+    notes, rho = {}, {}
     for trial in (None, lambda conversion, is_forced: conversion):
-        report = convert(ready(Steersman(0.3)), "boat", request, trial).report
+        report = convert(ready(Steersman(0.3)), "boat", replace(FITS, force=True), trial).report
         assert report.drift is not None
         notes[trial is None], rho[trial is None] = str(report.notes), report.drift.rho
-    assert "fitted to the answers to unmirrored inputs alone" in notes[True]
-    assert "fitted to both views, though " in notes[False]
-    assert "the environment decides whether that is right" in notes[False]
+    assert ALONE in notes[True] and BOTH not in notes[True]
+    assert BOTH in notes[False] and "of these two targets the environment decides" in notes[False]
     assert rho[False] < rho[True]
+
+
+@pytest.mark.parametrize("method", ["reduce", "auto"])
+def test_the_environment_may_prefer_the_walks_alone(method: str) -> None:
+    """A gait that rests on its lean: the mean of both views is refused, and what was fitted to the walks is taken."""
+    tried: list[str] = []
+
+    def trial(conversion: Conversion, is_forced: bool) -> Conversion:
+        tried.append(BOTH if BOTH in str(conversion.report.notes) else ALONE)
+        if tried[-1] == BOTH:
+            raise DriftError("boat", "boat: in the loop it returns less", "use another")
+        return conversion
+
+    request = replace(FITS, method=method, width=None if method == "auto" else 0.5, max_drift=100.0)
+    report = convert(ready(Steersman(0.3)), "boat", request, trial).report
+    assert tried[:2] == [BOTH, ALONE] and ALONE in str(report.notes) and report.method == "reduce"
+    if method == "auto":
+        assert "reduce at width 0.5, fitted to both views was not taken: in the loop it returns less" in report.notes
+
+
+def test_of_two_refusals_the_first_is_raised() -> None:
+    def trial(conversion: Conversion, is_forced: bool) -> Conversion:
+        raise DriftError("boat", BOTH if BOTH in str(conversion.report.notes) else ALONE, "use another")
+
+    with pytest.raises(DriftError, match=BOTH):
+        convert(ready(Steersman(0.3)), "boat", replace(FITS, max_drift=100.0), trial)
+
+
+@pytest.mark.parametrize("water", [Mirrored, turning])
+def test_of_two_results_the_better_is_taken(water: Callable[[], Any]) -> None:
+    """By force neither is refused; both are run, where the first may return less."""
+    network = ready(Steersman(0.8))
+    with in_water(network, water) as loop:
+        chosen = convert(network, "boat", replace(FITS, force=True), loop.judged).report
+        returns: list[float] = []
+        for both_views in (True, False):
+            target = with_target_of(both_views)
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr("chiralize.commands.better_target.with_target", target)
+                record = convert(network, "boat", replace(FITS, force=True), loop.judged).report.rollout
+            assert record is not None and record.result is not None
+            returns.append(record.result.mean.mean)
+    assert chosen.rollout is not None and chosen.rollout.result is not None
+    best = returns[0] if not objection_in_the_loop(chosen.rollout) and BOTH in str(chosen.notes) else max(returns)
+    assert chosen.rollout.result.mean.mean == pytest.approx(best)
+
+
+def with_target_of(both_views: bool) -> Callable[[Problem, bool], Problem]:
+    """Always the same target, whichever is asked for."""
+    return lambda problem, _: with_target(problem, both_views)
 
 
 def test_auto_goes_on_to_the_next_candidate() -> None:

@@ -84,7 +84,7 @@ def convert_for_all(network: Network, name: str, request: Request, trial: Trial 
         warned = with_sides(seen, remembered)
         problem = problem.with_batches(remarks=warned.batches.remarks)
         asked[mirror] = replace(asked[mirror], are_sides_unknown=are_sides_unknown(under, remembered))
-    problem = aimed(supplied(problem), is_tried=trial is not None)
+    problem = aimed(supplied(problem))
     problem = with_fewer_inputs(problem) if are_too_many(problem) else with_scattered(problem)
     finish = _Finish(name, problem.network, networks, asked, network.resolved.spec.name)
 

@@ -1,0 +1,97 @@
+"""What `convert --rollout` makes of trained policies by default, and what that returns from other starts:
+
+    python -m benchmarks.robots.tried --folder DIR [--only NAME ...]
+
+DIR is that of `benchmarks.robots.train`. Nothing is given but the policy, its specification and its environment: what
+is fitted is recorded there, candidates are tried from eight starts and their mirror images, and from others the result
+is run here. Rows are appended to `tried.csv`; those that it has are skipped. Policies without a state alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from benchmarks.accuracy.rows import append, known
+from benchmarks.robots.again import SEED, share
+from benchmarks.robots.loop import roll
+from benchmarks.robots.policies import example, is_trained, trained
+from benchmarks.robots.train import JOBS, Job
+from chiralize import chiralize
+from chiralize.body.tensors import parse_spec
+from chiralize.errors import ChiralizeError
+from chiralize.methods.targets import FITTED
+
+TRIED = Path(__file__).with_name("tried.csv")
+COLUMNS = (
+    "policy",
+    "outcome",
+    "method",
+    "fitted to",
+    "products",
+    "rho",
+    "original",
+    "result",
+    "ratio",
+    "error",
+    "said",
+)
+EPISODES, STARTS = 8, 32
+
+
+def converted(job: Job, folder: Path) -> dict[str, str]:
+    """A row: the command's own choice, or the facts of its refusal."""
+    policy, task = trained(job, folder), job.task
+    spec, row = parse_spec(task.spec), dict.fromkeys(COLUMNS, "") | {"policy": job.name}
+    before = roll(policy, task, seed=SEED, starts=STARTS).returns
+    row["original"] = f"{before.mean():.2f}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            network: Any = chiralize(
+                policy, spec, example(task), rollout=task.gym, episodes=EPISODES, steps=task.steps, progress=False
+            )
+        except ChiralizeError as error:
+            return {**row, "outcome": f"refused {error.code}", "said": str(error.facts)}
+    report = network.chirality.report
+    after = roll(network, task, seed=SEED, starts=STARTS).returns
+    ratio, error = share(before, after)
+    alone = any(note.startswith(FITTED) for note in report.notes)
+    return {
+        **row,
+        "outcome": "warned" if report.standing == "warning" else "handed over",
+        "method": report.method,
+        "fitted to": "" if report.is_average else ("the answers as they are" if alone else "both views"),
+        "products": f"{report.cost.macs_after / report.cost.macs_before:.3f}",
+        "rho": f"{report.drift.rho:.4f}",
+        "result": f"{after.mean():.2f}",
+        "ratio": f"{ratio:.4f}",
+        "error": f"{error:.4f}",
+        "said": str(report.verdict),
+    }
+
+
+def main() -> int:
+    """Convert and run every policy without a state that is trained."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for job in JOBS:
+        is_wanted = job.network == "mlp" and job.way != "equivariant" and arguments.only in ([], [job.name])
+        is_wanted = is_wanted or job.name in arguments.only
+        if is_wanted and is_trained(job, arguments.folder) and (job.name,) not in known(TRIED, ("policy",)):
+            row = converted(job, arguments.folder)
+            append(TRIED, COLUMNS, [row])
+            Console(stderr=True).print(", ".join(row.values()))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
