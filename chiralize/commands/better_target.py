@@ -23,18 +23,18 @@ def of_better_target(problem: Problem, attempt: Callable[[Problem], Conversion])
     if not problem.leaning:
         return attempt(problem)
     refusals = list[DriftError]()
-    made = list[Conversion]()
+    converted = list[Conversion]()
     for both_views in (True, False):
         try:
-            made.append(attempt(with_target(problem, both_views)))
+            converted.append(attempt(with_target(problem, both_views)))
         except DriftError as error:
             refusals.append(error)
             continue
-        if not objection_in_the_loop(made[-1].report.rollout):
-            return made[-1]
-    if not made:
+        if not objection_in_the_loop(converted[-1].report.rollout):
+            return converted[-1]
+    if not converted:
         raise refusals[0]
-    return max(made, key=_returned)
+    return max(converted, key=_returned)
 
 
 def _returned(conversion: Conversion) -> float:
