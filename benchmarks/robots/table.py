@@ -20,6 +20,8 @@ from benchmarks.robots.run import LONGER, RESULTS, TUNED
 PAGE = Path(__file__).parents[2] / "docs" / "closed-loop-measured.md"
 AGAIN = Path(__file__).with_name("again.csv")
 """Of `benchmarks.robots.again`: conversions from other starts."""
+TRIED = Path(__file__).with_name("tried.csv")
+"""Of `benchmarks.robots.tried`: what `convert --rollout` chooses."""
 LEAST = 0.9
 HALF = 0.505
 """Of the products, rounded."""
@@ -183,12 +185,42 @@ def violations_list(rows: Sequence[Row]) -> str:
     return "\n".join(entries) or "No conversion below 0.9 was handed over without a warning."
 
 
+def tried_table(rows: Sequence[Row]) -> str:
+    """For every kind of policy: what `convert --rollout` took, and what that returns from other starts."""
+    heads = ("policy", "seeds", "both views", "answers as they are", "average", "refused", "products",
+             "of the original's")  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", f"|---|{'--:|' * (len(heads) - 1)}"]
+    tried = read(TRIED) if TRIED.exists() else []
+    for robot, kinds in (("Walker", WALKERS), ("Ant", ANTS)):
+        for kind, title in kinds.items():
+            own = [row for row in tried if _kind(row) == kind]
+            if own:
+                lines.append(f"| {robot}, {title} | {' | '.join(_taken(own))} |")
+    return "\n".join(lines)
+
+
+def _taken(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The cells of a kind of policy."""
+    made = [row for row in rows if row["method"]]
+    counts = [sum(row["fitted to"] == target for row in made) for target in ("both views", "the answers as they are")]
+    averages = sum(row["method"] == "average" for row in made)
+    returned = [f"{float(row['ratio']):.2f} ± {float(row['error']):.2f}" for row in made]
+    products = [f"{float(row['products']):.2g}" for row in made]
+    return (
+        str(len(rows)),
+        *(str(count or "") for count in (*counts, averages, len(rows) - len(made))),
+        ", ".join(products),
+        ", ".join(returned),
+    )
+
+
 PARTS: Mapping[str, Callable[[Sequence[Row]], str]] = {
     "walkers": partial(policies_table, WALKERS),
     "ants": partial(policies_table, ANTS),
     "aims": aims_table,
     "guard": guard_table,
     "violations": violations_list,
+    "tried": tried_table,
 }
 
 

@@ -21,13 +21,13 @@ from benchmarks.accuracy.rows import append, known
 from benchmarks.robots.again import SEED, share
 from benchmarks.robots.loop import roll
 from benchmarks.robots.policies import example, is_trained, trained
+from benchmarks.robots.table import TRIED
 from benchmarks.robots.train import JOBS, Job
 from chiralize import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ChiralizeError
 from chiralize.methods.targets import FITTED
 
-TRIED = Path(__file__).with_name("tried.csv")
 COLUMNS = (
     "policy",
     "outcome",
