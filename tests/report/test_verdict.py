@@ -181,7 +181,7 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
                 fit=MirrorFit(1.1, "no swap at all", 0.4, real=True, better=("no swap at all",)),
             ),
         ),
-        "another mirror fits better: no swap at all",
+        "another mirror fits better: no swap at all (gap 0.4, 1.1 with T)",
         "another mirror fits the network better",
     ),
     "another mirror, on noise": (
@@ -202,6 +202,11 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
         ),
         "the original has nothing of this symmetry (gap 1.2)",
         "the network has nothing of it",
+    ),
+    "another mirror that raises a doubt": (
+        replace(CLEAN, evidence=Evidence(warnings=("T is in doubt",), fit=MirrorFit(0.8, "no swap", 0.6, real=True))),
+        "the mirror is doubtful (the gap is 0.6 with no swap, 0.8 with T)",
+        "T is in doubt",
     ),
     "bones": (
         replace(CLEAN, evidence=replace(CONFIRMED, warnings=("bone a - b has no mirror image",))),

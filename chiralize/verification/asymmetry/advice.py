@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chiralize.errors.words import percent, when
+from chiralize.graph.mirror import MirrorFit
 from chiralize.verification.asymmetry.lean import LEANING, would_show
 from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, Leaning, Spread
+from chiralize.verification.evidence.remedies import first_with_figures, rival_in_words
 from chiralize.verification.verdicts import Evidence
 
 EQUIVARIANT = 1e-5
@@ -38,9 +40,9 @@ _NOISE = (
     "trained on 100 to 1,000 poses, with gaps of 0.5 to 0.7, gained 7 to 8 % by their flip average)"
 )
 _LOOK_AT_TRAINING = (
-    "see whether the network is badly trained or knows one side only, since no other mirror that was tried fits "
-    "clearly better"
+    "see whether the network is badly trained or knows one side only, since no other mirror that was tried fits"
 )
+_CLEARLY_BETTER = " clearly better"
 _NOT_ITS_MIRROR = "T does not look like the mirror of this network"
 _CORRECT = "correct the specification before anything is converted"
 _OF_STILL = "check its weights and the arguments of its class, or give inputs that differ more from each other"
@@ -55,7 +57,7 @@ ADD_IMAGES = (
     "both sides; else "
 )
 _ASK_ENVIRONMENT = f"{ASK}{ADD_IMAGES}train it with mirrored copies"
-_SETTLE = "settle whether T is its mirror first; then "
+_SETTLE = "settle whether T is its mirror"
 
 
 def advise(
@@ -99,7 +101,7 @@ def _sensible(gap: str, real: bool, evidence: Evidence) -> Advice:
     text = f"converting is sensible{basis}: the network nearly commutes with T ({gap})"
     if real and evidence.warnings:
         doubt = f"{text}, if T is its mirror: {evidence.warnings[0]}"
-        return Advice("convert", doubt, "settle whether T is its mirror, then convert")
+        return Advice("convert", doubt, f"{_settle(evidence.fit)}, then convert")
     return Advice("convert", text, "convert")
 
 
@@ -118,9 +120,24 @@ def _of_wrong_mirror(evidence: Evidence, gap: str, leaning: Leaning | None = Non
     text = f"{reason} ({gap}): {evidence.warnings[0]}"
     if leaning is not None:
         text += f". Or T is right, and the data are one-sided: {_side_in_words(leaning)}"
-    if evidence.fit is not None and evidence.fit.is_refuted and not evidence.fit.fits_another:
-        return Advice("wrong mirror", text, f"{_LOOK_AT_TRAINING}; else {_CORRECT}")
-    return Advice("wrong mirror", text, _CORRECT)
+    return Advice("wrong mirror", text, _what_to_correct(evidence.fit))
+
+
+def _what_to_correct(fit: MirrorFit | None) -> str:
+    """The mirror that comes clearly nearer than T first, with its gap; the network's training where there is none."""
+    if fit is None or not fit.is_refuted:
+        rival = rival_in_words(fit)
+        return when(rival, f"look at the nearest mirror first ({rival}); ") + _CORRECT
+    if fit.fits_another or fit.nearest_is_first:
+        return f"{first_with_figures(fit)}; {_CORRECT}"
+    others = f" (the nearest: {rival_in_words(fit)})" if fit.has_a_nearer else _CLEARLY_BETTER
+    return f"{_LOOK_AT_TRAINING}{others}; else {_CORRECT}"
+
+
+def _settle(fit: MirrorFit | None) -> str:
+    """The advice to settle which mirror is right, with the gap of the nearest other one."""
+    rival = rival_in_words(fit)
+    return _SETTLE + when(rival, f" ({rival})")
 
 
 def of_single_calls(measured: Asymmetry) -> Advice:
@@ -224,7 +241,7 @@ def _of_one_sided_data(advice: Advice, evidence: Evidence, is_policy: bool) -> A
     if not evidence.warnings:
         return advice
     text = f"T may not be its mirror: {evidence.warnings[0]}. Or {advice.text}"
-    return replace(advice, text=text, remedy=_SETTLE + advice.remedy)
+    return replace(advice, text=text, remedy=f"{_settle(evidence.fit)} first; then {advice.remedy}")
 
 
 def spread_in_words(spread: Spread) -> str:
