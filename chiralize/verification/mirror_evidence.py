@@ -227,7 +227,8 @@ def _compared(
         resolved_as = partial(_resolved_as, network)
         progress(f"{_ASKING}, several changes at once")
         means = means_away(network.resolved, calls)
-        changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs, means)
+        near = partial(nearby, means=means, numbers=_numbers_among(network))
+        changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs, near)
         comparison = replace(comparison, corrected=changes)
     return comparison, basis
 
@@ -326,12 +327,18 @@ def _candidates(network: Network, mirror: NetworkMirror, real: Sequence[Call] = 
     if named is not None:
         yield Candidate("the swaps that the joint names tell", named)
     resolved = network.resolved
-    for neighbour in nearby(resolved, means_away(resolved, real)):
+    for neighbour in nearby(resolved, means_away(resolved, real), _numbers_among(network)):
         try:
             other = _mirror_of(network, neighbour.spec)
         except ChiralizeError:  # it does not fit the sizes, or is no mirror
             continue
         yield Candidate(neighbour.name, other, neighbour.skeleton)
+
+
+def _numbers_among(network: Network) -> frozenset[int]:
+    """The positions of the inputs of floating-point numbers."""
+    example = Arguments.of(*network.example).tensors
+    return frozenset(index for index, tensor in enumerate(example) if tensor.is_floating_point())
 
 
 def _mirror_of(network: Network, spec: ConversionSpec) -> NetworkMirror:
