@@ -407,7 +407,7 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
     """The first thing to check. A policy may have learned one side only; its robot model shows whether T of an
     observation is right.
     """
-    first, is_named = first_remedy(fit), fit.fits_another or fit.nearest_is_first
+    first, is_named = first_remedy(fit, spec), fit.fits_another or fit.nearest_is_first
     if not is_named:
         first = f"{_BADLY_TRAINED}; else {first}" + when(fit.has_a_nearer, _SEVERAL_AT_ONCE)
     elif first == CHECK_ALL:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from chiralize.body.tensors import ConversionSpec
 from chiralize.errors.words import percent, when
 from chiralize.graph.mirror import MirrorFit
 from chiralize.verification.asymmetry.lean import LEANING, would_show
@@ -67,11 +68,13 @@ def advise(
     data: Sequence[DataGap] = (),
     leaning: Leaning | None = None,
     is_policy: bool = False,
+    spec: ConversionSpec | None = None,
 ) -> Advice:
     """Whether to convert a network with such gaps: the gravest reason that applies.
 
     real: the inputs are the user's, not random ones.  leaning: of all samples.  is_policy: it may be one.
     evidence: without what answers to random inputs speak against, which says nothing of the mirror.
+    spec: the one that T is of.
     """
     if not measured.outputs or (evidence.still and measured.gap > EQUIVARIANT):
         return _unknown(evidence.still)
@@ -80,7 +83,7 @@ def advise(
     gap = f"gap {measured.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"
     is_one_sided = leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED
     if evidence.fit is not None and evidence.fit.is_refuted and evidence.warnings:
-        return _of_wrong_mirror(evidence, gap, leaning if is_one_sided else None)
+        return _of_wrong_mirror(evidence, gap, leaning if is_one_sided else None, spec)
     if is_one_sided and leaning is not None:
         return _of_one_sided_data(_one_sided_data(measured, data, leaning), evidence, is_policy)
     if measured.gap <= ASYMMETRIC:
@@ -88,7 +91,7 @@ def advise(
             return _of_policy(measured, evidence) if is_policy else _uneven(measured, gap, evidence)
         return _sensible(gap, real, evidence)
     if evidence.warnings:
-        return _of_wrong_mirror(evidence, gap)
+        return _of_wrong_mirror(evidence, gap, None, spec)
     if not real:
         text = f"random inputs tell nothing of the mirror: on them the gap is very large ({gap})"
         return Advice("unknown", text, "give --calibration real inputs")
@@ -113,23 +116,23 @@ def _unknown(still: str) -> Advice:
     return Advice("unknown", text, "give the network that answers with scores or coordinates")
 
 
-def _of_wrong_mirror(evidence: Evidence, gap: str, leaning: Leaning | None = None) -> Advice:
+def _of_wrong_mirror(evidence: Evidence, gap: str, leaning: Leaning | None, spec: ConversionSpec | None) -> Advice:
     """Advice where the network refutes T. leaning: of data that show one side, which may be the cause."""
     better = evidence.fit is not None and bool(evidence.fit.better)
     reason = "another mirror fits this network better than T does" if better else _NOT_ITS_MIRROR
     text = f"{reason} ({gap}): {evidence.warnings[0]}"
     if leaning is not None:
         text += f". Or T is right, and the data are one-sided: {_side_in_words(leaning)}"
-    return Advice("wrong mirror", text, _what_to_correct(evidence.fit))
+    return Advice("wrong mirror", text, _what_to_correct(evidence.fit, spec))
 
 
-def _what_to_correct(fit: MirrorFit | None) -> str:
+def _what_to_correct(fit: MirrorFit | None, spec: ConversionSpec | None) -> str:
     """The mirror that comes clearly nearer than T first, with its gap; the network's training where there is none."""
     if fit is None or not fit.is_refuted:
         rival = rival_in_words(fit)
         return when(rival, f"look at the nearest mirror first ({rival}); ") + _CORRECT
     if fit.fits_another or fit.nearest_is_first:
-        return f"{first_with_figures(fit)}; {_CORRECT}"
+        return f"{first_with_figures(fit, spec)}; {_CORRECT}"
     others = f" (the nearest: {rival_in_words(fit)})" if fit.has_a_nearer else _CLEARLY_BETTER
     return f"{_LOOK_AT_TRAINING}{others}; else {_CORRECT}"
 

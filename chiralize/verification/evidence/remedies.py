@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chiralize.body.tensors import ConversionSpec
 from chiralize.graph.mirror import FITS, MirrorFit
 from chiralize.verification.evidence.judging import DOUBTFUL
 from chiralize.verification.evidence.neighbours import NO_SWAP
@@ -13,13 +14,16 @@ _BEFORE_NO_SWAP = (
 )
 
 
-def first_remedy(fit: MirrorFit) -> str:
-    """What to change in the specification, as far as other mirrors tell; `CHECK_ALL` where they tell nothing."""
+def first_remedy(fit: MirrorFit, spec: ConversionSpec | None = None) -> str:
+    """What to change in the specification, as far as other mirrors tell; `CHECK_ALL` where they tell nothing.
+
+    spec: the one that T is of, whose layouts may be in a file.
+    """
     named = (*fit.changes, *fit.better)[:1]
     if len(fit.changes) > 1:
         return f"make all {len(fit.changes)} changes in the specification at once: one alone does not make it fit"
     if fit.skeletons:
-        return f"try --skeleton {fit.skeletons[0]}"
+        return _with_skeleton(fit.skeletons[0], spec)
     if NO_SWAP in named or (not named and fit.nearest_is_first and fit.nearest == NO_SWAP):
         return _BEFORE_NO_SWAP
     if fit.changes:
@@ -34,9 +38,19 @@ def first_remedy(fit: MirrorFit) -> str:
     return CHECK_ALL
 
 
-def first_with_figures(fit: MirrorFit) -> str:
+def _with_skeleton(name: str, spec: ConversionSpec | None) -> str:
+    """How to take another skeleton: by the option, which would drop the layouts of a file, or in that file."""
+    for entry in spec.entries if spec is not None else ():
+        file, _, line = entry.where.rpartition(":")
+        if file and line.isdigit():
+            file = "the specification" if file.startswith("<") else file
+            return f"put `skeleton: {name}` into {file} in place of its skeleton, beside its inputs and outputs"
+    return f"try --skeleton {name}"
+
+
+def first_with_figures(fit: MirrorFit, spec: ConversionSpec | None = None) -> str:
     """`first_remedy`, with the gaps that are its reason where it does not have them."""
-    first = first_remedy(fit)
+    first = first_remedy(fit, spec)
     figures = rival_in_words(fit)
     if fit.changes:
         figures = f"the gap is then {fit.changed_gap:.3g}, {fit.gap:.3g} with T"
