@@ -99,7 +99,7 @@ def audit(
         # What answers to random inputs speak against may be right.
         against = evidence if asked.fit is None or asked.fit.real else of_others
         side = lean[0] if lean and is_real else None
-        advice = advise(of_network, against, is_real, of_data, side, may_be_policy(network))
+        advice = advise(of_network, against, is_real, of_data, side, may_be_policy(network), network.resolved.spec)
         if asked.fit is not None and asked.fit.is_refuted:
             advice = replace(advice, remedy=inputs_to_check(network, data) + advice.remedy)
         elif asked.warnings and (away := off_center(network.resolved, data)):

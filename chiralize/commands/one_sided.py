@@ -110,7 +110,8 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
         return
     lean = leanings(mirror, data, network.resolved.input_tensors, ())
     of_data = data_asymmetry(mirror, data)
-    advice = advise(gaps, evidence, True, of_data, lean[0] if lean else None, may_be_policy(network))
+    side = lean[0] if lean else None
+    advice = advise(gaps, evidence, True, of_data, side, may_be_policy(network), network.resolved.spec)
     facts = (
         f"its two sides are {gaps.gap:.2g} of its spread apart, and auto stops above {WIDEST}{uneven_in_words(gaps)}"
     )

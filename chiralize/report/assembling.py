@@ -57,7 +57,7 @@ def _convert(report: ConvertReport) -> list[Block]:
     blocks += parts.numeric_blocks(report.numeric) + parts.own_precision_blocks(report.own_precision)
     blocks += parts.certificate_blocks(report.certificate) + mirror_blocks(report.mirrors)
     blocks += parts.degeneracy_blocks(report.degeneracy)
-    return blocks + parts.evidence_blocks(report.evidence) + parts.note_blocks(report.notes)
+    return blocks + parts.evidence_blocks(report.evidence, report.rollout) + parts.note_blocks(report.notes)
 
 
 def _plan(report: PlanReport) -> list[Block]:
@@ -77,7 +77,7 @@ def _audit(report: AuditReport) -> list[Block]:
     blocks += layer_blocks(report.layers, report.begins)
     blocks += (
         data_blocks(report.data, report.leanings)
-        + parts.evidence_blocks(report.evidence)
+        + parts.evidence_blocks(report.evidence, report.rollout)
         + parts.note_blocks(report.notes)
     )
     return blocks + loop_blocks(report.rollout) + advice_blocks(report.advice)

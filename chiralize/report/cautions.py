@@ -11,6 +11,7 @@ from chiralize.report.document import plain, short
 from chiralize.report.in_the_loop import loop_cautions
 from chiralize.report.records import AuditReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, EXPLAINED, UNEVEN
+from chiralize.verification.evidence.remedies import rival_in_words
 from chiralize.verification.leaning import is_noise, lean_of
 from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, NumericVerdict
 
@@ -64,10 +65,12 @@ def _doubt(fit: MirrorFit | None) -> str:
     """The doubt about the mirror in a few words: another one, no symmetry at all, or names and bones."""
     if fit is not None and fit.better:
         where = when(not fit.real, " on random inputs")
-        return f"another mirror fits better{where}: {fit.better[0]}"
+        figures = when(fit.nearest == fit.better[0], f" (gap {plain(fit.nearest_gap)}, {plain(fit.gap)} with T)")
+        return f"another mirror fits better{where}: {fit.better[0]}{figures}"
     if fit is not None and fit.is_refuted:
         return f"the original has nothing of this symmetry (gap {plain(fit.gap)})"
-    return "the mirror is doubtful"
+    rival = rival_in_words(fit)
+    return "the mirror is doubtful" + when(rival, f" ({rival})")
 
 
 # ---- the answers ----------------------------------------------------------------------------------------------

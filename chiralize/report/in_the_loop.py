@@ -37,6 +37,21 @@ def loop_blocks(rollout: Rollout | None) -> list[Block]:
     return blocks + [Line(caution.text, "bad") for caution in loop_cautions(rollout)]
 
 
+def confirmed_in_words(rollout: Rollout | None) -> str:
+    """What of T the environment confirms, as a clause; "" where it confirms nothing, or nothing was run.
+
+    A `mirrored_reset` says no more than that whoever wrote it has the mirror of the specification in mind.
+    """
+    probe = rollout.probe if rollout is not None else None
+    if rollout is None or probe is None or probe.confirms == "nothing":
+        return ""
+    if probe.confirms == "all":
+        part = f" in {probe.tested} of {probe.observed:,} entries of what is seen (the others are 0 there, or alike)"
+        return "the environment confirms T" + when(probe.tested < probe.observed, part)
+    word = "the environment confirms T" if rollout.how == "state" else "T agrees with the environment's mirrored_reset"
+    return f"{word} in what is seen at the start alone ({probe.tested_at_start} of {probe.observed:,} entries)"
+
+
 def _row(rollout: Rollout, walker: Walker) -> tuple[str, ...]:
     share = "" if walker is rollout.original else _with_error(rollout.share(walker))
     distances = sorted(walker.parting)

@@ -37,9 +37,11 @@ from chiralize.report.document import (
     short,
     table,
 )
+from chiralize.report.in_the_loop import confirmed_in_words
 from chiralize.report.records import CallTime, ConvertReport, Cost
 from chiralize.symmetry.representation import Representation
 from chiralize.verification.asymmetry.advice import UNEVEN
+from chiralize.verification.closed_loop.records import Rollout
 from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict, OutputDrift
 
 TOGETHER = "Put them back together with the weights: with the original's, the network is not equivariant"
@@ -153,12 +155,14 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
     return blocks + warning_lines(side_cautions(degeneracy))
 
 
-def evidence_blocks(evidence: Evidence) -> list[Block]:
-    """A line for everything that speaks for the mirror or against it."""
+def evidence_blocks(evidence: Evidence, rollout: Rollout | None = None) -> list[Block]:
+    """A line for everything that speaks for the mirror or against it, the environment's word too."""
     lines: list[Block] = []
     against = tuple(caution.text for caution in mirror_cautions(evidence))
     for texts, tone in ((evidence.checks, "good"), (against, "bad"), (evidence.notes, "unsure")):
         lines += [Line(text, tone) for text in texts]
+    if rollout is not None and rollout.probe is not None and (confirmed := confirmed_in_words(rollout)):
+        lines.append(Line(confirmed, "good" if rollout.probe.confirms == "all" else "unsure"))
     if lines:
         return [Section("Is it the right mirror?"), *lines]
     return []

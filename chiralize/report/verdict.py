@@ -14,8 +14,9 @@ from chiralize.report.aligned import alignment_sentence
 from chiralize.report.cautions import cautions_of, data_cautions
 from chiralize.report.distance import GIVEN_NOISE, distance
 from chiralize.report.document import if_known, milliseconds, plain, plural, short
-from chiralize.report.in_the_loop import loop_sentence
+from chiralize.report.in_the_loop import confirmed_in_words, loop_sentence
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
+from chiralize.verification.closed_loop.records import Rollout
 from chiralize.verification.verdicts import CertificateVerdict, Evidence, NumericVerdict
 
 Standing = Literal["good", "warning", "failed"]
@@ -138,7 +139,7 @@ def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
         _passes(report),
         loop_sentence(report.rollout),
         report.why_average,
-        _unconfirmed(report.evidence, measured),
+        _confirmed_or_not(report.evidence, measured, report.rollout),
         *_briefs(warnings),
         *_to_know(report),
     )
@@ -187,6 +188,26 @@ def _passes(report: ConvertReport) -> str:
     if cost.times:
         passes += f", {cost.times[-1].ratio:.2f} of the time ({plural(cost.times[-1].samples, 'sample')})"
     return passes
+
+
+def _confirmed_or_not(evidence: Evidence, measured: bool, rollout: Rollout | None) -> str:
+    """A clause on what confirms the mirror: `_unconfirmed`, unless the environment settles what the network does not.
+
+    What an asymmetric environment shows at the start is said beside it, where a hook of the user mirrored the start.
+    """
+    clause, confirmed = _unconfirmed(evidence, measured), confirmed_in_words(rollout)
+    if rollout is None or rollout.probe is None or not confirmed:
+        return clause
+    if rollout.probe.confirms == "start" and not clause:
+        return ""
+    if rollout.probe.confirms == "start" and rollout.how != "state":
+        return _sentence(clause, confirmed)
+    fit = evidence.fit
+    if fit is not None and not fit.trained:
+        return f"{confirmed}; {UNTRAINED}"
+    if fit is not None and fit.is_wide:
+        return f"{confirmed}, which its gap of {fit.gap:.2g} does not"
+    return when(clause or evidence.warnings, confirmed)
 
 
 def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calibration real inputs") -> str:
@@ -256,7 +277,7 @@ def _unconfirmed_by_audit(report: AuditReport, warnings: tuple[Caution, ...]) ->
     is_real = bool(report.leanings or report.data) and all(caution.brief != GIVEN_NOISE for caution in warnings)
     if is_real and report.evidence.fit is None:
         return ""
-    return _unconfirmed(report.evidence, is_real)
+    return _confirmed_or_not(report.evidence, is_real, report.rollout)
 
 
 def _timed(report: BenchReport) -> str:

@@ -26,7 +26,7 @@ from chiralize.verification.evidence.fitting import (
     whole_key,
 )
 from chiralize.verification.evidence.judging import SMALL
-from chiralize.verification.evidence.neighbours import Means, nearby
+from chiralize.verification.evidence.neighbours import Neighbour, nearby
 
 MOST_CHANGES = 5
 _WIDTH = 8
@@ -60,19 +60,19 @@ def corrected(
     first: Comparison,
     resolve: Resolve,
     most_runs: int,
-    means: Means | None = None,
+    near: Callable[[ResolvedSpec], Iterator[Neighbour]] = nearby,
 ) -> Corrected:
     """The changes that together make T fit; none where the mirror that they lead to does not fit either.
 
     resolved, mirror: the specification as it is, and T.  first: T beside other mirrors.  resolve: fits another
     specification to the same network.  most_runs: as for `compare`, at every step.
-    means: as for `nearby`.  Raises ModelRunError.
+    near: the neighbours of a specification, as `nearby` has them.  Raises ModelRunError.
     """
     best = _Step((), resolved, mirror, first.gap)
     steps, seen = [best], {whole_key(mirror)}
     least_moved = _LEAST_MOVED * moved_by(mirror, answers)
     while steps and len(steps[0].names) < MOST_CHANGES and best.gap > SMALL:
-        steps = _next(answers, steps, seen, partial(_candidates, resolve=resolve, means=means), most_runs, least_moved)
+        steps = _next(answers, steps, seen, partial(_candidates, resolve=resolve, near=near), most_runs, least_moved)
         if steps and steps[0].gap <= _NEARER * best.gap:
             best = steps[0]
         elif best.gap <= FITS:
@@ -117,10 +117,10 @@ def _candidates(
     others: dict[str, tuple[ResolvedSpec, NetworkMirror]],
     *,
     resolve: Resolve,
-    means: Means | None,
+    near: Callable[[ResolvedSpec], Iterator[Neighbour]],
 ) -> Iterator[Candidate]:
     """Mirrors that differ in one place; each is noted in `others`, by its name."""
-    for neighbour in nearby(resolved, means):
+    for neighbour in near(resolved):
         if neighbour.name in others:
             continue
         try:

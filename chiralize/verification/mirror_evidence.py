@@ -15,7 +15,7 @@ from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.errors.words import percent, when
-from chiralize.graph.mirror import FITS, MirrorFit, NetworkMirror
+from chiralize.graph.mirror import MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
@@ -45,10 +45,11 @@ from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
 from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
 from chiralize.verification.evidence.near_shipped import near_shipped
-from chiralize.verification.evidence.neighbours import NO_SWAP, nearby
+from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import means_away, off_center
 from chiralize.verification.evidence.reflection import reflection_findings
+from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.verdicts import Evidence
 
@@ -80,15 +81,10 @@ _COLLAPSED = (
     "over these inputs, which vary by {given} of their size, the original's answers hardly vary: {outputs}. Such an "
     "output learned a mean alone, or was built or loaded wrongly; its gap and its rho are in units of that small spread"
 )
-_BEFORE_NO_SWAP = (
-    "check joint order, negated coordinates, the point that they are negated at, and units, before the pairs: where "
-    "nothing swaps, inputs stay as the network knows them, and one that nearly repeats them fits for that alone"
-)
 _BADLY_TRAINED = (
     "consider that the network may be badly trained or know one side only, since no other mirror that was tried fits "
     "clearly better: --method average --force averages its two views, whose error tells"
 )
-_CHECK_ALL = "check joint order, pairs, negated coordinates and layouts"
 _SEVERAL_AT_ONCE = (
     ": several may be wrong at once, or the specification is of another body, since none of the mirrors that were "
     "tried fits"
@@ -231,7 +227,8 @@ def _compared(
         resolved_as = partial(_resolved_as, network)
         progress(f"{_ASKING}, several changes at once")
         means = means_away(network.resolved, calls)
-        changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs, means)
+        near = partial(nearby, means=means, numbers=_numbers_among(network))
+        changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs, near)
         comparison = replace(comparison, corrected=changes)
     return comparison, basis
 
@@ -330,12 +327,18 @@ def _candidates(network: Network, mirror: NetworkMirror, real: Sequence[Call] = 
     if named is not None:
         yield Candidate("the swaps that the joint names tell", named)
     resolved = network.resolved
-    for neighbour in nearby(resolved, means_away(resolved, real)):
+    for neighbour in nearby(resolved, means_away(resolved, real), _numbers_among(network)):
         try:
             other = _mirror_of(network, neighbour.spec)
         except ChiralizeError:  # it does not fit the sizes, or is no mirror
             continue
         yield Candidate(neighbour.name, other, neighbour.skeleton)
+
+
+def _numbers_among(network: Network) -> frozenset[int]:
+    """The positions of the inputs of floating-point numbers."""
+    example = Arguments.of(*network.example).tensors
+    return frozenset(index for index, tensor in enumerate(example) if tensor.is_floating_point())
 
 
 def _mirror_of(network: Network, spec: ConversionSpec) -> NetworkMirror:
@@ -404,10 +407,10 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
     """The first thing to check. A policy may have learned one side only; its robot model shows whether T of an
     observation is right.
     """
-    first, is_named = _first_remedy(fit), fit.fits_another or fit.nearest_is_first
+    first, is_named = first_remedy(fit, spec), fit.fits_another or fit.nearest_is_first
     if not is_named:
         first = f"{_BADLY_TRAINED}; else {first}" + when(fit.has_a_nearer, _SEVERAL_AT_ONCE)
-    elif first == _CHECK_ALL:
+    elif first == CHECK_ALL:
         first += _SEVERAL_AT_ONCE
     if any(entry.fields for entry in spec.inputs or ()) and any(entry.fields for entry in spec.outputs or ()):
         first += "; `chiralize skeleton check --robot ROBOT.xml SPEC.yaml` and `audit --rollout` say whether T is right"
@@ -417,24 +420,3 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
         f"{first}; `chiralize audit` measures it again. If T is right, the network knows one side only, or the inputs "
         "are of another kind than those it was trained on; --force converts all the same"
     )
-
-
-def _first_remedy(fit: MirrorFit) -> str:
-    """What to change in the specification, as far as other mirrors tell."""
-    named = (*fit.changes, *fit.better)[:1]
-    if len(fit.changes) > 1:
-        return f"make all {len(fit.changes)} changes in the specification at once: one alone does not make it fit"
-    if fit.skeletons:
-        return f"try --skeleton {fit.skeletons[0]}"
-    if NO_SWAP in named or (not named and fit.nearest_is_first and fit.nearest == NO_SWAP):
-        return _BEFORE_NO_SWAP
-    if fit.changes:
-        return f"try {fit.changes[0]} in the specification"
-    if fit.better and fit.nearest_gap <= FITS:
-        return f"try {fit.nearest} in the specification"
-    if not named and fit.nearest_is_first:
-        return (
-            f"try {fit.nearest} in the specification first, which brings the gap from {fit.gap:.3g} to "
-            f"{fit.nearest_gap:.3g} (the rest may be a side that the network knows better); then {_CHECK_ALL}"
-        )
-    return _CHECK_ALL

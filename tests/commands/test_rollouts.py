@@ -178,27 +178,20 @@ def test_a_wrong_mirror() -> None:
     assert "give the environment a method mirrored_reset" in loop_cautions(replace(record, how="state"))[0].text
 
 
+class Ahead(Mirrored):
+    """It begins in the direction of its line."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.state[1] = 0.0
+        return self.state.copy(), {}
+
+
 def test_a_wrong_sign_of_what_is_0_at_the_start() -> None:
     """It is suspected before the environment is."""
-
-    class Ahead(Mirrored):
-        """It begins in the direction of its line."""
-
-        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-            super().reset(seed=seed)
-            self.state[1] = 0.0
-            return self.state.copy(), {}
-
     record = run(Rower(), Ahead, WRONG)
     assert record.probe is not None and record.probe.start == 0 and record.probe.opposed == ("heading",)
     assert briefs(record)[0] == "the specification may have the wrong sign of heading"
-
-
-def test_noise_is_not_taken_for_asymmetry() -> None:
-    record = run(Rower(), lambda: Mirrored(Water(noise=0.1)))
-    assert record.probe is not None and not record.probe.is_repeatable
-    assert "the environment draws at random" in briefs(record)
-    assert "the environment itself is asymmetric" not in briefs(record)
 
 
 class Learning(Mirrored):
@@ -210,6 +203,13 @@ class Learning(Mirrored):
         seen, told = super().reset(seed=seed)
         self.count, self.total = self.count + 1, self.total + seen
         return seen - self.total / self.count, told
+
+
+def test_noise_is_not_taken_for_asymmetry() -> None:
+    record = run(Rower(), lambda: Mirrored(Water(noise=0.1)))
+    assert record.probe is not None and not record.probe.is_repeatable
+    assert "the environment draws at random" in briefs(record)
+    assert "the environment itself is asymmetric" not in briefs(record)
 
 
 @pytest.mark.thorough

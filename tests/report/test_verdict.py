@@ -18,6 +18,16 @@ from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved
 from chiralize.report import BenchReport, BenchRow, ConvertReport, Cost, Report, to_html, to_json, to_junit, to_text
 from chiralize.storage.passport import Passport
+from chiralize.verification.closed_loop.records import (
+    AVERAGE,
+    ORIGINAL,
+    RESULT,
+    How,
+    Probe,
+    Rollout,
+    Side,
+    Walker,
+)
 from chiralize.verification.verdicts import Drift, Evidence, JointDrift, NumericVerdict, OutputDrift
 from tests.report.test_formats import AUDIT_ALL, BAD, BROKEN, CONVERT, DEAD, FAILED, GOOD, PLAN, PROOF, VERIFY
 
@@ -172,6 +182,67 @@ def test_what_else_must_be_known(name: str) -> None:
     assert words in report.verdict and report.standing == "good"
 
 
+def in_the_loop(probe: Probe | None, how: How = "state") -> Rollout:
+    """A roll-out whose policies do the same, in an environment that was asked with this result."""
+    side = Side((5.0, 6.0), (200, 200), (False, False))
+    walkers = tuple(Walker(name, side, side, (0.1,) * 2, (None,) * 2, 0.1) for name in (ORIGINAL, AVERAGE, RESULT))
+    return Rollout("env", 200, how, walkers, probe)
+
+
+AGREES = Probe(0.0, 0.0, 0.0, 0.0, observed=9, tested_at_start=7, tested=9)
+UNEVEN_SIDES = replace(AGREES, steps=0.35, reward=0.1)
+UNSURE = "the mirror is not confirmed: its gap of 0.8 is that of a mirror that does not fit"
+AT_START = "in what is seen at the start alone (7 of 9 entries)"
+ENVIRONMENTS: dict[str, tuple[Rollout, str]] = {
+    "its own mirror image": (in_the_loop(AGREES), "the environment confirms T, which its gap of 0.8 does not"),
+    "a mirrored reset": (in_the_loop(AGREES, "reset"), "the environment confirms T, which its gap of 0.8 does not"),
+    "entries that are 0": (
+        in_the_loop(replace(AGREES, tested=8)),
+        "the environment confirms T in 8 of 9 entries of what is seen (the others are 0 there, or alike), which its",
+    ),
+    "uneven sides": (
+        in_the_loop(UNEVEN_SIDES),
+        f"the environment confirms T {AT_START}, which its gap of 0.8 does not",
+    ),
+    "uneven sides after a mirrored reset": (
+        in_the_loop(UNEVEN_SIDES, "reset"),
+        f"{UNSURE}; T agrees with the environment's mirrored_reset {AT_START}",
+    ),
+    "an end on one side": (in_the_loop(replace(AGREES, ends=True)), f"the environment confirms T {AT_START}"),
+    "random steps": (in_the_loop(replace(AGREES, repeated=0.1)), f"the environment confirms T {AT_START}"),
+    "another start": (in_the_loop(replace(AGREES, start=0.4, entries=("yaw",))), UNSURE),
+    "random starts": (in_the_loop(replace(AGREES, restarted=0.4)), UNSURE),
+    "other actions": (in_the_loop(replace(AGREES, actions=("hip",))), UNSURE),
+    "a sign": (in_the_loop(replace(UNEVEN_SIDES, opposed=("yaw",))), UNSURE),
+    "all 0": (in_the_loop(replace(AGREES, tested_at_start=0, tested=0)), UNSURE),
+    "no mirrored starts": (in_the_loop(None, "view"), UNSURE),
+}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_confirms_what_the_network_does_not(name: str) -> None:
+    """No more than was measured: nothing where it contradicts, and the start alone where its two sides differ."""
+    rollout, words = ENVIRONMENTS[name]
+    report = replace(CLEAN, evidence=Evidence(fit=MirrorFit(0.8, "x", 0.79, real=True)), rollout=rollout)
+    assert words in report.verdict
+    assert ("the environment confirms T" in report.verdict) == ("the environment confirms T" in words)
+    assert (UNSURE in report.verdict) == (UNSURE in words)
+    assert ("the environment confirms T" in to_text(report).partition("Is it the right mirror?")[2]) == (
+        "the environment confirms T" in words
+    )
+    fits = replace(report, evidence=CONFIRMED)
+    assert "confirm" not in fits.verdict, "the network shows it itself"
+
+
+def test_an_environment_is_heard_where_the_network_says_otherwise() -> None:
+    refuted = Evidence(warnings=("nothing of this symmetry",), fit=MirrorFit(1.2, "x", 1.3, real=True))
+    report = replace(CLEAN, evidence=refuted, rollout=in_the_loop(AGREES))
+    assert "the environment confirms T, which its gap of 1.2 does not; the original has nothing of" in report.verdict
+    assert "confirms T" not in replace(report, rollout=in_the_loop(UNEVEN_SIDES)).verdict
+    untrained = Evidence(fit=MirrorFit(1.4, "x", 1.4, real=True, trained=False))
+    assert "the environment confirms T; the network looks untrained" in replace(report, evidence=untrained).verdict
+
+
 FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
     "another mirror": (
         replace(
@@ -181,7 +252,7 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
                 fit=MirrorFit(1.1, "no swap at all", 0.4, real=True, better=("no swap at all",)),
             ),
         ),
-        "another mirror fits better: no swap at all",
+        "another mirror fits better: no swap at all (gap 0.4, 1.1 with T)",
         "another mirror fits the network better",
     ),
     "another mirror, on noise": (
@@ -202,6 +273,11 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
         ),
         "the original has nothing of this symmetry (gap 1.2)",
         "the network has nothing of it",
+    ),
+    "another mirror that raises a doubt": (
+        replace(CLEAN, evidence=Evidence(warnings=("T is in doubt",), fit=MirrorFit(0.8, "no swap", 0.6, real=True))),
+        "the mirror is doubtful (the gap is 0.6 with no swap, 0.8 with T)",
+        "T is in doubt",
     ),
     "bones": (
         replace(CLEAN, evidence=replace(CONFIRMED, warnings=("bone a - b has no mirror image",))),

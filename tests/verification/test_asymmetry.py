@@ -441,6 +441,37 @@ def test_where_no_other_mirror_fits_the_training_is_looked_at_first() -> None:
     advice = advise(BAD, refuted, True)
     assert advice.kind == "wrong mirror" and advice.remedy.startswith("see whether the network is badly trained")
     assert advice.remedy.endswith("else correct the specification before anything is converted")
+    assert "since no other mirror that was tried fits clearly better; else" in advice.remedy
+
+
+@pytest.mark.parametrize("lean", [None, ONE])
+def test_a_rival_that_comes_clearly_nearer_is_looked_at_first(lean: Leaning | None) -> None:
+    """Whether or not it fits: a policy of one side has a wide gap with its right mirror, too."""
+    fit = MirrorFit(2.03, "history with the terms together", 0.807, True)
+    advice = advise(BAD, Evidence(warnings=("nothing of this symmetry",), fit=fit), True, leaning=lean, is_policy=True)
+    assert advice.kind == "wrong mirror" and advice.remedy.startswith(
+        "try history with the terms together in the specification first, which brings the gap from 2.03 to 0.807"
+    )
+    assert "clearly better" not in advice.remedy and "badly trained" not in advice.remedy
+    unfit = replace(fit, nearest="no signs of single joints", nearest_gap=1.2)
+    advice = advise(BAD, Evidence(warnings=("nothing of this symmetry",), fit=unfit), True, leaning=lean)
+    assert "tried fits (the nearest: the gap is 1.2 with no signs of single joints, 2.03 with T); else" in advice.remedy
+    unswapped = replace(fit, nearest="no swap at all")
+    advice = advise(BAD, Evidence(warnings=("nothing of this symmetry",), fit=unswapped), True, leaning=lean)
+    assert advice.remedy.startswith("check joint order, negated coordinates, the point that they are negated at")
+    assert "(the gap is 0.807 with no swap at all, 2.03 with T)" in advice.remedy, "named, though looked at last"
+
+
+def test_a_rival_that_raises_a_doubt_is_named_with_its_gap() -> None:
+    """Where nothing refutes T as well: who is to settle the doubt has to know what it is about."""
+    doubt = Evidence(warnings=("T is in doubt",), fit=MirrorFit(0.8, "the other sign of all joints", 0.6, True))
+    rival = "(the gap is 0.6 with the other sign of all joints, 0.8 with T)"
+    of_policy = advise(BAD, doubt, True, GAPS, ONE, is_policy=True).remedy
+    assert of_policy.startswith(f"settle whether T is its mirror {rival} first; then ")
+    assert advise(NET, doubt, True).remedy == f"settle whether T is its mirror {rival}, then convert"
+    assert advise(NOISY, doubt, True).remedy.startswith(f"look at the nearest mirror first {rival}; correct the ")
+    of_names = replace(doubt, fit=replace(doubt.fit, nearest_gap=0.79) if doubt.fit is not None else None)
+    assert advise(NET, of_names, True).remedy == "settle whether T is its mirror, then convert"
 
 
 def test_a_mirror_that_clearly_fits_better_is_mended_first() -> None:
@@ -450,7 +481,10 @@ def test_a_mirror_that_clearly_fits_better_is_mended_first() -> None:
     for is_policy in (False, True):
         advice = advise(FAIR, better, True, is_policy=is_policy)
         assert advice.kind == "wrong mirror" and text in advice.text
-        assert advice.remedy == "correct the specification before anything is converted"
+        assert advice.remedy == (
+            "try the skeleton b in the specification (the gap is then 0.12, 0.23 with T); "
+            "correct the specification before anything is converted"
+        )
     assert better.fit is not None
     for fit in (replace(better.fit, better=()), replace(better.fit, real=False)):
         assert advise(FAIR, replace(better, fit=fit), True).kind == "uneven"

@@ -261,7 +261,9 @@ def test_a_wide_gap_confirms_nothing(gap: float, is_confirmed: bool) -> None:
         found = judged(Comparison(gap, (MirrorGap("one", share * gap, share),)), REAL)
         assert bool(found.checks) == is_confirmed and bool(found.notes) != is_confirmed and not found.warnings
         if not is_confirmed:
-            assert found.notes[0].startswith("nothing confirms T, which may be right: a mirror that fits has a gap of")
+            assert found.notes[0].startswith(
+                "the network does not confirm T, which may be right: a mirror that fits has a gap of"
+            )
             assert ("it cannot tell T from the mirror with one" in found.notes[0]) == (share == 1.0)
 
 

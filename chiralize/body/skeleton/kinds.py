@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from chiralize.body.skeleton.anatomy import landmarks, stem
 from chiralize.body.skeleton.catalog import find_shipped, names_of_size
@@ -21,6 +22,7 @@ _WORDS = re.compile(r"[a-z0-9]+")
 _OF_AN_ANIMAL = ("tail", "paw", "snout", "withers", "hoof")
 
 
+@lru_cache(256)
 def kind_of(body: Skeleton) -> str:
     """`a person`, `a hand`, `a face`, `an animal` or `a robot`, by coordinates and names; "" where neither says.
 
@@ -43,6 +45,12 @@ def kind_of(body: Skeleton) -> str:
     if any(word in name for name in stems for word in _OF_AN_ANIMAL):
         return "an animal"
     return ""
+
+
+def may_be_meant(other: Skeleton, instead_of: Skeleton) -> bool:
+    """Whether one skeleton could be meant instead of another: both are of the same kind of body, as far as known."""
+    given = kind_of(instead_of)
+    return not given or kind_of(other) == given
 
 
 def offered(*counts: int, instead_of: Skeleton | None = None, most: int = 20) -> str:

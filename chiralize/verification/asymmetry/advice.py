@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from chiralize.body.tensors import ConversionSpec
 from chiralize.errors.words import percent, when
+from chiralize.graph.mirror import MirrorFit
 from chiralize.verification.asymmetry.lean import LEANING, would_show
 from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, Leaning, Spread
+from chiralize.verification.evidence.remedies import first_with_figures, rival_in_words
 from chiralize.verification.verdicts import Evidence
 
 EQUIVARIANT = 1e-5
@@ -38,9 +41,9 @@ _NOISE = (
     "trained on 100 to 1,000 poses, with gaps of 0.5 to 0.7, gained 7 to 8 % by their flip average)"
 )
 _LOOK_AT_TRAINING = (
-    "see whether the network is badly trained or knows one side only, since no other mirror that was tried fits "
-    "clearly better"
+    "see whether the network is badly trained or knows one side only, since no other mirror that was tried fits"
 )
+_CLEARLY_BETTER = " clearly better"
 _NOT_ITS_MIRROR = "T does not look like the mirror of this network"
 _CORRECT = "correct the specification before anything is converted"
 _OF_STILL = "check its weights and the arguments of its class, or give inputs that differ more from each other"
@@ -55,7 +58,7 @@ ADD_IMAGES = (
     "both sides; else "
 )
 _ASK_ENVIRONMENT = f"{ASK}{ADD_IMAGES}train it with mirrored copies"
-_SETTLE = "settle whether T is its mirror first; then "
+_SETTLE = "settle whether T is its mirror"
 
 
 def advise(
@@ -65,11 +68,13 @@ def advise(
     data: Sequence[DataGap] = (),
     leaning: Leaning | None = None,
     is_policy: bool = False,
+    spec: ConversionSpec | None = None,
 ) -> Advice:
     """Whether to convert a network with such gaps: the gravest reason that applies.
 
     real: the inputs are the user's, not random ones.  leaning: of all samples.  is_policy: it may be one.
     evidence: without what answers to random inputs speak against, which says nothing of the mirror.
+    spec: the one that T is of.
     """
     if not measured.outputs or (evidence.still and measured.gap > EQUIVARIANT):
         return _unknown(evidence.still)
@@ -78,7 +83,7 @@ def advise(
     gap = f"gap {measured.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"
     is_one_sided = leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED
     if evidence.fit is not None and evidence.fit.is_refuted and evidence.warnings:
-        return _of_wrong_mirror(evidence, gap, leaning if is_one_sided else None)
+        return _of_wrong_mirror(evidence, gap, leaning if is_one_sided else None, spec)
     if is_one_sided and leaning is not None:
         return _of_one_sided_data(_one_sided_data(measured, data, leaning), evidence, is_policy)
     if measured.gap <= ASYMMETRIC:
@@ -86,7 +91,7 @@ def advise(
             return _of_policy(measured, evidence) if is_policy else _uneven(measured, gap, evidence)
         return _sensible(gap, real, evidence)
     if evidence.warnings:
-        return _of_wrong_mirror(evidence, gap)
+        return _of_wrong_mirror(evidence, gap, None, spec)
     if not real:
         text = f"random inputs tell nothing of the mirror: on them the gap is very large ({gap})"
         return Advice("unknown", text, "give --calibration real inputs")
@@ -99,7 +104,7 @@ def _sensible(gap: str, real: bool, evidence: Evidence) -> Advice:
     text = f"converting is sensible{basis}: the network nearly commutes with T ({gap})"
     if real and evidence.warnings:
         doubt = f"{text}, if T is its mirror: {evidence.warnings[0]}"
-        return Advice("convert", doubt, "settle whether T is its mirror, then convert")
+        return Advice("convert", doubt, f"{_settle(evidence.fit)}, then convert")
     return Advice("convert", text, "convert")
 
 
@@ -111,16 +116,31 @@ def _unknown(still: str) -> Advice:
     return Advice("unknown", text, "give the network that answers with scores or coordinates")
 
 
-def _of_wrong_mirror(evidence: Evidence, gap: str, leaning: Leaning | None = None) -> Advice:
+def _of_wrong_mirror(evidence: Evidence, gap: str, leaning: Leaning | None, spec: ConversionSpec | None) -> Advice:
     """Advice where the network refutes T. leaning: of data that show one side, which may be the cause."""
     better = evidence.fit is not None and bool(evidence.fit.better)
     reason = "another mirror fits this network better than T does" if better else _NOT_ITS_MIRROR
     text = f"{reason} ({gap}): {evidence.warnings[0]}"
     if leaning is not None:
         text += f". Or T is right, and the data are one-sided: {_side_in_words(leaning)}"
-    if evidence.fit is not None and evidence.fit.is_refuted and not evidence.fit.fits_another:
-        return Advice("wrong mirror", text, f"{_LOOK_AT_TRAINING}; else {_CORRECT}")
-    return Advice("wrong mirror", text, _CORRECT)
+    return Advice("wrong mirror", text, _what_to_correct(evidence.fit, spec))
+
+
+def _what_to_correct(fit: MirrorFit | None, spec: ConversionSpec | None) -> str:
+    """The mirror that comes clearly nearer than T first, with its gap; the network's training where there is none."""
+    if fit is None or not fit.is_refuted:
+        rival = rival_in_words(fit)
+        return when(rival, f"look at the nearest mirror first ({rival}); ") + _CORRECT
+    if fit.fits_another or fit.nearest_is_first:
+        return f"{first_with_figures(fit, spec)}; {_CORRECT}"
+    others = f" (the nearest: {rival_in_words(fit)})" if fit.has_a_nearer else _CLEARLY_BETTER
+    return f"{_LOOK_AT_TRAINING}{others}; else {_CORRECT}"
+
+
+def _settle(fit: MirrorFit | None) -> str:
+    """The advice to settle which mirror is right, with the gap of the nearest other one."""
+    rival = rival_in_words(fit)
+    return _SETTLE + when(rival, f" ({rival})")
 
 
 def of_single_calls(measured: Asymmetry) -> Advice:
@@ -224,7 +244,7 @@ def _of_one_sided_data(advice: Advice, evidence: Evidence, is_policy: bool) -> A
     if not evidence.warnings:
         return advice
     text = f"T may not be its mirror: {evidence.warnings[0]}. Or {advice.text}"
-    return replace(advice, text=text, remedy=_SETTLE + advice.remedy)
+    return replace(advice, text=text, remedy=f"{_settle(evidence.fit)} first; then {advice.remedy}")
 
 
 def spread_in_words(spread: Spread) -> str:

@@ -23,9 +23,13 @@ _OPPOSED = 0.9
 
 @dataclass(frozen=True)
 class _Run:
-    """Observations `step+1 entry`, of which the first is the start, and rewards; as far as the episode went."""
+    """Observations `step+1 entry`, of which the first is the start, and rewards; as far as the episode went.
+
+    seen: T of them where that was asked for.  shown: as the environment gave them.
+    """
 
     seen: Array
+    shown: Array
     rewards: Array
     ended: bool
 
@@ -38,6 +42,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
     figures: list[tuple[Array, Array, float, float, float]] = []
     ends = False
     pairs: list[tuple[Array, Array]] = []
+    turned_runs: list[_Run] = []
     for start in range(min(starts, STARTS)):
         actions = _actions(environment, start)
         plain = _run(environment, policy, start, actions, mirrored=False, turned=True)
@@ -47,6 +52,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         ends = ends or len(plain.seen) != len(other.seen) or plain.ended != other.ended
         at_start, later = _apart(plain.seen, other.seen)
         steps = min(len(plain.seen), len(other.seen))
+        turned_runs.append(plain)
         pairs.append((plain.seen[1:steps], other.seen[1:steps]))
         restarted, repeated = (float(difference.max()) for difference in _apart(plain.seen, again.seen))
         if len(plain.seen) != len(again.seen):
@@ -55,6 +61,8 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
     at_starts, at_steps, rewards, repeats, restarts = zip(*figures, strict=True)
     first, later = np.max(at_starts, axis=0), np.max(at_steps, axis=0)
     worst = first if first.max() > MIRRORED else later
+    at_start = [(run.seen[:1], run.shown[:1]) for run in turned_runs]
+    along = [(run.seen, run.shown) for run in turned_runs]
     return Probe(
         start=float(first.max()),
         steps=float(later.max()),
@@ -66,7 +74,31 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         opposed=_opposed(pairs, policy) if first.max() <= MIRRORED < later.max() else (),
         actions=_actions_mirrored_otherwise(environment, policy),
         robot=asymmetry(environment.robot) if environment.robot is not None else "",
+        observed=len(first),
+        tested_at_start=_tested(at_start, _moved(environment, policy)),
+        tested=_tested(along, _moved(environment, policy)),
     )
+
+
+def _tested(views: Sequence[tuple[Array, Array]], moved: npt.NDArray[np.bool_]) -> int:
+    """In how many entries what was seen could have spoken against T.
+
+    views: T of what was seen, and what was seen, "step entry" each.  moved: the entries that T moves or negates.
+    One that is 0 all along has no sign, and one that is what T makes of it has a partner that nobody can tell.
+    """
+    turned, shown = (np.concatenate(parts) for parts in zip(*views, strict=True))
+    size = np.abs(turned).max(0)
+    floor = _LEAST * float(np.sqrt(np.square(turned).mean())) + np.finfo(np.float64).tiny
+    changed = np.abs(turned - shown).max(0) > MIRRORED * size
+    return int(((size > floor) & (changed | ~moved)).sum())
+
+
+def _moved(environment: Environment, policy: Policy) -> npt.NDArray[np.bool_]:
+    """Which entries of what is seen T moves or negates."""
+    sizes = [len(policy.labels(index)) for index in range(len(policy.reads.inputs))]
+    row = np.arange(1.0, sum(sizes) + 1)
+    turned = np.concatenate(policy.turned_observation(policy.reads.split(row, sizes), environment.name))
+    return turned != row
 
 
 def _actions(environment: Environment, start: int) -> list[Array]:
@@ -78,16 +110,21 @@ def _run(
     environment: Environment, policy: Policy, start: int, actions: Sequence[Array], *, mirrored: bool, turned: bool
 ) -> _Run:
     """Actions from a start. turned: T of what is seen."""
-    look = policy.turned_observation if turned else policy.flat_observation
-    seen = [np.concatenate(look(environment.begin(start, mirrored), environment.name))]
+    observations = [environment.begin(start, mirrored)]
     rewards: list[float] = []
+    ended = False
     for action in actions:
         step = environment.step(action)
-        seen.append(np.concatenate(look(step.observation, environment.name)))
+        observations.append(step.observation)
         rewards.append(step.reward)
         if step.fallen or step.over:
-            return _Run(np.stack(seen), np.array(rewards), True)
-    return _Run(np.stack(seen), np.array(rewards), False)
+            ended = True
+            break
+    shown = np.stack([np.concatenate(policy.flat_observation(one, environment.name)) for one in observations])
+    seen = shown
+    if turned:
+        seen = np.stack([np.concatenate(policy.turned_observation(one, environment.name)) for one in observations])
+    return _Run(seen, shown, np.array(rewards), ended)
 
 
 def _apart(seen: Array, other: Array) -> tuple[Array, Array]:

@@ -23,6 +23,9 @@ How = Literal["state", "reset", "view"]
 """How mirrored starts came about: the simulator's state was mirrored; the environment did it, in `mirrored_reset`; or
 not at all, and the mirror image of the policy ran from the same starts."""
 
+Confirmed = Literal["nothing", "start", "all"]
+"""What of T an environment confirms: of what is seen at the start, or of that and of what actions do."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -122,6 +125,8 @@ class Probe:
     opposed: entries that do the negative of what T says, as where the specification has their signs wrong.
     actions: entries of the actions that the specification mirrors otherwise than the robot's file.
     robot: what the robot's own model does not share between its sides, "" where nothing, or where nobody knows.
+    observed: how many entries are seen.  tested_at_start, tested: in how many of them what was seen at the starts, and
+    all along, could have spoken against T; not in those that were 0, or alike on both sides.
     """
 
     start: float
@@ -134,6 +139,22 @@ class Probe:
     opposed: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
     robot: str = ""
+    observed: int = 0
+    tested_at_start: int = 0
+    tested: int = 0
+
+    @property
+    def confirms(self) -> Confirmed:
+        """How much of T the environment confirms, in the entries that were tested.
+
+        All of it where mirrored actions from mirrored starts show the mirror image. Where they do not, be it by chance
+        or by a robot whose sides differ, only what is seen at the start.
+        """
+        if self.contradicts or max(self.restarted, self.start) > MIRRORED or not self.tested_at_start:
+            return "nothing"
+        if self.opposed or self.ends or not self.is_repeatable or self.steps > MIRRORED:
+            return "start"
+        return "all"
 
     @property
     def contradicts(self) -> tuple[str, ...]:

@@ -127,7 +127,9 @@ _NO_OTHER = MirrorGap("", 0.0)
 _SCORES = (
     "no measurement contradicts T, but T leaves (nearly) all answers as they are, and such answers fit many mirrors"
 )
-_NOTHING_CONFIRMS = f"nothing confirms T, which may be right: a mirror that fits has a gap of {FITS} at most"
+_NOT_BY_THE_NETWORK = (
+    f"the network does not confirm T, which may be right: a mirror that fits has a gap of {FITS} at most"
+)
 _UNTRAINED = (
     "the network is untrained (all of its weights are as an initialisation leaves them), so that its answers cannot "
     "tell whether T is its mirror"
@@ -188,7 +190,7 @@ def _of_t(
         # Scores change little under every mirror that moves little of what they are made from.
         return (), (), (f"the mirror is not confirmed: {_SCORES}: {figures}",)
     if fit.is_wide:
-        return (), (), (f"{_NOTHING_CONFIRMS}: {figures}",)
+        return (), (), (f"{_NOT_BY_THE_NETWORK}: {figures}",)
     too = when(others, ", and other mirrors as well as T")
     return (f"the network fits T{too}: {figures}",), (), ()
 

@@ -7,13 +7,14 @@ one change of the specification, so that a network which fits the true mirror fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import combinations
 
 from chiralize.body.skeleton.catalog import find_shipped, names_of_size
+from chiralize.body.skeleton.kinds import may_be_meant
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.body.tensors.entries import Classes, TensorEntry
@@ -21,6 +22,7 @@ from chiralize.body.tensors.fields import other_fields
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.errors.words import when
+from chiralize.verification.evidence.misread import Entries, free_as_mirrored, other_orders
 from chiralize.verification.evidence.reflection import is_no_reflection
 
 MOST_CROSSED_PAIRS = 8
@@ -153,10 +155,11 @@ def _names(body: Skeleton, pair: tuple[int, int]) -> set[str]:
 
 
 # ---- specifications -------------------------------------------------------------------------------------------
-def nearby(resolved: ResolvedSpec, means: Means | None = None) -> Iterator[Neighbour]:
+def nearby(resolved: ResolvedSpec, means: Means | None = None, numbers: Collection[int] = ()) -> Iterator[Neighbour]:
     """Neighbours of a specification, those first that are the likeliest mistakes and tell the most.
 
     means: of the coordinates of the inputs, by input and dim: the point that one could be mirrored at.
+    numbers: the positions of inputs of floating-point numbers, of which free ones could be mirrored.
     Some of them cannot be resolved, and some are the same mirror: whoever tries them leaves those out.
     """
     base = with_layouts(resolved)
@@ -166,6 +169,8 @@ def nearby(resolved: ResolvedSpec, means: Means | None = None) -> Iterator[Neigh
         for name, change in changes(body)[:1]:
             yield Neighbour(name, _everywhere(base, change))
     yield from _outputs_of_another_kind(base, resolved)
+    for name, entries in (*other_orders(resolved), *free_as_mirrored(resolved, numbers)):
+        yield Neighbour(name, _with_entries(base, entries))
     yield from _signs_of_tensors(base, resolved)
     yield from _centers(base, resolved, means or {})
     seen: set[str] = set()
@@ -250,11 +255,14 @@ def _has_joints(entry: TensorEntry) -> bool:
 
 
 def _shipped_skeletons(spec: ConversionSpec) -> Iterator[Neighbour]:
-    """Every shipped skeleton of as many joints in the place of the given one; coordinates and signs stay."""
+    """Every shipped skeleton of as many joints in the place of the given one; coordinates and signs stay.
+
+    Of the same kind of body: the pairs of a person say nothing of the actuators of a robot, or of fingers.
+    """
     given = spec.skeleton
     for name in names_of_size(len(given.joints)):
         other = find_shipped(name)
-        if other is None:
+        if other is None or not may_be_meant(other, instead_of=given):
             continue
         body = replace(other, dims=given.dims, negate=given.negate, signs=(), lateral=given.lateral)
         yield Neighbour(f"the skeleton {name}", _everywhere(spec, partial(_replaced, body=body)), skeleton=name)
@@ -272,6 +280,12 @@ def _with_entry(spec: ConversionSpec, io: str, index: int, entry: TensorEntry) -
     entries = list((spec.inputs if io == "input" else spec.outputs) or ())
     entries[index] = entry
     return replace(spec, **{f"{io}s": tuple(entries)})
+
+
+def _with_entries(spec: ConversionSpec, entries: Entries) -> ConversionSpec:
+    for (io, index), entry in entries.items():
+        spec = _with_entry(spec, io, index, entry)
+    return spec
 
 
 def _outputs_of_another_kind(spec: ConversionSpec, resolved: ResolvedSpec) -> Iterator[Neighbour]:

@@ -1,0 +1,70 @@
+"""Tensors that a specification reads wrongly: an axis of `(d j)` as `(j d)`, a mirrored input as `free`.
+
+Both run without a complaint, since the sizes are the same, and both look like a network that learned one side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import permutations
+
+from chiralize.body.tensors import ResolvedSpec
+from chiralize.body.tensors.entries import TensorEntry
+from chiralize.body.tensors.layout import Layout, parse_layout
+from chiralize.body.tensors.resolved import ResolvedTensor
+
+Words = tuple[str, ...]
+Entries = Mapping[tuple[str, int], TensorEntry]
+"""Entries by `input` or `output` and their position."""
+
+
+def other_orders(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
+    """The words of a merged axis with joints in other orders: in all tensors that have this axis, then in each."""
+    tensors = [tensor for tensor in (*resolved.input_tensors, *resolved.output_tensors) if tensor.kind == "pose"]
+    by_words: dict[Words, list[ResolvedTensor]] = {}
+    for tensor in tensors:
+        for words in dict.fromkeys(parse_layout(tensor.layout).axes):
+            if len(words) > 1 and "j" in words:
+                by_words.setdefault(words, []).append(tensor)
+    for words, having in by_words.items():
+        for order in permutations(words):
+            if order != words:
+                yield from _reordered(having, words, order)
+
+
+def _reordered(tensors: Sequence[ResolvedTensor], words: Words, order: Words) -> Iterator[tuple[str, Entries]]:
+    """One other order of the words of an axis."""
+    if len(tensors) > 1:
+        changed = {(tensor.io, tensor.index): _with_order(tensor, words, order) for tensor in tensors}
+        yield f"({' '.join(order)}) in place of ({' '.join(words)}) in all layouts", changed
+    for tensor in tensors:
+        entry = _with_order(tensor, words, order)
+        yield f"layout '{entry.layout}' of {tensor.where}", {(tensor.io, tensor.index): entry}
+
+
+def _with_order(tensor: ResolvedTensor, words: Words, order: Words) -> TensorEntry:
+    axes = list(parse_layout(tensor.layout).axes)
+    for number, axis in enumerate(axes):
+        if axis == words:
+            axes[number] = order
+    return replace(tensor.entry, layout=str(Layout(tuple(axes))))
+
+
+def free_as_mirrored(resolved: ResolvedSpec, numbers: Collection[int]) -> Iterator[tuple[str, Entries]]:
+    """Inputs that are `free`, read like a mirrored input of the same shape; where there is none, as a pose.
+
+    numbers: the positions of inputs of floating-point numbers. Masks and indices have no signs.
+    """
+    mirrored = [tensor for tensor in resolved.input_tensors if tensor.kind in ("pose", "fields")]
+    for tensor in resolved.input_tensors:
+        if tensor.kind != "free" or tensor.index not in numbers:
+            continue
+        alike = [other for other in mirrored if other.shape == tensor.shape]
+        for other in alike:
+            layout = other.layout if other.kind == "pose" else other.entry.layout
+            entry = replace(other.entry, layout=layout, name=tensor.entry.name, where=tensor.entry.where)
+            yield f"{tensor.where} mirrored as {other.where} is", {("input", tensor.index): entry}
+        if not alike:
+            entry = TensorEntry(name=tensor.entry.name, where=tensor.entry.where)
+            yield f"{tensor.where} as a pose", {("input", tensor.index): entry}

@@ -1,0 +1,68 @@
+"""What to look at first in a specification whose mirror does not fit, as far as other mirrors tell."""
+
+from __future__ import annotations
+
+from chiralize.body.tensors import ConversionSpec
+from chiralize.graph.mirror import FITS, MirrorFit
+from chiralize.verification.evidence.judging import DOUBTFUL
+from chiralize.verification.evidence.neighbours import NO_SWAP
+
+CHECK_ALL = "check joint order, pairs, negated coordinates and layouts"
+_BEFORE_NO_SWAP = (
+    "check joint order, negated coordinates, the point that they are negated at, and units, before the pairs: where "
+    "nothing swaps, inputs stay as the network knows them, and one that nearly repeats them fits for that alone"
+)
+
+
+def first_remedy(fit: MirrorFit, spec: ConversionSpec | None = None) -> str:
+    """What to change in the specification, as far as other mirrors tell; `CHECK_ALL` where they tell nothing.
+
+    spec: the one that T is of, whose layouts may be in a file.
+    """
+    named = (*fit.changes, *fit.better)[:1]
+    if len(fit.changes) > 1:
+        return f"make all {len(fit.changes)} changes in the specification at once: one alone does not make it fit"
+    if fit.skeletons:
+        return _with_skeleton(fit.skeletons[0], spec)
+    if NO_SWAP in named or (not named and fit.nearest_is_first and fit.nearest == NO_SWAP):
+        return _BEFORE_NO_SWAP
+    if fit.changes:
+        return f"try {fit.changes[0]} in the specification"
+    if fit.better and fit.nearest_gap <= FITS:
+        return f"try {fit.nearest} in the specification"
+    if not named and fit.nearest_is_first:
+        return (
+            f"try {fit.nearest} in the specification first, which brings the gap from {fit.gap:.3g} to "
+            f"{fit.nearest_gap:.3g} (the rest may be a side that the network knows better); then {CHECK_ALL}"
+        )
+    return CHECK_ALL
+
+
+def _with_skeleton(name: str, spec: ConversionSpec | None) -> str:
+    """How to take another skeleton: by the option, which would drop the layouts of a file, or in that file."""
+    for entry in spec.entries if spec is not None else ():
+        file, _, line = entry.where.rpartition(":")
+        if file and line.isdigit():
+            file = "the specification" if file.startswith("<") else file
+            return f"put `skeleton: {name}` into {file} in place of its skeleton, beside its inputs and outputs"
+    return f"try --skeleton {name}"
+
+
+def first_with_figures(fit: MirrorFit, spec: ConversionSpec | None = None) -> str:
+    """`first_remedy`, with the gaps that are its reason where it does not have them."""
+    first = first_remedy(fit, spec)
+    figures = rival_in_words(fit)
+    if fit.changes:
+        figures = f"the gap is then {fit.changed_gap:.3g}, {fit.gap:.3g} with T"
+    elif figures and fit.nearest in first:
+        figures = f"the gap is then {fit.nearest_gap:.3g}, {fit.gap:.3g} with T"
+    if not figures or f"from {fit.gap:.3g} to" in first:
+        return first
+    return f"{first} ({figures})"
+
+
+def rival_in_words(fit: MirrorFit | None) -> str:
+    """`the gap is 0.807 with another mirror, 2.03 with T`; "" where the nearest leaves nine tenths of it or more."""
+    if fit is None or not fit.nearest or fit.nearest_gap >= DOUBTFUL * fit.gap:
+        return ""
+    return f"the gap is {fit.nearest_gap:.3g} with {fit.nearest}, {fit.gap:.3g} with T"

@@ -1,0 +1,116 @@
+"""A specification that reads a tensor wrongly: the advice begins with it, rather than with the network's training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.body.tensors import ConversionSpec, parse_spec, resolve
+from chiralize.errors import MirrorError
+from chiralize.symmetry.action import act
+from chiralize.verification.evidence.neighbours import nearby
+
+BODY = """\
+joints: [hip, l_arm, l_leg, r_arm, r_leg, head]
+pairs: [[l_arm, r_arm], [l_leg, r_leg]]
+dims: [x, y, z]
+"""
+POSE = '{layout: "b j d", dims: [x, y]}'
+TWO = BODY + f'inputs: [{POSE}, {POSE}]\noutputs: [{{layout: "b j d"}}]\n'
+FLAT = BODY + 'inputs: [{layout: "b (d j)", dims: [x, y]}]\noutputs: [{layout: "b (d j)"}]\n'
+TWO_SHAPES = ([(6, 2), (6, 2)], (6, 3))
+FLAT_SHAPES = ([(12,)], (18,))
+Shapes = tuple[list[tuple[int, ...]], tuple[int, ...]]
+
+
+class Nearly(nn.Module):
+    """The flip average of a network under the right mirror, beside a share of the network itself."""
+
+    def __init__(self, spec: str, shapes: Shapes, share: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        inputs, self.answer = shapes
+        sizes = [torch.Size(shape).numel() for shape in (*inputs, self.answer)]
+        self.net = nn.Sequential(nn.Linear(sum(sizes[:-1]), 48), nn.Tanh(), nn.Linear(48, sizes[-1]))
+        for weight in self.net.parameters():
+            weight.data = torch.randn_like(weight) ** 3 / 3
+        self.share = share
+        self.mirror = resolve(parse_spec(spec), [(1, *shape) for shape in inputs], [(1, *self.answer)])
+
+    def plain(self, parts: list[Tensor]) -> Tensor:
+        return self.net(torch.cat([part.flatten(1) for part in parts], 1)).reshape(-1, *self.answer)
+
+    def both(self, *parts: Tensor) -> Tensor:
+        turned: list[Tensor] = []
+        for part, action in zip(parts, self.mirror.inputs, strict=True):
+            assert action is not None
+            turned.append(act(part, action))
+        (action,) = self.mirror.outputs
+        assert action is not None
+        plain, other = self.plain(list(parts)), act(self.plain(turned), action)
+        return (plain + other) / 2 + self.share * (plain - other) / 2
+
+
+class OfTwo(Nearly):
+    def forward(self, pose: Tensor, before: Tensor) -> Tensor:
+        return self.both(pose, before)
+
+
+class OfOne(Nearly):
+    def forward(self, pose: Tensor) -> Tensor:
+        return self.both(pose)
+
+
+def refused(net: nn.Module, spec: str, shapes: Shapes) -> MirrorError:
+    generator = torch.Generator().manual_seed(1)
+    parts = [torch.rand(300, *shape, generator=generator) ** 3 * 2 - 0.3 for shape in shapes[0]]
+    calls: list[Any] = [tuple(part[at : at + 50] for part in parts) for at in range(0, 300, 50)]
+    with pytest.raises(MirrorError) as caught:
+        chiralize.chiralize(
+            net, parse_spec(spec), tuple(part[:2] for part in parts), calibration=calls, method="average"
+        )
+    return caught.value
+
+
+MISREAD = {
+    "a free input": (TWO.replace(f", {POSE}]", ", {free: true}]"), "input 1 mirrored as input 0 is"),
+    "both layouts": (FLAT.replace("(d j)", "(j d)"), "(d j) in place of (j d) in all layouts"),
+    "an input's layout": (FLAT.replace("(d j)", "(j d)", 1), "layout 'b (d j)' of input 0"),
+}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+@pytest.mark.parametrize("case", MISREAD)
+def test_the_advice_begins_with_what_was_misread(case: str, share: float) -> None:
+    """Whether the network fits the right mirror well, or knows one side better and comes clearly nearer to it."""
+    spec, name = MISREAD[case]
+    if case == "a free input":
+        error = refused(OfTwo(TWO, TWO_SHAPES, share), spec, TWO_SHAPES)
+    else:
+        error = refused(OfOne(FLAT, FLAT_SHAPES, share), spec, FLAT_SHAPES)
+    assert error.remedy.startswith(f"try {name} in the specification"), error.remedy
+    assert ("first, which brings the gap from" in error.remedy) == (share > 0.2), error.remedy
+    assert name in error.facts and "badly trained" not in error.remedy
+
+
+def names(spec: ConversionSpec, shapes: list[tuple[int, ...]], numbers: tuple[int, ...] = (0, 1)) -> list[str]:
+    return [other.name for other in nearby(resolve(spec, shapes, [(4, 6, 3)]), numbers=numbers)]
+
+
+def test_only_numbers_with_signs_are_mirrored() -> None:
+    """A mask in the shape of a pose stays as it is; a free input of another shape is read as a pose."""
+    spec = parse_spec(MISREAD["a free input"][0])
+    assert "input 1 mirrored as input 0 is" in names(spec, [(4, 6, 2), (4, 6, 2)])
+    assert "input 1 as a pose" in names(spec, [(4, 6, 2), (4, 6, 3)])
+    assert not any(name.startswith("input 1 ") for name in names(spec, [(4, 6, 2), (4, 6, 2)], (0,)))
+
+
+def test_every_order_of_a_merged_axis_is_tried() -> None:
+    spec = parse_spec(BODY + 'inputs: [{layout: "b (t j d)", dims: [x, y, z]}]\noutputs: [{layout: "b j d"}]\n')
+    tried = {name for name in names(spec, [(4, 54)]) if name.startswith("layout")}
+    others = ("(t d j)", "(j t d)", "(j d t)", "(d t j)", "(d j t)")
+    assert tried == {f"layout 'b {order}' of input 0" for order in others}

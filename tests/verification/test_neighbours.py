@@ -1,0 +1,51 @@
+"""Which other mirrors are tried beside T: those of shipped skeletons that could be meant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from chiralize.body.skeleton.catalog import load_skeleton, names_of_size
+from chiralize.body.skeleton.kinds import kind_of
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import ConversionSpec, resolve
+from chiralize.verification.evidence.neighbours import nearby
+
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+HAND_22 = ("wrist", "palm", *(f"{finger}_{part}" for finger in FINGERS for part in (1, 2, 3, 4)))
+
+
+def unnamed(joints: int) -> Skeleton:
+    """A skeleton whose names say nothing of its body."""
+    return Skeleton("mine", tuple(f"k{joint}" for joint in range(joints)), (), ("x", "y", "z"), ("x",))
+
+
+def tried(body: Skeleton) -> list[str]:
+    """The shipped skeletons among the mirrors near that of a network from poses to poses."""
+    shape = (4, len(body.joints), len(body.dims))
+    return [
+        other.skeleton for other in nearby(resolve(ConversionSpec("net", body), [shape], [shape])) if other.skeleton
+    ]
+
+
+@pytest.mark.parametrize("name", ["h36m-17", "ap10k-17", "macaque-17", "hand-21", "smpl-24"])
+def test_rivals_are_of_the_same_kind_of_body(name: str) -> None:
+    """The pairs of a person are no rivals of those of an animal, and the other way round."""
+    body = load_skeleton(name)
+    kinds = {kind_of(load_skeleton(other)) for other in tried(body)}
+    assert name in tried(body) and kinds == {kind_of(body)}
+
+
+def test_no_person_is_a_rival_of_a_robot_or_of_a_hand() -> None:
+    """22 and 24 joints have shipped skeletons of persons alone."""
+    assert names_of_size(22) and names_of_size(24)
+    robot = Skeleton("pm01", tuple(f"j{joint}" for joint in range(24)), ((0, 1),), ("q",), ())
+    hand = Skeleton("dhg-22", HAND_22, (), ("x", "y", "z"), ("x",))
+    assert tried(robot) == tried(hand) == []
+    assert tried(replace(hand, joints=unnamed(22).joints)) == list(names_of_size(22))
+
+
+@pytest.mark.parametrize("joints", [17, 21, 24])
+def test_all_are_tried_where_the_kind_is_not_known(joints: int) -> None:
+    assert tried(unnamed(joints)) == list(names_of_size(joints))

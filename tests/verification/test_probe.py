@@ -1,0 +1,71 @@
+"""What of T an environment confirms: a boat whose every step can be computed, and what may be wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from chiralize.body.tensors import parse_spec
+from chiralize.commands.on_examples import prepared
+from chiralize.commands.rollouts import Episodes, environment_of
+from chiralize.problem.network import Network
+from chiralize.report.in_the_loop import confirmed_in_words
+from tests.commands.test_rollouts import STARTS, STEPS, Ahead, Learning, rollouts, run
+from tests.support.skiff import SPEC, WRONG, Mirrored, Rower, Water
+
+
+class Strong(Mirrored):
+    """Shows the strengths of both oars, too, which are alike."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        return np.concatenate([super().reset(seed=seed)[0], [1.0, 1.0]]), {}
+
+    def mirrored_reset(self, *, seed: int) -> Any:
+        return np.concatenate([super().mirrored_reset(seed=seed)[0], [1.0, 1.0]]), {}
+
+    def step(self, action: Any) -> Any:
+        seen, *rest = super().step(action)
+        return np.concatenate([seen, [1.0, 1.0]]), *rest
+
+
+def strong_rower() -> Network:
+    """A policy that sees both strengths, and does nothing with them."""
+    spec = parse_spec(SPEC.replace("name: speed}", "name: speed}, {joints: strength}"))
+    policy = nn.Linear(5, 2).double()
+    return prepared(policy, spec, (torch.zeros(1, 5, dtype=torch.float64),), None, "forward")
+
+
+CONFIRMED: dict[str, tuple[Callable[[], Any], str, tuple[str, int, int]]] = {
+    "its own mirror image": (Mirrored, SPEC, ("all", 3, 3)),
+    "a heading of 0 at the start": (Ahead, SPEC, ("all", 2, 3)),
+    "an asymmetric environment": (lambda: Mirrored(Water(right=1.3)), SPEC, ("start", 3, 3)),
+    "one that draws at random": (lambda: Mirrored(Water(noise=0.1)), SPEC, ("start", 3, 3)),
+    "a one-sided reward": (lambda: Mirrored(Water(slant=0.3)), SPEC, ("all", 3, 3)),
+    "another mirror": (Mirrored, WRONG, ("nothing", 3, 3)),
+    "another mirror, unseen at the start": (Ahead, WRONG, ("nothing", 2, 3)),
+    "starts that differ anyhow": (Learning, SPEC, ("nothing", 3, 3)),
+}
+
+
+@pytest.mark.parametrize("case", CONFIRMED)
+def test_what_the_environment_confirms_of_the_mirror(case: str) -> None:
+    """Nothing where it contradicts; of one whose sides differ, or that draws, what is seen at the start."""
+    make, spec, expected = CONFIRMED[case]
+    probe = run(Rower(), make, spec).probe
+    assert probe is not None and probe.observed == 3
+    assert (probe.confirms, probe.tested_at_start, probe.tested) == expected
+
+
+def test_entries_that_are_alike_on_both_sides_confirm_no_swap() -> None:
+    """Nor does one that is 0: who took its partner or its sign for another would have seen the same."""
+    record, _ = rollouts(strong_rower(), environment_of(Strong), episodes=Episodes(STARTS, STEPS))
+    assert record.probe is not None and record.probe.is_symmetric
+    assert (record.probe.confirms, record.probe.tested, record.probe.observed) == ("all", 3, 5)
+    assert confirmed_in_words(record) == (
+        "the environment confirms T in 3 of 5 entries of what is seen (the others are 0 there, or alike)"
+    )
