@@ -338,7 +338,7 @@ def fitted_blocks(fitted: Sequence[Fitted]) -> list[Block]:
 
 
 def cost_blocks(cost: Cost) -> list[Block]:
-    """Parameters, multiply-accumulates and times, before and after."""
+    """Parameters, multiply-accumulates and times, before and after; a count that only one of them has is left out."""
     if cost.unit == "sample":
         macs = "MACs a sample"
     elif cost.samples > 1:
@@ -350,7 +350,7 @@ def cost_blocks(cost: Cost) -> list[Block]:
         ("parameters", cost.parameters_before, cost.parameters_after),
         (macs, cost.macs_before, cost.macs_after),
     ):
-        if before or after:
+        if before and after:
             rows.append((name, f"{before:,}", f"{after:,}", ratio(before, after)))
     rows += map(_time_row, cost.times)
     if not rows:  # the weights of a file that is only run cannot be read
