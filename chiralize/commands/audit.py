@@ -14,7 +14,8 @@ from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.constant_answers import asked_again, refuse_constant
 from chiralize.problem.cost import affordable_samples
-from chiralize.problem.data.cutting import check, thinned
+from chiralize.problem.data.checks import questioned_unit
+from chiralize.problem.data.cutting import check, even, thinned
 from chiralize.problem.mirror import mirror_if_known, mirror_of, represent
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
@@ -108,7 +109,7 @@ def audit(
             advice = replace(advice, remedy=inputs_to_check(network, data) + advice.remedy)
         elif asked.warnings and (away := off_center(network.resolved, data)):
             advice = replace(advice, remedy=away + advice.remedy)
-    notes = (*network.notes, *notes, *_remarks(network, bool(data), is_real))
+    notes = (*network.notes, *notes, *_remarks(network, data, is_real))
     bodies = bodies_of(network.resolved.output_tensors)
     return AuditReport(
         name, of_network, source, of_data, evidence, notes, layers, lean, advice, alignments=aligned, bodies=bodies
@@ -146,14 +147,16 @@ def _of_network(network: Network, mirror: NetworkMirror, inputs: Sequence[Call],
     return asymmetry(network.module, mirror, inputs, outputs)
 
 
-def _remarks(network: Network, are_given: bool, are_real: bool) -> Iterator[str]:
-    """What a reader of the figures is to know. are_given: the inputs are the user's.  are_real: and are no noise."""
+def _remarks(network: Network, data: Sequence[Call], are_real: bool) -> Iterator[str]:
+    """What a reader of the figures is to know. data: the user's inputs, if any.  are_real: they are no noise."""
     remembered = recalled(network)
     if remembered.is_one_sided:
         yield saw_one_side(remembered)
-    if are_given and not are_real:
+    if data and not are_real:
         yield f"{WARNING}{GIVEN_NOISE}: {_TELLS_LITTLE}"
-    if not are_given and has_maps(network.resolved):
+    if are_real and not network.carried:
+        yield from questioned_unit(network, even(network, data))
+    if not data and has_maps(network.resolved):
         yield UNMEASURED
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.errors import ChiralizeError
 from chiralize.problem.data.units import QUESTION, unit_in_question
 from chiralize.problem.partial import prepare
 from tests.support.small_body import POSE
@@ -98,3 +99,18 @@ def test_the_report_opens_with_it(method: str) -> None:
             )
         report = chiralize.chirality(converted)
         assert (QUESTION in str(report)) == asked, str(report)
+
+
+def test_a_side_that_another_unit_may_explain_is_not_blamed_on_the_network() -> None:
+    """`auto` stops for a wide gap; the reason that it gives is the question, and `audit` has it, too."""
+    torch.manual_seed(2)
+    x = (torch.randn(600, 3) @ torch.randn(3, 12)).unflatten(1, (6, 2))
+    net = Lifter()
+    with pytest.raises(ChiralizeError) as refused:
+        chiralize.chiralize(net, parse_spec(POSE), x[:2], calibration=x * 1e3)
+    assert QUESTION in str(refused.value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for unit, asked in ((1.0, False), (1e3, True)):
+            report = chiralize.audit(net, parse_spec(POSE), x[:2], calibration=x * unit)
+            assert (QUESTION in str(report)) == asked

@@ -172,6 +172,14 @@ def _foreign_remark(problem: Problem) -> Iterator[str]:
         yield from _questioned_unit(network, calls)
 
 
+def questioned_unit(network: Network, calls: Sequence[Call]) -> tuple[str, ...]:
+    """A warning where answers hint at another unit than that of a network that keeps nothing of its training."""
+    looked_at = _some(network, calls)
+    if not looked_at or _likeness(network, looked_at) is not None:
+        return ()
+    return tuple(_questioned_unit(network, looked_at))
+
+
 def _questioned_unit(network: Network, calls: Sequence[Call]) -> Iterator[str]:
     """A warning where answers hint at another unit than the network's."""
     question = unit_in_question(network, calls)
