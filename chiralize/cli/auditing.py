@@ -53,8 +53,15 @@ def audit(
     ] = None,
     output_format: opt.FormatOption = opt.Format.text,
     samples: Annotated[
-        int, typer.Option("--samples", metavar="N", min=1, max=10_000, help="Random inputs, where no data are given.")
-    ] = 256,
+        int | None,
+        typer.Option(
+            "--samples",
+            metavar="N",
+            min=1,
+            max=10_000,
+            help="Random inputs, where no data are given: 256, fewer of a costly network.",
+        ),
+    ] = None,
 ) -> None:
     """Measure a network's gap between left and right, and say whether to convert. Changes nothing.
 

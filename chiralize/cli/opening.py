@@ -248,7 +248,8 @@ def calls_from_file(
         if sequences:
             return joined(*sequences), sequences
     states = [index for index, representation in enumerate(network.resolved.inputs) if representation is None]
-    return calls_from(path, (network.args, network.kwargs), states, names, open_axes=network.open_sizes), ()
+    example, tensors = (network.args, network.kwargs), network.resolved.input_tensors
+    return calls_from(path, example, states, names, open_axes=network.open_sizes, tensors=tensors), ()
 
 
 def refuse_unfit(path: Path | None, axis: int | None = None, *, few: bool = False) -> BeforeExport:

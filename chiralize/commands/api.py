@@ -30,7 +30,7 @@ from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
 from chiralize.nn.deploy.export import example_call
 from chiralize.nn.two_view import TwoView
-from chiralize.problem.data.cutting import check_body
+from chiralize.problem.data.cutting import check_array, check_body
 from chiralize.problem.data.feeds import joined, uncarried
 from chiralize.problem.data.inputs import calls_of
 from chiralize.problem.data.sequences import sequences_of
@@ -344,6 +344,7 @@ def _calls(
             check_body(network, calls[0], where)
             return calls, sequences, ()
     names = input_names(network.module, network.entry)
+    check_array(network, data, where)
     calls, remarks = calls_of(data, (network.args, dict(network.kwargs)), where, names)
     check_body(network, calls[0], where)
     if network.carried:

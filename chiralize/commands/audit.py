@@ -14,7 +14,8 @@ from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.constant_answers import asked_again, refuse_constant
 from chiralize.problem.cost import affordable_samples
-from chiralize.problem.data.cutting import check, thinned
+from chiralize.problem.data.checks import questioned_unit
+from chiralize.problem.data.cutting import check, even, thinned
 from chiralize.problem.mirror import mirror_if_known, mirror_of, represent
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
@@ -36,9 +37,10 @@ from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.mirror_evidence import ask_network, inputs_to_check, outside_evidence
 from chiralize.verification.verdicts import Evidence
 
-SAMPLES = 256
-WORK = 1e12
-"""Multiplications that the gap may cost, some minutes at most; 256 samples are run whatever they cost."""
+SAMPLES, LEAST = 256, 64
+"""Random samples where no inputs are given; and how many are run whatever they cost: fewer tell nothing of layers."""
+WORK = 2e11
+"""Multiplications that a look at both views may cost, above so many samples."""
 _NOT_ASKED = f"the network was not asked whether T is its mirror: {GIVEN_NOISE}, which tell nothing of it"
 _TELLS_LITTLE = "what is measured on them says little of the inputs in use, and nothing of the mirror"
 
@@ -48,14 +50,15 @@ def audit(
     network: Network,
     name: str,
     data: Sequence[Call] = (),
-    samples: int = SAMPLES,
+    samples: int | None = None,
     labels: Sequence[str] = (),
     progress: Progress = silent,
     sequences: Sequence[Steps] = (),
 ) -> AuditReport:
     """How asymmetric every output, pair and layer is; how far the data lean, if given; and whether to convert.
 
-    samples: how many random ones to take where no data are given.  labels: one per sample of the data.
+    samples: how many random ones to take where no data are given; 256 without it, fewer of a costly network.
+    labels: one per sample of the data.
     sequences: the data as sequences, along which a network that carries states is measured.
     Raises UsageError where labels and data do not fit, NonFiniteError where the data are not finite, ModelRunError
     where no answer depends on the inputs: there is no gap to measure.
@@ -71,9 +74,11 @@ def audit(
         mirror = mirror_of(network, represent(network, None)[0])
     inputs, source = data, "given data"
     if not data:
-        calls = ceil(samples / network.rows)
+        calls = ceil((samples or SAMPLES) / network.rows)
         inputs, source = random_inputs(network.args, network.kwargs, calls, 1, network.around), str(network.around)
-    inputs, counted = _affordable(network, inputs)
+    counted = ""
+    if data or samples is None:
+        inputs, counted = _affordable(network, inputs)
     along = sequences if network.carried else ()
     if along:
         along, counted = _affordable_sequences(network, sequences)
@@ -81,7 +86,7 @@ def audit(
     source += counted
     progress("running the network on both views")
     of_network = _of_network(network, mirror, inputs, along)
-    is_real = bool(data) and looks_real(thinned(network, data, samples))
+    is_real = bool(data) and looks_real(thinned(network, data, SAMPLES))
     asked = Evidence(notes=(_NOT_ASKED,)) if data and not is_real else ask_network(network, data, along, progress)
     of_others = outside_evidence(network, mirror, data)
     evidence = joined(of_others, asked)
@@ -104,7 +109,7 @@ def audit(
             advice = replace(advice, remedy=inputs_to_check(network, data) + advice.remedy)
         elif asked.warnings and (away := off_center(network.resolved, data)):
             advice = replace(advice, remedy=away + advice.remedy)
-    notes = (*network.notes, *notes, *_remarks(network, bool(data), is_real))
+    notes = (*network.notes, *notes, *_remarks(network, data, is_real))
     bodies = bodies_of(network.resolved.output_tensors)
     return AuditReport(
         name, of_network, source, of_data, evidence, notes, layers, lean, advice, alignments=aligned, bodies=bodies
@@ -113,7 +118,7 @@ def audit(
 
 def _affordable(network: Network, inputs: Sequence[Call]) -> tuple[Sequence[Call], str]:
     """As many calls as running the network on them is worth, from all parts of the inputs; and how many of them."""
-    most, rows = affordable_samples(network, WORK, SAMPLES), network.samples_in(inputs[0])
+    most, rows = affordable_samples(network, WORK, LEAST), network.samples_in(inputs[0])
     if len(inputs) * rows <= most:
         return inputs, ""
     chosen = inputs[:: ceil(len(inputs) * rows / most)]
@@ -122,7 +127,7 @@ def _affordable(network: Network, inputs: Sequence[Call]) -> tuple[Sequence[Call
 
 def _affordable_sequences(network: Network, sequences: Sequence[Steps]) -> tuple[Sequence[Steps], str]:
     """The same of sequences, the longest of which may be the only one."""
-    most = affordable_samples(network, WORK, SAMPLES)
+    most = affordable_samples(network, WORK, LEAST)
     lengths = [len(steps) * network.rows for steps in sequences]
     if sum(lengths) <= most:
         return sequences, ""
@@ -142,14 +147,16 @@ def _of_network(network: Network, mirror: NetworkMirror, inputs: Sequence[Call],
     return asymmetry(network.module, mirror, inputs, outputs)
 
 
-def _remarks(network: Network, are_given: bool, are_real: bool) -> Iterator[str]:
-    """What a reader of the figures is to know. are_given: the inputs are the user's.  are_real: and are no noise."""
+def _remarks(network: Network, data: Sequence[Call], are_real: bool) -> Iterator[str]:
+    """What a reader of the figures is to know. data: the user's inputs, if any.  are_real: they are no noise."""
     remembered = recalled(network)
     if remembered.is_one_sided:
         yield saw_one_side(remembered)
-    if are_given and not are_real:
+    if data and not are_real:
         yield f"{WARNING}{GIVEN_NOISE}: {_TELLS_LITTLE}"
-    if not are_given and has_maps(network.resolved):
+    if are_real and not network.carried:
+        yield from questioned_unit(network, even(network, data))
+    if not data and has_maps(network.resolved):
         yield UNMEASURED
 
 

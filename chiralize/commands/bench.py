@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from chiralize.commands.convert import Conversion
+from chiralize.commands.runtimes import in_one_runtime, parameters_of, runs_in_onnxruntime, runtime_of
 from chiralize.commands.timing import Timing, interleaved
 from chiralize.errors import ModelRunError, UsageError
 from chiralize.errors.words import first_line
@@ -37,6 +38,7 @@ _TWO_RUNTIMES = (
     "one of the two is run by onnxruntime and the other by torch: part of the ratio is theirs; a file of the same kind "
     "for both tells what the conversion costs"
 )
+_EXPORTED = "{} was exported for onnxruntime: one runtime runs both"
 _LEAVE_OUT = "leave --batch out, or give a network that takes this size"
 _MANY = 64
 _ROUNDS, _LEAST, _LONGEST = 7, 2e-3, 1.0  # rounds; seconds of a run in a round, and of two calls
@@ -75,6 +77,10 @@ def bench(
     if differ and not batches and not other_examples:
         facts = f"the examples that the files bring differ in size ({differ})"
         raise UsageError("bench", facts, _how_to_compare(network, chiral, names))
+    given = network, chiral
+    with with_threads(threads):  # a session of onnxruntime has its threads for good
+        if not fair:  # a graph of onnxruntime has no form that our speed-ups could be made in
+            network, chiral = _in_one_runtime(network, chiral, batches or (0,))
     modules, notes = _networks(network, chiral, fair)
     with with_threads(threads), lent(named(device), *modules.values()):
         if compiled:
@@ -88,26 +94,41 @@ def bench(
             progress(f"timing, batch {count}", number / len(sizes))
             if error := _why_not(modules, call):
                 both = {ORIGINAL: network.module, CHIRAL: chiral.module}
-                remedy = _how_to_compare(network, chiral, names) if _why_not(both, call) else _LEAVE_OUT
+                remedy = _how_to_compare(*given, names) if _why_not(both, call) else _LEAVE_OUT
                 raise ModelRunError(f"{error[0]}, batch {count}", error[1], remedy)
             runs = {name: _run(module, call) for name, module in modules.items()}
             rows += _rows(count, interleaved(runs, rounds=rounds, clock=process_time if is_alone else perf_counter))
     if differ:
         notes.append(_DIFFER.format(differ))
-    if _is_onnx(network) != _is_onnx(chiral):
-        notes.append(_TWO_RUNTIMES)
-    report = BenchReport(*names, tuple(rows), _cost(network, chiral), used, device, compiled, tuple(notes))
+    notes += _on_runtimes(given, (network, chiral), names)
+    report = BenchReport(*names, tuple(rows), _cost(*given), used, device, compiled, tuple(notes))
     clock = "processor" if is_alone else "wall"
-    return replace(report, machine=machine(), torch=torch.__version__, clock=clock)
+    runtimes = " and ".join(dict.fromkeys((runtime_of(network), runtime_of(chiral))))
+    return replace(report, machine=machine(), torch=torch.__version__, clock=clock, runtime=runtimes)
 
 
-def _is_onnx(network: Network) -> bool:
-    return isinstance(network.module, OnnxNetwork)
+def _in_one_runtime(network: Network, chiral: Network, sizes: Sequence[int]) -> tuple[Network, Network]:
+    """Both networks in one runtime where that takes all of these numbers of samples; else as they are."""
+    network_there, chiral_there = in_one_runtime(network, chiral)
+    modules = {ORIGINAL: network_there.module, CHIRAL: chiral_there.module}
+    if any(_why_not(modules, _sized(network, size, "cpu")) for size in sizes):
+        return network, chiral
+    return network_there, chiral_there
+
+
+def _on_runtimes(given: tuple[Network, Network], timed: tuple[Network, Network], names: tuple[str, str]) -> list[str]:
+    """A note where one of the two was exported for the other's runtime, or where two runtimes were timed."""
+    if runs_in_onnxruntime(timed[0]) != runs_in_onnxruntime(timed[1]):
+        return [_TWO_RUNTIMES]
+    for before, after, name in zip(given, timed, names, strict=True):
+        if after is not before:
+            return [_EXPORTED.format(name)]
+    return []
 
 
 def _refuse_elsewhere(network: Network, chiral: Network, compiled: bool, device: str) -> None:
     """Raise UsageError where an ONNX file is to be compiled by torch, or run on another device than the CPU."""
-    if (_is_onnx(network) or _is_onnx(chiral)) and (compiled or device != "cpu"):
+    if (runs_in_onnxruntime(network) or runs_in_onnxruntime(chiral)) and (compiled or device != "cpu"):
         option = "--compile" if compiled else f"--device {device}"
         raise UsageError(option, "an ONNX file is run by onnxruntime, on the CPU", f"leave {option} out")
 
@@ -115,7 +136,7 @@ def _refuse_elsewhere(network: Network, chiral: Network, compiled: bool, device:
 def _cost(network: Network, chiral: Network) -> Cost:
     """Parameters of both networks, and multiplications of one sample, each counted on its own examples."""
     before, after = round(network.macs / network.rows), round(chiral.macs / chiral.rows)
-    return Cost(network.parameter_count, chiral.parameter_count, before, after, unit="sample")
+    return Cost(parameters_of(network), parameters_of(chiral), before, after, unit="sample")
 
 
 def _differ(network: Network, chiral: Network, names: tuple[str, str]) -> str:
@@ -243,6 +264,8 @@ def _how_to_compare(network: Network, chiral: Network, names: tuple[str, str]) -
 
 def _run(module: nn.Module, call: Call) -> Callable[[], object]:
     args, kwargs = call
+    if isinstance(module, OnnxNetwork):
+        return module.ready(args, kwargs)
 
     def run() -> object:
         """One call."""

@@ -18,6 +18,7 @@ from chiralize.graph.running import Call
 from chiralize.methods.ruled_out import why_ruled_out
 from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.cutting import thinned
+from chiralize.problem.data.units import QUESTION
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -51,6 +52,7 @@ _GUESSES = (
 )
 _OF_INPUTS = "warning: the calibration inputs "
 _SHOWN = f"{_OF_INPUTS}show one side"
+_UNIT = "give the inputs in the unit of the network's training, where these are not: its sides may then be alike"
 _MIRRORED = "The result does on the other side what the original does on this one, mirrored"
 _MIXED = "On both sides an average mixes what the original does on this side with what it does on the other"
 _GIVE_BOTH = "and nothing is measured there. Give inputs of both sides, as they are in use"
@@ -63,7 +65,7 @@ def with_other_causes(asked: Evidence, problem: Problem, remembered: Memory) -> 
         return asked
     causes: list[str] = []
     for remark in problem.batches.remarks:
-        if remark.startswith(_OF_INPUTS):
+        if remark.startswith(_OF_INPUTS) or QUESTION in remark:
             causes.append(remark.removeprefix("warning: "))
     if remembered.is_one_sided:
         causes.append(f"what it remembers of its training leans: {_remembered_side(remembered)}")
@@ -115,6 +117,9 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     facts = (
         f"its two sides are {gaps.gap:.2g} of its spread apart, and auto stops above {WIDEST}{uneven_in_words(gaps)}"
     )
+    for remark in problem.batches.remarks:
+        if QUESTION in remark:
+            raise OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
     if advice.is_noise:
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
         remedy = f"with --force, {advice.remedy}; --method average{_or_one_pass(problem)} needs no --force"

@@ -31,6 +31,7 @@ from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification.drift import random_inputs
 
 _DRAWN = 4
+_OF_TORCH = "the times are those of torch: `chiralize bench ORIGINAL RESULT` takes them in onnxruntime"
 
 
 def write_onnx(conversion: Conversion, network: Network, target: Path) -> Conversion:
@@ -42,7 +43,8 @@ def write_onnx(conversion: Conversion, network: Network, target: Path) -> Conver
         return _write_joined(conversion, conversion.module, network, target)
     example = example_call(network, conversion.passport.is_average)
     parity = write_module(conversion, network, example, target)
-    report = replace(conversion.report, notes=(*conversion.report.notes, _note_on(parity)))
+    of_times = (_OF_TORCH,) if conversion.report.cost.times else ()
+    report = replace(conversion.report, notes=(*conversion.report.notes, _note_on(parity), *of_times))
     return replace(conversion, report=report)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from chiralize.body.tensors import ResolvedTensor
 from chiralize.commands.bench import ORIGINAL, TTA, with_threads
+from chiralize.commands.runtimes import parameters_of
 from chiralize.errors import ModelRunError, UsageError
 from chiralize.errors.words import first_line
 from chiralize.graph.copies import copied
@@ -167,7 +168,7 @@ def rolled(
                 progress("rolling out", number / steps)
     rows = tuple(_row(name, seconds, gaps[name]) for name, seconds in times.items())
     rows = (*rows[:-1], replace(rows[-1], to_average=away.relative))
-    counts = original.network.parameter_count, chiral.network.parameter_count
+    counts = parameters_of(original.network), parameters_of(chiral.network)
     cost = Cost(*counts) if all(counts) else Cost(0, 0)  # graphs keep weights among their constants
     names = original.loaded.source.name, chiral.loaded.source.name
     notes = (DRAWN.format("how far answers are apart"), f"run as {_how(original)} and as {_how(chiral)}")

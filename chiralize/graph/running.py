@@ -21,6 +21,7 @@ from chiralize.graph.copies import InFloat64, copied, is_large
 from chiralize.graph.modes import Modes
 from chiralize.graph.snapshot import Snapshot, untouched
 from chiralize.graph.tensors import tensors_in
+from chiralize.graph.widening import widen
 from chiralize.symmetry.action import Center, act
 from chiralize.symmetry.representation import TensorRepresentation
 
@@ -242,7 +243,7 @@ class Runner:
             _widen_buffers(self._module)
             self._stack.enter_context(InFloat64())
         elif self.double:
-            self._module.double()
+            widen(self._module)
         self._snapshot = Snapshot.of(self._module)
         return self
 

@@ -98,7 +98,8 @@ def _bench(report: BenchReport) -> list[Block]:
     blocks: list[Block] = [Section(f"A call ({how}), medians of interleaved rounds, {report.clock} time")]
     header = ("batch", "network", "time", "to original", "quartiles", "to TTA", *(("fair",) if is_fair else ()))
     blocks.append(table(header, rows, tuple(index for index in range(len(header)) if index != 1)))
-    notes = (f"measured on {report.machine}, torch {report.torch}", *report.notes)
+    runtime = report.runtime or f"torch {report.torch}"
+    notes = (f"measured on {report.machine}, {runtime}", *report.notes)
     return [*blocks, *parts.cost_blocks(report.cost), *parts.note_blocks(notes)]
 
 

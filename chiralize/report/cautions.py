@@ -78,7 +78,7 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
     """Warnings of a result that is further from the original than it should be, or at an unknown distance."""
     how_far = distance(report, data_cautions(report.notes))
     texts: list[Caution] = []
-    if how_far.unmeasured:
+    if not how_far.is_measured:
         texts.append(Caution("drift", how_far.words))
     drift = report.drift
     if how_far.kind == "same" and report.method != "unchanged":

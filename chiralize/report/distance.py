@@ -34,12 +34,14 @@ Kind = Literal["same", "near", "apart", "far", "unknown"]
 class Distance:
     """A word for how far a result is from its original.
 
-    words: for the headline.  unmeasured: why nothing was measured that would tell, "" where something was.
+    words: for the headline.  reason: why it promises nothing of the error in use, "" where it may.
+    is_measured: whether anything was measured that would tell.
     """
 
     kind: Kind
     words: str
-    unmeasured: str = ""
+    reason: str = ""
+    is_measured: bool = True
 
 
 def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distance:
@@ -107,13 +109,13 @@ def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution], condition: s
 
 
 def _unknown(reason: str) -> Distance:
-    return Distance("unknown", f"{UNKNOWN}: {reason}", reason)
+    return Distance("unknown", f"{UNKNOWN}: {reason}", reason, is_measured=False)
 
 
 def _promising_nothing(drift: Drift, reason: str) -> Distance:
     """The word where rho is known for the inputs that it was measured on, and says nothing of the error in use."""
     inputs = "built-in poses, not on yours" if drift.built_in else "the inputs given"
-    return Distance("unknown", f"rho is {plain(drift.rho)} on {inputs}, {_NO_PROMISE}: {reason}")
+    return Distance("unknown", f"rho is {plain(drift.rho)} on {inputs}, {_NO_PROMISE}: {reason}", reason)
 
 
 def leaning(lean: float) -> str:

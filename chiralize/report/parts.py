@@ -21,7 +21,7 @@ from chiralize.report.cautions import (
     side_cautions,
     state_cautions,
 )
-from chiralize.report.distance import NEAR, Distance
+from chiralize.report.distance import NEAR, Distance, wide_gap
 from chiralize.report.document import (
     MOST_ROWS,
     Bar,
@@ -237,8 +237,10 @@ def _promise(drift: Drift, distance: Distance) -> str:
         return "Of single calls it says nothing of the error in use: give --calibration sequences"
     if drift.built_in:
         return "It was measured on built-in poses: --calibration poses.npz tells how it is on yours"
-    if distance.kind == "unknown" or not drift.gap <= UNEVEN:  # an average of views that are far apart may be worse
-        return "It promises nothing about the error: see the warnings"
+    if distance.kind == "unknown":
+        return f"It promises nothing about the error: {distance.reason}"
+    if not drift.gap <= UNEVEN:
+        return f"It promises nothing about the error: {wide_gap(drift.gap)}, and an average of both views may be worse"
     if drift.steps == 1:
         return meaning(drift.rho)
     return meaning_in_the_loop(drift.rho)
@@ -340,7 +342,7 @@ def fitted_blocks(fitted: Sequence[Fitted]) -> list[Block]:
 
 
 def cost_blocks(cost: Cost) -> list[Block]:
-    """Parameters, multiply-accumulates and times, before and after."""
+    """Parameters, multiply-accumulates and times, before and after; a count that only one of them has is left out."""
     if cost.unit == "sample":
         macs = "MACs a sample"
     elif cost.samples > 1:
@@ -352,7 +354,7 @@ def cost_blocks(cost: Cost) -> list[Block]:
         ("parameters", cost.parameters_before, cost.parameters_after),
         (macs, cost.macs_before, cost.macs_after),
     ):
-        if before or after:
+        if before and after:
             rows.append((name, f"{before:,}", f"{after:,}", ratio(before, after)))
     rows += map(_time_row, cost.times)
     if not rows:  # the weights of a file that is only run cannot be read

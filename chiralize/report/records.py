@@ -329,6 +329,7 @@ class BenchReport(Readable):
 
     rollout: steps of one sequence, in place of calls.  machine: the processor by its name, and how many there are.
     clock: "processor" where the processor's time was measured, which other processes do not disturb, or "wall".
+    runtime: what ran the networks, with its version.
     """
 
     model: str
@@ -343,6 +344,7 @@ class BenchReport(Readable):
     machine: str = ""
     torch: str = ""
     clock: str = "wall"
+    runtime: str = ""
 
     @property
     def passed(self) -> bool:

@@ -8,8 +8,9 @@ import inspect
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 
 from chiralize.errors import ModelFileError
 from chiralize.errors.words import first_line
-from chiralize.storage.onnx_checks import all_nodes, coarsest_float
+from chiralize.storage.onnx_checks import all_graphs, all_nodes, coarsest_float
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 METADATA_KEY, CALL_KEY = "chirality", "chirality.call"
@@ -30,6 +31,7 @@ _CONTRACTIONS = frozenset(
     " GroupNormalization SimplifiedLayerNormalization SkipLayerNormalization".split()
 )
 _OVER_FRAMES = frozenset({"LSTM", "GRU", "RNN", "Scan", "Loop"})
+_STATISTICS = slice(3, 5)
 _MOST_VALUES = 100_000
 _MOST_ENTRIES = 2**28
 _SHARED = (
@@ -141,6 +143,15 @@ class OnnxNetwork(torch.nn.Module):
 
     def run(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The outputs for one tensor per input. Raises TypeError where a kind differs, onnxruntime's own errors."""
+        outputs = self.session.run(None, self._feeds(tensors), _quiet_run())
+        return tuple(torch.from_numpy(np.array(output)) for output in outputs)
+
+    def ready(self, args: Sequence[torch.Tensor], kwargs: Mapping[str, torch.Tensor]) -> Callable[[], object]:
+        """A call of the session alone, to be timed: what prepares it is done. Raises TypeError where a kind differs."""
+        feeds, options = self._feeds(self.in_order(args, kwargs)), _quiet_run()
+        return lambda: self.session.run(None, feeds, options)
+
+    def _feeds(self, tensors: Sequence[torch.Tensor]) -> dict[str, np.ndarray]:
         if len(tensors) != len(self.inputs):
             raise TypeError(f"{len(tensors)} tensors are given, the ONNX file takes {len(self.inputs)}")
         feeds: dict[str, np.ndarray] = {}
@@ -148,8 +159,7 @@ class OnnxNetwork(torch.nn.Module):
             if tensor.dtype != port.dtype or (self.widened and self.stored != torch.float64):
                 raise TypeError(f"input {port.name!r} is {port.dtype}, {tensor.dtype} is given")
             feeds[port.name] = tensor.detach().cpu().contiguous().numpy()
-        outputs = self.session.run(None, feeds, _quiet_run())
-        return tuple(torch.from_numpy(np.array(output)) for output in outputs)
+        return feeds
 
     def in_order(self, args: Sequence[torch.Tensor], kwargs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The tensors of a call in the order of the graph."""
@@ -174,6 +184,26 @@ class OnnxNetwork(torch.nn.Module):
         duplicate.register_buffer("precision", torch.zeros(0, dtype=self.stored), persistent=False)
         duplicate._name_arguments()
         return duplicate
+
+    @property
+    def parameter_count(self) -> int:
+        """How many floating-point numbers its initializers hold, those of branches and loops too.
+
+        Running statistics of a batch norm are left out, as among the parameters of a module.
+        """
+        from onnx import TensorProto
+
+        floats = {getattr(TensorProto, name) for name in _FLOATS}
+        statistics: set[str] = set()
+        for node in all_nodes(self.model):
+            if node.op_type == "BatchNormalization":
+                statistics.update(node.input[_STATISTICS])
+        count = 0
+        for graph in all_graphs(self.model):
+            for tensor in graph.initializer:
+                if tensor.data_type in floats and tensor.name not in statistics:
+                    count += prod(tensor.dims)
+        return count
 
     def depth(self, frames: int) -> int:
         """Contraction steps from input to output, an upper bound."""

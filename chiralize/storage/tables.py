@@ -131,7 +131,7 @@ def table_under(tree: Any, key: str, where: str) -> Weights:
     if not is_table(names):
         facts = f"entry {key!r} is not a table of tensors; {contents(current)}"
         raise ModelFileError(where, facts, "name the entry that holds the weights: `--key NAME`.")
-    return Weights(key, names)
+    return Weights(key, names, class_of(current) if isinstance(current, Foreign) else "")
 
 
 def contents(value: Any) -> str:

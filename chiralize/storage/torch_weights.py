@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from chiralize.errors import ModelFileError
-from chiralize.errors.words import when
 from chiralize.graph.copies import attribute_within
 from chiralize.storage.checkpoint import read_safely, read_whole_pickle
 from chiralize.storage.content import Content
@@ -51,9 +50,7 @@ def read_stored(content: Content, wanted: Wanted | None = None) -> Stored:
             return read_plain_pickle(content, wanted)
         return Stored(read_safely(content.data, content.where))  # says what it would import
     file = TorchFile(content.data, content.where)
-    shown = ", ".join(content.foreign[:3]) + when(len(content.foreign) > 3, " and others")
-    note = f"not read: objects that only {shown} could restore"
-    return Stored(file.tree, file.tensor, notes=(note,))
+    return Stored(file.tree, file.tensor, foreign=content.foreign)
 
 
 def load_torch(content: Content, wanted: Wanted, format_name: str, stored: Stored | None = None) -> LoadedModel:

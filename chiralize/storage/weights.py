@@ -48,6 +48,7 @@ from chiralize.storage.tables import (
 )
 
 _SHOWN = 12
+_SHOWN_BESIDE = 3
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class Stored:
     tree: what the file holds.  tensor: what makes a torch.Tensor of an entry of a table.  preferred: keys of tables to
     try before the others.  idle: see `fits`.  arguments: of the factory, where the user gives none.  named: the class
     that the file says, "" where it says none.  build: the network of that class, by consent.  extra: texts in the file.
-    restored: what the file's own code made, where it ran.
+    restored: what the file's own code made, where it ran.  foreign: classes of objects in the file that only running
+    its code could restore, which was not done.
     """
 
     tree: Any
@@ -70,6 +72,7 @@ class Stored:
     extra: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     restored: Any = None
+    foreign: tuple[str, ...] = ()
 
 
 def load_weights(content: Content, wanted: Wanted, format_name: str, stored: Stored) -> LoadedModel:
@@ -98,7 +101,8 @@ def load_weights(content: Content, wanted: Wanted, format_name: str, stored: Sto
     origin = Origin(content.path, content.digest, format_name, fit.weights.key, fit.prefix, _tied(fit.names, module))
     if wanted.factory is None or isinstance(wanted.factory, str):
         origin = replace(origin, factory=wanted.factory or AUTO, factory_args=dict(wanted.factory_args))
-    notes = (*stored.notes, *_notes(fit, tables, wanted, stored), *recalled, *arguments)
+    unrun = _no_code_ran(fit, stored, shown)
+    notes = (*stored.notes, *unrun, *_notes(fit, tables, wanted, stored), *recalled, *arguments)
     loaded = LoadedModel(module, format_name, content.path, content.digest, extra=extra, notes=notes, origin=origin)
     return replace(loaded, doubtful=_doubtful(wanted, brought, module))
 
@@ -329,6 +333,20 @@ def _special_kind(tensor: torch.Tensor) -> str:
     if tensor.layout == torch.strided:
         return ""
     return "sparse"
+
+
+def _no_code_ran(fit: Fit, stored: Stored, network: str) -> tuple[str, ...]:
+    """A note on a file that names code: none of it ran.  network: what was filled with the weights.
+
+    Objects beside the weights are named, those in a pickled module are not: its weights are all that is wanted of it.
+    """
+    if not stored.foreign:
+        return ()
+    if fit.weights.owner:
+        owner = printable(fit.weights.owner)
+        return (f"no code of the file ran: the weights of the {owner} in it were read into the network of {network}",)
+    beside = listed(list(map(printable, stored.foreign)), _SHOWN_BESIDE)
+    return (f"no code of the file ran: its weights were read, its other objects were left as they are ({beside})",)
 
 
 def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) -> list[str]:

@@ -38,6 +38,7 @@ from chiralize.verification.evidence.fitting import (
     Comparison,
     along,
     compare,
+    gap_of,
     of_calls,
     variation_of,
 )
@@ -213,10 +214,12 @@ def _compared(
     collapsed = _collapsed(network, answers, calls) if real else ""
     basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)), away, collapsed)
     runs = _runs(network, calls, real)
+    gap = f"its gap{when(not real, ' on random inputs')} is {gap_of(mirror, answers):.2g}; looking at other mirrors"
+    progress(f"{_ASKING}: {gap}")  # the others may take minutes
 
     def tell(tried: int) -> None:
         """Say how many mirrors have been tried; no share, since the first two take longer than the others."""
-        progress(f"{_ASKING}, mirror {tried} of {runs} at most")
+        progress(f"{_ASKING}: {gap}, {tried} of {runs} at most")
 
     comparison = compare(answers, mirror, others, runs, tell)
     if real and basis.rows < FEWEST_ROWS and comparison.answers_stay:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,7 @@ from chiralize.graph.other_sizes import Resized
 from chiralize.graph.running import Arguments, Call, Runner, check_outputs, doubled, random_tensor, results
 from chiralize.graph.silence import quiet
 from chiralize.graph.strides import answers_by_layout
+from chiralize.graph.widening import has_float32_written_in
 from chiralize.symmetry.action import act
 from chiralize.verification.residuals import CLOSE, Allowance, Tally
 from chiralize.verification.verdicts import NumericVerdict
@@ -88,8 +89,19 @@ def judge(
         reason = str(signal)
     except ModelRunError as error:
         reason = error.facts
-    dtype = own_dtype(module, example)
-    return _judge_in(module, task, False, (f"judged in {_name(dtype)}, not float64: {reason}",))
+    verdict = _judge_in(module, task, False, ())
+    return replace(verdict, notes=(_in_one_dtype(module, verdict, reason), *verdict.notes))
+
+
+def _in_one_dtype(module: torch.nn.Module, verdict: NumericVerdict, reason: str) -> str:
+    """A note on a network that was run in its own precision alone: why, and what that leaves unseen."""
+    note = f"run in {verdict.dtype} alone"
+    if verdict.outputs:
+        bound = max(output.bound for output in verdict.outputs)
+        note += f", whose rounding allows residuals of {bound:.1e}: a smaller fault would not show in a run"
+    if has_float32_written_in(module):
+        reason = f"float32 is written into its graph, as an export writes `.to(x.dtype)` ({reason})"
+    return f"{note}. Not in float64: {reason}"
 
 
 def plainly_differs(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +13,13 @@ from torch import nn
 from chiralize import audit
 from chiralize.body.tensors import parse_spec
 from tests.graph.test_rollouts import InBuffers
+from tests.support.command import Shell, network, save_program, working_shell
 from tests.support.small_body import POSE, normal
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    yield from working_shell(tmp_path, capsys, monkeypatch)
 
 
 def source(work: float, monkeypatch: pytest.MonkeyPatch, samples: int = 2000) -> str:
@@ -22,11 +32,11 @@ def source(work: float, monkeypatch: pytest.MonkeyPatch, samples: int = 2000) ->
 
 
 def test_inputs_of_a_costly_network_are_run_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    """144 multiplications a sample: a bound of 500 samples, spread over all of them; never fewer than 256."""
+    """144 multiplications a sample: a bound of 500 samples, spread over all of them; never fewer than 64."""
     assert source(1e12, monkeypatch) == "given data"
     assert source(144 * 500, monkeypatch) == "given data, 504 of 2,000 samples: a run of the network is costly"
-    assert source(1, monkeypatch).startswith("given data, 256 of 2,000 samples")
-    assert source(1, monkeypatch, samples=200) == "given data"
+    assert source(1, monkeypatch).startswith("given data, 64 of 2,000 samples")
+    assert source(1, monkeypatch, samples=64) == "given data"
 
 
 def test_sequences_are_run_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,5 +45,22 @@ def test_sequences_are_run_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     sequences = normal(20, 30, 6, 2, seed=5)
     report = audit(InBuffers().double(), parse_spec(POSE), (sequences[0, :1],), calibration=sequences)
-    says = "given data, along sequences, 210 of 600 steps: a run of the network is costly"
-    assert (report.source, report.network.samples) == (says, 210)
+    says = "given data, along sequences, 60 of 600 steps: a run of the network is costly"
+    assert (report.source, report.network.samples) == (says, 60)
+
+
+def test_random_inputs_of_a_costly_network_are_fewer(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the user says how many; the layers are measured all the same."""
+    save_program(network(hidden=16), shell.folder / "net.pt2", rows=2)
+    command = ("audit", "net.pt2", "--skeleton", "lifter.yaml", "--format", "json")
+
+    def samples(*more: str) -> int:
+        report = json.loads(shell(*command, *more).out)
+        assert report["layers"] or more
+        assert ("a run of the network is costly" in report["source"]) == (report["network"]["samples"] == 64)
+        return report["network"]["samples"]
+
+    assert samples() == 256
+    monkeypatch.setattr("chiralize.commands.audit.WORK", 1.0)
+    assert samples() == 64
+    assert samples("--samples", "300") == 300

@@ -193,8 +193,38 @@ def test_onnx_files(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     ratios = {row["name"]: row["ratio"] for row in report["rows"]}
     assert set(ratios) == {"original", "flip average (TTA)", "chiral"} and min(ratios.values()) > 0
     assert not any("onnxruntime" in note for note in report["notes"])
-    mixed = shell("bench", "net.pt2", "net.onnx", *words[3:], "--other-examples", "--batch", "2")
-    assert mixed.status == 0 and "one of the two is run by onnxruntime and the other by torch" in mixed.out, mixed.err
+    assert report["runtime"] == f"onnxruntime {onnxruntime.__version__}"
+    count = sum(parameter.numel() for parameter in net.parameters())
+    assert report["cost"]["parameters_before"] == report["cost"]["parameters_after"] == count
     for option in (("--compile",), ("--device", "cuda")):
         refused = shell(*words, *option)
         assert refused.status == 2 and "an ONNX file is run by onnxruntime, on the CPU" in refused.err
+
+
+def test_an_onnx_file_beside_a_network_of_torch(shell: Shell) -> None:
+    """The other one is exported, so that one runtime runs both; where it cannot be, the report says which ran what."""
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    net = network(hidden=64)
+    count = sum(parameter.numel() for parameter in net.parameters())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            net,
+            (torch.randn(2, 5, 2),),
+            str(shell.folder / "net.onnx"),
+            dynamo=False,
+            dynamic_axes={"x": {0: "b"}},
+            input_names=["x"],
+        )
+    save_program(net, shell.folder / "net.pt2")
+    options = ("--skeleton", "lifter.yaml", "--rounds", "2", "--other-examples", "--json")
+    report = json.loads(shell("bench", "net.pt2", "net.onnx", *options, "--batch", "4").out)
+    assert "net.pt2 was exported for onnxruntime: one runtime runs both" in report["notes"]
+    assert report["runtime"].startswith("onnxruntime ") and "torch" not in report["runtime"]
+    assert report["cost"]["parameters_before"] == report["cost"]["parameters_after"] == count
+    text = shell("bench", "net.onnx", "net.pt2", *options[:-1]).out
+    assert "measured on " in text and ", onnxruntime " in text and "net.pt2 was exported" in text
+    assert "MACs" not in text  # which only one of the two says
+    fair = json.loads(shell("bench", "net.pt2", "net.onnx", *options, "--fair").out)
+    assert any(note.startswith("one of the two is run by onnxruntime") for note in fair["notes"])
+    assert fair["runtime"].startswith("torch ") and " and onnxruntime " in fair["runtime"]

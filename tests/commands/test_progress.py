@@ -194,6 +194,19 @@ def test_trials_are_steps_of_their_own(shell: Shell, monkeypatch: pytest.MonkeyP
     ]
 
 
+def test_the_gap_is_said_before_other_mirrors_are_tried() -> None:
+    """They may take minutes, and a gap as of no mirror at all is worth to be known at once."""
+    steps: list[str] = []
+    real = (poses(40)[:, :, :1] * torch.linspace(0.5, 1.5, 10).view(5, 2)).tanh()
+    report = audit(
+        network(), parse_spec(LIFTER), poses(2), calibration=real, progress=lambda step, done=None: steps.append(step)
+    )
+    assert report.evidence.fit is not None
+    asked = [step for step in steps if step.startswith("checking the mirror against the network")]
+    gap = f"checking the mirror against the network: its gap is {report.evidence.fit.gap:.2g}; looking at other mirrors"
+    assert asked[1] == gap and asked[2].startswith(f"{gap}, 1 of "), asked
+
+
 @pytest.mark.parametrize(
     ("words", "known"), [("chiralize con", "convert"), ("chiralize convert net.pt2 --skeleton h3", "h36m-17"),
                          ("chiralize convert net.pt2 --method re", "reduce")],

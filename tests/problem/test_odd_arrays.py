@@ -150,7 +150,7 @@ def test_batches_of_several_sizes() -> None:
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize("data", [torch.zeros(64, 6, 2), torch.zeros(64, 5, 3), [torch.zeros(8, 6, 2)]])
 def test_calibration_of_another_skeleton(data: Any) -> None:
-    with pytest.raises(DataFileError, match=r"calibration: a batch has shape .*, the model's input 0 has \(1, 5, 2\)"):
+    with pytest.raises(DataFileError, match=r"calibration: .*shape \(.*, .*input 0 has \(1, 5, 2\)"):
         converted(data)
     with pytest.raises(DataFileError, match="give inputs of the same skeleton, laid out as 'b j d'"):
         chiralize.audit(network(), parse_spec(LIFTER), torch.ones(1, 5, 2), data=data)

@@ -353,6 +353,17 @@ def test_noise_that_an_average_takes_out_is_no_fault_of_it() -> None:
     assert replace(with_sides(0.52, lean=0.06), form="two-view").standing == "warning"
 
 
+def test_what_promises_nothing_says_why_beside_it() -> None:
+    """Not "see the warnings": an average whose gap is noise has none."""
+    average = replace(with_sides(0.42, lean=0.06), form="two-view")
+    assert not average.warnings
+    assert "It promises nothing about the error: the original's gap is large (0.42), and" in to_text(average)
+    few = to_text(WORDS["few inputs"][0])
+    assert "It promises nothing about the error: the calibration inputs are few\n" in few
+    for report, _ in WORDS.values():
+        assert "see the warnings" not in to_text(report)
+
+
 def test_a_lean_promises_nothing_of_the_error() -> None:
     leaning = with_sides(0.24, lean=0.18)
     assert leaning.drift is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import struct
 import sys
@@ -221,7 +222,19 @@ def test_the_weights_of_a_pickled_module_need_none_of_its_code(tmp_path: Path) -
     torch.save(module, tmp_path / "net.pt")
     loaded = load_model(tmp_path / "net.pt", factory=FACTORY)
     assert all(torch.equal(loaded.module.state_dict()[name], tensor) for name, tensor in state().items())
-    assert loaded.notes[0].startswith("not read: objects that only torch.nn.modules.")
+    owner = "torch.nn.modules.container.ModuleDict"
+    note = f"no code of the file ran: the weights of the {owner} in it were read into the network of {FACTORY}"
+    assert loaded.notes == (note,)
+    torch.save({"best": module, "history": argparse.Namespace()}, tmp_path / "net.pt")
+    assert load_model(tmp_path / "net.pt", factory=FACTORY).notes[0] == note
+    assert load_model(tmp_path / "net.pt", factory=FACTORY, key="best").notes == (note,)
+
+
+def test_objects_beside_the_weights_are_named(tmp_path: Path) -> None:
+    torch.save({"state": state(), "args": argparse.Namespace(rate=1e-3)}, tmp_path / "net.pt")
+    assert load_model(tmp_path / "net.pt", factory=FACTORY, key="state").notes == (
+        "no code of the file ran: its weights were read, its other objects were left as they are (argparse.Namespace)",
+    )
 
 
 # ---- factories --------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from chiralize.problem.data.moments.judging import (
     likeness,
     remembered_mean,
 )
+from chiralize.problem.data.units import unit_in_question
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 
@@ -155,6 +156,7 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
         yield _poor(similarity)
     elif similarity is None:
         yield _UNKNOWN
+        yield from _questioned_unit(network, calls)
     if (similarity is None or similarity.is_normaliser) and not problem.request.mix:
         yield from _narrow(network, calls)
 
@@ -166,6 +168,23 @@ def _foreign_remark(problem: Problem) -> Iterator[str]:
     similarity = _likeness(network, calls)
     if similarity is not None and similarity.is_foreign:
         yield f"{_OTHER_KIND}{_foreign(network, similarity, calls)}"
+    elif similarity is None:
+        yield from _questioned_unit(network, calls)
+
+
+def questioned_unit(network: Network, calls: Sequence[Call]) -> tuple[str, ...]:
+    """A warning where answers hint at another unit than that of a network that keeps nothing of its training."""
+    looked_at = _some(network, calls)
+    if not looked_at or _likeness(network, looked_at) is not None:
+        return ()
+    return tuple(_questioned_unit(network, looked_at))
+
+
+def _questioned_unit(network: Network, calls: Sequence[Call]) -> Iterator[str]:
+    """A warning where answers hint at another unit than the network's."""
+    question = unit_in_question(network, calls)
+    if question:
+        yield question
 
 
 def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:

@@ -14,6 +14,7 @@ from itertools import accumulate, product
 from math import ceil, inf, prod
 from statistics import mode
 
+import numpy as np
 import torch
 
 from chiralize.body.tensors import resolve
@@ -27,6 +28,7 @@ from chiralize.graph.running import Arguments, Call
 from chiralize.infer.capture import capture
 from chiralize.problem.data.feeds import Feed, grouped, mapped
 from chiralize.problem.data.inputs import stacked
+from chiralize.problem.data.other_body import other_body
 from chiralize.problem.network import Network, batch_axes
 
 _FEW = 1e-6
@@ -94,6 +96,17 @@ def check(network: Network, calls: Sequence[Call], differ: bool = True) -> None:
         raise DataFileError(_WHERE, facts, "give inputs as the network sees them in use, best some 2,000 that differ")
 
 
+def check_array(network: Network, data: object, where: str) -> None:
+    """Raises DataFileError for one array of samples that looks like that of another skeleton than the network's."""
+    if not isinstance(data, (torch.Tensor, np.ndarray)) or not network.resolved.input_tensors:
+        return
+    expected = network.resolved.input_tensors[0]
+    if tuple(data.shape[1:]) in (expected.shape, expected.shape[1:]):
+        return
+    if error := other_body("the array", tuple(data.shape), expected, where):
+        raise error
+
+
 def check_body(network: Network, call: Call, where: str = "calibration") -> None:
     """Raises DataFileError where an axis that the mirror acts on has another size than in the example inputs."""
     for expected, tensor in zip(network.resolved.input_tensors, tensors(call), strict=False):
@@ -103,6 +116,8 @@ def check_body(network: Network, call: Call, where: str = "calibration") -> None
             axes = ()
         sizes = zip(axes, tensor.shape, expected.shape, strict=False)
         if any(not axis.is_trivial and size != wanted for axis, size, wanted in sizes):
+            if error := other_body("a batch", tuple(tensor.shape), expected, where):
+                raise error
             facts = f"a batch has shape {tuple(tensor.shape)}, the model's input {expected.index} has {expected.shape}"
             raise DataFileError(where, facts, f"give inputs of the same skeleton, laid out as {expected.layout!r}")
 

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data import labelled
 from chiralize.problem.data.feeds import Feed, read
 from chiralize.problem.data.kinds import array_name, as_tensor, checked_cast, native, with_values
 from chiralize.problem.data.misfit import a_row, misfit
+from chiralize.problem.data.other_body import other_body
 from chiralize.problem.data.shelf import Shelf
 from chiralize.storage.arrays import load_arrays
 from chiralize.storage.sniff import sniff
@@ -32,21 +34,25 @@ def calls_from(
     names: Sequence[str] = (),
     most: int | None = None,
     open_axes: Sequence[Mapping[int, str]] = (),
+    tensors: Sequence[ResolvedTensor] = (),
 ) -> Feed[Call]:
     """Calls shaped like `example` from an array file, cut out when they are asked for; axis 0 counts samples.
 
     Arrays go by the names of the model's inputs, else in file order to the inputs that are no states; inputs without
     an array keep the example's value.  states: positions, among the tensor inputs, of states.  names: of the positional
     arguments.  most: stop after so many calls.  open_axes: of every tensor of the example, the axes on which the
-    network takes other sizes as well, by their words.  Raises DataFileError.
+    network takes other sizes as well, by their words.  tensors: what each tensor of the example is, where that is
+    known.  Raises DataFileError.
     """
     arrays = load_arrays(path)
     is_text = sniff(path) == "csv"
     leaves, structure = pytree.tree_flatten((tuple(example[0]), dict(example[1])))
-    targets = _targets(arrays, _leaf_names(example, names), _tensor_positions(leaves), states, str(path))
+    positions = _tensor_positions(leaves)
+    targets = _targets(arrays, _leaf_names(example, names), positions, states, str(path))
+    _refuse_other_bodies(arrays, targets, dict(zip(positions, tensors, strict=False)), leaves, str(path))
     if is_text:
         arrays = {name: _rows_as(array, leaves[targets[name]], str(path)) for name, array in arrays.items()}
-    named = dict(zip(_tensor_positions(leaves), open_axes, strict=False))
+    named = dict(zip(positions, open_axes, strict=False))
     count = _batches(arrays, targets, leaves, str(path), named)
 
     def call(batch: int) -> Call:
@@ -131,6 +137,26 @@ def _rows_as(rows: np.ndarray, like: torch.Tensor, where: str) -> np.ndarray:
         facts = f"{rows.shape[1]} numbers a row, a sample of the model's input has {prod(sample)}"
         raise DataFileError(where, facts, f"write a sample a row, in the order of ({', '.join(map(str, sample))})")
     return rows.reshape(len(rows), *sample)
+
+
+def _refuse_other_bodies(
+    arrays: Mapping[str, np.ndarray],
+    targets: Mapping[str, int],
+    tensors: Mapping[int, ResolvedTensor],
+    leaves: Sequence[Any],
+    where: str,
+) -> None:
+    """Raise DataFileError for an array that does not fit its input, and looks like one of another skeleton.
+
+    tensors: by the position of a leaf.
+    """
+    for name, position in targets.items():
+        array, wanted = arrays[name], tuple(leaves[position].shape)
+        if position not in tensors or array.shape[1:] in (wanted, wanted[1:]):
+            continue
+        error = other_body(array_name(name), array.shape, tensors[position], where)
+        if error is not None:
+            raise error
 
 
 def _batches(
