@@ -181,7 +181,9 @@ def _asked(problem: Problem, name: str, trial: Trial | None) -> tuple[Problem, E
     evidence = ask_network(network, batches.given, batches.sequences, problem.request.progress)
     remembered = recalled(network)
     refuse_by_answers(problem, name, evidence, remembered, is_tried=trial is not None)
-    return with_sides(problem, remembered), replace(evidence, are_sides_unknown=are_sides_unknown(network, remembered))
+    return with_sides(problem, remembered, is_tried=trial is not None), replace(
+        evidence, are_sides_unknown=are_sides_unknown(network, remembered)
+    )
 
 
 def _with_inputs(problem: Problem, is_fitted: bool, is_tried: bool) -> Problem:

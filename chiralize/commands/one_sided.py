@@ -169,17 +169,18 @@ def _is_of_people(tensor: ResolvedTensor) -> bool:
     return tensor.kind in ("classes", "invariant")
 
 
-def with_sides(problem: Problem, remembered: Memory) -> Problem:
+def with_sides(problem: Problem, remembered: Memory, *, is_tried: bool = False) -> Problem:
     """The problem with a warning where the network remembers one side of its inputs, or is shown one side only.
 
-    Remembered sides are kept for the fit (`methods.known_side`).
+    Remembered sides are kept for the fit (`methods.known_side`).  is_tried: walks lean as their policy does, and what
+    that means is measured in its environment, from both sides: no warning of what is shown.
     """
     network, given = problem.network, problem.batches.given
     if remembered.is_one_sided:
         problem = problem.with_remarks(saw_one_side(remembered))
         if network.has_rows and not network.carried:
             problem = replace(problem, one_sided=remembered.moments)
-    if given and problem.is_fitted and looks_real(thinned(network, given, _ROWS)):
+    if given and not is_tried and problem.is_fitted and looks_real(thinned(network, given, _ROWS)):
         mirror = mirror_if_known(network, None)
         shown = data_asymmetry(mirror, thinned(network, given, _ROWS), most=1) if mirror is not None else ()
         if shown and shown[0].shows_a_side:

@@ -42,6 +42,8 @@ from chiralize.verification.closed_loop.records import (
     Walker,
 )
 from chiralize.verification.closed_loop.running import Walk, unit_of, walk, walker_of
+from chiralize.verification.evidence.remedies import first_with_figures
+from chiralize.verification.verdicts import Evidence
 
 EPISODES, STEPS = 10, 500
 _OPTION = "--rollout"
@@ -51,6 +53,10 @@ _CHECK_MIRROR = (
 )
 
 
+_CHECK_ENVIRONMENT = (
+    "check units, offsets, scales and the order of what the environment shows and of what it takes, against the "
+    "policy's own runner; --force converts all the same"
+)
 EnvironmentMaker = str | Callable[[], Any]
 """`package.module:function`, or the function itself."""
 
@@ -174,11 +180,25 @@ class Loop:
         """What tries results of a conversion. The mirror itself is tried at once, unless forced.
 
         Of several mirrors each is. Raises MirrorError where the environment mirrors what is seen or done otherwise than
-        T does.
+        T does, UsageError where the original falls at once, so that no return says anything.
         """
         if not is_forced:
             self._refuse_wrong_mirror()
+            self._refuse_falling()
         return self.judged
+
+    @exclusive
+    def _refuse_falling(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the user's environment, at every step
+            record = self._rollout([self._originals.original])
+        if not record.fell_at_once(record.original):
+            return
+        facts = (
+            f"in {self.environment.name} the original falls from every start, after {record.original.mean_steps:.0f} "
+            f"of {record.steps} steps on average, so that no return says anything"
+        )
+        raise UsageError(_OPTION, facts, _CHECK_ENVIRONMENT)
 
     @exclusive
     def _refuse_wrong_mirror(self) -> None:
@@ -265,8 +285,14 @@ class Loop:
             result = prepare(conversion.program or conversion.module, self.network.spec, *example)
             record, _ = self.record(result)
         if not is_forced:
-            refuse_lost(record, report.model, report.method)
+            refuse_lost(record, report.model, report.method, self.first_of(report.evidence))
         return replace(conversion, report=replace(report, rollout=record))
+
+    def first_of(self, evidence: Evidence) -> str:
+        """What to look at first where T may not be the mirror; "" where nothing says so."""
+        if evidence.fit is None or not (evidence.warnings or evidence.fit.better):
+            return ""
+        return first_with_figures(evidence.fit, self.network.resolved.spec)
 
 
 @dataclass(frozen=True)
@@ -283,8 +309,11 @@ def _faults(probed: Probe, how: How) -> str:
     return "; ".join(text for text, _ in mirror_faults(probed, how))
 
 
-def refuse_lost(rollout: Rollout, name: str, method: str) -> None:
-    """Raise DriftError where the result returns less than the original by more than is no matter, or falls more."""
+def refuse_lost(rollout: Rollout, name: str, method: str, doubt: str = "") -> None:
+    """Raise DriftError where the result returns less than the original by more than is no matter, or falls more.
+
+    doubt: what to look at first, where T may not be the mirror.
+    """
     if not rollout.is_lost:
         return
     facts = f"{method}: in the loop {loss_in_words(rollout)}"
@@ -294,4 +323,6 @@ def refuse_lost(rollout: Rollout, name: str, method: str) -> None:
             "the flip average returns less, too: the gait is one-sided. Train on with mirrored samples first; or write "
             "the result by --force, and train that on"
         )
+    if doubt:
+        remedy = f"T may not be the mirror: {doubt}. Where it is, {remedy}"
     raise DriftError(name, facts, remedy)

@@ -22,7 +22,8 @@ from chiralize.commands.convert import Request, convert
 from chiralize.commands.on_examples import prepared
 from chiralize.commands.records import Conversion, Trial
 from chiralize.commands.rollouts import Episodes, Loop, environment_of, refuse_lost
-from chiralize.errors import DriftError, MirrorError, OneSidedError
+from chiralize.errors import DriftError, MirrorError, OneSidedError, UsageError
+from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.running import Arguments
 from chiralize.methods.targets import with_target
 from chiralize.problem.network import Network
@@ -30,7 +31,8 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.several import under_each
 from chiralize.report.in_the_loop import objection_in_the_loop
 from chiralize.symmetry.action import act
-from chiralize.verification.closed_loop.records import Walker
+from chiralize.verification.closed_loop.records import Rollout, Walker
+from chiralize.verification.verdicts import Evidence
 from tests.support import four_legs
 from tests.support.command import Shell, working_shell
 from tests.support.skiff import EXAMPLE, SPEC, WRONG, Counting, Mirrored, Rower, Water, start, step
@@ -98,6 +100,39 @@ def test_a_result_that_does_worse_is_refused() -> None:
     assert caught.value.remedy.startswith("the flip average returns less, too: the gait is one-sided. Train on with")
     assert not forced.report.passed
     assert forced.report.verdict.startswith("NOT converted as it should be: equivariant, but it does worse in its env")
+
+
+def test_an_original_that_falls_at_once_says_nothing() -> None:
+    """Wrong units of what is seen make a policy fall, and whatever comes of it returns as much."""
+    network = ready(Rower(0.3))
+    with in_water(network, lambda: Mirrored(Water(edge=0.01))) as loop:
+        with pytest.raises(UsageError) as caught:
+            loop.trial(is_forced=False)
+        assert loop.trial(is_forced=True) == loop.judged
+    assert "the original falls from every start, after 2 of 20 steps on average" in caught.value.facts
+    assert caught.value.remedy.startswith("check units, offsets, scales and the order of what the environment shows")
+
+
+def test_a_mirror_in_doubt_comes_before_the_gait() -> None:
+    """Of a result that returns less the specification may be the reason, and training would be in vain."""
+    lost = convert_in(turning, Rower(0.8))
+    with pytest.raises(DriftError) as caught:
+        refuse_lost(lost, "boat", "average", "try heading without signs in the specification")
+    assert caught.value.remedy.startswith("T may not be the mirror: try heading without signs in the specification. ")
+    assert "Where it is, the flip average returns less, too: the gait is one-sided" in caught.value.remedy
+    fit = MirrorFit(1.2, "heading without signs", 0.4, better=("heading without signs",))
+    with in_water(ready(Rower(0.8)), turning) as loop:
+        assert loop.first_of(Evidence(fit=fit, warnings=("another mirror fits better",))).startswith("try heading")
+        assert not loop.first_of(Evidence())
+
+
+def convert_in(water: Callable[[], Any], policy: nn.Module) -> Rollout:
+    """What the flip average does there."""
+    network = ready(policy)
+    with in_water(network, water) as loop:
+        record = convert(network, "boat", Request("average", force=True), loop.judged).report.rollout
+    assert record is not None
+    return record
 
 
 def refusing(name: str) -> tuple[list[str], Trial]:

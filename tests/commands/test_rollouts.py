@@ -437,6 +437,16 @@ def test_advice_to_convert_is_taken_back_where_the_result_does_not_do_the_task()
     assert advice is not None and advice.kind == "one-sided network" and "--distill" in advice.remedy
 
 
+@pytest.mark.parametrize("water", [Water(), Water(right=1.03)])
+def test_a_result_that_is_not_equivariant_is_not_to_be_taken(water: Water) -> None:
+    """The original in its place, or a file that was converted with another specification, returns as much."""
+    record = run(Rower(0.01), lambda: Mirrored(water), SPEC, Rower(0.01))
+    advice = advice_after(BEFORE, record)
+    assert record.result is not None and record.result.action_gap > 0.01
+    assert advice is not None and not advice.speaks_for and "see whether it is the converted file" in advice.remedy
+    assert advice.text.startswith("the result is not equivariant under T: its mirror error along the way is 0.14")
+
+
 # ---- the command ----------------------------------------------------------------------------------------------
 @pytest.fixture
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:

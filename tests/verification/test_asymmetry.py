@@ -415,7 +415,7 @@ def test_advice(found: Asymmetry, evidence: Evidence, real: bool, lean: Leaning 
 def test_a_policy_is_asked_in_its_environment_and_then_fitted_to_both_views() -> None:
     """In three steps, the likeliest first; before them the specification, where something speaks against it."""
     remedy = advise(BAD, Evidence(), True, GAPS, ONE, is_policy=True).remedy
-    assert remedy.startswith("`chiralize audit --rollout` runs policy and flip average in their environment; where ")
+    assert remedy.startswith("`chiralize convert --rollout` lets a policy's environment decide, and `audit --rollout` ")
     assert "add the mirror images of the inputs (`Mirror`) to --calibration and take `--method reduce`" in remedy
     assert remedy.endswith("else train it with mirrored copies") and len(remedy.split()) < 50
     doubted = advise(BAD, DOUBT, True, GAPS, ONE, is_policy=True).remedy

@@ -81,7 +81,7 @@ def convert_for_all(network: Network, name: str, request: Request, trial: Trial 
         remembered, seen = recalled(under), replace(problem, network=under)
         named = f"{name} under {mirror}"
         refuse_by_answers(seen, named, asked[mirror], remembered, is_tried=trial is not None)
-        warned = with_sides(seen, remembered)
+        warned = with_sides(seen, remembered, is_tried=trial is not None)
         problem = problem.with_batches(remarks=warned.batches.remarks)
         asked[mirror] = replace(asked[mirror], are_sides_unknown=are_sides_unknown(under, remembered))
     problem = aimed(supplied(problem))

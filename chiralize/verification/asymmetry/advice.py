@@ -52,7 +52,10 @@ _APART = 2.0
 """The gap of an output over that of the next one from which on it is named alone."""
 _HALF, _FEW_OF, _MOST_NAMED = 0.5, 4, 3
 """Pairs that hold so much of a gap are named, where they are no more than one in so many, and no more than a few."""
-ASK = "`chiralize audit --rollout` runs policy and flip average in their environment; where there is none, "
+ASK = (
+    "`chiralize convert --rollout` lets a policy's environment decide, and `audit --rollout` shows its flip average "
+    "there; where there is none, "
+)
 ADD_IMAGES = (
     "add the mirror images of the inputs (`Mirror`) to --calibration and take `--method reduce`, if it was trained on "
     "both sides; else "

@@ -17,6 +17,8 @@ from chiralize.verification.asymmetry.advice import ADD_IMAGES, ASK
 from chiralize.verification.asymmetry.records import Advice
 from chiralize.verification.closed_loop.records import FEW, LEAST_SHARE, MIRRORED, Estimate, Probe, Rollout, Walker
 
+EQUIVARIANT_ALONG = 0.01
+"""Mirror error along the way, in spreads of the actions, that rounding in float32 does not reach."""
 AS_MUCH = 0.97
 """The same in an environment whose sides differ, where a loss may be the price of symmetry."""
 _LEARN = (
@@ -31,6 +33,9 @@ _AVERAGE = (
     "convert with `--method average`, since the flip average returns as much as the original here; for one pass add "
     "the mirror images of the inputs to --calibration; else "
 )
+_NOT_EQUIVARIANT = (
+    "see whether it is the converted file, and was converted with this specification (`chiralize verify FILE`)"
+)
 _CONVERT = "convert, and run the result here as well (--chiral)"
 
 
@@ -44,6 +49,10 @@ def advice_after(advice: Advice | None, rollout: Rollout) -> Advice | None:
     if rollout.fell_at_once(rollout.original):
         return _without_asking(advice)
     after = _after(advice, rollout)
+    result = rollout.result
+    if after.speaks_for and result is not None and result.action_gap > EQUIVARIANT_ALONG:
+        text = f"the result is not equivariant under T: its mirror error along the way is {result.action_gap:.2g}"
+        return Advice("unknown", text, _NOT_EQUIVARIANT)
     if after.speaks_for or after.kind == "wrong mirror" or not _average_does(rollout):
         return after
     return replace(after, remedy=_AVERAGE + after.remedy.replace(ADD_IMAGES, ""))
