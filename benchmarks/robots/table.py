@@ -43,7 +43,7 @@ ANTS = {
     "imitation-gru-plain": "GRU, imitating",
     "imitation-lstm-mirrored": "LSTM, imitating, mirrored samples",
 }
-WAYS = ("original", LONGER, "flip average", "reduce 0.5", "reduce 0.707", TUNED, "auto")
+WAYS = ("original", LONGER, "flip average", "reduce 0.5", "reduce 0.707", TUNED)
 HEADS = ("policy", "seeds", "way", "products", "return", "of the original's", "gap, first 2 s", "in float64",
          "gap, whole", "falls", "parted after")  # fmt: skip
 Row = dict[str, str]

@@ -21,8 +21,9 @@ from chiralize.problem.partial import prepare
 from chiralize.problem.preparation import TWO_MAY
 from chiralize.problem.progress import Progress, silent
 
+TWO_AND_MORE = "exported, it takes two samples and more, not one"
 NOT_ONE = (
-    "exported, it takes two samples and more, not one: torch.export makes of its class a program for one sample or "
+    f"{TWO_AND_MORE}: torch.export makes of its class a program for one sample or "
     "one for more; example inputs of one sample ({option}) give the other"
 )
 

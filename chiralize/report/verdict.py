@@ -10,6 +10,7 @@ from typing import Literal
 
 from chiralize.errors import Caution
 from chiralize.errors.words import when
+from chiralize.problem.two_samples import TWO_AND_MORE
 from chiralize.report.aligned import alignment_sentence
 from chiralize.report.cautions import cautions_of, data_cautions
 from chiralize.report.distance import GIVEN_NOISE, distance
@@ -240,6 +241,8 @@ def _to_know(report: ConvertReport) -> list[str]:
         facts.append("tables of positions changed: deploy them together with the weights")
     if report.form == "dense":
         facts.append("other widths: its weights do not fit the original's class")
+    if any(note.startswith(TWO_AND_MORE) for note in report.notes):
+        facts.append("exported, it takes two samples and more, not one")
     return facts
 
 

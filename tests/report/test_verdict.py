@@ -16,6 +16,7 @@ from chiralize.commands.api import Chirality
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved
+from chiralize.problem.two_samples import NOT_ONE
 from chiralize.report import BenchReport, BenchRow, ConvertReport, Cost, Report, to_html, to_json, to_junit, to_text
 from chiralize.storage.passport import Passport
 from chiralize.verification.closed_loop.records import (
@@ -151,6 +152,10 @@ REMARKS: dict[str, tuple[ConvertReport, str]] = {
     "statistics": (
         replace(CLEAN, moved=moved("statistic")),
         "normaliser statistics changed: deploy them together with the weights",
+    ),
+    "not for one sample": (
+        replace(CLEAN, notes=(NOT_ONE.format(option="--input-shape"),)),
+        "; exported, it takes two samples and more, not one",
     ),
     "nothing confirms the mirror": (
         replace(CLEAN, evidence=Evidence(), drift=None, method="unchanged"),
