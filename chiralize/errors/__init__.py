@@ -267,10 +267,11 @@ class VerificationError(ChiralizeError):
 
 
 class DriftError(VerificationError):
-    """The converted network is further from the original than allowed."""
+    """The converted network is further from the original than allowed. rho: where that is the reason."""
 
     code = "CH401"
     of_narrow_inputs: bool = False
+    rho: float | None = None
 
 
 class DegenerateError(VerificationError):

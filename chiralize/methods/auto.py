@@ -153,7 +153,7 @@ def first_accepted(
 
 
 def why_two_passes(failures: Sequence[Exception], request: Request) -> str:
-    """What kept `auto` from one pass, as a clause of the headline; "" where that was distance or a wish.
+    """What kept `auto` from one pass, as a clause of the headline; "" where it was narrow inputs or a wish.
 
     failures: of the candidates before the one that was taken.
     """
@@ -164,6 +164,8 @@ def why_two_passes(failures: Sequence[Exception], request: Request) -> str:
         return "a defect of chiralize kept it from one pass"
     if isinstance(last, DriftError) and not last.of_narrow_inputs and request.rounds == 0:
         return "without --fast one pass may do"
+    if isinstance(last, DriftError) and last.rho is not None:
+        return f"one pass came no nearer to it than a rho of {last.rho:.3g}"
     if isinstance(last, AsymmetricConstantError) and request.keep_statistics:
         return ""  # what was asked for keeps it from one pass
     if isinstance(last, UnsupportedError) and not isinstance(last, MethodUnavailableError):

@@ -373,6 +373,12 @@ def test_an_interruption_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ---- the headline of an average ------------------------------------------------------------------------------------
+def _far() -> DriftError:
+    error = DriftError("net", "reduce: rho = 2.5 exceeds --max-drift 1.25", "average")
+    error.rho = 2.5
+    return error
+
+
 def _narrow() -> DriftError:
     error = DriftError("net", "reduce: the inputs are narrow", "more inputs")
     error.of_narrow_inputs = True
@@ -385,6 +391,8 @@ def _narrow() -> DriftError:
         ([], 0, ""),
         ([DriftError("net", "reduce: rho = 2", "average")], None, ""),
         ([DriftError("net", "reduce: rho = 2", "average")], 0, "without --fast one pass may do"),
+        ([_far()], None, "one pass came no nearer to it than a rho of 2.5"),
+        ([_far()], 0, "without --fast one pass may do"),
         ([_narrow()], 0, ""),
         ([NoRuleError("x.py:1", "no rule", "average")], 0, "one pass is ruled out at x.py:1"),
         ([MethodUnavailableError("--method reduce", "no hidden space", "match")], 0, ""),
