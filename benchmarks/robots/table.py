@@ -39,9 +39,6 @@ ANTS = {
     "ant-sb3-mlp-plain-256": "MLP, plain, batches of 256",
     "ant-sb3-mlp-mirrored-256": "MLP, mirrored samples, batches of 256",
     **{f"ant-{kind}": title for kind, title in _TRAINERS.items()},
-    "imitation-lstm-plain": "LSTM, imitating",
-    "imitation-gru-plain": "GRU, imitating",
-    "imitation-lstm-mirrored": "LSTM, imitating, mirrored samples",
 }
 WAYS = ("original", LONGER, "flip average", "reduce 0.5", "reduce 0.707", TUNED)
 HEADS = ("policy", "seeds", "way", "products", "return", "of the original's", "gap, first 2 s", "in float64",
@@ -106,7 +103,7 @@ def aims_table(rows: Sequence[Row]) -> str:
     for robot, kinds in (("Walker", WALKERS), ("Ant", ANTS)):
         for kind, title in kinds.items():
             own = [row for row in rows if _kind(row) == kind and row["calibration"] in ("", "good")]
-            if not kind.startswith("imitation") and any(row["way"] == "reduce 0.5" for row in own):
+            if any(row["way"] == "reduce 0.5" for row in own):
                 lines.append(f"| {robot}, {title} | {' | '.join(_aims(own))} |")
     return "\n".join(lines)
 

@@ -49,7 +49,7 @@ class Job(NamedTuple):
     @property
     def is_tunable(self) -> bool:
         """Whether its conversion is trained on, and compared with the original, trained on as long."""
-        return self.way != "equivariant" and (self.trainer == "sb3" or self.network == "lstm")
+        return self.way != "equivariant"
 
     @property
     def task(self) -> Task:

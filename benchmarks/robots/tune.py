@@ -44,18 +44,20 @@ def tuned(job: Job) -> Job:
 def tune(job: Job, folder: Path) -> None:
     """Convert the policy of a job, train the result on, and write down its products as a share of the original's."""
     source, target = folder / job.name, folder / tuned(job).name
-    if job.trainer == "sb3":  # in the original's sizes: half of the products are left once it is in blocks
-        from benchmarks.robots import sb3
-
+    if job.network == "mlp":  # in the original's sizes: half of the products are left once it is in blocks
         products = WIDTH
         result = _halved(job, folder, "folded")
-        sb3.tune(job.task, job.seed, round(MORE * steps_of(job, folder)), source, result, target)
-    else:  # dense, in fewer units, since a memory has no blocks
-        from benchmarks.robots import rsl
-
+    else:  # dense, in fewer units, since a memory runs dense
         result = _halved(job, folder, "dense")
         cost = result.chirality.report.cost
         products = cost.macs_after / cost.macs_before
+    if job.trainer == "sb3":
+        from benchmarks.robots import sb3
+
+        sb3.tune(job.task, job.seed, round(MORE * steps_of(job, folder)), source, result, target)
+    else:
+        from benchmarks.robots import rsl
+
         rsl.tune(job.task, (job.network, job.way), job.seed, extended(job), source, result, target)
     (target / PRODUCTS).write_text(f"{products:.2g}")
 
