@@ -106,15 +106,21 @@ def train(job: Job, folder: Path, until: float = inf) -> bool:
     return rsl.train(job.task, job.network, job.way, job.seed, job.steps, folder / job.name, until)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def asked(description: str | None) -> tuple[Path, list[Job]]:
+    """What a command of this package is to do, in which folder: the jobs that are named, or all. On one thread."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for job in JOBS:
-        if not arguments.only or job.name in arguments.only:
-            train(job, arguments.folder)
+    return arguments.folder, [job for job in JOBS if not arguments.only or job.name in arguments.only]
+
+
+def main() -> int:
+    """Train what is named, or all."""
+    folder, jobs = asked(__doc__)
+    for job in jobs:
+        train(job, folder)
     return 0
 
 

@@ -9,12 +9,10 @@ is run here. Rows are appended to `tried.csv`; those that it has are skipped. Po
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from benchmarks.accuracy.rows import append, known
@@ -22,7 +20,7 @@ from benchmarks.robots.again import SEED, share
 from benchmarks.robots.loop import roll
 from benchmarks.robots.policies import example, is_trained, trained
 from benchmarks.robots.table import TRIED
-from benchmarks.robots.train import JOBS, Job
+from benchmarks.robots.train import Job, asked
 from chiralize import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ChiralizeError
@@ -78,16 +76,12 @@ def converted(job: Job, folder: Path) -> dict[str, str]:
 
 def main() -> int:
     """Convert and run every policy without a state that is trained."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    for job in JOBS:
-        is_wanted = job.network == "mlp" and job.way != "equivariant" and arguments.only in ([], [job.name])
-        is_wanted = is_wanted or job.name in arguments.only
-        if is_wanted and is_trained(job, arguments.folder) and (job.name,) not in known(TRIED, ("policy",)):
-            row = converted(job, arguments.folder)
+    folder, jobs = asked(__doc__)
+    for job in jobs:
+        if job.network != "mlp" or job.way == "equivariant" or not is_trained(job, folder):
+            continue
+        if (job.name,) not in known(TRIED, ("policy",)):
+            row = converted(job, folder)
             append(TRIED, COLUMNS, [row])
             Console(stderr=True).print(", ".join(row.values()))
     return 0

@@ -8,19 +8,17 @@ one with `-longer` the original that was trained on.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import warnings
 from math import inf
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from benchmarks.robots.policies import PRODUCTS, example, is_trained, steps_of, trained
 from benchmarks.robots.run import calibration
-from benchmarks.robots.train import JOBS, MORE, Job, extended, train
+from benchmarks.robots.train import MORE, Job, asked, extended, train
 from chiralize import chiralize
 from chiralize.body.tensors import parse_spec
 
@@ -75,17 +73,12 @@ def _halved(job: Job, folder: Path, form: str) -> Any:
 
 def main() -> int:
     """Tune and lengthen every policy that is named, or all that is trained and can be."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    for job in JOBS:
-        is_wanted = job.is_tunable and (not arguments.only or job.name in arguments.only)
-        if is_wanted and is_trained(job, arguments.folder):
-            if not (arguments.folder / tuned(job).name / PRODUCTS).exists():
-                tune(job, arguments.folder)
-            lengthen(job, arguments.folder)
+    folder, jobs = asked(__doc__)
+    for job in jobs:
+        if job.is_tunable and is_trained(job, folder):
+            if not (folder / tuned(job).name / PRODUCTS).exists():
+                tune(job, folder)
+            lengthen(job, folder)
             Console(stderr=True).print(f"tuned {job.name}")
     return 0
 

@@ -12,7 +12,6 @@ from chiralize.commands.records import Conversion
 from chiralize.errors import DriftError
 from chiralize.methods.targets import with_target
 from chiralize.problem.problem import Problem
-from chiralize.report.in_the_loop import objection_in_the_loop
 
 
 def of_better_target(problem: Problem, attempt: Callable[[Problem], Conversion]) -> Conversion:
@@ -30,7 +29,8 @@ def of_better_target(problem: Problem, attempt: Callable[[Problem], Conversion])
         except DriftError as error:
             refusals.append(error)
             continue
-        if not objection_in_the_loop(converted[-1].report.rollout):
+        rollout = converted[-1].report.rollout
+        if rollout is None or not (rollout.is_lost or rollout.may_be_short):
             return converted[-1]
     if not converted:
         raise refusals[0]

@@ -105,14 +105,16 @@ class SharedAxis(Tables):
         even, odd, start = list[Tensor](), list[Tensor](), 0
         for pairs, sign in self.groups:
             u, v = x.narrow(dim, start, pairs), x.narrow(dim, start + pairs, pairs)
-            parts = (u + v, u - v)
-            even.append(parts[sign < 0])
-            odd.append(parts[sign > 0])
+            plain, signed = (even, odd) if sign > 0 else (odd, even)
+            plain.append(u + v)
+            signed.append(u - v)
             start += 2 * pairs
         paired = start // 2
-        even.append(x.narrow(dim, start, self.even - paired) * ROOT)
-        odd.append(x.narrow(dim, start + self.even - paired, self.odd - paired) * ROOT)
-        return _whole(even, dim), _whole(odd, dim)
+        for parts, fixed in ((even, self.even - paired), (odd, self.odd - paired)):
+            if fixed or not parts:
+                parts.append(x.narrow(dim, start, fixed) * ROOT)
+            start += fixed
+        return torch.cat(even, dim), torch.cat(odd, dim)
 
     forward = split
 
@@ -123,9 +125,10 @@ class SharedAxis(Tables):
             e, o = even.narrow(dim, start, pairs), odd.narrow(dim, start, pairs)
             parts += [e + o, e - o if sign > 0 else o - e]
             start += pairs
-        parts.append(even.narrow(dim, start, self.even - start) * ROOT)
-        parts.append(odd.narrow(dim, start, self.odd - start) * ROOT)
-        return _read(_whole(parts, dim), self.places, dim)
+        for coordinates, size in ((even, self.even), (odd, self.odd)):
+            if size > start:
+                parts.append(coordinates.narrow(dim, start, size - start) * ROOT)
+        return _read(torch.cat(parts, dim), self.places, dim)
 
     def coordinates(self, tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates in the orthonormal basis."""
@@ -139,12 +142,6 @@ class SharedAxis(Tables):
 
 def _read(x: Tensor, table: Tensor | None, dim: int) -> Tensor:
     return x if table is None else x.index_select(dim, table)
-
-
-def _whole(parts: Sequence[Tensor], dim: int) -> Tensor:
-    """The parts that hold anything, one behind the other."""
-    filled = [part for part in parts if part.shape[dim]] or [parts[0]]
-    return filled[0] if len(filled) == 1 else torch.cat(filled, dim)
 
 
 def _turned(action: SignedPermutation, others: Sequence[SignedPermutation]) -> list[tuple[int, int]]:

@@ -29,7 +29,6 @@ from chiralize.methods.targets import with_target
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.several import under_each
-from chiralize.report.in_the_loop import objection_in_the_loop
 from chiralize.symmetry.action import act
 from chiralize.verification.closed_loop.records import Rollout, Walker
 from chiralize.verification.verdicts import Evidence
@@ -199,17 +198,19 @@ def test_of_two_results_the_better_is_taken(water: Callable[[], Any]) -> None:
     network = ready(Steersman(0.8))
     with in_water(network, water) as loop:
         chosen = convert(network, "boat", replace(FITS, force=True), loop.judged).report
-        returns: list[float] = []
+        records: list[Rollout] = []
         for both_views in (True, False):
-            target = with_target_of(both_views)
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr("chiralize.commands.better_target.with_target", target)
+                patched.setattr("chiralize.commands.better_target.with_target", with_target_of(both_views))
                 record = convert(network, "boat", replace(FITS, force=True), loop.judged).report.rollout
             assert record is not None and record.result is not None
-            returns.append(record.result.mean.mean)
+            records.append(record)
     assert chosen.rollout is not None and chosen.rollout.result is not None
-    best = returns[0] if not objection_in_the_loop(chosen.rollout) and BOTH in str(chosen.notes) else max(returns)
-    assert chosen.rollout.result.mean.mean == pytest.approx(best)
+    first, second = (record.result.mean.mean for record in records if record.result is not None)
+    assert records[0].is_lost == (water is turning)
+    expected = max(first, second) if water is turning else first
+    assert chosen.rollout.result.mean.mean == pytest.approx(expected)
+    assert first != pytest.approx(second)
 
 
 def with_target_of(both_views: bool) -> Callable[[Problem, bool], Problem]:
