@@ -89,7 +89,7 @@ def test_with_all_channels_it_is_the_flip_average(layout: str) -> None:
     assert distance(layout, found) <= 1e-6
     state, before = found.module.state_dict(), ready(layout).module.state_dict()
     assert torch.allclose(state["joints.0.weight"], before["joints.0.weight"], atol=1e-9)
-    assert state["led_in"].shape == (24, 12) and state["led_out"].shape == (12, 24)
+    assert state["led_in"].shape == (24, 12) and state["led_out_0"].shape == (12, 24)
 
 
 def test_where_joints_are_moved_no_layer_can_be_both(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_half_is_proved_costs_what_it_says_and_is_near() -> None:
     assert residual(found.module, (4, 6, 2)) <= 1e-11
     assert any("joints stay in place" in note for note in found.report.notes)
     weights = {name: tensor for name, tensor in found.module.state_dict().items() if tensor.ndim == 2}
-    rows = {"led_in": 1, "led_out": 1, "first.weight": 6, "last.weight": 6}
+    rows = {"led_in": 1, "led_out_0": 1, "first.weight": 6, "last.weight": 6}
     rows |= {"joints.0.weight": 8, "joints.2.weight": 8, "channels.0.weight": 6, "channels.2.weight": 6}
     assert found.report.cost.macs_after == 8 * sum(count * weights[name].numel() for name, count in rows.items())
     x = normal(64, 6, 2, seed=9)
@@ -137,6 +137,45 @@ def test_answers_that_the_mirror_leaves_alone_are_not_led_out() -> None:
     x = normal(5, 6, 2, seed=5)
     with torch.no_grad():
         assert (found.module(x) - found.module(turned(x))).abs().max() <= 1e-11
+
+
+class Stages(nn.Module):
+    """A graph network in two stages, each with its answer: joints are mixed by a learned matrix on the left, frames by
+    one on the right. Clips "batch time joint coord".
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graphs = nn.ParameterList([nn.Parameter(torch.randn(6, 6) / 6**0.5) for _ in range(2)])
+        self.frames = nn.ParameterList([nn.Parameter(torch.randn(4, 4) / 2) for _ in range(2)])
+        self.first = nn.ModuleList([nn.Linear(2, 8) for _ in range(2)])
+        self.last = nn.ModuleList([nn.Linear(8, 2) for _ in range(2)])
+
+    def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        first = self.stage(clip, 0)
+        return self.stage(first, 1), first
+
+    def stage(self, clip: Tensor, number: int) -> Tensor:
+        y = torch.matmul(self.graphs[number], self.first[number](clip))
+        y = torch.matmul(y.permute(0, 2, 3, 1), self.frames[number]).permute(0, 3, 1, 2)
+        return clip + self.last[number](y.tanh())
+
+
+def test_every_answer_of_a_graph_network_has_its_map_out_and_frames_stay_in_place() -> None:
+    """Two outputs, of which one is read again: with all channels both are their flip averages."""
+    torch.manual_seed(3)
+    layout = '{layout: "b t j d"}'
+    spec = parse_spec(BODY + f"inputs: [{layout}]\noutputs: [{layout}, {layout}]\n")
+    network = prepare(trained(Stages(), 3), spec, (normal(8, 4, 6, 2),))
+    calls = [((x,), {}) for (x,), _ in calls_for((4, 6, 2), 8, mirrored=True)]
+    draft = next(reduced(posed(network, Request("reduce", calibration=calls)), 1.0))
+    state, x = draft.converted.module.state_dict(), normal(16, 4, 6, 2, seed=9)
+    assert [name for name in state if name.startswith("led_")] == ["led_in", "led_out_0", "led_out_1"]
+    torch.testing.assert_close(state["frames.0"], network.module.state_dict()["frames.0"], rtol=0, atol=1e-8)
+    with torch.no_grad():
+        views = zip(network.module(x), network.module(turned(x)), strict=True)
+        for given, (plain, mirrored) in zip(draft.converted.module(x), views, strict=True):
+            torch.testing.assert_close(given, (plain + turned(mirrored)) / 2, rtol=1e-6, atol=1e-6)
 
 
 class Edge(nn.Module):

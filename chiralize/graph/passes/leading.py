@@ -1,11 +1,12 @@
-"""A linear map in front of a program's input and one behind its output, both the identity.
+"""A linear map in front of a program's input and one behind each of its outputs, all of them the identity.
 
-The network computes what it did before. But what lies between the two maps may be written in another basis, since the
+The network computes what it did before. But what lies between the maps may be written in another basis, since the
 maps are weights, which can be fitted like all others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -32,31 +33,38 @@ class Led:
         return prod(self.sizes)
 
 
-def led(program: ExportedProgram, into: Led, out: Led | None) -> GraphModule | None:
-    """The network of one input and one output with a map in front and one behind; None where it has more of either,
-    or weights of these names.
+def name_of_map_out(index: int) -> str:
+    """The name of the map behind output `index`."""
+    return f"{LED_OUT}_{index}"
 
-    out: None where nothing is led out.
+
+def led(program: ExportedProgram, into: Led, out: Sequence[Led | None]) -> GraphModule | None:
+    """The network of one input with a map in front and one behind each output; None where it has more inputs, where
+    an output is returned twice, or where weights have these names.
+
+    out: of each output; None for one that is not led out.
     """
     module = program.module(check_guards=False)
     assert isinstance(module, GraphModule)
     unhooked(module)
     inputs = placeholders(module)
     end = next(node for node in module.graph.nodes if node.op == "output")
-    results = end.all_input_nodes
+    answers = end.all_input_nodes
     taken = {name for name, _ in [*module.named_parameters(), *module.named_buffers()]}
-    if len(inputs) != 1 or len(results) != 1 or taken & {LED_IN, LED_OUT}:
+    names = [LED_IN, *map(name_of_map_out, range(len(out)))]
+    if len(inputs) != 1 or len(answers) != len(out) or taken & set(names):
         return None
     dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
-    (pose,), (answer,) = inputs, results
+    (pose,) = inputs
     readers = list(pose.users)
     with module.graph.inserting_before(pose.next):
         turned = _mapped(module, pose, LED_IN, into, dtype)
     for reader in readers:
         reader.replace_input_with(pose, turned)
-    if out is not None:
-        with module.graph.inserting_before(end):
-            end.replace_input_with(answer, _mapped(module, answer, LED_OUT, out, dtype))
+    with module.graph.inserting_before(end):
+        for name, answer, along in zip(names[1:], answers, out, strict=True):
+            if along is not None:
+                end.replace_input_with(answer, _mapped(module, answer, name, along, dtype))
     module.graph.lint()
     module.recompile()
     return module

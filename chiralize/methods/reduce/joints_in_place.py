@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.graph.model import CapturedModel
-from chiralize.graph.passes.leading import LED_IN, LED_OUT, Led, led
+from chiralize.graph.passes.leading import LED_IN, Led, led, name_of_map_out
 from chiralize.infer.records import RepMap
 from chiralize.infer.solver.terms import unknowns_in
 from chiralize.methods.reduce.hidden_maps import HiddenMap, pairs_and_fixed
@@ -78,19 +78,16 @@ def _moves(action: SignedPermutation) -> bool:
 
 
 def led_in_and_out(network: Network) -> Network | None:
-    """The network with both maps, each the identity. None where joints and coordinates are no two factors of its one
-    input and of its one output, or where it is none that can be written anew.
+    """The network with its maps, each the identity. None where joints and coordinates are no two factors of its one
+    input and of its outputs, or where it is none that can be written anew.
     """
     inputs, outputs = network.resolved.input_tensors, network.resolved.output_tensors
     is_other = network.resolved.is_affine or network.earlier or network.further or network.partial or network.regions
-    if network.program is None or is_other or len(inputs) != 1 or len(outputs) != 1:
+    if network.program is None or is_other or len(inputs) != 1:
         return None
-    into = _led(inputs[0])
-    representation = outputs[0].representation
-    if into is None or representation is None:
-        return None
-    out = _led(outputs[0])
-    if out is None and not representation.is_trivial:
+    into, out = _led(inputs[0]), list(map(_led, outputs))
+    is_unmoved = [tensor.representation is not None and tensor.representation.is_trivial for tensor in outputs]
+    if into is None or any(led_out is None and not unmoved for led_out, unmoved in zip(out, is_unmoved, strict=True)):
         return None
     try:
         module = led(network.program, into, out)
@@ -121,10 +118,9 @@ def in_place(network: Network, captured: CapturedModel, repmap: RepMap) -> InPla
     names = {name: leaf.name for leaf in captured.leaves.values() for name in leaf.names}
     joints: set[int] = set()
     coordinates: dict[int, Var] = {}
-    ends = (
-        (LED_IN, 0, network.resolved.input_tensors[0].representation),
-        (LED_OUT, 1, network.resolved.output_tensors[0].representation),
-    )
+    resolved = network.resolved
+    ends = [(LED_IN, 0, resolved.input_tensors[0].representation)]
+    ends += [(name_of_map_out(index), 1, out.representation) for index, out in enumerate(resolved.output_tensors)]
     for name, at, rep in ends:
         if name not in names:
             continue
@@ -160,14 +156,14 @@ def _factors(rep: TensorRepresentation | None) -> list[SignedPermutation]:
 
 
 def _along_joints(captured: CapturedModel, repmap: RepMap, joints: Iterable[int], channels: Iterable[int]) -> set[int]:
-    """The unknowns of joints, and of units that weights make of joints alone."""
+    """The unknowns of joints, and of units that weights make of joints or of frames alone."""
     along, across = set(joints), set(channels)
     for site in sites_of(captured).values():
         rep = repmap.leaves[site.weight]
         reader = next(iter(site.readers))
         read = unknowns_in([rep.axes[reader]])
         written = unknowns_in([rep.axes[1 - reader]])
-        if read and read <= along:
+        if read <= along:
             along |= written - across
         else:
             across |= written - along

@@ -7,7 +7,7 @@ that the weight is applied at: rows of a linear layer, places of a convolution.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,7 +25,8 @@ class Site:
     """One op that a weight is contracted in.
 
     source: the value that it reads.  weight, bias: leaves.  transposed: the weight lies "in out", and then "places".
-    spatial: axes that a window of weights is moved along.
+    spatial: axes that a window of weights is moved along.  axis: of the value that is read, and of the result, which
+    the weight takes and gives; from the end.
     """
 
     node: Node
@@ -34,11 +35,12 @@ class Site:
     bias: str | None
     transposed: bool = False
     spatial: int = 0
+    axis: int = -1
 
     @property
     def out(self) -> int:
         """The axis of the result that the weight gives."""
-        return 1 if self.spatial else -1
+        return 1 if self.spatial else self.axis
 
     @property
     def readers(self) -> frozenset[int]:
@@ -70,7 +72,7 @@ class Site:
         """ "sample feature" for the chosen rows.  shape: of the weight."""
         spatial = self.spatial
         if not spatial:
-            return value.reshape(-1, value.shape[-1])[rows]
+            return _rows(value, self.axis)[rows]
         arguments, kernel = self.node.arguments, shape[2:]
         dilation, stride = arguments["dilation"], arguments["stride"]
         if self.transposed:
@@ -89,12 +91,17 @@ class Site:
 
     def targets(self, value: Tensor, rows: Tensor) -> Tensor:
         """ "sample target" for the chosen rows of a result."""
-        moved = value.movedim(self.out, -1)
-        return moved.reshape(-1, moved.shape[-1])[rows]
+        return _rows(value, self.out)[rows]
 
     def count(self, value: Tensor) -> int:
         """How many samples a result holds."""
         return value.numel() // value.shape[self.out]
+
+
+def _rows(value: Tensor, axis: int) -> Tensor:
+    """A value as rows along an axis."""
+    moved = value.movedim(axis, -1)
+    return moved.reshape(-1, moved.shape[-1])
 
 
 def _pads(arguments: Mapping[str, Any], kernel: Sequence[int]) -> list[int]:
@@ -135,11 +142,12 @@ def _site_of(node: Node, captured: CapturedModel, nodes: Mapping[str, Node]) -> 
         case Contraction(is_transposed=True):
             if any(arguments.get(factor, 1) != 1 for factor in ("alpha", "beta")):
                 return None
-            weight, transposed = arguments[trait.weight], True
-            before = nodes.get(weight.name)
-            if before is not None and isinstance(traits().get(before.target), Transpose):
-                weight, transposed = before.arguments["self"], False
-            return _site(node, captured, arguments[trait.source], weight, trait.added(arguments), transposed)
+            added = trait.added(arguments)
+            for source, weight, axis in ((trait.source, trait.weight, -1), (trait.weight, trait.source, -2)):
+                if axis == -1 or added is None:
+                    site = _of_product(node, captured, nodes, arguments[source], arguments[weight], added, axis)
+                    if site is not None:
+                        return site
         case Contraction(is_windowed=True) | Adjoint(switch=""):
             weight = captured.leaf_of(arguments["weight"])
             spatial = weight.tensor.ndim - 2 if weight is not None else 0
@@ -150,6 +158,26 @@ def _site_of(node: Node, captured: CapturedModel, nodes: Mapping[str, Node]) -> 
         case Contraction():
             return _site(node, captured, arguments["input"], arguments["weight"], arguments.get("bias"))
     return None
+
+
+def _of_product(
+    node: Node,
+    captured: CapturedModel,
+    nodes: Mapping[str, Node],
+    value: Ref,
+    weight: Ref,
+    bias: Ref | None,
+    axis: int,
+) -> Site | None:
+    """The site of `value @ weight`, or, for axis -2, of `weight @ value`, such as of an adjacency that was learned."""
+    transposed = axis == -1
+    before = nodes.get(weight.name)
+    if before is not None and isinstance(traits().get(before.target), Transpose):
+        weight, transposed = before.arguments["self"], not transposed
+    site = _site(node, captured, value, weight, bias, transposed)
+    if site is None or len(node.shapes[0] or ()) < -axis:
+        return None
+    return replace(site, axis=axis)
 
 
 def _site(
