@@ -19,6 +19,7 @@ from chiralize.graph.mirror import MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
+from chiralize.problem.data.checks import IN_ITS_UNIT, foreign_unit
 from chiralize.problem.data.cutting import in_one, in_rows, tensors, thinned
 from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
@@ -394,6 +395,8 @@ def inputs_to_check(network: Network, inputs: Sequence[Call]) -> str:
     """
     if away := off_center(network.resolved, thinned(network, inputs, _ROWS)):
         return away
+    if foreign_unit(network, inputs):
+        return f"{IN_ITS_UNIT} first; then "
     if network.resolved.is_affine:
         return ""
     reach = 0.0

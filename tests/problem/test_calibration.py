@@ -18,7 +18,7 @@ from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Call
 from chiralize.problem import preparation
-from chiralize.problem.data.checks import LEAST, judged
+from chiralize.problem.data.checks import LEAST, foreign_unit, judged
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
 from chiralize.problem.data.examples import Examples
@@ -220,13 +220,28 @@ def test_foreign_inputs_are_refused(name: str) -> None:
         "DataFileError CH204  calibration: not what the network was trained on: at norm the means of 40"
     )
     assert "(more than 1.5 is foreign), the spread is " in says and " in the mean (" in says
+    unit = "give the calibration inputs in the unit of its training; else " if name == "millimetres" else ""
     assert says.endswith(
-        "    Fix: check joint order, axes, units and normalisation of the calibration inputs, and the arguments that "
-        "the class was built with (--arg), which weights do not always tell; --force goes on"
+        f"    Fix: {unit}check joint order, axes, units and normalisation of the calibration inputs, and the arguments "
+        "that the class was built with (--arg), which weights do not always tell; --force goes on"
     )
     warning = "warning: the calibration inputs are of another kind: not what the network was trained on: at norm"
     assert remarks(x, force=True).startswith(warning)
     assert remarks(x, method="average").startswith(warning)
+
+
+def test_another_unit_is_named() -> None:
+    """By the factor between the spreads; a factor of no two units is none."""
+    with pytest.raises(DataFileError) as caught:
+        remarks(FOREIGN["millimetres"](inputs()))
+    assert ", as if they were in millimetres and it was trained in metres (x0.001)" in caught.value.facts
+    named = "as if they were in metres and it was trained in centimetres (x100)"
+    assert foreign_unit(ready(network()), calls_of(inputs() / 100, 8)) == named
+    assert (
+        foreign_unit(ready(network()), calls_of(inputs() / 20, 8))
+        == foreign_unit(ready(network()), calls_of(inputs(), 8))
+        == ""
+    )
 
 
 def test_the_entries_that_are_furthest_off_are_named() -> None:

@@ -26,7 +26,7 @@ from chiralize.problem.data.moments.judging import (
     likeness,
     remembered_mean,
 )
-from chiralize.problem.data.units import unit_in_question
+from chiralize.problem.data.units import unit_by_spread, unit_in_question
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 
@@ -44,6 +44,7 @@ _UNKNOWN = (
     "units are not checked, and rho holds for inputs like these"
 )
 
+IN_ITS_UNIT = "give the calibration inputs in the unit of its training"
 _BUILT = ", and the arguments that the class was built with (--arg), which weights do not always tell"
 
 
@@ -150,6 +151,7 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
             )
             missing = listed([tensor.where for tensor in unchanged], _NAMED)
             first = when(missing, f"give the array of {missing}, which has the example's values in all of them; ")
+            first += when(unit_by_spread(similarity.scale), f"{IN_ITS_UNIT}; else ")
             raise DataFileError("calibration", facts, first + remedy)
         yield f"{_OTHER_KIND}{facts}"
     elif similarity is not None and similarity.is_poor and not problem.request.mix:
@@ -185,6 +187,13 @@ def _questioned_unit(network: Network, calls: Sequence[Call]) -> Iterator[str]:
     question = unit_in_question(network, calls)
     if question:
         yield question
+
+
+def foreign_unit(network: Network, calls: Sequence[Call]) -> str:
+    """In which unit inputs seem to be that are foreign to what the network remembers; "" where they are not."""
+    looked_at = _some(network, calls)
+    similarity = _likeness(network, looked_at) if looked_at else None
+    return unit_by_spread(similarity.scale) if similarity is not None and similarity.is_foreign else ""
 
 
 def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
@@ -244,6 +253,8 @@ def _foreign(network: Network, similarity: Likeness, calls: Sequence[Call]) -> s
         f"off by {similarity.shift:.2g} of their spreads (more than {MOST_SHIFT:g} is foreign), the spread is "
         f"{similarity.scale:.2g} of that in training"
     )
+    unit = unit_by_spread(similarity.scale)
+    facts += f", {unit}" if unit else ""
     named = _named(network, calls)
     return f"{facts}; {named}" if named else facts
 

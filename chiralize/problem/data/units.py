@@ -40,6 +40,29 @@ _CHECK = (
 )
 
 
+_UNITS = (
+    ("metres", "millimetres", 1000.0),
+    ("metres", "centimetres", 100.0),
+    ("centimetres", "millimetres", 10.0),
+    ("radians", "degrees", 57.3),
+)
+"""Units that are taken for each other: so many of the second are one of the first."""
+_ALIKE = 1.25
+"""By what factor the spread of other people and actions may differ."""
+
+
+def unit_by_spread(scale: float) -> str:
+    """In which unit inputs are where they are spread `scale` times as far as those in training; "" for no such factor.
+
+    For networks that remember how far those were spread.
+    """
+    for larger, smaller, factor in _UNITS:
+        for given, trained, times in ((larger, smaller, factor), (smaller, larger, 1 / factor)):
+            if 1 / _ALIKE <= scale * times <= _ALIKE:
+                return f"as if they were in {given} and it was trained in {trained} (x{times:g})"
+    return ""
+
+
 def unit_in_question(network: Network, calls: Sequence[Call]) -> str:
     """A warning where answers hint that the inputs are in another unit than the network's; "" where they do not.
 

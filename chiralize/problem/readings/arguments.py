@@ -19,12 +19,15 @@ _OF_TABLES = ("dict", "Mapping", "TensorDict")
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a network. is_required: it has no default.  annotation: as text."""
+    """One argument of a network. is_required: it has no default.  annotation: as text.  number: its default, as text,
+    where that is a number, a truth value or a text, which no pose takes the place of.
+    """
 
     name: str
     is_required: bool
     by_name: bool = False
     annotation: str = ""
+    number: str = ""
 
     @property
     def is_table(self) -> bool:
@@ -41,7 +44,8 @@ def arguments_of(module: nn.Module | type[nn.Module], entry: str = "forward") ->
     if schema is not None:  # TorchScript
         given = [argument for argument in schema.arguments if argument.name != "self"]
         return [
-            Argument(argument.name, not argument.has_default_value(), False, str(argument.type)) for argument in given
+            Argument(each.name, not each.has_default_value(), False, str(each.type), _number(each.default_value))
+            for each in given
         ]
     try:
         parameters = list(inspect.signature(getattr(module, entry)).parameters.values())
@@ -55,8 +59,13 @@ def arguments_of(module: nn.Module | type[nn.Module], entry: str = "forward") ->
             return None
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
             required, by_name = parameter.default is inspect.Parameter.empty, parameter.kind not in _IN_ORDER
-            arguments.append(Argument(parameter.name, required, by_name, _text(parameter.annotation)))
+            annotation, number = _text(parameter.annotation), _number(parameter.default)
+            arguments.append(Argument(parameter.name, required, by_name, annotation, number))
     return arguments
+
+
+def _number(default: Any) -> str:
+    return repr(default) if isinstance(default, (int, float, str)) else ""
 
 
 def table_wanted(module: nn.Module, args: Sequence[Any]) -> str:
@@ -152,10 +161,20 @@ def _ways(entries: tuple[TensorEntry, ...], arguments: list[Argument] | None) ->
     groups = _with_states_together(entries)
     for sizes in dict.fromkeys(((0,) * len(entries), groups)):
         names = _by_name(arguments, len(sizes))
-        if names is not None:
+        if names is not None and not _are_poses_for_numbers(entries, sizes, arguments):
             yield Arranged(entries, sizes, names)
     if single and not required[0].is_table and len(keys) == len(entries):
         yield Arranged(entries, (), keys=keys)
+
+
+def _are_poses_for_numbers(entries: Sequence[TensorEntry], sizes: Sequence[int], arguments: Sequence[Argument]) -> bool:
+    """Whether a pose would go to an argument that has a number as its default."""
+    if len(sizes) != len(entries):
+        return False
+    return any(
+        entry.kind in ("pose", "fields") and argument.number
+        for entry, argument in zip(entries, arguments, strict=False)
+    )
 
 
 def _by_name(arguments: Sequence[Argument], count: int) -> tuple[str, ...] | None:

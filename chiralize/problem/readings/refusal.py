@@ -140,7 +140,9 @@ def _undescribed(
     wanted = [argument.name for argument in arguments if argument.is_required]
     listed = ", ".join(wanted)
     if spec.inputs is not None:
+        beside = [f"{argument.name}={argument.number}" for argument in arguments if argument.number]
         facts = f"{_NOTHING}: {len(spec.inputs)} inputs are described, the network's arguments are: {listed}"
+        facts += when(beside, f" (and, with numbers as defaults, {', '.join(beside)})")
         remedy = "describe one tensor for each; where they lie in tables and lists, call it from Python with examples"
         return UsageError(where, facts, remedy)
     facts = f"{_NOTHING}: the network takes {len(wanted)} arguments ({listed}), and nothing says what they are"
