@@ -70,7 +70,7 @@ def _refuse_drift(problem: Problem, name: str, method: str, drift: Drift) -> Non
     if bound is not None and drift.rho > bound:
         facts = f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {bound:g} ({drift.source})"
         far = DriftError(name, facts, f"use {', '.join(_nearer(method, request))}, raise --max-drift, or --force")
-        far.rho = drift.rho
+        far.rho, far.bound = drift.rho, bound
         raise far
     beyond, furthest = drift.beyond, drift.widest if request.max_drift is None else max(FAR_BEYOND, request.max_drift)
     if request.method == "auto" and beyond is not None and beyond.rho > furthest:

@@ -267,11 +267,15 @@ class VerificationError(ChiralizeError):
 
 
 class DriftError(VerificationError):
-    """The converted network is further from the original than allowed. rho: where that is the reason."""
+    """The converted network is further from the original than allowed.
+
+    rho, bound: where that is the reason, and what it may be.
+    """
 
     code = "CH401"
     of_narrow_inputs: bool = False
     rho: float | None = None
+    bound: float = float("inf")
 
 
 class DegenerateError(VerificationError):

@@ -41,6 +41,9 @@ NO_FAULT_OF_A_CANDIDATE = (UsageError, DataFileError, OutputFileError, MirrorErr
 WIDER = 0.5
 """Share of samples with remembered moments beside narrow inputs: a lifter calibrated on walking has 1.00 of the
 original's error with them, 1.09 without (decision 0029)."""
+_HOPELESS = 4.0
+"""How many times the bound rho is where the wider width is not tried: of 94 pairs in benchmarks/accuracy none came to
+less than 0.32 of the narrower one's rho (decision 0092)."""
 Result = TypeVar("Result")
 Attempt = Callable[[str, Problem], Result]
 """A method and the problem that is put to it, to a finished conversion."""
@@ -123,12 +126,14 @@ def first_accepted(
     notes = list[str](_why_not_reduced(problem))
     tried = candidates(problem)
     last_error: Exception | None = None
-    settled = False
+    failed = list[tuple[Candidate, Exception]]()
     waiting = deque(tried)
     while waiting:
         candidate = waiting.popleft()
         is_last = candidate is tried[-1]
-        if settled and candidate.method == "reduce":
+        hopeless = _is_hopeless(candidate, failed)
+        if hopeless is not None:
+            notes += [hopeless] if hopeless else []
             continue
         request.progress(f"converting by {candidate.title}")
         result, fault, is_narrow = None, "", False
@@ -138,7 +143,8 @@ def first_accepted(
         except NO_FAULT_OF_A_CANDIDATE:
             raise
         except Exception as error:  # noqa: BLE001 - a defect in one candidate does not keep the user from the next
-            fault, settled = _told(error), is_whatever_the_width(error)
+            fault = _told(error)
+            failed.append((candidate, error))
             last_error, is_narrow = error, isinstance(error, DriftError) and error.of_narrow_inputs
         failed_somewhere = processes.total(float(bool(fault))) > 0
         if result is not None and not failed_somewhere:
@@ -150,6 +156,21 @@ def first_accepted(
     if request.product != "weights" and last_error is not None:
         raise _with_others(last_error, notes[:-1])
     raise _no_weights(notes) from last_error
+
+
+def _is_hopeless(candidate: Candidate, failed: Sequence[tuple[Candidate, Exception]]) -> str | None:
+    """Why a width need not be tried after those that failed: a note, "" where theirs say it; None where it may do."""
+    if candidate.method != "reduce":
+        return None
+    for earlier, error in failed:
+        if is_whatever_the_width(error):
+            return ""
+        is_same = earlier.both_views == candidate.both_views and not earlier.mix
+        if is_same and isinstance(error, DriftError) and (error.rho or 0.0) > _HOPELESS * error.bound:
+            return (
+                f"{candidate.title} was not tried: a third of that rho, the best that it can do, is too large as well"
+            )
+    return None
 
 
 def why_two_passes(failures: Sequence[Exception], request: Request) -> str:

@@ -102,6 +102,25 @@ def test_one_width_alone_of_a_costly_network(monkeypatch: pytest.MonkeyPatch) ->
     assert notes == ("reduce was tried at width 0.707 alone, since a fit takes minutes: --width 0.5 tries another",)
 
 
+@pytest.mark.parametrize(("rho", "is_tried"), [(5.1, False), (4.9, True), (None, True)])
+def test_no_wider_one_is_tried_where_rho_is_hopeless(rho: float | None, is_tried: bool) -> None:
+    """Over four times the bound; and a note says so."""
+    far = DriftError("net", "reduce: rho = 5 exceeds --max-drift 1.25", "")
+    far.rho, far.bound = rho, 1.25
+    tried = list[str]()
+
+    def attempt(method: str, problem: Problem) -> str:
+        tried.append(method + str(problem.request.width))
+        if method == "reduce":
+            raise far
+        return method
+
+    result, notes = first_accepted(problem_of(GIVEN), attempt, nothing)
+    assert result == "average" and tried == ["reduce0.5", *(["reduce0.707"] if is_tried else []), "averageNone"]
+    says = "reduce at width 0.707 was not tried: a third of that rho, the best it can do, is too large as well"
+    assert (says in notes) == (not is_tried) and len(notes) == 2
+
+
 @pytest.mark.parametrize("more", [True, False])
 def test_more_than_narrow_inputs_is_tried_where_it_is_known(more: bool) -> None:
     """Every width on the given inputs, then on more; at another failure there is nothing to widen."""
