@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
+from math import prod
 
 import torch
 from torch import Tensor
@@ -45,7 +46,10 @@ class Order:
 
 
 def ways_of(spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> list[ConversionSpec]:
-    """The specification with a layout for every tensor that has none, in all ways that fit; at most 16."""
+    """The specification with a layout for every tensor that has none, in all ways that fit.
+
+    Where these are more than 16, inputs with the same choices share one, and so do outputs; at most 16 of those.
+    """
     if spec.inputs is not None:
         ins = spec.inputs
     else:
@@ -59,7 +63,8 @@ def ways_of(spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> l
     tensors = [*zip(ins, shapes, strict=True), *zip(outs, answers, strict=True)]
     choices = [_entries(entry, shape, spec) for entry, shape in tensors]
     ways: list[ConversionSpec] = []
-    for entries in islice(product(*choices), _MOST_WAYS):
+    for numbers in _numbers(choices, len(ins)):
+        entries = tuple(entries[number] for entries, number in zip(choices, numbers, strict=True))
         way = replace(spec, inputs=entries[: len(ins)], outputs=entries[len(ins) :], invariant=False)
         try:
             resolve(way, shapes, answers)
@@ -67,6 +72,18 @@ def ways_of(spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> l
             continue
         ways.append(way)
     return ways
+
+
+def _numbers(choices: Sequence[Sequence[TensorEntry]], inputs: int) -> Iterator[tuple[int, ...]]:
+    """Which entry every tensor has, way by way.  choices: the entries of each, of the inputs first."""
+    alike = list(range(len(choices)))
+    if prod(map(len, choices)) > _MOST_WAYS:
+        kinds = [(index < inputs, *(entry.layout for entry in entries)) for index, entries in enumerate(choices)]
+        alike = [kinds.index(kind) for kind in kinds]
+    firsts = sorted(set(alike))
+    for numbers in islice(product(*(range(len(choices[first])) for first in firsts)), _MOST_WAYS):
+        of_first = dict(zip(firsts, numbers, strict=True))
+        yield tuple(of_first[first] for first in alike)
 
 
 def _entries(entry: TensorEntry, shape: Shape, spec: ConversionSpec) -> list[TensorEntry]:

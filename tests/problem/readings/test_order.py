@@ -96,6 +96,14 @@ def test_ways() -> None:
     assert ways_of(SPEC, ((1, 34),), [(1, 10)]) == []
 
 
+def test_many_outputs_share_an_order() -> None:
+    """With four of them 32 ways would fit, of which the first 16 have one order of the input alone."""
+    ways = ways_of(SPEC, ((1, 34),), [(1, 51)] * 4)
+    orders = [[entry.layout for entry in (*(way.inputs or ()), *(way.outputs or ()))] for way in ways]
+    assert orders == [[one] + [other] * 4 for one in ("b (j d)", "b (d j)") for other in ("b (j d)", "b (d j)")]
+    assert len(ways_of(SPEC, ((1, 34),), [(1, 51)] * 3)) == 16
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("scores", [True, False])
 def test_what_is_converted_is_read_in_the_order_that_was_chosen(scores: bool) -> None:
