@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,13 +31,17 @@ from chiralize.body.robots.stepping import deviations
 from chiralize.body.skeleton.nodes import did_you_mean
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import load_spec
-from chiralize.body.tensors.conversion import doubts_of
+from chiralize.body.tensors.conversion import ConversionSpec, doubts_of
+from chiralize.body.tensors.fields.field import Field
+from chiralize.body.tensors.fields.joints import Joints
+from chiralize.body.tensors.fields.plain import Scalar
 from chiralize.errors import RobotMirrorError, UnknownNameError, WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
 
 _FELT = 1e3 * EXACT
 """A wrong sign counts as noticed if it separates the two states by at least this much."""
 _PLANTED_STARTS = 3
+_ACTION = re.compile("action|target|command|torque", re.IGNORECASE)
 _WORDS = {1: "kept", -1: "negated"}
 
 
@@ -83,11 +87,14 @@ class RobotCheck:
     unchecked: tuple[str, ...] = ()
     notices: tuple[str, ...] = field(default=())
     by_name: tuple[str, ...] = ()
+    of_joints: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
-        """Whether the simulator agrees with the specification and no entry of the observation is wrong."""
-        return self._agrees_by_name and not self.by_name
+        """Whether the simulator agrees with the specification, no entry of the observation is wrong, and none is likely
+        to be.
+        """
+        return self._agrees_by_name and not self.by_name and not self.of_joints
 
     @property
     def _agrees_by_name(self) -> bool:
@@ -105,6 +112,7 @@ class RobotCheck:
             "asymmetric": [difference.to_dict() for difference in self.differences],
             "signs_not_felt": list(self.unfelt),
             "right_by_name_only": list(self.by_name),
+            "mirrored_as_no_joint_is": list(self.of_joints),
             "checked": list(self.checked),
             "unchecked": list(self.unchecked),
             "notices": list(self.notices),
@@ -122,6 +130,7 @@ class RobotCheck:
             ("asymmetric in the model", summary(self.differences)),
             ("signs that the simulator does not feel", self.unfelt),
             ("right by name, wrong in these places", self.by_name),
+            ("numbers of joints that are mirrored as no joint is", self.of_joints),
             ("checked against the state", self.checked),
             ("not checked", self.unchecked),
         ):
@@ -152,6 +161,11 @@ class RobotCheck:
             return (
                 "UNDECIDED: the specification is the mirror of this robot where its entries are put in the model's "
                 "order by their names (--by-name says so); taken one after the other, they are not mirrored rightly"
+            )
+        if self._agrees_by_name and self.of_joints:
+            return (
+                "UNDECIDED: some numbers of joints are mirrored otherwise than joints are, and no state holds them: "
+                "write {joints: NAME}"
             )
         if not self.agrees:
             return "DISAGREES: the specification is not the mirror of this robot"
@@ -211,7 +225,28 @@ def check(
         observed.unchecked,
         tuple(notices),
         observed.by_name,
+        tuple(_mirrored_as_no_joint(spec)),
     )
+
+
+def _mirrored_as_no_joint(spec: ConversionSpec) -> Iterator[str]:
+    """Blocks of a number for each joint that stay where they are, and actions without the signs that joints have."""
+    for kind, entries in (("input", spec.inputs or ()), ("output", spec.outputs or ())):
+        for number, entry in enumerate(entries):
+            body = entry.skeleton or spec.skeleton
+            is_action = _ACTION.search if kind == "input" else str
+            for block in _with_parts(entry.fields or ()):
+                if isinstance(block, Scalar) and block.is_one_for_each_joint(body):
+                    yield f"{kind} {number}: {block.name} stays where it is, as many numbers as there are joints"
+                elif isinstance(block, Joints) and block.is_plain and is_action(block.name):
+                    if (body.sign_table() < 0).any():
+                        yield f"{kind} {number}: {block.name} has no signs (kind: scalar), where the joints have"
+
+
+def _with_parts(blocks: Sequence[Field]) -> Iterator[Field]:
+    for block in blocks:
+        yield block
+        yield from _with_parts(block.parts)
 
 
 # ---- the joints -----------------------------------------------------------------------------------------------

@@ -135,6 +135,41 @@ def test_wrong_entries_are_named(fault: str, tmp_path: Path) -> None:
     assert all(f"input 0, {message}" in listed for message in messages), listed
 
 
+KEPT = "{} stays where it is, as many numbers as there are joints"
+UNSIGNED = "{} has no signs (kind: scalar), where the joints have"
+POSES = '{layout: "b (j d)", dims: [q]}'
+UNCLEAR = {
+    "scalars of an input": ("{joints: last_action}", "{scalar: 7, name: last_action}", f"input 0: {KEPT}"),
+    "in a history": ("{joints: last_action}", "{history: 1, of: [{scalar: 7, name: last_action}]}", f"input 0: {KEPT}"),
+    "scalars of an output": (POSES, "{fields: [{scalar: 7, name: last_action}]}", f"output 0: {KEPT}"),
+    "no signs": ("{joints: last_action}", "{joints: last_action, kind: scalar}", f"input 0: {UNSIGNED}"),
+    "an output without signs": (POSES, "{fields: [{joints: last_action, kind: scalar}]}", f"output 0: {UNSIGNED}"),
+}
+
+
+@pytest.mark.one_in(2)
+@pytest.mark.parametrize("case", UNCLEAR)
+def test_numbers_of_joints_that_no_state_holds_are_undecided(case: str, tmp_path: Path) -> None:
+    """Nothing refutes them; but joints have partners, and these have signs."""
+    old, new, says = UNCLEAR[case]
+    result = checked(tmp_path, JOINTS + OBSERVATION.replace(old, new), by_name=True)
+    assert not result.agrees and not result.entries and not result.joints
+    assert result.of_joints == (says.format("last_action"),)
+    assert "numbers of joints that are mirrored as no joint is" in result.lines()
+    assert result.verdict == (
+        "UNDECIDED: some numbers of joints are mirrored otherwise than joints are, and no state holds them: write "
+        "{joints: NAME}"
+    )
+
+
+def test_numbers_that_have_names_and_joints_without_signs_pass(tmp_path: Path) -> None:
+    """Seven numbers may be anything; where no joint has a sign, none is left out."""
+    named = "{scalar: [a, b, c, d, e, f, g], name: last_action}"
+    assert checked(tmp_path, JOINTS + OBSERVATION.replace("{joints: last_action}", named)).of_joints == ()
+    unsigned = OBSERVATION.replace("{joints: last_action}", "{joints: last_action, kind: scalar}")
+    assert checked(tmp_path, JOINTS.partition("signs:")[0] + "lateral: y\n" + unsigned).of_joints == ()
+
+
 def test_wrong_action(tmp_path: Path) -> None:
     """An output with joints of its own order and signs of its own."""
     text = JOINTS + OBSERVATION.replace("dims: [q]}", "dims: [q], signs: {left_knee: [-1], right_knee: [-1]}}")

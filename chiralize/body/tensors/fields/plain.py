@@ -116,6 +116,10 @@ class Scalar(Field):
         """The same with one number negated."""
         yield from _other_signs(self, (1,) * self.count, self.entries)
 
+    def is_one_for_each_joint(self, body: Skeleton) -> bool:
+        """Whether there are as many as the body has joints: angles, torques and actions of joints swap."""
+        return not self.entries and self.count == len(body.joints) >= _FEWEST_JOINTS and bool(body.pairs)
+
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """Numbers that are kept, though their names speak of left and right, or of limbs that come in pairs."""
         yield from _sided(self.name, self.entries, "kept")
@@ -124,8 +128,12 @@ class Scalar(Field):
                 f"scalar {self.name!r} keeps {self.count} entries where they are; "
                 "entries of left and right limbs swap under the mirror"
             )
+        if self.is_one_for_each_joint(body):
+            yield (
+                f"scalar {self.name!r} keeps {self.count} entries where they are, as many as the body has joints; "
+                f"where there is one number for each joint, write {{joints: {self.name}}}"
+            )
         if not self.entries:
-            yield from _of_joints(self.name, self.count, body)
             yield from _of_commands(self.name, (1,) * self.count)
             yield from _of_clocks(self.name, (1,) * self.count, body)
 
@@ -178,15 +186,6 @@ def _of_commands(name: str, signs: tuple[int, ...]) -> Iterator[str]:
         yield (
             f"{name!r} has the signs {list(signs)}; those of vx, vy and a yaw rate are {list(_COMMANDED)}: "
             "name them, {command: [vx, vy, yaw_rate]}"
-        )
-
-
-def _of_joints(name: str, count: int, body: Skeleton) -> Iterator[str]:
-    """A doubt where there are as many numbers as joints: angles, torques and actions of joints swap."""
-    if count == len(body.joints) >= _FEWEST_JOINTS and body.pairs:
-        yield (
-            f"scalar {name!r} keeps {count} entries where they are, as many as the body has joints; where there is one "
-            f"number for each joint, write {{joints: {name}}}"
         )
 
 
