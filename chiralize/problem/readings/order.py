@@ -78,7 +78,9 @@ def _numbers(choices: Sequence[Sequence[TensorEntry]], inputs: int) -> Iterator[
     """Which entry every tensor has, way by way.  choices: the entries of each, of the inputs first."""
     alike = list(range(len(choices)))
     if prod(map(len, choices)) > _MOST_WAYS:
-        kinds = [(index < inputs, *(entry.layout for entry in entries)) for index, entries in enumerate(choices)]
+        kinds = list[tuple[bool, list[str | None]]]()
+        for index, entries in enumerate(choices):
+            kinds.append((index < inputs, [entry.layout for entry in entries]))
         alike = [kinds.index(kind) for kind in kinds]
     firsts = sorted(set(alike))
     for numbers in islice(product(*(range(len(choices[first])) for first in firsts)), _MOST_WAYS):
