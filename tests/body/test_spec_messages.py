@@ -176,7 +176,19 @@ SIZES = {
         "skeleton: a1\ninputs: [{fields: [{vector: v}, {joints: q}]}]",
         (8, 16),
         "the fields make 15 entries (v 3 + q 12), but axis 1 has size 16",
-        "{scalar: N",
+        "correct the list: {joints: NAME}, {vector: NAME}, ",
+    ),
+    "fields of joints": (
+        "skeleton: a1\ninputs: [{fields: [{vector: v}, {joints: q}]}]",
+        (8, 27),
+        "the fields make 15 entries (v 3 + q 12), but axis 1 has size 27",
+        "12 are missing, as many as the body has joints: {joints: NAME} for what each joint has",
+    ),
+    "fields of joints twice": (
+        "skeleton: a1\ninputs: [{fields: [{vector: v}, {joints: q}]}]",
+        (8, 39),
+        "but axis 1 has size 39",
+        "24 (2 times 12) are missing, as many as the body has joints",
     ),
 }
 

@@ -192,6 +192,18 @@ def _classes(tensor: ResolvedTensor, where: str) -> ResolvedTensor:
     )
 
 
+def _completed(missing: int, joints: int) -> str:
+    """What to do about a list of blocks that is too short by so many numbers, or too long."""
+    if missing > 0 and joints and missing % joints == 0:
+        count = f"{missing} are" if missing == joints else f"{missing} ({missing // joints} times {joints}) are"
+        return (
+            f"{count} missing, as many as the body has joints: {{joints: NAME}} for what each joint has, such as its "
+            "angle, its velocity, or the last action; {scalar: N, name: ...} for what the mirror leaves alone"
+        )
+    listed = "{joints: NAME}, {vector: NAME}, {axial: NAME}, {command: [vx, vy, yaw_rate]}"
+    return f"correct the list: {listed}; {{scalar: N, name: ...}} is for entries that the mirror leaves alone"
+
+
 # ---- fields ---------------------------------------------------------------------------------------------------
 def _fields(tensor: ResolvedTensor, body: Skeleton, where: str) -> ResolvedTensor:
     shape = tensor.shape
@@ -204,8 +216,7 @@ def _fields(tensor: ResolvedTensor, body: Skeleton, where: str) -> ResolvedTenso
     if total != shape[axis]:
         listed = " + ".join(f"{block.name or block.kind} {block.size(body)}" for block in blocks)
         facts = f"the fields make {total} entries ({listed}), but axis {axis} has size {shape[axis]}"
-        remedy = "correct the list; {scalar: N, name: ...} stands for entries that the mirror leaves alone"
-        raise LayoutSizeError(where, facts, remedy)
+        raise LayoutSizeError(where, facts, _completed(shape[axis] - total, len(body.joints)))
     action = joined_action(blocks, body)
     axes = [Representation.trivial(size) for size in shape]
     axes[axis] = Representation.of(action)
