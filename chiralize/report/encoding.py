@@ -42,7 +42,15 @@ _ALIGNMENT = """
 output axis cells samples stated shift error why figures drawn.curve explanations.layers explanations.labels
 drawn.section
 """
-KEYS: dict[type, list[str]] = {Alignment: _ALIGNMENT.split()}
+_PROBE = """
+start steps reward repeated restarted ends entries opposed actions robot coverage.observed coverage.tested_at_start
+coverage.tested
+"""
+_BENCH = """
+model chiral rows cost conditions.threads conditions.device conditions.compiled notes rollout conditions.machine
+conditions.torch conditions.clock conditions.runtime
+"""
+KEYS: dict[type, list[str]] = {Alignment: _ALIGNMENT.split(), Probe: _PROBE.split(), BenchReport: _BENCH.split()}
 """Records whose parts have no keys of their own: where each value is found, in the order of the keys, which are the
 last words. Readers know the layout of version 1; how records are parted is no matter of theirs."""
 

@@ -323,28 +323,38 @@ class RolloutRow:
     to_average: float | None = None
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What times depend on beside the networks, and how they were taken.
+
+    machine: the processor by its name, and how many there are.  compiled: by torch.compile.
+    clock: "processor" where the processor's time was measured, which other processes do not disturb, or "wall".
+    runtime: what ran the networks, with its version.
+    """
+
+    threads: int
+    device: str = "cpu"
+    compiled: bool = False
+    machine: str = ""
+    torch: str = ""
+    clock: str = "wall"
+    runtime: str = ""
+
+
 @dataclass(frozen=True, repr=False)
 class BenchReport(Readable):
     """How fast a network and its chiral counterpart are. cost: of the original, and of the counterpart.
 
-    rollout: steps of one sequence, in place of calls.  machine: the processor by its name, and how many there are.
-    clock: "processor" where the processor's time was measured, which other processes do not disturb, or "wall".
-    runtime: what ran the networks, with its version.
+    rollout: steps of one sequence, in place of calls.
     """
 
     model: str
     chiral: str
     rows: tuple[BenchRow, ...]
     cost: Cost
-    threads: int
-    device: str = "cpu"
-    compiled: bool = False
+    conditions: Conditions
     notes: tuple[str, ...] = ()
     rollout: tuple[RolloutRow, ...] = ()
-    machine: str = ""
-    torch: str = ""
-    clock: str = "wall"
-    runtime: str = ""
 
     @property
     def passed(self) -> bool:
