@@ -84,7 +84,7 @@ def verify(
     if output_format is Verdict.junit:
         typer.echo(to_junit(report), nl=False)
     else:
-        show(report, opt.Format(output_format.value), options.quiet, options.verbose)
+        show(report, opt.Format(output_format.value), options.loudness.quiet, options.loudness.verbose)
     if not report.passed:
         _explain(report)
         raise typer.Exit(NOT_EQUIVARIANT)
