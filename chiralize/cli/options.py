@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +20,6 @@ from chiralize.storage import former_names
 if TYPE_CHECKING:
     from chiralize.problem.progress import Progress
 
-T = TypeVar("T")
 _BY_NAME = inspect.Parameter.KEYWORD_ONLY
 _OF_ARRAYS = ("calibration", "calibrate", "data")
 Samples = Annotated[
@@ -203,7 +202,7 @@ def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
     hints = typing.get_type_hints(options, include_extras=True)
     for field in fields(options):
         hint, default = hints[field.name], field.default
-        if is_dataclass(hint):
+        if isinstance(hint, type) and is_dataclass(hint):
             yield from _parameters(hint)
             continue
         kind, option = typing.get_args(hint)
@@ -214,13 +213,13 @@ def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
         yield inspect.Parameter(field.name, _BY_NAME, default=default, annotation=hint)
 
 
-def _filled(options: type[T], values: Mapping[str, Any]) -> T:
+def _filled(options: type[Any], values: Mapping[str, Any]) -> Any:
     """A record of options with what the user gave, by the names of the parameters."""
     hints = typing.get_type_hints(options)
     filled: dict[str, Any] = {}
     for field in fields(options):
         part = hints[field.name]
-        if is_dataclass(part):
+        if isinstance(part, type) and is_dataclass(part):
             filled[field.name] = _filled(part, values)
         else:
             filled[field.name] = values[field.name]

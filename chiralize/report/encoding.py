@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from math import isfinite
 from operator import attrgetter
@@ -50,7 +51,7 @@ _BENCH = """
 model chiral rows cost conditions.threads conditions.device conditions.compiled notes rollout conditions.machine
 conditions.torch conditions.clock conditions.runtime
 """
-KEYS: dict[type, list[str]] = {Alignment: _ALIGNMENT.split(), Probe: _PROBE.split(), BenchReport: _BENCH.split()}
+KEYS: dict[type, Sequence[str]] = {Alignment: _ALIGNMENT.split(), Probe: _PROBE.split(), BenchReport: _BENCH.split()}
 """Records whose parts have no keys of their own: where each value is found, in the order of the keys, which are the
 last words. Readers know the layout of version 1; how records are parted is no matter of theirs."""
 

@@ -337,7 +337,7 @@ def _width_of_fields(spec: ConversionSpec) -> int | None:
     entries = spec.inputs or ()
     if len(entries) != 1 or not entries[0].fields:
         return None
-    return fields_width(entries[0].fields, entries[0].skeleton or spec.skeleton)
+    return fields_width(entries[0].fields, entries[0].override.skeleton or spec.skeleton)
 
 
 def _described(spec: ConversionSpec, width: int) -> str:

@@ -318,7 +318,7 @@ class Search:
             return error
         laid_out: list[TensorEntry] = []
         for entry, shape in zip(spec.inputs or [TensorEntry()] * len(shapes), shapes, strict=True):
-            poses = fitting(shape, entry.body(spec.skeleton), entry.dims is not None, "input")
+            poses = fitting(shape, entry.body(spec.skeleton), entry.override.dims is not None, "input")
             is_open = entry.kind == "pose" and entry.layout is None and poses
             laid_out.append(replace(entry, layout=str(poses[0].layout)) if is_open else entry)
         try:

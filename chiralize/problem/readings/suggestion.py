@@ -55,11 +55,11 @@ def _descriptions(arguments: Sequence[Argument]) -> Iterator[tuple[TensorEntry, 
     """Descriptions of the arguments that their names suggest, the likeliest first. The first argument of these is a
     pose.
     """
-    pose, free = TensorEntry(), TensorEntry(free=True)
+    pose, free = TensorEntry(), TensorEntry(flag="free")
     choices: list[tuple[TensorEntry, ...]] = [(pose,)]
     for argument in arguments[1:]:
         if _STATE.match(argument.name):
-            choices.append((TensorEntry(state=True),))
+            choices.append((TensorEntry(flag="state"),))
         else:
             choices.append((free, pose) if _NO_BODY.match(argument.name) else (pose, free))
     yield from product(*choices)
@@ -95,7 +95,7 @@ def _answers(entries: Sequence[TensorEntry], shapes: Shapes, answers: Sequence[S
     described: list[TensorEntry] = []
     for shape in answers:
         is_state = shape in states
-        described.append(TensorEntry(state=is_state))
+        described.append(TensorEntry(flag="state" if is_state else None))
         if is_state:
             states.remove(shape)
     return tuple(described)
