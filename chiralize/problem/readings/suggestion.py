@@ -74,15 +74,16 @@ def _of(search: Search, entries: tuple[TensorEntry, ...], tried: list[Search], l
     tried.append(inner)
     reading = inner.first()
     outputs: tuple[TensorEntry, ...] = ()
-    if reading is None and inner.refused and not inner.open_inputs:
-        refused = inner.refused[0]
+    if reading is None and inner.obstacles.refused and not inner.obstacles.open_inputs:
+        refused = inner.obstacles.refused[0]
         outputs = _answers(entries, refused.shapes, refused.answers)
-        inner = replace(inner, spec=replace(spec, outputs=outputs), refused=[], tried=0)
+        obstacles = replace(inner.obstacles, refused=[], tried=0)
+        inner = replace(inner, spec=replace(spec, outputs=outputs), obstacles=obstacles)
         tried.append(inner)
         reading = inner.first()
     shapes: Shapes = ()
-    if reading is None and inner.nearest is not None:
-        reading, shapes = inner.nearest, inner.nearest.shapes
+    if reading is None and inner.obstacles.nearest is not None:
+        reading, shapes = inner.obstacles.nearest, inner.obstacles.nearest.shapes
     if reading is None:
         return None
     inputs = tuple(map(_word_of, entries, reading.resolved.input_tensors))
