@@ -78,7 +78,8 @@ def verify(
         report = run(
             network, loaded.source.name, passport, samples=samples, real=real, tolerance=tolerance, progress=step
         )
-        report = replace(report, remedy=report.remedy or loaded.remedy)
+        known = report.circumstances
+        report = replace(report, circumstances=replace(known, remedy=known.remedy or loaded.remedy))
     if page is not None:
         save(report, page)
     if output_format is Verdict.junit:

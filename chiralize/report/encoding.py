@@ -51,7 +51,16 @@ _BENCH = """
 model chiral rows cost conditions.threads conditions.device conditions.compiled notes rollout conditions.machine
 conditions.torch conditions.clock conditions.runtime
 """
-KEYS: dict[type, Sequence[str]] = {Alignment: _ALIGNMENT.split(), Probe: _PROBE.split(), BenchReport: _BENCH.split()}
+_VERIFY = """
+model numeric certificate degeneracy evidence notes own_precision claims mirrors joints bodies circumstances.remedy
+circumstances.given circumstances.constant
+"""
+KEYS: dict[type, Sequence[str]] = {
+    Alignment: _ALIGNMENT.split(),
+    Probe: _PROBE.split(),
+    BenchReport: _BENCH.split(),
+    VerifyReport: _VERIFY.split(),
+}
 """Records whose parts have no keys of their own: where each value is found, in the order of the keys, which are the
 last words. Readers know the layout of version 1; how records are parted is no matter of theirs."""
 

@@ -18,7 +18,7 @@ from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved
 from chiralize.problem.two_samples import NOT_ONE
 from chiralize.report import BenchReport, BenchRow, ConvertReport, Cost, Report, to_html, to_json, to_junit, to_text
-from chiralize.report.records import Conditions
+from chiralize.report.records import Circumstances, Conditions
 from chiralize.storage.passport import Passport
 from chiralize.verification.closed_loop.records import (
     AVERAGE,
@@ -431,7 +431,7 @@ def test_verify_of_a_file_whose_mirror_nothing_confirms() -> None:
     run_only = replace(VERIFY, certificate=None, evidence=Evidence())
     assert run_only.verdict == "equivariant, but only by running it on 16 random samples: no proof"
     beside = "equivariant, but only by running it on 256 samples of yours and on random ones: no proof"
-    assert replace(run_only, given=256).verdict == beside
+    assert replace(run_only, circumstances=Circumstances(256)).verdict == beside
 
 
 def test_other_commands() -> None:
