@@ -127,6 +127,36 @@ def test_files_stay_small() -> None:
     assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
 
 
+MOST_FIELDS = 12
+LARGE_RECORDS = {
+    "Request": "what the user may ask for: every field is one option, declared once",
+    "ConvertReport": "", "Network": "",
+   
+}  # fmt: skip
+"""Records with more fields than that, and why. Fields that travel together are a record of their own."""
+
+
+def field_counts(text: str) -> Iterator[tuple[str, int]]:
+    """Every dataclass of a file by name, with the number of its fields."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(call) for call in node.decorator_list):
+            fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+            yield node.name, sum("ClassVar" not in ast.unparse(each.annotation) for each in fields)
+
+
+def test_records_stay_small() -> None:
+    counts = [pair for path in PACKAGE.rglob("*.py") for pair in field_counts(path.read_text(encoding="utf-8"))]
+    assert {name for name, count in counts if count > MOST_FIELDS} == LARGE_RECORDS.keys()
+    assert len(counts) > 300
+
+
+def test_the_check_of_records_can_fail() -> None:
+    lines = "".join(f"    field_{number}: int = 0\n" for number in range(13))
+    for decorator in ("@dataclass", "@dataclasses.dataclass(frozen=True)"):
+        text = f"{decorator}\nclass Large:\n    LIMIT: ClassVar[int] = 1\n{lines}\nclass Plain:\n{lines}"
+        assert list(field_counts(text)) == [("Large", 13)]
+
+
 def test_torch_stays_where_it_is_needed() -> None:
     for name, path in modules(PACKAGE).items():
         if name.startswith(WITHOUT_TORCH):

@@ -126,7 +126,7 @@ def audit(
             record, pictures = run_loop(options, network.resolved.spec, running, loop, step)
             report = report.with_rollout(record)
     _write(page, plot, network, report, pictures)
-    show(report, output_format, options.quiet, options.verbose)
+    show(report, output_format, options.loudness.quiet, options.loudness.verbose)
 
 
 def _write(

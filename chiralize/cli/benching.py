@@ -73,7 +73,7 @@ def bench(
         timed = partial(timed, fair=fair, other_examples=other_examples)
         names = original.source.name, converted.source.name
         report = timed(network, chiral_network, names, batches=tuple(batch or ()))
-    show(report, output_format, options.quiet)
+    show(report, output_format, options.loudness.quiet)
 
 
 def _rolled(
@@ -96,7 +96,7 @@ def _rolled(
     with opt.progress(options) as step:
         original, converted = _both(options, chiral, step)
         report = rolled(Runner(*original), Runner(*converted), steps=steps, threads=threads or 1, progress=step)
-    show(report, output_format, options.quiet)
+    show(report, output_format, options.loudness.quiet)
 
 
 def _both(options: opt.NetworkOptions, chiral: Path, step: Progress) -> list[tuple[Network, LoadedModel]]:

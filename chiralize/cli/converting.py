@@ -304,7 +304,7 @@ def convert(
             conversion = write(conversion, target, Source(original, script, origin))
         except (ExportError, ParityError) as error:
             raise rescued(conversion, target, error) from error
-    show(conversion.report, target, report, output_format, options.quiet, options.verbose)
+    show(conversion.report, target, report, output_format, options.loudness.quiet, options.loudness.verbose)
 
 
 def _rounds(rounds: int | None, fast: bool) -> int | None:

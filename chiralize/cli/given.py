@@ -20,12 +20,7 @@ def check_given(options: NetworkOptions, data: Sequence[Path | None]) -> None:
     from chiralize.errors import DataFileError, ModelFileError
 
     if options.skeleton:
-        load_spec(
-            options.skeleton,
-            input_layouts=options.input_layout,
-            output_layouts=options.output_layout,
-            invariant=options.invariant,
-        )
+        load_spec(options.skeleton, **options.layouts.as_arguments)
     _require(options.model)
     for path in data:
         try:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chiralize.cli.options import NetworkOptions
+from chiralize.cli.options import NetworkOptions, WeightsOptions
 from chiralize.cli.typed import command
 
 if TYPE_CHECKING:
@@ -61,21 +61,17 @@ def open_network(
     from chiralize.storage.passport import Passport
 
     step = step or silent
-    layouts = {
-        "input_layouts": options.input_layout,
-        "output_layouts": options.output_layout,
-        "invariant": options.invariant,
-    }
+    weights, layouts = options.weights, options.layouts.as_arguments
     given = None
     if options.skeleton:
         given = load_spec(options.skeleton, **layouts)
     loaded = load_model(
         options.model,
-        factory=options.factory,
-        factory_args=_pairs(options.arg),
-        key=options.key,
-        prefix=options.prefix,
-        normalizer=options.normalizer,
+        factory=weights.factory,
+        factory_args=_pairs(weights.arg),
+        key=weights.key,
+        prefix=weights.prefix,
+        normalizer=weights.normalizer,
         unsafe_pickle=options.unsafe_pickle,
         onnx=onnx or read,
         command=command(),
@@ -114,7 +110,7 @@ def open_network(
         entry=entry,
         progress=step,
         command=command(),
-        arguments=_pairs(options.arg),
+        arguments=_pairs(weights.arg),
     )
     before_export(loaded, examples, entry)
     step("exporting")
@@ -162,7 +158,7 @@ def _refuse_undescribed(options: NetworkOptions, spec: ConversionSpec | None, ta
     """Raise UsageError where the arguments of a class are described by nothing. target: the class, or a function."""
     from chiralize.problem.readings.refusal import refusal_of_class
 
-    if spec is None or options.input_shape or options.example is not None or options.normalizer is not None:
+    if spec is None or options.input_shape or options.example is not None or options.weights.normalizer is not None:
         return
     error = refusal_of_class(target, spec, options.entry, str(options.model), "--input-shape")
     if error is not None:
@@ -179,11 +175,11 @@ def options_for_result(options: NetworkOptions, result: Path) -> NetworkOptions:
     from chiralize.storage.vec_normalize import normaliser_beside
 
     if not holds_weights(result):
-        return replace(options, model=result, factory=None, arg=(), key=None, prefix=None, normalizer=None)
-    normalizer = options.normalizer
-    if normalizer is not None and normaliser_beside(result, normalizer).exists():
-        normalizer = normaliser_beside(result, normalizer)
-    return replace(options, model=result, normalizer=normalizer)
+        return replace(options, model=result, weights=WeightsOptions())
+    weights = options.weights
+    if weights.normalizer is not None and normaliser_beside(result, weights.normalizer).exists():
+        weights = replace(weights, normalizer=normaliser_beside(result, weights.normalizer))
+    return replace(options, model=result, weights=weights)
 
 
 def _read_back(loaded: LoadedModel, args: Sequence[Any], kwargs: Mapping[str, Any], must_be: bool) -> LoadedModel:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,8 +53,84 @@ FormatOption = Annotated[Format, typer.Option("--format", help="text for people,
 
 
 @dataclass(frozen=True)
+class WeightsOptions:
+    """Of which network a file of weights is: what builds it, with which arguments, and where its weights lie."""
+
+    factory: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="PKG.MOD:NAME",
+            help="Class or function that builds the network of weights; auto: the class that the file names.",
+        ),
+    ] = None
+    arg: Annotated[
+        Sequence[str],
+        typer.Option("--arg", metavar="NAME=VALUE", help="Argument of the class or function; repeat for more."),
+    ] = ()
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="NAME", help="Entry of a checkpoint that holds the weights.")
+    ] = None
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            "--prefix",
+            metavar="NAME",
+            help="Start of the names of the network's weights in the file, where several fit.",
+        ),
+    ] = None
+    normalizer: Annotated[
+        Path | None,
+        typer.Option("--normalizer", metavar="FILE", help="vecnormalize.pkl of Stable-Baselines3, beside the .zip."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class LayoutOptions:
+    """Layouts of inputs and outputs in place of those of the specification."""
+
+    input_layout: Annotated[
+        Sequence[str],
+        typer.Option(
+            "--input-layout", metavar="LAYOUT", help="'b t j d', 'b (j d)', free or state, per input; repeat in order."
+        ),
+    ] = ()
+    output_layout: Annotated[
+        Sequence[str], typer.Option("--output-layout", metavar="LAYOUT", help="The same per output; repeat in order.")
+    ] = ()
+    invariant: Annotated[
+        bool, typer.Option("--invariant", help="The outputs are scores that the mirror leaves alone.")
+    ] = False
+
+    @property
+    def as_arguments(self) -> dict[str, Any]:
+        """The arguments of `load_spec`."""
+        return {
+            "input_layouts": self.input_layout,
+            "output_layouts": self.output_layout,
+            "invariant": self.invariant,
+        }
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """How much is said of what is done, and of the report."""
+
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="No progress, and only the first sentence of a report in words.")
+    ] = False
+    verbose: Annotated[
+        bool,
+        typer.Option("-v", "--verbose", help="A line for every step, with the seconds it took, and the whole report."),
+    ] = False
+
+
+@dataclass(frozen=True)
 class NetworkOptions:
-    """The options of every command that reads a network, with what the user gave for them."""
+    """The options of every command that reads a network, with what the user gave for them.
+
+    Fields are in the order of the help; a record among them stands for its own fields.
+    """
 
     model: Annotated[
         Path,
@@ -86,58 +162,15 @@ class NetworkOptions:
             "--example", metavar="FILE", help="Example inputs (.npz, .npy, .pt, .safetensors); one sample is taken."
         ),
     ] = None
-    factory: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="PKG.MOD:NAME",
-            help="Class or function that builds the network of weights; auto: the class that the file names.",
-        ),
-    ] = None
-    arg: Annotated[
-        Sequence[str],
-        typer.Option("--arg", metavar="NAME=VALUE", help="Argument of the class or function; repeat for more."),
-    ] = ()
-    key: Annotated[
-        str | None, typer.Option("--key", metavar="NAME", help="Entry of a checkpoint that holds the weights.")
-    ] = None
-    prefix: Annotated[
-        str | None,
-        typer.Option(
-            "--prefix",
-            metavar="NAME",
-            help="Start of the names of the network's weights in the file, where several fit.",
-        ),
-    ] = None
-    normalizer: Annotated[
-        Path | None,
-        typer.Option("--normalizer", metavar="FILE", help="vecnormalize.pkl of Stable-Baselines3, beside the .zip."),
-    ] = None
+    weights: WeightsOptions = WeightsOptions()
     entry: Annotated[str, typer.Option("--entry", metavar="NAME", help="Method to call instead of forward.")] = (
         "forward"
     )
-    input_layout: Annotated[
-        Sequence[str],
-        typer.Option(
-            "--input-layout", metavar="LAYOUT", help="'b t j d', 'b (j d)', free or state, per input; repeat in order."
-        ),
-    ] = ()
-    output_layout: Annotated[
-        Sequence[str], typer.Option("--output-layout", metavar="LAYOUT", help="The same per output; repeat in order.")
-    ] = ()
-    invariant: Annotated[
-        bool, typer.Option("--invariant", help="The outputs are scores that the mirror leaves alone.")
-    ] = False
+    layouts: LayoutOptions = LayoutOptions()
     unsafe_pickle: Annotated[
         bool, typer.Option("--unsafe-pickle", help="Load a pickled module. This runs code that the file carries.")
     ] = False
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="No progress, and only the first sentence of a report in words.")
-    ] = False
-    verbose: Annotated[
-        bool,
-        typer.Option("-v", "--verbose", help="A line for every step, with the seconds it took, and the whole report."),
-    ] = False
+    loudness: Loudness = Loudness()
 
 
 def takes_network(command: Callable[..., None]) -> Callable[..., None]:
@@ -145,14 +178,14 @@ def takes_network(command: Callable[..., None]) -> Callable[..., None]:
 
     The model and the skeleton come first in the help, then the command's own options, then the others.
     """
-    shared = [_parameter(field.name, field.default) for field in fields(NetworkOptions)]
+    shared = list(_parameters(NetworkOptions))
     of_command = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     order = [*shared[:2], *(parameter.replace(kind=_BY_NAME) for parameter in of_command), *shared[2:]]
     names = [parameter.name for parameter in shared]
 
     def flat(**values: Any) -> None:
         """Put the network's options together, and run the command."""
-        options = NetworkOptions(**{name: values.pop(name) for name in names})
+        options = _filled(NetworkOptions, {name: values.pop(name) for name in names})
         check_given(options, [options.example, *(values.get(name) for name in _OF_ARRAYS)])
         command(options, **values)
 
@@ -162,15 +195,35 @@ def takes_network(command: Callable[..., None]) -> Callable[..., None]:
     return flat
 
 
-def _parameter(name: str, default: Any) -> inspect.Parameter:
-    """A field of NetworkOptions as a parameter; sequences are lists for typer."""
-    hint = typing.get_type_hints(NetworkOptions, include_extras=True)[name]
-    kind, option = typing.get_args(hint)
-    if kind == Sequence[str]:
-        hint, default = Annotated[list[str], option], []
-    if default is MISSING:
-        default = inspect.Parameter.empty
-    return inspect.Parameter(name, _BY_NAME, default=default, annotation=hint)
+def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
+    """The fields of a record of options as parameters, those of records in it among them; sequences are lists for
+    typer.
+    """
+    hints = typing.get_type_hints(options, include_extras=True)
+    for field in fields(options):
+        hint, default = hints[field.name], field.default
+        if isinstance(hint, type) and is_dataclass(hint):
+            yield from _parameters(hint)
+            continue
+        kind, option = typing.get_args(hint)
+        if kind == Sequence[str]:
+            hint, default = Annotated[list[str], option], []
+        if default is MISSING:
+            default = inspect.Parameter.empty
+        yield inspect.Parameter(field.name, _BY_NAME, default=default, annotation=hint)
+
+
+def _filled(options: type[Any], values: Mapping[str, Any]) -> Any:
+    """A record of options with what the user gave, by the names of the parameters."""
+    hints = typing.get_type_hints(options)
+    filled: dict[str, Any] = {}
+    for field in fields(options):
+        part = hints[field.name]
+        if isinstance(part, type) and is_dataclass(part):
+            filled[field.name] = _filled(part, values)
+        else:
+            filled[field.name] = values[field.name]
+    return options(**filled)
 
 
 def under_its_name(calibration: Path | None, former: Path | None, option: str) -> tuple[Path | None, tuple[str, ...]]:
@@ -197,19 +250,16 @@ def progress(options: NetworkOptions | None = None) -> Iterator[Progress]:
     """
     from chiralize.commands.progress import shown
 
-    if options is not None:
-        is_quiet, is_verbose = options.quiet, options.verbose
-    else:
-        is_quiet, is_verbose = False, False
-    _check_loudness(is_quiet, is_verbose)
-    with redirect_stdout(sys.stderr), shown(not is_quiet, verbose=is_verbose) as step:
+    loudness = options.loudness if options is not None else Loudness()
+    _check(loudness)
+    with redirect_stdout(sys.stderr), shown(not loudness.quiet, verbose=loudness.verbose) as step:
         step("loading")
         yield step
 
 
-def _check_loudness(is_quiet: bool, is_verbose: bool) -> None:
-    """Raise UsageError where both are asked for."""
-    if is_quiet and is_verbose:
+def _check(loudness: Loudness) -> None:
+    """Raise UsageError where less and more are asked for."""
+    if loudness.quiet and loudness.verbose:
         from chiralize.errors import UsageError
 
         raise UsageError("--quiet", "--verbose is given as well", "leave one of them out")

@@ -39,6 +39,6 @@ def plan(
         network, loaded, _ = opening.open_network(options, read=True, step=step)
         step("planning")
         report = run(network, loaded.source.name, method)
-    show(report, output_format, options.quiet, options.verbose, is_long=True)
+    show(report, output_format, options.loudness.quiet, options.loudness.verbose, is_long=True)
     if not report.passed:
         raise typer.Exit(BLOCKED)

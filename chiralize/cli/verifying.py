@@ -78,13 +78,14 @@ def verify(
         report = run(
             network, loaded.source.name, passport, samples=samples, real=real, tolerance=tolerance, progress=step
         )
-        report = replace(report, remedy=report.remedy or loaded.remedy)
+        known = report.circumstances
+        report = replace(report, circumstances=replace(known, remedy=known.remedy or loaded.remedy))
     if page is not None:
         save(report, page)
     if output_format is Verdict.junit:
         typer.echo(to_junit(report), nl=False)
     else:
-        show(report, opt.Format(output_format.value), options.quiet, options.verbose)
+        show(report, opt.Format(output_format.value), options.loudness.quiet, options.loudness.verbose)
     if not report.passed:
         _explain(report)
         raise typer.Exit(NOT_EQUIVARIANT)

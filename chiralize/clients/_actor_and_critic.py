@@ -90,7 +90,7 @@ class Result:
 def converted(job: Job, with_critic: bool, not_done: list[str]) -> Result:
     """Actor and critic, together where they share weights."""
     policy = job.policy
-    invariant = TensorEntry(invariant=True)
+    invariant = TensorEntry(flag="invariant")
     if hasattr(policy, "actor"):
         is_spread = isinstance(getattr(policy.actor, "log_std", None), nn.Module)
         kind = _kind_of_actor(policy.actor, is_spread)
@@ -127,7 +127,7 @@ def _with_critic(
     if kind is parts.Critics:
         more.append(_actions(job, job.examples))
     try:
-        critic = job.run(kind, [TensorEntry(invariant=True)] * count, more)
+        critic = job.run(kind, [TensorEntry(flag="invariant")] * count, more)
     except ChiralizeError as error:
         not_done.append(f"the critic, which stays as it was ({error.code}: {error.facts})")
         return result

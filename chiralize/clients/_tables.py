@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors import ConversionSpec, TensorEntry, load_spec
+from chiralize.body.tensors import BodyOverride, ConversionSpec, TensorEntry, load_spec
 from chiralize.errors import UsageError
 from chiralize.nn.mirror import Mirror
 
@@ -104,7 +104,7 @@ def numbers(turn: Callable[[Tensor], Tensor], size: int, signed: bool = True) ->
     negated = [index for index, number in enumerate(image) if signed and number < 0]
     signs = tuple((index, (-1,)) for index in negated)
     body = Skeleton("numbers", names, pairs, ("value",), (), signs)
-    return TensorEntry("b (j d)", body)
+    return TensorEntry("b (j d)", BodyOverride(body))
 
 
 def is_table(value: Any) -> bool:

@@ -31,6 +31,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import under_each
 from chiralize.report import BenchReport, BenchRow, CallTime, Cost
+from chiralize.report.records import Conditions
 from chiralize.storage.onnx_network import OnnxNetwork
 
 _DIFFER = "the examples that the files bring differ in size ({}): all are timed on the original's"
@@ -101,10 +102,10 @@ def bench(
     if differ:
         notes.append(_DIFFER.format(differ))
     notes += _on_runtimes(given, (network, chiral), names)
-    report = BenchReport(*names, tuple(rows), _cost(*given), used, device, compiled, tuple(notes))
     clock = "processor" if is_alone else "wall"
     runtimes = " and ".join(dict.fromkeys((runtime_of(network), runtime_of(chiral))))
-    return replace(report, machine=machine(), torch=torch.__version__, clock=clock, runtime=runtimes)
+    conditions = Conditions(used, device, compiled, machine(), torch.__version__, clock, runtimes)
+    return BenchReport(*names, tuple(rows), _cost(*given), conditions, tuple(notes))
 
 
 def _in_one_runtime(network: Network, chiral: Network, sizes: Sequence[int]) -> tuple[Network, Network]:

@@ -99,9 +99,10 @@ def _judged(problem: Problem, draft: Draft) -> Judged:
     request.progress("verifying")
     after = _captured_again(network, replace(draft, program=program))
     after = replace(after, as_program=request.product == "graph")
-    passport = Passport(network.resolved.spec, converted.method, converted.form, converted.hidden, network.entry)
+    action = converted.action
+    passport = Passport(network.resolved.spec, converted.method, converted.form, action.hidden, network.entry)
     inputs = call_record(*after.example)
-    passport = replace(passport, exchanged=converted.exchanged, averaged=converted.averaged, inputs=inputs)
+    passport = replace(passport, exchanged=action.exchanged, averaged=converted.averaged, inputs=inputs)
     real = real_calls(problem, converted)
     verdict = judge(after, passport, samples=request.samples, real=real, progress=request.progress)
     return Judged(draft, after, passport, verdict)

@@ -54,7 +54,7 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
     method = method_of(method_name)
     if network.captured is None:
         return _without_graph(network, name, method)
-    is_average = method.runs_both_views
+    is_average = method.averages == "whole"
     analysis = _analysed(network, network.captured, method)
     refusal, repmap = analysis.refusal, analysis.repmap
     notes: list[str] = []
@@ -69,7 +69,7 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
     before = network.parameter_count
     macs = sum(repmap.macs.values()) if repmap else 0
     cost = Cost(before, before, macs, 2 * macs if is_average else macs, samples=network.rows)
-    if method.averages:
+    if method.averages == "part":
         notes += _averaging(network, method, refusal)
     if method.takes_width and not is_average:
         notes.append("planned at width 0.5; which units stay, and their weights, come from inputs (--calibration)")
@@ -90,7 +90,7 @@ def _under_each(network: Network, name: str, method_name: str) -> PlanReport:
     blocked = tuple(f"under {mirror}: {text}" for mirror, each in plans.items() for text in each.blocked)
     notes = [f"ops and choices as for the mirror {first}; choices for the others have to commute with them"]
     notes += [f"under {mirror}: {note}" for mirror, each in plans.items() for note in each.notes]
-    if method_of(method_name).runs_both_views:
+    if method_of(method_name).averages == "whole":
         cost = replace(whole.cost, macs_after=2 ** len(plans) * whole.cost.macs_before)
         whole = replace(whole, cost=cost)
     return replace(whole, blocked=blocked, notes=tuple(notes))
@@ -101,7 +101,7 @@ def _without_graph(network: Network, name: str, method: Method) -> PlanReport:
     assert network.problem is not None
     count = network.parameter_count
     report = PlanReport(name, (), Cost(count, count), notes=network.notes)
-    if method.runs_both_views:
+    if method.averages == "whole":
         note = f"both views run, without a graph: {network.problem.where}: {network.problem.facts}"
         return replace(report, notes=(*network.notes, note))
     return replace(report, blocked=(f"{network.problem}", "only --method average is left: it needs no graph"))
@@ -167,7 +167,7 @@ def _row(
     action = "keep"
     if blocked is not None and blocked.where == str(node.where):
         action = "refuse"
-    elif method.runs_both_views:
+    elif method.averages == "whole":
         action = "keep, run on both views"
     elif weights:
         action = method.on_weights

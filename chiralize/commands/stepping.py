@@ -25,6 +25,7 @@ from chiralize.graph.running import Arguments, results
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.report import BenchReport, Cost, RolloutRow
+from chiralize.report.records import Conditions
 from chiralize.storage.format import LoadedModel
 from chiralize.symmetry.action import act
 
@@ -172,7 +173,7 @@ def rolled(
     cost = Cost(*counts) if all(counts) else Cost(0, 0)  # graphs keep weights among their constants
     names = original.loaded.source.name, chiral.loaded.source.name
     notes = (DRAWN.format("how far answers are apart"), f"run as {_how(original)} and as {_how(chiral)}")
-    return BenchReport(*names, (), cost, threads, notes=notes, rollout=rows)
+    return BenchReport(*names, (), cost, Conditions(threads), notes=notes, rollout=rows)
 
 
 _CHIRAL = "chiral"

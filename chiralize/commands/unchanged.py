@@ -8,7 +8,7 @@ from chiralize.commands.guard import stamped
 from chiralize.commands.records import Conversion
 from chiralize.graph.rewrite import with_modes
 from chiralize.problem.constant_answers import asked_again, refuse_constant
-from chiralize.problem.mirror import exchanged_weights, hidden_representations, mirror_if_known
+from chiralize.problem.mirror import mirror_if_known, weight_action
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import without_entry
 from chiralize.problem.problem import Problem
@@ -76,8 +76,8 @@ def draft_as_it_is(network: Network, verdict: Verdict) -> Draft:
     graph, repmap = network.graph(), verdict.repmap
     assert repmap is not None
     module, program = network.holding({})
-    hidden, exchanged = hidden_representations(graph, repmap), exchanged_weights(graph, repmap)
-    return Draft(Converted(module, "unchanged", "folded", (), (), hidden, exchanged), program, repmap)
+    converted = Converted(module, "unchanged", "folded", action=weight_action(graph, repmap))
+    return Draft(converted, program, repmap)
 
 
 def unchanged(
@@ -90,8 +90,8 @@ def unchanged(
     macs = 0
     if repmap is not None:
         graph, macs = network.graph(), sum(repmap.macs.values())
-        hidden, exchanged = hidden_representations(graph, repmap), exchanged_weights(graph, repmap)
-        passport = replace(passport, hidden=hidden, exchanged=exchanged)
+        action = weight_action(graph, repmap)
+        passport = replace(passport, hidden=action.hidden, exchanged=action.exchanged)
     count = network.parameter_count
     report = ConvertReport(name, "unchanged", "original", Cost(count, count, macs, macs), unchanged=True)
     evidence = outside_evidence(network, verdict.mirror, (), None if verdict.mirror.states else network.module)

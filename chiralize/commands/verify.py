@@ -21,7 +21,7 @@ from chiralize.problem.progress import Progress, silent
 from chiralize.problem.request import number
 from chiralize.report import VerifyReport
 from chiralize.report.body import bodies_of
-from chiralize.report.records import JointGap
+from chiralize.report.records import Circumstances, JointGap
 from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.storage.passport import Passport
 from chiralize.verification.drift import measure, random_inputs
@@ -63,13 +63,14 @@ def verify(
     given = sum(map(network.samples_in, run_on))
     if network.further:
         report = verify_for_all(network, name, passport, samples, run_on, tolerance, progress)
-        return replace(report, given=given)
+        return replace(report, circumstances=Circumstances(given))
     report = _verify_one(network, name, passport, samples, real, run_on, tolerance, progress)
-    if passport is not None and not report.numeric.passed:
-        report = replace(report, remedy=remedy_of_other_mirror(network, passport.converted_for))
+    known = Circumstances(given)
     if network.constant.is_all:
-        report = replace(report, constant=network.constant.facts, remedy=network.constant.remedy)
-    return replace(report, given=given)
+        known = Circumstances(given, network.constant.facts, network.constant.remedy)
+    elif passport is not None and not report.numeric.passed:
+        known = Circumstances(given, remedy=remedy_of_other_mirror(network, passport.converted_for))
+    return replace(report, circumstances=known)
 
 
 def _verify_one(

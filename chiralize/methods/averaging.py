@@ -70,7 +70,7 @@ def described(result: Converted, network: Network, repmap: RepMap) -> Converted:
     return replace(
         result,
         form="averaged",
-        hidden={**result.hidden, **hidden},
+        action=replace(result.action, hidden={**result.action.hidden, **hidden}),
         averaged=names,
         notes=(*result.notes, *shares(network)),
         macs=sum(map(macs_of, inner.values())),

@@ -14,9 +14,7 @@ from chiralize.methods.pairing import by_weights
 from chiralize.problem.problem import MAX_DRIFT, Method
 from chiralize.storage import former_names
 
-_AUTO = Method(
-    AUTO, None, pairing=by_weights, is_fitted=True, takes_width=True, runs_both_views=True, max_drift=MAX_DRIFT
-)
+_AUTO = Method(AUTO, None, pairing=by_weights, is_fitted=True, takes_width=True, averages="whole", max_drift=MAX_DRIFT)
 
 
 @cache

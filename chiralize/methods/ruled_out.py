@@ -57,4 +57,4 @@ def refuse_ruled_out(problem: Problem, method: Method) -> None:
 def _is_average(problem: Problem, method: Method) -> bool:
     """Whether a method runs both views of the whole network, and nothing else."""
     is_auto = method.drafts is None
-    return (method.runs_both_views and not is_auto) or problem.request.width == 1
+    return (method.averages == "whole" and not is_auto) or problem.request.width == 1

@@ -94,7 +94,7 @@ def forecast(problem: Problem) -> str:
     """
     network, inputs = problem.network, problem.batches.inputs
     work = multiplications_a_sample(network)
-    is_auto, is_average = problem.method.drafts is None, problem.method.runs_both_views
+    is_auto, is_average = problem.method.drafts is None, problem.method.averages == "whole"
     if not (is_auto or is_average) or network.carried or not inputs or work < _COSTLY:
         return ""
     of_a_run = _minutes_of(network, (tuple(network.args), dict(network.kwargs)))

@@ -15,7 +15,7 @@ def check_request(request: Request, method: Method) -> None:
     if request.on_blocked not in ON_BLOCKED:
         facts = f"{request.on_blocked!r} is not known"
         raise UsageError("--on-blocked", facts, f"use one of {', '.join(ON_BLOCKED)}")
-    if request.on_blocked == "average" and not (method.averages or method.runs_both_views):
+    if request.on_blocked == "average" and method.averages == "nothing":
         facts = f"{method.name} cannot average a part"
         raise UsageError("--on-blocked", facts, "use --method match, or --on-blocked average-all")
     if request.form == "dense" and not method.takes_width:

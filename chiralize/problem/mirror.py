@@ -19,6 +19,7 @@ from chiralize.infer.hidden.match import FromWeights
 from chiralize.infer.records import Choice, RepMap
 from chiralize.infer.registry import traits
 from chiralize.problem.network import Network
+from chiralize.problem.result import WeightAction
 from chiralize.storage.passport import Passport
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import evaluate
@@ -251,6 +252,11 @@ def depth_of(captured: CapturedModel | None, macs: Mapping[str, int] | None = No
     return max(steps, 1)
 
 
+def weight_action(captured: CapturedModel, repmap: RepMap) -> WeightAction:
+    """How the mirror acts on every weight and state."""
+    return WeightAction(hidden_representations(captured, repmap), _exchanged(captured, repmap))
+
+
 def hidden_representations(captured: CapturedModel, repmap: RepMap) -> dict[str, TensorRepresentation]:
     """Representation of every weight and state, by each of its names."""
     hidden: dict[str, TensorRepresentation] = {}
@@ -263,7 +269,7 @@ def _weights_and_states(captured: CapturedModel) -> list[Leaf]:
     return [leaf for leaf in captured.leaves.values() if leaf.is_weight or leaf.kind == "state"]
 
 
-def exchanged_weights(captured: CapturedModel, repmap: RepMap) -> dict[str, str]:
+def _exchanged(captured: CapturedModel, repmap: RepMap) -> dict[str, str]:
     """Weights and states that the mirror takes to another one, each with its partner, by name."""
     leaves = {leaf.name: leaf for leaf in _weights_and_states(captured)}
     exchanged: dict[str, str] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from chiralize.infer.hidden.assign import Chooser
 from chiralize.problem.data.batches import Batches
@@ -40,10 +40,10 @@ class Method:
     pairing: who pairs hidden units where there are no inputs, for `plan`; None where none are paired.
 
     is_fitted: weights are fitted to inputs, or pairs chosen by them.  takes_width: it keeps a share of the units.
-    averages: a stretch of the network may run on both views.  runs_both_views: the whole network may, so that no op
-    stops it.  keeps_units: hidden units stay as they are, and only weights are moved.  is_trained_on: its result is a
-    start for training, not to be used as it is.  max_drift: the bound on rho that holds where the user gives none.
-    on_weights: what it does to them, in two words.
+    averages: how much of the network may run on both views: nothing, a part of it (`--on-blocked average`), or the
+    whole, so that no op stops it.  keeps_units: hidden units stay as they are, and only weights are moved.
+    is_trained_on: its result is a start for training, not to be used as it is.  max_drift: the bound on rho that holds
+    where the user gives none.  on_weights: what it does to them, in two words.
     """
 
     name: str
@@ -53,8 +53,7 @@ class Method:
     pairing: Callable[[Network], Chooser] | None = None
     is_fitted: bool = False
     takes_width: bool = False
-    averages: bool = False
-    runs_both_views: bool = False
+    averages: Literal["nothing", "part", "whole"] = "nothing"
     keeps_units: bool = False
     is_trained_on: bool = False
     max_drift: float | None = None

@@ -25,15 +25,36 @@ class Fitted:
 
 
 @dataclass(frozen=True)
+class WeightAction:
+    """How mirrors act on the weights and states of a network, by name.
+
+    hidden: representation of every one.  exchanged: those that the mirror takes to another one, and that one's name.
+    earlier: representations under other mirrors that the network commutes with, in the order of the network's.
+    """
+
+    hidden: Mapping[str, TensorRepresentation] = field(default_factory=dict)
+    exchanged: Mapping[str, str] = field(default_factory=dict)
+    earlier: tuple[Mapping[str, TensorRepresentation], ...] = ()
+
+    @property
+    def on_itself(self) -> dict[str, TensorRepresentation]:
+        """Representations of the weights that the mirror takes to none but themselves."""
+        return {name: rep for name, rep in self.hidden.items() if name not in self.exchanged}
+
+    def with_hidden(self, hidden: Mapping[str, TensorRepresentation]) -> WeightAction:
+        """The action where other weights are in place of those `on_itself`: the exchanged ones stay as they are."""
+        exchanged = {name: self.hidden[name] for name in self.exchanged if name in self.hidden}
+        return replace(self, hidden={**hidden, **exchanged})
+
+
+@dataclass(frozen=True)
 class Converted:
     """A converted network before it is verified.
 
-    method, form: as asked for or chosen.  hidden: representation of every weight and state by name.
-    exchanged: weights that the mirror takes to another one, and that one's name.  averaged: stretches of the graph
-    that both views run through.  macs: multiplications that the result does on top of the original's.
+    method, form: as asked for or chosen.  action: of the mirror on the weights and states.  averaged: stretches of the
+    graph that both views run through.  macs: multiplications that the result does on top of the original's.
     lost: rows and columns of weights that can only be zero.  fitted: weights found by least squares.
-    tables: constants that left hidden channels no pairing.  earlier: representations of the weights under other mirrors
-    that the result commutes with, in the order of the network's.
+    tables: constants that left hidden channels no pairing.
     """
 
     module: torch.nn.Module
@@ -41,15 +62,13 @@ class Converted:
     form: str
     choices: tuple[Choice, ...] = ()
     moved: tuple[Moved, ...] = ()
-    hidden: Mapping[str, TensorRepresentation] = field(default_factory=dict)
-    exchanged: Mapping[str, str] = field(default_factory=dict)
+    action: WeightAction = WeightAction()
     averaged: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     macs: int = 0
     lost: int = 0
     fitted: tuple[Fitted, ...] = ()
     tables: tuple[str, ...] = ()
-    earlier: tuple[Mapping[str, TensorRepresentation], ...] = ()
 
     @property
     def is_average(self) -> bool:

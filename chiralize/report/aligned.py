@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chiralize.errors.words import percent
 from chiralize.report.document import Block, Curves, Line, Section, if_known, plain, plural, table
-from chiralize.verification.asymmetry.records import ALIGNED, Alignment, Shifted
+from chiralize.verification.asymmetry.records import ALIGNED, Alignment, Drawn, Shifted
 
 
 def alignment_blocks(alignments: Sequence[Alignment]) -> list[Block]:
@@ -53,7 +53,7 @@ def _measured(alignment: Alignment, shift: float) -> list[Block]:
     blocks += [Line(text) for text in (*_outlook(alignment, shift), *_origin(alignment, shift))]
     if not alignment.is_aligned:
         blocks += [Line(text) for text in _remedies(alignment, shift)]
-    return blocks + _drawn(alignment, shift)
+    return blocks + _curves(alignment.drawn, shift)
 
 
 def _title(alignment: Alignment, figure: Shifted) -> str:
@@ -87,18 +87,18 @@ def _outlook(alignment: Alignment, shift: float) -> list[str]:
 def _origin(alignment: Alignment, shift: float) -> list[str]:
     """What explains the shift: how the maps were labelled, and what the layers would do by themselves."""
     near = max(ALIGNED / 2, 2 * (alignment.error or 0.0))
-    lines: list[str] = []
-    if alignment.labels is not None:
-        if abs(shift - alignment.labels) <= near:
-            lines.append(f"{alignment.labels:g} cells is what maps have whose labels put cell i at pixel stride * i")
+    explained, lines = alignment.explanations, list[str]()
+    if explained.labels is not None:
+        if abs(shift - explained.labels) <= near:
+            lines.append(f"{explained.labels:g} cells is what maps have whose labels put cell i at pixel stride * i")
         elif abs(shift) <= near:
             lines.append("0 cells is what maps have whose labels put cell i at the middle of its pixels")
-    if alignment.layers is not None:
-        if abs(shift - alignment.layers) <= near:
+    if explained.layers is not None:
+        if abs(shift - explained.layers) <= near:
             agrees = "as measured"
         else:
             agrees = "training brought it to what was measured"
-        lines.append(f"by their strides and paddings the layers move them by {alignment.layers:g} cells, {agrees}")
+        lines.append(f"by their strides and paddings the layers move them by {explained.layers:g} cells, {agrees}")
     return lines
 
 
@@ -117,11 +117,11 @@ def _remedies(alignment: Alignment, shift: float) -> list[str]:
     return lines
 
 
-def _drawn(alignment: Alignment, shift: float) -> list[Block]:
-    shifts = tuple(at for at, _ in alignment.curve)
-    gaps = tuple(gap for _, gap in alignment.curve)
+def _curves(drawn: Drawn, shift: float) -> list[Block]:
+    shifts = tuple(at for at, _ in drawn.curve)
+    gaps = tuple(gap for _, gap in drawn.curve)
     blocks: list[Block] = [Curves("gap by the shift of the turned maps, in cells", shifts, (("gap", gaps),), shift)]
-    section = alignment.section
+    section = drawn.section
     if section is not None:
         cells = tuple(map(float, range(len(section.plain))))
         before = (("answer", section.plain), ("turned answer to the mirrored picture", section.turned))

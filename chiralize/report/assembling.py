@@ -90,16 +90,17 @@ def _bench(report: BenchReport) -> list[Block]:
         ratios = (f"{row.ratio:.2f}", f"{row.low:.2f}-{row.high:.2f}", if_known(row.to_average, "{:.2f}".format))
         fair = (if_known(row.to_fair, "{:.2f}".format),) if is_fair else ()
         rows.append((str(row.batch), row.name, milliseconds(row.seconds), *ratios, *fair))
-    how = f"{plural(report.threads, 'thread')}, {report.device}"
-    if report.compiled:
+    conditions = report.conditions
+    how = f"{plural(conditions.threads, 'thread')}, {conditions.device}"
+    if conditions.compiled:
         how += ", compiled"
     if report.rollout:
         return [*_rollout(report, how), *parts.cost_blocks(report.cost), *parts.note_blocks(report.notes)]
-    blocks: list[Block] = [Section(f"A call ({how}), medians of interleaved rounds, {report.clock} time")]
+    blocks: list[Block] = [Section(f"A call ({how}), medians of interleaved rounds, {conditions.clock} time")]
     header = ("batch", "network", "time", "to original", "quartiles", "to TTA", *(("fair",) if is_fair else ()))
     blocks.append(table(header, rows, tuple(index for index in range(len(header)) if index != 1)))
-    runtime = report.runtime or f"torch {report.torch}"
-    notes = (f"measured on {report.machine}, {runtime}", *report.notes)
+    runtime = conditions.runtime or f"torch {conditions.torch}"
+    notes = (f"measured on {conditions.machine}, {runtime}", *report.notes)
     return [*blocks, *parts.cost_blocks(report.cost), *parts.note_blocks(notes)]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from math import isfinite
+from operator import attrgetter
 from typing import Any
 
 from chiralize.report.records import AuditReport, BenchReport, CallTime, ConvertReport, PlanReport, Report, VerifyReport
@@ -37,6 +39,31 @@ _DERIVED: dict[type, tuple[str, ...]] = {
     AuditReport: ("passed", "begins"),
 }
 
+_ALIGNMENT = """
+output axis cells samples stated shift error why figures drawn.curve explanations.layers explanations.labels
+drawn.section
+"""
+_PROBE = """
+start steps reward repeated restarted ends entries opposed actions robot coverage.observed coverage.tested_at_start
+coverage.tested
+"""
+_BENCH = """
+model chiral rows cost conditions.threads conditions.device conditions.compiled notes rollout conditions.machine
+conditions.torch conditions.clock conditions.runtime
+"""
+_VERIFY = """
+model numeric certificate degeneracy evidence notes own_precision claims mirrors joints bodies circumstances.remedy
+circumstances.given circumstances.constant
+"""
+KEYS: dict[type, Sequence[str]] = {
+    Alignment: _ALIGNMENT.split(),
+    Probe: _PROBE.split(),
+    BenchReport: _BENCH.split(),
+    VerifyReport: _VERIFY.split(),
+}
+"""Records whose parts have no keys of their own: where each value is found, in the order of the keys, which are the
+last words. Readers know the layout of version 1; how records are parted is no matter of theirs."""
+
 
 def to_json(report: Report) -> str:
     """The report as JSON text with a newline at the end. Figures that are not finite are text: "inf", "nan"."""
@@ -64,9 +91,9 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, SignedPermutation):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in fields(value)]
-        names += _DERIVED.get(type(value), ())
-        return {name: plain_value(getattr(value, name)) for name in names}
+        paths = KEYS.get(type(value)) or [field.name for field in fields(value)]
+        derived = _DERIVED.get(type(value), ())
+        return {path.rpartition(".")[2]: plain_value(attrgetter(path)(value)) for path in (*paths, *derived)}
     if isinstance(value, dict):
         return {str(key): plain_value(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

@@ -18,7 +18,7 @@ def raise_for_failure(report: VerifyReport) -> None:
     verdict passed, the other failed), EquivarianceError (the network does not commute with T), DegenerateError (left
     and right were lost).
     """
-    proof = report.certificate
+    proof, known = report.certificate, report.circumstances
     for output in report.numeric.outputs:
         if not output.finite:
             raise ModelRunError(
@@ -28,10 +28,10 @@ def raise_for_failure(report: VerifyReport) -> None:
                 "or look where it makes nan or inf",
             )
     if report.numeric.passed and proof is not None and not proof.passed:
-        if report.constant:
+        if known.constant:
             where = when(proof.where, f" at {proof.where}")
-            facts = f"{report.constant}. So running it shows nothing of the mirror, and the certificate breaks{where}"
-            raise ModelRunError(report.model, f"{facts} ({proof.broken})", report.remedy)
+            facts = f"{known.constant}. So running it shows nothing of the mirror, and the certificate breaks{where}"
+            raise ModelRunError(report.model, f"{facts} ({proof.broken})", known.remedy)
         raise VerdictsDisagreeError(
             str(proof.where or report.model),
             f"the certificate breaks here ({proof.broken}), but {_figures(report)}",
@@ -47,7 +47,7 @@ def raise_for_failure(report: VerifyReport) -> None:
                 "trust neither: --tolerance widens the bound where sums lose digits; what decides by rounding (topk "
                 "between equal scores) has no exact mirror; else report the model",
             )
-        remedy = report.remedy or "chiralize convert makes it exact"
+        remedy = known.remedy or "chiralize convert makes it exact"
         if report.numeric.layout:
             remedy = _CONTIGUOUS
         raise EquivarianceError(worst.title, _figures(report) + _first_node(report), remedy)

@@ -45,11 +45,12 @@ def confirmed_in_words(rollout: Rollout | None) -> str:
     probe = rollout.probe if rollout is not None else None
     if rollout is None or probe is None or probe.confirms == "nothing":
         return ""
+    seen = probe.coverage
     if probe.confirms == "all":
-        part = f" in {probe.tested} of {probe.observed:,} entries of what is seen (the others are 0 there, or alike)"
-        return "the environment confirms T" + when(probe.tested < probe.observed, part)
+        part = f" in {seen.tested} of {seen.observed:,} entries of what is seen (the others are 0 there, or alike)"
+        return "the environment confirms T" + when(seen.tested < seen.observed, part)
     word = "the environment confirms T" if rollout.how == "state" else "T agrees with the environment's mirrored_reset"
-    return f"{word} in what is seen at the start alone ({probe.tested_at_start} of {probe.observed:,} entries)"
+    return f"{word} in what is seen at the start alone ({seen.tested_at_start} of {seen.observed:,} entries)"
 
 
 def _row(rollout: Rollout, walker: Walker) -> tuple[str, ...]:

@@ -96,6 +96,20 @@ class JointGap:
     gap: float
 
 
+@dataclass(frozen=True)
+class Circumstances:
+    """What has to be known of a network to understand the verdicts on it.
+
+    given: samples of the user's that it was run on, beside random ones.
+    constant: a sentence where no answer depends on the inputs, so that the numeric verdict shows nothing; else "".
+    remedy: what to do where it is not equivariant, where that is not to convert it.
+    """
+
+    given: int = 0
+    constant: str = ""
+    remedy: str = ""
+
+
 @dataclass(frozen=True, repr=False)
 class VerifyReport(Readable):
     """Whether a network is equivariant: both verdicts, and what speaks for or against the mirror itself.
@@ -105,9 +119,6 @@ class VerifyReport(Readable):
     mirrors: where there are several, the verdicts under each and under their products; the others are then those under
     the first one, or under the first that failed.
     joints: gaps of single joints on random inputs, where outputs have joints.  bodies: how these are drawn.
-    remedy: what to do where it is not equivariant, where that is not to convert it.
-    given: samples of the user's that it was run on, beside random ones.
-    constant: a sentence where no answer depends on the inputs, so that the numeric verdict shows nothing; else "".
     """
 
     model: str
@@ -121,9 +132,7 @@ class VerifyReport(Readable):
     mirrors: tuple[OfMirror, ...] = ()
     joints: tuple[JointGap, ...] = ()
     bodies: tuple[Body, ...] = ()
-    remedy: str = ""
-    given: int = 0
-    constant: str = ""
+    circumstances: Circumstances = Circumstances()
 
     @property
     def passed(self) -> bool:
@@ -323,28 +332,38 @@ class RolloutRow:
     to_average: float | None = None
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What times depend on beside the networks, and how they were taken.
+
+    machine: the processor by its name, and how many there are.  compiled: by torch.compile.
+    clock: "processor" where the processor's time was measured, which other processes do not disturb, or "wall".
+    runtime: what ran the networks, with its version.
+    """
+
+    threads: int
+    device: str = "cpu"
+    compiled: bool = False
+    machine: str = ""
+    torch: str = ""
+    clock: str = "wall"
+    runtime: str = ""
+
+
 @dataclass(frozen=True, repr=False)
 class BenchReport(Readable):
     """How fast a network and its chiral counterpart are. cost: of the original, and of the counterpart.
 
-    rollout: steps of one sequence, in place of calls.  machine: the processor by its name, and how many there are.
-    clock: "processor" where the processor's time was measured, which other processes do not disturb, or "wall".
-    runtime: what ran the networks, with its version.
+    rollout: steps of one sequence, in place of calls.
     """
 
     model: str
     chiral: str
     rows: tuple[BenchRow, ...]
     cost: Cost
-    threads: int
-    device: str = "cpu"
-    compiled: bool = False
+    conditions: Conditions
     notes: tuple[str, ...] = ()
     rollout: tuple[RolloutRow, ...] = ()
-    machine: str = ""
-    torch: str = ""
-    clock: str = "wall"
-    runtime: str = ""
 
     @property
     def passed(self) -> bool:

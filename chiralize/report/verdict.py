@@ -64,8 +64,9 @@ def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
     degenerate = report.degeneracy is not None and report.degeneracy.collapsed
     samples = plural(report.numeric.samples, "sample")
     failure = _failure(report.numeric, report.certificate)
-    if failure and report.constant and report.numeric.passed:
-        head = f"NOT proved equivariant, and running it shows nothing: {report.constant}"
+    constant = report.circumstances.constant
+    if failure and constant and report.numeric.passed:
+        head = f"NOT proved equivariant, and running it shows nothing: {constant}"
     elif failure:
         head = failure
     elif degenerate:
@@ -83,9 +84,10 @@ def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
 
 def _ran(report: VerifyReport) -> str:
     """What a network was run on, of which nothing is proved: what random inputs do not reach, they do not show."""
-    if not report.given:
+    given = report.circumstances.given
+    if not given:
         return f"{plural(report.numeric.samples, 'random sample')}"
-    return f"{plural(report.given, 'sample')} of yours and on random ones"
+    return f"{plural(given, 'sample')} of yours and on random ones"
 
 
 def _what(report: VerifyReport | ConvertReport) -> str:

@@ -44,7 +44,7 @@ def lifting_spec(dataset: Dataset) -> ConversionSpec:
     """The mirror of a lifter of sequences, as chiralize takes it."""
     spec = load_spec(dataset.body_out, input_layouts=["b t j d"], output_layouts=["b t j d"])
     body_in = None if dataset.body_in == dataset.body_out else dataset.body_in
-    return replace(spec, inputs=tuple(replace(entry, skeleton=body_in) for entry in spec.inputs or ()))
+    return replace(spec, inputs=tuple(entry.with_skeleton(body_in) for entry in spec.inputs or ()))
 
 
 def lifted(network: nn.Module, windows: Windows) -> np.ndarray:

@@ -335,7 +335,12 @@ def test_negated_with_keep_is_noticed():
 def test_layout_options_replace_those_of_the_file():
     spec = parse_spec("skeleton: h36m\ninputs: [{layout: b j d, dims: [x, y]}, {free: true}]")
     changed = load_spec(spec, input_layouts=["b (d j)"]).inputs
-    assert changed and changed[0].layout == "b (d j)" and changed[0].dims == ("x", "y") and changed[1].free
+    assert (
+        changed
+        and changed[0].layout == "b (d j)"
+        and changed[0].override.dims == ("x", "y")
+        and changed[1].flag == "free"
+    )
     kinds = [
         entry.kind for entry in load_spec("h36m", input_layouts=["free", "state", "invariant", "auto"]).inputs or ()
     ]

@@ -43,13 +43,14 @@ def test_weights_belong_to_the_class_of_the_original(shell: Shell) -> None:
 
 
 def test_weights_stand_behind_the_normaliser_that_was_written_with_them(tmp_path: Path) -> None:
-    given = opening.NetworkOptions(save_sb3(tmp_path / "policy.zip"), factory="auto", normalizer=tmp_path / "vec.pkl")
+    weights = opening.WeightsOptions("auto", normalizer=tmp_path / "vec.pkl")
+    given = opening.NetworkOptions(save_sb3(tmp_path / "policy.zip"), weights=weights)
     result = save_sb3(tmp_path / "out.zip")
     assert opening.options_for_result(given, result) == replace(given, model=result)
     (tmp_path / "out-vec.pkl").write_bytes(b"")
-    assert opening.options_for_result(given, result).normalizer == tmp_path / "out-vec.pkl"
+    assert opening.options_for_result(given, result).weights.normalizer == tmp_path / "out-vec.pkl"
     whole = save_program(network(hidden=2), tmp_path / "out.pt2")
-    assert opening.options_for_result(given, whole) == replace(given, model=whole, factory=None, normalizer=None)
+    assert opening.options_for_result(given, whole) == replace(given, model=whole, weights=opening.WeightsOptions())
 
 
 def test_bench(shell: Shell) -> None:

@@ -52,7 +52,7 @@ def test_fields_lie_where_the_gait_looks_for_them() -> None:
         assert FIELDS[field.name] == slice(at, at + size)
         at += size
     assert at == OBSERVATIONS
-    assert spec.outputs[0].joints == tuple(spec.skeleton.joints[joint] for joint in ACTUATED)
+    assert spec.outputs[0].override.joints == tuple(spec.skeleton.joints[joint] for joint in ACTUATED)
 
 
 def test_trot_commutes_with_the_mirror() -> None:

@@ -19,6 +19,7 @@ from chiralize.graph.running import Call
 from chiralize.methods.refine import budget, gauss_newton
 from chiralize.methods.refine.gauss_newton import _basis, _divided, _System, refine
 from chiralize.methods.refine.imitation import Distance, Weights
+from chiralize.problem.result import WeightAction
 from chiralize.symmetry import reynolds
 from tests.methods.test_reduce_trained import learnt, poses, result, rho, seen
 from tests.support.reduce_nets import KINDS, Residual, calls_for, ready, subject_of
@@ -35,7 +36,7 @@ class Scene:
         self.module, self.hidden = found.module, found.passport.hidden
         self.seen, self.held = calls(poses(count, 21)), calls(poses(64, 22))
         self.distance = Distance(lambda call: [aim(*call[0])], self.module, self.held, [0])
-        self.weights = Weights(self.module, self.hidden, found.passport.exchanged)
+        self.weights = Weights(self.module, WeightAction(self.hidden, found.passport.exchanged))
 
     def refine(self, rounds: int) -> list[float]:
         return refine(self.distance, self.weights, self.seen, self.held, rounds, True)

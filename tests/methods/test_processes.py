@@ -20,6 +20,7 @@ from chiralize.methods.refine.imitation import Distance, Weights
 from chiralize.methods.refine.lessons import MovedAnew
 from chiralize.methods.refine.training import Training
 from chiralize.problem.network import Network
+from chiralize.problem.result import WeightAction
 from tests.support.reduce_nets import KINDS, calls_for, original, subject_of
 
 ROWS = 64
@@ -53,7 +54,7 @@ def averaged_gradient(rank: int) -> Tensor:
     layer.weight.grad = torch.full((1, 2), 2.0 * rank + 1)
     calls = calls_for((2,), 1, 4)
     distance = Distance(lambda call: [call[0][0]], layer, calls, [0])
-    weights = Weights(layer, {}, {})
+    weights = Weights(layer, WeightAction())
     Training(distance, weights, MovedAnew(distance, calls, True), calls)._average()
     return layer.weight.grad
 

@@ -23,6 +23,7 @@ from chiralize.methods.refine.imitation import Distance, Weights
 from chiralize.methods.refine.lessons import MovedAnew, move_of
 from chiralize.methods.refine.training import Distilled, Training
 from chiralize.problem.network import Network
+from chiralize.problem.result import WeightAction
 from chiralize.symmetry import reynolds
 from tests.support.reduce_nets import Residual, flip_average, subject_of
 from tests.support.small_body import POSE, normal, residual, turned
@@ -185,7 +186,7 @@ def test_the_best_weights_are_kept() -> None:
     calls = [((x,), {}) for x in held]
     distance = Distance(lambda call: [teacher(*call[0])], student, calls, [0])
     lessons = MovedAnew(distance, seen(), move_of(subject_of(learnt(), (6, 2), 64), True))
-    found = distill(Training(distance, Weights(student, net.passport.hidden, {}), lessons, calls), 60)
+    found = distill(Training(distance, Weights(student, WeightAction(net.passport.hidden)), lessons, calls), 60)
     losses.append(loss())
     assert found.losses[0] == (0, pytest.approx(losses[0], rel=1e-9)) and found.losses[-1][0] == 60
     best, step = min((value, step) for step, value in found.losses)

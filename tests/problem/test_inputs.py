@@ -364,7 +364,7 @@ def test_a_search_ends_when_its_time_is_used() -> None:
     for seconds in (30.0, 0.0):
         search = Search(Trial(module, torch.float32), spec, arrangements(module, spec), limit=TimeLimit(seconds))
         assert search.first() is None
-        counts.append(search.tried)
+        counts.append(search.obstacles.tried)
         facts = refusal._none_runs(search, "net", "--input-shape", "convert").facts
         assert ("(17 joints, 3 dims); others were not tried, these took 0 s" in facts) == (seconds == 0)
     assert counts[1] < counts[0]

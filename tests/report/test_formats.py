@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
+from typing import get_type_hints
 
 import pytest
 
@@ -32,6 +33,7 @@ from chiralize.report import (
     to_text,
 )
 from chiralize.report.document import ratio, short
+from chiralize.report.encoding import KEYS
 from chiralize.report.parts import CONVERSIONS, MEANING, meaning
 from chiralize.report.text import SCREEN
 from chiralize.symmetry.involution import SignedPermutation
@@ -340,6 +342,18 @@ def test_numbers() -> None:
 
 
 # ---- JSON -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("record", KEYS)
+def test_json_leaves_no_field_out(record: type) -> None:
+    """Where keys are listed by hand, every field of the record and of its parts has one."""
+    hints, parts = get_type_hints(record), {path.partition(".")[0] for path in KEYS[record] if "." in path}
+    expected: list[str] = []
+    for field in fields(record):
+        within = fields(hints[field.name]) if field.name in parts else ()
+        expected += [f"{field.name}.{inner.name}" for inner in within] or [field.name]
+    assert sorted(KEYS[record]) == sorted(expected)
+    assert len({path.rpartition(".")[2] for path in expected}) == len(expected)
+
+
 def test_json_keys_and_full_floats() -> None:
     found = json.loads(to_json(VERIFY))
     assert list(found) == [

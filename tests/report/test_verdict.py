@@ -18,11 +18,13 @@ from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved
 from chiralize.problem.two_samples import NOT_ONE
 from chiralize.report import BenchReport, BenchRow, ConvertReport, Cost, Report, to_html, to_json, to_junit, to_text
+from chiralize.report.records import Circumstances, Conditions
 from chiralize.storage.passport import Passport
 from chiralize.verification.closed_loop.records import (
     AVERAGE,
     ORIGINAL,
     RESULT,
+    Coverage,
     How,
     Probe,
     Rollout,
@@ -35,7 +37,7 @@ from tests.report.test_formats import AUDIT_ALL, BAD, BROKEN, CONVERT, DEAD, FAI
 CONFIRMED = Evidence(fit=MirrorFit(0.13, "no swap at all", 1.4, real=True))
 CLEAN = replace(CONVERT, drift=Drift((OutputDrift(0, 0.13, 0.02, 0.31),), "calibration", 400), moved=(), notes=())
 CLEAN = replace(CLEAN, evidence=CONFIRMED, max_drift=1.25)
-BENCH = BenchReport("a.pt2", "b.pt2", (BenchRow(4, "chiral", 0.1, 0.58, 0.55, 0.61, 0.3),), Cost(1, 1), 1)
+BENCH = BenchReport("a.pt2", "b.pt2", (BenchRow(4, "chiral", 0.1, 0.58, 0.55, 0.61, 0.3),), Cost(1, 1), Conditions(1))
 
 
 def drifted(rho: float, gap: float = 0.13, **facts: object) -> ConvertReport:
@@ -194,7 +196,7 @@ def in_the_loop(probe: Probe | None, how: How = "state") -> Rollout:
     return Rollout("env", 200, how, walkers, probe)
 
 
-AGREES = Probe(0.0, 0.0, 0.0, 0.0, observed=9, tested_at_start=7, tested=9)
+AGREES = Probe(0.0, 0.0, 0.0, 0.0, coverage=Coverage(9, 7, 9))
 UNEVEN_SIDES = replace(AGREES, steps=0.35, reward=0.1)
 UNSURE = "the mirror is not confirmed: its gap of 0.8 is that of a mirror that does not fit"
 AT_START = "in what is seen at the start alone (7 of 9 entries)"
@@ -202,7 +204,7 @@ ENVIRONMENTS: dict[str, tuple[Rollout, str]] = {
     "its own mirror image": (in_the_loop(AGREES), "the environment confirms T, which its gap of 0.8 does not"),
     "a mirrored reset": (in_the_loop(AGREES, "reset"), "the environment confirms T, which its gap of 0.8 does not"),
     "entries that are 0": (
-        in_the_loop(replace(AGREES, tested=8)),
+        in_the_loop(replace(AGREES, coverage=Coverage(9, 7, 8))),
         "the environment confirms T in 8 of 9 entries of what is seen (the others are 0 there, or alike), which its",
     ),
     "uneven sides": (
@@ -219,7 +221,7 @@ ENVIRONMENTS: dict[str, tuple[Rollout, str]] = {
     "random starts": (in_the_loop(replace(AGREES, restarted=0.4)), UNSURE),
     "other actions": (in_the_loop(replace(AGREES, actions=("hip",))), UNSURE),
     "a sign": (in_the_loop(replace(UNEVEN_SIDES, opposed=("yaw",))), UNSURE),
-    "all 0": (in_the_loop(replace(AGREES, tested_at_start=0, tested=0)), UNSURE),
+    "all 0": (in_the_loop(replace(AGREES, coverage=Coverage(9))), UNSURE),
     "no mirrored starts": (in_the_loop(None, "view"), UNSURE),
 }
 
@@ -429,7 +431,7 @@ def test_verify_of_a_file_whose_mirror_nothing_confirms() -> None:
     run_only = replace(VERIFY, certificate=None, evidence=Evidence())
     assert run_only.verdict == "equivariant, but only by running it on 16 random samples: no proof"
     beside = "equivariant, but only by running it on 256 samples of yours and on random ones: no proof"
-    assert replace(run_only, given=256).verdict == beside
+    assert replace(run_only, circumstances=Circumstances(256)).verdict == beside
 
 
 def test_other_commands() -> None:

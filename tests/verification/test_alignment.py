@@ -171,7 +171,7 @@ def test_the_shift_that_strides_make(up: int, shift: float) -> None:
     net = Strided(up).eval()
     smooth = nn.functional.avg_pool2d(normal(24, 3, 48, 112).float(), (17, 17), 1, 8) * 17
     report, alignment = aligned(net, MAPS, smooth)
-    assert alignment.layers == shift
+    assert alignment.explanations.layers == shift
     assert alignment.shift == pytest.approx(shift, abs=0.08)
     assert "by their strides and paddings the layers move them" in report.to_text()
 

@@ -13,7 +13,7 @@ from torch import nn
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import load_spec
 from chiralize.body.tensors import resolve as resolve_spec
-from chiralize.body.tensors.entries import TensorEntry
+from chiralize.body.tensors.entries import BodyOverride, TensorEntry
 from chiralize.errors import ChiralizeError
 from chiralize.graph.mirror import MirrorFit, NetworkMirror, plain_label
 from chiralize.graph.running import Call, Runner
@@ -573,7 +573,7 @@ def test_joints_that_swap_where_no_coordinate_is_negated_are_no_mirror() -> None
 
 def test_errors_by_coordinate_beside_a_pose_are_noted_alone() -> None:
     base = load_spec(BODY)
-    errors = TensorEntry(negate=())
+    errors = TensorEntry(override=BodyOverride(negate=()))
     for outputs, warned, noted in (((TensorEntry(), errors), 0, 1), ((errors,), 1, 0), ((errors, errors), 1, 0)):
         spec = replace(base, outputs=outputs)
         found = reflection_findings(resolve_spec(spec, [(16, 7, 3)], [(16, 7, 3)] * len(outputs)))

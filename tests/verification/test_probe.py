@@ -57,15 +57,15 @@ def test_what_the_environment_confirms_of_the_mirror(case: str) -> None:
     """Nothing where it contradicts; of one whose sides differ, or that draws, what is seen at the start."""
     make, spec, expected = CONFIRMED[case]
     probe = run(Rower(), make, spec).probe
-    assert probe is not None and probe.observed == 3
-    assert (probe.confirms, probe.tested_at_start, probe.tested) == expected
+    assert probe is not None and probe.coverage.observed == 3
+    assert (probe.confirms, probe.coverage.tested_at_start, probe.coverage.tested) == expected
 
 
 def test_entries_that_are_alike_on_both_sides_confirm_no_swap() -> None:
     """Nor does one that is 0: who took its partner or its sign for another would have seen the same."""
     record, _ = rollouts(strong_rower(), environment_of(Strong), episodes=Episodes(STARTS, STEPS))
     assert record.probe is not None and record.probe.is_symmetric
-    assert (record.probe.confirms, record.probe.tested, record.probe.observed) == ("all", 3, 5)
+    assert (record.probe.confirms, record.probe.coverage.tested, record.probe.coverage.observed) == ("all", 3, 5)
     assert confirmed_in_words(record) == (
         "the environment confirms T in 3 of 5 entries of what is seen (the others are 0 there, or alike)"
     )

@@ -19,7 +19,7 @@ from chiralize.errors.words import listed, when
 
 _CELLS = 4
 """Length of an axis that is reversed, to try it on."""
-_FREE = TensorEntry(free=True)
+_FREE = TensorEntry(flag="free")
 _MOST = 8
 
 

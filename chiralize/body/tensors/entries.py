@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal, get_args
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.fields import Field
@@ -31,54 +31,27 @@ class Classes:
         return {"swap": [[self.names[i], self.names[j]] for i, j in self.swap], "names": list(self.names)}
 
 
-@dataclass(frozen=True)
-class TensorEntry:
-    """One tensor of the model's flattened inputs or outputs.
+Flag = Literal["free", "invariant", "state"]
+"""free: the mirror leaves the tensor alone.  invariant: these are scores, which it leaves alone.  state: a state, whose
+representation comes from inference."""
 
-    layout: the layout string, None to infer it.  skeleton: its own, None for the specification's.
-    joints: a subset (closed under the swap) or another order.  dims, negate: coordinates of this tensor.
-    signs: (joint name, signs over dims) of single joints.  fields: blocks along one axis.
-    free: the mirror leaves it alone.  invariant: scores the mirror leaves alone.  classes: scores it permutes.
-    like: `input 1` or a tensor's name: the same representation.  state: representation from inference.
-    feeds: of an output, `input 1` or an input's name: what the network reads there in its next call.
-    mirror: words of the layout that the mirror reverses, each with the cell it is mirrored at or None for the middle.
-    reflect: (dim, centre): the coordinate is mirrored at the centre, x -> 2 c - x, in the tensor's units.
-    missing: `zero` where missing joints are stored as zeros.  where: file and line, for messages.
+
+@dataclass(frozen=True)
+class BodyOverride:
+    """How the body of one tensor differs from that of the specification, None where it does not.
+
+    skeleton: another one.  joints: a subset (closed under the swap) or another order.  dims, negate: coordinates of
+    this tensor.  signs: (joint name, signs over dims) of single joints.
     """
 
-    layout: str | None = None
     skeleton: Skeleton | None = None
     joints: tuple[str, ...] | None = None
     dims: tuple[str, ...] | None = None
     negate: tuple[str, ...] | None = None
     signs: tuple[tuple[str, tuple[int, ...]], ...] | None = None
-    fields: tuple[Field, ...] | None = None
-    free: bool = False
-    invariant: bool = False
-    classes: Classes | None = None
-    like: str | None = None
-    state: bool = False
-    feeds: str | None = None
-    mirror: Reversed = ()
-    reflect: tuple[tuple[str, Fraction], ...] = ()
-    missing: str = "none"
-    name: str | None = None
-    where: str = field(default="", compare=False)
 
-    @property
-    def kind(self) -> str:
-        """`state`, `like`, `free`, `invariant`, `classes`, `fields` or `pose`."""
-        for kind in ("state", "free", "invariant"):
-            if getattr(self, kind):
-                return kind
-        for kind in ("like", "classes", "fields"):
-            if getattr(self, kind) is not None:
-                return kind
-        return "pose"
-
-    def body(self, default: Skeleton) -> Skeleton:
-        """The skeleton of this tensor: its joints, dims and signs. Raises SpecError where they do not fit."""
-        where = self.where or "entry"
+    def of(self, default: Skeleton, where: str) -> Skeleton:
+        """The body of the tensor: its joints, dims and signs. Raises SpecError where they do not fit."""
         body = self.skeleton or default
         if self.joints is not None:
             body = body.with_joints(self.joints, where)
@@ -91,27 +64,80 @@ class TensorEntry:
             body = replace(body, signs=tuple(sorted(rows)))
         return body
 
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One tensor of the model's flattened inputs or outputs.
+
+    layout: the layout string, None to infer it.  override: of the specification's body.  fields: blocks along one axis.
+    flag: what is said of the tensor as a whole, None where its axes say it.  classes: scores that the mirror permutes.
+    like: `input 1` or a tensor's name: the same representation.
+    feeds: of an output, `input 1` or an input's name: what the network reads there in its next call.
+    mirror: words of the layout that the mirror reverses, each with the cell it is mirrored at or None for the middle.
+    reflect: (dim, centre): the coordinate is mirrored at the centre, x -> 2 c - x, in the tensor's units.
+    missing: `zero` where missing joints are stored as zeros.  where: file and line, for messages.
+    """
+
+    layout: str | None = None
+    override: BodyOverride = BodyOverride()
+    fields: tuple[Field, ...] | None = None
+    flag: Flag | None = None
+    classes: Classes | None = None
+    like: str | None = None
+    feeds: str | None = None
+    mirror: Reversed = ()
+    reflect: tuple[tuple[str, Fraction], ...] = ()
+    missing: str = "none"
+    name: str | None = None
+    where: str = field(default="", compare=False)
+
+    @property
+    def kind(self) -> str:
+        """`state`, `like`, `free`, `invariant`, `classes`, `fields` or `pose`."""
+        if self.flag is not None:
+            return self.flag
+        for kind in ("like", "classes", "fields"):
+            if getattr(self, kind) is not None:
+                return kind
+        return "pose"
+
+    def body(self, default: Skeleton) -> Skeleton:
+        """The skeleton of this tensor: its joints, dims and signs. Raises SpecError where they do not fit."""
+        return self.override.of(default, self.where or "entry")
+
+    def with_skeleton(self, skeleton: Skeleton | None) -> TensorEntry:
+        """The entry with another skeleton, None for that of the specification."""
+        return replace(self, override=replace(self.override, skeleton=skeleton))
+
     def doubts(self, default: Skeleton) -> Iterator[tuple[str, str]]:
         """What is formally right in its blocks and probably not meant: file and line of the block, and a sentence.
 
         default: the skeleton of the specification.
         """
-        body = self.skeleton or default
+        body = self.override.skeleton or default
         for block in self.fields or ():
             for doubt in block.doubts(body):
                 yield block.where, doubt
 
     def to_dict(self) -> dict[str, object]:
         """The entry as a specification file writes it; reading it again gives an equal entry."""
-        fields: dict[str, object] = {}
+        written_fields: dict[str, object] = {}
         for key in _WRITTEN:
-            value = getattr(self, key)
-            if value != getattr(_EMPTY, key):
-                fields[key] = _as_json(key, value)
-        return fields
+            value = self._value(key)
+            if value != _EMPTY._value(key):
+                written_fields[key] = _as_json(key, value)
+        return written_fields
+
+    def _value(self, key: str) -> Any:
+        """The value of a key of the file, which the entry itself has, or its override, or its flag."""
+        if key in _FLAGS:
+            return self.flag == key
+        return getattr(self.override if key in _OF_BODY else self, key)
 
 
 _EMPTY = TensorEntry()
+_FLAGS = get_args(Flag)
+_OF_BODY = tuple(field.name for field in fields(BodyOverride))
 
 
 def _as_json(key: str, value: Any) -> object:

@@ -49,7 +49,7 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
         for where, doubt in entry.doubts(spec.skeleton):
             is_without_line = "swap" in doubt and "{" not in doubt
             yield warning(where or str(path), doubt, SWAPS if is_without_line else _SAYS_SO)
-        if entry.negate == () and not entry.fields and (doubt := unmirrored_space(entry.body(spec.skeleton))):
+        if entry.override.negate == () and not entry.fields and (doubt := unmirrored_space(entry.body(spec.skeleton))):
             yield warning(entry.where or str(path), doubt, NEGATE_ONE)
         if entry.reflect and entry.missing == "none":
             message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
-from chiralize.body.tensors.entries import TensorEntry
+from chiralize.body.tensors.entries import BodyOverride, TensorEntry
 from chiralize.body.tensors.guess import PICTURE_CHANNELS, fitting
 from chiralize.body.tensors.layout import KNOWN, parse_layout
 from chiralize.errors import WrongValueError
@@ -73,8 +73,9 @@ def _bins(
     columns, rows = (shape[2] for shape in shapes)
     if Fraction(columns, picture[3]) != Fraction(rows, picture[2]) or columns < picture[3]:
         return None
-    along = TensorEntry(layout="b j x", dims=(), mirror=(("x", None),))
-    return along, TensorEntry(layout="b j y", dims=())
+    no_dims = BodyOverride(dims=())
+    along = TensorEntry(layout="b j x", override=no_dims, mirror=(("x", None),))
+    return along, TensorEntry(layout="b j y", override=no_dims)
 
 
 def check_pictures(inputs: Sequence[TensorEntry], outputs: Sequence[TensorEntry]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from chiralize.body.skeleton.nodes import Node, did_you_mean, read_optional
 from chiralize.body.skeleton.pairing import collect, pair_of
 from chiralize.body.skeleton.schema import read_dim_list, read_negate, read_sign_list, read_sign_map
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors.entries import Classes, TensorEntry
+from chiralize.body.tensors.entries import BodyOverride, Classes, Flag, TensorEntry
 from chiralize.body.tensors.fields import check_claims, read_fields
 from chiralize.body.tensors.hidden import PAIRINGS, HiddenPolicy
 from chiralize.body.tensors.layout import CLASSES, parse_layout, split_reversed
@@ -25,6 +25,7 @@ _KINDS = ("fields", "free", "invariant", "classes", "like", "state")
 _POSE_KEYS = ("joints", "dims", "negate", "signs", "reflect")
 _MOST_ENTRIES = 1_000_000
 _FARTHEST_CENTRE = 10**30
+_FLAGS: dict[str, Flag] = {flag: flag for flag in get_args(Flag)}
 SHORT_FORMS = ("free", "invariant", "state", "auto")
 
 BaseReader = Callable[[Node], Skeleton]
@@ -41,7 +42,7 @@ def entry_from_layout(text: str, where: str) -> TensorEntry:
     """An entry from a layout string, or one of the words free, invariant, state and auto."""
     text = text.strip()
     if text in SHORT_FORMS:
-        return TensorEntry(free=text == "free", invariant=text == "invariant", state=text == "state", where=where)
+        return TensorEntry(flag=_FLAGS.get(text), where=where)
     text, tildes = split_reversed(text)
     mirror = joined(tildes, ())
     check_reversed(parse_layout(text, where), mirror, where)
@@ -52,7 +53,7 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
     if node.text is not None:
         return entry_from_layout(node.prose("layout"), node.where)
     fields = node.mapping(what, ENTRY_KEYS)
-    flags = {key: fields[key].boolean(key) for key in ("free", "invariant", "state") if key in fields}
+    flags = {key: fields[key].boolean(key) for key in _FLAGS if key in fields}
     kinds = [key for key in _KINDS if key in fields and flags.get(key, True)]
     if len(kinds) > 1:
         fields[kinds[1]].wrong(f"{what} is both `{kinds[0]}` and `{kinds[1]}`", "keep one of them")
@@ -76,12 +77,9 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
     check_claims(fields, blocks or (), what)
     return TensorEntry(
         layout=layout,
-        skeleton=skeleton,
-        joints=joints,
-        dims=dims,
-        negate=negate,
-        signs=signs,
+        override=BodyOverride(skeleton, joints, dims, negate, signs),
         fields=blocks,
+        flag=next((flag for key, flag in _FLAGS.items() if flags.get(key)), None),
         classes=read_optional(fields, "classes", _read_classes),
         like=read_optional(fields, "like", Node.prose, "like"),
         feeds=read_optional(fields, "feeds", Node.prose, "feeds"),
@@ -90,7 +88,6 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
         missing=read_optional(fields, "missing", Node.choice, "missing", ("none", "zero")) or "none",
         name=read_optional(fields, "name", Node.name, "name"),
         where=node.where,
-        **flags,
     )
 
 

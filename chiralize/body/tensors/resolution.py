@@ -42,7 +42,7 @@ def resolve(
     check_pictures(spec.inputs or (), spec.outputs or ())
     inputs = _tensors(spec, "input", spec.inputs, input_shapes, input_names)
     if spec.invariant and spec.outputs is None:
-        scores = tuple(TensorEntry(invariant=True) for _ in output_shapes)
+        scores = tuple(TensorEntry(flag="invariant") for _ in output_shapes)
         outputs = _tensors(spec, "output", scores, output_shapes, output_names)
     else:
         outputs = _tensors(spec, "output", spec.outputs, output_shapes, output_names)
@@ -126,7 +126,7 @@ def _numbered(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
 def _pose(tensor: ResolvedTensor, skeleton: Skeleton, where: str) -> ResolvedTensor:
     """A tensor of poses. Kept: dozens of mirrors near the given one are read with most tensors alike."""
     entry, body = tensor.entry, tensor.entry.body(skeleton)
-    fixed_dims = entry.dims is not None
+    fixed_dims = entry.override.dims is not None
     if entry.layout is None:
         pose = infer_pose(tensor.shape, body, fixed_dims, where)
     else:
@@ -141,7 +141,7 @@ def _pose(tensor: ResolvedTensor, skeleton: Skeleton, where: str) -> ResolvedTen
     center = centers(pose, reflect)
     if center is None:
         return tensor
-    return replace(tensor, center=center, spread=spreads(pose, reflect, (entry.skeleton or skeleton).dims))
+    return replace(tensor, center=center, spread=spreads(pose, reflect, (entry.override.skeleton or skeleton).dims))
 
 
 def _not_reversed(layout: Layout, mirror: Reversed) -> tuple[tuple[str, int], ...]:

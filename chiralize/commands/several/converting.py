@@ -197,7 +197,7 @@ class _Finish:
         """How every mirror acts on the weights of the result; nothing is said of those of an average."""
         if converted.is_average:
             return [{} for _ in self.networks]
-        return (*converted.earlier, converted.hidden)
+        return (*converted.action.earlier, converted.action.hidden)
 
     def _captured_again(self, draft: Draft, as_program: bool) -> dict[str, Network]:
         """The result under every mirror, with a graph that is captured from its program: nothing is taken over."""

@@ -39,7 +39,7 @@ def free_share_of_all(original: Network, converted: Converted) -> float:
         return 1.0
     free = 0.0
     for name, parameter in converted.module.named_parameters():
-        reps = [hidden[name] for hidden in (*converted.earlier, converted.hidden) if name in hidden]
+        reps = [hidden[name] for hidden in (*converted.action.earlier, converted.action.hidden) if name in hidden]
         free += invariants(reps) if reps else parameter.numel()
     return free / original.parameter_count
 

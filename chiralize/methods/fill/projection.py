@@ -13,7 +13,7 @@ from chiralize.infer.hidden.assign import Chooser
 from chiralize.infer.records import RepMap
 from chiralize.methods import averaging
 from chiralize.problem.earlier import check_commuting, earlier_by_leaf, symmetric_under
-from chiralize.problem.mirror import analyse, exchanged_weights, hidden_representations, tables_of
+from chiralize.problem.mirror import analyse, tables_of, weight_action
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
@@ -54,14 +54,12 @@ def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
         module, program = averaging.averaged(network, repmap, values), None
     else:
         module, program = network.holding(values)
-    hidden, exchanged = hidden_representations(captured, repmap), exchanged_weights(captured, repmap)
+    action = weight_action(captured, repmap)
+    action = replace(action, earlier=tuple(_by_name(held, representations) for representations in earlier))
     matrices = [leaf for leaf in captured.weights if leaf.tensor.ndim > 1 and leaf.name not in repmap.partners]
     lost = sum(concrete[leaf.name].zero_slices() for leaf in matrices if leaf.kind == "parameter")
     tables, notes = tables_of(network, repmap), network.notes
-    result = Converted(
-        module, method, "folded", choices, moved, hidden, exchanged, notes=notes, lost=lost, tables=tables
-    )
-    result = replace(result, earlier=tuple(_by_name(held, representations) for representations in earlier))
+    result = Converted(module, method, "folded", choices, moved, action, notes=notes, lost=lost, tables=tables)
     if network.regions:
         result = averaging.described(result, network, repmap)
     return Draft(result, program, repmap)

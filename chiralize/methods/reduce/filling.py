@@ -26,7 +26,7 @@ from chiralize.nn.deploy.halving import plain_call
 from chiralize.problem.mirror import tables_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
-from chiralize.problem.result import Converted, Draft, Fitted
+from chiralize.problem.result import Converted, Draft, Fitted, WeightAction
 from chiralize.symmetry.representation import TensorRepresentation
 
 
@@ -47,29 +47,27 @@ class Ready:
 
 @dataclass(frozen=True)
 class ByKey:
-    """The new weights by their keys in the model, of which tied ones have several.
+    """The new weights by their keys in the model, of which tied ones have several, and how mirrors act on them."""
 
-    hidden: how the mirror acts on them.  earlier: how those do that were not to be disturbed.
-    """
-
-    values: dict[str, torch.Tensor]
-    hidden: dict[str, TensorRepresentation]
-    earlier: tuple[dict[str, TensorRepresentation], ...]
+    values: Mapping[str, torch.Tensor]
+    action: WeightAction
 
     @classmethod
     def of(
         cls, captured: CapturedModel, weights: Mapping[str, torch.Tensor], repmap: RepMap, lifting: Lifting
     ) -> ByKey:
         """weights: by leaf."""
-        by_key = cls({}, {}, tuple({} for _ in lifting.earlier))
+        values: dict[str, torch.Tensor] = {}
+        hidden: dict[str, TensorRepresentation] = {}
+        earlier: tuple[dict[str, TensorRepresentation], ...] = tuple({} for _ in lifting.earlier)
         for leaf in captured.leaves.values():
             if leaf.name in weights:
                 rep = repmap.leaves[leaf.name]
-                by_key.values.update(dict.fromkeys(leaf.names, weights[leaf.name]))
-                by_key.hidden.update(dict.fromkeys(leaf.names, lifting.representation(rep)))
-                for of_one, other in zip(by_key.earlier, lifting.earlier_representations(leaf.name, rep), strict=True):
+                values.update(dict.fromkeys(leaf.names, weights[leaf.name]))
+                hidden.update(dict.fromkeys(leaf.names, lifting.representation(rep)))
+                for of_one, other in zip(earlier, lifting.earlier_representations(leaf.name, rep), strict=True):
                     of_one.update(dict.fromkeys(leaf.names, other))
-        return by_key
+        return cls(values, WeightAction(hidden, earlier=earlier))
 
 
 def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft:
@@ -109,7 +107,7 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
         method,
         "folded" if same else "dense",
         design.choices,
-        hidden=by_key.hidden,
+        action=by_key.action,
         notes=network.notes,
         macs=round(grown * macs_of(network.graph())),
         fitted=tuple(
@@ -117,7 +115,6 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
         ),
         moved=_tables_moved(design.captured, weights),
         tables=tables_of(ready.in_batches, ready.repmap),
-        earlier=by_key.earlier,
     )
     return Draft(result, program)
 

@@ -69,9 +69,8 @@ def widened(network: Network) -> Draft:
         "reduce",
         "dense",
         tuple(choices),
-        hidden=by_key.hidden,
+        action=by_key.action,
         notes=network.notes,
-        earlier=by_key.earlier,
     )
     return Draft(converted, program)
 

@@ -24,8 +24,8 @@ from chiralize.graph.running import Call, fresh, results
 from chiralize.graph.tensors import number_count
 from chiralize.methods.refine.arithmetic import Arithmetic
 from chiralize.problem.earlier import symmetric_under
+from chiralize.problem.result import WeightAction
 from chiralize.symmetry import reynolds
-from chiralize.symmetry.representation import TensorRepresentation
 
 Aim = Callable[[Call], Sequence[Tensor]]
 """All results that are wanted for a call, as tensors in order."""
@@ -44,22 +44,14 @@ def sizes_of(weights: Sequence[Tensor]) -> list[float]:
 class Weights:
     """The floating-point parameters of a network, by name. `with weights:` also those can be trained that were frozen.
 
-    representations: how the mirror acts on them.  exchanged: those that it takes to another one.  earlier: how other
-    mirrors act on them, which commute with it.
+    action: of the mirrors on them.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        representations: Mapping[str, TensorRepresentation],
-        exchanged: Mapping[str, str],
-        earlier: Sequence[Mapping[str, TensorRepresentation]] = (),
-    ) -> None:
-        self.earlier = earlier
+    def __init__(self, module: nn.Module, action: WeightAction) -> None:
+        self.action = action
         self.parameters = {
             name: parameter for name, parameter in module.named_parameters() if parameter.is_floating_point()
         }
-        self.representations, self.exchanged = representations, exchanged
         self.frozen = [parameter for parameter in self.parameters.values() if not parameter.requires_grad]
 
     def __enter__(self) -> Weights:
@@ -91,10 +83,10 @@ class Weights:
         """One tensor for each of some weights, and the nearest that every mirror leaves alone."""
         symmetric = dict(values)
         with torch.no_grad():
-            for name in values.keys() & self.representations.keys():
-                partner = values.get(self.exchanged.get(name, ""))
-                projected = reynolds.project(values[name], self.representations[name], partner)
-                others = [other[name] for other in self.earlier]
+            for name in values.keys() & self.action.hidden.keys():
+                partner = values.get(self.action.exchanged.get(name, ""))
+                projected = reynolds.project(values[name], self.action.hidden[name], partner)
+                others = [other[name] for other in self.action.earlier]
                 symmetric[name] = symmetric_under(projected, others)
         return symmetric
 

@@ -78,7 +78,7 @@ def ready_for(problem: Problem, result: Converted, option: str, rows: int, devic
     aim, answer = aim_of(problem), result.module
     outputs = _imitated(network, aim(held[0]), option)
     squared = [position for position in outputs if _is_peaked(network.resolved, position)]
-    weights = Weights(result.module, result.hidden, result.exchanged, result.earlier)
+    weights = Weights(result.module, result.action)
     most = 1
     if seen is calls and not pictures_of(
         network.resolved

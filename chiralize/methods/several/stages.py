@@ -79,7 +79,7 @@ def _in_stages(problem: Problem, networks: Networks, method: Method) -> Draft:
         else:
             draft = _converted(replace(problem, network=network, request=request), method)
         earlier = _earlier_after(
-            draft.converted, earlier, EarlierMirror(name, network.resolved, draft.converted.hidden)
+            draft.converted, earlier, EarlierMirror(name, network.resolved, draft.converted.action.hidden)
         )
         network = _carried_on(networks[following], draft, earlier)
     return _converted(replace(problem, network=network, request=request), method).with_notes(*notes)
@@ -87,7 +87,7 @@ def _in_stages(problem: Problem, networks: Networks, method: Method) -> Draft:
 
 def _converted(problem: Problem, method: Method) -> Draft:
     draft = best(problem, method).draft
-    if draft.converted.exchanged or draft.converted.averaged or draft.converted.is_average:
+    if draft.converted.action.exchanged or draft.converted.averaged or draft.converted.is_average:
         facts = "the mirror exchanges whole branches of the network, or both views run through a part of it"
         raise MethodUnavailableError(f"--method {method.name}, several mirrors", facts, _INSTEAD)
     return draft
@@ -95,7 +95,7 @@ def _converted(problem: Problem, method: Method) -> Draft:
 
 def _earlier_after(converted: Converted, earlier: Sequence[EarlierMirror], new: EarlierMirror) -> list[EarlierMirror]:
     """The mirrors that the next one must keep: those before, on the weights as they are now, and this one."""
-    before = zip(earlier, converted.earlier, strict=True)
+    before = zip(earlier, converted.action.earlier, strict=True)
     return [*(replace(mirror, hidden=hidden) for mirror, hidden in before), new]
 
 

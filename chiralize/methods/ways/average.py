@@ -13,4 +13,4 @@ def _drafts(problem: Problem) -> Iterator[Draft]:
     yield Draft(averaged(problem.network))
 
 
-METHOD = Method("average", _drafts, runs_both_views=True)
+METHOD = Method("average", _drafts, averages="whole")

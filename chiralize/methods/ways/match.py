@@ -50,7 +50,7 @@ METHOD = Method(
     ),
     by_weights,
     is_fitted=True,
-    averages=True,
+    averages="part",
     keeps_units=True,
     on_weights="project weights",
 )

@@ -42,7 +42,7 @@ METHOD = Method(
         "imposed pairs lose much of what tells left from right: pairs of similar units, as of match, were taken",
     ),
     lambda network: Imposed(network.resolved.spec, by_weights(network)),
-    averages=True,
+    averages="part",
     keeps_units=True,
     is_trained_on=True,
     on_weights="project weights",

@@ -79,12 +79,12 @@ def _in_blocks(problem: Problem, draft: Draft) -> Draft:
         return draft.with_notes(f"dense weights: {error.facts}")
     if not asked and (dense_draft := _dense_where_faster(problem, draft, blocks.module, captured)) is not None:
         return dense_draft
-    hidden = _with_exchanged(blocks.hidden, result)
+    action = result.action.with_hidden(blocks.hidden)
     notes = list(result.notes)
     if not graph:
-        notes += _trained_apart(blocks.module, hidden)
+        notes += _trained_apart(blocks.module, action.hidden)
     notes = (*notes, _in_a_sentence(blocks))
-    changed = replace(result, module=blocks.module, form="fused" if graph else "blocks", hidden=hidden, notes=notes)
+    changed = replace(result, module=blocks.module, form="fused" if graph else "blocks", action=action, notes=notes)
     return replace(draft, converted=changed, program=None, graph=None)
 
 
@@ -181,7 +181,7 @@ def _swapped(
     graph: bool,
 ) -> Swapped:
     """The result with twins in place of layers, or calls of them in place of linear maps."""
-    hidden = {name: rep for name, rep in result.hidden.items() if name not in result.exchanged}
+    hidden = result.action.on_itself
     if not graph:
         return swapped(result.module, captured, hidden, wanted)
     module = program.module(check_guards=False)
@@ -189,13 +189,6 @@ def _swapped(
     with_twins = with_calls(module, captured, hidden, wanted)
     assert isinstance(with_twins.module, torch.fx.GraphModule)
     return replace(with_twins, module=guarded(with_twins.module, program, network.graph_origin))
-
-
-def _with_exchanged(
-    hidden: Mapping[str, TensorRepresentation], result: Converted
-) -> Mapping[str, TensorRepresentation]:
-    """How T acts on the weights of the blocks, and on those that the mirror exchanges."""
-    return {**hidden, **{name: result.hidden[name] for name in result.exchanged if name in result.hidden}}
 
 
 def _in_a_sentence(blocks: Swapped) -> str:

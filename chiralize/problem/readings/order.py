@@ -57,7 +57,7 @@ def ways_of(spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> l
     if spec.outputs is not None:
         outs = spec.outputs
     else:
-        outs = (TensorEntry(invariant=spec.invariant),) * len(answers)
+        outs = (TensorEntry(flag="invariant" if spec.invariant else None),) * len(answers)
     if len(ins) != len(shapes) or len(outs) != len(answers):
         return []
     tensors = [*zip(ins, shapes, strict=True), *zip(outs, answers, strict=True)]
@@ -92,7 +92,7 @@ def _entries(entry: TensorEntry, shape: Shape, spec: ConversionSpec) -> list[Ten
     """An entry with each of the layouts that fit; itself where it has one, or is no pose."""
     if entry.kind != "pose" or entry.layout is not None:
         return [entry]
-    poses = fitting(shape, entry.body(spec.skeleton), entry.dims is not None, "tensor")
+    poses = fitting(shape, entry.body(spec.skeleton), entry.override.dims is not None, "tensor")
     return [replace(entry, layout=str(pose.layout)) for pose in poses]
 
 

@@ -45,21 +45,22 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
         arguments = arguments_of(search.module) or []
         suggestion = suggestion_for(search)
         return _undescribed(arguments, search.spec, where, option, suggestion, command)
-    if search.contradiction is not None:
-        contradiction, one, other = search.contradiction
+    met = search.obstacles
+    if met.contradiction is not None:
+        contradiction, one, other = met.contradiction
         facts = f"{_NOTHING}: two numbers of frames fit, {contradiction.reasons[0]}, {contradiction.reasons[1]}"
         return UsageError(where, facts, f"say which: {_command(one, option)}, or {_command(other, option)}")
-    if search.open_inputs:
+    if met.open_inputs:
         return _open(search, where, option)
-    if search.alike:
-        sizes = ", ".join(map(sizes_text, search.alike[0]))
+    if met.alike:
+        sizes = ", ".join(map(sizes_text, met.alike[0]))
         facts = f"{_NOTHING}: with {sizes} it runs, and treats all joints alike, so that any mirror would pass"
-        remedy = f"give {_command(search.alike[0], option)} if that is meant; else describe the inputs (layout, fields)"
+        remedy = f"give {_command(met.alike[0], option)} if that is meant; else describe the inputs (layout, fields)"
         return UsageError(where, facts, remedy)
-    if search.ambiguous is not None:
-        return _ambiguous(search, search.ambiguous, command)
-    if search.refused:
-        refused = search.refused[0]
+    if met.ambiguous is not None:
+        return _ambiguous(search, met.ambiguous, command)
+    if met.refused:
+        refused = met.refused[0]
         answers = ", ".join(map(str, refused.answers))
         sizes = ", ".join(map(sizes_text, refused.shapes))
         facts = f"{_NOTHING}: with {sizes} it runs and answers {answers}: {refused.error.where}: {refused.error.facts}"
@@ -174,10 +175,10 @@ def _open(search: Search, where: str, option: str) -> UsageError:
     arranged = search.arrangements[0]
     names = names_by_position(arranged, arguments_of(search.module))
     texts: list[str] = []
-    for index, shapes in search.open_inputs.items():
+    for index, shapes in search.obstacles.open_inputs.items():
         name = names.get(index, f"input {index}")
         texts.append(f"{name} fits as {' and '.join(map(sizes_text, shapes[:_MOST_NAMED]))}")
-    sizes = search.nearest.shapes if search.nearest is not None else ()
+    sizes = search.obstacles.nearest.shapes if search.obstacles.nearest is not None else ()
     facts = f"{_NOTHING}: the size of an input without a body is open: {'; '.join(texts)}"
     return UsageError(where, facts, f"give the sizes, for example {_command(sizes, option)}")
 
@@ -189,9 +190,9 @@ def _ambiguous(search: Search, refused: Refused, command: str) -> AmbiguousLayou
     """
     error, skeleton = refused.error, search.spec.skeleton
     inputs = [_layouts(shape, skeleton) for shape in refused.shapes]
-    orders = {way.inputs for way in search.left}
+    orders = {way.inputs for way in search.obstacles.left}
     if len(orders) == 1:  # its order is known from the calibration inputs, and is the same in both ways
-        inputs = [[entry.layout or "free"] * 2 for entry in search.left[0].inputs or ()]
+        inputs = [[entry.layout or "free"] * 2 for entry in search.obstacles.left[0].inputs or ()]
     outputs = [_layouts(shape, skeleton) for shape in refused.answers]
     ways = [_options(inputs, outputs, number) for number in range(2)]
     taken = ", ".join(map(sizes_text, refused.shapes))
@@ -231,9 +232,9 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
     joints, dims = len(skeleton.joints), len(skeleton.dims)
     reads = first_layer(search.module)
     facts = (
-        f"{_NOTHING}: the network runs in none of {search.tried} sizes that are readings of {skeleton.name} "
+        f"{_NOTHING}: the network runs in none of {search.obstacles.tried} sizes that are readings of {skeleton.name} "
         f"({joints} joints, {dims} dims)"
-        + when(search.is_cut_off, f"; others were not tried, these took {search.limit.seconds:g} s")
+        + when(search.obstacles.is_cut_off, f"; others were not tried, these took {search.limit.seconds:g} s")
     )
     always = _always(search.trial.failures.values())
     if reads:
@@ -339,7 +340,7 @@ def _width_of_fields(spec: ConversionSpec) -> int | None:
     entries = spec.inputs or ()
     if len(entries) != 1 or not entries[0].fields:
         return None
-    return fields_width(entries[0].fields, entries[0].skeleton or spec.skeleton)
+    return fields_width(entries[0].fields, entries[0].override.skeleton or spec.skeleton)
 
 
 def _described(spec: ConversionSpec, width: int) -> str:

@@ -27,9 +27,9 @@ def remark_on(reading: Reading, module: nn.Module, option: str, of_people: str =
     coordinates: list[str] = []
     for index, tensor in enumerate(tensors):
         label = f"{names[index]}: " if index in names else ""
-        is_assumed = tensor.entry.dims != reading.arranged.entries[index].dims
-        dims = when(is_assumed, f" ({', '.join(tensor.entry.dims or ())})")
-        if tensor.pose is not None and tensor.entry.dims is None and len(tensor.pose.body.dims) > _PLANE:
+        is_assumed = tensor.entry.override.dims != reading.arranged.entries[index].override.dims
+        dims = when(is_assumed, f" ({', '.join(tensor.entry.override.dims or ())})")
+        if tensor.pose is not None and tensor.entry.override.dims is None and len(tensor.pose.body.dims) > _PLANE:
             coordinates.append(", ".join(tensor.pose.body.dims))
         taken.append(f"{label}{tensor.layout}{dims} = {sizes_text(reading.shapes[index])}")
     read_as = when(coordinates, f"d is read as {' and '.join(dict.fromkeys(coordinates))}")

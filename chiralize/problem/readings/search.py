@@ -63,18 +63,58 @@ class Refused:
 
 
 @dataclass
-class Search:
-    """Tries readings of the inputs in their order, and keeps the first that has a reading of all tensors.
+class Obstacles:
+    """What a search met that is no reading, so that a refusal can say why there is none, and what to give.
 
     refused: sizes that run but are no reading.  tried: how many were tried.
     contradiction: two numbers of frames that both fit, with the sizes.
     open_inputs: positions of inputs of which several sizes fit, with those sizes.  nearest: the first reading.
-    takes_several: whether sizes with several readings will do.  alike: sizes under which all joints are treated alike.
-    most: combinations of sizes of several inputs that are tried.
-    limit: of the processor time, after which nothing further is tried; is_cut_off: something was left then.
-    samples: inputs that the user has by name, "sample ..." each.  as_offered_alone: whether no other sizes are tried
-    where each input has some.  left: specifications that they speak for,
-    where several are.  arguments: with which the user made the network, by name.
+    alike: sizes under which all joints are treated alike.  left: specifications that the user's samples speak for,
+    where several are.  is_cut_off: sizes were left when the time was over.
+    """
+
+    refused: list[Refused] = field(default_factory=list)
+    tried: int = 0
+    contradiction: tuple[Contradiction, Shapes, Shapes] | None = None
+    open_inputs: dict[int, tuple[Shape, ...]] = field(default_factory=dict)
+    nearest: Reading | None = None
+    alike: list[Shapes] = field(default_factory=list)
+    left: Sequence[ConversionSpec] = ()
+    is_cut_off: bool = False
+
+    @property
+    def anything_ran(self) -> bool:
+        """Whether the network took any sizes."""
+        return bool(self.refused or self.contradiction is not None or self.open_inputs)
+
+    @property
+    def ambiguous(self) -> Refused | None:
+        """The first sizes that run and have several readings."""
+        return next(iter(self._ambiguous()), None)
+
+    def ambiguous_among(self, sizes: Iterable[Shapes]) -> list[Refused]:
+        """Refusals for several readings, of these sizes."""
+        wanted = set(sizes)
+        return [refused for refused in self._ambiguous() if refused.shapes in wanted]
+
+    def _ambiguous(self) -> list[Refused]:
+        return [refused for refused in self.refused if isinstance(refused.error, AmbiguousLayoutError)]
+
+    def note(self, refused: Refused) -> None:
+        """Remember one refusal for each sizes."""
+        if all(other.shapes != refused.shapes for other in self.refused):
+            self.refused.append(refused)
+
+
+@dataclass
+class Search:
+    """Tries readings of the inputs in their order, and keeps the first that has a reading of all tensors.
+
+    samples: inputs that the user has by name, "sample ..." each.  arguments: with which the user made the network, by
+    name.  takes_several: whether sizes with several readings will do.  as_offered_alone: whether no other sizes than
+    those of the samples are tried where each input has some.  most: combinations of sizes of several inputs that are
+    tried.  limit: of the processor time, after which nothing further is tried.
+    obstacles: what it met, which is of interest where there is no reading.
     """
 
     trial: Trial
@@ -82,19 +122,12 @@ class Search:
     arrangements: Sequence[Arranged]
     progress: Progress = silent
     samples: Mapping[str, Tensor] = field(default_factory=dict)
-    refused: list[Refused] = field(default_factory=list)
-    tried: int = 0
-    contradiction: tuple[Contradiction, Shapes, Shapes] | None = None
-    open_inputs: dict[int, tuple[Shape, ...]] = field(default_factory=dict)
-    nearest: Reading | None = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
     takes_several: bool = False
-    alike: list[Shapes] = field(default_factory=list)
+    as_offered_alone: bool = False
     most: int = 4000
     limit: TimeLimit = field(default_factory=lambda: TimeLimit(_SECONDS))
-    left: Sequence[ConversionSpec] = ()
-    is_cut_off: bool = False
-    as_offered_alone: bool = False
-    arguments: Mapping[str, object] = field(default_factory=dict)
+    obstacles: Obstacles = field(default_factory=Obstacles)
 
     @property
     def offered(self) -> list[Shape]:
@@ -109,23 +142,28 @@ class Search:
     @property
     def _is_over(self) -> bool:
         """Whether the search has used its time, once something was tried."""
-        return self.tried > 0 and self.limit.is_over
+        return self.obstacles.tried > 0 and self.limit.is_over
 
     def first(self) -> Reading | None:
         """The first reading that holds; None where none does, or where it is not the only one in a way that matters."""
         reading = self._first()
-        nothing_ran = reading is None and not self.refused and self.contradiction is None and not self.open_inputs
+        nothing_ran = (
+            reading is None
+            and not self.obstacles.refused
+            and self.obstacles.contradiction is None
+            and not self.obstacles.open_inputs
+        )
         if nothing_ran and not self._is_over and self.trial.restart_on_real_tensors():
             return self._first()
         return reading
 
     def first_by_order(self) -> Reading | None:
         """The first sizes that have several readings, as the network's own answers choose; None where they do not."""
-        if self.ambiguous is None or self.contradiction is not None or self.open_inputs:
+        if self.obstacles.ambiguous is None or self.obstacles.contradiction is not None or self.obstacles.open_inputs:
             return None
         self.takes_several = True
         self.limit.restart()
-        self.refused.clear()
+        self.obstacles.refused.clear()
         reading = self._first()
         if reading is None:
             return None
@@ -133,7 +171,7 @@ class Search:
         samples = samples_of_inputs(self._samples_for(reading.arranged), reading.shapes)
         order = order_of(self.trial, reading.arranged, reading.ways, reading.shapes, answers, samples)
         if order is None:
-            self.left, _ = ways_that_fit(reading.ways, reading.shapes, answers, samples)
+            self.obstacles.left, _ = ways_that_fit(reading.ways, reading.shapes, answers, samples)
             return None
         reason = f"{reading.reason}; {order.reason}" if reading.reason else order.reason
         return replace(reading, spec=order.spec, resolved=order.resolved, reason=reason)
@@ -147,11 +185,11 @@ class Search:
                     others = iter(())
                 for reading in chain(self._as_offered(arranged, options), others):
                     self._note_open(reading, options)
-                    return None if self.open_inputs else reading
-                if self.contradiction is not None:
+                    return None if self.obstacles.open_inputs else reading
+                if self.obstacles.contradiction is not None:
                     return None
         except _TimeIsOver:
-            self.is_cut_off = True
+            self.obstacles.is_cut_off = True
         return None
 
     def _as_offered(self, arranged: Arranged, options: Sequence[Sequence[Template]]) -> Iterator[Reading]:
@@ -177,7 +215,7 @@ class Search:
         combinations.sort(key=self._is_unlike_offered)  # stable: else in the order in which they come
         for combination in combinations:
             reading = self._of(arranged, combination)
-            if self.contradiction is not None:
+            if self.obstacles.contradiction is not None:
                 return
             if reading is not None and self._holds(reading):
                 yield reading
@@ -192,7 +230,7 @@ class Search:
         tensors = reading.resolved.input_tensors, reading.resolved.output_tensors
         knows_joints = has_table_of(self.module, len(self.spec.skeleton.joints))
         if not knows_joints and treats_joints_alike(self.trial, reading.arranged, *tensors):
-            self.alike.append(reading.shapes)
+            self.obstacles.alike.append(reading.shapes)
             return False
         return True
 
@@ -219,7 +257,7 @@ class Search:
             """Whether the network takes so many frames; no more are tried where some were ambiguous twice."""
             if count in refused_counts:
                 return False
-            if not self.takes_several and len(self._ambiguous_among(map(shapes, tried))) > 1:
+            if not self.takes_several and len(self.obstacles.ambiguous_among(map(shapes, tried))) > 1:
                 return False
             tried.append(count)
             return self._read(arranged, specs, shapes(count)) is not None
@@ -235,7 +273,7 @@ class Search:
             self.arguments,
         )
         if isinstance(frames, Contradiction):
-            self.contradiction = (frames, shapes(frames.counts[0]), shapes(frames.counts[1]))
+            self.obstacles.contradiction = (frames, shapes(frames.counts[0]), shapes(frames.counts[1]))
             return None
         if not isinstance(frames, Frames):
             return None
@@ -289,8 +327,10 @@ class Search:
         """The reading of these sizes; None where the network does not run, or where some tensor has none."""
         if self._is_over:
             raise _TimeIsOver
-        self.progress(f"trying input sizes, {self.tried} tried" if self.tried else "trying input sizes")
-        self.tried += 1
+        self.progress(
+            f"trying input sizes, {self.obstacles.tried} tried" if self.obstacles.tried else "trying input sizes"
+        )
+        self.obstacles.tried += 1
         answers = self.trial.answers(shapes, arranged)
         if not answers or any(0 in shape for shape in answers):
             return None
@@ -306,7 +346,7 @@ class Search:
                 if not isinstance(error, AmbiguousLayoutError):
                     break
         error = self._beyond(errors[0], specs[0], shapes, answers)
-        self._note_refusal(Refused(shapes, arranged, tuple(answers), error))
+        self.obstacles.note(Refused(shapes, arranged, tuple(answers), error))
         ways = ways_of(specs[0], shapes, answers) if self.takes_several else []
         if len(ways) < 2 or not isinstance(error, AmbiguousLayoutError):
             return None
@@ -318,7 +358,7 @@ class Search:
             return error
         laid_out: list[TensorEntry] = []
         for entry, shape in zip(spec.inputs or [TensorEntry()] * len(shapes), shapes, strict=True):
-            poses = fitting(shape, entry.body(spec.skeleton), entry.dims is not None, "input")
+            poses = fitting(shape, entry.body(spec.skeleton), entry.override.dims is not None, "input")
             is_open = entry.kind == "pose" and entry.layout is None and poses
             laid_out.append(replace(entry, layout=str(poses[0].layout)) if is_open else entry)
         try:
@@ -326,11 +366,6 @@ class Search:
         except SpecError as refusal:
             return refusal
         return error
-
-    def _note_refusal(self, refused: Refused) -> None:
-        """Keep one refusal for each sizes."""
-        if all(other.shapes != refused.shapes for other in self.refused):
-            self.refused.append(refused)
 
     def _widths(self, combination: Sequence[Template]) -> set[int]:
         """Lengths of last axes that are no frames: what layers read there is the width of a flat input."""
@@ -367,19 +402,8 @@ class Search:
                 if self._read(reading.arranged, [reading.spec], shapes) is not None:
                     fitting[shape] = None
             if len(fitting) > 1:
-                self.nearest = reading
-                self.open_inputs[index] = tuple(fitting)
-
-    def _ambiguous_among(self, sizes: Iterable[Shapes]) -> list[Refused]:
-        """Refusals for several readings, of these sizes."""
-        wanted = set(sizes)
-        ambiguous = [refused for refused in self.refused if isinstance(refused.error, AmbiguousLayoutError)]
-        return [refused for refused in ambiguous if refused.shapes in wanted]
-
-    @property
-    def ambiguous(self) -> Refused | None:
-        """The first sizes that run and have several readings."""
-        return next((refused for refused in self.refused if isinstance(refused.error, AmbiguousLayoutError)), None)
+                self.obstacles.nearest = reading
+                self.obstacles.open_inputs[index] = tuple(fitting)
 
 
 def _as_in_arrays(count: int, counted: str = FRAMES) -> str:

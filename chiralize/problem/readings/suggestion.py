@@ -55,11 +55,11 @@ def _descriptions(arguments: Sequence[Argument]) -> Iterator[tuple[TensorEntry, 
     """Descriptions of the arguments that their names suggest, the likeliest first. The first argument of these is a
     pose.
     """
-    pose, free = TensorEntry(), TensorEntry(free=True)
+    pose, free = TensorEntry(), TensorEntry(flag="free")
     choices: list[tuple[TensorEntry, ...]] = [(pose,)]
     for argument in arguments[1:]:
         if _STATE.match(argument.name):
-            choices.append((TensorEntry(state=True),))
+            choices.append((TensorEntry(flag="state"),))
         else:
             choices.append((free, pose) if _NO_BODY.match(argument.name) else (pose, free))
     yield from product(*choices)
@@ -74,15 +74,16 @@ def _of(search: Search, entries: tuple[TensorEntry, ...], tried: list[Search], l
     tried.append(inner)
     reading = inner.first()
     outputs: tuple[TensorEntry, ...] = ()
-    if reading is None and inner.refused and not inner.open_inputs:
-        refused = inner.refused[0]
+    if reading is None and inner.obstacles.refused and not inner.obstacles.open_inputs:
+        refused = inner.obstacles.refused[0]
         outputs = _answers(entries, refused.shapes, refused.answers)
-        inner = replace(inner, spec=replace(spec, outputs=outputs), refused=[], tried=0)
+        obstacles = replace(inner.obstacles, refused=[], tried=0)
+        inner = replace(inner, spec=replace(spec, outputs=outputs), obstacles=obstacles)
         tried.append(inner)
         reading = inner.first()
     shapes: Shapes = ()
-    if reading is None and inner.nearest is not None:
-        reading, shapes = inner.nearest, inner.nearest.shapes
+    if reading is None and inner.obstacles.nearest is not None:
+        reading, shapes = inner.obstacles.nearest, inner.obstacles.nearest.shapes
     if reading is None:
         return None
     inputs = tuple(map(_word_of, entries, reading.resolved.input_tensors))
@@ -95,7 +96,7 @@ def _answers(entries: Sequence[TensorEntry], shapes: Shapes, answers: Sequence[S
     described: list[TensorEntry] = []
     for shape in answers:
         is_state = shape in states
-        described.append(TensorEntry(state=is_state))
+        described.append(TensorEntry(flag="state" if is_state else None))
         if is_state:
             states.remove(shape)
     return tuple(described)

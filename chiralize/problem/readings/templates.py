@@ -85,7 +85,7 @@ def templates_of(
 
 def _poses(entry: TensorEntry, body: Skeleton) -> Iterator[Template]:
     """Templates of a pose: in its layout, else in those that are usual; then with a confidence, which T keeps."""
-    fixed = entry.dims is not None
+    fixed = entry.override.dims is not None
     counts = sorted(coordinate_counts(body, fixed))
     joints, most, is_plain = len(body.joints), len(body.dims) + 1, counts in ([0], [1])
     if entry.layout:
@@ -96,7 +96,7 @@ def _poses(entry: TensorEntry, body: Skeleton) -> Iterator[Template]:
         yield from _filled(parse_layout(text), {"j": joints, "d": count}, entry)
     if not (fixed or is_plain or body.signs):
         name = next(name for name in ("c", CONFIDENCE) if name not in body.dims)
-        with_confidence = replace(entry, dims=(*body.dims, name))
+        with_confidence = replace(entry, override=replace(entry.override, dims=(*body.dims, name)))
         for text in layouts:
             yield from _filled(parse_layout(text), {"j": joints, "d": most}, with_confidence)
     if not (entry.layout or is_plain):
@@ -143,7 +143,7 @@ def _free_widths(skeleton: Skeleton, module: nn.Module, beside: Sequence[TensorE
             described += fields_width(entry.fields or (), entry.body(skeleton))
         elif entry.kind == "pose":
             body = entry.body(skeleton)
-            described += len(body.joints) * max(*coordinate_counts(body, entry.dims is not None), 1)
+            described += len(body.joints) * max(*coordinate_counts(body, entry.override.dims is not None), 1)
     widths = widths_read(module)
     left_over = [width - described for width in widths if 0 < width - described]
     return list(dict.fromkeys([1, *left_over, *widths, 2, 3]))

@@ -26,7 +26,7 @@ from chiralize.infer.registry import traits
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.asymmetry.grids import Array, Products, moved
-from chiralize.verification.asymmetry.records import ALIGNED, Alignment, Section, Shifted
+from chiralize.verification.asymmetry.records import ALIGNED, Alignment, Drawn, Explanations, Section, Shifted
 
 UNMEASURED = "how far turned maps are off is measured on real pictures: give them with --calibration"
 BLOCKS = 8
@@ -70,8 +70,9 @@ def alignments(
             predicted = _by_layers(graph, tensor, axis, resolved)
         stated = stated_shift(mirror.outputs[tensor.index], axis)
         measured = _Views(views[tensor.index, axis], axis).measured(stated, predicted)
-        labels = _by_labels(columns, tensor.shape[axis])
-        measurements.append(replace(measured, output=tensor.index, axis=_word(tensor, axis), labels=labels))
+        explanations = replace(measured.explanations, labels=_by_labels(columns, tensor.shape[axis]))
+        named = replace(measured, output=tensor.index, axis=_word(tensor, axis), explanations=explanations)
+        measurements.append(named)
     return tuple(measurements)
 
 
@@ -177,11 +178,10 @@ class _Views:
         picked |= {copysign(1.0, shift)} if abs(shift - stated) > ALIGNED else set()
         figures = tuple(self._at(total, each, border) for each in sorted(picked))
         curve = [(float(at), total.gap(float(at), border)) for at in np.arange(-most, most + 1e-9, _CURVE / 5)]
-        result = Alignment(cells=cells, samples=samples, stated=stated, error=error, why=why, layers=predicted)
-        result = replace(result, figures=figures, curve=tuple(curve))
-        if why:
-            return result
-        return replace(result, shift=shift, section=self._section(shift))
+        drawn = Drawn(tuple(curve), None if why else self._section(shift))
+        result = Alignment(cells=cells, samples=samples, stated=stated, error=error, why=why, figures=figures)
+        known = None if why else shift
+        return replace(result, shift=known, explanations=Explanations(layers=predicted), drawn=drawn)
 
     def _at(self, total: Products, shift: float, border: int) -> Shifted:
         return Shifted(shift, total.gap(shift, border), self._height(shift))

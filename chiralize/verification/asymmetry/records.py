@@ -210,13 +210,31 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Explanations:
+    """Shifts that something other than a slip would explain, None where that cannot be derived.
+
+    layers: the shift that the layers make where kernels are symmetric.  labels: that of maps that are labelled with
+    cell i at pixel stride * i.
+    """
+
+    layers: float | None = None
+    labels: float | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The measurement as pictures show it. curve: gap by shift.  section: None where no shift was measured."""
+
+    curve: tuple[tuple[float, float], ...] = ()
+    section: Section | None = None
+
+
+@dataclass(frozen=True)
 class Alignment:
     """How far the turned maps of an output are off along one axis, in cells to the right.
 
     shift: None where nobody can tell, and `why`.  error: its standard error, None for too few pictures.  stated: the
-    shift of the specification.  figures: unshifted, by a whole cell, as stated, and by `shift`.  curve: gap by shift.
-    layers: the shift that the layers make where kernels are symmetric, None where that cannot be derived.
-    labels: the shift of maps that are labelled with cell i at pixel stride * i, None where the stride is not known.
+    shift of the specification.  figures: unshifted, by a whole cell, as stated, and by `shift`.
     """
 
     output: int = 0
@@ -228,10 +246,8 @@ class Alignment:
     error: float | None = None
     why: str = ""
     figures: tuple[Shifted, ...] = ()
-    curve: tuple[tuple[float, float], ...] = ()
-    layers: float | None = None
-    labels: float | None = None
-    section: Section | None = None
+    explanations: Explanations = Explanations()
+    drawn: Drawn = Drawn()
 
     @property
     def center(self) -> float | None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chiralize.verification.closed_loop.acting import Policy
 from chiralize.verification.closed_loop.environment import Environment
-from chiralize.verification.closed_loop.records import MIRRORED, Probe
+from chiralize.verification.closed_loop.records import MIRRORED, Coverage, Probe
 from chiralize.verification.closed_loop.robot import asymmetry
 
 Array = npt.NDArray[np.float64]
@@ -63,6 +63,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
     worst = first if first.max() > MIRRORED else later
     at_start = [(run.seen[:1], run.shown[:1]) for run in turned_runs]
     along = [(run.seen, run.shown) for run in turned_runs]
+    moved = _moved(environment, policy)
     return Probe(
         start=float(first.max()),
         steps=float(later.max()),
@@ -74,9 +75,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         opposed=_opposed(pairs, policy) if first.max() <= MIRRORED < later.max() else (),
         actions=_actions_mirrored_otherwise(environment, policy),
         robot=asymmetry(environment.robot) if environment.robot is not None else "",
-        observed=len(first),
-        tested_at_start=_tested(at_start, _moved(environment, policy)),
-        tested=_tested(along, _moved(environment, policy)),
+        coverage=Coverage(len(first), _tested(at_start, moved), _tested(along, moved)),
     )
 
 

@@ -113,6 +113,19 @@ class Walker:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """In how many entries of what is seen (observed) an environment could have spoken against T; not in those that were
+    0, or alike on both sides.
+
+    tested_at_start: by what was seen at the starts alone.  tested: by what was seen all along.
+    """
+
+    observed: int = 0
+    tested_at_start: int = 0
+    tested: int = 0
+
+
+@dataclass(frozen=True)
 class Probe:
     """Whether the environment is its own mirror image, asked with random actions and without any policy.
 
@@ -125,8 +138,7 @@ class Probe:
     opposed: entries that do the negative of what T says, as where the specification has their signs wrong.
     actions: entries of the actions that the specification mirrors otherwise than the robot's file.
     robot: what the robot's own model does not share between its sides, "" where nothing, or where nobody knows.
-    observed: how many entries are seen.  tested_at_start, tested: in how many of them what was seen at the starts, and
-    all along, could have spoken against T; not in those that were 0, or alike on both sides.
+    coverage: in how many entries it could have shown that T is wrong.
     """
 
     start: float
@@ -139,9 +151,7 @@ class Probe:
     opposed: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
     robot: str = ""
-    observed: int = 0
-    tested_at_start: int = 0
-    tested: int = 0
+    coverage: Coverage = Coverage()
 
     @property
     def confirms(self) -> Confirmed:
@@ -150,7 +160,7 @@ class Probe:
         All of it where mirrored actions from mirrored starts show the mirror image. Where they do not, be it by chance
         or by a robot whose sides differ, only what is seen at the start.
         """
-        if self.contradicts or max(self.restarted, self.start) > MIRRORED or not self.tested_at_start:
+        if self.contradicts or max(self.restarted, self.start) > MIRRORED or not self.coverage.tested_at_start:
             return "nothing"
         if self.opposed or self.ends or not self.is_repeatable or self.steps > MIRRORED:
             return "start"

@@ -203,8 +203,8 @@ def _written_out(tensor: ResolvedTensor) -> TensorEntry:
 
 def _bodies(spec: ConversionSpec) -> list[Skeleton]:
     """The skeletons that occur, the specification's first."""
-    entries = (*(spec.inputs or ()), *(spec.outputs or ()))
-    return list(dict.fromkeys([spec.skeleton, *(entry.skeleton for entry in entries if entry.skeleton is not None)]))
+    skeletons = [spec.skeleton, *(entry.override.skeleton for entry in spec.entries)]
+    return list(dict.fromkeys(skeleton for skeleton in skeletons if skeleton is not None))
 
 
 def _with_used_dims(body: Skeleton, resolved: ResolvedSpec) -> Skeleton:
@@ -222,9 +222,10 @@ def _with_used_dims(body: Skeleton, resolved: ResolvedSpec) -> Skeleton:
 
 def _changed_entry(entry: TensorEntry, change: Change) -> TensorEntry:
     """The entry with its skeleton changed, where it has its own."""
-    if entry.skeleton is None:
+    skeleton = entry.override.skeleton
+    if skeleton is None:
         return entry
-    return replace(entry, skeleton=_changed(entry.skeleton, change))
+    return entry.with_skeleton(_changed(skeleton, change))
 
 
 def _everywhere(spec: ConversionSpec, change: Change) -> ConversionSpec:
@@ -244,7 +245,7 @@ def _in_outputs(spec: ConversionSpec, change: Change) -> ConversionSpec:
         outputs = list(spec.outputs or ())
         for index, entry in enumerate(outputs):
             if _has_joints(entry):
-                outputs[index] = replace(entry, skeleton=_changed(entry.skeleton or spec.skeleton, change))
+                outputs[index] = entry.with_skeleton(_changed(entry.override.skeleton or spec.skeleton, change))
     except ChiralizeError:
         return spec
     return replace(spec, outputs=tuple(outputs))
@@ -295,7 +296,7 @@ def _outputs_of_another_kind(spec: ConversionSpec, resolved: ResolvedSpec) -> It
         if tensor.kind == "invariant":
             yield Neighbour(f"{where} as a pose", _with_entry(spec, "output", tensor.index, TensorEntry()))
         elif _has_joints(entry):
-            unmoved = TensorEntry(invariant=True)
+            unmoved = TensorEntry(flag="invariant")
             yield Neighbour(f"{where} unmoved by the mirror", _with_entry(spec, "output", tensor.index, unmoved))
         elif entry.classes is not None and tensor.class_axis is not None:
             for words, classes in _other_classes(entry.classes, tensor.shape[tensor.class_axis]):
@@ -345,7 +346,8 @@ def _signs_of_pose(spec: ConversionSpec, tensor: ResolvedTensor) -> Iterator[Nei
     for dim in body.dims:
         others = tuple(one for one in body.dims if (one in negated) != (one == dim))
         reflect = tuple((one, center) for one, center in entry.reflect if one in others)
-        changed = replace(entry, dims=body.dims, negate=others, signs=None, reflect=reflect)
+        override = replace(entry.override, dims=body.dims, negate=others, signs=None)
+        changed = replace(entry, override=override, reflect=reflect)
         words = f"{dim} of {tensor.where} {'not negated' if dim in negated else 'negated'}"
         yield Neighbour(words, _with_entry(spec, tensor.io, tensor.index, changed))
 

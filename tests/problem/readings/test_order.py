@@ -113,7 +113,7 @@ def test_what_is_converted_is_read_in_the_order_that_was_chosen(scores: bool) ->
     examples = examples_for(net, spec, "net")
     assert examples.spec.outputs is not None
     assert examples.spec.outputs[0].layout == (None if scores else "b (j d)")
-    assert examples.spec.outputs[0].invariant == scores
+    assert (examples.spec.outputs[0].flag == "invariant") == scores
     network = prepare(net, examples.spec, *examples.call)
     assert network.resolved.output_tensors[0].kind == ("invariant" if scores else "pose")
 

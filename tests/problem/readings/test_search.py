@@ -74,7 +74,7 @@ def test_people() -> None:
 def test_confidence_is_a_coordinate_that_is_kept() -> None:
     call = derived(Wide(68))
     assert tuple(call.call[0][0].shape) == (1, 17, 4) and "b j d (x, y, z, c) = 1,17,4" in call.remark
-    assert call.spec.inputs is not None and call.spec.inputs[0].dims == ("x", "y", "z", "c")
+    assert call.spec.inputs is not None and call.spec.inputs[0].override.dims == ("x", "y", "z", "c")
 
 
 def test_joints_of_one_coordinate() -> None:
