@@ -156,11 +156,18 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
             f"{where}. Gaps below are the environment's as well; the flip average's are the environment's alone"
         )
         texts.append((text, "the environment itself is asymmetric"))
-    elif probe.reward > MIRRORED:
-        text = (
-            f"the reward is one-sided: mirrored episodes are rewarded differently (by {percent(probe.reward)} of the "
-            "rewards). Gaps of returns are the reward's as well; the flip average's are the reward's alone"
-        )
+    if probe.is_paid_unevenly:
+        text = "the reward is one-sided: mirrored episodes are rewarded differently"
+        if probe.paid_at_once:
+            text += (
+                f" (by {percent(probe.paid_at_once)} of the rewards after the first step, when what is seen is nearly "
+                "its own mirror image). Gaps of returns are the reward's as well"
+            )
+        else:
+            text += (
+                f" (by {percent(probe.reward)} of the rewards). Gaps of returns are the reward's as well; the flip "
+                "average's are the reward's alone"
+            )
         texts.append((text, "the reward is one-sided"))
     return [Caution("loop", text, brief) for text, brief in texts]
 

@@ -14,7 +14,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.on_examples import prepared
 from chiralize.commands.rollouts import Episodes, environment_of
 from chiralize.problem.network import Network
-from chiralize.report.in_the_loop import confirmed_in_words
+from chiralize.report.in_the_loop import confirmed_in_words, loop_cautions
 from tests.commands.test_rollouts import STARTS, STEPS, Ahead, Learning, rollouts, run
 from tests.support.skiff import SPEC, WRONG, Mirrored, Rower, Water
 
@@ -59,6 +59,30 @@ def test_what_the_environment_confirms_of_the_mirror(case: str) -> None:
     probe = run(Rower(), make, spec).probe
     assert probe is not None and probe.coverage.observed == 3
     assert (probe.confirms, probe.coverage.tested_at_start, probe.coverage.tested) == expected
+
+
+PAID = {
+    "sides that differ": (Water(right=1.02), False, ["the environment itself is asymmetric"]),
+    "sides that differ much": (Water(right=1.5), False, ["the environment itself is asymmetric"]),
+    "and a reward that does": (
+        Water(right=1.02, slant=0.3), True, ["the environment itself is asymmetric", "the reward is one-sided"]
+    ),
+    "a reward alone": (Water(slant=0.3), True, ["the reward is one-sided"]),
+    "noise": (Water(noise=0.1, slant=0.3), None, ["the environment draws at random"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PAID)
+def test_a_robot_whose_sides_differ_does_not_hide_a_one_sided_reward(case: str) -> None:
+    """It tells after the first step, where the robot is still nearly its own mirror image."""
+    water, is_uneven, says = PAID[case]
+    record = run(Rower(), lambda: Mirrored(water), SPEC)
+    assert record.probe is not None
+    if is_uneven is not None:
+        assert record.probe.is_paid_unevenly == is_uneven
+    environment = [caution.brief for caution in loop_cautions(record) if "environment" in caution.brief]
+    reward = [caution.brief for caution in loop_cautions(record) if "reward" in caution.brief]
+    assert [*environment, *reward] == says
 
 
 def test_entries_that_are_alike_on_both_sides_confirm_no_swap() -> None:

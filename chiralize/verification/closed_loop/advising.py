@@ -140,7 +140,7 @@ def _is_only_uneven(probe: Probe | None) -> bool:
 
     Where mirror images happen and are not paid alike, the task itself asks for one side: no return settles that.
     """
-    if probe is None or probe.actions or probe.opposed or probe.steps <= MIRRORED < probe.reward:
+    if probe is None or probe.actions or probe.opposed or probe.is_paid_unevenly:
         return False
     return max(probe.start, probe.restarted, probe.repeated) <= MIRRORED
 

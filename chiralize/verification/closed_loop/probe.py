@@ -17,6 +17,9 @@ Array = npt.NDArray[np.float64]
 STARTS, STEPS = 5, 10
 _LEAST = 1e-3  # of the size of all entries, so that what is zero but for rounding is not blown up
 _SHOWN = 5
+_PAID, _FURTHER = 0.01, 4.0
+"""Rewards of a first step are one-sided where they are that far apart at least, and so many times as far as what is
+seen then: the sides of a robot that differ do not do that."""
 _OPPOSED = 0.9
 """Of minus the sizes of both runs: an entry whose product over them is beyond it does the opposite in one of them."""
 
@@ -40,6 +43,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
     policy: says how observations and actions are mirrored; it does not act.
     """
     figures: list[tuple[Array, Array, float, float, float]] = []
+    paid = list[float]()
     ends = False
     pairs: list[tuple[Array, Array]] = []
     turned_runs: list[_Run] = []
@@ -58,6 +62,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         if len(plain.seen) != len(again.seen):
             repeated = np.inf
         figures.append((at_start, later, _rewards_apart(plain.rewards, other.rewards), repeated, restarted))
+        paid.append(_paid_at_once(plain, other))
     at_starts, at_steps, rewards, repeats, restarts = zip(*figures, strict=True)
     first, later = np.max(at_starts, axis=0), np.max(at_steps, axis=0)
     worst = first if first.max() > MIRRORED else later
@@ -68,6 +73,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         start=float(first.max()),
         steps=float(later.max()),
         reward=max(rewards),
+        paid_at_once=max(paid),
         repeated=max(repeats),
         restarted=max(restarts),
         ends=ends,
@@ -157,6 +163,16 @@ def _rewards_apart(rewards: Array, other: Array) -> float:
     if size:
         return float(np.abs(rewards - other).max(initial=0.0)) / size
     return 0.0
+
+
+def _paid_at_once(plain: _Run, other: _Run) -> float:
+    """How far the rewards of the first step are apart, in their size, where that is no consequence of what is seen."""
+    size = float(np.abs(np.concatenate([plain.rewards, other.rewards])).max(initial=0.0))
+    if not size or min(len(plain.seen), len(other.seen)) < 2:
+        return 0.0
+    seen = float(_apart(plain.seen[:2], other.seen[:2])[1].max())
+    paid = abs(float(plain.rewards[0] - other.rewards[0])) / size
+    return paid if paid > max(_PAID, _FURTHER * seen) else 0.0
 
 
 def _names(differences: Array, policy: Policy) -> tuple[str, ...]:

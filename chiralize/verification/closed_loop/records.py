@@ -132,7 +132,8 @@ class Probe:
     start: largest difference between T of an observation at a start and the observation at the mirrored start.
     steps: after some steps of actions and of T of these actions.  restarted, repeated: the same start twice, and the
     same actions after it, which show what is drawn at random.  Each in the size of the entry.
-    reward: in the size of the rewards.
+    reward: in the size of the rewards.  paid_at_once: after the first step, where rewards are much further apart than
+    what is seen then; else 0.
     ends: whether one side ended and the other did not.
     entries: the entries that differ most, of the first of these that is too large.
     opposed: entries that do the negative of what T says, as where the specification has their signs wrong.
@@ -146,6 +147,7 @@ class Probe:
     reward: float
     repeated: float
     restarted: float = 0.0
+    paid_at_once: float = 0.0
     ends: bool = False
     entries: tuple[str, ...] = ()
     opposed: tuple[str, ...] = ()
@@ -179,6 +181,11 @@ class Probe:
     def is_repeatable(self) -> bool:
         """Whether the same actions from the same start do the same."""
         return self.repeated <= MIRRORED
+
+    @property
+    def is_paid_unevenly(self) -> bool:
+        """Whether mirror images that happen are not paid alike; a robot whose sides differ does not hide it."""
+        return self.paid_at_once > 0 or self.steps <= MIRRORED < self.reward
 
     @property
     def is_symmetric(self) -> bool:
