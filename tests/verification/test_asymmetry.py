@@ -57,6 +57,27 @@ def test_rotation_matrices(layout: str) -> None:
     assert float(lengths.mean()) == pytest.approx(found.apart, rel=1e-4)
 
 
+@pytest.mark.parametrize("output", ["{invariant: true}", "{free: true}", '{layout: "b", invariant: true}'])
+def test_one_number_for_each_sample(output: str) -> None:
+    """Samples are no entries of it, whatever sizes the batches have: a score beside a pose."""
+    down, score = nn.Linear(12, 12), nn.Linear(12, 1)
+    net = trained(
+        Net(lambda own, x: (own.score(x.flatten(1))[:, 0], own.down(x.flatten(1)).view_as(x)), down=down, score=score)
+    )
+    spec = parse_spec(BODY + f'inputs: [{{layout: "b j d"}}]\noutputs: [{output}, {{layout: "b j d"}}]\n')
+    x = normal(45, 6, 2)
+    calls = [x[:30], x[30:]]
+    found = audit(net, spec, (x[:8],), calibration=calls).network
+    with torch.no_grad():
+        apart = (net(x)[0] - net(turned(x))[0]).abs()
+        spread = net(x)[0].std(correction=0)
+    of_score = [pair for pair in found.pairs if pair.output == 0]
+    assert [pair.label for pair in of_score] == ["output 0 [0]"]
+    assert of_score[0].apart == pytest.approx(float(apart.mean()), rel=1e-5)
+    assert found.outputs[0].gap == pytest.approx(float(apart.square().mean().sqrt() / spread), rel=1e-5)
+    assert {entry.label for entry in found.entries if not entry.label.count(".")} <= {"[0]"}
+
+
 class Changed(nn.Module):
     """A network whose answers are changed at one entry."""
 

@@ -6,6 +6,7 @@ gap of an entry = RMS(f(x) - T f(T x)) / s,      s = RMS(f(x) - mean f) over the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from math import sqrt
 
@@ -17,7 +18,7 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import LONGEST, Carried, Steps, roll_both_views
 from chiralize.graph.running import Call, Runner, check_outputs, results
 from chiralize.symmetry.action import act
-from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.asymmetry.lean import beyond_chance
 from chiralize.verification.asymmetry.parts import Parts, distances, parts_of, summed
 from chiralize.verification.asymmetry.records import Asymmetry, EntryGap, OutputGap, PairGap
@@ -96,8 +97,13 @@ class _Sums:
     """Running sums of one output."""
 
     def __init__(self, mirror: NetworkMirror, index: int, tensor: ResolvedTensor | None) -> None:
-        self.mirror, self.index, self.tensor = mirror, index, tensor
-        self.representation: TensorRepresentation = mirror.outputs[index]
+        representation: TensorRepresentation = mirror.outputs[index]
+        is_flat = len(representation.axes) == 1 and not mirror.is_single
+        self.is_one_number = is_flat and (tensor is None or tensor.pose is None)
+        if self.is_one_number:  # of each sample: samples are no entries
+            representation = replace(representation, axes=(*representation.axes, Representation.trivial(1)))
+            tensor = tensor and replace(tensor, shape=(*tensor.shape, 1))
+        self.mirror, self.index, self.tensor, self.representation = mirror, index, tensor, representation
         self.parts: Parts | None = parts_of(tensor, self.representation) if tensor is not None else None
         self.rows = self.count = self.part_rows = self.changed = self.answers = 0
         self.square = self.odd = 0.0
@@ -109,6 +115,8 @@ class _Sums:
 
     def add(self, plain: torch.Tensor, turned: torch.Tensor) -> None:
         """Take f(x) and f(T x) of one call in."""
+        if self.is_one_number:
+            plain, turned = plain[:, None], turned[:, None]
         representation, center = self.representation, self.mirror.center_of(self.index)
         if center is None:
             about = 0.0
@@ -167,8 +175,9 @@ class _Sums:
         numbers = self.count / self.apart.numel()
         gaps = (self.apart / numbers).sqrt() / (self.scale or 1.0)
         entries = list[EntryGap]()
+        rank = len(self.mirror.outputs[self.index].axes)
         for entry in map(tuple, (gaps > 0).nonzero().tolist()):
-            entries.append(EntryGap(self.mirror.label("output", self.index, entry), float(gaps[entry])))
+            entries.append(EntryGap(self.mirror.label("output", self.index, entry[:rank]), float(gaps[entry])))
         return entries
 
     def pairs(self) -> list[PairGap]:
