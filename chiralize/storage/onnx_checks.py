@@ -202,3 +202,42 @@ def coarsest_float(model: Any) -> str:
             kinds |= {attribute.i for attribute in node.attribute if attribute.name == "to"}
     names = {TensorProto.DataType.Name(kind) for kind in kinds if kind in TensorProto.DataType.values()}
     return min(names & set(_FLOATS), key=lambda name: _FLOATS[name], default="FLOAT")
+
+
+_SATURATING = frozenset({"Sigmoid", "HardSigmoid", "Tanh", "Softmax"})
+_MOVING = frozenset(
+    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Slice", "Gather", "Split", "Expand"}
+)
+"""Ops that only move the numbers of their first input."""
+_SUMS, _SCALINGS = frozenset({"Add", "Sum", "Concat"}), frozenset({"Mul", "Div"})
+
+
+def outputs_of_size_one(model: Any) -> frozenset[str]:
+    """The outputs that are answers of a saturating op, or sums, multiples and moved entries of such answers.
+
+    Runtimes approximate these ops to an absolute error, so that the size of their range is the scale to judge by.
+    """
+    constant = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            constant.update(node.output)
+    saturating: dict[str, bool] = {}
+
+    def saturates(name: str) -> bool:
+        """Whether a value is made of such answers. A graph has no cycles, and nodes come in order."""
+        return saturating.get(name, False)
+
+    for node in model.graph.node:
+        inputs, kind = list(node.input), node.op_type
+        if kind in _SATURATING:
+            holds = True
+        elif kind in _MOVING:
+            holds = saturates(inputs[0])
+        elif kind in _SUMS:
+            holds = all(map(saturates, inputs))
+        elif kind in _SCALINGS:
+            holds = saturates(inputs[0]) and inputs[1] in constant or saturates(inputs[1]) and inputs[0] in constant
+        else:
+            holds = False
+        saturating.update(dict.fromkeys(node.output, holds))
+    return frozenset(output.name for output in model.graph.output if saturates(output.name))

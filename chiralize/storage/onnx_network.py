@@ -18,7 +18,7 @@ import torch
 
 from chiralize.errors import ModelFileError
 from chiralize.errors.words import first_line
-from chiralize.storage.onnx_checks import all_graphs, all_nodes, coarsest_float
+from chiralize.storage.onnx_checks import all_graphs, all_nodes, coarsest_float, outputs_of_size_one
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 METADATA_KEY, CALL_KEY = "chirality", "chirality.call"
@@ -103,7 +103,7 @@ class OnnxNetwork(torch.nn.Module):
     """A checked ONNX model in a session of its own; takes and returns tensors in the order of the graph.
 
     opaque: why there is no graph of torch ops to prove anything on.  contractions, over_frames: how many sums of
-    products there are, once per call or once per frame.
+    products there are, once per call or once per frame.  of_size_one: outputs by name, as `outputs_of_size_one` says.
     """
 
     opaque = (
@@ -121,6 +121,7 @@ class OnnxNetwork(torch.nn.Module):
         kinds = [node.op_type for node in all_nodes(model)]
         self.contractions = sum(kind in _CONTRACTIONS for kind in kinds)
         self.over_frames = sum(kind in _OVER_FRAMES for kind in kinds)
+        self.of_size_one = outputs_of_size_one(model)
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         self.register_buffer("precision", torch.zeros(0, dtype=self.stored), persistent=False)
         self.widened = False

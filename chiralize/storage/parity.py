@@ -49,14 +49,17 @@ def moved_by_rounding(network: Callable[..., Any], call: Call, answers: Sequence
     return moved
 
 
-def share_apart(output: torch.Tensor, expected: torch.Tensor) -> float:
-    """max |output - expected| / max |expected|; infinite where one is not finite and the other differs."""
+def share_apart(output: torch.Tensor, expected: torch.Tensor, size: float = 0.0) -> float:
+    """max |output - expected| / max |expected|; infinite where one is not finite and the other differs.
+
+    size: of the answers on other inputs, where they are that large.
+    """
     if not output.numel() or torch.equal(output, expected):
         return 0.0
     output, expected = output.double(), expected.double()
     if not bool(torch.isfinite(output).all() and torch.isfinite(expected).all()):
         return float("inf")
-    scale = float(expected.abs().max())
+    scale = max(float(expected.abs().max()), size)
     if scale:
         return float((output - expected).abs().max()) / scale
     return float("inf")
