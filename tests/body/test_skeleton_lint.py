@@ -1,5 +1,7 @@
 """Lint: what is formally right and probably not meant, each with its line."""
 
+from pathlib import Path
+
 import pytest
 
 from chiralize.body.skeleton.lint import lint_skeleton
@@ -8,6 +10,7 @@ from chiralize.body.tensors.linting import lint_specification
 
 EYES = "joints:\n  - nose\n  - left_eye\n  - right_eye\n"
 
+SIGNED = "pairs: infer\ndims: [q]\nsigns: {left_eye: [-1], right_eye: [-1]}\nlateral: x\noutputs:"
 WARNINGS = {
     "explicit none": (EYES + "pairs: []", 5, "the names tell 1, such as left_eye and right_eye"),
     "right first": (EYES + "pairs: [[right_eye, left_eye]]", 5, "written right first"),
@@ -42,6 +45,11 @@ WARNINGS = {
         EYES + "pairs: infer\ninputs:\n  - {layout: b j d, reflect: {x: 320}}",
         7,
         "reflect without `missing`",
+    ),
+    "signs left out": (
+        EYES + SIGNED + "\n  - 'b a j h ~w'",
+        10,
+        "no d, so that the signs of f are left out: where each number is that of its joint, add dims: [q]",
     ),
     "negated and keep": (EYES + "pairs: infer\nhidden: {negated: 1/3}", 0, "activation: keep"),
 }
@@ -88,6 +96,17 @@ def test_errors_of_the_skeleton_and_of_the_tensors_are_findings(tmp_path):
 def test_a_shipped_name_is_linted_too(name: str) -> None:
     """A name, an alias and a robot's; with no error."""
     assert not [finding for finding in lint_specification(name) if finding.level == "error"]
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    ["[{layout: 'b a j h ~w', dims: [q]}]", "['b a j d h ~w']", "['b a (j d) h ~w']", "[{layout: b a, free: true}]"],
+)
+def test_signs_that_are_asked_for_are_no_doubt(tmp_path: Path, outputs: str) -> None:
+    """A coordinate, or the dims of the tensor, have them."""
+    path = tmp_path / "f.yaml"
+    path.write_text(f"{EYES}{SIGNED} {outputs}")
+    assert not [finding for finding in lint_specification(path) if "no d" in finding.message]
 
 
 def test_a_clean_file_has_no_findings(tmp_path):

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ChiralizeError
+from chiralize.problem.data import units
 from chiralize.problem.data.units import QUESTION, unit_in_question
 from chiralize.problem.partial import prepare
-from tests.support.small_body import POSE
+from tests.support.small_body import BODY, POSE
 
 
 class Lifter(nn.Module):
@@ -86,6 +87,18 @@ def test_inputs_a_thousand_times_too_large_or_small(name: str) -> None:
 def test_networks_that_cannot_tell_are_not_asked_for_a_unit(name: str) -> None:
     for unit in (1e-3, 1.0, 1e3):
         assert not question(TELL_NOTHING[name], unit)
+
+
+def test_pictures_have_no_unit_to_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What saturates on them may be a score. Planted: were they asked for, there would be a question."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 4 * 5, 2), nn.Tanh())
+    spec = BODY + "inputs: ['b c h ~w']\noutputs: [{invariant: true}]\n"
+    pictures = 1e4 * torch.rand(64, 3, 4, 5, generator=torch.Generator().manual_seed(1))
+    network = prepare(net.eval(), parse_spec(spec), pictures[:2])
+    calls = [((pictures[row : row + 2],), {}) for row in range(0, 64, 2)]
+    assert not unit_in_question(network, calls)
+    monkeypatch.setattr(units, "pictures_of", lambda resolved: frozenset())
+    assert "saturate" in unit_in_question(network, calls)
 
 
 @pytest.mark.parametrize("method", ["match", "average"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
@@ -110,14 +111,26 @@ class TensorEntry:
         return replace(self, override=replace(self.override, skeleton=skeleton))
 
     def doubts(self, default: Skeleton) -> Iterator[tuple[str, str]]:
-        """What is formally right in its blocks and probably not meant: file and line of the block, and a sentence.
+        """What is formally right and probably not meant: file and line of the tensor or its block, and a sentence.
 
         default: the skeleton of the specification.
         """
         body = self.override.skeleton or default
+        if self._leaves_signs_out(body):
+            yield (
+                self.where,
+                f"layout {self.layout!r} has joints and no d, so that the signs of {body.name} are left out: where "
+                f"each number is that of its joint, add dims: [{body.dims[0]}]",
+            )
         for block in self.fields or ():
             for doubt in block.doubts(body):
                 yield block.where, doubt
+
+    def _leaves_signs_out(self, body: Skeleton) -> bool:
+        """Whether joints of one number each, some of them negated, stand on an axis that no signs are asked for."""
+        words = re.findall(r"\w+", self.layout or "")
+        is_plain = self.override.dims is None and self.override.signs is None and "j" in words and "d" not in words
+        return is_plain and len(body.dims) == 1 and bool((body.sign_table() < 0).any())
 
     def to_dict(self) -> dict[str, object]:
         """The entry as a specification file writes it; reading it again gives an equal entry."""

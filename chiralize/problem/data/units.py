@@ -23,6 +23,7 @@ from chiralize.errors.words import percent
 from chiralize.graph.running import Call, Runner, results
 from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.cutting import thinned
+from chiralize.problem.data.warping import pictures_of
 from chiralize.problem.network import Network
 
 _NEAR, _FAR = 4.0, 4_000.0
@@ -66,8 +67,11 @@ def unit_by_spread(scale: float) -> str:
 def unit_in_question(network: Network, calls: Sequence[Call]) -> str:
     """A warning where answers hint that the inputs are in another unit than the network's; "" where they do not.
 
-    For networks that keep nothing of their training by which inputs could be checked.
+    For networks that keep nothing of their training by which inputs could be checked. Not asked of pictures:
+    what is answered to right ones, such as scores, saturates as well.
     """
+    if pictures_of(network.resolved):
+        return ""
     looked_at = thinned(network, calls, affordable_samples(network, _WORK, _LEAST, _MOST))
     if not looked_at or not _with_a_unit(network):
         return ""
