@@ -257,7 +257,18 @@ def fill_weights(module: torch.nn.Module, state: Mapping[str, torch.Tensor], fac
     counts = f"{len(missing)} missing, {len(unexpected)} unexpected, {len(wrong)} of another shape"
     more = when(len(lines) > _SHOWN, f"; and {len(lines) - _SHOWN} more")
     facts = f"the weights do not fit {factory} ({counts}): {'; '.join(lines[:_SHOWN])}{more}"
-    raise FactoryError(where, facts, _REMEDY)
+    raise FactoryError(where, facts, _inside(expected, state) or _REMEDY)
+
+
+def _inside(expected: Mapping[str, Any], state: Mapping[str, Any]) -> str:
+    """The remedy where the file holds a network that is a part of the one that was built; "" elsewhere."""
+    prefix, _, _ = next(iter(expected), "").partition(".")
+    if not state or set(expected) != {f"{prefix}.{name}" for name in state}:
+        return ""
+    return (
+        f"they are those of its part `{prefix}` alone: make its class a subclass of that network, not a wrapper, or "
+        f"save them under its names, {{'{prefix}.' + name: tensor for name, tensor in weights.items()}}"
+    )
 
 
 def _take_precision_of(state: Mapping[str, torch.Tensor], module: torch.nn.Module) -> None:

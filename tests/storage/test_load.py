@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from chiralize.errors import ChiralizeError, FactoryError, ModelFileError, NonFiniteError, UnsafeFileError, UsageError
-from chiralize.storage.factory import parse_value
+from chiralize.storage.factory import fill_weights, parse_value
 from chiralize.storage.load import load_model
 from chiralize.storage.missing import layers
 from chiralize.storage.sniff import sniff
@@ -333,6 +333,28 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
     with pytest.raises(FactoryError) as caught:
         load_model(tmp_path / "w.pt", factory=FACTORY)
     check_message(caught.value, "2 missing, 8 unexpected", "(nearest: 'fc1.weight')", "and 5 more", str(tmp_path))
+
+
+class Wrapped(torch.nn.Module):
+    """A network whose one part is the network that was saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.nn.Linear(3, 2)
+
+
+def test_weights_of_the_part_that_a_network_wraps() -> None:
+    """Every name fits behind `inner.`; with one name more the file holds something else."""
+    saved = torch.nn.Linear(3, 2).state_dict()
+    with pytest.raises(FactoryError) as caught:
+        fill_weights(Wrapped(), saved, "nets:Wrapped", "w.pt")
+    assert caught.value.remedy == (
+        "they are those of its part `inner` alone: make its class a subclass of that network, not a wrapper, or save "
+        "them under its names, {'inner.' + name: tensor for name, tensor in weights.items()}"
+    )
+    with pytest.raises(FactoryError) as caught:
+        fill_weights(Wrapped(), {**saved, "more": torch.ones(1)}, "nets:Wrapped", "w.pt")
+    assert "its part" not in caught.value.remedy
 
 
 @pytest.mark.parametrize(

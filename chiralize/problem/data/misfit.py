@@ -20,7 +20,7 @@ def misfit(
     open_axes: axes of the input whose sizes nobody gave, and on which the network takes others; by their words.
     """
     shown = [open_axes.get(axis, str(size)) for axis, size in enumerate(wanted)]
-    remedy = _how_to_store(given, wanted, shown[1:])
+    remedy = how_to_store(given, wanted, shown[1:])
     chosen = [f"{open_axes[axis]} = {wanted[axis]}" for axis in sorted(open_axes) if axis]
     if not chosen:
         return DataFileError(where, f"{array} has shape {given}, the model's input has {wanted}", remedy)
@@ -28,8 +28,12 @@ def misfit(
     return DataFileError(where, f"{facts}, since nobody said; others run as well", remedy)
 
 
-def _how_to_store(given: tuple[int, ...], wanted: tuple[int, ...], shown: Sequence[str]) -> str:
-    """What to do with an array of this shape for a network that takes that one. shown: the sizes of a sample."""
+def how_to_store(given: tuple[int, ...], wanted: tuple[int, ...], shown: Sequence[str]) -> str:
+    """What to do with an array of this shape for a network that takes that one. shown: the sizes of a sample.
+
+    >>> how_to_store((500, 40, 17, 3), (1, 81, 51), ("81", "51"))
+    'merge its last two axes: array.reshape(-1, 40, 51), which is joint by joint'
+    """
     sample = ", ".join(shown)
     if not wanted:
         return "store one number a sample: (sample,)"
@@ -45,6 +49,9 @@ def _how_to_store(given: tuple[int, ...], wanted: tuple[int, ...], shown: Sequen
         remedy = f"write its samples as ({sizes}): array.reshape(-1, {sizes})"
         axes = when(len(given) == _JOINTS_AND_COORDINATES, ' (a layout "b (j d)" wants joints first, coordinates last)')
         return f"{remedy}, where its numbers are in the order that the network reads{axes}"
+    if len(given) == len(wanted) + 1 and given[-2] * given[-1] == wanted[-1]:
+        sizes = ", ".join(map(str, (-1, *given[1:-2], wanted[-1])))
+        return f"merge its last two axes: array.reshape({sizes}), which is joint by joint"
     if remedy := _but_for_one(given[1:], wanted[1:]):
         return remedy
     if len(given) == len(wanted) and numbers not in given and not set(wanted[1:]) <= set(given):

@@ -15,6 +15,7 @@ from chiralize.body.tensors.guess import SCORES, fitting
 from chiralize.body.tensors.resolution import fields_width
 from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
 from chiralize.errors.words import when
+from chiralize.problem.data.misfit import how_to_store
 from chiralize.problem.preparation import cause_within
 from chiralize.problem.readings.arguments import Argument, arguments_of, arrangements, names_by_position
 from chiralize.problem.readings.offered import shape_of_one
@@ -196,16 +197,31 @@ def _ambiguous(search: Search, refused: Refused, command: str) -> AmbiguousLayou
     outputs = [_layouts(shape, skeleton) for shape in refused.answers]
     ways = [_options(inputs, outputs, number) for number in range(2)]
     taken = ", ".join(map(sizes_text, refused.shapes))
-    facts = f"{error.facts} (no example inputs are given; with {taken} it runs, and its answers fit no order clearly: "
-    facts += "those of untrained weights do not, nor those of another skeleton)"
+    unused, first = _unused(search, refused)
+    facts = f"{error.facts} (no example inputs are given{unused}; with {taken} it runs, and its answers fit no order "
+    facts += "clearly: those of untrained weights do not, nor those of another skeleton)"
     differ = when(
         len(orders) == 1, " in the order of the outputs alone (the inputs' is that of the calibration inputs)"
     )
     orders_in_words = f"\n    they differ{differ}: {_ORDERS}"
     if not command:
-        return AmbiguousLayoutError(error.where, facts, f"say which: {ways[0]}, or {ways[1]}{orders_in_words}")
-    commands = f"say which:\n    {command} {ways[0]}\n    {command} {ways[1]}"
+        return AmbiguousLayoutError(error.where, facts, f"{first}say which: {ways[0]}, or {ways[1]}{orders_in_words}")
+    commands = f"{first}say which:\n    {command} {ways[0]}\n    {command} {ways[1]}"
     return AmbiguousLayoutError(error.where, facts, commands + orders_in_words)
+
+
+def _unused(search: Search, refused: Refused) -> tuple[str, str]:
+    """A clause on the user's samples that fit no reading, and how to store them; "" where there are none."""
+    shape, samples = refused.shapes[0], search.offered
+    if len(refused.shapes) != 1 or len(samples) != 1 or samples[0] == shape[1:]:
+        return "", ""
+    (sizes,), (array,) = map(sizes_text, samples), search.samples.values()
+    others = [pair for pair in zip(samples[0], shape[1:], strict=False) if pair[0] != pair[1]]
+    if len(samples[0]) == len(shape) - 1 and len(others) == 1:
+        how = f"give them in sizes that it takes: it does not run with {others[0][0]} where it does with {others[0][1]}"
+    else:
+        how = how_to_store(tuple(array.shape), shape, [str(size) for size in shape[1:]])
+    return f", and the user's own, samples of {sizes}, fit no reading", f"if these are its inputs, {how}; else "
 
 
 def _layouts(shape: Shape, skeleton: Skeleton) -> list[str]:

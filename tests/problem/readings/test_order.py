@@ -165,6 +165,24 @@ def test_inputs_that_tell_half() -> None:
     assert other == '--input-layout "b (d j)" --output-layout "b (d j)"'
 
 
+@pytest.mark.parametrize(
+    ("shape", "how"),
+    [
+        ((128, 17, 3), "write its samples as (51): array.reshape(-1, 51)"),
+        ((128, 50), "give them in sizes that it takes: it does not run with 50 where it does with 51"),
+    ],
+)
+def test_inputs_of_another_shape_are_named_first(shape: tuple[int, ...], how: str) -> None:
+    """They were looked at and left out, and the message spoke of untrained weights."""
+    with pytest.raises(AmbiguousLayoutError) as caught:
+        derived_with(OneSided(), [torch.randn(shape)])
+    sizes = ",".join(map(str, shape[1:]))
+    assert f"are given, and the user's own, samples of {sizes}, fit no reading; with 1,51 it runs" in caught.value.facts
+    assert caught.value.remedy.startswith(f"if these are its inputs, {how}") and "; else say which: " in str(
+        caught.value
+    )
+
+
 def chosen(samples: list[Tensor], answers: tuple[int, ...] = (1, 51)) -> list[str | None]:
     """Layouts of the inputs that are left."""
     shapes = ((1, 51),)
