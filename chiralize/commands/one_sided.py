@@ -25,7 +25,7 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.report.aligned import alignment_sentence
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, leanings
-from chiralize.verification.asymmetry.advice import uneven_in_words
+from chiralize.verification.asymmetry.advice import leaving_out, uneven_in_words
 from chiralize.verification.asymmetry.alignment import alignments
 from chiralize.verification.asymmetry.lean import LEANING, needed_to_show
 from chiralize.verification.asymmetry.memory import Memory, memory
@@ -122,9 +122,10 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
             raise OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
     if advice.is_noise:
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
-        remedy = f"with --force, {advice.remedy}; --method average{_or_one_pass(problem)} needs no --force"
+        remedy = f"{leaving_out(gaps, WIDEST)}with --force, {advice.remedy}; --method average{_or_one_pass(problem)} needs no --force"
         raise OneSidedError(name, f"{facts}: {advice.text}", remedy)
-    raise OneSidedError(name, f"{facts}: {advice.text}", f"{advice.remedy}; {_all_the_same(_or_one_pass(problem))}")
+    remedy = f"{leaving_out(gaps, WIDEST)}{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
+    raise OneSidedError(name, f"{facts}: {advice.text}", remedy)
 
 
 def _all_the_same(others: str = _OTHERS) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.errors import MirrorError, OneSidedError
-from tests.support.small_body import Net, converted
+from tests.support.small_body import POSE, Net, converted
 
 JOINTS, ROWS = 6, 400
 WEIGHT = torch.randn(12, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -77,6 +77,16 @@ def test_noise_of_training_is_told_from_a_side_and_sent_to_force() -> None:
     pattern = r"auto stops above 0.3, but it leans to no side \(lean 0; a side shows from 0.12 on\): .* removes it"
     assert re.search(pattern, caught.value.facts)
     assert caught.value.remedy.startswith("with --force, convert, and compare the error on labelled samples")
+
+
+def test_an_output_that_alone_stops_it_is_asked_about() -> None:
+    """The first of two poses is equivariant."""
+    net = Net(lambda net, x: (net.plain(x), net.mixed(x)), plain=lopsided(0.0), mixed=lopsided(0.15)).eval()
+    spec = POSE.replace("outputs: [", 'outputs: [{layout: "b j d"}, ')
+    with pytest.raises(OneSidedError) as caught:
+        converted(net, spec, method="auto", calibration=walk().split(20))
+    assert "; output 1 alone is " in caught.value.facts
+    assert caught.value.remedy.startswith("if output 1 is not used, or was not trained in all entries, leave it out")
 
 
 def test_methods_that_the_graph_rules_out_are_not_advised() -> None:

@@ -13,7 +13,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.errors import MirrorError
 from chiralize.graph.running import Call
 from chiralize.verification import mirror_evidence
-from chiralize.verification.asymmetry.advice import uneven_in_words
+from chiralize.verification.asymmetry.advice import leaving_out, uneven_in_words
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap, PairGap
 
 JOINTS = ("hip", "left_knee", "right_knee", "left_ear", "right_ear", "left_hand", "right_hand", "nose")
@@ -44,6 +44,23 @@ def pairs(*shares: float, output: int = 0) -> tuple[PairGap, ...]:
 )
 def test_where_a_gap_is_in_few_places(measured: Asymmetry, text: str) -> None:
     assert uneven_in_words(measured) == text
+
+
+@pytest.mark.parametrize(
+    ("measured", "output", "rest"),
+    [
+        (gaps(0.1, 0.4), 1, "the other does"),
+        (gaps(0.5, 0.1, 0.2), 0, "the others do"),
+        (gaps(0.5, 0.4), None, ""),
+        (gaps(0.5), None, ""),
+        (gaps(0.1, 0.2), None, ""),
+    ],
+)
+def test_an_output_that_alone_stops_it_may_be_left_out(measured: Asymmetry, output: int | None, rest: str) -> None:
+    """Some networks return what they were trained on in few entries, or what nobody reads."""
+    says = f"if output {output} is not used, or was not trained in all entries, leave it out (a subclass whose forward "
+    expected = f"{says}returns the rest): {rest} not stop it; else " if rest else ""
+    assert leaving_out(measured, 0.3) == expected
 
 
 class TwoAnswers(nn.Module):

@@ -300,6 +300,18 @@ def uneven_in_words(measured: Asymmetry) -> str:
     return text
 
 
+def leaving_out(measured: Asymmetry, bound: float) -> str:
+    """The remedy where one output alone is further apart than the bound, which the caller may not use; else ""."""
+    wide = [output.index for output in measured.outputs if output.gap > bound]
+    if len(wide) != 1 or len(measured.outputs) < 2:
+        return ""
+    others = "the other does" if len(measured.outputs) == 2 else "the others do"
+    return (
+        f"if output {wide[0]} is not used, or was not trained in all entries, leave it out (a subclass whose forward "
+        f"returns the rest): {others} not stop it; else "
+    )
+
+
 def _side_in_words(leaning: Leaning) -> str:
     side = leaning.side or 0.0
     return f"{100 * side:.0f} % of {leaning.samples:,} samples can be told from mirrored ones, 50 % is symmetric"
