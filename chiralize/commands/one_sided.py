@@ -120,11 +120,12 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     for remark in problem.batches.remarks:
         if QUESTION in remark:
             raise OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
+    first = leaving_out(gaps, WIDEST)
     if advice.is_noise:
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
-        remedy = f"{leaving_out(gaps, WIDEST)}with --force, {advice.remedy}; --method average{_or_one_pass(problem)} needs no --force"
-        raise OneSidedError(name, f"{facts}: {advice.text}", remedy)
-    remedy = f"{leaving_out(gaps, WIDEST)}{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
+        remedy = f"with --force, {advice.remedy}; --method average{_or_one_pass(problem)} needs no --force"
+        raise OneSidedError(name, f"{facts}: {advice.text}", first + remedy)
+    remedy = f"{first}{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
     raise OneSidedError(name, f"{facts}: {advice.text}", remedy)
 
 

@@ -28,6 +28,7 @@ from chiralize.problem.readings.weights import first_layer, first_width
 _NOTHING = "no example inputs are given, and none could be derived"
 _MOST_NAMED = 3
 _TOO_WIDE = ("shapes cannot be multiplied", "same reduction dim")  # says less than what the layer reads
+_OF_NO_SIZE = re.compile("supported|not implemented|has no attribute|unexpected keyword|is not defined")
 _OF_AN_INPUT = "input"
 _CHECK = "check the skeleton"
 _ORDERS = (
@@ -252,13 +253,9 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
         f"({joints} joints, {dims} dims)"
         + when(search.obstacles.is_cut_off, f"; others were not tried, these took {search.limit.seconds:g} s")
     )
-    always = _always(search.trial.failures.values())
     if reads:
         facts += f"; {reads}"
-    if always and not any(words in always for words in _TOO_WIDE):
-        facts += f"; it fails every time: {always}"
-    elif not reads and search.trial.failures:
-        facts += f"; {next(iter(search.trial.failures.values()))}"
+    facts += _failing(search.trial.failures.values(), reads)
     width = first_width(search.module)
     table = next((argument for argument in arguments_of(search.module) or () if argument.is_table), None)
     remedy = f"give {option}" if option.startswith("--") else f"pass {option}"
@@ -349,6 +346,19 @@ def _always(failures: Collection[str]) -> str:
     if len(kinds) == 1 and len(failures) > _MOST_NAMED:
         return next(iter(failures))
     return ""
+
+
+def _failing(failures: Collection[str], reads: str) -> str:
+    """Why it fails, as a clause: always, or for a reason that is none of sizes, or first where nobody knows what it
+    reads.
+    """
+    always = _always(failures)
+    if always and not any(words in always for words in _TOO_WIDE):
+        return f"; it fails every time: {always}"
+    others = [text for text in failures if _OF_NO_SIZE.search(text)]
+    if others:
+        return f"; where sizes fit, it fails: {others[0]}"
+    return f"; {next(iter(failures))}" if failures and not reads else ""
 
 
 def _width_of_fields(spec: ConversionSpec) -> int | None:

@@ -258,6 +258,20 @@ def test_a_network_that_refuses_everything(error: BaseException) -> None:
     assert "runs in none of" in text and ("it fails every time: no" in text) == (str(error) == "no")
 
 
+class Outdated(Wide):
+    """Of the right sizes it is refused for something else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        super().forward(x)
+        raise RuntimeError("only bool masks are supported")
+
+
+def test_a_failure_that_has_nothing_to_do_with_sizes_is_named() -> None:
+    """All other sizes fail at the first layer, and hid it."""
+    text = refusal(Outdated(34))
+    assert "runs in none of" in text and "; where sizes fit, it fails: only bool masks are supported" in text
+
+
 # ---- what is left as it was -----------------------------------------------------------------------------------------
 class Remembering(nn.Module):
     """Writes a buffer, an attribute and a list in every call."""
