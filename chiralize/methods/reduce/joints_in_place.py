@@ -137,12 +137,12 @@ def in_place(network: Network, captured: CapturedModel, repmap: RepMap) -> InPla
                 joints.add(term.id)
             else:
                 coordinates[term.id] = term
-    joints = _along_joints(captured, repmap, joints, coordinates.keys())
+    joints = along_joints(captured, repmap, joints, coordinates.keys())
     if joints & coordinates.keys():
         return None
     maps = [pairs_and_fixed(key, var.size, range(var.size), ()) for key, var in coordinates.items()]
     settled = tuple(replace(hidden_map, reason="all coordinates, once for each view") for hidden_map in maps)
-    return InPlace(_left_alone(repmap, joints), settled)
+    return InPlace(left_alone(repmap, joints), settled)
 
 
 def _factors(rep: TensorRepresentation | None) -> list[SignedPermutation]:
@@ -155,7 +155,7 @@ def _factors(rep: TensorRepresentation | None) -> list[SignedPermutation]:
     return factors
 
 
-def _along_joints(captured: CapturedModel, repmap: RepMap, joints: Iterable[int], channels: Iterable[int]) -> set[int]:
+def along_joints(captured: CapturedModel, repmap: RepMap, joints: Iterable[int], channels: Iterable[int]) -> set[int]:
     """The unknowns of joints, and of units that weights make of joints or of frames alone."""
     along, across = set(joints), set(channels)
     for site in sites_of(captured).values():
@@ -170,7 +170,7 @@ def _along_joints(captured: CapturedModel, repmap: RepMap, joints: Iterable[int]
     return along
 
 
-def _left_alone(repmap: RepMap, keys: set[int]) -> RepMap:
+def left_alone(repmap: RepMap, keys: set[int]) -> RepMap:
     """The same, with unknowns that are known to be the identity."""
     leaves = {name: _settled(rep, keys) for name, rep in repmap.leaves.items()}
     nodes: dict[str, tuple[SymbolicRepresentation | None, ...]] = {}

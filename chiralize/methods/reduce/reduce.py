@@ -21,6 +21,7 @@ from chiralize.methods.reduce.filling import Ready, fitted
 from chiralize.methods.reduce.joints_in_place import in_place, led_in_and_out, mixes_joints
 from chiralize.methods.reduce.orbits import orbit_reductions, with_images
 from chiralize.methods.reduce.recurrent import separate, tied
+from chiralize.methods.reduce.views_inside import doubled_inside, views_in_place
 from chiralize.methods.within_minutes import how_long
 from chiralize.problem.data.both_views import of_inputs
 from chiralize.problem.data.cutting import in_rows, roomy, rows_of, tensors
@@ -82,25 +83,29 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
 
 
 def _with_joints_in_place(problem: Problem, width: float) -> Iterator[Draft]:
-    """The network led into the basis in which no joint is moved, and out of it; nothing where that is not possible."""
+    """The network led into the basis in which no joint is moved, and out of it: at its inputs and outputs, else where
+    its weights first read features. Nothing where neither is possible.
+    """
     original = problem.network
-    network = led_in_and_out(original)
-    if network is None:
+    for leading, settling in ((led_in_and_out, in_place), (doubled_inside, views_in_place)):
+        network = leading(original)
+        if network is None:
+            continue
+        led_problem = replace(problem, network=network)
+        try:
+            led = _ready(led_problem, tables=True)
+            settled = None if led.obstacle else settling(network, led.in_batches.graph(), led.repmap)
+            if settled is None:
+                continue
+            led = replace(led, repmap=settled.repmap)
+            measured = _measured(problem, led)
+            designs = reductions(led.in_batches, led.repmap, measured, width, MULTIPLICATIONS, settled.maps)
+            draft = fitted(led, next(designs), led_problem, "reduce")
+        except (MethodUnavailableError, UnsupportedError):
+            continue
+        macs = draft.converted.macs + macs_of(network.graph()) - macs_of(original.graph())
+        yield draft.with_record(macs=macs).with_notes(_IN_PLACE)
         return
-    led_problem = replace(problem, network=network)
-    try:
-        led = _ready(led_problem, tables=True)
-        settled = None if led.obstacle else in_place(network, led.in_batches.graph(), led.repmap)
-        if settled is None:
-            return
-        led = replace(led, repmap=settled.repmap)
-        measured = _measured(problem, led)
-        designs = reductions(led.in_batches, led.repmap, measured, width, MULTIPLICATIONS, settled.maps)
-        draft = fitted(led, next(designs), led_problem, "reduce")
-    except (MethodUnavailableError, UnsupportedError):
-        return
-    macs = draft.converted.macs + macs_of(network.graph()) - macs_of(original.graph())
-    yield draft.with_record(macs=macs).with_notes(_IN_PLACE)
 
 
 def rematched(problem: Problem, fixed_points: bool) -> Draft:

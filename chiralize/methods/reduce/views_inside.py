@@ -1,0 +1,134 @@
+"""Networks whose layers mix joints with their coordinates: both views beside each other along the channels, inside.
+
+An adjacency over all numbers of a pose ("node": one coordinate of one joint) leaves no axis of coordinates that a
+second view could lie along, and what follows the input may gather frames or take their cosine transform. So the views
+come in where a weight first reads features, and go out behind the weight that gives them back:
+
+    z = [v, T v], "node (view feature)"          v = (z_1 + T z_2) / 2
+
+The mirror takes z to [T v, v]: it exchanges the views and leaves the nodes where they are. Between the two, layers
+along the nodes stay as they are. The maps are weights, fitted with all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from chiralize.errors import ChiralizeError
+from chiralize.graph.model import CapturedModel
+from chiralize.graph.passes.doubling import DoubledValue, PaddedWeight, doubled, name_of_map_in
+from chiralize.graph.passes.leading import Led, name_of_map_out
+from chiralize.infer.capture import functional
+from chiralize.infer.records import RepMap
+from chiralize.methods.reduce.hidden_maps import pairs_and_fixed
+from chiralize.methods.reduce.joints_in_place import InPlace, along_joints, left_alone
+from chiralize.methods.reduce.sites import Site, sites_of
+from chiralize.problem.mirror import infer
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
+from chiralize.symmetry.symbolic import Known, SymbolicRepresentation, Var, axis_size, variables
+
+_VIEWS = 2
+
+
+def doubled_inside(network: Network) -> Network | None:
+    """The network with its maps, which change nothing. None where no value can be doubled, or it cannot be written."""
+    is_other = network.resolved.is_affine or network.earlier or network.further or network.partial or network.regions
+    if network.program is None or is_other:
+        return None
+    captured, repmap = network.graph(), infer(network).result()
+    read, given = tuple(_read(captured, repmap)), tuple(_given(captured, repmap))
+    names = [weight.name for value in (*read, *given) for weight in value.weights]
+    if not read or not given or len(set(names)) < len(names):
+        return None
+    try:
+        module = doubled(functional(network.program), read, given)
+        if module is None:
+            return None
+        prepared = prepare(module, network.resolved.spec, network.args, network.kwargs)
+        return replace(prepared, notes=network.notes)
+    except ChiralizeError:  # the graph cannot be captured again
+        return None
+
+
+def views_in_place(network: Network, captured: CapturedModel, repmap: RepMap) -> InPlace | None:
+    """The hidden spaces between the maps, nodes settled; None where an op leaves the views no choice.
+
+    network, captured, repmap: with the maps.
+    """
+    names = {name: leaf.name for leaf in captured.leaves.values() for name in leaf.names}
+    nodes: set[int] = set()
+    views: dict[int, Var] = {}
+    for name_of, at in ((name_of_map_in, 0), (name_of_map_out, 1)):
+        index = 0
+        while name_of(index) in names:
+            *places, view = repmap.leaves[names[name_of(index)]].axes[at]
+            if not isinstance(view, Var) or view.size != _VIEWS:
+                return None
+            views[view.id] = view
+            nodes |= {place.id for place in places if isinstance(place, Var)}
+            index += 1
+    nodes = along_joints(captured, repmap, nodes, views)
+    if nodes & views.keys():
+        return None
+    maps = [pairs_and_fixed(key, _VIEWS, [0], ()) for key in views]
+    settled = tuple(replace(hidden_map, reason="a value and its mirror image") for hidden_map in maps)
+    return InPlace(left_alone(repmap, nodes), settled)
+
+
+def _read(captured: CapturedModel, repmap: RepMap) -> Iterator[DoubledValue]:
+    """The values of which all is known and that weights read along channels, to give something hidden."""
+    readers: dict[tuple[str, int], list[Site]] = {}
+    for site in sites_of(captured).values():
+        read, given = repmap.of(site.source), repmap.of(site.node.name)
+        if read is None or given is None or _is_hidden(read) or not _is_hidden(given):
+            continue
+        channel = site.out % len(read.axes)
+        if _moved(read) and channel not in _moved(read):
+            readers.setdefault((site.source, channel), []).append(site)
+    for (value, channel), sites in readers.items():
+        weights = tuple(_padded(captured, site, next(iter(site.readers))) for site in sites)
+        read = repmap.of(value)
+        assert read is not None
+        yield DoubledValue(value, _led(read), channel, weights)
+
+
+def _given(captured: CapturedModel, repmap: RepMap) -> Iterator[DoubledValue]:
+    """The values of which all is known and that weights give from hidden ones, with the weight that gives the channels:
+    the last one, or the one before it where the last is a layer along the nodes.
+    """
+    sites = sites_of(captured)
+    for site in sites.values():
+        read, given = repmap.of(site.source), repmap.of(site.node.name)
+        if read is None or given is None or not _is_hidden(read) or _is_hidden(given) or not _moved(given):
+            continue
+        is_along_nodes = site.out % len(given.axes) in _moved(given)
+        giver = sites.get(site.source) if is_along_nodes else site
+        if giver is None or giver.out % len(given.axes) in _moved(given):
+            continue
+        weight = _padded(captured, giver, 1 if 0 in giver.readers else 0, giver.bias)
+        yield DoubledValue(site.node.name, _led(given), giver.out % len(given.axes), (weight,))
+
+
+def _padded(captured: CapturedModel, site: Site, axis: int, bias: str | None = None) -> PaddedWeight:
+    leaves = captured.leaves
+    return PaddedWeight(site.node.name, leaves[site.weight].names[0], axis, bias and leaves[bias].names[0])
+
+
+def _is_hidden(rep: SymbolicRepresentation) -> bool:
+    return any(True for _ in variables(rep.axes))
+
+
+def _moved(rep: SymbolicRepresentation) -> list[int]:
+    """The axes that the mirror is known to act on."""
+    moved = list[int]()
+    for axis, terms in enumerate(rep.axes):
+        if any(isinstance(term, Known) and not term.action.is_identity for term in terms):
+            moved.append(axis)
+    return moved
+
+
+def _led(rep: SymbolicRepresentation) -> Led:
+    axes = _moved(rep)
+    return Led(tuple(axes), tuple(axis_size(rep.axes[axis]) for axis in axes))
