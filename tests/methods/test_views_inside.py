@@ -34,8 +34,8 @@ class Graph(nn.Module):
     def __init__(self, norm: bool = False) -> None:
         super().__init__()
         frames, orders = torch.arange(FRAMES) + 0.5, torch.arange(FRAMES)[:, None]
-        self.register_buffer("cosines", torch.cos(pi / FRAMES * frames * orders))
-        self.register_buffer("back", torch.linalg.inv(self.cosines))
+        self.cosines = nn.Buffer(torch.cos(pi / FRAMES * frames * orders))
+        self.back = nn.Buffer(torch.linalg.inv(self.cosines))
         self.first, self.last = nn.Linear(FRAMES, WIDTH, bias=False), nn.Linear(WIDTH, FRAMES)
         self.nodes = nn.ParameterList([nn.Parameter(torch.randn(NODES, NODES) / 3) for _ in range(2)])
         self.norm = nn.BatchNorm1d(WIDTH) if norm else nn.Identity()

@@ -58,11 +58,13 @@ def doubled(
     assert isinstance(module, GraphModule)
     unhooked(module)
     nodes = {node.name: node for node in module.graph.nodes}
-    taken = {name for name, _ in [*module.named_parameters(), *module.named_buffers()]}
+    taken = {*dict(module.named_parameters()), *dict(module.named_buffers())}
     names = [*map(name_of_map_in, range(len(read))), *map(name_of_map_out, range(len(given)))]
-    wanted = {value.node for value in (*read, *given)} | {weight.node for value in read for weight in value.weights}
-    if taken & set(names) or not wanted <= nodes.keys():
+    if not taken.isdisjoint(names):
         return None
+    for value in (*read, *given):
+        if value.node not in nodes or not all(weight.node in nodes for weight in value.weights):
+            return None
     dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
     for index, value in enumerate(read):
         source = nodes[value.node]
@@ -108,12 +110,12 @@ def _twice(module: GraphModule, source: Node, name: str, value: DoubledValue, dt
     size, moved, rank = value.moved.size, value.moved.axes, source.meta["val"].ndim
     weight = torch.zeros(size, 2, size, dtype=dtype)
     weight[range(size), 0, range(size)] = 1.0
-    order = [axis for axis in range(rank) if axis not in moved] + list(moved)
+    order = [*_others(rank, moved), *moved]
     rows = _rows(module, source, order, len(moved))
     rows = _mapped(module, rows, name, weight.flatten(0, 1))
     call = module.graph.call_function
     rows = call(torch.unflatten, (rows, -1, (*value.moved.sizes, 2)))
-    back = [order.index(axis) for axis in range(rank)]
+    back = list(map(order.index, range(rank)))
     back.insert(value.channel, rank)
     return call(torch.flatten, (call(torch.permute, (rows, back)), value.channel, value.channel + 1))
 
@@ -125,14 +127,19 @@ def _once(module: GraphModule, source: Node, name: str, value: DoubledValue, dty
     weight[range(size), range(size), 0] = 1.0
     call = module.graph.call_function
     views = call(torch.unflatten, (source, value.channel, (2, -1)))
-    places = [axis + (axis >= value.channel) for axis in range(rank)]
-    others = [axis for axis in range(rank) if axis not in moved]
-    order = [*(places[axis] for axis in (*others, *moved)), value.channel]
-    rows = _rows(module, views, order, len(moved) + 1)
+    before = [*_others(rank, moved), *moved]
+    order = list[int]()
+    for axis in before:
+        order.append(axis + (axis >= value.channel))  # the views have their axis in front of the channels
+    rows = _rows(module, views, [*order, value.channel], len(moved) + 1)
     rows = _mapped(module, rows, name, weight.flatten(1))
     rows = call(torch.unflatten, (rows, -1, value.moved.sizes))
-    before = [*others, *moved]
-    return call(torch.permute, (rows, [before.index(axis) for axis in range(rank)]))
+    return call(torch.permute, (rows, list(map(before.index, range(rank)))))
+
+
+def _others(rank: int, moved: Sequence[int]) -> list[int]:
+    """The axes that the mirror leaves alone."""
+    return sorted({*range(rank)} - {*moved})
 
 
 def _rows(module: GraphModule, value: Node, order: Sequence[int], last: int) -> Node:

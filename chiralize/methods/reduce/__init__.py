@@ -7,6 +7,7 @@ design       what becomes of every hidden space
   trunk        residual trunks between norms: directions instead of units
   elimination  units that go, the cheapest first; `choosing`: in pairs, or mixed
 hidden_maps  tensors of the network as tensors of the smaller, symmetric one
+joints_in_place  both views along the channels, for layers that mix joints; `views_inside`: joints with coordinates
 filling      weights for a design
   sites        layers that are fitted: their features, their targets; `recurrent`: cells
   tasks        samples taken in batch by batch, then weights come out; `ridge`: least squares

@@ -21,13 +21,13 @@ from chiralize.graph.passes.doubling import DoubledValue, PaddedWeight, doubled,
 from chiralize.graph.passes.leading import Led, name_of_map_out
 from chiralize.infer.capture import functional
 from chiralize.infer.records import RepMap
-from chiralize.methods.reduce.hidden_maps import pairs_and_fixed
+from chiralize.methods.reduce.hidden_maps import HiddenMap, pairs_and_fixed
 from chiralize.methods.reduce.joints_in_place import InPlace, along_joints, left_alone
 from chiralize.methods.reduce.sites import Site, sites_of
 from chiralize.problem.mirror import infer
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
-from chiralize.symmetry.symbolic import Known, SymbolicRepresentation, Var, axis_size, variables
+from chiralize.symmetry.symbolic import Known, SymbolicRepresentation, Term, Var, axis_size, variables
 
 _VIEWS = 2
 
@@ -39,7 +39,9 @@ def doubled_inside(network: Network) -> Network | None:
         return None
     captured, repmap = network.graph(), infer(network).result()
     read, given = tuple(_read(captured, repmap)), tuple(_given(captured, repmap))
-    names = [weight.name for value in (*read, *given) for weight in value.weights]
+    names = list[str]()
+    for value in (*read, *given):
+        names += [weight.name for weight in value.weights]
     if not read or not given or len(set(names)) < len(names):
         return None
     try:
@@ -63,18 +65,21 @@ def views_in_place(network: Network, captured: CapturedModel, repmap: RepMap) ->
     for name_of, at in ((name_of_map_in, 0), (name_of_map_out, 1)):
         index = 0
         while name_of(index) in names:
-            *places, view = repmap.leaves[names[name_of(index)]].axes[at]
+            *others, view = repmap.leaves[names[name_of(index)]].axes[at]
             if not isinstance(view, Var) or view.size != _VIEWS:
                 return None
             views[view.id] = view
-            nodes |= {place.id for place in places if isinstance(place, Var)}
+            for term in others:
+                if isinstance(term, Var):
+                    nodes.add(term.id)
             index += 1
     nodes = along_joints(captured, repmap, nodes, views)
     if nodes & views.keys():
         return None
-    maps = [pairs_and_fixed(key, _VIEWS, [0], ()) for key in views]
-    settled = tuple(replace(hidden_map, reason="a value and its mirror image") for hidden_map in maps)
-    return InPlace(left_alone(repmap, nodes), settled)
+    maps = list[HiddenMap]()
+    for key in views:
+        maps.append(replace(pairs_and_fixed(key, _VIEWS, [0], ()), reason="a value and its mirror image"))
+    return InPlace(left_alone(repmap, nodes), tuple(maps))
 
 
 def _read(captured: CapturedModel, repmap: RepMap) -> Iterator[DoubledValue]:
@@ -103,11 +108,12 @@ def _given(captured: CapturedModel, repmap: RepMap) -> Iterator[DoubledValue]:
         read, given = repmap.of(site.source), repmap.of(site.node.name)
         if read is None or given is None or not _is_hidden(read) or _is_hidden(given) or not _moved(given):
             continue
-        is_along_nodes = site.out % len(given.axes) in _moved(given)
-        giver = sites.get(site.source) if is_along_nodes else site
+        giver: Site | None = site
+        if site.out % len(given.axes) in _moved(given):
+            giver = sites.get(site.source)
         if giver is None or giver.out % len(given.axes) in _moved(given):
             continue
-        weight = _padded(captured, giver, 1 if 0 in giver.readers else 0, giver.bias)
+        weight = _padded(captured, giver, int(0 in giver.readers), giver.bias)
         yield DoubledValue(site.node.name, _led(given), giver.out % len(given.axes), (weight,))
 
 
@@ -124,11 +130,17 @@ def _moved(rep: SymbolicRepresentation) -> list[int]:
     """The axes that the mirror is known to act on."""
     moved = list[int]()
     for axis, terms in enumerate(rep.axes):
-        if any(isinstance(term, Known) and not term.action.is_identity for term in terms):
+        if not all(isinstance(term, Var) or _is_still(term) for term in terms):
             moved.append(axis)
     return moved
 
 
+def _is_still(term: Term) -> bool:
+    return isinstance(term, Known) and term.action.is_identity
+
+
 def _led(rep: SymbolicRepresentation) -> Led:
-    axes = _moved(rep)
-    return Led(tuple(axes), tuple(axis_size(rep.axes[axis]) for axis in axes))
+    axes, sizes = _moved(rep), list[int]()
+    for axis in axes:
+        sizes.append(axis_size(rep.axes[axis]))
+    return Led(tuple(axes), tuple(sizes))
