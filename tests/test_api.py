@@ -31,7 +31,7 @@ def test_a_module_that_knows_what_it_is(result: Any) -> None:
     assert isinstance(result, nn.Module) and residual(result, CASE) <= 1e-10
     assert result.chirality.method == "match" and result.chirality.form == "folded"
     assert set(result.chirality.hidden) >= {name for name, _ in result.named_parameters()}
-    assert result.chirality.report.numeric.passed
+    assert result.chirality.report.judgement.numeric.passed
 
 
 def test_verify_without_a_specification(result: Any) -> None:
@@ -169,7 +169,7 @@ def test_networks_that_do_not_return_themselves() -> None:
     for method in ("project", "average"):
         assert chiralize.chiralize(
             net, spec, torch.randn(2, 34), method=method, samples=1
-        ).chirality.report.certificate.passed
+        ).chirality.report.judgement.certificate.passed
 
 
 class Random(nn.Module):

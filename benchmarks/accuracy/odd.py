@@ -40,7 +40,7 @@ def rows(teacher: Teacher) -> list[dict[str, str]]:
     for method in METHODS:
         for name, given in (("noise", ()), ("data", calls)):
             options = replace(Request(method), calibration=given, max_drift=1e9, force=True)
-            degeneracy = convert(network, teacher.name, options).report.degeneracy
+            degeneracy = convert(network, teacher.name, options).report.judgement.degeneracy
             assert degeneracy is not None
             own = (teacher.name, str(teacher.flips), str(teacher.seed), method, name)
             shares = (f"{degeneracy.odd_before[0]:.4f}", f"{degeneracy.odd_after[0]:.4f}")

@@ -168,10 +168,10 @@ def _build(options: argparse.Namespace) -> dict[str, Any]:
 
 def _figures(network: Any, found: Any, seconds: float, before: float) -> dict[str, Any]:
     size = sum(own.numel() * own.element_size() for own in network.parameters()) / 1e6
-    peak, verdict = memory("VmHWM") - before, found.report.numeric
+    peak, verdict = memory("VmHWM") - before, found.report.judgement.numeric
     return {
         "parameters": sum(own.numel() for own in network.parameters()), "dtype": str(next(network.parameters()).dtype),
-        "ops": found.report.certificate.ops, "seconds": round(seconds, 1), "model_mb": round(size),
+        "ops": found.report.judgement.certificate.ops, "seconds": round(seconds, 1), "model_mb": round(size),
         "peak_mb": round(peak), "peak_over_model": round(peak / size, 2),
         "residual": f"{verdict.worst.residual / verdict.worst.scale:.1e}", "residual_dtype": verdict.dtype,
     }  # fmt: skip

@@ -138,19 +138,19 @@ def _converted(model: torch.nn.Module, path: Path, recipe: Recipe, method: str) 
         return {"refusal": f"CRASH {type(error).__name__}: {error}", "trace": traceback.format_exc()}
     seconds = time.perf_counter() - start
     report = result.chirality.report
-    moved = {own.name: own.zeroed for own in report.moved if own.zeroed}
+    moved = {own.name: own.zeroed for own in report.changes.moved if own.zeroed}
     told = [name for name in model.state_dict() if any(name in note for note in report.notes)]
     verdict = judge(model, result, recipe.spec, inputs, named=(*moved, *told), steps=recipe.steps)
     problems = list(verdict.problems)
-    if report.certificate is None or not report.certificate.passed:
+    if report.judgement.certificate is None or not report.judgement.certificate.passed:
         problems.append("no complete certificate")
     return {
         "seconds": seconds, "residual": verdict.residual, "gap": verdict.gap, "dtype": verdict.dtype,
         "odd": verdict.odd, "dead": verdict.dead, "ignored": verdict.ignored, "zeroed": moved, "form": report.form,
         "rho": report.drift.rho if report.drift else None, "problems": problems, "notes": list(report.notes),
-        "unchanged": report.unchanged,
-        "forced": list(report.degeneracy.forced) if report.degeneracy else [],
-        "certified": report.certificate.ops if report.certificate else 0,
+        "unchanged": report.way.unchanged,
+        "forced": list(report.judgement.degeneracy.forced) if report.judgement.degeneracy else [],
+        "certified": report.judgement.certificate.ops if report.judgement.certificate else 0,
     }  # fmt: skip
 
 

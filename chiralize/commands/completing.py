@@ -90,7 +90,7 @@ def completed(network: Network, conversion: Conversion, request: Request) -> Con
     request.progress("putting back what is left out")
     report = conversion.report
     whole = partial.whole
-    if report.unchanged:
+    if report.way.unchanged:
         module, program = whole.holding({})
     elif report.form in WEIGHTS_ALONE:
         module, program = whole.holding(_weights(network, partial, conversion, request))
@@ -163,7 +163,7 @@ def _judge(
     verdict = judge(after, conversion.passport, samples=request.samples, real=request.calibration[-8:])
     proof = verdict.certificate
     is_proved = proof is not None and proof.passed
-    if verdict.numeric.passed and (is_proved or conversion.report.certificate is None):
+    if verdict.numeric.passed and (is_proved or conversion.report.judgement.certificate is None):
         return
     worst = verdict.numeric.worst
     facts = f"the claimed outputs of the whole network: residual {worst.residual:.2g}, bound {worst.bound:.2g}"

@@ -169,7 +169,8 @@ def _converted(
     if trial is None:
         refuse_one_sided_sequences(problem, name, report.drift)
     why = why_two_passes(failures, request) if report.is_average else ""
-    return replace(conversion, report=replace(report, notes=(*report.notes, *notes), why_average=why))
+    way = replace(report.way, why_average=why)
+    return replace(conversion, report=replace(report, notes=(*report.notes, *notes), way=way))
 
 
 def _asked(problem: Problem, name: str, trial: Trial | None) -> tuple[Problem, Evidence]:
@@ -258,7 +259,7 @@ class _Finish:
         guard(problem, report, judged.verdict)
         real = real_calls(problem, judged.draft.converted)
         own_precision = in_own_precision(judged.network, judged.verdict, self.rounded(), request.samples, real)
-        report = replace(report, own_precision=own_precision)
+        report = replace(report, judgement=replace(report.judgement, own_precision=own_precision))
         module = with_modes(without_entry(judged.draft.converted.module))
         passport = stamped(judged.passport, report)
         return Conversion(module, judged.network.program, passport, judged.verdict.mirror, report)
@@ -266,7 +267,7 @@ class _Finish:
 
 def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
     """Why `auto` does not take a result that passed, "" where it does. is_last: no candidate is left."""
-    precise = conversion.report.own_precision
+    precise = conversion.report.judgement.own_precision
     if precise is not None and not precise.passed and not is_last:
         worst = precise.worst
         return f"in {precise.dtype}, in which it runs, it is off by {worst.residual:.2g} (bound {worst.bound:.2g})"

@@ -17,7 +17,7 @@ from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
 from chiralize.storage.passport import Passport, figures_of
 from chiralize.verification.figures import Figures
 from chiralize.verification.judge import Verdict
-from chiralize.verification.verdicts import FAR_BEYOND, Degeneracy, Drift
+from chiralize.verification.verdicts import FAR_BEYOND, Degeneracy, Drift, Judgement
 
 WEIGHTS_ALONE = ("folded", "original")
 _KEEP = "register it as a buffer before the first call (register_buffer), or make it an argument and a result"
@@ -48,10 +48,10 @@ def refuse_other_calls(network: Network, verdict: Verdict) -> None:
 
 def guard(problem: Problem, report: ConvertReport, verdict: Verdict) -> None:
     """Raise for a result that must not be handed over: verdicts always count, drift and degeneracy unless forced."""
-    raise_for_failure(VerifyReport(report.model, verdict.numeric, verdict.certificate))
+    raise_for_failure(VerifyReport(report.model, Judgement(verdict.numeric, verdict.certificate)))
     if verdict.unproved is not None and not report.is_average:
         raise verdict.unproved
-    refuse_far(problem, report.model, report.method, Figures(report.drift, report.degeneracy))
+    refuse_far(problem, report.model, report.method, Figures(report.drift, report.judgement.degeneracy))
 
 
 def refuse_far(problem: Problem, name: str, method: str, figures: Figures) -> None:
@@ -144,7 +144,7 @@ def why_no_weights(module: torch.nn.Module, report: ConvertReport) -> str:
     if report.form not in WEIGHTS_ALONE:
         return f"the result ({report.form}) is a graph of its own"
     state = module.state_dict()
-    lost = [entry.name for entry in report.moved if entry.distance > 0 and entry.name not in state]
+    lost = [entry.name for entry in report.changes.moved if entry.distance > 0 and entry.name not in state]
     if lost:
         return f"{', '.join(lost)} changed, which no state_dict holds"
     return ""
@@ -153,13 +153,13 @@ def why_no_weights(module: torch.nn.Module, report: ConvertReport) -> str:
 def stamped(passport: Passport, report: ConvertReport) -> Passport:
     """The passport with the figures of the report."""
     figures: dict[str, Any] = {}
-    if report.numeric is not None:
-        worst = report.numeric.worst
-        figures |= {"residual": worst.residual, "bound": worst.bound, "dtype": report.numeric.dtype}
+    numeric, degeneracy = report.judgement.numeric, report.judgement.degeneracy
+    if numeric is not None:
+        figures |= {"residual": numeric.worst.residual, "bound": numeric.worst.bound, "dtype": numeric.dtype}
     if report.drift is not None and report.drift.outputs:
         figures |= {"gap": report.drift.gap, "rho": report.drift.rho}
-    if report.degeneracy is not None:
-        figures["odd"] = list(report.degeneracy.odd_before)
+    if degeneracy is not None:
+        figures["odd"] = list(degeneracy.odd_before)
     if report.evidence.fit is not None:
         figures["mirror"] = figures_of(report.evidence.fit)
     return replace(passport, figures=figures)

@@ -19,9 +19,10 @@ from chiralize.problem.readings.remark import reading_first
 from chiralize.problem.result import Converted
 from chiralize.report import ConvertReport, Cost
 from chiralize.report.body import bodies_of
+from chiralize.report.records import Changes, Nearness, Way
 from chiralize.verification.figures import Figures
 from chiralize.verification.mirror_evidence import outside_evidence
-from chiralize.verification.verdicts import Evidence
+from chiralize.verification.verdicts import Evidence, Judgement
 
 _SHOWN = 5
 """Calls of the user from which poses are made that are symmetric by the names of their joints."""
@@ -54,19 +55,11 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
     weights = tuple(moved for moved in converted.moved if moved.kind != "state")
     return ConvertReport(
         name,
-        converted.method,
-        converted.form,
+        Way(converted.method, converted.form),
         _cost(network, converted, judged.network),
-        choices=converted.choices,
-        moved=weights,
-        states=states,
-        fitted=converted.fitted,
-        drift=figures.drift,
-        max_drift=problem.max_drift,
-        max_shift=request.max_shift,
-        numeric=verdict.numeric,
-        certificate=verdict.certificate,
-        degeneracy=degeneracy,
+        changes=Changes(converted.choices, weights, converted.fitted, states),
+        nearness=Nearness(figures.drift, problem.max_drift, request.max_shift),
+        judgement=Judgement(verdict.numeric, verdict.certificate, degeneracy),
         evidence=evidence,
         notes=reading_first(notes),
         bodies=bodies_of(network.resolved.output_tensors),

@@ -277,7 +277,8 @@ class Loop:
         Where the original itself falls at once, returns say nothing.
         """
         report = conversion.report
-        if report.is_average and report.claims is None and report.views == 2:  # it is the flip average, which is run
+        is_flip_average = report.is_average and report.claims is None and report.way.views == 2
+        if is_flip_average:  # which is run
             record, _ = self.record()
             record = replace(record, walkers=(*record.walkers, replace(record.average, name=RESULT)))
         else:

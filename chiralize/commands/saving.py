@@ -40,6 +40,7 @@ from chiralize.storage.atomic import check_writable
 from chiralize.storage.passport import Passport
 from chiralize.storage.suffixes import GRAPHS, check_suffix
 from chiralize.verification.judge import Verdict, judge
+from chiralize.verification.verdicts import Judgement
 
 _INSTEAD = "convert with method='match', form='folded' or 'blocks'"
 _SAMPLES = 2  # random inputs of the verdict: weights were looked at one by one before
@@ -138,7 +139,7 @@ def _judged(network: Network, passport: Passport, name: str) -> Verdict:
         verdict = replace(verdicts.main, numeric=verdicts.numeric)
     else:
         verdict = judge(network, passport, samples=_SAMPLES)
-    raise_for_failure(VerifyReport(name, verdict.numeric, verdict.certificate))
+    raise_for_failure(VerifyReport(name, Judgement(verdict.numeric, verdict.certificate)))
     if verdict.unproved is not None and not passport.is_average:
         raise verdict.unproved
     return verdict

@@ -88,8 +88,7 @@ def _reweighted(conversion: Conversion, original: Any, target: Path) -> Any:
     if why:
         raise ExportError(str(target), why, "write a .pt2 or an .onnx, or use --method match or average")
     held = tensors_in_script(original)
-    changed = (*conversion.report.moved, *conversion.report.states)
-    lost = [moved.name for moved in changed if moved.distance > 0 and moved.name not in held]
+    lost = [name for name in conversion.report.changes.names if name not in held]
     if lost:
         facts = f"{', '.join(lost[:5])} changed, which is written into the file's code"
         raise ExportError(str(target), facts, "write a .pt2, or use --method average, which changes no weight")

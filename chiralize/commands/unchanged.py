@@ -15,11 +15,13 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.report import ConvertReport, Cost
 from chiralize.report.body import bodies_of
+from chiralize.report.records import Way
 from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
 from chiralize.verification import numeric
 from chiralize.verification.judge import Verdict, in_own_precision, judge, light_rows
 from chiralize.verification.mirror_evidence import outside_evidence
+from chiralize.verification.verdicts import Judgement
 
 
 def judge_as_it_is(problem: Problem, passport: Passport | None = None) -> Verdict | None:
@@ -93,10 +95,16 @@ def unchanged(
         action = weight_action(graph, repmap)
         passport = replace(passport, hidden=action.hidden, exchanged=action.exchanged)
     count = network.parameter_count
-    report = ConvertReport(name, "unchanged", "original", Cost(count, count, macs, macs), unchanged=True)
     evidence = outside_evidence(network, verdict.mirror, (), None if verdict.mirror.states else network.module)
-    report = replace(report, evidence=evidence, notes=network.notes, bodies=bodies_of(network.resolved.output_tensors))
     own_precision = in_own_precision(network, verdict, None, samples)
-    report = replace(report, numeric=verdict.numeric, certificate=verdict.certificate, own_precision=own_precision)
+    report = ConvertReport(
+        name,
+        Way("unchanged", "original"),
+        Cost(count, count, macs, macs),
+        judgement=Judgement(verdict.numeric, verdict.certificate, own_precision=own_precision),
+        evidence=evidence,
+        notes=network.notes,
+        bodies=bodies_of(network.resolved.output_tensors),
+    )
     module, program = network.holding({})
     return Conversion(with_modes(without_entry(module)), program, stamped(passport, report), verdict.mirror, report)

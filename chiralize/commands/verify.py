@@ -31,7 +31,7 @@ from chiralize.verification.mirror_evidence import ask_network, outside_evidence
 from chiralize.verification.mixing import mixing_notes
 from chiralize.verification.numeric import REAL
 from chiralize.verification.onnx import MOST
-from chiralize.verification.verdicts import Degeneracy, Drift, Evidence
+from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, Judgement
 
 _WITNESSES = 8
 
@@ -98,18 +98,16 @@ def _verify_one(
         # An equivariant network fits T exactly, right or wrong: only others are compared with other mirrors.
         asked = asked or ask_network(network, real, progress=progress)
         evidence = outside_evidence(network, verdict.mirror, real, None, asked)
-        report = VerifyReport(name, verdict.numeric, verdict.certificate, None, evidence, notes, claims=claims)
-        return replace(report, joints=_asymmetric_joints(network, verdict), bodies=bodies)
+        judgement = Judgement(verdict.numeric, verdict.certificate)
+        return VerifyReport(name, judgement, evidence, notes, claims, _asymmetric_joints(network, verdict), bodies)
     progress("measuring how much of the output is odd")
     degeneracy, joints = _left_and_right(network, verdict, passport)
     equivariant = network.module if not verdict.mirror.states else None
     evidence = outside_evidence(network, verdict.mirror, real, equivariant, asked)
     progress("verifying in its own precision")
     own_precision = in_own_precision(network, verdict, None, samples, run_on, tolerance)
-    report = VerifyReport(
-        name, verdict.numeric, verdict.certificate, degeneracy, evidence, notes, own_precision, claims
-    )
-    return replace(report, joints=joints, bodies=bodies)
+    judgement = Judgement(verdict.numeric, verdict.certificate, degeneracy, own_precision)
+    return VerifyReport(name, judgement, evidence, notes, claims, joints, bodies)
 
 
 def _left_and_right(

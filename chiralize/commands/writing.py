@@ -121,4 +121,4 @@ def refuse_lost(changed: Sequence[str], state: Mapping[str, torch.Tensor], targe
 
 def changed_constants(report: ConvertReport) -> list[str]:
     """Names of the weights, constants and states that a conversion changed."""
-    return [entry.name for entry in (*report.moved, *report.states) if entry.distance > 0]
+    return report.changes.names

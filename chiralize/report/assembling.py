@@ -14,6 +14,7 @@ from chiralize.report.each_mirror import mirror_blocks
 from chiralize.report.in_the_loop import loop_blocks
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.report.verdict import verdict_of
+from chiralize.verification.verdicts import Judgement
 
 
 def document(report: Report) -> Document:
@@ -35,10 +36,15 @@ def _blocks(report: Report) -> list[Block]:
     return _audit(report)
 
 
+def _judgement(judged: Judgement, without_original: bool = False) -> list[Block]:
+    """Both verdicts, those under several mirrors, and left and right.  without_original: nobody knows the original."""
+    blocks = parts.numeric_blocks(judged.numeric) + parts.own_precision_blocks(judged.own_precision)
+    blocks += parts.certificate_blocks(judged.certificate) + mirror_blocks(judged.mirrors)
+    return blocks + parts.degeneracy_blocks(judged.degeneracy, without_original=without_original)
+
+
 def _verify(report: VerifyReport) -> list[Block]:
-    blocks = parts.numeric_blocks(report.numeric) + parts.own_precision_blocks(report.own_precision)
-    blocks += parts.certificate_blocks(report.certificate) + mirror_blocks(report.mirrors)
-    blocks += parts.degeneracy_blocks(report.degeneracy, without_original=True)
+    blocks = _judgement(report.judgement, without_original=True)
     return blocks + parts.evidence_blocks(report.evidence) + parts.note_blocks(report.notes)
 
 
@@ -46,17 +52,14 @@ def _convert(report: ConvertReport) -> list[Block]:
     blocks: list[Block] = [Line(f"method {report.method}, form {report.form}")]
     if report.output:
         blocks.append(Line(f"written to {report.output}"))
-    blocks += parts.cost_blocks(report.cost) + parts.choice_blocks(report.choices) + parts.moved_blocks(report.moved)
-    blocks += parts.fitted_blocks(report.fitted) + parts.changed_blocks(report)
+    blocks += parts.cost_blocks(report.cost) + parts.changes_blocks(report.changes)
     if report.drift:
         how_far = distance(report, data_cautions(report.notes))
-        blocks += parts.drift_blocks(report.drift, report.max_drift, how_far, drift_cautions(report))
+        blocks += parts.drift_blocks(report.drift, report.nearness.max_drift, how_far, drift_cautions(report))
     elif drift_cautions(report):
         blocks += [Section("Against the original"), *parts.warning_lines(drift_cautions(report))]
     blocks += loop_blocks(report.rollout)
-    blocks += parts.numeric_blocks(report.numeric) + parts.own_precision_blocks(report.own_precision)
-    blocks += parts.certificate_blocks(report.certificate) + mirror_blocks(report.mirrors)
-    blocks += parts.degeneracy_blocks(report.degeneracy)
+    blocks += _judgement(report.judgement)
     return blocks + parts.evidence_blocks(report.evidence, report.rollout) + parts.note_blocks(report.notes)
 
 

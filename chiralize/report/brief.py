@@ -81,13 +81,13 @@ def _of_conversion(report: ConvertReport, whole: Document) -> list[Block]:
         figures = f"gap {plain(drift.gap)}, rho {plain(drift.rho)} ({plural(drift.samples, 'sample')}, {drift.source})"
         blocks.append(Line(f"against the original: {figures}: {how_far.kind}"))
     changed = sorted(
-        (entry for entry in report.moved if entry.distance > 0), key=lambda entry: (-entry.distance, entry.name)
+        (entry for entry in report.changes.moved if entry.distance > 0), key=lambda entry: (-entry.distance, entry.name)
     )
     if changed:
         names = listed([entry.name for entry in changed], FEW)
         blocks.append(Line(f"changed, the furthest first: {names}"))
-    if report.fitted:
-        blocks.append(Line(f"fitted: {plural(len(report.fitted), 'weight')}"))
+    if report.changes.fitted:
+        blocks.append(Line(f"fitted: {plural(len(report.changes.fitted), 'weight')}"))
     return blocks
 
 
@@ -95,7 +95,7 @@ def _verdicts(report: ConvertReport | VerifyReport | AuditReport) -> list[Block]
     """What was run, what was proved, and what confirms the mirror, a line each."""
     blocks: list[Block] = []
     if not isinstance(report, AuditReport):
-        numeric, proof = report.numeric, report.certificate
+        numeric, proof = report.judgement.numeric, report.judgement.certificate
         if numeric is not None and numeric.outputs:
             worst = numeric.worst
             figures = f"off by {short(worst.residual)}, bound {short(worst.bound)} ({numeric.dtype})"

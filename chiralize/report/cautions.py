@@ -9,7 +9,7 @@ from chiralize.graph.rewrite import Moved
 from chiralize.report.distance import GIVEN_NOISE, NEAR, distance, given_noise, leaning, wide_gap
 from chiralize.report.document import plain, short
 from chiralize.report.in_the_loop import loop_cautions
-from chiralize.report.records import AuditReport, ConvertReport, PlanReport, Report, VerifyReport
+from chiralize.report.records import AuditReport, Changes, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, EXPLAINED, UNEVEN
 from chiralize.verification.evidence.remedies import rival_in_words
 from chiralize.verification.leaning import is_noise, lean_of
@@ -27,7 +27,8 @@ def cautions_of(report: Report) -> tuple[Caution, ...]:
     if isinstance(report, ConvertReport):
         return _of_conversion(report)
     if isinstance(report, VerifyReport):
-        sides, precision = side_cautions(report.degeneracy), precision_cautions(report.own_precision)
+        judged = report.judgement
+        sides, precision = side_cautions(judged.degeneracy), precision_cautions(judged.own_precision)
         return (*mirror_cautions(report.evidence), *precision, *sides, *data_cautions(report.notes))
     if isinstance(report, AuditReport):
         return (*mirror_cautions(report.evidence), *loop_cautions(report.rollout), *data_cautions(report.notes))
@@ -39,12 +40,12 @@ def cautions_of(report: Report) -> tuple[Caution, ...]:
 def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
     return (
         *mirror_cautions(report.evidence),
-        *precision_cautions(report.own_precision),
+        *precision_cautions(report.judgement.own_precision),
         *drift_cautions(report),
-        *side_cautions(report.degeneracy),
+        *side_cautions(report.judgement.degeneracy),
         *loop_cautions(report.rollout),
-        *constant_cautions(report),
-        *state_cautions(report),
+        *constant_cautions(report.changes),
+        *state_cautions(report.changes),
         *data_cautions(report.notes),
     )
 
@@ -93,8 +94,9 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
         text = f"{GIVEN_NOISE}: what is measured on them says little of the inputs in use"
         texts.append(Caution("drift", text, GIVEN_NOISE))
     limit, bound = NEAR, "1.25"
-    if report.max_drift is not None:
-        limit, bound = report.max_drift, f"--max-drift {plain(report.max_drift)}"
+    max_drift = report.nearness.max_drift
+    if max_drift is not None:
+        limit, bound = max_drift, f"--max-drift {plain(max_drift)}"
     if not drift.rho <= limit:
         text = f"rho is above {bound}: the result is further from the original's flip average than it should be"
         texts.append(Caution("drift", text))
@@ -181,17 +183,17 @@ def precision_cautions(verdict: NumericVerdict | None) -> tuple[Caution, ...]:
 
 
 # ---- what was changed -----------------------------------------------------------------------------------------
-def constant_cautions(report: ConvertReport) -> tuple[Caution, ...]:
+def constant_cautions(changes: Changes) -> tuple[Caution, ...]:
     """A warning of constants that conversion changed."""
-    changed = [entry for entry in report.moved if entry.kind == "constant" and entry.distance > 0]
+    changed = [entry for entry in changes.moved if entry.kind == "constant" and entry.distance > 0]
     if not changed:
         return ()
     return (Caution("constants", f"constants were changed: {amounts(changed)}", "constants were changed"),)
 
 
-def state_cautions(report: ConvertReport) -> tuple[Caution, ...]:
+def state_cautions(changes: Changes) -> tuple[Caution, ...]:
     """A warning of stored states that had to be made symmetric."""
-    changed = [entry for entry in report.states if entry.distance > 0]
+    changed = [entry for entry in changes.states if entry.distance > 0]
     if not changed:
         return ()
     text = f"the result starts from another stored state than the original: {amounts(changed)} made symmetric"

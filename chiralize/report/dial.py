@@ -56,8 +56,8 @@ def spot_of(report: ConvertReport) -> Spot | None:
         return Spot(ratio, f"{times}; its error is unknown")
     if report.drift is not None and report.drift.built_in:
         return Spot(ratio, f"{times}; its error on your inputs is unknown")
-    if report.unchanged or report.drift is None:
-        low, high = (1.0, 1.0) if report.unchanged else DIAL[-1][1::2]
+    if report.way.unchanged or report.drift is None:
+        low, high = (1.0, 1.0) if report.way.unchanged else DIAL[-1][1::2]
     else:
         low, high = factors(report.drift.rho, report.drift.steps > 1)
     return Spot(ratio, f"{times}; networks like it had {low:.2f} to {high:.2f} times the original's error", low, high)

@@ -52,14 +52,20 @@ model chiral rows cost conditions.threads conditions.device conditions.compiled 
 conditions.torch conditions.clock conditions.runtime
 """
 _VERIFY = """
-model numeric certificate degeneracy evidence notes own_precision claims mirrors joints bodies circumstances.remedy
-circumstances.given circumstances.constant
+model judgement.numeric judgement.certificate judgement.degeneracy evidence notes judgement.own_precision claims
+judgement.mirrors joints bodies circumstances.remedy circumstances.given circumstances.constant
+"""
+_CONVERT = """
+model way.method way.form cost output changes.choices changes.moved nearness.drift nearness.max_drift judgement.numeric
+judgement.certificate judgement.degeneracy evidence notes way.unchanged changes.fitted changes.states
+judgement.own_precision nearness.max_shift claims judgement.mirrors way.views bodies way.why_average rollout
 """
 KEYS: dict[type, Sequence[str]] = {
     Alignment: _ALIGNMENT.split(),
     Probe: _PROBE.split(),
     BenchReport: _BENCH.split(),
     VerifyReport: _VERIFY.split(),
+    ConvertReport: _CONVERT.split(),
 }
 """Records whose parts have no keys of their own: where each value is found, in the order of the keys, which are the
 last words. Readers know the layout of version 1; how records are parted is no matter of theirs."""

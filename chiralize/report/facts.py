@@ -11,6 +11,7 @@ from chiralize.report.in_the_loop import share_in_words
 from chiralize.report.parts import factors
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
+from chiralize.verification.verdicts import Judgement
 
 
 @dataclass(frozen=True)
@@ -26,22 +27,21 @@ class Fact:
 def facts_of(report: Report) -> list[Fact]:
     """What a report says, in the order in which it is asked."""
     if isinstance(report, ConvertReport):
-        return [_equivariant(report), _distance(report), *_cost(report)]
+        return [_equivariant(report.judgement), _distance(report), *_cost(report)]
     if isinstance(report, VerifyReport):
-        return [_equivariant(report), *_residual(report)]
+        return [_equivariant(report.judgement), *_residual(report)]
     if isinstance(report, AuditReport):
         return _audit(report)
     return []
 
 
-def _equivariant(report: ConvertReport | VerifyReport) -> Fact:
-    numeric, proof = report.numeric, report.certificate
+def _equivariant(judged: Judgement) -> Fact:
+    numeric, proof = judged.numeric, judged.certificate
     if numeric is None and proof is None:
         return Fact("Equivariant", "not judged", tone="unsure")
-    failed = any(verdict is not None and not verdict.passed for verdict in (numeric, proof, *report.mirrors))
-    if failed:
+    if not judged.is_even:
         return Fact("Equivariant", "no", "the tables say where it fails", "bad")
-    if report.degeneracy is not None and report.degeneracy.collapsed:
+    if judged.is_collapsed:
         return Fact("Equivariant", "yes, but degenerate", "left and right are lost", "bad")
     if proof is None:
         return Fact("Equivariant", "as far as it was run", "no proof", "unsure")
@@ -63,7 +63,7 @@ def _distance(report: ConvertReport) -> Fact:
     if how_far.kind == "unknown":
         return Fact(name, "unknown", how_far.words.partition(": ")[2], "unsure")
     if drift is None:
-        return Fact(name, "the same answers" if report.unchanged else "that of its flip average", "", "good")
+        return Fact(name, "the same answers" if report.way.unchanged else "that of its flip average", "", "good")
     tone = {"apart": "unsure", "far": "bad"}.get(how_far.kind, "good")
     rho = f"rho {plain(drift.rho)}"
     if drift.built_in:

@@ -51,9 +51,10 @@ def raise_for_failure(report: VerifyReport) -> None:
         if report.numeric.layout:
             remedy = _CONTIGUOUS
         raise EquivarianceError(worst.title, _figures(report) + _first_node(report), remedy)
-    if report.degeneracy is not None and report.degeneracy.collapsed:
-        index = report.degeneracy.collapsed[0]
-        before, after = report.degeneracy.odd_before[index], report.degeneracy.odd_after[index]
+    degeneracy = report.judgement.degeneracy
+    if degeneracy is not None and degeneracy.collapsed:
+        index = degeneracy.collapsed[0]
+        before, after = degeneracy.odd_before[index], degeneracy.odd_after[index]
         raise DegenerateError(
             f"output {index}",
             f"the share of its variance that the mirror negates fell from {percent(before)} to {percent(after)}",

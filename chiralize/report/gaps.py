@@ -40,7 +40,7 @@ def _after(report: ConvertReport, body: Body) -> list[Gaps]:
     """The gaps by joint of the result: 0 up to rounding, if it passed. None if it failed: the residual is not given by
     joint.
     """
-    numeric = report.numeric
+    numeric = report.judgement.numeric
     if not _is_even(report) or numeric is None:
         return []
     for output in numeric.outputs:
@@ -56,7 +56,8 @@ def _is_even(report: ConvertReport) -> bool:
     """Whether every joint of every output passed the verdict. Not if some are left out, since the verdict does not
     cover them.
     """
-    return report.numeric is not None and report.numeric.passed and report.claims is None
+    numeric = report.judgement.numeric
+    return numeric is not None and numeric.passed and report.claims is None
 
 
 def _verified(report: VerifyReport, body: Body) -> list[Gaps]:

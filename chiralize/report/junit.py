@@ -47,14 +47,15 @@ def _cases(report: VerifyReport) -> list[Case]:
         text = f"{verdict.ops} ops and {verdict.weights} weights checked"
         broken = f"{verdict.where or 'the model'}: {verdict.broken}"
         cases.append(("certificate", text, None if verdict.passed else broken))
-    for mirror in report.mirrors:
+    for mirror in report.judgement.mirrors:
         text = f"under {mirror.name}: {residual_text(mirror.numeric.worst, mirror.numeric)}"
         cases.append((f"mirror: {mirror.name}", text, None if mirror.passed else text))
-    if report.degeneracy is not None:
-        pairs = zip(report.degeneracy.odd_before, report.degeneracy.odd_after, strict=True)
+    degeneracy = report.judgement.degeneracy
+    if degeneracy is not None:
+        pairs = zip(degeneracy.odd_before, degeneracy.odd_after, strict=True)
         shares = [f"output {index}: {percent(old)} -> {percent(new)}" for index, (old, new) in enumerate(pairs)]
         text = "odd share " + "; ".join(shares)
-        cases.append(("degeneracy", text, text if report.degeneracy.collapsed else None))
+        cases.append(("degeneracy", text, text if degeneracy.collapsed else None))
     return cases
 
 

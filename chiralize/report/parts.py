@@ -38,7 +38,7 @@ from chiralize.report.document import (
     table,
 )
 from chiralize.report.in_the_loop import confirmed_in_words
-from chiralize.report.records import CallTime, ConvertReport, Cost
+from chiralize.report.records import CallTime, Changes, Cost
 from chiralize.symmetry.representation import Representation
 from chiralize.verification.asymmetry.advice import UNEVEN
 from chiralize.verification.closed_loop.records import Rollout
@@ -318,9 +318,10 @@ def moved_blocks(moved: Sequence[Moved]) -> list[Block]:
     return blocks
 
 
-def changed_blocks(report: ConvertReport) -> list[Block]:
-    """Constants and stored states that are others than the original's."""
-    return warning_lines((*constant_cautions(report), *state_cautions(report)))
+def changes_blocks(changes: Changes) -> list[Block]:
+    """Hidden spaces, weights, and constants and stored states that are others than the original's."""
+    blocks = choice_blocks(changes.choices) + moved_blocks(changes.moved) + fitted_blocks(changes.fitted)
+    return blocks + warning_lines((*constant_cautions(changes), *state_cautions(changes)))
 
 
 def fitted_blocks(fitted: Sequence[Fitted]) -> list[Block]:

@@ -16,9 +16,9 @@ from chiralize.verification.closed_loop.advising import advice_after
 from chiralize.verification.closed_loop.records import Rollout
 from chiralize.verification.verdicts import (
     CertificateVerdict,
-    Degeneracy,
     Drift,
     Evidence,
+    Judgement,
     NumericVerdict,
     OfMirror,
 )
@@ -114,33 +114,34 @@ class Circumstances:
 class VerifyReport(Readable):
     """Whether a network is equivariant: both verdicts, and what speaks for or against the mirror itself.
 
-    own_precision: the numeric verdict in the precision in which the network runs, beside the one in float64.
     claims: what all of it is about, where that is not the whole network.
-    mirrors: where there are several, the verdicts under each and under their products; the others are then those under
-    the first one, or under the first that failed.
     joints: gaps of single joints on random inputs, where outputs have joints.  bodies: how these are drawn.
     """
 
     model: str
-    numeric: NumericVerdict
-    certificate: CertificateVerdict | None = None
-    degeneracy: Degeneracy | None = None
+    judgement: Judgement
     evidence: Evidence = Evidence()
     notes: tuple[str, ...] = ()
-    own_precision: NumericVerdict | None = None
     claims: Claims | None = None
-    mirrors: tuple[OfMirror, ...] = ()
     joints: tuple[JointGap, ...] = ()
     bodies: tuple[Body, ...] = ()
     circumstances: Circumstances = Circumstances()
 
     @property
+    def numeric(self) -> NumericVerdict:
+        """The verdict of running it, which every verification has."""
+        assert self.judgement.numeric is not None
+        return self.judgement.numeric
+
+    @property
+    def certificate(self) -> CertificateVerdict | None:
+        """The verdict of the op rules."""
+        return self.judgement.certificate
+
+    @property
     def passed(self) -> bool:
         """Whether both verdicts passed, and left and right are not lost."""
-        proved = self.certificate is None or self.certificate.passed
-        if not all(mirror.passed for mirror in self.mirrors):
-            return False
-        return self.numeric.passed and proved and not (self.degeneracy and self.degeneracy.collapsed)
+        return self.judgement.is_even and not self.judgement.is_collapsed
 
     def raise_for_failure(self) -> None:
         """Raise EquivarianceError, VerdictsDisagreeError or DegenerateError unless everything passed."""
@@ -149,75 +150,129 @@ class VerifyReport(Readable):
         raise_for_failure(self)
 
 
-@dataclass(frozen=True, repr=False)
-class ConvertReport(Readable):
-    """The report of a conversion.
+@dataclass(frozen=True)
+class Way:
+    """How a result answers. views: of an input, that an average runs.
 
-    model, output: names of the files or objects.  max_drift: the bound on rho that was in force, None without one.
-    max_shift: that on how far a joint moves, in the unit of its output.
-    unchanged: the network was equivariant already and is written back as it was.  fitted: by least squares.
-    states: stored states that were moved onto the symmetric subspace.  own_precision: the numeric verdict in the
-    precision in which the network runs, beside the one in float64.  claims: what all of it is about, where that is not
-    the whole network.  mirrors: as in `VerifyReport`.  views: of an input, that an average runs.  bodies: how the
-    joints of outputs are drawn.  why_average: a clause on what kept `auto` from one pass.
-    rollout: what original and result do in their environment, None where that was not asked for.
+    why_average: a clause on what kept `auto` from one pass.
     """
 
-    model: str
     method: str
     form: str
-    cost: Cost
-    output: str = ""
-    choices: tuple[Choice, ...] = ()
-    moved: tuple[Moved, ...] = ()
-    drift: Drift | None = None
-    max_drift: float | None = None
-    numeric: NumericVerdict | None = None
-    certificate: CertificateVerdict | None = None
-    degeneracy: Degeneracy | None = None
-    evidence: Evidence = Evidence()
-    notes: tuple[str, ...] = ()
-    unchanged: bool = False
-    fitted: tuple[Fitted, ...] = ()
-    states: tuple[Moved, ...] = ()
-    own_precision: NumericVerdict | None = None
-    max_shift: float | None = None
-    claims: Claims | None = None
-    mirrors: tuple[OfMirror, ...] = ()
     views: int = 2
-    bodies: tuple[Body, ...] = ()
     why_average: str = ""
-    rollout: Rollout | None = None
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the network was equivariant already and is written back as it was."""
+        return self.form == "original"
 
     @property
     def is_average(self) -> bool:
         """Whether both views run through the whole of the original."""
         return self.form == "two-view"
 
+
+@dataclass(frozen=True)
+class Changes:
+    """What became of hidden spaces and weights.
+
+    fitted: by least squares.  states: stored states that were moved onto the symmetric subspace.
+    """
+
+    choices: tuple[Choice, ...] = ()
+    moved: tuple[Moved, ...] = ()
+    fitted: tuple[Fitted, ...] = ()
+    states: tuple[Moved, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The weights and states that are others than the original's."""
+        return [entry.name for entry in (*self.moved, *self.states) if entry.distance > 0]
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How far a result is from the original's flip average, and the bounds that were in force, None without one.
+
+    max_drift: on rho.  max_shift: on how far a joint moves, in the unit of its output.
+    """
+
+    drift: Drift | None = None
+    max_drift: float | None = None
+    max_shift: float | None = None
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is within the bounds."""
+        if self.drift is None:
+            return True
+        pairs = ((self.drift.rho, self.max_drift), (self.drift.shift, self.max_shift))
+        return all(bound is None or figure <= bound for figure, bound in pairs)
+
+
+@dataclass(frozen=True, repr=False)
+class ConvertReport(Readable):
+    """The report of a conversion.
+
+    model, output: names of the files or objects.  claims: what all of it is about, where that is not the whole network.
+    bodies: how the joints of outputs are drawn.
+    rollout: what original and result do in their environment, None where that was not asked for.
+    """
+
+    model: str
+    way: Way
+    cost: Cost
+    output: str = ""
+    changes: Changes = Changes()
+    nearness: Nearness = Nearness()
+    judgement: Judgement = Judgement()
+    evidence: Evidence = Evidence()
+    notes: tuple[str, ...] = ()
+    claims: Claims | None = None
+    bodies: tuple[Body, ...] = ()
+    rollout: Rollout | None = None
+
+    @property
+    def method(self) -> str:
+        """The method as asked for or chosen."""
+        return self.way.method
+
+    @property
+    def form(self) -> str:
+        """The form as asked for or chosen."""
+        return self.way.form
+
+    @property
+    def drift(self) -> Drift | None:
+        """How far the result is from the original's flip average, None where nobody knows."""
+        return self.nearness.drift
+
+    @property
+    def mirrors(self) -> tuple[OfMirror, ...]:
+        """The verdicts under each of several mirrors."""
+        return self.judgement.mirrors
+
+    @property
+    def is_average(self) -> bool:
+        """Whether both views run through the whole of the original."""
+        return self.way.is_average
+
     @property
     def passes(self) -> int:
         """How often the network runs in one call of the result."""
         if not self.is_average:
             return 1
-        return self.views if self.claims is None else 3  # the original answers once more for what is left out
+        return self.way.views if self.claims is None else 3  # the original answers once more for what is left out
 
     @property
     def passed(self) -> bool:
         """Whether the verdicts that there are passed, left and right are not lost, the bounds on drift are met, and
         the result returns no less in its environment.
         """
-        if self.degeneracy and self.degeneracy.collapsed or self.rollout and self.rollout.is_lost:
+        if self.judgement.is_collapsed or self.rollout and self.rollout.is_lost:
             return False
-        verdicts = (self.numeric, self.certificate, *self.mirrors)
-        return all(verdict is None or verdict.passed for verdict in verdicts) and self.is_near
-
-    @property
-    def is_near(self) -> bool:
-        """Whether it is within the bounds on drift."""
-        if self.drift is None:
-            return True
-        pairs = ((self.drift.rho, self.max_drift), (self.drift.shift, self.max_shift))
-        return all(bound is None or figure <= bound for figure, bound in pairs)
+        return self.judgement.is_even and self.nearness.is_near
 
 
 @dataclass(frozen=True)

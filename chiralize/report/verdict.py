@@ -18,7 +18,7 @@ from chiralize.report.document import if_known, milliseconds, plain, plural, sho
 from chiralize.report.in_the_loop import confirmed_in_words, loop_sentence
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.verification.closed_loop.records import Rollout
-from chiralize.verification.verdicts import CertificateVerdict, Evidence, NumericVerdict
+from chiralize.verification.verdicts import Evidence, Judgement
 
 Standing = Literal["good", "warning", "failed"]
 NOT_CONFIRMED = "the mirror is not confirmed"
@@ -61,21 +61,20 @@ def verdict_of(report: Report) -> Verdict:
 # ---- verify ---------------------------------------------------------------------------------------------------
 def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
     with_warnings = when(warnings, ", with warnings")
-    degenerate = report.degeneracy is not None and report.degeneracy.collapsed
     samples = plural(report.numeric.samples, "sample")
-    failure = _failure(report.numeric, report.certificate)
+    failure = _failure(report.judgement)
     constant = report.circumstances.constant
     if failure and constant and report.numeric.passed:
         head = f"NOT proved equivariant, and running it shows nothing: {constant}"
     elif failure:
         head = failure
-    elif degenerate:
+    elif report.judgement.is_collapsed:
         head = f"{_what(report)}, but degenerate: left and right are lost"
     elif report.certificate is None:
         ran = _ran(report)
-        head = f"{_what(report)}{under(report)}{with_warnings}, but only by running it on {ran}: no proof"
+        head = f"{_what(report)}{under(report.judgement)}{with_warnings}, but only by running it on {ran}: no proof"
     else:
-        head = f"{_what(report)}{under(report)}{with_warnings}: proved op by op, and run on {samples}"
+        head = f"{_what(report)}{under(report.judgement)}{with_warnings}: proved op by op, and run on {samples}"
     unconfirmed = ""
     if report.evidence.fit is not None and not failure:
         unconfirmed = _unconfirmed(report.evidence, False, WITHOUT_INPUTS)
@@ -104,8 +103,9 @@ def _unclaimed(report: VerifyReport | ConvertReport) -> str:
     return f"nothing is claimed of {report.claims.names}"
 
 
-def _failure(numeric: NumericVerdict | None, certificate: CertificateVerdict | None) -> str:
+def _failure(judged: Judgement) -> str:
     """Why a network is not equivariant, "" where both verdicts passed."""
+    numeric, certificate = judged.numeric, judged.certificate
     if numeric is not None and not numeric.passed:
         if not numeric.outputs:
             return "NOT equivariant as far as known: nothing was run"
@@ -124,11 +124,11 @@ def _failure(numeric: NumericVerdict | None, certificate: CertificateVerdict | N
 # ---- convert --------------------------------------------------------------------------------------------------
 def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
     with_warnings = when(warnings, " with warnings")
-    if report.unchanged and not report.passed:
+    if report.way.unchanged and not report.passed:
         return _sentence(f"NOT {_proof(report)}", *_briefs(warnings))
-    if report.unchanged:
+    if report.way.unchanged:
         comma = "," if warnings else ""
-        what = _what(report) if report.certificate is not None else _proof(report)
+        what = _what(report) if report.judgement.certificate is not None else _proof(report)
         head = f"already {what}, unchanged{comma}{with_warnings}"
         return _sentence(head, _unclaimed(report), *_briefs(warnings))
     head = f"NOT converted as it should be: {_reason(report)}"
@@ -141,7 +141,7 @@ def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
         distance(report, data_cautions(report.notes)).words,
         _passes(report),
         loop_sentence(report.rollout),
-        report.why_average,
+        report.way.why_average,
         _confirmed_or_not(report.evidence, measured, report.rollout),
         *_briefs(warnings),
         *_to_know(report),
@@ -150,17 +150,17 @@ def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
 
 def _proof(report: ConvertReport) -> str:
     """How far it is known that the result is equivariant."""
-    if report.numeric is None and report.certificate is None:
+    if report.judgement.numeric is None and report.judgement.certificate is None:
         return "not judged"
-    if report.certificate is None:
-        return f"{_what(report)}{under(report)} by running alone, without a proof"
-    return f"{_what(report)}{under(report)}"
+    if report.judgement.certificate is None:
+        return f"{_what(report)}{under(report.judgement)} by running alone, without a proof"
+    return f"{_what(report)}{under(report.judgement)}"
 
 
-def under(report: VerifyReport | ConvertReport) -> str:
+def under(judged: Judgement) -> str:
     """The mirrors by name, where there are several."""
-    proved = [mirror.name for mirror in report.mirrors if mirror.certificate is not None]
-    names = proved or [mirror.name for mirror in report.mirrors]
+    proved = [mirror.name for mirror in judged.mirrors if mirror.certificate is not None]
+    names = proved or [mirror.name for mirror in judged.mirrors]
     if names:
         return f" under {', '.join(names)}"
     return ""
@@ -168,14 +168,15 @@ def under(report: VerifyReport | ConvertReport) -> str:
 
 def _reason(report: ConvertReport) -> str:
     """Why a result that was written by `force` should not have been."""
-    failure = _failure(report.numeric, report.certificate)
+    failure = _failure(report.judgement)
     if failure:
         return failure
-    if report.degeneracy is not None and report.degeneracy.collapsed:
+    if report.judgement.is_collapsed:
         return "equivariant, but left and right are lost"
     if report.rollout is not None and report.rollout.is_lost:
         return "equivariant, but it does worse in its environment"
-    bounds = (("--max-drift", report.max_drift), ("--max-shift", report.max_shift))
+    near = report.nearness
+    bounds = (("--max-drift", near.max_drift), ("--max-shift", near.max_shift))
     in_force = ", ".join(f"{option} {plain(bound)}" for option, bound in bounds if bound is not None)
     return f"equivariant, but too far from the original ({in_force})"
 
@@ -237,9 +238,9 @@ def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calib
 def _to_know(report: ConvertReport) -> list[str]:
     """Facts that have to be known before the result is put to use."""
     facts: list[str] = []
-    if any(entry.kind == "statistic" and entry.distance > 0 for entry in report.moved):
+    if any(entry.kind == "statistic" and entry.distance > 0 for entry in report.changes.moved):
         facts.append("normaliser statistics changed: deploy them together with the weights")
-    if any(entry.kind == "table" and entry.distance > 0 for entry in report.moved):
+    if any(entry.kind == "table" and entry.distance > 0 for entry in report.changes.moved):
         facts.append("tables of positions changed: deploy them together with the weights")
     if report.form == "dense":
         facts.append("other widths: its weights do not fit the original's class")

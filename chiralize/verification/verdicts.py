@@ -316,6 +316,34 @@ class OfMirror:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """All that was judged of a network, None where it was not asked: whether it commutes with T, and tells left from
+    right.
+
+    own_precision: the numeric verdict in the precision in which the network runs, beside the one in float64.
+    mirrors: where there are several, the verdicts under each and under their products; the others are then those under
+    the first one, or under the first that failed.
+    """
+
+    numeric: NumericVerdict | None = None
+    certificate: CertificateVerdict | None = None
+    degeneracy: Degeneracy | None = None
+    own_precision: NumericVerdict | None = None
+    mirrors: tuple[OfMirror, ...] = ()
+
+    @property
+    def is_collapsed(self) -> bool:
+        """Whether left and right are lost."""
+        return self.degeneracy is not None and bool(self.degeneracy.collapsed)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all verdicts that there are passed."""
+        verdicts = (self.numeric, self.certificate, *self.mirrors)
+        return all(verdict is None or verdict.passed for verdict in verdicts)
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Signs from outside that T is the right mirror (a wrong T must not approve itself).
 

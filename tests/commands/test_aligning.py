@@ -131,8 +131,8 @@ def test_one_pass_on_an_even_width_once_kernels_fit() -> None:
         convert(before, "net", Request("project", samples=1, force=True))
     after, _ = aligned(before, (), "kernel")
     report = convert(after, "net", Request("project", samples=1, force=True)).report
-    assert report.numeric is not None and report.numeric.passed
-    assert report.certificate is not None and report.certificate.passed
+    assert report.judgement.numeric is not None and report.judgement.numeric.passed
+    assert report.judgement.certificate is not None and report.judgement.certificate.passed
     assert report.cost.macs_before == before.macs < report.cost.macs_after == after.macs
 
 

@@ -77,7 +77,7 @@ def test_legs_are_equivariant_and_the_arm_is_free(net: type[nn.Module], method: 
     original = net()
     conversion = converted(original, method)
     report = verified(conversion)
-    assert report.passed and report.certificate is not None and report.certificate.passed
+    assert report.passed and report.judgement.certificate is not None and report.judgement.certificate.passed
     assert type(conversion.module) is net
     shapes = {name: tensor.shape for name, tensor in original.state_dict().items()}
     assert {name: tensor.shape for name, tensor in conversion.module.state_dict().items()} == shapes
@@ -215,7 +215,7 @@ def test_networks_that_keep_a_state_are_verified_and_not_converted() -> None:
 @pytest.mark.thorough
 def test_an_equivariant_network_is_handed_back_as_it_is(matched: Conversion) -> None:
     again = converted(matched.module, "match")
-    assert again.report.unchanged and "already equivariant in 4 of 7 outputs" in str(again.report)
+    assert again.report.way.unchanged and "already equivariant in 4 of 7 outputs" in str(again.report)
     for name, tensor in matched.module.state_dict().items():
         assert torch.equal(tensor, again.module.state_dict()[name])
 

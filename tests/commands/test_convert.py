@@ -102,7 +102,7 @@ def test_recurrent_programs(name: str) -> None:
     program, _ = exported(name, False)
     args, kwargs = case.steps(1)[0]
     found = convert(prepare(program, parse_spec(case.spec), args, kwargs), name, Request("project", samples=1))
-    assert found.report.certificate is not None and found.report.certificate.passed
+    assert found.report.judgement.certificate is not None and found.report.judgement.certificate.passed
 
 
 @cache
@@ -118,7 +118,7 @@ def converted(calibration: bool = False, **options: object) -> Conversion:
 
 def test_calibration_inputs_choose_and_measure() -> None:
     found = converted(True, method="match")
-    assert {choice.reason for choice in found.report.choices} == {"matched by activations"}
+    assert {choice.reason for choice in found.report.changes.choices} == {"matched by activations"}
     assert found.report.drift is not None and found.report.drift.source == "held-out calibration inputs"
 
 

@@ -285,7 +285,7 @@ def test_the_environment_decides_in_place_of_the_gap(bias: float) -> None:
     with pytest.raises((OneSidedError, MirrorError), match="apart|away"):
         convert(network, "boat", request)
     done = convert(network, "boat", request, lambda conversion, is_forced: conversion)
-    assert done.report.numeric is not None and done.report.numeric.passed
+    assert done.report.judgement.numeric is not None and done.report.judgement.numeric.passed
 
 
 # ---- the mirror -----------------------------------------------------------------------------------------------

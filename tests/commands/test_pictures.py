@@ -148,7 +148,7 @@ def test_half_of_the_multiplications(form: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"example_inputs": (pictures,), "method": "project", "samples": 1, "force": True}
     chiral: Any = chiralize(net, MAPS, form=form, **options)
     report = chiral.chirality.report
-    assert report.form == form and report.certificate is not None and report.certificate.passed
+    assert report.form == form and report.judgement.certificate is not None and report.judgement.certificate.passed
     counts: list[int] = []
     for module in (chiral, net):
         with FlopCounterMode(display=False) as counter, torch.no_grad():

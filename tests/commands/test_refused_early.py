@@ -231,7 +231,7 @@ def test_an_average_for_want_of_time(rounds: int, is_said: bool) -> None:
 
 def test_one_pass_needs_no_reason() -> None:
     report = convert(made(converting), "net", asked("auto", max_drift=1e6)).report
-    assert report.passes == 1 and not report.why_average
+    assert report.passes == 1 and not report.way.why_average
 
 
 @pytest.mark.parametrize("compute", [without_rule, in_order])

@@ -75,7 +75,7 @@ def test_every_method_is_exact(name: str) -> None:
     for method in methods(case):
         found = convert(network, name, Request(method, samples=2))
         lifted = method == "average"
-        assert found.report.certificate is not None and found.report.certificate.passed
+        assert found.report.judgement.certificate is not None and found.report.judgement.certificate.passed
         assert residual(found.module, case, lifted=lifted) <= FLOAT64, method
         if lifted:
             average = flip_average(model, case)
@@ -89,9 +89,9 @@ def test_every_method_is_exact(name: str) -> None:
 def assert_fails_with_a_place(network: Network, name: str) -> None:
     """Both verdicts on the original, and the certificate says where."""
     report = verify_subject(network, name, samples=1)
-    assert not report.numeric.passed
-    assert report.certificate is not None and not report.certificate.passed
-    assert str(report.certificate.where) not in ("", "the model") and report.certificate.broken
+    assert not report.judgement.numeric.passed
+    assert report.judgement.certificate is not None and not report.judgement.certificate.passed
+    assert str(report.judgement.certificate.where) not in ("", "the model") and report.judgement.certificate.broken
 
 
 SINGLE = ("temporal", "gru cell by hand", "policy, gru in buffers", "policy, normalised", "swapped classes")
@@ -117,7 +117,7 @@ def test_an_equivariant_network_comes_back_as_it_is(name: str) -> None:
     network = prepared(case, first.module)
     for method in ("match", "project", "average"):
         again = convert(network, name, Request(method, samples=1))
-        assert again.report.unchanged, method
+        assert again.report.way.unchanged, method
         assert unchanged(kept, again.module)
 
 
@@ -127,5 +127,8 @@ def test_a_lifted_network_without_its_passport_is_left_alone() -> None:
     case = CASES["temporal"]
     first = convert(prepared(case, case.model()), case.name, Request("average", samples=1))
     again = convert(prepared(case, first.module), case.name, Request("match", samples=1))
-    assert again.report.unchanged and again.report.passed
-    assert again.report.certificate is not None and "two views averaged" in again.report.certificate.notes[0]
+    assert again.report.way.unchanged and again.report.passed
+    assert (
+        again.report.judgement.certificate is not None
+        and "two views averaged" in again.report.judgement.certificate.notes[0]
+    )

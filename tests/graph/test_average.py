@@ -159,13 +159,13 @@ def test_averaged(name: str) -> None:
     """Proved, judged here at other batch sizes, and the report says what is averaged."""
     own, place = made(name), CASES[name][1]
     report = own.chirality.report
-    assert (report.form, report.certificate.passed) == ("averaged", True)
+    assert (report.form, report.judgement.certificate.passed) == ("averaged", True)
     assert [residual(own, (batch, 4, 6, 2)) <= ROUNDING for batch in BATCHES] == [True] * 3
     stretches = 2 if name == "called twice" else 1
     assert len(own.chirality.passport.averaged) == stretches == sum(isinstance(m, Averaged) for m in own.modules())
     notes = [note for note in report.notes if note.startswith(f"averaged over both views: {place}")]
     assert len(notes) == stretches
-    assert sum("two views averaged" in note for note in report.certificate.notes) == stretches
+    assert sum("two views averaged" in note for note in report.judgement.certificate.notes) == stretches
 
 
 @pytest.mark.one_in(6)
@@ -177,7 +177,7 @@ def test_matched_on_inputs(name: str) -> None:
         ready(name), method="match", on_blocked="average", calibration=calls, rounds=0, force=True
     )
     report = own.chirality.report
-    assert (report.method, report.form, report.certificate.passed) == ("match", "averaged", True)
+    assert (report.method, report.form, report.judgement.certificate.passed) == ("match", "averaged", True)
     assert residual(own, SHAPE) <= ROUNDING
 
 
@@ -324,8 +324,8 @@ def test_through_a_file(tmp_path: Path) -> None:
     path = stored(trained(JointConv()), tmp_path, CLIP, SHAPE, on_blocked="average")
     passport, report = verified_file(path, (5, 4, 6, 2))
     assert passport.averaged == ("averaged_0#0",) and Passport.from_json(passport.to_json(), "").averaged
-    assert report.passed and report.certificate is not None
-    assert any("two views averaged" in note for note in report.certificate.notes)
+    assert report.passed and report.judgement.certificate is not None
+    assert any("two views averaged" in note for note in report.judgement.certificate.notes)
     with library_warnings():
         assert residual(torch.export.load(path).module(), (2, 4, 6, 2)) <= ROUNDING
 

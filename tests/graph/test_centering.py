@@ -54,8 +54,8 @@ def test_networks_in_pixels(method: str, name: str) -> None:
     found = chiralize(net, given, (x,), method=method, samples=2)
     assert residual(found, many, center_out, center) < bound
     report = report_of(found)
-    assert report.certificate.passed and report.numeric.passed
-    assert not report.degeneracy.dead_inputs and not report.degeneracy.collapsed
+    assert report.judgement.certificate.passed and report.judgement.numeric.passed
+    assert not report.judgement.degeneracy.dead_inputs and not report.judgement.degeneracy.collapsed
     if method != "average":
         assert type(found) is type(net) and list(found.state_dict()) == list(net.state_dict())
         return
@@ -72,7 +72,7 @@ def test_layers_that_hold_an_offset_stay_dense(name: str) -> None:
     found = chiralize(trained(build()), given, (pixels(*shape),), method="project", form="blocks", samples=2)
     assert residual(found, pixels(64, *shape[1:], seed=3), center_out, center_of(given)) < 1e-11
     report = report_of(found)
-    assert report.form == "blocks" and report.certificate.passed and report.numeric.passed
+    assert report.form == "blocks" and report.judgement.certificate.passed and report.judgement.numeric.passed
     assert any("its weights make up for where coordinates are mirrored" in note for note in report.notes)
 
 
@@ -88,7 +88,7 @@ def test_the_function_is_kept(name: str) -> None:
     for key, value in network.restored(weights).items():
         assert torch.allclose(value, first.state_dict()[key], rtol=1e-12, atol=1e-12)
     again = convert(network, "net", Request("project", samples=2))
-    assert again.report.unchanged
+    assert again.report.way.unchanged
 
 
 @cache

@@ -46,9 +46,9 @@ def test_a_moved_entry_fails_both_verdicts(name: str, dtype: torch.dtype) -> Non
         with torch.no_grad():
             bad.state_dict()[key].view(-1)[_place(good, key)] *= 1.001
         report = verify(bad, None, (x,), samples=2)  # the mirror and the hidden spaces of the conversion
-        assert not report.numeric.passed, key
-        assert report.certificate is not None and not report.certificate.passed, key
-        assert key in report.certificate.broken
+        assert not report.judgement.numeric.passed, key
+        assert report.judgement.certificate is not None and not report.judgement.certificate.passed, key
+        assert key in report.judgement.certificate.broken
 
 
 @cache
@@ -70,8 +70,8 @@ def test_another_centre_fails(method: str, name: str) -> None:
     text = given.to_dict()
     text["inputs"][0]["reflect"] = {"x": "310"}  # type: ignore[index]
     report = verify(good, ConversionSpec.from_dict(text), (x,))
-    assert not report.numeric.passed
-    assert report.certificate is not None and not report.certificate.passed
+    assert not report.judgement.numeric.passed
+    assert report.judgement.certificate is not None and not report.judgement.certificate.passed
     linear = verify(good, spec(*_layouts(given), center=0.0), (x,))
     assert not linear.numeric.passed
 
@@ -88,9 +88,9 @@ def test_a_view_mirrored_elsewhere_is_no_proof() -> None:
         bad = copy.deepcopy(good)
         bad.mirror_inputs[0].shift += moved  # type: ignore[index, operator]
         report = verify(bad, None, (x,))
-        assert not report.numeric.passed
-        assert report.certificate is not None and report.certificate.where is not None
-        assert not report.certificate.passed and str(report.certificate.where) == "output 0"
+        assert not report.judgement.numeric.passed
+        assert report.judgement.certificate is not None and report.judgement.certificate.where is not None
+        assert not report.judgement.certificate.passed and str(report.judgement.certificate.where) == "output 0"
 
 
 # ---- what cannot be taken out ------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_refusals_say_where_and_average_is_left(name: str) -> None:
     assert facts in "".join(plan(network, "net", "project").blocked)
     lifted = convert(network, "net", Request("average"))
     assert residual(lifted.module, pixels(64, *shape[1:]), 500.0 if name == "no bias out" else 0.0) < 1e-12
-    assert lifted.report.certificate is not None and lifted.report.certificate.passed
+    assert lifted.report.judgement.certificate is not None and lifted.report.judgement.certificate.passed
     report = judged(network, "net")
     assert not report.passed and "no proof" in "".join(report.notes)
 

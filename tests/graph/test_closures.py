@@ -129,6 +129,6 @@ def test_such_a_weight_is_converted_as_a_weight(way: str) -> None:
     result = chiralize.chiralize(net, "h36m", torch.randn(2, 17, 2), method="match", force=True)
     chirality = chirality_of(result)
     assert chirality is not None and chirality.report is not None
-    moved = {entry.name for entry in chirality.report.moved}
+    moved = {entry.name for entry in chirality.report.changes.moved}
     assert "layer.weight" in moved and not any("lifted" in name for name in moved)
     assert chiralize.verify(result).passed

@@ -45,7 +45,7 @@ def test_a_frozen_weight_is_projected_as_if_it_were_not(frozen: str) -> None:
     assert residual(own, (3, 6, 2)) <= ROUNDING and verdicts(own, spec=POSE)[:2] == (True, True)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(own.parameters(), free.parameters(), strict=True))
     assert [name for name, weight in own.named_parameters() if not weight.requires_grad] == [frozen]
-    assert frozen in {move.name for move in own.chirality.report.moved}  # type: ignore[union-attr]
+    assert frozen in {move.name for move in own.chirality.report.changes.moved}  # type: ignore[union-attr]
 
 
 @pytest.mark.one_in(2)

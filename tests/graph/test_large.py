@@ -46,8 +46,8 @@ def test_the_original_is_untouched_and_apart(method: str, dtype: torch.dtype) ->
     module = network(dtype)
     before = {name: own.clone() for name, own in module.state_dict().items()}
     found = converted(module, method)
-    assert found.report.numeric is not None and found.report.numeric.dtype == "float64"
-    assert found.report.certificate is not None and found.report.certificate.passed
+    assert found.report.judgement.numeric is not None and found.report.judgement.numeric.dtype == "float64"
+    assert found.report.judgement.certificate is not None and found.report.judgement.certificate.passed
     with torch.no_grad():
         for own in found.module.parameters():
             assert own.dtype == dtype

@@ -51,12 +51,12 @@ def beyond(kind: str) -> tuple[ExportedProgram, Tensor, str]:
 def test_lopsided_beyond_the_examples(kind: str, where: str) -> None:
     own, x, spec = beyond(kind)
     report = chiralize.verify(own, parse_spec(spec), (x,), samples=1)
-    assert not report.numeric.passed and report.certificate is not None
-    assert not report.certificate.passed and where in report.certificate.broken
+    assert not report.judgement.numeric.passed and report.judgement.certificate is not None
+    assert not report.judgement.certificate.passed and where in report.judgement.certificate.broken
     with pytest.raises(EquivarianceError, match="CH501"):
         report.raise_for_failure()
     found: Any = chiralize.chiralize(own, parse_spec(spec), (x,), method="average", samples=1)
-    assert not found.chirality.report.unchanged and found.chirality.report.passed
+    assert not found.chirality.report.way.unchanged and found.chirality.report.passed
 
 
 @pytest.mark.parametrize("export", [True, False], ids=["program", "module"])
@@ -68,9 +68,9 @@ def test_the_certificate_says_which_sizes(export: bool) -> None:
     own = program(net, x, batch=rows) if export else net
     report = chiralize.verify(own, parse_spec(POSE), (x,), samples=1)
     ran = "1, 2, 5, 11, 40" if export else "1, 2, 5, 24, 192"
-    assert report.passed and report.certificate is not None
+    assert report.passed and report.judgement.certificate is not None
     note = f"proved for the sizes of the examples; other sizes of the open axes were run: batch {ran}"
-    assert report.certificate.notes == (note,)
+    assert report.judgement.certificate.notes == (note,)
 
 
 @pytest.mark.parametrize("even", [40, 243])
@@ -89,7 +89,11 @@ def test_a_table_is_looked_at_whole(even: int) -> None:
 def test_a_closed_program_needs_no_such_words() -> None:
     x, net = normal(3, 6, 2), Net(lambda _, x: x * 2)
     report = chiralize.verify(program(net, x), parse_spec(POSE), (x,), samples=1)
-    assert report.certificate is not None and report.certificate.notes == () and report.numeric.sizes == ()
+    assert (
+        report.judgement.certificate is not None
+        and report.judgement.certificate.notes == ()
+        and report.judgement.numeric.sizes == ()
+    )
 
 
 def looks(_: Any, x: Tensor) -> Tensor:
@@ -98,8 +102,8 @@ def looks(_: Any, x: Tensor) -> Tensor:
 
 def test_traced_networks_are_proved_on_their_branches() -> None:
     report = chiralize.verify(Net(looks), parse_spec(POSE), (normal(3, 6, 2),), samples=1)
-    assert report.certificate is not None
-    assert report.certificate.notes[-1].startswith(
+    assert report.judgement.certificate is not None
+    assert report.judgement.certificate.notes[-1].startswith(
         "proved for the sizes of the examples and the branches that they take;"
     )
 
@@ -138,4 +142,4 @@ def test_what_two_views_can_afford(monkeypatch: pytest.MonkeyPatch) -> None:
     x, net = normal(3, 6, 2), trained(Net(lambda own, x: own.layer(x), layer=nn.Linear(2, 2)))
     lifted = chiralize.chiralize(net, parse_spec(POSE), (x,), method="average", samples=1)
     report = chiralize.verify(lifted, parse_spec(POSE), (x,), samples=1)
-    assert report.passed and report.numeric.tried["batch"] == (1, 2, 5, 6, 12)
+    assert report.passed and report.judgement.numeric.tried["batch"] == (1, 2, 5, 6, 12)

@@ -54,9 +54,9 @@ CASES = [(name, rows) for name in BRANCHES for rows in (1, 3) if (name, rows) !=
 @pytest.mark.parametrize(("name", "rows"), CASES)
 def test_a_branch_by_strides_is_no_equivariant_network(name: str, rows: int) -> None:
     report = chiralize.verify(Asking(BRANCHES[name]), BODY, (torch.randn(rows, 3, 2),), samples=1)
-    assert not report.passed and report.numeric.layout in LAYOUTS
+    assert not report.passed and report.judgement.numeric.layout in LAYOUTS
     assert report.verdict.startswith("NOT equivariant: its answers depend on how its inputs lie in memory (")
-    assert report.certificate is None or not report.certificate.passed  # as_strided has no rule
+    assert report.judgement.certificate is None or not report.judgement.certificate.passed  # as_strided has no rule
     with pytest.raises(EquivarianceError, match="begin with x = x.contiguous") as caught:
         report.raise_for_failure()
     assert "output 0 with other strides of the inputs: max" in str(caught.value)
@@ -71,7 +71,7 @@ def test_an_image_by_its_memory_format() -> None:
 
     spec = {**BODY, "inputs": [{"layout": "b t j d"}], "outputs": [{"layout": "b t j d"}]}
     report = chiralize.verify(Asking(branch), spec, (torch.randn(2, 4, 3, 2),), samples=1)
-    assert not report.passed and report.numeric.layout == "channels last"
+    assert not report.passed and report.judgement.numeric.layout == "channels last"
 
 
 ORDINARY: dict[str, Callable[[Tensor], Tensor]] = {
@@ -85,7 +85,7 @@ ORDINARY: dict[str, Callable[[Tensor], Tensor]] = {
 def test_ordinary_networks_pass(name: str) -> None:
     report = chiralize.verify(Asking(ORDINARY[name]), BODY, (torch.randn(4, 3, 2),), samples=2)
     raise_for_failure(report)
-    assert report.numeric.layout == ""
+    assert report.judgement.numeric.layout == ""
 
 
 def test_a_conversion_does_not_hide_it() -> None:

@@ -445,7 +445,7 @@ def test_the_report_names_what_was_made_symmetric_and_what_took_it_up() -> None:
     notes = [note for note in report.notes if "made symmetric" in note]
     assert len(notes) == 1
     assert all(name in notes[0] for name in ("normaliser.mean", "normaliser.std", "read.one.weight", "read.one.bias"))
-    moved = {entry.name for entry in report.moved if entry.kind == "statistic" and entry.distance > 0}
+    moved = {entry.name for entry in report.changes.moved if entry.kind == "statistic" and entry.distance > 0}
     assert {"normaliser.mean", "normaliser.std"} <= moved
     assert "normaliser statistics changed" in report.verdict
 

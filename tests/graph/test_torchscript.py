@@ -42,7 +42,9 @@ def test_traced_networks_convert(name: str, spec_of: Callable[[Case], Conversion
         warnings.simplefilter("always")
         chiral: Any = api.chiralize(script, spec_of(case), case.example()[0], method="match", samples=1)
     assert any(own.category is StateWarning for own in caught) == ("buffers" in name)
-    assert {own.name for own in chiral.chirality.report.states} == ({"hidden", "last"} if "buffers" in name else set())
+    assert {own.name for own in chiral.chirality.report.changes.states} == (
+        {"hidden", "last"} if "buffers" in name else set()
+    )
     assert residual(chiral, case) < 1e-10
 
 
@@ -67,7 +69,7 @@ def test_no_other_batch_is_tried_on_a_trace(spec_of: Callable[[Case], Conversion
     with pytest.raises(ModelRunError, match=r"CH208  input 0: its sizes are \(7, .*as it was traced takes \(\d"):
         network.module(args[0][:1].repeat_interleave(7, 0))
     report = api.verify(scripted(case), spec_of(case), args, samples=1)
-    assert set(report.numeric.batches) <= {len(args[0])}
+    assert set(report.judgement.numeric.batches) <= {len(args[0])}
 
 
 def test_argument_called_like_a_builtin() -> None:

@@ -191,7 +191,7 @@ def test_a_trace_refuses_other_sizes(method: str, tmp_path: Path) -> None:
     x, net = torch.randn(2, 17, 2), Whole(writes=True).eval()
     network = prepare(net, POSES, (x,))
     result = convert(network, "net", Request(method=method, samples=1))
-    assert result.report.numeric is not None and result.report.numeric.batches == (2,)
+    assert result.report.judgement.numeric is not None and result.report.judgement.numeric.batches == (2,)
     assert result.module(x).shape == (2, 17, 3)
     for other in (torch.randn(1, 17, 2), torch.randn(4, 17, 2)):
         with pytest.raises(ModelRunError, match=r"CH208  input x: .*as it was traced takes \(2, 17, 2\) alone"):

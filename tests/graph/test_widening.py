@@ -67,13 +67,13 @@ def test_verdicts_of_such_files_are_in_float64(name: str) -> None:
     """A fault of 1e-6, far below what float32 would allow."""
     for off, passes in ((0.0, True), (1e-6, False)):
         report = chiralize.verify(exported(WRITTEN[name], off), parse_spec(POSE), X)
-        assert (report.numeric.dtype, report.numeric.passed) == ("float64", passes)
+        assert (report.judgement.numeric.dtype, report.judgement.numeric.passed) == ("float64", passes)
 
 
 @pytest.mark.parametrize("name", STAYS)
 def test_what_a_cast_rounds_stays_and_the_report_says_which_bound_that_gives(name: str) -> None:
     report = chiralize.verify(exported(STAYS[name]), parse_spec(POSE), X)
-    assert report.numeric.dtype == "float32"
-    note = report.numeric.notes[0]
+    assert report.judgement.numeric.dtype == "float32"
+    note = report.judgement.numeric.notes[0]
     assert note.startswith("run in float32 alone, whose rounding allows residuals of ")
     assert "float32 is written into its graph" in note

@@ -245,7 +245,7 @@ def test_branches(name: str) -> None:
     """Converted, proved, judged here; nothing is lost that the mirror negates."""
     own = made(name)
     report = own.chirality.report
-    assert report.certificate.passed and report.form == "folded"
+    assert report.judgement.certificate.passed and report.form == "folded"
     assert residual(own, (5, 6, 2)) <= ROUNDING
     assert bool(own.chirality.exchanged) == EXCHANGED[name]
     assert all(own.chirality.exchanged[other] == name for name, other in own.chirality.exchanged.items())
@@ -253,13 +253,13 @@ def test_branches(name: str) -> None:
 
 def test_branches_matched() -> None:
     own = converted_from(ready("a network per limb"), method="match")
-    assert own.chirality.report.certificate.passed and residual(own, (2, 6, 2)) <= ROUNDING
+    assert own.chirality.report.judgement.certificate.passed and residual(own, (2, 6, 2)) <= ROUNDING
 
 
 def test_the_search_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that meet again are found at the second attempt or later; with no attempt left the first refusal stands."""
     name = "a score per part, entry by entry"
-    assert made(name).chirality.report.certificate.passed
+    assert made(name).chirality.report.judgement.certificate.passed
     monkeypatch.setattr("chiralize.infer.inference._MOST_ATTEMPTS", 1)
     with pytest.raises(UnsupportedError, match=r"\(the search for repairs ended after 1 attempts\)"):
         converted_from(ready(name))
@@ -314,7 +314,7 @@ def test_through_a_file(tmp_path: Path) -> None:
     passport, report = verified_file(path, (4, 6, 2))
     pairs = {f"layers.{j}.{kind}": f"layers.{IMAGE[j]}.{kind}" for j in (1, 2, 3, 4) for kind in ("weight", "bias")}
     assert passport.exchanged == pairs
-    assert report.passed and report.certificate is not None and report.certificate.passed
+    assert report.passed and report.judgement.certificate is not None and report.judgement.certificate.passed
 
 
 def test_fine_tuning_keeps_the_branches_apart_and_symmetric() -> None:
@@ -430,7 +430,7 @@ def test_lookalikes(name: str) -> None:
         assert name in REFUSED and ".py:" in error.where
         return
     assert name not in REFUSED
-    assert own.chirality.report.certificate.passed and residual(own, (5, 6, 2)) <= ROUNDING
+    assert own.chirality.report.judgement.certificate.passed and residual(own, (5, 6, 2)) <= ROUNDING
 
 
 def test_entries_that_are_said_to_be_exchanged() -> None:

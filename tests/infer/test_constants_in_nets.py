@@ -118,7 +118,7 @@ def test_symmetrized(keep: str) -> None:
     assert residual(own, (5, 6, 2)) <= ROUNDING and verdicts(own)[:2] == (True, True)
     assert torch.equal(own.matrix, (adjacency() + FOLD @ adjacency() @ FOLD.T) / 2)  # type: ignore[arg-type]
     assert torch.equal(net.matrix, adjacency())  # type: ignore[arg-type]
-    moved = {move.name: move.distance for move in own.chirality.report.moved}
+    moved = {move.name: move.distance for move in own.chirality.report.changes.moved}
     difference = (own.matrix - net.matrix).norm() / net.matrix.norm()  # type: ignore[operator, union-attr]
     assert moved["matrix"] == pytest.approx(float(difference))
 
@@ -134,7 +134,7 @@ def test_what_forward_computes_cannot_be_changed() -> None:
 def test_symmetric_ones_come_through_bit_for_bit(keep: str) -> None:
     own = converted(graph(keep, lopsided=False), symmetrize_constants=True)
     assert torch.equal(own.matrix, adjacency(lopsided=False))  # type: ignore[arg-type]
-    assert "matrix" not in {move.name for move in own.chirality.report.moved}
+    assert "matrix" not in {move.name for move in own.chirality.report.changes.moved}
     assert residual(own, (5, 6, 2)) <= ROUNDING
 
 
@@ -154,7 +154,7 @@ def mirror_images(count: int = 3) -> Tensor:
 def test_two_open_axes() -> None:
     """Neither the number of the graph nor the joint that comes out is known: the constant itself says it."""
     own = converted(trained(Net(spread, graphs=mirror_images(), last=nn.Linear(36, 12))))
-    assert residual(own, (5, 6, 2)) <= ROUNDING and own.chirality.report.certificate.passed
+    assert residual(own, (5, 6, 2)) <= ROUNDING and own.chirality.report.judgement.certificate.passed
     assert torch.equal(own.graphs, mirror_images())  # type: ignore[arg-type]
 
 
@@ -176,7 +176,7 @@ def test_names_that_could_be_taken() -> None:
 
     constants = {name: adjacency(lopsided=False) for name in NAMES}
     own = converted(trained(Net(compute, **constants, **{f"{name}_centered": nn.Linear(2, 2) for name in NAMES})))
-    assert residual(own, (2, 6, 2)) <= ROUNDING and own.chirality.report.certificate.passed
+    assert residual(own, (2, 6, 2)) <= ROUNDING and own.chirality.report.judgement.certificate.passed
 
 
 PIXELS = BODY + 'inputs: [{layout: "b j d", reflect: {x: 10}}]\noutputs: [{layout: "b j d", reflect: {x: 10}}]\n'
@@ -439,7 +439,7 @@ def test_infinities_that_it_does_not(hidden: list[tuple[int, int]], number: floa
     with pytest.warns(ConstantsWarning, match=r"^constants were changed: mask \((70\.7|100\.0) %\)$"):
         found = converted(net, symmetrize_constants=True)
     assert residual(found, (3, 6, 2)) < ROUNDING
-    moved = {own.name: own.distance for own in found.chirality.report.moved}  # type: ignore[union-attr]
+    moved = {own.name: own.distance for own in found.chirality.report.changes.moved}  # type: ignore[union-attr]
     assert moved["mask"] == (pytest.approx(0.5**0.5) if number else 1.0)
 
 

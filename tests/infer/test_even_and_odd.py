@@ -41,7 +41,10 @@ def judged(meet: Parts) -> tuple[bool, bool]:
         report = chiralize.verify(net(meet).double(), parse_spec(SPEC), (normal(4, 2, 2),), samples=2)
     except UnsupportedError:
         return True, False
-    return report.numeric.passed, report.certificate is not None and report.certificate.passed
+    return (
+        report.judgement.numeric.passed,
+        report.judgement.certificate is not None and report.judgement.certificate.passed,
+    )
 
 
 def met(e: Tensor, o: Tensor) -> tuple[Tensor, Tensor]:

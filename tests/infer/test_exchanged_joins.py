@@ -39,5 +39,8 @@ def test_places_of_two_stacks(name: str) -> None:
     except UnsupportedError:
         proved, passed = False, exact
     else:
-        proved, passed = report.certificate is not None and report.certificate.passed, report.numeric.passed
+        proved, passed = (
+            report.judgement.certificate is not None and report.judgement.certificate.passed,
+            report.judgement.numeric.passed,
+        )
     assert (passed, proved) == (exact, exact)

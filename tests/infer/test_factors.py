@@ -45,7 +45,7 @@ POSES: dict[str, Function] = {
 def test_factors(name: str, method: str) -> None:
     layers = {"first": nn.Linear(12, 16), "last": nn.Linear(16, 12), "end": nn.Linear(12, 12)}
     own = converted(trained(Net(POSES[name], **layers)), method=method)
-    assert own.chirality.report.certificate.passed and residual(own, (3, 6, 2)) < ROUNDING
+    assert own.chirality.report.judgement.certificate.passed and residual(own, (3, 6, 2)) < ROUNDING
 
 
 def test_normalised_and_back() -> None:

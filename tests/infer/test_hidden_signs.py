@@ -189,7 +189,11 @@ def test_converts(name: str) -> None:
         assert isinstance(layer, nn.Linear)
         layer.weight[0 if name == "translation" else len(layer.weight) // 6, 0] += 0.1  # of the left arm alone
     report = chiralize.verify(found, spec, example, samples=2)
-    assert report.certificate is not None and not report.certificate.passed and not report.numeric.passed
+    assert (
+        report.judgement.certificate is not None
+        and not report.judgement.certificate.passed
+        and not report.judgement.numeric.passed
+    )
 
 
 def side_by_side(net: Net, x: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def network(channels: int, branches: int, heads: int) -> Net:
 )
 def test_a_pairing_that_fits_both(sizes: tuple[int, int, int], method: str) -> None:
     own = converted(network(*sizes), method=method)
-    assert own.chirality.report.certificate.passed and residual(own, (3, 6, 2)) < ROUNDING
+    assert own.chirality.report.judgement.certificate.passed and residual(own, (3, 6, 2)) < ROUNDING
     assert not own.chirality.hidden["first.bias"].is_trivial
     with torch.no_grad():
         own.branches[1].weight[0] *= 1 + 1e-3

@@ -90,7 +90,7 @@ def test_the_pairing_of_an_equivariant_network_is_found_again(calibrated: bool) 
     network = prepare(first, parse_spec(case.spec), args, kwargs)
     found = convert(network, "a", Request("match", samples=1, calibration=data))
     again = found.module
-    assert bool(found.report.fitted) == calibrated
+    assert bool(found.report.changes.fitted) == calibrated
     args, kwargs = case.steps(1, seed=100)[0]
     perturbed = first(*args, **kwargs)
     first.load_state_dict(kept)

@@ -21,7 +21,7 @@ def test_all_negated(name: str) -> None:
     args, kwargs = case.example()
     chiral = api.chiralize(case.model(), spec, args, kwargs, method="project", samples=1, force=True)
     assert residual(chiral, case) < 1e-10
-    proof = chiral.chirality.report.certificate  # type: ignore[union-attr]
+    proof = chiral.chirality.report.judgement.certificate  # type: ignore[union-attr]
     assert proof is not None and proof.passed
     with torch.no_grad():
         weight = next(parameter for name, parameter in chiral.named_parameters() if "weight_hh" in name)

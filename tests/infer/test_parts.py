@@ -73,7 +73,7 @@ NETWORKS = {
 def test_parts_of_joints_that_a_graph_knows(name: str) -> None:
     """A part cut off an unknown axis would close it: no mirror could take one leg to the other any more."""
     own = chiralize.chiralize(NETWORKS[name](), parse_spec(SPEC), (normal(3, 8, 2),), method="match", samples=1)
-    assert own.chirality.report.certificate.passed
+    assert own.chirality.report.judgement.certificate.passed
     x = normal(3, 8, 2, seed=5)
     with torch.no_grad():
         plain, there = own(x), own(x[:, IMAGE] * torch.tensor([-1.0, 1.0]))

@@ -296,4 +296,4 @@ def test_an_axis_without_signs_that_is_known_decides_on_what_it_was_made_from(
     """The output's frames do not move, so those before the product may not."""
     text = "skeleton: h36m\ninputs: [{layout: b t (j d)}]\noutputs: [{layout: b t (j d)}]\n"
     made = chiralize(Gated(gate).eval(), parse_spec(text), (torch.randn(2, 5, 34),), method=method, samples=1)
-    assert made.chirality.report.certificate.passed  # type: ignore[union-attr]
+    assert made.chirality.report.judgement.certificate.passed  # type: ignore[union-attr]

@@ -70,7 +70,7 @@ def test_averaged_over_pairs_if_asked(held: str) -> None:
     found = converted(net, CLIP, SHAPE, method="match", symmetrize_constants=True)
     assert residual(found, SHAPE) < ROUNDING
     report = found.chirality.report  # type: ignore[union-attr]
-    assert report.certificate.passed and min(report.degeneracy.odd_after) > 0.1
+    assert report.judgement.certificate.passed and min(report.judgement.degeneracy.odd_after) > 0.1
     kept: Any = net.places
     kept = kept.weight if held == "embedding" else kept
     assert torch.equal(kept.reshape(-1, WIDTH), TABLE[: kept.shape[-2]])
@@ -188,8 +188,8 @@ def test_a_second_table_behind_heads() -> None:
     assert any(note.startswith("no pairing for the channels of places, again") for note in notes)
     found = converted(net, CLIP, SHAPE, method="reduce", width=0.5, calibration=CALIBRATION, rounds=0)
     report = found.chirality.report  # type: ignore[union-attr]
-    assert residual(found, SHAPE) < ROUNDING and min(report.degeneracy.odd_after) > 0.1
-    assert {entry.kind for entry in report.moved if entry.name in ("places", "again")} == {"table"}
+    assert residual(found, SHAPE) < ROUNDING and min(report.judgement.degeneracy.odd_after) > 0.1
+    assert {entry.kind for entry in report.changes.moved if entry.name in ("places", "again")} == {"table"}
     assert "tables of positions changed: deploy them together with the weights" in report.verdict
 
 
@@ -225,7 +225,7 @@ def test_orders_of_a_graph_are_no_table() -> None:
     assert not [note for note in plan(net, parse_spec(POSE), (normal(3, 6, 2),)).notes if "pairing" in note]
     found = converted(net, method="match")
     assert residual(found, (3, 6, 2)) < ROUNDING
-    assert found.chirality.report.degeneracy.tables == ()  # type: ignore[union-attr]
+    assert found.chirality.report.judgement.degeneracy.tables == ()  # type: ignore[union-attr]
 
 
 def test_orders_beside_channels_are_no_table() -> None:
@@ -243,8 +243,8 @@ def test_orders_beside_channels_are_no_table() -> None:
     data = normal(60, 6, 2, seed=3)
     found = converted(net, method="reduce", calibration=data, width=0.5, rounds=0, force=True)
     report = found.chirality.report  # type: ignore[union-attr]
-    assert residual(found, (3, 6, 2)) < ROUNDING and report.degeneracy.tables == ()
-    assert [choice.space.size for choice in report.choices] == [8]
+    assert residual(found, (3, 6, 2)) < ROUNDING and report.judgement.degeneracy.tables == ()
+    assert [choice.space.size for choice in report.changes.choices] == [8]
 
 
 def test_a_table_over_frames_alone_decides_as_before() -> None:
@@ -277,7 +277,7 @@ def test_weights_alone_hold_what_was_changed(held: str, stays: bool, tmp_path: P
     calls = [((part,), {}) for part in CALIBRATION.split(4)]
     options = Request("reduce", calibration=calls, product="weights", samples=1, rounds=0)
     conversion = convert(network, "net", options)
-    assert "places" in {own.name for own in conversion.report.moved}
+    assert "places" in {own.name for own in conversion.report.changes.moved}
     if stays:
         write(conversion, tmp_path / "net.pt")
         assert "places" in torch.load(tmp_path / "net.pt", weights_only=True)

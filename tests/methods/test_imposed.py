@@ -40,8 +40,12 @@ def flipped(vector: torch.Tensor) -> torch.Tensor:
 def projected(hidden: str) -> tuple[nn.Module, list[str], float]:
     network = prepare(twins(), parse_spec(POSE + hidden), (normal(3, 6, 2),))
     found = convert(network, "twins", Request("project", samples=1, form="folded"))
-    assert found.report.degeneracy is not None
-    return found.module, [own.reason for own in found.report.choices], found.report.degeneracy.odd_kept
+    assert found.report.judgement.degeneracy is not None
+    return (
+        found.module,
+        [own.reason for own in found.report.changes.choices],
+        found.report.judgement.degeneracy.odd_kept,
+    )
 
 
 @pytest.mark.one_in(2)
@@ -60,7 +64,7 @@ def test_pairs_that_are_named_are_taken() -> None:
 def test_halves_are_taken_where_they_keep_it() -> None:
     net = trained(nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 12), nn.Unflatten(1, (6, 2))))
     found = convert(prepare(net, parse_spec(POSE), (normal(3, 6, 2),)), "net", Request("project", samples=1))
-    assert [own.reason for own in found.report.choices] == ["imposed: half"]
+    assert [own.reason for own in found.report.changes.choices] == ["imposed: half"]
 
 
 def test_shares_are_measured_on_as_many_samples_as_the_arithmetic_allows() -> None:
@@ -121,8 +125,8 @@ def test_pairs_of_the_other_method_where_its_own_lose_what_is_odd(
     network = prepare(drawn(seed), parse_spec(POSE), (normal(3, 6, 2),))
     found = convert(network, "net", Request(method, samples=1, form="folded"))
     report = found.report
-    assert {own.reason for own in report.choices} == {reason} and report.method == title
+    assert {own.reason for own in report.changes.choices} == {reason} and report.method == title
     assert found.passport.method == title
     assert report.notes == ((told,) if told else ())
-    assert report.degeneracy is not None and report.degeneracy.odd_kept >= 0.6
+    assert report.judgement.degeneracy is not None and report.judgement.degeneracy.odd_kept >= 0.6
     assert residual(found.module, (5, 6, 2)) < 1e-12

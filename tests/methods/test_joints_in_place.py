@@ -113,7 +113,7 @@ def test_half_is_proved_costs_what_it_says_and_is_near() -> None:
     """With norms, through the whole of `convert`. The usual basis is measured beside it, and loses."""
     net = trained(Mixer(norm=True), 3)
     found = converted(net, POSE)
-    certificate, numeric = found.report.certificate, found.report.numeric
+    certificate, numeric = found.report.judgement.certificate, found.report.judgement.numeric
     assert certificate is not None and certificate.passed and numeric is not None and numeric.passed
     assert residual(found.module, (4, 6, 2)) <= 1e-11
     assert any("joints stay in place" in note for note in found.report.notes)

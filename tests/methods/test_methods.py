@@ -86,7 +86,7 @@ def test_one_more_file_is_one_more_method(with_halves: None) -> None:
     conversion = convert(network, "net", Request("halves", samples=1, form="folded"))
     assert conversion.report.method == conversion.passport.method == "halves"
     assert conversion.report.passed and residual(conversion.module, (5, 6, 2)) <= ROUNDING
-    assert {choice.reason for choice in conversion.report.choices} == {"halves"}
+    assert {choice.reason for choice in conversion.report.changes.choices} == {"halves"}
     assert [row.action for row in plan(network, "net", "halves").rows].count("project weights") == 2
 
 

@@ -215,7 +215,11 @@ def test_other_sizes_are_written_and_proved(tmp_path: Path) -> None:
     path = stored(original("residual"), tmp_path, shape=(8, *shape), **options)
     passport, report = verified_file(path, (8, *shape))
     assert (passport.method, passport.form) == ("reduce", "dense")
-    assert report.numeric.passed and report.certificate is not None and report.certificate.passed
+    assert (
+        report.judgement.numeric.passed
+        and report.judgement.certificate is not None
+        and report.judgement.certificate.passed
+    )
     net = torch.export.load(path).module()
     for rows in (2, 5):
         assert residual(net, (rows, *shape)) <= CLOSE

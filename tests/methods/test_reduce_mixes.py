@@ -95,7 +95,11 @@ def test_mixes_are_written_and_proved(kind: str, tmp_path: Path, monkeypatch: py
     path = stored(original(kind), tmp_path, CLIP if len(shape) == 3 else POSE, (8, *shape), **options)
     passport, report = verified_file(path, (8, *shape))
     assert (passport.method, passport.form) == ("reduce", "dense")
-    assert report.numeric.passed and report.certificate is not None and report.certificate.passed
+    assert (
+        report.judgement.numeric.passed
+        and report.judgement.certificate is not None
+        and report.judgement.certificate.passed
+    )
 
 
 def _last(*given: Any) -> list[Any]:
@@ -115,10 +119,10 @@ def test_other_networks_are_proved(name: str, method: str, monkeypatch: pytest.M
     calls = [CASES[name].steps(1, seed=seed)[0] for seed in range(8)]
     options = Request(method, calibration=calls, samples=1, rounds=0, force=True)
     report = convert(of_the_zoo(name), name, options).report
-    assert report.fitted and report.method == method
-    assert report.numeric is not None and report.numeric.passed
-    assert max(own.residual for own in report.numeric.outputs) <= 1e-9
-    assert report.certificate is not None and report.certificate.passed
+    assert report.changes.fitted and report.method == method
+    assert report.judgement.numeric is not None and report.judgement.numeric.passed
+    assert max(own.residual for own in report.judgement.numeric.outputs) <= 1e-9
+    assert report.judgement.certificate is not None and report.judgement.certificate.passed
 
 
 # ---- a network whose channels are nearly invariant -------------------------------------------------------------------
@@ -187,11 +191,11 @@ def rho(found: Conversion) -> float:
 def test_the_better_of_pairs_and_mix_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the drift on inputs that nothing was fitted on."""
     mixed = chosen("reduce")
-    assert any(own.action.even > own.action.odd for own in mixed.report.choices)
-    assert any("as their own" in own.reason for own in mixed.report.choices)
+    assert any(own.action.even > own.action.odd for own in mixed.report.changes.choices)
+    assert any("as their own" in own.reason for own in mixed.report.changes.choices)
     monkeypatch.setattr(choosing, "_PROMISE", 0.0)
     pairs = chosen.__wrapped__("reduce")
-    assert all(own.action.even == own.action.odd for own in pairs.report.choices)
+    assert all(own.action.even == own.action.odd for own in pairs.report.changes.choices)
     assert rho(mixed) < rho(pairs)
     assert mixed.report.cost.parameters_after < pairs.report.cost.parameters_after
 
@@ -199,7 +203,7 @@ def test_the_better_of_pairs_and_mix_is_kept(monkeypatch: pytest.MonkeyPatch) ->
 def test_no_mix_is_tried_where_a_fit_takes_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(within_minutes, "_MINUTES", 0.0)
     pairs = chosen.__wrapped__("reduce")
-    assert all(own.action.even == own.action.odd for own in pairs.report.choices)
+    assert all(own.action.even == own.action.odd for own in pairs.report.changes.choices)
 
 
 @pytest.mark.thorough
@@ -207,7 +211,7 @@ def test_folded_mixes_keep_the_class() -> None:
     found = chosen("reduce", "folded")
     shapes = {name: own.shape for name, own in recogniser().state_dict().items()}
     assert {name: own.shape for name, own in found.module.state_dict().items()} == shapes
-    assert any(own.action.even > own.action.odd for own in found.report.choices)
+    assert any(own.action.even > own.action.odd for own in found.report.changes.choices)
 
 
 @pytest.mark.thorough
@@ -221,7 +225,7 @@ def test_a_mix_that_is_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(choosing, "eliminate_features", careless)
     found = chosen.__wrapped__("reduce")
-    assert all(own.action.even == own.action.odd for own in found.report.choices)
+    assert all(own.action.even == own.action.odd for own in found.report.changes.choices)
 
 
 # ---- matched units, refitted ----------------------------------------------------------------------------------------
@@ -254,14 +258,14 @@ def test_layers_whose_states_are_one_tensor_move_alike(
     if method == "reduce":
         options = replace(options, form="dense", width=0.5)
     found = convert(subject_of(net, shape), "forecaster", options)
-    assert found.report.fitted and residual(found.module, (4, *shape)) <= CLOSE
+    assert found.report.changes.fitted and residual(found.module, (4, *shape)) <= CLOSE
     axes = {rep.axes[1] for name, rep in found.passport.hidden.items() if "weight_hh" in name}
     assert len(axes) == 1
     if method == "match":
         assert {name: own.shape for name, own in found.module.state_dict().items()} == {
             name: own.shape for name, own in net.state_dict().items()
         }
-        assert len({own.action for own in found.report.choices}) > 1
+        assert len({own.action for own in found.report.changes.choices}) > 1
 
 
 @pytest.mark.thorough
@@ -271,7 +275,7 @@ def test_such_layers_are_projected_where_nothing_is_known_of_their_units(monkeyp
     net, shape = trained(Forecaster(4, nn.LSTM, 2), 3), (2, *KINDS["forecaster"].shape[1:])
     options = Request("match", calibration=calls_for(shape, 5), samples=1, rounds=0, form="folded", max_drift=1e9)
     report = convert(subject_of(net, shape), "forecaster", options).report
-    assert not report.fitted
+    assert not report.changes.fitted
     assert (
         "weights projected, not refitted: a recurrent layer: the states of several layers lie in one tensor, and their "
         "units cannot be matched by what they do"
@@ -281,7 +285,7 @@ def test_such_layers_are_projected_where_nothing_is_known_of_their_units(monkeyp
 @pytest.mark.thorough
 def test_refitting_is_nearer_than_projecting() -> None:
     plain, fitted = chosen("match", calibrated=False), chosen("match")
-    assert not plain.report.fitted and fitted.report.fitted
+    assert not plain.report.changes.fitted and fitted.report.changes.fitted
     x = normal(200, 6, 2, seed=50)
     with torch.no_grad():
         wanted = (recogniser()(x) + recogniser()(turned(x))) / 2
@@ -308,7 +312,7 @@ def test_what_cannot_be_refitted_is_projected_and_says_so() -> None:
         prepare(trained(Remembering(), 3), parse_spec(POSE), (normal(8, 6, 2),)), "net",
         Request("match", calibration=calls, samples=1, force=True),
     )  # fmt: skip
-    assert not found.report.fitted
+    assert not found.report.changes.fitted
     assert (
         "weights projected, not refitted: the network: it carries states from call to call, and the inputs to fit on "
         "are no sequences"

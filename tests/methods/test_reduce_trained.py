@@ -127,9 +127,9 @@ def test_more_width_is_nearer_to_the_flip_average() -> None:
 def test_fits_are_in_the_report() -> None:
     """Every weight with what is left over, and what was kept of every hidden space."""
     report = kept("reduce", width=0.5).report
-    assert [own.name for own in report.fitted] == ["first.weight", "up.weight", "down.weight", "last.weight"]
-    assert all(0 <= own.error < 0.2 for own in report.fitted) and report.fitted[0].error <= 1e-12
-    assert all(f"{WIDTH // 2} of {WIDTH} units kept" in choice.reason for choice in report.choices)
+    assert [own.name for own in report.changes.fitted] == ["first.weight", "up.weight", "down.weight", "last.weight"]
+    assert all(0 <= own.error < 0.2 for own in report.changes.fitted) and report.changes.fitted[0].error <= 1e-12
+    assert all(f"{WIDTH // 2} of {WIDTH} units kept" in choice.reason for choice in report.changes.choices)
 
 
 def test_without_the_odd_part_the_drift_tells(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +253,7 @@ def test_auto_takes_the_narrowest_within_the_bound() -> None:
     """1.25 by default; a bound between the two widths takes the wider and says why."""
     half, wide = (kept("reduce", width=width) for width in (0.5, 0.707))
     found = result("auto")
-    assert found.report.method == "reduce" and found.report.max_drift == 1.25
+    assert found.report.method == "reduce" and found.report.nearness.max_drift == 1.25
     assert all(torch.equal(own, state(half)[name]) for name, own in state(found).items())
     between = (rho(half) + rho(wide)) / 2
     found = result("auto", max_drift=between)

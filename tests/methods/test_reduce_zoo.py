@@ -34,8 +34,8 @@ def test_states_start_from_zeros_of_any_size(name: str) -> None:
     """What holds one number has no representation of its own: it takes the size that its readers want."""
     found = reduced(name, 0.75)
     assert found.report.method == "reduce" and found.report.form == "dense"
-    assert found.report.numeric is not None and found.report.numeric.worst.residual < ROUNDING
-    assert found.report.certificate is not None and found.report.certificate.passed
+    assert found.report.judgement.numeric is not None and found.report.judgement.numeric.worst.residual < ROUNDING
+    assert found.report.judgement.certificate is not None and found.report.judgement.certificate.passed
 
 
 @pytest.mark.thorough
@@ -76,5 +76,5 @@ def test_called_where_gradients_are_off(method: str, mode: Callable[[], Abstract
         found = fitted(method)
     assert residual(found, (4, 6, 2)) < ROUNDING
     torch.testing.assert_close(found(x), plain(x), rtol=0, atol=1e-9)
-    degeneracy: Any = found.chirality.report.degeneracy  # type: ignore[union-attr]
+    degeneracy: Any = found.chirality.report.judgement.degeneracy  # type: ignore[union-attr]
     assert 0.5 <= degeneracy.free_share < 0.62  # half of the weights, and more of the biases

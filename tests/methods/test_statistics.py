@@ -60,7 +60,7 @@ def test_every_report_names_what_has_to_be_put_back_together(method: str, is_buf
     result = found(net, method, calibration=normal(60, 6))
     report = result.chirality.report
     distance = float((ONE_SIDED - result.mean).norm() / ONE_SIDED.norm())
-    moved = {entry.name: entry for entry in report.moved if entry.kind == "statistic"}
+    moved = {entry.name: entry for entry in report.changes.moved if entry.kind == "statistic"}
     assert moved["mean"].distance == pytest.approx(distance) and distance > 0.1
     sentence = f"normaliser statistics changed: mean ({100 * distance:.1f} %). Put them back together with the weights"
     assert sentence in " ".join(to_text(report).split()) and sentence in " ".join(to_html(report).split())

@@ -53,7 +53,7 @@ def test_same_function_in_blocks(name: str) -> None:
     for form in [form for form, names in (("blocks", BLOCKS), ("fused", FUSED)) if name in names]:
         found = convert(network, name, Request("match", form=form, samples=1))
         assert found.report.form == form
-        assert found.report.certificate is not None and found.report.certificate.passed
+        assert found.report.judgement.certificate is not None and found.report.judgement.certificate.passed
         assert residual(found.module, case) <= 1e-10
         assert apart(answers(found.module, case), own) <= 1e-12 * scale(own)
         cost = found.report.cost
@@ -145,7 +145,7 @@ def test_blocks_stay_equivariant_under_training() -> None:
         optimizer.step()
     found.eval()
     report = verify(found, "h36m", (x,), samples=2, **LAYOUTS)
-    assert report.numeric.passed and report.numeric.worst.residual == 0.0
+    assert report.judgement.numeric.passed and report.judgement.numeric.worst.residual == 0.0
 
 
 @pytest.mark.thorough

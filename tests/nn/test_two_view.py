@@ -62,7 +62,11 @@ def test_a_network_without_a_graph_is_lifted_as_it_is() -> None:
     network = prepare(model, parse_spec("skeleton: h36m\n"), (x,))
     assert network.captured is None and network.problem is not None
     found = convert(network, "net", Request("average", samples=2))
-    assert found.program is None and found.report.certificate is not None and found.report.certificate.passed
+    assert (
+        found.program is None
+        and found.report.judgement.certificate is not None
+        and found.report.judgement.certificate.passed
+    )
     turn = pose()
     with torch.no_grad():
         expected = 0.5 * (model(x) + turn(model(turn(x))))
@@ -184,7 +188,7 @@ def test_weights_that_forward_casts(cast: Callable[[Tensor, Tensor], Tensor]) ->
             return nn.functional.linear(x.flatten(1), -torch.exp(cast(self.weight, x)), self.bias).view(-1, 17, 3)
 
     network = prepare(Cast(34, 51).eval(), parse_spec("skeleton: h36m\n"), (torch.randn(3, 17, 2),))
-    assert convert(network, "net", Request("average", samples=1)).report.certificate.passed  # type: ignore[union-attr]
+    assert convert(network, "net", Request("average", samples=1)).report.judgement.certificate.passed  # type: ignore[union-attr]
 
 
 RANDOM = {

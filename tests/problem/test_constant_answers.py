@@ -143,7 +143,11 @@ def test_verify_calls_it_no_defect() -> None:
     net.get_parameter("last.bias").data[0] = 0
     with pytest.warns(DataWarning, match=BRIEF):
         report = chiralize.verify(net, SPEC, ARGS)
-    assert report.numeric.passed and report.certificate is not None and not report.certificate.passed
+    assert (
+        report.judgement.numeric.passed
+        and report.judgement.certificate is not None
+        and not report.judgement.certificate.passed
+    )
     assert report.verdict.startswith(f"NOT proved equivariant, and running it shows nothing: {FACTS}")
     with pytest.raises(ModelRunError, match="So running it shows nothing of the mirror, and the certificate breaks at"):
         report.raise_for_failure()

@@ -140,7 +140,7 @@ def test_weights_alone(name: str, method: str) -> None:
     first = rolled(result)
     assert (turned(rolled(result, turned)) - first).abs().max() <= 1e-12
     at_rest = name in ("eager", "script")
-    moved = {own.name for own in result.chirality.report.states if own.distance > 0}
+    moved = {own.name for own in result.chirality.report.changes.states if own.distance > 0}
     assert bool(moved) == any(own.category is StateWarning for own in caught)
     assert not moved if at_rest else moved <= {"h", "c"}
     text = to_text(result.chirality.report)

@@ -35,6 +35,7 @@ from chiralize.report import (
 from chiralize.report.document import ratio, short
 from chiralize.report.encoding import KEYS
 from chiralize.report.parts import CONVERSIONS, MEANING, meaning
+from chiralize.report.records import Changes, Nearness, Way
 from chiralize.report.text import SCREEN
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.verification.asymmetry.records import (
@@ -52,6 +53,7 @@ from chiralize.verification.verdicts import (
     Degeneracy,
     Drift,
     Evidence,
+    Judgement,
     NumericVerdict,
     OutputDrift,
     OutputResidual,
@@ -74,26 +76,25 @@ DEAD = Degeneracy((0.497,), (0.0,), ("rnn.weight_hh_l0[1]",), 0.757, ("head.bias
 SEEN = Evidence(
     ("6 of 6 pairs agree with left and right in the joint names",), ("bone a - b has no mirror image a - c",)
 )
-VERIFY = VerifyReport("lifter.pt2", GOOD, PROOF, LIVE, SEEN)
-FAILED = VerifyReport("lifter.pt2", BAD, BROKEN)
+VERIFY = VerifyReport("lifter.pt2", Judgement(GOOD, PROOF, LIVE), SEEN)
+FAILED = VerifyReport("lifter.pt2", Judgement(BAD, BROKEN))
 
 SPACE = Space(0, "fc1.weight[0]", "fc1", 4, 0, True)
 CONVERT = ConvertReport(
     model="lifter.pt2",
-    method="reduce",
-    form="folded",
+    way=Way("reduce", "folded"),
     cost=Cost(4_291_635, 2_150_000, 1000, 500),
     output="lifter.chiral.pt2",
-    choices=(Choice(SPACE, SignedPermutation.halves(4), "half pairing"),),
-    moved=(
-        Moved("fc1.weight", "parameter", 0.0312, 0, Where("fc1", "model.py:9")),
-        Moved("fc1.bias", "parameter", 0.5, 3, Where("fc1", "model.py:9")),
-        Moved("bn.running_mean", "statistic", 0.23, 0, Where("bn")),
+    changes=Changes(
+        (Choice(SPACE, SignedPermutation.halves(4), "half pairing"),),
+        (
+            Moved("fc1.weight", "parameter", 0.0312, 0, Where("fc1", "model.py:9")),
+            Moved("fc1.bias", "parameter", 0.5, 3, Where("fc1", "model.py:9")),
+            Moved("bn.running_mean", "statistic", 0.23, 0, Where("bn")),
+        ),
     ),
-    drift=Drift((OutputDrift(0, 0.13, 0.0975, 1.5),), "calibration, the last fifth", 400),
-    numeric=GOOD,
-    certificate=PROOF,
-    degeneracy=LIVE,
+    nearness=Nearness(Drift((OutputDrift(0, 0.13, 0.0975, 1.5),), "calibration, the last fifth", 400)),
+    judgement=Judgement(GOOD, PROOF, LIVE),
     notes=("F.dropout without the training flag stays on",),
 )
 PLAN = PlanReport(
@@ -103,7 +104,7 @@ PLAN = PlanReport(
         PlanRow("act", "relu", "512 pairs", "512 pairs", "keep"),
     ),
     Cost(100, 50),
-    CONVERT.choices,
+    CONVERT.changes.choices,
     ("attn (model.py:12): softmax over 12 negated entries",),
 )
 AUDIT = AuditReport(
@@ -287,37 +288,41 @@ Should it be converted?
 
 
 def test_degenerate_and_asymmetric_are_warned_about() -> None:
-    text = to_text(replace(VERIFY, degeneracy=DEAD))
+    text = to_text(replace(VERIFY, judgement=replace(VERIFY.judgement, degeneracy=DEAD)))
     assert text.startswith("lifter.pt2: equivariant, but degenerate")
     assert "COLLAPSED" in text and "warning: output 0 lost the difference between left and right" in text
     assert "inputs that only the original reacts to: left_hip.x" in text and "rnn.weight_hh_l0[1]" in text
     drift = Drift((OutputDrift(0, 0.81, 0.3, 0.74),), "calibration", 400)
-    assert "the original's gap is very large (0.81" in to_text(replace(CONVERT, drift=drift))
+    assert "the original's gap is very large (0.81" in to_text(
+        replace(CONVERT, nearness=replace(CONVERT.nearness, drift=drift))
+    )
     uneven = Drift((OutputDrift(0, 0.4, 0.1, 0.5),), "calibration", 400)
-    assert "the original's gap is large (0" in to_text(replace(CONVERT, drift=uneven))
-    noisy = to_text(replace(CONVERT, drift=replace(drift, noise=True)))
+    assert "the original's gap is large (0" in to_text(
+        replace(CONVERT, nearness=replace(CONVERT.nearness, drift=uneven))
+    )
+    noisy = to_text(replace(CONVERT, nearness=replace(CONVERT.nearness, drift=replace(drift, noise=True))))
     assert "On noise it says little of the error: give --calibration inputs" in noisy and "conversions" not in noisy
     assert "these inputs are noise, on which networks that know both" in noisy and "is very large" not in noisy
 
 
 def test_a_drift_beyond_its_bound_fails_the_conversion() -> None:
-    assert CONVERT.passed and not replace(CONVERT, max_drift=1.25).passed
-    text = to_text(replace(CONVERT, max_drift=1.4))
+    assert CONVERT.passed and not replace(CONVERT, nearness=replace(CONVERT.nearness, max_drift=1.25)).passed
+    text = to_text(replace(CONVERT, nearness=replace(CONVERT.nearness, max_drift=1.4)))
     assert text.startswith("lifter.pt2: NOT converted") and "rho is above --max-drift 1.4" in text
-    assert "warning: rho" not in to_text(replace(CONVERT, max_drift=1.6))
+    assert "warning: rho" not in to_text(replace(CONVERT, nearness=replace(CONVERT.nearness, max_drift=1.6)))
 
 
 def test_unchanged_conversion_says_so() -> None:
-    unchanged = replace(CONVERT, unchanged=True, method="unchanged", moved=(), drift=None)
+    unchanged = replace(CONVERT, way=Way("unchanged", "original"), changes=Changes(), nearness=Nearness())
     assert to_text(unchanged).startswith("lifter.pt2: already equivariant, unchanged\n")
     assert unchanged.standing == "good"
 
 
 def test_many_weights_are_cut_short() -> None:
     many = tuple(Moved(f"w{i:02}", "parameter", i / 100, 0, Where()) for i in range(30))
-    text = to_text(replace(CONVERT, moved=many))
+    text = to_text(replace(CONVERT, changes=replace(CONVERT.changes, moved=many)))
     assert "and 10 more (the JSON report lists all)" in text and "w05" not in text and "w29" in text
-    assert len(to_dict(replace(CONVERT, moved=many))["moved"]) == 30
+    assert len(to_dict(replace(CONVERT, changes=replace(CONVERT.changes, moved=many)))["moved"]) == 30
 
 
 @pytest.mark.parametrize(
@@ -342,6 +347,10 @@ def test_numbers() -> None:
 
 
 # ---- JSON -----------------------------------------------------------------------------------------------------
+COMPUTED = {ConvertReport: ["way.unchanged"]}
+"""Keys of what is no field."""
+
+
 @pytest.mark.parametrize("record", KEYS)
 def test_json_leaves_no_field_out(record: type) -> None:
     """Where keys are listed by hand, every field of the record and of its parts has one."""
@@ -350,7 +359,7 @@ def test_json_leaves_no_field_out(record: type) -> None:
     for field in fields(record):
         within = fields(hints[field.name]) if field.name in parts else ()
         expected += [f"{field.name}.{inner.name}" for inner in within] or [field.name]
-    assert sorted(KEYS[record]) == sorted(expected)
+    assert sorted(KEYS[record]) == sorted([*expected, *COMPUTED.get(record, ())])
     assert len({path.rpartition(".")[2] for path in expected}) == len(expected)
 
 
@@ -386,7 +395,12 @@ def test_json_is_strict(report: VerifyReport) -> None:
 
 def test_figures_that_are_not_finite_are_text() -> None:
     broken = replace(BAD, outputs=(OutputResidual(0, float("inf"), 0.0, 0.0, "hip.x is nan for x"),))
-    assert json.loads(to_json(replace(FAILED, numeric=broken)))["numeric"]["outputs"][0]["residual"] == "inf"
+    assert (
+        json.loads(to_json(replace(FAILED, judgement=replace(FAILED.judgement, numeric=broken))))["numeric"]["outputs"][
+            0
+        ]["residual"]
+        == "inf"
+    )
 
 
 # ---- JUnit ----------------------------------------------------------------------------------------------------
@@ -406,7 +420,9 @@ def test_junit_passes() -> None:
 
 
 def test_junit_fails_with_figures() -> None:
-    root = ET.fromstring(to_junit(replace(FAILED, degeneracy=DEAD, model="a<b>\x00")).encode())
+    root = ET.fromstring(
+        to_junit(replace(FAILED, judgement=replace(FAILED.judgement, degeneracy=DEAD), model="a<b>\x00")).encode()
+    )
     messages = [own.attrib["message"] for own in root.iter("failure")]
     assert messages == [
         "max |F(Tx) - T F(x)| = 3.1e-2, bound 4.7e-6 (float32, output scale 1.2, 256 samples); worst: right_elbow.x",
@@ -453,7 +469,7 @@ def test_html_escapes_and_draws() -> None:
     assert "<script>" not in page and "&quot;&amp;&lt;" in page
     assert page.count("<svg") == 1 and 'class="bars"' in page, "the dial, and bars of more than one figure"
     infinite = replace(BAD, outputs=(OutputResidual(0, float("inf"), 1.0, 1e-9, "x"),))
-    assert "nan" not in to_html(replace(FAILED, numeric=infinite))
+    assert "nan" not in to_html(replace(FAILED, judgement=replace(FAILED.judgement, numeric=infinite)))
 
 
 # ---- terminals ------------------------------------------------------------------------------------------------
@@ -465,7 +481,7 @@ def test_nothing_is_wider_than_the_terminal(width: int) -> None:
     """Names are shortened in the middle, sentences wrapped, figures left as they are."""
     names = [f"{LONG}_{index}" for index in range(3)]
     moved = tuple(Moved(name, "parameter", 0.03, 0, Where(name, "nets/models/lifter.py:123")) for name in names)
-    report = replace(CONVERT, moved=moved, evidence=SEEN, notes=("word " * 60,))
+    report = replace(CONVERT, changes=replace(CONVERT.changes, moved=moved), evidence=SEEN, notes=("word " * 60,))
     lines = to_text(report, width).splitlines()
     assert max(map(len, lines)) <= width
     assert any(line.startswith("  encoder") and "…" in line and "3.0 %" in line for line in lines)
@@ -473,7 +489,7 @@ def test_nothing_is_wider_than_the_terminal(width: int) -> None:
 
 
 def test_files_and_pipes_hold_everything() -> None:
-    report = replace(CONVERT, moved=(Moved(LONG, "parameter", 0.03, 0, Where(LONG)),))
+    report = replace(CONVERT, changes=replace(CONVERT.changes, moved=(Moved(LONG, "parameter", 0.03, 0, Where(LONG)),)))
     assert LONG in to_text(report) and "…" not in to_text(report)
     assert to_text(report, 1000) == to_text(report)
 

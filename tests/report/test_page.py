@@ -27,8 +27,8 @@ from tests.report.test_formats import AUDIT_ALL, BAD, CONVERT, FAILED, VERIFY
 BODY = drawn(load_skeleton("h36m"), 0)
 JOINTS = tuple(JointDrift(name, 0.01 * index, 0.001, 0.1, 0.002) for index, name in enumerate(BODY.joints))
 DRIFT = Drift((OutputDrift(0, 0.13, 0.03, 0.4, JOINTS),), "calibration, the last fifth", 400)
-NUMERIC = CONVERT.numeric
-CONVERTED = replace(CONVERT, drift=DRIFT, bodies=(BODY,))
+NUMERIC = CONVERT.judgement.numeric
+CONVERTED = replace(CONVERT, nearness=replace(CONVERT.nearness, drift=DRIFT), bodies=(BODY,))
 NOT = replace(FAILED, bodies=(BODY,), joints=tuple(JointGap(0, name, 0.7) for name in BODY.joints))
 PAGES = {"converted": CONVERTED, "warned": CONVERT, "failed": NOT, "audit": AUDIT_ALL, "verified": VERIFY}
 
@@ -111,7 +111,7 @@ def test_gaps_before_and_after() -> None:
 
 def test_nothing_is_drawn_as_even_that_did_not_pass() -> None:
     """After a failure, and where entries of the output are not claimed, nothing is known of single joints."""
-    failed = replace(CONVERTED, numeric=BAD)
+    failed = replace(CONVERTED, judgement=replace(CONVERTED.judgement, numeric=BAD))
     assert NUMERIC is not None and [gaps.title for gaps in gaps_of(failed)] == ["Before: gap of left and right"]
     part = replace(CONVERTED, claims=Claims("12 of 19 outputs", (LeftOut("arm", 7),)))
     assert len(gaps_of(part)) == 1 and '<td class="r">?</td>' in to_html(part)
@@ -169,11 +169,13 @@ def test_the_dial_is_what_the_benchmark_measured() -> None:
 def test_place_on_the_dial() -> None:
     spot = spot_of(CONVERTED)
     assert spot is not None and (spot.cost, spot.low, spot.high) == (0.5, 0.97, 1.02)
-    noisy = spot_of(replace(CONVERTED, drift=replace(DRIFT, noise=True)))
-    built_in = spot_of(replace(CONVERTED, drift=replace(DRIFT, built_in=True)))
+    noisy = spot_of(replace(CONVERTED, nearness=replace(CONVERTED.nearness, drift=replace(DRIFT, noise=True))))
+    built_in = spot_of(replace(CONVERTED, nearness=replace(CONVERTED.nearness, drift=replace(DRIFT, built_in=True))))
     assert noisy is not None and noisy.low is None and built_in is not None and built_in.low is None
     assert spot_of(replace(CONVERTED, cost=replace(CONVERT.cost, macs_before=0))) is None
-    assert "this network, to 2.11" in to_html(replace(CONVERT, drift=Drift((OutputDrift(0, 0.1, 0.1, 1.8),), "c", 9)))
+    assert "this network, to 2.11" in to_html(
+        replace(CONVERT, nearness=replace(CONVERT.nearness, drift=Drift((OutputDrift(0, 0.1, 0.1, 1.8),), "c", 9)))
+    )
 
 
 @pytest.mark.parametrize("name", ["h36m", "coco-wholebody-133", "quadruped-12", "hand-21x2"])

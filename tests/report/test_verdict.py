@@ -18,7 +18,7 @@ from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved
 from chiralize.problem.two_samples import NOT_ONE
 from chiralize.report import BenchReport, BenchRow, ConvertReport, Cost, Report, to_html, to_json, to_junit, to_text
-from chiralize.report.records import Circumstances, Conditions
+from chiralize.report.records import Circumstances, Conditions, Nearness, Way
 from chiralize.storage.passport import Passport
 from chiralize.verification.closed_loop.records import (
     AVERAGE,
@@ -35,21 +35,26 @@ from chiralize.verification.verdicts import Drift, Evidence, JointDrift, Numeric
 from tests.report.test_formats import AUDIT_ALL, BAD, BROKEN, CONVERT, DEAD, FAILED, GOOD, PLAN, PROOF, VERIFY
 
 CONFIRMED = Evidence(fit=MirrorFit(0.13, "no swap at all", 1.4, real=True))
-CLEAN = replace(CONVERT, drift=Drift((OutputDrift(0, 0.13, 0.02, 0.31),), "calibration", 400), moved=(), notes=())
-CLEAN = replace(CLEAN, evidence=CONFIRMED, max_drift=1.25)
+CLEAN = replace(
+    CONVERT,
+    nearness=replace(CONVERT.nearness, drift=Drift((OutputDrift(0, 0.13, 0.02, 0.31),), "calibration", 400)),
+    changes=replace(CONVERT.changes, moved=()),
+    notes=(),
+)
+CLEAN = replace(CLEAN, nearness=replace(CLEAN.nearness, max_drift=1.25), evidence=CONFIRMED)
 BENCH = BenchReport("a.pt2", "b.pt2", (BenchRow(4, "chiral", 0.1, 0.58, 0.55, 0.61, 0.3),), Cost(1, 1), Conditions(1))
 
 
 def drifted(rho: float, gap: float = 0.13, **facts: object) -> ConvertReport:
     """A named method without a bound, at this rho."""
     drift = Drift((OutputDrift(0, gap, rho * gap / 2, rho),), "calibration", 400)
-    return replace(CLEAN, drift=replace(drift, **facts), max_drift=None)
+    return replace(CLEAN, nearness=replace(CLEAN.nearness, drift=replace(drift, **facts), max_drift=None))
 
 
 def with_sides(gap: float, **facts: object) -> ConvertReport:
     """A result with a rho of 0, whose original has these figures."""
     drift = Drift((replace(OutputDrift(0, gap, 0.0, 0.0), **facts),), "calibration", 400)  # type: ignore[arg-type]
-    return replace(CLEAN, drift=drift, max_drift=None)
+    return replace(CLEAN, nearness=replace(CLEAN.nearness, drift=drift, max_drift=None))
 
 
 def moved(kind: str, distance: float = 0.706) -> tuple[Moved, ...]:
@@ -99,22 +104,25 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
         "--calibration sequences",
     ),
     "two views, single calls of a state": (
-        replace(drifted(0.0, stateful=True), form="two-view"),
+        replace(drifted(0.0, stateful=True), way=Way("reduce", "two-view")),
         "its distance from the original is unknown: it keeps a state",
     ),
     "roll-outs": (drifted(0.4, stateful=True, steps=200), "its error within a few percent"),
     "far along roll-outs": (drifted(4.6, stateful=True, steps=200), "far from the original (rho 4.6)"),
     "two views on noise": (
-        replace(drifted(0.0, noise=True), form="two-view"),
+        replace(drifted(0.0, noise=True), way=Way("reduce", "two-view")),
         "the same answers as the original's flip average (rho 0)",
     ),
-    "nothing measured": (replace(CLEAN, drift=None), "its distance from the original is unknown: nothing was measured"),
+    "nothing measured": (
+        replace(CLEAN, nearness=replace(CLEAN.nearness, drift=None)),
+        "its distance from the original is unknown: nothing was measured",
+    ),
     "two views, nothing measured": (
-        replace(CLEAN, drift=None, form="two-view"),
+        replace(CLEAN, nearness=replace(CLEAN.nearness, drift=None), way=replace(CLEAN.way, form="two-view")),
         "the same answers as the original's flip average, by construction",
     ),
     "no floating-point output": (
-        replace(CLEAN, drift=Drift((), "calibration", 400)),
+        replace(CLEAN, nearness=replace(CLEAN.nearness, drift=Drift((), "calibration", 400))),
         "nothing was measured: no output is a floating-point number",
     ),
     "few inputs": (
@@ -147,12 +155,21 @@ def test_words_for_the_distance(name: str) -> None:
 
 
 REMARKS: dict[str, tuple[ConvertReport, str]] = {
-    "no proof": (replace(CLEAN, certificate=None), "equivariant by running alone, without a proof"),
-    "two passes": (replace(CLEAN, form="two-view"), "; 2 passes, 0.50 of the multiplications"),
-    "averaged parts": (replace(CLEAN, form="averaged"), "; one pass, parts of it on both views"),
-    "other widths": (replace(CLEAN, form="dense"), "other widths: its weights do not fit the original's class"),
+    "no proof": (
+        replace(CLEAN, judgement=replace(CLEAN.judgement, certificate=None)),
+        "equivariant by running alone, without a proof",
+    ),
+    "two passes": (replace(CLEAN, way=replace(CLEAN.way, form="two-view")), "; 2 passes, 0.50 of the multiplications"),
+    "averaged parts": (
+        replace(CLEAN, way=replace(CLEAN.way, form="averaged")),
+        "; one pass, parts of it on both views",
+    ),
+    "other widths": (
+        replace(CLEAN, way=replace(CLEAN.way, form="dense")),
+        "other widths: its weights do not fit the original's class",
+    ),
     "statistics": (
-        replace(CLEAN, moved=moved("statistic")),
+        replace(CLEAN, changes=replace(CLEAN.changes, moved=moved("statistic"))),
         "normaliser statistics changed: deploy them together with the weights",
     ),
     "not for one sample": (
@@ -160,11 +177,20 @@ REMARKS: dict[str, tuple[ConvertReport, str]] = {
         "; exported, it takes two samples and more, not one",
     ),
     "nothing confirms the mirror": (
-        replace(CLEAN, evidence=Evidence(), drift=None, method="unchanged"),
+        replace(
+            CLEAN,
+            nearness=replace(CLEAN.nearness, drift=None),
+            way=replace(CLEAN.way, method="unchanged"),
+            evidence=Evidence(),
+        ),
         "the mirror is not confirmed: give --calibration real inputs",
     ),
     "compared on noise": (
-        replace(CLEAN, evidence=Evidence(fit=MirrorFit(1.65, "no swap at all", 1.42)), form="two-view"),
+        replace(
+            CLEAN,
+            way=replace(CLEAN.way, form="two-view"),
+            evidence=Evidence(fit=MirrorFit(1.65, "no swap at all", 1.42)),
+        ),
         "the mirror is not confirmed: give --calibration real inputs",
     ),
     "nothing to compare": (
@@ -292,17 +318,17 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
         "bone a - b has no mirror image",
     ),
     "constants": (
-        replace(CLEAN, moved=moved("constant")),
+        replace(CLEAN, changes=replace(CLEAN.changes, moved=moved("constant"))),
         "constants were changed",
         "constants were changed: cell (70.6 %)",
     ),
     "states": (
-        replace(CLEAN, states=moved("state")),
+        replace(CLEAN, changes=replace(CLEAN.changes, states=moved("state"))),
         "stored states were made symmetric",
         "the result starts from another stored state than the original: cell (70.6 %) made symmetric",
     ),
     "precision": (
-        replace(CLEAN, own_precision=BAD),
+        replace(CLEAN, judgement=replace(CLEAN.judgement, own_precision=BAD)),
         "off by 3.1e-2 in float32",
         "in float32, in which it runs, the result is off by 3.1e-2 (bound 4.7e-6)",
     ),
@@ -329,13 +355,13 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
         "the original leans to one side (knee of output 0): ",
     ),
     "an average of nobody knows what": (
-        replace(drifted(0.0, gap=1.2, noise=True), form="two-view"),
+        replace(drifted(0.0, gap=1.2, noise=True), way=Way("reduce", "two-view")),
         "nothing is known of whether the flip average does the task",
         "nothing is known of whether the flip average does the task: no real inputs were given, on which its "
         "answers to x and to T x could be compared (on random ones the gap is 1.2); give --calibration inputs",
     ),
     "an average, unmeasured": (
-        replace(CLEAN, drift=None, form="two-view"),
+        replace(CLEAN, nearness=replace(CLEAN.nearness, drift=None), way=replace(CLEAN.way, form="two-view")),
         "nothing is known of whether the flip average does the task",
         "nothing is known of whether the flip average does the task: no real inputs were given, on which its "
         "answers to x and to T x could be compared; give --calibration inputs",
@@ -345,24 +371,24 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
 
 def test_an_average_of_views_that_are_far_apart_promises_nothing_of_the_error() -> None:
     """It is the average, whatever its error is; elsewhere such a rho meant an error like the original's."""
-    average = replace(drifted(0.0, gap=1.2), form="two-view")
-    assert "nine of ten" in to_text(replace(drifted(0.0), form="two-view"))
+    average = replace(drifted(0.0, gap=1.2), way=Way("reduce", "two-view"))
+    assert "nine of ten" in to_text(replace(drifted(0.0), way=Way("reduce", "two-view")))
     assert "nine of ten" not in to_text(average) and "promises nothing about the error" in to_text(average)
 
 
 def test_noise_that_an_average_takes_out_is_no_fault_of_it() -> None:
     """A wide gap without a lean, alike on both sides: an average errs less for it; of others little is known."""
     noisy = with_sides(0.42, lean=0.06)
-    average = replace(noisy, form="two-view")
+    average = replace(noisy, way=Way("reduce", "two-view"))
     assert average.standing == "good" and noisy.standing == "warning"
-    assert replace(with_sides(0.42, lean=0.06, unlike=True), form="two-view").standing == "warning"
-    assert replace(with_sides(0.42, lean=0.13), form="two-view").standing == "warning"
-    assert replace(with_sides(0.52, lean=0.06), form="two-view").standing == "warning"
+    assert replace(with_sides(0.42, lean=0.06, unlike=True), way=Way("reduce", "two-view")).standing == "warning"
+    assert replace(with_sides(0.42, lean=0.13), way=Way("reduce", "two-view")).standing == "warning"
+    assert replace(with_sides(0.52, lean=0.06), way=Way("reduce", "two-view")).standing == "warning"
 
 
 def test_what_promises_nothing_says_why_beside_it() -> None:
     """Not "see the warnings": an average whose gap is noise has none."""
-    average = replace(with_sides(0.42, lean=0.06), form="two-view")
+    average = replace(with_sides(0.42, lean=0.06), way=Way("reduce", "two-view"))
     assert not average.warnings
     assert "It promises nothing about the error: the original's gap is large (0.42), and" in to_text(average)
     few = to_text(WORDS["few inputs"][0])
@@ -374,7 +400,9 @@ def test_what_promises_nothing_says_why_beside_it() -> None:
 def test_a_lean_promises_nothing_of_the_error() -> None:
     leaning = with_sides(0.24, lean=0.18)
     assert leaning.drift is not None
-    further = replace(leaning, drift=replace(leaning.drift, outputs=(OutputDrift(0, 0.24, 0.05, 0.4, (), 0.0, 0.18),)))
+    further = replace(
+        leaning, nearness=Nearness(Drift((OutputDrift(0, 0.24, 0.05, 0.4, (), 0.0, 0.18),), "calibration", 400))
+    )
     assert "rho is 0.4 on the inputs given, which promises nothing of its error: the original leans" in further.verdict
     assert "nine of ten" not in to_text(further)
 
@@ -390,22 +418,31 @@ def test_a_warning_changes_headline_and_badge(name: str) -> None:
 
 FAILURES: dict[str, tuple[Report, str]] = {
     "drift, by force": (
-        replace(CLEAN, max_drift=0.3),
+        replace(CLEAN, nearness=replace(CLEAN.nearness, max_drift=0.3)),
         "NOT converted as it should be: equivariant, but too far from the original (--max-drift 0.3)",
     ),
     "one side, by force": (
-        replace(CLEAN, degeneracy=DEAD),
+        replace(CLEAN, judgement=replace(CLEAN.judgement, degeneracy=DEAD)),
         "NOT converted as it should be: equivariant, but left and right are lost",
     ),
-    "degenerate": (replace(VERIFY, degeneracy=DEAD), "equivariant, but degenerate: left and right are lost"),
+    "degenerate": (
+        replace(VERIFY, judgement=replace(VERIFY.judgement, degeneracy=DEAD)),
+        "equivariant, but degenerate: left and right are lost",
+    ),
     "verify": (FAILED, "NOT equivariant: output 0 is off by 3.1e-2, bound 4.7e-6"),
     "no proof reaches": (
-        replace(VERIFY, certificate=BROKEN),
+        replace(VERIFY, judgement=replace(VERIFY.judgement, certificate=BROKEN)),
         "NOT proved equivariant for all inputs: the proof breaks at blocks.1.bn (model.py:57)",
     ),
-    "nothing was run": (replace(VERIFY, numeric=NumericVerdict((), "float64", 0)), "NOT equivariant as far as known"),
+    "nothing was run": (
+        replace(VERIFY, judgement=replace(VERIFY.judgement, numeric=NumericVerdict((), "float64", 0))),
+        "NOT equivariant as far as known",
+    ),
     "not finite": (
-        replace(VERIFY, numeric=replace(BAD, outputs=(replace(BAD.outputs[0], finite=False),))),
+        replace(
+            VERIFY,
+            judgement=replace(VERIFY.judgement, numeric=replace(BAD, outputs=(replace(BAD.outputs[0], finite=False),))),
+        ),
         "NOT equivariant as far as known: its answers are not finite",
     ),
 }
@@ -428,7 +465,7 @@ def test_verify_of_a_file_whose_mirror_nothing_confirms() -> None:
         '<p class="unsure"><span class="icon" role="img" aria-label="not confirmed:">?</span> 1.65 with T'
         in to_html(report)
     ), "neither a tick nor a warning"
-    run_only = replace(VERIFY, certificate=None, evidence=Evidence())
+    run_only = replace(VERIFY, judgement=replace(VERIFY.judgement, certificate=None), evidence=Evidence())
     assert run_only.verdict == "equivariant, but only by running it on 16 random samples: no proof"
     beside = "equivariant, but only by running it on 256 samples of yours and on random ones: no proof"
     assert replace(run_only, circumstances=Circumstances(256)).verdict == beside

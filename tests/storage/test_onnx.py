@@ -104,9 +104,9 @@ def test_the_file_stands_for_the_network(name: str, method: str, written: Callab
     expected = answers(own.conversion.module, case, torch.float32, lifted)
     assert apart(answers(runtime, case, torch.float32, lifted), expected) <= 1e-5 * scale(expected)
     report = judged(own.path)
-    assert report.passed and report.certificate is None and report.numeric.dtype == "float32"
+    assert report.passed and report.judgement.certificate is None and report.judgement.numeric.dtype == "float32"
     assert any("numeric verdict stands alone" in note for note in report.notes)
-    assert all(0 < output.bound <= 1e-3 * output.scale for output in report.numeric.outputs)
+    assert all(0 < output.bound <= 1e-3 * output.scale for output in report.judgement.numeric.outputs)
     assert any(note.startswith("ONNX: onnxruntime is at most") for note in own.conversion.report.notes)
 
 
@@ -184,7 +184,7 @@ def test_planted_faults_fail(name: str, written: Callable[[str, str], Written]) 
             bad = own.path.with_name("bad.onnx")
             onnx.save(without_digest(model), bad)
             report = judged(bad)
-            assert not report.passed, (tensor.name, values.shape, report.numeric.worst)
+            assert not report.passed, (tensor.name, values.shape, report.judgement.numeric.worst)
             faults += 1
     assert faults >= 6
 

@@ -259,12 +259,12 @@ def test_ops_that_do_nothing_do_not_widen_the_bound(tmp_path: Path) -> None:
     model = small([helper.make_node("Mul", ["poses", "w"], ["out"]), *idle], [square])
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(lopsided(3e-3), "w"))
     report = judged(save(model, tmp_path))
-    assert not report.passed and all(own.bound <= 1e-3 * own.scale for own in report.numeric.outputs)
+    assert not report.passed and all(own.bound <= 1e-3 * own.scale for own in report.judgement.numeric.outputs)
     half = numpy_helper.from_array(np.ones(2, np.float16), "half")
     model = small(more=[half])
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(lopsided(3e-2), "w"))
     report = judged(save(model, tmp_path))
-    assert not report.passed and report.numeric.dtype == "float16"
+    assert not report.passed and report.judgement.numeric.dtype == "float16"
 
 
 def test_double_inside_single(tmp_path: Path) -> None:
@@ -275,10 +275,10 @@ def test_double_inside_single(tmp_path: Path) -> None:
         helper.make_node("Cast", ["single"], ["out"], to=TensorProto.DOUBLE),
     ]
     report = judged(save(small(nodes, kind=TensorProto.DOUBLE), tmp_path))
-    assert report.passed and report.numeric.dtype == "float32"
+    assert report.passed and report.judgement.numeric.dtype == "float32"
     double = helper.make_node("Add", ["poses", "poses"], ["out"])
     report = judged(save(_without_weights(small([double], kind=TensorProto.DOUBLE)), tmp_path))
-    assert report.passed and report.numeric.dtype == "float64"
+    assert report.passed and report.judgement.numeric.dtype == "float64"
 
 
 def _without_weights(model: Model) -> Model:

@@ -89,9 +89,9 @@ def converted_from(network: Network, **options: Any) -> nn.Module:
 def verdicts(net: nn.Module, shape: Sequence[int] = (3, 6, 2), spec: str | None = None) -> tuple[bool, bool, str]:
     """What `verify` says: by running, by proof, and where the proof breaks."""
     report = chiralize.verify(net, None if spec is None else parse_spec(spec), (normal(*shape, seed=7),), samples=2)
-    assert report.certificate is not None
-    found = report.certificate
-    return report.numeric.passed, found.passed, f"{found.where} {found.broken}"
+    assert report.judgement.certificate is not None
+    found = report.judgement.certificate
+    return report.judgement.numeric.passed, found.passed, f"{found.where} {found.broken}"
 
 
 def stored(net: nn.Module, folder: Path, spec: str = POSE, shape: Sequence[int] = (3, 6, 2), **options: Any) -> Path:

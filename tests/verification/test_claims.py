@@ -85,8 +85,8 @@ def test_far_from_the_examples(name: str) -> None:
         report = chiralize.verify(net, parse_spec(POSE), (normal(3, 6, 2),))
     except ChiralizeError:
         return
-    assert report.numeric.passed, "the example shows it, so that this test shows nothing"
-    assert report.certificate is not None and not report.certificate.passed
+    assert report.judgement.numeric.passed, "the example shows it, so that this test shows nothing"
+    assert report.judgement.certificate is not None and not report.judgement.certificate.passed
 
 
 def test_zeros_where_a_computed_mask_is_true() -> None:
@@ -140,7 +140,11 @@ def lopsided_mask(*infinite: float) -> Tensor:
 @pytest.mark.parametrize("infinite", [(-1e9,), (-3e9, -1e9), (-2e5, -1e9), (-2e5, -1e9, -3e7, -3e7)])
 def test_a_mask_beside_several_that_stand_for_minus_infinity(infinite: tuple[float, ...]) -> None:
     report = chiralize.verify(attended(lopsided_mask(*infinite)), parse_spec(POSE), (normal(3, 6, 2).float(),))
-    assert report.numeric.passed and report.certificate is not None and not report.certificate.passed
+    assert (
+        report.judgement.numeric.passed
+        and report.judgement.certificate is not None
+        and not report.judgement.certificate.passed
+    )
 
 
 @pytest.mark.parametrize("scales", [(1e8, 1, 2, 300, 2, 1e4), (-9e3, 1, 1, 1.03, 1, -9e3)])
@@ -148,8 +152,12 @@ def test_large_scales_do_not_hide_small_ones(scales: tuple[float, ...]) -> None:
     numbers = nn.Parameter(torch.tensor(scales).reshape(6, 1))
     net = Net(lambda s, x: x * (1 + far(x) * torch.tanh(s.scale)), scale=numbers)
     report = chiralize.verify(net, parse_spec(POSE), (normal(3, 6, 2).float(),))
-    assert report.numeric.passed and report.certificate is not None and not report.certificate.passed
-    assert report.certificate.broken.startswith("scale (6, 1): max |W - T W|")
+    assert (
+        report.judgement.numeric.passed
+        and report.judgement.certificate is not None
+        and not report.judgement.certificate.passed
+    )
+    assert report.judgement.certificate.broken.startswith("scale (6, 1): max |W - T W|")
 
 
 @pytest.mark.one_in(2)
@@ -167,7 +175,7 @@ def test_half_precision_rounds_every_entry_by_itself(dtype: torch.dtype) -> None
             noise = torch.rand(own.shape, generator=generator) * 2 - 1
             own.copy_(own.float() + 0.8 * torch.finfo(dtype).eps * own.abs().max().float() * noise)
     report = chiralize.verify(found, example_inputs=(x,))
-    assert report.certificate is not None and not report.certificate.passed
+    assert report.judgement.certificate is not None and not report.judgement.certificate.passed
 
 
 def test_a_state_that_starts_lopsided() -> None:
@@ -177,9 +185,9 @@ def test_a_state_that_starts_lopsided() -> None:
 
     net = Net(compute, mean=normal(6, 2, seed=3))
     report = chiralize.verify(net, parse_spec(POSE), (normal(3, 6, 2),))
-    assert report.certificate is not None and not report.certificate.passed
-    assert report.certificate.broken.startswith("the start of state mean (6, 2): max |W - T W|")
-    assert report.certificate.broken.endswith("; reset it first")
+    assert report.judgement.certificate is not None and not report.judgement.certificate.passed
+    assert report.judgement.certificate.broken.startswith("the start of state mean (6, 2): max |W - T W|")
+    assert report.judgement.certificate.broken.endswith("; reset it first")
     with pytest.warns(chiralize.StateWarning, match=r"starts from another stored state .*: mean \(.*made symmetric"):
         found = chiralize.chiralize(net, parse_spec(POSE), (normal(3, 6, 2),), method="match")
     assert chiralize.verify(found, example_inputs=(normal(3, 6, 2),)).passed
@@ -214,12 +222,12 @@ def test_a_quotient_by_what_the_mirror_negates(name: str) -> None:
         return torch.cat([functions[name](x[..., 1:], width.expand(-1, 6, 1)), x[..., 1:]], -1)
 
     report = chiralize.verify(Net(compute), parse_spec(POSE), (normal(3, 6, 2),))
-    assert report.passed and report.certificate is not None
-    assert any(EXCEPT in note for note in report.certificate.notes)
+    assert report.passed and report.judgement.certificate is not None
+    assert any(EXCEPT in note for note in report.judgement.certificate.notes)
 
 
 def test_a_quotient_by_what_it_does_not_negate() -> None:
     net = Net(lambda _, x: x / (1 + x.square().sum((1, 2), keepdim=True)))
     report = chiralize.verify(net, parse_spec(POSE), (normal(3, 6, 2),))
-    assert report.passed and report.certificate is not None
-    assert not any(EXCEPT in note for note in report.certificate.notes)
+    assert report.passed and report.judgement.certificate is not None
+    assert not any(EXCEPT in note for note in report.judgement.certificate.notes)

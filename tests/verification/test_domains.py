@@ -61,10 +61,10 @@ def test_converted(function: str, method: str) -> None:
     how: dict[str, Any] = {"method": method, "samples": 2, "force": True, "calibration": calls, "rounds": 0}
     found: Any = chiralize.chiralize(trained(Weighted(function)), parse_spec(SPEC), inputs(3), **how)
     report = found.chirality.report
-    assert residual(found) < 1e-9 and report.numeric.passed and report.certificate.passed
+    assert residual(found) < 1e-9 and report.judgement.numeric.passed and report.judgement.certificate.passed
     where = "the examples, each number of input 1 times 0.5 to 1.5, the others N(0, 1)"
     says = f"random inputs are {where}: N(0, 1) is more than the network takes"
-    assert says in report.numeric.notes
+    assert says in report.judgement.numeric.notes
     if calls is None:
         assert where in report.drift.source
 
@@ -74,8 +74,8 @@ def test_converted(function: str, method: str) -> None:
 def test_lopsided_ones_fail(function: str) -> None:
     """A planted fault: what was never converted is not taken for equivariant."""
     report = chiralize.verify(trained(Weighted(function)), parse_spec(SPEC), inputs(3), samples=2)
-    worst = report.numeric.worst
-    assert not report.numeric.passed and worst.finite and worst.residual > 0.01 * worst.scale
+    worst = report.judgement.numeric.worst
+    assert not report.judgement.numeric.passed and worst.finite and worst.residual > 0.01 * worst.scale
 
 
 class Strict(Weighted):
@@ -89,7 +89,7 @@ class Strict(Weighted):
 
 def test_refused_ranges() -> None:
     found: Any = chiralize.chiralize(trained(Strict("root")), parse_spec(SPEC), inputs(3), method="average", samples=2)
-    assert residual(found) < 1e-9 and found.chirality.report.numeric.passed
+    assert residual(found) < 1e-9 and found.chirality.report.judgement.numeric.passed
 
 
 class Beside(Weighted):
@@ -103,7 +103,7 @@ class Beside(Weighted):
 
 def test_what_only_other_inputs_show_is_found() -> None:
     report = chiralize.verify(trained(Beside("root")), parse_spec(SPEC), inputs(3), samples=4)
-    assert not report.numeric.passed
+    assert not report.judgement.numeric.passed
 
 
 def test_files(tmp_path: Path) -> None:
@@ -120,8 +120,10 @@ def test_files(tmp_path: Path) -> None:
 
     network, loaded, passport = open_network(NetworkOptions(tmp_path / "net.pt2"))
     report = verify(network, loaded.source.name, passport, samples=2)
-    assert report.passed and any("the examples, each number of input 1 times" in note for note in report.numeric.notes)
-    assert report.degeneracy is not None and not report.degeneracy.collapsed
+    assert report.passed and any(
+        "the examples, each number of input 1 times" in note for note in report.judgement.numeric.notes
+    )
+    assert report.judgement.degeneracy is not None and not report.judgement.degeneracy.collapsed
 
 
 @pytest.mark.parametrize("example", ["noise", "mostly 0"])

@@ -339,9 +339,9 @@ def test_cast_to_float32_inside_is_noticed() -> None:
 
     case = replace(CASES["coco in, h36m out"], name="casting", build=Casting)
     found = convert(prepared(case, "skeleton: h36m\n"), "casting", Request("project", samples=1))
-    assert found.report.numeric is not None
-    assert "float32" in " ".join((found.report.numeric.dtype, *found.report.numeric.notes))
-    assert found.report.numeric.worst.bound > 1e-8
+    assert found.report.judgement.numeric is not None
+    assert "float32" in " ".join((found.report.judgement.numeric.dtype, *found.report.judgement.numeric.notes))
+    assert found.report.judgement.numeric.worst.bound > 1e-8
 
 
 def test_result_that_forgot_left_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,4 +351,4 @@ def test_result_that_forgot_left_and_right(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(DegenerateError, match="odd"):
         convert(prepared(case, f"{case.spec}hidden: {{pairing: half}}\n"), "policy", Request("project", samples=1))
     found = convert(prepared(case), "policy", Request("project", samples=1))
-    assert {own.reason for own in found.report.choices} == {"matched by weights"}
+    assert {own.reason for own in found.report.changes.choices} == {"matched by weights"}

@@ -52,7 +52,7 @@ class Average(nn.Module):
 def test_averages_that_users_write_are_proved(mirror: Mirror) -> None:
     report = chiralize.verify(trained(Average(mirror)), SPEC, normal(2, 6, 2))
     assert report.passed
-    assert "two views averaged" in " ".join(report.certificate.notes)
+    assert "two views averaged" in " ".join(report.judgement.certificate.notes)
 
 
 def test_two_networks_are_no_average() -> None:

@@ -127,8 +127,8 @@ def converted(**options: Any) -> Any:
 @pytest.mark.parametrize("method", ["match", "average"])
 def test_conversions_say_both(method: str) -> None:
     report = converted(method=method)
-    assert report.numeric.dtype == "float64" and report.own_precision.dtype == "float32"
-    assert report.own_precision.passed and "in float32, in which it runs: " in to_text(report)
+    assert report.judgement.numeric.dtype == "float64" and report.judgement.own_precision.dtype == "float32"
+    assert report.judgement.own_precision.passed and "in float32, in which it runs: " in to_text(report)
 
 
 def test_auto_passes_over_what_float32_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_auto_passes_over_what_float32_does_not_hold(monkeypatch: pytest.MonkeyP
     inputs = torch.randn(600, 6, 2, generator=torch.Generator().manual_seed(3))
     options: Any = {"calibration": inputs, "rounds": 0, "max_drift": 100.0, "width": 0.5}
     report = converted(**options)
-    assert report.method == "average" and report.own_precision.passed
+    assert report.method == "average" and report.judgement.own_precision.passed
     says = "reduce at width 0.5 was not taken: in float32, in which it runs, it is off by 0.0004 (bound 1.5e-05)"
     assert says in report.notes
     with pytest.warns(PrecisionWarning, match="in float32, in which it runs, the result is off by 4.0e-4"):
@@ -157,7 +157,11 @@ def test_verify_says_both() -> None:
     x, net = poses(4, 6, 2), Cancelling(800.0)
     with pytest.warns(PrecisionWarning, match="in float32"):
         report = chiralize.verify(net, parse_spec(POSE), (x,), samples=2)
-    assert report.passed and report.own_precision is not None and not report.own_precision.passed
+    assert report.passed and report.judgement.own_precision is not None and not report.judgement.own_precision.passed
     assert report.verdict.startswith("equivariant, with warnings") and "in float32" in report.verdict
     fine = chiralize.verify(Cancelling(0.0), parse_spec(POSE), (x,), samples=2)
-    assert fine.own_precision is not None and fine.own_precision.passed and "in which it runs" in to_text(fine)
+    assert (
+        fine.judgement.own_precision is not None
+        and fine.judgement.own_precision.passed
+        and "in which it runs" in to_text(fine)
+    )

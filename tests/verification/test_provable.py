@@ -53,8 +53,8 @@ def residual(net: nn.Module, after: Callable[[Tensor], Tensor]) -> float:
 def verdicts(net: nn.Module, spec: dict[str, object]) -> tuple[bool, bool]:
     x = torch.randn(2, 3, JOINTS, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     report = chiralize.verify(net, spec, (x,))
-    assert report.certificate is not None
-    return report.numeric.passed, report.certificate.passed
+    assert report.judgement.certificate is not None
+    return report.judgement.numeric.passed, report.judgement.certificate.passed
 
 
 # ---- chains of one operation over all joints -----------------------------------------------------------------------
@@ -194,5 +194,5 @@ def test_singular_vectors_are_refused_by_name() -> None:
     x = torch.randn(2, 3, JOINTS, 3, dtype=torch.float64)
     report = chiralize.verify(net, SCORES, (x,))
     assert not report.passed
-    assert report.certificate is not None
-    assert "singular vectors are not determined by the matrix alone" in report.certificate.broken
+    assert report.judgement.certificate is not None
+    assert "singular vectors are not determined by the matrix alone" in report.judgement.certificate.broken

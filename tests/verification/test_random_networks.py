@@ -215,7 +215,7 @@ def test_random_networks_through_the_whole_conversion(family: str, part: int, re
         except (UnsupportedError, DegenerateError):
             tally["refused"] += 1
             return
-        assert found.report.certificate is not None and found.report.certificate.passed, plan
+        assert found.report.judgement.certificate is not None and found.report.judgement.certificate.passed, plan
         assert residual(found.module, net) <= EXACT, plan
 
     check()
@@ -250,7 +250,7 @@ def test_two_views_round_what_cannot_commute(name: str) -> None:
     with pytest.raises(UnsupportedError):
         convert(network, name, Request("project", samples=1))
     found = convert(network, name, Request("project", on_blocked="average", samples=1, force=True))
-    assert found.report.certificate is not None and found.report.certificate.passed, plan
+    assert found.report.judgement.certificate is not None and found.report.judgement.certificate.passed, plan
     assert found.report.form == "averaged"
     assert residual(found.module, net) <= EXACT, plan
 

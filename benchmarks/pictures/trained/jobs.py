@@ -258,7 +258,7 @@ def _flip_tests(job: Job, task: Task, scale: Scale, net: nn.Module, facts: dict[
 def proof(chiral: Any) -> str:
     """The two verdicts of a conversion, in a word."""
     report = chiral.chirality.report
-    numeric, certificate = report.numeric, report.certificate
+    numeric, certificate = report.judgement.numeric, report.judgement.certificate
     words = ["numeric" if numeric is not None and numeric.passed else "no numeric"]
     words.append("certificate" if certificate is not None and certificate.passed else "no certificate")
     return ", ".join(words)

@@ -34,5 +34,6 @@ def unchanged_for_all(problem: Problem, networks: Mapping[str, Network], name: s
         if verdict.repmap is not None:
             hidden[mirror] = hidden_representations(networks[mirror].graph(), verdict.repmap)
     passport = replace(conversion.passport, spec=problem.network.resolved.spec, mirrors=hidden)
-    report = replace(conversion.report, mirrors=verdicts.records({}))
+    judgement = replace(conversion.report.judgement, mirrors=verdicts.records({}))
+    report = replace(conversion.report, judgement=judgement)
     return replace(conversion, passport=passport, report=report)

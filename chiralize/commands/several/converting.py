@@ -39,12 +39,13 @@ from chiralize.problem.result import Converted, Draft
 from chiralize.problem.several import refuse_unsuited, under_each
 from chiralize.report import ConvertReport, Cost, VerifyReport, raise_for_failure
 from chiralize.report.in_the_loop import objection_in_the_loop
+from chiralize.report.records import Changes, Nearness, Way
 from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
 from chiralize.verification.judge import in_own_precision
 from chiralize.verification.mirror_evidence import ask_network
 from chiralize.verification.mixing import mixing_notes
-from chiralize.verification.verdicts import Evidence
+from chiralize.verification.verdicts import Evidence, Judgement
 
 _WIDTHS = (0.25, 0.354, 0.5)
 """Shares of the units that `auto` tries for two mirrors. Each unit is in the result four times, once for each view.
@@ -184,12 +185,12 @@ class _Finish:
         if is_reshaped and not all(verdict.passed for verdict in verdicts.each.values()):
             raise unproved_form(draft.converted.form, verdicts.main)
         report = self._report(problem, draft.converted, figures, verdicts, next(iter(results.values())))
-        raise_for_failure(VerifyReport(self.name, verdicts.numeric, verdicts.main.certificate))
+        raise_for_failure(VerifyReport(self.name, Judgement(verdicts.numeric, verdicts.main.certificate)))
         if verdicts.main.unproved is not None and not report.is_average:
             raise verdicts.main.unproved
         first = next(iter(results.values()))
         own_precision = in_own_precision(first, next(iter(verdicts.each.values())), None, samples, real)
-        report = replace(report, own_precision=own_precision)
+        report = replace(report, judgement=replace(report.judgement, own_precision=own_precision))
         module = with_modes(without_entry(draft.converted.module))
         return Conversion(module, program, stamped(passport, report), verdicts.main.mirror, report)
 
@@ -235,20 +236,16 @@ class _Finish:
             after = macs_of(result.captured) if result.captured is not None else 0
         return ConvertReport(
             self.name,
-            converted.method,
-            converted.form,
+            Way(converted.method, converted.form, views),
             Cost(self.original.parameter_count, result.parameter_count, macs, after),
-            choices=converted.choices,
-            moved=converted.moved,
-            fitted=converted.fitted,
-            drift=figures.drift,
-            max_drift=problem.max_drift,
-            max_shift=request.max_shift,
-            numeric=verdicts.numeric,
-            certificate=verdicts.main.certificate,
-            degeneracy=next(iter(figures.degeneracies.values())),
+            changes=Changes(converted.choices, converted.moved, converted.fitted),
+            nearness=Nearness(figures.drift, problem.max_drift, request.max_shift),
+            judgement=Judgement(
+                verdicts.numeric,
+                verdicts.main.certificate,
+                next(iter(figures.degeneracies.values())),
+                mirrors=verdicts.records(figures.degeneracies),
+            ),
             evidence=evidence_of_all(self.networks, self.asked, real, result),
             notes=reading_first(tuple(notes)),
-            mirrors=verdicts.records(figures.degeneracies),
-            views=views,
         )

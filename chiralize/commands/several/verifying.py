@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from chiralize.commands.several.judging import evidence_of_all, judge_each
 from chiralize.graph.running import Call
@@ -17,7 +16,7 @@ from chiralize.verification.drift import measure, random_inputs
 from chiralize.verification.judge import in_own_precision
 from chiralize.verification.mirror_evidence import ask_network
 from chiralize.verification.mixing import mixing_notes
-from chiralize.verification.verdicts import Degeneracy, Evidence
+from chiralize.verification.verdicts import Degeneracy, Evidence, Judgement
 
 _WITNESSES = 4
 
@@ -53,9 +52,10 @@ def verify_for_all(
             asked[mirror] = ask_network(under, real)
     first = next(iter(networks))
     evidence = evidence_of_all(networks, asked, real)
-    report = VerifyReport(name, verdicts.numeric, main.certificate, degeneracies.get(first), evidence, notes)
     own_precision = in_own_precision(networks[first], verdicts.each[first], None, samples, real, tolerance)
-    return replace(report, own_precision=own_precision, mirrors=verdicts.records(degeneracies))
+    mirrors = verdicts.records(degeneracies)
+    judgement = Judgement(verdicts.numeric, main.certificate, degeneracies.get(first), own_precision, mirrors)
+    return VerifyReport(name, judgement, evidence, notes)
 
 
 def _passports(passport: Passport | None, networks: Mapping[str, Network]) -> dict[str, Passport | None]:
