@@ -347,7 +347,7 @@ def _candidates(
 
 
 def _points(network: Network, answers: Answers, calls: Sequence[Call]) -> Points:
-    """Points that coordinates of the answers could be mirrored at, unless inputs lie away from theirs: these come first.
+    """Points that coordinates of the answers could be mirrored at; none where inputs lie away from theirs.
 
     calls: what was answered.
     """

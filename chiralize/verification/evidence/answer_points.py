@@ -1,7 +1,7 @@
 """The point that coordinates of answers are mirrored at, where the specification says 0 and they lie elsewhere.
 
-A network that reads pictures answers with numbers between 0 and 1, or with pixels. Their mirror is 1 - x, or W - x, which
-`reflect` says. Without it no answer is near its mirror image, and one that T leaves as it is comes nearer.
+A network that reads pictures answers with numbers between 0 and 1, or with pixels. Their mirror is 1 - x, or W - x,
+which `reflect` says. Without it no answer is near its mirror image, and one that T leaves as it is comes nearer.
 """
 
 from __future__ import annotations
