@@ -1,4 +1,4 @@
-"""Strided layers behind columns that are added at one end: the refusal names the widths that fit, and what else helps."""
+"""Strided layers behind columns that are added at one end: the refusal names widths that fit, and what else helps."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_conversion_and_plan_name_what_helps() -> None:
     error = refused(network)
     assert error.facts.endswith(
         "windows of 3 entries, 2 apart, read an axis of 17 entries, of which the mirror reverses entries 0 to 15 "
-        "(others are padding), from one end: what they read has its middle at 8, these at 7.5"
+        "alone, from one end: what they read has its middle at 8, these at 7.5"
     )
     assert error.remedy == (
         "every layer fits at 15 or 19 columns in place of 16; --align kernel keeps all sizes, --align pad widens "

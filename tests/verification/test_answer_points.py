@@ -82,7 +82,7 @@ def test_several_outputs_are_mirrored_at_their_points_at_once() -> None:
 
 @pytest.mark.parametrize("share", [0.6, 0.4])
 def test_the_remedy_names_it_though_another_output_has_the_widest_gap(share: float) -> None:
-    """That gap stays under any mirror of the answers: one that leaves x as it is has the same one. With 0.4 none fits."""
+    """That gap stays whatever is done to x: a mirror that leaves x as it is has the same one. With 0.4 none fits."""
 
     class WithFlag(Landmarks):
         """The same beside a number that the picture's two sides say something different of."""

@@ -116,13 +116,13 @@ def _check(turn: Turn, axis: Axis, refusal: str) -> None:
         if refusal and action == reversal(action.size):
             raise Conflict(refusal, sized=True)
         middle = _middle_of_a_part(action)
-        if turn.windows is not None and middle is not None:
-            raise Conflict(_beside_padding(turn.windows, middle), sized=True)
+        if turn.windows is not None and middle not in (None, turn.windows.center):
+            raise Conflict(_off_the_middle(turn.windows, middle), sized=True)
         raise Conflict(_order_matters(action.size))
 
 
 def _middle_of_a_part(action: SignedPermutation) -> int | None:
-    """c, where a mirror takes entry e to c - e as far as the axis has both, and leaves the others; None for others."""
+    """c, where a mirror takes entry e to c - e as far as the axis has both, and moves no others; None elsewhere."""
     moved = np.flatnonzero(~action.fixed)
     if not len(moved):
         return None
@@ -130,12 +130,12 @@ def _middle_of_a_part(action: SignedPermutation) -> int | None:
     return middle if action == reversal(action.size, middle) else None
 
 
-def _beside_padding(windows: Windows, middle: int) -> str:
+def _off_the_middle(windows: Windows, middle: int) -> str:
     """Why a part of an axis, beside which an op added entries at one end, cannot be reversed."""
     first, last = max(middle - windows.size + 1, 0), min(middle, windows.size - 1)
     return (
-        f"windows of {windows.kernel} entries, {windows.stride} apart, read an axis of {windows.size} entries, of which "
-        f"the mirror reverses entries {first} to {last} (others are padding), from one end: what they read has its "
+        f"windows of {windows.kernel} entries, {windows.stride} apart, read an axis of {windows.size} entries, of "
+        f"which the mirror reverses entries {first} to {last} alone, from one end: what they read has its "
         f"middle at {windows.center / 2:g}, these at {middle / 2:g}"
     )
 

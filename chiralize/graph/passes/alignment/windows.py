@@ -49,7 +49,7 @@ class Window:
 
 
 def windows(graph: CapturedModel, ndim: int, axis: int, traits: Traits) -> Iterator[Window]:
-    """The layers of a graph along one axis of its pictures, which have `ndim` axes; what an op before one adds counts."""
+    """The layers of a graph along one axis of pictures, which have `ndim` axes, and what an op before them adds."""
     nodes, shapes = graph.by_name, shapes_of(graph)
     for node in graph.nodes:
         window = window_of(node, shapes, ndim, axis, traits)
