@@ -67,9 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: Sequence[str] | None) -> int:
     """The exit status of the commands. Raises ChiralizeError, UsageError for what typer refuses."""
     from chiralize.cli.app import app
+    from chiralize.cli.elsewhere import name_the_command
 
     try:
         status = app(args=None if arguments is None else list(arguments), prog_name="chiralize", standalone_mode=False)
+    except ChiralizeError as error:
+        name_the_command(error, app, sys.argv[1:] if arguments is None else arguments)
+        raise
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's own complaints, whatever package they are defined in
             raise

@@ -29,7 +29,7 @@ from chiralize.graph.passes.alignment.editing import (
 )
 from chiralize.graph.passes.alignment.resampling import moved_outputs
 from chiralize.graph.passes.alignment.widths import FURTHEST, fitting_width
-from chiralize.graph.passes.alignment.windows import windows
+from chiralize.graph.passes.alignment.windows import shapes_of, windows
 from chiralize.graph.running import Arguments, Call, results
 from chiralize.infer.capture import functional
 from chiralize.infer.registry import traits
@@ -96,7 +96,7 @@ def aligned(
     asked = wishes(align)
     if not asked:
         return network, calls
-    _check(network, product)
+    _check(network, asked, product)
     handed_in = network
     for wish in asked:
         if wish.way == "resample":
@@ -114,25 +114,55 @@ def with_widths(network: Network, error: UnsupportedError) -> UnsupportedError:
     if not error.sized or len(pictures) != 1 or network.program is None:
         return error
     picture, axis = pictures[0]
+    if any(center is not None for _, center in picture.entry.mirror):
+        return error
     graph = network.graph()
     name = str(graph.inputs[picture.index])
     widths = [fitting_width(graph, name, axis, traits(), smaller=smaller) for smaller in (True, False)]
     near = " or ".join(str(width) for width in widths if width is not None)
-    size = picture.shape[axis]
-    fitting = when(near, f"every layer fits at {near} columns in place of {size}; ")
-    remedy = f"{fitting}--align kernel keeps all sizes, --method average takes any"
+    size, has_maps = picture.shape[axis], bool(_maps(network))
+    others_too = when(not has_maps, ", if the layers that have no windows take as many")
+    fitting = when(near, f"every layer fits at {near} columns in place of {size}{others_too}; ")
+    kernel = when(_can_widen_kernels(graph, len(picture.shape), axis), "--align kernel keeps all sizes, ")
+    wider = _width_padded_to(graph, name, axis) if has_maps else None
+    pad = when(wider, f"--align pad widens pictures to {wider}, ")
+    remedy = f"{fitting}{kernel}{pad}--method average takes any"
     changed = type(error)(error.where, error.facts, remedy)
     changed.at, changed.settled, changed.sized = error.at, error.settled, error.sized
     return changed
 
 
-def _check(network: Network, product: str) -> None:
+def _can_widen_kernels(graph: CapturedModel, ndim: int, axis: int) -> bool:
+    """Whether columns of zeros in kernels make every layer fit, as far as the graph tells."""
+    try:
+        return bool(widened_for_reversal(graph, ndim, axis, traits()))
+    except UnsupportedError:
+        return False
+
+
+def _width_padded_to(graph: CapturedModel, picture: str, axis: int) -> int | None:
+    """The width that `--align pad` would give to pictures, as far as the graph tells."""
+    try:
+        changes = upsampling_from_first_cell(graph, len(shapes_of(graph)[picture]), axis, traits())
+    except UnsupportedError:
+        return None
+    return fitting_width(graph, picture, axis, traits(), {change.window.op for change in changes})
+
+
+def _check(network: Network, asked: Sequence[Wish], product: str) -> None:
     if network.partial is not None or network.further:
         facts = "only some outputs are claimed, or several mirrors are named"
         raise UsageError(_OPTION, facts, "state one mirror of all outputs")
-    if not _pictures(network) or not any(_maps(network)):
-        facts = "the mirror reverses no axis of an input and an output"
+    if not _pictures(network):
+        facts = "the mirror reverses no axis of an input"
         raise UsageError(_OPTION, facts, "leave it out, or mark the width of pictures and maps, as in 'b c h ~w'")
+    for wish in asked:
+        if wish.way != "kernel" and not _maps(network):
+            facts = (
+                "the mirror reverses an axis of an input and none of an output: there are no maps to move or to widen"
+            )
+            remedy = "use --align kernel, which changes no answer, or mark the width of the maps, as in 'b j h ~w'"
+            raise UsageError(f"{_OPTION} {wish.way}", facts, remedy)
     if product in ("weights", "script"):
         facts = "the file keeps the original's code, which has the original's layers"
         raise UsageError(_OPTION, facts, "write a .pt2 or an .onnx")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chiralize.commands.aligning import with_widths
 from chiralize.errors import ChiralizeError, UnsupportedError
 from chiralize.errors.words import when
 from chiralize.graph.isolation import exclusive
@@ -115,7 +116,7 @@ def _analysed(network: Network, captured: CapturedModel, method: Method) -> _Ana
             return _Analysis(captured, infer(network).result())
         return _Analysis(captured, *analyse(network, method.pairing(network)))
     except UnsupportedError as error:
-        return _Analysis(captured, refusal=error)
+        return _Analysis(captured, refusal=with_widths(network, error))
 
 
 def _unpaired(tables: Sequence[str]) -> Sequence[str]:

@@ -30,6 +30,7 @@ from chiralize.verification.asymmetry import asymmetry
 from chiralize.verification.asymmetry.advice import uneven_in_words
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
+from chiralize.verification.evidence.answer_points import Points, points_of_answers
 from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
 from chiralize.verification.evidence.fitting import (
@@ -207,8 +208,9 @@ def _compared(
         return Evidence(notes=(_NOT_FINITE,))
     if not answers.indices:
         return _of_still(answers, calls, real) if answers.hardly_vary else Evidence()
+    points = _points(network, answers, calls)
     if real:
-        others = _candidates(network, mirror, calls)
+        others = _candidates(network, mirror, calls, points)
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
     away = off_center(network.resolved, calls) if real else ""
@@ -231,7 +233,7 @@ def _compared(
         resolved_as = partial(_resolved_as, network)
         progress(f"{_ASKING}, several changes at once")
         means = means_away(network.resolved, calls)
-        near = partial(nearby, means=means, numbers=_numbers_among(network))
+        near = partial(nearby, means=means, numbers=_numbers_among(network), points=points)
         changes = corrected(answers, network.resolved, mirror, comparison, resolved_as, runs, near)
         comparison = replace(comparison, corrected=changes)
     return comparison, basis
@@ -322,8 +324,13 @@ def _runs(network: Network, calls: Sequence[Call], real: bool) -> int:
 
 
 # ---- other mirrors --------------------------------------------------------------------------------------------
-def _candidates(network: Network, mirror: NetworkMirror, real: Sequence[Call] = ()) -> Iterator[Candidate]:
-    """Other mirrors that the network could have. real: inputs, for the point that they could be mirrored at."""
+def _candidates(
+    network: Network, mirror: NetworkMirror, real: Sequence[Call] = (), points: Points | None = None
+) -> Iterator[Candidate]:
+    """Other mirrors that the network could have.
+
+    real: inputs, for the point that they could be mirrored at.  points: the same of answers to them.
+    """
     try:
         named = by_names(mirror)
     except ChiralizeError:
@@ -331,12 +338,25 @@ def _candidates(network: Network, mirror: NetworkMirror, real: Sequence[Call] = 
     if named is not None:
         yield Candidate("the swaps that the joint names tell", named)
     resolved = network.resolved
-    for neighbour in nearby(resolved, means_away(resolved, real), _numbers_among(network)):
+    for neighbour in nearby(resolved, means_away(resolved, real), _numbers_among(network), points):
         try:
             other = _mirror_of(network, neighbour.spec)
         except ChiralizeError:  # it does not fit the sizes, or is no mirror
             continue
         yield Candidate(neighbour.name, other, neighbour.skeleton)
+
+
+def _points(network: Network, answers: Answers, calls: Sequence[Call]) -> Points:
+    """Points that coordinates of the answers could be mirrored at; none where inputs lie away from theirs.
+
+    calls: what was answered.
+    """
+    by_output = dict[int, list[torch.Tensor]]()
+    for index in answers.indices:
+        by_output[index] = [answer for stack in answers.plain(index) for answer in stack]
+    points = points_of_answers(network.resolved, by_output)
+    of_inputs = {dim for _, dim in means_away(network.resolved, calls)}
+    return {(index, dim): point for (index, dim), point in points.items() if dim not in of_inputs}
 
 
 def _numbers_among(network: Network) -> frozenset[int]:

@@ -122,6 +122,10 @@ def test_a_reading_that_differs_goes_no_further(
     assert result.status == 3
     assert "CaptureError CH306" in result.err
     assert "read op by op, output 'actions' is " in result.err
+    assert ", or use --method average, which runs the file as it is" in result.err
+    result = shell("audit", path, "--skeleton", "mlp.yaml")  # which has no --method
+    assert result.status == 3
+    assert ", or use chiralize convert --method average, which runs the file as it is" in result.err
     result = shell("convert", path, "--skeleton", "mlp.yaml", "-o", "chiral.onnx")
     assert result.status == 0, result.err
     assert "ONNX: not read op by op, so that only the flip average is possible" in result.out

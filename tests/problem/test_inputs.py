@@ -86,6 +86,16 @@ def test_rows_of_a_text_are_samples_in_the_order_of_the_input(tmp_path: Path) ->
         ((6, 4, 5, 3), (1, 3, 4, 5), r"put the axes in order: \(sample, 3, 4, 5\), array.transpose\(0, 3, 1, 2\)"),
         ((6, 4, 3, 3), (1, 3, 4, 3), r"put the axes in order: \(sample, 3, 4, 3\)$"),
         (
+            (6, 4, 4, 3),
+            (1, 3, 4, 4),
+            r"\(sample, 3, 4, 4\), array.transpose\(0, 3, 1, 2\) where its channels are last$",
+        ),
+        (
+            (6, 3, 4, 4),
+            (1, 4, 4, 3),
+            r"\(sample, 4, 4, 3\), array.transpose\(0, 2, 3, 1\) where its channels are first$",
+        ),
+        (
             (6, 17, 20, 2),
             (1, 9, 17, 2),
             r"\(sample, 20, 17, 2\), array.transpose\(0, 2, 1, 3\), if 20 stands where the network was run with 9",

@@ -22,13 +22,14 @@ from chiralize.symmetry.symbolic import Axis, Known, axis_size, is_known, known_
 class Turn:
     """An axis, and how the mirror acts on it if it turns it around.
 
-    read: the entries that count (None: all).  possible: whether it can be turned.
+    read: the entries that count (None: all).  possible: whether it can be turned.  windows: what slides along it.
     """
 
     axis: Axis
     action: SignedPermutation
     read: range | None = None
     possible: bool = True
+    windows: Windows | None = None
 
     def is_of(self, action: SignedPermutation) -> bool:
         """Whether an action is this one, as far as it counts."""
@@ -51,7 +52,7 @@ def end_to_end(axis: Axis) -> Turn:
 
 def read_by(windows: Windows, axis: Axis) -> Turn:
     """The mirror of an axis that windows commute with, as far as they reach."""
-    return Turn(axis, reversal(windows.size, windows.center), windows.read, windows.is_closed)
+    return Turn(axis, reversal(windows.size, windows.center), windows.read, windows.is_closed, windows)
 
 
 def turned_or_still(
@@ -114,7 +115,29 @@ def _check(turn: Turn, axis: Axis, refusal: str) -> None:
     if not turn.is_of(action):
         if refusal and action == reversal(action.size):
             raise Conflict(refusal, sized=True)
+        middle = _middle_of_a_part(action)
+        if turn.windows is not None and middle not in (None, turn.windows.center):
+            raise Conflict(_off_the_middle(turn.windows, middle), sized=True)
         raise Conflict(_order_matters(action.size))
+
+
+def _middle_of_a_part(action: SignedPermutation) -> int | None:
+    """c, where a mirror takes entry e to c - e as far as the axis has both, and moves no others; None elsewhere."""
+    moved = np.flatnonzero(~action.fixed)
+    if not len(moved):
+        return None
+    middle = int(moved[0] + action.partner[moved[0]])
+    return middle if action == reversal(action.size, middle) else None
+
+
+def _off_the_middle(windows: Windows, middle: int) -> str:
+    """Why a part of an axis, beside which an op added entries at one end, cannot be reversed."""
+    first, last = max(middle - windows.size + 1, 0), min(middle, windows.size - 1)
+    return (
+        f"windows of {windows.kernel} entries, {windows.stride} apart, read an axis of {windows.size} entries, of "
+        f"which the mirror reverses entries {first} to {last} alone, from one end: what they read has its "
+        f"middle at {windows.center / 2:g}, these at {middle / 2:g}"
+    )
 
 
 def _order_matters(size: int) -> str:

@@ -42,7 +42,8 @@ def how_to_store(given: tuple[int, ...], wanted: tuple[int, ...], shown: Sequenc
     if sorted(given[1:]) == sorted(wanted[1:]):
         order = ", ".join(str(given.index(size, 1)) for size in wanted[1:])
         is_only_one = len(set(wanted[1:])) == len(wanted[1:])
-        return f"put the axes in order: (sample, {sample})" + when(is_only_one, f", array.transpose(0, {order})")
+        moved = when(is_only_one, f", array.transpose(0, {order})") or _channels_moved(given[1:], wanted[1:])
+        return f"put the axes in order: (sample, {sample}){moved}"
     numbers = prod(wanted[1:])
     if len(given) > 1 and prod(given[1:]) == numbers:
         sizes = ", ".join(map(str, wanted[1:]))
@@ -58,6 +59,18 @@ def how_to_store(given: tuple[int, ...], wanted: tuple[int, ...], shown: Sequenc
         sizes = ", ".join(map(str, given[1:]))
         return f"give samples of the network's sizes, ({sample}): where samples are first, these have ({sizes})"
     return f"store samples first: (sample, {sample})"
+
+
+def _channels_moved(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """How to move the channels of pictures whose other axes are as long, from the last axis or to it; else ""."""
+    count = len(wanted)
+    if count > 2 and given == (*wanted[1:], wanted[0]) and len(set(wanted[1:])) == 1:
+        order = ", ".join(map(str, (count, *range(1, count))))
+        return f", array.transpose(0, {order}) where its channels are last"
+    if count > 2 and given == (wanted[-1], *wanted[:-1]) and len(set(wanted[:-1])) == 1:
+        order = ", ".join(map(str, (*range(2, count + 1), 1)))
+        return f", array.transpose(0, {order}) where its channels are first"
+    return ""
 
 
 def _but_for_one(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:

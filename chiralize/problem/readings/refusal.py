@@ -18,6 +18,7 @@ from chiralize.errors.words import when
 from chiralize.problem.data.misfit import how_to_store
 from chiralize.problem.preparation import cause_within
 from chiralize.problem.readings.arguments import Argument, arguments_of, arrangements, names_by_position
+from chiralize.problem.readings.channels import channels_moved
 from chiralize.problem.readings.offered import shape_of_one
 from chiralize.problem.readings.remark import sizes_text
 from chiralize.problem.readings.search import Refused, Search
@@ -71,6 +72,10 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
             scores = f"if it answers class scores, which the mirror leaves alone:\n    {command} --invariant"
             remedy = f"{scores}\n    else {remedy.removesuffix(SCORES)}"
         return UsageError(where, facts, remedy)
+    moved = channels_moved(search)
+    if moved is not None:
+        facts, remedy = moved
+        return UsageError(where, f"{_NOTHING}: {facts}", remedy)
     return _runs_as_named(search, where) or _none_runs(search, where, option, command)
 
 

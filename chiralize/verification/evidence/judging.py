@@ -66,7 +66,11 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     stay = comparison.answers_stay
     fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names, stay)
     if comparison.corrected is not None:
-        fit = replace(fit, changes=comparison.corrected.names, changed_gap=comparison.corrected.gap)
+        changes, changed_gap = comparison.corrected.names, comparison.corrected.gap
+        if len(changes) == 1 and better and nearest.gap <= changed_gap:
+            # Where another output has the widest gap, several changes leave the same one: the ratios tell them apart.
+            changes = (nearest.name,)
+        fit = replace(fit, changes=changes, changed_gap=changed_gap)
     if not basis.trained:
         return Evidence(fit=fit, notes=(_UNTRAINED,))
     checks, warnings, notes = _sentences(fit, tried, better, _UNITS if basis.rows >= FEWEST_ROWS else _UNITS_OF_FEW)

@@ -22,6 +22,7 @@ from chiralize.body.tensors.fields import other_fields
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.errors.words import when
+from chiralize.verification.evidence.answer_points import Points, mirrored_at_points
 from chiralize.verification.evidence.misread import Entries, free_as_mirrored, other_orders
 from chiralize.verification.evidence.reflection import is_no_reflection
 
@@ -155,11 +156,17 @@ def _names(body: Skeleton, pair: tuple[int, int]) -> set[str]:
 
 
 # ---- specifications -------------------------------------------------------------------------------------------
-def nearby(resolved: ResolvedSpec, means: Means | None = None, numbers: Collection[int] = ()) -> Iterator[Neighbour]:
+def nearby(
+    resolved: ResolvedSpec,
+    means: Means | None = None,
+    numbers: Collection[int] = (),
+    points: Points | None = None,
+) -> Iterator[Neighbour]:
     """Neighbours of a specification, those first that are the likeliest mistakes and tell the most.
 
     means: of the coordinates of the inputs, by input and dim: the point that one could be mirrored at.
     numbers: the positions of inputs of floating-point numbers, of which free ones could be mirrored.
+    points: that coordinates of outputs could be mirrored at.
     Some of them cannot be resolved, and some are the same mirror: whoever tries them leaves those out.
     """
     base = with_layouts(resolved)
@@ -173,6 +180,8 @@ def nearby(resolved: ResolvedSpec, means: Means | None = None, numbers: Collecti
         yield Neighbour(name, _with_entries(base, entries))
     yield from _signs_of_tensors(base, resolved)
     yield from _centers(base, resolved, means or {})
+    for name, entries in mirrored_at_points(resolved, points or {}):
+        yield Neighbour(name, _with_entries(base, entries))
     seen: set[str] = set()
     everywhere: list[Neighbour] = []
     in_outputs: list[Neighbour] = []

@@ -25,20 +25,24 @@ def means_away(resolved: ResolvedSpec, calls: Sequence[Call]) -> Means:
     """
     means: Means = {}
     for tensor in resolved.input_tensors:
-        for dim in _negated(tensor):
+        for dim in negated(tensor):
             center = float(dict(tensor.entry.reflect).get(dim, 0))
             parts = [values_of(tensor, tensors(call)[tensor.index], dim).double().flatten() for call in calls]
             values = torch.cat(parts) if parts else torch.zeros(0)
-            if len(values) < 2:
-                continue
-            mean, spread = float(values.mean()), float(values.std())
-            is_on_one_side = bool((values > center).all() or (values < center).all())
-            if abs(mean - center) > spread or is_on_one_side:
-                means[tensor.index, dim] = mean
+            if is_away(values, center):
+                means[tensor.index, dim] = float(values.mean())
     return means
 
 
-def _negated(tensor: ResolvedTensor) -> tuple[str, ...]:
+def is_away(values: torch.Tensor, center: float) -> bool:
+    """Whether values, a vector of two and more, are further from a point than they spread, or all on one side of it."""
+    if len(values) < 2:
+        return False
+    is_on_one_side = bool((values > center).all() or (values < center).all())
+    return abs(float(values.mean()) - center) > float(values.std()) or is_on_one_side
+
+
+def negated(tensor: ResolvedTensor) -> tuple[str, ...]:
     """The coordinates of poses that T negates; of other tensors, and of matrices, none."""
     if tensor.pose is None or tensor.pose.layout.has_matrices or tensor.pose.layout.axis_of("d") is None:
         return ()

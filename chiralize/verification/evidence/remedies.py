@@ -30,7 +30,7 @@ def first_remedy(fit: MirrorFit, spec: ConversionSpec | None = None) -> str:
         return f"try {fit.changes[0]} in the specification"
     if fit.better and fit.nearest_gap <= FITS:
         return f"try {fit.nearest} in the specification"
-    if not named and fit.nearest_is_first:
+    if fit.nearest_is_first and (not named or fit.nearest in named):
         return (
             f"try {fit.nearest} in the specification first, which brings the gap from {fit.gap:.3g} to "
             f"{fit.nearest_gap:.3g} (the rest may be a side that the network knows better); then {CHECK_ALL}"

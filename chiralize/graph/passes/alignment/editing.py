@@ -9,7 +9,7 @@ places, so that all sizes and all answers stay. A pooling has no weights: it is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,8 +18,16 @@ from torch import Tensor, fx, nn
 from chiralize.errors import UnsupportedError
 from chiralize.graph.execution import arguments_of
 from chiralize.graph.model import CapturedModel, Node, Ref
-from chiralize.graph.passes.alignment.windows import Window, for_each_axis, shapes_of, window_of
-from chiralize.graph.traits import Padding, Traits
+from chiralize.graph.passes.alignment.windows import (
+    Window,
+    added_by,
+    adds_zeros,
+    beyond_padding,
+    for_each_axis,
+    shapes_of,
+    window_of,
+)
+from chiralize.graph.traits import Traits
 from chiralize.graph.written import CONVOLUTIONS
 
 PICKED = "picked"
@@ -49,7 +57,7 @@ def widened_for_reversal(graph: CapturedModel, ndim: int, axis: int, traits: Tra
         if window is None:
             continue
         before = nodes.get(window.source)
-        if before is not None and _sides(before, ndim, axis, traits) is not None:
+        if before is not None and added_by(before, ndim, axis, traits) is not None:
             window, pad = _with_padding(graph, window, before, ndim, axis, traits)
             taken_over.add(pad)
         else:
@@ -57,7 +65,7 @@ def widened_for_reversal(graph: CapturedModel, ndim: int, axis: int, traits: Tra
         if not window.commutes or pad:
             changes.append(_fitted(window, node, pad))
     for node in graph.nodes:
-        sides = _sides(node, ndim, axis, traits)
+        sides = added_by(node, ndim, axis, traits)
         if sides is not None and node.name not in taken_over and sides[0] != sides[1]:
             facts = f"columns are added on one side, {sides[0]} and {sides[1]}, and no convolution alone reads them"
             raise UnsupportedError(str(node.where), facts, "add as many on both sides, or use --align resample")
@@ -78,31 +86,18 @@ def _fitted(window: Window, node: Node, pad: str) -> Widened:
     return Widened(window, left, right, max(sliding.before, sliding.after), pad)
 
 
-def _sides(node: Node, ndim: int, axis: int, traits: Traits) -> tuple[int, int] | None:
-    """Columns that an op adds on the left and on the right; None for any other op, or none along this axis."""
-    if not isinstance(traits.get(node.target), Padding):
-        return None
-    amounts, at = list(node.arguments["pad"]), 2 * (ndim - 1 - axis)
-    if len(amounts) >= at + 2 and any(amounts[at : at + 2]):
-        return tuple(amounts[at : at + 2])
-    return None
-
-
 def _with_padding(
     graph: CapturedModel, window: Window, pad: Node, ndim: int, axis: int, traits: Traits
 ) -> tuple[Window, str]:
     """A convolution with the zeros that an op before it adds; itself where these are the same on both sides."""
-    sides = _sides(pad, ndim, axis, traits)
+    sides = added_by(pad, ndim, axis, traits)
     assert sides is not None
     readers = [node for node in graph.nodes if pad.name in node.names_read]
-    is_zero = pad.arguments.get("mode", "constant") == "constant" and not pad.arguments.get("value")
-    if window.kind != "convolution" or len(readers) > 1 or not is_zero:
+    if window.kind != "convolution" or len(readers) > 1 or not adds_zeros(pad):
         return window, ""
     if sides[0] == sides[1] and window.commutes:
         return window, ""
-    sliding = window.sliding
-    bare = replace(sliding, size=sliding.size - sum(sides), before=sliding.before + sides[0])
-    return replace(window, sliding=bare), pad.name
+    return beyond_padding(window, sides), pad.name
 
 
 def upsampling_from_first_cell(graph: CapturedModel, ndim: int, axis: int, traits: Traits) -> tuple[Widened, ...]:

@@ -6,7 +6,14 @@ from collections.abc import Container
 from dataclasses import replace
 
 from chiralize.graph.model import CapturedModel, Node
-from chiralize.graph.passes.alignment.windows import Window, shapes_of, window_of
+from chiralize.graph.passes.alignment.windows import (
+    Window,
+    added_by,
+    adds_zeros,
+    beyond_padding,
+    shapes_of,
+    window_of,
+)
 from chiralize.graph.traits import Traits
 
 FURTHEST = 64
@@ -37,6 +44,7 @@ def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Tra
     """Whether every layer fits at a width, and branches that meet are as wide as each other."""
     shapes = shapes_of(graph)
     ndim, widths = len(shapes[picture]), {picture: width}
+    pads: dict[str, tuple[Node, tuple[int, int]]] = {}
     for node in graph.nodes:
         window = window_of(node, shapes, ndim, axis, traits)
         sizes = {widths[name] for name in node.names_read if name in widths}
@@ -45,18 +53,32 @@ def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Tra
         if len(sizes) > 1:
             return False
         (size,) = sizes
+        sides = added_by(node, ndim, axis, traits)
+        if sides is not None:
+            pads[node.name] = node, sides
+            widths[node.name] = size + sum(sides)
+            continue
+        sides = (0, 0)
+        for name in node.names_read:
+            if name in pads:
+                pad, sides = pads[name]
+                if sides[0] != sides[1] and (window is None or window.kind != "convolution" or not adds_zeros(pad)):
+                    return False
         if window is None:
             widths[node.name] = _scaled(node, size, shapes, axis)
             continue
-        answers = _answers(window, size, node.name in upsampled)
+        answers = _answers(window, size, node.name in upsampled, sides)
         if answers is None:
             return False
         widths[node.name] = answers
     return True
 
 
-def _answers(window: Window, size: int, is_upsampled: bool) -> int | None:
-    """The width of a layer's answer on another number of columns; None where it reads none, or does not commute."""
+def _answers(window: Window, size: int, is_upsampled: bool, sides: tuple[int, int]) -> int | None:
+    """The width of a layer's answer on another number of columns; None where it reads none, or does not commute.
+
+    sides: how many of these columns an op before it has added on the left and on the right.
+    """
     sliding = window.sliding
     if window.kind == "transposed":
         if is_upsampled:
@@ -69,9 +91,9 @@ def _answers(window: Window, size: int, is_upsampled: bool) -> int | None:
     free = size + 2 * sliding.before + lacks_one - sliding.extent
     if free < 0:
         return None
-    wider = replace(sliding, size=size, count=free // sliding.stride + 1)
-    if wider.is_symmetric and not window.ceil:
-        return wider.count
+    wider = replace(window, sliding=replace(sliding, size=size, count=free // sliding.stride + 1))
+    if beyond_padding(wider, sides).commutes and not window.ceil:
+        return wider.sliding.count
     return None
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from chiralize.graph.model import CapturedModel, Node, Ref
-from chiralize.graph.traits import Adjoint, Contraction, Pooling, Traits
+from chiralize.graph.traits import Adjoint, Contraction, Padding, Pooling, Traits
 from chiralize.graph.windows import Windows
 
 Kind = Literal["convolution", "pooling", "transposed"]
@@ -49,12 +49,39 @@ class Window:
 
 
 def windows(graph: CapturedModel, ndim: int, axis: int, traits: Traits) -> Iterator[Window]:
-    """The layers of a graph along one axis of its pictures, which have `ndim` axes."""
-    shapes = shapes_of(graph)
+    """The layers of a graph along one axis of pictures, which have `ndim` axes, and what an op before them adds."""
+    nodes, shapes = graph.by_name, shapes_of(graph)
     for node in graph.nodes:
         window = window_of(node, shapes, ndim, axis, traits)
-        if window is not None:
-            yield window
+        if window is None:
+            continue
+        before = nodes.get(window.source)
+        sides = added_by(before, ndim, axis, traits) if before is not None else None
+        if sides is not None:
+            window = beyond_padding(window, sides)
+        yield window
+
+
+def added_by(node: Node, ndim: int, axis: int, traits: Traits) -> tuple[int, int] | None:
+    """Columns that an op adds on the left and on the right; None for any other op, or none along this axis."""
+    if not isinstance(traits.get(node.target), Padding):
+        return None
+    amounts, at = list(node.arguments["pad"]), 2 * (ndim - 1 - axis)
+    if len(amounts) >= at + 2 and any(amounts[at : at + 2]):
+        return tuple(amounts[at : at + 2])
+    return None
+
+
+def beyond_padding(window: Window, sides: tuple[int, int]) -> Window:
+    """A layer as it reads what there was before an op added columns, so many on either side."""
+    sliding = window.sliding
+    bare = replace(sliding, size=sliding.size - sum(sides), before=sliding.before + sides[0])
+    return replace(window, sliding=bare)
+
+
+def adds_zeros(node: Node) -> bool:
+    """Whether what an op adds at the ends of an axis is 0."""
+    return node.arguments.get("mode", "constant") == "constant" and not node.arguments.get("value")
 
 
 def shapes_of(graph: CapturedModel) -> dict[str, tuple[int, ...]]:

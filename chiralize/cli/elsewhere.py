@@ -1,0 +1,39 @@
+"""Options that a remedy names and that another command has: said with that command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import typer.main
+
+from chiralize.errors import ChiralizeError
+
+_OPTION = re.compile(r"--[a-z][a-z-]*")
+_WITH_ALL = "convert"
+
+
+def name_the_command(error: ChiralizeError, app: typer.Typer, words: Sequence[str]) -> None:
+    """Write `chiralize convert --method` for an option of the remedy that `convert` has and the typed command has not.
+
+    words: as typed, the command first. Remedies that name a command themselves stay.
+    """
+    commands = getattr(typer.main.get_command(app), "commands", {})
+    if not words or words[0] not in commands or "chiralize " in error.remedy:
+        return
+    taken, offered = (_options_of(commands[name]) for name in (words[0], _WITH_ALL))
+
+    def with_command(option: re.Match[str]) -> str:
+        """The option, behind the command that has it."""
+        if option[0] in offered - taken:
+            return f"chiralize {_WITH_ALL} {option[0]}"
+        return option[0]
+
+    error.remedy = _OPTION.sub(with_command, error.remedy)
+
+
+def _options_of(command: object) -> set[str]:
+    options = set[str]()
+    for parameter in getattr(command, "params", ()):
+        options |= {*parameter.opts, *parameter.secondary_opts}
+    return options

@@ -1,0 +1,89 @@
+"""The point that coordinates of answers are mirrored at, where the specification says 0 and they lie elsewhere.
+
+A network that reads pictures answers with numbers between 0 and 1, or with pixels. Their mirror is 1 - x, or W - x,
+which `reflect` says. Without it no answer is near its mirror image, and one that T leaves as it is comes nearer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import torch
+
+from chiralize.body.tensors import ResolvedSpec
+from chiralize.body.tensors.entries import TensorEntry
+from chiralize.body.tensors.layout import parse_layout
+from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.verification.evidence.misread import Entries
+from chiralize.verification.evidence.off_center import is_away, negated, values_of
+
+Points = Mapping[tuple[int, str], Fraction]
+"""Points by output and coordinate."""
+_BESIDE = 0.2
+"""How far answers may leave the picture, in its widths: a joint may lie outside of it."""
+
+
+def points_of_answers(resolved: ResolvedSpec, answers: Mapping[int, Sequence[torch.Tensor]]) -> Points:
+    """Points that negated coordinates of answers could be mirrored at: of those away from 0, with no point given.
+
+    answers: of some outputs, by position, call by call, each in the shape of the output.
+    A point is the middle of what they lie in: of 0 to 1, or of a picture's width; their mean where they fill neither.
+    """
+    points = dict[tuple[int, str], Fraction]()
+    for index, calls in answers.items():
+        tensor = resolved.output_tensors[index]
+        for dim in negated(tensor):
+            if tensor.entry.mirror or dim in dict(tensor.entry.reflect):
+                continue
+            values = torch.cat([values_of(tensor, call, dim).double().flatten() for call in calls])
+            if is_away(values, 0.0):
+                points[index, dim] = _middle(values, _widths(resolved))
+    return points
+
+
+def _widths(resolved: ResolvedSpec) -> list[int]:
+    """1, and how many entries the axes of inputs have that T reverses, the fewest first."""
+    widths = {1}
+    for tensor in resolved.input_tensors:
+        for word, _ in tensor.entry.mirror:
+            axis = parse_layout(tensor.layout).axis_of(word)
+            if axis is not None:
+                widths.add(tensor.shape[axis])
+    return sorted(widths)
+
+
+def _middle(values: torch.Tensor, widths: Sequence[int]) -> Fraction:
+    """Half of the width that the values lie in and about the middle of, or their mean."""
+    low, high, mean = float(values.min()), float(values.max()), float(values.mean())
+    for width in widths:
+        is_inside = -_BESIDE * width <= low and high <= (1 + _BESIDE) * width
+        if is_inside and width / 4 <= mean <= 3 * width / 4:
+            return Fraction(width, 2)
+    return Fraction(f"{mean:.3g}")
+
+
+def mirrored_at_points(resolved: ResolvedSpec, points: Points) -> Iterator[tuple[str, Entries]]:
+    """The outputs mirrored at their points: all of them, then each; with the words that say so in a specification."""
+    entries = {}
+    for (index, dim), point in points.items():
+        tensor = resolved.output_tensors[index]
+        entries["output", index] = _mirrored(tensor, entries.get(("output", index), tensor.entry), dim, point)
+    if len(points) > 1:
+        words = ", ".join(dict.fromkeys(_words(dim, point) for (_, dim), point in points.items()))
+        yield f"coordinates of {len(entries)} outputs mirrored at a point instead of 0 ({words})", entries
+    for (index, dim), point in points.items():
+        tensor = resolved.output_tensors[index]
+        name = f"{dim} of {tensor.where} mirrored at {float(point):g} instead of 0 ({_words(dim, point)})"
+        yield name, {("output", index): _mirrored(tensor, tensor.entry, dim, point)}
+
+
+def _mirrored(tensor: ResolvedTensor, entry: TensorEntry, dim: str, point: Fraction) -> TensorEntry:
+    return replace(entry, layout=tensor.layout, reflect=(*entry.reflect, (dim, point)))
+
+
+def _words(dim: str, point: Fraction) -> str:
+    """The point as a specification has it: `reflect: {x: 1/2}`."""
+    written = str(point) if point.denominator in (1, 2) else f"{float(point):g}"
+    return f"`reflect: {{{dim}: {written}}}`"
