@@ -14,11 +14,9 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.graph.running import Call
 from chiralize.methods.reduce import reduce
-from chiralize.methods.refine import arithmetic, distillation, lessons, ready, refine
+from chiralize.methods.refine import arithmetic, distillation, ready, refine
 from chiralize.methods.refine.arithmetic import Arithmetic, has_bfloat16, quickest
-from chiralize.methods.refine.imitation import Distance
-from chiralize.methods.refine.lessons import Course, MovedAnew
-from chiralize.methods.refine.strips import strips_of
+from chiralize.methods.refine.lessons import MovedAnew
 from chiralize.problem.data.cutting import rows_of
 from chiralize.problem.preparation import prepare
 from chiralize.problem.problem import Problem
@@ -69,16 +67,15 @@ def undistilled() -> Conversion:
 @pytest.mark.parametrize("is_held", [True, False])
 def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nearer to the flip average on pictures of its kind, and as equivariant; it learnt from pictures that were moved,
-    few at a time, drawn from all that are given, but in their order where memory does not hold them. Strips came first.
-    """
+    few at a time, drawn from all that are given, but in their order where memory does not hold them."""
     if not is_held:
         monkeypatch.setattr(refine, "_HELD", 0)
         monkeypatch.delattr(ready, "shuffled")
     taken: list[Call] = []
     take = MovedAnew.take
 
-    def noted(self: MovedAnew, number: int, generator: torch.Generator, over: float) -> tuple[Call, Tensor]:
-        lesson = take(self, number, generator, over)
+    def noted(self: MovedAnew, number: int, generator: torch.Generator) -> tuple[Call, Tensor]:
+        lesson = take(self, number, generator)
         taken.append(lesson[0])
         return lesson
 
@@ -94,10 +91,7 @@ def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) 
     assert errors[1] < 0.8 * errors[0] and after.report.passed
     given = spots(200, 0)
     assert {rows_of(call) for call in taken} == {8 if is_held else 20}
-    heights = [call[0][0].shape[2] for call in taken]
-    assert set(heights) == {8, 16} and heights == sorted(heights)
-    moved = [call[0][0] for call in taken if call[0][0].shape[2] == 16]
-    assert all((pictures[:, None] - given).abs().amax((2, 3, 4)).min() > 0 for pictures in moved)
+    assert all((call[0][0][:, None] - given).abs().amax((2, 3, 4)).min() > 0 for call in taken)
 
 
 @pytest.mark.one_in(2)
@@ -121,8 +115,8 @@ def test_one_picture_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures, shapes = spots(40, 0), list[tuple[int, ...]]()
     take = MovedAnew.take
 
-    def noted(self: MovedAnew, number: int, generator: torch.Generator, over: float) -> tuple[Call, Tensor]:
-        lesson = take(self, number, generator, over)
+    def noted(self: MovedAnew, number: int, generator: torch.Generator) -> tuple[Call, Tensor]:
+        lesson = take(self, number, generator)
         shapes.append(tuple(lesson[0][0][0].shape))
         return lesson
 
@@ -165,107 +159,6 @@ def test_fits_before_distilling_read_some_of_many_pictures(monkeypatch: pytest.M
     assert set(counts) == {80}  # whole batches, 40 each
     counts.clear()
     assert converted().report.passed and min(counts) >= 160
-
-
-# ---- lessons --------------------------------------------------------------------------------------------------------
-class Numbered:
-    """Lessons of which each is another one, of 40 bytes."""
-
-    def __init__(self) -> None:
-        self.taken = 0
-
-    def __len__(self) -> int:
-        return 3
-
-    def take(self, number: int, generator: torch.Generator, over: float) -> tuple[Call, Tensor]:
-        self.taken += 1
-        return ((torch.full((9,), float(self.taken)),), {}), torch.tensor([float(number)])
-
-
-@pytest.mark.parametrize(
-    ("uses", "room", "expected"),
-    [
-        (1, 400, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]),
-        (2, 400, [1, 2, 3, 4, 1, 2, 3, 5, 6, 7, 8, 5, 6, 7]),
-        (2, 80, [1, 2, 1, 2, 3, 4, 3, 5, 6, 5, 6, 7, 8, 7]),
-        (2, 1, [1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6, 7, 7, 8]),
-        (3, 400, [1, 2, 3, 1, 2, 3, 1, 4, 5, 6, 4, 5, 6, 4]),
-    ],
-)
-def test_lessons_come_back_before_the_next_look(
-    uses: int, room: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every seven steps; all numbers are drawn once before one is drawn again."""
-    monkeypatch.setattr(lessons, "_BLOCK", room)
-    order = list[int]()
-    course = Course(Numbered(), torch.Generator().manual_seed(0), order, uses)
-    given = [course.next(7 - step % 7, step / 14) for step in range(14)]
-    assert [int(call[0][0][0]) for call, _ in given] == expected
-    drawn = list(dict.fromkeys((int(call[0][0][0]), int(number)) for call, number in given))
-    assert all({number for _, number in drawn[at : at + 3]} == {0, 1, 2} for at in range(0, len(drawn) - 2, 3))
-    assert len(order) == -len(drawn) % 3
-
-
-class Lower(nn.Module):
-    """Maps through something that may not take lower pictures, or answers with something else than maps."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.maps, self.kind = Maps(), kind
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Maps, or the mean over their rows."""
-        maps = self.maps(pictures)
-        if self.kind == "fixed":
-            return maps + torch.ones(1, 1, 16, 17)
-        if self.kind == "means":
-            return maps.mean(2)
-        if self.kind == "one size":
-            return nn.functional.interpolate(maps, (16, 17))
-        return maps
-
-
-@pytest.mark.parametrize(
-    ("kind", "shape", "rows"),
-    [
-        ("maps", (16, 17), 8),
-        ("maps", (80, 17), 40),
-        ("fixed", (16, 17), None),
-        ("means", (16, 17), None),
-        ("one size", (16, 17), None),
-        ("maps", (1, 17), None),
-    ],
-)
-def test_strips_are_for_networks_that_answer_them_with_strips(
-    kind: str, shape: tuple[int, int], rows: int | None
-) -> None:
-    net = Lower(kind).eval()
-
-    def aim(call: Call) -> list[Tensor]:
-        """Its own answers."""
-        return [net(*call[0])]
-
-    pictures = torch.randn(4, 2, *shape, generator=torch.Generator().manual_seed(0))
-    call: Call = ((pictures,), {})
-    try:
-        distance = Distance(aim, net, [call], [0])
-    except RuntimeError:
-        assert kind == "fixed"
-        return
-    strips = strips_of(distance, call, [0])
-    assert (None if strips is None else strips.rows) == rows
-    if strips is not None:
-        (strip,) = strips.drawn(call, torch.Generator().manual_seed(1))[0]
-        starts = [at for at in range(shape[0] - strips.rows + 1) if torch.equal(strip, pictures[:, :, at : at + rows])]
-        assert len(starts) == 1
-
-
-def test_strips_of_a_height_that_strides_divide() -> None:
-    """Half of 96 is no multiple of 32: the next one is."""
-    net = nn.Sequential(nn.Conv2d(2, 3, 32, 32), nn.Upsample(scale_factor=32))
-    call: Call = ((torch.randn(2, 2, 96, 33),), {})
-    strips = strips_of(Distance(lambda call: [net(*call[0])], net, [call], [0]), call, [0])
-    assert strips is not None and strips.rows == 64
 
 
 # ---- which arithmetic -----------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from chiralize.graph.tensors import number_count
 from chiralize.methods.refine.arithmetic import Arithmetic
 from chiralize.problem.earlier import symmetric_under
 from chiralize.symmetry import reynolds
-from chiralize.symmetry.representation import Representation, TensorRepresentation
+from chiralize.symmetry.representation import TensorRepresentation
 
 Aim = Callable[[Call], Sequence[Tensor]]
 """All results that are wanted for a call, as tensors in order."""
@@ -96,20 +96,6 @@ class Weights:
                 projected = reynolds.project(values[name], self.representations[name], partner)
                 others = [other[name] for other in self.earlier]
                 symmetric[name] = symmetric_under(projected, others)
-        return symmetric
-
-    def between_pairs(self) -> dict[int, TensorRepresentation]:
-        """How the mirror acts on those, by position, that it takes to themselves, on their rows and on what these
-        read.
-        """
-        symmetric: dict[int, TensorRepresentation] = {}
-        for position, name in enumerate(self.parameters):
-            representation = self.representations.get(name)
-            if representation is None or name in self.exchanged or self.earlier:
-                continue
-            first, *others = representation.axes or (Representation.trivial(1),)
-            if not first.is_trivial and not all(axis.is_trivial for axis in others):
-                symmetric[position] = representation
         return symmetric
 
 

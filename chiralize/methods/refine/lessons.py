@@ -16,14 +16,11 @@ from torch import Tensor
 
 from chiralize.graph.running import Call
 from chiralize.methods.refine.imitation import Distance
-from chiralize.methods.refine.strips import Strips
 from chiralize.problem.data.cutting import tensors
 from chiralize.problem.data.perturbation import perturbed
 from chiralize.problem.data.warping import pictures_of, warped
 from chiralize.problem.network import Network
 
-_BLOCK = 256_000_000  # bytes, of lessons that are used again
-_IN_STRIPS = 0.7  # of the steps
 _COPIES, _STORED = 4, 256_000_000  # of the inputs, moved but for the first; bytes of them and of what is aimed at
 
 Lesson = tuple[Call, Tensor]
@@ -50,61 +47,23 @@ class Lessons(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, number: int, generator: torch.Generator, over: float) -> Lesson:
-        """Inputs, and what `Distance.answers` should be for them.  over: the share of training that is over."""
+    def take(self, number: int, generator: torch.Generator) -> Lesson:
+        """Inputs, and what `Distance.answers` should be for them."""
         ...
 
 
-class Course:
-    """Lessons one after the other, drawn at random, each used several times.
-
-    All of a block are used once, then all again. A block ends before the next look at held-out inputs: a run that goes
-    on from there does not need what was used before.
-    order: numbers of the lessons that come next, the last first; changed in place.  uses: of each.
-    """
-
-    def __init__(self, lessons: Lessons, generator: torch.Generator, order: list[int], uses: int = 1) -> None:
-        self.lessons, self.generator, self.order, self.uses = lessons, generator, order, uses
-        self.block: list[Lesson] = []
-        self.size = self.length = self.position = 0
-
-    def next(self, left: int, over: float) -> Lesson:
-        """The next one.  left: steps until a look, this one included.  over: the share of training that is over."""
-        if self.uses == 1:
-            return self._taken(over)
-        if self.position == self.length:
-            self.block = [self._taken(over)]
-            self.size = min(-(-left // self.uses), max(_BLOCK // _bytes_of(self.block[0]), 1))
-            self.length, self.position = min(self.size * self.uses, left), 0
-        elif self.position < self.size:
-            self.block.append(self._taken(over))
-        lesson = self.block[self.position % self.size]
-        self.position += 1
-        return lesson
-
-    def _taken(self, over: float) -> Lesson:
-        if not self.order:
-            self.order += torch.randperm(len(self.lessons), generator=self.generator).tolist()
-        return self.lessons.take(self.order.pop(), self.generator, over)
-
-
 class MovedAnew:
-    """Inputs that are moved whenever they are taken.
+    """Inputs that are moved whenever they are taken."""
 
-    strips: parts of pictures, which stand for them in the first part of training.
-    """
-
-    def __init__(self, distance: Distance, seen: Sequence[Call], move: Move, strips: Strips | None = None) -> None:
-        self.distance, self.seen, self.move, self.strips = distance, seen, move, strips
+    def __init__(self, distance: Distance, seen: Sequence[Call], move: Move) -> None:
+        self.distance, self.seen, self.move = distance, seen, move
 
     def __len__(self) -> int:
         return len(self.seen)
 
-    def take(self, number: int, generator: torch.Generator, over: float) -> Lesson:
+    def take(self, number: int, generator: torch.Generator) -> Lesson:
         """See `Lessons`."""
         call = self.move(self.seen[number], self.seen, generator)
-        if self.strips is not None and over < _IN_STRIPS:
-            call = self.strips.drawn(call, generator)
         return call, self.distance.targets(call)
 
 
@@ -129,20 +88,15 @@ class Stored:
                 moved = move(call, pool, generator) if copy else call
                 wanted = distance.targets(moved)
                 self.lessons.append((moved, wanted))
-                room -= _bytes_of((moved, wanted))
+                room -= _bytes(moved) + wanted.nbytes
 
     def __len__(self) -> int:
         return len(self.lessons)
 
-    def take(self, number: int, generator: torch.Generator, over: float) -> Lesson:
+    def take(self, number: int, generator: torch.Generator) -> Lesson:
         """See `Lessons`."""
         return self.lessons[number]
 
 
 def _bytes(call: Call) -> int:
     return sum(tensor.nbytes for tensor in tensors(call))
-
-
-def _bytes_of(lesson: Lesson) -> int:
-    """At least 1."""
-    return max(_bytes(lesson[0]) + lesson[1].nbytes, 1)

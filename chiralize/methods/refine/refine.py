@@ -21,7 +21,6 @@ from chiralize.methods.refine.gauss_newton import refine
 from chiralize.methods.refine.imitation import Distance
 from chiralize.methods.refine.lessons import MovedAnew, Stored, move_of
 from chiralize.methods.refine.ready import Ready, aim_of, ready_for
-from chiralize.methods.refine.strips import strips_of
 from chiralize.methods.refine.training import Distilled, Training
 from chiralize.problem.data.cutting import tensors
 from chiralize.problem.data.warping import pictures_of
@@ -31,8 +30,6 @@ from chiralize.problem.result import Converted, Draft
 
 _ROWS, _MANY = 128, 512  # samples that are run at a time
 _ROOM = 128_000_000  # bytes, for the values of one batch
-_USES = 2
-"""Steps taken with every moved picture: the original takes two passes for each, which is half of what a step takes."""
 _HELD = 2_000_000_000  # bytes, of pictures that are drawn from
 
 
@@ -108,20 +105,16 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
         """Say how far it is."""
         request.progress(f"distilling, loss {loss:.3g}", step / steps)
 
-    device, pictures = with_doubles(request.device), pictures_of(network.resolved)
+    device = with_doubles(request.device)
     with lent(device, network.module, draft.converted.module):
-        rows = rows_for(network) if pictures else _ROWS
+        rows = rows_for(network) if pictures_of(network.resolved) else _ROWS
         ready = ready_for(problem, draft.converted, "--distill", rows, device=device)
         with ready.weights:
             distance = _sped_up(problem, ready) if device == CPU else ready.distance
             move = move_of(network, ready.has_rows)
-            seen = _in_lessons(ready, rows)
-            if pictures:
-                lessons = MovedAnew(distance, seen, move, strips_of(distance, seen[0], pictures))
-                training = Training(distance, ready.weights, lessons, ready.held, uses=_USES, in_blocks=True)
-            else:
-                training = Training(distance, ready.weights, MovedAnew(distance, seen, move), ready.held)
-            descend = distill_at_once if pictures else distill
+            lessons = MovedAnew(distance, _in_lessons(ready, rows), move)
+            training = Training(distance, ready.weights, lessons, ready.held)
+            descend = distill_at_once if pictures_of(network.resolved) else distill
             outcome = descend(training, request.distill, report_step, keeper(problem))
     return _taken_over(network, draft, f"distilled on {_facts(outcome, request.distill)}")
 

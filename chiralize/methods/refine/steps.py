@@ -3,21 +3,18 @@
 A matrix moves along its momentum with all singular values made equal (Muon: Jordan 2024): every direction that inputs
 take through a layer is learnt at one pace, so that a few hundred steps do. Kernels are matrices of "out, all the rest".
 What is no matrix moves by Adam. A matrix that commutes with the mirror still does: for orthogonal A and B, as the
-mirror's are, the map that makes singular values equal takes A G B to A (its image of G) B. Where the caller says how
-the mirror acts on it, it moves in even and odd blocks (`blocks.py`), which takes a quarter of the multiplications.
+mirror's are, the map that makes singular values equal takes A G B to A (its image of G) B.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from chiralize.methods.refine.blocks import MuonInBlocks
 from chiralize.methods.refine.imitation import sizes_of
-from chiralize.symmetry.representation import TensorRepresentation
 
 _ADJUSTED = 0.2
 """Root mean square of a step of Muon at a rate of 1, in its option `match_rms_adamw`."""
@@ -25,22 +22,14 @@ States = list[dict[str, Any]]
 
 
 class Steps:
-    """Moves parameters, in place, by their gradients.
+    """Moves parameters, in place, by their gradients."""
 
-    symmetric: how the mirror acts on some of them, by position. These commute with it, and so do their gradients.
-    """
-
-    def __init__(
-        self, parameters: Iterable[Tensor], symmetric: Mapping[int, TensorRepresentation] | None = None
-    ) -> None:
-        parameters, symmetric = list(parameters), symmetric or {}
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        parameters = list(parameters)
         self.matrices: list[tuple[nn.Parameter, Tensor]] = []
         by_muon, by_adam = list[dict[str, Any]](), list[dict[str, Any]]()
-        in_blocks = list[tuple[Tensor, TensorRepresentation, float]]()
-        for position, (parameter, size) in enumerate(zip(parameters, sizes_of(parameters), strict=True)):
-            if _is_matrix(parameter) and position in symmetric:
-                in_blocks.append((parameter, symmetric[position], size))
-            elif _is_matrix(parameter):
+        for parameter, size in zip(parameters, sizes_of(parameters), strict=True):
+            if _is_matrix(parameter):
                 matrix = nn.Parameter(parameter.detach().view(len(parameter), -1))  # the same memory
                 self.matrices.append((matrix, parameter))
                 by_muon.append({"params": [matrix], "size": size / _ADJUSTED})
@@ -49,8 +38,6 @@ class Steps:
         self.optimizers: list[torch.optim.Optimizer] = []
         if by_muon:
             self.optimizers.append(torch.optim.Muon(by_muon, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
-        if in_blocks:
-            self.optimizers.append(MuonInBlocks(in_blocks))
         if by_adam:
             self.optimizers.append(torch.optim.Adam(by_adam, fused=True))
 
