@@ -14,9 +14,9 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.graph.running import Call
 from chiralize.methods.reduce import reduce
-from chiralize.methods.refine import arithmetic, distillation, ready, refine
+from chiralize.methods.refine import arithmetic, distillation, lessons, ready, refine
 from chiralize.methods.refine.arithmetic import Arithmetic, has_bfloat16, quickest
-from chiralize.methods.refine.lessons import MovedAnew
+from chiralize.methods.refine.lessons import Course, MovedAnew
 from chiralize.problem.data.cutting import rows_of
 from chiralize.problem.preparation import prepare
 from chiralize.problem.problem import Problem
@@ -159,6 +159,45 @@ def test_fits_before_distilling_read_some_of_many_pictures(monkeypatch: pytest.M
     assert set(counts) == {80}  # whole batches, 40 each
     counts.clear()
     assert converted().report.passed and min(counts) >= 160
+
+
+# ---- lessons --------------------------------------------------------------------------------------------------------
+class Numbered:
+    """Lessons of which each is another one, of 40 bytes."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def __len__(self) -> int:
+        return 3
+
+    def take(self, number: int, generator: torch.Generator) -> tuple[Call, Tensor]:
+        self.taken += 1
+        return ((torch.full((9,), float(self.taken)),), {}), torch.tensor([float(number)])
+
+
+@pytest.mark.parametrize(
+    ("uses", "room", "expected"),
+    [
+        (1, 400, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]),
+        (2, 400, [1, 2, 3, 4, 1, 2, 3, 5, 6, 7, 8, 5, 6, 7]),
+        (2, 80, [1, 2, 1, 2, 3, 4, 3, 5, 6, 5, 6, 7, 8, 7]),
+        (2, 1, [1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6, 7, 7, 8]),
+        (3, 400, [1, 2, 3, 1, 2, 3, 1, 4, 5, 6, 4, 5, 6, 4]),
+    ],
+)
+def test_lessons_come_back_before_the_next_look(
+    uses: int, room: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every seven steps; all numbers are drawn once before one is drawn again."""
+    monkeypatch.setattr(lessons, "_BLOCK", room)
+    order = list[int]()
+    course = Course(Numbered(), torch.Generator().manual_seed(0), order, uses)
+    given = [course.next(7 - step % 7) for step in range(14)]
+    assert [int(call[0][0][0]) for call, _ in given] == expected
+    drawn = list(dict.fromkeys((int(call[0][0][0]), int(number)) for call, number in given))
+    assert all({number for _, number in drawn[at : at + 3]} == {0, 1, 2} for at in range(0, len(drawn) - 2, 3))
+    assert len(order) == -len(drawn) % 3
 
 
 # ---- which arithmetic -----------------------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ from chiralize.problem.result import Converted, Draft
 
 _ROWS, _MANY = 128, 512  # samples that are run at a time
 _ROOM = 128_000_000  # bytes, for the values of one batch
+_USES = 2
+"""Steps taken with every moved picture: the original takes two passes for each, which is half of what a step takes."""
 _HELD = 2_000_000_000  # bytes, of pictures that are drawn from
 
 
@@ -105,16 +107,16 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
         """Say how far it is."""
         request.progress(f"distilling, loss {loss:.3g}", step / steps)
 
-    device = with_doubles(request.device)
+    device, pictures = with_doubles(request.device), pictures_of(network.resolved)
     with lent(device, network.module, draft.converted.module):
-        rows = rows_for(network) if pictures_of(network.resolved) else _ROWS
+        rows = rows_for(network) if pictures else _ROWS
         ready = ready_for(problem, draft.converted, "--distill", rows, device=device)
         with ready.weights:
             distance = _sped_up(problem, ready) if device == CPU else ready.distance
             move = move_of(network, ready.has_rows)
             lessons = MovedAnew(distance, _in_lessons(ready, rows), move)
-            training = Training(distance, ready.weights, lessons, ready.held)
-            descend = distill_at_once if pictures_of(network.resolved) else distill
+            training = Training(distance, ready.weights, lessons, ready.held, _USES if pictures else 1)
+            descend = distill_at_once if pictures else distill
             outcome = descend(training, request.distill, report_step, keeper(problem))
     return _taken_over(network, draft, f"distilled on {_facts(outcome, request.distill)}")
 
