@@ -89,6 +89,7 @@ def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) 
         turned = after.module(others.flip(-1)).flip(-1)[:, SWAPPED]
         assert torch.allclose(after.module(others), turned, atol=1e-5)
     assert errors[1] < 0.8 * errors[0] and after.report.passed
+    assert not any("scattered" in note for note in after.report.notes)  # columns of pictures are no joints
     given = spots(200, 0)
     assert {rows_of(call) for call in taken} == {8 if is_held else 20}
     assert all((call[0][0][:, None] - given).abs().amax((2, 3, 4)).min() > 0 for call in taken)
@@ -200,6 +201,15 @@ def test_lessons_come_back_before_the_next_look(
     assert len(order) == -len(drawn) % 3
 
 
+def test_some_of_many_held_out_pictures_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evenly spread, and at least one batch."""
+    calls: list[Call] = [((torch.full((8, 1), float(number)),), {}) for number in range(50)]
+    assert [int(call[0][0][0]) for call in refine._looked_at(calls)] == list(range(0, 50, 3))
+    assert list(refine._looked_at(calls[:20])) == calls[:20]
+    monkeypatch.setattr(refine, "_LOOKED_AT", 5)
+    assert list(refine._looked_at(calls)) == calls[:1]
+
+
 # ---- which arithmetic -----------------------------------------------------------------------------------------------
 def chosen(seconds: dict[Arithmetic, float], off: dict[Arithmetic, float]) -> Arithmetic:
     """Of a network that takes so long in each way, and whose answers are off by so much; a way without a time fails."""
@@ -247,3 +257,22 @@ def test_bfloat16_is_for_processors_that_have_it(monkeypatch: pytest.MonkeyPatch
     assert not has_bfloat16({"avx512_f": True, "avx512_bf16": False}) and not has_bfloat16({})
     monkeypatch.setattr(arithmetic, "has_bfloat16", lambda: False)
     assert chosen({PLAIN: 4, LAST: 3, HALF: 0.1, BOTH: 0.1}, {}) == LAST
+
+
+@pytest.mark.parametrize("call", [nn.functional.conv2d, torch.ops.aten.conv2d.default], ids=["module", "graph"])
+def test_kernels_of_one_channel_stay_in_single_precision(call: Any) -> None:
+    """Their products do, with gradients; answers come in bfloat16, as of others."""
+    draw = torch.Generator().manual_seed(0)
+    pictures, kernel = (torch.randn(shape, generator=draw) for shape in ((2, 4, 6, 6), (4, 1, 1, 2)))
+    dense = torch.randn(3, 4, 1, 1, generator=draw)
+    kernel.requires_grad_()
+    with BOTH.precision():
+        by_channel = call(pictures, kernel, None, [1, 2], [0, 0], [1, 1], 4)
+        answer = call(by_channel, dense)
+    whole = torch.conv2d(pictures, kernel, None, (1, 2), (0, 0), (1, 1), 4)
+    assert by_channel.dtype == answer.dtype == torch.bfloat16
+    assert torch.equal(by_channel, whole.bfloat16())
+    (gradient,), (wanted,) = (torch.autograd.grad(result.float().sum(), kernel) for result in (by_channel, whole))
+    assert torch.allclose(gradient, wanted, rtol=1e-6)
+    with PLAIN.precision():
+        assert call(pictures, dense).dtype == torch.float32
