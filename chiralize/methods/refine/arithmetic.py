@@ -66,8 +66,11 @@ class _ChannelByChannel(TorchFunctionMode):
         kwargs = kwargs or {}
         if func not in _CONVOLUTIONS or len(args) < 2 or _channels_read(args[1]) > 1:
             return func(*args, **kwargs)
+        whole = list(args)
+        for position, value in enumerate(args):
+            if isinstance(value, Tensor):
+                whole[position] = value.float()
         with torch.autocast("cpu", enabled=False):
-            whole = [value.float() if isinstance(value, Tensor) else value for value in args]
             return func(*whole, **kwargs).to(torch.bfloat16)
 
 
