@@ -264,6 +264,7 @@ OPS_BESIDE_RULES = {
     "chiralize/graph/local_writes.py": "what torch.export writes",
     "chiralize/graph/tracing.py": "what tracing writes",
     "chiralize/graph/written.py": "what our passes write",
+    "chiralize/methods/refine/arithmetic.py": "a kernel",
     "chiralize/nn/_convolution.py": "a kernel",
     "chiralize/nn/_steps.py": "kernels",
     "chiralize/nn/deploy/graphs.py": "programs that run, of torch's own nodes",

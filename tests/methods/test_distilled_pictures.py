@@ -14,9 +14,9 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.graph.running import Call
 from chiralize.methods.reduce import reduce
-from chiralize.methods.refine import arithmetic, distillation, ready, refine
+from chiralize.methods.refine import arithmetic, distillation, lessons, ready, refine
 from chiralize.methods.refine.arithmetic import Arithmetic, has_bfloat16, quickest
-from chiralize.methods.refine.lessons import MovedAnew
+from chiralize.methods.refine.lessons import Course, MovedAnew
 from chiralize.problem.data.cutting import rows_of
 from chiralize.problem.preparation import prepare
 from chiralize.problem.problem import Problem
@@ -89,6 +89,7 @@ def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) 
         turned = after.module(others.flip(-1)).flip(-1)[:, SWAPPED]
         assert torch.allclose(after.module(others), turned, atol=1e-5)
     assert errors[1] < 0.8 * errors[0] and after.report.passed
+    assert not any("scattered" in note for note in after.report.notes)  # columns of pictures are no joints
     given = spots(200, 0)
     assert {rows_of(call) for call in taken} == {8 if is_held else 20}
     assert all((call[0][0][:, None] - given).abs().amax((2, 3, 4)).min() > 0 for call in taken)
@@ -156,9 +157,57 @@ def test_fits_before_distilling_read_some_of_many_pictures(monkeypatch: pytest.M
     monkeypatch.setattr(reduce, "_enough", noted)
     monkeypatch.setattr(reduce, "_PICTURES", 70)
     assert converted(distill=1).report.passed
-    assert set(counts) == {80}  # whole batches, 40 each
+    assert set(counts) == {60}  # every third of 8 batches
     counts.clear()
     assert converted().report.passed and min(counts) >= 160
+
+
+# ---- lessons --------------------------------------------------------------------------------------------------------
+class Numbered:
+    """Lessons of which each is another one, of 40 bytes."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def __len__(self) -> int:
+        return 3
+
+    def take(self, number: int, generator: torch.Generator) -> tuple[Call, Tensor]:
+        self.taken += 1
+        return ((torch.full((9,), float(self.taken)),), {}), torch.tensor([float(number)])
+
+
+@pytest.mark.parametrize(
+    ("uses", "room", "expected"),
+    [
+        (1, 400, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]),
+        (2, 400, [1, 2, 3, 4, 1, 2, 3, 5, 6, 7, 8, 5, 6, 7]),
+        (2, 80, [1, 2, 1, 2, 3, 4, 3, 5, 6, 5, 6, 7, 8, 7]),
+        (2, 1, [1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6, 7, 7, 8]),
+        (3, 400, [1, 2, 3, 1, 2, 3, 1, 4, 5, 6, 4, 5, 6, 4]),
+    ],
+)
+def test_lessons_come_back_before_the_next_look(
+    uses: int, room: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every seven steps; all numbers are drawn once before one is drawn again."""
+    monkeypatch.setattr(lessons, "_BLOCK", room)
+    order = list[int]()
+    course = Course(Numbered(), torch.Generator().manual_seed(0), order, uses)
+    given = [course.next(7 - step % 7) for step in range(14)]
+    assert [int(call[0][0][0]) for call, _ in given] == expected
+    drawn = list(dict.fromkeys((int(call[0][0][0]), int(number)) for call, number in given))
+    assert all({number for _, number in drawn[at : at + 3]} == {0, 1, 2} for at in range(0, len(drawn) - 2, 3))
+    assert len(order) == -len(drawn) % 3
+
+
+def test_some_of_many_held_out_pictures_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evenly spread, and at least one batch."""
+    calls: list[Call] = [((torch.full((8, 1), float(number)),), {}) for number in range(50)]
+    assert [int(call[0][0][0]) for call in refine._looked_at(calls)] == list(range(0, 50, 3))
+    assert list(refine._looked_at(calls[:20])) == calls[:20]
+    monkeypatch.setattr(refine, "_LOOKED_AT", 5)
+    assert list(refine._looked_at(calls)) == calls[:1]
 
 
 # ---- which arithmetic -----------------------------------------------------------------------------------------------
@@ -208,3 +257,22 @@ def test_bfloat16_is_for_processors_that_have_it(monkeypatch: pytest.MonkeyPatch
     assert not has_bfloat16({"avx512_f": True, "avx512_bf16": False}) and not has_bfloat16({})
     monkeypatch.setattr(arithmetic, "has_bfloat16", lambda: False)
     assert chosen({PLAIN: 4, LAST: 3, HALF: 0.1, BOTH: 0.1}, {}) == LAST
+
+
+@pytest.mark.parametrize("call", [nn.functional.conv2d, torch.ops.aten.conv2d.default], ids=["module", "graph"])
+def test_kernels_of_one_channel_stay_in_single_precision(call: Any) -> None:
+    """Their products do, with gradients; answers come in bfloat16, as of others."""
+    draw = torch.Generator().manual_seed(0)
+    pictures, kernel = (torch.randn(shape, generator=draw) for shape in ((2, 4, 6, 6), (4, 1, 1, 2)))
+    dense = torch.randn(3, 4, 1, 1, generator=draw)
+    kernel.requires_grad_()
+    with BOTH.precision():
+        by_channel = call(pictures, kernel, None, [1, 2], [0, 0], [1, 1], 4)
+        answer = call(by_channel, dense)
+    whole = torch.conv2d(pictures, kernel, None, (1, 2), (0, 0), (1, 1), 4)
+    assert by_channel.dtype == answer.dtype == torch.bfloat16
+    assert torch.equal(by_channel, whole.bfloat16())
+    (gradient,), (wanted,) = (torch.autograd.grad(result.float().sum(), kernel) for result in (by_channel, whole))
+    assert torch.allclose(gradient, wanted, rtol=1e-6)
+    with PLAIN.precision():
+        assert call(pictures, dense).dtype == torch.float32

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from chiralize.body.tensors import parse_spec, resolve
+from chiralize.problem.data.scattered import has_joints
 from chiralize.problem.data.warping import ASIDE, LARGER, TURN, pictures_of, warped
 
 HEIGHT, WIDTH = 40, 64
@@ -70,4 +71,6 @@ def test_same_generator_same_move(seed: int) -> None:
 )
 def test_which_inputs_are_pictures(inputs: str, shapes: list[Any], expected: set[int]) -> None:
     spec = parse_spec(f"skeleton: coco\ninputs: {inputs}\noutputs: ['b j d']")
-    assert pictures_of(resolve(spec, shapes, [(2, 17, 2)])) == expected
+    resolved = resolve(spec, shapes, [(2, 17, 2)])
+    assert pictures_of(resolved) == expected
+    assert not any(has_joints(resolved.input_tensors[position]) for position in expected)  # though they are small

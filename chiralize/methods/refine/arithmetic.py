@@ -7,13 +7,14 @@ instructions for it; elsewhere it would be computed by single precision and be s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from chiralize.graph.running import Arguments, Call
 
@@ -24,6 +25,7 @@ _PAYS = 0.9
 _NEAR = 0.05
 """Of the answers' root mean square: what rounding may change at most."""
 _TRIES = 2
+_CONVOLUTIONS = frozenset({torch.ops.aten.conv2d.default, torch.conv2d, torch.nn.functional.conv2d})
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,14 @@ class Arithmetic:
     pictures: Collection[int] = ()
     is_half: bool = False
 
-    def precision(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def precision(self) -> Iterator[None]:
         """In which networks run."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.is_half)
+        if not self.is_half:
+            yield
+            return
+        with torch.autocast("cpu", torch.bfloat16), _ChannelByChannel():
+            yield
 
     def laid_out(self, call: Call) -> Call:
         """The call with its pictures as they should lie in memory."""
@@ -48,6 +55,28 @@ class Arithmetic:
     def whole(self, answer: Tensor) -> Tensor:
         """An answer in single precision, where this computed it in less."""
         return answer.float() if self.is_half and answer.dtype == torch.bfloat16 else answer
+
+
+class _ChannelByChannel(TorchFunctionMode):
+    """Within, convolutions of one channel each are computed in single precision: their gradients take ten times as
+    long in bfloat16.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in _CONVOLUTIONS or len(args) < 2 or _channels_read(args[1]) > 1:
+            return func(*args, **kwargs)
+        whole = list(args)
+        for position, value in enumerate(args):
+            if isinstance(value, Tensor):
+                whole[position] = value.float()
+        with torch.autocast("cpu", enabled=False):
+            return func(*whole, **kwargs).to(torch.bfloat16)
+
+
+def _channels_read(weight: object) -> int:
+    """By one channel of the answer, in a convolution with this weight "out in h w"."""
+    return weight.shape[1] if isinstance(weight, Tensor) and weight.ndim > 1 else 0
 
 
 def has_bfloat16(capabilities: Mapping[str, Any] | None = None) -> bool:

@@ -21,6 +21,7 @@ from chiralize.problem.data.perturbation import perturbed
 from chiralize.problem.data.warping import pictures_of, warped
 from chiralize.problem.network import Network
 
+_BLOCK = 256_000_000  # bytes, of lessons that are used again
 _COPIES, _STORED = 4, 256_000_000  # of the inputs, moved but for the first; bytes of them and of what is aimed at
 
 Lesson = tuple[Call, Tensor]
@@ -50,6 +51,39 @@ class Lessons(Protocol):
     def take(self, number: int, generator: torch.Generator) -> Lesson:
         """Inputs, and what `Distance.answers` should be for them."""
         ...
+
+
+class Course:
+    """Lessons one after the other, drawn at random, each used several times.
+
+    All of a block are used once, then all again. A block ends before the next look at held-out inputs: a run that goes
+    on from there does not need what was used before.
+    order: numbers of the lessons that come next, the last first; changed in place.  uses: of each.
+    """
+
+    def __init__(self, lessons: Lessons, generator: torch.Generator, order: list[int], uses: int = 1) -> None:
+        self.lessons, self.generator, self.order, self.uses = lessons, generator, order, uses
+        self.block: list[Lesson] = []
+        self.size = self.length = self.position = 0
+
+    def next(self, left: int) -> Lesson:
+        """The next one.  left: steps until a look, this one included."""
+        if self.uses == 1:
+            return self._taken()
+        if self.position == self.length:
+            self.block = [self._taken()]
+            self.size = min(-(-left // self.uses), max(_BLOCK // _bytes_of(self.block[0]), 1))
+            self.length, self.position = min(self.size * self.uses, left), 0
+        elif self.position < self.size:
+            self.block.append(self._taken())
+        lesson = self.block[self.position % self.size]
+        self.position += 1
+        return lesson
+
+    def _taken(self) -> Lesson:
+        if not self.order:
+            self.order += torch.randperm(len(self.lessons), generator=self.generator).tolist()
+        return self.lessons.take(self.order.pop(), self.generator)
 
 
 class MovedAnew:
@@ -88,7 +122,7 @@ class Stored:
                 moved = move(call, pool, generator) if copy else call
                 wanted = distance.targets(moved)
                 self.lessons.append((moved, wanted))
-                room -= _bytes(moved) + wanted.nbytes
+                room -= _bytes_of((moved, wanted))
 
     def __len__(self) -> int:
         return len(self.lessons)
@@ -100,3 +134,8 @@ class Stored:
 
 def _bytes(call: Call) -> int:
     return sum(tensor.nbytes for tensor in tensors(call))
+
+
+def _bytes_of(lesson: Lesson) -> int:
+    """At least 1."""
+    return max(_bytes(lesson[0]) + lesson[1].nbytes, 1)

@@ -22,7 +22,7 @@ from chiralize.methods.refine.imitation import Distance
 from chiralize.methods.refine.lessons import MovedAnew, Stored, move_of
 from chiralize.methods.refine.ready import Ready, aim_of, ready_for
 from chiralize.methods.refine.training import Distilled, Training
-from chiralize.problem.data.cutting import tensors
+from chiralize.problem.data.cutting import rows_of, tensors
 from chiralize.problem.data.warping import pictures_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -30,6 +30,9 @@ from chiralize.problem.result import Converted, Draft
 
 _ROWS, _MANY = 128, 512  # samples that are run at a time
 _ROOM = 128_000_000  # bytes, for the values of one batch
+_USES = 2
+"""Steps taken with every moved picture: the original takes two passes for each, which is half of what a step takes."""
+_LOOKED_AT = 160  # held-out pictures, at each of a dozen looks
 _HELD = 2_000_000_000  # bytes, of pictures that are drawn from
 
 
@@ -105,16 +108,17 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
         """Say how far it is."""
         request.progress(f"distilling, loss {loss:.3g}", step / steps)
 
-    device = with_doubles(request.device)
+    device, pictures = with_doubles(request.device), pictures_of(network.resolved)
     with lent(device, network.module, draft.converted.module):
-        rows = rows_for(network) if pictures_of(network.resolved) else _ROWS
+        rows = rows_for(network) if pictures else _ROWS
         ready = ready_for(problem, draft.converted, "--distill", rows, device=device)
         with ready.weights:
             distance = _sped_up(problem, ready) if device == CPU else ready.distance
             move = move_of(network, ready.has_rows)
             lessons = MovedAnew(distance, _in_lessons(ready, rows), move)
-            training = Training(distance, ready.weights, lessons, ready.held)
-            descend = distill_at_once if pictures_of(network.resolved) else distill
+            held = _looked_at(ready.held) if pictures else ready.held
+            training = Training(distance, ready.weights, lessons, held, _USES if pictures else 1)
+            descend = distill_at_once if pictures else distill
             outcome = descend(training, request.distill, report_step, keeper(problem))
     return _taken_over(network, draft, f"distilled on {_facts(outcome, request.distill)}")
 
@@ -150,6 +154,12 @@ def _in_lessons(ready: Ready, rows: int) -> Sequence[Call]:
     if not pictures_of(ready.network.resolved) or size > _HELD:
         return ready.seen
     return ready.in_random_order(ready.calls, rows, torch.Generator().manual_seed(0))
+
+
+def _looked_at(held: Sequence[Call]) -> Sequence[Call]:
+    """As many of the held-out pictures as it takes to see how training goes, evenly spread."""
+    most = max(_LOOKED_AT // max(rows_of(held[0]), 1), 1)
+    return held[:: max(-(-len(held) // most), 1)]
 
 
 def keeper(problem: Problem) -> Checkpoint | None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from chiralize.graph import processes
 from chiralize.graph.running import Call
 from chiralize.methods.refine.imitation import Distance, Weights
-from chiralize.methods.refine.lessons import Lessons
+from chiralize.methods.refine.lessons import Course, Lessons
 from chiralize.methods.refine.steps import Steps
 
 _WARM_UP, _WARMS_UP = 10, 20  # steps; of the steps, one part in
@@ -51,10 +51,15 @@ def _share(step: int, steps: int) -> float:
 
 
 class Training:
-    """Descent among weights that commute with the mirror."""
+    """Descent among weights that commute with the mirror.
 
-    def __init__(self, distance: Distance, weights: Weights, lessons: Lessons, held: Sequence[Call]) -> None:
-        self.distance, self.weights, self.lessons, self.held = distance, weights, lessons, held
+    uses: how many steps are taken with every lesson.
+    """
+
+    def __init__(
+        self, distance: Distance, weights: Weights, lessons: Lessons, held: Sequence[Call], uses: int = 1
+    ) -> None:
+        self.distance, self.weights, self.lessons, self.held, self.uses = distance, weights, lessons, held, uses
         self.aims = list[Tensor]()
         """What is aimed at for the first of the held-out inputs, as many as there is room for."""
         room = _ROOM
@@ -95,15 +100,17 @@ class Training:
             descent.resume(state["descent"])
             generator.set_state(state["generator"])
         best = min(losses, key=lambda look: look[1])
+        between = max(steps // looks, 1)
+        course = Course(self.lessons, generator, order, self.uses)
         for step in range(losses[-1][0] + 1, steps + 1):
-            order = order or torch.randperm(len(self.lessons), generator=generator).tolist()
-            call, wanted = self.lessons.take(order.pop(), generator)
+            until_a_look = min(between - (step - 1) % between, steps - step + 1)
+            call, wanted = course.next(until_a_look)
             self.weights.forget_gradients()
             self.distance.error(call, wanted).backward()
             self._average()
             self._project(lambda parameter: parameter.grad)
             descent.take(rate * _share(step, steps))
-            if step == steps or step % max(steps // looks, 1) == 0:
+            if until_a_look == 1:
                 self._project(lambda parameter: parameter.data)
                 losses.append((step, self.loss()))
                 if losses[-1][1] < best[1]:

@@ -50,7 +50,7 @@ def how_to_store(given: tuple[int, ...], wanted: tuple[int, ...], shown: Sequenc
         remedy = f"write its samples as ({sizes}): array.reshape(-1, {sizes})"
         axes = when(len(given) == _JOINTS_AND_COORDINATES, ' (a layout "b (j d)" wants joints first, coordinates last)')
         return f"{remedy}, where its numbers are in the order that the network reads{axes}"
-    if len(given) == len(wanted) + 1 and given[-2] * given[-1] == wanted[-1]:
+    if len(given) == len(wanted) + 1 and prod(given[-2:]) == wanted[-1]:
         sizes = ", ".join(map(str, (-1, *given[1:-2], wanted[-1])))
         return f"merge its last two axes: array.reshape({sizes}), which is joint by joint"
     if remedy := _but_for_one(given[1:], wanted[1:]):

@@ -26,6 +26,7 @@ from chiralize.graph import processes
 from chiralize.graph.copies import raw_bytes
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.cutting import leading, rows_of
+from chiralize.problem.data.warping import is_picture
 from chiralize.problem.problem import Problem
 
 SCATTER = 0.4
@@ -77,8 +78,13 @@ def remark_on(calls: Sequence[Call]) -> str:
 
 
 def has_joints(tensor: ResolvedTensor) -> bool:
-    """Whether it has samples, and entries that the mirror moves; not as many as an image, but any number of frames."""
+    """Whether it has samples, and entries that the mirror moves; not as many as an image, but any number of frames.
+
+    Pictures have none, however small: their columns do not move by themselves.
+    """
     if tensor.representation is None or tensor.representation.is_trivial or not tensor.has_rows:
+        return False
+    if is_picture(tensor):
         return False
     if tensor.pose is None:
         return prod(tensor.shape[1:]) <= MOST_ENTRIES

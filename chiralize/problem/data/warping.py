@@ -25,10 +25,11 @@ ASIDE = 0.1
 
 def pictures_of(resolved: ResolvedSpec) -> frozenset[int]:
     """Which inputs are pictures, by position: four axes, "sample, anything, height, width", the last one reversed."""
-    return frozenset(tensor.index for tensor in resolved.input_tensors if _is_picture(tensor))
+    return frozenset(tensor.index for tensor in resolved.input_tensors if is_picture(tensor))
 
 
-def _is_picture(tensor: ResolvedTensor) -> bool:
+def is_picture(tensor: ResolvedTensor) -> bool:
+    """Whether an input has these axes."""
     if len(tensor.shape) != 4 or not tensor.has_rows or tensor.representation is None or not tensor.entry.mirror:
         return False
     layout = parse_layout(tensor.layout)
