@@ -43,7 +43,7 @@ WIDER = 0.5
 original's error with them, 1.09 without (decision 0029)."""
 _HOPELESS = 4.0
 """How many times the bound rho is where the wider width is not tried: of 94 pairs in benchmarks/accuracy none came to
-less than 0.32 of the narrower one's rho (decision 0092)."""
+less than 0.32 of the narrower one's rho (decision 0093)."""
 Result = TypeVar("Result")
 Attempt = Callable[[str, Problem], Result]
 """A method and the problem that is put to it, to a finished conversion."""

@@ -233,7 +233,7 @@ def _mirrored_as_no_joint(spec: ConversionSpec) -> Iterator[str]:
     """Blocks of a number for each joint that stay where they are, and actions without the signs that joints have."""
     for kind, entries in (("input", spec.inputs or ()), ("output", spec.outputs or ())):
         for number, entry in enumerate(entries):
-            body = entry.skeleton or spec.skeleton
+            body = entry.override.skeleton or spec.skeleton
             is_action = _ACTION.search if kind == "input" else str
             for block in _with_parts(entry.fields or ()):
                 if isinstance(block, Scalar) and block.is_one_for_each_joint(body):
