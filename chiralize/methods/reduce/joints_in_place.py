@@ -82,7 +82,13 @@ def led_in_and_out(network: Network) -> Network | None:
     input and of its one output, or where it is none that can be written anew.
     """
     inputs, outputs = network.resolved.input_tensors, network.resolved.output_tensors
-    is_other = network.resolved.is_affine or network.earlier or network.further or network.partial or network.regions
+    is_other = (
+        network.resolved.is_affine
+        or network.others.earlier
+        or network.others.further
+        or network.handover.partial
+        or network.treatment.regions
+    )
     if network.program is None or is_other or len(inputs) != 1 or len(outputs) != 1:
         return None
     into = _led(inputs[0])
