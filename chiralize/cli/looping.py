@@ -75,7 +75,10 @@ def loop_of(network: Network, loaded: LoadedModel, loop: Loop, step: Progress) -
     from chiralize.problem.data.shapes import input_names
 
     step("opening the environment")
-    names, episodes = input_names(loaded.module, network.entry), Episodes(loop.episodes, loop.steps, loop.double)
+    names, episodes = (
+        input_names(loaded.module, network.handover.entry),
+        Episodes(loop.episodes, loop.steps, loop.double),
+    )
     return Running(network, environment_of(loop.environment), names, episodes, step)
 
 

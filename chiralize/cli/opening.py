@@ -136,7 +136,8 @@ def open_network(
     remark = (examples.remark,) if examples.remark else ()
     network = with_assumed(network, loaded, (args, kwargs), entry, step)
     notes = (*remark, *loaded.notes, *network.notes)
-    network = replace(network, notes=notes, open_sizes=examples.open_axes)
+    behaviour = replace(network.behaviour, open_sizes=examples.open_axes)
+    network = replace(network, notes=notes, behaviour=behaviour)
     return network, loaded, passport.with_spec(spec) if passport else None
 
 
@@ -238,14 +239,14 @@ def calls_from_file(
     from chiralize.problem.data.shapes import input_names
     from chiralize.problem.stateful import reading_of
 
-    names = input_names(loaded.module, network.entry)
+    names = input_names(loaded.module, network.handover.entry)
     if axis is not None or network.carried:
         sequences = sequences_in(path, reading_of(network, names, axis))
         if sequences:
             return joined(*sequences), sequences
     states = [index for index, representation in enumerate(network.resolved.inputs) if representation is None]
     example, tensors = (network.args, network.kwargs), network.resolved.input_tensors
-    return calls_from(path, example, states, names, open_axes=network.open_sizes, tensors=tensors), ()
+    return calls_from(path, example, states, names, open_axes=network.behaviour.open_sizes, tensors=tensors), ()
 
 
 def refuse_unfit(path: Path | None, axis: int | None = None, *, few: bool = False) -> BeforeExport:
@@ -265,7 +266,7 @@ def refuse_unfit(path: Path | None, axis: int | None = None, *, few: bool = Fals
         if path is None or loaded.format == "onnx" or (path.suffix != ".npy" and path.stat().st_size > _SMALL):
             return
         network = described(loaded.exported or loaded.module, sized(examples.spec), *examples.call, entry)
-        network = replace(network, open_sizes=examples.open_axes)
+        network = replace(network, behaviour=replace(network.behaviour, open_sizes=examples.open_axes))
         calls = calls_from_file(path, network, loaded, axis)[0]
         if few and all(len(array) < LEAST for array in some_samples(path).values()):
             refuse_few(network, calls)
@@ -308,5 +309,6 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
         with suppress(ChiralizeError):  # the program takes one size only
             larger = prepare(model, network.spec, *batches[0], entry_of(network))
             if larger.program is None or agrees(larger.program.module(), network.module, network.example):
-                return replace(larger, notes=network.notes, constant=network.constant), batches
+                behaviour = replace(larger.behaviour, constant=network.behaviour.constant)
+                return replace(larger, notes=network.notes, behaviour=behaviour), batches
     return network, calls

@@ -105,7 +105,7 @@ def aligned(
             network = _with_wider_kernels(network)
         else:
             network, calls = _with_wider_pictures(network, calls)
-    return replace(network, handed_in=handed_in), calls
+    return replace(network, handover=replace(network.handover, handed_in=handed_in)), calls
 
 
 def with_widths(network: Network, error: UnsupportedError) -> UnsupportedError:
@@ -150,7 +150,7 @@ def _width_padded_to(graph: CapturedModel, picture: str, axis: int) -> int | Non
 
 
 def _check(network: Network, asked: Sequence[Wish], product: str) -> None:
-    if network.partial is not None or network.further:
+    if network.handover.partial is not None or network.others.further:
         facts = "only some outputs are claimed, or several mirrors are named"
         raise UsageError(_OPTION, facts, "state one mirror of all outputs")
     if not _pictures(network):

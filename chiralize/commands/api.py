@@ -326,7 +326,7 @@ def audit(
 
 def _loop(network: Network, maker: EnvironmentMaker, episodes: Episodes, progress: Progress) -> Loop:
     """The environment, with the original to run in it."""
-    names = input_names(network.module, network.entry)
+    names = input_names(network.module, network.handover.entry)
     return Loop(network, environment_of(maker), names, episodes, progress)
 
 
@@ -338,12 +338,14 @@ def _calls(
         return (), (), ()
     data = cast("Calibration", batches_of_table(data, network.args, network.resolved.spec))
     if network.carried or axis is not None:
-        sequences = sequences_of(data, reading_of(network, input_names(network.module, network.entry), axis), where)
+        sequences = sequences_of(
+            data, reading_of(network, input_names(network.module, network.handover.entry), axis), where
+        )
         if sequences:
             calls = joined(*sequences)
             check_body(network, calls[0], where)
             return calls, sequences, ()
-    names = input_names(network.module, network.entry)
+    names = input_names(network.module, network.handover.entry)
     check_array(network, data, where)
     calls, remarks = calls_of(data, (network.args, dict(network.kwargs)), where, names)
     check_body(network, calls[0], where)

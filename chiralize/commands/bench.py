@@ -163,7 +163,7 @@ def _networks(network: Network, chiral: Network, fair: bool) -> tuple[dict[str, 
     if network.program is not None:
         graph = network.program.module(check_guards=False)
         if isinstance(graph, torch.fx.GraphModule) and fold_norms(graph):
-            modules[FOLDED] = guarded(graph, network.program, network.graph_origin)
+            modules[FOLDED] = guarded(graph, network.program, network.origin.word)
         if fair:
             modules[FAIR] = with_our_ways(network.program)
     elif fair:
@@ -181,7 +181,7 @@ def with_times(network: Network, conversion: Conversion) -> Conversion:
     Without any where a network keeps a state, which runs would change, and where it is large or a call takes long; with
     that of the example alone where 64 samples cost much.
     """
-    if network.unheld or network.carried or is_large(network.module):
+    if network.origin.unheld or network.carried or is_large(network.module):
         return conversion
     is_small = network.rows < _MANY and network.has_rows
     is_taken = network.program is not None and is_open(network.program)

@@ -44,7 +44,7 @@ def _same(tensor: Tensor, other: Tensor) -> bool:
 
 def _spreads(unread: Mapping[str, Tensor], network: Network) -> Iterator[str]:
     """Give partners one spread: of the mixture of both views, whose variance is the mean of theirs."""
-    actions = [_of_actions(resolved) for resolved in (network.resolved, *dict(network.further).values())]
+    actions = [_of_actions(resolved) for resolved in (network.resolved, *dict(network.others.further).values())]
     partners = [torch.tensor(action.partner.tolist()) for action in actions if action is not None]
     if not partners or len(partners) < len(actions):
         return

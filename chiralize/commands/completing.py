@@ -36,10 +36,10 @@ _ROWS, _MOST = 64, 4096
 
 def claims_of(network: Network) -> Claims | None:
     """What a report on a network is about, where entries of its outputs are left out; else None."""
-    if network.partial is None:
+    if network.handover.partial is None:
         return None
-    left_out = [LeftOut(name, size) for part in network.partial.parts for name, size in part.names]
-    return Claims(network.partial.words, tuple(left_out))
+    left_out = [LeftOut(name, size) for part in network.handover.partial.parts for name, size in part.names]
+    return Claims(network.handover.partial.words, tuple(left_out))
 
 
 def adapted(network: Network, request: Request) -> Request:
@@ -48,12 +48,16 @@ def adapted(network: Network, request: Request) -> Request:
     Raises MethodUnavailableError where a method was asked for that cannot, for forms that hold no whole network, and
     for networks that keep a state.
     """
-    partial = network.partial
+    partial = network.handover.partial
     assert partial is not None
     if request.form not in _FORMS:
         facts = f"entries of outputs are left out ({partial.names}), which {request.form} layers cannot hold"
         raise MethodUnavailableError(f"--form {request.form}", facts, "use --form folded, or leave --form out")
-    if partial.whole.unheld or any(handed.is_state for handed in network.resolved.handed) or _has_buffers(network):
+    if (
+        partial.whole.origin.unheld
+        or any(handed.is_state for handed in network.resolved.handed)
+        or _has_buffers(network)
+    ):
         facts = f"the network keeps a state, and entries of its outputs are left out ({partial.names})"
         remedy = "claim all of its outputs; verify takes such networks in part, convert does not"
         raise MethodUnavailableError("unclaimed entries", facts, remedy)
@@ -85,7 +89,7 @@ def completed(network: Network, conversion: Conversion, request: Request) -> Con
     stands beside the original, which answers for what is left out. Raises EquivarianceError where the claimed part of
     what comes out is not equivariant.
     """
-    partial = network.partial
+    partial = network.handover.partial
     assert partial is not None
     request.progress("putting back what is left out")
     report = conversion.report
@@ -102,7 +106,7 @@ def completed(network: Network, conversion: Conversion, request: Request) -> Con
     _judge(module, program, network, conversion, request)
     claims = _claims(module, network, partial, request)
     report = replace(report, claims=claims, notes=(*report.notes, *_notes(module, claims)))
-    passport = replace(conversion.passport, spec=partial.spec, entry=whole.entry)
+    passport = replace(conversion.passport, spec=partial.spec, entry=whole.handover.entry)
     return replace(
         conversion, module=with_modes(without_entry(module)), program=program, passport=passport, report=report
     )
@@ -156,7 +160,7 @@ def _judge(
     request: Request,
 ) -> None:
     """Judge the claimed part of what is handed over, as `verify` will. Raises EquivarianceError."""
-    partial = network.partial
+    partial = network.handover.partial
     assert partial is not None
     request.progress("verifying what is handed over")
     after = as_run(prepare(program or module, partial.spec, *partial.whole.example))

@@ -105,8 +105,8 @@ def convert(
     Raises MethodUnavailableError, UnsupportedError (an op refuses), EquivarianceError (the result failed a verdict),
     and, unless forced, DriftError and DegenerateError.
     """
-    with naming_the_mean(network.advice):
-        if network.partial is not None:
+    with naming_the_mean(network.handover.advice):
+        if network.handover.partial is not None:
             conversion = completed(network, _converted(network, name, adapted(network, request)), request)
         else:
             conversion = with_companions(_converted(network, name, request, trial, passport), network)
@@ -121,7 +121,7 @@ def _converted(
     """The steps of `convert`. trial: decides between the candidates of `auto`, beside the bounds."""
     if request.product == "graph":
         refuse_graph(network)
-    if network.further:
+    if network.others.further:
         return convert_for_all(network, name, request, trial)
     method = method_of(request.method)
     check_request(request, method)

@@ -45,7 +45,7 @@ def flip_test(
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     refuse_claims_in_part(loaded, "flip_test")
     network = prepared(model, loaded, example_inputs, example_kwargs, entry)
-    with naming_the_mean(network.advice):
+    with naming_the_mean(network.handover.advice):
         both = with_modes(all_views(under_each(network)).converted.module)
     home = device_of(model)
     if home != CPU:

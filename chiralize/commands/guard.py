@@ -25,24 +25,24 @@ _KEEP = "register it as a buffer before the first call (register_buffer), or mak
 
 def refuse_graph(network: Network) -> None:
     """Raise ExportError where a graph would forget what forward keeps from call to call."""
-    if network.unheld:
-        facts = f"forward keeps a state in {', '.join(network.unheld)}, which no graph holds"
+    if network.origin.unheld:
+        facts = f"forward keeps a state in {', '.join(network.origin.unheld)}, which no graph holds"
         raise ExportError("-o", facts, f"{_KEEP}; weights can be written (-o out.pt)")
 
 
 def refuse_forgetful(network: Network, module: torch.nn.Module) -> None:
     """Raise CaptureError where a result is a graph, and forgets what forward keeps from call to call."""
-    if network.unheld and not network.traced and isinstance(module, torch.fx.GraphModule):
+    if network.origin.unheld and not network.origin.traced and isinstance(module, torch.fx.GraphModule):
         facts = "forward keeps a state here, which no graph holds, and the result would be one"
         remedy = f"{_KEEP}; or use --method average"
-        raise CaptureError(", ".join(network.unheld), facts, remedy)
+        raise CaptureError(", ".join(network.origin.unheld), facts, remedy)
 
 
 def refuse_other_calls(network: Network, verdict: Verdict) -> None:
     """Raise CaptureError where a first call is equivariant, and later ones, which read the state it wrote, are not."""
     proof = verdict.certificate
-    if network.unheld and proof is not None and proof.passed and not verdict.numeric.passed:
-        names = ", ".join(network.unheld)
+    if network.origin.unheld and proof is not None and proof.passed and not verdict.numeric.passed:
+        names = ", ".join(network.origin.unheld)
         raise CaptureError(names, "forward keeps a state here, and does with it what the first call did not", _KEEP)
 
 

@@ -98,9 +98,10 @@ def _judged(problem: Problem, draft: Draft) -> Judged:
     program = draft.program or try_export(converted.module, network, tell)
     request.progress("verifying")
     after = _captured_again(network, replace(draft, program=program))
-    after = replace(after, as_program=request.product == "graph")
+    handover = replace(after.handover, as_program=request.product == "graph")
+    after = replace(after, handover=handover)
     action = converted.action
-    passport = Passport(network.resolved.spec, converted.method, converted.form, action.hidden, network.entry)
+    passport = Passport(network.resolved.spec, converted.method, converted.form, action.hidden, network.handover.entry)
     inputs = call_record(*after.example)
     passport = replace(passport, exchanged=action.exchanged, averaged=converted.averaged, inputs=inputs)
     real = real_calls(problem, converted)
@@ -122,7 +123,8 @@ def _captured_again(network: Network, draft: Draft) -> Network:
     if captured is None and program is not None and network.captured is not None:
         captured = capture(program, args, kwargs)
     result = replace(network, module=converted.module, args=args, kwargs=kwargs, resolved=resolved)
-    return replace(result, program=program, captured=captured, problem=network.problem or why_no_graph)
+    origin = replace(network.origin, problem=network.origin.problem or why_no_graph)
+    return replace(result, program=program, captured=captured, origin=origin)
 
 
 def _of_both_views(tensor: ResolvedTensor) -> ResolvedTensor:

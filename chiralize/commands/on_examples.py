@@ -51,7 +51,8 @@ def prepared(
     )
     progress("exporting")
     network = prepared_openly(model, examples.spec, examples.call, entry, progress, "example_inputs")
-    return replace(network, notes=(examples.remark, *network.notes), open_sizes=examples.open_axes)
+    behaviour = replace(network.behaviour, open_sizes=examples.open_axes)
+    return replace(network, notes=(examples.remark, *network.notes), behaviour=behaviour)
 
 
 def name_of(model: torch.nn.Module | ExportedProgram) -> str:

@@ -162,7 +162,7 @@ def _port_names(network: Network) -> PortNames:
     by_spec: list[list[str | None]] = []
     for tensors in (network.resolved.input_tensors, network.resolved.output_tensors):
         by_spec.append([tensor.entry.name for tensor in tensors])
-    of_forward = input_names(network.module, network.entry)
+    of_forward = input_names(network.module, network.handover.entry)
     if len(of_forward) == len(by_spec[0]) and not network.kwargs:
         by_spec[0] = [name or other for name, other in zip(by_spec[0], of_forward, strict=True)]
     return by_spec[0], by_spec[1]

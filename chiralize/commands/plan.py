@@ -47,10 +47,10 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
 
     `auto` is planned as the average that it falls back to, `reduce` at width 1/2 and before it chooses units.
     """
-    if network.constant.is_all:
-        plain = replace(network, constant=ConstantAnswers())
-        return replace(plan(plain, name, method_name), constant=network.constant.facts)
-    if network.further:
+    if network.behaviour.constant.is_all:
+        plain = replace(network, behaviour=replace(network.behaviour, constant=ConstantAnswers()))
+        return replace(plan(plain, name, method_name), constant=network.behaviour.constant.facts)
+    if network.others.further:
         return _under_each(network, name, method_name)
     method = method_of(method_name)
     if network.captured is None:
@@ -99,13 +99,13 @@ def _under_each(network: Network, name: str, method_name: str) -> PlanReport:
 
 def _without_graph(network: Network, name: str, method: Method) -> PlanReport:
     """The plan of a network that could not be captured: only both views of it can run."""
-    assert network.problem is not None
+    assert network.origin.problem is not None
     count = network.parameter_count
     report = PlanReport(name, (), Cost(count, count), notes=network.notes)
     if method.averages == "whole":
-        note = f"both views run, without a graph: {network.problem.where}: {network.problem.facts}"
+        note = f"both views run, without a graph: {network.origin.problem.where}: {network.origin.problem.facts}"
         return replace(report, notes=(*network.notes, note))
-    return replace(report, blocked=(f"{network.problem}", "only --method average is left: it needs no graph"))
+    return replace(report, blocked=(f"{network.origin.problem}", "only --method average is left: it needs no graph"))
 
 
 def _analysed(network: Network, captured: CapturedModel, method: Method) -> _Analysis:

@@ -133,7 +133,7 @@ def _prepared(module: torch.nn.Module, passport: Passport, example: Call) -> Net
 
 def _judged(network: Network, passport: Passport, name: str) -> Verdict:
     """The verdict on the network as it now stands. Raises EquivarianceError, and why there is no proof."""
-    if network.further:
+    if network.others.further:
         networks = under_each(network)
         verdicts = judge_each(networks, {name: passport.under(name) for name in networks}, samples=_SAMPLES)
         verdict = replace(verdicts.main, numeric=verdicts.numeric)

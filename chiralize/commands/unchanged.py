@@ -87,7 +87,7 @@ def unchanged(
 ) -> Conversion:
     """An equivariant network as it is, with a report and a passport. before: the one that came with it."""
     repmap = verdict.repmap
-    passport = before or Passport(network.resolved.spec, "unchanged", "original", entry=network.entry)
+    passport = before or Passport(network.resolved.spec, "unchanged", "original", entry=network.handover.entry)
     passport = replace(passport, inputs=call_record(*network.example))
     macs = 0
     if repmap is not None:

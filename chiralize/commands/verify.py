@@ -61,13 +61,13 @@ def verify(
         raise UsageError("--calibration", facts, "leave it out: such a network is run on random inputs")
     run_on = judged_on(network, real, MOST if isinstance(network.module, OnnxNetwork) else REAL)
     given = sum(map(network.samples_in, run_on))
-    if network.further:
+    if network.others.further:
         report = verify_for_all(network, name, passport, samples, run_on, tolerance, progress)
         return replace(report, circumstances=Circumstances(given))
     report = _verify_one(network, name, passport, samples, real, run_on, tolerance, progress)
     known = Circumstances(given)
-    if network.constant.is_all:
-        known = Circumstances(given, network.constant.facts, network.constant.remedy)
+    if network.behaviour.constant.is_all:
+        known = Circumstances(given, network.behaviour.constant.facts, network.behaviour.constant.remedy)
     elif passport is not None and not report.numeric.passed:
         known = Circumstances(given, remedy=remedy_of_other_mirror(network, passport.converted_for))
     return replace(report, circumstances=known)

@@ -167,9 +167,7 @@ def _is_hopeless(candidate: Candidate, failed: Sequence[tuple[Candidate, Excepti
             return ""
         is_same = earlier.both_views == candidate.both_views and not earlier.mix
         if is_same and isinstance(error, DriftError) and (error.rho or 0.0) > _HOPELESS * error.bound:
-            return (
-                f"{candidate.title} was not tried: a third of that rho, the best that it can do, is too large as well"
-            )
+            return f"{candidate.title} was not tried: a third of that rho, the best it can do, is too large as well"
     return None
 
 

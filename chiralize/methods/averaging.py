@@ -27,10 +27,10 @@ def with_region(network: Network, error: UnsupportedError) -> Network:
     if network.resolved.is_affine or whole.drawing:
         region = None
     else:
-        region = regions.around(whole, network.regions, error.at)
+        region = regions.around(whole, network.treatment.regions, error.at)
     if region is None:
         raise error
-    return replace(network, regions=region)
+    return replace(network, treatment=replace(network.treatment, regions=region))
 
 
 def averaged(network: Network, repmap: RepMap, values: Mapping[str, torch.Tensor]) -> torch.nn.Module:
@@ -45,7 +45,7 @@ def averaged(network: Network, repmap: RepMap, values: Mapping[str, torch.Tensor
     flat = rewrite.program_with_weights(functional(network.program), values)
     module = flat.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
-    return guarded(average(module, stretches), flat, network.graph_origin)
+    return guarded(average(module, stretches), flat, network.origin.word)
 
 
 def _names(network: Network) -> list[str]:

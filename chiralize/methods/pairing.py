@@ -18,7 +18,7 @@ from chiralize.symmetry.involution import SignedPermutation
 def by_weights(network: Network, fixed_points: bool = True) -> FromWeights:
     """By what units read and what reads them."""
     graph = network.graph()
-    return FromWeights(graph, fixed_points, keeping(graph, network.earlier))
+    return FromWeights(graph, fixed_points, keeping(graph, network.others.earlier))
 
 
 def pairing_of(problem: Problem, fixed_points: bool = True) -> Chooser:

@@ -18,7 +18,7 @@ def with_replaced_parts(problem: Problem, method: str) -> Problem:
     """The problem with symmetric normalisers; where that is wanted, other activations, and constants as weights."""
     network = _with_activation(normalised(problem, method))
     if problem.request.symmetrize_constants:  # never while it is judged
-        network = with_tables(replace(network, symmetrize=True))
+        network = with_tables(replace(network, treatment=replace(network.treatment, symmetrize=True)))
     return replace(problem, network=network)
 
 
@@ -29,15 +29,15 @@ def _with_activation(network: Network) -> Network:
     notes, program, graph = network.notes, network.program, network.captured
     module, count = rewrite.with_tanh(network.module)
     if program is not None:
-        if not network.from_program:
+        if not network.origin.from_program:
             axes = network.open_axes(network.args, network.kwargs)
             program = opened(module, network.args, network.kwargs, axes)
         program, functional = rewrite.program_with_tanh(program, activations())
         count += functional
-        if functional and not network.from_program:
+        if functional and not network.origin.from_program:
             notes = (*notes, "activations were called as functions: the result is a graph module")
-            network = replace(network, from_program=True)
-        if network.from_program:
+            network = replace(network, origin=replace(network.origin, from_program=True))
+        if network.origin.from_program:
             module = program.module()
         graph = capture(program, network.args, network.kwargs)
     notes = (*notes, f"{count} activations replaced by tanh")

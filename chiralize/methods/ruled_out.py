@@ -17,7 +17,7 @@ from chiralize.problem.problem import Method, Problem
 def with_inferred(problem: Problem) -> Problem:
     """The problem with what inference says of its network; as it is where no method that may be tried would ask."""
     network = problem.network
-    has_answer = network.captured is not None or isinstance(network.problem, UnsupportedError)
+    has_answer = network.captured is not None or isinstance(network.origin.problem, UnsupportedError)
     if not has_answer or _is_average(problem, problem.method):
         return problem
     problem.request.progress("looking how every tensor transforms")

@@ -41,14 +41,14 @@ def noticed(network: Network) -> Network:
 
 def asked_again(network: Network, real: Sequence[Call]) -> Network:
     """The same, asked on inputs of the user's as well, where random ones got constant answers."""
-    if not real or not network.constant.outputs:
+    if not real or not network.behaviour.constant.outputs:
         return network
-    return _remarked(network, replace(_constant(network, real), cause=network.constant.cause))
+    return _remarked(network, replace(_constant(network, real), cause=network.behaviour.constant.cause))
 
 
 def with_cause(network: Network, cause: Cause | None) -> Network:
     """The network with what is known of the reason for its constant answers."""
-    return _remarked(network, replace(network.constant, cause=cause))
+    return _remarked(network, replace(network.behaviour.constant, cause=cause))
 
 
 def refuse_constant(network: Network, name: str, otherwise: str = "") -> None:
@@ -56,7 +56,7 @@ def refuse_constant(network: Network, name: str, otherwise: str = "") -> None:
 
     otherwise: what the remedy says beside.
     """
-    constant = network.constant
+    constant = network.behaviour.constant
     if constant.is_all:
         raise ModelRunError(name, constant.facts, f"{constant.remedy}{otherwise}")
 
@@ -79,10 +79,10 @@ def differ(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 def _remarked(network: Network, constant: ConstantAnswers) -> Network:
     """The network with this record, and with its warning in the place of an earlier one."""
-    notes = [note for note in network.notes if note != network.constant.warning]
+    notes = [note for note in network.notes if note != network.behaviour.constant.warning]
     if constant.outputs:
         notes.append(constant.warning)
-    return replace(network, constant=constant, notes=tuple(notes))
+    return replace(network, behaviour=replace(network.behaviour, constant=constant), notes=tuple(notes))
 
 
 @exclusive

@@ -57,7 +57,7 @@ def with_assumed(
             assumed += [each] if each.shows else []
         elif _are_different(answers, others):
             assumed.append(each)
-            if network.constant.outputs and cause is None and _moves(network, others):
+            if network.behaviour.constant.outputs and cause is None and _moves(network, others):
                 cause = Cause(each.name, each.default, each.other)
     if cause is not None:
         network = with_cause(network, cause)
@@ -91,6 +91,6 @@ def _are_different(answers: Sequence[Sequence[Tensor]], others: Sequence[Sequenc
 def _moves(network: Network, others: Sequence[Sequence[Tensor]]) -> bool:
     """Whether an output that is constant in the network changes with the inputs here."""
     for index, (first, second) in enumerate(zip(*others, strict=False)):
-        if f"output {index}" in network.constant.outputs and differ(first, second):
+        if f"output {index}" in network.behaviour.constant.outputs and differ(first, second):
             return True
     return False

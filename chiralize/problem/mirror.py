@@ -32,7 +32,9 @@ def infer(network: Network, given: Mapping[str, TensorRepresentation] | None = N
     """Propagate the specification through the graph. Raises UnsupportedError where an op refuses."""
     resolved = network.resolved
     with _looking_at_layouts(resolved):
-        return Inference(network.graph(), resolved.inputs, resolved.outputs, resolved.joined, given, network.symmetrize)
+        return Inference(
+            network.graph(), resolved.inputs, resolved.outputs, resolved.joined, given, network.treatment.symmetrize
+        )
 
 
 @dataclass(frozen=True)

@@ -38,20 +38,86 @@ _LAID_OUT = ("pose", "fields")
 
 
 @dataclass(frozen=True)
+class GraphOrigin:
+    """How the graph of a network came about, and what it does not hold.
+
+    problem: why there is none.  traced: the module is a replay of what the original did on the examples.
+    from_program: the user gave the exported program.  unheld: attributes in which forward keeps a state that the graph
+    does not hold.
+    """
+
+    problem: ChiralizeError | None = None
+    traced: bool = False
+    from_program: bool = False
+    unheld: tuple[str, ...] = ()
+
+    @property
+    def word(self) -> str:
+        """The way to the graph, as messages about sizes name it: `exported`, `traced` or `captured`."""
+        if self.from_program:
+            return "exported"
+        return "traced" if self.traced else "captured"
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What the user handed in, of which a network was made ready, and how it is handed on.
+
+    entry: the method that is called.  advice: which one to name where answers are drawn at random.
+    handed_in: the network of the user, where this one is that one changed (`--align`).  partial: what there is beside
+    it where it is the claimed part of a network.  as_program: what is handed on is the program, not the module, which
+    may take more sizes.
+    """
+
+    entry: str = "forward"
+    advice: str = ""
+    handed_in: Network | None = None
+    partial: Partial | None = None
+    as_program: bool = False
+
+
+@dataclass(frozen=True)
+class OtherMirrors:
+    """Mirrors beside the one of a network.
+
+    further: others that the user named, each fitted to the same tensors.  earlier: those that the network commutes with
+    already, and that must not be disturbed.
+    """
+
+    further: tuple[tuple[str, ResolvedSpec], ...] = ()
+    earlier: tuple[EarlierMirror, ...] = ()
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What inference takes otherwise than it stands in the graph.
+
+    regions: stretches that are taken as one op, since both views run through them.  symmetrize: constants that the
+    mirror changes are projected like weights.
+    """
+
+    regions: tuple[str, ...] = ()
+    symmetrize: bool = False
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What runs of a network showed, beside its answers to the examples.
+
+    constant: outputs that do not depend on the inputs.  open_sizes: of every input whose sizes nobody gave, the axes on
+    which it takes others as well, with their words in the layout.
+    """
+
+    constant: ConstantAnswers = ConstantAnswers()
+    open_sizes: tuple[Mapping[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Network:
     """A network made ready: the copy that is analysed, its program and graph, its specification.
 
     module: a copy that may be run and edited freely.  program: the exported program it came from or gave, None where
-    it cannot be exported.  captured: its graph at the examples' sizes, None if it has none; `problem` says why.
-    entry: the method that is called.  traced: the module is a replay of what the original did on the examples.
-    regions: stretches of the graph that are taken as one op, since both views run through them.
-    symmetrize: constants that the mirror changes are projected like weights.  unheld: attributes in which forward
-    keeps a state that its graph does not hold.  partial: what there is beside it where it is the claimed part of a
-    network.  further: other mirrors that the user named, each fitted to the same tensors.  earlier: mirrors that the
-    network commutes with already, and that must not be disturbed.  handed_in: the network of the user, where this one
-    is that one changed (`--align`).  as_program: what is handed on is the program, not the module, which may take more
-    sizes.  constant: outputs that do not depend on the inputs.  open_sizes: of every input whose sizes nobody gave,
-    the axes on which it takes others as well, with their words in the layout.
+    it cannot be exported.  captured: its graph at the examples' sizes, None if it has none; its `origin` says why.
     """
 
     module: torch.nn.Module
@@ -60,34 +126,24 @@ class Network:
     resolved: ResolvedSpec
     program: ExportedProgram | None = None
     captured: CapturedModel | None = None
-    problem: ChiralizeError | None = None
-    entry: str = "forward"
-    traced: bool = False
-    from_program: bool = False
+    origin: GraphOrigin = GraphOrigin()
     notes: tuple[str, ...] = ()
-    regions: tuple[str, ...] = ()
-    symmetrize: bool = False
-    unheld: tuple[str, ...] = ()
-    partial: Partial | None = None
-    further: tuple[tuple[str, ResolvedSpec], ...] = ()
-    earlier: tuple[EarlierMirror, ...] = ()
-    advice: str = ""
-    handed_in: Network | None = None
-    as_program: bool = False
-    constant: ConstantAnswers = ConstantAnswers()
-    open_sizes: tuple[Mapping[int, str], ...] = ()
+    handover: Handover = Handover()
+    others: OtherMirrors = OtherMirrors()
+    treatment: Treatment = Treatment()
+    behaviour: Behaviour = Behaviour()
 
     @property
     def spec(self) -> ConversionSpec:
         """The specification as the user wrote it."""
-        if self.partial is None:
+        if self.handover.partial is None:
             return self.resolved.spec
-        return self.partial.spec
+        return self.handover.partial.spec
 
     @property
     def as_given(self) -> Network:
         """The network of the user, which costs are told against."""
-        return self.handed_in or self
+        return self.handover.handed_in or self
 
     @property
     def rows(self) -> int:
@@ -123,13 +179,6 @@ class Network:
         return self.resolved.has_rows
 
     @property
-    def graph_origin(self) -> str:
-        """The way to its graph, as messages about sizes name it: `exported`, `traced` or `captured`."""
-        if self.from_program:
-            return "exported"
-        return "traced" if self.traced else "captured"
-
-    @property
     def example(self) -> Call:
         """One call on the example inputs."""
         return tuple(self.args), dict(self.kwargs)
@@ -144,13 +193,13 @@ class Network:
         Raises the reason why there is none.
         """
         if self.captured is None:
-            assert self.problem is not None
-            raise self.problem
-        return collapse(self._centered.captured if self.resolved.is_affine else self.captured, self.regions)
+            assert self.origin.problem is not None
+            raise self.origin.problem
+        return collapse(self._centered.captured if self.resolved.is_affine else self.captured, self.treatment.regions)
 
     def whole_graph(self) -> CapturedModel:
         """The graph without regions: every op for itself. Raises as `graph` does."""
-        return replace(self, regions=()).graph()
+        return replace(self, treatment=replace(self.treatment, regions=())).graph()
 
     @cached_property
     def _centered(self) -> Centered:
@@ -164,7 +213,7 @@ class Network:
 
     def _keeps_state(self) -> bool:
         """Whether an answer depends on what an earlier call has left in the network."""
-        if self.unheld:
+        if self.origin.unheld:
             return True
         if self.captured is not None:
             return bool(_remembered(self.captured))
@@ -189,7 +238,7 @@ class Network:
         if self.program is None or self.captured is None:
             return self
         graph = capture(self.program, self.args, self.kwargs, self.captured.notes, tables)
-        return replace(self, captured=graph if self.from_program else as_held(graph, self.module))
+        return replace(self, captured=graph if self.origin.from_program else as_held(graph, self.module))
 
     def restored(self, values: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """Weights that were found for `graph()`, by name, as weights of the network itself."""
@@ -199,7 +248,7 @@ class Network:
 
     def holding(self, values: Mapping[str, torch.Tensor]) -> tuple[torch.nn.Module, ExportedProgram | None]:
         """The network with other weights, as a module and as its program, which share them."""
-        if self.from_program and self.program is not None:
+        if self.origin.from_program and self.program is not None:
             program = rewrite.program_with_weights(self.program, values)
             return unhooked(program.module()), program
         module = rewrite.with_weights(self.module, values)

@@ -28,7 +28,7 @@ from chiralize.infer.capture import capture
 from chiralize.problem.exporting import called, exported
 from chiralize.problem.further import further_mirrors
 from chiralize.problem.named_tensors import as_dictionaries, has_tensordict, is_tensordict
-from chiralize.problem.network import Network, batch_axes
+from chiralize.problem.network import GraphOrigin, Handover, Network, OtherMirrors, batch_axes
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import refuse_other_order, table_wanted
 from chiralize.problem.readings.frames import so_many
@@ -65,7 +65,7 @@ def prepare(
     Raises UsageError, ModelRunError, SpecError; a failed capture is kept as `problem`.
     """
     network = _with_graph(described(model, spec, args, kwargs, entry), progress)
-    return network.with_notes(*_missing(network.resolved), *_forgotten(network.unheld))
+    return network.with_notes(*_missing(network.resolved), *_forgotten(network.origin.unheld))
 
 
 @exclusive
@@ -108,10 +108,12 @@ def described(
     with naming_the_mean(advice):
         resolved = resolve(spec, sizes, shapes)
         further = further_mirrors(spec, sizes, shapes)
-    network = Network(
-        module, args, kwargs, resolved, program, entry=entry, notes=resolved.spec.notices, unheld=unheld, advice=advice
+    origin = GraphOrigin(from_program=program is not None, unheld=unheld)
+    handover, others = Handover(entry, advice), OtherMirrors(further)
+    notes = resolved.spec.notices
+    return Network(
+        module, args, kwargs, resolved, program, origin=origin, notes=notes, handover=handover, others=others
     )
-    return replace(network, further=further, from_program=program is not None)
 
 
 def _in_dictionaries(
@@ -133,20 +135,22 @@ def _with_graph(network: Network, progress: Progress) -> Network:
     """The network with its program and its graph, or with the error that says why it has none."""
     module, args, kwargs, program = network.module, network.args, network.kwargs, network.program
     captured, traced, problem = None, None, None
+    origin = network.origin
     notes: tuple[str, ...] = ()
     try:
         if program is None:
             program, traced, notes = exported(module, args, kwargs, batch_axes(network.resolved), progress)
         captured = capture(program, args, kwargs, notes)
-        if not network.from_program:
+        if not network.origin.from_program:
             captured = as_held(captured, traced or module)
     except CaptureError as error:
         problem = error
     if traced is not None:
-        network = replace(network, module=traced, traced=True)
-    elif program is not None and not network.from_program:
+        network = replace(network, module=traced)
+    elif program is not None and not origin.from_program:
         notes += _fixed(program, network)
-    return replace(network, program=program, captured=captured, problem=problem).with_notes(*notes)
+    origin = replace(origin, traced=traced is not None, problem=problem)
+    return replace(network, program=program, captured=captured, origin=origin).with_notes(*notes)
 
 
 def _check_values(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:

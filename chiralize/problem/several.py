@@ -20,15 +20,16 @@ AND = " and "
 def under_each(network: Network) -> dict[str, Network]:
     """The network under each of its mirrors, by name, as if there were no other."""
     names = list(network.resolved.spec.mirrors())
-    networks = {names[0]: replace(network, further=())}
-    for name, resolved in network.further:
-        networks[name] = replace(network, resolved=resolved, further=())
+    others = replace(network.others, further=())
+    networks = {names[0]: replace(network, others=others)}
+    for name, resolved in network.others.further:
+        networks[name] = replace(network, resolved=resolved, others=others)
     return networks
 
 
 def refuse_several(network: Network) -> None:
     """Raises MethodUnavailableError for a network of several mirrors."""
-    if network.further:
+    if network.others.further:
         names = ", ".join(under_each(network))
         facts = f"audit looks at one mirror, and the specification names {names}"
         remedy = "in Python give load_spec(file).mirrors()[NAME]; else a file with one of them"
@@ -43,7 +44,7 @@ def refuse_unsuited(network: Network) -> None:
         "some representation is not known before inference (`state`, `like`)": None
         in (*network.resolved.inputs, *network.resolved.outputs),
         "coordinates are mirrored at a point other than 0 (`reflect`)": network.resolved.is_affine
-        or any(resolved.is_affine for _, resolved in network.further),
+        or any(resolved.is_affine for _, resolved in network.others.further),
     }
     for reason, holds in reasons.items():
         if holds:

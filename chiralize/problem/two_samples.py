@@ -56,9 +56,15 @@ def prepared_openly(
 def _fixes_one(network: Network) -> bool:
     """Whether the program of a class takes one sample alone."""
     program, captured = network.program, network.captured
-    if program is None or captured is None or network.from_program or network.traced or not network.has_rows:
+    if (
+        program is None
+        or captured is None
+        or network.origin.from_program
+        or network.origin.traced
+        or not network.has_rows
+    ):
         return False
-    if network.rows != 1 or network.partial is not None or network.unheld or captured.mutations:
+    if network.rows != 1 or network.handover.partial is not None or network.origin.unheld or captured.mutations:
         return False
     tensors = network.resolved.input_tensors
     if any(tensor.kind == "state" for tensor in tensors):
@@ -78,7 +84,13 @@ def refuse_squeezed(network: Network, name: str) -> None:
 
 def _squeezes(network: Network, call: Call) -> bool:
     """Whether answers to one sample have fewer axes than those to two, as of a network that ends in squeeze()."""
-    if network.rows != 1 or not network.has_rows or network.from_program or network.unheld or network.carried:
+    if (
+        network.rows != 1
+        or not network.has_rows
+        or network.origin.from_program
+        or network.origin.unheld
+        or network.carried
+    ):
         return False
     if is_large(network.module) or None in (*network.resolved.inputs, *network.resolved.outputs):
         return False

@@ -100,9 +100,9 @@ def judge(
         if passport is not None and passport.is_average:
             network = _with_states_of_both(network)
         numbers, mirror = judge_by_running(network, module, samples, real, tolerance)
-        return Verdict(numbers, None, mirror, unproved=network.problem, run_only=True)
+        return Verdict(numbers, None, mirror, unproved=network.origin.problem, run_only=True)
     if passport is not None and passport.averaged:
-        network = replace(network, regions=passport.averaged)
+        network = replace(network, treatment=replace(network.treatment, regions=passport.averaged))
     if passport is not None and passport.is_average:
         return _judge_two_view(network, run, progress)
     network, known = with_layers(network, passport)
@@ -127,7 +127,7 @@ def judge(
 def _numbers(network: Network, mirror: NetworkMirror, repmap: RepMap | None, run: _Run) -> NumericVerdict:
     """The numeric verdict at the examples' sizes and at others. run: `numeric.judge` with what the user asked for."""
     depth = _depth(network, repmap)
-    if network.as_program and network.program is not None:
+    if network.handover.as_program and network.program is not None:
         run = partial(run, takes=taken_by(network.program))
     sizes = _other_sizes(network, mirror, repmap)
     run = partial(run, depth=depth, batches=batch_sizes(network), sizes=sizes, rows=light_rows(network))
@@ -161,19 +161,19 @@ def _other_sizes(network: Network, mirror: NetworkMirror, repmap: RepMap | None)
     else:
         work = multiplications(network)
     tensors = Arguments.of(network.args, network.kwargs).tensors
-    return resizings(network.program, tensors, names, _WORK / max(work, 1), bounded=network.from_program)
+    return resizings(network.program, tensors, names, _WORK / max(work, 1), bounded=network.origin.from_program)
 
 
 def _bounded(proof: CertificateVerdict, network: Network, numbers: NumericVerdict) -> CertificateVerdict:
     """The proof with a note of what it is about, where the graph takes more sizes than were looked at."""
     proof = _in_all_layouts(proof, numbers)
     free = network.program is not None and is_open(network.program)
-    if not proof.passed or not (free or network.traced):
+    if not proof.passed or not (free or network.origin.traced):
         return proof
     if numbers.beyond:
         sizes = ", ".join(dict.fromkeys(f"{axis} {size}" for axis, size in numbers.beyond))
         return replace(proof, passed=False, broken=f"it holds at the examples' sizes, not at others: {sizes}")
-    note = "proved for the sizes of the examples" + when(network.traced, " and the branches that they take")
+    note = "proved for the sizes of the examples" + when(network.origin.traced, " and the branches that they take")
     ran = "; ".join(f"{axis} {', '.join(map(str, sizes))}" for axis, sizes in numbers.tried.items())
     if ran:
         more = f"; other sizes of the open axes were run: {ran}"
@@ -204,7 +204,7 @@ def _judge_two_view(network: Network, run: _Run, progress: Progress) -> Verdict:
         note = "by construction: (f(x) + T f(T x)) / 2 is equivariant for every f"
         proof = CertificateVerdict(True, 0, 0, notes=(note,))
         return Verdict(numbers, _in_all_layouts(proof, numbers), mirror)
-    return Verdict(numbers, None, mirror, unproved=network.problem)
+    return Verdict(numbers, None, mirror, unproved=network.origin.problem)
 
 
 def _with_states_of_both(network: Network) -> Network:

@@ -175,7 +175,7 @@ def compare_mirrors(
     if sequences and network.carried.keeps_state:
         return _compare_along(network, [steps[:_STEPS] for steps in sequences[:_SEQUENCES]], progress)
     mirror = mirror_if_known(network, None)
-    if mirror is None or mirror.states or network.unheld:
+    if mirror is None or mirror.states or network.origin.unheld:
         return Evidence(notes=(_KEEPS_STATE,))
     calls, real = _witnesses(network, mirror, inputs)
     with Runner(network.module) as runner:
@@ -251,13 +251,13 @@ def _of_still(answers: Answers, calls: Sequence[Call], real: bool) -> Evidence:
 def _collapsed(network: Network, answers: Answers, calls: Sequence[Call]) -> str:
     """A warning of single outputs that hardly vary, beside others that do; "" where none is, or the inputs are alike.
 
-    Those that are the same to the last digit are in `network.constant`, and free ones may be settings.
+    Those that are the same to the last digit are in `network.behaviour.constant`, and free ones may be settings.
     """
     variations = dict(zip(sorted((*answers.hardly_vary, *answers.indices)), answers.variation, strict=True))
     still: list[str] = []
     for index in answers.hardly_vary:
         name = f"output {index}"
-        if name not in network.constant.outputs and network.resolved.output_tensors[index].kind != "free":
+        if name not in network.behaviour.constant.outputs and network.resolved.output_tensors[index].kind != "free":
             still.append(f"{name} by {percent(variations[index])} of its size")
     given = max(map(variation_of, zip(*map(_numbers, calls), strict=True)), default=0.0)
     if not still or given < _ALIKE:

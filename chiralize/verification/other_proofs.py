@@ -39,7 +39,7 @@ def another_proof(
     known: representations of weights, by name.  Networks with states are left to their own proof.
     """
     captured = network.captured
-    if captured is None or captured.mutations or captured.drawing or network.regions or mirror.states:
+    if captured is None or captured.mutations or captured.drawing or network.treatment.regions or mirror.states:
         return None
     if None in network.resolved.inputs or None in network.resolved.outputs:
         return None

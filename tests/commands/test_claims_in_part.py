@@ -195,7 +195,7 @@ def test_a_module_is_run_itself_not_its_graph_alone(matched: Conversion) -> None
             return answer
 
     network = prepare(Branching(), SPEC, EXAMPLE)
-    assert network.partial is not None and network.partial.mixed is not None
+    assert network.handover.partial is not None and network.handover.partial.mixed is not None
     assert not verify(network, "branching", samples=2).passed
 
 

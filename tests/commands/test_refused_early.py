@@ -153,7 +153,7 @@ def under_two_mirrors() -> Network:
 
 
 def test_under_several_mirrors(stopped: None) -> None:
-    assert under_two_mirrors().further
+    assert under_two_mirrors().others.further
     with pytest.raises(NoRuleError):
         convert(under_two_mirrors(), "net", Request("match", samples=1))
 

@@ -156,7 +156,7 @@ def test_calibration_in_pixels_and_the_guard() -> None:
     net, x = trained(Scaled()), pixels(2, 17, 2)
     data = pixels(200, 17, 2, seed=5)
     found = chiralize(net, spec(), (x,), method="match", calibration=data)
-    assert {choice.reason for choice in report_of(found).choices} == {"matched by activations"}
+    assert {choice.reason for choice in report_of(found).changes.choices} == {"matched by activations"}
     assert residual(found, data) < 1e-11
     with pytest.raises(DriftError):
         chiralize(net, spec(), (x,), method="project", calibration=data, max_drift=1e-6)

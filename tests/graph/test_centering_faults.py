@@ -214,4 +214,4 @@ def test_offsets_of_values_that_are_repeated() -> None:
     report = verify(Recentred(layer=False).eval(), given, (pixels(2, 17, 2),))
     assert not report.passed and "cannot be put into a bias" in "".join(report.notes)
     found = chiralize(trained(Recentred(layer=True)), given, (pixels(2, 17, 2),), method="project")
-    assert residual(found, pixels(64, 17, 2)) < 1e-12 and report_of(found).certificate.passed
+    assert residual(found, pixels(64, 17, 2)) < 1e-12 and report_of(found).judgement.certificate.passed

@@ -125,7 +125,7 @@ def test_what_is_looked_at_afterwards_is_no_state() -> None:
     memory = torch.zeros(3, 12, dtype=torch.float64)
     net = trained(Net(compute, first=nn.Linear(12, 8), last=nn.Linear(8, 12), memory=memory, seen=None))
     network = prepare(net, parse_spec(POSE), (normal(3, 6, 2),))
-    assert network.unheld == () and [leaf.names[0] for leaf in network.graph().states] == ["memory"]
+    assert network.origin.unheld == () and [leaf.names[0] for leaf in network.graph().states] == ["memory"]
 
 
 def test_a_state_that_is_held_beside_what_is_none() -> None:
@@ -141,7 +141,7 @@ def test_a_state_that_is_held_beside_what_is_none() -> None:
             return self.seen
 
     network = prepare(trained(Watched()), parse_spec(POSE), (normal(3, 6, 2),))
-    assert network.unheld == () and [leaf.names[0] for leaf in network.graph().states] == ["state"]
+    assert network.origin.unheld == () and [leaf.names[0] for leaf in network.graph().states] == ["state"]
 
 
 def test_the_last_attention_of_a_call_with_gradients() -> None:

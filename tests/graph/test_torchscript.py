@@ -65,7 +65,7 @@ def test_no_other_batch_is_tried_on_a_trace(spec_of: Callable[[Case], Conversion
     case = CASES["lstm"]
     args = case.example()[0]
     network = prepare(scripted(case), spec_of(case), args)
-    assert network.traced
+    assert network.origin.traced
     with pytest.raises(ModelRunError, match=r"CH208  input 0: its sizes are \(7, .*as it was traced takes \(\d"):
         network.module(args[0][:1].repeat_interleave(7, 0))
     report = api.verify(scripted(case), spec_of(case), args, samples=1)

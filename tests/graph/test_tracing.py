@@ -120,7 +120,9 @@ class Looks(nn.Module):
 
 def test_other_ways_for_other_data_are_found_by_name_too() -> None:
     network = prepare(Looks(), POSES, (), {"x": torch.rand(2, 17, 2)})
-    assert isinstance(network.problem, CaptureError) and "control flow depends on the data" in str(network.problem)
+    assert isinstance(network.origin.problem, CaptureError) and "control flow depends on the data" in str(
+        network.origin.problem
+    )
 
 
 class LooksFar(nn.Module):
@@ -140,7 +142,7 @@ class LooksFar(nn.Module):
 @pytest.mark.parametrize("refuses", [True, False])
 def test_other_ways_for_large_numbers_are_found(refuses: bool) -> None:
     network = prepare(LooksFar(refuses), POSES, (torch.rand(2, 17, 2),))
-    assert (network.problem is None) == refuses
+    assert (network.origin.problem is None) == refuses
 
 
 class Counting(nn.Module):

@@ -21,4 +21,4 @@ def test_constants_are_made_symmetric_where_that_is_asked_for(is_asked: bool) ->
     network = prepare(net, parse_spec(POSE), (normal(3, 6, 2),), None, "forward")
     request = Request(method="project", symmetrize_constants=is_asked)
     problem = Problem.of(network, request, method_of("project"))
-    assert with_replaced_parts(problem, "project").network.symmetrize is is_asked
+    assert with_replaced_parts(problem, "project").network.treatment.symmetrize is is_asked

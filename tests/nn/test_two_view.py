@@ -60,7 +60,7 @@ def test_a_network_without_a_graph_is_lifted_as_it_is() -> None:
     model = DataDependent().double().eval()
     x = torch.randn(3, 17, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     network = prepare(model, parse_spec("skeleton: h36m\n"), (x,))
-    assert network.captured is None and network.problem is not None
+    assert network.captured is None and network.origin.problem is not None
     found = convert(network, "net", Request("average", samples=2))
     assert (
         found.program is None

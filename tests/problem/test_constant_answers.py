@@ -47,12 +47,12 @@ def _rounded() -> nn.Module:
 
 
 def outputs(net: nn.Module, spec: Any = SPEC, args: Any = ARGS) -> tuple[str, ...]:
-    return prepare(net, spec, args).constant.outputs
+    return prepare(net, spec, args).behaviour.constant.outputs
 
 
 @pytest.mark.parametrize("build", [_by_zero, _dead, _rounded])
 def test_constant(build: Any) -> None:
-    constant = prepare(build(), SPEC, ARGS).constant
+    constant = prepare(build(), SPEC, ARGS).behaviour.constant
     assert constant.is_all and constant.outputs == ("output 0",) and constant.facts == FACTS
 
 
@@ -68,7 +68,7 @@ def test_constant(build: Any) -> None:
 )
 def test_not_constant(compute: Any) -> None:
     network = prepare(_linear(compute), SPEC, ARGS)
-    assert not network.constant.outputs and not any("depend" in note for note in network.notes)
+    assert not network.behaviour.constant.outputs and not any("depend" in note for note in network.notes)
 
 
 def test_of_coarse_numbers_none_is_rounded_away() -> None:
@@ -97,14 +97,14 @@ def test_integers_stay_as_they_are() -> None:
 
     spec = parse_spec(BODY + 'inputs: [{layout: "b j d"}, {free: true}]\noutputs: [{layout: "b j d"}]\n')
     network = prepare(trained(Steps()), spec, (*ARGS, torch.zeros(3, dtype=torch.long)))
-    assert network.constant.tried == "8 random inputs, integers as in the examples,"
+    assert network.behaviour.constant.tried == "8 random inputs, integers as in the examples,"
 
 
 def test_one_of_several() -> None:
     """It is a warning that reaches the headline: the rest may be what is wanted."""
     net = _linear(lambda net, x: (net.last(x), net.table * 1), table=nn.Parameter(torch.ones(4)))
     network = prepare(net, TWO, ARGS)
-    assert network.constant.outputs == ("output 1",) and not network.constant.is_all
+    assert network.behaviour.constant.outputs == ("output 1",) and not network.behaviour.constant.is_all
     brief = "output 1 does not depend on the inputs"
     plan = chiralize.plan(net, TWO, ARGS)
     assert plan.passed and plan.verdict == f"can be converted, with warnings; {brief}"
@@ -156,11 +156,11 @@ def test_verify_calls_it_no_defect() -> None:
 def test_inputs_in_use_decide() -> None:
     """Units that random numbers leave asleep wake on inputs of another size."""
     network = prepare(_dead(), SPEC, ARGS)
-    assert network.constant.is_all
+    assert network.behaviour.constant.is_all
     awake: Network = asked_again(network, [((1e4 * normal(3, 6, 2),), {})])
-    assert not awake.constant.outputs and not any("depend" in note for note in awake.notes)
+    assert not awake.behaviour.constant.outputs and not any("depend" in note for note in awake.notes)
     asleep = asked_again(network, [((normal(5, 6, 2, seed=seed),), {}) for seed in range(3)])
-    assert asleep.constant.tried == "8 random inputs and 3 of yours" and asleep.constant.is_all
+    assert asleep.behaviour.constant.tried == "8 random inputs and 3 of yours" and asleep.behaviour.constant.is_all
     assert sum(BRIEF in note for note in asleep.notes) == 1
 
 

@@ -78,13 +78,13 @@ def test_those_that_change_answers(folder: Path) -> None:
 
 def test_the_cause_of_constant_answers(folder: Path) -> None:
     """k = 0 makes I - A^0 = 0; with 1 in its place the same weights answer."""
-    constant = opened(folder).constant
+    constant = opened(folder).behaviour.constant
     assert constant.is_all and constant.facts == (
         "its answers do not depend on its inputs: 8 random inputs got the same; with k=1 in the place of its default 0 "
         "they do"
     )
     assert constant.remedy == "give the value that it was trained with: --arg k=VALUE"
-    told = opened(folder, k="0").constant
+    told = opened(folder, k="0").behaviour.constant
     assert told.is_all and told.cause is None
 
 
@@ -92,7 +92,7 @@ def test_without_time_modules_tell(folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(doubts, "SECONDS", -1.0)
     (note,) = [note for note in opened(folder).notes if "assumed" in note]
     assert note.startswith("warning: k, noise, gain, fragile were assumed") and "may answer otherwise" in note
-    assert opened(folder).constant.cause is None
+    assert opened(folder).behaviour.constant.cause is None
 
 
 @pytest.mark.parametrize("command", ["plan", "convert", "audit", "verify"])

@@ -429,6 +429,6 @@ def test_another_entry_of_a_network_that_is_traced(tmp_path: Path) -> None:
             return answer
 
     original = prepare(Policy().eval(), parse_spec("skeleton: h36m\n"), (torch.randn(1, 17, 2),), entry="act")
-    assert original.traced
+    assert original.origin.traced
     found = write_onnx(convert(original, "policy", Request("match", samples=1)), original, tmp_path / "net.onnx")
     assert any("onnxruntime is at most" in note for note in found.report.notes)

@@ -294,4 +294,4 @@ def test_only_run_never_traced(tmp_path: Path) -> None:
     from chiralize.problem.preparation import prepare
 
     network = prepare(loaded.module, parse_spec(LIFTER), (torch.ones(3, 5, 2),))
-    assert network.captured is None and network.program is None and not network.traced
+    assert network.captured is None and network.program is None and not network.origin.traced

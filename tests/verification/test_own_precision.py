@@ -149,7 +149,7 @@ def test_auto_passes_over_what_float32_does_not_hold(monkeypatch: pytest.MonkeyP
     assert says in report.notes
     with pytest.warns(PrecisionWarning, match="in float32, in which it runs, the result is off by 4.0e-4"):
         named = converted(method="reduce", **options)
-    assert "off by 4.0e-4 in float32" in named.verdict and named.own_precision == bad
+    assert "off by 4.0e-4 in float32" in named.verdict and named.judgement.own_precision == bad
 
 
 def test_verify_says_both() -> None:

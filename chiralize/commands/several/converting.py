@@ -203,20 +203,24 @@ class _Finish:
     def _captured_again(self, draft: Draft, as_program: bool) -> dict[str, Network]:
         """The result under every mirror, with a graph that is captured from its program: nothing is taken over."""
         original, module, program = self.original, draft.converted.module, draft.program
-        why = original.problem or CaptureError(draft.converted.method, "it cannot be exported", "use it as a module")
+        why = original.origin.problem or CaptureError(
+            draft.converted.method, "it cannot be exported", "use it as a module"
+        )
         captured = None
         if program is not None and original.captured is not None:
             captured = capture(program, original.args, original.kwargs)
         results: dict[str, Network] = {}
         for name, network in self.networks.items():
-            result = replace(network, module=module, program=program, captured=captured, problem=why)
-            results[name] = replace(result, as_program=as_program)
+            origin = replace(network.origin, problem=why)
+            handover = replace(network.handover, as_program=as_program)
+            result = replace(network, module=module, program=program, captured=captured)
+            results[name] = replace(result, origin=origin, handover=handover)
         return results
 
     def _passport(self, converted: Converted, hidden: Mapping[str, Hidden]) -> Passport:
         spec = self.original.resolved.spec
         first = next(iter(hidden.values()))
-        passport = Passport(spec, converted.method, converted.form, first, self.original.entry)
+        passport = Passport(spec, converted.method, converted.form, first, self.original.handover.entry)
         return replace(passport, mirrors=hidden, inputs=call_record(*self.original.example))
 
     def _report(

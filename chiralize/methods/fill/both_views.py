@@ -43,7 +43,7 @@ def averaged(network: Network) -> Converted:
         raise random_numbers(node)
     if network.captured is None and network.answers_vary():
         raise random_numbers(None, type(network.module).__name__)
-    own_buffers = not network.captured or bool(network.captured.mutations or network.unheld)
+    own_buffers = not network.captured or bool(network.captured.mutations or network.origin.unheld)
     resolved = network.resolved
     if isinstance(network.module, OnnxNetwork):
         where = network.module.where
@@ -62,6 +62,6 @@ def averaged(network: Network) -> Converted:
     notes = _states(network)
     if own_buffers and network.captured:
         names = [network.captured.leaves[leaf].names[0] for leaf in network.captured.mutations]
-        names += network.unheld
+        names += network.origin.unheld
         notes += (f"states kept once per view: {', '.join(names)}",)
     return Converted(module, "average", "two-view", notes=(*network.notes, *notes))

@@ -50,7 +50,7 @@ def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
         others = [reps[leaf.name] for reps in earlier]
         values |= dict.fromkeys(leaf.names, symmetric_under(values[leaf.names[0]], others))
     values = network.restored(values)
-    if network.regions:
+    if network.treatment.regions:
         module, program = averaging.averaged(network, repmap, values), None
     else:
         module, program = network.holding(values)
@@ -60,7 +60,7 @@ def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
     lost = sum(concrete[leaf.name].zero_slices() for leaf in matrices if leaf.kind == "parameter")
     tables, notes = tables_of(network, repmap), network.notes
     result = Converted(module, method, "folded", choices, moved, action, notes=notes, lost=lost, tables=tables)
-    if network.regions:
+    if network.treatment.regions:
         result = averaging.described(result, network, repmap)
     return Draft(result, program, repmap)
 
@@ -72,12 +72,12 @@ def _earlier(
 
     Raises MethodUnavailableError where this mirror would disturb them.
     """
-    if not network.earlier:
+    if not network.others.earlier:
         return []
-    if repmap.partners or network.regions:
+    if repmap.partners or network.treatment.regions:
         facts = "the mirror exchanges whole branches of the network, or both views run through a stretch of it"
         raise MethodUnavailableError("several mirrors", facts, "use --method average, which runs every view")
-    earlier = earlier_by_leaf(held, network.earlier)
+    earlier = earlier_by_leaf(held, network.others.earlier)
     check_commuting(network.graph(), concrete, earlier)
     return earlier
 

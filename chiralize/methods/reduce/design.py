@@ -102,9 +102,9 @@ def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: b
         read = [sensitivity for sensitivity in places if sensitivity.count]
         if read:
             moments[key] = read
-    keep = keeping(captured, network.earlier)
+    keep = keeping(captured, network.others.earlier)
     weights = FromWeights(captured, fixed_points, keep)
-    if network.earlier and tied:
+    if network.others.earlier and tied:
         facts = "recurrent layers are not matched for more than one mirror"
         raise MethodUnavailableError("several mirrors", facts, "use --method average, which runs every view")
 
@@ -131,7 +131,7 @@ def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: b
         map_of = matched_in_order if key in tied else matched
         others = tuple((action, action) for action in keep(choice.space, repmap))
         maps.append(replace(map_of(key, choice.action), earlier=others))
-    lifting = Lifting(maps, earlier_by_leaf(captured.weights, network.earlier))
+    lifting = Lifting(maps, earlier_by_leaf(captured.weights, network.others.earlier))
     new = {leaf.name: lifting.representation(repmap.leaves[leaf.name]) for leaf in captured.weights}
     check_commuting(captured, new, lifting.earlier)
     return Design(captured, repmap, lifting, tuple(choices.values()), {})

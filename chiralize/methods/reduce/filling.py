@@ -169,4 +169,4 @@ def dense(
             module.graph.erase_node(node)
     resizing.apply(module, values)
     plain_call(module)
-    return guarded(module, program, network.graph_origin), None
+    return guarded(module, program, network.origin.word), None

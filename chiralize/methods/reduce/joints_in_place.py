@@ -77,13 +77,18 @@ def _moves(action: SignedPermutation) -> bool:
     return not action.fixed.all()
 
 
+def is_plain(network: Network) -> bool:
+    """Whether it has one linear mirror, is claimed as a whole, and runs no stretch on both views."""
+    others = network.others.earlier or network.others.further
+    return not (network.resolved.is_affine or others or network.handover.partial or network.treatment.regions)
+
+
 def led_in_and_out(network: Network) -> Network | None:
     """The network with its maps, each the identity. None where joints and coordinates are no two factors of its one
     input and of its outputs, or where it is none that can be written anew.
     """
     inputs, outputs = network.resolved.input_tensors, network.resolved.output_tensors
-    is_other = network.resolved.is_affine or network.earlier or network.further or network.partial or network.regions
-    if network.program is None or is_other or len(inputs) != 1:
+    if network.program is None or len(inputs) != 1 or not is_plain(network):
         return None
     into, out = _led(inputs[0]), list(map(_led, outputs))
     is_unmoved = [tensor.representation is not None and tensor.representation.is_trivial for tensor in outputs]

@@ -41,7 +41,7 @@ def orbit_reductions(network: Network, repmap: RepMap, batches: Batches, width: 
     if list(attentions(captured, repmap)) or any(cells(node, captured) for node in captured.nodes):
         raise _refused("attention and recurrent layers are not reduced for more than one mirror")
     moments = sensitivities(captured, repmap, batches)
-    shared, keep = factors(repmap), keeping(captured, network.earlier)
+    shared, keep = factors(repmap), keeping(captured, network.others.earlier)
     maps: list[HiddenMap] = []
     choices: list[Choice] = []
     for space in repmap.spaces:
@@ -55,7 +55,7 @@ def orbit_reductions(network: Network, repmap: RepMap, batches: Batches, width: 
         total = space.size // len(orbits.partner)
         reason = f"{count} of {total} orbits of {len(orbits.partner)} units kept, each with its mirror image"
         choices.append(Choice(space, maps[-1].actions[space.key], reason))
-    by_leaf = earlier_by_leaf(captured.weights, network.earlier)
+    by_leaf = earlier_by_leaf(captured.weights, network.others.earlier)
     yield Design(captured, repmap, Lifting(maps, by_leaf), tuple(choices), {})
 
 
@@ -97,7 +97,7 @@ def with_images(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
 
     An input and its images are held out together: every fifth batch is, and every part is as long as a multiple of it.
     """
-    for mirror in network.earlier:
+    for mirror in network.others.earlier:
         if len(calls) >= _ONE_IN:
             calls = calls[: len(calls) - len(calls) % _ONE_IN]
         calls = joined(calls, mapped(lambda call, mirror=mirror: _image(call, mirror), calls))

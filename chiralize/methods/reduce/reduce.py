@@ -67,7 +67,7 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
     measured = _measured(problem, ready)
     has_own_sizes = request.form != "folded" and not request.keeps_sizes
     mixing = MULTIPLICATIONS if has_own_sizes else UNITS
-    if problem.network.earlier:
+    if problem.network.others.earlier:
         designs = orbit_reductions(ready.in_batches, ready.repmap, measured, width)
     else:
         if has_own_sizes and mixes_joints(ready.in_batches.graph(), ready.repmap):
@@ -114,7 +114,7 @@ def rematched(problem: Problem, fixed_points: bool) -> Draft:
     Raises MethodUnavailableError where they cannot be, UnsupportedError where an op refuses.
     """
     network = problem.network
-    ready = _ready(problem, tables=network.symmetrize)
+    ready = _ready(problem, tables=network.treatment.symmetrize)
     obstacle = ready.obstacle
     if is_large(network.module):
         obstacle = "the network", "it is too large"
@@ -182,7 +182,7 @@ def _obstacle(problem: Problem, repmap: RepMap, waiting: Mapping[str, str]) -> t
     reasons = {
         "it carries states from call to call, and the inputs to fit on are no sequences": single,
         "the mirror exchanges whole branches of it": bool(repmap.partners),
-        "both views run through a stretch of it": bool(network.regions),
+        "both views run through a stretch of it": bool(network.treatment.regions),
         "it has no hidden space": not repmap.spaces,
         next(iter(waiting.items()), ("", ""))[1]: bool(waiting),
     }

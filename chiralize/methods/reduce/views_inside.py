@@ -22,7 +22,7 @@ from chiralize.graph.passes.leading import Led, name_of_map_out
 from chiralize.infer.capture import functional
 from chiralize.infer.records import RepMap
 from chiralize.methods.reduce.hidden_maps import HiddenMap, pairs_and_fixed
-from chiralize.methods.reduce.joints_in_place import InPlace, along_joints, left_alone
+from chiralize.methods.reduce.joints_in_place import InPlace, along_joints, is_plain, left_alone
 from chiralize.methods.reduce.sites import Site, sites_of
 from chiralize.problem.mirror import infer
 from chiralize.problem.network import Network
@@ -34,8 +34,7 @@ _VIEWS = 2
 
 def doubled_inside(network: Network) -> Network | None:
     """The network with its maps, which change nothing. None where no value can be doubled, or it cannot be written."""
-    is_other = network.resolved.is_affine or network.earlier or network.further or network.partial or network.regions
-    if network.program is None or is_other:
+    if network.program is None or not is_plain(network):
         return None
     captured, repmap = network.graph(), infer(network).result()
     read, given = tuple(_read(captured, repmap)), tuple(_given(captured, repmap))

@@ -50,7 +50,7 @@ def widened(network: Network) -> Draft:
     for reason, holds in reasons.items():
         if holds:
             raise _refused(reason)
-    keep = keeping(captured, network.earlier)
+    keep = keeping(captured, network.others.earlier)
     maps: list[HiddenMap] = []
     choices: list[Choice] = []
     for space in repmap.spaces:
@@ -58,7 +58,7 @@ def widened(network: Network) -> Draft:
         others = tuple((action, action.direct_sum(action)) for action in keep(space, repmap))
         maps.append(replace(doubled, earlier=others))
         choices.append(Choice(space, doubled.actions[space.key], "all units kept, each with its mirror image"))
-    lifting = Lifting(maps, earlier_by_leaf(captured.weights, network.earlier))
+    lifting = Lifting(maps, earlier_by_leaf(captured.weights, network.others.earlier))
     readers = {site.weight: site.readers for site in sites_of(captured).values()}
     weights = lifted_weights(captured, repmap, lifting, readers)
     by_key = ByKey.of(captured, weights, repmap, lifting)

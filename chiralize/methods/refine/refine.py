@@ -179,7 +179,7 @@ def _is_trainable(network: Network, result: Converted) -> bool:
 def _taken_over(network: Network, draft: Draft, note: str) -> Draft:
     """The result with the weights that its module has now."""
     module, program = draft.converted.module, draft.program
-    if program is not None and network.from_program:
+    if program is not None and network.origin.from_program:
         values = {name: parameter.detach() for name, parameter in module.named_parameters()}
         program = rewrite.program_with_weights(program, values)
         module = program.module()

@@ -106,7 +106,8 @@ def _carried_on(network: Network, draft: Draft, earlier: Sequence[EarlierMirror]
     if program is None:
         raise MethodUnavailableError("mirrors", "the result for one mirror cannot be exported", _INSTEAD)
     captured = capture(program, network.args, network.kwargs)
-    return replace(network, module=module, program=program, captured=captured, earlier=tuple(earlier), notes=())
+    others = replace(network.others, earlier=tuple(earlier))
+    return replace(network, module=module, program=program, captured=captured, others=others, notes=())
 
 
 def _refolded(network: Network, draft: Draft) -> Draft:

@@ -29,7 +29,7 @@ def _drafts(problem: Problem) -> Iterator[Draft]:
 
 def _imposed(spec: ConversionSpec, problem: Problem) -> Imposed:
     graph = problem.network.graph()
-    return Imposed(spec, pairing_of(problem), keeping(graph, problem.network.earlier))
+    return Imposed(spec, pairing_of(problem), keeping(graph, problem.network.others.earlier))
 
 
 METHOD = Method(

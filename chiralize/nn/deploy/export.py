@@ -28,11 +28,11 @@ def try_export(
     A module that could not be captured is not tried: torch.export may keep one branch of what depends on the data
     without saying so.  tell: called with what is done next.
     """
-    if network.captured is None and not network.from_program:
+    if network.captured is None and not network.origin.from_program:
         return None
     args, kwargs = example_call(network, isinstance(module, TwoView))
     with named_inputs(module, network.module), suppress(CaptureError):
-        room = _ROOM if network.from_program else None
+        room = _ROOM if network.origin.from_program else None
         return opened(module, args, kwargs, _open_sizes(network, args, kwargs), room, tell)
     return None
 
@@ -61,7 +61,7 @@ def named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterator
 
 def _open_sizes(network: Network, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Open axes for `export`: the original program's, or the batch of a module."""
-    if not network.from_program or network.program is None:
+    if not network.origin.from_program or network.program is None:
         return network.open_axes(args, kwargs)
     names = set(network.program.graph_signature.user_inputs)
     nodes = [node for node in network.program.graph.nodes if node.op == "placeholder" and node.name in names]

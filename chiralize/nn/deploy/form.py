@@ -138,7 +138,7 @@ def _dense_where_faster(
     original's: for them the form is chosen for a large batch, not for the example.
     """
     network, result = problem.network, draft.converted
-    if captured is None or network.unheld or network.carried or _times(network, result) > 1.0:
+    if captured is None or network.origin.unheld or network.carried or _times(network, result) > 1.0:
         return None
     program, graph = captured
     call = tuple(network.args), dict(network.kwargs)
@@ -188,7 +188,7 @@ def _swapped(
     assert isinstance(module, torch.fx.GraphModule)
     with_twins = with_calls(module, captured, hidden, wanted)
     assert isinstance(with_twins.module, torch.fx.GraphModule)
-    return replace(with_twins, module=guarded(with_twins.module, program, network.graph_origin))
+    return replace(with_twins, module=guarded(with_twins.module, program, network.origin.word))
 
 
 def _in_a_sentence(blocks: Swapped) -> str:

@@ -128,7 +128,7 @@ def roomy(network: Network, calls: Sequence[Call]) -> Network:
         return network
     args, kwargs = calls[0]
     try:
-        captured = capture(network.program, args, kwargs, origin=network.graph_origin)
+        captured = capture(network.program, args, kwargs, origin=network.origin.word)
     except ModelRunError:
         network = _reopened(network, calls[0])
         if network.program is None:
@@ -146,9 +146,9 @@ def taken_larger(network: Network, call: Call) -> Network | None:
     made at the sizes of the examples. The program takes this call as its example from now on.
     """
     program, captured = network.program, network.captured
-    if program is None or captured is None or network.from_program or network.traced:
+    if program is None or captured is None or network.origin.from_program or network.origin.traced:
         return None
-    if network.partial is not None or network.further or network.unheld or captured.mutations:
+    if network.handover.partial is not None or network.others.further or network.origin.unheld or captured.mutations:
         return None
     if not is_open(program) or not agrees(program.module(), network.module, call):
         return None
@@ -167,7 +167,7 @@ def _reopened(network: Network, call: Call) -> Network:
     leave the batch open either, or gives other results on the examples than the module.
     """
     without = replace(network, program=None)
-    if network.from_program or network.traced:
+    if network.origin.from_program or network.origin.traced:
         return without
     try:
         program = opened(network.module, *call, network.open_axes(*call))

@@ -114,7 +114,8 @@ def prepare(
         partial = replace(partial, mixed=UnsupportedError(type(whole.module).__name__, facts, _WHOLE))
         network = plain.prepare(ClaimedOutputs(whole.module, parts), claimed(spec), *whole.example)
     words = f"the mirror is claimed of {partial.words}: nothing is claimed of {partial.names}"
-    network = noticed(replace(network, partial=partial, notes=(*whole.notes, words, *_others(network, whole))))
+    handover = replace(network.handover, partial=partial)
+    network = noticed(replace(network, handover=handover, notes=(*whole.notes, words, *_others(network, whole))))
     if partial.mixed is None:
         return network
     return network.with_notes(f"{partial.mixed.where}: {partial.mixed.facts}")
@@ -122,16 +123,18 @@ def prepare(
 
 def as_run(network: Network) -> Network:
     """The claimed part for verdicts: what is run is the whole network, of which only claimed entries are looked at."""
-    if network.partial is None:
+    if network.handover.partial is None:
         return network
-    return replace(network, module=ClaimedOutputs(network.partial.whole.module, network.partial.parts))
+    return replace(
+        network, module=ClaimedOutputs(network.handover.partial.whole.module, network.handover.partial.parts)
+    )
 
 
 def entry_of(network: Network) -> str:
     """The method of the user's network that is called."""
-    if network.partial is None:
-        return network.entry
-    return network.partial.whole.entry
+    if network.handover.partial is None:
+        return network.handover.entry
+    return network.handover.partial.whole.handover.entry
 
 
 def _others(network: Network, whole: Network) -> list[str]:
@@ -143,8 +146,10 @@ def _claimed_part(partial: Partial) -> tuple[nn.Module, Partial]:
     """The network without the rows of what is left out; the whole with a choice behind it where that cannot be."""
     whole, parts = partial.whole, partial.parts
     if whole.program is None:
-        assert whole.problem is not None
-        mixed = UnsupportedError(whole.problem.where, f"there is no graph: {whole.problem.facts}", whole.problem.remedy)
+        assert whole.origin.problem is not None
+        mixed = UnsupportedError(
+            whole.origin.problem.where, f"there is no graph: {whole.origin.problem.facts}", whole.origin.problem.remedy
+        )
         return ClaimedOutputs(whole.module, parts), replace(partial, mixed=mixed)
     graph = unhooked(whole.program.module(check_guards=False))
     restriction = Restriction(graph)
