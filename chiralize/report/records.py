@@ -244,6 +244,16 @@ class ConvertReport(Readable):
         return self.way.form
 
     @property
+    def numeric(self) -> NumericVerdict | None:
+        """The verdict of running the result, None where it was not asked for."""
+        return self.judgement.numeric
+
+    @property
+    def certificate(self) -> CertificateVerdict | None:
+        """The proof, None where there is none."""
+        return self.judgement.certificate
+
+    @property
     def drift(self) -> Drift | None:
         """How far the result is from the original's flip average, None where nobody knows."""
         return self.nearness.drift
