@@ -23,6 +23,7 @@ from chiralize.errors.words import percent
 from chiralize.graph.running import Call, Runner, results
 from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.cutting import thinned
+from chiralize.problem.data.of_pictures import units_to_check
 from chiralize.problem.network import Network
 
 _NEAR, _FAR = 4.0, 4_000.0
@@ -34,10 +35,7 @@ _IN_PROPORTION, _LEAST_BIAS = 0.05, 0.1
 _STILL, _BENDS = 0.1, 0.01
 _WORK, _MOST, _LEAST = 1e10, 64, 8
 QUESTION = "the unit of the calibration inputs is in question"
-_CHECK = (
-    "Nothing in the network tells its unit: check that they are in that of its training (metres or millimetres, pixels "
-    "or shares of a picture, radians or degrees)"
-)
+_CHECK = "Nothing in the network tells its unit: check that they are in that of its training"
 
 
 _UNITS = (
@@ -76,7 +74,9 @@ def unit_in_question(network: Network, calls: Sequence[Call]) -> str:
         symptom = _too_large(answers) or _too_small(answers)
     except ModelRunError:
         return ""
-    return f"warning: {QUESTION}: {symptom}. {_CHECK}" if symptom else ""
+    if not symptom:
+        return ""
+    return f"warning: {QUESTION}: {symptom}. {_CHECK} ({units_to_check(network.resolved)})"
 
 
 class _Answers:
