@@ -44,8 +44,8 @@ output axis cells samples stated shift error why figures drawn.curve explanation
 drawn.section
 """
 _PROBE = """
-start steps reward repeated restarted ends entries opposed actions robot coverage.observed coverage.tested_at_start
-coverage.tested
+start steps reward repeated restarted paid_at_once ends entries opposed actions robot coverage.observed
+coverage.tested_at_start coverage.tested
 """
 _BENCH = """
 model chiral rows cost conditions.threads conditions.device conditions.compiled notes rollout conditions.machine

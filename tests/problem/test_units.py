@@ -97,7 +97,7 @@ def test_pictures_have_no_unit_to_ask_for(monkeypatch: pytest.MonkeyPatch) -> No
     network = prepare(net.eval(), parse_spec(spec), pictures[:2])
     calls = [((pictures[row : row + 2],), {}) for row in range(0, 64, 2)]
     assert not unit_in_question(network, calls)
-    monkeypatch.setattr(units, "pictures_of", lambda resolved: frozenset())
+    monkeypatch.setattr(units, "are_pictures", lambda resolved: False)
     assert "saturate" in unit_in_question(network, calls)
 
 

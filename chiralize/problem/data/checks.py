@@ -26,6 +26,7 @@ from chiralize.problem.data.moments.judging import (
     likeness,
     remembered_mean,
 )
+from chiralize.problem.data.of_pictures import to_check
 from chiralize.problem.data.units import unit_by_spread, unit_in_question
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -39,9 +40,8 @@ _WORK, _LEAST_LOOKED_AT = 2e11, 48
 _NAMED = 3
 _OTHER_KIND = "warning: the calibration inputs are of another kind: "
 _UNKNOWN = (
-    "there is no batch norm and no normaliser that could be read to hold the calibration inputs against: their joint "
-    "order, axes and "
-    "units are not checked, and rho holds for inputs like these"
+    "there is no batch norm and no normaliser that could be read to hold the calibration inputs against: their {} "
+    "and {} are not checked, and rho holds for inputs like these"
 )
 
 IN_ITS_UNIT = "give the calibration inputs in the unit of its training"
@@ -147,8 +147,9 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
         facts = _foreign(network, similarity, calls)
         if not problem.request.force:
             remedy = (
-                f"check joint order, axes, units and normalisation of the calibration inputs{_BUILT}; --force goes on"
+                f"check {', '.join(to_check(network.resolved))} and normalisation of the calibration inputs{_BUILT}"
             )
+            remedy += "; --force goes on"
             missing = listed([tensor.where for tensor in unchanged], _NAMED)
             first = when(missing, f"give the array of {missing}, which has the example's values in all of them; ")
             first += when(unit_by_spread(similarity.scale), f"{IN_ITS_UNIT}; else ")
@@ -157,7 +158,8 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
     elif similarity is not None and similarity.is_poor and not problem.request.mix:
         yield _poor(similarity)
     elif similarity is None:
-        yield _UNKNOWN
+        *others, last = to_check(network.resolved)
+        yield _UNKNOWN.format(", ".join(others), last)
         yield from _questioned_unit(network, calls)
     if (similarity is None or similarity.is_normaliser) and not problem.request.mix:
         yield from _narrow(network, calls)

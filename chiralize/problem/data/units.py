@@ -23,7 +23,7 @@ from chiralize.errors.words import percent
 from chiralize.graph.running import Call, Runner, results
 from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.cutting import thinned
-from chiralize.problem.data.warping import pictures_of
+from chiralize.problem.data.of_pictures import are_pictures
 from chiralize.problem.network import Network
 
 _NEAR, _FAR = 4.0, 4_000.0
@@ -39,8 +39,6 @@ _CHECK = (
     "Nothing in the network tells its unit: check that they are in that of its training (metres or millimetres, pixels "
     "or shares of a picture, radians or degrees)"
 )
-
-
 _UNITS = (
     ("metres", "millimetres", 1000.0),
     ("metres", "centimetres", 100.0),
@@ -70,7 +68,7 @@ def unit_in_question(network: Network, calls: Sequence[Call]) -> str:
     For networks that keep nothing of their training by which inputs could be checked. Not asked of pictures:
     what is answered to right ones, such as scores, saturates as well.
     """
-    if pictures_of(network.resolved):
+    if are_pictures(network.resolved):
         return ""
     looked_at = thinned(network, calls, affordable_samples(network, _WORK, _LEAST, _MOST))
     if not looked_at or not _with_a_unit(network):
@@ -80,7 +78,9 @@ def unit_in_question(network: Network, calls: Sequence[Call]) -> str:
         symptom = _too_large(answers) or _too_small(answers)
     except ModelRunError:
         return ""
-    return f"warning: {QUESTION}: {symptom}. {_CHECK}" if symptom else ""
+    if not symptom:
+        return ""
+    return f"warning: {QUESTION}: {symptom}. {_CHECK}"
 
 
 class _Answers:
