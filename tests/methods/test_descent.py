@@ -170,7 +170,7 @@ def test_lessons_are_the_inputs_and_moved_copies(room: int, monkeypatch: pytest.
     distance = Distance(lambda call: [teacher(*call[0])], teacher, calls, [0])
     read: list[int] = []
 
-    def noise(call: Call, pool: Sequence[Call], generator: torch.Generator) -> Call:
+    def noise(call: Call, pool: Sequence[Call], generator: torch.Generator, amount: float) -> Call:
         """As poses are moved."""
         return perturbed(call, pool, True, generator)
 
