@@ -3,7 +3,7 @@
 Inputs are moved by noise of their own covariance (`perturbation.py`), pictures as a camera moves (`warping.py`): the
 original can be asked about points that nobody recorded, and a few thousand inputs are soon learnt by heart. `MovedAnew`
 does so in every step, which costs a call of the original each time. `Stored` does it once, for a few copies of the
-inputs.
+inputs. Pictures are moved less and less, so that the last steps see what the network will see.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from chiralize.problem.data.perturbation import perturbed
 from chiralize.problem.data.warping import pictures_of, warped
 from chiralize.problem.network import Network
 
-_LESS = 0.7  # by how much pictures are moved less at the end
+_LESS = 0.7  # of the most by which pictures are moved: what is taken off towards the end
 _BLOCK = 256_000_000  # bytes, of lessons that are used again
 _COPIES, _STORED = 4, 256_000_000  # of the inputs, moved but for the first; bytes of them and of what is aimed at
 
 Lesson = tuple[Call, Tensor]
 Shuffle = Callable[[Sequence[Call], torch.Generator], Sequence[Call]]
 Move = Callable[[Call, Sequence[Call], torch.Generator, float], Call]
-"""A call moved to a point beside it. The calls are those that are at hand."""
+"""A call moved to a point beside it. The calls are those that are at hand. The number: by how much of the most, where
+pictures are moved."""
 
 
 def move_of(network: Network, has_rows: bool) -> Move:
