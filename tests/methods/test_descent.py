@@ -170,7 +170,7 @@ def test_lessons_are_the_inputs_and_moved_copies(room: int, monkeypatch: pytest.
     distance = Distance(lambda call: [teacher(*call[0])], teacher, calls, [0])
     read: list[int] = []
 
-    def noise(call: Call, pool: Sequence[Call], generator: torch.Generator) -> Call:
+    def noise(call: Call, pool: Sequence[Call], generator: torch.Generator, amount: float) -> Call:
         """As poses are moved."""
         return perturbed(call, pool, True, generator)
 
@@ -183,7 +183,7 @@ def test_lessons_are_the_inputs_and_moved_copies(room: int, monkeypatch: pytest.
     assert read == [0, 0, 1, 2] * 2
     assert len(stored) == len(again) == (12 if room == 10**9 else 4)
     for number in range(len(stored)):
-        (call, target), (same, _) = (made.take(number, torch.Generator()) for made in (stored, again))
+        (call, target), (same, _) = (made.take(number, torch.Generator(), 0.0) for made in (stored, again))
         x = call[0][0]
         assert torch.equal(target, distance.targets(call)) and torch.equal(x, same[0][0])
         assert torch.equal(x, calls[number % 3][0][0]) == (number < 3) and x.shape == (20, 6, 2)

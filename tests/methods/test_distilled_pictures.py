@@ -74,8 +74,8 @@ def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) 
     taken: list[Call] = []
     take = MovedAnew.take
 
-    def noted(self: MovedAnew, number: int, generator: torch.Generator) -> tuple[Call, Tensor]:
-        lesson = take(self, number, generator)
+    def noted(self: MovedAnew, number: int, generator: torch.Generator, over: float) -> tuple[Call, Tensor]:
+        lesson = take(self, number, generator, over)
         taken.append(lesson[0])
         return lesson
 
@@ -116,8 +116,8 @@ def test_one_picture_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures, shapes = spots(40, 0), list[tuple[int, ...]]()
     take = MovedAnew.take
 
-    def noted(self: MovedAnew, number: int, generator: torch.Generator) -> tuple[Call, Tensor]:
-        lesson = take(self, number, generator)
+    def noted(self: MovedAnew, number: int, generator: torch.Generator, over: float) -> tuple[Call, Tensor]:
+        lesson = take(self, number, generator, over)
         shapes.append(tuple(lesson[0][0][0].shape))
         return lesson
 
@@ -172,7 +172,7 @@ class Numbered:
     def __len__(self) -> int:
         return 3
 
-    def take(self, number: int, generator: torch.Generator) -> tuple[Call, Tensor]:
+    def take(self, number: int, generator: torch.Generator, over: float) -> tuple[Call, Tensor]:
         self.taken += 1
         return ((torch.full((9,), float(self.taken)),), {}), torch.tensor([float(number)])
 
@@ -194,7 +194,7 @@ def test_lessons_come_back_before_the_next_look(
     monkeypatch.setattr(lessons, "_BLOCK", room)
     order = list[int]()
     course = Course(Numbered(), torch.Generator().manual_seed(0), order, uses)
-    given = [course.next(7 - step % 7) for step in range(14)]
+    given = [course.next(7 - step % 7, step / 14) for step in range(14)]
     assert [int(call[0][0][0]) for call, _ in given] == expected
     drawn = list(dict.fromkeys((int(call[0][0][0]), int(number)) for call, number in given))
     assert all({number for _, number in drawn[at : at + 3]} == {0, 1, 2} for at in range(0, len(drawn) - 2, 3))

@@ -52,6 +52,18 @@ def test_samples_move_apart_and_their_pictures_together() -> None:
     assert args[2] is rest[0] and args[3] is rest[1]
 
 
+@given(st.integers(0, 99), st.floats(0, 1))
+def test_pictures_are_moved_less(seed: int, amount: float) -> None:
+    """By a share of where the same draw takes them: not at all for none, further for more."""
+    before = ramps(2)
+    apart = [
+        warped(((before,), {}), {0}, torch.Generator().manual_seed(seed), share)[0][0] - before
+        for share in (0.0, amount / 2, amount)
+    ]
+    none, half, whole = (float(part.abs().mean()) for part in apart)
+    assert none < 1e-9 and half <= whole + 1e-6
+
+
 @given(st.integers(0, 99))
 def test_same_generator_same_move(seed: int) -> None:
     first, second = (warped(((ramps(2),), {}), {0}, torch.Generator().manual_seed(seed))[0][0] for _ in range(2))

@@ -3,7 +3,7 @@
 Inputs are moved by noise of their own covariance (`perturbation.py`), pictures as a camera moves (`warping.py`): the
 original can be asked about points that nobody recorded, and a few thousand inputs are soon learnt by heart. `MovedAnew`
 does so in every step, which costs a call of the original each time. `Stored` does it once, for a few copies of the
-inputs.
+inputs. Pictures are moved less and less, so that the last steps see what the network will see.
 """
 
 from __future__ import annotations
@@ -21,23 +21,25 @@ from chiralize.problem.data.perturbation import perturbed
 from chiralize.problem.data.warping import pictures_of, warped
 from chiralize.problem.network import Network
 
+_LESS = 0.7  # of the most by which pictures are moved: what is taken off towards the end
 _BLOCK = 256_000_000  # bytes, of lessons that are used again
 _COPIES, _STORED = 4, 256_000_000  # of the inputs, moved but for the first; bytes of them and of what is aimed at
 
 Lesson = tuple[Call, Tensor]
 Shuffle = Callable[[Sequence[Call], torch.Generator], Sequence[Call]]
-Move = Callable[[Call, Sequence[Call], torch.Generator], Call]
-"""A call moved to a point beside it. The calls are those that are at hand."""
+Move = Callable[[Call, Sequence[Call], torch.Generator, float], Call]
+"""A call moved to a point beside it. The calls are those that are at hand. The number: by how much of the most, where
+pictures are moved."""
 
 
 def move_of(network: Network, has_rows: bool) -> Move:
     """How inputs of this network are moved.  has_rows: the leading axis of a call holds independent samples."""
     pictures = pictures_of(network.resolved)
 
-    def move(call: Call, calls: Sequence[Call], generator: torch.Generator) -> Call:
+    def move(call: Call, calls: Sequence[Call], generator: torch.Generator, amount: float) -> Call:
         """See `Move`."""
         if pictures:
-            return warped(call, pictures, generator)
+            return warped(call, pictures, generator, amount)
         return perturbed(call, calls, has_rows, generator)
 
     return move
@@ -48,8 +50,8 @@ class Lessons(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, number: int, generator: torch.Generator) -> Lesson:
-        """Inputs, and what `Distance.answers` should be for them."""
+    def take(self, number: int, generator: torch.Generator, over: float) -> Lesson:
+        """Inputs, and what `Distance.answers` should be for them.  over: the share of training that is over."""
         ...
 
 
@@ -66,24 +68,24 @@ class Course:
         self.block: list[Lesson] = []
         self.size = self.length = self.position = 0
 
-    def next(self, left: int) -> Lesson:
-        """The next one.  left: steps until a look, this one included."""
+    def next(self, left: int, over: float) -> Lesson:
+        """The next one.  left: steps until a look, this one included.  over: the share of training that is over."""
         if self.uses == 1:
-            return self._taken()
+            return self._taken(over)
         if self.position == self.length:
-            self.block = [self._taken()]
+            self.block = [self._taken(over)]
             self.size = min(-(-left // self.uses), max(_BLOCK // _bytes_of(self.block[0]), 1))
             self.length, self.position = min(self.size * self.uses, left), 0
         elif self.position < self.size:
-            self.block.append(self._taken())
+            self.block.append(self._taken(over))
         lesson = self.block[self.position % self.size]
         self.position += 1
         return lesson
 
-    def _taken(self) -> Lesson:
+    def _taken(self, over: float) -> Lesson:
         if not self.order:
             self.order += torch.randperm(len(self.lessons), generator=self.generator).tolist()
-        return self.lessons.take(self.order.pop(), self.generator)
+        return self.lessons.take(self.order.pop(), self.generator, over)
 
 
 class MovedAnew:
@@ -95,9 +97,9 @@ class MovedAnew:
     def __len__(self) -> int:
         return len(self.seen)
 
-    def take(self, number: int, generator: torch.Generator) -> Lesson:
+    def take(self, number: int, generator: torch.Generator, over: float) -> Lesson:
         """See `Lessons`."""
-        call = self.move(self.seen[number], self.seen, generator)
+        call = self.move(self.seen[number], self.seen, generator, 1 - _LESS * over)
         return call, self.distance.targets(call)
 
 
@@ -119,7 +121,7 @@ class Stored:
             for call in batches:
                 if room <= 0:
                     return
-                moved = move(call, pool, generator) if copy else call
+                moved = move(call, pool, generator, 1.0) if copy else call
                 wanted = distance.targets(moved)
                 self.lessons.append((moved, wanted))
                 room -= _bytes_of((moved, wanted))
@@ -127,7 +129,7 @@ class Stored:
     def __len__(self) -> int:
         return len(self.lessons)
 
-    def take(self, number: int, generator: torch.Generator) -> Lesson:
+    def take(self, number: int, generator: torch.Generator, over: float) -> Lesson:
         """See `Lessons`."""
         return self.lessons[number]
 

@@ -104,7 +104,7 @@ class Training:
         course = Course(self.lessons, generator, order, self.uses)
         for step in range(losses[-1][0] + 1, steps + 1):
             until_a_look = min(between - (step - 1) % between, steps - step + 1)
-            call, wanted = course.next(until_a_look)
+            call, wanted = course.next(until_a_look, (step - 1) / steps)
             self.weights.forget_gradients()
             self.distance.error(call, wanted).backward()
             self._average()

@@ -37,11 +37,12 @@ def is_picture(tensor: ResolvedTensor) -> bool:
     return reversed_axes == [3] and tensor.representation.axes[2].is_trivial
 
 
-def warped(call: Call, pictures: Container[int], generator: torch.Generator) -> Call:
+def warped(call: Call, pictures: Container[int], generator: torch.Generator, amount: float = 1.0) -> Call:
     """The call with its pictures moved; all pictures of one sample in the same way. What lies beyond a border is
     reflected there.
 
-    pictures: positions of "sample channel h w", floating-point; others keep their values.
+    pictures: positions of "sample channel h w", floating-point; others keep their values.  amount: of the most by which
+    they may be moved.
     """
     arguments = Arguments.of(*call)
     tensors = list(arguments.tensors)
@@ -49,15 +50,15 @@ def warped(call: Call, pictures: Container[int], generator: torch.Generator) -> 
     for position, tensor in enumerate(tensors):
         if position in pictures and tensor.is_floating_point():
             if moves is None:
-                moves = torch.rand(len(tensor), 4, generator=generator)
+                moves = amount * (2 * torch.rand(len(tensor), 4, generator=generator) - 1)
             tensors[position] = _moved(tensor, moves)
     return arguments.filled(tensors)
 
 
 def _moved(pictures: Tensor, moves: Tensor) -> Tensor:
-    """moves: "sample 4", from 0 to 1: how far each is turned, scaled, and shifted along both axes."""
+    """moves: "sample 4", from -1 to 1: how far each is turned, scaled, and shifted along both axes."""
     height, width = pictures.shape[-2:]
-    turn, scale, *aside = (2 * moves.to(pictures) - 1).unbind(1)
+    turn, scale, *aside = moves.to(pictures).unbind(1)
     size = LARGER**scale
     cosine, sine = size * torch.cos(TURN * turn), size * torch.sin(TURN * turn)
     across = torch.stack([cosine, -sine * height / width, 2 * ASIDE * aside[0]], 1)
