@@ -39,7 +39,7 @@ def _equivariant(judged: Judgement) -> Fact:
     numeric, proof = judged.numeric, judged.certificate
     if numeric is None and proof is None:
         return Fact("Equivariant", "not judged", tone="unsure")
-    if not judged.is_even:
+    if not judged.passed:
         return Fact("Equivariant", "no", "the tables say where it fails", "bad")
     if judged.is_collapsed:
         return Fact("Equivariant", "yes, but degenerate", "left and right are lost", "bad")

@@ -141,7 +141,7 @@ class VerifyReport(Readable):
     @property
     def passed(self) -> bool:
         """Whether both verdicts passed, and left and right are not lost."""
-        return self.judgement.is_even and not self.judgement.is_collapsed
+        return self.judgement.passed and not self.judgement.is_collapsed
 
     def raise_for_failure(self) -> None:
         """Raise EquivarianceError, VerdictsDisagreeError or DegenerateError unless everything passed."""
@@ -282,7 +282,7 @@ class ConvertReport(Readable):
         """
         if self.judgement.is_collapsed or self.rollout and self.rollout.is_lost:
             return False
-        return self.judgement.is_even and self.nearness.is_near
+        return self.judgement.passed and self.nearness.is_near
 
 
 @dataclass(frozen=True)

@@ -337,7 +337,7 @@ class Judgement:
         return self.degeneracy is not None and bool(self.degeneracy.collapsed)
 
     @property
-    def is_even(self) -> bool:
+    def passed(self) -> bool:
         """Whether all verdicts that there are passed."""
         verdicts = (self.numeric, self.certificate, *self.mirrors)
         return all(verdict is None or verdict.passed for verdict in verdicts)
