@@ -378,8 +378,8 @@ class _Comparison:
             name, kind, wanted_kind = f"output {port.name!r}", _kind(output), _kind(wanted)
             if kind != wanted_kind:
                 raise self._error(f"{name} is {kind}, {wanted_kind} from torch{context}")
-            size = float(port.name in self.network.of_size_one)
-            allowed, share = PARITY.get(wanted.dtype, 0.0), share_apart(output, wanted, size)
+            is_of_size_one = port.name in self.network.of_size_one
+            allowed, share = PARITY.get(wanted.dtype, 0.0), share_apart(output, wanted, is_of_size_one)
             if not share <= allowed:
                 moved = moved or moved_by_rounding(self.reference, call, expected)
                 allowed = widened(allowed, moved[index])

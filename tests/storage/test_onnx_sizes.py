@@ -51,5 +51,7 @@ def test_a_score_that_is_nearly_zero_is_judged_by_the_size_of_scores() -> None:
     x = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
     answer, expected = network().run((x,))[-1], (x - 14).sigmoid()
     assert network().outputs[-1].name in network().of_size_one and float(expected.max()) < 1e-4
-    assert share_apart(answer + 9e-8, expected) > PARITY[torch.float32] > share_apart(answer + 9e-8, expected, 1.0)
-    assert share_apart(expected + 1e-4, expected, 1.0) > PARITY[torch.float32]
+    bound = PARITY[torch.float32]
+    assert share_apart(answer + 9e-8, expected) > bound > share_apart(answer + 9e-8, expected, True)
+    for fault in (torch.zeros_like(expected), expected + 1e-6):  # more than the last digits of 1
+        assert share_apart(fault, expected, True) > bound

@@ -100,8 +100,8 @@ def _difference(
         if (answer.shape, answer.dtype) != (wanted.shape, wanted.dtype):
             facts = f"output {port.name!r} is {answer.dtype} {tuple(answer.shape)} when read op by op"
             raise CaptureError(network.where, f"{facts}, {wanted.dtype} {tuple(wanted.shape)} when run", REMEDY)
-        size = float(port.name in network.of_size_one)
-        share, allowed = share_apart(answer, wanted, size), PARITY.get(wanted.dtype, 0.0)
+        is_of_size_one = port.name in network.of_size_one
+        share, allowed = share_apart(answer, wanted, is_of_size_one), PARITY.get(wanted.dtype, 0.0)
         if not share <= allowed:
             facts = f"read op by op, output {port.name!r} is {share:.2g} of its scale away from onnxruntime"
             raise CaptureError(network.where, f"{facts}, bound {allowed:.0e}", REMEDY)
