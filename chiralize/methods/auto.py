@@ -43,7 +43,7 @@ WIDER = 0.5
 original's error with them, 1.09 without (decision 0029)."""
 _HOPELESS = 4.0
 """How many times the bound rho is where the wider width is not tried: of 94 pairs in benchmarks/accuracy none came to
-less than 0.32 of the narrower one's rho (decision 0093)."""
+less than 0.29 of the narrower one's rho (decision 0093)."""
 Result = TypeVar("Result")
 Attempt = Callable[[str, Problem], Result]
 """A method and the problem that is put to it, to a finished conversion."""
@@ -167,7 +167,7 @@ def _is_hopeless(candidate: Candidate, failed: Sequence[tuple[Candidate, Excepti
             return ""
         is_same = earlier.both_views == candidate.both_views and not earlier.mix
         if is_same and isinstance(error, DriftError) and (error.rho or 0.0) > _HOPELESS * error.bound:
-            return f"{candidate.title} was not tried: a third of that rho, the best it can do, is too large as well"
+            return f"{candidate.title} was not tried: a fourth of that rho, less than it ever had, is too large as well"
     return None
 
 

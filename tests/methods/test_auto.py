@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -38,6 +40,7 @@ from chiralize.verification.verdicts import NumericVerdict
 from tests.support.problems import posed
 from tests.support.small_body import POSE, normal, residual, trained
 
+ACCURACY = Path(__file__).parents[2] / "benchmarks" / "accuracy"
 INPUTS = [((normal(4, 6, 2),), {})]
 GIVEN = Request(calibration=INPUTS)
 WEIGHTS = replace(GIVEN, product="weights")
@@ -117,8 +120,22 @@ def test_no_wider_one_is_tried_where_rho_is_hopeless(rho: float | None, is_tried
 
     result, notes = first_accepted(problem_of(GIVEN), attempt, nothing)
     assert result == "average" and tried == ["reduce0.5", *(["reduce0.707"] if is_tried else []), "averageNone"]
-    says = "reduce at width 0.707 was not tried: a third of that rho, the best it can do, is too large as well"
+    says = "reduce at width 0.707 was not tried: a fourth of that rho, less than it ever had, is too large as well"
     assert (says in notes) == (not is_tried) and len(notes) == 2
+
+
+def test_a_wider_one_never_had_a_fourth_of_rho() -> None:
+    """What `_HOPELESS` rests on: every pair of widths that was measured."""
+    widths: dict[tuple[str, ...], dict[str, float]] = {}
+    for name in ("results.csv", "mixers.csv", "samples.csv"):
+        with (ACCURACY / name).open() as file:
+            for row in csv.DictReader(file):
+                of_network = (name, row["network"], row.get("flips", ""), row["seed"], row.get("samples", ""))
+                width = row.get("width") or row["way"].removeprefix("reduce ")
+                if width in ("0.5", "0.707"):
+                    widths.setdefault(of_network, {})[width] = float(row["rho"])
+    shares = [pair["0.707"] / pair["0.5"] for pair in widths.values() if len(pair) == 2]
+    assert len(shares) >= 94 and min(shares) > 0.29 > 1 / auto._HOPELESS
 
 
 @pytest.mark.parametrize("more", [True, False])

@@ -15,8 +15,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
-from chiralize.graph.fixed_sizes import unhooked
-from chiralize.graph.passes.leading import LED_IN, Led, name_of_map_out
+from chiralize.graph.passes.leading import LED_IN, Led, after_map, float_type, name_of_map_out, others, without
 
 
 @dataclass(frozen=True)
@@ -54,18 +53,15 @@ def doubled(
 
     read: values that weights read twice from there on.  given: values that weights gave twice up to there.
     """
-    module = program.module(check_guards=False)
-    assert isinstance(module, GraphModule)
-    unhooked(module)
-    nodes = {node.name: node for node in module.graph.nodes}
-    taken = {*dict(module.named_parameters()), *dict(module.named_buffers())}
     names = [*map(name_of_map_in, range(len(read))), *map(name_of_map_out, range(len(given)))]
-    if not taken.isdisjoint(names):
+    module = without(program, names)
+    if module is None:
         return None
+    nodes = {node.name: node for node in module.graph.nodes}
     for value in (*read, *given):
         if value.node not in nodes or not all(weight.node in nodes for weight in value.weights):
             return None
-    dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
+    dtype = float_type(module)
     for index, value in enumerate(read):
         source = nodes[value.node]
         with module.graph.inserting_before(_following(source)):
@@ -110,9 +106,8 @@ def _twice(module: GraphModule, source: Node, name: str, value: DoubledValue, dt
     size, moved, rank = value.moved.size, value.moved.axes, source.meta["val"].ndim
     weight = torch.zeros(size, 2, size, dtype=dtype)
     weight[range(size), 0, range(size)] = 1.0
-    order = [*_others(rank, moved), *moved]
-    rows = _rows(module, source, order, len(moved))
-    rows = _mapped(module, rows, name, weight.flatten(0, 1))
+    order = [*others(rank, moved), *moved]
+    rows = after_map(module, source, order, len(moved), name, weight.flatten(0, 1))
     call = module.graph.call_function
     rows = call(torch.unflatten, (rows, -1, (*value.moved.sizes, 2)))
     back = list(map(order.index, range(rank)))
@@ -127,31 +122,10 @@ def _once(module: GraphModule, source: Node, name: str, value: DoubledValue, dty
     weight[range(size), range(size), 0] = 1.0
     call = module.graph.call_function
     views = call(torch.unflatten, (source, value.channel, (2, -1)))
-    before = [*_others(rank, moved), *moved]
+    before = [*others(rank, moved), *moved]
     order = list[int]()
     for axis in before:
         order.append(axis + (axis >= value.channel))  # the views have their axis in front of the channels
-    rows = _rows(module, views, [*order, value.channel], len(moved) + 1)
-    rows = _mapped(module, rows, name, weight.flatten(1))
+    rows = after_map(module, views, [*order, value.channel], len(moved) + 1, name, weight.flatten(1))
     rows = call(torch.unflatten, (rows, -1, value.moved.sizes))
     return call(torch.permute, (rows, list(map(before.index, range(rank)))))
-
-
-def _others(rank: int, moved: Sequence[int]) -> list[int]:
-    """The axes that the mirror leaves alone."""
-    return sorted({*range(rank)} - {*moved})
-
-
-def _rows(module: GraphModule, value: Node, order: Sequence[int], last: int) -> Node:
-    """The value with its axes in another order, the last of them as one. Copied: callers may lay out their numbers
-    otherwise than the examples lie, and a graph would not look.
-    """
-    call = module.graph.call_function
-    moved = call(torch.permute, (value, list(order)))
-    copied = call(torch.clone, (moved,), {"memory_format": torch.contiguous_format})
-    return call(torch.flatten, (copied, -last))
-
-
-def _mapped(module: GraphModule, rows: Node, name: str, weight: torch.Tensor) -> Node:
-    module.register_parameter(name, torch.nn.Parameter(weight))
-    return module.graph.call_function(torch.nn.functional.linear, (rows, module.graph.get_attr(name)))

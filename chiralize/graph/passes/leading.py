@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
@@ -44,17 +45,16 @@ def led(program: ExportedProgram, into: Led, out: Sequence[Led | None]) -> Graph
 
     out: of each output; None for one that is not led out.
     """
-    module = program.module(check_guards=False)
-    assert isinstance(module, GraphModule)
-    unhooked(module)
+    names = [LED_IN, *map(name_of_map_out, range(len(out)))]
+    module = without(program, names)
+    if module is None:
+        return None
     inputs = placeholders(module)
     end = next(node for node in module.graph.nodes if node.op == "output")
     answers = end.all_input_nodes
-    taken = {name for name, _ in [*module.named_parameters(), *module.named_buffers()]}
-    names = [LED_IN, *map(name_of_map_out, range(len(out)))]
-    if len(inputs) != 1 or len(answers) != len(out) or taken & set(names):
+    if len(inputs) != 1 or len(answers) != len(out):
         return None
-    dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
+    dtype = float_type(module)
     (pose,) = inputs
     readers = list(pose.users)
     with module.graph.inserting_before(pose.next):
@@ -70,20 +70,43 @@ def led(program: ExportedProgram, into: Led, out: Sequence[Led | None]) -> Graph
     return module
 
 
-def _mapped(module: GraphModule, value: Node, name: str, along: Led, dtype: torch.dtype) -> Node:
-    """A value after the map of that name, whose weight is the identity.
+def without(program: ExportedProgram, names: Sequence[str]) -> GraphModule | None:
+    """The program as a module to be written into; None where it has weights of these names."""
+    module = program.module(check_guards=False)
+    assert isinstance(module, GraphModule)
+    unhooked(module)
+    taken = {*dict(module.named_parameters()), *dict(module.named_buffers())}
+    return module if taken.isdisjoint(names) else None
+
+
+def float_type(module: GraphModule) -> torch.dtype:
+    """That of its weights."""
+    return next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
+
+
+def others(rank: int, moved: Sequence[int]) -> list[int]:
+    """The axes of a value that are not among these."""
+    return sorted({*range(rank)} - {*moved})
+
+
+def after_map(module: GraphModule, value: Node, order: Sequence[int], last: int, name: str, weight: Tensor) -> Node:
+    """A value with its axes in another order, the last of them as one, which a new weight "out in" maps.
 
     It is copied first: callers may lay out their numbers otherwise than the examples lie, and a graph would not look.
     """
-    module.register_parameter(name, torch.nn.Parameter(torch.eye(along.size, dtype=dtype)))
-    rank = value.meta["val"].ndim
-    before = [axis for axis in range(rank) if axis not in along.axes]
-    order = [*before, *along.axes]
-    back = [order.index(axis) for axis in range(rank)]
+    module.register_parameter(name, torch.nn.Parameter(weight))
     call = module.graph.call_function
-    rows = call(torch.permute, (value, order))
+    rows = call(torch.permute, (value, list(order)))
     rows = call(torch.clone, (rows,), {"memory_format": torch.contiguous_format})
-    rows = call(torch.flatten, (rows, -len(along.axes)))
-    rows = call(torch.nn.functional.linear, (rows, module.graph.get_attr(name)))
+    rows = call(torch.flatten, (rows, -last))
+    return call(torch.nn.functional.linear, (rows, module.graph.get_attr(name)))
+
+
+def _mapped(module: GraphModule, value: Node, name: str, along: Led, dtype: torch.dtype) -> Node:
+    """A value after the map of that name, whose weight is the identity."""
+    rank = value.meta["val"].ndim
+    order = [*others(rank, along.axes), *along.axes]
+    rows = after_map(module, value, order, len(along.axes), name, torch.eye(along.size, dtype=dtype))
+    call = module.graph.call_function
     rows = call(torch.unflatten, (rows, -1, along.sizes))
-    return call(torch.permute, (rows, back))
+    return call(torch.permute, (rows, list(map(order.index, range(rank)))))

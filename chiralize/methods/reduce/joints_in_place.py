@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from torch.fx import GraphModule
+
 from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.graph.model import CapturedModel
@@ -94,14 +96,18 @@ def led_in_and_out(network: Network) -> Network | None:
     is_unmoved = [tensor.representation is not None and tensor.representation.is_trivial for tensor in outputs]
     if into is None or any(led_out is None and not unmoved for led_out, unmoved in zip(out, is_unmoved, strict=True)):
         return None
-    try:
-        module = led(network.program, into, out)
-        if module is None:
-            return None
-        prepared = prepare(module, network.resolved.spec, network.args, network.kwargs)
-        return replace(prepared, notes=network.notes)
-    except ChiralizeError:  # the graph cannot be captured again
+    return with_maps(network, led(network.program, into, out))
+
+
+def with_maps(network: Network, module: GraphModule | None) -> Network | None:
+    """The network as this module; None where there is none, or where its graph cannot be captured again."""
+    if module is None:
         return None
+    try:
+        prepared = prepare(module, network.resolved.spec, network.args, network.kwargs)
+    except ChiralizeError:
+        return None
+    return replace(prepared, notes=network.notes)
 
 
 def _led(tensor: ResolvedTensor) -> Led | None:

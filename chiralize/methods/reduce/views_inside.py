@@ -15,18 +15,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from chiralize.errors import ChiralizeError
+from chiralize.errors import CaptureError
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.passes.doubling import DoubledValue, PaddedWeight, doubled, name_of_map_in
 from chiralize.graph.passes.leading import Led, name_of_map_out
 from chiralize.infer.capture import functional
 from chiralize.infer.records import RepMap
 from chiralize.methods.reduce.hidden_maps import HiddenMap, pairs_and_fixed
-from chiralize.methods.reduce.joints_in_place import InPlace, along_joints, is_plain, left_alone
+from chiralize.methods.reduce.joints_in_place import InPlace, along_joints, is_plain, left_alone, with_maps
 from chiralize.methods.reduce.sites import Site, sites_of
 from chiralize.problem.mirror import infer
 from chiralize.problem.network import Network
-from chiralize.problem.preparation import prepare
 from chiralize.symmetry.symbolic import Known, SymbolicRepresentation, Term, Var, axis_size, variables
 
 _VIEWS = 2
@@ -44,13 +43,10 @@ def doubled_inside(network: Network) -> Network | None:
     if not read or not given or len(set(names)) < len(names):
         return None
     try:
-        module = doubled(functional(network.program), read, given)
-        if module is None:
-            return None
-        prepared = prepare(module, network.resolved.spec, network.args, network.kwargs)
-        return replace(prepared, notes=network.notes)
-    except ChiralizeError:  # the graph cannot be captured again
+        program = functional(network.program)
+    except CaptureError:
         return None
+    return with_maps(network, doubled(program, read, given))
 
 
 def views_in_place(network: Network, captured: CapturedModel, repmap: RepMap) -> InPlace | None:

@@ -78,9 +78,7 @@ def unit_in_question(network: Network, calls: Sequence[Call]) -> str:
         symptom = _too_large(answers) or _too_small(answers)
     except ModelRunError:
         return ""
-    if not symptom:
-        return ""
-    return f"warning: {QUESTION}: {symptom}. {_CHECK}"
+    return f"warning: {QUESTION}: {symptom}. {_CHECK}" if symptom else ""
 
 
 class _Answers:
