@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
+from chiralize.graph import processes
 from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.scattered import SAMPLES, changed, scattered, with_scattered
 from chiralize.problem.network import Network
@@ -108,3 +109,22 @@ def test_a_batch_is_scattered_alike_wherever_it_is() -> None:
     assert all(torch.equal(one[0][0], two[0][0]) for one, two in zip(made[0][4:], made[1], strict=True))
     changes = [own[0][0] - part for own, ((part,), _) in zip(made[0], calls, strict=True)]
     assert not torch.equal(changes[0], changes[1])
+
+
+def test_processes_choose_the_batches_that_one_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only some batches are scattered, which ones does not depend on how many processes share them."""
+    calls = [((part,), {}) for part in normal(3 * SAMPLES, 6, 2).split(80)]
+    network = subject_of((3, 6, 2))
+
+    def made(rank: int, count: int) -> list[Tensor]:
+        """What one of so many processes scatters of the batches that it was dealt in turns."""
+        monkeypatch.setattr(processes, "count", lambda: count)
+        monkeypatch.setattr(processes, "number_of", lambda batch: batch * count + rank)
+        monkeypatch.setattr(processes, "total", lambda number: number * count)
+        problem = posed(network, Request("reduce", calibration=calls[rank::count]))
+        return [call[0][0] for call in with_scattered(problem).batches.scattered]
+
+    wanted = made(0, 1)
+    shared = made(0, 2) + made(1, 2)
+    assert len(wanted) * 80 == SAMPLES and len(shared) == len(wanted)
+    assert all(any(torch.equal(one, two) for two in shared) for one in wanted)

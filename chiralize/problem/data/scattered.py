@@ -57,12 +57,13 @@ def _beside(inputs: Sequence[ResolvedTensor], given: Sequence[Call], most: int) 
     """Scattered calls, about `most` samples of them in all processes together.
 
     Each is scattered by samples of its own batch, and of the next ones where it has few. The random numbers are
-    seeded with the values of the batch. So with batches of `_ROWS` and more, and no more than `most` samples,
-    processes that share the inputs make what one process would have made of all of them.
+    seeded with the values of the batch. So with batches of `_ROWS` and more, processes that share the inputs in turns
+    make what one process would have made of all of them.
     """
     rows = rows_of(given[0])
-    step = max(1, len(given) * rows * processes.count() // max(most, 1))
-    numbers, count = range(0, len(given), step), max(-(-_ROWS // rows), 1)
+    step = max(1, round(processes.total(len(given))) * rows // max(most, 1))
+    numbers = [number for number in range(len(given)) if processes.number_of(number) % step == 0]
+    count = max(-(-_ROWS // rows), 1)
     beside = list[Call]()
     for start in range(0, len(numbers), count):
         calls = [given[number] for number in numbers[start : start + count]]
