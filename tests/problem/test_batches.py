@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.graph import processes
 from chiralize.graph.running import Call
 from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.cutting import _cut, as_captured, even, in_rows, leading
@@ -121,3 +122,25 @@ def test_few_inputs_make_small_batches(count: int) -> None:
     found = in_rows(ready("residual"), in_sizes(*[1] * count), 64)
     ends = list(accumulate(len(leading(call)) for call in found))
     assert len(found) >= min(count, 10) and ends[-1] > count - min(len(found), 64)
+
+
+@pytest.mark.parametrize(("total", "count"), [(80, 2), (48, 2), (48, 4), (40, 8), (30, 2)])
+def test_processes_hold_out_what_one_would(monkeypatch: pytest.MonkeyPatch, total: int, count: int) -> None:
+    """All have as many batches of either part, together those that one process has."""
+    calls = in_sizes(*[1] * total)
+    alone = Batches(calls, scattered=calls)
+    wanted, beside = numbers(list(alone.held_out)), numbers(list(alone.fitted_held_out))
+    shares = list[list[int]]()
+    for rank in range(count):
+        monkeypatch.setattr(processes, "count", lambda: count)
+        monkeypatch.setattr(processes, "number_of", lambda batch, rank=rank: batch * count + rank)
+        part = Batches(calls[rank::count], scattered=calls[rank::count])
+        shares.append(numbers(list(part.held_out)))
+        assert numbers(list(part.fitted_held_out)) == shares[-1] * 2
+    assert sorted(sum(shares, [])) == wanted and sorted(sum(shares, []) * 2) == sorted(beside)
+    assert set(map(len, shares)) == {len(wanted) // count}
+
+
+@pytest.mark.parametrize(("total", "held"), [(25, 5), (26, 4), (48, 8), (45, 9), (6, 1), (11, 2), (3, 1), (1, 1)])
+def test_about_a_fifth(total: int, held: int) -> None:
+    assert len(Batches(in_sizes(*[1] * total)).held_out) == held

@@ -92,7 +92,7 @@ def test_only_for_fits(method: str, count: int) -> None:
 
 
 def test_no_more_than_are_needed() -> None:
-    calls = [((part,), {}) for part in normal(40_000, 6, 2).split(20)]
+    calls = [((part,), {}) for part in normal(9 * SAMPLES, 6, 2).split(20)]
     made = with_scattered(posed(subject_of((3, 6, 2)), Request("reduce", calibration=calls))).batches
     assert sum(len(call[0][0]) for call in made.scattered) == SAMPLES
 

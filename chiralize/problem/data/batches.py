@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chiralize.errors.words import when
+from chiralize.graph import processes
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
 from chiralize.problem.data.feeds import joined
 
 ONE_IN = 5
 """One batch of so many is held out."""
+_PARTS = (8, 4, 2)
 _MOST_HELD = 16
 """Sequences that figures are taken from; each is run three times for every candidate."""
 
@@ -85,7 +88,7 @@ class Batches:
     @property
     def fitted(self) -> Sequence[Call]:
         """Inputs that a fit looks at: those seen, then others beside them."""
-        beside = [calls[: len(calls) - len(calls) // ONE_IN] for calls in (self.scattered, self.posed) if calls]
+        beside = [calls[: _first_held(calls)] for calls in (self.scattered, self.posed) if calls]
         if beside:
             return joined(self.seen, *beside)
         return self.seen
@@ -93,12 +96,12 @@ class Batches:
     @property
     def posed_held_out(self) -> Sequence[Call]:
         """Built-in poses beside the user's inputs that no fit learns from."""
-        return self.posed[len(self.posed) - len(self.posed) // ONE_IN :]
+        return self.posed[_first_held(self.posed) :]
 
     @property
     def fitted_held_out(self) -> Sequence[Call]:
         """Inputs by which a fit decides how far to go: those that figures are taken from, and others beside them."""
-        held = [calls[len(calls) - len(calls) // ONE_IN :] for calls in (self.scattered, self.posed)]
+        held = [calls[_first_held(calls) :] for calls in (self.scattered, self.posed)]
         beside = [calls for calls in held if calls]
         if beside:
             return joined(self.held_out, *beside)
@@ -116,4 +119,22 @@ class Batches:
 
     @property
     def _held(self) -> int:
-        return max(1, len(self.inputs) // ONE_IN)
+        return max(1, len(self.inputs) - _first_held(self.inputs))
+
+
+def _first_held(calls: Sequence[Call]) -> int:
+    """The first of this process's batches that is among the last fifth of all, which are dealt out in turns."""
+    every = len(calls) * processes.count()
+    return bisect_left(range(len(calls)), every - _share_held(every), key=processes.number_of)
+
+
+def _share_held(every: int) -> int:
+    """A fifth of the batches, or less: where 2, 4 or 8 processes could have as many each, of either part too.
+
+    Then each of these has seen as many as the others, and draws the random numbers that one process draws.
+    """
+    held = every // ONE_IN
+    for parts in _PARTS:
+        if every % parts == 0 and 2 * parts <= held:
+            return held - held % parts
+    return held

@@ -58,10 +58,11 @@ def _beside(inputs: Sequence[ResolvedTensor], given: Sequence[Call], most: int) 
 
     Each is scattered by samples of its own batch, and of the next ones where it has few. The random numbers are
     seeded with the values of the batch. So with batches of `_ROWS` and more, processes that share the inputs in turns
-    make what one process would have made of all of them.
+    make what one process would have made of all of them. Every so many batches is scattered: an odd number, so that
+    two, four or eight processes have as many each.
     """
     rows = rows_of(given[0])
-    step = max(1, round(processes.total(len(given))) * rows // max(most, 1))
+    step = max(1, round(processes.total(len(given))) * rows // max(most, 1)) | 1
     numbers = [number for number in range(len(given)) if processes.number_of(number) % step == 0]
     count = max(-(-_ROWS // rows), 1)
     beside = list[Call]()
