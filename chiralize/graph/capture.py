@@ -81,6 +81,7 @@ def export(
             untouched(module),
             _writing_what_is_assigned(module),
             quiet(),
+            _without_checked_distributions(),
             oblivious,
             undecided_overlaps(),
             staying(module),
@@ -108,6 +109,18 @@ def _at_line(error: Exception) -> str:
         if not _LIBRARY.search(frame.filename) and not frame.filename.startswith(_OURS):
             return f"; at {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
     return ""
+
+
+@contextmanager
+def _without_checked_distributions() -> Iterator[None]:
+    """Context in which `torch.distributions` do not compare their parameters with bounds, which no graph can hold."""
+    base = torch.distributions.Distribution
+    before = base._validate_args
+    base.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        base.set_default_validate_args(before)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from chiralize.body.tensors import ResolvedSpec
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import AsymmetricConstantError, ChiralizeError, NegatedChannelsError, UnsupportedError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel, Leaf
@@ -167,12 +168,23 @@ def mirror_of(network: Network, repmap: RepMap | None) -> NetworkMirror:
 
 
 def mirror_if_known(network: Network, repmap: RepMap | None) -> NetworkMirror | None:
-    """T, or None for a network with states whose representation nobody knows yet."""
-    stateful = bool(network.captured and network.captured.mutations)
-    unknown = None in network.resolved.inputs or None in network.resolved.outputs
-    if repmap is None and (stateful or unknown):
+    """T, or None for a network that reads states whose representation nobody knows yet.
+
+    States that it only returns, such as an LSTM's last ones, are left alone: no figure is taken of them.
+    """
+    if repmap is not None:
+        return mirror_of(network, repmap)
+    resolved = network.resolved
+    reads_states = None in resolved.inputs or bool(network.captured and network.captured.mutations)
+    unknown = [tensor.kind for tensor in resolved.output_tensors if tensor.representation is None]
+    if reads_states or set(unknown) - {"state"}:
         return None
-    return mirror_of(network, repmap)
+    return mirror_from(resolved, resolved.inputs, with_states_free(resolved.output_tensors), {}, network.around)
+
+
+def with_states_free(tensors: Sequence[ResolvedTensor]) -> list[TensorRepresentation]:
+    """Their representations; T leaves alone what is not known, as of states."""
+    return [tensor.representation or TensorRepresentation.trivial(tensor.shape) for tensor in tensors]
 
 
 def mirror_at_rest(network: Network) -> NetworkMirror | None:

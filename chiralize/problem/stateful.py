@@ -6,16 +6,15 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from chiralize.body.tensors.resolved import ResolvedTensor, all_have_rows
+from chiralize.body.tensors.resolved import all_have_rows
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import RolledCall, Steps, roll_both_views
 from chiralize.graph.running import Arguments, Runner
 from chiralize.problem.data.both_views import Batch
 from chiralize.problem.data.inputs import names_of_tensors
 from chiralize.problem.data.sequences import Reading
-from chiralize.problem.mirror import mirror_from
+from chiralize.problem.mirror import mirror_from, with_states_free
 from chiralize.problem.network import Network
-from chiralize.symmetry.representation import TensorRepresentation
 
 _LEAST, _MOST, _FOR_EACH = 1024, 8192, 16
 """Samples to fit on: so many for each entry of the largest weight. Neighbours along a sequence are nearly equal."""
@@ -47,11 +46,6 @@ def mirror_of_calls(network: Network) -> NetworkMirror:
     resolved = network.resolved
     inputs, outputs = with_states_free(resolved.input_tensors), with_states_free(resolved.output_tensors)
     return mirror_from(resolved, inputs, outputs, {}, network.around)
-
-
-def with_states_free(tensors: Sequence[ResolvedTensor]) -> list[TensorRepresentation]:
-    """Their representations; T leaves alone what is not known, as of states."""
-    return [tensor.representation or TensorRepresentation.trivial(tensor.shape) for tensor in tensors]
 
 
 def batches_along(network: Network, sequences: Sequence[Steps]) -> list[Batch]:

@@ -21,11 +21,11 @@ from chiralize.graph.running import Arguments, Around, Call, Runner, random_call
 from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
 from chiralize.problem.data.checks import IN_ITS_UNIT, foreign_unit
 from chiralize.problem.data.cutting import in_one, in_rows, tensors, thinned
-from chiralize.problem.mirror import mirror_from, mirror_if_known
+from chiralize.problem.mirror import mirror_from, mirror_if_known, with_states_free
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.progress import Progress, silent
-from chiralize.problem.stateful import mirror_of_calls, with_states_free
+from chiralize.problem.stateful import mirror_of_calls
 from chiralize.verification.asymmetry import asymmetry
 from chiralize.verification.asymmetry.advice import uneven_in_words
 from chiralize.verification.corrections import corrected
@@ -54,6 +54,7 @@ from chiralize.verification.evidence.off_center import means_away, off_center
 from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy
 from chiralize.verification.evidence.training import is_untrained
+from chiralize.verification.evidence.turns import rotation_findings
 from chiralize.verification.verdicts import Evidence
 
 _ROWS = 256
@@ -122,7 +123,7 @@ def outside_evidence(
     parts = [name_findings(skeleton.joints, skeleton.pairs, skeleton.edges)]
     if network.resolved.is_trivial:
         parts.append(Evidence(warnings=(IDLE,)))
-    parts.append(reflection_findings(network.resolved))
+    parts += [reflection_findings(network.resolved), rotation_findings(network.resolved)]
     parts.append(Evidence(warnings=tuple(doubts_of(network.resolved.spec))))
     parts.append(free_findings(network.resolved, (tuple(network.args), dict(network.kwargs)), inputs))
     if mirror is not None:

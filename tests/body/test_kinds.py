@@ -19,6 +19,8 @@ NOT_PERSONS = {
     "face-68": "a face",
     "hand-21": "a hand",
     "hand-21x2": "a hand",
+    "smpl-body-23": "rotations",
+    "smplx-body-21": "rotations",
 }
 
 
@@ -50,7 +52,8 @@ def test_a_skeleton_of_the_user_is_known_by_its_joints(joints: tuple[str, ...], 
         ("atlas-30", 17, ""),
         ("h36m", 16, "h36m-16, h36m-sh-16, mpii-16"),
         ("ap10k", 17, "ap10k-17, macaque-17"),
-        ("h36m", 21, "hand-21 (as many joints, but a hand)"),
+        ("h36m", 21, "hand-21 (as many joints, but a hand), smplx-body-21 (as many joints, but rotations)"),
+        ("smplx-body-21", 23, "smpl-body-23"),
         ("hand-21", 14, "aic-14 (as many joints, but a person), crowdpose-14 (as many joints, but a person)"),
     ],
 )
@@ -61,5 +64,5 @@ def test_another_kind_is_left_out_or_said(given: str, count: int, text: str) -> 
 def test_without_a_skeleton_all_kinds_are_named_with_their_kind() -> None:
     assert offered(16) == "cassie-16 (a robot), h36m-16, h36m-sh-16, mpii-16"
     unknown = replace(load_skeleton("h36m"), name="mine", joints=tuple(f"point_{number}" for number in range(17)))
-    assert offered(21, instead_of=unknown) == "hand-21 (a hand)"
+    assert offered(21, instead_of=unknown) == "hand-21 (a hand), smplx-body-21 (rotations)"
     assert offered(12, instead_of=unknown) == ""

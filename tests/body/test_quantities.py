@@ -47,6 +47,12 @@ def quaternion(matrix: Array) -> Array:
     return np.array([w, *[(matrix[k, j] - matrix[j, k]) / (4 * w) for j, k in ((1, 2), (2, 0), (0, 1))]])
 
 
+def axis_angle(matrix: Array) -> Array:
+    """The axis times the angle."""
+    w, *axis = quaternion(matrix)
+    return np.array(axis) / np.linalg.norm(axis) * 2 * np.arccos(w)
+
+
 def inertia(points: Array, masses: Array) -> Array:
     """MuJoCo's ten numbers of a cloud of points."""
     x, y, z = points.T
@@ -86,6 +92,7 @@ CASES: dict[str, tuple[Quantity, Callable[[Array], Array]]] = {
     "matrix": (Quantity("rotation", "matrix"), lambda m: (m @ rotation(ANGLES) @ m).reshape(-1)),
     "6d by column": (Quantity("rotation", "6d_by_column"), lambda m: (m @ rotation(ANGLES) @ m)[:, :2].T.reshape(-1)),
     "6d by row": (Quantity("rotation", "6d_by_row"), lambda m: (m @ rotation(ANGLES) @ m)[:, :2].reshape(-1)),
+    "axis and angle": (Quantity("rotation", "axis_angle"), lambda m: axis_angle(m @ rotation(ANGLES) @ m)),
     "euler": (Quantity("euler", "rpy"), lambda m: euler(m @ rotation(ANGLES) @ m)),
     "euler, yaw first": (Quantity("euler", "ypr"), lambda m: euler(m @ rotation(ANGLES) @ m)[::-1]),
 }

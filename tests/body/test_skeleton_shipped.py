@@ -20,6 +20,7 @@ from chiralize.errors import SpecError
 from chiralize.symmetry.involution import SignedPermutation
 
 ALL = shipped()
+ROTATIONS = ("smpl-body-23", "smplx-body-21")
 ROBOTS = ("quadruped-12", "atlas-30", "cassie-16")
 REQUIRED = {
     "h36m": "h36m-17",
@@ -34,8 +35,8 @@ REQUIRED = {
 }
 
 
-def test_there_are_31_and_every_name_ends_in_its_number_of_joints():
-    assert len(ALL) == 31
+def test_there_are_33_and_every_name_ends_in_its_number_of_joints():
+    assert len(ALL) == 33
     for name in ALL:
         count = eval(name.rsplit("-", 1)[1].replace("x", "*"), {})
         assert len(load_skeleton(name).joints) == count
@@ -94,13 +95,20 @@ def test_lint_finds_nothing(name):
     assert list(lint_skeleton(load_skeleton(name))) == []
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name not in ROBOTS])
+@pytest.mark.parametrize("name", [name for name in ALL if name not in (*ROBOTS, *ROTATIONS)])
 def test_bodies_negate_x(name):
     skeleton = load_skeleton(name)
     assert (skeleton.dims, skeleton.negate, skeleton.lateral) == (("x", "y", "z"), ("x",), "x")
     joints, coords = skeleton.joint_action(), skeleton.coord_action()
     assert skeleton.merged_action() == joints.kronecker(coords)
     assert skeleton.merged_action(joint_major=False) == coords.kronecker(joints)
+
+
+@pytest.mark.parametrize("name", ROTATIONS)
+def test_rotations_keep_the_part_about_x(name):
+    skeleton = load_skeleton(name)
+    assert (skeleton.dims, skeleton.negate, skeleton.lateral) == (("rx", "ry", "rz"), ("ry", "rz"), "x")
+    assert skeleton.joints == load_skeleton("smpl-24").joints[1 : 1 + len(skeleton.joints)]
 
 
 @pytest.mark.parametrize("name", ROBOTS)

@@ -7,10 +7,11 @@ from functools import lru_cache
 
 from chiralize.body.skeleton.anatomy import landmarks, stem
 from chiralize.body.skeleton.catalog import find_shipped, names_of_size
-from chiralize.body.skeleton.skeleton import AXES, Skeleton
+from chiralize.body.skeleton.skeleton import AXES, TURNS, Skeleton
 from chiralize.errors.words import when
 
 ROBOT = "a robot"
+ROTATIONS = "rotations"
 _BY_NAME = {
     "a hand": ("hand",),
     "a face": ("face",),
@@ -24,13 +25,16 @@ _OF_AN_ANIMAL = ("tail", "paw", "snout", "withers", "hoof")
 
 @lru_cache(256)
 def kind_of(body: Skeleton) -> str:
-    """`a person`, `a hand`, `a face`, `an animal` or `a robot`, by coordinates and names; "" where neither says.
+    """`a person`, `a hand`, `a face`, `an animal`, `a robot` or `rotations`, by coordinates and names; "" where neither
+    says.
 
-    What has angles in place of coordinates in space is a robot.
+    What has one angle a joint in place of coordinates in space is a robot. Rotations of a body stand for no positions.
 
     >>> kind_of(Skeleton("mine", ("wrist", "thumb1", "thumb2"), ()))
     'a hand'
     """
+    if set(body.dims) >= set(TURNS):
+        return ROTATIONS
     if not set(body.dims) & set(AXES):
         return ROBOT
     if not isinstance(landmarks(body), str):

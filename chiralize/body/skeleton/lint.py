@@ -160,7 +160,8 @@ def _signs(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
         yield warning(lines.source, "no pairs, nothing negated: the mirror is the identity", "check pairs and negate")
     elif doubt := unmirrored_space(skeleton):
         yield warning(lines.item("negate", 0), doubt, NEGATE_ONE)
-    if skeleton.lateral is not None and skeleton.negate and skeleton.lateral not in skeleton.negate:
+    are_positions = bool(set(skeleton.dims) & set(AXES))
+    if are_positions and skeleton.lateral is not None and skeleton.negate and skeleton.lateral not in skeleton.negate:
         message = f"lateral is {skeleton.lateral}, but {', '.join(skeleton.negate)} is negated"
         yield warning(lines.item("lateral", 0), message, "positions are negated along the lateral axis")
     if skeleton.lateral is None:

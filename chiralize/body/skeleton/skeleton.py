@@ -21,6 +21,8 @@ from chiralize.symmetry.involution import SignedPermutation
 
 Signs = tuple[tuple[int, tuple[int, ...]], ...]
 AXES = ("x", "y", "z")
+TURNS = ("rx", "ry", "rz")
+"""Coordinates of joints that are turned in space: an axis times an angle."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.fields import Field
+from chiralize.body.tensors.fields.quantities import Quantity
 from chiralize.body.tensors.reversal import Reversed, written
 
 _WRITTEN = (
@@ -42,7 +43,8 @@ class BodyOverride:
     """How the body of one tensor differs from that of the specification, None where it does not.
 
     skeleton: another one.  joints: a subset (closed under the swap) or another order.  dims, negate: coordinates of
-    this tensor.  signs: (joint name, signs over dims) of single joints.
+    this tensor.  signs: (joint name, signs over dims) of single joints.  quantity: what the numbers of a joint are, if
+    they are no coordinates; dims and negate follow from it.
     """
 
     skeleton: Skeleton | None = None
@@ -50,6 +52,18 @@ class BodyOverride:
     dims: tuple[str, ...] | None = None
     negate: tuple[str, ...] | None = None
     signs: tuple[tuple[str, tuple[int, ...]], ...] | None = None
+    quantity: Quantity | None = None
+
+    @staticmethod
+    def of_quantity(
+        skeleton: Skeleton | None, joints: tuple[str, ...] | None, quantity: Quantity, lateral: str
+    ) -> BodyOverride:
+        """A body whose joints have the numbers of a rotation, say, in place of coordinates.  lateral: its axis that
+        points sideways.
+        """
+        names = quantity.names()
+        negated = [name for name, sign in zip(names, quantity.signs(lateral), strict=True) if sign < 0]
+        return BodyOverride(skeleton, joints, names, tuple(negated), (), quantity)
 
     def of(self, default: Skeleton, where: str) -> Skeleton:
         """The body of the tensor: its joints, dims and signs. Raises SpecError where they do not fit."""
@@ -135,11 +149,12 @@ class TensorEntry:
     def to_dict(self) -> dict[str, object]:
         """The entry as a specification file writes it; reading it again gives an equal entry."""
         written_fields: dict[str, object] = {}
+        quantity = self.override.quantity
         for key in _WRITTEN:
             value = self._value(key)
-            if value != _EMPTY._value(key):
+            if value != _EMPTY._value(key) and not (quantity and key in _FROM_QUANTITY):
                 written_fields[key] = _as_json(key, value)
-        return written_fields
+        return written_fields | (quantity.to_dict() if quantity else {})
 
     def _value(self, key: str) -> Any:
         """The value of a key of the file, which the entry itself has, or its override, or its flag."""
@@ -150,6 +165,7 @@ class TensorEntry:
 
 _EMPTY = TensorEntry()
 _FLAGS = get_args(Flag)
+_FROM_QUANTITY = ("dims", "negate", "signs")
 _OF_BODY = tuple(field.name for field in fields(BodyOverride))
 
 

@@ -13,6 +13,7 @@ from chiralize.body.skeleton.kinds import kind_of
 from chiralize.body.skeleton.nodes import nearest
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.axes import Pose, fit, represent
+from chiralize.body.tensors.fields.quantities import ROTATIONS
 from chiralize.body.tensors.layout import Layout, free_names
 from chiralize.errors import AmbiguousLayoutError, LayoutSizeError, SpecError
 from chiralize.errors.words import when
@@ -115,6 +116,8 @@ def described_dims(layout: object, count: int, body: Skeleton, io: str) -> str:
     line = f'{io}s: [{{layout: "{layout}", dims: [{", ".join(names)}]}}]'
     if further:
         line += f", with {names[-1]} in `negate` too if the mirror changes its sign; a confidence stays"
+    if further and count in ROTATIONS:
+        line += f'; or, of rotations, {io}s: [{{layout: "{layout}", {ROTATIONS[count][0]}}}]'
     return f"skeleton: {body.name}, {line}"
 
 

@@ -12,17 +12,20 @@ from chiralize.body.skeleton.schema import read_dim_list, read_negate, read_sign
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.entries import BodyOverride, Classes, Flag, TensorEntry
 from chiralize.body.tensors.fields import check_claims, read_fields
+from chiralize.body.tensors.fields.quantity_keys import read_quantity
 from chiralize.body.tensors.hidden import PAIRINGS, HiddenPolicy
 from chiralize.body.tensors.layout import CLASSES, parse_layout, split_reversed
 from chiralize.body.tensors.reversal import MIDDLE, Reversed, check_reversed, joined
 from chiralize.errors import MissingKeyError, UnknownNameError, WrongValueError
 
 ENTRY_KEYS = (
-    *("layout", "skeleton", "joints", "dims", "negate", "signs", "fields", "free", "invariant", "classes"),
+    *("layout", "skeleton", "joints", "dims", "negate", "signs", "kind", "order"),
+    *("fields", "free", "invariant", "classes"),
     *("like", "state", "feeds", "mirror", "reflect", "missing", "name"),
 )
 _KINDS = ("fields", "free", "invariant", "classes", "like", "state")
-_POSE_KEYS = ("joints", "dims", "negate", "signs", "reflect")
+_POSE_KEYS = ("joints", "dims", "negate", "signs", "kind", "order", "reflect")
+_NOT_OF_QUANTITIES = ("negate", "signs", "reflect")
 _MOST_ENTRIES = 1_000_000
 _FARTHEST_CENTRE = 10**30
 _FLAGS: dict[str, Flag] = {flag: flag for flag in get_args(Flag)}
@@ -63,32 +66,58 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
     if "feeds" in fields and what.startswith("input"):
         fields["feeds"].wrong(f"`feeds` of {what}", "an output feeds an input: write it there")
     layout, mirror = _read_layout(fields, kinds)
-    skeleton = read_optional(fields, "skeleton", base_of)
-    body = skeleton or default
-    joints = read_optional(fields, "joints", _read_joints, body)
-    if joints is not None:
-        body = body.with_joints(joints, fields["joints"].where)
-    dims = read_optional(fields, "dims", read_dim_list)
-    if dims and not {"negate", "signs"} & set(fields) and not set(dims) & set(body.dims):
-        facts = f"dims {list(dims)}, none of which skeleton {body.name} knows ({list(body.dims)}), and no `negate`"
-        raise MissingKeyError(fields["dims"].where, facts, "add `negate: [DIM]` (`negate: []` for none)")
-    negate, signs = _read_signs(fields, body, dims or body.dims)
+    override = _read_body(fields, default, base_of)
     blocks = read_optional(fields, "fields", read_fields)
     check_claims(fields, blocks or (), what)
     return TensorEntry(
         layout=layout,
-        override=BodyOverride(skeleton, joints, dims, negate, signs),
+        override=override,
         fields=blocks,
         flag=next((flag for key, flag in _FLAGS.items() if flags.get(key)), None),
         classes=read_optional(fields, "classes", _read_classes),
         like=read_optional(fields, "like", Node.prose, "like"),
         feeds=read_optional(fields, "feeds", Node.prose, "feeds"),
         mirror=mirror,
-        reflect=read_optional(fields, "reflect", _read_reflect, dims or body.dims) or (),
+        reflect=read_optional(fields, "reflect", _read_reflect, override.dims or (override.skeleton or default).dims)
+        or (),
         missing=read_optional(fields, "missing", Node.choice, "missing", ("none", "zero")) or "none",
         name=read_optional(fields, "name", Node.name, "name"),
         where=node.where,
     )
+
+
+def _read_body(fields: dict[str, Node], default: Skeleton, base_of: BaseReader) -> BodyOverride:
+    """How the body of the tensor differs from that of the specification. Raises SpecError."""
+    skeleton = read_optional(fields, "skeleton", base_of)
+    body = skeleton or default
+    joints = read_optional(fields, "joints", _read_joints, body)
+    if joints is not None:
+        body = body.with_joints(joints, fields["joints"].where)
+    if "kind" in fields or "order" in fields:
+        return _read_quantity(fields, skeleton, joints, body)
+    dims = read_optional(fields, "dims", read_dim_list)
+    if dims and not {"negate", "signs"} & set(fields) and not set(dims) & set(body.dims):
+        facts = f"dims {list(dims)}, none of which skeleton {body.name} knows ({list(body.dims)}), and no `negate`"
+        raise MissingKeyError(fields["dims"].where, facts, "add `negate: [DIM]` (`negate: []` for none)")
+    negate, signs = _read_signs(fields, body, dims or body.dims)
+    return BodyOverride(skeleton, joints, dims, negate, signs)
+
+
+def _read_quantity(
+    fields: dict[str, Node], skeleton: Skeleton | None, joints: tuple[str, ...] | None, body: Skeleton
+) -> BodyOverride:
+    """Joints with rotations, say, in place of coordinates. Raises SpecError."""
+    if "kind" not in fields:
+        facts, remedy = "`order` without `kind`", "say what is so ordered: `kind: rotation` or `kind: quaternion`"
+        raise MissingKeyError(fields["order"].where, facts, remedy)
+    for key in _NOT_OF_QUANTITIES:
+        if key in fields:
+            fields[key].wrong(f"`{key}` beside `kind`, from which all signs follow", "keep one of them")
+    quantity = read_quantity(fields)
+    if body.lateral is None:
+        facts = f"`kind: {quantity.kind}`, but no `lateral` axis of skeleton {body.name} is given"
+        raise MissingKeyError(fields["kind"].where, facts, "add `lateral: x` to the skeleton, or y, z")
+    return BodyOverride.of_quantity(skeleton, joints, quantity, body.lateral)
 
 
 def _read_layout(fields: dict[str, Node], kinds: list[str]) -> tuple[str | None, Reversed]:

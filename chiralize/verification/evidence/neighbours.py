@@ -25,6 +25,7 @@ from chiralize.errors.words import when
 from chiralize.verification.evidence.answer_points import Points, mirrored_at_points
 from chiralize.verification.evidence.misread import Entries, free_as_mirrored, other_orders
 from chiralize.verification.evidence.reflection import is_no_reflection
+from chiralize.verification.evidence.turns import as_rotations
 
 MOST_CROSSED_PAIRS = 8
 """Crossing every pair with every other one takes n (n - 1) tries; above so many pairs none is tried."""
@@ -176,7 +177,7 @@ def nearby(
         for name, change in changes(body)[:1]:
             yield Neighbour(name, _everywhere(base, change))
     yield from _outputs_of_another_kind(base, resolved)
-    for name, entries in (*other_orders(resolved), *free_as_mirrored(resolved, numbers)):
+    for name, entries in (*other_orders(resolved), *free_as_mirrored(resolved, numbers), *as_rotations(resolved)):
         yield Neighbour(name, _with_entries(base, entries))
     yield from _signs_of_tensors(base, resolved)
     yield from _centers(base, resolved, means or {})

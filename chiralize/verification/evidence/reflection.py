@@ -14,6 +14,10 @@ from chiralize.errors.words import listed
 from chiralize.verification.verdicts import Evidence
 
 _SPACE = frozenset("xyz")
+_WRONG = "no body is mirrored like that. A skeleton negates the coordinate that points to the side"
+_OR_TURNS = (
+    "; if these are no positions but axes times angles, write kind: rotation, order: axis_angle in place of signs"
+)
 
 
 def is_no_reflection(dims: Iterable[str], negated: Iterable[str]) -> bool:
@@ -34,14 +38,13 @@ def reflection_findings(resolved: ResolvedSpec) -> Evidence:
         if not _is_wrong(tensor):
             continue
         assert tensor.pose is not None
-        which = listed(sorted(_SPACE.intersection(tensor.pose.body.negate))) or "none"
+        negated = sorted(_SPACE.intersection(tensor.pose.body.negate))
+        which = listed(negated) or "none"
         text = f"T negates {which} of x, y and z in {tensor.where}, which is no reflection of space"
         if tensor.io == "output" and is_reflected:
             notes.append(f"{text}: right for sizes, such as absolute errors by coordinate, and wrong for a pose")
         else:
-            warnings.append(
-                f"{text}: no body is mirrored like that. A skeleton negates the coordinate that points to the side"
-            )
+            warnings.append(f"{text}: {_WRONG}{_OR_TURNS if len(negated) == 2 else ''}")
     doubts = _unmirrored((*resolved.input_tensors, *resolved.output_tensors))
     in_the_plane = (_in_one_line(doubts),) if doubts else ()
     return Evidence(warnings=tuple(warnings[:1]), notes=(*notes[:1], *in_the_plane))

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chiralize.body.skeleton.skeleton import AXES, Skeleton
+from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels, other_fields
 from chiralize.body.tensors.fields.partners import partners_of, sides_of
 from chiralize.body.tensors.fields.phase import Phase
 from chiralize.body.tensors.fields.plain import Measured
-from chiralize.body.tensors.fields.quantities import WITH_DIMS
 from chiralize.symmetry.involution import SignedPermutation
 
 THINGS = ("bodies", "feet", "legs", "hands", "links", "sites", "sensors", "items")
@@ -93,13 +92,7 @@ class Items(Field):
         (first, *others) = self.each
         if others or first.name or not isinstance(first, Measured):
             return {"each": [block.to_dict() for block in self.each]}
-        quantity = first.quantity
-        keys: dict[str, object] = {"kind": quantity.kind}
-        if quantity.order:
-            keys["order"] = quantity.order
-        if quantity.kind in WITH_DIMS and quantity.dims != AXES:
-            keys["dims"] = list(quantity.dims)
-        return keys
+        return first.quantity.to_dict()
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """Legs that the skeleton does not have; a clock for every leg that is shifted, though it is swapped."""

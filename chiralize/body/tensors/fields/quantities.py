@@ -26,10 +26,12 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "twist": ("linear_first", "angular_first"),
     "inertia": ("mujoco",),
     "quaternion": ("wxyz", "xyzw"),
-    "rotation": ("matrix", "6d_by_column", "6d_by_row"),
+    "rotation": ("matrix", "6d_by_column", "6d_by_row", "axis_angle"),
     EULER: ("rpy", "ypr", "rp"),
 }
 """The orders in which the numbers of a kind are written down; of `euler`, examples."""
+TURNED = ("rotation", "quaternion", EULER)
+"""Kinds that say how something is turned; the mean of two such lists of numbers is none, in general."""
 WITH_DIMS = ("vector", "axial")
 """Kinds of which a tensor may hold some of the axes only, as a planar robot's."""
 
@@ -86,6 +88,45 @@ class Quantity:
         """What the mirror of that axis multiplies every number by."""
         return [component.sign(lateral) for component in self.components()]
 
+    def names(self) -> tuple[str, ...]:
+        """Every number's name where it stands for a coordinate of a joint; other names than those of positions.
+
+        >>> Quantity("axial").names(), Quantity("quaternion", "wxyz").names()
+        (('rx', 'ry', 'rz'), ('qw', 'qx', 'qy', 'qz'))
+        """
+        prefix = ""
+        if self.kind == "axial" or self.order == "axis_angle":
+            prefix = "r"
+        elif self.kind == "quaternion":
+            prefix = "q"
+        return tuple(prefix + component.label for component in self.components())
+
+    def __str__(self) -> str:
+        """As a file writes it.
+
+        >>> str(Quantity("rotation", "matrix"))
+        'kind: rotation, order: matrix'
+        """
+        return ", ".join(f"{key}: {value}" for key, value in self.to_dict().items())
+
+    def to_dict(self) -> dict[str, object]:
+        """The keys `kind`, `order` and `dims` of a file, without those that go without saying."""
+        keys: dict[str, object] = {"kind": self.kind}
+        if self.order:
+            keys["order"] = self.order
+        if self.kind in WITH_DIMS and self.dims != AXES:
+            keys["dims"] = list(self.dims)
+        return keys
+
+
+ROTATIONS: Mapping[int, Sequence[Quantity]] = {
+    3: (Quantity("rotation", "axis_angle"),),
+    4: (Quantity("quaternion", "wxyz"), Quantity("quaternion", "xyzw")),
+    6: (Quantity("rotation", "6d_by_column"), Quantity("rotation", "6d_by_row")),
+    9: (Quantity("rotation", "matrix"),),
+}
+"""What so many numbers of a joint may be, if they are a rotation."""
+
 
 def turn(name: str) -> Component:
     """The angle of a turn: roll about x, pitch about y, yaw about z."""
@@ -123,7 +164,12 @@ def _part_of_quaternion(letter: str) -> Component:
 
 
 def _rotation(order: str) -> list[Component]:
-    """Entries of a matrix by row and column: all of them, or the first two columns as networks predict them."""
+    """Entries of a matrix by row and column: all of them, or the first two columns as networks predict them.
+
+    Or the axis times the angle, which is a pseudo-vector.
+    """
+    if order == "axis_angle":
+        return _vector("", AXES, True)
     places = {
         "matrix": [(row, column) for row in AXES for column in AXES],
         "6d_by_column": [(row, column) for column in "xy" for row in AXES],

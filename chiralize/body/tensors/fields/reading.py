@@ -21,9 +21,10 @@ from chiralize.body.tensors.fields.items import THINGS, Items
 from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.phase import PARTS, RAW, SHIFTS, Phase
 from chiralize.body.tensors.fields.plain import Measured, Scalar, Signs
-from chiralize.body.tensors.fields.quantities import EULER, ORDERS, WITH_DIMS, Quantity, is_euler_order
+from chiralize.body.tensors.fields.quantities import EULER, WITH_DIMS, Quantity
+from chiralize.body.tensors.fields.quantity_keys import QUANTITY_KEYS, choices, read_axes, read_order, read_quantity
 from chiralize.body.tensors.fields.unclaimed import Unclaimed
-from chiralize.errors import MissingKeyError, UnknownNameError
+from chiralize.errors import MissingKeyError
 
 _MOST_ENTRIES = 1_000_000
 _MOST_FRAMES = 10_000
@@ -93,24 +94,8 @@ def _choice(keys: Keys, key: str, options: Sequence[str], default: str) -> str:
 def _required(node: Node, keys: Keys, key: str, why: str, options: Sequence[str]) -> str:
     """A choice that nothing can be assumed about. Raises MissingKeyError."""
     if key not in keys:
-        raise MissingKeyError(node.where, why, _choices(key, options))
+        raise MissingKeyError(node.where, why, choices(key, options))
     return keys[key].choice(key, options)
-
-
-def _choices(key: str, options: Sequence[str]) -> str:
-    """`add `order: wxyz` or `order: xyzw``."""
-    return "add " + " or ".join(f"`{key}: {option}`" for option in options)
-
-
-def _axis_list(node: Node) -> tuple[str, ...]:
-    """Axes of the body. Raises UnknownNameError."""
-    dims = read_dim_list(node)
-    for dim in dims:
-        if dim not in AXES:
-            raise UnknownNameError(node.where, f"dim {dim!r} of a vector is no axis of the body", "use x, y and z")
-    if not dims:
-        node.wrong("a vector without axes", "give one or more of x, y and z")
-    return dims
 
 
 # ---- entries that stay where they are -------------------------------------------------------------------------
@@ -120,22 +105,13 @@ def _vector(node: Node, kind: str, keys: Keys) -> Field:
         keys["name"].wrong(
             f"the name of a {kind} field stands after `{kind}:`", f"drop `name`, or write {kind}: {_name(keys)}"
         )
-    dims = read_optional(keys, "dims", _axis_list) or AXES
+    dims = read_optional(keys, "dims", read_axes) or AXES
     return Measured(value.name(f"name of the {kind} field"), Quantity(kind, dims=dims), where=node.where)
 
 
 def _ordered(node: Node, kind: str, keys: Keys) -> Field:
     """`{quaternion: wxyz, name: base}`: the value says the order of the numbers."""
-    return Measured(_name(keys, kind), Quantity(kind, _order(keys[kind], kind)), where=node.where)
-
-
-def _order(value: Node, kind: str) -> str:
-    if kind != EULER:
-        return value.choice(f"{kind} (the order of its numbers)", ORDERS[kind])
-    text = value.prose("euler")
-    if not is_euler_order(text):
-        value.wrong(f"euler is {text!r}", "list the turns by their letters: rpy for roll, pitch, yaw")
-    return text
+    return Measured(_name(keys, kind), Quantity(kind, read_order(keys[kind], kind)), where=node.where)
 
 
 def _scalar(node: Node, kind: str, keys: Keys) -> Field:
@@ -259,7 +235,7 @@ def _items(node: Node, kind: str, keys: Keys) -> Field:
 def _each(node: Node, kind: str, keys: Keys) -> tuple[Field, ...]:
     """The blocks of one thing: `each`, or a quantity as `kind`, `order` and `dims` say it."""
     if "each" in keys:
-        for key in ("kind", "order", "dims"):
+        for key in QUANTITY_KEYS:
             if key in keys:
                 keys[key].wrong(f"`{key}` beside `each`", "say it in the blocks of `each`")
         return _read_blocks(keys["each"], "each", "list the blocks that every one has")
@@ -267,19 +243,7 @@ def _each(node: Node, kind: str, keys: Keys) -> tuple[Field, ...]:
         facts = f"what each of the {kind} holds is not said"
         remedy = "add `kind: vector` (axial, wrench, scalar, ...), or `each: [...]` with blocks"
         raise MissingKeyError(node.where, facts, remedy)
-    quantity = _choice(keys, "kind", tuple(ORDERS), "vector")
-    order = ""
-    if ORDERS[quantity]:
-        if "order" not in keys:
-            facts = f"the order of the numbers of a {quantity} is not said"
-            raise MissingKeyError(keys["kind"].where, facts, _choices("order", ORDERS[quantity]))
-        order = _order(keys["order"], quantity)
-    elif "order" in keys:
-        keys["order"].wrong(f"`order` of a {quantity}, which has none", "drop it")
-    if "dims" in keys and quantity not in WITH_DIMS:
-        keys["dims"].wrong(f"`dims` of a {quantity}", "drop it; dims are of a vector or an axial vector")
-    dims = read_optional(keys, "dims", _axis_list) or AXES
-    return (Measured("", Quantity(quantity, order, dims), where=node.where),)
+    return (Measured("", read_quantity(keys), where=node.where),)
 
 
 def _read_swap(node: Node, items: Sequence[str]) -> tuple[tuple[int, int], ...]:

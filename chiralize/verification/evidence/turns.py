@@ -1,0 +1,101 @@
+"""Poses of a specification that may be rotations: three numbers of a joint may be an axis times an angle.
+
+The mirror keeps the part of such an axis that a position changes the sign of, and negates the two others. So a network
+on rotations fits a mirror that treats them as positions no better than one that knows one side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from chiralize.body.tensors import ResolvedSpec
+from chiralize.body.tensors.entries import BodyOverride, TensorEntry
+from chiralize.body.tensors.fields import Field
+from chiralize.body.tensors.fields.plain import Measured
+from chiralize.body.tensors.fields.quantities import ROTATIONS, TURNED, Quantity
+from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.errors.words import listed
+from chiralize.verification.evidence.misread import Entries
+from chiralize.verification.verdicts import Evidence
+
+_NO_MEAN = (
+    "{}: rotations. The mean of two is none, so what follows the flip average, as results here do, is to be made one "
+    "before use: by SVD or Gram-Schmidt, a quaternion by its length"
+)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A tensor read as rotations.  lateral: the axis of its body that points sideways."""
+
+    tensor: ResolvedTensor
+    quantity: Quantity
+    lateral: str
+
+    @property
+    def entry(self) -> TensorEntry:
+        """What the specification would say of it."""
+        given = self.tensor.entry
+        override = BodyOverride.of_quantity(given.override.skeleton, given.override.joints, self.quantity, self.lateral)
+        return replace(given, layout=self.tensor.layout, override=override, reflect=())
+
+
+def as_rotations(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
+    """All poses that may be rotations read as such, with what a file would say; then one after the other alone."""
+    readings = list[_Reading]()
+    first = list[_Reading]()
+    for tensor in (*resolved.input_tensors, *resolved.output_tensors):
+        of_tensor = _readings(resolved, tensor)
+        readings += of_tensor
+        first += of_tensor[:1]
+    if len(first) > 1:
+        yield _named(first)
+    for reading in readings:
+        yield _named([reading])
+
+
+def _readings(resolved: ResolvedSpec, tensor: ResolvedTensor) -> list[_Reading]:
+    """The tensor as rotations in each order that it may have; none where its numbers are no coordinates of joints."""
+    given, pose = tensor.entry.override, tensor.pose
+    lateral = (given.skeleton or resolved.spec.skeleton).lateral
+    if pose is None or lateral is None or given.quantity is not None or "d" not in pose.layout:
+        return []
+    if pose.body.has_joint_signs or pose.layout.has_matrices:
+        return []
+    return [_Reading(tensor, quantity, lateral) for quantity in ROTATIONS.get(len(pose.body.dims), ())]
+
+
+def _named(readings: Sequence[_Reading]) -> tuple[str, Entries]:
+    """`kind: rotation, order: axis_angle` of input 0 and output 0, and the entries."""
+    by_keys: dict[str, list[str]] = {}
+    entries = dict[tuple[str, int], TensorEntry]()
+    for reading in readings:
+        by_keys.setdefault(str(reading.quantity), []).append(reading.tensor.where)
+        entries[(reading.tensor.io, reading.tensor.index)] = reading.entry
+    words = [f"`{keys}` of {listed(where)}" for keys, where in by_keys.items()]
+    return " and ".join(words), entries
+
+
+def rotation_findings(resolved: ResolvedSpec) -> Evidence:
+    """A note where answers are rotations: their mean over both views is to be made one."""
+    turned = [tensor.where for tensor in resolved.output_tensors if _has_rotations(tensor)]
+    if not turned:
+        return Evidence()
+    return Evidence(notes=(_NO_MEAN.format(listed(turned)),))
+
+
+def _has_rotations(tensor: ResolvedTensor) -> bool:
+    """Whether the specification calls numbers of the tensor, or of a block of it, a rotation."""
+    quantity = tensor.entry.override.quantity
+    if quantity is not None and quantity.kind in TURNED:
+        return True
+    return any(field.kind in TURNED for field in _measured(tensor.entry.fields or ()))
+
+
+def _measured(fields: Iterable[Field]) -> Iterator[Measured]:
+    """All blocks of one quantity, however deep."""
+    for field in fields:
+        if isinstance(field, Measured):
+            yield field
+        yield from _measured(field.parts)
