@@ -6,12 +6,10 @@ merged with the batch in another order) is equivariant under that, and not where
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from chiralize.graph.copies import is_large
-from chiralize.graph.running import Arguments, Runner, random_tensor, results
+from chiralize.graph.running import Arguments, Call, Runner, random_tensor, results
 from chiralize.graph.silence import quiet
 from chiralize.problem.network import Network
 
@@ -28,46 +26,54 @@ def mixing_notes(network: Network) -> tuple[str, ...]:
         return ()
     return (
         f"warning: the answer to a sample depends on the others of its batch: it moves by {share:.2g} of its size "
-        "where they change. T holds where all samples of a batch are mirrored: give single samples for answers to each",
+        "where they change. T holds where all of a batch are mirrored: give single samples for answers to each, "
+        'and where the first axis is time, name it so: a layout such as "t j d" or "t f"',
     )
 
 
 def mixing(network: Network) -> float:
-    """By how much answers to the first of three random samples move, of their size, where the others change.
+    """By how much answers to one of three random samples move, of their size, where the others change.
 
-    0 where the first axis is no batch, where a state is carried, and where the network takes no three samples.
+    Of the first sample and of the last: what reads samples in turn, as frames, answers one of them without the others.
+    0 where the first axis is no batch, where states are read, and where the network takes no three samples.
     """
-    module, tensors = network.module, network.resolved.input_tensors
-    if not network.has_rows or is_large(module) or None in (*network.resolved.inputs, *network.resolved.outputs):
+    if not network.has_rows or is_large(network.module) or None in network.resolved.inputs:
         return 0.0
-    example = Arguments.of(network.args, network.kwargs)
+    first, last = (_batches(network, kept) for kept in (0, -1))
+    try:
+        with quiet(), Runner(network.module) as runner:
+            moved = [_moved(network, runner, batches, kept) for batches, kept in ((first, 0), (last, -1))]
+    except Exception:  # noqa: BLE001 - whatever it says, it does not take three samples
+        return 0.0
+    return max(moved)
+
+
+def _batches(network: Network, kept: int) -> tuple[Call, Call]:
+    """Two random batches of three samples, one of which is the same in both."""
     generator = torch.Generator().manual_seed(0)
+    example = Arguments.of(network.args, network.kwargs)
     one: list[torch.Tensor] = []
     other: list[torch.Tensor] = []
-    for described, tensor in zip(tensors, example.tensors, strict=True):
+    for described, tensor in zip(network.resolved.input_tensors, example.tensors, strict=True):
         shape = (_ROWS, *tensor.shape[1:]) if described.has_rows else tuple(tensor.shape)
         one.append(random_tensor(tensor, generator, shape))
         other.append(random_tensor(tensor, generator, shape))
         if described.has_rows:
-            other[-1][0] = one[-1][0]
+            other[-1][kept] = one[-1][kept]
         else:
             other[-1] = one[-1]
-    calls = [example.filled(one), example.filled(other)]
-    try:
-        with quiet(), Runner(module) as runner:
-            before, after = (results(runner.run([call]).steps[0])[0] for call in calls)
-    except Exception:  # noqa: BLE001 - whatever it says, it does not take three samples
-        return 0.0
-    return max(_moved(before, after, network), default=0.0)
+    return example.filled(one), example.filled(other)
 
 
-def _moved(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor], network: Network) -> list[float]:
-    """Of every output with samples, by how much the answer to the first moves, of the size of all answers."""
-    moved: list[float] = []
+def _moved(network: Network, runner: Runner, batches: tuple[Call, Call], kept: int) -> float:
+    """By how much the answers to the sample that both batches have differ, of the size of all answers."""
+    before, after = (results(runner.run([call]).steps[0])[0] for call in batches)
+    most = 0.0
     for described, one, other in zip(network.resolved.output_tensors, before, after, strict=False):
         is_of_samples = described.has_rows and one.shape == other.shape and one.ndim and one.shape[0] == _ROWS
         if is_of_samples and one.is_floating_point() and one.numel():
             size = float(one.abs().max())
-            difference = float((one[0] - other[0]).abs().max())
-            moved.append(difference / size if 0 < size < float("inf") else 0.0)
-    return moved
+            difference = float((one[kept] - other[kept]).abs().max())
+            if 0 < size < float("inf"):
+                most = max(most, difference / size)
+    return most

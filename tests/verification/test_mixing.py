@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -13,13 +14,12 @@ from tests.support.command import scrambled
 from tests.support.four_legs import SIZE
 from tests.support.four_legs import SPEC as TWO_MIRRORS
 
-SPEC = parse_spec("""
+BODY = """
 joints: [head, l_hand, r_hand, l_foot, r_foot]
 pairs: [[l_hand, r_hand], [l_foot, r_foot]]
 dims: [x, y]
-inputs: [{layout: "b j d"}]
-outputs: [{layout: "b j d"}]
-""")
+"""
+SPEC = parse_spec(BODY + 'inputs: [{layout: "b j d"}]\noutputs: [{layout: "b j d"}]')
 
 
 class PeopleForSamples(nn.Module):
@@ -67,3 +67,25 @@ def test_under_several_mirrors_as_well() -> None:
     net = chiralize.chiralize(scrambled(MeanOfTheBatch()), spec, (torch.randn(4, SIZE),), method="average", force=True)
     for report in (chiralize.chirality(net).report, chiralize.verify(net)):
         assert report.passed and sum("depends on the others of its batch" in note for note in report.notes) == 1
+
+
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_frames_taken_for_samples(both_ways: bool) -> None:
+    """A recurrent network without a batch answers the first frame without the others, and not the last."""
+
+    class Frames(nn.Module):
+        """An LSTM along the first axis, which returns where it ended, too."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(10, 8, bidirectional=both_ways)
+            self.last = nn.Linear(16 if both_ways else 8, 10)
+
+        def forward(self, pose: Tensor) -> tuple[Tensor, Tensor]:
+            hidden, (state, _) = self.lstm(pose.flatten(1))
+            return self.last(hidden).unflatten(1, (5, 2)), state
+
+    spec = parse_spec(BODY + 'inputs: [{layout: "b j d"}]\noutputs: [{layout: "b j d"}, {state: true}]')
+    network = prepare(scrambled(Frames()), spec, (torch.randn(4, 5, 2),))
+    assert mixing(network) > 0.01
+    assert 'where the first axis is time, name it so: a layout such as "t j d"' in mixing_notes(network)[0]

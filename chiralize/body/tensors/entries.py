@@ -33,6 +33,12 @@ class Classes:
         return {"swap": [[self.names[i], self.names[j]] for i, j in self.swap], "names": list(self.names)}
 
 
+def _negated(quantity: Quantity, lateral: str) -> tuple[str, ...]:
+    """The numbers that the mirror of this axis negates."""
+    signs = zip(quantity.names(), quantity.signs(lateral), strict=True)
+    return tuple(name for name, sign in signs if sign < 0)
+
+
 Flag = Literal["free", "invariant", "state"]
 """free: the mirror leaves the tensor alone.  invariant: these are scores, which it leaves alone.  state: a state, whose
 representation comes from inference."""
@@ -58,18 +64,19 @@ class BodyOverride:
     def of_quantity(
         skeleton: Skeleton | None, joints: tuple[str, ...] | None, quantity: Quantity, lateral: str
     ) -> BodyOverride:
-        """A body whose joints have the numbers of a rotation, say, in place of coordinates.  lateral: its axis that
-        points sideways.
+        """A body whose joints have the numbers of a rotation, say, in place of coordinates.
+
+        lateral: its axis that points sideways.
         """
-        names = quantity.names()
-        negated = [name for name, sign in zip(names, quantity.signs(lateral), strict=True) if sign < 0]
-        return BodyOverride(skeleton, joints, names, tuple(negated), (), quantity)
+        return BodyOverride(skeleton, joints, quantity.names(), _negated(quantity, lateral), (), quantity)
 
     def of(self, default: Skeleton, where: str) -> Skeleton:
         """The body of the tensor: its joints, dims and signs. Raises SpecError where they do not fit."""
         body = self.skeleton or default
         if self.joints is not None:
             body = body.with_joints(self.joints, where)
+        if self.quantity is not None and body.lateral is not None:
+            return replace(body, dims=self.quantity.names(), negate=_negated(self.quantity, body.lateral), signs=())
         if self.signs is not None:
             body = replace(body, signs=())
         if self.dims is not None or self.negate is not None:

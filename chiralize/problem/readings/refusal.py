@@ -409,7 +409,7 @@ def _of_width(width: int | None, given: Skeleton) -> str:
     for count in (2, 3):
         if width is None or width % count:
             continue
-        names = offered(width // count, instead_of=given, most=_MOST_NAMED)
+        names = offered(width // count, instead_of=given, most=_MOST_NAMED, dims=count)
         if names:
             texts.append(f"{width} = {width // count} x {count}: {names}")
     return "; ".join(texts)

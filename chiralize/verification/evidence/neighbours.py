@@ -15,7 +15,7 @@ from itertools import combinations
 
 from chiralize.body.skeleton.catalog import find_shipped, names_of_size
 from chiralize.body.skeleton.kinds import may_be_meant
-from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.skeleton.skeleton import AXES, TURNS, Skeleton
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.body.tensors.entries import Classes, TensorEntry
 from chiralize.body.tensors.fields import other_fields
@@ -93,6 +93,10 @@ def _other_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
         # First: of mirrors that are the same on these inputs, the first has the name. In space it is no mirror, and
         # yet a network that treats joints alike fits it before it has learned much.
         yield f"{negated} not negated", partial(_negating, dims=())
+    if skeleton.dims == TURNS:
+        for axis in AXES:
+            if axis != skeleton.lateral:
+                yield f"{axis} as the lateral axis", partial(_turned_about, axis=axis)
     for dim in skeleton.dims:
         if skeleton.negate and (dim not in skeleton.negate or len(skeleton.negate) > 1):
             yield f"{dim} negated instead of {negated}", partial(_negating, dims=(dim,))
@@ -117,8 +121,15 @@ def _other_joint_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
 
 
 def _negating(body: Skeleton, dims: tuple[str, ...]) -> Skeleton:
-    """The skeleton with these coordinates negated, and no others."""
-    return replace(body, negate=tuple(dim for dim in dims if dim in body.dims), signs=(), lateral=body.lateral)
+    """The skeleton with these coordinates negated, and no others; vectors and rotations follow one axis of space."""
+    lateral = dims[0] if len(dims) == 1 and dims[0] in AXES else body.lateral
+    return replace(body, negate=tuple(dim for dim in dims if dim in body.dims), signs=(), lateral=lateral)
+
+
+def _turned_about(body: Skeleton, axis: str) -> Skeleton:
+    """The skeleton of rotations with another axis that points sideways: turns about it stay, the others are negated."""
+    negate = tuple(dim for dim in TURNS if not dim.endswith(axis))
+    return replace(body, negate=negate, lateral=axis) if body.dims == TURNS else body
 
 
 def _without_pair(body: Skeleton, names: set[str]) -> Skeleton:
