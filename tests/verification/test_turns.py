@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec, resolve
+from chiralize.body.tensors.fields import other_fields
 from chiralize.errors import MirrorError
 from chiralize.symmetry.action import act
 from chiralize.verification.evidence.reflection import reflection_findings
@@ -61,7 +62,20 @@ def test_every_order_is_tried_alone_and_all_tensors_together() -> None:
     positions = "`kind: rotation, order: axis_angle` of input 0, output 0"
     together = f"{positions} and `kind: quaternion, order: wxyz` of output 1"
     assert names[0] == together and len(names) == 5
-    assert not list(as_rotations(resolve(parse_spec(ROTATIONS), [(2, 7, 3)], [(2, 7, 3)])))
+    turned = [name for name, _ in as_rotations(resolve(parse_spec(ROTATIONS), [(2, 7, 3)], [(2, 7, 3)]))]
+    assert turned == ["`kind: vector` of input 0, output 0", "`kind: vector` of input 0", "`kind: vector` of output 0"]
+    by_row = BODY + "outputs: [{layout: b j d, kind: rotation, order: 6d_by_row}]"
+    ((name, _),) = as_rotations(resolve(parse_spec(by_row), [], [(2, 7, 6)]))
+    assert name == "`kind: rotation, order: 6d_by_column` of output 0"
+
+
+def test_blocks_of_rotations_are_tried_in_their_other_order() -> None:
+    spec = parse_spec(
+        BODY
+        + "outputs: [{fields: [{bodies: [neck, left_foot, right_foot], kind: rotation, order: 6d_by_row, name: r}]}]"
+    )
+    assert spec.outputs is not None and spec.outputs[0].fields is not None
+    assert "in the order 6d_by_column of r" in [words for words, _ in other_fields(spec.outputs[0].fields)]
 
 
 def test_signs_of_turns_are_no_wrong_mirror_where_they_are_called_so() -> None:

@@ -367,7 +367,7 @@ def _signs_of_pose(spec: ConversionSpec, tensor: ResolvedTensor) -> Iterator[Nei
     for dim in body.dims:
         others = tuple(one for one in body.dims if (one in negated) != (one == dim))
         reflect = tuple((one, center) for one, center in entry.reflect if one in others)
-        override = replace(entry.override, dims=body.dims, negate=others, signs=None)
+        override = replace(entry.override, dims=body.dims, negate=others, signs=None, quantity=None)
         changed = replace(entry, override=override, reflect=reflect)
         words = f"{dim} of {tensor.where} {'not negated' if dim in negated else 'negated'}"
         yield Neighbour(words, _with_entry(spec, tensor.io, tensor.index, changed))

@@ -42,7 +42,10 @@ class _Reading:
 
 
 def as_rotations(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
-    """All poses that may be rotations read as such, with what a file would say; then one after the other alone."""
+    """All poses that may be rotations read as such, with what a file would say; then one after the other alone.
+
+    Rotations are read in other orders, and an axis times an angle as a position.
+    """
     readings = list[_Reading]()
     first = list[_Reading]()
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
@@ -59,11 +62,17 @@ def _readings(resolved: ResolvedSpec, tensor: ResolvedTensor) -> list[_Reading]:
     """The tensor as rotations in each order that it may have; none where its numbers are no coordinates of joints."""
     given, pose = tensor.entry.override, tensor.pose
     lateral = (given.skeleton or resolved.spec.skeleton).lateral
-    if pose is None or lateral is None or given.quantity is not None or "d" not in pose.layout:
+    if pose is None or lateral is None or "d" not in pose.layout:
         return []
     if pose.body.has_joint_signs or pose.layout.has_matrices:
         return []
-    return [_Reading(tensor, quantity, lateral) for quantity in ROTATIONS.get(len(pose.body.dims), ())]
+    if given.quantity is None:
+        quantities = ROTATIONS.get(len(pose.body.dims), ())
+    elif given.quantity == ROTATIONS[3][0]:
+        quantities = (Quantity("vector"),)
+    else:
+        quantities = given.quantity.in_other_orders()
+    return [_Reading(tensor, quantity, lateral) for quantity in quantities]
 
 
 def _named(readings: Sequence[_Reading]) -> tuple[str, Entries]:

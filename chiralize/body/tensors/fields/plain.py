@@ -11,7 +11,7 @@ import numpy as np
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
 from chiralize.body.tensors.fields.field import Field, dotted, other_signs
 from chiralize.body.tensors.fields.partners import sides_of, tells_side
-from chiralize.body.tensors.fields.quantities import ORDERS, WITH_DIMS, Quantity
+from chiralize.body.tensors.fields.quantities import WITH_DIMS, Quantity
 from chiralize.symmetry.involution import SignedPermutation
 
 MOST_SCALARS = 12
@@ -75,10 +75,9 @@ class Measured(Field):
             yield f"{self.name} as an axial vector", self._with(replace(self.quantity, kind="axial"))
         elif self.kind == "axial":
             yield f"{self.name} as a polar vector", self._with(replace(self.quantity, kind="vector"))
-        elif self.kind in ("wrench", "twist", "quaternion"):
-            for order in ORDERS[self.kind]:
-                if order != self.quantity.order:
-                    yield f"{self.name} in the order {order}", self._with(replace(self.quantity, order=order))
+        else:
+            for other in self.quantity.in_other_orders():
+                yield f"{self.name} in the order {other.order}".strip(), self._with(other)
 
     def _with(self, quantity: Quantity) -> Field:
         return replace(self, quantity=quantity)

@@ -101,6 +101,16 @@ class Quantity:
             prefix = "q"
         return tuple(prefix + component.label for component in self.components())
 
+    def in_other_orders(self) -> list[Quantity]:
+        """The same kind with its numbers in another order, as many of them.
+
+        >>> [other.order for other in Quantity("rotation", "6d_by_row").in_other_orders()]
+        ['6d_by_column']
+        """
+        orders = [] if self.kind == EULER else [order for order in ORDERS[self.kind] if order != self.order]
+        others = [Quantity(self.kind, order) for order in orders]
+        return [other for other in others if len(other.components()) == len(self.components())]
+
     def __str__(self) -> str:
         """As a file writes it.
 
