@@ -33,6 +33,7 @@ from chiralize.graph.isolation import Isolated
 from chiralize.graph.local_writes import writes
 from chiralize.graph.model import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
 from chiralize.graph.overlaps import undecided_overlaps
+from chiralize.graph.recurrent_shapes import recurrent_shapes
 from chiralize.graph.silence import quiet
 from chiralize.graph.snapshot import untouched
 from chiralize.graph.staying import staying
@@ -82,6 +83,7 @@ def export(
             _writing_what_is_assigned(module),
             quiet(),
             _without_checked_distributions(),
+            recurrent_shapes(),
             oblivious,
             undecided_overlaps(),
             staying(module),

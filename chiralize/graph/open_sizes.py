@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError
 from chiralize.graph.capture import export
+from chiralize.graph.guards import guards_of, put_back, without_guards_against_one
 from chiralize.graph.running import Call, Runner
 from chiralize.graph.silence import quiet
 from chiralize.graph.tensors import tensors_in
@@ -83,8 +84,8 @@ def opened(
     would be taken for a fixed one. Where that program refuses the examples, or one exported on the examples refuses
     longer ones, axes of one entry are closed: a program must not promise sizes that it does not take. Where the module
     itself refuses them (a state of one sample), there is no use in exporting it on them. Where a guard of the first
-    program refuses the examples, an export on them would take the same way up to this guard and record its opposite,
-    which refuses longer examples: it is not made.
+    program refuses the examples, and does more than to forbid one entry, an export on them would take the same way up
+    to this guard and record its opposite, which refuses longer examples: it is not made.
     axes: from `axes_of`, the open axes in place of every tensor.  room: entries by which every open axis grows in the
     longer examples; None lets those of one entry grow by one.  tell: called with what is done next.
     Raises CaptureError where export refuses, or where no program gives the module's results on the examples.
@@ -103,11 +104,10 @@ def opened(
         tell(f"program {count - len(attempts)} of at most {count}")
         with suppress(CaptureError):
             program = export(module, *_fresh(example), free)
-            graph = program.module()
             tell("comparing the program with the network")
-            if agrees(graph, module, given, other):
+            if _agrees_in_the_end(program, module, given, other):
                 break
-            if _guards_against(graph, other):
+            if _guards_against(program.module(), other):
                 attempts = attempts[-1:]
     else:
         program = export(module, *_fresh(given))
@@ -119,6 +119,21 @@ def opened(
             )
     program.example_inputs = given
     return program
+
+
+def _agrees_in_the_end(program: ExportedProgram, module: torch.nn.Module, given: Call, other: Call) -> bool:
+    """Whether the program does on both calls what the module does, if need be without guards against one entry.
+
+    These go where the module's own results say that they forbid nothing. Else the program is left as it was.
+    """
+    if agrees(program.module(), module, given, other):
+        return True
+    guards = guards_of(program)
+    if without_guards_against_one(program):
+        if agrees(program.module(), module, given, other):
+            return True
+        put_back(program, guards)
+    return False
 
 
 def _closed(example: Call, axes: Any) -> Any:

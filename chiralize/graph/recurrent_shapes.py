@@ -1,0 +1,57 @@
+"""Recurrent layers while a graph is captured: of their results the shapes are needed, and no values.
+
+torch takes them apart into single steps in order to know these shapes, though the graph keeps each layer as one op. Of
+five LSTMs over 60 frames that took 113 s, and takes 4 s with the shapes written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+
+_LSTM = torch.ops.aten.lstm.input
+_OTHERS = (torch.ops.aten.gru.input, torch.ops.aten.rnn_tanh.input, torch.ops.aten.rnn_relu.input)
+_KEYS = (torch.DispatchKey.CompositeImplicitAutograd, torch.DispatchKey.Autograd)  # pyright: ignore
+Layer = Callable[..., tuple[Tensor, ...]]
+
+
+@contextmanager
+def recurrent_shapes() -> Iterator[None]:
+    """Context in which recurrent layers of tensors without values are not taken apart."""
+    before = {op: dict(op.py_kernels) for op in (_LSTM, *_OTHERS)}
+    try:
+        for op, kernels in before.items():
+            for key in _KEYS:
+                op.py_kernels[key] = partial(_shapes_alone, kernels[key])
+            op._dispatch_cache.clear()
+        yield
+    finally:
+        for op, kernels in before.items():
+            op.py_kernels.update(kernels)
+            op._dispatch_cache.clear()
+
+
+def _shapes_alone(
+    layer: Layer, given: Tensor, states: Tensor | Sequence[Tensor], weights: Sequence[Tensor], *options: Any
+) -> tuple[Tensor, ...]:
+    """Results of the shapes that the layer gives, "time batch (direction unit)" and the states'.
+
+    options: as aten has them, the last two being whether there are two directions, and whether the batch is first.
+    They depend on a weight, so that they require gradients where the layer's own do.
+    """
+    if not isinstance(given, FakeTensor):
+        return layer(given, states, weights, *options)
+    is_both_ways, is_batch_first = options[-2:]
+    each = list(states) if isinstance(states, (list, tuple)) else [states]
+    batch, time = given.shape[:2] if is_batch_first else given.shape[1::-1]
+    share = weights[0].sum()
+    results = given.new_empty((time, batch, each[0].shape[-1] * (1 + is_both_ways))) + share
+    if is_batch_first:
+        results = results.transpose(0, 1)
+    return (results, *(state.new_empty(state.shape) + share for state in each))
