@@ -106,6 +106,8 @@ def opened(
             program = export(module, *_fresh(example), free)
             tell("comparing the program with the network")
             if _agrees_in_the_end(program, module, given, other):
+                if other is given:
+                    _agrees_unguarded(program, module, given, _single(given, axes))
                 break
             if _guards_against(program.module(), other):
                 attempts = attempts[-1:]
@@ -122,18 +124,28 @@ def opened(
 
 
 def _agrees_in_the_end(program: ExportedProgram, module: torch.nn.Module, given: Call, other: Call) -> bool:
-    """Whether the program does on both calls what the module does, if need be without guards against one entry.
+    """Whether the program does on both calls what the module does, if need be without guards against one entry."""
+    return agrees(program.module(), module, given, other) or _agrees_unguarded(program, module, given, other)
 
-    These go where the module's own results say that they forbid nothing. Else the program is left as it was.
-    """
-    if agrees(program.module(), module, given, other):
-        return True
+
+def _agrees_unguarded(program: ExportedProgram, module: torch.nn.Module, *calls: Call) -> bool:
+    """Whether the program without its guards against one entry does what the module does; else they stay in it."""
     guards = guards_of(program)
-    if without_guards_against_one(program):
-        if agrees(program.module(), module, given, other):
-            return True
-        put_back(program, guards)
+    if not without_guards_against_one(program):
+        return False
+    if agrees(program.module(), module, *calls):
+        return True
+    put_back(program, guards)
     return False
+
+
+def _single(example: Call, axes: Any) -> Call:
+    """The examples with one entry along every open axis."""
+    leaves, structure = pytree.tree_flatten(example)
+    for index, open_axes in enumerate(_by_leaf(structure, axes)):
+        for axis in open_axes or ():
+            leaves[index] = leaves[index].narrow(axis, 0, 1)
+    return pytree.tree_unflatten(leaves, structure)
 
 
 def _closed(example: Call, axes: Any) -> Any:
