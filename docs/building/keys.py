@@ -47,6 +47,8 @@ TENSOR = {
     "dims": ("list of names", "the coordinates of this tensor"),
     "negate": ("list of dims", "those that the mirror negates"),
     "signs": ("list or map", "signs over the coordinates"),
+    "kind": ("`rotation`, `quaternion`, `axial`, ...", "what a joint has in place of coordinates"),
+    "order": ("`matrix`, `6d_by_column`, `wxyz`, ...", "of the numbers of that kind"),
     "fields": ("list of fields", "blocks along one axis, as a robot's observation has them"),
     "free": ("true", "the mirror leaves the tensor alone"),
     "invariant": ("true", "scores that must not change"),

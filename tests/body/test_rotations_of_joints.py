@@ -77,7 +77,8 @@ outputs:
         ("order: matrix", "`order` without `kind`"),
         ("kind: rotation", "the order of the numbers of a rotation is not said"),
         ("kind: rotation, order: rows", "rotation (the order of its numbers)"),
-        ("kind: axial, signs: [1, -1, -1]", "`signs` beside `kind`, from which all signs follow"),
+        ("kind: axial, signs: [1, -1, -1]", "`signs` as a list beside `kind`, from which all signs follow"),
+        ("kind: axial, negate: [x]", "`negate` beside `kind`, from which all signs follow"),
         ("kind: rotation, order: matrix, reflect: {x: 1}", "`reflect` beside `kind`"),
         ("kind: rotation, order: matrix, free: true", "`kind` has no meaning beside `free`"),
     ],
@@ -103,3 +104,28 @@ def test_sizes_of_rotations_are_named(size: int, written: str) -> None:
     with pytest.raises((SpecError, UsageError)) as caught:
         resolve(parse_spec("skeleton: amass-22\noutputs: [{}]"), [], [(2, 22, size)])
     assert f'or, of rotations, outputs: [{{layout: "b j d", {written}}}]' in str(caught.value)
+
+
+def test_a_translation_among_rotations() -> None:
+    """As motion diffusion has it: padded with zeros, which have any sign, so that joints and numbers make a product."""
+    keys = "kind: rotation, order: 6d_by_column, signs: {root: [-1, 1, 1, 1, -1, -1]}"
+    text = BODY.format("x") + f"inputs: [{{layout: b j d t, {keys}}}]"
+    (on_poses,) = resolve(parse_spec(text), [(2, 3, 6, 4)], []).inputs
+    assert on_poses is not None
+    values = np.random.default_rng(0).normal(size=(2, 3, 6, 4))
+    values[:, 0, 3:] = 0
+    signs = np.tile([1, -1, -1, -1, 1, 1], (3, 1))
+    signs[0, :3] = [-1, 1, 1]
+    assert_array_equal(on_poses.act(values), values[:, SWAPPED] * signs[:, :, None])
+    (entry,) = parse_spec(text).entries
+    again = parse_spec(BODY.format("x") + f"inputs: [{entry.to_dict()}]")
+    assert again.entries == (entry,)
+
+
+def test_a_padded_translation_with_the_signs_of_three_numbers_says_how_to_go_on() -> None:
+    keys = "kind: rotation, order: 6d_by_column, signs: {move: [-1, 1, 1, 1, 1, 1]}"
+    text = f"joints: [left, right, move]\npairs: [[left, right]]\ninputs: [{{layout: b j d, {keys}}}]"
+    with pytest.raises(SpecError) as caught:
+        resolve(parse_spec(text), [(2, 3, 6)], [])
+    assert "those of move are neither those of left" in str(caught.value)
+    assert "0 has any sign: signs: {move: [-1, 1, 1, 1, -1, -1]}" in str(caught.value)

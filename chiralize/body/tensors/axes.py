@@ -146,12 +146,19 @@ def _factors(table: SignTable, body: Skeleton, where: str) -> tuple[SignTable, S
     -1].
     """
     joints, dims = table[:, 0] * table[0, 0], table[0]
-    if (np.outer(joints, dims) != table).any():
-        raise SpecError(
-            where,
-            f"joints of {body.name} have signs of their own, which is no product of a joint axis and a coordinate axis",
-            "merge both axes, (j d), or describe one coordinate: dims: [NAME]",
+    product = np.outer(joints, dims)
+    if (product != table).any():
+        odd = int(np.flatnonzero((product != table).any(axis=1))[0])
+        first, other = body.joints[0], body.joints[odd]
+        facts = (
+            f"joints of {body.name} have signs of their own, which is no product of a joint axis and a coordinate axis"
+            f": those of {other} are neither those of {first} nor all of them turned"
         )
+        remedy = (
+            f"where the last numbers of {other} are padding, 0 has any sign: signs: {{{other}: {product[odd].tolist()}}}"
+            "; else merge both axes, (j d), or describe one coordinate: dims: [NAME]"
+        )
+        raise SpecError(where, facts, remedy)
     return joints, dims
 
 

@@ -62,13 +62,17 @@ class BodyOverride:
 
     @staticmethod
     def of_quantity(
-        skeleton: Skeleton | None, joints: tuple[str, ...] | None, quantity: Quantity, lateral: str
+        skeleton: Skeleton | None,
+        joints: tuple[str, ...] | None,
+        quantity: Quantity,
+        lateral: str,
+        signs: tuple[tuple[str, tuple[int, ...]], ...] = (),
     ) -> BodyOverride:
         """A body whose joints have the numbers of a rotation, say, in place of coordinates.
 
-        lateral: its axis that points sideways.
+        lateral: its axis that points sideways.  signs: of single joints that have something else.
         """
-        return BodyOverride(skeleton, joints, quantity.names(), _negated(quantity, lateral), (), quantity)
+        return BodyOverride(skeleton, joints, quantity.names(), _negated(quantity, lateral), signs, quantity)
 
     def of(self, default: Skeleton, where: str) -> Skeleton:
         """The body of the tensor: its joints, dims and signs. Raises SpecError where they do not fit."""
@@ -76,15 +80,21 @@ class BodyOverride:
         if self.joints is not None:
             body = body.with_joints(self.joints, where)
         if self.quantity is not None and body.lateral is not None:
-            return replace(body, dims=self.quantity.names(), negate=_negated(self.quantity, body.lateral), signs=())
+            negated = _negated(self.quantity, body.lateral)
+            body = replace(body, dims=self.quantity.names(), negate=negated, signs=(), lateral=body.lateral)
+            return self._with_signs(body)
         if self.signs is not None:
             body = replace(body, signs=())
         if self.dims is not None or self.negate is not None:
             body = body.with_dims(self.dims, self.negate)
-        if self.signs is not None:
-            rows = tuple((body.index(joint), row) for joint, row in self.signs)
-            body = replace(body, signs=tuple(sorted(rows)))
-        return body
+        return self._with_signs(body)
+
+    def _with_signs(self, body: Skeleton) -> Skeleton:
+        """The body with the signs of single joints, where they are given."""
+        if self.signs is None:
+            return body
+        rows = tuple((body.index(joint), row) for joint, row in self.signs)
+        return replace(body, signs=tuple(sorted(rows)))
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,9 @@ class TensorEntry:
         quantity = self.override.quantity
         for key in _WRITTEN:
             value = self._value(key)
-            if value != _EMPTY._value(key) and not (quantity and key in _FROM_QUANTITY):
+            if value == _EMPTY._value(key) or (quantity and key in _FROM_QUANTITY):
+                continue
+            if value or not (quantity and key == "signs"):
                 written_fields[key] = _as_json(key, value)
         return written_fields | (quantity.to_dict() if quantity else {})
 
@@ -172,7 +184,7 @@ class TensorEntry:
 
 _EMPTY = TensorEntry()
 _FLAGS = get_args(Flag)
-_FROM_QUANTITY = ("dims", "negate", "signs")
+_FROM_QUANTITY = ("dims", "negate")
 _OF_BODY = tuple(field.name for field in fields(BodyOverride))
 
 

@@ -12,6 +12,7 @@ from chiralize.body.skeleton.schema import read_dim_list, read_negate, read_sign
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.entries import BodyOverride, Classes, Flag, TensorEntry
 from chiralize.body.tensors.fields import check_claims, read_fields
+from chiralize.body.tensors.fields.quantities import Quantity
 from chiralize.body.tensors.fields.quantity_keys import read_quantity
 from chiralize.body.tensors.hidden import PAIRINGS, HiddenPolicy
 from chiralize.body.tensors.layout import CLASSES, parse_layout, split_reversed
@@ -25,7 +26,7 @@ ENTRY_KEYS = (
 )
 _KINDS = ("fields", "free", "invariant", "classes", "like", "state")
 _POSE_KEYS = ("joints", "dims", "negate", "signs", "kind", "order", "reflect")
-_NOT_OF_QUANTITIES = ("negate", "signs", "reflect")
+_NOT_OF_QUANTITIES = ("negate", "reflect")
 _MOST_ENTRIES = 1_000_000
 _FARTHEST_CENTRE = 10**30
 _FLAGS: dict[str, Flag] = {flag: flag for flag in get_args(Flag)}
@@ -117,7 +118,16 @@ def _read_quantity(
     if body.lateral is None:
         facts = f"`kind: {quantity.kind}`, but no `lateral` axis of skeleton {body.name} is given"
         raise MissingKeyError(fields["kind"].where, facts, "add `lateral: x` to the skeleton, or y, z")
-    return BodyOverride.of_quantity(skeleton, joints, quantity, body.lateral)
+    signs = read_optional(fields, "signs", _read_signs_of_joints, body, quantity) or ()
+    return BodyOverride.of_quantity(skeleton, joints, quantity, body.lateral, signs)
+
+
+def _read_signs_of_joints(node: Node, body: Skeleton, quantity: Quantity) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """`signs: {translation: [-1, 1, 1]}` beside a kind: joints that have something else."""
+    if node.items is not None:
+        node.wrong("`signs` as a list beside `kind`, from which all signs follow", "keep one of them, or name joints")
+    rows = read_sign_map(node, body.joints, quantity.names())
+    return tuple((body.joints[joint], row) for joint, row in rows)
 
 
 def _read_layout(fields: dict[str, Node], kinds: list[str]) -> tuple[str | None, Reversed]:
