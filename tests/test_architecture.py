@@ -259,6 +259,7 @@ OPS_BESIDE_RULES = {
     "chiralize/graph/isolation.py": "kernels that draw numbers",
     "chiralize/graph/local_writes.py": "what torch.export writes",
     "chiralize/graph/tracing.py": "what tracing writes",
+    "chiralize/graph/while_capturing.py": "layers whose shapes are written down",
     "chiralize/graph/written.py": "what our passes write",
     "chiralize/methods/refine/arithmetic.py": "a kernel",
     "chiralize/nn/_convolution.py": "a kernel",

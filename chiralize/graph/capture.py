@@ -33,11 +33,11 @@ from chiralize.graph.isolation import Isolated
 from chiralize.graph.local_writes import writes
 from chiralize.graph.model import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
 from chiralize.graph.overlaps import undecided_overlaps
-from chiralize.graph.recurrent_shapes import recurrent_shapes
 from chiralize.graph.silence import quiet
 from chiralize.graph.snapshot import untouched
 from chiralize.graph.staying import staying
 from chiralize.graph.tracing import LOOKS, dead_calls, holds_tensor, storage_of, target_of
+from chiralize.graph.while_capturing import recurrent_shapes, unchecked_distributions
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _COPIES = frozenset(
@@ -82,7 +82,7 @@ def export(
             untouched(module),
             _writing_what_is_assigned(module),
             quiet(),
-            _without_checked_distributions(),
+            unchecked_distributions(),
             recurrent_shapes(),
             oblivious,
             undecided_overlaps(),
@@ -111,18 +111,6 @@ def _at_line(error: Exception) -> str:
         if not _LIBRARY.search(frame.filename) and not frame.filename.startswith(_OURS):
             return f"; at {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
     return ""
-
-
-@contextmanager
-def _without_checked_distributions() -> Iterator[None]:
-    """Context in which `torch.distributions` do not compare their parameters with bounds, which no graph can hold."""
-    base = torch.distributions.Distribution
-    before = base._validate_args
-    base.set_default_validate_args(False)
-    try:
-        yield
-    finally:
-        base.set_default_validate_args(before)
 
 
 @contextmanager

@@ -39,8 +39,8 @@ def without_guards_against_one(program: ExportedProgram) -> bool:
     A branch of the user's own on one sample has such a guard too. So the caller compares program and network on one.
     """
     guards = guards_of(program)
-    kept = [guard for guard in guards if not is_against_one(guard)]
-    if len(kept) == len(guards):
+    others = [guard for guard in guards if not is_against_one(guard)]
+    if len(others) == len(guards):
         return False
-    put_back(program, kept)
+    put_back(program, others)
     return True

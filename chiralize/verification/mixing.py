@@ -39,16 +39,16 @@ def mixing(network: Network) -> float:
     """
     if not network.has_rows or is_large(network.module) or None in network.resolved.inputs:
         return 0.0
-    first, last = (_batches(network, kept) for kept in (0, -1))
+    first, last = (_batches(network, same) for same in (0, -1))
     try:
         with quiet(), Runner(network.module) as runner:
-            moved = [_moved(network, runner, batches, kept) for batches, kept in ((first, 0), (last, -1))]
+            moved = [_moved(network, runner, batches, same) for batches, same in ((first, 0), (last, -1))]
     except Exception:  # noqa: BLE001 - whatever it says, it does not take three samples
         return 0.0
     return max(moved)
 
 
-def _batches(network: Network, kept: int) -> tuple[Call, Call]:
+def _batches(network: Network, same: int) -> tuple[Call, Call]:
     """Two random batches of three samples, one of which is the same in both."""
     generator = torch.Generator().manual_seed(0)
     example = Arguments.of(network.args, network.kwargs)
@@ -59,13 +59,13 @@ def _batches(network: Network, kept: int) -> tuple[Call, Call]:
         one.append(random_tensor(tensor, generator, shape))
         other.append(random_tensor(tensor, generator, shape))
         if described.has_rows:
-            other[-1][kept] = one[-1][kept]
+            other[-1][same] = one[-1][same]
         else:
             other[-1] = one[-1]
     return example.filled(one), example.filled(other)
 
 
-def _moved(network: Network, runner: Runner, batches: tuple[Call, Call], kept: int) -> float:
+def _moved(network: Network, runner: Runner, batches: tuple[Call, Call], same: int) -> float:
     """By how much the answers to the sample that both batches have differ, of the size of all answers."""
     before, after = (results(runner.run([call]).steps[0])[0] for call in batches)
     most = 0.0
@@ -73,7 +73,7 @@ def _moved(network: Network, runner: Runner, batches: tuple[Call, Call], kept: i
         is_of_samples = described.has_rows and one.shape == other.shape and one.ndim and one.shape[0] == _ROWS
         if is_of_samples and one.is_floating_point() and one.numel():
             size = float(one.abs().max())
-            difference = float((one[kept] - other[kept]).abs().max())
+            difference = float((one[same] - other[same]).abs().max())
             if 0 < size < float("inf"):
                 most = max(most, difference / size)
     return most

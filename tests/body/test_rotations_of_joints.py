@@ -128,4 +128,4 @@ def test_a_padded_translation_with_the_signs_of_three_numbers_says_how_to_go_on(
     with pytest.raises(SpecError) as caught:
         resolve(parse_spec(text), [(2, 3, 6)], [])
     assert "those of move are neither those of left" in str(caught.value)
-    assert "0 has any sign: signs: {move: [-1, 1, 1, 1, -1, -1]}" in str(caught.value)
+    assert "0 has any sign, signs: {move: [-1, 1, 1, 1, -1, -1]}" in str(caught.value)

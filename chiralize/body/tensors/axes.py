@@ -155,8 +155,9 @@ def _factors(table: SignTable, body: Skeleton, where: str) -> tuple[SignTable, S
             f": those of {other} are neither those of {first} nor all of them turned"
         )
         remedy = (
-            f"where the last numbers of {other} are padding, 0 has any sign: signs: {{{other}: {product[odd].tolist()}}}"
-            "; else merge both axes, (j d), or describe one coordinate: dims: [NAME]"
+            f"where the last numbers of {other} are padding, 0 has any sign, "
+            f"signs: {{{other}: {product[odd].tolist()}}}; else merge both axes, (j d), or describe one coordinate: "
+            "dims: [NAME]"
         )
         raise SpecError(where, facts, remedy)
     return joints, dims

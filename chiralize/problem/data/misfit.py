@@ -60,8 +60,8 @@ def how_to_store(given: tuple[int, ...], wanted: tuple[int, ...], shown: Sequenc
         return f"give samples of the network's sizes, ({sample}): where samples are first, these have ({sizes})"
     if len(given) == len(wanted) + 1 and given[2:] == wanted[1:]:
         sizes, one_call = ", ".join(map(str, (-1, *given[2:]))), ",".join(map(str, given[1:]))
-        alone = f"store samples first: array.reshape({sizes})"
-        return f"{alone}; or, where the network reads a sequence in one call, time first, --input-shape {one_call}"
+        single = f"store samples first: array.reshape({sizes})"
+        return f"{single}; or, where the network reads a sequence in one call, time first, --input-shape {one_call}"
     return f"store samples first: (sample, {sample})"
 
 
