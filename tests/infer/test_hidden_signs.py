@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.body.tensors.fields.quantities import Quantity
 from chiralize.errors import UnsupportedError
 from tests.support.small_body import IMAGE, ROUNDING, Net, normal, trained
 
@@ -238,9 +239,11 @@ def generator(turn: Tensor) -> Tensor:
 
 ROTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "3 x 3 matrix, row by row": lambda turn: torch.matrix_exp(generator(turn)).flatten(),
-    "its first two columns, one after the other": lambda turn: torch.matrix_exp(generator(turn))[:, :2].T.flatten(),
+    "its first two columns, or its first two rows, one after the other": lambda turn: torch.matrix_exp(generator(turn))[
+        :, :2
+    ].T.flatten(),
     "its first two columns, row by row (`view(-1, 3, 2)`)": lambda t: torch.matrix_exp(generator(t))[:, :2].flatten(),
-    "quaternion w, x, y, z": quaternion,
+    "quaternion": quaternion,
     "axis times angle": lambda turn: turn,
 }
 
@@ -248,13 +251,16 @@ ROTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def test_signs_of_rotations() -> None:
     """The table of docs/skeletons.md, against exp of the mirrored generator: M exp(A) M = exp(M A M)."""
     text = (Path(__file__).parents[2] / "docs" / "skeletons.md").read_text(encoding="utf-8")
-    table = dict(re.findall(r"^\| ([^|]+) \| `\[([-1, ]+)\]` \|$", text, re.MULTILINE))
+    rows = re.findall(r"^\| ([^|]+) \| `kind: (\w+), order: (\w+)`[^|]* \| ([+− ]+)[^|]*\|$", text, re.MULTILINE)
+    table = {name: (Quantity(kind, order), signs.split()) for name, kind, order, signs in rows}
     assert set(ROTATIONS) <= set(table)
     mirror, turn = torch.diag(torch.tensor(VECTOR, dtype=torch.float64)), normal(3)
     mirrored = mirror @ generator(turn) @ mirror
     there = torch.stack([mirrored[2, 1], mirrored[0, 2], mirrored[1, 0]])
     for name, numbers in ROTATIONS.items():
-        signs = torch.tensor([float(sign) for sign in table[name].split(",")])
+        quantity, written = table[name]
+        signs = torch.tensor([1.0 if sign == "+" else -1.0 for sign in written])
+        assert signs.tolist() == quantity.signs("x")
         torch.testing.assert_close(numbers(there), signs * numbers(turn), rtol=0, atol=ROUNDING, msg=name)
 
 
