@@ -84,6 +84,27 @@ def test_one_sample_stays_one_where_the_program_takes_any_number(net: nn.Module,
         torch.testing.assert_close(network.program.module()(*tensors), network.module(*tensors))
 
 
+class OtherOfOne(nn.Module):
+    """Answers a single sample otherwise than the same sample among others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(34, 51)
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer = self.layer(x.flatten(1)).view(-1, 17, 3)
+        return 2 * answer if x.shape[0] == 1 else answer
+
+
+def test_one_sample_that_fixes_the_batch_becomes_two() -> None:
+    network = _prepared(OtherOfOne(), (1, 17, 2))
+    assert network.rows == 2 and network.program is not None and is_open(network.program)
+    assert any("takes two samples and more, not one" in note for note in network.notes)
+    assert not any("fixes its batch" in note for note in network.notes)
+    x = torch.randn(5, 17, 2)
+    torch.testing.assert_close(network.program.module()(x), network.module(x))
+
+
 class Timed(Stacked):
     """Reads a time beside the pose, which nobody describes."""
 

@@ -32,7 +32,7 @@ from chiralize.body.skeleton.nodes import did_you_mean
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import load_spec
 from chiralize.body.tensors.conversion import ConversionSpec, doubts_of
-from chiralize.body.tensors.fields.field import Field
+from chiralize.body.tensors.fields.field import with_parts
 from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.plain import Scalar
 from chiralize.errors import RobotMirrorError, UnknownNameError, WrongValueError
@@ -235,18 +235,12 @@ def _mirrored_as_no_joint(spec: ConversionSpec) -> Iterator[str]:
         for number, entry in enumerate(entries):
             body = entry.override.skeleton or spec.skeleton
             is_action = _ACTION.search if kind == "input" else str
-            for block in _with_parts(entry.fields or ()):
+            for block in with_parts(entry.fields or ()):
                 if isinstance(block, Scalar) and block.is_one_for_each_joint(body):
                     yield f"{kind} {number}: {block.name} stays where it is, as many numbers as there are joints"
                 elif isinstance(block, Joints) and block.is_plain and is_action(block.name):
                     if (body.sign_table() < 0).any():
                         yield f"{kind} {number}: {block.name} has no signs (kind: scalar), where the joints have"
-
-
-def _with_parts(blocks: Sequence[Field]) -> Iterator[Field]:
-    for block in blocks:
-        yield block
-        yield from _with_parts(block.parts)
 
 
 # ---- the joints -----------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def may_be_meant(other: Skeleton, instead_of: Skeleton) -> bool:
     return not given or kind_of(other) == given
 
 
-def offered(*counts: int, instead_of: Skeleton | None = None, most: int = 20, dims: int = len(TURNS)) -> str:
+def offered(*counts: int, instead_of: Skeleton | None = None, most: int = 20, dims: int = 3) -> str:
     """The shipped skeletons with one of these numbers of joints that could be meant: `coco-17, h36m-17`; "" for none.
 
     Those of the same kind of body. Where there are none, those of another kind, which is said of each: `hand-21 (as
@@ -70,8 +70,9 @@ def offered(*counts: int, instead_of: Skeleton | None = None, most: int = 20, di
     for name in names_of_size(*counts):
         shipped = find_shipped(name)
         assert shipped is not None
-        if kind_of(shipped) != ROTATIONS or dims == len(TURNS):
-            kinds[name] = kind_of(shipped)
+        kind = kind_of(shipped)
+        if kind != ROTATIONS or dims == len(TURNS):
+            kinds[name] = kind
     if instead_of is not None:
         kinds = {name: kind for name, kind in kinds.items() if (kind == ROBOT) == (given == ROBOT)}
     if alike := [name for name, kind in kinds.items() if given and kind == given]:

@@ -12,6 +12,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.fields import Field
 from chiralize.body.tensors.fields.quantities import Quantity
 from chiralize.body.tensors.reversal import Reversed, written
+from chiralize.errors import MissingKeyError
 
 _WRITTEN = (
     *("name", "layout", "skeleton", "joints", "dims", "negate", "signs", "fields"),
@@ -33,12 +34,6 @@ class Classes:
         return {"swap": [[self.names[i], self.names[j]] for i, j in self.swap], "names": list(self.names)}
 
 
-def _negated(quantity: Quantity, lateral: str) -> tuple[str, ...]:
-    """The numbers that the mirror of this axis negates."""
-    signs = zip(quantity.names(), quantity.signs(lateral), strict=True)
-    return tuple(name for name, sign in signs if sign < 0)
-
-
 Flag = Literal["free", "invariant", "state"]
 """free: the mirror leaves the tensor alone.  invariant: these are scores, which it leaves alone.  state: a state, whose
 representation comes from inference."""
@@ -50,7 +45,7 @@ class BodyOverride:
 
     skeleton: another one.  joints: a subset (closed under the swap) or another order.  dims, negate: coordinates of
     this tensor.  signs: (joint name, signs over dims) of single joints.  quantity: what the numbers of a joint are, if
-    they are no coordinates; dims and negate follow from it.
+    they are no coordinates; dims are its names then, and what is negated follows from the axis that points sideways.
     """
 
     skeleton: Skeleton | None = None
@@ -65,36 +60,38 @@ class BodyOverride:
         skeleton: Skeleton | None,
         joints: tuple[str, ...] | None,
         quantity: Quantity,
-        lateral: str,
-        signs: tuple[tuple[str, tuple[int, ...]], ...] = (),
+        signs: tuple[tuple[str, tuple[int, ...]], ...] | None = None,
     ) -> BodyOverride:
         """A body whose joints have the numbers of a rotation, say, in place of coordinates.
 
-        lateral: its axis that points sideways.  signs: of single joints that have something else.
+        signs: of single joints that have something else.
         """
-        return BodyOverride(skeleton, joints, quantity.names(), _negated(quantity, lateral), signs, quantity)
+        return BodyOverride(skeleton, joints, dims=quantity.names(), signs=signs, quantity=quantity)
 
     def of(self, default: Skeleton, where: str) -> Skeleton:
         """The body of the tensor: its joints, dims and signs. Raises SpecError where they do not fit."""
         body = self.skeleton or default
         if self.joints is not None:
             body = body.with_joints(self.joints, where)
-        if self.quantity is not None and body.lateral is not None:
-            negated = _negated(self.quantity, body.lateral)
-            body = replace(body, dims=self.quantity.names(), negate=negated, signs=(), lateral=body.lateral)
-            return self._with_signs(body)
-        if self.signs is not None:
+        negate = self.negate
+        if self.quantity is not None:
+            negate = self.quantity.negated(_lateral(body, self.quantity, where))
+        if self.signs is not None or self.quantity is not None:
             body = replace(body, signs=())
-        if self.dims is not None or self.negate is not None:
-            body = body.with_dims(self.dims, self.negate)
-        return self._with_signs(body)
+        if self.dims is not None or negate is not None:
+            body = body.with_dims(self.dims, negate)
+        if self.signs is not None:
+            rows = tuple((body.index(joint), row) for joint, row in self.signs)
+            body = replace(body, signs=tuple(sorted(rows)))
+        return body
 
-    def _with_signs(self, body: Skeleton) -> Skeleton:
-        """The body with the signs of single joints, where they are given."""
-        if self.signs is None:
-            return body
-        rows = tuple((body.index(joint), row) for joint, row in self.signs)
-        return replace(body, signs=tuple(sorted(rows)))
+
+def _lateral(body: Skeleton, quantity: Quantity, where: str) -> str:
+    """The axis that points sideways. Raises MissingKeyError where nothing says so."""
+    if body.lateral is None:
+        facts = f"`kind: {quantity.kind}`, but no `lateral` axis of skeleton {body.name} is given"
+        raise MissingKeyError(where, facts, "add `lateral: x` to the skeleton, or y, z")
+    return body.lateral
 
 
 @dataclass(frozen=True)
@@ -169,9 +166,7 @@ class TensorEntry:
         quantity = self.override.quantity
         for key in _WRITTEN:
             value = self._value(key)
-            if value == _EMPTY._value(key) or (quantity and key in _FROM_QUANTITY):
-                continue
-            if value or not (quantity and key == "signs"):
+            if value != _EMPTY._value(key) and not (quantity and key == "dims"):
                 written_fields[key] = _as_json(key, value)
         return written_fields | (quantity.to_dict() if quantity else {})
 
@@ -184,7 +179,6 @@ class TensorEntry:
 
 _EMPTY = TensorEntry()
 _FLAGS = get_args(Flag)
-_FROM_QUANTITY = ("dims", "negate")
 _OF_BODY = tuple(field.name for field in fields(BodyOverride))
 
 

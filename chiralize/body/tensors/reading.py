@@ -115,11 +115,10 @@ def _read_quantity(
         if key in fields:
             fields[key].wrong(f"`{key}` beside `kind`, from which all signs follow", "keep one of them")
     quantity = read_quantity(fields)
-    if body.lateral is None:
-        facts = f"`kind: {quantity.kind}`, but no `lateral` axis of skeleton {body.name} is given"
-        raise MissingKeyError(fields["kind"].where, facts, "add `lateral: x` to the skeleton, or y, z")
-    signs = read_optional(fields, "signs", _read_signs_of_joints, body, quantity) or ()
-    return BodyOverride.of_quantity(skeleton, joints, quantity, body.lateral, signs)
+    signs = read_optional(fields, "signs", _read_signs_of_joints, body, quantity)
+    override = BodyOverride.of_quantity(skeleton, joints, quantity, signs)
+    override.of(body, fields["kind"].where)  # what does not fit is said of this line
+    return override
 
 
 def _read_signs_of_joints(node: Node, body: Skeleton, quantity: Quantity) -> tuple[tuple[str, tuple[int, ...]], ...]:

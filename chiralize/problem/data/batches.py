@@ -15,6 +15,7 @@ from chiralize.problem.data.feeds import joined
 ONE_IN = 5
 """One batch of so many is held out."""
 _PARTS = (8, 4, 2)
+"""Numbers of processes that are to hold out as many batches each, together what one process does."""
 _MOST_HELD = 16
 """Sequences that figures are taken from; each is run three times for every candidate."""
 

@@ -6,12 +6,12 @@ on rotations fits a mirror that treats them as positions no better than one that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.body.tensors.entries import BodyOverride, TensorEntry
-from chiralize.body.tensors.fields import Field
+from chiralize.body.tensors.fields.field import with_parts
 from chiralize.body.tensors.fields.plain import Measured
 from chiralize.body.tensors.fields.quantities import ROTATIONS, TURNED, Quantity
 from chiralize.body.tensors.resolved import ResolvedTensor
@@ -19,26 +19,12 @@ from chiralize.errors.words import listed
 from chiralize.verification.evidence.misread import Entries
 from chiralize.verification.verdicts import Evidence
 
+_Reading = tuple[ResolvedTensor, Quantity]
+"""A tensor, and what its joints have if it is read otherwise."""
 _NO_MEAN = (
     "{}: rotations. The mean of two is none, so what follows the flip average, as results here do, is to be made one "
     "before use: by SVD or Gram-Schmidt, a quaternion by its length"
 )
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """A tensor read as rotations.  lateral: the axis of its body that points sideways."""
-
-    tensor: ResolvedTensor
-    quantity: Quantity
-    lateral: str
-
-    @property
-    def entry(self) -> TensorEntry:
-        """What the specification would say of it."""
-        given = self.tensor.entry
-        override = BodyOverride.of_quantity(given.override.skeleton, given.override.joints, self.quantity, self.lateral)
-        return replace(given, layout=self.tensor.layout, override=override, reflect=())
 
 
 def as_rotations(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
@@ -49,7 +35,7 @@ def as_rotations(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
     readings = list[_Reading]()
     first = list[_Reading]()
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
-        of_tensor = _readings(resolved, tensor)
+        of_tensor = [(tensor, quantity) for quantity in _quantities(resolved, tensor)]
         readings += of_tensor
         first += of_tensor[:1]
     if len(first) > 1:
@@ -58,30 +44,29 @@ def as_rotations(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
         yield _named([reading])
 
 
-def _readings(resolved: ResolvedSpec, tensor: ResolvedTensor) -> list[_Reading]:
-    """The tensor as rotations in each order that it may have; none where its numbers are no coordinates of joints."""
+def _quantities(resolved: ResolvedSpec, tensor: ResolvedTensor) -> Sequence[Quantity]:
+    """What the numbers of a joint may be instead; nothing where they are no coordinates of joints."""
     given, pose = tensor.entry.override, tensor.pose
-    lateral = (given.skeleton or resolved.spec.skeleton).lateral
-    if pose is None or lateral is None or "d" not in pose.layout:
+    if pose is None or (given.skeleton or resolved.spec.skeleton).lateral is None or "d" not in pose.layout:
         return []
     if pose.body.has_joint_signs or pose.layout.has_matrices:
         return []
     if given.quantity is None:
-        quantities = ROTATIONS.get(len(pose.body.dims), ())
-    elif given.quantity == ROTATIONS[3][0]:
-        quantities = (Quantity("vector"),)
-    else:
-        quantities = given.quantity.in_other_orders()
-    return [_Reading(tensor, quantity, lateral) for quantity in quantities]
+        return ROTATIONS.get(len(pose.body.dims), ())
+    if given.quantity == ROTATIONS[3][0]:
+        return [Quantity("vector")]
+    return given.quantity.in_other_orders()
 
 
 def _named(readings: Sequence[_Reading]) -> tuple[str, Entries]:
     """`kind: rotation, order: axis_angle` of input 0 and output 0, and the entries."""
     by_keys: dict[str, list[str]] = {}
     entries = dict[tuple[str, int], TensorEntry]()
-    for reading in readings:
-        by_keys.setdefault(str(reading.quantity), []).append(reading.tensor.where)
-        entries[(reading.tensor.io, reading.tensor.index)] = reading.entry
+    for tensor, quantity in readings:
+        given = tensor.entry
+        override = BodyOverride.of_quantity(given.override.skeleton, given.override.joints, quantity)
+        by_keys.setdefault(str(quantity), []).append(tensor.where)
+        entries[(tensor.io, tensor.index)] = replace(given, layout=tensor.layout, override=override, reflect=())
     words = [f"`{keys}` of {listed(where)}" for keys, where in by_keys.items()]
     return " and ".join(words), entries
 
@@ -99,12 +84,5 @@ def _has_rotations(tensor: ResolvedTensor) -> bool:
     quantity = tensor.entry.override.quantity
     if quantity is not None and quantity.kind in TURNED:
         return True
-    return any(field.kind in TURNED for field in _measured(tensor.entry.fields or ()))
-
-
-def _measured(fields: Iterable[Field]) -> Iterator[Measured]:
-    """All blocks of one quantity, however deep."""
-    for field in fields:
-        if isinstance(field, Measured):
-            yield field
-        yield from _measured(field.parts)
+    blocks = with_parts(tensor.entry.fields or ())
+    return any(isinstance(block, Measured) and block.kind in TURNED for block in blocks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -65,6 +65,13 @@ class Field(ABC):
             facts = f"field {self.name!r} is a {self.kind}, but no `lateral` axis is given"
             raise MissingKeyError(self.where or f"field {self.name!r}", facts, "add `lateral: y`")
         return body.lateral
+
+
+def with_parts(fields: Iterable[Field]) -> Iterator[Field]:
+    """All blocks, those within blocks too."""
+    for block in fields:
+        yield block
+        yield from with_parts(block.parts)
 
 
 def joined_action(fields: Sequence[Field], body: Skeleton) -> SignedPermutation:

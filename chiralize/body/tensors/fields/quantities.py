@@ -88,6 +88,15 @@ class Quantity:
         """What the mirror of that axis multiplies every number by."""
         return [component.sign(lateral) for component in self.components()]
 
+    def negated(self, lateral: str) -> tuple[str, ...]:
+        """The names of the numbers that the mirror of that axis negates.
+
+        >>> Quantity("rotation", "axis_angle").negated("x")
+        ('ry', 'rz')
+        """
+        signs = zip(self.names(), self.signs(lateral), strict=True)
+        return tuple(name for name, sign in signs if sign < 0)
+
     def names(self) -> tuple[str, ...]:
         """Every number's name where it stands for a coordinate of a joint; other names than those of positions.
 
