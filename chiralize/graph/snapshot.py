@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from chiralize.graph.copies import is_large
 from chiralize.graph.holdings import Holder, Holdings, Kind, Location, equal
 
+_TABLES = (dict, OrderedDict)
 NOTHING = object()
 """Stands for the content of a slot that does not exist."""
 
@@ -51,6 +53,8 @@ class Snapshot:
 
     def __init__(self, holdings: Holdings, parameters: bool) -> None:
         self._slots = [(holder, holder.slots()) for holder in holdings.holders]
+        self._empty = [holder.owner for holder, slots in self._slots if not slots and type(holder.owner) in _TABLES]
+        self._filled = [(holder, slots) for holder, slots in self._slots if slots or type(holder.owner) not in _TABLES]
         self._tensors: list[_Values] = []
         self._arrays: list[_Array] = []
         self._generators: list[_Generator] = []
@@ -72,7 +76,8 @@ class Snapshot:
     def restore(self, kind: Kind | None = None) -> None:
         """Bring the module back to the snapshot, any number of times. kind: only parameters, buffers or attributes."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
-            for holder, slots in self._slots:
+            # Most tables of a module are empty, those of its hooks: every run asks whether all of them still are.
+            for holder, slots in self._filled if kind is None and not any(self._empty) else self._slots:
                 if kind is None:
                     wanted = slots
                 else:
