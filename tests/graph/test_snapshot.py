@@ -132,6 +132,15 @@ def modules(s: Any, y: Tensor) -> None:
     s.layer = nn.Identity()
 
 
+def empty_tables(s: Any, y: Tensor) -> None:
+    s.store["new"] = y
+    s.layer.register_forward_hook(lambda *rest: None)
+
+
+def one_empty_table(s: Any, y: Tensor) -> None:
+    s.order["new"] = 1
+
+
 CASES: dict[str, tuple[Callable[[Any, Tensor], None], Callable[[], dict[str, Any]]]] = {
     "a buffer, in place": (buffer_in_place, dict),
     "a buffer, anew": (buffer_anew, dict),
@@ -152,6 +161,8 @@ CASES: dict[str, tuple[Callable[[Any, Tensor], None], Callable[[], dict[str, Any
         "olds": np.random.RandomState(0),
     }),
     "modules": (modules, dict),
+    "empty tables": (empty_tables, lambda: {"store": {}}),
+    "one empty table": (one_empty_table, lambda: {"order": OrderedDict()}),
 }  # fmt: skip
 
 
