@@ -30,6 +30,7 @@ for finder in sys.meta_path:
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+import typer.main  # noqa: E402
 
 torch.set_num_threads(1)
 gc.set_threshold(400_000, 20, 20)
@@ -44,6 +45,24 @@ def _parse_operators_once() -> None:
 
         listed = cache(lambda: importlib.import_module(onnxscript_apis._name).get_torchlib_ops())
         onnxscript_apis.get_torchlib_ops = listed  # type: ignore[attr-defined]
+
+
+def _fill_registry_once() -> None:
+    """torch.onnx asks for the parameters of all these functions for every export anew."""
+    with suppress(ImportError, AttributeError):
+        from torch.onnx._internal.exporter import _constants
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        full = cache(ONNXRegistry.from_torchlib)
+
+        def copied(opset_version: int = _constants.TORCHLIB_OPSET) -> ONNXRegistry:
+            """A registry for one export, which may add to it."""
+            registry = ONNXRegistry()
+            registry._opset_version = opset_version
+            registry.functions = {name: [*functions] for name, functions in full(opset_version).functions.items()}
+            return registry
+
+        ONNXRegistry.from_torchlib = staticmethod(copied)  # type: ignore[method-assign, assignment]
 
 
 def _list_operators_once() -> None:
@@ -82,8 +101,10 @@ class _Forward:
 
 
 _parse_operators_once()
+_fill_registry_once()
 _list_operators_once()
 torch.fx.proxy.CapturedTraceback = _Forward  # type: ignore[attr-defined]
+typer.main.get_command = cache(typer.main.get_command)  # all commands with all options, built anew for every call
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -207,20 +228,40 @@ def few_other_mirrors(request: pytest.FixtureRequest, for_the_file: pytest.Monke
 
 
 @pytest.fixture(autouse=True, scope="module")
+def few_corrections(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch) -> None:
+    """After every change of a specification the best 2 are gone on from, not 8, but for the tests of that search."""
+    if request.path.name != "test_corrections.py" and not request.config.getoption("--thorough"):
+        for_the_file.setattr("chiralize.verification.corrections._WIDTH", 2)
+
+
+@pytest.fixture(autouse=True, scope="module")
 def few_rounds(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch) -> None:
-    """Networks get two of the twelve rounds of Gauss-Newton unasked, or few steps, but for the tests of these."""
+    """Networks get one of the twelve rounds of Gauss-Newton unasked, or few steps, but for the tests of these."""
     of_these = request.path.name in ("test_gauss_newton.py", "test_descent.py")
     if not of_these and not request.config.getoption("--thorough"):
-        for_the_file.setattr("chiralize.methods.refine.budget._ROUNDS", 2)
+        for_the_file.setattr("chiralize.methods.refine.budget._ROUNDS", 1)
         for_the_file.setattr("chiralize.methods.refine.budget._MOST_STEPS", 20)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def few_batches(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch) -> None:
     """Inputs are fitted in 10 batches of the same samples where users have 25: a run costs more than its samples."""
-    folders = ("cli", "commands", "methods", "problem", "report", "verification")
+    folders = ("cli", "commands", "infer", "methods", "nn", "pages", "problem", "report", "storage", "verification")
     if request.path.parent.name in folders and not request.config.getoption("--thorough"):
         for_the_file.setattr("chiralize.problem.data.cutting._BATCHES", 10)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_inputs(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch) -> None:
+    """Verdicts take 4 random inputs where users get 8, and the unit is asked of 16 samples, not of 64.
+
+    Not in the tests of these.
+    """
+    if request.config.getoption("--thorough") or request.path.name == "test_units.py":
+        return
+    for_the_file.setattr("chiralize.problem.data.units._MOST", 16)
+    if request.path.parent.name not in ("symmetry", "verification"):
+        for_the_file.setattr("chiralize.problem.cost._DRAWS", 4)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -30,6 +30,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.several import under_each
 from chiralize.symmetry.action import act
+from chiralize.verification.closed_loop import recording
 from chiralize.verification.closed_loop.records import Rollout, Walker
 from chiralize.verification.verdicts import Evidence
 from tests.support import four_legs
@@ -68,16 +69,14 @@ def in_water(network: Network, make: Callable[[], Any] = Mirrored, count: int = 
 def test_from_python() -> None:
     """The report has what the result does, and says what it was fitted on, where nothing was given."""
     made: Any = chiralize.chiralize(
-        Steersman(0.3), parse_spec(SPEC), (EXAMPLE,), rollout=Mirrored, episodes=COUNT, steps=STEPS, force=True
+        Steersman(0.3), parse_spec(SPEC), (EXAMPLE,), rollout=Mirrored, episodes=2, steps=STEPS, force=True
     )
     report = made.chirality.report
     assert report.rollout.result is not None and report.rollout.result.gap.mean < 1e-6
     assert "in the loop the original returns" in report.verdict and "; the result " in report.verdict
-    assert "fitted on 1,000 observations that the original made in Mirrored, in 50 episodes" in str(report.notes)
-    assert (
-        "the result" in report.to_html()
-        and "In the loop: Mirrored, 5 starts and their mirror images" in report.to_html()
-    )
+    assert "fitted on 400 observations that the original made in Mirrored, in 20 episodes" in str(report.notes)
+    page = report.to_html()
+    assert "the result" in page and "In the loop: Mirrored, 2 starts and their mirror images" in page
 
 
 def test_a_flip_average_is_not_run_twice() -> None:
@@ -148,7 +147,7 @@ def refusing(name: str) -> tuple[list[str], Trial]:
     return tried, trial
 
 
-LEANING = tuple(((row.unsqueeze(0),), {}) for row in torch.randn(400, 3, dtype=torch.float64) + 3)
+LEANING = tuple(((row.unsqueeze(0),), {}) for row in torch.randn(120, 3, dtype=torch.float64) + 3)
 """Inputs of a boat that is always right of the line."""
 FITS = Request("reduce", width=0.5, calibration=LEANING, rounds=0)
 BOTH, ALONE = "fitted to both views, though", "fitted to the answers to unmirrored inputs alone"
@@ -196,7 +195,7 @@ def test_of_two_refusals_the_first_is_raised() -> None:
 def test_of_two_results_the_better_is_taken(water: Callable[[], Any]) -> None:
     """By force neither is refused; both are run, where the first may return less."""
     network = ready(Steersman(0.8))
-    with in_water(network, water) as loop:
+    with in_water(network, water, 2) as loop:
         chosen = convert(network, "boat", replace(FITS, force=True), loop.judged).report
         records: list[Rollout] = []
         for both_views in (True, False):
@@ -223,8 +222,8 @@ def test_auto_goes_on_to_the_next_candidate() -> None:
     tried, trial = refusing("boat")
 
     network = ready(Steersman(0.3))
-    inputs = tuple(((row.unsqueeze(0),), {}) for row in torch.randn(200, 3, dtype=torch.float64))
-    done = convert(network, "boat", Request(calibration=inputs), trial)
+    inputs = tuple(((row.unsqueeze(0),), {}) for row in torch.randn(80, 3, dtype=torch.float64))
+    done = convert(network, "boat", Request(calibration=inputs, rounds=0), trial)
     assert tried[:2] == ["reduce", "reduce"] and tried[-1] == "average" and done.report.is_average
     assert "reduce at width 0.5 was not taken: in the loop it returns less" in done.report.notes
 
@@ -270,8 +269,8 @@ def test_auto_goes_on_where_a_result_falls_or_its_return_is_open(
     changed: Callable[[Walker], Walker], words: str
 ) -> None:
     network = ready(Steersman(0.0))
-    inputs = tuple(((row.unsqueeze(0),), {}) for row in torch.randn(200, 3, dtype=torch.float64))
-    done = convert(network, "boat", Request(calibration=inputs, rounds=1), unlucky(network, changed))
+    inputs = tuple(((row.unsqueeze(0),), {}) for row in torch.randn(80, 3, dtype=torch.float64))
+    done = convert(network, "boat", Request(calibration=inputs, rounds=0), unlucky(network, changed))
     assert done.report.is_average
     assert any(note.startswith(f"reduce at width 0.5 was not taken: {words}") for note in done.report.notes)
 
@@ -279,9 +278,9 @@ def test_auto_goes_on_where_a_result_falls_or_its_return_is_open(
 @pytest.mark.parametrize("bias", [0.3, 0.8])
 def test_the_environment_decides_in_place_of_the_gap(bias: float) -> None:
     """A gap that stops `auto` elsewhere says nothing of what the flip average does."""
-    network = ready(Rower(bias))
+    network = ready(Rower(bias), 4)
     rows = torch.rand(200, 3, dtype=torch.float64) ** 3 - 0.2
-    request = Request("auto", calibration=tuple(((row.unsqueeze(0),), {}) for row in rows))
+    request = Request("auto", calibration=tuple(((four,), {}) for four in rows.split(4)))
     with pytest.raises((OneSidedError, MirrorError), match="apart|away"):
         convert(network, "boat", request)
     done = convert(network, "boat", request, lambda conversion, is_forced: conversion)
@@ -301,7 +300,7 @@ def test_a_mirror_that_the_environment_contradicts(make: Callable[[], Any]) -> N
 
 
 def test_a_mirror_that_the_environment_contradicts_is_warned_of_when_forced() -> None:
-    options: Any = {"rollout": Mirrored, "episodes": COUNT, "steps": STEPS}
+    options: Any = {"rollout": Mirrored, "episodes": 2, "steps": 10}
     with warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always")
         chiralize.chiralize(Steersman(0.3), parse_spec(WRONG), (EXAMPLE,), **options, method="average", force=True)
@@ -326,8 +325,8 @@ def legs(handedness: float, spec: str = four_legs.SPEC) -> tuple[Network, Reques
     """Inputs are skewed, as real ones are and noise is not."""
     rows = torch.rand(200, four_legs.SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     rows = 3 * rows**3 - 0.75
-    network = prepared(Handed(handedness).eval(), parse_spec(spec), (rows[:1],), None, "forward")
-    return network, Request("auto", calibration=tuple(((row.unsqueeze(0),), {}) for row in rows))
+    network = prepared(Handed(handedness).eval(), parse_spec(spec), (rows[:8],), None, "forward")
+    return network, Request("auto", calibration=tuple(((eight,), {}) for eight in rows.split(8)))
 
 
 @pytest.mark.parametrize(
@@ -340,7 +339,7 @@ def test_the_environment_decides_for_several_mirrors(handedness: float, error: t
         convert(network, "legs", request)
     tried, trial = refusing("legs")
 
-    done = convert(network, "legs", replace(request, rounds=1, width=0.25, max_drift=5.0), trial)
+    done = convert(network, "legs", replace(request, rounds=0, width=0.25, max_drift=5.0), trial)
     assert tried[0] == "reduce"
     assert done.report.is_average and done.report.passed
     assert any("in the loop it returns less" in note for note in done.report.notes)
@@ -425,17 +424,18 @@ def test_observations_take_turns_under_every_mirror() -> None:
 
 def test_observations_of_a_policy_with_a_state_are_sequences() -> None:
     network = ready(Counting())
-    with in_water(network) as loop:
+    with in_water(network, count=1) as loop:
         calls, sequences, _ = loop.observations()
-    assert [len(steps) for steps in sequences] == [STEPS] * 50 and len(calls) == 50 * STEPS
+    assert [len(steps) for steps in sequences] == [STEPS] * 10 and len(calls) == 10 * STEPS
 
 
-def test_enough_observations_are_enough() -> None:
+def test_enough_observations_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """No more episodes than were asked for, where they are long."""
+    monkeypatch.setattr(recording, "ENOUGH", 250)
     network = ready(Rower(0.3))
-    with Loop(network, environment_of(Mirrored), ("seen",), Episodes(1, 2_600)) as loop:
+    with Loop(network, environment_of(Mirrored), ("seen",), Episodes(1, 260)) as loop:
         calls, _, _ = loop.observations()
-    assert len(calls) == 2_600
+    assert len(calls) == 260
 
 
 # ---- from a shell ---------------------------------------------------------------------------------------------
@@ -454,10 +454,10 @@ def test_from_a_shell(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     (shell.folder / "waters.py").write_text(
         "from tests.support.skiff import Mirrored, Water\n\n\ndef turning():\n    return Mirrored(Water(spin=5.0))\n"
     )
-    words = ("--skeleton", "boat.yaml", "--episodes", "3", "--steps", "10", "--rollout")
+    words = ("--skeleton", "boat.yaml", "--episodes", "2", "--steps", "10", "--rollout")
     done = shell("convert", "boat.pt2", *words, "tests.support.skiff:Mirrored", "-v")
     assert done.status == 0, done.err
-    assert "In the loop" in done.out and "fitted on 300 observations" in done.out
+    assert "In the loop" in done.out and "fitted on 200 observations" in done.out
     assert (shell.folder / "boat.chiral.pt2").exists()
     refused = shell("convert", "lopsided.pt2", *words, "waters:turning", "--method", "average")
     assert refused.status == 1 and "CH401" in refused.err and "in the loop it returns less" in refused.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -31,7 +32,7 @@ from chiralize.report.verdict import verdict_of
 from tests.support import four_legs
 from tests.support.small_body import POSE, Net, normal, trained
 
-CALIBRATION = [((normal(8, 6, 2, seed=seed),), {}) for seed in range(40)]
+CALIBRATION = [((normal(8, 6, 2, seed=seed),), {}) for seed in range(16)]
 ONE_PASS = ("match", "project", "reduce")
 
 
@@ -143,7 +144,7 @@ def test_refused_before_anything_is_compared(
 
 def _without_sizes(error: UnsupportedError) -> str:
     """The message, but for the size of the batch, which is larger in fits."""
-    return str(error).replace("(40, ", "(8, ")
+    return re.sub(r"\(\d+, ", "(8, ", str(error))
 
 
 @cache
@@ -160,7 +161,7 @@ def test_under_several_mirrors(stopped: None) -> None:
 
 def test_under_several_mirrors_one_width_is_tried() -> None:
     """What the op refuses at one width, it refuses at all."""
-    calls = [((normal(8, four_legs.SIZE, seed=seed),), {}) for seed in range(20)]
+    calls = [((normal(8, four_legs.SIZE, seed=seed),), {}) for seed in range(8)]
     report = convert(under_two_mirrors(), "net", Request("auto", calibration=calls, samples=1, rounds=0)).report
     (note,) = [note for note in report.notes if "was not taken" in note]
     assert report.method == "average" and note.startswith("reduce at width ") and "linalg_matrix_exp" in note

@@ -92,7 +92,7 @@ _CONVERTED: dict[tuple[str, bytes], bytes] = {}
 
 def convert_policy(shell: Shell, method: str) -> None:
     """Put the converted policy into the folder; each is converted once by each method, for all tests."""
-    options = ("--skeleton", "flat.yaml", "--input-shape", "1,10", "--method", method, "--force")
+    options = ("--skeleton", "flat.yaml", "--input-shape", "1,10", "--method", method, "--samples", "1", "--force")
     key = method, (shell.folder / "policy.pt").read_bytes()
     if key not in _CONVERTED:
         result = shell("convert", "policy.pt", *options, "-o", "chiral.pt")
@@ -262,7 +262,8 @@ def test_states_that_are_arguments(shell: Shell) -> None:
     save(script, shell.folder / "gru.pt")
     (shell.folder / "states.yaml").write_text(STATES, encoding="utf-8")
     shapes = ("--input-shape", "2,10", "--input-shape", "2,6")
-    result = shell("convert", "gru.pt", "--skeleton", "states.yaml", *shapes, "-o", "chiral.pt")
+    options = ("--skeleton", "states.yaml", *shapes, "--samples", "1")
+    result = shell("convert", "gru.pt", *options, "-o", "chiral.pt")
     assert result.status == 0, result.err
     chiral, _ = load(shell.folder / "chiral.pt")
     assert len(list(chiral.views.children())) == 1

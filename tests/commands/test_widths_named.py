@@ -18,7 +18,13 @@ from chiralize.problem.preparation import prepare
 
 MAPS = "{skeleton: coco, inputs: ['b c h ~w'], outputs: ['b j h ~w']}"
 POINTS = "{skeleton: coco, inputs: ['b c h ~w'], outputs: [{layout: b j d, dims: [x, y], reflect: {x: 1/2}}]}"
-SIDES = [(0, 1), (1, 2), (1, 0), (2, 0)]
+SIDES = [
+    (0, 1),
+    pytest.param((1, 2), marks=pytest.mark.thorough),
+    (1, 0),
+    pytest.param((2, 0), marks=pytest.mark.thorough),
+]
+"""More at the end, as (0, 1), or more at the beginning, as (1, 0)."""
 
 
 class Padded(nn.Module):

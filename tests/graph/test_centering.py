@@ -147,15 +147,15 @@ def test_missing_joints_are_named() -> None:
     )
     x = pixels(2, 17, 2)
     found = chiralize(trained(Scaled()), given, (x,), method="project", samples=2)
-    for notes in (report_of(found).notes, verify(found, given, (x,)).notes):
+    for notes in (report_of(found).notes, verify(found, given, (x,), samples=2).notes):
         assert any("missing: zero" in note and "no joint is missing" in note for note in notes)
-    assert not any("missing" in note for note in verify(found, spec(), (x,)).notes)
+    assert not any("missing" in note for note in verify(found, spec(), (x,), samples=2).notes)
 
 
 def test_calibration_in_pixels_and_the_guard() -> None:
     net, x = trained(Scaled()), pixels(2, 17, 2)
-    data = pixels(200, 17, 2, seed=5)
-    found = chiralize(net, spec(), (x,), method="match", calibration=data)
+    data = pixels(60, 17, 2, seed=5)
+    found = chiralize(net, spec(), (x,), method="match", calibration=data, samples=2)
     assert {choice.reason for choice in report_of(found).changes.choices} == {"matched by activations"}
     assert residual(found, data) < 1e-11
     with pytest.raises(DriftError):

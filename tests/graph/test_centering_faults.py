@@ -39,7 +39,7 @@ def test_a_moved_entry_fails_both_verdicts(name: str, dtype: torch.dtype) -> Non
     """One entry of one tensor, of every other one, moved by a thousandth of itself."""
     build, shape, given, _ = NETS[name]
     x = pixels(*shape, dtype=dtype)
-    good = chiralize(trained(build(), dtype), given, (x,), method="project")
+    good = chiralize(trained(build(), dtype), given, (x,), method="project", samples=2)
     keys = [key for key, own in good.state_dict().items() if own.is_floating_point() and own.ndim]
     for key in [key for key in keys if not any(word in key for word in ("running_var", "deviation", "reverse"))][::2]:
         bad = copy.deepcopy(good)
@@ -55,7 +55,7 @@ def test_a_moved_entry_fails_both_verdicts(name: str, dtype: torch.dtype) -> Non
 def converted(method: str, name: str) -> Any:
     """A network that is equivariant about the centre; to be copied before it is changed."""
     build, shape, given, _ = NETS[name]
-    return chiralize(trained(build()), given, (pixels(*shape),), method=method)
+    return chiralize(trained(build()), given, (pixels(*shape),), method=method, samples=2)
 
 
 @pytest.mark.one_in(6)
@@ -69,10 +69,10 @@ def test_another_centre_fails(method: str, name: str) -> None:
     good, x = converted(method, name), pixels(*shape)
     text = given.to_dict()
     text["inputs"][0]["reflect"] = {"x": "310"}  # type: ignore[index]
-    report = verify(good, ConversionSpec.from_dict(text), (x,))
+    report = verify(good, ConversionSpec.from_dict(text), (x,), samples=2)
     assert not report.judgement.numeric.passed
     assert report.judgement.certificate is not None and not report.judgement.certificate.passed
-    linear = verify(good, spec(*_layouts(given), center=0.0), (x,))
+    linear = verify(good, spec(*_layouts(given), center=0.0), (x,), samples=2)
     assert not linear.numeric.passed
 
 
@@ -87,7 +87,7 @@ def test_a_view_mirrored_elsewhere_is_no_proof() -> None:
     for moved in (1.0, 0.01):
         bad = copy.deepcopy(good)
         bad.mirror_inputs[0].shift += moved  # type: ignore[index, operator]
-        report = verify(bad, None, (x,))
+        report = verify(bad, None, (x,), samples=2)
         assert not report.judgement.numeric.passed
         assert report.judgement.certificate is not None and report.judgement.certificate.where is not None
         assert not report.judgement.certificate.passed and str(report.judgement.certificate.where) == "output 0"
@@ -155,7 +155,7 @@ def test_refusals_say_where_and_average_is_left(name: str) -> None:
     assert where in caught.value.where and facts in caught.value.facts
     assert "--method average" in caught.value.remedy and caught.value.exit_status == 3
     assert facts in "".join(plan(network, "net", "project").blocked)
-    lifted = convert(network, "net", Request("average"))
+    lifted = convert(network, "net", Request("average", samples=2))
     assert residual(lifted.module, pixels(64, *shape[1:]), 500.0 if name == "no bias out" else 0.0) < 1e-12
     assert lifted.report.judgement.certificate is not None and lifted.report.judgement.certificate.passed
     report = judged(network, "net")

@@ -279,18 +279,18 @@ def test_networks_that_read_their_own_answers_are_trained_at_a_lower_rate(monkey
 @pytest.mark.parametrize("options", [{"method": "reduce", "width": 0.5}, {"method": "match"}])
 def test_larger_networks_are_trained_unasked(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nearer to the original than layer by layer, and as equivariant."""
-    for name, value in {"_QUICK": 100, "_LEFT_OVER": 0.0, "_MOST_STEPS": 160}.items():
+    for name, value in {"_QUICK": 100, "_LEFT_OVER": 0.0, "_MOST_STEPS": 80}.items():
         monkeypatch.setattr(budget, name, value)
     found, before = result(**options, rounds=None), kept(**options)
     (note,) = [note for note in found.report.notes if note.startswith("all layers trained at once, without labels: ")]
-    assert note.endswith(" of 160)") and not words(found)
+    assert note.endswith(" of 80)") and not words(found)
     assert rho(found) < 0.9 * rho(before) and residual(found.module, (4, 6, 2)) <= 1e-11 and found.report.passed
 
 
 @pytest.mark.one_in(2)
 def test_a_tenth_of_a_rate_that_leads_astray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half way the loss is more than twice the first: training begins again, and only that counts."""
-    for name, value in {"_QUICK": 100, "_LEFT_OVER": 0.0, "_MOST_STEPS": 160, "_RATE": 0.1}.items():
+    for name, value in {"_QUICK": 100, "_LEFT_OVER": 0.0, "_MOST_STEPS": 80, "_RATE": 0.1}.items():
         monkeypatch.setattr(budget, name, value)
     monkeypatch.setattr(distillation, "_LOST", 1.0)
     run, rates = distillation.Training.run, list[float]()

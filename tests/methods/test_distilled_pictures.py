@@ -81,7 +81,7 @@ def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(MovedAnew, "take", noted)
     monkeypatch.setattr(refine, "rows_for", lambda network: 8)
-    before, after = undistilled(), converted(distill=60)
+    before, after = undistilled(), converted(distill=30)
     others, original = spots(50, 9), teacher()
     with torch.no_grad():
         wanted = (original(others) + original(others.flip(-1)).flip(-1)[:, SWAPPED]) / 2
@@ -100,7 +100,7 @@ def test_distilling_on_pictures(is_held: bool, monkeypatch: pytest.MonkeyPatch) 
 def test_results_are_as_equivariant_in_any_arithmetic(way: Arithmetic, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights are single precision throughout; training in bfloat16 comes about as near as the plain one."""
     monkeypatch.setattr(refine, "quickest", lambda *rest: way)
-    before, after = undistilled(), converted(distill=60)
+    before, after = undistilled(), converted(distill=30)
     others, original = spots(50, 9), teacher()
     with torch.no_grad():
         wanted = (original(others) + original(others.flip(-1)).flip(-1)[:, SWAPPED]) / 2
@@ -140,7 +140,7 @@ def test_a_rate_that_leads_astray_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         return run(training, steps, rate, *rest, **options)
 
     monkeypatch.setattr(distillation.Training, "run", noted)
-    assert converted(distill=60).report.passed
+    assert converted(distill=30).report.passed
     assert rates == [30.0, 1e-2]
 
 

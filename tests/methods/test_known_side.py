@@ -75,7 +75,7 @@ def given(found: Problem) -> Tensor:
 
 @cache
 def made(method: str) -> nn.Module:
-    return converted(OneSided().eval(), method=method, calibration=swings().split(50), force=True)
+    return converted(OneSided().eval(), method=method, calibration=swings().split(50), force=True, rounds=0)
 
 
 def test_inputs_are_turned_to_the_side_that_was_trained_on() -> None:

@@ -99,9 +99,8 @@ def test_blocks_take_a_quarter_of_the_products(policy: nn.Sequential, x: Tensor)
 def test_matched_units_in_blocks(policy: nn.Sequential, x: Tensor) -> None:
     """Partners lie anywhere: the pairs of one mirror have to be read so that the other takes firsts to firsts."""
     network = nn.Sequential(*list(policy)[:3], nn.ELU(), policy[4])
-    result, folded = (
-        converted(network, x, method="match", form=form, calibration=x, rounds=0) for form in ("blocks", "folded")
-    )
+    options = {"method": "match", "calibration": x, "rounds": 0, "samples": 1}
+    result, folded = (converted(network, x, form=form, **options) for form in ("blocks", "folded"))
     assert result.chirality.report.passed and result.chirality.report.judgement.certificate.passed
     assert max(residuals(result)) <= EXACT and products(result) <= 0.5
     torch.testing.assert_close(result(x), folded(x), rtol=0, atol=1e-9)

@@ -102,11 +102,12 @@ def test_a_fixed_batch_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
     made = ready.ready_for
     monkeypatch.setattr("chiralize.methods.refine.refine.ready_for", noted)
-    monkeypatch.setattr("chiralize.verification.beyond.SAMPLES", 64)  # each is a run of its own
+    monkeypatch.setattr("chiralize.verification.beyond.SAMPLES", 24)  # each is a run of its own
     given = poses(60, 21).double()
     program = torch.export.export(learnt(), (given[:1],))
-    for options in ({"rounds": 0}, {"rounds": 2}, {"rounds": 0, "distill": 100}):
-        found = chiralize.chiralize(program, parse_spec(POSE), calibration=given, method="reduce", width=0.5, **options)
+    for options in ({"rounds": 0}, {"rounds": 2}, {"rounds": 0, "distill": 60}):
+        more = {"method": "reduce", "width": 0.5, "samples": 1, **options}
+        found = chiralize.chiralize(program, parse_spec(POSE), calibration=given, **more)
         report = chiralize.chirality(found).report
         assert report is not None and report.passed and report.drift is not None
         numbers.append(report.drift.rho)

@@ -63,8 +63,8 @@ def test_auto_converts_a_costly_network_on_few_inputs() -> None:
 
 def test_nothing_is_told_of_seconds() -> None:
     steps: list[str] = []
-    request = Request("reduce", calibration=small_batches(), progress=lambda step, done=None: steps.append(step))
-    convert(ready(), "lifter", request)
+    noted = {"progress": lambda step, done=None: steps.append(step), "samples": 1, "rounds": 0}
+    convert(ready(), "lifter", Request("reduce", calibration=small_batches(), **noted))
     assert "measuring the hidden units" in steps
 
 

@@ -22,7 +22,7 @@ def notes_of(width: int, **asked: Any) -> list[str]:
     )
     x = torch.randn(64, 4, 2)
     network = prepare(scrambled(nn.Sequential(net, nn.Unflatten(1, (4, 2))), 0).float(), SPEC, (x,))
-    report = convert(network, "net", Request("match", samples=1, **asked)).report
+    report = convert(network, "net", Request("project", samples=1, **asked)).report
     return [note for note in report.notes if note.startswith("dense weights of the original's sizes")]
 
 
@@ -34,7 +34,7 @@ def notes_of(width: int, **asked: Any) -> list[str]:
     ],
 )
 def test_a_file_of_the_original_sizes_says_what_it_costs(product: str, why: str) -> None:
-    assert notes_of(1024, product=product) == [
+    assert notes_of(256, product=product) == [
         f"dense weights of the original's sizes and at its cost, since {why}: a .pt2 or an .onnx has even and odd "
         "blocks in 1 of 3 layers, at half the multiplications of those"
     ]
@@ -42,5 +42,5 @@ def test_a_file_of_the_original_sizes_says_what_it_costs(product: str, why: str)
 
 def test_nothing_is_said_where_a_graph_is_dense_too_or_may_have_blocks() -> None:
     assert notes_of(16, product="script") == []
-    assert notes_of(1024, product="graph") == []
-    assert notes_of(1024, product="weights", form="folded") == []
+    assert notes_of(256, product="graph") == []
+    assert notes_of(256, product="weights", form="folded") == []
