@@ -253,15 +253,15 @@ def few_batches(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch
 
 @pytest.fixture(autouse=True, scope="module")
 def few_inputs(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch) -> None:
-    """Verdicts take 4 random inputs where users get 8, and the unit is asked of 16 samples, not of 64.
-
-    Not in the tests of these.
+    """Verdicts take 4 random inputs where users get 8, the unit is asked of 16 samples, not of 64, and a result is
+    judged on 200 inputs of other kinds, not on 1,000. Not in the tests of these.
     """
     if request.config.getoption("--thorough") or request.path.name == "test_units.py":
         return
     for_the_file.setattr("chiralize.problem.data.units._MOST", 16)
     if request.path.parent.name not in ("symmetry", "verification"):
         for_the_file.setattr("chiralize.problem.cost._DRAWS", 4)
+        for_the_file.setattr("chiralize.verification.beyond.SAMPLES", 200)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -54,7 +54,8 @@ def teacher() -> nn.Module:
 
 def converted(**options: Any) -> Conversion:
     pictures = spots(200, 0)
-    request = Request("reduce", width=0.5, force=True, rounds=0, calibration=[((pictures,), {})], **options)
+    given = {"calibration": [((pictures,), {})], "rounds": 0, "samples": 1, **options}
+    request = Request("reduce", width=0.5, force=True, **given)
     return convert(prepare(teacher(), SPEC, (pictures[:2],)), "maps", request)
 
 
