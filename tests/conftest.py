@@ -229,17 +229,25 @@ def few_other_mirrors(request: pytest.FixtureRequest, for_the_file: pytest.Monke
 
 @pytest.fixture(autouse=True, scope="module")
 def few_corrections(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch) -> None:
-    """After every change of a specification the best 2 are gone on from, not 8, but for the tests of that search."""
+    """After every change of a specification the best 2 are gone on from, not 8, and the third change is the last.
+
+    Not in the tests of that search.
+    """
     if request.path.name != "test_corrections.py" and not request.config.getoption("--thorough"):
         for_the_file.setattr("chiralize.verification.corrections._WIDTH", 2)
+        for_the_file.setattr("chiralize.verification.corrections.MOST_CHANGES", 3)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def few_rounds(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch) -> None:
-    """Networks get one of the twelve rounds of Gauss-Newton unasked, or few steps, but for the tests of these."""
+    """Networks get one of the twelve rounds of Gauss-Newton unasked, or few steps, but for the tests of these.
+
+    Where inputs and mirrors are asked about they get none.
+    """
     of_these = request.path.name in ("test_gauss_newton.py", "test_descent.py")
     if not of_these and not request.config.getoption("--thorough"):
-        for_the_file.setattr("chiralize.methods.refine.budget._ROUNDS", 1)
+        rounds = int(request.path.parent.name not in ("problem", "verification"))
+        for_the_file.setattr("chiralize.methods.refine.budget._ROUNDS", rounds)
         for_the_file.setattr("chiralize.methods.refine.budget._MOST_STEPS", 20)
 
 

@@ -17,7 +17,14 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     yield from working_shell(tmp_path, capsys, monkeypatch)
 
 
-@pytest.mark.parametrize("options", [("match", "--form", "fused"), ("match", "--form", "blocks"), ("average",)])
+FORMS = [
+    pytest.param(("match", "--form", "fused"), marks=pytest.mark.thorough),  # blocks in another writing
+    ("match", "--form", "blocks"),
+    ("average",),
+]
+
+
+@pytest.mark.parametrize("options", FORMS)
 def test_what_was_converted_is_unchanged(shell: Shell, options: tuple[str, ...]) -> None:
     """Blocks and both views are proved by what their passport says; an average of them would run them twice."""
     save_program(network(hidden=4), shell.folder / "net.pt2")

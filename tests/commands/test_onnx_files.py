@@ -289,7 +289,7 @@ def test_nothing_is_written_that_computes_something_else(
     assert not (shell.folder / "chiral.onnx").exists()
 
 
-@pytest.mark.parametrize("method", ["match", "reduce"])
+@pytest.mark.parametrize("method", [pytest.param("match", marks=pytest.mark.thorough), "reduce"])
 def test_a_file_of_one_sample_stays_one_of_one_sample(shell: Shell, method: str) -> None:
     """Robots run it, at batch 1. Calibration samples are put together for the fit, and must not be for the file."""
     from torch.export import export as exported_program

@@ -177,7 +177,8 @@ def test_every_way_in(shell: Shell, name: str, kind: str) -> None:
     options = ("--skeleton", f"{name}_inferred.yaml", *sizes(name, kind), "--force", "--samples", "1")
     result = shell("convert", file, *options, "--method", "average", "-o", f"average.{kind}")
     assert result.status == 0, result.err
-    result = shell("convert", file, *options, "--method", "match", "--calibration", "obs.npz", "--fast", "-o", f"match.{kind}")
+    fit = ("--method", "match", "--calibration", "obs.npz", "--fast")
+    result = shell("convert", file, *options, *fit, "-o", f"match.{kind}")
     assert result.status == 0, result.err
     for written in (f"average.{kind}", f"match.{kind}"):
         assert shell("verify", written).status == 0

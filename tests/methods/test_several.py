@@ -50,7 +50,7 @@ def x() -> Tensor:
 
 def converted(network: nn.Module, x: Tensor, **options: Any) -> Any:
     """The result for both mirrors."""
-    return chiralize.chiralize(network, parse_spec(SPEC), x[:2], force=True, **options)
+    return chiralize.chiralize(network, parse_spec(SPEC), x[:2], force=True, **{"samples": 1, **options})
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_blocks_take_a_quarter_of_the_products(policy: nn.Sequential, x: Tensor)
 def test_matched_units_in_blocks(policy: nn.Sequential, x: Tensor) -> None:
     """Partners lie anywhere: the pairs of one mirror have to be read so that the other takes firsts to firsts."""
     network = nn.Sequential(*list(policy)[:3], nn.ELU(), policy[4])
-    options = {"method": "match", "calibration": x, "rounds": 0, "samples": 1}
+    options = {"method": "match", "calibration": x, "rounds": 0}
     result, folded = (converted(network, x, form=form, **options) for form in ("blocks", "folded"))
     assert result.chirality.report.passed and result.chirality.report.judgement.certificate.passed
     assert max(residuals(result)) <= EXACT and products(result) <= 0.5

@@ -362,8 +362,11 @@ def damaged(rows: int | str) -> Any:
 
 
 @pytest.mark.parametrize("rows", [1, "n"])
-def test_real_inputs_reach_what_random_ones_do_not(rows: int | str, shell: Shell) -> None:
+def test_real_inputs_reach_what_random_ones_do_not(
+    rows: int | str, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where a file is run and not proved, the verdict says on what; given inputs are run, not the first few alone."""
+    monkeypatch.setattr("chiralize.problem.cost._DRAWS", 8)  # as many as users get
     onnx.save(damaged(rows), "damaged.onnx")
     Path("two.yaml").write_text(
         "joints: [l, r]\npairs: [[l, r]]\ndims: [q]\nnegate: []\nlateral: y\n"

@@ -151,8 +151,24 @@ def library_warnings() -> Iterator[None]:
         yield
 
 
+_PROGRAMS: dict[tuple[object, ...], bytes] = {}
+"""Files of the example networks, each exported once."""
+
+
 def save_program(net: nn.Module, path: Path, dynamic: bool = True, rows: int = 3) -> Path:
     """A .pt2 with an open batch, or with all sizes fixed. rows: samples of its examples."""
+    if type(net).__module__ != MODULE:
+        return _exported(net, path, dynamic, rows)
+    weights = b"".join(tensor.numpy().tobytes() for tensor in net.state_dict().values())
+    key = type(net).__name__, weights, net.training, dynamic, rows
+    if key in _PROGRAMS:
+        path.write_bytes(_PROGRAMS[key])
+    else:
+        _PROGRAMS[key] = _exported(net, path, dynamic, rows).read_bytes()
+    return path
+
+
+def _exported(net: nn.Module, path: Path, dynamic: bool, rows: int) -> Path:
     shapes = ({0: torch.export.Dim.AUTO},) if dynamic else None
     dtype = next(net.parameters()).dtype
     with library_warnings():
