@@ -264,7 +264,8 @@ def few_inputs(request: pytest.FixtureRequest, for_the_file: pytest.MonkeyPatch)
     """Verdicts take 4 random inputs where users get 8, the unit is asked of 16 samples, not of 64, and a result is
     judged on 200 inputs of other kinds, not on 1,000. Not in the tests of these.
     """
-    if request.config.getoption("--thorough") or request.path.name == "test_units.py":
+    of_these = request.path.name in ("test_cost.py", "test_units.py", *_ASKS)
+    if of_these or request.config.getoption("--thorough"):
         return
     for_the_file.setattr("chiralize.problem.data.units._MOST", 16)
     if request.path.parent.name not in ("symmetry", "verification"):

@@ -134,6 +134,8 @@ LARGE_RECORDS = {"Request": "what the user may ask for: every field is one optio
 
 def field_counts(text: str) -> Iterator[tuple[str, int]]:
     """Every dataclass of a file by name, with the number of its fields."""
+    if "dataclass" not in text:
+        return
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(call) for call in node.decorator_list):
             fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]

@@ -179,13 +179,13 @@ def test_a_write_into_a_view_leaves_the_batch_open(tmp_path: Path) -> None:
     """It stays open to one sample as well, on examples of one and of two; so does what is written."""
     net = InPlace().eval()
     options: dict[str, Any] = {"method": "average", "force": True, "samples": 1}
-    result = chiralize.chiralize(net, "h36m", torch.randn(1, 3, 17, 2), **options)
+    result = chiralize.chiralize(net, "h36m", torch.randn(1, 5, 17, 2), **options)
     chiralize.save(result, tmp_path / "chiral.pt2")
-    of_two = _prepared(net, (2, 3, 17, 2)).program
+    of_two = _prepared(net, (2, 5, 17, 2)).program
     assert of_two is not None
     for program, expected in ((torch.export.load(tmp_path / "chiral.pt2"), result), (of_two, net)):
         for count in (1, 2, 5):
-            x = torch.randn(count, 3, 17, 2)
+            x = torch.randn(count, 5, 17, 2)
             torch.testing.assert_close(program.module()(x), expected(x), rtol=1e-4, atol=1e-5)
 
 

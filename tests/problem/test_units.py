@@ -108,7 +108,7 @@ def test_pictures_have_no_unit_to_ask_for(monkeypatch: pytest.MonkeyPatch) -> No
     assert "saturate" in unit_in_question(network, calls)
 
 
-@pytest.mark.parametrize("method", ["match", "average"])
+@pytest.mark.parametrize("method", [pytest.param("match", marks=pytest.mark.thorough), "average"])
 def test_the_report_opens_with_it(method: str) -> None:
     net, x = Lifter(), torch.randn(600, 6, 2, generator=torch.Generator().manual_seed(1))
     for unit, asked in ((1.0, False), (1e3, True)):
