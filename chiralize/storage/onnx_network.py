@@ -18,7 +18,7 @@ import torch
 
 from chiralize.errors import ModelFileError
 from chiralize.errors.words import first_line
-from chiralize.storage.onnx_checks import all_graphs, all_nodes, coarsest_float, outputs_of_size_one
+from chiralize.storage.onnx_checks import all_graphs, all_nodes, all_tensors, coarsest_float, outputs_of_size_one
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 METADATA_KEY, CALL_KEY = "chirality", "chirality.call"
@@ -177,6 +177,24 @@ class OnnxNetwork(torch.nn.Module):
         """A file computes as it was written: from here on calls fail unless that is float64."""
         self.widened = True
         return self
+
+    def moved(self) -> OnnxNetwork:
+        """The network with every stored number moved by a unit in its last place, up or down.
+
+        Single numbers stay: exponents and factors are written as they are meant.
+        """
+        from onnx import ModelProto, numpy_helper
+
+        model = ModelProto()
+        model.CopyFrom(self.model)
+        random = np.random.default_rng(0)
+        for tensor in all_tensors(model):
+            values = numpy_helper.to_array(tensor)
+            if values.dtype.kind == "f" and values.size > 1:
+                limits = np.where(random.random(values.shape) < 0.5, -np.inf, np.inf).astype(values.dtype)
+                moved = np.where(values == 0, values, np.nextafter(values, limits))
+                tensor.CopyFrom(numpy_helper.from_array(moved, tensor.name))
+        return OnnxNetwork(model, self.where)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OnnxNetwork:
         """A copy in the same session, which keeps nothing between calls."""

@@ -60,6 +60,7 @@ def judge(
     takes: Callable[[Call], bool] | None = None,
     rows: int | None = None,
     tell: Callable[[float], None] = lambda done: None,
+    written: Written | None = None,
 ) -> NumericVerdict:
     """Run the network on x and on T x and compare F(T x) with T F(x).
 
@@ -71,6 +72,7 @@ def judge(
     strides: also compare its answers to the same inputs laid out otherwise in memory.
     rows: of all random inputs but the first, where the examples have more than are needed and it takes fewer.
     tell: called with the share of the inputs that it was run on.
+    written: of a network that computes in no other precision than that of its file.
     A large network is judged on one input: each op computes in float64, which takes its time.
     Judged in float64 on a copy where that runs, else in the network's own dtype with a note that says why.
     The network is left as it was. Raises ModelRunError, UsageError, RepresentationSizeError.
@@ -80,9 +82,10 @@ def judge(
     if is_large(module):
         samples, real, batches, sizes = int(not real), real[:1], (), ()
     allowance = Allowance(tolerance, max(depth, 1))
-    task = _Task(
-        mirror, example, tuple(real[:REAL]), samples, allowance, seed, tuple(batches), sizes, strides, takes, rows, tell
-    )
+    if written is not None:
+        allowance = replace(allowance, most=written.most)
+    trials = tuple(batches), sizes, strides, takes, rows, tell, written
+    task = _Task(mirror, example, tuple(real[:REAL]), samples, allowance, seed, *trials)
     try:
         return _judge_in(module, task, True, ())
     except _CoarserInside as signal:
@@ -155,6 +158,17 @@ def judge_own(
 
 
 @dataclass(frozen=True)
+class Written:
+    """A network that computes in the precision of its file alone, so that rounding is measured in that one.
+
+    moved: the network with every stored number moved by a unit in its last place.  most: as in `Allowance`.
+    """
+
+    moved: Callable[[], torch.nn.Module]
+    most: float
+
+
+@dataclass(frozen=True)
 class _Task:
     """The arguments of `judge`."""
 
@@ -170,6 +184,7 @@ class _Task:
     takes: Callable[[Call], bool] | None = None
     rows: int | None = None
     tell: Callable[[float], None] = lambda done: None
+    written: Written | None = None
 
     def sequences(self, steps: int, are_few: bool = False) -> list[list[Call]]:
         """Consecutive calls for every sample; `steps` is 1 for a network without state.
@@ -222,6 +237,19 @@ class _Task:
         ]
         return [self.mirror.placed(self.example.filled(tensors))]
 
+    def measures_rounding(self, double: bool) -> bool:
+        """Whether a residual near its bound is compared with what the network rounds away in this precision.
+
+        In the one of its weights a small fault is no other than rounding: only what has no finer one is excused there.
+        """
+        return double or self.written is not None
+
+    def moved(self, module: torch.nn.Module, dtype: torch.dtype, double: bool) -> torch.nn.Module | None:
+        """The network with every stored number moved by half its last digit in `dtype`, None where that fails."""
+        if self.written is not None:
+            return self.written.moved()
+        return _moved_by_rounding(module, dtype, double)
+
     @property
     def batch_size(self) -> int | None:
         """Size of axis 0 of the first input, or None where axis 0 of some input belongs to the body."""
@@ -253,13 +281,14 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
             task.tell(number / len(sequences))
             _compare(runner, mirror, calls, tally)
         if mirror.is_affine:  # offsets are stored in biases, and rounded there
-            _add_rounding(module, runner, sequences[:2], tally, own_dtype(module, task.example))
+            moved = task.moved(module, own_dtype(module, task.example), double)
+            _add_rounding(moved, runner, sequences[:2], tally)
         equivariant = all(output.passed for output in tally.outputs())
         ran = _other_batches(module, runner, task, tally, dtype)
         sizes = _other_sizes(module, runner, task, tally, dtype)
         # A residual that is not far beyond the bound may be rounding that the network enlarges: measure how much.
-        if double and not mirror.is_affine and tally.is_close() and not is_large(module):
-            _add_rounding(module, runner, sequences, tally, dtype)
+        if task.measures_rounding(double) and not mirror.is_affine and tally.is_close() and not is_large(module):
+            _add_rounding(task.moved(module, dtype, double), runner, sequences, tally)
         layout = ""
         if equivariant and sequences:
             layout = _other_strides(runner, task, tally, sequences[0][0], is_large(module))
@@ -294,15 +323,12 @@ def _as_run(runner: Runner, calls: Sequence[Call]) -> Sequence[Call]:
     return calls
 
 
-def _add_rounding(
-    module: torch.nn.Module, runner: Runner, sequences: Sequence[list[Call]], tally: Tally, dtype: torch.dtype
-) -> None:
-    """Measure by how much the outputs move if every stored number moves by half its last digit in `dtype`.
+def _add_rounding(moved: torch.nn.Module | None, runner: Runner, sequences: Sequence[list[Call]], tally: Tally) -> None:
+    """Measure by how much the outputs move if every stored number moves by half its last digit, as it has in `moved`.
 
     In the network's own dtype: a bias that holds an offset, b - W c, is no more exact than that, and neither is any
     figure about it. In the dtype that it is judged in: whatever is rounded on the way moves as much.
     """
-    moved = _moved_by_rounding(module, dtype, runner.double)
     if moved is None:
         return
     with Runner(moved, double=runner.double) as other:
@@ -401,8 +427,8 @@ def _tried(
             _compare(runner, task.mirror, calls, trial)
     except ChiralizeError:
         return None
-    if runner.double and trial.is_close():
-        _add_rounding(module, runner, [list(calls)], trial, dtype)
+    if task.measures_rounding(runner.double) and trial.is_close():
+        _add_rounding(task.moved(module, dtype, runner.double), runner, [list(calls)], trial)
     return trial
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import torch
 
@@ -53,16 +53,17 @@ def judge_by_running(
 ) -> tuple[NumericVerdict, NetworkMirror]:
     """The numeric verdict in the file's own precision. Raises UnsupportedError where T on a state is not known.
 
-    The bound is that of any network, but never so wide that a file of very many ops would pass whatever it computes.
+    The bound is that of any network, what the file enlarges of rounding in its own precision included, but never so
+    wide that a file of very many ops would pass whatever it computes.
     """
     resolved = network.resolved
     mirror = mirror_from(resolved, resolved.inputs, resolved.outputs, {}, network.around)
     frames = max((tensor.shape[axis] for tensor in resolved.input_tensors for _, axis in tensor.free_axes), default=1)
-    relative = 16 * torch.finfo(module.stored).eps * (module.depth(frames) + mirror.is_affine)
-    relative = min(relative, _COARSEST.get(module.stored, 1e-2))
-    if tolerance is not None:
-        relative = tolerance
-    run = partial(numeric.judge, module, mirror, network.args, network.kwargs, tolerance=relative)
+    depth = module.depth(frames) + mirror.is_affine
+    written = numeric.Written(cache(module.moved), _COARSEST.get(module.stored, 1e-2))
+    run = partial(
+        numeric.judge, module, mirror, network.args, network.kwargs, tolerance=tolerance, depth=depth, written=written
+    )
     try:
         verdict = run(real=real, samples=samples, batches=batch_sizes(network))
         for start in range(numeric.REAL, len(real[:MOST]), numeric.REAL):

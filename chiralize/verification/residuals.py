@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,13 +31,14 @@ class Allowance:
 
     tolerance: a bound relative to the output's scale in place of all else.  depth: contraction steps from input to
     output.  as_it_runs: judged in the precision in which the network runs.  original: what the original rounds away
-    there, by output.
+    there, by output.  most: a bound relative to the output's scale that rounding may not widen.
     """
 
     tolerance: float | None = None
     depth: int = 1
     as_it_runs: bool = False
     original: Mapping[int, float] | None = None
+    most: float = math.inf
 
     def of(self, worst: Worst, eps: float, is_affine: bool) -> float:
         """The residual that rounding may leave on one output in a precision of `eps`. is_affine: T moves pixels."""
@@ -48,8 +50,10 @@ class Allowance:
         if self.as_it_runs:
             plain = self._by_original(worst, plain, eps)
         if is_affine:
-            return plain + 8 * eps * worst.size + 4 * worst.rounding
-        return plain + min(4 * worst.rounding, CLOSE * plain)
+            bound = plain + 8 * eps * worst.size + 4 * worst.rounding
+        else:
+            bound = plain + min(4 * worst.rounding, CLOSE * plain)
+        return min(bound, max(self.most * worst.scale, eps**2))
 
     def _by_original(self, worst: Worst, plain: float, eps: float) -> float:
         """A multiple of the original's rounding. That of states is not known: they count as its worst output."""
