@@ -33,10 +33,10 @@ from chiralize.graph.silence import quiet
 from chiralize.graph.strides import answers_by_layout
 from chiralize.graph.widening import has_float32_written_in
 from chiralize.symmetry.action import act
-from chiralize.verification.residuals import CLOSE, Allowance, Tally
+from chiralize.verification.residuals import CLOSE, Allowance, Tally, Written
 from chiralize.verification.verdicts import NumericVerdict
 
-__all__ = ["act", "judge", "judge_own"]
+__all__ = ["Written", "act", "judge", "judge_own"]
 
 STEPS = 3
 _PLAIN = 0.1  # of the output's scale: more than rounding makes of it in any dtype
@@ -81,10 +81,8 @@ def judge(
     mirror.turned(example.filled(example.tensors))
     if is_large(module):
         samples, real, batches, sizes = int(not real), real[:1], (), ()
-    allowance = Allowance(tolerance, max(depth, 1))
-    if written is not None:
-        allowance = replace(allowance, most=written.most)
-    trials = tuple(batches), sizes, strides, takes, rows, tell, written
+    allowance = Allowance(tolerance, max(depth, 1), written=written)
+    trials = tuple(batches), sizes, strides, takes, rows, tell
     task = _Task(mirror, example, tuple(real[:REAL]), samples, allowance, seed, *trials)
     try:
         return _judge_in(module, task, True, ())
@@ -158,17 +156,6 @@ def judge_own(
 
 
 @dataclass(frozen=True)
-class Written:
-    """A network that computes in the precision of its file alone, so that rounding is measured in that one.
-
-    moved: the network with every stored number moved by a unit in its last place.  most: as in `Allowance`.
-    """
-
-    moved: Callable[[], torch.nn.Module]
-    most: float
-
-
-@dataclass(frozen=True)
 class _Task:
     """The arguments of `judge`."""
 
@@ -184,7 +171,6 @@ class _Task:
     takes: Callable[[Call], bool] | None = None
     rows: int | None = None
     tell: Callable[[float], None] = lambda done: None
-    written: Written | None = None
 
     def sequences(self, steps: int, are_few: bool = False) -> list[list[Call]]:
         """Consecutive calls for every sample; `steps` is 1 for a network without state.
@@ -242,12 +228,12 @@ class _Task:
 
         In the one of its weights a small fault is no other than rounding: only what has no finer one is excused there.
         """
-        return double or self.written is not None
+        return double or self.allowance.written is not None
 
     def moved(self, module: torch.nn.Module, dtype: torch.dtype, double: bool) -> torch.nn.Module | None:
         """The network with every stored number moved by half its last digit in `dtype`, None where that fails."""
-        if self.written is not None:
-            return self.written.moved()
+        if self.allowance.written is not None:
+            return self.allowance.written.moved()
         return _moved_by_rounding(module, dtype, double)
 
     @property

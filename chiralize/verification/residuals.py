@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,19 +25,31 @@ _LEAST = 4  # eps of rounding that are allowed to any network; few samples of fe
 
 
 @dataclass(frozen=True)
+class Written:
+    """A network that computes in the precision of its file alone, so that rounding is measured in that one.
+
+    moved: the network with every stored number moved by a unit in its last place.  most: the widest bound, relative to
+    the output's scale.
+    """
+
+    moved: Callable[[], torch.nn.Module]
+    most: float
+
+
+@dataclass(frozen=True)
 class Allowance:
     """What the bounds are made of.
 
     tolerance: a bound relative to the output's scale in place of all else.  depth: contraction steps from input to
     output.  as_it_runs: judged in the precision in which the network runs.  original: what the original rounds away
-    there, by output.  most: a bound relative to the output's scale that rounding may not widen.
+    there, by output.  written: of a network that computes in no other precision than that of its file.
     """
 
     tolerance: float | None = None
     depth: int = 1
     as_it_runs: bool = False
     original: Mapping[int, float] | None = None
-    most: float = math.inf
+    written: Written | None = None
 
     def of(self, worst: Worst, eps: float, is_affine: bool) -> float:
         """The residual that rounding may leave on one output in a precision of `eps`. is_affine: T moves pixels."""
@@ -53,7 +64,9 @@ class Allowance:
             bound = plain + 8 * eps * worst.size + 4 * worst.rounding
         else:
             bound = plain + min(4 * worst.rounding, CLOSE * plain)
-        return min(bound, max(self.most * worst.scale, eps**2))
+        if self.written is None:
+            return bound
+        return min(bound, max(self.written.most * worst.scale, eps**2))
 
     def _by_original(self, worst: Worst, plain: float, eps: float) -> float:
         """A multiple of the original's rounding. That of states is not known: they count as its worst output."""
