@@ -43,6 +43,11 @@ TWO_PRECISIONS = (
     "make all of its numbers float32 (model.float(), or .float() on the constant in its class): some weight or "
     "constant has another precision, which mixed-precision training hides"
 )
+_OF_WHOLE_NUMBERS = re.compile("(?i)long, int|must be long|index ?tensor|expected.*(indices|index).*(long|int)")
+WHOLE_NUMBERS = (
+    "some input takes whole numbers (time steps, classes), and inputs of given sizes are real ones: give --example "
+    "FILE.npz with an array for every argument, by its name (in Python example_inputs)"
+)
 TWO_MAY = "; examples of two samples may leave it open to two and more"
 """What a note on a program of one sample adds, as long as two were not tried."""
 ON_THE_CPU = "conversions run on the CPU: use x.device in forward, or export it where it runs and pass the program"
@@ -261,11 +266,13 @@ def _tried(
 
 
 def cause_within(reason: str) -> str:
-    """What to do where a network fails by what it holds, whatever its inputs are; "" where it does not say so."""
+    """What to do where a network fails whatever sizes its inputs have; "" where it does not say so."""
     if any(word in reason for word in _OF_DEVICES):
         return ON_THE_CPU
     if _OF_PRECISIONS.search(reason):
         return TWO_PRECISIONS
+    if _OF_WHOLE_NUMBERS.search(reason):
+        return WHOLE_NUMBERS
     return ""
 
 

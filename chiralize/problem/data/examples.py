@@ -55,6 +55,8 @@ def examples_for(
 ) -> Examples:
     """One call of a network: from --input-shape, from --example, else what its file brings along, else derived.
 
+    Where the user's samples have whole numbers for an argument, their first is the example.
+
     module: it is not touched.  where: the network, as messages name it.  brought: the inputs in its file, or of its
     record.  samples: inputs that the user has, see `derive`.  option: how the user gives sizes, as the remark names it.
     progress: called during the trial of sizes.  command: as the user typed it, for messages.  arguments: with which
@@ -73,6 +75,10 @@ def examples_for(
         return Examples(call, spec, is_open=is_one_of_many)
     if brought is not None:
         return Examples(brought, spec)
+    names = input_names(module, entry)
+    if samples is not None and _has_whole_numbers(samples, names):
+        first = {name: _first_of(tensor, dtype) for name, tensor in samples.items()}
+        return Examples(_in_order(first, names), spec, is_open=True)
     derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, samples or {}, arguments)
     spec = replace(derived.spec, outputs=_with_layouts(spec, derived.spec))
     return Examples(derived.call, spec, derived.remark, True, derived.open_axes)
@@ -163,10 +169,30 @@ def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> tupl
     for name, array in arrays.items():
         tensors[name] = as_tensor(array[:1], fitting_kind(array, dtype, name, str(path)), name, str(path))
     has_more = all(len(array) > 1 for array in arrays.values())
+    return _in_order(tensors, names), has_more
+
+
+def _in_order(tensors: Mapping[str, torch.Tensor], names: Sequence[str]) -> Call:
+    """The call with these tensors: by name where all are names of the arguments, else as they come."""
     if not set(tensors) <= set(names):
-        return (tuple(tensors.values()), {}), has_more
+        return tuple(tensors.values()), {}
     count = 0  # of the arguments that can go by their order, since none before them is missing
     while count < len(names) and names[count] in tensors:
         count += 1
     args = tuple(tensors[name] for name in names[:count])
-    return (args, {name: tensors[name] for name in names[count:] if name in tensors}), has_more
+    return args, {name: tensors[name] for name in names[count:] if name in tensors}
+
+
+def _has_whole_numbers(samples: Mapping[str, torch.Tensor], names: Sequence[str]) -> bool:
+    """Whether the user's inputs, by the names of arguments, are real numbers and whole ones (time steps, classes).
+
+    Sizes of such a call are not tried: what is tried is drawn, and real.
+    """
+    floating = [tensor.is_floating_point() for tensor in samples.values()]
+    return set(samples) <= set(names) and any(floating) and not all(floating)
+
+
+def _first_of(samples: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The first sample, in the network's precision where it is of real numbers."""
+    first = samples[:1].clone()
+    return first.to(dtype) if first.is_floating_point() else first

@@ -119,7 +119,7 @@ class Items(Field):
         if self.swap != ():
             yield f"{name} unswapped", replace(self, swap=())
         for words, others in other_fields(self.each):
-            yield f"{words} of {name}", replace(self, each=others)
+            yield _of(name, words), replace(self, each=others)
 
     def regrouped(self) -> Items | None:
         """The block with the other `major`; None where that is the same, of one thing or of one number each."""
@@ -128,6 +128,13 @@ class Items(Field):
             return None
         (major,) = (major for major in MAJOR if major != self.major)
         return replace(self, major=major)
+
+
+def _of(name: str, words: str) -> str:
+    """What is said of a block of every thing; one without a name goes by theirs."""
+    if words.startswith(("as ", "in the order ")):
+        return f"{name} {words}"
+    return f"{words} of {name}"
 
 
 def _is_scalar(block: Field) -> bool:

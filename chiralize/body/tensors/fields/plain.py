@@ -72,9 +72,9 @@ class Measured(Field):
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """The other kind of vector; another order of the same numbers."""
         if self.kind == "vector":
-            yield f"{self.name} as an axial vector", self._with(replace(self.quantity, kind="axial"))
+            yield f"{self.name} as an axial vector".strip(), self._with(replace(self.quantity, kind="axial"))
         elif self.kind == "axial":
-            yield f"{self.name} as a polar vector", self._with(replace(self.quantity, kind="vector"))
+            yield f"{self.name} as a polar vector".strip(), self._with(replace(self.quantity, kind="vector"))
         else:
             for other in self.quantity.in_other_orders():
                 yield f"{self.name} in the order {other.order}".strip(), self._with(other)
