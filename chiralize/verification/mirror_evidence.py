@@ -440,7 +440,11 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
     elif first == CHECK_ALL:
         first += _SEVERAL_AT_ONCE
     is_robot = len(spec.skeleton.dims) == 1
-    if is_robot and any(entry.fields for entry in spec.inputs or ()) and any(entry.fields for entry in spec.outputs or ()):
+    if (
+        is_robot
+        and any(entry.fields for entry in spec.inputs or ())
+        and any(entry.fields for entry in spec.outputs or ())
+    ):
         first += "; `chiralize skeleton check --robot ROBOT.xml SPEC.yaml` and `audit --rollout` say whether T is right"
     if not is_named:
         return f"{first}; `chiralize audit` measures it again, and says which side it knows"

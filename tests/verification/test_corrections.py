@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 
 import chiralize
-from chiralize.body.tensors import parse_spec, resolve
+from chiralize.body.tensors import ResolvedSpec, parse_spec, resolve
 from chiralize.errors import MirrorError
+from chiralize.graph.mirror import Around
+from chiralize.problem.mirror import mirror_from
 from chiralize.symmetry.action import act
+from chiralize.verification import corrections
 
 JOINTS = [f"{side}_{part}" for side in "lr" for part in ("hip", "knee", "ankle")]
 
@@ -102,3 +105,22 @@ def test_where_nothing_near_fits_nothing_is_suggested() -> None:
     assert "Fix: consider that the network may be badly trained or know one side only" in message
     assert "--method average --force" in message and "try " not in message
     assert "; else check joint order, pairs, negated coordinates and layouts" in message
+
+
+@pytest.mark.parametrize("changes", [1, 2])
+def test_changes_against_the_names_of_joints_have_to_leave_less(changes: int) -> None:
+    """Hips paired with knees are no mirror of a body, however near several changes come."""
+
+    def most_left(pairs: str) -> float:
+        resolved = of_legs(pairs)
+        mirror = mirror_from(resolved, resolved.inputs, resolved.outputs, {}, Around())
+        step = corrections._Step(("a change",) * changes, resolved, mirror, 0.29)
+        return corrections._most_left(step, of_legs("[[l_hip, r_hip], [r_knee, l_knee]]"))
+
+    assert (most_left("[[l_hip, r_knee], [l_knee, r_hip]]") < 0.29) == (changes > 1)
+    assert most_left("[[l_hip, r_hip], [l_knee, r_knee]]") >= 0.3
+
+
+def of_legs(pairs: str) -> ResolvedSpec:
+    text = f"{{joints: [l_hip, r_hip, l_knee, r_knee], pairs: {pairs}, dims: [q], negate: [], lateral: y}}"
+    return resolve(parse_spec(text), [(1, 4)], [(1, 4)])
