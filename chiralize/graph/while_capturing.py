@@ -1,4 +1,4 @@
-"""What torch does in vain while a graph is captured, and what can be spared.
+"""What torch does in vain while a graph is captured or sizes are tried, and what can be spared.
 
 Of a recurrent layer the shapes of the results are needed, and no values. torch takes it apart into single steps in
 order to know these, though the graph keeps it as one op: of five LSTMs over 60 frames that took 113 s, where all took
@@ -48,16 +48,24 @@ def _shapes_alone(
     options: as aten has them, the last two being whether there are two directions, and whether the batch is first.
     They depend on a weight, so that they require gradients where the layer's own do.
     """
-    if not isinstance(given, FakeTensor):
-        return layer(given, states, weights, *options)
     is_both_ways, is_batch_first = options[-2:]
     each = [states] if isinstance(states, Tensor) else states
+    if not isinstance(given, FakeTensor) or not _fit(given, each, weights, is_batch_first):
+        return layer(given, states, weights, *options)
     batch, time = given.shape[:2] if is_batch_first else given.shape[1::-1]
     share = weights[0].sum()
     results = given.new_empty((time, batch, each[0].shape[-1] * (1 + is_both_ways))) + share
     if is_batch_first:
         results = results.transpose(0, 1)
     return (results, *(state.new_empty(state.shape) + share for state in each))
+
+
+def _fit(given: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], is_batch_first: bool) -> bool:
+    """Whether the sizes are those that the layer takes, as far as they are numbers; it says itself what is wrong."""
+    if given.dim() != 3:
+        return False
+    pairs = [(given.shape[-1], weights[0].shape[-1]), (given.shape[0 if is_batch_first else 1], states[0].shape[1])]
+    return all(one == other for one, other in pairs if isinstance(one, int) and isinstance(other, int))
 
 
 @contextmanager

@@ -107,6 +107,8 @@ def _has_no_body(refused: Refused, search: Search) -> bool:
         return False
     if search.spec.outputs is not None or search.spec.invariant or len(skeleton.dims) < 2:
         return False
+    if set(refused.answers) & set(refused.shapes):  # a next pose, as it is read
+        return False
     joints = [len(skeleton.joints) in shape[1:] or _layouts(shape, skeleton) for shape in refused.answers]
     return not any(joints)
 
