@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from math import ceil
 
 import torch
@@ -53,6 +53,7 @@ from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import means_away, off_center
 from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy
+from chiralize.verification.evidence.repairing import with_other_partners
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.evidence.turns import rotation_findings
 from chiralize.verification.verdicts import Evidence
@@ -100,6 +101,7 @@ _FEW_SCORES = (
     f"{{}} samples fit many mirrors; give {FEWEST_ROWS} and more (--calibration)"
 )
 _NOT_FINITE = "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite"
+_OF_JOINTS = ("pose", "fields")
 _KEEPS_STATE = (
     "the network was not asked whether T is its mirror: it keeps a state from call to call, of which single calls "
     "tell little; --calibration sequences tell"
@@ -211,7 +213,8 @@ def _compared(
         return _of_still(answers, calls, real) if answers.hardly_vary else Evidence()
     points = _points(network, answers, calls)
     if real:
-        others = _candidates(network, mirror, calls, points)
+        of_joints = [index for index in answers.indices if network.resolved.output_tensors[index].kind in _OF_JOINTS]
+        others = chain(with_other_partners(answers, mirror, of_joints), _candidates(network, mirror, calls, points))
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
     away = off_center(network.resolved, calls) if real else ""
@@ -223,7 +226,7 @@ def _compared(
 
     def tell(tried: int) -> None:
         """Say how many mirrors have been tried; no share, since the first two take longer than the others."""
-        progress(f"{_ASKING}: {gap}, {tried} of {runs} at most")
+        progress(f"{_ASKING}: {gap}, {tried} tried")
 
     comparison = compare(answers, mirror, others, runs, tell)
     if real and basis.rows < FEWEST_ROWS and comparison.answers_stay:

@@ -79,7 +79,7 @@ class Answers:
     first: the answers to the first inputs alone, where runs are costly: they suffice to drop most mirrors.
     indices: the outputs that can tell something.  hardly_vary: those that could if they varied (constant ones, too).
     variation: of all outputs that are numbers, their spread in shares of their size.
-    is_finite: whether all answers to the inputs as they are, are.
+    is_finite: whether all answers to the inputs as they are, are.  count: of the inputs, calls.
     """
 
     def __init__(self, run: Run, state_outputs: frozenset[int] = frozenset(), first: Answers | None = None) -> None:
@@ -87,6 +87,7 @@ class Answers:
         self.first = first
         self._mirrored: dict[Key, list[list[torch.Tensor]]] = {}
         plain = list(map(_in_float64, run(None)))
+        self.count = len(plain)
         self._plain = _stacked(plain)
         columns = [list(column) for column in zip(*plain, strict=True)]
         self.centers = [_mean(column) for column in columns]
@@ -111,6 +112,12 @@ class Answers:
     def knows(self, mirror: NetworkMirror) -> bool:
         """Whether mirrored inputs of this mirror have been run already, the first at least."""
         return _key(mirror) in self._mirrored or (self.first is not None and self.first.knows(mirror))
+
+    def share_run(self, mirror: NetworkMirror) -> float:
+        """What part of the inputs has been run under this mirror, which is known."""
+        if self.first is None or _key(mirror) in self._mirrored:
+            return 1.0
+        return self.first.count / self.count
 
     def turned_back(self, mirror: NetworkMirror, index: int) -> list[torch.Tensor]:
         """T f(T x) of one output, stack by stack. Raises ModelRunError."""
@@ -320,20 +327,25 @@ def _new(
 ) -> Iterator[tuple[Key, Candidate]]:
     """Those whose fit is evidence, each once; to be measured before the next one is asked for.
 
+    One that is dropped after the first inputs counts as the share of a run that these are.
+
     seen: keys of mirrors that are left out.  Those that come are added, in place.  tell: as for `compare`.
     """
-    runs = 0
+    runs, tried = 0.0, 0
     for candidate in candidates:
         key = whole_key(candidate.mirror)
         if key in seen or not _tells_something(candidate.mirror, mirror):
             continue
-        if not answers.knows(candidate.mirror):
+        is_new = not answers.knows(candidate.mirror)
+        if is_new:
             if runs >= most_runs:
                 continue
-            runs += 1
-            tell(runs)
+            tried += 1
+            tell(tried)
         seen.add(key)
         yield key, candidate
+        if is_new:
+            runs += answers.share_run(candidate.mirror)
 
 
 def _tells_something(other: NetworkMirror, mirror: NetworkMirror) -> bool:

@@ -1,0 +1,105 @@
+"""Other partners of the entries of an answer, read off the answers themselves.
+
+Under T an answer y is predicted by z = T f(T x), entry by entry. Where z_k predicts y_i far better than z_i does, entry
+i has the partner that T gives to k. So crossed pairs, and an order of joints that differs from side to side, are found
+among any number of pairs without trying one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from chiralize.errors import NotAnInvolutionError
+from chiralize.errors.words import listed
+from chiralize.graph.mirror import NetworkMirror
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
+from chiralize.verification.evidence.fitting import Answers, Candidate
+
+_BETTER = 0.5
+"""The share of an entry's squared error that another partner may leave, to be taken for its own."""
+_WORTH = 0.1
+"""The share of all squared error that new partners have to take away: entries that hardly move fit any."""
+_MOST_ENTRIES = 512
+_NAMED = 2
+
+
+def with_other_partners(answers: Answers, mirror: NetworkMirror, indices: Collection[int]) -> Iterator[Candidate]:
+    """T with the partners that predict the entries of one output best; nothing where T has these.
+
+    indices: of the outputs that are looked at.  Raises ModelRunError.
+    """
+    for index in indices:
+        representation = mirror.outputs[index]
+        for position, axis in enumerate(representation.axes):
+            if axis.is_trivial or axis.size > _MOST_ENTRIES:
+                continue
+            changed = _partners(_errors(answers, mirror, index, position), axis.action)
+            partner = axis.action.partner.copy()
+            partner[list(changed)] = list(changed.values())
+            try:
+                action = SignedPermutation(partner, axis.action.sign)
+            except NotAnInvolutionError:
+                continue
+            if changed:
+                repaired = _with_axis(representation, position, action)
+                outputs = (*mirror.outputs[:index], repaired, *mirror.outputs[index + 1 :])
+                yield Candidate(_in_words(mirror, index, position, changed), replace(mirror, outputs=outputs))
+
+
+def _with_axis(representation: TensorRepresentation, position: int, action: SignedPermutation) -> TensorRepresentation:
+    """The representation with another action on one axis."""
+    axes = list(representation.axes)
+    axes[position] = Representation.of(action)
+    return replace(representation, axes=tuple(axes))
+
+
+def _errors(answers: Answers, mirror: NetworkMirror, index: int, position: int) -> np.ndarray:
+    """Mean squares of y_i - z_k of all entries along one axis, "n n"; infinite where the mirror gives other signs."""
+    squares = products = predicted = torch.zeros(())
+    for plain, mirrored in zip(answers.plain(index), answers.turned_back(mirror, index), strict=True):
+        y, z = (stack.movedim(position + 1, -1).flatten(0, -2) for stack in (plain, mirrored))
+        squares = squares + y.square().sum(0)
+        products = products + y.T @ z
+        predicted = predicted + z.square().sum(0)
+    errors = (squares[:, None] - 2 * products + predicted).clamp(min=0).numpy()
+    sign = mirror.outputs[index].axes[position].action.sign
+    return np.where(sign[:, None] == sign, errors, np.inf)
+
+
+def _partners(errors: np.ndarray, action: SignedPermutation) -> dict[int, int]:
+    """The new partners of entries, both ways round; none where they take too little of the error away."""
+    before = np.diagonal(errors)
+    best = errors.argmin(1)
+    after = errors[np.arange(len(errors)), best]
+    clear = after < _BETTER * before
+    changed = dict[int, int]()
+    for entry in map(int, np.flatnonzero(clear)):
+        other = int(action.partner[best[entry]])
+        if clear[other] and action.partner[best[other]] == entry:
+            changed[entry] = other
+    gained = sum(float(before[entry] - after[entry]) for entry in changed)
+    return changed if gained >= _WORTH * before.sum() else {}
+
+
+def _in_words(mirror: NetworkMirror, index: int, position: int, changed: Mapping[int, int]) -> str:
+    """`toe_r paired with toe_l and 5 more in output 0`: joints where all their coordinates go with them."""
+    entry = [0] * len(mirror.outputs[index].axes)
+    labels = dict[int, str]()
+    for entry[position] in sorted(changed):
+        labels[entry[position]] = mirror.label("output", index, tuple(entry))
+    coordinates: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for one, other in changed.items():
+        if one <= other:
+            pair = labels[one], labels[other]
+            joints = pair[0].rpartition(".")[0] or pair[0], pair[1].rpartition(".")[0] or pair[1]
+            coordinates.setdefault(joints, []).append(pair)
+    pairs = list[str]()
+    for joints, single in coordinates.items():
+        named = [joints] if len(single) > 1 else single
+        pairs += [f"{one} paired with {other}" for one, other in named]
+    return f"{listed(pairs, _NAMED)} in output {index}"
