@@ -6,6 +6,8 @@ merged with the batch in another order) is equivariant under that, and not where
 
 from __future__ import annotations
 
+from math import inf
+
 import torch
 
 from chiralize.graph.copies import is_large
@@ -17,6 +19,10 @@ _ROWS = 3
 """Samples of the batch: neither one nor two, which may be taken for something else."""
 _BOUND = 1e-3
 """Of the spread of an output; float32 rounds far less."""
+_OF_ALL = (
+    "warning: the network gives one answer to all samples of a batch: its first axis is none (time?), and inputs were "
+    'taken for single samples that are parts of one. Name the axis: a layout such as "t j d" or "t f"'
+)
 
 
 def mixing_notes(network: Network) -> tuple[str, ...]:
@@ -24,6 +30,8 @@ def mixing_notes(network: Network) -> tuple[str, ...]:
     share = mixing(network)
     if share <= _BOUND:
         return ()
+    if share == inf:
+        return (_OF_ALL,)
     return (
         f"warning: the answer to a sample depends on the others of its batch: it moves by {share:.2g} of its size "
         "where they change. T holds where all of a batch are mirrored: give single samples for answers to each, "
@@ -35,7 +43,8 @@ def mixing(network: Network) -> float:
     """By how much answers to one of three random samples move, of their size, where the others change.
 
     Of the first sample and of the last: what reads samples in turn, as frames, answers one of them without the others.
-    0 where the first axis is no batch, where states are read, and where the network takes no three samples.
+    Infinite where there is but one answer to the three.  0 where the first axis is no batch, where states are read, and
+    where the network takes no three samples.
     """
     if not network.has_rows or is_large(network.module) or None in network.resolved.inputs:
         return 0.0
@@ -68,6 +77,8 @@ def _batches(network: Network, same: int) -> tuple[Call, Call]:
 def _moved(network: Network, runner: Runner, batches: tuple[Call, Call], same: int) -> float:
     """By how much the answers to the sample that both batches have differ, of the size of all answers."""
     before, after = (results(runner.run([call]).steps[0])[0] for call in batches)
+    if not any(_ROWS in answer.shape for answer in before):
+        return inf
     most = 0.0
     for described, one, other in zip(network.resolved.output_tensors, before, after, strict=False):
         is_of_samples = described.has_rows and one.shape == other.shape and one.ndim and one.shape[0] == _ROWS

@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chiralize.body.skeleton.naming import infer_pairs, orient, partner_name, side
+from chiralize.body.skeleton.lint import lint_skeleton
+from chiralize.body.skeleton.naming import infer_pairs, orient, partner_name, side, unpaired_like_others
+from chiralize.body.tensors import parse_spec
+from chiralize.verification.evidence.names import name_findings
 
 SIDED = {
     "left_hip": "right_hip",
@@ -97,3 +100,29 @@ def test_order_does_not_matter(name, order):
     shuffled = [names[i] for i in order]
     ((left, right),) = infer_pairs(shuffled).pairs
     assert (shuffled[left], shuffled[right]) == (name, SIDED[name])
+
+
+@pytest.mark.parametrize(
+    ("right", "left"), [("r.ASIS_study", "L.ASIS_study"), ("r_knee", "L_knee"), ("RHJC_study", "LHJC_study")]
+)
+def test_sides_written_large_and_small(right: str, left: str) -> None:
+    assert infer_pairs([right, "C7", left]).pairs == ((2, 0),)
+
+
+def test_names_that_differ_only_in_size_are_not_taken_for_each_other() -> None:
+    assert infer_pairs(["L_knee", "l_knee", "r_Knee", "r_KNEE"]).pairs == ()
+
+
+def test_what_most_pairs_differ_by_tells_a_pair() -> None:
+    names = [f"{finger}_{side}" for finger in ("thumb", "index", "ring", "little") for side in "01"]
+    pairs = [(0, 1), (2, 3), (4, 5)]
+    assert unpaired_like_others([*names, "neck"], pairs) == [(6, 7)]
+    assert unpaired_like_others(names, pairs[:2]) == []  # two are no rule
+    assert unpaired_like_others(names, [(0, 3), (2, 5), (4, 7)]) == []  # nor are those that differ each otherwise
+    assert "little_0 and little_1 are not paired, their names differ as those of most pairs do" in (
+        name_findings(names, pairs).warnings
+    )
+    body = parse_spec(
+        f"{{joints: [{', '.join(names)}], pairs: [[thumb_0, thumb_1], [index_0, index_1], [ring_0, ring_1]]}}"
+    ).skeleton
+    assert ["'little_0' and 'little_1' are not paired" in finding.message for finding in lint_skeleton(body)] == [True]

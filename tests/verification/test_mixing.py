@@ -89,3 +89,23 @@ def test_frames_taken_for_samples(both_ways: bool) -> None:
     network = prepare(scrambled(Frames()), spec, (torch.randn(4, 5, 2),))
     assert mixing(network) > 0.01
     assert 'where the first axis is time, name it so: a layout such as "t j d"' in mixing_notes(network)[0]
+
+
+def test_one_answer_to_a_whole_batch() -> None:
+    """A recogniser of clips without a batch answers any number of frames once."""
+
+    class Clip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Linear(10, 4)
+
+        def forward(self, pose: Tensor) -> Tensor:
+            return self.net(pose.flatten(1)).mean(0, keepdim=True)
+
+    def notes(layout: str) -> tuple[str, ...]:
+        spec = parse_spec(BODY + f'inputs: [{{layout: "{layout}"}}]\noutputs: [{{invariant: true}}]')
+        return mixing_notes(prepare(scrambled(Clip()), spec, (torch.randn(1, 5, 2),)))
+
+    (note,) = notes("b j d")
+    assert note.startswith("warning: the network gives one answer to all samples of a batch: its first axis is none")
+    assert notes("t j d") == ()

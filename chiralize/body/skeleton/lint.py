@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chiralize.body.skeleton.catalog import skeleton_of
-from chiralize.body.skeleton.naming import infer_pairs, partner_name, side, side_in_pair
+from chiralize.body.skeleton.naming import infer_pairs, partner_name, side, side_in_pair, unpaired_like_others
 from chiralize.body.skeleton.nodes import Node
 from chiralize.body.skeleton.schema import JOINT_KEYS
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
@@ -108,6 +108,12 @@ def _sided_centers(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
             message = f"joint {names[index]!r} names a side but has no partner"
             remedy = f"pair it with {partner_name(names[index])!r}, or leave it under `center`"
             yield warning(lines.joint(names[index]), message, remedy)
+    for left, right in unpaired_like_others(names, skeleton.pairs):
+        if not side(names[left]):
+            message = (
+                f"{names[left]!r} and {names[right]!r} are not paired; their names differ as those of most pairs do"
+            )
+            yield warning(lines.joint(names[left]), message, "pair them, or leave them under `center`")
 
 
 def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:

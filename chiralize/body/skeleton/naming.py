@@ -2,15 +2,19 @@
 
 Understood: the words left/right anywhere, single letters l/r between separators, capital L/R before a capital or
 after a small letter, l/r before one more letter (rk and lk; with x, y, z they are coordinates), and the leg codes of
-four-legged robots (FL/FR, RL/RR, LF/RF, LH/RH, HL/HR, BL/BR). Of several sides in one name, as in a distance between
-two joints, `left_hip_right_knee`, the mirror image has all exchanged.
+four-legged robots (FL/FR, RL/RR, LF/RF, LH/RH, HL/HR, BL/BR). Partners may be written large and small, `r.hip` and
+`L.hip`. What else tells sides is seen where pairs are given: `_0` and `_1`, as in most of them. Of several sides in one
+name, as in a distance between two joints, `left_hip_right_knee`, the mirror image has all exchanged.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
+from os.path import commonprefix
 
 # (pattern, certain): `certain` patterns tell the side by themselves; the others only where the partner exists too.
 _PATTERNS: tuple[tuple[re.Pattern[str], bool], ...] = (
@@ -23,8 +27,10 @@ _PATTERNS: tuple[tuple[re.Pattern[str], bool], ...] = (
     (re.compile(r"^([lr])(?=[A-Z])"), True),
     (re.compile(r"(?<=[a-z])([LR])(?=\d*$)"), True),
     (re.compile(r"^([lr])(?=[a-z]{2}|[a-w]$)"), False),
-    (re.compile(r"^([LR])(?=[A-W]$)"), False),
+    (re.compile(r"^([LR])(?=[A-W]$|[A-Z]{2})"), False),
 )
+_MANY = 3
+"""So many pairs at least whose names differ alike are a rule."""
 OPPOSITE = {"left": "right", "right": "left"}
 _LEG_CODES = re.compile(r"(?<![A-Za-z])(FL|FR|RL|RR|LF|RF|LH|RH|HL|HR|BL|BR|LB|RB)(?![a-z])", re.I)
 _LEG_PARTNER = {"FL": "FR", "RL": "RR", "HL": "HR", "BL": "BR", "LF": "RF", "LH": "RH", "LB": "RB"}
@@ -98,10 +104,11 @@ def infer_pairs(names: Sequence[str]) -> PairProposal:
     ((1, 2),)
     """
     position = {name: index for index, name in enumerate(names)}
+    in_small = _in_small_letters(names)
     partner: dict[int, tuple[int, str]] = {}
     for index, name in enumerate(names):
         for reading in readings(name):
-            other = position.get(reading.partner)
+            other = position.get(reading.partner, in_small.get(reading.partner.casefold()))
             if other is not None and other != index and other not in partner:
                 partner[index] = (other, reading.side)
                 partner[other] = (index, OPPOSITE[reading.side])
@@ -119,6 +126,40 @@ def infer_pairs(names: Sequence[str]) -> PairProposal:
     return PairProposal(tuple(sorted(pairs, key=min)), tuple(center), tuple(sided))
 
 
+def _in_small_letters(names: Sequence[str]) -> dict[str, int]:
+    """Where the names are, written small, that differ from all others by more than large and small letters."""
+    small = Counter(map(str.casefold, names))
+    return {name.casefold(): index for index, name in enumerate(names) if small[name.casefold()] == 1}
+
+
+def unpaired_like_others(names: Sequence[str], pairs: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    """Joints without partners whose names differ as those of most given pairs do; none where pairs differ by nothing.
+
+    >>> unpaired_like_others(["a_0", "a_1", "b_0", "b_1", "c_0", "c_1", "d_0", "d_1"], [(0, 1), (2, 3), (4, 5)])
+    [(6, 7)]
+    """
+    usual = Counter(_difference(names[first], names[second]) for first, second in pairs)
+    difference, count = next(iter(usual.most_common(1)), (("", ""), 0))
+    if count < max(_MANY, len(pairs) / 2):
+        return []
+    paired = {joint for pair in pairs for joint in pair}
+    alone = [joint for joint in range(len(names)) if joint not in paired]
+    found = list[tuple[int, int]]()
+    for first, second in permutations(alone, 2):
+        if _difference(names[first], names[second]) == difference:
+            found.append((first, second))
+    return found
+
+
+def _difference(one: str, other: str) -> tuple[str, str]:
+    """What is left of two names without what they begin and end with alike."""
+    one, other = one.casefold(), other.casefold()
+    start = len(commonprefix([one, other]))
+    one, other = one[start:], other[start:]
+    end = len(commonprefix([one[::-1], other[::-1]]))
+    return one[: len(one) - end], other[: len(other) - end]
+
+
 def orient(pair: tuple[int, int], names: Sequence[str]) -> tuple[int, int]:
     """(left, right) by the names where they tell, else as given."""
     first, second = side_in_pair(names[pair[0]], names[pair[1]]), side_in_pair(names[pair[1]], names[pair[0]])
@@ -130,7 +171,7 @@ def orient(pair: tuple[int, int], names: Sequence[str]) -> tuple[int, int]:
 def side_in_pair(name: str, other: str) -> str | None:
     """The side of `name` given that `other` is its partner (leg codes and bare prefixes are told apart by it)."""
     for reading in readings(name):
-        if reading.partner == other:
+        if reading.partner.casefold() == other.casefold():
             return reading.side
     return side(name)
 

@@ -31,6 +31,7 @@ _MOST_NAMED = 3
 _TOO_WIDE = ("shapes cannot be multiplied", "same reduction dim")  # says less than what the layer reads
 _OF_NO_SIZE = re.compile("supported|not implemented|has no attribute|unexpected keyword|is not defined")
 _OF_AN_INPUT = "input"
+_WITH_SIDES = "outputs: [{classes: {swap: [[LEFT, RIGHT], ...], names: [...]}}]"
 _CHECK = "check the skeleton"
 _ORDERS = (
     '"(j d)" is joint by joint, all coordinates of the first and then of the next; '
@@ -69,7 +70,10 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
         facts = f"{_NOTHING}: with {sizes} it runs and answers {answers}: {refused.error.where}: {refused.error.facts}"
         remedy = _naming_skeletons(refused, search.spec.skeleton)
         if command and _has_no_body(refused, search):
-            scores = f"if it answers class scores, which the mirror leaves alone:\n    {command} --invariant"
+            scores = (
+                f"if it answers class scores, which the mirror leaves alone:\n    {command} --invariant\n"
+                f"    if some of these classes, or scores of a face, have a side: {_WITH_SIDES} in a file"
+            )
             remedy = f"{scores}\n    else {remedy.removesuffix(SCORES)}"
         return UsageError(where, facts, remedy)
     moved = channels_moved(search)

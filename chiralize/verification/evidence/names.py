@@ -6,14 +6,14 @@ to each other; and a pose that is made symmetric by names must come out of an eq
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from chiralize.body.skeleton.naming import infer_pairs, orient, side
+from chiralize.body.skeleton.naming import infer_pairs, orient, side, unpaired_like_others
 from chiralize.errors import NotAnInvolutionError
 from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
@@ -153,12 +153,9 @@ def name_findings(
             warnings.append(f"{names[j]} is paired with {names[partner[j]]}, by its name it belongs to {names[i]}")
         else:
             warnings.append(f"{names[i]} and {names[j]} are not paired, their names say that they are partners")
-    for i, j in pairs:
-        first, second = side(names[i]), side(names[j])
-        if first is not None and first == second:
-            warnings.append(f"{names[i]} and {names[j]} are paired, both names say {first}")
-        elif orient((int(i), int(j)), names) != (int(i), int(j)):
-            warnings.append(f"pair [{names[i]}, {names[j]}] lists the right joint first")
+    for i, j in sorted({*unpaired_like_others(names, pairs)} - {*by_name}):
+        warnings.append(f"{names[i]} and {names[j]} are not paired, their names differ as those of most pairs do")
+    warnings += _of_pairs(names, pairs)
     checks = _agreement(agree, _telling(names, pairs, by_name), len(pairs))
     bones = _bones(edges)
     open_bones = _bones_without_image(bones, partner)
@@ -167,6 +164,16 @@ def name_findings(
     if bones and not open_bones:
         checks.append(f"all {len(bones)} bones have their mirror image")
     return Evidence(tuple(checks), tuple(warnings))
+
+
+def _of_pairs(names: Sequence[str], pairs: Sequence[Sequence[int]]) -> Iterator[str]:
+    """What the two names of a pair say against it."""
+    for i, j in pairs:
+        first, second = side(names[i]), side(names[j])
+        if first is not None and first == second:
+            yield f"{names[i]} and {names[j]} are paired, both names say {first}"
+        elif orient((int(i), int(j)), names) != (int(i), int(j)):
+            yield f"pair [{names[i]}, {names[j]}] lists the right joint first"
 
 
 def _telling(names: Sequence[str], pairs: Sequence[Sequence[int]], by_name: Sequence[Sequence[int]]) -> int:
