@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
 
+from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ResolvedTensor
+from chiralize.body.tensors.fields.joints import Joints
 from chiralize.errors import OneSidedError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
@@ -161,13 +163,16 @@ def are_sides_unknown(network: Network, remembered: Memory) -> bool:
 
 def may_be_policy(network: Network) -> bool:
     """Whether no output is known to be of people: poses in space, or scores of classes."""
-    return not any(map(_is_of_people, network.resolved.output_tensors))
+    body = network.resolved.spec.skeleton
+    return not any(_is_of_people(tensor, body) for tensor in network.resolved.output_tensors)
 
 
-def _is_of_people(tensor: ResolvedTensor) -> bool:
+def _is_of_people(tensor: ResolvedTensor, body: Skeleton) -> bool:
     """Whether it holds joints in space, and not one number of each as of a robot's actuators; or scores of classes."""
     if tensor.pose is not None:
         return len(tensor.pose.body.dims) > 1
+    if any(isinstance(block, Joints) and not block.is_plain for block in tensor.entry.fields or ()):
+        return len((tensor.entry.override.skeleton or body).dims) > 1
     return tensor.kind in ("classes", "invariant")
 
 

@@ -442,12 +442,8 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
         first = f"{_BADLY_TRAINED}; else {first}" + when(fit.has_a_nearer, _SEVERAL_AT_ONCE)
     elif first == CHECK_ALL:
         first += _SEVERAL_AT_ONCE
-    is_robot = len(spec.skeleton.dims) == 1
-    if (
-        is_robot
-        and any(entry.fields for entry in spec.inputs or ())
-        and any(entry.fields for entry in spec.outputs or ())
-    ):
+    has_fields = [any(entry.fields for entry in entries or ()) for entries in (spec.inputs, spec.outputs)]
+    if all(has_fields) and len(spec.skeleton.dims) == 1:  # a robot, one number a joint
         first += "; `chiralize skeleton check --robot ROBOT.xml SPEC.yaml` and `audit --rollout` say whether T is right"
     if not is_named:
         return f"{first}; `chiralize audit` measures it again, and says which side it knows"

@@ -144,8 +144,16 @@ def test_what_nothing_tells() -> None:
     plain = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).double()
     kept = Net(lambda net, x: net.plain((x - net.mean) / net.spread), plain=plain, mean=SIDE, spread=SPREAD)
     poses = nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.Unflatten(1, (6, 2))).double()
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 12)).double()
+    joints = POSE.replace('outputs: [{layout: "b j d"}]', "outputs: [{fields: [{joints: pose}]}]")
     scores = POSE.replace('outputs: [{layout: "b j d"}]', "outputs: [{invariant: true}]")
-    cases = ((plain, torques, True), (kept, torques, False), (poses, POSE, False), (plain, scores, False))
+    cases = (
+        (plain, torques, True),
+        (kept, torques, False),
+        (poses, POSE, False),
+        (flat, joints, False),
+        (plain, scores, False),
+    )
     for net, spec, unknown in cases:
         found = prepare(net.eval(), parse_spec(spec), (normal(3, 6, 2),))
         assert are_sides_unknown(found, recalled(found)) is unknown
