@@ -105,7 +105,8 @@ def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution], condition: s
         return _promising_nothing(drift, leaning(lean.lean))
     if drift.built_in:
         return Distance("near", f"near the original's flip average {rho}")
-    return Distance("near", f"its error within a few percent of the original's {rho}{condition}")
+    alike = when(drift.beyond is None or not drift.beyond.foretells, " on inputs like those given")
+    return Distance("near", f"its error within a few percent of the original's{alike} {rho}{condition}")
 
 
 def _unknown(reason: str) -> Distance:

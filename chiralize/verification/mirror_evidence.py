@@ -11,7 +11,7 @@ from math import ceil
 
 import torch
 
-from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
+from chiralize.body.tensors import ConversionSpec, ResolvedSpec, TensorEntry, resolve
 from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.errors.words import percent, when
@@ -442,8 +442,8 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
         first = f"{_BADLY_TRAINED}; else {first}" + when(fit.has_a_nearer, _SEVERAL_AT_ONCE)
     elif first == CHECK_ALL:
         first += _SEVERAL_AT_ONCE
-    has_fields = [any(entry.fields for entry in entries or ()) for entries in (spec.inputs, spec.outputs)]
-    if all(has_fields) and len(spec.skeleton.dims) == 1:  # a robot, one number a joint
+    is_in_blocks = _has_fields(spec.inputs) and _has_fields(spec.outputs)
+    if is_in_blocks and len(spec.skeleton.dims) == 1:  # a robot, one number a joint
         first += "; `chiralize skeleton check --robot ROBOT.xml SPEC.yaml` and `audit --rollout` say whether T is right"
     if not is_named:
         return f"{first}; `chiralize audit` measures it again, and says which side it knows"
@@ -451,3 +451,7 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
         f"{first}; `chiralize audit` measures it again. If T is right, the network knows one side only, or the inputs "
         "are of another kind than those it was trained on; --force converts all the same"
     )
+
+
+def _has_fields(entries: Sequence[TensorEntry] | None) -> bool:
+    return any(entry.fields for entry in entries or ())

@@ -143,12 +143,12 @@ def unpaired_like_others(names: Sequence[str], pairs: Sequence[Sequence[int]]) -
     if count < max(_MANY, len(pairs) / 2):
         return []
     paired = {joint for pair in pairs for joint in pair}
-    alone = [joint for joint in range(len(names)) if joint not in paired]
-    found = list[tuple[int, int]]()
-    for first, second in permutations(alone, 2):
+    partnerless = [joint for joint in range(len(names)) if joint not in paired]
+    alike = list[tuple[int, int]]()
+    for first, second in permutations(partnerless, 2):
         if _difference(names[first], names[second]) == difference:
-            found.append((first, second))
-    return found
+            alike.append((first, second))
+    return alike
 
 
 def _difference(one: str, other: str) -> tuple[str, str]:

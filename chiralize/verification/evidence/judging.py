@@ -108,10 +108,15 @@ def _best(better: Sequence[MirrorGap]) -> list[MirrorGap]:
     """Those that fit about as well as the best of them, the best first.
 
     More than the best are kept: where T is wrong in one place, a mirror that corrects only a part of it fits better as
-    well.
+    well. A ratio is of the entries that a mirror changes alone, which are few where it corrects answers and leaves the
+    inputs wrong: one that brings all entries clearly nearer is the one.
     """
     ordered = sorted(better, key=lambda other: other.ratio)
-    return [other for other in ordered if other.ratio <= _ABOUT * ordered[0].ratio]
+    best = [other for other in ordered if other.ratio <= _ABOUT * ordered[0].ratio]
+    of_all = min((other for other in ordered if not other.moves_less), key=lambda other: other.gap, default=None)
+    if of_all is not None and of_all.gap < DOUBTFUL * min(other.gap for other in best):
+        return [of_all]
+    return best
 
 
 def _fitting_skeletons(comparison: Comparison) -> tuple[str, ...]:
