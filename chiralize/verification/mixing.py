@@ -52,19 +52,21 @@ def mixing(network: Network) -> float:
     try:
         with quiet(), Runner(network.module) as runner:
             moved = [_moved(network, runner, batches, same) for batches, same in ((first, 0), (last, -1))]
+            if _answers_once(runner, first[0], _batches(network, 0, _ROWS - 1)[0]):
+                return inf
     except Exception:  # noqa: BLE001 - whatever it says, it does not take three samples
         return 0.0
     return max(moved)
 
 
-def _batches(network: Network, same: int) -> tuple[Call, Call]:
-    """Two random batches of three samples, one of which is the same in both."""
+def _batches(network: Network, same: int, rows: int = _ROWS) -> tuple[Call, Call]:
+    """Two random batches of samples, one of which is the same in both."""
     generator = torch.Generator().manual_seed(0)
     example = Arguments.of(network.args, network.kwargs)
     one: list[torch.Tensor] = []
     other: list[torch.Tensor] = []
     for described, tensor in zip(network.resolved.input_tensors, example.tensors, strict=True):
-        shape = (_ROWS, *tensor.shape[1:]) if described.has_rows else tuple(tensor.shape)
+        shape = (rows, *tensor.shape[1:]) if described.has_rows else tuple(tensor.shape)
         one.append(random_tensor(tensor, generator, shape))
         other.append(random_tensor(tensor, generator, shape))
         if described.has_rows:
@@ -77,8 +79,6 @@ def _batches(network: Network, same: int) -> tuple[Call, Call]:
 def _moved(network: Network, runner: Runner, batches: tuple[Call, Call], same: int) -> float:
     """By how much the answers to the sample that both batches have differ, of the size of all answers."""
     before, after = (results(runner.run([call]).steps[0])[0] for call in batches)
-    if not any(_ROWS in answer.shape for answer in before):
-        return inf
     most = 0.0
     for described, one, other in zip(network.resolved.output_tensors, before, after, strict=False):
         is_of_samples = described.has_rows and one.shape == other.shape and one.ndim and one.shape[0] == _ROWS
@@ -88,3 +88,13 @@ def _moved(network: Network, runner: Runner, batches: tuple[Call, Call], same: i
             if 0 < size < float("inf"):
                 most = max(most, difference / size)
     return most
+
+
+def _answers_once(runner: Runner, one: Call, other: Call) -> bool:
+    """Whether answers have the same sizes for both calls, one of which has a sample more."""
+    shapes = [_shapes(runner, call) for call in (one, other)]
+    return shapes[0] == shapes[1]
+
+
+def _shapes(runner: Runner, call: Call) -> list[torch.Size]:
+    return [answer.shape for answer in results(runner.run([call]).steps[0])[0]]

@@ -109,3 +109,10 @@ def test_one_answer_to_a_whole_batch() -> None:
     (note,) = notes("b j d")
     assert note.startswith("warning: the network gives one answer to all samples of a batch: its first axis is none")
     assert notes("t j d") == ()
+
+
+def test_frames_that_are_answered_as_samples_are_a_batch() -> None:
+    """ "b t" merged in the answers: their number grows with the batch, and is none of it."""
+    spec = parse_spec(BODY + 'inputs: [{layout: "b t j d"}]\noutputs: [{invariant: true}]')
+    net = nn.Sequential(nn.Flatten(0, 1), nn.Flatten(1), nn.Linear(10, 4))
+    assert mixing_notes(prepare(scrambled(net), spec, (torch.randn(2, 4, 5, 2),))) == ()
