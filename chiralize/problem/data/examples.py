@@ -189,7 +189,7 @@ def _has_whole_numbers(samples: Mapping[str, torch.Tensor], names: Sequence[str]
     Sizes of such a call are not tried: what is tried is drawn, and real.
     """
     floating = [tensor.is_floating_point() for tensor in samples.values()]
-    return set(samples) <= set(names) and any(floating) and not all(floating)
+    return set(samples) <= set(names) and any(floating) and not all(floating) and all(map(len, samples.values()))
 
 
 def _first_of(samples: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
