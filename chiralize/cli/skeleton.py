@@ -296,7 +296,7 @@ def infer_command(
             typer.echo(f"pair    {joints[left]}  {joints[right]}")
         for label, rest in (("center", proposal.center), ("unpaired", proposal.sided)):
             for index in rest:
-                typer.echo(f"{label:8}{joints[index]}")
+                typer.echo(f"{label:7} {joints[index]}")
     say(f"proposed: {len(proposal.pairs)} pairs, {len(proposal.center)} center; accept with --accept or -o FILE")
     raise typer.Exit(2)
 

@@ -255,3 +255,19 @@ def test_names_of_tensors_stand_in_messages():
 def test_options_are_named_where_they_are_wrong():
     with pytest.raises(errors.WrongValueError, match="--input-layout 2"):
         load_spec("h36m", input_layouts=["b j d", "b (j"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "remedy"),
+    [
+        ((1, 3, 1, 1), 'say along which axis they are: layout: "b classes a2 a3"'),
+        ((3, 7), 'say along which axis they are: layout: "classes a1"'),
+        ((1, 3, 3, 1), "list every class once"),
+        ((1, 4), "list every class once"),
+    ],
+)
+def test_classes_along_another_axis(shape: tuple[int, ...], remedy: str) -> None:
+    spec = parse_spec("{skeleton: coco, outputs: [{classes: {swap: [[l, r]], names: [l, r, both]}}]}")
+    with pytest.raises(errors.LayoutSizeError, match="3 class names, but axis") as caught:
+        resolve(spec, [(1, 17, 2)], [shape])
+    assert caught.value.remedy == remedy

@@ -172,7 +172,7 @@ def _classes(tensor: ResolvedTensor, where: str) -> ResolvedTensor:
     size = shape[axis]
     if classes.names and len(classes.names) != size:
         facts = f"{len(classes.names)} class names, but axis {axis} has size {size}"
-        raise LayoutSizeError(where, facts, "list every class once")
+        raise LayoutSizeError(where, facts, _layout_with_classes(shape, len(classes.names)) or "list every class once")
     highest = max(map(max, classes.swap), default=-1)
     if highest >= size:
         raise LayoutSizeError(where, f"class {highest}, but axis {axis} has size {size}", "count classes from 0")
@@ -190,6 +190,16 @@ def _classes(tensor: ResolvedTensor, where: str) -> ResolvedTensor:
         names=classes.names,
         name_axis=axis if classes.names else None,
     )
+
+
+def _layout_with_classes(shape: Sequence[int], count: int) -> str:
+    """The layout of an output one other axis of which has as many entries as there are names; "" where none has."""
+    axes = [axis for axis, size in enumerate(shape[:-1]) if size == count]
+    if len(axes) != 1:
+        return ""
+    words = ["b", *(f"a{axis}" for axis in range(1, len(shape)))]
+    words[axes[0]] = CLASSES
+    return f'say along which axis they are: layout: "{" ".join(words)}"'
 
 
 def _completed(missing: int, joints: int) -> str:
