@@ -204,7 +204,7 @@ def test_the_gap_is_said_before_other_mirrors_are_tried() -> None:
     assert report.evidence.fit is not None
     asked = [step for step in steps if step.startswith("checking the mirror against the network")]
     gap = f"checking the mirror against the network: its gap is {report.evidence.fit.gap:.2g}; looking at other mirrors"
-    assert asked[1] == gap and asked[2].startswith(f"{gap}, 1 of "), asked
+    assert asked[1] == gap and asked[2].startswith(f"{gap}, 1 tried"), asked
 
 
 @pytest.mark.parametrize(
