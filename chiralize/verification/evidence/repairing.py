@@ -59,7 +59,7 @@ def _with_axis(representation: TensorRepresentation, position: int, action: Sign
 
 
 def _errors(answers: Answers, mirror: NetworkMirror, index: int, position: int) -> np.ndarray:
-    """Mean squares of y_i - z_k of all entries along one axis, "n n"; infinite where the mirror gives other signs."""
+    """Squares of y_i - z_k over all answers, of all entries along one axis, "n n"; infinite where signs differ."""
     squares = products = predicted = torch.zeros(())
     for plain, mirrored in zip(answers.plain(index), answers.turned_back(mirror, index), strict=True):
         y, z = (stack.movedim(position + 1, -1).flatten(0, -2) for stack in (plain, mirrored))
