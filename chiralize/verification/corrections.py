@@ -7,12 +7,12 @@ mirror, and fits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 
-from chiralize.body.skeleton.naming import infer_pairs
+from chiralize.body.skeleton.naming import as_sets, infer_pairs
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.errors import ChiralizeError
 from chiralize.graph.mirror import FITS, NetworkMirror
@@ -92,13 +92,9 @@ def _most_left(step: _Step, before: ResolvedSpec) -> float:
     if len(step.names) == 1:
         return FITS
     body, other = before.spec.skeleton, step.resolved.spec.skeleton
-    partners = _as_sets(body.pairs) & _as_sets(infer_pairs(body.joints).pairs)
-    is_against_names = body.joints == other.joints and not partners <= _as_sets(other.pairs)
+    partners = as_sets(body.pairs) & as_sets(infer_pairs(body.joints).pairs)
+    is_against_names = body.joints == other.joints and not partners <= as_sets(other.pairs)
     return _AGAINST_NAMES if is_against_names else _FITS_AFTER_SEVERAL
-
-
-def _as_sets(pairs: Iterable[tuple[int, int]]) -> set[frozenset[int]]:
-    return set(map(frozenset, pairs))
 
 
 def _next(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from os.path import commonprefix
@@ -158,6 +158,15 @@ def _difference(one: str, other: str) -> tuple[str, str]:
     one, other = one[start:], other[start:]
     end = len(commonprefix([one[::-1], other[::-1]]))
     return one[: len(one) - end], other[: len(other) - end]
+
+
+def as_sets(pairs: Iterable[Sequence[int]]) -> set[frozenset[int]]:
+    """Pairs whatever is listed first.
+
+    >>> as_sets([(0, 1)]) == as_sets([(1, 0)])
+    True
+    """
+    return set(map(frozenset, pairs))
 
 
 def orient(pair: tuple[int, int], names: Sequence[str]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chiralize.body.skeleton.catalog import find_shipped
-from chiralize.body.skeleton.naming import infer_pairs
+from chiralize.body.skeleton.naming import as_sets, infer_pairs
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors.words import listed
 from chiralize.verification.evidence.fitting import Comparison
@@ -28,15 +28,15 @@ def near_shipped(body: Skeleton, comparison: Comparison) -> Evidence:
 
     None where T is the mirror of a shipped skeleton, or where the names of those joints speak for it.
     """
-    pairs = _as_sets(body.pairs)
+    pairs = as_sets(body.pairs)
     if comparison.same:
         return Evidence()
     for other in comparison.others:
         for name in other.skeletons:
             shipped = find_shipped(name)
-            if shipped is None or other.ratio > 1.0 or not _is_near(pairs, _as_sets(shipped.pairs)):
+            if shipped is None or other.ratio > 1.0 or not _is_near(pairs, as_sets(shipped.pairs)):
                 continue
-            only_here, only_there = pairs - _as_sets(shipped.pairs), _as_sets(shipped.pairs) - pairs
+            only_here, only_there = pairs - as_sets(shipped.pairs), as_sets(shipped.pairs) - pairs
             if _speak_for(body, frozenset().union(*only_here, *only_there)):
                 continue
             figures = f"its gap is {other.here:.3g}, {other.given:.3g} with T, on the answers that the two move apart"
@@ -46,10 +46,6 @@ def near_shipped(body: Skeleton, comparison: Comparison) -> Evidence:
             )
             return Evidence(warnings=(text,))
     return Evidence()
-
-
-def _as_sets(pairs: Iterable[tuple[int, int]]) -> set[Pair]:
-    return set(map(frozenset, pairs))
 
 
 def _is_near(pairs: set[Pair], others: set[Pair]) -> bool:
@@ -62,8 +58,8 @@ def _speak_for(body: Skeleton, joints: Iterable[int]) -> bool:
 
     A joint without a side is its own partner by its name only where the names tell all pairs there are.
     """
-    by_name = _as_sets(infer_pairs(body.joints).pairs)
-    pairs = _as_sets(body.pairs)
+    by_name = as_sets(infer_pairs(body.joints).pairs)
+    pairs = as_sets(body.pairs)
     if by_name == pairs:
         return True
     paired_by_name = frozenset().union(*(by_name & pairs))
