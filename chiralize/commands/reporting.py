@@ -48,7 +48,7 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
     if verdict.unproved:
         notes = (*notes, f"no proof: {verdict.unproved.facts}")
     if problem.batches.scattered and (converted.fitted or request.distill):
-        notes = (*notes, remark_on(problem.batches.scattered))
+        notes = (*notes, remark_on(problem.batches))
     if problem.batches.posed and (converted.fitted or request.distill):
         notes = (*notes, posed.remark_on(problem))
     states = tuple(moved for moved in converted.moved if moved.kind == "state")

@@ -231,7 +231,7 @@ class _Finish:
         real: Sequence[Call] = batches.given[-5:]
         notes = [*with_consequence(batches.remarks, converted.is_average), *converted.notes]
         if batches.scattered and (converted.fitted or request.distill):
-            notes.append(remark_on(batches.scattered))
+            notes.append(remark_on(batches))
         if not batches.given and converted.fitted:
             notes.append(f"fitted without data: {batches.origin}")
         macs, views = self.original.macs, 2 ** len(self.networks)

@@ -4,16 +4,22 @@ A matrix moves along its momentum with all singular values made equal (Muon: Jor
 take through a layer is learnt at one pace, so that a few hundred steps do. Kernels are matrices of "out, all the rest".
 What is no matrix moves by Adam. A matrix that commutes with the mirror still does: for orthogonal A and B, as the
 mirror's are, the map that makes singular values equal takes A G B to A (its image of G) B.
+
+torch's Muon does that in bfloat16. A processor without instructions for it takes ten times as long as in single
+precision, most of the time of a small network's training: there it is done in single precision (decision 0097).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from chiralize.methods.refine.arithmetic import has_bfloat16
 from chiralize.methods.refine.imitation import sizes_of
 
 _ADJUSTED = 0.2
@@ -26,6 +32,8 @@ class Steps:
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
         parameters = list(parameters)
+        lacks_bfloat16 = not has_bfloat16() and all(parameter.device.type == "cpu" for parameter in parameters)
+        self.precision: AbstractContextManager[Any] = _InSinglePrecision() if lacks_bfloat16 else nullcontext()
         self.matrices: list[tuple[nn.Parameter, Tensor]] = []
         by_muon, by_adam = list[dict[str, Any]](), list[dict[str, Any]]()
         for parameter, size in zip(parameters, sizes_of(parameters), strict=True):
@@ -48,7 +56,8 @@ class Steps:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["size"]
-            optimizer.step()
+            with self.precision:
+                optimizer.step()
 
     def states(self) -> States:
         """What has to be kept so that later steps go on as these did."""
@@ -58,6 +67,15 @@ class Steps:
         """Go on from `states()`."""
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
+
+
+class _InSinglePrecision(TorchFunctionMode):
+    """Within, what is cast to bfloat16 is copied in single precision."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.bfloat16:
+            return args[0].to(torch.float32, copy=True)
+        return func(*args, **(kwargs or {}))
 
 
 def _is_matrix(parameter: Tensor) -> bool:

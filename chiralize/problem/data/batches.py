@@ -29,7 +29,7 @@ class Batches:
     samples, or why there are none.  scattered, posed: inputs to fit on beside the others, of which no figures are
     taken: made of those given, and built-in poses; bearing: what confirms these.
     remarks: what the report is to say of all of them.  are_built_in: drawn inputs are built-in poses, not samples of a
-    Gaussian.
+    Gaussian.  are_spread: scattered inputs hold given ones that are spread as the network remembers.
     """
 
     given: Sequence[Call] = ()
@@ -41,6 +41,7 @@ class Batches:
     are_built_in: bool = False
     posed: Sequence[Call] = ()
     bearing: str = ""
+    are_spread: bool = False
 
     @property
     def inputs(self) -> Sequence[Call]:

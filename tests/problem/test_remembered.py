@@ -1,0 +1,118 @@
+"""Samples spread as far as the moments that a network keeps of its training: the law, and what stays as it is."""
+
+from __future__ import annotations
+
+from math import nan
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.body.tensors import parse_spec
+from chiralize.problem.data.remembered import spreadings
+from chiralize.problem.data.scattered import remark_on, with_scattered
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
+from chiralize.problem.request import Request
+from tests.support.problems import posed
+from tests.support.small_body import CLIP, POSE, Net, normal
+
+MEAN, SPREAD = normal(6, 2, seed=1), normal(6, 2, seed=2).abs() + 1.0
+CENTERED = POSE.replace('inputs: [{layout: "b j d"', 'inputs: [{layout: "b j d", negate: x, reflect: {x: 320}')
+
+
+def normalised(
+    spec: str = POSE, shape: tuple[int, ...] = (3, 6, 2), mean: Tensor = MEAN, spread: Tensor = SPREAD
+) -> Network:
+    def compute(net: Any, x: Tensor) -> Tensor:
+        return net.last(((x - net.mean) / net.spread).flatten(-2)).unflatten(-1, (6, 2))
+
+    net = Net(compute, mean=mean, spread=spread, last=nn.Linear(12, 12))
+    return prepare(net.double().eval(), parse_spec(spec), (normal(*shape),))
+
+
+def spread_by(network: Network, samples: Tensor) -> Tensor:
+    """The samples, given in batches of 50, spread."""
+    (spreading,) = spreadings(network, [((part,), {}) for part in samples.split(50)]).values()
+    return spreading.of(samples)
+
+
+@pytest.mark.parametrize("scale", [0.2, 0.9])
+def test_mean_and_spread_become_those_of_the_training(scale: float) -> None:
+    samples = 3 + normal(400, 6, 2, seed=3) * SPREAD * scale
+    made = spread_by(normalised(), samples)
+    torch.testing.assert_close(made.mean(0), MEAN)
+    torch.testing.assert_close(made.std(0, correction=0), SPREAD)
+
+
+def test_what_varies_more_keeps_its_own_spread() -> None:
+    samples = normal(400, 6, 2, seed=3) * SPREAD
+    samples[:, 0] *= 9
+    samples[:, 1] *= 0.3
+    made = spread_by(normalised(), samples)
+    torch.testing.assert_close(made.mean(0), MEAN)
+    torch.testing.assert_close(made.std(0)[0], samples.std(0)[0])
+
+
+def test_clips_stay_as_smooth_as_they_are() -> None:
+    """One factor for all frames of an entry, of clips of any length."""
+    steps = torch.linspace(0, 1, 7, dtype=torch.float64)[None, :, None, None]
+    samples = normal(300, 1, 6, 2, seed=3) + steps * normal(300, 1, 6, 2, seed=4)
+    made = spread_by(normalised(CLIP, (3, 5, 6, 2)), samples)
+    pooled = made.flatten(0, 1)
+    torch.testing.assert_close(pooled.mean(0), MEAN)
+    assert float((made.diff(n=2, dim=1)).abs().max()) < 1e-9
+
+
+def test_what_never_varies_stays() -> None:
+    """And what the network keeps nothing of."""
+    samples = 0.1 * normal(400, 6, 2, seed=3)
+    samples[:, 2] = 0.7
+    made = spread_by(normalised(), samples)
+    assert torch.equal(made[:, 2], samples[:, 2])
+    mean = MEAN.clone()
+    mean[4] = nan
+    (spreading,) = spreadings(normalised(), [((samples,), {})]).values()
+    assert bool(spreading.factor.isfinite().all())
+
+
+def test_noise_is_not_made_a_body() -> None:
+    samples = 1e-4 * normal(400, 6, 2, seed=3)
+    made = spread_by(normalised(), samples)
+    torch.testing.assert_close(made.std(0), 10 * samples.std(0))
+
+
+def test_about_the_centre_of_an_image() -> None:
+    """What is mirrored about a point is read by the network as it is: 320 is no part of the spread."""
+    mean = torch.tensor([320.0, 0.0]).double().expand(6, 2).clone()
+    made = spread_by(normalised(CENTERED, mean=mean), mean + 0.5 * normal(400, 6, 2, seed=3))
+    torch.testing.assert_close(made.mean(0), mean)
+    torch.testing.assert_close(made.std(0, correction=0), SPREAD)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_where_nothing_is_wider_nothing_is_spread(kept: bool) -> None:
+    samples = normal(400, 6, 2, seed=3) * SPREAD + MEAN
+    network = normalised() if kept else prepare(nn.Linear(2, 2).double(), parse_spec(POSE), (normal(3, 6, 2),))
+    assert not spreadings(network, [((samples,), {})])
+
+
+def test_every_other_input_beside_those_given_is_spread() -> None:
+    samples = 0.2 * normal(600, 6, 2, seed=3)
+    calls = [((part,), {}) for part in samples.split(20)]
+    batches = with_scattered(posed(normalised(), Request("reduce", calibration=calls))).batches
+    beside = torch.cat([call[0][0] for call in batches.scattered])
+    torch.testing.assert_close(beside[1::2], spread_by(normalised(), samples)[1::2])
+    assert remark_on(batches).endswith(
+        "all scaled; and on as many of yours, spread as far as it remembers of its training"
+    )
+
+
+def test_shares_stay_shares() -> None:
+    shares = 0.4 + 0.2 * torch.rand(600, 6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    calls = [((part,), {}) for part in shares.split(20)]
+    network = normalised(mean=torch.full((6, 2), 0.5).double(), spread=SPREAD)
+    batches = with_scattered(posed(network, Request("reduce", calibration=calls))).batches
+    beside = torch.cat([call[0][0] for call in batches.scattered])
+    assert beside.min() == 0.0 and beside.max() == 1.0
