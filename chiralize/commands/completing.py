@@ -14,7 +14,6 @@ from chiralize.commands.guard import WEIGHTS_ALONE
 from chiralize.commands.records import Conversion
 from chiralize.errors import CaptureError, EquivarianceError, MethodUnavailableError
 from chiralize.graph import rewrite
-from chiralize.graph.open_sizes import opened
 from chiralize.graph.rewrite import with_modes
 from chiralize.graph.running import Call, Runner, results
 from chiralize.methods.names import AUTO
@@ -147,7 +146,7 @@ def _calls(network: Network, request: Request) -> Sequence[Call]:
 
 def _exported(module: nn.Module, whole: Network) -> ExportedProgram | None:
     try:
-        return opened(module, *whole.example, whole.open_axes(*whole.example))
+        return whole.program_of(module, whole.example)
     except CaptureError:
         return None
 

@@ -13,11 +13,14 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError
 from chiralize.graph.capture import export
+from chiralize.graph.fixed_sizes import input_values, number_of
 from chiralize.graph.guards import guards_of, put_back, without_guards_against_one
 from chiralize.graph.running import Call, Runner
 from chiralize.graph.silence import quiet
 from chiralize.graph.tensors import tensors_in
 
+_ROOM = 3
+"""Entries by which axes grow that the examples may not need."""
 _GUARD = "Guard failed"
 """How messages of a program's guards begin."""
 
@@ -77,6 +80,7 @@ def opened(
     axes: Any,
     room: int | None = None,
     tell: Callable[[str], None] = lambda what: None,
+    wide: Any = None,
 ) -> ExportedProgram:
     """The module as a program whose sizes are as open as they can be.
 
@@ -88,9 +92,15 @@ def opened(
     to this guard and record its opposite, which refuses longer examples: it is not made.
     axes: from `axes_of`, the open axes in place of every tensor.  room: entries by which every open axis grows in the
     longer examples; None lets those of one entry grow by one.  tell: called with what is done next.
+    wide: more open axes than these (frames), which are opened where the module takes longer examples of them all, and
+    the program gives its results on both.
     Raises CaptureError where export refuses, or where no program gives the module's results on the examples.
     """
     given: Call = (tuple(args), dict(kwargs))
+    if wide is not None and wide != axes:
+        program = _opened_wide(module, given, wide, tell)
+        if program is not None:
+            return program
     longer = _longer(given, axes, room)
     closed = _closed(given, axes)
     attempts = [(given, axes, given)]  # exported on, open axes, and inputs on which program and module must agree too
@@ -121,6 +131,50 @@ def opened(
             )
     program.example_inputs = given
     return program
+
+
+def _opened_wide(
+    module: torch.nn.Module, given: Call, axes: Any, tell: Callable[[str], None]
+) -> ExportedProgram | None:
+    """The program with all of these axes open; None where it, or the module, does not take longer examples.
+
+    It is exported on as many frames as the examples have, since an exporter to ONNX may fix them yet. Where a result has
+    one frame, the program would take no more: then it is not made.
+    """
+    longer = _longer(given, axes, _ROOM)
+    if longer is None or _has_one_entry(module, given, longer):
+        return None
+    tell("program with open frames")
+    with suppress(CaptureError):
+        program = export(module, *_fresh(_longer(given, axes, None) or given), axes)
+        tell("comparing the program with the network")
+        if _leaves_open(program, given, axes) and _agrees_in_the_end(program, module, given, longer):
+            _agrees_unguarded(program, module, given, longer, _single(given, axes))
+            program.example_inputs = given
+            return program
+    return None
+
+
+def _has_one_entry(module: torch.nn.Module, given: Call, longer: Call) -> bool:
+    """Whether the module refuses longer examples, or gives more than one entry for them alone, along a frame axis."""
+    try:
+        with quiet(), Runner(module) as runner:
+            few, many = (tensors_in(runner.run([_fresh(call)]).steps) for call in (given, longer))
+    except Exception:  # noqa: BLE001 - whatever it says, it does not take them
+        return True
+    for one, other in zip(few, many, strict=False):
+        if any(size == 1 < more for size, more in zip(one.shape[1:], other.shape[1:], strict=False)):
+            return True
+    return False
+
+
+def _leaves_open(program: ExportedProgram, given: Call, axes: Any) -> bool:
+    """Whether all of these axes of the inputs are open in the program."""
+    _, structure = pytree.tree_flatten(given)
+    for value, open_axes in zip(input_values(program), _by_leaf(structure, axes), strict=True):
+        if any(number_of(value.shape[axis]) is not None for axis in open_axes or ()):
+            return False
+    return True
 
 
 def _agrees_in_the_end(program: ExportedProgram, module: torch.nn.Module, given: Call, other: Call) -> bool:

@@ -32,6 +32,12 @@ def is_open(program: ExportedProgram) -> bool:
     return any(not isinstance(size, int) for sizes in _inputs(program) for size in sizes)
 
 
+def is_open_along(program: ExportedProgram, axes: Sequence[Sequence[int]]) -> bool:
+    """Whether all of these axes of the inputs are open.  axes: of every tensor."""
+    sizes = zip(_inputs(program), axes, strict=False)
+    return not any(isinstance(tensor[axis], int) for tensor, of_it in sizes for axis in of_it)
+
+
 def resizings(
     program: ExportedProgram,
     tensors: Sequence[torch.Tensor],

@@ -23,6 +23,9 @@ _CASTS = frozenset(
     "new_ones new_empty".split()
 )
 """Ops whose dtype says what they return, or check, and nothing else."""
+_CAST_METHODS = frozenset("half bfloat16 float double to type type_as".split())
+_HOMES = frozenset({"torch", "_operator"})
+"""Where functions are at home that do what their name says."""
 
 
 def widen(module: torch.nn.Module) -> None:
@@ -58,7 +61,24 @@ def _holds_float32(part: GraphModule, node: Node) -> bool:
     """Whether no value of a node is of another floating-point dtype; False where that is not known."""
     if node.op == "get_attr":
         return _is_float32(_attribute(part, str(node.target)))
-    return node.op == "output" or ("val" in node.meta and _is_float32(node.meta["val"]))
+    if node.op == "output":
+        return True
+    if "val" in node.meta:
+        return _is_float32(node.meta["val"])
+    if node.op == "call_module":  # a layer that took an op's place
+        layer = part.get_submodule(str(node.target))
+        return _is_float32([*layer.parameters(), *layer.buffers()])
+    return _keeps_dtype(node)
+
+
+def _keeps_dtype(node: Node) -> bool:
+    """Whether an op without a recorded value, as layers are taken apart into, is torch's and returns what it reads."""
+    if any(isinstance(leaf, torch.dtype) for leaf in tree_leaves((node.args, node.kwargs))):
+        return False
+    if node.op == "call_method":
+        return node.target not in _CAST_METHODS
+    home = (getattr(node.target, "__module__", None) or "torch").partition(".")[0]
+    return node.op == "call_function" and home in _HOMES
 
 
 def _is_float32(value: Any) -> bool:

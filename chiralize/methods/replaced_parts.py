@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chiralize.graph import rewrite
-from chiralize.graph.open_sizes import opened
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import activations
 from chiralize.methods.symmetric_norms import normalised
@@ -30,8 +29,7 @@ def _with_activation(network: Network) -> Network:
     module, count = rewrite.with_tanh(network.module)
     if program is not None:
         if not network.origin.from_program:
-            axes = network.open_axes(network.args, network.kwargs)
-            program = opened(module, network.args, network.kwargs, axes)
+            program = network.program_of(module, network.example)
         program, functional = rewrite.program_with_tanh(program, activations())
         count += functional
         if functional and not network.origin.from_program:

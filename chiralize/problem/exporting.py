@@ -48,12 +48,14 @@ def exported(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     batches: Sequence[Sequence[int]],
+    frames: Sequence[Sequence[int]] = (),
     progress: Progress = silent,
 ) -> tuple[ExportedProgram, torch.fx.GraphModule | None, tuple[str, ...]]:
     """The program of a module; where export refuses, of a trace, which is held against the module on other inputs.
 
-    Returned with the trace, if there is one, and notes on it.  batches: axes of every tensor.
-    progress: called with "exporting, ..." for every program that is made.  Raises CaptureError.
+    Returned with the trace, if there is one, and notes on it.  batches: axes of every tensor; frames: the same
+    with those of its frames, which are opened where that is possible.  progress: called with "exporting, ..." for every
+    program that is made.  Raises CaptureError.
     """
 
     def tell(what: str) -> None:
@@ -68,7 +70,8 @@ def exported(
     refused = None
     if not isinstance(module, torch.jit.ScriptModule):
         try:
-            return opened(module, args, kwargs, open_batch(args, kwargs, batches), tell=tell), None, ()
+            wide = open_batch(args, kwargs, frames) if frames else None
+            return opened(module, args, kwargs, open_batch(args, kwargs, batches), tell=tell, wide=wide), None, ()
         except CaptureError as error:
             refused = error
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from chiralize.graph import rewrite
 from chiralize.graph.copies import is_large
 from chiralize.graph.fixed_sizes import unhooked
 from chiralize.graph.model import CapturedModel
-from chiralize.graph.open_sizes import open_batch
+from chiralize.graph.open_sizes import open_batch, opened
+from chiralize.graph.other_sizes import is_open_along
 from chiralize.graph.passes.centering import Centered, center
 from chiralize.graph.regions import collapse
 from chiralize.graph.rollouts import LONGEST, Carried
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _DRAWS = 8
 _LAID_OUT = ("pose", "fields")
+FRAMES = "t"
+"""The word of a layout for frames."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,18 @@ class Network:
         """The open axes of a module's inputs, for `opened`."""
         return open_batch(args, kwargs, batch_axes(self.resolved))
 
+    def program_of(
+        self, module: torch.nn.Module, example: Call, tell: Callable[[str], None] = lambda what: None
+    ) -> ExportedProgram:
+        """A module in this one's place as a program, its frames open where those of this one are.
+
+        Raises CaptureError.
+        """
+        wide = None
+        if self.program is not None and is_open_along(self.program, _frames(self.resolved)):
+            wide = open_batch(*example, axes_with_frames(self))
+        return opened(module, *example, self.open_axes(*example), tell=tell, wide=wide)
+
     def graph(self) -> CapturedModel:
         """The captured graph; where the mirror is affine, with inputs and outputs from its centre, so that T is linear.
 
@@ -336,7 +351,25 @@ def batch_axes(resolved: ResolvedSpec) -> list[tuple[int, ...]]:
     return axes
 
 
+def axes_with_frames(network: Network) -> list[tuple[int, ...]]:
+    """The same with the frames of every input; empty where there are none, or where a run more takes long."""
+    frames = _frames(network.resolved)
+    if not any(frames) or is_large(network.module):
+        return []
+    return [(*batch, *more) for batch, more in zip(batch_axes(network.resolved), frames, strict=True)]
+
+
+def _frames(resolved: ResolvedSpec) -> list[tuple[int, ...]]:
+    """The axes of every input that are its frames, by its layout."""
+    return [_axes_of(tensor, FRAMES) for tensor in resolved.input_tensors]
+
+
+def _axes_of(tensor: ResolvedTensor, asked: str) -> tuple[int, ...]:
+    """The axes that this word stands for in the layout of a tensor."""
+    return tuple(axis for word, axis in tensor.free_axes if word == asked)
+
+
 def _batch_by_layout(tensor: ResolvedTensor) -> tuple[int, ...]:
     if tensor.kind not in _LAID_OUT:
         return ()
-    return tuple(axis for word, axis in tensor.free_axes if word == "b")
+    return _axes_of(tensor, "b")

@@ -28,13 +28,12 @@ from chiralize.infer.capture import capture
 from chiralize.problem.exporting import called, exported
 from chiralize.problem.further import further_mirrors
 from chiralize.problem.named_tensors import as_dictionaries, has_tensordict, is_tensordict
-from chiralize.problem.network import GraphOrigin, Handover, Network, OtherMirrors, batch_axes
+from chiralize.problem.network import FRAMES, GraphOrigin, Handover, Network, OtherMirrors, axes_with_frames, batch_axes
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import refuse_other_order, table_wanted
 from chiralize.problem.readings.frames import so_many
 from chiralize.problem.sampling import mean_of, naming_the_mean
 
-_FRAMES = "t"
 """The word of layouts for frames."""
 _BEFORE = "_forward_before_entry"
 _OF_DEVICES = ("CUDA", "NVIDIA", "same device", "device_index", "Device index")
@@ -144,7 +143,8 @@ def _with_graph(network: Network, progress: Progress) -> Network:
     notes: tuple[str, ...] = ()
     try:
         if program is None:
-            program, traced, notes = exported(module, args, kwargs, batch_axes(network.resolved), progress)
+            axes, more = batch_axes(network.resolved), axes_with_frames(network)
+            program, traced, notes = exported(module, args, kwargs, axes, more, progress)
         captured = capture(program, args, kwargs, notes)
         if not network.origin.from_program:
             captured = as_held(captured, traced or module)
@@ -297,7 +297,7 @@ def _fixed(program: ExportedProgram, network: Network) -> tuple[str, ...]:
         if sizes and tensor.has_rows and sizes[0] is not None:
             batches[str(sizes[0])] = None
         for word, axis in tensor.free_axes:
-            count = sizes[axis] if sizes and word == _FRAMES else None
+            count = sizes[axis] if sizes and word == FRAMES else None
             if count is not None:
                 frames[so_many(count)] = None
                 if tensor.entry.layout is None:
@@ -329,7 +329,7 @@ def _takes_more_frames(network: Network) -> bool:
     longer = list(arguments.tensors)
     for tensor in network.resolved.input_tensors:
         for word, axis in tensor.free_axes:
-            if word == _FRAMES:
+            if word == FRAMES:
                 longer[tensor.index] = torch.cat([longer[tensor.index]] * 2, axis)
     args, kwargs = arguments.filled(longer)
     try:

@@ -13,7 +13,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +36,7 @@ from chiralize.storage.onnx_network import (
     network_digest,
     runtime_message,
 )
+from chiralize.storage.onnx_reopening import open_axes, reopened
 from chiralize.storage.parity import PARITY, moved_by_rounding, share_apart, widened
 from chiralize.storage.sidecar import DIGEST_KEY
 from chiralize.symmetry.representation import TensorRepresentation
@@ -82,18 +83,27 @@ def save_onnx(
     Raises ExportError (no ONNX for this network), ParityError (the ONNX computes something else), OutputFileError.
     """
     require_packages(str(path))
+    wanted = open_axes(program)
     record = {**metadata, METADATA_KEY: passport, CALL_KEY: call_text(_tensors(calls[0], program, path), states)}
 
     def compared(source: ExportedProgram, optimize: bool) -> tuple[Any, Parity]:
         """The exported model with its metadata, and how near it comes to the reference."""
         model = exported_model(source, path, optimize)
+        wider = reopened(model, wanted)
+        if wider is not None:
+            with suppress(ParityError):
+                return finished(wider, everywhere=True)
+        return finished(model)
+
+    def finished(model: Any, everywhere: bool = False) -> tuple[Any, Parity]:
+        """The model under its names and with its texts, held against the reference."""
         _name_sizes(model, size_names)
         _name_ports(model, port_names)
         _add_texts(model, record)
         if model.ByteSize() > MAX_BYTES:
             facts = f"the network has {model.ByteSize():,} bytes, an ONNX file holds at most {MAX_BYTES:,}"
             raise ExportError(str(path), facts, "write a .pt2")
-        return model, compare(OnnxNetwork(model, str(path)), calls, reference, program, path)
+        return model, compare(OnnxNetwork(model, str(path)), calls, reference, program, path, everywhere)
 
     try:
         model, parity = compared(program, optimize=True)
@@ -277,10 +287,12 @@ def compare(
     reference: Callable[..., Any],
     program: ExportedProgram | None,
     path: Path,
+    everywhere: bool = False,
 ) -> Parity:
     """onnxruntime against torch on the calls, and on other sizes where they are open. Raises ParityError.
 
     program: that the model was exported from; None for one whose inputs are the tensors of a call in their order.
+    everywhere: the file has to take all sizes that the reference takes, other ones than the examples' among them.
     """
     comparison = _Comparison(network, reference, program, path)
     worst, bound = 0.0, 0.0
@@ -293,11 +305,13 @@ def compare(
         for size in _SIZES:
             call = _resized(calls[-1], axes, size)
             # A size that neither the program nor the reference takes has nothing to be compared with.
-            if not _takes(module, call) and not comparison.both_take(call):
+            if not _takes(module, call) and not (everywhere and _takes(reference, call) or comparison.both_take(call)):
                 continue
             share, allowed = comparison.difference(call, f" ({word} = {size})")
             worst, bound = max(worst, share), max(bound, allowed)
             sizes[word] = (*sizes.get(word, ()), size)
+        if everywhere and len(sizes.get(word, ())) < 2:
+            raise ParityError(str(path), f"other sizes of {word} cannot be compared", _INSTEAD)
     return Parity(worst, bound, len(calls) + sum(map(len, sizes.values())), sizes)
 
 

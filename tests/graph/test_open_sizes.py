@@ -229,15 +229,49 @@ class Frames(nn.Module):
         return self.layer(over_time).transpose(1, 2).unflatten(2, (17, 3))
 
 
-@pytest.mark.parametrize(("kind", "says"), [("open", ["frames"]), ("mixes", []), ("fixed batch", ["batch", "frames"])])
+def test_frames_are_open_where_the_class_takes_any() -> None:
+    """Also where the examples are one sample; what the program gives is what the class gives."""
+    for rows in (1, 2):
+        network = prepare(Frames("open"), parse_spec("skeleton: h36m\n"), (torch.randn(rows, 9, 17, 2),))
+        assert network.program is not None and not any("as in the examples" in note for note in network.notes)
+        for sizes in ((1, 4), (3, 9), (2, 31)):
+            x = torch.randn(*sizes, 17, 2)
+            torch.testing.assert_close(network.program.module()(x), network.module(x))
+
+
+class Strided(nn.Module):
+    """Leaves a part of the frames out without a guard where there are ten and more."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if torch.compiler.is_exporting():
+            return x * 2
+        return x * (2 if x.shape[1] < 10 else 3)
+
+
+def test_a_program_that_is_wrong_for_more_frames_is_not_taken() -> None:
+    network = prepare(Strided(), parse_spec("skeleton: h36m\n"), (torch.randn(2, 9, 17, 2),))
+    assert network.program is not None and any("takes 9 frames as in the examples" in note for note in network.notes)
+    with pytest.raises(Exception, match="9"):
+        network.program.module()(torch.randn(2, 12, 17, 2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"), [("one answer", ["frames"]), ("mixes", []), ("fixed batch", ["batch", "frames"])]
+)
 def test_fixed_frames_are_noted_where_weights_would_leave_them_open(kind: str, says: list[str]) -> None:
-    network = prepare(Frames(kind), parse_spec("skeleton: h36m\n"), (torch.randn(2, 9, 17, 2),))
+    """A window that one answer is given for is a size of its own to torch.export."""
+    frames = 3 if kind == "one answer" else 9
+    spec = parse_spec('skeleton: h36m\ninputs: [{layout: "b t j d"}]\noutputs: [{layout: "b t j d"}]\n')
+    network = prepare(Frames(kind), spec, (torch.randn(2, frames, 17, 2),))
     notes = [note for note in network.notes if "as in the examples" in note]
     assert len(notes) == bool(says)
     for word in says:
-        texts = {"batch": "fixes its batch: exported, it takes 2 as in", "frames": "takes 9 frames as in the examples"}
+        texts = {
+            "batch": "fixes its batch: exported, it takes 2 as in",
+            "frames": f"takes {frames} frames as in the examples",
+        }
         assert texts[word] in notes[0]
-    if kind == "open":
+    if kind == "one answer":
         assert notes[0].endswith("written as weights (.pt, .safetensors) it takes others, as its class does")
         assert "batch" not in notes[0]
         exported = prepare(network.program or network.module, parse_spec("skeleton: h36m\n"), network.args)

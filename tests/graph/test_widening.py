@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.errors import ModelRunError
 from chiralize.graph.running import Runner
 from chiralize.graph.widening import has_float32_written_in
 from tests.support.small_body import POSE, normal, turned
@@ -77,3 +78,35 @@ def test_what_a_cast_rounds_stays_and_the_report_says_which_bound_that_gives(nam
     note = report.judgement.numeric.notes[0]
     assert note.startswith("run in float32 alone, whose rounding allows residuals of ")
     assert "float32 is written into its graph" in note
+
+
+def untold() -> torch.fx.GraphModule:
+    """A graph that makes numbers in float32, and says of nothing else what it holds, as taken-apart layers do."""
+    module = exported(WRITTEN["of numbers"]).module()
+    assert isinstance(module, torch.fx.GraphModule)
+    for node in module.graph.nodes:
+        if torch.float32 not in node.kwargs.values():
+            node.meta.pop("val", None)
+    return module
+
+
+def answer_of(module: torch.nn.Module) -> Tensor:
+    with Runner(module, double=True) as runner:
+        return runner.run([((X,), {})]).steps[0]
+
+
+def test_layers_that_were_taken_apart_record_no_values() -> None:
+    assert answer_of(untold()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("cast", ["half", "bfloat16", "float"])
+def test_casts_that_nothing_records_stay(cast: str) -> None:
+    """Then numbers stay in float32, which the float64 layer behind them refuses."""
+    module = untold()
+    last = next(node for node in reversed(module.graph.nodes) if "linear" in str(node.target))
+    with module.graph.inserting_before(last):
+        read = last.args[0]
+        last.replace_input_with(read, module.graph.call_method(cast, (read,)))
+    module.recompile()
+    with pytest.raises(ModelRunError, match="dtype"):
+        answer_of(module)

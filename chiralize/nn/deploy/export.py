@@ -32,8 +32,9 @@ def try_export(
         return None
     args, kwargs = example_call(network, isinstance(module, TwoView))
     with named_inputs(module, network.module), suppress(CaptureError):
-        room = _ROOM if network.origin.from_program else None
-        return opened(module, args, kwargs, _open_sizes(network, args, kwargs), room, tell)
+        if network.origin.from_program and network.program is not None:
+            return opened(module, args, kwargs, _sizes_of(network.program, args, kwargs), _ROOM, tell)
+        return network.program_of(module, (args, kwargs), tell)
     return None
 
 
@@ -59,12 +60,10 @@ def named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterator
         del module.forward
 
 
-def _open_sizes(network: Network, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Open axes for `export`: the original program's, or the batch of a module."""
-    if not network.origin.from_program or network.program is None:
-        return network.open_axes(args, kwargs)
-    names = set(network.program.graph_signature.user_inputs)
-    nodes = [node for node in network.program.graph.nodes if node.op == "placeholder" and node.name in names]
+def _sizes_of(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The open axes of the original program."""
+    names = set(program.graph_signature.user_inputs)
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     sizes = iter([node.meta.get("val") for node in nodes])
 
     def open_axes(leaf: Any) -> Any:

@@ -88,7 +88,7 @@ def frames_of(
         return Frames(weak[0][0], f"{so_many(weak[0][0], counted)} by {weak[0][1]}")
     if usual is None:
         return None
-    says = f"other numbers of {counted} run as well: {usual} is what is proved, and what a .pt2 or .onnx of it takes"
+    says = f"other numbers of {counted} run as well: {usual} is what is proved"
     return Frames(usual, says if is_open else "")
 
 

@@ -90,7 +90,7 @@ def sizes(net: nn.Module, spec: Any = H36M) -> tuple[tuple[int, ...], str]:
         (Mixer(50), 50, "50 frames by the sizes of its weights"),
         (Mixer(27), 27, "27 frames by the sizes of its weights"),
         (Mixer(1), 1, "otherwise"),
-        (Sequence(), 9, "9 is what is proved, and what a .pt2 or .onnx of it takes"),
+        (Sequence(), 9, "9 is what is proved"),
     ],
     ids=str,
 )
@@ -118,7 +118,7 @@ class Group(nn.Module):
         ("b m j d", 0, "(chosen: m = 1, since nobody said; others run as well)"),
         ("b m j d", 1, "b m j d = 1,1,17,2; --input-shape says otherwise"),
         ("b people j d", 0, "(other numbers of `people` run as well: 9 is what is proved"),
-        ("b t m j d", 0, "takes; chosen: m = 1, since nobody said; others run as well)"),
+        ("b t m j d", 0, "proved; chosen: m = 1, since nobody said; others run as well)"),
     ],
 )
 def test_sizes_that_were_chosen_are_said(layout: str, most: int, says: str) -> None:

@@ -1,0 +1,58 @@
+"""Sizes that the exporter to ONNX fixes although the program leaves them open.
+
+Its decompositions of recurrent layers count frames in Python, which fixes the symbol of their number in the whole
+program. The graph that comes out often has no use of that number: it is declared open again, on trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from torch.export import ExportedProgram
+
+from chiralize.graph.fixed_sizes import input_values, number_of
+
+Axes = Collection[tuple[int, int]]
+"""Axes of inputs: (input, axis)."""
+
+
+def open_axes(program: ExportedProgram) -> Axes:
+    """The axes of its inputs whose sizes are open."""
+    return [
+        (index, axis)
+        for index, value in enumerate(input_values(program))
+        for axis, size in enumerate(getattr(value, "shape", ()))
+        if number_of(size) is None
+    ]
+
+
+def reopened(model: Any, axes: Axes) -> Any | None:
+    """A copy of an onnx.ModelProto with these axes of its inputs open; None where they are.
+
+    What is declared of values inside and of results is left out, but for how many axes they have.
+    """
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    sizes = [copy.graph.input[index].type.tensor_type.shape.dim[axis] for index, axis in axes]
+    fixed = [size for size in sizes if size.dim_value or size.dim_param.isdigit()]
+    if not fixed:
+        return None
+    symbols = {size.dim_value or int(size.dim_param): f"size_{size.dim_value or size.dim_param}" for size in fixed}
+    for size in fixed:
+        size.dim_param = symbols[size.dim_value or int(size.dim_param)]
+    del copy.graph.value_info[:]
+    cleared: list[tuple[int, int, str]] = []
+    for index, value in enumerate(copy.graph.output):
+        for axis, size in enumerate(value.type.tensor_type.shape.dim):
+            if size.dim_value in symbols:
+                cleared.append((index, axis, symbols[size.dim_value]))
+                size.Clear()
+    copy = onnx.shape_inference.infer_shapes(copy)
+    for index, axis, symbol in cleared:  # what follows from weights has its number again
+        size = copy.graph.output[index].type.tensor_type.shape.dim[axis]
+        if not size.dim_value:
+            size.dim_param = symbol
+    return copy

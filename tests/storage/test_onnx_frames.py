@@ -1,0 +1,65 @@
+"""ONNX files of recurrent networks take any number of frames; one whose graph holds their number takes that alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.body.tensors import parse_spec
+from tests.support.small_body import BODY
+
+SPEC = BODY + 'inputs: [{layout: "b t (j d)"}]\noutputs: [{layout: "b t (j d)"}]\n'
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.GRU | nn.LSTM]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.memory, self.head = kind(12, 8, batch_first=True), nn.Linear(8, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.memory(x)[0])
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_frames_of_recurrent_layers_stay_open(tmp_path: Path, kind: type[nn.GRU | nn.LSTM]) -> None:
+    """The exporter fixes them; opened again, the file gives what torch gives at other numbers."""
+    net = Recurrent(kind).eval()
+    result = chiralize.chiralize(net, parse_spec(SPEC), (torch.randn(2, 7, 12),), method="average")
+    path = chiralize.save(result, tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(path)
+    (port,) = session.get_inputs()
+    assert port.shape == ["b", "t", 12] and session.get_outputs()[0].shape == ["b", "t", 12]
+    for sizes in ((1, 1), (3, 7), (2, 40)):
+        x = torch.randn(*sizes, 12)
+        (answer,) = session.run(None, {port.name: x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(answer), result(x), rtol=0, atol=1e-5)
+
+
+class Unrolled(nn.Module):
+    """A recurrent layer whose last state is given as many times as there are frames, the number written in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.memory = nn.GRU(12, 12, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = int(x.shape[1])
+        return x + self.memory(x)[1][0][:, None].expand(-1, frames, -1)
+
+
+def test_frames_that_a_graph_counts_are_compared_or_fixed(tmp_path: Path) -> None:
+    """Either the file gives torch's answers at other numbers of frames, or it says that it takes none."""
+    result = chiralize.chiralize(Unrolled().eval(), parse_spec(SPEC), (torch.randn(2, 7, 12),), method="average")
+    session = onnxruntime.InferenceSession(chiralize.save(result, tmp_path / "net.onnx"))
+    (port,) = session.get_inputs()
+    for frames in (7, 11) if port.shape[1] == "t" else (7,):
+        x = torch.randn(2, frames, 12)
+        (answer,) = session.run(None, {port.name: x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(answer), result(x), rtol=0, atol=1e-5)
