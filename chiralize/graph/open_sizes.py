@@ -138,8 +138,8 @@ def _opened_wide(
 ) -> ExportedProgram | None:
     """The program with all of these axes open; None where it, or the module, does not take longer examples.
 
-    It is exported on as many frames as the examples have, since an exporter to ONNX may fix them yet. Where a result has
-    one frame, the program would take no more: then it is not made.
+    It is exported on as many frames as the examples have, since an exporter to ONNX may fix them yet. Where a result
+    has one frame, the program would take no more: then it is not made.
     """
     longer = _longer(given, axes, _ROOM)
     if longer is None or _has_one_entry(module, given, longer):

@@ -274,7 +274,7 @@ def test_fixed_frames_are_noted_where_weights_would_leave_them_open(kind: str, s
     if kind == "one answer":
         assert notes[0].endswith("written as weights (.pt, .safetensors) it takes others, as its class does")
         assert "batch" not in notes[0]
-        exported = prepare(network.program or network.module, parse_spec("skeleton: h36m\n"), network.args)
+        exported = prepare(network.program or network.module, spec, network.args)
         assert not any("as in the examples" in note for note in exported.notes)
 
 

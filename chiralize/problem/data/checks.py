@@ -17,6 +17,7 @@ from chiralize.graph.running import Call
 from chiralize.problem.constant_answers import asked_again
 from chiralize.problem.cost import CLIP, affordable_samples, uses_of_a_weight
 from chiralize.problem.data.cutting import even, leading, roomy, tensors, thinned
+from chiralize.problem.data.handedness import handedness
 from chiralize.problem.data.moments.judging import (
     FEWEST_DIRECTIONS,
     MOST_FACTOR,
@@ -38,6 +39,10 @@ _LOOKED_AT = 4_000
 _WORK, _LEAST_LOOKED_AT = 2e11, 48
 """Multiplications that a look may cost, and how many samples of a costly network are looked at at least."""
 _NAMED = 3
+_OTHER_HAND = (
+    "left is where right was in training (a sensor of the other handedness?): what the mirror swaps and negates has "
+    "the other sign"
+)
 _OTHER_KIND = "warning: the calibration inputs are of another kind: "
 _UNKNOWN = (
     "there is no batch norm and no normaliser that could be read to hold the calibration inputs against: their {} "
@@ -155,6 +160,12 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
             first += when(unit_by_spread(similarity.scale), f"{IN_ITS_UNIT}; else ")
             raise DataFileError("calibration", facts, first + remedy)
         yield f"{_OTHER_KIND}{facts}"
+    elif other_hand := _other_hand(network, calls):
+        facts = other_hand
+        if not problem.request.force:
+            remedy = "negate the lateral axis of the calibration inputs, or exchange their left and right joints"
+            raise DataFileError("calibration", facts, f"{remedy}; --force goes on")
+        yield f"{_OTHER_KIND}{facts}"
     elif similarity is not None and similarity.is_poor and not problem.request.mix:
         yield _poor(similarity)
     elif similarity is None:
@@ -165,6 +176,17 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
         yield from _narrow(network, calls)
 
 
+def _other_hand(network: Network, calls: Sequence[Call]) -> str:
+    """That left is right in the inputs, by the means that the network keeps; "" where it is not, or nothing tells."""
+    try:
+        hand = handedness(network, calls)
+    except ChiralizeError:
+        return ""
+    if hand is None or not hand.is_other:
+        return ""
+    return f"{_OTHER_HAND} ({hand.example})"
+
+
 def _foreign_remark(problem: Problem) -> Iterator[str]:
     """A warning of inputs of another kind where nothing is fitted to them, though figures are taken from them."""
     network = problem.network
@@ -172,6 +194,8 @@ def _foreign_remark(problem: Problem) -> Iterator[str]:
     similarity = _likeness(network, calls)
     if similarity is not None and similarity.is_foreign:
         yield f"{_OTHER_KIND}{_foreign(network, similarity, calls)}"
+    elif other_hand := _other_hand(network, calls):
+        yield f"{_OTHER_KIND}{other_hand}"
     elif similarity is None:
         yield from _questioned_unit(network, calls)
 

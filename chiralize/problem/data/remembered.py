@@ -71,9 +71,24 @@ def spreadings(network: Network, calls: Sequence[Call]) -> Mapping[int, Spreadin
     return by_input
 
 
-def _spreading(network: Network, moments: InputMoments, axes: Sequence[int], calls: Sequence[Call]) -> Spreading:
-    """Where nothing is remembered of an entry, or it does not vary in the samples, it stays as it is."""
-    mean, spread = (_first_along(values[0], axes) for values in (moments.mean, moments.spread))
+def means_of(network: Network, moments: InputMoments, calls: Sequence[Call]) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Mean of every entry of an input in these calls and in training, and its spread there, about its centre.
+
+    As one sample, an axis of one number broadcast; None where the samples have other sizes than the moments.
+    """
+    axes = _alike(moments)
+    if not network.has_rows or not _fits(moments, axes, calls[0]):
+        return None
+    mean, spread = moments.mean[0], moments.spread[0]
+    given, _ = _moments_here(network, moments, axes, calls)
+    return given.expand_as(mean), mean, spread
+
+
+def _moments_here(
+    network: Network, moments: InputMoments, axes: Sequence[int], calls: Sequence[Call]
+) -> tuple[Tensor, Tensor]:
+    """Mean and spread of an input in the calls of all processes, along these axes taken together."""
+    mean = _first_along(moments.mean[0], axes)
     count, total, square = torch.zeros(1, dtype=torch.float64), torch.zeros_like(mean), torch.zeros_like(mean)
     for call in calls:
         values = network.centered(Arguments.of(*call).tensors)[moments.index].double().cpu()
@@ -83,7 +98,13 @@ def _spreading(network: Network, moments: InputMoments, axes: Sequence[int], cal
         square += values.square().sum(pooled, keepdim=True)[0]
     processes.add_up([count, total, square])
     given = total / count
-    spread_here = (square / count - given.square()).clamp_min(0).sqrt()
+    return given, (square / count - given.square()).clamp_min(0).sqrt()
+
+
+def _spreading(network: Network, moments: InputMoments, axes: Sequence[int], calls: Sequence[Call]) -> Spreading:
+    """Where nothing is remembered of an entry, or it does not vary in the samples, it stays as it is."""
+    mean, spread = (_first_along(values[0], axes) for values in (moments.mean, moments.spread))
+    given, spread_here = _moments_here(network, moments, axes, calls)
     stays = ~(mean.isfinite() & (spread_here > _DEAD * spread))
     factor = (spread / spread_here).clamp(1.0, _MOST).masked_fill(stays, 1.0)
     remembered = torch.where(stays, given, mean)
