@@ -142,7 +142,7 @@ def _opened_wide(
     has one frame, the program would take no more: then it is not made.
     """
     longer = _longer(given, axes, _ROOM)
-    if longer is None or _has_one_entry(module, given, longer):
+    if longer is None or _has_fixed_frames(module, given, longer):
         return None
     tell("program with open frames")
     with suppress(CaptureError):
@@ -155,8 +155,8 @@ def _opened_wide(
     return None
 
 
-def _has_one_entry(module: torch.nn.Module, given: Call, longer: Call) -> bool:
-    """Whether the module refuses longer examples, or gives more than one entry for them alone, along a frame axis."""
+def _has_fixed_frames(module: torch.nn.Module, given: Call, longer: Call) -> bool:
+    """Whether the module refuses longer examples, or has results of one frame that have more for these."""
     try:
         with quiet(), Runner(module) as runner:
             few, many = (tensors_in(runner.run([_fresh(call)]).steps) for call in (given, longer))

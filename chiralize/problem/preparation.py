@@ -34,7 +34,6 @@ from chiralize.problem.readings.arguments import refuse_other_order, table_wante
 from chiralize.problem.readings.frames import so_many
 from chiralize.problem.sampling import mean_of, naming_the_mean
 
-"""The word of layouts for frames."""
 _BEFORE = "_forward_before_entry"
 _OF_DEVICES = ("CUDA", "NVIDIA", "same device", "device_index", "Device index")
 _OF_PRECISIONS = re.compile(r"(?=.*(double|half|float64|float16)).*(same dtype|scalar type|input type)", re.IGNORECASE)

@@ -5,7 +5,7 @@ take through a layer is learnt at one pace, so that a few hundred steps do. Kern
 What is no matrix moves by Adam. A matrix that commutes with the mirror still does: for orthogonal A and B, as the
 mirror's are, the map that makes singular values equal takes A G B to A (its image of G) B.
 
-torch's Muon does that in bfloat16. A processor without instructions for it takes ten times as long as in single
+torch's Muon does that in bfloat16. A processor without instructions for it takes twenty times as long as in single
 precision, most of the time of a small network's training: there it is done in single precision (decision 0097).
 """
 

@@ -160,8 +160,7 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
             first += when(unit_by_spread(similarity.scale), f"{IN_ITS_UNIT}; else ")
             raise DataFileError("calibration", facts, first + remedy)
         yield f"{_OTHER_KIND}{facts}"
-    elif other_hand := _other_hand(network, calls):
-        facts = other_hand
+    elif facts := _other_hand(network, calls):
         if not problem.request.force:
             remedy = "negate the lateral axis of the calibration inputs, or exchange their left and right joints"
             raise DataFileError("calibration", facts, f"{remedy}; --force goes on")
