@@ -13,8 +13,8 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError
 from chiralize.graph.capture import export
-from chiralize.graph.fixed_sizes import input_values, number_of
 from chiralize.graph.guards import guards_of, put_back, without_guards_against_one
+from chiralize.graph.other_sizes import is_open_along
 from chiralize.graph.running import Call, Runner
 from chiralize.graph.silence import quiet
 from chiralize.graph.tensors import tensors_in
@@ -170,11 +170,12 @@ def _has_fixed_frames(module: torch.nn.Module, given: Call, longer: Call) -> boo
 
 def _leaves_open(program: ExportedProgram, given: Call, axes: Any) -> bool:
     """Whether all of these axes of the inputs are open in the program."""
-    _, structure = pytree.tree_flatten(given)
-    for value, open_axes in zip(input_values(program), _by_leaf(structure, axes), strict=True):
-        if any(number_of(value.shape[axis]) is not None for axis in open_axes or ()):
-            return False
-    return True
+    leaves, structure = pytree.tree_flatten(given)
+    by_tensor = list[tuple[int, ...]]()
+    for leaf, open_axes in zip(leaves, _by_leaf(structure, axes), strict=True):
+        if isinstance(leaf, torch.Tensor):
+            by_tensor.append(tuple(open_axes or ()))
+    return is_open_along(program, by_tensor)
 
 
 def _agrees_in_the_end(program: ExportedProgram, module: torch.nn.Module, given: Call, other: Call) -> bool:

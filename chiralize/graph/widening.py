@@ -77,7 +77,7 @@ def _keeps_dtype(node: Node) -> bool:
         return False
     if node.op == "call_method":
         return node.target not in _CAST_METHODS
-    home = (getattr(node.target, "__module__", None) or "torch").partition(".")[0]
+    home = (getattr(node.target, "__module__", None) or "").partition(".")[0]
     return node.op == "call_function" and home in _HOMES
 
 

@@ -197,9 +197,9 @@ class Network:
 
         Raises CaptureError.
         """
-        wide = None
-        if self.program is not None and is_open_along(self.program, _frames(self.resolved)):
-            wide = open_batch(*example, axes_with_frames(self))
+        wide, more = None, axes_with_frames(self)
+        if more and self.program is not None and is_open_along(self.program, _frames(self.resolved)):
+            wide = open_batch(*example, more)
         return opened(module, *example, self.open_axes(*example), tell=tell, wide=wide)
 
     def graph(self) -> CapturedModel:

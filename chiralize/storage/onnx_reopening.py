@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from torch import Tensor
 from torch.export import ExportedProgram
 
 from chiralize.graph.fixed_sizes import input_values, number_of
 
 Axes = Collection[tuple[int, int]]
-"""Axes of inputs: (input, axis)."""
+"""Axes of inputs that are tensors, as ONNX has no others: (input, axis)."""
 
 
 def open_axes(program: ExportedProgram) -> Axes:
-    """The axes of its inputs whose sizes are open."""
-    return [
-        (index, axis)
-        for index, value in enumerate(input_values(program))
-        for axis, size in enumerate(getattr(value, "shape", ()))
-        if number_of(size) is None
-    ]
+    """The axes of its inputs whose sizes are open, by the place of the input among those that are tensors."""
+    tensors = [value for value in input_values(program) if isinstance(value, Tensor)]
+    axes = list[tuple[int, int]]()
+    for index, tensor in enumerate(tensors):
+        axes += [(index, axis) for axis, size in enumerate(tensor.shape) if number_of(size) is None]
+    return axes
 
 
 def reopened(model: Any, axes: Axes) -> Any | None:

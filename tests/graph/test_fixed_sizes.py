@@ -100,6 +100,16 @@ def test_open_sizes_stay_open() -> None:
         found(poses(2)[:, :, :30])
 
 
+def test_a_batch_between_joints_and_coordinates_stays_open() -> None:
+    """Where there are no frames, the batch is what is opened, whichever axis it is."""
+    spec = parse_spec('skeleton: h36m\ninputs: [{layout: "j b d"}]\noutputs: [{layout: "j b d"}]\n')
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2)).eval()
+    example = (torch.randn(17, 3, 2),)
+    program = prepare(net, spec, example).program_of(net, (example, {}))
+    assert program.module()(torch.randn(17, 5, 2)).shape == (17, 5, 2)
+
+
 def test_capture_refuses_other_sizes(program: ExportedProgram) -> None:
     with pytest.raises(ModelRunError, match=refused(poses(3))):
         capture(program, (poses(3),), {})

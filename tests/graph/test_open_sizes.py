@@ -240,7 +240,7 @@ def test_frames_are_open_where_the_class_takes_any() -> None:
 
 
 class Strided(nn.Module):
-    """Leaves a part of the frames out without a guard where there are ten and more."""
+    """Answers otherwise to ten frames and more, which an export does not see."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if torch.compiler.is_exporting():

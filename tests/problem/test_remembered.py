@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import nan
 from typing import Any
 
 import pytest
@@ -66,15 +65,23 @@ def test_clips_stay_as_smooth_as_they_are() -> None:
 
 
 def test_what_never_varies_stays() -> None:
-    """And what the network keeps nothing of."""
     samples = 0.1 * normal(400, 6, 2, seed=3)
     samples[:, 2] = 0.7
     made = spread_by(normalised(), samples)
     assert torch.equal(made[:, 2], samples[:, 2])
-    mean = MEAN.clone()
-    mean[4] = nan
-    (spreading,) = spreadings(normalised(), [((samples,), {})]).values()
-    assert bool(spreading.factor.isfinite().all())
+
+
+def test_what_nothing_is_kept_of_stays() -> None:
+    """A normaliser of the first four joints alone, as beside confidences."""
+
+    def compute(net: Any, x: Tensor) -> Tensor:
+        return net.last(torch.cat([(x[:, :4] - net.mean) / net.spread, x[:, 4:]], 1).flatten(1)).unflatten(-1, (6, 2))
+
+    net = Net(compute, mean=MEAN[:4], spread=SPREAD[:4], last=nn.Linear(12, 12)).double().eval()
+    samples = 0.5 * normal(400, 6, 2, seed=3)
+    made = spread_by(prepare(net, parse_spec(POSE), (normal(3, 6, 2),)), samples)
+    torch.testing.assert_close(made[:, 4:], samples[:, 4:])
+    torch.testing.assert_close(made[:, :4].std(0, correction=0), SPREAD[:4])
 
 
 def test_noise_is_not_made_a_body() -> None:

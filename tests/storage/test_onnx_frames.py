@@ -41,6 +41,24 @@ def test_frames_of_recurrent_layers_stay_open(tmp_path: Path, kind: type[nn.GRU 
         torch.testing.assert_close(torch.from_numpy(answer), result(x), rtol=0, atol=1e-5)
 
 
+class Scaled(Recurrent):
+    """With a number before its tensor, which ONNX has no input for."""
+
+    def forward(self, scale: float, x: Tensor) -> Tensor:  # type: ignore[override]
+        return scale * super().forward(x)
+
+
+def test_numbers_among_the_arguments(tmp_path: Path) -> None:
+    result = chiralize.chiralize(
+        Scaled(nn.GRU).eval(), parse_spec(SPEC), (2.0, torch.randn(2, 7, 12)), method="average"
+    )
+    session = onnxruntime.InferenceSession(chiralize.save(result, tmp_path / "net.onnx"))
+    port = session.get_inputs()[-1]
+    x = torch.randn(2, 11, 12)
+    (answer,) = session.run(None, {port.name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(answer), result(2.0, x), rtol=0, atol=1e-5)
+
+
 class Unrolled(nn.Module):
     """A recurrent layer whose last state is given as many times as there are frames, the number written in."""
 

@@ -53,12 +53,15 @@ def handedness(network: Network, calls: Sequence[Call]) -> Handedness | None:
     products, squares, count, furthest, example = 0.0, 0.0, 0, 0.0, ""
     for moments in input_moments(network.graph()):
         representation = network.resolved.inputs[moments.index]
-        means = means_of(network, moments, calls) if representation is not None else None
-        if representation is None or means is None:
+        if representation is None or not network.has_rows:
+            continue
+        lateral = _lateral(moments.mean[0], representation)
+        means = means_of(network, moments, calls) if bool(lateral.any()) else None
+        if means is None:
             continue
         given, mean, spread = means
         given, mean = (_symmetric(values, representation) for values in (given, mean))
-        lateral = _lateral(mean, representation) & mean.isfinite() & (spread > 0)
+        lateral &= mean.isfinite() & (spread > 0)
         sides = (mean / spread).where(lateral, 0.0)
         products += float((given / spread * sides).where(lateral, 0.0).sum())
         squares += float(sides.square().sum())
