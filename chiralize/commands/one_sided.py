@@ -32,6 +32,7 @@ from chiralize.verification.asymmetry.alignment import alignments
 from chiralize.verification.asymmetry.lean import LEANING, needed_to_show
 from chiralize.verification.asymmetry.memory import Memory, memory
 from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_gap
+from chiralize.verification.evidence.fitting import FEWEST_ROWS
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.mirror_evidence import refuse_wrong_mirror
@@ -99,16 +100,15 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     fit, mirror = evidence.fit, mirror_if_known(network, None)
     if fit is None or mirror is None or not fit.is_confirmed or not _is_refused(fit.gap, WIDEST, problem.request):
         return
-    data: Sequence[Call] = [(tuple(network.args), dict(network.kwargs))]
-    if batches.given:
-        rows = min(_ROWS, affordable_samples(network, _WORK, ceil(_MARGIN * needed_to_show(fit.gap))))
-        data = thinned(network, batches.given, rows)
+    data = _measured_on(problem, fit.gap)
     problem.request.progress("measuring how far its two views are apart")
     peaks = peak_gap(network.module, mirror, thinned(network, data, _PICTURES), network.resolved)
     if peaks is not None:
         if peaks.is_one_sided:
             raise _of_peaks(network, mirror, name, peaks, thinned(network, data, _PICTURES))
         return
+    if sum(map(network.samples_in, data)) < FEWEST_ROWS:
+        return  # of the one or two samples in a file there is no spread that a gap could be a share of
     gaps = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
     if not _is_refused(gaps.gap, WIDEST, problem.request):
         return
@@ -129,6 +129,15 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
         raise OneSidedError(name, f"{facts}: {advice.text}", first + remedy)
     remedy = f"{first}{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
     raise OneSidedError(name, f"{facts}: {advice.text}", remedy)
+
+
+def _measured_on(problem: Problem, gap: float) -> Sequence[Call]:
+    """As many of the user's inputs as show a lean where the network has this gap, or as running it is worth."""
+    network, given = problem.network, problem.batches.given
+    if not given:
+        return [(tuple(network.args), dict(network.kwargs))]
+    rows = min(_ROWS, affordable_samples(network, _WORK, ceil(_MARGIN * needed_to_show(gap))))
+    return thinned(network, given, rows)
 
 
 def _all_the_same(others: str = _OTHERS) -> str:

@@ -118,6 +118,7 @@ class MirrorFit:
     skeletons: shipped skeletons of this size whose mirror fits.  better: the neighbours that fit clearly better than
     T, by name.  answers_stay: T leaves (nearly) all answers as they are, so that a small gap is weak evidence for T.
     changes: of the specification, by name, which all together lead to a mirror that fits, with a gap of changed_gap.
+    partly: the better one that fits the answers which it changes best, while others stay apart; or "".
     """
 
     gap: float
@@ -130,6 +131,7 @@ class MirrorFit:
     answers_stay: bool = False
     changes: tuple[str, ...] = ()
     changed_gap: float = 0.0
+    partly: str = ""
 
     @property
     def is_refuted(self) -> bool:

@@ -15,7 +15,7 @@ from chiralize.body.tensors import ConversionSpec, ResolvedSpec, TensorEntry, re
 from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.errors.words import percent, when
-from chiralize.graph.mirror import MirrorFit, NetworkMirror
+from chiralize.graph.mirror import FITS, MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
@@ -31,6 +31,7 @@ from chiralize.verification.asymmetry.advice import uneven_in_words
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.answer_points import Points, points_of_answers
+from chiralize.verification.evidence.blocks import block_to_check
 from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
 from chiralize.verification.evidence.fitting import (
@@ -398,6 +399,8 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
         return
     first = inputs_to_check(problem.network, problem.batches.given)
+    if not first and fit.nearest_gap > FITS:
+        first = block_to_check(problem.network.resolved, thinned(problem.network, problem.batches.given, _ROWS))
     facts = "; ".join(asked.warnings) + _where_apart(problem)
     raise MirrorError(name, facts, first + _remedy(fit, problem.network.resolved.spec))
 

@@ -393,7 +393,14 @@ GAPS = (DataGap("left_hip.x", 0.1, -0.1, 0.3),)
             "T may not be its mirror: the original fits another .* Or the",
         ),
         (BAD, DOUBT, True, BOTH, "wrong mirror", "T does not look like the mirror"),
-        (BAD, Evidence(), True, BOTH, "one-sided network", "one side only, though the data show both .58 % of 100"),
+        (
+            BAD,
+            Evidence(),
+            True,
+            BOTH,
+            "one-sided network",
+            "its two sides differently, though the data show both .58 % of 100",
+        ),
         (BAD, Evidence(), True, BOTH, "one-sided network", "its answers to mirrored inputs spread 10.0% less"),
         (
             NOISY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
@@ -40,6 +40,7 @@ PAIRS = ((1, 2), (3, 4), (5, 6))
 EDGES = ((0, 1), (2, 0), (0, 3), (0, 4), (3, 5), (4, 6))
 BODY = Skeleton("body", NAMES, PAIRS, edges=EDGES)
 X = torch.zeros(16, 7, 3)
+of_many = partial(MirrorGap, numbers=1000)
 
 
 def resolve(skeleton: Skeleton) -> NetworkMirror:
@@ -189,8 +190,8 @@ def test_a_mirror_that_is_wrong_in_the_outputs_alone_is_found_out_without_anothe
 
 def test_no_swap_is_named_only_where_nothing_that_swaps_fits_about_as_well() -> None:
     """A network that nearly repeats its input fits it whatever else is wrong with T."""
-    without = MirrorGap("no swap at all", 0.05, 0.05, 0.05, 1.2, moves_less=True, swaps_nothing=True)
-    other = MirrorGap("y negated instead of x", 0.06, 0.06, 0.06, 1.2)
+    without = of_many("no swap at all", 0.05, 0.05, 0.05, 1.2, moves_less=True, swaps_nothing=True)
+    other = of_many("y negated instead of x", 0.06, 0.06, 0.06, 1.2)
     fit = judged(Comparison(1.2, (without, other)), REAL).fit
     assert fit is not None and fit.better == ("y negated instead of x",) == (fit.nearest,)
     far = replace(other, gap=0.3, ratio=0.3, here=0.3)
@@ -222,7 +223,7 @@ def test_an_untrained_network_cannot_tell() -> None:
 
 
 def test_a_little_better_is_a_doubt_and_no_stop() -> None:
-    other = MirrorGap("no swap at all", gap=0.32, ratio=0.8, here=0.32, given=0.4)
+    other = of_many("no swap at all", gap=0.32, ratio=0.8, here=0.32, given=0.4)
     found = judged(Comparison(0.4, (other,)), REAL)
     assert found.warnings == (
         "T is in doubt: its gap is 0.32 with no swap at all, 0.4 with T, not clearly enough to tell which is right",
@@ -233,7 +234,7 @@ def test_a_little_better_is_a_doubt_and_no_stop() -> None:
 @pytest.mark.parametrize(("ratio", "refuted"), [(0.69, False), (0.45, True)])
 def test_two_small_gaps_are_a_doubt_and_no_stop(ratio: float, refuted: bool) -> None:
     """A network that nearly repeats its input has a small gap with every mirror; the right one must not stop."""
-    other = MirrorGap("x not negated", gap=0.16 * ratio, ratio=ratio, here=0.16 * ratio, given=0.16)
+    other = of_many("x not negated", gap=0.16 * ratio, ratio=ratio, here=0.16 * ratio, given=0.16)
     found = judged(Comparison(0.16, (other,)), REAL)
     assert found.fit is not None and found.fit.is_refuted == refuted
     assert ("T is in doubt" in found.warnings[0]) != refuted
@@ -241,7 +242,7 @@ def test_two_small_gaps_are_a_doubt_and_no_stop(ratio: float, refuted: bool) -> 
 
 def test_a_mirror_that_moves_inputs_less_stops_no_network_that_repeats_them() -> None:
     """It fits such a network better the less it moves; where gaps are large, a part that is too much stops as ever."""
-    other = MirrorGap("x not negated", gap=0.1, ratio=0.43, here=0.1, given=0.23, moves_less=True)
+    other = of_many("x not negated", gap=0.1, ratio=0.43, here=0.1, given=0.23, moves_less=True)
     found = judged(Comparison(0.23, (other,)), REAL)
     assert found.fit is not None and not found.fit.is_refuted and "T is in doubt" in found.warnings[0]
     far = judged(Comparison(0.8, (replace(other, here=0.3, given=0.8, ratio=0.375),)), REAL)
@@ -258,7 +259,7 @@ def test_what_moves_inputs_less() -> None:
 def test_a_wide_gap_confirms_nothing(gap: float, is_confirmed: bool) -> None:
     """Whether or not other mirrors do as well: T may be right, of a network that knows one side."""
     for share in (1.0, 1.6):
-        found = judged(Comparison(gap, (MirrorGap("one", share * gap, share),)), REAL)
+        found = judged(Comparison(gap, (of_many("one", share * gap, share),)), REAL)
         assert bool(found.checks) == is_confirmed and bool(found.notes) != is_confirmed and not found.warnings
         if not is_confirmed:
             assert found.notes[0].startswith(
@@ -269,7 +270,7 @@ def test_a_wide_gap_confirms_nothing(gap: float, is_confirmed: bool) -> None:
 
 def test_mirrors_that_cannot_be_told_apart_are_named() -> None:
     """A tick beside another mirror that fits as well says so: recognisers hardly tell one pair more or less."""
-    others = tuple(MirrorGap(name, gap, gap / 0.22) for name, gap in (("one", 0.225), ("two", 0.218), ("far", 0.6)))
+    others = tuple(of_many(name, gap, gap / 0.22) for name, gap in (("one", 0.225), ("two", 0.218), ("far", 0.6)))
     (check,) = judged(Comparison(0.22, others), REAL).checks
     assert check.startswith("the network fits T, and other mirrors as well as T: its gap is ")
     assert check.endswith("; it cannot tell T from the mirror with two, one")
@@ -278,14 +279,14 @@ def test_mirrors_that_cannot_be_told_apart_are_named() -> None:
 
 def test_what_fits_badly_itself_stops_nothing() -> None:
     """As with a network that knows one side only: another mirror fits it better, and not well."""
-    other = MirrorGap("z negated instead of x", gap=0.55, ratio=0.68, here=0.55, given=0.81)
+    other = of_many("z negated instead of x", gap=0.55, ratio=0.68, here=0.55, given=0.81)
     found = judged(Comparison(0.81, (other,)), REAL)
     assert found.fit is not None and not found.fit.is_refuted and "T is in doubt" in found.warnings[0]
 
 
 def test_what_fits_several_times_better_stops_though_it_fits_badly() -> None:
     """The hip, which hardly moves, swapped with the spine: in units of its own spread every gap of the hip is large."""
-    other = MirrorGap("hip and spine unswapped", gap=0.27, ratio=0.1, here=0.6, given=6.0, is_of_all=False)
+    other = of_many("hip and spine unswapped", gap=0.27, ratio=0.1, here=0.6, given=6.0, is_of_all=False)
     found = judged(Comparison(0.27, (other,)), REAL)
     assert found.fit is not None and found.fit.is_refuted and found.fit.better == ("hip and spine unswapped",)
     noise = judged(Comparison(0.27, (other,)), replace(REAL, real=False))
@@ -293,7 +294,7 @@ def test_what_fits_several_times_better_stops_though_it_fits_badly() -> None:
 
 
 def test_a_doubt_about_a_few_entries_is_no_tick() -> None:
-    other = MirrorGap("hip and spine unswapped", gap=0.27, ratio=0.6, here=0.6, given=1.0, is_of_all=False)
+    other = of_many("hip and spine unswapped", gap=0.27, ratio=0.6, here=0.6, given=1.0, is_of_all=False)
     found = judged(Comparison(0.27, (other,)), REAL)
     assert found.checks == () and found.warnings == (
         "T is in doubt: its gap is 0.6 with hip and spine unswapped, 1 with T, on the entries that the two predict "
@@ -340,13 +341,13 @@ def test_inputs_in_small_batches_are_asked_all() -> None:
 def test_entries_that_tell_nothing_raise_no_doubt() -> None:
     """Those that hardly move are as far apart under any mirror."""
     for here, told in ((0.8, 1), (1.4, 0)):
-        other = MirrorGap("the other sign of wrist", gap=0.34, ratio=0.8, here=here, given=here / 0.8, is_of_all=False)
+        other = of_many("the other sign of wrist", gap=0.34, ratio=0.8, here=here, given=here / 0.8, is_of_all=False)
         found = judged(Comparison(0.35, (other,)), Basis(real=True, trained=True, rows=200))
         assert len(found.warnings) == told and len(found.checks) == 1 - told
 
 
 def test_few_samples_stop_at_a_larger_difference() -> None:
-    other = MirrorGap("no swap at all", gap=0.24, ratio=0.6, here=0.24, given=0.4)
+    other = of_many("no swap at all", gap=0.24, ratio=0.6, here=0.24, given=0.4)
     comparison = Comparison(0.4, (other,))
     many, few = judged(comparison, REAL).fit, judged(comparison, replace(REAL, rows=2)).fit
     assert many is not None and many.is_refuted and few is not None and not few.is_refuted
@@ -355,8 +356,8 @@ def test_few_samples_stop_at_a_larger_difference() -> None:
 def test_skeletons_whose_mirror_fits_are_named() -> None:
     """Only those that fit as well as the best one; two with the same mirror are both named."""
     others = (
-        MirrorGap("the skeleton a", 0.2, 0.1, 0.2, 2.0, ("a", "b")),
-        MirrorGap("the skeleton c", 0.4, 0.2, 0.4, 2.0, ("c",)),
+        of_many("the skeleton a", 0.2, 0.1, 0.2, 2.0, ("a", "b")),
+        of_many("the skeleton c", 0.4, 0.2, 0.4, 2.0, ("c",)),
     )
     found = judged(Comparison(2.0, others, same=("given",)), REAL)
     assert found.fit is not None and found.fit.skeletons == ("a", "b") and found.fit.better == ("the skeleton a",)
@@ -365,7 +366,7 @@ def test_skeletons_whose_mirror_fits_are_named() -> None:
 
 def test_a_skeleton_that_was_refused_is_not_offered_in_its_own_place() -> None:
     """Its gap is below the bound, and yet another mirror, one of no skeleton, fits much better."""
-    other = MirrorGap("x not negated", 0.21, 0.4, 0.21, 0.49)
+    other = of_many("x not negated", 0.21, 0.4, 0.21, 0.49)
     found = judged(Comparison(0.49, (other,), same=("given",)), REAL)
     assert found.fit is not None and found.fit.is_refuted and found.fit.skeletons == ()
     assert found.warnings == (
@@ -584,14 +585,14 @@ def test_errors_by_coordinate_beside_a_pose_are_noted_alone() -> None:
 
 
 def test_a_mirror_that_comes_nearer_is_named_though_it_does_not_fit() -> None:
-    found = judged(Comparison(3.0, (MirrorGap("the other sign of all joints", 1.1, 0.37, 1.1, 3.0),)), REAL)
+    found = judged(Comparison(3.0, (of_many("the other sign of all joints", 1.1, 0.37, 1.1, 3.0),)), REAL)
     assert found.warnings[1] == (
         "another mirror comes nearer, though it does not fit either: 1.1 with the other sign of all joints"
     )
     assert found.fit is not None and "1.1 with the other sign" in recalled(found.fit).warnings[0]
-    much = judged(Comparison(1.17, (MirrorGap("v as a polar vector", 0.546, 0.47, 0.546, 1.17),)), REAL)
+    much = judged(Comparison(1.17, (of_many("v as a polar vector", 0.546, 0.47, 0.546, 1.17),)), REAL)
     assert much.warnings[1] == "another mirror comes much nearer: 0.546 with v as a polar vector, 1.17 with T"
     assert much.fit is not None and much.fit.nearest_is_first and not found.fit.nearest_is_first
-    as_far = judged(Comparison(3.0, (MirrorGap("no swap at all", 2.9, 0.97, 2.9, 3.0),)), REAL)
+    as_far = judged(Comparison(3.0, (of_many("no swap at all", 2.9, 0.97, 2.9, 3.0),)), REAL)
     assert len(as_far.warnings) == 1 and as_far.fit is not None
     assert recalled(as_far.fit).warnings[0].endswith("the original's gap was 3 with T"), "to name it is to suspect it"

@@ -31,7 +31,9 @@ CROSSED = replace(NUMBERED, pairs=((1, 4), (3, 2), *NUMBERED.pairs[2:]))
 
 
 def fits(ratio: float, name: str = "coco-17") -> Comparison:
-    return Comparison(0.2, (MirrorGap(f"the skeleton {name}", 0.2 * ratio, ratio, 0.2 * ratio, 0.2, (name,)),))
+    return Comparison(
+        0.2, (MirrorGap(f"the skeleton {name}", 0.2 * ratio, ratio, 0.2 * ratio, 0.2, (name,), numbers=1000),)
+    )
 
 
 class Lifter(nn.Module):

@@ -116,6 +116,10 @@ def described_dims(layout: object, count: int, body: Skeleton, io: str) -> str:
     line = f'{io}s: [{{layout: "{layout}", dims: [{", ".join(names)}]}}]'
     if further:
         line += f", with {names[-1]} in `negate` too if the mirror changes its sign; a confidence stays"
+    if further == 1 and "(j d)" in str(layout):
+        blocks = "{joints: position}, {joints: confidence, kind: scalar}"
+        line += f"; or, where the coordinates of all joints stand before what else each has, {io}s: "
+        line += f'[{{layout: "{str(layout).replace("(j d)", "f")}", fields: [{blocks}]}}]'
     if further and count in ROTATIONS:
         line += f'; or, of rotations, {io}s: [{{layout: "{layout}", {ROTATIONS[count][0]}}}]'
     return f"skeleton: {body.name}, {line}"

@@ -13,6 +13,7 @@ from chiralize.body.tensors.axes import Pose, centers, fit, represent, spreads
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.fields import Field, joined_action, joined_labels
+from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.guess import infer_pose
 from chiralize.body.tensors.layout import CLASSES, Layout, free_names, parse_layout
 from chiralize.body.tensors.pictures import check_pictures, read_pictures
@@ -202,16 +203,30 @@ def _layout_with_classes(shape: Sequence[int], count: int) -> str:
     return f'say along which axis they are: layout: "{" ".join(words)}"'
 
 
-def _completed(missing: int, joints: int) -> str:
+def _completed(missing: int, body: Skeleton) -> str:
     """What to do about a list of blocks that is too short by so many numbers, or too long."""
+    joints = len(body.joints)
     if missing > 0 and joints and missing % joints == 0:
         count = f"{missing} are" if missing == joints else f"{missing} ({missing // joints} times {joints}) are"
+        one = "{joints: NAME}" if len(body.dims) == 1 else "{joints: NAME, kind: scalar}"
         return (
-            f"{count} missing, as many as the body has joints: {{joints: NAME}} for what each joint has, such as its "
+            f"{count} missing, as many as the body has joints: {one} for what each joint has, such as its "
             "angle, its velocity, or the last action; {scalar: N, name: ...} for what the mirror leaves alone"
         )
     listed = "{joints: NAME}, {vector: NAME}, {axial: NAME}, {command: [vx, vy, yaw_rate]}"
     return f"correct the list: {listed}; {{scalar: N, name: ...}} is for entries that the mirror leaves alone"
+
+
+def _as_plain(blocks: Sequence[Field], body: Skeleton, missing: int) -> str:
+    """What to do where a block of joints has one number a joint, and is too long for that reason; "" elsewhere."""
+    for block in blocks:
+        plain = replace(block, is_plain=True) if isinstance(block, Joints) and len(body.dims) > 1 else block
+        if missing < 0 and plain.size(body) - block.size(body) == missing:
+            return (
+                f"{{joints: {block.name}}} is {len(body.dims)} numbers for each joint ({', '.join(body.dims)}): for "
+                f"one that has no sign, such as a confidence, write {{joints: {block.name}, kind: scalar}}"
+            )
+    return ""
 
 
 # ---- fields ---------------------------------------------------------------------------------------------------
@@ -226,7 +241,8 @@ def _fields(tensor: ResolvedTensor, body: Skeleton, where: str) -> ResolvedTenso
     if total != shape[axis]:
         listed = " + ".join(f"{block.name or block.kind} {block.size(body)}" for block in blocks)
         facts = f"the fields make {total} entries ({listed}), but axis {axis} has size {shape[axis]}"
-        raise LayoutSizeError(where, facts, _completed(shape[axis] - total, len(body.joints)))
+        missing = shape[axis] - total
+        raise LayoutSizeError(where, facts, _as_plain(blocks, body, missing) or _completed(missing, body))
     action = joined_action(blocks, body)
     axes = [Representation.trivial(size) for size in shape]
     axes[axis] = Representation.of(action)

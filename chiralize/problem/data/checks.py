@@ -16,6 +16,7 @@ from chiralize.graph import processes
 from chiralize.graph.running import Call
 from chiralize.problem.constant_answers import asked_again
 from chiralize.problem.cost import CLIP, affordable_samples, uses_of_a_weight
+from chiralize.problem.data.arranged import arrangement
 from chiralize.problem.data.cutting import even, leading, roomy, tensors, thinned
 from chiralize.problem.data.handedness import handedness
 from chiralize.problem.data.moments.judging import (
@@ -158,6 +159,7 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
             missing = listed([tensor.where for tensor in unchanged], _NAMED)
             first = when(missing, f"give the array of {missing}, which has the example's values in all of them; ")
             first += when(unit_by_spread(similarity.scale), f"{IN_ITS_UNIT}; else ")
+            first += _put_in_order(network, calls)
             raise DataFileError("calibration", facts, first + remedy)
         yield f"{_OTHER_KIND}{facts}"
     elif facts := _other_hand(network, calls):
@@ -173,6 +175,18 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
         yield from _questioned_unit(network, calls)
     if (similarity is None or similarity.is_normaliser) and not problem.request.mix:
         yield from _narrow(network, calls)
+
+
+def _put_in_order(network: Network, calls: Sequence[Call]) -> str:
+    """The order of the network's coordinates, where the inputs seem to have another one; "" where nothing tells."""
+    try:
+        other = arrangement(network, calls)
+    except ChiralizeError:
+        return ""
+    if other is None:
+        return ""
+    off = f"the means are then {other.shift:.2g} of their spreads off"
+    return f"put the calibration inputs in the order of its training, by whose means {other.words} ({off}); else "
 
 
 def _other_hand(network: Network, calls: Sequence[Call]) -> str:
@@ -301,11 +315,13 @@ def _named(network: Network, calls: Sequence[Call]) -> str:
         center = np.zeros(1) if tensor.center is None else tensor.center
         centers.append(torch.from_numpy(np.broadcast_to(center, (1, *shape)).reshape(-1).astype(np.float64)))
     trained_mean = mean + torch.cat(centers)
-    worst = (given_mean - trained_mean).abs().argsort(descending=True)[:_NAMED].tolist()
-    return ", ".join(
-        f"{labels[entry]} is {given_mean[entry]:.3g} in the mean ({trained_mean[entry]:.3g} in training)"
-        for entry in worst
-    )
+    named: dict[str, str] = {}  # an entry of many frames once
+    for entry in (given_mean - trained_mean).abs().argsort(descending=True).tolist():
+        means = f"is {given_mean[entry]:.3g} in the mean ({trained_mean[entry]:.3g} in training)"
+        named.setdefault(labels[entry], f"{labels[entry]} {means}")
+        if len(named) == _NAMED:
+            break
+    return ", ".join(named.values())
 
 
 def _as_rows(network: Network, call: Call) -> torch.Tensor:

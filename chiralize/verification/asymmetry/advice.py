@@ -43,6 +43,11 @@ _NOISE = (
 _LOOK_AT_TRAINING = (
     "see whether the network is badly trained or knows one side only, since no other mirror that was tried fits"
 )
+_AVERAGE = "`--method average`"
+_MIXES_OR_MENDS = (
+    "A flip average mixes good answers with bad ones where one side was never seen, and mends both where both are "
+    "noisy (a scorer of exercises with a gap of 0.82 on its training clips was right in 79 % in place of 75 %)"
+)
 _CLEARLY_BETTER = " clearly better"
 _NOT_ITS_MIRROR = "T does not look like the mirror of this network"
 _CORRECT = "correct the specification before anything is converted"
@@ -202,10 +207,10 @@ def _asymmetric(measured: Asymmetry, gap: str, leaning: Leaning | None) -> Advic
     side = "" if leaning is None or leaning.side is None else f", though the data show both ({_side_in_words(leaning)})"
     return Advice(
         "one-sided network",
-        f"the network answers for one side only{side}: {gap}, and {' and '.join(signs)}. It did not learn both sides, "
-        "or this is not its mirror. A flip average, and so `average`, mixes good answers with bad ones",
-        f"train it with mirrored copies; or {_REDUCE} with --calibration (poses of the side it knows), --distill and "
-        "--force, which learns from unmirrored answers alone",
+        f"the network answers its two sides differently{side}: {gap}, and {' and '.join(signs)}. It knows one side "
+        f"better, or little of either, or this is not its mirror. {_MIXES_OR_MENDS}",
+        f"train it with mirrored copies; or compare the error of {_AVERAGE} on labelled samples; or {_REDUCE} with "
+        "--calibration (poses of the side it knows), --distill and --force, which learns from unmirrored answers alone",
     )
 
 

@@ -47,6 +47,7 @@ class MirrorGap:
     here, given: the two gaps that the ratio is of, on those entries.  skeletons: the shipped ones that it belongs to.
     is_of_all: those entries hold all that the answers vary by.  moves_less: it does to inputs a part of what T does.
     recenters: it is T, about another point.  swaps_nothing: it exchanges no entries of the inputs, and T does.
+    numbers: how many numbers those entries are in all samples together.
     """
 
     name: str
@@ -59,6 +60,7 @@ class MirrorGap:
     moves_less: bool = False
     recenters: bool = False
     swaps_nothing: bool = False
+    numbers: int = 0
 
 
 @dataclass(frozen=True)
@@ -360,8 +362,10 @@ def undoes_a_part(other: NetworkMirror, mirror: NetworkMirror) -> bool:
     """Whether a mirror does to the inputs a part of what T does, and the same to outputs that hardly move.
 
     Scores that a mirror leaves alone change less the less the input is moved, whatever the true mirror is: that such a
-    mirror fits better says nothing.
+    mirror fits better says nothing. Where the inputs are the same, it does.
     """
+    if other.inputs == mirror.inputs:
+        return False
     return all(map(_mostly_trivial, (*mirror.outputs, *other.outputs))) and moves_less(other, mirror)
 
 
@@ -416,12 +420,14 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
     worst = 0.0
     for index in answers.indices:
         here = given = spread = 0.0
+        numbers = 0
         columns = (answers.plain(index), by_mirror[index], by_other[index])
         center = answers.centers[index]
         for plain, one, two in zip(*columns, strict=True):
             differ = (one - two).abs() > _EQUAL * plain.abs().max()
             given += float((plain - one).square()[differ].sum())
             here += float((plain - two).square()[differ].sum())
+            numbers += int(differ.sum())
             spread += float((plain - center).square()[differ].sum())
         if given == here == 0.0:
             continue
@@ -432,7 +438,7 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
         if ratio < best.ratio:
             is_of_all = spread >= _ALL * answers.spreads[index]
             here, given = _ratio(here, spread), _ratio(given, spread)
-            best = MirrorGap(name, best.gap, ratio, here, given, is_of_all=is_of_all)
+            best = MirrorGap(name, best.gap, ratio, here, given, is_of_all=is_of_all, numbers=numbers)
     if worst > _NOT_WORSE or best.ratio == inf:
         return replace(best, ratio=max(worst, 1.0))
     return best

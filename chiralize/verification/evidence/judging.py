@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
+
+from scipy.special import fdtri
 
 from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import CLEARLY, FITS, NOTHING_IN_COMMON, MirrorFit
@@ -32,6 +34,10 @@ TELLS_NOTHING = 1.0
 """A neighbour that predicts its entries worse than their mean does raises no doubt: entries that hardly move are as far
 apart under any mirror (the wrists of a humanoid that walks, 1.4 and 1.7).
 """
+_SELDOM = 5e-4
+"""How often one of two equally wrong mirrors may seem clearly better by chance: some dozens of them are tried."""
+_AT_TIMES = 0.05
+"""The same for a doubt."""
 SMALL = 0.02
 """A gap that nobody needs to explain: the network is as good as equivariant."""
 _AS_GOOD = 1.1
@@ -59,12 +65,15 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     """How well T fits the network, in figures and in sentences."""
     gap = comparison.gap
     tried = [other for other in comparison.others if isfinite(other.gap)]
-    better = _best(_without_still_ones([other for other in tried if _is_clearly_better(gap, other, basis)]))
+    clearly = [other for other in tried if _is_clearly_better(gap, other, basis)]
+    better = _best(_without_still_ones([other for other in clearly if not _may_fit_for_moving_less(other)]))
+    better = _with_lesser_ones(better, clearly)
     nearest = min(better or tried, key=lambda other: (other.gap, other.ratio), default=_NO_OTHER)
     names = tuple(other.name for other in better)
     skeletons = _fitting_skeletons(comparison)
     stay = comparison.answers_stay
-    fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names, stay)
+    of_a_part = next((other.name for other in better if other.here <= FITS < other.gap), "")
+    fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names, stay, partly=of_a_part)
     if comparison.corrected is not None:
         changes, changed_gap = comparison.corrected.names, comparison.corrected.gap
         if len(changes) == 1 and better and nearest.gap <= changed_gap:
@@ -80,13 +89,37 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
 
 
 def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:
-    """Whether another mirror fits so much better than T, whose gap is given, that T is taken to be wrong."""
-    if other.moves_less and other.given < APART:
-        return False
+    """Whether another mirror fits much better than T, whose gap is given."""
     is_measured_well = basis.real and basis.rows >= FEWEST_ROWS and other.given >= APART
-    least = CLEARLY if is_measured_well else CLEARLY_OF_FEW
+    least = min(CLEARLY if is_measured_well else CLEARLY_OF_FEW, by_chance(other.numbers, _SELDOM))
     fits = other.here <= FITS or (basis.real and other.ratio <= MUCH)
     return gap > SMALL and other.ratio <= least and fits
+
+
+def _may_fit_for_moving_less(other: MirrorGap) -> bool:
+    """Whether a mirror that fits better than T does not tell that T is wrong, since it leaves more of the inputs."""
+    return other.moves_less and other.given < APART
+
+
+def _with_lesser_ones(better: Sequence[MirrorGap], clearly: Sequence[MirrorGap]) -> list[MirrorGap]:
+    """Those that refute T; where there are any, one that moves less and brings all answers much nearer is the one.
+
+    clearly: all that fit much better than T.
+    """
+    nearest = min((other.gap for other in better), default=0.0)
+    lesser = [other for other in clearly if other.moves_less and not other.swaps_nothing]
+    least = min(lesser, key=lambda other: other.gap, default=None)
+    if least is not None and least not in better and least.gap <= CLEARLY * nearest:
+        return [least]
+    return list(better)
+
+
+def by_chance(numbers: int, how_often: float) -> float:
+    """The ratio that two gaps of so many numbers each fall below so often where both mirrors are as far from right.
+
+    The root of an F ratio: two answers of a score are a chance, hundreds of answers are not.
+    """
+    return sqrt(float(fdtri(numbers, numbers, how_often))) if numbers else 0.0
 
 
 def _without_still_ones(better: Sequence[MirrorGap]) -> list[MirrorGap]:
@@ -188,7 +221,7 @@ def _of_t(
     fit: MirrorFit, tried: Sequence[MirrorGap], units: str
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The judgement where nothing refutes T: in doubt, not confirmed, or fitting."""
-    doubtful = [other for other in tried if other.ratio < DOUBTFUL and fit.gap > SMALL and other.here < TELLS_NOTHING]
+    doubtful = [other for other in tried if fit.gap > SMALL and _raises_doubt(other)]
     if doubtful:
         nearest = min(doubtful, key=lambda other: other.ratio)
         return (), (f"T is in doubt: {_compare(nearest)}, not clearly enough to tell which is right",), ()
@@ -202,6 +235,11 @@ def _of_t(
         return (), (), (f"{_NOT_BY_THE_NETWORK}: {figures}",)
     too = when(others, ", and other mirrors as well as T")
     return (f"the network fits T{too}: {figures}",), (), ()
+
+
+def _raises_doubt(other: MirrorGap) -> bool:
+    """Whether another mirror comes nearer than T by more than chance explains, on entries that it predicts."""
+    return other.ratio < min(DOUBTFUL, by_chance(other.numbers, _AT_TIMES)) and other.here < TELLS_NOTHING
 
 
 def changes_in_words(names: Sequence[str]) -> str:

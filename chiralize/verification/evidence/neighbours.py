@@ -17,20 +17,20 @@ from chiralize.body.skeleton.catalog import find_shipped, names_of_size
 from chiralize.body.skeleton.kinds import may_be_meant
 from chiralize.body.skeleton.skeleton import AXES, TURNS, Skeleton
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
-from chiralize.body.tensors.entries import Classes, TensorEntry
+from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.fields import other_fields
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.errors.words import when
 from chiralize.verification.evidence.answer_points import Points, mirrored_at_points
 from chiralize.verification.evidence.misread import Entries, free_as_mirrored, other_orders
+from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
 from chiralize.verification.evidence.reflection import is_no_reflection
 from chiralize.verification.evidence.turns import as_rotations
 
 MOST_CROSSED_PAIRS = 8
 """Crossing every pair with every other one takes n (n - 1) tries; above so many pairs none is tried."""
 MOST_CENTER_JOINTS = 8
-MOST_CLASSES = 24
 NO_SWAP = "no swap at all"
 
 Change = Callable[[Skeleton], Skeleton]
@@ -187,8 +187,7 @@ def nearby(
     for body in bodies[:1]:
         for name, change in changes(body)[:1]:
             yield Neighbour(name, _everywhere(base, change))
-    yield from _outputs_of_another_kind(base, resolved)
-    for name, entries in (*other_orders(resolved), *free_as_mirrored(resolved, numbers), *as_rotations(resolved)):
+    for name, entries in _tensors_read_otherwise(resolved, numbers):
         yield Neighbour(name, _with_entries(base, entries))
     yield from _signs_of_tensors(base, resolved)
     yield from _centers(base, resolved, means or {})
@@ -310,41 +309,12 @@ def _with_entries(spec: ConversionSpec, entries: Entries) -> ConversionSpec:
     return spec
 
 
-def _outputs_of_another_kind(spec: ConversionSpec, resolved: ResolvedSpec) -> Iterator[Neighbour]:
-    """Outputs taken for another kind: scores for a pose, a pose for scores, and other pairs of classes."""
-    for tensor in resolved.output_tensors:
-        entry, where = tensor.entry, tensor.where
-        if tensor.kind == "invariant":
-            yield Neighbour(f"{where} as a pose", _with_entry(spec, "output", tensor.index, TensorEntry()))
-        elif _has_joints(entry):
-            unmoved = TensorEntry(flag="invariant")
-            yield Neighbour(f"{where} unmoved by the mirror", _with_entry(spec, "output", tensor.index, unmoved))
-        elif entry.classes is not None and tensor.class_axis is not None:
-            for words, classes in _other_classes(entry.classes, tensor.shape[tensor.class_axis]):
-                other = _with_entry(spec, "output", tensor.index, replace(entry, classes=classes))
-                yield Neighbour(f"{words} in {where}", other)
-
-
-def _other_classes(classes: Classes, size: int) -> Iterator[tuple[str, Classes]]:
-    """Classes without any swap, with one pair less, and, where they are few, with one pair more."""
-
-    def named(pair: tuple[int, int]) -> str:
-        """A pair of classes in words."""
-        one, other = pair
-        if classes.names:
-            return f"the classes {classes.names[one]} and {classes.names[other]}"
-        return f"the classes {one} and {other}"
-
-    if classes.swap:
-        yield "no classes swapped", replace(classes, swap=())
-    for pair in classes.swap:
-        rest = tuple(other for other in classes.swap if other != pair)
-        yield f"{named(pair)} unswapped", replace(classes, swap=rest)
-    taken = {at for pair in classes.swap for at in pair}
-    single = [at for at in range(size) if at not in taken]
-    if len(single) <= MOST_CLASSES:
-        for pair in combinations(single, 2):
-            yield f"{named(pair)} swapped", replace(classes, swap=(*classes.swap, pair))
+def _tensors_read_otherwise(resolved: ResolvedSpec, numbers: Collection[int]) -> Iterator[tuple[str, Entries]]:
+    """Whole tensors of another kind or in another order, the likeliest first."""
+    yield from outputs_of_another_kind(resolved)
+    yield from other_orders(resolved)
+    yield from free_as_mirrored(resolved, numbers)
+    yield from as_rotations(resolved)
 
 
 def _signs_of_tensors(spec: ConversionSpec, resolved: ResolvedSpec) -> Iterator[Neighbour]:

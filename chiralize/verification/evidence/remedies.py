@@ -30,6 +30,8 @@ def first_remedy(fit: MirrorFit, spec: ConversionSpec | None = None) -> str:
         return f"try {fit.changes[0]} in the specification"
     if fit.better and fit.nearest_gap <= FITS:
         return f"try {fit.nearest} in the specification"
+    if fit.partly:
+        return f"try {fit.partly} in the specification first; then {CHECK_ALL}"
     if fit.nearest_is_first and (not named or fit.nearest in named):
         return (
             f"try {fit.nearest} in the specification first, which brings the gap from {fit.gap:.3g} to "

@@ -113,7 +113,7 @@ class Scalar(Field):
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """The same with one number negated."""
-        yield from _other_signs(self, (1,) * self.count, self.entries)
+        yield from other_signs_of(self)
 
     def is_one_for_each_joint(self, body: Skeleton) -> bool:
         """Whether there are as many as the body has joints: angles, torques and actions of joints swap."""
@@ -130,7 +130,7 @@ class Scalar(Field):
         if self.is_one_for_each_joint(body):
             yield (
                 f"scalar {self.name!r} keeps {self.count} entries where they are, as many as the body has joints; "
-                f"where there is one number for each joint, write {{joints: {self.name}}}"
+                f"where there is one number for each joint, write {_one_for_each(self.name, body)}"
             )
         if not self.entries:
             yield from _of_commands(self.name, (1,) * self.count)
@@ -169,7 +169,7 @@ class Signs(Field):
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """The same with one other sign."""
-        yield from _other_signs(self, self.signs, self.entries)
+        yield from other_signs_of(self)
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """Entries that stay where they are, though their names speak of left and right."""
@@ -177,6 +177,11 @@ class Signs(Field):
         if not self.entries:
             yield from _of_commands(self.name, self.signs)
             yield from _of_clocks(self.name, self.signs, body)
+
+
+def _one_for_each(name: str, body: Skeleton) -> str:
+    """The block of one number a joint: with the joints' signs, or without where joints have several coordinates."""
+    return f"{{joints: {name}}}" if len(body.dims) == 1 else f"{{joints: {name}, kind: scalar}}"
 
 
 def _of_commands(name: str, signs: tuple[int, ...]) -> Iterator[str]:
@@ -224,11 +229,13 @@ def _labels(name: str, entries: tuple[str, ...], size: int) -> list[str]:
     return [f"{name}[{index}]" for index in range(size)]
 
 
-def _other_signs(field: Field, signs: tuple[int, ...], entries: tuple[str, ...]) -> Iterator[tuple[str, Field]]:
+def other_signs_of(block: Scalar | Signs) -> Iterator[tuple[str, Signs]]:
+    """Numbers that are kept, or have signs, with one other sign, and words for it; none where they are many."""
+    signs = (1,) * block.count if isinstance(block, Scalar) else block.signs
     if len(signs) > MOST_SCALARS:
         return
-    for words, others in other_signs(_labels(field.name, (), len(signs)), signs):
-        yield words, Signs(field.name, others, entries, where=field.where)
+    for words, others in other_signs(_labels(block.name, (), len(signs)), signs):
+        yield words, Signs(block.name, others, block.entries, where=block.where)
 
 
 def _sided(name: str, entries: tuple[str, ...], what: str) -> Iterator[str]:

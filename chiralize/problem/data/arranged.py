@@ -1,0 +1,152 @@
+"""Calibration inputs whose coordinates stand in another order than in training, or whose axes point elsewhere.
+
+A network that keeps the means m and spreads s of its inputs tells. Of all orders and signs of the coordinates, and of
+numbers stored coordinate by coordinate in place of joint by joint, it is the one under which the means of the inputs
+are nearest to m, RMS in spreads, if that is near, and much nearer than as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations, product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chiralize.body.tensors import ResolvedTensor
+from chiralize.errors.words import when
+from chiralize.graph.running import Call
+from chiralize.problem.data.moments.normalisers import InputMoments, input_moments
+from chiralize.problem.data.remembered import means_of
+from chiralize.problem.network import Network
+
+_NEAR = 1.0
+"""Means that are further off, in spreads, are not of the order in training either."""
+_NEARER = 0.5
+"""Of how far they are off as they are."""
+_AS_NEAR = 1.1
+"""An order with fewer changes is named where it comes as near but for so much."""
+_MOST_DIMS = 3
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How the inputs seem to be arranged, in words, and how far their means are off when they are put in order."""
+
+    words: str
+    shift: float
+
+
+@dataclass(frozen=True)
+class _Means:
+    """Mean of every named entry in the inputs and in training, and its spread there, all by name."""
+
+    given: Mapping[str, float]
+    trained: Mapping[str, float]
+    spread: Mapping[str, float]
+
+    def shift(self, source: Mapping[str, tuple[str, int]]) -> float:
+        """How far means are off, RMS in spreads, where an entry is read from another one, with a sign."""
+        squares = 0.0
+        for name, trained in self.trained.items():
+            taken, sign = source.get(name, (name, 1))
+            squares += ((sign * self.given[taken] - trained) / self.spread[name]) ** 2
+        return (squares / len(self.trained)) ** 0.5
+
+
+def arrangement(network: Network, calls: Sequence[Call]) -> Arrangement | None:
+    """How these inputs seem to be arranged, where their means are much nearer to those in training then.
+
+    Raises ChiralizeError where there is no graph.
+    """
+    best: Arrangement | None = None
+    for moments in input_moments(network.graph()):
+        tensor = network.resolved.input_tensors[moments.index]
+        means = _by_name(network, moments, tensor, calls)
+        if means is None:
+            continue
+        limit = min(_NEAR, _NEARER * means.shift({}))
+        dims = tensor.entry.body(network.resolved.spec.skeleton).dims
+        for words, source in _arrangements(tensor, list(means.trained), dims):
+            shift = means.shift(source)
+            if shift <= limit and (best is None or _AS_NEAR * shift < best.shift):
+                best = Arrangement(words, shift)
+    return best
+
+
+def _by_name(network: Network, moments: InputMoments, tensor: ResolvedTensor, calls: Sequence[Call]) -> _Means | None:
+    """The means by the names of entries, frames taken together; None where nothing is kept that could tell."""
+    means = means_of(network, moments, calls) if network.has_rows and not tensor.is_free else None
+    if means is None:
+        return None
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    stacked = torch.stack(means)
+    for index in np.ndindex(*stacked.shape[1:]):
+        name, values = tensor.label((0, *index)), stacked[(slice(None), *index)]
+        if bool(values.isfinite().all()) and float(values[2]) > 0:
+            sums[name] = sums.get(name, torch.zeros(3, dtype=stacked.dtype)) + values
+            counts[name] = counts.get(name, 0) + 1
+    if not sums:
+        return None
+    columns: list[dict[str, float]] = [{}, {}, {}]
+    for name, total in sums.items():
+        for column, value in zip(columns, (total / counts[name]).tolist(), strict=True):
+            column[name] = value
+    return _Means(*columns)
+
+
+def _arrangements(
+    tensor: ResolvedTensor, names: list[str], dims: Sequence[str]
+) -> Iterator[tuple[str, dict[str, tuple[str, int]]]]:
+    """Other arrangements in words, and where every entry that moves is to be read; those with few changes first."""
+    if not 1 < len(dims) <= _MOST_DIMS:
+        return
+    changes = list(product(permutations(dims), product((1, -1), repeat=len(dims))))
+    for order, signs in sorted(changes, key=lambda change: _count(dims, *change)):
+        if _count(dims, order, signs):
+            taken = dict(zip(dims, zip(order, signs, strict=True), strict=True))
+            yield _in_words(taken), _source(names, taken)
+    yield from _otherwise_stored(tensor, names, len(dims))
+
+
+def _otherwise_stored(
+    tensor: ResolvedTensor, names: list[str], dims: int
+) -> Iterator[tuple[str, dict[str, tuple[str, int]]]]:
+    """Joint by joint in place of coordinate by coordinate, or the other way round, where they share an axis."""
+    if tensor.pose is None or len(names) != len(tensor.pose.body.joints) * dims:
+        return
+    cases = (("(j d)", dims, "(d j), coordinate by coordinate"), ("(d j)", len(names) // dims, "(j d), joint by joint"))
+    for layout, rows, stored in cases:
+        if layout in tensor.layout:
+            places = np.arange(len(names)).reshape(rows, -1).T.ravel().tolist()
+            source: dict[str, tuple[str, int]] = {}
+            for name, place in zip(names, places, strict=True):
+                source[name] = (names[place], 1)
+            yield f"they are stored {stored}, where the layout has {layout}", source
+
+
+def _count(dims: Sequence[str], order: Sequence[str], signs: Sequence[int]) -> int:
+    """How many coordinates are others, and how many negated."""
+    return sum(one != other for one, other in zip(dims, order, strict=True)) + sum(sign < 0 for sign in signs)
+
+
+def _in_words(taken: Mapping[str, tuple[str, int]]) -> str:
+    """`y of training is -z`, all coordinates that differ."""
+    changed = {dim: change for dim, change in taken.items() if change != (dim, 1)}
+    return ", ".join(f"{dim} in training is {when(sign < 0, '-')}{other}" for dim, (other, sign) in changed.items())
+
+
+def _source(names: Sequence[str], taken: Mapping[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
+    """Where every entry that ends with a coordinate is read: `left_knee.y` of `left_knee.z`."""
+    source: dict[str, tuple[str, int]] = {}
+    known = set(names)
+    for name in names:
+        stem, dot, dim = name.rpartition(".")
+        if dot and dim in taken:
+            other, sign = taken[dim]
+            if (read := f"{stem}.{other}") in known:
+                source[name] = (read, sign)
+    return source

@@ -1,0 +1,43 @@
+"""Blocks of the inputs beside each other: one whose numbers are far larger than all others may be of another unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from chiralize.body.tensors import ResolvedSpec
+from chiralize.graph.running import Call
+from chiralize.problem.data.cutting import tensors
+
+_FAR_LARGER = 20.0
+"""Times the largest number of all others: coordinates in metres, confidences and angles do not differ so much."""
+
+
+def block_to_check(resolved: ResolvedSpec, calls: Sequence[Call]) -> str:
+    """The first remedy where one block of numbers reaches far beyond all others, ending in `; then `; "" elsewhere."""
+    reach: dict[str, float] = {}
+    for name, reached in _reached(resolved, calls):
+        reach[name] = max(reached, reach.get(name, 0.0))
+    if len(reach) < 2:
+        return ""
+    largest = max(reach, key=reach.__getitem__)
+    beyond = max(reached for name, reached in reach.items() if name != largest)
+    if not reach[largest] > _FAR_LARGER * beyond > 0:
+        return ""
+    return f"check the unit of {largest} first, which reaches {reach[largest]:.3g}, and all else {beyond:.3g}; then "
+
+
+def _reached(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[tuple[str, float]]:
+    """Every block of every input that is a number, or the whole input, and the largest of its values."""
+    for call in calls:
+        for tensor, values in zip(resolved.input_tensors, tensors(call), strict=False):
+            if not values.is_floating_point() or not values.numel():
+                continue
+            if tensor.entry.fields is None or tensor.name_axis is None:
+                yield tensor.where, float(values.abs().max())
+                continue
+            body, start = tensor.entry.body(resolved.spec.skeleton), 0
+            for block in tensor.entry.fields:
+                size = block.size(body)
+                part = values.narrow(tensor.name_axis, start, size)
+                yield f"{block.name or block.kind} in {tensor.where}", float(part.abs().max())
+                start += size
