@@ -53,7 +53,7 @@ def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
 # ---- the mirror -----------------------------------------------------------------------------------------------
 def mirror_cautions(evidence: Evidence) -> tuple[Caution, ...]:
     """A warning for everything that speaks against the mirror."""
-    brief = _doubt(evidence.fit)
+    brief = _doubt(evidence.fit, *evidence.warnings[:1])
     doubts = [Caution("mirror", text, brief) for text in evidence.warnings]
     if evidence.still:
         doubts.insert(0, Caution("mirror", evidence.still, _STILL))
@@ -62,16 +62,17 @@ def mirror_cautions(evidence: Evidence) -> tuple[Caution, ...]:
     return tuple(doubts)
 
 
-def _doubt(fit: MirrorFit | None) -> str:
-    """The doubt about the mirror in a few words: another one, no symmetry at all, or names and bones."""
+def _doubt(fit: MirrorFit | None, warning: str = "") -> str:
+    """The doubt about the mirror in a few words: another one, no symmetry at all, or what else warns of it."""
     if fit is not None and fit.better:
         where = when(not fit.real, " on random inputs")
         figures = when(fit.nearest == fit.better[0], f" (gap {plain(fit.nearest_gap)}, {plain(fit.gap)} with T)")
         return f"another mirror fits better{where}: {fit.better[0]}{figures}"
     if fit is not None and fit.is_refuted:
         return f"the original has nothing of this symmetry (gap {plain(fit.gap)})"
-    rival = rival_in_words(fit)
-    return "the mirror is doubtful" + when(rival, f" ({rival})")
+    if rival := rival_in_words(fit):
+        return f"the mirror is doubtful ({rival})"
+    return f"the mirror is doubtful: {warning.partition('; ')[0]}"
 
 
 # ---- the answers ----------------------------------------------------------------------------------------------

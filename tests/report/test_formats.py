@@ -135,7 +135,8 @@ def test_verify_text() -> None:
     assert (
         to_text(VERIFY)
         == """\
-lifter.pt2: equivariant, with warnings: proved op by op, and run on 16 samples; the mirror is doubtful
+lifter.pt2: equivariant, with warnings: proved op by op, and run on 16 samples; the mirror is \
+doubtful: bone a - b has no mirror image a - c
 
 Numeric verdict: max |F(Tx) - T F(x)| (float64, 16 samples, batch sizes 1, 2, 5)
       what      residual    bound  scale  worst

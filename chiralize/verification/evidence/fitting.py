@@ -45,7 +45,8 @@ class MirrorGap:
     largest of all outputs.  ratio: its RMS over that of T, taken over the entries of the answers that the two mirrors
     predict differently; of the output where it is smallest, and 1 at least where another output fits worse.
     here, given: the two gaps that the ratio is of, on those entries.  skeletons: the shipped ones that it belongs to.
-    is_of_all: those entries hold all that the answers vary by.  moves_less: it does to inputs a part of what T does.
+    is_of_all: those entries hold all that the answers vary by.  moves_less: it does to inputs a part of what T does,
+    and not all.
     recenters: it is T, about another point.  swaps_nothing: it exchanges no entries of the inputs, and T does.
     numbers: how many numbers those entries are in all samples together.
     """
@@ -294,7 +295,7 @@ def compare(
         is_without = _swaps(mirror) and not _swaps(other)
         measured[key] = replace(
             compared,
-            moves_less=moves_less(other, mirror),
+            moves_less=other.inputs != mirror.inputs and moves_less(other, mirror),
             recenters=is_about_another,
             swaps_nothing=is_without,
         )

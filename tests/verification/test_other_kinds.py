@@ -1,0 +1,154 @@
+"""Scores that the mirror moves, declared as such that it leaves alone: they are told from invariant ones, and named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.body.tensors import parse_spec
+from chiralize.errors import MirrorError
+from chiralize.graph.running import Call
+from chiralize.problem.preparation import prepare
+from chiralize.verification.evidence.blocks import block_to_check
+from chiralize.verification.evidence.fitting import Comparison, MirrorGap
+from chiralize.verification.evidence.judging import Basis, by_chance, judged
+from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
+from chiralize.verification.mirror_evidence import ask_network
+from tests.support.small_body import BODY, IMAGE, Net, normal
+
+INVARIANT = BODY + 'negate: x\ninputs: [{layout: "b j d"}]\noutputs: [{invariant: true}]\n'
+FLIP = torch.tensor([-1.0, 1.0], dtype=torch.float64)
+SHARE = 0.1  # of the network itself, which knows no mirror
+
+
+def mirrored(x: Tensor) -> Tensor:
+    return x[:, list(IMAGE)] * FLIP
+
+
+def scorer(size: int, partner: list[int], sign: list[int]) -> nn.Module:
+    """Scores of which the mirror moves some: score i becomes score partner[i], times sign[i]."""
+    torch.manual_seed(1)
+    body = nn.Sequential(nn.Flatten(), nn.Linear(12, 48), nn.Tanh(), nn.Linear(48, size))
+    for weight in body.parameters():
+        weight.data = torch.randn_like(weight) ** 3 / 2
+
+    def compute(net: Net, x: Tensor) -> Tensor:
+        plain, image = net.body(x), net.body(mirrored(x))[:, partner] * torch.tensor(sign)
+        return (plain + image) / 2 + SHARE * (plain - image) / 2
+
+    return Net(compute, body=body).double().eval()
+
+
+def refusal(net: nn.Module, **options: str) -> str:
+    x = normal(240, 6, 2, seed=5).abs() ** 2 * FLIP.abs() - 0.4
+    spec = parse_spec(INVARIANT)
+    with pytest.raises(MirrorError) as caught:
+        chiralize.chiralize(net, spec, (x[:2],), calibration=list(x.split(40)), method="average", **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "partner", "sign", "words"),
+    [
+        (
+            2,
+            [1, 0],
+            [1, 1],
+            "try entries 0 and 1 of output 0 swapped (`classes: {swap: [[0, 1]]}`) in the specification",
+        ),
+        (3, [2, 1, 0], [1, 1, 1], "try entries 0 and 2 of output 0 swapped (`classes: {swap: [[0, 2]]}`) in the spec"),
+        (4, [1, 0, 3, 2], [1] * 4, "try entries 0 and 1, 2 and 3, ... of output 0 swapped (`classes`) in the spec"),
+        (4, [2, 3, 0, 1], [1] * 4, "try entries 0 and 2, 1 and 3, ... of output 0 swapped (`classes`) in the spec"),
+        (1, [0], [-1], "try the other sign of output 0 (`fields: [{signs: [-1]}]`) in the specification"),
+        (3, [0, 1, 2], [1, -1, 1], "try the other sign of output 0[1] (`fields: [{signs: [1, -1, 1]}]`) in the spec"),
+    ],
+)
+def test_what_moves_is_named(size: int, partner: list[int], sign: list[int], words: str) -> None:
+    assert f"Fix: {words}" in refusal(scorer(size, partner, sign))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 8])
+def test_scores_that_stay_are_not_doubted(size: int) -> None:
+    net = scorer(size, list(range(size)), [1] * size)
+    x = normal(240, 6, 2, seed=5)
+    network = prepare(net, parse_spec(INVARIANT), (x[:2],))
+    calls: list[Call] = [((part,), {}) for part in x.split(40)]
+    asked = ask_network(network, calls)
+    assert asked.fit is not None and not asked.fit.is_refuted and not asked.warnings
+
+
+@pytest.mark.parametrize("size", [12, 13])
+def test_of_many_scores_no_pairs_are_tried(size: int) -> None:
+    network = prepare(scorer(size, list(range(size)), [1] * size), parse_spec(INVARIANT), (normal(2, 6, 2),))
+    others = [words for words, _ in outputs_of_another_kind(network.resolved)]
+    assert ("entries 0 and 1 of output 0 swapped (`classes: {swap: [[0, 1]]}`)" in others) == (size == 12)
+
+
+# ---- what chance does -----------------------------------------------------------------------------------------
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 60), st.sampled_from([0.05, 0.01]), st.integers(0, 2**32 - 1))
+def test_chance_falls_below_the_bound_as_often_as_it_says(numbers: int, how_often: float, seed: int) -> None:
+    """Two gaps of independent errors of one size; 4,000 draws, at most five standard errors away."""
+    drawn = np.random.default_rng(seed).normal(size=(2, 4000, numbers))
+    one, other = np.sqrt((drawn**2).mean(2))
+    seen = float((one / other < by_chance(numbers, how_often)).mean())
+    assert abs(seen - how_often) < 5 * (how_often * (1 - how_often) / 4000) ** 0.5
+
+
+@pytest.mark.parametrize(("numbers", "is_refuted"), [(2, False), (8, False), (40, True), (0, False)])
+def test_two_scores_refute_nothing(numbers: int, is_refuted: bool) -> None:
+    """A clip in the file of a scorer whose answers happened to be near each other with two joints swapped."""
+    other = MirrorGap("neck and head swapped", 0.4, 0.36, 0.033, 0.091, numbers=numbers)
+    seen = judged(Comparison(0.49, (other,)), Basis(real=True, trained=True, rows=2))
+    assert seen.fit is not None and seen.fit.is_refuted == is_refuted
+    if numbers == 2:
+        assert not seen.warnings  # no doubt either
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_the_sample_in_a_file_does_not_make_a_network_one_sided(rows: int) -> None:
+    """Of one or two samples there is no spread that a gap could be a share of."""
+    x = normal(rows, 6, 2, seed=5) ** 3
+    chiral = chiralize.chiralize(scorer(3, [0, 1, 2], [1, 1, 1]), parse_spec(INVARIANT), (x,))
+    torch.testing.assert_close(chiral(mirrored(x)), chiral(x), atol=1e-9, rtol=0)
+
+
+# ---- which of those that fit better ---------------------------------------------------------------------------
+def test_of_two_that_fit_the_one_that_leaves_least_is_named() -> None:
+    """x and z negated: with x alone all answers are near; two joints exchanged in z mend a part, and refute T."""
+    alone = MirrorGap("x negated instead of x, z", 0.079, 0.32, 0.079, 0.25, moves_less=True, numbers=1000)
+    part = MirrorGap("ankle.z paired with foot.z", 0.225, 0.42, 0.16, 0.38, is_of_all=False, numbers=1000)
+    basis = Basis(real=True, trained=True, rows=64)
+    seen = judged(Comparison(0.25, (alone, part)), basis).fit
+    assert seen is not None and seen.better == ("x negated instead of x, z",)
+    still = MirrorGap("no swap at all", 0.05, 0.2, 0.05, 0.25, moves_less=True, swaps_nothing=True, numbers=1000)
+    seen = judged(Comparison(0.25, (still, part)), basis).fit
+    assert seen is not None and seen.better == ("ankle.z paired with foot.z",)
+    alone_seen = judged(Comparison(0.25, (alone,)), basis).fit
+    assert alone_seen is not None and not alone_seen.is_refuted
+
+
+# ---- blocks of inputs -----------------------------------------------------------------------------------------
+BLOCKS = BODY + (
+    "negate: x\ninputs: [{fields: [{joints: position}, {joints: confidence, kind: scalar}]}]\n"
+    "outputs: [{fields: [{joints: position}]}]\n"
+)
+
+
+@pytest.mark.parametrize(("scale", "is_named"), [(1.0, False), (10.0, False), (100.0, True)])
+def test_a_block_of_another_unit_is_named(scale: float, is_named: bool) -> None:
+    network = prepare(nn.Linear(18, 12).double(), parse_spec(BLOCKS), (normal(2, 18),))
+    x = torch.cat([2 * torch.rand(64, 12) - 1, scale * torch.rand(64, 6)], 1).double()
+    text = block_to_check(network.resolved, [((x,), {})])
+    assert text.startswith("check the unit of confidence in input 0 first, which reaches ") == is_named
+    assert bool(text) == is_named
+
+
+def test_one_block_alone_has_nothing_beside_it() -> None:
+    network = prepare(nn.Linear(2, 2).double(), parse_spec(BODY + "negate: x\n"), (normal(2, 6, 2),))
+    assert block_to_check(network.resolved, [((100 * normal(8, 6, 2),), {})]) == ""
