@@ -107,7 +107,7 @@ def audit(
         advice = advise(of_network, against, is_real, of_data, side, may_be_policy(network), network.resolved.spec)
         if asked.fit is not None and asked.fit.is_refuted:
             advice = replace(advice, remedy=inputs_to_check(network, data) + advice.remedy)
-        elif asked.warnings and (away := off_center(network.resolved, data)):
+        elif (asked.warnings or advice.kind == "one-sided data") and (away := off_center(network.resolved, data)):
             advice = replace(advice, remedy=away + advice.remedy)
     notes = (*network.notes, *notes, *_remarks(network, data, is_real))
     bodies = bodies_of(network.resolved.output_tensors)

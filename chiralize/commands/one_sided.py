@@ -32,8 +32,10 @@ from chiralize.verification.asymmetry.alignment import alignments
 from chiralize.verification.asymmetry.lean import LEANING, needed_to_show
 from chiralize.verification.asymmetry.memory import Memory, memory
 from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_gap
+from chiralize.verification.asymmetry.records import Asymmetry
 from chiralize.verification.evidence.fitting import FEWEST_ROWS
 from chiralize.verification.evidence.noise import looks_real
+from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.mirror_evidence import refuse_wrong_mirror
 from chiralize.verification.verdicts import Drift, Evidence
@@ -112,6 +114,14 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     gaps = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
     if not _is_refused(gaps.gap, WIDEST, problem.request):
         return
+    raise _of_gaps(problem, name, evidence, mirror, gaps, data)
+
+
+def _of_gaps(
+    problem: Problem, name: str, evidence: Evidence, mirror: NetworkMirror, gaps: Asymmetry, data: Sequence[Call]
+) -> OneSidedError:
+    """The refusal of a network whose gaps on these inputs are wide, with the advice of `audit`."""
+    network = problem.network
     lean = leanings(mirror, data, network.resolved.input_tensors, ())
     of_data = data_asymmetry(mirror, data)
     side = lean[0] if lean else None
@@ -121,14 +131,16 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     )
     for remark in problem.batches.remarks:
         if QUESTION in remark:
-            raise OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
+            return OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
     first = leaving_out(gaps, WIDEST)
+    if advice.kind == "one-sided data":
+        first = off_center(network.resolved, data) or first
     if advice.is_noise:
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
         remedy = f"with --force, {advice.remedy}; --method average{_or_one_pass(problem)} needs no --force"
-        raise OneSidedError(name, f"{facts}: {advice.text}", first + remedy)
-    remedy = f"{first}{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
-    raise OneSidedError(name, f"{facts}: {advice.text}", remedy)
+    else:
+        remedy = f"{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
+    return OneSidedError(name, f"{facts}: {advice.text}", first + remedy)
 
 
 def _measured_on(problem: Problem, gap: float) -> Sequence[Call]:

@@ -119,6 +119,7 @@ class MirrorFit:
     T, by name.  answers_stay: T leaves (nearly) all answers as they are, so that a small gap is weak evidence for T.
     changes: of the specification, by name, which all together lead to a mirror that fits, with a gap of changed_gap.
     partly: the better one that fits the answers which it changes best, while others stay apart; or "".
+    doubt: why T is in doubt, with the gaps, where another mirror comes nearer and not clearly; or "".
     """
 
     gap: float
@@ -132,6 +133,7 @@ class MirrorFit:
     changes: tuple[str, ...] = ()
     changed_gap: float = 0.0
     partly: str = ""
+    doubt: str = ""
 
     @property
     def is_refuted(self) -> bool:

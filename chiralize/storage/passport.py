@@ -203,4 +203,5 @@ def _mirror_fit(values: Any) -> MirrorFit:
         raise ValueError("figures: mirror: real, trained and answers_stay are true or false")
     gap, nearest = float(values["gap"]), str(values.get("nearest", ""))
     nearest_gap, skeletons, better = float(values.get("nearest_gap", 0.0)), texts["skeletons"], texts["better"]
-    return MirrorFit(gap, nearest, nearest_gap, real, trained, tuple(skeletons), tuple(better), stay)
+    doubt = str(values.get("doubt", ""))
+    return MirrorFit(gap, nearest, nearest_gap, real, trained, tuple(skeletons), tuple(better), stay, doubt=doubt)

@@ -133,3 +133,11 @@ def test_numbers_of_another_unit_are_named_before_other_mirrors() -> None:
         remedies.append(caught.value.remedy)
     unit = "check the unit of the inputs first, which reach 1e+03 (pixels, millimetres, degrees?); then "
     assert remedies[1] == unit + remedies[0]
+
+
+def test_inputs_that_are_not_centred_are_named_before_the_side() -> None:
+    """Pixels without `reflect`: all poses lie to one side of 0, where T mirrors them."""
+    pixels = walk().mul(0.1).add(torch.tensor([3.0, 0.0]))
+    with pytest.raises((OneSidedError, MirrorError)) as caught:
+        converted(lopsided(0.15), method="auto", calibration=pixels.split(20))
+    assert caught.value.remedy.startswith("x of input 0 is 3 in the mean, and T mirrors it at 0: where its mirror is ")

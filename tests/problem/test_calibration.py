@@ -82,6 +82,15 @@ def test_few_are_remarked_on() -> None:
     assert "inputs are few: 270 samples" in judged(posed(ready(net, (3, 6, 2)), options)).batches.remarks[0]
 
 
+@pytest.mark.parametrize(("clips", "are_few"), [(12, True), (95, True), (96, False)])
+def test_frames_of_a_clip_are_no_samples_of_their_own(clips: int, are_few: bool) -> None:
+    """Twelve clips of 64 frames are 768 frames, and tell what twelve clips tell."""
+    net = remembering(Convolved(1), gaussian(), (1, 6, 2))
+    options = Request("match", calibration=calls_of(normal(clips, 64, 6, 2)))
+    said = " ".join(judged(posed(ready(net, (64, 6, 2)), options)).batches.remarks)
+    assert (f"inputs are few: {clips} clips, where 200 are nearly enough" in said) == are_few
+
+
 def test_scores_are_no_samples() -> None:
     """Sixty classes make no sixty samples of one."""
     net = trained(Net(lambda own, x: (own.a(x.flatten(1)).unflatten(1, (6, 2)), own.b(x.flatten(1).abs())),
@@ -102,7 +111,7 @@ def test_fewer_clips_are_enough() -> None:
         judged(posed(network, Request("match", calibration=calls_of(normal(count, 240, 6, 2))))).batches.remarks[:1]
         for count in (95, 96)
     ]
-    says = "warning: the calibration inputs are few: 95 samples, where 200 are nearly enough, and below 96 it costs "
+    says = "warning: the calibration inputs are few: 95 clips, where 200 are nearly enough, and below 96 it costs "
     assert remarks[0] == (f"{says}percents",) and says not in str(remarks[1])
 
 

@@ -34,6 +34,7 @@ from chiralize.verification.evidence.neighbours import changes
 from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.mirror_evidence import ask_network, compare_mirrors
 from chiralize.verification.verdicts import Evidence
+from tests.support.small_body import Net
 
 NAMES = ("hip", "left_knee", "right_knee", "left_elbow", "right_elbow", "left_ear", "right_ear")
 PAIRS = ((1, 2), (3, 4), (5, 6))
@@ -344,6 +345,25 @@ def test_entries_that_tell_nothing_raise_no_doubt() -> None:
         other = of_many("the other sign of wrist", gap=0.34, ratio=0.8, here=here, given=here / 0.8, is_of_all=False)
         found = judged(Comparison(0.35, (other,)), Basis(real=True, trained=True, rows=200))
         assert len(found.warnings) == told and len(found.checks) == 1 - told
+        faint = judged(Comparison(0.35, (replace(other, share=0.04),)), Basis(real=True, trained=True, rows=200))
+        assert not faint.warnings  # of so small a spread rounding is a share
+
+
+def test_how_far_entries_vary_beside_the_others() -> None:
+    """Of a pair that varies by a hundredth, and of one that varies as all others."""
+    network = prepare(Trained().eval(), load_spec(BODY), (X,))
+    scaled = torch.ones(7, 1)
+    scaled[3:5] = 0.01
+    seen: dict[str, float] = {}
+    for name, faint in (("elbow", True), ("ear", False)):
+        unpaired = resolve(neighbours(BODY)[f"left_{name} and right_{name} unswapped"])
+        other = replace(MIRROR, outputs=unpaired.outputs)
+        with Runner(Net(lambda net, x: net.inner(x) * scaled, inner=network.module)) as runner:
+            answers = of_calls(runner, MIRROR, CALLS)
+            (gap,) = compare(answers, MIRROR, [Candidate(name, other)], 4).others
+        seen[name] = gap.share
+        assert (gap.share < 0.02) == faint and gap.numbers == 64 * 6
+    assert 0.5 < seen["ear"] < 2
 
 
 def test_few_samples_stop_at_a_larger_difference() -> None:
@@ -416,6 +436,10 @@ def test_what_a_file_remembers() -> None:
     )
     assert recalled(replace(fit, nearest_gap=0.1)).warnings == (
         "T was in doubt when the original was converted: the original's gap was 0.2 with T, 0.1 with no swap at all",
+    )
+    doubted = replace(fit, doubt="its gap is 0.7 with the classes 0 and 1 unswapped, 0.9 with T")
+    assert recalled(doubted).warnings == (
+        "T was in doubt when the original was converted: its gap is 0.7 with the classes 0 and 1 unswapped, 0.9 with T",
     )
     assert recalled(replace(fit, real=False)).notes == (
         "the mirror was not confirmed: it was converted without real inputs",

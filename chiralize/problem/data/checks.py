@@ -36,6 +36,9 @@ from chiralize.problem.problem import Problem
 FEWEST, LEAST = 500, 10
 _OF_POSES, _OF_CLIPS = (FEWEST, "2,000"), (96, "200")
 """Below how many samples a fit loses percents, and how many are nearly enough."""
+_OF_A_CLIP = 4
+"""Frames beyond which samples are counted as clips: neighbouring frames tell the same. A U-Net over 64 frames, fitted on
+48 clips, erred 1.93 times as its original, on 96 clips 1.01, on 200 0.96, on 1,816 0.91 (decision 0098)."""
 _LOOKED_AT = 4_000
 _WORK, _LEAST_LOOKED_AT = 2e11, 48
 """Multiplications that a look may cost, and how many samples of a costly network are looked at at least."""
@@ -77,12 +80,7 @@ def judged(problem: Problem) -> Problem:
     remarks = list[str]()
     if not problem.request.force:
         refuse_few(network, given)
-    count, fewest, enough = _samples(network, given), *_enough(network)
-    if count < fewest:
-        remarks.append(
-            f"warning: the calibration inputs are few: {count} samples, where {enough} are nearly enough, and below "
-            f"{fewest} it costs percents"
-        )
+    remarks += _few(network, given)
     calls = _some(network, problem.batches.given)
     if len(problem.batches.given) == 1:
         remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
@@ -93,13 +91,24 @@ def _some(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
     return thinned(network, calls, affordable_samples(network, _WORK, _LEAST_LOOKED_AT, _LOOKED_AT))
 
 
-def _enough(network: Network) -> tuple[int, str]:
-    return _OF_CLIPS if uses_of_a_weight(network) >= CLIP else _OF_POSES
+def _few(network: Network, calls: Sequence[Call]) -> Iterator[str]:
+    """A warning where a fit would lose percents for want of samples."""
+    fewest, enough, what = *_OF_POSES, "samples"
+    frames = _frames(network)
+    if uses_of_a_weight(network) >= CLIP or frames > _OF_A_CLIP:
+        fewest, enough, what = *_OF_CLIPS, "clips"
+        frames = 1
+    count = _samples(network, calls, frames)
+    if count < fewest:
+        yield (
+            f"warning: the calibration inputs are few: {count} {what}, where {enough} are nearly enough, and below "
+            f"{fewest} it costs percents"
+        )
 
 
 def refuse_few(network: Network, calls: Sequence[Call]) -> None:
     """Raise DataFileError where inputs are too few to hold some out."""
-    count = _samples(network, calls)
+    count = _samples(network, calls, _frames(network))
     if count < LEAST:
         facts = f"{count} samples, of which too few can be held out to tell a good result from a bad one"
         remedy = (
@@ -243,12 +252,18 @@ def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
         return None
 
 
-def _samples(network: Network, calls: Sequence[Call]) -> int:
-    """The number of samples (rows, or frames of the answers), counted until they are enough."""
-    frames, rows = 1, 0
+def _frames(network: Network) -> int:
+    """How many frames the answers to one sample have; 1 where they have none."""
+    frames = 1
     for tensor in network.resolved.output_tensors:
         if not tensor.is_free:
             frames = max(frames, prod(tensor.shape[axis] for _, axis in tensor.free_axes if axis))
+    return frames
+
+
+def _samples(network: Network, calls: Sequence[Call], frames: int) -> int:
+    """The number of samples, counted until they are enough; each counts as so many frames."""
+    rows = 0
     for call in calls:
         rows += network.samples_in(call)
         if rows * frames >= FEWEST:

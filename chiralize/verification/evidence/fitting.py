@@ -48,7 +48,8 @@ class MirrorGap:
     is_of_all: those entries hold all that the answers vary by.  moves_less: it does to inputs a part of what T does,
     and not all.
     recenters: it is T, about another point.  swaps_nothing: it exchanges no entries of the inputs, and T does.
-    numbers: how many numbers those entries are in all samples together.
+    numbers: how many numbers those entries are in all samples together.  share: their spread in shares of that of the
+    output, RMS over entries.
     """
 
     name: str
@@ -62,6 +63,7 @@ class MirrorGap:
     recenters: bool = False
     swaps_nothing: bool = False
     numbers: int = 0
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -437,9 +439,11 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
             ratio = inf
         worst = max(worst, ratio)
         if ratio < best.ratio:
-            is_of_all = spread >= _ALL * answers.spreads[index]
+            of_all, count = answers.spreads[index], sum(plain.numel() for plain in answers.plain(index))
+            share = _ratio(spread / numbers, of_all / count)
             here, given = _ratio(here, spread), _ratio(given, spread)
-            best = MirrorGap(name, best.gap, ratio, here, given, is_of_all=is_of_all, numbers=numbers)
+            is_of_all = spread >= _ALL * of_all
+            best = MirrorGap(name, best.gap, ratio, here, given, is_of_all=is_of_all, numbers=numbers, share=share)
     if worst > _NOT_WORSE or best.ratio == inf:
         return replace(best, ratio=max(worst, 1.0))
     return best

@@ -36,6 +36,9 @@ apart under any mirror (the wrists of a humanoid that walks, 1.4 and 1.7).
 """
 _SELDOM = 5e-4
 """How often one of two equally wrong mirrors may seem clearly better by chance: some dozens of them are tried."""
+_FAINT = 0.05
+"""Entries whose spread is less than this share of that of their output hardly vary beside the others: in units of so
+small a spread noise is a doubt (blendshapes with spreads of 0.005 beside some of 0.22)."""
 _AT_TIMES = 0.05
 """The same for a doubt."""
 SMALL = 0.02
@@ -74,6 +77,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     stay = comparison.answers_stay
     of_a_part = next((other.name for other in better if other.here <= FITS < other.gap), "")
     fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names, stay, partly=of_a_part)
+    if not fit.is_refuted and not better:
+        fit = replace(fit, doubt=_doubt(gap, tried))
     if comparison.corrected is not None:
         changes, changed_gap = comparison.corrected.names, comparison.corrected.gap
         if len(changes) == 1 and better and nearest.gap <= changed_gap:
@@ -221,10 +226,8 @@ def _of_t(
     fit: MirrorFit, tried: Sequence[MirrorGap], units: str
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The judgement where nothing refutes T: in doubt, not confirmed, or fitting."""
-    doubtful = [other for other in tried if fit.gap > SMALL and _raises_doubt(other)]
-    if doubtful:
-        nearest = min(doubtful, key=lambda other: other.ratio)
-        return (), (f"T is in doubt: {_compare(nearest)}, not clearly enough to tell which is right",), ()
+    if fit.doubt:
+        return (), (f"T is in doubt: {fit.doubt}, not clearly enough to tell which is right",), ()
     beside = f"; of {len(tried)} other mirrors the nearest, with {fit.nearest}, has {fit.nearest_gap:.3g}"
     others = _as_good(tried)
     figures = f"its gap is {fit.gap:.3g} ({units})" + (beside if tried else "") + others
@@ -237,9 +240,20 @@ def _of_t(
     return (f"the network fits T{too}: {figures}",), (), ()
 
 
+def _doubt(gap: float, tried: Sequence[MirrorGap]) -> str:
+    """The gaps of the mirror that raises most doubt about T, whose own is given; "" where none does."""
+    doubtful = [other for other in tried if _raises_doubt(other)]
+    if gap <= SMALL or not doubtful:
+        return ""
+    return _compare(min(doubtful, key=lambda other: other.ratio))
+
+
 def _raises_doubt(other: MirrorGap) -> bool:
-    """Whether another mirror comes nearer than T by more than chance explains, on entries that it predicts."""
-    return other.ratio < min(DOUBTFUL, by_chance(other.numbers, _AT_TIMES)) and other.here < TELLS_NOTHING
+    """Whether another mirror comes nearer than T by more than chance explains, on entries that it predicts, and
+    that vary beside the others.
+    """
+    is_nearer = other.ratio < min(DOUBTFUL, by_chance(other.numbers, _AT_TIMES))
+    return is_nearer and other.here < TELLS_NOTHING and other.share > _FAINT
 
 
 def changes_in_words(names: Sequence[str]) -> str:
@@ -285,8 +299,9 @@ def recalled(fit: MirrorFit) -> Evidence:
         return Evidence(fit=fit, notes=("the mirror was not confirmed: it was converted without real inputs",))
     if fit.answers_stay:
         return Evidence(fit=fit, notes=(f"the mirror was not confirmed: {_SCORES}; {figures}",))
-    if fit.nearest and fit.gap > SMALL and fit.nearest_gap < DOUBTFUL * fit.gap:
-        return Evidence(warnings=(f"T was in doubt when the original was converted: {figures}",), fit=fit)
+    if fit.doubt or (fit.nearest and fit.gap > SMALL and fit.nearest_gap < DOUBTFUL * fit.gap):
+        text = fit.doubt or figures
+        return Evidence(warnings=(f"T was in doubt when the original was converted: {text}",), fit=fit)
     if fit.is_wide:
         return Evidence(fit=fit, notes=(f"nothing confirmed T when the original was converted: {figures}",))
     return Evidence((f"T fitted the original when it was converted: {figures}",), fit=fit)
