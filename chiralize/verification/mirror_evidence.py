@@ -19,7 +19,7 @@ from chiralize.graph.mirror import FITS, MirrorFit, NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
-from chiralize.problem.data.checks import IN_ITS_UNIT, foreign_unit
+from chiralize.problem.data.checks import IN_ITS_UNIT, foreign_unit, is_of_its_kind
 from chiralize.problem.data.cutting import in_one, in_rows, tensors, thinned
 from chiralize.problem.mirror import mirror_from, mirror_if_known, with_states_free
 from chiralize.problem.network import Network
@@ -424,7 +424,7 @@ def inputs_to_check(network: Network, inputs: Sequence[Call]) -> str:
         return away
     if foreign_unit(network, inputs):
         return f"{IN_ITS_UNIT} first; then "
-    if network.resolved.is_affine:
+    if network.resolved.is_affine or is_of_its_kind(network, inputs):
         return ""
     reach = 0.0
     for call in thinned(network, inputs, _ROWS):

@@ -37,8 +37,8 @@ FEWEST, LEAST = 500, 10
 _OF_POSES, _OF_CLIPS = (FEWEST, "2,000"), (96, "200")
 """Below how many samples a fit loses percents, and how many are nearly enough."""
 _OF_A_CLIP = 4
-"""Frames beyond which samples are counted as clips: neighbouring frames tell the same. A U-Net over 64 frames, fitted on
-48 clips, erred 1.93 times as its original, on 96 clips 1.01, on 200 0.96, on 1,816 0.91 (decision 0098)."""
+"""Frames beyond which samples are counted as clips: neighbouring frames tell the same. A U-Net over 64 frames, fitted
+on 48 clips, erred 1.93 times as its original, on 96 clips 1.01, on 200 0.96, on 1,816 0.91 (decision 0098)."""
 _LOOKED_AT = 4_000
 _WORK, _LEAST_LOOKED_AT = 2e11, 48
 """Multiplications that a look may cost, and how many samples of a costly network are looked at at least."""
@@ -242,6 +242,13 @@ def foreign_unit(network: Network, calls: Sequence[Call]) -> str:
     looked_at = _some(network, calls)
     similarity = _likeness(network, looked_at) if looked_at else None
     return unit_by_spread(similarity.scale) if similarity is not None and similarity.is_foreign else ""
+
+
+def is_of_its_kind(network: Network, calls: Sequence[Call]) -> bool:
+    """Whether the network keeps what its inputs were in training, and these are like them."""
+    looked_at = _some(network, calls)
+    similarity = _likeness(network, looked_at) if looked_at else None
+    return similarity is not None and not similarity.is_foreign
 
 
 def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:

@@ -234,7 +234,7 @@ def other_signs_of(block: Scalar | Signs) -> Iterator[tuple[str, Signs]]:
     signs = (1,) * block.count if isinstance(block, Scalar) else block.signs
     if len(signs) > MOST_SCALARS:
         return
-    for words, others in other_signs(_labels(block.name, (), len(signs)), signs):
+    for words, others in other_signs(_labels(block.name, block.entries, len(signs)), signs):
         yield words, Signs(block.name, others, block.entries, where=block.where)
 
 
