@@ -41,6 +41,7 @@ from chiralize.graph.rewrite import with_modes
 from chiralize.methods.auto import first_accepted, refuse_weights_alone, why_two_passes
 from chiralize.methods.best import Measured, best
 from chiralize.methods.known_side import on_known_side
+from chiralize.methods.refine.ready import refuse_untrainable
 from chiralize.methods.refine.refine import keeper
 from chiralize.methods.registry import method_of
 from chiralize.methods.ruled_out import refuse_ruled_out, why_ruled_out, with_inferred
@@ -125,6 +126,7 @@ def _converted(
         return convert_for_all(network, name, request, trial)
     method = method_of(request.method)
     check_request(request, method)
+    refuse_untrainable(network, request, method)
     check(network, request.calibration)
     refuse_squeezed(network, name)
     network = network.with_notes(*mixing_notes(network))

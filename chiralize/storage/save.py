@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
+import torch.utils._pytree as pytree
 
 from chiralize.storage.atomic import (
     Writer,
@@ -24,7 +25,10 @@ from chiralize.storage.sidecar import DIGEST_KEY, place_of
 
 
 def save_pt2(program: torch.export.ExportedProgram, path: Path | str, extra: Mapping[str, str]) -> None:
-    """Write an exported program with texts beside it; torch.export.load reads it anywhere.  Raises OutputFileError."""
+    """Write an exported program with texts beside it; torch.export.load reads it anywhere.  Raises OutputFileError.
+
+    An example that is a part of a larger tensor, such as the first rows of a data set, is written without the rest.
+    """
 
     def fill(stream: BinaryIO) -> None:
         """Write the program to the stream, without torch's warnings about itself."""
@@ -34,7 +38,12 @@ def save_pt2(program: torch.export.ExportedProgram, path: Path | str, extra: Map
             warnings.filterwarnings("ignore", message="No complete tensor found in the group")  # right on the CPU
             torch.export.save(program, stream, extra_files=dict(extra))
 
-    atomic_write(path, streaming(fill))
+    example = program.example_inputs
+    program.example_inputs = pytree.tree_map_only(torch.Tensor, _without_rest, example)
+    try:
+        atomic_write(path, streaming(fill))
+    finally:
+        program.example_inputs = example
 
 
 def save_safetensors(state: Mapping[str, torch.Tensor], path: Path | str, metadata: Mapping[str, str]) -> None:
@@ -84,6 +93,12 @@ def _write_both(path: Path, write: Writer, sidecar_json: str) -> None:
         temporary.write_text(json.dumps(table), encoding="utf-8")
 
     atomic_writes([(path, weights), (place_of(path), certificate)])
+
+
+def _without_rest(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, in memory of its own where it is a part of a larger one."""
+    is_part = tensor.layout is torch.strided and tensor.untyped_storage().nbytes() > tensor.nbytes
+    return tensor.clone(memory_format=torch.contiguous_format) if is_part else tensor
 
 
 def _independent(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

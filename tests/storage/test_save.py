@@ -84,6 +84,18 @@ def test_certificate_and_weights_are_both_old_or_both_new(tmp_path: Path, monkey
     assert sorted(path.name for path in tmp_path.iterdir()) == ["w.pt", "w.pt.chirality.json"]
 
 
+def test_an_example_of_a_few_rows_is_written_without_the_data_set(tmp_path: Path) -> None:
+    """The program in memory keeps the view that it was given."""
+    rows = torch.randn(200_000, 3)
+    program = torch.export.export(torch.nn.Linear(3, 2), (rows[:4],))
+    save_pt2(program, tmp_path / "net.pt2", {})
+    assert (tmp_path / "net.pt2").stat().st_size < 200_000
+    written = torch.export.load(tmp_path / "net.pt2")
+    assert written.example_inputs is not None and torch.equal(written.example_inputs[0][0], rows[:4])
+    assert program.example_inputs is not None
+    assert program.example_inputs[0][0].untyped_storage().nbytes() == rows.nbytes
+
+
 def test_small_view_of_a_large_tensor_is_written_small(tmp_path: Path) -> None:
     save_safetensors({"a": torch.zeros(100_000)[:2]}, tmp_path / "w.safetensors", {})
     assert (tmp_path / "w.safetensors").stat().st_size < 1000

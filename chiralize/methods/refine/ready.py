@@ -22,7 +22,8 @@ from chiralize.problem.data.feeds import mapped
 from chiralize.problem.data.warping import pictures_of
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
-from chiralize.problem.problem import Problem
+from chiralize.problem.problem import Method, Problem
+from chiralize.problem.request import Request
 from chiralize.problem.result import Converted
 
 _ROOM = 128_000_000  # bytes, for the values of one batch
@@ -70,7 +71,7 @@ def ready_for(problem: Problem, result: Converted, option: str, rows: int, devic
     """
     network, obstacle = problem.network, _obstacle(problem)
     if obstacle is not None:
-        raise MethodUnavailableError(option, obstacle[0], obstacle[1].format(option=option))
+        raise MethodUnavailableError(option, obstacle[0], f"{obstacle[1]}, or leave {option} out")
     calls, others = problem.batches.fitted, problem.batches.fitted_held_out
     if device != CPU:
         calls, others = (mapped(partial(on, device), part) for part in (calls, others))
@@ -130,16 +131,34 @@ def _imitated(network: Network, answers: Sequence[torch.Tensor], option: str) ->
     return outputs
 
 
+def refuse_untrainable(network: Network, request: Request, method: Method) -> None:
+    """Raise MethodUnavailableError where training is asked for that this network rules out, whatever the inputs.
+
+    Nothing of an average is trained, and what `auto` falls back on is one.
+    """
+    if method.drafts is None or method.averages == "whole":
+        return
+    for option, asked in (("--distill", request.distill), ("--rounds", request.rounds)):
+        obstacle = _of_network(network) if asked else None
+        if obstacle is not None:
+            raise MethodUnavailableError(option, obstacle[0], f"{obstacle[1]}, or leave {option} out")
+
+
 def _obstacle(problem: Problem) -> tuple[str, str] | None:
     """Why there is nothing to train on, and what the user can do."""
     network, batches = problem.network, problem.batches
     if not batches.inputs:
         facts = f"there are no inputs to train on, and none can be drawn: {batches.origin}"
         return facts, "give --calibration inputs.npz"
+    return _of_network(network)
+
+
+def _of_network(network: Network) -> tuple[str, str] | None:
+    """Why a network cannot be trained whatever the inputs, and what the user can do."""
     if network.resolved.is_affine:
         return "the mirror is affine (`reflect`)", "centre the coordinates before the network"
     if network.carried:
-        return "the network carries states from call to call", "leave {option} out"
+        return "the network carries states from call to call", "train the original with mirrored copies"
     return None
 
 

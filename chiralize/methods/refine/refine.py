@@ -51,8 +51,11 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
         if extra.rounds:
             return _fitted(problem, draft, extra.rounds)
         return _trained(problem, draft, extra) if extra.steps else draft
-    except MethodUnavailableError:
-        return draft
+    except MethodUnavailableError as error:
+        if not problem.network.resolved.is_affine:
+            return draft
+        note = f"the layers were not trained together, which would bring the result nearer: {error.facts}"
+        return draft.with_notes(f"{note}; {error.remedy.partition(', or leave')[0]}")
 
 
 def _fitted(problem: Problem, draft: Draft, rounds: int) -> Draft:
