@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 
-from chiralize.commands.one_sided import may_be_policy, recalled, saw_one_side
+from chiralize.commands.one_sided import may_act, recalled, saw_one_side
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.mirror import NetworkMirror
@@ -104,7 +104,7 @@ def audit(
         # What answers to random inputs speak against may be right.
         against = evidence if asked.fit is None or asked.fit.real else of_others
         side = lean[0] if lean and is_real else None
-        advice = advise(of_network, against, is_real, of_data, side, may_be_policy(network), network.resolved.spec)
+        advice = advise(of_network, against, is_real, of_data, side, may_act(network), network.resolved.spec)
         if asked.fit is not None and asked.fit.is_refuted:
             advice = replace(advice, remedy=inputs_to_check(network, data) + advice.remedy)
         elif (asked.warnings or advice.kind == "one-sided data") and (away := off_center(network.resolved, data)):

@@ -13,6 +13,7 @@ from math import ceil
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ResolvedTensor
+from chiralize.body.tensors.fields.field import with_parts
 from chiralize.body.tensors.fields.joints import Joints
 from chiralize.errors import OneSidedError
 from chiralize.graph.mirror import NetworkMirror
@@ -125,7 +126,7 @@ def _of_gaps(
     lean = leanings(mirror, data, network.resolved.input_tensors, ())
     of_data = data_asymmetry(mirror, data)
     side = lean[0] if lean else None
-    advice = advise(gaps, evidence, True, of_data, side, may_be_policy(network), network.resolved.spec)
+    advice = advise(gaps, evidence, True, of_data, side, may_act(network), network.resolved.spec)
     facts = (
         f"its two sides are {gaps.gap:.2g} of its spread apart, and auto stops above {WIDEST}{uneven_in_words(gaps)}"
     )
@@ -186,6 +187,17 @@ def may_be_policy(network: Network) -> bool:
     """Whether no output is known to be of people: poses in space, or scores of classes."""
     body = network.resolved.spec.skeleton
     return not any(_is_of_people(tensor, body) for tensor in network.resolved.output_tensors)
+
+
+def may_act(network: Network) -> bool:
+    """Whether it may be a policy that an environment could decide on: it answers with numbers of joints, or its body
+    has one number a joint. A forecaster of named features is none.
+    """
+    resolved = network.resolved
+    outputs = [block for tensor in resolved.output_tensors for block in with_parts(tensor.entry.fields or ())]
+    has_joints = any(isinstance(block, Joints) for block in outputs)
+    is_of_robot = len(resolved.spec.skeleton.dims) == 1
+    return may_be_policy(network) and (is_of_robot or has_joints)
 
 
 def _is_of_people(tensor: ResolvedTensor, body: Skeleton) -> bool:

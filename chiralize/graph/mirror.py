@@ -11,9 +11,11 @@ import torch
 
 from chiralize.graph.running import Around, Call, mirrored, placed
 from chiralize.graph.tensors import in_rows
+from chiralize.graph.units import Units
 from chiralize.symmetry.action import Center, Turn, act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
+ONE_UNIT = Units()
 Label = Callable[[Literal["input", "output"], int, tuple[int, ...]], str]
 
 
@@ -32,6 +34,7 @@ class NetworkMirror:
     quantity, that it belongs to, `right_elbow`.
     input_centers, output_centers: c of an affine T x = c + R (x - c), None where T is linear; empty where all are.
     around: where random inputs lie.  is_single: a call is one sample, so that no axis of its outputs counts samples.
+    units: of outputs whose entries have several, by position.
     """
 
     inputs: tuple[TensorRepresentation, ...]
@@ -44,6 +47,7 @@ class NetworkMirror:
     output_centers: tuple[Center, ...] = field(default=(), compare=False)
     around: Around = field(default=Around(), compare=False)
     is_single: bool = field(default=False, compare=False)
+    units: Mapping[int, Units] = field(default_factory=dict, compare=False)
 
     def in_rows(self, output: torch.Tensor) -> torch.Tensor:
         """An output of one call as "sample entry..."."""
@@ -56,6 +60,14 @@ class NetworkMirror:
             return representation, part
         axes = (Representation.trivial(1), *representation.axes)
         return replace(representation, axes=axes), lambda entry: part(entry[1:])
+
+    def units_in_rows(self, index: int) -> Units:
+        """The units of an output as `in_rows` gives it."""
+        return self.units_of(index).within(int(self.is_single))
+
+    def units_of(self, index: int) -> Units:
+        """The units of an output."""
+        return self.units.get(index, ONE_UNIT)
 
     def samples_in(self, outputs: Sequence[torch.Tensor]) -> int:
         """How many samples the outputs of one call belong to."""

@@ -14,6 +14,7 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel, Leaf
 from chiralize.graph.running import Around
 from chiralize.graph.traits import Recurrence
+from chiralize.graph.units import Units
 from chiralize.infer import Inference
 from chiralize.infer.hidden.assign import Chooser, assign
 from chiralize.infer.hidden.match import FromWeights
@@ -245,10 +246,19 @@ def mirror_from(
     state_outputs |= {handed.output for handed in resolved.handed if handed.is_state}  # `like` an input that is one
     known_inputs, known_outputs = tuple(filter(None, inputs)), tuple(filter(None, outputs))
     mirror = NetworkMirror(known_inputs, known_outputs, states, frozenset(state_outputs), label, part, around=around)
-    mirror = replace(mirror, is_single=resolved.is_single)
+    mirror = replace(mirror, is_single=resolved.is_single, units=_units(resolved))
     if not resolved.is_affine:
         return mirror
     return replace(mirror, input_centers=resolved.input_centers, output_centers=resolved.output_centers)
+
+
+def _units(resolved: ResolvedSpec) -> dict[int, Units]:
+    """The units of the outputs that have several."""
+    units: dict[int, Units] = {}
+    for tensor in resolved.output_tensors:
+        if tensor.unit_groups and tensor.name_axis is not None:
+            units[tensor.index] = Units(tensor.name_axis, tensor.unit_groups)
+    return units
 
 
 def depth_of(captured: CapturedModel | None, macs: Mapping[str, int] | None = None) -> int:

@@ -53,15 +53,19 @@ class JointSums:
         processes.add_up([count, self.sums])
         self.count = round(float(count))
 
-    def result(self, scale: float, whole_gap: float, mean: torch.Tensor, rows: int) -> tuple[JointDrift, ...]:
+    def result(self, scales: torch.Tensor, whole_gap: float, mean: torch.Tensor, rows: int) -> tuple[JointDrift, ...]:
         """The figures of every joint, in their order; none where there is one alone.
 
-        scale: spread of the whole output.  whole_gap: of the whole output.  mean: of f(x) - T f(T x), "entry...".
-        rows: samples that it is the mean of.
+        scales: spread of the whole output, or of every unit, to be broadcast to "sample entry...".  whole_gap: of the
+        whole output.  mean: of f(x) - T f(T x), "entry...".  rows: samples that it is the mean of.
         """
-        if not self.is_counted or not self.count or not scale:
+        if not self.is_counted or not self.count or not bool(scales.any()):
             return ()
         joints = members(self._representation, self._name)
+        for axis in self._summed:
+            if scales.ndim > axis and scales.shape[axis] > 1:
+                scales = scales.square().mean(axis, keepdim=True).sqrt()
+        spreads = scales.expand(self.sums.shape[1:])
         if len(joints) < 2:
             return ()
         squares = self._over_other_axes(mean.square()[None])
@@ -69,7 +73,7 @@ class JointSums:
         figures = list[JointDrift]()
         for name, entries in joints.items():
             gap, drift = _length(self.sums[0], entries, self.count), _length(self.sums[1], entries, self.count)
-            size = sqrt(len(entries)) * scale
+            size = sqrt(sum(float(spreads[entry].square().mean()) for entry in entries)) or 1.0
             if isfinite(drift):
                 rho = (drift / size) / max(gap / size / 2, whole_gap / 4, FLOOR)
             else:

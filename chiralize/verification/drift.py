@@ -3,7 +3,8 @@
     s = RMS(f(x) - mean f)        gap = RMS(f(x) - T f(T x)) / s        TTA = (f(x) + T f(T x)) / 2
     drift = RMS(g(x) - TTA) / s   rho = drift / max(gap / 2, 0.01)      lean = RMS(mean(f(x) - T f(T x))) / s
 
-f is the original, g the result. Everything is summed batch by batch in float64; no output is kept.
+f is the original, g the result; s is that of every unit where an output has several (`graph.units`). Everything is
+summed batch by batch in float64; no output is kept.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any
 import torch
 
 from chiralize.graph import processes
-from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.mirror import ONE_UNIT, NetworkMirror
 from chiralize.graph.rollouts import HORIZONS, LONGEST, Carried, Steps, roll, roll_both_views
 from chiralize.graph.running import Arguments, Around, Call, Runner, check_outputs, placed, random_calls, results
+from chiralize.graph.units import Units, relative
 from chiralize.symmetry.reynolds import wide
 from chiralize.verification.asymmetry.lean import beyond_chance
 from chiralize.verification.asymmetry.spreads import Spreads
@@ -121,7 +123,7 @@ class Tally:
         for index in range(len(mirror.outputs)):
             if index not in mirror.state_outputs:
                 sums = partial(JointSums, *mirror.output_in_rows(index))
-                self.spreads[index] = [_Spread(sums()) for _ in horizons]
+                self.spreads[index] = [_Spread(sums(), mirror.units_in_rows(index)) for _ in horizons]
         self.before = [_Share() for _ in mirror.outputs]
         self.after = [_Share() for _ in mirror.outputs]
         self.samples = 0
@@ -177,24 +179,31 @@ class Tally:
         return tuple(horizons)
 
 
+def _zero() -> torch.Tensor:
+    return torch.zeros((), dtype=torch.float64)
+
+
 @dataclass
 class _Spread:
     """Running sums of one output.
 
-    joints: those of every joint. apart: f(x) - T f(T x). views: how far both views spread. None where other
-    processes have a part of the samples, since its sums over blocks cannot be added up.
+    joints: those of every joint. apart: f(x) - T f(T x). gap, drift, energy, square: sums of squares of every entry
+    where there are several units, else of all.
+    views: how far both views spread. None where other processes have a part of the samples, since its sums over blocks
+    cannot be added up.
     """
 
     joints: JointSums
+    units: Units = ONE_UNIT
     count: int = 0
     rows: int = 0
-    gap: float = 0.0
-    drift: float = 0.0
-    energy: float = 0.0
+    gap: torch.Tensor = field(default_factory=_zero)
+    drift: torch.Tensor = field(default_factory=_zero)
+    energy: torch.Tensor = field(default_factory=_zero)
+    square: torch.Tensor = field(default_factory=_zero)
     shift: torch.Tensor | None = None
     total: torch.Tensor | None = None
     apart: torch.Tensor | None = None
-    square: float = 0.0
     views: Spreads | None = field(default_factory=Spreads)
 
     def add(self, first: torch.Tensor, back: torch.Tensor, theirs: torch.Tensor) -> None:
@@ -208,13 +217,12 @@ class _Spread:
         self.apart += (first - back).sum(0)
         if self.views is not None:
             self.views.add(first, back)
-        self.square += float(about.square().sum())
-        self.energy += float(first.square().sum())
+        self.square = self.square + self.units.summed(about.square())
+        self.energy = self.energy + self.units.summed(first.square())
         self.rows += first.shape[0]
         self.count += first.numel()
         gap, drift = (first - back).square(), (theirs - (first + back) / 2).square()
-        self.gap += float(gap.sum())
-        self.drift += float(drift.sum())
+        self.gap, self.drift = self.gap + self.units.summed(gap), self.drift + self.units.summed(drift)
         self.joints.add(gap, drift)
 
     def take_others(self) -> None:
@@ -223,43 +231,36 @@ class _Spread:
             return
         if processes.count() > 1:
             self.views = None
-        figures = [self.count, self.rows, self.gap, self.drift, self.energy, self.square]
-        sums = torch.tensor(figures, dtype=torch.float64)
-        processes.add_up([sums, self.total, self.apart])
-        count, rows, self.gap, self.drift, self.energy, self.square = sums.tolist()
-        self.count, self.rows = round(count), round(rows)
+        sums = torch.tensor([self.count, self.rows], dtype=torch.float64)
+        self.gap, self.drift, self.energy, self.square = (
+            part.double().cpu().contiguous() for part in (self.gap, self.drift, self.energy, self.square)
+        )
+        processes.add_up([sums, self.total, self.apart, self.gap, self.drift, self.energy, self.square])
+        self.count, self.rows = map(round, sums.tolist())
         self.joints.take_others()
 
     def result(self, index: int) -> OutputDrift:
         """The figures of the output at this position; zeros where nothing was added."""
         if not self.count or self.total is None or self.apart is None:
             return OutputDrift(index, 0.0, 0.0, 0.0)
-        about = (self.square - float(self.total.square().sum()) / self.rows) / self.count
-        energy = self.energy / self.count
-        scale = sqrt(about) if about > 1e-24 * energy else sqrt(energy)  # a constant output has no spread
-        gap, off = _ratio(sqrt(self.gap / self.count), scale), _ratio(sqrt(self.drift / self.count), scale)
+        units, count = self.units.within(-1), self.count / self.gap.numel()  # of each of the sums
+        variance = (self.square - units.summed(self.total.square()).cpu() / self.rows) / count
+        scales = units.squared_spread(variance, self.energy / count)
+        gap, off = relative(self.gap / count, scales), relative(self.drift / count, scales)
+        drifted = sqrt(float(self.drift.sum()) / self.count)
         if isfinite(gap) and isfinite(off):
             rho = off / max(gap / 2, FLOOR)
         else:
             rho = inf
         if not isfinite(rho):
-            return OutputDrift(index, gap, off, rho, shift=sqrt(self.drift / self.count))
+            return OutputDrift(index, gap, off, rho, shift=drifted)
         mean = self.apart / self.rows
-        joints = self.joints.result(scale, gap, mean, self.rows)
-        shift = max((joint.shift for joint in joints), default=sqrt(self.drift / self.count))
-        lean = beyond_chance(_ratio(sqrt(float(mean.square().mean())), scale), gap, self.rows)
+        joints = self.joints.result(self.units.shaped(scales.sqrt(), mean.ndim + 1), gap, mean, self.rows)
+        shift = max((joint.shift for joint in joints), default=drifted)
+        leaning = units.summed(mean.square()).cpu() * (scales.numel() / mean.numel())
+        lean = beyond_chance(relative(leaning, scales), gap, self.rows)
         views = self.views.result() if self.views is not None else None
         return OutputDrift(index, gap, off, rho, joints, shift, lean, views is not None and views.differs)
-
-
-def _ratio(value: float, scale: float) -> float:
-    if not (isfinite(value) and isfinite(scale)):
-        return inf
-    if scale:
-        return value / scale
-    if value:
-        return inf
-    return 0.0
 
 
 class _Share:

@@ -20,8 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.graph import processes
+from chiralize.graph.mirror import ONE_UNIT
 from chiralize.graph.running import Call, fresh, results
 from chiralize.graph.tensors import number_count
+from chiralize.graph.units import Units
 from chiralize.methods.refine.arithmetic import Arithmetic
 from chiralize.problem.earlier import symmetric_under
 from chiralize.problem.result import WeightAction
@@ -95,8 +97,9 @@ class Distance:
     """Squared distance of a network's answers from what is aimed at, in units of the aim's variance, by output.
 
     result: what the arguments of a call are given to.  calls: inputs that the variance is taken from.  outputs: those
-    that count, by position.  squared: those among them whose errors are squared in training too. In a heatmap most
-    cells are empty: absolute errors would empty all.
+    that count, by position.  units: of those that have several, each with a variance of its own.  squared: those
+    among them whose errors are squared in training too. In a heatmap most cells are empty: absolute errors would empty
+    all.
     The result computes as `arithmetic` says.
     """
 
@@ -109,8 +112,10 @@ class Distance:
         calls: Sequence[Call],
         outputs: Sequence[int],
         squared: Collection[int] = (),
+        units: Mapping[int, Units] | None = None,
     ) -> None:
         self.aim, self.result, self.outputs, self.squared = aim, result, outputs, squared
+        self.units = [(units or {}).get(position, ONE_UNIT) for position in outputs]
         self.variances = self._spreads(calls)
 
     def computed_by(self, arithmetic: Arithmetic, aim: Aim) -> Distance:
@@ -119,20 +124,26 @@ class Distance:
         other.arithmetic, other.aim = arithmetic, aim
         return other
 
-    def _spreads(self, calls: Sequence[Call]) -> list[float]:
-        sums = torch.zeros(len(self.outputs), 3, dtype=torch.float64)
+    def _spreads(self, calls: Sequence[Call]) -> list[Tensor]:
+        """The variance of every output, or of each of its units, to be broadcast to it."""
+        sums: list[Tensor] = []  # count, sum and sum of squares of each, "kind entry"
         shifts: list[Tensor] = []
         with torch.no_grad():
             for call in calls:
                 answers = [answer.double() for answer in self._aimed(call)]
                 if not shifts:
-                    shifts = [answer.mean() for answer in answers]
+                    shifts = [_means(units, answer) for units, answer in zip(self.units, answers, strict=True)]
                     processes.take_first(shifts)
-                about = [answer - shift for answer, shift in zip(answers, shifts, strict=True)]
-                sums_of_answers = [torch.stack([torch.ones_like(a).sum(), a.sum(), a.square().sum()]) for a in about]
-                sums += torch.stack(sums_of_answers).cpu()
-        processes.add_up([sums])
-        return [max((square - total**2 / count) / max(count - 1, 1), 1e-30) for count, total, square in sums.tolist()]
+                moments = [_moments(*parts) for parts in zip(self.units, answers, shifts, strict=True)]
+                sums = [one + other for one, other in zip(sums, moments, strict=True)] if sums else moments
+        processes.add_up(sums)
+        variances: list[Tensor] = []
+        for units, (count, total, square), shift in zip(self.units, sums, shifts, strict=True):
+            variance = (square - total**2 / count) / (count - 1).clamp_min(1)
+            energy = square / count + shift.flatten().cpu() ** 2 if units.groups else torch.zeros_like(variance)
+            spread = units.squared_spread(variance, energy).clamp_min(1e-30)
+            variances.append(units.shaped(spread, shift.ndim))
+        return variances
 
     def answers(self, call: Call) -> Tensor:
         """The network's, in one row, scaled so that the square of what they are off by is `of`."""
@@ -181,4 +192,21 @@ class Distance:
     def _scaled(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         parts = zip(tensors, self.variances, strict=True)
         count = len(self.outputs)
-        return [tensor.flatten() * (variance * tensor.numel() * count) ** -0.5 for tensor, variance in parts]
+        return [_flat(tensor, (variance * tensor.numel() * count) ** -0.5) for tensor, variance in parts]
+
+
+def _flat(tensor: Tensor, factor: Tensor) -> Tensor:
+    """The tensor times numbers that are broadcast to it, in one row."""
+    return (tensor * factor.to(tensor)).flatten()
+
+
+def _means(units: Units, answer: Tensor) -> Tensor:
+    """The mean of an answer, or of every entry where these have several units; to be broadcast to it."""
+    sums = units.summed(answer)
+    return units.shaped(sums / (answer.numel() / sums.numel()), answer.ndim)
+
+
+def _moments(units: Units, answer: Tensor, shift: Tensor) -> Tensor:
+    """Count, sum and sum of squares about a shift, of all of an answer or of every entry: "kind entry"."""
+    about = answer - shift
+    return torch.stack([units.summed(values) for values in (torch.ones_like(about), about, about.square())]).cpu()

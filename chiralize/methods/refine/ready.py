@@ -14,6 +14,7 @@ from chiralize.graph.devices import CPU, on
 from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Call, fresh, results
 from chiralize.graph.staying import staying
+from chiralize.graph.units import Units
 from chiralize.methods.refine.arithmetic import Arithmetic
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
 from chiralize.methods.refine.together import at_once, gathered, in_random_order, runs_together, with_axis
@@ -91,12 +92,19 @@ def ready_for(problem: Problem, result: Converted, option: str, rows: int, devic
         calls, others = (mapped(with_axis, part) for part in (calls, others))
         seen, held = (gathered(part, most) for part in (calls, others))
         aim, answer = _aim_at_once(aim), at_once(answer)
-    distance = Distance(aim, answer, held, outputs, squared)
+    distance = Distance(aim, answer, held, outputs, squared, _units(network, is_together))
     with weights, torch.enable_grad():
         if not distance.answers(held[0]).requires_grad:
             facts = "its answers have no gradients: forward switches them off, or nothing that it reads can be trained"
             raise MethodUnavailableError(option, facts, f"leave {option} out, or torch.no_grad out of forward")
     return Ready(network, distance, weights, calls, seen, held, is_together)
+
+
+def _units(network: Network, is_together: bool) -> dict[int, Units]:
+    """The units of the outputs that have several; with an axis of samples in front where these run together."""
+    mirror = mirror_if_known(network, None)
+    units = mirror.units if mirror is not None else {}
+    return {position: each.within(int(is_together)) for position, each in units.items()}
 
 
 def _run_together(aim: Aim, weights: Weights, result: Converted, calls: Sequence[Call]) -> bool:

@@ -1,6 +1,6 @@
 """How far the answers of a network are from commuting with the mirror; nothing is changed.
 
-gap of an entry = RMS(f(x) - T f(T x)) / s,      s = RMS(f(x) - mean f) over the whole output
+gap of an entry = RMS(f(x) - T f(T x)) / s,      s = RMS(f(x) - mean f) over the whole output, or over its unit
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from math import sqrt
 
 import torch
 
@@ -17,12 +16,15 @@ from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import LONGEST, Carried, Steps, roll_both_views
 from chiralize.graph.running import Call, Runner, check_outputs, results
+from chiralize.graph.units import relative
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.asymmetry.lean import beyond_chance
 from chiralize.verification.asymmetry.parts import Parts, distances, parts_of, summed
 from chiralize.verification.asymmetry.records import Asymmetry, EntryGap, OutputGap, PairGap
 from chiralize.verification.asymmetry.spreads import Spreads
+
+_ROUNDING = 1e-12
 
 
 def asymmetry(
@@ -105,8 +107,11 @@ class _Sums:
             tensor = tensor and replace(tensor, shape=(*tensor.shape, 1))
         self.mirror, self.index, self.tensor, self.representation = mirror, index, tensor, representation
         self.parts: Parts | None = parts_of(tensor, self.representation) if tensor is not None else None
+        self.units = mirror.units_of(index)
         self.rows = self.count = self.part_rows = self.changed = self.answers = 0
-        self.square = self.odd = 0.0
+        self.energy = self.odd = 0.0
+        self.square: torch.Tensor | None = None  # of every entry where there are several units, as `gap`
+        self.gap: torch.Tensor | None = None
         self.apart: torch.Tensor | None = None
         self.total: torch.Tensor | None = None
         self.leaning: torch.Tensor | None = None  # f(x) - T f(T x)
@@ -127,7 +132,9 @@ class _Sums:
         apart = summed((a - back).square(), representation)
         self.apart = _added(self.apart, apart)
         self.odd += float(((a - image) / 2).square().sum())
-        self.square += float(a.square().sum())
+        self.energy += float(a.square().sum())
+        self.square = _added(self.square, self.units.summed(a.square()).cpu())
+        self.gap = _added(self.gap, self.units.summed((a - back).square()).cpu())
         if self.tensor is not None:
             self._add_parts(a, back, self.tensor)
         a, b, back = map(self.mirror.in_rows, (a, b, back))
@@ -147,21 +154,31 @@ class _Sums:
             self.changed, self.answers = self.changed + int(other.sum()), self.answers + other.numel()
 
     @property
-    def scale(self) -> float:
-        """RMS about the mean of each entry; about zero where the output is constant."""
-        assert self.total is not None
-        spread = self.square - float(self.total.square().sum()) / self.rows
-        return sqrt((spread if spread > 1e-12 * self.square else self.square) / self.count)
+    def scales(self) -> torch.Tensor:
+        """RMS about the mean of each entry, of all or of each unit; about zero where the output is constant."""
+        assert self.total is not None and self.square is not None
+        count = self.count / self.square.numel()
+        units = self.units.within(int(self.mirror.is_single) - 1)
+        spread = self.square - units.summed(self.total.square()).cpu() / self.rows
+        spread = torch.where(spread > _ROUNDING * self.square, spread, torch.zeros_like(spread))
+        return self.units.squared_spread(spread / count, self.square / count).sqrt()
+
+    def _to_scale(self, values: torch.Tensor) -> torch.Tensor:
+        """RMS values, "sample entry..." summed up, in units of the spread."""
+        scales = self.units.shaped(self.scales, values.ndim)
+        if scales.ndim and values.shape[self.units.axis] == 1:  # of entries that the mirror leaves alone, summed up
+            scales = scales.square().mean().sqrt()
+        return values / torch.where(scales > 0, scales, torch.ones_like(scales))
 
     def output(self) -> OutputGap:
         """The figures of the whole output."""
-        assert self.apart is not None and self.leaning is not None
-        gap = lean = 0.0
-        if self.scale:
-            gap = sqrt(float(self.apart.sum()) / self.count) / self.scale
-            mean = sqrt(float((self.leaning / self.rows).square().mean())) / self.scale
-            lean = beyond_chance(mean, gap, self.rows)
-        odd_share = self.odd / self.square if self.square else 0.0
+        assert self.gap is not None and self.leaning is not None
+        squared, count = self.scales.square(), self.count / self.scales.numel()
+        gap = relative(self.gap / count, squared) if bool(squared.any()) else 0.0
+        means = self.units.within(int(self.mirror.is_single) - 1).summed((self.leaning / self.rows).square()).cpu()
+        mean = relative(means * (squared.numel() / self.leaning.numel()), squared) if bool(squared.any()) else 0.0
+        lean = beyond_chance(mean, gap, self.rows)
+        odd_share = self.odd / self.energy if self.energy else 0.0
         if self.lengths is None:
             apart = 0.0
         else:
@@ -173,7 +190,7 @@ class _Sums:
         """The gap of every entry that has one."""
         assert self.apart is not None
         numbers = self.count / self.apart.numel()
-        gaps = (self.apart / numbers).sqrt() / (self.scale or 1.0)
+        gaps = self._to_scale((self.apart / numbers).sqrt())
         entries = list[EntryGap]()
         rank = len(self.mirror.outputs[self.index].axes)
         for entry in map(tuple, (gaps > 0).nonzero().tolist()):
@@ -188,8 +205,13 @@ class _Sums:
         sums = torch.zeros(2, len(self.parts.labels), dtype=torch.float64).index_add_(1, owner, self.lengths)
         rows = owner.bincount(minlength=len(self.parts.labels)) * self.part_rows
         apart, square = sums / rows
-        gaps = (square / self.parts.numbers).sqrt() / (self.scale or 1.0)
-        shares = sums[1] / (sums[1].sum() or 1.0)
+        scales = self.scales
+        if scales.ndim:  # partners have one unit
+            scales = torch.ones(len(self.parts.labels), dtype=torch.float64).index_copy_(0, owner, scales)
+        scales = torch.where(scales > 0, scales, torch.ones_like(scales))
+        gaps = (square / self.parts.numbers).sqrt() / scales
+        squares = sums[1] / scales.square()
+        shares = squares / (squares.sum() or 1.0)
         named = zip(self.parts.labels, apart.tolist(), gaps.tolist(), shares.tolist(), strict=True)
         several = len(self.mirror.outputs) - len(self.mirror.state_outputs) > 1
         prefix = when(several, f"output {self.index} ")

@@ -16,6 +16,7 @@ import torch
 from chiralize.graph.mirror import FITS, NetworkMirror
 from chiralize.graph.rollouts import Carried, Steps, roll
 from chiralize.graph.running import Call, Runner, results
+from chiralize.graph.units import Units
 from chiralize.symmetry.action import Center, act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
@@ -80,26 +81,31 @@ class Answers:
 
     Calls whose answers have the same shapes lie in one stack, calls first: T is the same for all of them.
 
-    run: see `of_calls` and `along`.  state_outputs: positions of outputs that are states.
+    run: see `of_calls` and `along`.  mirror: T, whose states and units count.
     first: the answers to the first inputs alone, where runs are costly: they suffice to drop most mirrors.
     indices: the outputs that can tell something.  hardly_vary: those that could if they varied (constant ones, too).
     variation: of all outputs that are numbers, their spread in shares of their size.
     is_finite: whether all answers to the inputs as they are, are.  count: of the inputs, calls.
     """
 
-    def __init__(self, run: Run, state_outputs: frozenset[int] = frozenset(), first: Answers | None = None) -> None:
+    def __init__(self, run: Run, mirror: NetworkMirror, first: Answers | None = None) -> None:
         self._run = run
         self.first = first
         self._mirrored: dict[Key, list[list[torch.Tensor]]] = {}
         plain = list(map(_in_float64, run(None)))
         self.count = len(plain)
+        self._scales = dict[int, torch.Tensor]()
+        for index, units in mirror.units.items():
+            if plain[0][index].is_floating_point():
+                self._scales[index] = _scale(units, [answers[index] for answers in plain])
+        plain = list(map(self._in_units, plain))
         self._plain = _stacked(plain)
         columns = [list(column) for column in zip(*plain, strict=True)]
         self.centers = [_mean(column) for column in columns]
         self.spreads = list(map(_spread, columns, self.centers))
         numbers = list[int]()
         for index, answer in enumerate(plain[0]):
-            if answer.is_floating_point() and index not in state_outputs:
+            if answer.is_floating_point() and index not in mirror.state_outputs:
                 numbers.append(index)
         self.is_finite = all(bool(answer.isfinite().all()) for index in numbers for answer in columns[index])
         self.hardly_vary = [index for index in numbers if self._hardly_varies(columns[index], index)]
@@ -111,7 +117,7 @@ class Answers:
         return self.spreads[index] <= _STILL**2 * size  # one that is 0 throughout, too
 
     def plain(self, index: int) -> list[torch.Tensor]:
-        """f(x) of one output, stack by stack, in float64."""
+        """f(x) of one output, stack by stack, in float64; where entries have several units, in spreads of each."""
         return [stack[index] for stack in self._plain]
 
     def knows(self, mirror: NetworkMirror) -> bool:
@@ -125,12 +131,20 @@ class Answers:
         return self.first.count / self.count
 
     def turned_back(self, mirror: NetworkMirror, index: int) -> list[torch.Tensor]:
-        """T f(T x) of one output, stack by stack. Raises ModelRunError."""
+        """T f(T x) of one output, stack by stack, as `plain`. Raises ModelRunError."""
         key = _key(mirror)
         if key not in self._mirrored:
             self._mirrored[key] = _stacked(list(map(_in_float64, self._run(mirror))))
-        action = _of_stacks(mirror.outputs[index])
-        return [act(stack[index], action, mirror.center_of(index)) for stack in self._mirrored[key]]
+        action, scale = _of_stacks(mirror.outputs[index]), self._scales.get(index)
+        turned = [act(stack[index], action, mirror.center_of(index)) for stack in self._mirrored[key]]
+        return turned if scale is None else [stack / scale for stack in turned]
+
+    def _in_units(self, answers: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The answers to one call, in spreads of their units where they have several."""
+        scaled = list(answers)
+        for index, scale in self._scales.items():
+            scaled[index] = answers[index] / scale
+        return scaled
 
 
 def of_calls(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], first: int = 0) -> Answers:
@@ -148,7 +162,7 @@ def of_calls(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], first
         return [results(each.steps[0])[0] for each in turned]
 
     of_first = of_calls(runner, mirror, calls[:first]) if 0 < first < len(calls) else None
-    return Answers(run, mirror.state_outputs, of_first)
+    return Answers(run, mirror, of_first)
 
 
 def along(runner: Runner, mirror: NetworkMirror, sequences: Sequence[Steps], carried: Carried) -> Answers:
@@ -159,7 +173,18 @@ def along(runner: Runner, mirror: NetworkMirror, sequences: Sequence[Steps], car
         turned = other.turned if other is not None else None
         return [step.answers for steps in sequences for step in roll(runner, steps, carried, turned)]
 
-    return Answers(run, mirror.state_outputs)
+    return Answers(run, mirror)
+
+
+def _scale(units: Units, answers: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The spread of the unit of every entry of an output, 1 where it has none; to be broadcast to an answer."""
+    center = units.shaped(sum(map(units.summed, answers), torch.zeros(())), answers[0].ndim)
+    count = sum(answer.numel() for answer in answers) / center.numel()
+    about = [(answer - center / count).square() for answer in answers]
+    variance = sum(map(units.summed, about), torch.zeros(())) / count
+    energy = sum((units.summed(answer.square()) for answer in answers), torch.zeros(())) / count
+    spread = units.squared_spread(variance, energy).sqrt()
+    return units.shaped(torch.where(spread > 0, spread, torch.ones_like(spread)), answers[0].ndim)
 
 
 def _in_float64(answers: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -1,7 +1,7 @@
 """Blocks of a concatenated axis: what every entry of an observation or an action is, and what the mirror does to it."""
 
 from chiralize.body.tensors.fields.clocks import Clocks, grouped_clocks, in_flow_style
-from chiralize.body.tensors.fields.field import Field, joined_action, joined_labels, other_fields
+from chiralize.body.tensors.fields.field import Field, joined_action, joined_labels, joined_unit_groups, other_fields
 from chiralize.body.tensors.fields.reading import READERS, check_claims, read_fields
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "in_flow_style",
     "joined_action",
     "joined_labels",
+    "joined_unit_groups",
     "other_fields",
     "read_fields",
 ]

@@ -77,6 +77,10 @@ class Command(Field):
         """`command.vx`."""
         return [dotted(self.name, entry) for entry in self.entries]
 
+    def unit_groups(self, body: Skeleton) -> list[int]:
+        """Every entry is a quantity of its own."""
+        return list(range(len(self.entries)))
+
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """The same with the other sign of one entry, where the file gives its sign."""
         names = [dotted(self.name, entry) for entry in self.entries]

@@ -50,6 +50,10 @@ class Field(ABC):
         """The blocks that it is built of."""
         return ()
 
+    def unit_groups(self, body: Skeleton) -> list[int]:
+        """A number for every entry, which those share that have one unit."""
+        return [0] * self.size(body)
+
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """Blocks of the same size that it may be taken for, each with words for it."""
         yield from ()
@@ -86,6 +90,15 @@ def joined_labels(fields: Sequence[Field], body: Skeleton) -> list[str]:
     for block in fields:
         labels += block.labels(body)
     return labels
+
+
+def joined_unit_groups(fields: Sequence[Field], body: Skeleton) -> list[int]:
+    """The units of the entries of blocks one after the other; no two blocks share one."""
+    groups = list[int]()
+    for block in fields:
+        first = max(groups, default=-1) + 1
+        groups += [first + group for group in block.unit_groups(body)]
+    return groups
 
 
 def other_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:

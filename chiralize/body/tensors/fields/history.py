@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels, other_fields
+from chiralize.body.tensors.fields.field import (
+    Field,
+    dotted,
+    joined_action,
+    joined_labels,
+    joined_unit_groups,
+    other_fields,
+)
 from chiralize.symmetry.involution import SignedPermutation
 
 ORDERS = ("oldest_first", "newest_first")
@@ -58,6 +65,13 @@ class History(Field):
             for frame in range(self.frames):
                 labels += [dotted(self.name, self._frame(frame), label) for label in inside]
         return labels
+
+    def unit_groups(self, body: Skeleton) -> list[int]:
+        """The same entry has one unit in all frames."""
+        if self.major == "frames":
+            return joined_unit_groups(self.of, body) * self.frames
+        repeated = [replace(self, of=(block,), major="frames") for block in self.of]
+        return joined_unit_groups(repeated, body)
 
     def _frame(self, frame: int) -> str:
         if not self.order:

@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels, other_fields
+from chiralize.body.tensors.fields.field import (
+    Field,
+    dotted,
+    joined_action,
+    joined_labels,
+    joined_unit_groups,
+    other_fields,
+)
 from chiralize.body.tensors.fields.partners import partners_of, sides_of
 from chiralize.body.tensors.fields.phase import Phase
 from chiralize.body.tensors.fields.plain import Measured
@@ -70,6 +77,12 @@ class Items(Field):
         table = np.array(by_item, dtype=object)
         ordered = table if self.major == "items" else table.T
         return list(map(str, ordered.reshape(-1)))
+
+    def unit_groups(self, body: Skeleton) -> list[int]:
+        """The same number of all things has one unit."""
+        inside = np.array(joined_unit_groups(self.each, body))
+        groups = np.tile(inside, len(self.items)) if self.major == "items" else np.repeat(inside, len(self.items))
+        return list(map(int, groups))
 
     def _label(self, item: str, number: str) -> str:
         """Numbers in brackets follow without a dot."""

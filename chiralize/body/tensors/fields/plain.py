@@ -111,6 +111,10 @@ class Scalar(Field):
         """`{scalar: 3, name: NAME}`."""
         return {"scalar": list(self.entries) or self.count, "name": self.name}
 
+    def unit_groups(self, body: Skeleton) -> list[int]:
+        """Numbers with names are quantities of their own."""
+        return list(range(self.count)) if self.entries else [0] * self.count
+
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """The same with one number negated."""
         yield from other_signs_of(self)
@@ -166,6 +170,10 @@ class Signs(Field):
         if self.entries:
             return {"signs": dict(zip(self.entries, self.signs, strict=True)), "name": self.name}
         return {"signs": list(self.signs), "name": self.name}
+
+    def unit_groups(self, body: Skeleton) -> list[int]:
+        """Numbers with signs of their own are quantities of their own."""
+        return list(range(len(self.signs)))
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """The same with one other sign."""
