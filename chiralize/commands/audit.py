@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 
-from chiralize.commands.one_sided import may_act, recalled, saw_one_side
+from chiralize.commands.one_sided import WIDEST, may_act, recalled, saw_one_side
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.mirror import NetworkMirror
@@ -29,7 +29,7 @@ from chiralize.verification.asymmetry import advise, asymmetry, asymmetry_along,
 from chiralize.verification.asymmetry.advice import of_single_calls
 from chiralize.verification.asymmetry.alignment import UNMEASURED, alignments, has_maps
 from chiralize.verification.asymmetry.layers import View
-from chiralize.verification.asymmetry.records import Asymmetry, LayerGap
+from chiralize.verification.asymmetry.records import Advice, Asymmetry, LayerGap
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.evidence import joined
 from chiralize.verification.evidence.noise import looks_real
@@ -105,15 +105,24 @@ def audit(
         against = evidence if asked.fit is None or asked.fit.real else of_others
         side = lean[0] if lean and is_real else None
         advice = advise(of_network, against, is_real, of_data, side, may_act(network), network.resolved.spec)
-        if asked.fit is not None and asked.fit.is_refuted:
-            advice = replace(advice, remedy=inputs_to_check(network, data) + advice.remedy)
-        elif (asked.warnings or advice.kind == "one-sided data") and (away := off_center(network.resolved, data)):
-            advice = replace(advice, remedy=away + advice.remedy)
+        advice = _with_first_steps(advice, network, asked, data, of_network.gap)
     notes = (*network.notes, *notes, *_remarks(network, data, is_real))
     bodies = bodies_of(network.resolved.output_tensors)
     return AuditReport(
         name, of_network, source, of_data, evidence, notes, layers, lean, advice, alignments=aligned, bodies=bodies
     )
+
+
+def _with_first_steps(advice: Advice, network: Network, asked: Evidence, data: Sequence[Call], gap: float) -> Advice:
+    """The advice with what comes first: inputs to look at, or what `auto` does with a gap as wide."""
+    remedy = advice.remedy
+    if asked.fit is not None and asked.fit.is_refuted:
+        remedy = inputs_to_check(network, data) + remedy
+    elif asked.warnings or advice.kind == "one-sided data":
+        remedy = off_center(network.resolved, data) + remedy
+    if advice.is_noise and gap > WIDEST and not has_maps(network.resolved):
+        remedy = f"by --method average, or with --force (auto stops above {WIDEST}), {remedy}"
+    return replace(advice, remedy=remedy)
 
 
 def _affordable(network: Network, inputs: Sequence[Call]) -> tuple[Sequence[Call], str]:

@@ -239,6 +239,7 @@ def test_named_entries() -> None:
         ({"signs": {"FL": 1, "FR": 1}}, "name a side"),
         ({"history": 2, "of": [{"scalar": 2, "name": "contacts"}]}, "keeps 2 entries"),
         ({"scalar": len(DOG.joints), "name": "last_action"}, "as many as the body has joints"),
+        ({"scalar": len(DOG.joints), "name": "last_action"}, "for each joint, write {joints: last_action}"),
         ({"history": 3, "of": [{"scalar": len(DOG.joints), "name": "torque"}]}, "write {joints: torque}"),
         ({"scalar": [f"n{i}" for i in range(len(DOG.joints))]}, None),
         ({"scalar": 3, "name": "feet_contact"}, None),

@@ -153,6 +153,25 @@ SIZES = {
         'skeleton: h36m-17, inputs: [{layout: "b j d", dims: [x, y, z, c]}], with c in `negate` too if the mirror',
     ),
     "six merged": (H, (8, 102), "seems to have 6 numbers", 'layout: "b (j d)", dims: [x, y, z, c1, c2, c3]}]'),
+    "coordinates and then confidences": (
+        H,
+        (8, 68, 9),
+        "seems to have 4 numbers of every joint",
+        '; or, where the coordinates of all joints stand before what else each has, inputs: [{layout: "b f t", fields: '
+        "[{joints: position}, {joints: confidence, kind: scalar}]}]",
+    ),
+    "two bodies": (
+        H,
+        (8, 9, 136),
+        "seems to have 8 numbers of every joint",
+        '; or, of 2 bodies one after the other, inputs: [{layout: "b t (m j d)", dims: [x, y, z, c]}]',
+    ),
+    "named numbers": (
+        H,
+        (8, 9, 23),
+        "so an axis of size 17",
+        ", or describe what its numbers are by `fields` in a file",
+    ),
     "several could be": (H, (8, 5, 17, 7), "beside the axis of size 17 none has the size of the coordinates", ""),
     "joints axis": (H + "inputs: [b j d]", (8, 16, 3), "size 16 is not j=17", "of 16 joints: h36m-16, h36m-sh-16"),
     "four coordinates": (
@@ -177,6 +196,18 @@ SIZES = {
         (8, 16),
         "the fields make 15 entries (v 3 + q 12), but axis 1 has size 16",
         "correct the list: {joints: NAME}, {vector: NAME}, ",
+    ),
+    "fields of one number a joint": (
+        H + "inputs: [{fields: [{joints: position}, {joints: confidence}]}]",
+        (8, 68),
+        "the fields make 102 entries (position 51 + confidence 51), but axis 1 has size 68",
+        "{joints: confidence} is 3 numbers for each joint (x, y, z): for one that has no sign, such as a confidence",
+    ),
+    "fields without one number a joint": (
+        H + "inputs: [{fields: [{joints: position}]}]",
+        (8, 68),
+        "the fields make 51 entries (position 51), but axis 1 has size 68",
+        "17 are missing, as many as the body has joints: {joints: NAME, kind: scalar} for what each joint has",
     ),
     "fields of joints": (
         "skeleton: a1\ninputs: [{fields: [{vector: v}, {joints: q}]}]",

@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from chiralize.body.tensors import parse_spec
+from chiralize.commands.one_sided import may_act
 from chiralize.errors import MirrorError, OneSidedError
+from chiralize.problem.preparation import prepare
 from tests.support.small_body import POSE, Net, converted
 
 JOINTS, ROWS = 6, 400
@@ -133,6 +136,29 @@ def test_numbers_of_another_unit_are_named_before_other_mirrors() -> None:
         remedies.append(caught.value.remedy)
     unit = "check the unit of the inputs first, which reach 1e+03 (pixels, millimetres, degrees?); then "
     assert remedies[1] == unit + remedies[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "outputs", "is_policy"),
+    [
+        ("dims: [q]\nnegate: []", "[{fields: [{joints: action}]}]", True),
+        ("dims: [q]\nnegate: []", "[{fields: [{scalar: 6, name: action}]}]", True),
+        (
+            "dims: [x, y]\nnegate: x",
+            "[{fields: [{scalar: [speed, area]}, {signs: {turn: -1, bend: -1, a: 1, b: 1}}]}]",
+            False,
+        ),
+        ("dims: [x, y]\nnegate: x", "[{fields: [{joints: torque, kind: scalar}]}]", True),
+        ("dims: [x, y]\nnegate: x", "[{invariant: true}]", False),
+    ],
+)
+def test_an_environment_is_asked_of_policies_alone(body: str, outputs: str, is_policy: bool) -> None:
+    """A forecaster of named features has none."""
+    joints = "joints: [hip, l_arm, l_leg, r_arm, r_leg, head]\npairs: [[l_arm, r_arm], [l_leg, r_leg]]\n"
+    size = 6 if "q" in body else 12
+    spec = parse_spec(f"{joints}{body}\ninputs: [{{fields: [{{joints: q}}]}}]\noutputs: {outputs}\n")
+    network = prepare(nn.Linear(size, 6).double(), spec, (torch.randn(3, size).double(),))
+    assert may_act(network) == is_policy
 
 
 def test_inputs_that_are_not_centred_are_named_before_the_side() -> None:

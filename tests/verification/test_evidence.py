@@ -384,6 +384,16 @@ def test_skeletons_whose_mirror_fits_are_named() -> None:
     assert found.warnings[-1] == "shipped skeletons of this size whose mirror fits: a, b"
 
 
+def test_a_skeleton_that_is_no_better_than_T_is_not_offered() -> None:
+    """From one skeleton that is refused to the other, and back."""
+    others = (
+        of_many("no swap at all", 0.206, 0.64, 0.206, 0.321),
+        of_many("the skeleton b", 0.315, 0.98, 0.315, 0.321, ("b",)),
+    )
+    found = judged(Comparison(0.321, others), REAL)
+    assert found.fit is not None and found.fit.is_refuted and found.fit.skeletons == ()
+
+
 def test_a_skeleton_that_was_refused_is_not_offered_in_its_own_place() -> None:
     """Its gap is below the bound, and yet another mirror, one of no skeleton, fits much better."""
     other = of_many("x not negated", 0.21, 0.4, 0.21, 0.49)

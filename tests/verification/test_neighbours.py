@@ -31,10 +31,12 @@ def tried(body: Skeleton) -> list[str]:
 
 @pytest.mark.parametrize("name", ["h36m-17", "ap10k-17", "macaque-17", "hand-21", "smpl-24"])
 def test_rivals_are_of_the_same_kind_of_body(name: str) -> None:
-    """The pairs of a person are no rivals of those of an animal, and the other way round."""
+    """A network of a horse may be given the skeleton of a person with as many joints; of a hand, neither."""
     body = load_skeleton(name)
     kinds = {kind_of(load_skeleton(other)) for other in tried(body)}
-    assert name in tried(body) and kinds == {kind_of(body)}
+    both = {"a person", "an animal"}
+    assert name in tried(body) and kinds <= (both if kind_of(body) in both else {kind_of(body)})
+    assert name != "h36m-17" or "ap10k-17" in tried(body)
 
 
 def test_no_person_is_a_rival_of_a_robot_or_of_a_hand() -> None:

@@ -12,10 +12,11 @@ from chiralize.errors.words import when
 
 ROBOT = "a robot"
 ROTATIONS = "rotations"
+_ANIMAL = "an animal"
 _BY_NAME = {
     "a hand": ("hand",),
     "a face": ("face",),
-    "an animal": ("animal", "ap10k", "macaque", "monkey", "horse", "dog", "cat", "mouse", "quadruped"),
+    _ANIMAL: ("animal", "ap10k", "macaque", "monkey", "horse", "dog", "cat", "mouse", "quadruped"),
     ROBOT: ("robot",),
 }
 _OF_A_HAND = ("thumb", "forefinger", "index", "middle", "ring", "pinky", "finger", "palm", "handroot", "wrist")
@@ -47,7 +48,7 @@ def kind_of(body: Skeleton) -> str:
     if stems and all(name.startswith(_OF_A_HAND) for name in stems):
         return "a hand"
     if any(word in name for name in stems for word in _OF_AN_ANIMAL):
-        return "an animal"
+        return _ANIMAL
     return ""
 
 
@@ -55,6 +56,12 @@ def may_be_meant(other: Skeleton, instead_of: Skeleton) -> bool:
     """Whether one skeleton could be meant instead of another: both are of the same kind of body, as far as known."""
     given = kind_of(instead_of)
     return not given or kind_of(other) == given
+
+
+def may_fit(other: Skeleton, instead_of: Skeleton) -> bool:
+    """Whether a network taken for one of a body could be of another one; a horse's for one of a person, too."""
+    kinds = {kind_of(other), kind_of(instead_of)}
+    return may_be_meant(other, instead_of) or kinds == {"a person", _ANIMAL}
 
 
 def offered(*counts: int, instead_of: Skeleton | None = None, most: int = 20, dims: int = 3) -> str:

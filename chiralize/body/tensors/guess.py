@@ -116,6 +116,8 @@ def described_dims(layout: object, count: int, body: Skeleton, io: str) -> str:
     line = f'{io}s: [{{layout: "{layout}", dims: [{", ".join(names)}]}}]'
     if further:
         line += f", with {names[-1]} in `negate` too if the mirror changes its sign; a confidence stays"
+    if further > 1 and "(j d)" in str(layout):
+        line += _of_several_bodies(str(layout), count, body, io)
     if further == 1 and "(j d)" in str(layout):
         blocks = "{joints: position}, {joints: confidence, kind: scalar}"
         line += f"; or, where the coordinates of all joints stand before what else each has, {io}s: "
@@ -123,6 +125,18 @@ def described_dims(layout: object, count: int, body: Skeleton, io: str) -> str:
     if further and count in ROTATIONS:
         line += f'; or, of rotations, {io}s: [{{layout: "{layout}", {ROTATIONS[count][0]}}}]'
     return f"skeleton: {body.name}, {line}"
+
+
+def _of_several_bodies(layout: str, count: int, body: Skeleton, io: str) -> str:
+    """How to describe numbers that are those of several bodies, with a score of each joint or without; "" for none."""
+    for names in ([*body.dims, "c"], [*body.dims], [*body.dims[:2], "c"], [*body.dims[:2]]):
+        if count % len(names) == 0 and count > len(names):
+            several = layout.replace("(j d)", "(m j d)")
+            return (
+                f"; or, of {count // len(names)} bodies one after the other, {io}s: "
+                f'[{{layout: "{several}", dims: [{", ".join(names)}]}}]'
+            )
+    return ""
 
 
 def _why(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> str:
@@ -159,8 +173,10 @@ def _remedy(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) 
         )
     similar = _similar(shape, body)
     hint = when(similar, f"; {similar}")
+    named = when(io == "input", ", or describe what its numbers are by `fields` in a file (docs/observations.md)")
     return (
         f"check the skeleton{hint}, or say the layout, --{io}-layout, with `free` for a tensor without a body{scores}"
+        + named
     )
 
 

@@ -218,8 +218,11 @@ def _completed(missing: int, body: Skeleton) -> str:
 
 
 def _as_plain(blocks: Sequence[Field], body: Skeleton, missing: int) -> str:
-    """What to do where a block of joints has one number a joint, and is too long for that reason; "" elsewhere."""
-    for block in blocks:
+    """What to do where a block of joints has one number a joint, and is too long for that reason; "" elsewhere.
+
+    Of several that could be meant it is the last: what has no sign stands behind the coordinates.
+    """
+    for block in reversed(blocks):
         plain = replace(block, is_plain=True) if isinstance(block, Joints) and len(body.dims) > 1 else block
         if missing < 0 and plain.size(body) - block.size(body) == missing:
             return (

@@ -158,7 +158,8 @@ def _best(better: Sequence[MirrorGap]) -> list[MirrorGap]:
 
 
 def _fitting_skeletons(comparison: Comparison) -> tuple[str, ...]:
-    """The shipped skeletons with another mirror than T that fits about as well as the best of them and of T.
+    """The shipped skeletons with another mirror than T that fits about as well as the best of them, and clearly better
+    than T.
 
     Skeletons with the mirror T are left out: the user has tried that mirror, under whatever name.
     """
@@ -167,7 +168,8 @@ def _fitting_skeletons(comparison: Comparison) -> tuple[str, ...]:
         fits.update(dict.fromkeys(other.skeletons, other.gap))
     gap_of_same = comparison.gap if comparison.same else inf
     least = min(gap_of_same, *fits.values()) if fits else inf
-    return tuple(name for name, reached in fits.items() if reached <= min(FITS, _AS_GOOD * least))
+    most = min(FITS, _AS_GOOD * least, CLEARLY * comparison.gap)
+    return tuple(name for name, reached in fits.items() if reached <= most)
 
 
 _NO_OTHER = MirrorGap("", 0.0)

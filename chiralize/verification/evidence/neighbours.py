@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from itertools import combinations
 
 from chiralize.body.skeleton.catalog import find_shipped, names_of_size
-from chiralize.body.skeleton.kinds import may_be_meant
+from chiralize.body.skeleton.kinds import may_fit
 from chiralize.body.skeleton.skeleton import AXES, TURNS, Skeleton
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.body.tensors.entries import TensorEntry
@@ -278,12 +278,12 @@ def _has_joints(entry: TensorEntry) -> bool:
 def _shipped_skeletons(spec: ConversionSpec) -> Iterator[Neighbour]:
     """Every shipped skeleton of as many joints in the place of the given one; coordinates and signs stay.
 
-    Of the same kind of body: the pairs of a person say nothing of the actuators of a robot, or of fingers.
+    The pairs of a person say nothing of the actuators of a robot, or of fingers; those of a horse may be meant.
     """
     given = spec.skeleton
     for name in names_of_size(len(given.joints)):
         other = find_shipped(name)
-        if other is None or not may_be_meant(other, instead_of=given):
+        if other is None or not may_fit(other, instead_of=given):
             continue
         body = replace(other, dims=given.dims, negate=given.negate, signs=(), lateral=given.lateral)
         yield Neighbour(f"the skeleton {name}", _everywhere(spec, partial(_replaced, body=body)), skeleton=name)
