@@ -53,7 +53,9 @@ class Units:
         """A vector "entry" that can be multiplied with an output of so many axes."""
         if not self.groups:
             return entries
-        return entries.view([-1 if axis == self.axis else 1 for axis in range(dims)])
+        sizes = [1] * dims
+        sizes[self.axis] = len(self.groups)
+        return entries.view(sizes)
 
     def _pooled(self, values: Tensor) -> Tensor:
         """The mean of each unit, for every entry."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.body.tensors.unit_groups import unit_groups
 from chiralize.errors import AsymmetricConstantError, ChiralizeError, NegatedChannelsError, UnsupportedError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel, Leaf
@@ -256,8 +257,9 @@ def _units(resolved: ResolvedSpec) -> dict[int, Units]:
     """The units of the outputs that have several."""
     units: dict[int, Units] = {}
     for tensor in resolved.output_tensors:
-        if tensor.unit_groups and tensor.name_axis is not None:
-            units[tensor.index] = Units(tensor.name_axis, tensor.unit_groups)
+        groups = unit_groups(tensor, resolved.spec.skeleton)
+        if groups and tensor.name_axis is not None:
+            units[tensor.index] = Units(tensor.name_axis, groups)
     return units
 
 

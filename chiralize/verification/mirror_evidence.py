@@ -34,17 +34,7 @@ from chiralize.verification.evidence.answer_points import Points, points_of_answ
 from chiralize.verification.evidence.blocks import block_to_check
 from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
-from chiralize.verification.evidence.fitting import (
-    FEWEST_ROWS,
-    Answers,
-    Candidate,
-    Comparison,
-    along,
-    compare,
-    gap_of,
-    of_calls,
-    variation_of,
-)
+from chiralize.verification.evidence.fitting import FEWEST_ROWS, Answers, along, compare, gap_of, of_calls, variation_of
 from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
 from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
@@ -52,6 +42,7 @@ from chiralize.verification.evidence.near_shipped import near_shipped
 from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import means_away, off_center
+from chiralize.verification.evidence.records import Candidate, Comparison
 from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy
 from chiralize.verification.evidence.repairing import with_other_partners

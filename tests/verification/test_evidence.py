@@ -22,7 +22,7 @@ from chiralize.symmetry.action import act
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.evidence import joined
-from chiralize.verification.evidence.fitting import Candidate, Comparison, MirrorGap, compare, moves_less, of_calls
+from chiralize.verification.evidence.fitting import compare, moves_less, of_calls
 from chiralize.verification.evidence.judging import Basis, judged, recalled
 from chiralize.verification.evidence.names import (
     by_names,
@@ -31,6 +31,7 @@ from chiralize.verification.evidence.names import (
     symmetric_pose,
 )
 from chiralize.verification.evidence.neighbours import changes
+from chiralize.verification.evidence.records import Candidate, Comparison, MirrorGap
 from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.mirror_evidence import ask_network, compare_mirrors
 from chiralize.verification.verdicts import Evidence

@@ -14,8 +14,8 @@ from chiralize.body.tensors import load_spec
 from chiralize.problem.preparation import prepare
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
-from chiralize.verification.evidence.fitting import Comparison, MirrorGap
 from chiralize.verification.evidence.near_shipped import near_shipped
+from chiralize.verification.evidence.records import Comparison, MirrorGap
 from chiralize.verification.mirror_evidence import ask_network
 
 

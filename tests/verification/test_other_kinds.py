@@ -15,9 +15,9 @@ from chiralize.errors import MirrorError
 from chiralize.graph.running import Call
 from chiralize.problem.preparation import prepare
 from chiralize.verification.evidence.blocks import block_to_check
-from chiralize.verification.evidence.fitting import Comparison, MirrorGap
 from chiralize.verification.evidence.judging import Basis, by_chance, judged
 from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
+from chiralize.verification.evidence.records import Comparison, MirrorGap
 from chiralize.verification.mirror_evidence import ask_network
 from tests.support.small_body import BODY, IMAGE, Net, normal
 

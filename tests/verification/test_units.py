@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec, resolve
+from chiralize.body.tensors.unit_groups import unit_groups
 from chiralize.commands.audit import audit
 from chiralize.errors import MirrorError
 from chiralize.graph.running import Around, Call, Runner
@@ -162,4 +163,5 @@ def test_what_is_constant_beside_other_units() -> None:
 def test_which_entries_have_one_unit(fields: str, groups: tuple[int, ...]) -> None:
     spec = parse_spec(BODY + f"negate: x\nlateral: x\ninputs: [{{layout: 'b j d'}}]\noutputs: [{{fields: {fields}}}]\n")
     size = len(groups) or 12
-    assert resolve(spec, [(2, 6, 2)], [(2, size)]).output_tensors[0].unit_groups == groups
+    (output,) = resolve(spec, [(2, 6, 2)], [(2, size)]).output_tensors
+    assert unit_groups(output, spec.skeleton) == groups

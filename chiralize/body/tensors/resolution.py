@@ -12,7 +12,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.axes import Pose, centers, fit, represent, spreads
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
-from chiralize.body.tensors.fields import Field, joined_action, joined_labels, joined_unit_groups
+from chiralize.body.tensors.fields import Field, joined_action, joined_labels
 from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.guess import infer_pose
 from chiralize.body.tensors.layout import CLASSES, Layout, free_names, parse_layout
@@ -256,18 +256,7 @@ def _fields(tensor: ResolvedTensor, body: Skeleton, where: str) -> ResolvedTenso
         free_axes=layout.free_axes,
         names=tuple(joined_labels(blocks, body)),
         name_axis=axis,
-        unit_groups=_unit_groups(blocks, body, action),
     )
-
-
-def _unit_groups(blocks: Sequence[Field], body: Skeleton, action: SignedPermutation) -> tuple[int, ...]:
-    """A number for every entry, which those share that have one unit, partners always; () where all have one."""
-    groups = joined_unit_groups(blocks, body)
-    for entry, partner in enumerate(action.partner.tolist()):
-        if groups[entry] != groups[partner]:
-            joined = {groups[entry], groups[partner]}
-            groups = [min(joined) if group in joined else group for group in groups]
-    return tuple(groups) if len(set(groups)) > 1 else ()
 
 
 def fields_width(blocks: Sequence[Field], body: Skeleton) -> int:

@@ -45,7 +45,6 @@ class ResolvedTensor:
     layout: the layout as text, or the word free, invariant or state.  free_axes: (word, position) of the free axes.
     center: c of the affine mirror x -> 2 c - x, broadcastable to the tensor, or None where it is linear.
     spread: how far values are apart where there is a centre, in the same shape.
-    unit_groups: of every entry along `name_axis`, a number that those of one unit share; empty where all do.
     """
 
     io: str
@@ -59,7 +58,6 @@ class ResolvedTensor:
     pose: Pose | None = None
     names: tuple[str, ...] = ()
     name_axis: int | None = None
-    unit_groups: tuple[int, ...] = ()
     spread: npt.NDArray[np.float64] | None = field(default=None, compare=False)
 
     @property

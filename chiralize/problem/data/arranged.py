@@ -123,8 +123,8 @@ def _otherwise_stored(
         if layout in tensor.layout:
             places = np.arange(len(names)).reshape(rows, -1).T.ravel().tolist()
             source: dict[str, tuple[str, int]] = {}
-            for name, place in zip(names, places, strict=True):
-                source[name] = (names[place], 1)
+            for name, position in zip(names, places, strict=True):
+                source[name] = (names[position], 1)
             yield f"they are stored {stored}, where the layout has {layout}", source
 
 

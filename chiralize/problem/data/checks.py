@@ -28,6 +28,7 @@ from chiralize.problem.data.moments.judging import (
     likeness,
     remembered_mean,
 )
+from chiralize.problem.data.odd_values import odd_values
 from chiralize.problem.data.of_pictures import to_check
 from chiralize.problem.data.units import unit_by_spread, unit_in_question
 from chiralize.problem.network import Network
@@ -184,6 +185,7 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
         yield from _questioned_unit(network, calls)
     if (similarity is None or similarity.is_normaliser) and not problem.request.mix:
         yield from _narrow(network, calls)
+    yield from odd_values(network, calls)
 
 
 def _put_in_order(network: Network, calls: Sequence[Call]) -> str:

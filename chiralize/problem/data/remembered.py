@@ -76,12 +76,20 @@ def means_of(network: Network, moments: InputMoments, calls: Sequence[Call]) -> 
 
     As one sample, an axis of one number broadcast; None where the samples have other sizes than the moments.
     """
+    seen = moments_of(network, moments, calls)
+    return None if seen is None else (seen[0], *seen[2:])
+
+
+def moments_of(
+    network: Network, moments: InputMoments, calls: Sequence[Call]
+) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+    """Mean and spread of every entry of an input in these calls, and the same in training, as `means_of`."""
     axes = _alike(moments)
     if not network.has_rows or not _fits(moments, axes, calls[0]):
         return None
     mean, spread = moments.mean[0], moments.spread[0]
-    given, _ = _moments_here(network, moments, axes, calls)
-    return given.expand_as(mean), mean, spread
+    given, spread_here = _moments_here(network, moments, axes, calls)
+    return given.expand_as(mean), spread_here.expand_as(mean), mean, spread
 
 
 def _moments_here(

@@ -8,7 +8,7 @@ Under a mirror that is not its own the two have nothing in common.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf, isfinite, sqrt
 
 import torch
@@ -19,6 +19,7 @@ from chiralize.graph.running import Call, Runner, results
 from chiralize.graph.units import Units
 from chiralize.symmetry.action import Center, act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
+from chiralize.verification.evidence.records import Candidate, Comparison, MirrorGap
 
 Key = tuple[object, ...]
 Run = Callable[[NetworkMirror | None], Sequence[Sequence[torch.Tensor]]]
@@ -36,44 +37,6 @@ _FEW = 0.25
 _FAR_WORSE = 1.25
 """A mirror whose gap on the first inputs is so many times that of T is not run on the others; where T does not fit, one
 whose gap is no smaller."""
-
-
-@dataclass(frozen=True)
-class MirrorGap:
-    """How well one mirror fits the network.
-
-    name: what is different about it.  gap: RMS(f(x) - T f(T x)) in units of the spread of f(x), the
-    largest of all outputs.  ratio: its RMS over that of T, taken over the entries of the answers that the two mirrors
-    predict differently; of the output where it is smallest, and 1 at least where another output fits worse.
-    here, given: the two gaps that the ratio is of, on those entries.  skeletons: the shipped ones that it belongs to.
-    is_of_all: those entries hold all that the answers vary by.  moves_less: it does to inputs a part of what T does,
-    and not all.
-    recenters: it is T, about another point.  swaps_nothing: it exchanges no entries of the inputs, and T does.
-    numbers: how many numbers those entries are in all samples together.  share: their spread in shares of that of the
-    output, RMS over entries.
-    """
-
-    name: str
-    gap: float
-    ratio: float = 1.0
-    here: float = 0.0
-    given: float = 0.0
-    skeletons: tuple[str, ...] = ()
-    is_of_all: bool = True
-    moves_less: bool = False
-    recenters: bool = False
-    swaps_nothing: bool = False
-    numbers: int = 0
-    share: float = 1.0
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Another mirror. name: what is different about it.  skeleton: the shipped skeleton that it belongs to, or ""."""
-
-    name: str
-    mirror: NetworkMirror
-    skeleton: str = ""
 
 
 class Answers:
@@ -253,33 +216,6 @@ def moved_by(mirror: NetworkMirror, answers: Answers) -> float:
             apart += float((act(about_mean, action) - about_mean).square().sum())
         most = max(most, _ratio(apart, answers.spreads[index]))
     return most
-
-
-@dataclass(frozen=True)
-class Corrected:
-    """Changes of the specification by name that together make T fit, and the gap that they leave.
-
-    No names where nothing near T fits, however many things are changed.
-    """
-
-    names: tuple[str, ...]
-    gap: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """T beside other mirrors.
-
-    gap: of T.  others: those that are not T, each once.  same: the shipped skeletons whose mirror T is.
-    answers_stay: T leaves three quarters of the answers as they are, or more.
-    corrected: what makes T fit; None where nobody looked.
-    """
-
-    gap: float
-    others: tuple[MirrorGap, ...] = ()
-    same: tuple[str, ...] = ()
-    answers_stay: bool = False
-    corrected: Corrected | None = None
 
 
 def compare(

@@ -13,7 +13,8 @@ from scipy.special import fdtri
 
 from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import CLEARLY, FITS, NOTHING_IN_COMMON, MirrorFit
-from chiralize.verification.evidence.fitting import FEWEST_ROWS, Comparison, MirrorGap
+from chiralize.verification.evidence.fitting import FEWEST_ROWS
+from chiralize.verification.evidence.records import Comparison, MirrorGap
 from chiralize.verification.verdicts import Evidence
 
 CLEARLY_OF_FEW = 0.5

@@ -12,7 +12,7 @@ from chiralize.body.skeleton.catalog import find_shipped
 from chiralize.body.skeleton.naming import as_sets, infer_pairs
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors.words import listed
-from chiralize.verification.evidence.fitting import Comparison
+from chiralize.verification.evidence.records import Comparison
 from chiralize.verification.verdicts import Evidence
 
 NEARLY_ALL = 0.75

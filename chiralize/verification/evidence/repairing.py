@@ -18,7 +18,8 @@ from chiralize.errors.words import listed
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
-from chiralize.verification.evidence.fitting import Answers, Candidate
+from chiralize.verification.evidence.fitting import Answers
+from chiralize.verification.evidence.records import Candidate
 
 _BETTER = 0.5
 """The share of an entry's squared error that another partner may leave, to be taken for its own."""

@@ -1,0 +1,72 @@
+"""Frozen records of mirrors beside each other: what is tried, how well each fits, and what would make T fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chiralize.graph.mirror import NetworkMirror
+
+
+@dataclass(frozen=True)
+class MirrorGap:
+    """How well one mirror fits the network.
+
+    name: what is different about it.  gap: RMS(f(x) - T f(T x)) in units of the spread of f(x), the
+    largest of all outputs.  ratio: its RMS over that of T, taken over the entries of the answers that the two mirrors
+    predict differently; of the output where it is smallest, and 1 at least where another output fits worse.
+    here, given: the two gaps that the ratio is of, on those entries.  skeletons: the shipped ones that it belongs to.
+    is_of_all: those entries hold all that the answers vary by.  moves_less: it does to inputs a part of what T does,
+    and not all.
+    recenters: it is T, about another point.  swaps_nothing: it exchanges no entries of the inputs, and T does.
+    numbers: how many numbers those entries are in all samples together.  share: their spread in shares of that of the
+    output, RMS over entries.
+    """
+
+    name: str
+    gap: float
+    ratio: float = 1.0
+    here: float = 0.0
+    given: float = 0.0
+    skeletons: tuple[str, ...] = ()
+    is_of_all: bool = True
+    moves_less: bool = False
+    recenters: bool = False
+    swaps_nothing: bool = False
+    numbers: int = 0
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Another mirror. name: what is different about it.  skeleton: the shipped skeleton that it belongs to, or ""."""
+
+    name: str
+    mirror: NetworkMirror
+    skeleton: str = ""
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Changes of the specification by name that together make T fit, and the gap that they leave.
+
+    No names where nothing near T fits, however many things are changed.
+    """
+
+    names: tuple[str, ...]
+    gap: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """T beside other mirrors.
+
+    gap: of T.  others: those that are not T, each once.  same: the shipped skeletons whose mirror T is.
+    answers_stay: T leaves three quarters of the answers as they are, or more.
+    corrected: what makes T fit; None where nobody looked.
+    """
+
+    gap: float
+    others: tuple[MirrorGap, ...] = ()
+    same: tuple[str, ...] = ()
+    answers_stay: bool = False
+    corrected: Corrected | None = None
