@@ -411,10 +411,10 @@ def inputs_to_check(network: Network, inputs: Sequence[Call]) -> str:
     Of another unit they may be where T is linear and they reach numbers as of pixels or millimetres: few networks read
     such numbers as they are, and one that was trained on others answers them anyhow.
     """
-    if away := off_center(network.resolved, thinned(network, inputs, _ROWS)):
-        return away
     if foreign_unit(network, inputs):
         return f"{IN_ITS_UNIT} first; then "
+    if away := off_center(network.resolved, thinned(network, inputs, _ROWS)):
+        return away
     if network.resolved.is_affine or is_of_its_kind(network, inputs):
         return ""
     reach = 0.0

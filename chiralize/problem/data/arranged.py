@@ -28,7 +28,7 @@ _NEARER = 0.5
 """Of how far they are off as they are."""
 _AS_NEAR = 1.1
 """An order with fewer changes is named where it comes as near but for so much."""
-_MOST_DIMS = 3
+_MOST_DIMS, _MOST_ENTRIES = 3, 100_000
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,10 @@ def arrangement(network: Network, calls: Sequence[Call]) -> Arrangement | None:
 
 def _by_name(network: Network, moments: InputMoments, tensor: ResolvedTensor, calls: Sequence[Call]) -> _Means | None:
     """The means by the names of entries, frames taken together; None where nothing is kept that could tell."""
-    means = means_of(network, moments, calls) if network.has_rows and not tensor.is_free else None
+    has_names = tensor.pose is not None or tensor.names
+    if not has_names or not network.has_rows or moments.mean.numel() > _MOST_ENTRIES * len(moments.mean):
+        return None
+    means = means_of(network, moments, calls)
     if means is None:
         return None
     sums: dict[str, Tensor] = {}
@@ -121,9 +124,9 @@ def _otherwise_stored(
     cases = (("(j d)", dims, "(d j), coordinate by coordinate"), ("(d j)", len(names) // dims, "(j d), joint by joint"))
     for layout, rows, stored in cases:
         if layout in tensor.layout:
-            places = np.arange(len(names)).reshape(rows, -1).T.ravel().tolist()
+            positions = np.arange(len(names)).reshape(rows, -1).T.ravel().tolist()
             source: dict[str, tuple[str, int]] = {}
-            for name, position in zip(names, places, strict=True):
+            for name, position in zip(names, positions, strict=True):
                 source[name] = (names[position], 1)
             yield f"they are stored {stored}, where the layout has {layout}", source
 
@@ -134,7 +137,7 @@ def _count(dims: Sequence[str], order: Sequence[str], signs: Sequence[int]) -> i
 
 
 def _in_words(taken: Mapping[str, tuple[str, int]]) -> str:
-    """`y of training is -z`, all coordinates that differ."""
+    """`y in training is -z`, all coordinates that differ."""
     changed = {dim: change for dim, change in taken.items() if change != (dim, 1)}
     return ", ".join(f"{dim} in training is {when(sign < 0, '-')}{other}" for dim, (other, sign) in changed.items())
 

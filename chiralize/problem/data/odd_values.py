@@ -33,8 +33,10 @@ def odd_values(network: Network, calls: Sequence[Call]) -> Iterator[str]:
     except ChiralizeError:
         known = []
     for moments in known:
-        tensor, seen = network.resolved.input_tensors[moments.index], moments_of(network, moments, calls)
-        if seen is not None and not tensor.is_free and len(calls) > 1:
+        tensor = network.resolved.input_tensors[moments.index]
+        has_names = tensor.pose is not None or tensor.names  # pictures have none, and black borders
+        seen = moments_of(network, moments, calls) if has_names and len(calls) > 1 else None
+        if seen is not None:
             yield from _never_varying(tensor, *seen)
     for tensor in network.resolved.input_tensors:
         yield from _stored_zeros(tensor, calls)

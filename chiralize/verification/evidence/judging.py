@@ -37,11 +37,11 @@ apart under any mirror (the wrists of a humanoid that walks, 1.4 and 1.7).
 """
 _SELDOM = 5e-4
 """How often one of two equally wrong mirrors may seem clearly better by chance: some dozens of them are tried."""
+_AT_TIMES = 0.05
+"""The same for a doubt."""
 _FAINT = 0.05
 """Entries whose spread is less than this share of that of their output hardly vary beside the others: in units of so
 small a spread noise is a doubt (blendshapes with spreads of 0.005 beside some of 0.22)."""
-_AT_TIMES = 0.05
-"""The same for a doubt."""
 SMALL = 0.02
 """A gap that nobody needs to explain: the network is as good as equivariant."""
 _AS_GOOD = 1.1
@@ -78,7 +78,7 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     stay = comparison.answers_stay
     of_a_part = next((other.name for other in better if other.here <= FITS < other.gap), "")
     fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names, stay, partly=of_a_part)
-    if not fit.is_refuted and not better:
+    if basis.real and not fit.is_refuted and not better:
         fit = replace(fit, doubt=_doubt(gap, tried))
     if comparison.corrected is not None:
         changes, changed_gap = comparison.corrected.names, comparison.corrected.gap
