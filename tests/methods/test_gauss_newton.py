@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,12 +19,11 @@ from chiralize.graph.running import Call
 from chiralize.methods.refine import budget, gauss_newton
 from chiralize.methods.refine.gauss_newton import _basis, _divided, _System, refine
 from chiralize.methods.refine.imitation import Distance, Weights
-from chiralize.problem.preparation import prepare
 from chiralize.problem.result import WeightAction
 from chiralize.symmetry import reynolds
 from tests.methods.test_reduce_trained import learnt, poses, result, rho, seen
 from tests.support.reduce_nets import KINDS, Residual, calls_for, ready, subject_of
-from tests.support.small_body import POSE, Net, normal, residual, trained, turned
+from tests.support.small_body import POSE, normal, residual, trained, turned
 
 REFLECTED = POSE.replace('layout: "b j d"', 'layout: "b j d", dims: [x, y], reflect: {x: 500}')
 
@@ -274,39 +272,3 @@ def test_other_kinds(kind: str) -> None:
     options = {"samples": 1, "force": True, "calibration": calls_for(shape, 20)}
     losses = [rho(convert(ready(kind), "net", Request("reduce", **options, rounds=rounds))) for rounds in (0, 1)]
     assert losses[1] < losses[0]
-
-
-def test_pixels_are_refused() -> None:
-    net = random(0, Flat())
-    x = poses(64, 3).double()
-    with pytest.raises(ChiralizeError) as caught:
-        chiralize.chiralize(net, parse_spec(REFLECTED), (x,), method="project", rounds=1, calibration=x, force=True)
-    assert str(caught.value).startswith(
-        "MethodUnavailableError CH307  --rounds: the mirror is affine (`reflect`)"
-        "\n    Fix: centre the coordinates before the network, or leave --rounds out"
-    )
-
-
-@pytest.mark.parametrize(("options", "option"), [({"distill": 100}, "--distill"), ({"rounds": 1}, "--rounds")])
-def test_pixels_are_refused_before_anything_is_run(options: dict[str, int], option: str) -> None:
-    """Not after minutes of fitting; an average, of which nothing is trained, is made all the same."""
-    x = poses(64, 3).double()
-    told = list[str]()
-    request = Request("reduce", calibration=calls_for((6, 2), 4), progress=lambda title, share=None: told.append(title))
-    network = prepare(random(0, Flat()), parse_spec(REFLECTED), (x,))
-    with pytest.raises(ChiralizeError, match=f"{option}: the mirror is affine"):
-        convert(network, "net", replace(request, **options))
-    assert not told
-    averaged = convert(network, "net", Request("average", samples=1, force=True, **options))
-    assert averaged.report.method == "average"
-
-
-def test_pixels_say_that_nothing_was_trained() -> None:
-    """What brings other results nearer, unasked, is left out here."""
-    net = Net(
-        lambda net, x: net.b(net.a(x.flatten(1) / 500).relu()).view(x.shape), a=nn.Linear(12, 32), b=nn.Linear(32, 12)
-    )
-    network = prepare(random(0, net), parse_spec(REFLECTED), (poses(64, 3).double(),))
-    calls = [((part.double(),), {}) for part in poses(400, 5).split(50)]
-    report = convert(network, "net", Request("reduce", calibration=calls, samples=1, force=True)).report
-    assert any("the layers were not trained together" in note and "centre the coord" in note for note in report.notes)

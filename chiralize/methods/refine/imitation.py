@@ -11,10 +11,10 @@ and the last frames, are off by many times more than the others, and would decid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -43,13 +43,19 @@ def sizes_of(weights: Sequence[Tensor]) -> list[float]:
     return [size or usual for size in sizes]
 
 
+class HasParameters(Protocol):
+    """A network, or what computes as one from parameters of its own."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+
+
 class Weights:
     """The floating-point parameters of a network, by name. `with weights:` also those can be trained that were frozen.
 
     action: of the mirrors on them.
     """
 
-    def __init__(self, module: nn.Module, action: WeightAction) -> None:
+    def __init__(self, module: HasParameters, action: WeightAction) -> None:
         self.action = action
         self.parameters = {
             name: parameter for name, parameter in module.named_parameters() if parameter.is_floating_point()

@@ -16,6 +16,7 @@ from chiralize.graph.running import Call, fresh, results
 from chiralize.graph.staying import staying
 from chiralize.graph.units import Units
 from chiralize.methods.refine.arithmetic import Arithmetic
+from chiralize.methods.refine.from_the_centre import FromTheCentre
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
 from chiralize.methods.refine.together import at_once, gathered, in_random_order, runs_together, with_axis
 from chiralize.problem.data.cutting import in_rows, rows_of, samples_at_once, shuffled
@@ -36,6 +37,7 @@ class Ready:
 
     distance: from the original.  weights: of the result.  calls: inputs to fit on.  seen, held: these in batches, and
     others.  is_together: samples of one call each run together, along an axis in front.
+    pixels: the result from the point that T mirrors at, where that is not 0; None elsewhere.
     """
 
     network: Network
@@ -45,6 +47,7 @@ class Ready:
     seen: Sequence[Call]
     held: Sequence[Call]
     is_together: bool = False
+    pixels: FromTheCentre | None = None
 
     @property
     def has_rows(self) -> bool:
@@ -54,6 +57,8 @@ class Ready:
     def batch(self, rows: int) -> int:
         """Samples of a step: at most so many where any number can be run, else those of a batch."""
         batch = rows_of(self.seen[0])
+        if self.pixels is not None:  # whose graph has the sizes of these
+            return batch
         if self.is_together or (self.network.program is not None and is_open(self.network.program)):
             return min(batch, rows)
         return batch
@@ -76,14 +81,22 @@ def ready_for(problem: Problem, result: Converted, option: str, rows: int, devic
     calls, others = problem.batches.fitted, problem.batches.fitted_held_out
     if device != CPU:
         calls, others = (mapped(partial(on, device), part) for part in (calls, others))
-    seen, held = (in_rows(network, part, rows, _ROOM) for part in (calls, others))
     aim, answer = aim_of(problem), result.module
+    pixels = None
+    if network.resolved.is_affine:
+        if device != CPU:
+            facts = "pixels (`reflect`) are trained on the CPU alone"
+            raise MethodUnavailableError("--device", facts, "leave --device out, or centre them before the network")
+        answer = pixels = FromTheCentre(network, result.module, calls)
+        seen, held = calls, others
+    else:
+        seen, held = (in_rows(network, part, rows, _ROOM) for part in (calls, others))
     outputs = _imitated(network, aim(held[0]), option)
     squared = [position for position in outputs if _is_peaked(network.resolved, position)]
-    weights = Weights(result.module, result.action)
+    weights = Weights(answer, result.action)
     most = 1
-    if seen is calls and not pictures_of(
-        network.resolved
+    if (
+        seen is calls and pixels is None and not pictures_of(network.resolved)
     ):  # pictures are turned and scaled along axes that are counted
         most = samples_at_once(network, calls, rows, _ROOM)
     with weights, torch.enable_grad():
@@ -97,7 +110,7 @@ def ready_for(problem: Problem, result: Converted, option: str, rows: int, devic
         if not distance.answers(held[0]).requires_grad:
             facts = "its answers have no gradients: forward switches them off, or nothing that it reads can be trained"
             raise MethodUnavailableError(option, facts, f"leave {option} out, or torch.no_grad out of forward")
-    return Ready(network, distance, weights, calls, seen, held, is_together)
+    return Ready(network, distance, weights, calls, seen, held, is_together, pixels)
 
 
 def _units(network: Network, is_together: bool) -> dict[int, Units]:
@@ -163,8 +176,6 @@ def _obstacle(problem: Problem) -> tuple[str, str] | None:
 
 def _of_network(network: Network) -> tuple[str, str] | None:
     """Why a network cannot be trained whatever the inputs, and what the user can do."""
-    if network.resolved.is_affine:
-        return "the mirror is affine (`reflect`)", "centre the coordinates before the network"
     if network.carried:
         return "the network carries states from call to call", "train the original with mirrored copies"
     return None

@@ -51,11 +51,8 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
         if extra.rounds:
             return _fitted(problem, draft, extra.rounds)
         return _trained(problem, draft, extra) if extra.steps else draft
-    except MethodUnavailableError as error:
-        if not problem.network.resolved.is_affine:
-            return draft
-        note = f"the layers were not trained together, which would bring the result nearer: {error.facts}"
-        return draft.with_notes(f"{note}; {error.remedy.partition(', or leave')[0]}")
+    except MethodUnavailableError:
+        return draft
 
 
 def _fitted(problem: Problem, draft: Draft, rounds: int) -> Draft:
@@ -63,7 +60,7 @@ def _fitted(problem: Problem, draft: Draft, rounds: int) -> Draft:
 
     Raises MethodUnavailableError where they are not possible.
     """
-    network, request = problem.network, problem.request
+    request = problem.request
     ready = ready_for(problem, draft.converted, "--rounds", _MANY)
 
     def report_round(done: int, rounds: int, loss: float) -> None:
@@ -74,7 +71,7 @@ def _fitted(problem: Problem, draft: Draft, rounds: int) -> Draft:
     with ready.weights:
         losses = refine(ready.distance, ready.weights, ready.seen, ready.held, rounds, ready.has_rows, report_round)
     note = f"all layers fitted at once: held-out loss {losses[0]:.3g} -> {losses[-1]:.3g} (rounds: {len(losses) - 1})"
-    return _taken_over(network, draft, note)
+    return _taken_over(ready, draft, note)
 
 
 def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
@@ -100,7 +97,7 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
     with ready.weights:
         training = Training(ready.distance, ready.weights, lessons, ready.held)
         outcome = train(training, steps, extra.rate, report_step)
-    return _taken_over(network, draft, f"all layers trained at once, without labels: {_facts(outcome, steps)}")
+    return _taken_over(ready, draft, f"all layers trained at once, without labels: {_facts(outcome, steps)}")
 
 
 def distilled(problem: Problem, draft: Draft) -> Draft:
@@ -123,7 +120,7 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
             training = Training(distance, ready.weights, lessons, held, _USES if pictures else 1)
             descend = distill_at_once if pictures else distill
             outcome = descend(training, request.distill, report_step, keeper(problem))
-    return _taken_over(network, draft, f"distilled on {_facts(outcome, request.distill)}")
+    return _taken_over(ready, draft, f"distilled on {_facts(outcome, request.distill)}")
 
 
 def _sped_up(problem: Problem, ready: Ready) -> Distance:
@@ -179,10 +176,12 @@ def _is_trainable(network: Network, result: Converted) -> bool:
     return bool(result.fitted) and network.captured is not None and network.has_rows and precise
 
 
-def _taken_over(network: Network, draft: Draft, note: str) -> Draft:
-    """The result with the weights that its module has now."""
-    module, program = draft.converted.module, draft.program
-    if program is not None and network.origin.from_program:
+def _taken_over(ready: Ready, draft: Draft, note: str) -> Draft:
+    """The result with the weights that it has after training."""
+    network, module, program = ready.network, draft.converted.module, draft.program
+    if ready.pixels is not None:
+        module, program = network.holding(ready.pixels.weights())
+    elif program is not None and network.origin.from_program:
         values = {name: parameter.detach() for name, parameter in module.named_parameters()}
         program = rewrite.program_with_weights(program, values)
         module = program.module()
