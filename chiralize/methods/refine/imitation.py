@@ -46,7 +46,9 @@ def sizes_of(weights: Sequence[Tensor]) -> list[float]:
 class HasParameters(Protocol):
     """A network, or what computes as one from parameters of its own."""
 
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Its parameters, each with its name."""
+        ...
 
 
 class Weights:
