@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
-from chiralize.errors import ChiralizeError
+from chiralize.errors import ChiralizeError, MethodUnavailableError
 from chiralize.graph.running import Call
 from chiralize.methods.refine.from_the_centre import FromTheCentre
 from chiralize.methods.refine.imitation import Weights
@@ -116,6 +116,33 @@ def test_training_brings_a_result_on_pixels_nearer(kind: str, options: dict[str,
     assert after.module is not None
     x = calls()[2][0][0]
     torch.testing.assert_close(after.module(image(x)), image(after.module(x)), atol=1e-8 * WIDTH, rtol=0)
+
+
+def test_a_result_with_other_ops_is_not_trained_as_the_original() -> None:
+    """As where parts of it run on both views."""
+    network = prepare(trained("a bias"), parse_spec(SPEC), (calls()[0][0][0][:3],))
+    seen = FromTheCentre(network, network.module, calls())
+    seen.refuse_unlike(network.module, calls()[0], "--rounds")
+    other = Net(lambda net, x: (net.inner(x) + image(net.inner(image(x)))) / 2, inner=network.module)
+    with pytest.raises(MethodUnavailableError, match="--rounds: pixels .`reflect`. are trained where the result has"):
+        seen.refuse_unlike(other, calls()[0], "--rounds")
+
+
+def test_an_op_without_a_derivative_leaves_the_result_as_it_is() -> None:
+    """Unasked, layers stay as they were fitted; asked for, it is said."""
+    network = prepare(trained("a bias"), parse_spec(SPEC), (calls()[0][0][0][:3],))
+    seen = FromTheCentre(network, network.module, calls())
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        """As torch does."""
+        raise RuntimeError("derivative for aten::histc is not implemented")
+
+    seen.parameters["a.weight"].register_hook(fail)
+    with pytest.raises(
+        MethodUnavailableError, match="--rounds: its graph has no derivatives: derivative for aten::histc"
+    ):
+        seen.refuse_without_derivatives(calls()[0], "--rounds")
+    assert all(parameter.grad is None for parameter in seen.parameters.values())
 
 
 def test_a_program_on_pixels_is_trained(tmp_path: Path) -> None:

@@ -14,12 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chiralize.errors import MethodUnavailableError
+from chiralize.errors.words import first_line
 from chiralize.graph import execution
 from chiralize.graph.passes.centering import center
-from chiralize.graph.running import Arguments, Call
+from chiralize.graph.running import Arguments, Call, fresh, results
 from chiralize.infer.registry import traits
 from chiralize.problem.data.cutting import roomy
 from chiralize.problem.network import Network
+
+_ALIKE = 1e-3
+"""Of the largest answer: pixels are large numbers in single precision."""
 
 
 class FromTheCentre:
@@ -63,6 +68,34 @@ class FromTheCentre:
             answers.append(answer if point is None else answer + torch.from_numpy(point).to(answer))
         return tuple(answers)
 
+    def refuse_unlike(self, module: nn.Module, call: Call, option: str) -> None:
+        """Raise MethodUnavailableError, which names the option, where the result is more than the graph with weights.
+
+        Parts that run on both views, and ops that were replaced, are not in the graph of the original.
+        """
+        args, kwargs = fresh(call)
+        with torch.no_grad():
+            pairs = zip(self(*args, **kwargs), results(module(*args, **kwargs))[0], strict=True)
+            is_alike = all(_are_alike(seen, answer) for seen, answer in pairs)
+        if not is_alike:
+            facts = "pixels (`reflect`) are trained where the result has the original's ops alone"
+            raise MethodUnavailableError(option, facts, f"centre them before the network, or leave {option} out")
+
+    def refuse_without_derivatives(self, call: Call, option: str) -> None:
+        """Raise MethodUnavailableError, which names the option, where an op of the graph has no derivative."""
+        args, kwargs = fresh(call)
+        try:
+            with torch.enable_grad():
+                numbers = [answer for answer in self(*args, **kwargs) if answer.requires_grad]
+                if numbers:
+                    torch.stack([answer.square().sum() for answer in numbers]).sum().backward()
+        except RuntimeError as error:
+            facts = f"its graph has no derivatives: {first_line(error)}"
+            raise MethodUnavailableError(option, facts, f"leave {option} out") from error
+        finally:
+            for parameter in self.parameters.values():
+                parameter.grad = None
+
     def weights(self) -> Mapping[str, Tensor]:
         """The weights of g, and the statistics that take offsets up, by name."""
         values: dict[str, Tensor] = {}
@@ -71,3 +104,9 @@ class FromTheCentre:
                 trained = self.parameters.get(leaf.names[0])
                 values |= dict.fromkeys(leaf.names, leaf.tensor if trained is None else trained.detach())
         return self.centered.restored(values)
+
+
+def _are_alike(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    return not other.numel() or float((one - other).abs().max()) <= _ALIKE * float(other.abs().max())

@@ -81,23 +81,17 @@ def ready_for(problem: Problem, result: Converted, option: str, rows: int, devic
     calls, others = problem.batches.fitted, problem.batches.fitted_held_out
     if device != CPU:
         calls, others = (mapped(partial(on, device), part) for part in (calls, others))
-    aim, answer = aim_of(problem), result.module
-    pixels = None
-    if network.resolved.is_affine:
-        if device != CPU:
-            facts = "pixels (`reflect`) are trained on the CPU alone"
-            raise MethodUnavailableError("--device", facts, "leave --device out, or centre them before the network")
-        answer = pixels = FromTheCentre(network, result.module, calls)
-        seen, held = calls, others
-    else:
+    pixels = _pixels(network, result, calls, option, device) if network.resolved.is_affine else None
+    if pixels is None:
         seen, held = (in_rows(network, part, rows, _ROOM) for part in (calls, others))
+    else:
+        seen, held = calls, others
+    aim, answer = aim_of(problem), pixels or result.module
     outputs = _imitated(network, aim(held[0]), option)
     squared = [position for position in outputs if _is_peaked(network.resolved, position)]
     weights = Weights(answer, result.action)
     most = 1
-    if (
-        seen is calls and pixels is None and not pictures_of(network.resolved)
-    ):  # pictures are turned and scaled along axes that are counted
+    if seen is calls and pixels is None and not pictures_of(network.resolved):  # these are turned along counted axes
         most = samples_at_once(network, calls, rows, _ROOM)
     with weights, torch.enable_grad():
         is_together = most > 1 and _run_together(aim, weights, result, others)
@@ -111,6 +105,19 @@ def ready_for(problem: Problem, result: Converted, option: str, rows: int, devic
             facts = "its answers have no gradients: forward switches them off, or nothing that it reads can be trained"
             raise MethodUnavailableError(option, facts, f"leave {option} out, or torch.no_grad out of forward")
     return Ready(network, distance, weights, calls, seen, held, is_together, pixels)
+
+
+def _pixels(
+    network: Network, result: Converted, calls: Sequence[Call], option: str, device: torch.device
+) -> FromTheCentre:
+    """The result seen from the point that T mirrors at. Raises MethodUnavailableError where it cannot be trained so."""
+    if device != CPU:
+        facts = "pixels (`reflect`) are trained on the CPU alone"
+        raise MethodUnavailableError("--device", facts, "leave --device out, or centre them before the network")
+    pixels = FromTheCentre(network, result.module, calls)
+    pixels.refuse_unlike(result.module, calls[0], option)
+    pixels.refuse_without_derivatives(calls[0], option)
+    return pixels
 
 
 def _units(network: Network, is_together: bool) -> dict[int, Units]:
