@@ -148,7 +148,8 @@ class Distance:
         variances: list[Tensor] = []
         for units, (count, total, square), shift in zip(self.units, sums, shifts, strict=True):
             variance = (square - total**2 / count) / (count - 1).clamp_min(1)
-            energy = square / count + shift.flatten().cpu() ** 2 if units.groups else torch.zeros_like(variance)
+            about = shift.flatten().cpu() if units.groups else torch.zeros_like(total)
+            energy = (square + 2 * about * total) / count + about**2
             spread = units.squared_spread(variance, energy).clamp_min(1e-30)
             variances.append(units.shaped(spread, shift.ndim))
         return variances
