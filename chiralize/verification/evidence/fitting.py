@@ -258,7 +258,7 @@ def compare(
         is_without = _swaps(mirror) and not _swaps(other)
         measured[key] = replace(
             compared,
-            moves_less=other.inputs != mirror.inputs and moves_less(other, mirror),
+            moves_less=moves_less(other, mirror),
             recenters=is_about_another,
             swaps_nothing=is_without,
         )
@@ -326,16 +326,16 @@ def undoes_a_part(other: NetworkMirror, mirror: NetworkMirror) -> bool:
     """Whether a mirror does to the inputs a part of what T does, and the same to outputs that hardly move.
 
     Scores that a mirror leaves alone change less the less the input is moved, whatever the true mirror is: that such a
-    mirror fits better says nothing. Where the inputs are the same, it does.
+    mirror fits better says nothing.
     """
-    if other.inputs == mirror.inputs:
-        return False
     return all(map(_mostly_trivial, (*mirror.outputs, *other.outputs))) and moves_less(other, mirror)
 
 
 def moves_less(other: NetworkMirror, mirror: NetworkMirror) -> bool:
-    """Whether a mirror does to the inputs a part of what T does: they stay nearer to those that the network knows."""
-    return all(_is_part(one, whole) for one, whole in zip(other.inputs, mirror.inputs, strict=True))
+    """Whether a mirror does to the inputs a part of what T does, and not all: they stay nearer to known ones."""
+    return other.inputs != mirror.inputs and all(
+        _is_part(one, whole) for one, whole in zip(other.inputs, mirror.inputs, strict=True)
+    )
 
 
 def _swaps(mirror: NetworkMirror) -> bool:
