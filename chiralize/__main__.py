@@ -67,12 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: Sequence[str] | None) -> int:
     """The exit status of the commands. Raises ChiralizeError, UsageError for what typer refuses."""
     from chiralize.cli.app import app
-    from chiralize.cli.elsewhere import name_the_command
+    from chiralize.cli.elsewhere import command_within, name_the_command
 
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        status = app(args=None if arguments is None else list(arguments), prog_name="chiralize", standalone_mode=False)
+        status = app(args=words, prog_name="chiralize", standalone_mode=False)
     except ChiralizeError as error:
-        name_the_command(error, app, sys.argv[1:] if arguments is None else arguments)
+        name_the_command(error, app, words)
         raise
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's own complaints, whatever package they are defined in
@@ -82,6 +83,8 @@ def _run(arguments: Sequence[str] | None) -> int:
             return 2
         command = getattr(getattr(error, "ctx", None), "command_path", "chiralize")
         facts = error.format_message().replace("Value error, ", "").rstrip(".")  # type: ignore[attr-defined]
+        if command == "chiralize" and (within := command_within(app, words)):
+            raise UsageError(command, f"no command {words[0]!r}", f"write chiralize {within}") from None
         raise UsageError(command, facts, f"{command} --help tells what it takes") from None
     return status if isinstance(status, int) else 0
 

@@ -1,4 +1,4 @@
-"""Options that a remedy names and that another command has: said with that command."""
+"""What was typed belongs elsewhere: options of a remedy that another command has, and commands of a group."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ def name_the_command(error: ChiralizeError, app: typer.Typer, words: Sequence[st
         return option[0]
 
     error.remedy = _OPTION.sub(with_command, error.remedy)
+
+
+def command_within(app: typer.Typer, words: Sequence[str]) -> str | None:
+    """The group and its command, such as "skeleton lint", where the command alone was typed; None for other words."""
+    commands = getattr(typer.main.get_command(app), "commands", {})
+    if not words or words[0] in commands:
+        return None
+    for name, command in commands.items():
+        if words[0] in getattr(command, "commands", {}):
+            return f"{name} {words[0]}"
+    return None
 
 
 def _options_of(command: object) -> set[str]:
