@@ -204,7 +204,11 @@ class _Spread:
     shift: torch.Tensor | None = None
     total: torch.Tensor | None = None
     apart: torch.Tensor | None = None
-    views: Spreads | None = field(default_factory=Spreads)
+    views: Spreads | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin the sums over views, in the units of the output."""
+        self.views = Spreads(self.units)
 
     def add(self, first: torch.Tensor, back: torch.Tensor, theirs: torch.Tensor) -> None:
         """Take f(x) (first), T f(T x) (back) and g(x) (theirs) in, each "sample entry..."."""

@@ -19,6 +19,7 @@ from chiralize.graph.units import Units, relative
 from chiralize.methods.refine.imitation import Distance
 from chiralize.problem.mirror import mirror_from
 from chiralize.problem.preparation import prepare
+from chiralize.verification.asymmetry.spreads import Spreads
 from chiralize.verification.drift import Tally
 from chiralize.verification.evidence.fitting import gap_of, of_calls
 from tests.support.small_body import BODY, normal
@@ -110,9 +111,32 @@ def test_audit_and_mirror_have_the_same_gap() -> None:
     by_pair = {pair.label: pair for pair in report.network.pairs}
     assert by_pair["signs.bend"].gap == pytest.approx(gaps[3], rel=1e-9)
     assert by_pair["signs.bend"].share == pytest.approx(gaps[3] ** 2 / (gaps**2).sum(), rel=1e-9)
+    spread = np.zeros(8)
+    for group in GROUPS:
+        spread[group] = np.sqrt(((first[:, group] - first[:, group].mean(0)) ** 2).mean())
+    odd, whole_of_it = (first - turned(first)) / 2 / spread, first / spread
+    odd_share = (odd**2).sum() / (whole_of_it**2).sum()
+    assert report.network.outputs[0].odd_share == pytest.approx(odd_share, rel=1e-9)
     mirror = mirror_from(network.resolved, network.resolved.inputs, network.resolved.outputs, {}, network.around)
     with Runner(network.module) as runner:
         assert gap_of(mirror, of_calls(runner, mirror, CALLS)) == pytest.approx(whole, rel=1e-9)
+
+
+@pytest.mark.parametrize("entry", range(8))
+def test_views_that_spread_differently_in_any_unit_are_told_apart(entry: int) -> None:
+    """By as much in a small unit as in a large one."""
+    plain = 3 + normal(400, 8, seed=4).double()
+    other = 3 + normal(400, 8, seed=6).double()
+    other[:, entry] = 3 + 2 * (other[:, entry] - 3)
+    spreads = Spreads(Units(1, tuple(index for index, group in enumerate(GROUPS) for _ in group)))
+    for rows in range(0, 400, 50):
+        spreads.add(plain[rows : rows + 50] * SCALES, other[rows : rows + 50] * SCALES)
+    variances = np.stack([view.numpy().var(0) for view in (plain, other)])
+    for group in GROUPS:
+        variances[:, group] /= variances[:, group].sum(0).mean()
+    found = spreads.result()
+    assert found is not None and found.differs
+    assert found.ratio == pytest.approx(np.sqrt(variances[1].sum() / variances[0].sum()), rel=1e-9)
 
 
 @pytest.mark.parametrize(("wrong", "name"), [("turn: -1", "signs.turn"), ("bend: -1", "signs.bend")])

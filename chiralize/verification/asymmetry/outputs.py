@@ -109,14 +109,14 @@ class _Sums:
         self.parts: Parts | None = parts_of(tensor, self.representation) if tensor is not None else None
         self.units = mirror.units_of(index)
         self.rows = self.count = self.part_rows = self.changed = self.answers = 0
-        self.energy = self.odd = 0.0
-        self.square: torch.Tensor | None = None  # of every entry where there are several units, as `gap`
+        self.square: torch.Tensor | None = None  # of every entry where there are several units, as `odd` and `gap`
+        self.odd: torch.Tensor | None = None
         self.gap: torch.Tensor | None = None
         self.apart: torch.Tensor | None = None
         self.total: torch.Tensor | None = None
         self.leaning: torch.Tensor | None = None  # f(x) - T f(T x)
         self.lengths: torch.Tensor | None = None  # of the parts, and their squares
-        self.spreads = Spreads()
+        self.spreads = Spreads(mirror.units_in_rows(index))
 
     def add(self, plain: torch.Tensor, turned: torch.Tensor) -> None:
         """Take f(x) and f(T x) of one call in."""
@@ -131,9 +131,8 @@ class _Sums:
         back, image = act(b, representation), act(a, representation)
         apart = summed((a - back).square(), representation)
         self.apart = _added(self.apart, apart)
-        self.odd += float(((a - image) / 2).square().sum())
-        self.energy += float(a.square().sum())
         self.square = _added(self.square, self.units.summed(a.square()).cpu())
+        self.odd = _added(self.odd, self.units.summed(((a - image) / 2).square()).cpu())
         self.gap = _added(self.gap, self.units.summed((a - back).square()).cpu())
         if self.tensor is not None:
             self._add_parts(a, back, self.tensor)
@@ -172,13 +171,15 @@ class _Sums:
 
     def output(self) -> OutputGap:
         """The figures of the whole output."""
-        assert self.gap is not None and self.leaning is not None
+        assert self.square is not None and self.odd is not None and self.gap is not None and self.leaning is not None
         squared, count = self.scales.square(), self.count / self.scales.numel()
         gap = relative(self.gap / count, squared) if bool(squared.any()) else 0.0
         means = self.units.within(int(self.mirror.is_single) - 1).summed((self.leaning / self.rows).square()).cpu()
         mean = relative(means * (squared.numel() / self.leaning.numel()), squared) if bool(squared.any()) else 0.0
         lean = beyond_chance(mean, gap, self.rows)
-        odd_share = self.odd / self.energy if self.energy else 0.0
+        known = torch.where(squared > 0, squared, torch.ones_like(squared))
+        energy = float((self.square / known).sum())
+        odd_share = float((self.odd / known).sum()) / energy if energy else 0.0
         if self.lengths is None:
             apart = 0.0
         else:

@@ -2,7 +2,7 @@
 
 What is fitted by least squares or by likelihood answers nearer to the mean where it knows less: a network that knows
 one side better spreads its answers to that side further. One whose two sides differ by noise (too few samples, too few
-steps) does not; to it, the two kinds of inputs are alike.
+steps) does not; to it, the two kinds of inputs are alike. Each unit of an output counts in shares of its own spread.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from chiralize.graph.mirror import ONE_UNIT
+from chiralize.graph.units import Units
 from chiralize.verification.asymmetry.records import Spread
 
 _BLOCKS, _OF_A_CALL = 64, 8
@@ -20,9 +22,13 @@ _LEAST = 1e-12
 
 
 class Spreads:
-    """Running sums of both, by blocks of samples that follow each other: neighbouring frames are hardly two samples."""
+    """Running sums of both, by blocks of samples that follow each other: neighbouring frames are hardly two samples.
 
-    def __init__(self) -> None:
+    units: of the answers as `add` takes them.
+    """
+
+    def __init__(self, units: Units = ONE_UNIT) -> None:
+        self.units = units
         self.first: torch.Tensor | None = None
         self.size = 1  # of a block that is full
         self.rows: list[int] = []
@@ -31,15 +37,15 @@ class Spreads:
 
     def add(self, plain: torch.Tensor, turned: torch.Tensor) -> None:
         """Take f(x) (plain) and f(T x) (turned) in, each "sample ..."."""
-        both = torch.stack([view[:, None].flatten(1) for view in (plain, turned)], 1)
+        both = torch.stack([plain, turned])
         if self.first is None:
-            self.first = both[0].clone()
-        for block in (both - self.first).chunk(_OF_A_CALL):
+            self.first = both[:, :1].clone()
+        for block in (both - self.first).chunk(_OF_A_CALL, 1):
             if not self.rows or self.rows[-1] >= self.size:
                 self._open(block)
-            self.rows[-1] += len(block)
-            self.totals[-1] += block.sum(0)
-            self.squares[-1] += block.square().sum((0, 2))
+            self.rows[-1] += block.shape[1]
+            self.totals[-1] += block.sum(1)
+            self.squares[-1] += self._summed(block.square(), self.units)
 
     def _open(self, like: torch.Tensor) -> None:
         """Begin a new block. Where there are many, add neighbouring ones up first: half as many, twice as large."""
@@ -47,18 +53,22 @@ class Spreads:
             self.rows, self.totals, self.squares = map(_in_pairs, (self.rows, self.totals, self.squares))
             self.size = max(self.rows)
         self.rows.append(0)
-        self.totals.append(torch.zeros_like(like[0]))
-        self.squares.append(like.new_zeros(2))
+        self.totals.append(torch.zeros_like(like[:, 0]))
+        self.squares.append(torch.zeros_like(self._summed(like, self.units)))
+
+    def _summed(self, views: torch.Tensor, units: Units) -> torch.Tensor:
+        """Sums of both views, "view", or "view entry" where there are several units."""
+        return torch.stack([units.summed(view) for view in views])
 
     def result(self) -> Spread | None:
         """The ratio and its standard error, by leaving out block after block; None without a spread."""
         rows, totals, squares = sum(self.rows), torch.stack(self.totals).sum(0), torch.stack(self.squares).sum(0)
-        ratio = _log_ratio(rows, totals, squares)
+        ratio = self._log_ratio(rows, totals, squares)
         if ratio is None:
             return None
         others = list[float]()
         for count, total, square in zip(self.rows, self.totals, self.squares, strict=True):
-            other = _log_ratio(rows - count, totals - total, squares - square)
+            other = self._log_ratio(rows - count, totals - total, squares - square)
             if other is not None:
                 others.append(other)
         count = len(others)
@@ -67,16 +77,20 @@ class Spreads:
         mean = sum(others) / count
         return Spread(exp(ratio), sqrt((count - 1) / count * sum((other - mean) ** 2 for other in others)))
 
-
-def _log_ratio(rows: int, totals: torch.Tensor, squares: torch.Tensor) -> float | None:
-    """ln of the spread of the answers to mirrored inputs over that of the others; None where neither spreads."""
-    if not rows:
+    def _log_ratio(self, rows: int, totals: torch.Tensor, squares: torch.Tensor) -> float | None:
+        """ln of the spread of the answers to mirrored inputs over that of the others; None where neither spreads."""
+        if not rows or self.first is None:
+            return None
+        variances = squares - self._summed(totals.square(), self.units.within(-1)) / rows
+        if self.units.groups:
+            energy = rows * self._summed(self.first.square(), self.units)
+            spread = self.units.squared_spread(variances.sum(0), energy.sum(0))
+            variances = (variances / torch.where(spread > 0, spread, torch.ones_like(spread))).sum(1)
+        plain, turned = variances.tolist()
+        plain, turned = max(plain, _LEAST * turned), max(turned, _LEAST * plain)
+        if plain > 0:
+            return log(turned / plain) / 2
         return None
-    plain, turned = (squares - totals.square().sum(1) / rows).tolist()
-    plain, turned = max(plain, _LEAST * turned), max(turned, _LEAST * plain)
-    if plain > 0:
-        return log(turned / plain) / 2
-    return None
 
 
 def _in_pairs(values: list[Any]) -> list[Any]:
