@@ -24,7 +24,9 @@ _LEAST, _ENTRIES, _MANY = 4, 1 << 18, 1 << 23
 """Rows, inputs and outputs of a product, and entries of the largest of its three matrices, or multiplications, from
 which oneDNN is faster."""
 _CONVOLVED = 20480
-"""Entries of a picture up to which torch convolves with its own kernel and not with oneDNN, on one thread."""
+"""Entries of a picture up to which torch convolves with its own kernel and not with oneDNN."""
+_ROWS = 128
+"""Rows from which a product by convolution is worth moving the weight in memory, which every call does."""
 _OFTEN = 8
 """Products from which it is faster to copy the weight into oneDNN's own order first."""
 _FASTER = 0.8
@@ -134,7 +136,7 @@ def _is_for_onednn(weight: Tensor, rows: int) -> bool:
         return False
     if torch.compiler.is_exporting():  # which wants no size to be looked at
         return False
-    return _is_large(rows, *weight.shape) and _is_enabled(rows * weight.shape[1])
+    return _is_large(rows, *weight.shape) and _is_enabled(rows, weight.shape[1])
 
 
 def _is_large(rows: int, columns: int, depth: int) -> bool:
@@ -144,13 +146,13 @@ def _is_large(rows: int, columns: int, depth: int) -> bool:
 
 
 @torch.compiler.assume_constant_result
-def _is_enabled(entries: int) -> bool:
-    """entries: of x."""
+def _is_enabled(rows: int, depth: int) -> bool:
+    """rows, depth: of x."""
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
     if _private.are_on():
         return True
-    if entries <= _CONVOLVED and torch.get_num_threads() == 1:
+    if rows < _ROWS or rows * depth <= _CONVOLVED:
         return False
     as_convolved = getattr(torch.backends.mkldnn, "conv", None), getattr(torch.backends.mkldnn, "matmul", None)
     if len({getattr(kind, "fp32_precision", None) for kind in as_convolved}) > 1:

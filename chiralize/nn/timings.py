@@ -31,7 +31,7 @@ from chiralize.storage.atomic import write_text
 
 VARIABLE = "CHIRALIZE_TIMINGS"
 CPU = torch.device("cpu")
-_FORMAT = 1
+_FORMAT = 2
 _ROUNDS, _LEAST, _LONGEST = 7, 1e-3, 0.3  # rounds; seconds of a run in a round, and of all of them
 _DOUBTFUL = 0.8
 """Ratios from this up to 1 are measured twice: a second measurement of them has given another result."""
@@ -109,8 +109,8 @@ def _by_itself(runs: Callable[[], Runs], threads: int, device: torch.device) -> 
 def ratio(runs: Runs, device: torch.device = CPU) -> float:
     """Median over interleaved rounds of the second run's time over the first's.
 
-    What lies a little below one is measured twice, and the larger counts: another hour may say otherwise. What is
-    queued on a device has been computed before the clock starts, and before it is read again.
+    What lies a little below one is measured twice, and the larger upper quartile counts: another hour may say
+    otherwise. What is queued on a device has been computed before the clock starts, and before it is read again.
     """
     is_cpu = device.type == "cpu"
     if is_cpu and torch.get_num_threads() == 1:
@@ -128,19 +128,19 @@ def ratio(runs: Runs, device: torch.device = CPU) -> float:
     count = max(1, round(_LEAST / max(longest, 1e-7)))
     rounds = max(3, min(_ROUNDS, int(_LONGEST / max(2 * count * longest, 1e-7))))
 
-    def share() -> float:
-        """Measured once."""
+    def shares() -> list[float]:
+        """Of every round, sorted."""
         ratios: list[float] = []
         for number in range(rounds):
             order = (first, second) if number % 2 else (second, first)
             seconds = {run: _seconds(run, count, clock, settle) for run in order}
             ratios.append(seconds[second] / max(seconds[first], 1e-9))
-        return median(ratios)
+        return sorted(ratios)
 
-    once = share()
-    if _DOUBTFUL < once < 1.0:
-        return max(once, share())
-    return once
+    once = shares()
+    if not _DOUBTFUL < median(once) < 1.0:
+        return median(once)
+    return max(each[3 * len(each) // 4] for each in (once, shares()))
 
 
 def _seconds(run: Callable[[], object], count: int, clock: Callable[[], float], settle: Callable[[], object]) -> float:
@@ -166,17 +166,31 @@ def path() -> Path:
 
 
 def machine() -> str:
-    """The processor by its name, and how many there are."""
+    """The processor by its name, family and model, and how many there are.
+
+    Names alone are alike: in the cloud an "AMD EPYC" may be of any generation.
+    """
     return f"{_processor()}, {os.cpu_count()} processors"
 
 
 @cache
 def _processor() -> str:
+    named = ""
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine() or "unknown"
+        named = _of_linux(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
+    return named or platform.processor() or platform.machine() or "unknown"
+
+
+def _of_linux(table: str) -> str:
+    """The first processor of /proc/cpuinfo; "" where its name is not in the table, as on ARM."""
+    facts: dict[str, str] = {}
+    for line in table.splitlines():
+        name, _, value = line.partition(":")
+        facts.setdefault(name.strip(), value.strip())
+    name = facts.get("model name", "")
+    if name and "cpu family" in facts and "model" in facts:
+        return f"{name} (family {facts['cpu family']}, model {facts['model']})"
+    return name
 
 
 def _fingerprint() -> str:

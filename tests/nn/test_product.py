@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 import chiralize.nn._product as product
 from chiralize.nn import Conv1d, Linear, hidden
-from chiralize.nn._private import private_ops
+from chiralize.nn._private import private_ops, product_by_convolution
 from tests.support.chiral_oracle import noise, scrambled, turn
 
 pytestmark = [
@@ -42,6 +42,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     """How oneDNN is asked: where a convolution was measured to be faster, and by torch's private operators."""
     monkeypatch.setattr(product, "measured", lambda *_, **__: 0.5)
     monkeypatch.setattr(product, "_CONVOLVED", 0)
+    monkeypatch.setattr(product, "_ROWS", 0)
     with private_ops(request.param == "private"):
         yield request.param
 
@@ -168,6 +169,31 @@ def test_where_it_is_not_taken(calls: list[tuple[int, ...]]) -> None:
         assert not calls
         layer(x)
     assert calls == [(48, 512, 512)] * 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_public_way_leads_to_oneDNN(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
+    """On one thread as well, where torch convolves one tap by itself."""
+    monkeypatch.undo()
+    x, weight = noise(128, 512, dtype=torch.float32), noise(64, 512, seed=1, dtype=torch.float32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.no_grad(), torch.profiler.profile() as seen:
+            y = product_by_convolution(x, weight, None)
+    finally:
+        torch.set_num_threads(before)
+    assert "aten::mkldnn_convolution" in {own.key for own in seen.key_averages()}
+    torch.testing.assert_close(y, x @ weight.t(), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("rows", [127, 128])
+def test_few_rows_are_left_to_torch(rows: int, calls: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every convolution moves the weight in memory first."""
+    monkeypatch.setattr(product, "_ROWS", 128)
+    with private_ops(False), torch.no_grad():
+        product.linear(noise(rows, 512, dtype=torch.float32), noise(512, 512, dtype=torch.float32))
+    assert bool(calls) == (rows >= 128)
 
 
 @pytest.mark.parametrize("times", [1, 9])  # as it lies, and in oneDNN's own order

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,19 @@ def test_another_machine_and_another_torch_measure_anew(cache: Path, monkeypatch
     monkeypatch.setattr(timings, "_processor", lambda: "another")
     paths |= {timings.path(), next((cache / "chiralize").iterdir())}
     assert len(paths) == 3
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        ("processor\t: 0\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel\t: 3\n",
+         "AMD EPYC (family 26, model 2)"),
+        ("model name : POWER\n", "POWER"),
+        ("BogoMIPS : 50.00\nCPU part : 0xd0c\n", ""),
+    ],
+)  # fmt: skip
+def test_processors_of_one_name_are_told_apart(table: str, name: str) -> None:
+    assert timings._of_linux(table) == name
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"ratios": 3}', '{"ratios": {"sines, 1 threads": "fast"}}'])
@@ -161,6 +175,35 @@ def test_more_than_a_second_is_left_to_the_model(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.one_in(2)
+@pytest.mark.parametrize(("size", "share", "takes"), [(64, 0.85, False), (64, 0.75, True), (128, 0.85, True)])
+def test_narrow_layers_have_to_gain_more(size: int, share: float, takes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait for memory, and what that takes changes from hour to hour."""
+    monkeypatch.setattr(timed, "measured", lambda *_: share)
+    layer, node = nn.Linear(size, size), Node("op", "aten.linear.default", {}, ((8, size),), frozenset({0}), Where())
+    assert Timing()(layer, [node], lambda: Dawdling(0)) == takes
+
+
+@pytest.mark.parametrize(("rounds", "ratio"), [
+    ([[1.0] * 7], 1.0),
+    ([[0.5] * 7], 0.5),
+    ([[0.9] * 7, [0.95] * 7], 0.95),
+    ([[0.9] * 4 + [1.2] * 3, [0.9] * 7], 1.2),
+])  # fmt: skip
+def test_doubtful_ratios_count_by_their_upper_quartile(
+    rounds: list[list[float]], ratio: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of the rounds slower than the original is not faster."""
+    first, second = (lambda: None), (lambda: None)
+    shares = chain([1.0], *rounds)  # once to see how long it takes
+
+    def seconds(run: object, *_: object) -> float:
+        """A millisecond for the first run, a share of it for the second."""
+        return 1e-3 * next(shares) if run is second else 1e-3
+
+    monkeypatch.setattr(timings, "_seconds", seconds)
+    assert timings.ratio({"first": first, "second": second}) == pytest.approx(ratio)
+
+
 @pytest.mark.parametrize(("share", "form"), [(0.5, "blocks"), (1.2, "folded")])
 def test_auto_keeps_dense_weights_where_blocks_lose_as_a_whole(
     share: float, form: str, monkeypatch: pytest.MonkeyPatch

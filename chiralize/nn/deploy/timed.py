@@ -29,6 +29,8 @@ from chiralize.nn.timings import CPU, is_known, is_off, measured
 
 MARGIN = 0.97
 """Share of the dense layer's time that its twin must take. What is near one changes with the hour."""
+_NARROW, _MARGIN_OF_NARROW = 96, 0.8
+"""Rows or columns of a weight below which that share is lower: such layers wait for memory, whose speed changes more."""
 LONGEST = 1.0
 """Seconds that the layers of one network are timed for; those that are left then are chosen by the model."""
 _SETTINGS = (
@@ -75,7 +77,8 @@ class Timing:
         started = perf_counter()
         share = measured(name, partial(_runs, layer, blocks, inputs, device), None, device)
         self.spent += perf_counter() - started
-        return share < MARGIN
+        margin = _MARGIN_OF_NARROW if _is_narrow(layer) else MARGIN
+        return share < margin
 
 
 def takes_longer(
@@ -106,6 +109,11 @@ def takes_longer(
     if share > 1.0:
         return share
     return None
+
+
+def _is_narrow(layer: nn.Module) -> bool:
+    sides = [min(weight.shape[:2]) for weight in layer.parameters() if weight.ndim > 1]
+    return min(sides, default=0) < _NARROW
 
 
 def _at(device: torch.device, module: nn.Module) -> nn.Module:
