@@ -29,8 +29,8 @@ from chiralize.nn.timings import CPU, is_known, is_off, measured
 
 MARGIN = 0.97
 """Share of the dense layer's time that its twin must take. What is near one changes with the hour."""
-_NARROW, _MARGIN_OF_NARROW = 96, 0.8
-"""Rows or columns of a weight below which that share is lower: such layers wait for memory, whose speed changes more."""
+_NARROW = 96
+"""Channels below which a convolution stays: it waits for memory, and gains or loses a quarter from hour to hour."""
 LONGEST = 1.0
 """Seconds that the layers of one network are timed for; those that are left then are chosen by the model."""
 _SETTINGS = (
@@ -66,6 +66,8 @@ class Timing:
         return bool(processes.of_first(self._is_faster(layer, ops, twin, times)))
 
     def _is_faster(self, layer: nn.Module, ops: Sequence[Node], twin: Twin, times: float) -> bool:
+        if _is_narrow(layer) and not is_off():
+            return False
         inputs = [] if is_off() else inputs_of(layer, ops, times)
         blocks = twin() if inputs else None
         if blocks is None:
@@ -77,8 +79,7 @@ class Timing:
         started = perf_counter()
         share = measured(name, partial(_runs, layer, blocks, inputs, device), None, device)
         self.spent += perf_counter() - started
-        margin = _MARGIN_OF_NARROW if _is_narrow(layer) else MARGIN
-        return share < margin
+        return share < MARGIN
 
 
 def takes_longer(
@@ -112,8 +113,7 @@ def takes_longer(
 
 
 def _is_narrow(layer: nn.Module) -> bool:
-    sides = [min(weight.shape[:2]) for weight in layer.parameters() if weight.ndim > 1]
-    return min(sides, default=0) < _NARROW
+    return isinstance(layer, nn.Conv1d | nn.Conv2d) and max(layer.weight.shape[:2]) < _NARROW
 
 
 def _at(device: torch.device, module: nn.Module) -> nn.Module:
