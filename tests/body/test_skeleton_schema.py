@@ -281,6 +281,27 @@ def test_names_are_never_guessed():
         assert near in caught.value.remedy and caught.value.code == "CH104"
 
 
+@pytest.mark.parametrize(
+    ("missing", "remedy"),
+    [
+        ("my-bodi.yaml", "did you mean 'my-body.yaml'?"),
+        ("my-body.json", "did you mean 'my-body.yaml'?"),
+        ("skeletons/mine.yml", "see `chiralize skeleton list`, or give the path of a skeleton file"),
+        ("mine.yaml", "see `chiralize skeleton list`, or give the path of a skeleton file"),
+        ("walker2d.yaml", "did you mean 'walker2d-v5'? (all names: chiralize skeleton list)"),
+    ],
+)
+def test_a_missing_file_is_looked_for_beside_it(
+    missing: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A shipped skeleton is offered only for a name that is nearly its own."""
+    (tmp_path / "my-body.yaml").write_text("joints: [a]")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.UnknownNameError, match="there is no file") as caught:
+        load_skeleton(missing)
+    assert caught.value.remedy == remedy
+
+
 def test_a_file_name_that_is_no_file_falls_back_and_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     notices: list[str] = []

@@ -49,17 +49,24 @@ def prepared(folder: Path) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
     return net, pool, tested, joints
 
 
+def unlabelled(pool: Tensor, count: int) -> Tensor:
+    """So many pictures without labels: of the pool, or of all that the network was trained on."""
+    if count > len(pool):
+        pool = render(bodies(_DRAWN, False), 0, SIZE).pixels
+    return pool[:: len(pool) // count][:count].float()
+
+
 def main() -> None:
     """One conversion, one row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", type=Path, required=True, help="folder of the trained network, and of the csv")
     parser.add_argument("--width", type=float, default=0.5)
-    parser.add_argument("--pictures", type=int, default=600, help="without labels, 2,000 at most")
+    parser.add_argument("--pictures", type=int, default=600, help="without labels, 24,000 at most")
     parser.add_argument("--steps", type=int, default=1_000, help="of --distill")
     options = parser.parse_args()
     torch.set_num_threads(1)
     net, pool, tested, joints = prepared(options.network)
-    inputs = pool[:: len(pool) // options.pictures][: options.pictures]
+    inputs = unlabelled(pool, options.pictures)
     shift = audit(net, TASK.spec, (pool[:2],), calibration=pool[::7][:256]).alignments[0].shift
     assert shift is not None
     offset, align = shift * STRIDE / 2, f"resample={shift:.3f}"

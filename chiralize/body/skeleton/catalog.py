@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from chiralize.body.skeleton.mirrors import MIRRORS, of_first_mirror
-from chiralize.body.skeleton.nodes import Node, did_you_mean, from_python, nearest, read_optional
+from chiralize.body.skeleton.nodes import Node, from_python, nearest, read_optional
 from chiralize.body.skeleton.schema import SKELETON_KEYS, read_skeleton
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.skeleton.yaml_source import parse_yaml, read_yaml
@@ -26,6 +26,8 @@ FILE_KEYS = (*SKELETON_KEYS, *SPEC_KEYS, MIRRORS)
 _SUFFIXES = (".yaml", ".yml", ".json")
 _EXTENDS_LIMIT = 8
 _START = 1 << 16
+_ALIKE = 0.7
+"""How like a missing file's name another one has to be, to be offered for it."""
 _ROOT = re.compile(r"<(?P<name>[A-Za-z_][\w:.-]*)[\s/>]")
 _log = logging.getLogger(__name__)
 
@@ -174,7 +176,7 @@ def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) 
         return fallback
     if stem or "/" in text or "\\" in text:
         looked = when(path != Path(text) and len(text) <= 255, f" ({path}: it counts from the file that names it)")
-        remedy = _remedy(stem or Path(text).name)
+        remedy = _remedy_for_file(path, text)
         if looked and is_file(Path(text)):
             remedy = f"write {os.path.relpath(text, folder)!r}"
         raise UnknownNameError(where, f"there is no file {shown}{looked}, and no shipped skeleton of that name", remedy)
@@ -189,11 +191,28 @@ def skeleton_at(reference: str | Path, folder: Path, where: str, notices: list[s
     return skeleton_of(read_yaml(location), location, notices, depth)
 
 
-def _remedy(name: str) -> str:
-    known = [*shipped(), *shipped_robots(), *_alias_table()]
-    if nearest(name, known):
-        return did_you_mean(name, known) + " (all names: chiralize skeleton list)"
+def _remedy(name: str, alike: float = 0.5) -> str:
+    known = nearest(name, [*shipped(), *shipped_robots(), *_alias_table()], alike)
+    if known is not None:
+        return f"did you mean {known!r}? (all names: chiralize skeleton list)"
     return "see `chiralize skeleton list`, or give the path of a skeleton file"
+
+
+def _remedy_for_file(path: Path, text: str) -> str:
+    """A file like it in the folder, else a shipped skeleton that is called nearly so.  text: the path as written."""
+    files = {file.stem: file.name for file in _files_beside(path)}
+    stem = nearest(path.stem, files, _ALIKE)
+    if stem is not None:
+        return f"did you mean {str(Path(text).with_name(files[stem]))!r}?"
+    return _remedy(Path(text).stem, _ALIKE)
+
+
+def _files_beside(path: Path) -> list[Path]:
+    """The files in the folder of a path that may be skeleton files; none where it cannot be read."""
+    try:
+        return [entry for entry in path.parent.iterdir() if entry.suffix.lower() in _SUFFIXES]
+    except (OSError, ValueError):
+        return []
 
 
 def skeleton_of(root: Node, path: Path | None, notices: list[str], depth: int = 0) -> Skeleton:

@@ -27,14 +27,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def nearest(value: str, options: Iterable[str]) -> str | None:
+def nearest(value: str, options: Iterable[str], alike: float = 0.5) -> str | None:
     """The option most like `value` (case does not count), or None where nothing is like it.
+
+    alike: how like it has to be, from 0 to 1 (`difflib.SequenceMatcher.ratio`).
 
     >>> nearest("left_hipp", ["left_knee", "left_hip"])
     'left_hip'
     """
     folded = {option.lower(): option for option in reversed(list(options))}
-    close = difflib.get_close_matches(value.lower(), list(folded), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(value.lower(), list(folded), n=1, cutoff=alike)
     if not close:
         return None
     return folded[close[0]]
