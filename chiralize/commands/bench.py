@@ -23,6 +23,7 @@ from chiralize.graph.fixed_sizes import guarded
 from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Call
 from chiralize.methods.several.stages import all_views
+from chiralize.nn import ChiralModule
 from chiralize.nn.deploy.fair import with_our_ways
 from chiralize.nn.deploy.norms import fold_norms
 from chiralize.nn.timings import machine
@@ -165,7 +166,8 @@ def _networks(network: Network, chiral: Network, fair: bool) -> tuple[dict[str, 
         if isinstance(graph, torch.fx.GraphModule) and fold_norms(graph):
             modules[FOLDED] = guarded(graph, network.program, network.origin.word)
         if fair:
-            modules[FAIR] = with_our_ways(network.program)
+            has_layers = any(isinstance(part, ChiralModule) for part in chiral.module.modules())
+            modules[FAIR] = with_our_ways(network.program, has_layers)
     elif fair:
         notes.append("no fair column: the original has no graph that its speed-ups could be made in")
     if None in network.resolved.inputs:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from chiralize.cli import opening
+from chiralize.nn import _product as product
 from chiralize.nn.deploy.fair import with_our_ways
 from tests.support.command import MODULE, Shell, network, save_program, save_weights, working_shell
 from tests.support.trainer_files import save_sb3
@@ -138,6 +139,17 @@ def test_the_original_on_our_ways() -> None:
         targets = [str(node.target) for node in fair.graph.nodes if node.op == "call_function"]
         assert any("conv1d" in target for target in targets) == bool(convolved)
         assert not any("batch_norm" in target for target in targets)
+
+
+def test_the_original_multiplies_as_layers_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By oneDNN where that is faster, if the chiral network has layers of ours; else by torch's product, as it does."""
+    seen: list[tuple[int, ...]] = []
+    monkeypatch.setattr(product, "_is_for_onednn", lambda weight, rows: seen.append((rows, *weight.shape)))
+    net, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval(), torch.randn(3, 4)
+    for with_layers, sizes in ((False, []), (True, [(3, 8, 4), (3, 2, 8)])):
+        fair = with_our_ways(torch.export.export(net, (x,)), with_layers)
+        torch.testing.assert_close(fair(x), net(x), rtol=0, atol=1e-6)
+        assert seen == sizes
 
 
 @pytest.mark.thorough

@@ -1,7 +1,8 @@
-"""A network with every speed-up of the form `fused` that does not come from symmetry, to compare blocks with fairly.
+"""A network with every speed-up of its chiral form that does not come from symmetry, to compare blocks with fairly.
 
-Norms of batches are folded into the maps before them, convolutions whose windows do not overlap become products, and
-the graph takes its arguments without trees. Its maps stay dense.
+Norms of batches are folded into the maps before them, convolutions whose windows do not overlap become products,
+products go to oneDNN where layers of `chiralize.nn` do, and the graph takes its arguments without trees. Its maps stay
+dense.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ from typing import Any
 from torch import fx, nn
 from torch.export import ExportedProgram
 
+from chiralize.nn._product import linear
 from chiralize.nn.conv import in_order, windows_are_apart
 from chiralize.nn.deploy import windows
-from chiralize.nn.deploy.graphs import CONVOLUTION, layer_at
+from chiralize.nn.deploy.graphs import CONVOLUTION, LINEAR, layer_at
 from chiralize.nn.deploy.halving import plain_call
 from chiralize.nn.deploy.norms import fold_norms
 
 
-def with_our_ways(program: ExportedProgram) -> nn.Module:
-    """The network of a program in such a form; the same answers, up to rounding."""
+def with_our_ways(program: ExportedProgram, with_layers: bool = False) -> nn.Module:
+    """The network of a program in such a form; the same answers, up to rounding.
+
+    with_layers: the chiral form has layers of `chiralize.nn`, not ops of torch alone.
+    """
     graph = program.module(check_guards=False)
     assert isinstance(graph, fx.GraphModule)
     fold_norms(graph)
@@ -29,6 +34,9 @@ def with_our_ways(program: ExportedProgram) -> nn.Module:
     if nodes and all(map(_is_apart, nodes, layers)):
         for node, layer in zip(nodes, layers, strict=True):
             _as_product(graph, node, layer)
+    for node in graph.graph.nodes:
+        if with_layers and node.target is LINEAR:
+            node.target = linear
     plain_call(graph)
     graph.graph.lint()
     graph.recompile()
