@@ -49,7 +49,7 @@ class ConversionSpec:
     @property
     def is_affine(self) -> bool:
         """Whether some coordinates are mirrored at a point other than 0, so that biases hold an offset."""
-        return any(center for entry in self.entries for _, center in entry.reflect)
+        return any(entry.is_affine for entry in self.entries)
 
     @property
     def entries(self) -> tuple[TensorEntry, ...]:

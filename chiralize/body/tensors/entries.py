@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
+from itertools import chain
 from typing import Any, Literal, get_args
 
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors.fields import Field
+from chiralize.body.tensors.fields import Field, with_parts
 from chiralize.body.tensors.fields.quantities import Quantity
 from chiralize.body.tensors.reversal import Reversed, written
 from chiralize.errors import MissingKeyError
@@ -129,6 +130,12 @@ class TensorEntry:
             if getattr(self, kind) is not None:
                 return kind
         return "pose"
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether some of its coordinates are mirrored at a point other than 0."""
+        reflects = chain(self.reflect, *(block.reflect for block in with_parts(self.fields or ())))
+        return any(center for _, center in reflects)
 
     def body(self, default: Skeleton) -> Skeleton:
         """The skeleton of this tensor: its joints, dims and signs. Raises SpecError where they do not fit."""

@@ -15,6 +15,8 @@ from chiralize.body.skeleton.lint import (
     warning,
 )
 from chiralize.body.tensors.conversion import ConversionSpec, load_spec
+from chiralize.body.tensors.fields import with_parts
+from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.plain import SWAPS
 from chiralize.errors import SpecError
 
@@ -51,10 +53,13 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
             yield warning(where or str(path), doubt, SWAPS if is_without_line else _SAYS_SO)
         if entry.override.negate == () and not entry.fields and (doubt := unmirrored_space(entry.body(spec.skeleton))):
             yield warning(entry.where or str(path), doubt, NEGATE_ONE)
-        if entry.reflect and entry.missing == "none":
+        joints_reflect = entry.reflect or any(
+            block.reflect for block in with_parts(entry.fields or ()) if isinstance(block, Joints)
+        )
+        if joints_reflect and entry.missing == "none":
             message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"
             yield warning(entry.where or str(path), message, "add `missing: zero` where the data has such joints")
-        if entry.reflect and entry.missing == "zero":
+        if joints_reflect and entry.missing == "zero":
             yield warning(
                 entry.where or str(path),
                 "missing joints stored as 0 are not mirrored by an affine T: what is proved holds without such joints",

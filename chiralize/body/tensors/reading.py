@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TypeVar, get_args
 
-from chiralize.body.skeleton.nodes import Node, did_you_mean, read_optional
+from chiralize.body.skeleton.nodes import Node, read_optional
 from chiralize.body.skeleton.pairing import collect, pair_of
 from chiralize.body.skeleton.schema import read_dim_list, read_negate, read_sign_list, read_sign_map
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.entries import BodyOverride, Classes, Flag, TensorEntry
-from chiralize.body.tensors.fields import check_claims, read_fields
+from chiralize.body.tensors.fields import check_claims, read_fields, read_reflect
 from chiralize.body.tensors.fields.quantities import Quantity
 from chiralize.body.tensors.fields.quantity_keys import read_quantity
 from chiralize.body.tensors.hidden import PAIRINGS, HiddenPolicy
 from chiralize.body.tensors.layout import CLASSES, parse_layout, split_reversed
 from chiralize.body.tensors.reversal import MIDDLE, Reversed, check_reversed, joined
-from chiralize.errors import MissingKeyError, UnknownNameError, WrongValueError
+from chiralize.errors import MissingKeyError, WrongValueError
 
 ENTRY_KEYS = (
     *("layout", "skeleton", "joints", "dims", "negate", "signs", "kind", "order"),
@@ -28,7 +28,6 @@ _KINDS = ("fields", "free", "invariant", "classes", "like", "state")
 _POSE_KEYS = ("joints", "dims", "negate", "signs", "kind", "order", "reflect")
 _NOT_OF_QUANTITIES = ("negate", "reflect")
 _MOST_ENTRIES = 1_000_000
-_FARTHEST_CENTRE = 10**30
 _FLAGS: dict[str, Flag] = {flag: flag for flag in get_args(Flag)}
 SHORT_FORMS = ("free", "invariant", "state", "auto")
 
@@ -79,7 +78,7 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
         like=read_optional(fields, "like", Node.prose, "like"),
         feeds=read_optional(fields, "feeds", Node.prose, "feeds"),
         mirror=mirror,
-        reflect=read_optional(fields, "reflect", _read_reflect, override.dims or (override.skeleton or default).dims)
+        reflect=read_optional(fields, "reflect", read_reflect, override.dims or (override.skeleton or default).dims)
         or (),
         missing=read_optional(fields, "missing", Node.choice, "missing", ("none", "zero")) or "none",
         name=read_optional(fields, "name", Node.name, "name"),
@@ -195,19 +194,6 @@ def _read_signs(
     if negate is not None:
         fields["signs"].wrong("`signs` as a list and `negate` both say which dims change sign", "keep one of them")
     return listed, ()
-
-
-def _read_reflect(node: Node, dims: Sequence[str]) -> tuple[tuple[str, Fraction], ...]:
-    centers = []
-    for key, value in node.named_entries("reflect"):
-        dim = key.name("dim")
-        if dim not in dims:
-            raise UnknownNameError(key.where, f"reflect: {dim!r} is no dim", did_you_mean(dim, dims))
-        center = value.fraction(f"centre of {dim}")
-        if abs(center) > _FARTHEST_CENTRE:
-            value.wrong(f"centre of {dim} {value.show()} lies beyond 1e30", "give it in the unit of the data")
-        centers.append((dim, center))
-    return tuple(centers)
 
 
 def _read_classes(node: Node) -> Classes:

@@ -6,13 +6,16 @@ from collections.abc import Collection, Container, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
+
+import numpy as np
 
 from chiralize.body.skeleton.nodes import did_you_mean
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.axes import Pose, centers, fit, represent, spreads
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
-from chiralize.body.tensors.fields import Field, joined_action, joined_labels
+from chiralize.body.tensors.fields import Field, joined_action, joined_centers, joined_labels, with_parts
 from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.guess import infer_pose
 from chiralize.body.tensors.layout import CLASSES, Layout, free_names, parse_layout
@@ -240,6 +243,9 @@ def _fields(tensor: ResolvedTensor, body: Skeleton, where: str) -> ResolvedTenso
     if axis is None or not shape:
         raise LayoutSizeError(where, f"fields need an axis, shape {shape} and layout '{layout}'", "mark it with f")
     blocks = tensor.entry.fields or ()
+    for block in with_parts(blocks):
+        if block.reflect:
+            _check_reflect_of(block, body)
     total = fields_width(blocks, body)
     if total != shape[axis]:
         listed = " + ".join(f"{block.name or block.kind} {block.size(body)}" for block in blocks)
@@ -249,7 +255,7 @@ def _fields(tensor: ResolvedTensor, body: Skeleton, where: str) -> ResolvedTenso
     action = joined_action(blocks, body)
     axes = [Representation.trivial(size) for size in shape]
     axes[axis] = Representation.of(action)
-    return replace(
+    tensor = replace(
         tensor,
         representation=TensorRepresentation(tuple(axes)),
         layout=str(layout),
@@ -257,6 +263,32 @@ def _fields(tensor: ResolvedTensor, body: Skeleton, where: str) -> ResolvedTenso
         names=tuple(joined_labels(blocks, body)),
         name_axis=axis,
     )
+    center = np.array(joined_centers(blocks, body))
+    if not center.any():
+        return tensor
+    along = [1] * len(shape)
+    along[axis] = total
+    spread = np.array(list(chain.from_iterable(_spreads_of(block, body) for block in blocks)))
+    return replace(tensor, center=center.reshape(along), spread=spread.reshape(along))
+
+
+def _spreads_of(block: Field, body: Skeleton) -> list[float]:
+    """How far values of a block lie apart: half the largest centre, 1 where none is given."""
+    return [max(map(abs, block.centers(body))) / 2 or 1.0] * block.size(body)
+
+
+def _check_reflect_of(block: Field, body: Skeleton) -> None:
+    """Refuse a centre of a coordinate that the block has not, or that the mirror keeps. Raises SpecError."""
+    coordinates, signs = block.coordinates(body), block.action(body).sign
+    for dim, _ in block.reflect:
+        negated = [int(sign) < 0 for name, sign in zip(coordinates, signs, strict=True) if name == dim]
+        where = block.where or f"field {block.name!r}"
+        if not negated:
+            known = list(dict.fromkeys(filter(None, coordinates)))
+            raise UnknownNameError(where, f"reflect: the block has no dim {dim!r}", did_you_mean(dim, known))
+        if not all(negated):
+            facts = f"reflect gives a centre of {dim!r}, which is not negated"
+            raise SpecError(where, facts, f"add {dim} to the skeleton's negate, or say `lateral: {dim}`")
 
 
 def fields_width(blocks: Sequence[Field], body: Skeleton) -> int:

@@ -1,8 +1,16 @@
 """Blocks of a concatenated axis: what every entry of an observation or an action is, and what the mirror does to it."""
 
 from chiralize.body.tensors.fields.clocks import Clocks, grouped_clocks, in_flow_style
-from chiralize.body.tensors.fields.field import Field, joined_action, joined_labels, joined_unit_groups, other_fields
-from chiralize.body.tensors.fields.reading import READERS, check_claims, read_fields
+from chiralize.body.tensors.fields.field import (
+    Field,
+    joined_action,
+    joined_centers,
+    joined_labels,
+    joined_unit_groups,
+    other_fields,
+    with_parts,
+)
+from chiralize.body.tensors.fields.reading import READERS, check_claims, read_fields, read_reflect
 
 __all__ = [
     "READERS",
@@ -12,8 +20,11 @@ __all__ = [
     "grouped_clocks",
     "in_flow_style",
     "joined_action",
+    "joined_centers",
     "joined_labels",
     "joined_unit_groups",
     "other_fields",
     "read_fields",
+    "read_reflect",
+    "with_parts",
 ]

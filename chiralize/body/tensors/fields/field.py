@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TypeVar
 
 from chiralize.body.skeleton.skeleton import Skeleton
@@ -18,10 +19,12 @@ Sign = TypeVar("Sign", int, int | None)
 class Field(ABC):
     """A block.  name: for messages and labels.  where: file and line, for messages.
 
+    reflect: (dim, centre): that coordinate of it is mirrored at the centre, x -> 2 c - x.
     A block knows no axis by heart: which one the mirror negates is the body's `lateral`.
     """
 
     name: str
+    reflect: tuple[tuple[str, Fraction], ...] = field(default=(), kw_only=True)
     where: str = field(default="", compare=False, kw_only=True)
 
     @property
@@ -53,6 +56,21 @@ class Field(ABC):
     def unit_groups(self, body: Skeleton) -> list[int]:
         """A number for every entry, which those share that have one unit."""
         return [0] * self.size(body)
+
+    def coordinates(self, body: Skeleton) -> list[str]:
+        """The name of the coordinate that every entry is, "" where it is none."""
+        return [""] * self.size(body)
+
+    def centers(self, body: Skeleton) -> list[float]:
+        """The number that every entry is mirrored at, 0 without `reflect`."""
+        given = {dim: float(center) for dim, center in self.reflect}
+        return [given.get(dim, 0.0) for dim in self.coordinates(body)]
+
+    def reflect_as_keys(self) -> dict[str, object]:
+        """`reflect` as a specification file writes it, where it is given."""
+        if not self.reflect:
+            return {}
+        return {"reflect": {dim: str(center) for dim, center in self.reflect}}
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """Blocks of the same size that it may be taken for, each with words for it."""
@@ -90,6 +108,14 @@ def joined_labels(fields: Sequence[Field], body: Skeleton) -> list[str]:
     for block in fields:
         labels += block.labels(body)
     return labels
+
+
+def joined_centers(fields: Sequence[Field], body: Skeleton) -> list[float]:
+    """The numbers that the entries of blocks one after the other are mirrored at."""
+    centers = list[float]()
+    for block in fields:
+        centers += block.centers(body)
+    return centers
 
 
 def joined_unit_groups(fields: Sequence[Field], body: Skeleton) -> list[int]:

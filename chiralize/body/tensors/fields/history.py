@@ -10,6 +10,7 @@ from chiralize.body.tensors.fields.field import (
     Field,
     dotted,
     joined_action,
+    joined_centers,
     joined_labels,
     joined_unit_groups,
     other_fields,
@@ -72,6 +73,13 @@ class History(Field):
             return joined_unit_groups(self.of, body) * self.frames
         repeated = [replace(self, of=(block,), major="frames") for block in self.of]
         return joined_unit_groups(repeated, body)
+
+    def centers(self, body: Skeleton) -> list[float]:
+        """The same in every frame."""
+        if self.major == "frames":
+            return joined_centers(self.of, body) * self.frames
+        repeated = [replace(self, of=(block,), major="frames") for block in self.of]
+        return joined_centers(repeated, body)
 
     def _frame(self, frame: int) -> str:
         if not self.order:

@@ -12,6 +12,7 @@ from chiralize.body.tensors.fields.field import (
     Field,
     dotted,
     joined_action,
+    joined_centers,
     joined_labels,
     joined_unit_groups,
     other_fields,
@@ -84,6 +85,12 @@ class Items(Field):
         groups = np.tile(inside, len(self.items)) if self.major == "items" else np.repeat(inside, len(self.items))
         return list(map(int, groups))
 
+    def centers(self, body: Skeleton) -> list[float]:
+        """Those of the numbers of each thing."""
+        inside = np.array(joined_centers(self.each, body))
+        centers = np.tile(inside, len(self.items)) if self.major == "items" else np.repeat(inside, len(self.items))
+        return list(map(float, centers))
+
     def _label(self, item: str, number: str) -> str:
         """Numbers in brackets follow without a dot."""
         if number.startswith("["):
@@ -105,7 +112,7 @@ class Items(Field):
         (first, *others) = self.each
         if others or first.name or not isinstance(first, Measured):
             return {"each": [block.to_dict() for block in self.each]}
-        return first.quantity.to_dict()
+        return first.quantity.to_dict() | first.reflect_as_keys()
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """Legs that the skeleton does not have; a clock for every leg that is shifted, though it is swapped."""

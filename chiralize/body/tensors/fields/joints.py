@@ -15,10 +15,12 @@ class Joints(Field):
     """The joints of the body.  chosen: some of them, or another order; None for all.
 
     is_plain: one number a joint that swaps and keeps its sign, such as a gain or a standard deviation.
+    dims: coordinates of each, None for those of the body; a name that the body has not is kept, as a confidence is.
     """
 
     chosen: tuple[str, ...] | None = None
     is_plain: bool = False
+    dims: tuple[str, ...] | None = None
 
     @property
     def kind(self) -> str:
@@ -26,17 +28,20 @@ class Joints(Field):
         return "joints"
 
     def body_of(self, body: Skeleton) -> Skeleton:
-        """The body with the chosen joints."""
-        if self.chosen is None:
-            return body
-        return body.with_joints(self.chosen, self.where)
+        """The body with the chosen joints and coordinates."""
+        if self.chosen is not None:
+            body = body.with_joints(self.chosen, self.where)
+        return body if self.dims is None else body.with_dims(self.dims)
 
     def size(self, body: Skeleton) -> int:
         """Joints times coordinates."""
         count = len(body.joints if self.chosen is None else self.chosen)
         if self.is_plain:
             return count
-        return count * len(body.dims)
+        return count * len(self._dims(body))
+
+    def _dims(self, body: Skeleton) -> tuple[str, ...]:
+        return body.dims if self.dims is None else self.dims
 
     def action(self, body: Skeleton) -> SignedPermutation:
         """Joints swap, with the signs of the skeleton unless they are plain numbers."""
@@ -47,10 +52,17 @@ class Joints(Field):
 
     def labels(self, body: Skeleton) -> list[str]:
         """`q.left_knee`, or `pose.left_knee.x` where joints have several coordinates."""
-        joints = self.body_of(body).joints
-        if self.is_plain or len(body.dims) == 1:
+        joints, dims = self.body_of(body).joints, self._dims(body)
+        if self.is_plain or len(dims) == 1:
             return [f"{self.name}.{joint}" for joint in joints]
-        return [f"{self.name}.{joint}.{dim}" for joint in joints for dim in body.dims]
+        return [f"{self.name}.{joint}.{dim}" for joint in joints for dim in dims]
+
+    def coordinates(self, body: Skeleton) -> list[str]:
+        """The skeleton's, of every joint; none of plain numbers."""
+        if self.is_plain:
+            return super().coordinates(body)
+        dims = self._dims(body)
+        return list(dims) * (self.size(body) // len(dims))
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """Numbers with the signs of the joints taken for numbers without, and the other way round.
@@ -58,13 +70,15 @@ class Joints(Field):
         Of another size where joints have several coordinates.
         """
         words = "with the signs of the joints" if self.is_plain else "without signs (kind: scalar)"
-        yield f"{self.name} {words}", replace(self, is_plain=not self.is_plain)
+        yield f"{self.name} {words}", replace(self, is_plain=not self.is_plain, dims=None, reflect=())
 
     def to_dict(self) -> dict[str, object]:
-        """`{joints: NAME, of: [...], kind: scalar}`."""
+        """`{joints: NAME, of: [...], dims: [x, y], kind: scalar}`."""
         keys: dict[str, object] = {"joints": self.name}
         if self.chosen is not None:
             keys["of"] = list(self.chosen)
+        if self.dims is not None:
+            keys["dims"] = list(self.dims)
         if self.is_plain:
             keys["kind"] = "scalar"
-        return keys
+        return keys | self.reflect_as_keys()

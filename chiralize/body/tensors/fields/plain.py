@@ -60,6 +60,12 @@ class Measured(Field):
             labels.append(self.name + component.label if is_numbered else dotted(self.name, component.label))
         return labels
 
+    def coordinates(self, body: Skeleton) -> list[str]:
+        """The axes of a vector."""
+        if self.kind == "vector":
+            return list(self.quantity.dims)
+        return super().coordinates(body)
+
     def to_dict(self) -> dict[str, object]:
         """`{vector: NAME}`, or `{quaternion: wxyz, name: NAME}`."""
         if self.kind not in WITH_DIMS:
@@ -67,7 +73,7 @@ class Measured(Field):
         keys: dict[str, object] = {self.kind: self.name}
         if self.quantity.dims != AXES:
             keys["dims"] = list(self.quantity.dims)
-        return keys
+        return keys | self.reflect_as_keys()
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """The other kind of vector; another order of the same numbers."""

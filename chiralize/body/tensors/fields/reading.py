@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from itertools import chain
 from math import prod
 
-from chiralize.body.skeleton.nodes import Node, read_optional
+from chiralize.body.skeleton.nodes import Node, did_you_mean, read_optional
 from chiralize.body.skeleton.pairing import collect, pair_of
 from chiralize.body.skeleton.schema import read_dim_list
 from chiralize.body.skeleton.skeleton import AXES
+from chiralize.body.tensors.fields.box import BY_CORNER, Box
+from chiralize.body.tensors.fields.box import ORDERS as BOX_ORDERS
 from chiralize.body.tensors.fields.command import Command, axes_of
 from chiralize.body.tensors.fields.field import Field
 from chiralize.body.tensors.fields.grid import Grid
@@ -21,11 +24,12 @@ from chiralize.body.tensors.fields.items import THINGS, Items
 from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.phase import PARTS, RAW, SHIFTS, Phase
 from chiralize.body.tensors.fields.plain import Measured, Scalar, Signs
-from chiralize.body.tensors.fields.quantities import EULER, WITH_DIMS, Quantity
+from chiralize.body.tensors.fields.quantities import EULER, Quantity
 from chiralize.body.tensors.fields.quantity_keys import QUANTITY_KEYS, choices, read_axes, read_order, read_quantity
 from chiralize.body.tensors.fields.unclaimed import Unclaimed
-from chiralize.errors import MissingKeyError
+from chiralize.errors import MissingKeyError, UnknownNameError
 
+_FARTHEST_CENTRE = 10**30
 _MOST_ENTRIES = 1_000_000
 _MOST_FRAMES = 10_000
 Keys = Mapping[str, Node]
@@ -106,12 +110,44 @@ def _vector(node: Node, kind: str, keys: Keys) -> Field:
             f"the name of a {kind} field stands after `{kind}:`", f"drop `name`, or write {kind}: {_name(keys)}"
         )
     dims = read_optional(keys, "dims", read_axes) or AXES
-    return Measured(value.name(f"name of the {kind} field"), Quantity(kind, dims=dims), where=node.where)
+    reflect = _reflect(keys, dims)
+    return Measured(
+        value.name(f"name of the {kind} field"), Quantity(kind, dims=dims), reflect=reflect, where=node.where
+    )
 
 
 def _ordered(node: Node, kind: str, keys: Keys) -> Field:
     """`{quaternion: wxyz, name: base}`: the value says the order of the numbers."""
     return Measured(_name(keys, kind), Quantity(kind, read_order(keys[kind], kind)), where=node.where)
+
+
+def _reflect(keys: Keys, dims: Sequence[str] | None = None) -> tuple[tuple[str, Fraction], ...]:
+    return read_optional(keys, "reflect", read_reflect, dims) or ()
+
+
+def read_reflect(node: Node, dims: Sequence[str] | None = None) -> tuple[tuple[str, Fraction], ...]:
+    """`reflect: {x: 320}`.  dims: coordinates that there are; None where these are not known. Raises SpecError."""
+    centers = list[tuple[str, Fraction]]()
+    for key, value in node.named_entries("reflect"):
+        dim = key.name("dim")
+        if dims is not None and dim not in dims:
+            raise UnknownNameError(key.where, f"reflect: {dim!r} is no dim", did_you_mean(dim, dims))
+        center = value.fraction(f"centre of {dim}")
+        if abs(center) > _FARTHEST_CENTRE:
+            value.wrong(f"centre of {dim} {value.show()} lies beyond 1e30", "give it in the unit of the data")
+        centers.append((dim, center))
+    return tuple(centers)
+
+
+def _box(node: Node, kind: str, keys: Keys) -> Field:
+    value = keys[kind]
+    if value.text is not None and value.text.lower() in BY_CORNER:
+        value.wrong(
+            f"a box as corner and size ({value.text}): its mirrored left edge is W - x - w, no exchange of numbers",
+            "give the network the box by its edges, {box: xyxy}, or by its centre, {box: cxcywh}",
+        )
+    order = value.choice("box", tuple(BOX_ORDERS))
+    return Box(_name(keys, kind), order, reflect=_reflect(keys, ("x", "y")), where=node.where)
 
 
 def _scalar(node: Node, kind: str, keys: Keys) -> Field:
@@ -220,7 +256,11 @@ def _joints(node: Node, kind: str, keys: Keys) -> Field:
         )
     chosen = read_optional(keys, "of", _entries)
     is_plain = "kind" in keys and keys["kind"].choice("kind", ("scalar",)) == "scalar"
-    return Joints(keys[kind].name("name of the joints field"), chosen, is_plain, where=node.where)
+    for key in ("dims", "reflect"):
+        if is_plain and key in keys:
+            keys[key].wrong(f"`{key}` beside `kind: scalar`, which are no coordinates", "drop one of them")
+    name, dims = keys[kind].name("name of the joints field"), read_optional(keys, "dims", read_dim_list)
+    return Joints(name, chosen, is_plain, dims, reflect=_reflect(keys, dims), where=node.where)
 
 
 def _items(node: Node, kind: str, keys: Keys) -> Field:
@@ -235,7 +275,7 @@ def _items(node: Node, kind: str, keys: Keys) -> Field:
 def _each(node: Node, kind: str, keys: Keys) -> tuple[Field, ...]:
     """The blocks of one thing: `each`, or a quantity as `kind`, `order` and `dims` say it."""
     if "each" in keys:
-        for key in QUANTITY_KEYS:
+        for key in (*QUANTITY_KEYS, "reflect"):
             if key in keys:
                 keys[key].wrong(f"`{key}` beside `each`", "say it in the blocks of `each`")
         return _read_blocks(keys["each"], "each", "list the blocks that every one has")
@@ -243,7 +283,13 @@ def _each(node: Node, kind: str, keys: Keys) -> tuple[Field, ...]:
         facts = f"what each of the {kind} holds is not said"
         remedy = "add `kind: vector` (axial, wrench, scalar, ...), or `each: [...]` with blocks"
         raise MissingKeyError(node.where, facts, remedy)
-    return (Measured("", read_quantity(keys), where=node.where),)
+    quantity = read_quantity(keys)
+    return (Measured("", quantity, reflect=_reflect(keys, _coordinates(quantity)), where=node.where),)
+
+
+def _coordinates(quantity: Quantity) -> tuple[str, ...]:
+    """What of a quantity can be mirrored at another point than 0: positions."""
+    return quantity.dims if quantity.kind == "vector" else ()
 
 
 def _read_swap(node: Node, items: Sequence[str]) -> tuple[tuple[int, int], ...]:
@@ -319,6 +365,7 @@ READERS: Mapping[str, Callable[[Node, str, Keys], Field]] = {
     "joints": _joints,
     **dict.fromkeys(THINGS, _items),
     **dict.fromkeys(("wrench", "twist", "inertia", "quaternion", "rotation", EULER), _ordered),
+    "box": _box,
     "command": _command,
     "phase": _phase,
     "grid": _grid,
@@ -327,9 +374,11 @@ READERS: Mapping[str, Callable[[Node, str, Keys], Field]] = {
 """The reader of every kind of block, by the key that says the kind."""
 _INFERRED = ("like", "state", "latent")
 _KEYS_OF: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(WITH_DIMS, ("dims",)),
-    "joints": ("of", "kind"),
-    **dict.fromkeys(THINGS, ("kind", "order", "dims", "each", "swap", "major")),
+    "vector": ("dims", "reflect"),
+    "axial": ("dims",),
+    "joints": ("of", "kind", "dims", "reflect"),
+    "box": ("reflect",),
+    **dict.fromkeys(THINGS, ("kind", "order", "dims", "reflect", "each", "swap", "major")),
     "phase": ("shift",),
     "grid": ("axes", "flip"),
     "history": ("order", "major", "of"),
