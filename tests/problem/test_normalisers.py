@@ -21,7 +21,8 @@ SHAPE = (3, 6, 2)
 def kept(compute: Callable[[Any, Tensor], Tensor], spec: str = POSE, shape: tuple[int, ...] = SHAPE, **parts: Any):
     """What is kept by a network that computes this before a linear layer over coordinates."""
     net = Net(lambda net, x: net.last(compute(net, x)), last=nn.Linear(2, 2), **parts).double().eval()
-    return input_moments(prepare(net, parse_spec(spec), (normal(*shape),)).graph())
+    network = prepare(net, parse_spec(spec), (normal(*shape),))
+    return input_moments(network.graph(), network.resolved.input_centers)
 
 
 def norm(size: int, mean: Tensor = MEAN, spread: Tensor = SPREAD) -> nn.BatchNorm1d:
@@ -125,3 +126,26 @@ OTHERS: dict[str, tuple[Callable[[Any, Tensor], Tensor], dict[str, Any]]] = {
 def test_what_is_no_normaliser_keeps_nothing(way: str) -> None:
     compute, parts = OTHERS[way]
     assert kept(compute, **parts) == []
+
+
+SIZES = torch.tensor([960.0, 540.0]).double()
+PIXELS = POSE.replace('inputs: [{layout: "b j d"', 'inputs: [{layout: "b j d", negate: x, reflect: {x: 960}')
+
+
+@pytest.mark.parametrize("spec", [POSE, PIXELS])
+@pytest.mark.parametrize("written", [
+    lambda net, x: x / net.sizes - 1,
+    lambda net, x: (x - net.middle) / net.sizes,
+    lambda net, x: x / (2 * net.sizes),
+    lambda net, x: x / net.sizes * 0.5 + 0.25,
+])  # fmt: skip
+def test_a_change_of_units_is_no_memory(spec: str, written: Callable[[Any, Tensor], Tensor]) -> None:
+    """It says where the picture ends, not where bodies were in it."""
+    assert not kept(written, spec, sizes=SIZES, middle=SIZES.clone())
+
+
+def test_a_mean_at_the_centre_of_the_picture_is_one() -> None:
+    """Its offset is 0 for what the graph reads, x - 960."""
+    (own,) = kept(lambda net, x: (x - net.mean) / net.spread, PIXELS, mean=SIZES, spread=SIZES / torch.tensor([4, 3]))
+    torch.testing.assert_close(own.mean, torch.tensor([0.0, 540.0]).double().expand(SHAPE))
+    torch.testing.assert_close(own.spread, torch.tensor([240.0, 180.0]).double().expand(SHAPE))

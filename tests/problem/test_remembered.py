@@ -92,7 +92,7 @@ def test_noise_is_not_made_a_body() -> None:
 
 def test_about_the_centre_of_an_image() -> None:
     """What is mirrored about a point is read by the network as it is: 320 is no part of the spread."""
-    mean = torch.tensor([320.0, 0.0]).double().expand(6, 2).clone()
+    mean = torch.tensor([320.0, 7.0]).double().expand(6, 2).clone()
     made = spread_by(normalised(CENTERED, mean=mean), mean + 0.5 * normal(400, 6, 2, seed=3))
     torch.testing.assert_close(made.mean(0), mean)
     torch.testing.assert_close(made.std(0, correction=0), SPREAD)

@@ -62,7 +62,7 @@ def arrangement(network: Network, calls: Sequence[Call]) -> Arrangement | None:
     Raises ChiralizeError where there is no graph.
     """
     best: Arrangement | None = None
-    for moments in input_moments(network.graph()):
+    for moments in input_moments(network.graph(), network.resolved.input_centers):
         tensor = network.resolved.input_tensors[moments.index]
         means = _by_name(network, moments, tensor, calls)
         if means is None:

@@ -51,7 +51,7 @@ def handedness(network: Network, calls: Sequence[Call]) -> Handedness | None:
     Raises ChiralizeError where there is no graph.
     """
     products, squares, count, furthest, example = 0.0, 0.0, 0, 0.0, ""
-    for moments in input_moments(network.graph()):
+    for moments in input_moments(network.graph(), network.resolved.input_centers):
         representation = network.resolved.inputs[moments.index]
         if representation is None or not network.has_rows:
             continue

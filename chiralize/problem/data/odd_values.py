@@ -29,7 +29,7 @@ _NAMED = 3
 def odd_values(network: Network, calls: Sequence[Call]) -> Iterator[str]:
     """Warnings of what is odd about the values of inputs."""
     try:
-        known = input_moments(network.graph())
+        known = input_moments(network.graph(), network.resolved.input_centers)
     except ChiralizeError:
         known = []
     for moments in known:

@@ -57,7 +57,7 @@ def spreadings(network: Network, calls: Sequence[Call]) -> Mapping[int, Spreadin
     if not network.has_rows:
         return {}
     try:
-        known = input_moments(network.graph())
+        known = input_moments(network.graph(), network.resolved.input_centers)
     except ChiralizeError:
         return {}
     inputs = network.resolved.input_tensors

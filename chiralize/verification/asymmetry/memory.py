@@ -41,7 +41,7 @@ def memory(network: Network, mirror: NetworkMirror) -> Memory:
         captured = network.graph()
     except ChiralizeError:
         return Memory()
-    stored = input_moments(captured) or list(_recovered(network))
+    stored = input_moments(captured, network.resolved.input_centers) or list(_recovered(network))
     centers = mirror.input_centers or [None] * len(mirror.inputs)
     folded = tuple(
         _folded(moments, mirror)

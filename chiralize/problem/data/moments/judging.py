@@ -74,7 +74,11 @@ def likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
             sums.add(values(captured, norm, batch))
         return sums.judged(norm.name, norm.mean, norm.variance)
     described = network.resolved.input_tensors
-    normalisers = (moments for moments in input_moments(captured) if not described[moments.index].is_free)
+    normalisers = (
+        moments
+        for moments in input_moments(captured, network.resolved.input_centers)
+        if not described[moments.index].is_free
+    )
     normaliser = next(normalisers, None)  # what a free input is multiplied by need be none: frequencies of a time
     if normaliser is None:
         return None
@@ -143,7 +147,7 @@ def remembered_mean(network: Network) -> Tensor | None:
     Raises ChiralizeError where there is no graph.
     """
     captured = network.graph()
-    stored = input_moments(captured)
+    stored = input_moments(captured, network.resolved.input_centers)
     if stored and len(stored) == len(captured.inputs):
         means = [moments.mean for moments in sorted(stored, key=lambda one: one.index)]
         mean = torch.cat([_of_a_sample(network, of_input) for of_input in means])

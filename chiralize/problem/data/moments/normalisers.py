@@ -9,18 +9,20 @@ statistics m and v of it, so that (m - b) / a is the mean, and sqrt v / |a| the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from math import nan
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from chiralize.graph import execution
 from chiralize.graph.model import CapturedModel, Leaf, Node
 from chiralize.problem.data.moments.norms import norms, same
+from chiralize.symmetry.action import Center
 
 _UNTRAINED = ("input", "statistic", "constant")
 _MOST_NUMBERS = 1 << 20
@@ -57,6 +59,17 @@ class _Line:
         scale = self.slope.abs()
         return not same(scale, scale.amax().expand_as(scale))
 
+    def is_of_units(self, center: Center) -> bool:
+        """Whether all entries have one offset, as those of x / (W / 2) - 1 and x / W have.
+
+        Such a line says where a picture ends, not where bodies were in it.  center: what is taken off x before; a
+        stored number has taken that up already, or a later op will.
+        """
+        offsets = [self.offset]
+        if center is not None:
+            offsets.append(self.offset - self.slope * torch.from_numpy(center).flatten()[self.places])
+        return any(same(offset, offset.mean().expand_as(offset)) for offset in offsets)
+
     def moments(self, like: Tensor, name: str, mean: Tensor, spread: Tensor) -> InputMoments:
         """Moments of the value, to be broadcast to it, as moments of the input.  like: the input."""
         means, spreads = torch.full((2, like.numel()), nan, dtype=torch.float64)
@@ -65,17 +78,24 @@ class _Line:
         return InputMoments(self.index, name, means.view(like.shape), spreads.view(like.shape))
 
 
-def input_moments(captured: CapturedModel) -> list[InputMoments]:
-    """What a network keeps of its inputs; of each input what comes last before trained weights."""
+def input_moments(captured: CapturedModel, centers: Sequence[Center] = ()) -> list[InputMoments]:
+    """What a network keeps of its inputs; of each input what comes last before trained weights.
+
+    centers: of the inputs, where the graph reads them less these points.
+    """
     entrance, one, zero = _Entrance(captured), torch.ones(1).double(), torch.zeros(1).double()
     by_input: dict[int, InputMoments] = {}
     for node in entrance.nodes:
         if not entrance.applies_numbers(node):
             continue
         line = entrance.line(node.name)
-        if line is not None and line.is_scaled:
-            name = f"its normaliser ({', '.join(entrance.stored(node))})"
-            by_input[line.index] = line.moments(entrance.inputs[line.index].tensor, name, zero, one)
+        if line is None or not line.is_scaled:
+            continue
+        if line.is_of_units(_whole(centers, line.index, entrance)):
+            by_input.pop(line.index, None)  # a step on the way to it
+            continue
+        name = f"its normaliser ({', '.join(entrance.stored(node))})"
+        by_input[line.index] = line.moments(entrance.inputs[line.index].tensor, name, zero, one)
     for norm in norms(captured):
         line = entrance.line(norm.source)
         if line is not None and line.places.ndim > 1:
@@ -83,6 +103,13 @@ def input_moments(captured: CapturedModel) -> list[InputMoments]:
             mean, spread = norm.mean.cpu().view(channels), norm.variance.sqrt().cpu().view(channels)
             by_input[line.index] = line.moments(entrance.inputs[line.index].tensor, norm.name, mean, spread)
     return list(by_input.values())
+
+
+def _whole(centers: Sequence[Center], index: int, entrance: _Entrance) -> Center:
+    """The centre of an input, a number for every entry."""
+    if not centers or (center := centers[index]) is None:
+        return None
+    return np.broadcast_to(center, entrance.inputs[index].shape).astype(np.float64)
 
 
 class _Entrance:
