@@ -152,7 +152,7 @@ def test_torchscript_is_traced_under_its_own_names() -> None:
     model = case.model()
     (x,), _ = case.steps(1)[0]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")
         scripted = torch.jit.trace(model, (x,), check_trace=False)
     traced = trace(scripted, (x,), {})
     assert set(traced.state_dict()) <= set(model.state_dict())

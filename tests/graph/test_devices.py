@@ -106,7 +106,7 @@ class Looking(torch.nn.Linear):
 def test_networks_that_look_for_a_gpu() -> None:
     with pytest.raises(ModelRunError) as found:
         chiralize.plan(Looking(12, 12), POSE_ROW, (torch.randn(2, 12),))
-    assert "CUDA" in found.value.facts
+    assert "CUDA" in found.value.facts or "NVIDIA" in found.value.facts
     assert "use x.device in forward" in found.value.remedy
 
 
