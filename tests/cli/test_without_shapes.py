@@ -24,6 +24,16 @@ from tests.support.command import (
 TAKEN = "taken as b j d = 1,5,2; --input-shape says otherwise"
 SCORES = """
 
+class Turns(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.root, self.body = nn.Linear(8, 8), nn.Linear(8, 6), nn.Linear(8, 18)
+
+    def forward(self, x):
+        h = self.first(x).relu()
+        return self.root(h), self.body(h)
+
+
 class Scores(nn.Module):
     def __init__(self):
         super().__init__()
@@ -123,6 +133,17 @@ def test_a_message_whose_command_works(shell: Shell) -> None:
     assert line == ["chiralize", *words, "--invariant"]
     done = shell(*line[1:])
     assert done.status == 0 and TAKEN in done.out, done.err
+
+
+def test_heads_of_rotations_are_no_scores(shell: Shell) -> None:
+    """Six numbers for each joint but the root, which has a head of its own."""
+    save_weights(made("Turns"), shell.folder / "turns.pt")
+    (shell.folder / "turned.yaml").write_text(
+        "joints: [left, right, top, root]\npairs: [[left, right]]\ndims: [x, y]\nnegate: x\n"
+    )
+    refused = shell("plan", "turns.pt", "--model", f"{MODULE}:Turns", "--skeleton", "turned.yaml")
+    assert refused.status == 2 and "answers (1, 6), (1, 18)" in refused.err
+    assert "Fix: rotations of joints are `kind: rotation` in a file" in refused.err
 
 
 @pytest.mark.thorough

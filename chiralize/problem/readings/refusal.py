@@ -38,6 +38,8 @@ _ORDERS = (
     '"(d j)" is coordinate by coordinate, x of all joints and then y'
 )
 _NUMBER = re.compile(r"\d+")
+_OF_ROTATIONS = (4, 6, 9)
+"""How many numbers turn a joint: a quaternion, two columns of a matrix, a matrix."""
 
 
 def refusal_of(search: Search, where: str, option: str, command: str = "") -> ChiralizeError:
@@ -75,6 +77,8 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
                 f"    if some of these classes, or scores of a face, have a side: {_WITH_SIDES} in a file"
             )
             remedy = f"{scores}\n    else {remedy.removesuffix(SCORES)}"
+        elif _has_rotations(refused, search.spec.skeleton) and "kind: rotation" not in remedy:
+            remedy = f"rotations of joints are `kind: rotation` in a file (docs/how-to/rotations.md); else {remedy}"
         return UsageError(where, facts, remedy)
     moved = channels_moved(search)
     if moved is not None:
@@ -114,7 +118,14 @@ def _has_no_body(refused: Refused, search: Search) -> bool:
     if set(refused.answers) & set(refused.shapes):  # a next pose, as it is read
         return False
     joints = [len(skeleton.joints) in shape[1:] or _layouts(shape, skeleton) for shape in refused.answers]
-    return not any(joints)
+    return not any(joints) and not _has_rotations(refused, skeleton)
+
+
+def _has_rotations(refused: Refused, skeleton: Skeleton) -> bool:
+    """Whether some answer has the numbers of a rotation for every joint, or for all but the root."""
+    joints = len(skeleton.joints), len(skeleton.joints) - 1
+    turned = {count * numbers for count in joints for numbers in _OF_ROTATIONS}
+    return any(shape[-1] in turned for shape in refused.answers if shape)
 
 
 def _naming_skeletons(refused: Refused, given: Skeleton) -> str:
