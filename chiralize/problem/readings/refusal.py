@@ -77,7 +77,7 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
                 f"    if some of these classes, or scores of a face, have a side: {_WITH_SIDES} in a file"
             )
             remedy = f"{scores}\n    else {remedy.removesuffix(SCORES)}"
-        elif _has_rotations(refused, search.spec.skeleton) and "kind: rotation" not in remedy:
+        elif _has_rotations(refused, search.spec.skeleton) and "kind: " not in remedy:
             remedy = f"rotations of joints are `kind: rotation` in a file (docs/how-to/rotations.md); else {remedy}"
         return UsageError(where, facts, remedy)
     moved = channels_moved(search)
