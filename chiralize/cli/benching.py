@@ -106,5 +106,5 @@ def _both(options: opt.NetworkOptions, chiral: Path, step: Progress) -> list[tup
     converted, loaded, passport = opening.open_network(result_options, onnx=True, step=step)
     step("loading the original")
     spec = passport.spec if passport else None
-    network, original, _ = opening.open_network(options, onnx=True, spec=spec, step=step)
+    network, original, _ = opening.open_network(options, onnx=True, spec=spec, like=converted, step=step)
     return [(network, original), (converted, loaded)]

@@ -13,6 +13,8 @@ from chiralize.cli.options import NetworkOptions, WeightsOptions
 from chiralize.cli.typed import command
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from chiralize.body.tensors import ConversionSpec
     from chiralize.graph.rollouts import Steps
     from chiralize.graph.running import Call
@@ -38,6 +40,7 @@ def open_network(
     *,
     read: bool = False,
     samples: Path | None = None,
+    like: Network | None = None,
     before_export: BeforeExport = nothing,
     step: Progress | None = None,
 ) -> tuple[Network, LoadedModel, Passport | None]:
@@ -46,7 +49,7 @@ def open_network(
     onnx: an ONNX file will do that is run as it is, although it has no graph that could be captured.  read: one is read
     op by op first; where that cannot be, it is run, or without `onnx` refused.
     spec: the mirror where neither the options nor the file says anything.  samples: calibration inputs, whose sizes
-    are tried first.  before_export: called with the network as it was loaded, an example of a call, and its entry; it
+    are tried first.  like: its own result, whose example's sizes are.  before_export: called with the network as it was loaded, an example of a call, and its entry; it
     may raise what need not wait for the export.  step: called with the steps after the loading.
     """
     from chiralize.body.tensors import load_spec
@@ -106,7 +109,7 @@ def open_network(
         shapes=options.input_shape,
         example=options.example,
         brought=brought,
-        samples=some_samples(samples) if brings_none else {},
+        samples=(_example_of(like) or some_samples(samples)) if brings_none else {},
         entry=entry,
         progress=step,
         command=command(),
@@ -146,6 +149,13 @@ def _assumed(loaded: LoadedModel) -> tuple[str, ...]:
     from chiralize.storage.assumed import assumed_note
 
     return assumed_note(tuple(each for each in loaded.doubtful if each.shows))
+
+
+def _example_of(network: Network | None) -> dict[str, Tensor]:
+    """The example inputs of a network by position; none of arguments that have names."""
+    if network is None or network.kwargs:
+        return {}
+    return {str(number): value for number, value in enumerate(network.args) if hasattr(value, "shape")}
 
 
 def _describes(spec: ConversionSpec | None, inputs: int, outputs: int) -> bool:

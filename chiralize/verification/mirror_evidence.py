@@ -55,9 +55,10 @@ _LOOKED_AT = 2048
 _CALLS = 16
 _NOISE_ROWS, _NOISE_CALLS, _NOISE_RUNS, _NOISE_MIRRORS = 24, 8, 12, 40
 """On noise no mirror is confirmed, and none refuted: the likeliest mistakes alone are looked for."""
-_SEQUENCES, _STEPS = 2, 100
-"""Sequences along which mirrors are compared, and their steps: each is run once for every mirror that is tried. Which
-foot goes first sets the first steps of two views further apart than all later ones."""
+_STEPS, _MOST_STEPS, _SEQUENCES, _FIRST = 100, 400, 16, 2
+"""Steps of a sequence along which mirrors are compared, of all together, and how many sequences at most; of these the
+first suffice to drop a mirror that is far worse than T. Which foot goes first sets the first steps of two views further
+apart than all later ones; and one clip, of one motion, spreads less than all clips do."""
 _WORK = 1e10  # multiplications to spend on all mirrors together
 _LEAST_RUNS, _MOST_RUNS = 16, 160
 _COSTLY, _FEWEST_RUNS = 5e11, 8
@@ -168,7 +169,7 @@ def compare_mirrors(
     if network.resolved.is_trivial or all(rep is None or rep.is_trivial for rep in network.resolved.inputs):
         return Evidence()
     if sequences and network.carried.keeps_state:
-        return _compare_along(network, [steps[:_STEPS] for steps in sequences[:_SEQUENCES]], progress)
+        return _compare_along(network, _evenly_taken(sequences), progress)
     mirror = mirror_if_known(network, None)
     if mirror is None or mirror.states or network.origin.unheld:
         return Evidence(notes=(_KEEPS_STATE,))
@@ -187,7 +188,15 @@ def _compare_along(
         return Evidence(notes=(_KEEPS_STATE,))
     mirror = mirror_of_calls(network)
     with Runner(network.module) as runner:
-        return _compared(network, along(runner, mirror, sequences, network.carried), mirror, calls, True, progress)
+        answers = along(runner, mirror, sequences, network.carried, _FIRST)
+        return _compared(network, answers, mirror, calls, True, progress)
+
+
+def _evenly_taken(sequences: Sequence[Steps]) -> list[Steps]:
+    """Some of the sequences, from all over their file, which mostly has like beside like."""
+    lengths = sorted(min(len(steps), _STEPS) for steps in sequences)
+    count = min(len(sequences), _SEQUENCES, max(_FIRST, _MOST_STEPS // max(lengths[len(lengths) // 2], 1)))
+    return [sequences[number * len(sequences) // count][:_STEPS] for number in range(count)]
 
 
 def _compared(
@@ -225,7 +234,8 @@ def _compared(
         return Evidence(notes=(_FEW_SCORES.format(basis.rows),))
     fit = judged(comparison, basis).fit
     can_tell = real and basis.rows >= FEWEST_ROWS and not comparison.answers_stay
-    if can_tell and fit is not None and fit.is_refuted and answers.first is None:  # else it takes minutes
+    is_costly = answers.first is not None and not network.carried.keeps_state
+    if can_tell and fit is not None and fit.is_refuted and not is_costly:  # else it takes minutes
         resolved_as = partial(_resolved_as, network)
         progress(f"{_ASKING}, several changes at once")
         means = means_away(network.resolved, calls)

@@ -127,6 +127,36 @@ def test_fair_and_where(shell: Shell) -> None:
     assert text.splitlines()[3].split()[-1] == "fair" or "  fair" in text
 
 
+FILM = """
+import torch
+from torch import nn
+
+class Film(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gru, self.last = nn.GRU(10, 6, batch_first=True), nn.Linear(6, 1)
+
+    def forward(self, x):
+        return self.last(self.gru(x.flatten(2))[0][:, -1])
+"""
+
+
+def test_the_original_is_run_at_the_sizes_of_its_result(shell: Shell) -> None:
+    """Weights bring no example: as many frames as the result was converted with, not as many as are tried first."""
+    (shell.folder / "film.py").write_text(FILM)
+    space: dict[str, Any] = {"__name__": "film"}
+    exec(FILM, space)
+    torch.save(space["Film"]().state_dict(), shell.folder / "film.pt")
+    words = ("--model", "film:Film", "--skeleton", "body.yaml", "--invariant")
+    layout = ("--input-layout", "b t j d", "--input-shape", "2,7,5,2")
+    done = shell("convert", "film.pt", *words, *layout, "--method", "match", "-o", "chiral.pt2", "--force")
+    assert done.status == 0, done.err
+    done = shell("bench", "film.pt", "chiral.pt2", "--model", "film:Film", "--rounds", "2", "--batch", "3", "--json")
+    assert done.status == 0, done.err
+    cost = json.loads(done.out)["cost"]
+    assert cost["macs_before"] == cost["macs_after"] == 7 * 3 * 6 * (10 + 6) + 6
+
+
 def test_the_original_on_our_ways() -> None:
     """The same answers by products; only where no window overlaps another."""
     for stride, convolved in ((3, 0), (1, 1)):

@@ -128,15 +128,21 @@ def of_calls(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], first
     return Answers(run, mirror, of_first)
 
 
-def along(runner: Runner, mirror: NetworkMirror, sequences: Sequence[Steps], carried: Carried) -> Answers:
-    """Of all calls of sequences, in which every view carries the states that it has come to."""
+def along(
+    runner: Runner, mirror: NetworkMirror, sequences: Sequence[Steps], carried: Carried, first: int = 0
+) -> Answers:
+    """Of all calls of sequences, in which every view carries the states that it has come to.
+
+    first: how many sequences suffice to drop a mirror that is far worse than T; 0 for all.
+    """
 
     def run(other: NetworkMirror | None) -> list[list[torch.Tensor]]:
         """As `Run` says."""
         turned = other.turned if other is not None else None
         return [step.answers for steps in sequences for step in roll(runner, steps, carried, turned)]
 
-    return Answers(run, mirror)
+    of_first = along(runner, mirror, sequences[:first], carried) if 0 < first < len(sequences) else None
+    return Answers(run, mirror, of_first)
 
 
 def _scale(units: Units, answers: Sequence[torch.Tensor]) -> torch.Tensor:
