@@ -49,8 +49,9 @@ def open_network(
     onnx: an ONNX file will do that is run as it is, although it has no graph that could be captured.  read: one is read
     op by op first; where that cannot be, it is run, or without `onnx` refused.
     spec: the mirror where neither the options nor the file says anything.  samples: calibration inputs, whose sizes
-    are tried first.  like: its own result, whose example's sizes are.  before_export: called with the network as it was loaded, an example of a call, and its entry; it
-    may raise what need not wait for the export.  step: called with the steps after the loading.
+    are tried first.  like: its own result, whose example's sizes are.  before_export: called with the network as it was
+    loaded, an example of a call, and its entry; it may raise what need not wait for the export.
+    step: called with the steps after the loading.
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError

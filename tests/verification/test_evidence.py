@@ -192,7 +192,7 @@ def test_a_mirror_that_is_wrong_in_the_outputs_alone_is_found_out_without_anothe
 
 def test_no_swap_is_named_only_where_nothing_that_swaps_fits_about_as_well() -> None:
     """A network that nearly repeats its input fits it whatever else is wrong with T."""
-    without = of_many("no swap at all", 0.05, 0.05, 0.05, 1.2, moves_less=True, swaps_nothing=True)
+    without = of_many("no swap at all", 0.05, 0.05, 0.05, 1.2, inputs="less", swaps_nothing=True)
     other = of_many("y negated instead of x", 0.06, 0.06, 0.06, 1.2)
     fit = judged(Comparison(1.2, (without, other)), REAL).fit
     assert fit is not None and fit.better == ("y negated instead of x",) == (fit.nearest,)
@@ -244,7 +244,7 @@ def test_two_small_gaps_are_a_doubt_and_no_stop(ratio: float, refuted: bool) -> 
 
 def test_a_mirror_that_moves_inputs_less_stops_no_network_that_repeats_them() -> None:
     """It fits such a network better the less it moves; where gaps are large, a part that is too much stops as ever."""
-    other = of_many("x not negated", gap=0.1, ratio=0.43, here=0.1, given=0.23, moves_less=True)
+    other = of_many("x not negated", gap=0.1, ratio=0.43, here=0.1, given=0.23, inputs="less")
     found = judged(Comparison(0.23, (other,)), REAL)
     assert found.fit is not None and not found.fit.is_refuted and "T is in doubt" in found.warnings[0]
     far = judged(Comparison(0.8, (replace(other, here=0.3, given=0.8, ratio=0.375),)), REAL)

@@ -121,12 +121,12 @@ def test_the_sample_in_a_file_does_not_make_a_network_one_sided(rows: int) -> No
 # ---- which of those that fit better ---------------------------------------------------------------------------
 def test_of_two_that_fit_the_one_that_leaves_least_is_named() -> None:
     """x and z negated: with x alone all answers are near; two joints exchanged in z mend a part, and refute T."""
-    alone = MirrorGap("x negated instead of x, z", 0.079, 0.32, 0.079, 0.25, moves_less=True, numbers=1000)
+    alone = MirrorGap("x negated instead of x, z", 0.079, 0.32, 0.079, 0.25, inputs="less", numbers=1000)
     part = MirrorGap("ankle.z paired with foot.z", 0.225, 0.42, 0.16, 0.38, is_of_all=False, numbers=1000)
     basis = Basis(real=True, trained=True, rows=64)
     seen = judged(Comparison(0.25, (alone, part)), basis).fit
     assert seen is not None and seen.better == ("x negated instead of x, z",)
-    still = MirrorGap("no swap at all", 0.05, 0.2, 0.05, 0.25, moves_less=True, swaps_nothing=True, numbers=1000)
+    still = MirrorGap("no swap at all", 0.05, 0.2, 0.05, 0.25, inputs="less", swaps_nothing=True, numbers=1000)
     seen = judged(Comparison(0.25, (still, part)), basis).fit
     assert seen is not None and seen.better == ("ankle.z paired with foot.z",)
     alone_seen = judged(Comparison(0.25, (alone,)), basis).fit

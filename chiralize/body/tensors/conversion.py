@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from chiralize.body.skeleton.catalog import FILE_KEYS, base_of, locate, shipped_file, skeleton_of
@@ -17,6 +18,7 @@ from chiralize.body.skeleton.yaml_source import parse_yaml, read_yaml
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.hidden import HiddenPolicy
 from chiralize.body.tensors.reading import entry_from_layout, read_entries, read_hidden
+from chiralize.body.tensors.unlike import unlike_swaps
 from chiralize.errors import SpecError, WrongValueError
 
 ACTIVATIONS = ("keep", "tanh")
@@ -181,9 +183,9 @@ def _read(root: Node, path: Path | None = None, noticed: Sequence[str] = ()) -> 
 
 def doubts_of(spec: ConversionSpec) -> Iterator[str]:
     """Blocks of a specification that are formally right and probably not meant, in words."""
-    for entry in spec.entries:
-        for where, doubt in entry.doubts(spec.skeleton):
-            yield f"{where}: {doubt}" if where else doubt
+    by_entry = (entry.doubts(spec.skeleton) for entry in spec.entries)
+    for where, doubt in chain(chain.from_iterable(by_entry), unlike_swaps(spec.entries, spec.skeleton)):
+        yield f"{where}: {doubt}" if where else doubt
 
 
 def _of_several(specs: Mapping[str, ConversionSpec], where: str) -> ConversionSpec:

@@ -18,6 +18,7 @@ from chiralize.body.tensors.conversion import ConversionSpec, load_spec
 from chiralize.body.tensors.fields import with_parts
 from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.plain import SWAPS
+from chiralize.body.tensors.unlike import unlike_swaps
 from chiralize.errors import SpecError
 
 _SAYS_SO = "where it is meant, another name for the block says so"
@@ -47,6 +48,8 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
     if spec.activation == "keep" and spec.hidden.any_negated:
         message = "hidden.negated with activation: keep: spaces before an activation that is not odd become sign-free"
         yield warning(str(path), message, "use `activation: tanh` for the layout of the paper, or negated: 0")
+    for where, doubt in unlike_swaps(spec.entries, spec.skeleton):
+        yield warning(where or str(path), doubt, "check both: where this is meant, nothing is to be done")
     for entry in spec.entries:
         for where, doubt in entry.doubts(spec.skeleton):
             is_without_line = "swap" in doubt and "{" not in doubt

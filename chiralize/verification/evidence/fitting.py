@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import inf, isfinite, sqrt
+from typing import Literal
 
 import torch
 
@@ -264,7 +265,7 @@ def compare(
         is_without = _swaps(mirror) and not _swaps(other)
         measured[key] = replace(
             compared,
-            moves_less=moves_less(other, mirror),
+            inputs=_inputs_beside(other, mirror),
             recenters=is_about_another,
             swaps_nothing=is_without,
         )
@@ -342,6 +343,13 @@ def moves_less(other: NetworkMirror, mirror: NetworkMirror) -> bool:
     return other.inputs != mirror.inputs and all(
         _is_part(one, whole) for one, whole in zip(other.inputs, mirror.inputs, strict=True)
     )
+
+
+def _inputs_beside(other: NetworkMirror, mirror: NetworkMirror) -> Literal["same", "less", "other"]:
+    """What a mirror does to inputs, beside T."""
+    if other.inputs == mirror.inputs and _center_key(other.input_centers) == _center_key(mirror.input_centers):
+        return "same"
+    return "less" if moves_less(other, mirror) else "other"
 
 
 def _swaps(mirror: NetworkMirror) -> bool:

@@ -96,7 +96,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
 
 def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:
     """Whether another mirror fits much better than T, whose gap is given."""
-    is_measured_well = basis.real and basis.rows >= FEWEST_ROWS and other.given >= APART
+    is_near = other.given < APART and other.inputs != "same"  # of the same inputs no nearness to known ones tells
+    is_measured_well = basis.real and basis.rows >= FEWEST_ROWS and not is_near
     least = min(CLEARLY if is_measured_well else CLEARLY_OF_FEW, by_chance(other.numbers, _SELDOM))
     fits = other.here <= FITS or (basis.real and other.ratio <= MUCH)
     return gap > SMALL and other.ratio <= least and fits

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache, partial
-from itertools import combinations
+from itertools import chain, combinations, zip_longest
 
 from chiralize.body.skeleton.catalog import find_shipped, names_of_size
 from chiralize.body.skeleton.kinds import may_fit
@@ -137,10 +137,13 @@ def _without_pair(body: Skeleton, names: set[str]) -> Skeleton:
 
 
 def _with_pair(body: Skeleton, one: str, other: str) -> Skeleton:
-    """The skeleton with two joints paired, where it has them."""
+    """The skeleton with two joints paired, where it has them and neither has a partner."""
     if one not in body.joints or other not in body.joints:
         return body
-    return replace(body, pairs=(*body.pairs, (body.index(one), body.index(other))))
+    pair = body.index(one), body.index(other)
+    if not set(pair) <= set(body.center):
+        return body
+    return replace(body, pairs=(*body.pairs, pair))
 
 
 def _crossed(body: Skeleton, before: Sequence[set[str]], after: Sequence[tuple[str, str]]) -> Skeleton:
@@ -196,12 +199,12 @@ def nearby(
     seen: set[str] = set()
     everywhere: list[Neighbour] = []
     in_outputs: list[Neighbour] = []
-    for body in bodies:
-        for name, change in changes(body):
-            if name not in seen:
-                seen.add(name)
-                everywhere.append(Neighbour(name, _everywhere(base, change)))
-                in_outputs.append(Neighbour(f"{name} in the outputs alone", _in_outputs(base, change)))
+    of_bodies = zip_longest(*map(changes, bodies))  # one of each in turn: not all can be tried
+    for name, change in filter(None, chain.from_iterable(of_bodies)):
+        if name not in seen:
+            seen.add(name)
+            everywhere.append(Neighbour(name, _everywhere(base, change)))
+            in_outputs.append(Neighbour(f"{name} in the outputs alone", _in_outputs(base, change)))
     yield from in_outputs  # they need no further run of the network
     yield from everywhere
 

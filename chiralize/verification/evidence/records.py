@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from chiralize.graph.mirror import NetworkMirror
 
@@ -15,8 +16,8 @@ class MirrorGap:
     largest of all outputs.  ratio: its RMS over that of T, taken over the entries of the answers that the two mirrors
     predict differently; of the output where it is smallest, and 1 at least where another output fits worse.
     here, given: the two gaps that the ratio is of, on those entries.  skeletons: the shipped ones that it belongs to.
-    is_of_all: those entries hold all that the answers vary by.  moves_less: it does to inputs a part of what T does,
-    and not all.
+    is_of_all: those entries hold all that the answers vary by.  inputs: whether it does to inputs what T does, or a
+    part of that.
     recenters: it is T, about another point.  swaps_nothing: it exchanges no entries of the inputs, and T does.
     numbers: how many numbers those entries are in all samples together.  share: their spread in shares of that of the
     output, RMS over entries.
@@ -29,11 +30,16 @@ class MirrorGap:
     given: float = 0.0
     skeletons: tuple[str, ...] = ()
     is_of_all: bool = True
-    moves_less: bool = False
+    inputs: Literal["same", "less", "other"] = "other"
     recenters: bool = False
     swaps_nothing: bool = False
     numbers: int = 0
     share: float = 1.0
+
+    @property
+    def moves_less(self) -> bool:
+        """Whether it does to inputs a part of what T does, and not all."""
+        return self.inputs == "less"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -17,13 +18,15 @@ from chiralize.body.tensors.fields.field import (
     joined_unit_groups,
     other_fields,
 )
-from chiralize.body.tensors.fields.partners import partners_of, sides_of
+from chiralize.body.tensors.fields.partners import partners_of, sides_of, tells_side
 from chiralize.body.tensors.fields.phase import Phase
 from chiralize.body.tensors.fields.plain import Measured
 from chiralize.symmetry.involution import SignedPermutation
 
 THINGS = ("bodies", "feet", "legs", "hands", "links", "sites", "sensors", "items")
 MAJOR = ("items", "entries")
+_FEW = 6
+"""Things of which any two are tried as partners, where none has one."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Items(Field):
         """Things times the numbers of one."""
         return len(self.items) * sum(block.size(body) for block in self.each)
 
-    def _swap(self, body: Skeleton) -> SignedPermutation:
+    def swapped(self, body: Skeleton) -> SignedPermutation:
+        """Which things change places. Raises SpecError where one has no partner."""
         pairs = self.swap
         if pairs is None:
             has_ends = not all(map(_is_scalar, self.each))
@@ -64,7 +68,7 @@ class Items(Field):
 
     def action(self, body: Skeleton) -> SignedPermutation:
         """Things swap, and the numbers of each act as they do by themselves."""
-        swap, inside = self._swap(body), joined_action(self.each, body)
+        swap, inside = self.swapped(body), joined_action(self.each, body)
         if self.major == "items":
             return swap.kronecker(inside)
         return inside.kronecker(swap)
@@ -138,8 +142,16 @@ class Items(Field):
             yield f"`major: {other.major}` in {name}", other
         if self.swap != ():
             yield f"{name} unswapped", replace(self, swap=())
+        yield from self._with_a_swap(name)
         for words, others in other_fields(self.each):
             yield _of(name, words), replace(self, each=others)
+
+    def _with_a_swap(self, name: str) -> Iterator[tuple[str, Field]]:
+        """Any two that swap, where nothing does."""
+        if len(self.items) > _FEW or self.swap or any(tells_side(item, self.items) for item in self.items):
+            return
+        for i, j in combinations(range(len(self.items)), 2):
+            yield f"{self.items[i]} and {self.items[j]} swapped in {name}", replace(self, swap=((i, j),))
 
     def regrouped(self) -> Items | None:
         """The block with the other `major`; None where that is the same, of one thing or of one number each."""
