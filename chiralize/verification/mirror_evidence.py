@@ -21,6 +21,7 @@ from chiralize.graph.running import Arguments, Around, Call, Runner, random_call
 from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
 from chiralize.problem.data.checks import IN_ITS_UNIT, foreign_unit, is_of_its_kind
 from chiralize.problem.data.cutting import in_one, in_rows, tensors, thinned
+from chiralize.problem.data.odd_values import fill_in_first
 from chiralize.problem.mirror import mirror_from, mirror_if_known, with_states_free
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -218,7 +219,7 @@ def _compared(
         others = chain(with_other_partners(answers, mirror, of_joints), _candidates(network, mirror, calls, points))
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
-    away = off_center(network.resolved, calls) if real else ""
+    away = fill_in_first(network.resolved, calls) or off_center(network.resolved, calls) if real else ""
     collapsed = _collapsed(network, answers, calls) if real else ""
     basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)), away, collapsed)
     runs = _runs(network, calls, real)
@@ -416,11 +417,14 @@ def _where_apart(problem: Problem) -> str:
 
 
 def inputs_to_check(network: Network, inputs: Sequence[Call]) -> str:
-    """The first remedy where inputs are away from the point that T mirrors them at, or of another unit; "" elsewhere.
+    """The first remedy where inputs hold zeros for missing joints, are away from the point that T mirrors them at, or
+    are of another unit; "" elsewhere.
 
     Of another unit they may be where T is linear and they reach numbers as of pixels or millimetres: few networks read
     such numbers as they are, and one that was trained on others answers them anyhow.
     """
+    if zeros := fill_in_first(network.resolved, inputs):
+        return zeros
     if foreign_unit(network, inputs):
         return f"{IN_ITS_UNIT} first; then "
     if away := off_center(network.resolved, thinned(network, inputs, _ROWS)):

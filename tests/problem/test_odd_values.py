@@ -13,6 +13,7 @@ from chiralize.problem.data.odd_values import odd_values
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.problem.request import Request
+from chiralize.verification.mirror_evidence import inputs_to_check
 from tests.support.problems import posed
 from tests.support.small_body import BODY, Net, normal
 
@@ -67,7 +68,11 @@ def test_zeros_that_stand_for_missing_joints() -> None:
     (text,) = odd_values(*pixels(0.05))
     assert "hold exact zeros in 4.4 % of the coordinates of input 0 that are mirrored at another point" in text
     assert "or say `missing: zero`" in text
-    assert list(odd_values(*pixels(0.0))) == list(odd_values(*pixels(0.05, ", missing: zero"))) == []
+    assert list(odd_values(*pixels(0.0))) == []
+    (said,) = odd_values(*pixels(0.05, ", missing: zero"))
+    assert "missing joints, and T puts them at 2 c, where no joint is" in said and "or store them at the centre" in said
+    network, calls = pixels(0.05, ", missing: zero")
+    assert inputs_to_check(network, calls).startswith("fill in the joints of input 0 that are stored as 0 (4.4 % of")
 
 
 def test_zeros_of_centred_coordinates_are_points() -> None:

@@ -497,7 +497,11 @@ def test_a_rival_that_raises_a_doubt_is_named_with_its_gap() -> None:
     of_policy = advise(BAD, doubt, True, GAPS, ONE, is_policy=True).remedy
     assert of_policy.startswith(f"settle whether T is its mirror {rival} first; then ")
     assert advise(NET, doubt, True).remedy == f"settle whether T is its mirror {rival}, then convert"
-    assert advise(NOISY, doubt, True).remedy.startswith(f"look at the nearest mirror first {rival}; correct the ")
+    handed = advise(NOISY, doubt, True).remedy
+    assert handed.startswith("see first whether the task itself has sides (right-hand traffic, a handed tool), since no ")
+    assert f"; else look at the nearest mirror first {rival}; correct the " in handed
+    fitting = replace(doubt, fit=MirrorFit(0.8, "the other sign of all joints", 0.4, True))
+    assert advise(NOISY, fitting, True).remedy.startswith("look at the nearest mirror first (the gap is 0.4 with")
     of_names = replace(doubt, fit=replace(doubt.fit, nearest_gap=0.79) if doubt.fit is not None else None)
     assert advise(NET, of_names, True).remedy == "settle whether T is its mirror, then convert"
 

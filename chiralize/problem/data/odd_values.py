@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chiralize.body.tensors import ResolvedTensor
+from chiralize.body.tensors import ResolvedSpec, ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.errors.words import listed, percent
 from chiralize.graph.running import Call
@@ -67,19 +67,46 @@ def _never_varying(
 
 def _stored_zeros(tensor: ResolvedTensor, calls: Sequence[Call]) -> Iterator[str]:
     """A warning of exact zeros where coordinates are mirrored at another point, as pixels are: joints not seen?"""
-    if tensor.center is None or tensor.entry.missing != "none":
+    share = zeros_stored(tensor, calls)
+    if not share:
         return
+    facts = f"the calibration inputs hold exact zeros in {percent(share)} of the coordinates of {tensor.where}"
+    if tensor.entry.missing == "zero":
+        yield (
+            f"warning: {facts}, missing joints, and T puts them at 2 c, where no joint is: gaps, drift and rho are "
+            "measured with them and may say that a right mirror is wrong, and an average answers to them, too. "
+            "Fill them in before the network, or store them at the centre"
+        )
+    else:
+        yield (
+            f"warning: {facts} that are mirrored at another point: where they stand for joints that are missing, their "
+            "mirror image is no zero. Fill them in before the network, store them at the centre, or say `missing: zero`"
+        )
+
+
+def fill_in_first(resolved: ResolvedSpec, calls: Sequence[Call]) -> str:
+    """What to do first where joints are stored as 0, which T takes for points; ends in `; then `. "" elsewhere."""
+    for tensor in resolved.input_tensors:
+        if share := zeros_stored(tensor, calls):
+            return (
+                f"fill in the joints of {tensor.where} that are stored as 0 ({percent(share)} of its coordinates), or "
+                "store them at the centre: T puts them at 2 c, where no joint is; then "
+            )
+    return ""
+
+
+def zeros_stored(tensor: ResolvedTensor, calls: Sequence[Call]) -> float:
+    """The share of exact zeros among coordinates that are mirrored at another point; 0 where it is about none."""
+    if tensor.center is None:
+        return 0.0
     is_away = torch.from_numpy(np.broadcast_to(tensor.center, tensor.shape).copy() != 0)[:1]
     zeros = count = 0
     for call in calls:
         values = tensors(call)[tensor.index]
         if values.shape[1:] != is_away.shape[1:]:
-            return
+            return 0.0
         seen = (values == 0) & is_away.to(values.device)
         zeros, count = zeros + int(seen.sum()), count + len(values) * int(is_away.sum())
-    if count and zeros > _ZEROS * count:
-        yield (
-            f"warning: the calibration inputs hold exact zeros in {percent(zeros / count)} of the coordinates of "
-            f"{tensor.where} that are mirrored at another point: where they stand for joints that are missing, their "
-            "mirror image is no zero. Fill them in before the network, store them at the centre, or say `missing: zero`"
-        )
+    if not count or zeros <= _ZEROS * count:
+        return 0.0
+    return zeros / count

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from chiralize.body.tensors import ConversionSpec
 from chiralize.errors.words import percent, when
-from chiralize.graph.mirror import MirrorFit
+from chiralize.graph.mirror import FITS, MirrorFit
 from chiralize.verification.asymmetry.lean import LEANING, would_show
 from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, Leaning, Spread
 from chiralize.verification.evidence.remedies import first_with_figures, rival_in_words
@@ -50,6 +50,10 @@ _MIXES_OR_MENDS = (
 )
 _CLEARLY_BETTER = " clearly better"
 _NOT_ITS_MIRROR = "T does not look like the mirror of this network"
+_HANDED = (
+    "see first whether the task itself has sides (right-hand traffic, a handed tool), since no mirror that was tried "
+    "fits: such a network is best left as it is; else "
+)
 _CORRECT = "correct the specification before anything is converted"
 _OF_STILL = "check its weights and the arguments of its class, or give inputs that differ more from each other"
 _GAIT = ". What a policy of uneven gait sees leans, too, whatever it is told to do"
@@ -138,7 +142,8 @@ def _what_to_correct(fit: MirrorFit | None, spec: ConversionSpec | None) -> str:
     """The mirror that comes clearly nearer than T first, with its gap; the network's training where there is none."""
     if fit is None or not fit.is_refuted:
         rival = rival_in_words(fit)
-        return when(rival, f"look at the nearest mirror first ({rival}); ") + _CORRECT
+        is_handed = fit is not None and bool(fit.nearest) and fit.nearest_gap > FITS
+        return when(is_handed, _HANDED) + when(rival, f"look at the nearest mirror first ({rival}); ") + _CORRECT
     if fit.fits_another or fit.nearest_is_first:
         return f"{first_with_figures(fit, spec)}; {_CORRECT}"
     others = f" (the nearest: {rival_in_words(fit)})" if fit.has_a_nearer else _CLEARLY_BETTER
