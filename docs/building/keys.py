@@ -70,7 +70,10 @@ FIELDS = {
     "scalar": ("number of entries, or their names", "entries that stay"),
     "unclaimed": ("number of entries, or their names", "of an output: nothing is claimed of them"),
     "signs": ("list of 1 and -1, or by names", "entries with signs of their own"),
-    "joints": ("name", "the skeleton's joints and dims; `of`, `dims` for some, `kind: scalar` without signs, `reflect`"),
+    "joints": (
+        "name",
+        "the skeleton's joints and dims; `of`, `dims` for some, `kind: scalar` without signs, `reflect`",
+    ),
     "box": ("`xyxy`, `cxcywh`, ...", "the box around a body: its edges along x change places; `reflect` in pixels"),
     "bodies": ("list of names", "things that swap: each as its `kind` or `each` says, partners told or by `swap`"),
     "feet": ("list of names", "as `bodies`"),

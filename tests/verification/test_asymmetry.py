@@ -498,7 +498,7 @@ def test_a_rival_that_raises_a_doubt_is_named_with_its_gap() -> None:
     assert of_policy.startswith(f"settle whether T is its mirror {rival} first; then ")
     assert advise(NET, doubt, True).remedy == f"settle whether T is its mirror {rival}, then convert"
     handed = advise(NOISY, doubt, True).remedy
-    assert handed.startswith("see first whether the task itself has sides (right-hand traffic, a handed tool), since no ")
+    assert handed.startswith("see first whether the task itself has sides (right-hand traffic, a handed tool), since")
     assert f"; else look at the nearest mirror first {rival}; correct the " in handed
     fitting = replace(doubt, fit=MirrorFit(0.8, "the other sign of all joints", 0.4, True))
     assert advise(NOISY, fitting, True).remedy.startswith("look at the nearest mirror first (the gap is 0.4 with")
