@@ -116,3 +116,50 @@ def test_an_entry_of_many_frames_is_named_once() -> None:
         judged(posed(clips, Request(calibration=moved, method="reduce")))
     named = re.findall(r"(\w+\.\w) is [-\d.e]+ in the mean", str(caught.value))
     assert len(named) == len(set(named)) == 3
+
+
+SENSORS = BODY_IN_SPACE + (
+    "lateral: x\ninputs:\n  - fields:\n"
+    "      - {sensors: [head, left, right], kind: rotation, order: 6d_by_column, name: turn}\n"
+    "      - {sensors: [head, left, right], kind: vector, name: place}\noutputs: [{layout: 'b (j d)'}]\n"
+)
+
+
+def sensed(axis: int | None) -> tuple[Network, Tensor]:
+    """Rotations and places of sensors, with an axis of space the other way round, and a network that keeps moments."""
+    drawn = torch.Generator().manual_seed(0)
+    turns = torch.linalg.matrix_exp(0.4 * torch.randn(300, 3, 3, 3, generator=drawn).double())
+    usual = torch.linalg.matrix_exp(torch.tensor([[0.0, -0.5, 0.4], [0.5, 0.0, -0.3], [-0.4, 0.3, 0.0]]).double())
+    turns = usual @ torch.linalg.qr(turns).Q
+    places = torch.tensor([[0.0, 1.6, 0.2], [0.3, 1.1, 0.4], [-0.3, 1.0, 0.4]]).double()
+    places = places + 0.8 * torch.randn(300, 3, 3, generator=drawn).double()
+
+    def stored_as(signs: Tensor) -> Tensor:
+        seen = signs[:, None] * turns * signs
+        return torch.cat([seen[..., :2].mT.flatten(1), (places * signs).flatten(1)], 1)
+
+    plain = stored_as(torch.ones(3).double())
+    signs = torch.ones(3).double()
+    if axis is not None:
+        signs[axis] = -1
+    net = Net(lambda net, x: net.last((x - net.mean) / net.spread), mean=plain.mean(0), spread=plain.std(0),
+              last=nn.Linear(27, 18))  # fmt: skip
+    return prepare(net.double().eval(), parse_spec(SENSORS), (plain[:3],)), stored_as(signs)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_axes_of_sensors_that_point_elsewhere_are_refused(axis: int) -> None:
+    """A left-handed frame: positions and rotations change together, though by less than foreign inputs do."""
+    kept, given_values = sensed(axis)
+    other = arrangement(kept, as_calls(given_values))
+    assert other is not None and other.is_certain and other.words == f"{'xyz'[axis]} in training is -{'xyz'[axis]}"
+    with pytest.raises(DataFileError, match="axes|foreign|left"):
+        judged(posed(kept, Request(calibration=as_calls(given_values), method="reduce")))
+    for method in ("reduce", "average"):
+        forced = judged(posed(kept, Request(calibration=as_calls(given_values), method=method, force=True)))
+        assert any("calibration inputs" in remark for remark in forced.batches.remarks)
+
+
+def test_axes_as_in_training_are_not_questioned() -> None:
+    kept, given_values = sensed(None)
+    assert arrangement(kept, as_calls(given_values)) is None

@@ -37,7 +37,7 @@ def unlike_swaps(entries: Sequence[TensorEntry], skeleton: Skeleton) -> Iterator
     for each in listed:
         other = swapping.get(each.key)
         if other is not None and not each.pairs:
-            first, second = (other.names[place] for place in other.pairs[0])
+            first, second = (other.names[position] for position in other.pairs[0])
             yield (
                 each.where,
                 f"{each.name} lists {', '.join(each.names)}, of which none swap, while {first} and {second} of "

@@ -7,9 +7,11 @@ are nearest to m, RMS in spreads, if that is near, and much nearer than as they 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
+from math import prod
 
 import numpy as np
 import torch
@@ -28,15 +30,27 @@ _NEARER = 0.5
 """Of how far they are off as they are."""
 _AS_NEAR = 1.1
 """An order with fewer changes is named where it comes as near but for so much."""
+_OFF, _EXPLAINED = 0.3, 0.2
+"""Means so far off, in spreads, of which another arrangement leaves so small a share, are of that arrangement."""
 _MOST_DIMS, _MOST_ENTRIES = 3, 100_000
+_OF_ROTATION = re.compile(r"(.*)\[(\w+),(\w+)\]")
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How the inputs seem to be arranged, in words, and how far their means are off when they are put in order."""
+    """How the inputs seem to be arranged, in words, and how far their means are off when they are put in order.
+
+    as_given: how far they are off as they are.  Both RMS, in spreads.
+    """
 
     words: str
     shift: float
+    as_given: float
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it explains all that the means are off by, so that nothing else has to be wrong."""
+        return self.as_given >= _OFF and self.shift <= _EXPLAINED * self.as_given
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,7 @@ def arrangement(network: Network, calls: Sequence[Call]) -> Arrangement | None:
         for words, source in _arrangements(tensor, list(means.trained), dims):
             shift = means.shift(source)
             if shift <= limit and (best is None or _AS_NEAR * shift < best.shift):
-                best = Arrangement(words, shift)
+                best = Arrangement(words, shift, means.shift({}))
     return best
 
 
@@ -143,13 +157,31 @@ def _in_words(taken: Mapping[str, tuple[str, int]]) -> str:
 
 
 def _source(names: Sequence[str], taken: Mapping[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
-    """Where every entry that ends with a coordinate is read: `left_knee.y` of `left_knee.z`."""
+    """Where every entry that ends with a coordinate is read: `left_knee.y` of `left_knee.z`.
+
+    An entry (i, j) of a rotation has the signs of both axes, as those of P R P^T have.
+    """
     source: dict[str, tuple[str, int]] = {}
     known = set(names)
     for name in names:
-        stem, dot, dim = name.rpartition(".")
-        if dot and dim in taken:
-            other, sign = taken[dim]
-            if (read := f"{stem}.{other}") in known:
-                source[name] = (read, sign)
+        stem, dims, mark = _ends_with(name)
+        if dims and taken.keys() >= {*dims}:
+            others = [taken[dim] for dim in dims]
+            read = mark.format(stem, *(other for other, _ in others))
+            if read in known:
+                source[name] = (read, prod(sign for _, sign in others))
     return source
+
+
+def _ends_with(name: str) -> tuple[str, tuple[str, ...], str]:
+    """The stem of a name, the coordinates that it ends with, and how the two are written together.
+
+    >>> _ends_with("hand.position.x"), _ends_with("hand[x,y]"), _ends_with("speed")
+    (('hand.position', ('x',), '{}.{}'), ('hand', ('x', 'y'), '{}[{},{}]'), ('speed', (), '{}'))
+    """
+    of_rotation = _OF_ROTATION.fullmatch(name)
+    if of_rotation is not None:
+        stem, *dims = of_rotation.groups()
+        return stem, tuple(dims), "{}[{},{}]"
+    stem, dot, dim = name.rpartition(".")
+    return (stem, (dim,), "{}.{}") if dot else (name, (), "{}")

@@ -16,7 +16,7 @@ from chiralize.graph import processes
 from chiralize.graph.running import Call
 from chiralize.problem.constant_answers import asked_again
 from chiralize.problem.cost import CLIP, affordable_samples, uses_of_a_weight
-from chiralize.problem.data.arranged import arrangement
+from chiralize.problem.data.arranged import Arrangement, arrangement
 from chiralize.problem.data.cutting import even, leading, roomy, tensors, thinned
 from chiralize.problem.data.handedness import handedness
 from chiralize.problem.data.moments.judging import (
@@ -177,6 +177,11 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
             remedy = "negate the lateral axis of the calibration inputs, or exchange their left and right joints"
             raise DataFileError("calibration", facts, f"{remedy}; --force goes on")
         yield f"{_OTHER_KIND}{facts}"
+    elif facts := _other_axes(network, calls):
+        if not problem.request.force:
+            remedy = "put the calibration inputs in the order of its training; --force goes on"
+            raise DataFileError("calibration", facts, remedy)
+        yield f"{_OTHER_KIND}{facts}"
     elif similarity is not None and similarity.is_poor and not problem.request.mix:
         yield _poor(similarity)
     elif similarity is None:
@@ -190,14 +195,29 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
 
 def _put_in_order(network: Network, calls: Sequence[Call]) -> str:
     """The order of the network's coordinates, where the inputs seem to have another one; "" where nothing tells."""
-    try:
-        other = arrangement(network, calls)
-    except ChiralizeError:
-        return ""
+    other = _arrangement(network, calls)
     if other is None:
         return ""
     off = f"the means are then {other.shift:.2g} of their spreads off"
     return f"put the calibration inputs in the order of its training, by whose means {other.words} ({off}); else "
+
+
+def _arrangement(network: Network, calls: Sequence[Call]) -> Arrangement | None:
+    try:
+        return arrangement(network, calls)
+    except ChiralizeError:
+        return None
+
+
+def _other_axes(network: Network, calls: Sequence[Call]) -> str:
+    """That axes of the inputs point elsewhere than in training, where that explains all that their means are off by."""
+    other = _arrangement(network, calls)
+    if other is None or not other.is_certain:
+        return ""
+    return (
+        "the axes of the calibration inputs are not those of the network's training: its means are "
+        f"{other.as_given:.2g} of their spreads off, and {other.shift:.2g} where {other.words}"
+    )
 
 
 def _other_hand(network: Network, calls: Sequence[Call]) -> str:
@@ -218,8 +238,8 @@ def _foreign_remark(problem: Problem) -> Iterator[str]:
     similarity = _likeness(network, calls)
     if similarity is not None and similarity.is_foreign:
         yield f"{_OTHER_KIND}{_foreign(network, similarity, calls)}"
-    elif other_hand := _other_hand(network, calls):
-        yield f"{_OTHER_KIND}{other_hand}"
+    elif facts := _other_hand(network, calls) or _other_axes(network, calls):
+        yield f"{_OTHER_KIND}{facts}"
     elif similarity is None:
         yield from _questioned_unit(network, calls)
 
