@@ -302,7 +302,8 @@ def _fixed(program: ExportedProgram, network: Network) -> tuple[str, ...]:
                 if tensor.entry.layout is None:
                     undescribed.append(axis)
     clauses: list[str] = []
-    if batches and resolved.has_rows:
+    carries_states = any(tensor.kind == "state" for tensor in resolved.input_tensors)  # whose first axis is another
+    if batches and (resolved.has_rows or carries_states):
         hint = when(list(batches) == ["1"], TWO_MAY)
         taken = " and ".join(batches)
         clauses.append(

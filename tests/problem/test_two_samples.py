@@ -151,6 +151,30 @@ def test_what_takes_no_two_stays_at_one(net: nn.Module) -> None:
     assert not any("two samples and more" in note for note in network.notes)
 
 
+class Online(nn.Module):
+    """A frame a call, with the state as an argument whose batch is its second axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru, self.last = nn.GRU(34, 8, batch_first=True), nn.Linear(8, 51)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        answer, state = self.gru(x.flatten(1)[:, None], state)
+        return self.last(answer[:, 0]).unflatten(1, (17, 3)), state
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_batch_that_is_fixed_beside_a_state_is_said(count: int) -> None:
+    """Though the first axis of the state counts layers, and not samples."""
+    spec = parse_spec(
+        f"{SPEC}inputs: [{{layout: b j d}}, {{state: true}}]\noutputs: [{{layout: b j d}}, {{state: true}}]\n"
+    )
+    call = torch.randn(count, 17, 2), torch.zeros(1, count, 8)
+    network = prepared_openly(Online(), spec, (call, {}))
+    said = [note for note in network.notes if "fixes its batch: exported, it takes 1 as in the examples" in note]
+    assert bool(said) == (count == 1) and all("examples of two samples" in note for note in said)
+
+
 def test_what_was_tried_is_not_advised() -> None:
     (note,) = (note for note in _prepared(Single(), (1, 17, 2)).notes if "fixes its batch" in note)
     assert "examples of two samples" not in note
