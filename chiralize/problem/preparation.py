@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from inspect import getattr_static
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -302,7 +303,7 @@ def _fixed(program: ExportedProgram, network: Network) -> tuple[str, ...]:
                 if tensor.entry.layout is None:
                     undescribed.append(axis)
     clauses: list[str] = []
-    carries_states = any(tensor.kind == "state" for tensor in resolved.input_tensors)  # whose first axis is another
+    carries_states = "state" in map(attrgetter("kind"), resolved.input_tensors)  # whose first axis is another
     if batches and (resolved.has_rows or carries_states):
         hint = when(list(batches) == ["1"], TWO_MAY)
         taken = " and ".join(batches)

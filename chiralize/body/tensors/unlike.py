@@ -30,7 +30,9 @@ def unlike_swaps(entries: Sequence[TensorEntry], skeleton: Skeleton) -> Iterator
     position and of a velocity.
     """
     swapping = dict[object, _Listed]()
-    listed = [each for entry in entries for each in _listed(entry, skeleton)]
+    listed = list[_Listed]()
+    for entry in entries:
+        listed += _listed(entry, skeleton)
     for each in listed:
         if each.pairs:
             swapping.setdefault(each.key, each)
