@@ -163,3 +163,16 @@ def test_axes_of_sensors_that_point_elsewhere_are_refused(axis: int) -> None:
 def test_axes_as_in_training_are_not_questioned() -> None:
     kept, given_values = sensed(None)
     assert arrangement(kept, as_calls(given_values)) is None
+
+
+def test_few_numbers_of_another_sign_are_not_refused() -> None:
+    """A robot that walks backwards, where it walked ahead in training."""
+    spec = parse_spec(
+        BODY_IN_SPACE + "lateral: x\ninputs: [{fields: [{vector: speed}]}]\noutputs: [{layout: 'b (j d)'}]\n"
+    )
+    ahead = torch.tensor([0.0, 1.5, 0.0]).double() + 0.3 * normal(300, 3, seed=1).double()
+    net = Net(lambda net, x: net.last((x - net.mean) / net.spread), mean=ahead.mean(0), spread=ahead.std(0),
+              last=nn.Linear(3, 18))  # fmt: skip
+    kept = prepare(net.double().eval(), spec, (ahead[:3],))
+    other = arrangement(kept, as_calls(ahead * torch.tensor([1.0, -1.0, 1.0])))
+    assert other is not None and other.words == "y in training is -y" and not other.is_certain

@@ -32,6 +32,8 @@ _AS_NEAR = 1.1
 """An order with fewer changes is named where it comes as near but for so much."""
 _OFF, _EXPLAINED = 0.3, 0.2
 """Means so far off, in spreads, of which another arrangement leaves so small a share, are of that arrangement."""
+_FEWEST = 6
+"""So many of them have to be off, and mended by it."""
 _MOST_DIMS, _MOST_ENTRIES = 3, 100_000
 _OF_ROTATION = re.compile(r"(.*)\[(\w+),(\w+)\]")
 
@@ -41,16 +43,21 @@ class Arrangement:
     """How the inputs seem to be arranged, in words, and how far their means are off when they are put in order.
 
     as_given: how far they are off as they are.  Both RMS, in spreads.
+    mended: how many means are off as they are, and not then.
     """
 
     words: str
     shift: float
     as_given: float
+    mended: int
 
     @property
     def is_certain(self) -> bool:
-        """Whether it explains all that the means are off by, so that nothing else has to be wrong."""
-        return self.as_given >= _OFF and self.shift <= _EXPLAINED * self.as_given
+        """Whether it explains all that the means are off by, so that nothing else has to be wrong.
+
+        Of a few numbers it may be chance, or another task: a robot that walks backwards.
+        """
+        return self.as_given >= _OFF and self.shift <= _EXPLAINED * self.as_given and self.mended >= _FEWEST
 
 
 @dataclass(frozen=True)
@@ -63,11 +70,19 @@ class _Means:
 
     def shift(self, source: Mapping[str, tuple[str, int]]) -> float:
         """How far means are off, RMS in spreads, where an entry is read from another one, with a sign."""
-        squares = 0.0
-        for name, trained in self.trained.items():
-            taken, sign = source.get(name, (name, 1))
-            squares += ((sign * self.given[taken] - trained) / self.spread[name]) ** 2
+        squares = sum(self._off(name, source) ** 2 for name in self.trained)
         return (squares / len(self.trained)) ** 0.5
+
+    def mended(self, source: Mapping[str, tuple[str, int]]) -> int:
+        """How many are off as they are, and not where an entry is read from another one."""
+        count = 0
+        for name in self.trained:
+            count += abs(self._off(name, {})) > _OFF >= abs(self._off(name, source))
+        return count
+
+    def _off(self, name: str, source: Mapping[str, tuple[str, int]]) -> float:
+        taken, sign = source.get(name, (name, 1))
+        return (sign * self.given[taken] - self.trained[name]) / self.spread[name]
 
 
 def arrangement(network: Network, calls: Sequence[Call]) -> Arrangement | None:
@@ -86,7 +101,7 @@ def arrangement(network: Network, calls: Sequence[Call]) -> Arrangement | None:
         for words, source in _arrangements(tensor, list(means.trained), dims):
             shift = means.shift(source)
             if shift <= limit and (best is None or _AS_NEAR * shift < best.shift):
-                best = Arrangement(words, shift, means.shift({}))
+                best = Arrangement(words, shift, means.shift({}), means.mended(source))
     return best
 
 
