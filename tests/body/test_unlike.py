@@ -55,3 +55,21 @@ def test_joints_of_one_name() -> None:
             assert (
                 "tensor 'box' lists x1, y1, x2, y2, of which none swap, while x1 and x2 of tensor 'next' do" in found[0]
             )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "questioned"),
+    [
+        ("{fields: [{bodies: [head, c0, c1], kind: vector, name: place}]}", True),
+        ("{free: true}", True),
+        ("{fields: [{bodies: [head, left_hand, right_hand], kind: vector, name: place}]}", False),
+        ("{layout: 'b j d'}", False),
+        ("{layout: 'b c h w', mirror: w}", False),
+        ("{state: true}", False),  # nobody says
+    ],
+)
+def test_inputs_of_which_nothing_swaps(inputs: str, questioned: bool) -> None:
+    spec = parse_spec(FILE + f"inputs: [{inputs}]\noutputs: [{{layout: 'b j d'}}]\n")
+    found = [doubt for doubt in doubts_of(spec) if "nothing in the inputs swaps, though" in doubt]
+    assert bool(found) == questioned
+    assert not questioned or found[0].endswith("do: how would the network tell left from right?")

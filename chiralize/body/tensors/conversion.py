@@ -184,7 +184,8 @@ def _read(root: Node, path: Path | None = None, noticed: Sequence[str] = ()) -> 
 def doubts_of(spec: ConversionSpec) -> Iterator[str]:
     """Blocks of a specification that are formally right and probably not meant, in words."""
     by_entry = (entry.doubts(spec.skeleton) for entry in spec.entries)
-    for where, doubt in chain(chain.from_iterable(by_entry), unlike_swaps(spec.entries, spec.skeleton)):
+    of_all = unlike_swaps(spec.inputs or (), spec.outputs or (), spec.skeleton)
+    for where, doubt in chain(chain.from_iterable(by_entry), of_all):
         yield f"{where}: {doubt}" if where else doubt
 
 

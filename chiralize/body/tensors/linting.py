@@ -48,7 +48,7 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
     if spec.activation == "keep" and spec.hidden.any_negated:
         message = "hidden.negated with activation: keep: spaces before an activation that is not odd become sign-free"
         yield warning(str(path), message, "use `activation: tanh` for the layout of the paper, or negated: 0")
-    for where, doubt in unlike_swaps(spec.entries, spec.skeleton):
+    for where, doubt in unlike_swaps(spec.inputs or (), spec.outputs or (), spec.skeleton):
         yield warning(where or str(path), doubt, "check both: where this is meant, nothing is to be done")
     for entry in spec.entries:
         for where, doubt in entry.doubts(spec.skeleton):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.entries import TensorEntry
-from chiralize.body.tensors.fields import with_parts
+from chiralize.body.tensors.fields import joined_action, with_parts
 from chiralize.body.tensors.fields.items import Items
 from chiralize.errors import SpecError
 
@@ -22,29 +22,52 @@ class _Listed:
     pairs: tuple[tuple[int, int], ...]
     where: str
 
+    @property
+    def partners(self) -> str:
+        """The first two that swap."""
+        return " and ".join(map(self.names.__getitem__, self.pairs[0]))
 
-def unlike_swaps(entries: Sequence[TensorEntry], skeleton: Skeleton) -> Iterator[tuple[str, str]]:
+
+def unlike_swaps(
+    inputs: Sequence[TensorEntry], outputs: Sequence[TensorEntry], skeleton: Skeleton
+) -> Iterator[tuple[str, str]]:
     """File and line of what does not swap beside something like it that does, with a sentence.
 
     Joints of one name are the same; so are as many things in blocks of one kind, such as the three `bodies` of a
-    position and of a velocity.
+    position and of a velocity. Inputs of which nothing swaps, where joints of an output do, are questioned as a whole.
     """
-    swapping = dict[object, _Listed]()
-    listed = list[_Listed]()
-    for entry in entries:
+    swapping, listed = dict[object, _Listed](), list[_Listed]()
+    for entry in (*outputs, *inputs):
         listed += _listed(entry, skeleton)
     for each in listed:
         if each.pairs:
             swapping.setdefault(each.key, each)
+    if inputs and swapping and not any(_may_swap(entry, skeleton) for entry in inputs):
+        first = next(iter(swapping.values()))
+        facts = f"nothing in the inputs swaps, though {first.partners} of {first.name} do"
+        yield inputs[0].where, f"{facts}: how would the network tell left from right?"
     for each in listed:
         other = swapping.get(each.key)
         if other is not None and not each.pairs:
-            first, second = (other.names[position] for position in other.pairs[0])
             yield (
                 each.where,
-                f"{each.name} lists {', '.join(each.names)}, of which none swap, while {first} and {second} of "
+                f"{each.name} lists {', '.join(each.names)}, of which none swap, while {other.partners} of "
                 f"{other.name} do",
             )
+
+
+def _may_swap(entry: TensorEntry, skeleton: Skeleton) -> bool:
+    """Whether the mirror moves entries of a tensor, as far as it says; a vector that it negates tells sides, too."""
+    if entry.kind not in ("pose", "fields", "free", "invariant") or entry.mirror:
+        return True
+    try:
+        body = entry.body(skeleton)
+        if entry.kind == "pose":
+            return bool(body.pairs)
+        blocks = entry.fields or ()
+        return bool(blocks) and not joined_action(blocks, body).fixed.all()
+    except SpecError:
+        return True
 
 
 def _listed(entry: TensorEntry, skeleton: Skeleton) -> Iterator[_Listed]:
