@@ -21,7 +21,7 @@ from chiralize.graph.running import Arguments, Around, Call, Runner, random_call
 from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
 from chiralize.problem.data.checks import IN_ITS_UNIT, foreign_unit, is_of_its_kind
 from chiralize.problem.data.cutting import in_one, in_rows, tensors, thinned
-from chiralize.problem.data.odd_values import fill_in_first
+from chiralize.problem.data.missing_joints import fill_in_first
 from chiralize.problem.mirror import mirror_from, mirror_if_known, with_states_free
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem

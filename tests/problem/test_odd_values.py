@@ -13,7 +13,6 @@ from chiralize.problem.data.odd_values import odd_values
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.problem.request import Request
-from chiralize.verification.mirror_evidence import inputs_to_check
 from tests.support.problems import posed
 from tests.support.small_body import BODY, Net, normal
 
@@ -54,29 +53,3 @@ def test_what_never_varies_is_named() -> None:
 def test_what_varies_and_what_stays_at_its_mean_is_not(values: Tensor) -> None:
     """A network that never saw a number vary may keep any spread of it."""
     assert list(odd_values(network(), as_calls(values))) == []
-
-
-def pixels(share: float, missing: str = "") -> tuple[Network, list[Call]]:
-    """A network on pixels without moments, and samples of which a share of the joints is stored as 0."""
-    spec = parse_spec(PIXELS.replace("{x: 320}}", f"{{x: 320}}{missing}}}"))
-    drawn = 320 + 100 * normal(300, 6, 2, seed=3)
-    drawn[torch.rand(300, 6, generator=torch.Generator().manual_seed(1)) < share] = 0
-    return prepare(nn.Linear(2, 2).double(), spec, (drawn[:3],)), as_calls(drawn)
-
-
-def test_zeros_that_stand_for_missing_joints() -> None:
-    (text,) = odd_values(*pixels(0.05))
-    assert "hold exact zeros in 4.4 % of the coordinates of input 0 that are mirrored at another point" in text
-    assert "or say `missing: zero`" in text
-    assert list(odd_values(*pixels(0.0))) == []
-    (said,) = odd_values(*pixels(0.05, ", missing: zero"))
-    assert "missing joints, and T puts them at 2 c, where no joint is" in said and "or store them at the centre" in said
-    network, calls = pixels(0.05, ", missing: zero")
-    assert inputs_to_check(network, calls).startswith("fill in the joints of input 0 that are stored as 0 (4.4 % of")
-
-
-def test_zeros_of_centred_coordinates_are_points() -> None:
-    """Where T mirrors at 0, a zero is its own image."""
-    spec = parse_spec(BODY + "negate: x\ninputs: [{layout: b j d}]\noutputs: [{layout: b j d}]\n")
-    plain = prepare(nn.Linear(2, 2).double(), spec, (normal(3, 6, 2),))
-    assert list(odd_values(plain, as_calls(torch.zeros(300, 6, 2).double()))) == []

@@ -19,6 +19,7 @@ from chiralize.problem.cost import CLIP, affordable_samples, uses_of_a_weight
 from chiralize.problem.data.arranged import Arrangement, arrangement
 from chiralize.problem.data.cutting import even, leading, roomy, tensors, thinned
 from chiralize.problem.data.handedness import handedness
+from chiralize.problem.data.missing_joints import missing_remarks
 from chiralize.problem.data.moments.judging import (
     FEWEST_DIRECTIONS,
     MOST_FACTOR,
@@ -242,6 +243,7 @@ def _foreign_remark(problem: Problem) -> Iterator[str]:
         yield f"{_OTHER_KIND}{facts}"
     elif similarity is None:
         yield from _questioned_unit(network, calls)
+    yield from missing_remarks(network.resolved, calls)
 
 
 def questioned_unit(network: Network, calls: Sequence[Call]) -> tuple[str, ...]:

@@ -1,0 +1,109 @@
+"""Joints that were not seen, stored as one number for all: T takes it for a point, and puts it where no joint is.
+
+Detectors store 0 for them, normalised -1 or the like. Such a number stands, to the last bit, in many places now and
+then, and its mirror image in next to none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chiralize.body.tensors import ResolvedSpec, ResolvedTensor
+from chiralize.errors.words import percent, when
+from chiralize.graph.running import Call
+from chiralize.problem.data.cutting import tensors
+from chiralize.symmetry.action import act
+
+_ZEROS, _OTHERS = 1e-3, 1e-2
+"""Share of exact zeros, where coordinates are mirrored at another point, and of any other number, that is no chance."""
+_ALWAYS, _FEWEST = 0.99, 3
+"""A place that holds it so often is constant; so many other ones have to hold it at times."""
+_IMAGES = 0.1
+"""Of how often a number is there: from so many of its mirror images on it is a point like others."""
+_MOST = 4_000_000
+
+
+@dataclass(frozen=True)
+class Stored:
+    """value: what stands for a joint that is missing.  image: what T makes of it.  share: of negated coordinates."""
+
+    value: float
+    image: float
+    share: float
+
+
+def missing_remarks(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[str]:
+    """A warning for every input that stores missing joints as a number."""
+    for tensor in resolved.input_tensors:
+        stored = stored_for_missing(tensor, calls)
+        if stored is None:
+            continue
+        is_known = tensor.entry.missing == "zero"
+        meaning = "These joints are missing, and" if is_known else "Where it stands for joints that are missing,"
+        hint = when(stored.value == 0 and not is_known, "; `missing: zero` says what they are")
+        yield (
+            f"warning: the calibration inputs hold exactly {stored.value:.6g} in {percent(stored.share)} of the "
+            f"coordinates of {tensor.where} that T negates, and hardly ever {stored.image:.6g}, its mirror image. "
+            f"{meaning} T takes them for points: gaps, drift and rho are measured with them, may call a right mirror "
+            "wrong, and an average answers to them, too. Fill them in before the network, or store them at the centre, "
+            f"{(stored.value + stored.image) / 2:.6g}{hint}"
+        )
+
+
+def fill_in_first(resolved: ResolvedSpec, calls: Sequence[Call]) -> str:
+    """What to do first where missing joints are stored as a number; ends in `; then `. "" elsewhere."""
+    for tensor in resolved.input_tensors:
+        stored = stored_for_missing(tensor, calls)
+        if stored is not None:
+            return (
+                f"fill in the joints of {tensor.where} that are stored as {stored.value:.6g} ({percent(stored.share)} "
+                f"of its coordinates), or store them at the centre, {(stored.value + stored.image) / 2:.6g}: T puts "
+                f"them at {stored.image:.6g}, where no joint is; then "
+            )
+    return ""
+
+
+def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored | None:
+    """The number that stands for missing joints in an input of coordinates; None where none does."""
+    if tensor.representation is None or (tensor.pose is None and tensor.center is None) or not calls:
+        return None
+    negated = (act(torch.ones(tensor.shape, dtype=torch.float64), tensor.representation) < 0)[0].flatten()
+    center = torch.zeros(tensor.shape, dtype=torch.float64)
+    if tensor.center is not None:
+        center = torch.from_numpy(np.broadcast_to(tensor.center, tensor.shape).copy())
+    seen = [tensors(call)[tensor.index] for call in calls]
+    if not bool(negated.any()) or any(values.shape[1:] != center.shape[1:] for values in seen):
+        return None
+    middle = center[0].flatten()[negated]
+    values = torch.cat(seen).detach().cpu().double().flatten(1)[:, negated]
+    values = values[:: max(1, values.numel() // _MOST)]
+    is_off_zero = middle != 0
+    if bool(is_off_zero.any()):
+        zeros = _as_missing(values[:, is_off_zero], torch.zeros_like(middle[is_off_zero]), _ZEROS)
+        if zeros:
+            return Stored(0.0, 2 * float(middle[is_off_zero][0]), zeros)
+    about = values - middle
+    numbers, counts = about[about != 0].unique(return_counts=True)
+    if not len(numbers):
+        return None
+    commonest = numbers[counts.argmax()]
+    share = _as_missing(about, commonest.expand_as(middle), _OTHERS)
+    if not share or float((about == -commonest).double().mean()) >= _IMAGES * share:
+        return None
+    at = middle[(about == commonest).any(0)][0]
+    return Stored(float(commonest + at), float(at - commonest), share)
+
+
+def _as_missing(values: Tensor, number: Tensor, least: float) -> float:
+    """The share of values that are a number at times, in several places; 0 below the least. values: "sample place"."""
+    shares = (values == number).double().mean(0)
+    shares = shares.where(shares < _ALWAYS, 0.0)
+    share = float(shares.mean())
+    if share <= least or int((shares > 0).sum()) < min(_FEWEST, len(shares)):
+        return 0.0
+    return share

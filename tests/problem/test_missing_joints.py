@@ -1,0 +1,94 @@
+"""Numbers that stand for joints that were not seen are told from points, whatever the number is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.body.tensors import parse_spec
+from chiralize.graph.running import Call
+from chiralize.problem.data.missing_joints import stored_for_missing
+from chiralize.problem.data.odd_values import odd_values
+from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
+from chiralize.verification.mirror_evidence import inputs_to_check
+from tests.support.small_body import BODY, normal
+
+PIXELS = BODY + "negate: x\ninputs: [{layout: b j d, reflect: {x: 320}}]\noutputs: [{layout: b j d}]\n"
+CENTERED = BODY + "negate: x\ninputs: [{layout: b j d}]\noutputs: [{layout: b j d}]\n"
+MISSING = torch.rand(300, 6, generator=torch.Generator().manual_seed(1)) < 0.05
+
+
+def network(spec: str, values: Tensor) -> tuple[Network, list[Call]]:
+    """One on coordinates, without moments, and the samples as calls."""
+    return prepare(nn.Linear(2, 2).double(), parse_spec(spec), (values[:3],)), [
+        ((part,), {}) for part in values.split(50)
+    ]
+
+
+def poses(about: float, spread: float, missing: float | None) -> Tensor:
+    """Samples of which a share of the joints is stored as a number in both coordinates."""
+    drawn = about + spread * normal(300, 6, 2, seed=3).double()
+    if missing is not None:
+        drawn[MISSING] = missing
+    return drawn
+
+
+@pytest.mark.parametrize(
+    ("spec", "about", "spread", "missing", "image"),
+    [
+        (PIXELS, 320, 100, 0.0, 640),
+        (PIXELS, 320, 100, -1.0, 641),
+        (CENTERED, 0, 0.4, -1.0, 1),  # 2 x / W - 1 of 0
+        (CENTERED, 0, 0.4, 9.0, -9),
+    ],
+)
+def test_what_stands_for_missing_joints(spec: str, about: float, spread: float, missing: float, image: float) -> None:
+    kept, calls = network(spec, poses(about, spread, missing))
+    stored = stored_for_missing(kept.resolved.input_tensors[0], calls)
+    assert stored is not None and (stored.value, stored.image) == (missing, image)
+    assert stored.share == pytest.approx(float(MISSING.double().mean()))
+    (said,) = odd_values(kept, calls)
+    assert f"hold exactly {missing:g} in 4.4 % of the coordinates of input 0 that T negates" in said
+    assert f"and hardly ever {image:g}, its mirror image" in said
+    assert ("`missing: zero` says what they are" in said) == (missing == 0)
+    assert inputs_to_check(kept, calls).startswith(
+        f"fill in the joints of input 0 that are stored as {missing:g} (4.4 %"
+    )
+
+
+def test_saying_so_takes_no_warning_away() -> None:
+    """T takes them for points all the same."""
+    kept, calls = network(PIXELS.replace("{x: 320}", "{x: 320}, missing: zero"), poses(320, 100, 0.0))
+    (said,) = odd_values(kept, calls)
+    assert "These joints are missing, and T takes them for points" in said and "store them at the centre, 320" in said
+
+
+def clipped() -> Tensor:
+    return poses(0, 0.8, None).clamp(-1, 1)
+
+
+def still() -> Tensor:
+    """A joint that never moves, as a root does."""
+    values = poses(0, 0.4, None)
+    values[:, 2] = 0.3
+    return values
+
+
+@pytest.mark.parametrize(
+    ("spec", "values"),
+    [
+        (CENTERED, poses(0, 0.4, None)),
+        (CENTERED, poses(0, 0.4, 0.0)),  # at the centre: its own image
+        (CENTERED, clipped()),
+        (CENTERED, still()),
+        (PIXELS, poses(320, 100, None)),
+        (PIXELS, poses(320, 100, 320.0)),
+        (PIXELS, poses(320, 20, None).round()),  # whole pixels
+    ],
+)
+def test_points_are_no_missing_joints(spec: str, values: Tensor) -> None:
+    kept, calls = network(spec, values)
+    assert stored_for_missing(kept.resolved.input_tensors[0], calls) is None
+    assert list(odd_values(kept, calls)) == []
