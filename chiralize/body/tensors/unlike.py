@@ -34,7 +34,8 @@ def unlike_swaps(
     """File and line of what does not swap beside something like it that does, with a sentence.
 
     Joints of one name are the same; so are as many things in blocks of one kind, such as the three `bodies` of a
-    position and of a velocity. Inputs of which nothing swaps, where joints of an output do, are questioned as a whole.
+    position and of a velocity. Things of inputs are questioned, too, where nothing swaps in any input, and joints of
+    an output do; inputs of base quantities alone tell left from right by signs.
     """
     swapping, listed = dict[object, _Listed](), list[_Listed]()
     for entry in (*outputs, *inputs):
@@ -42,10 +43,16 @@ def unlike_swaps(
     for each in listed:
         if each.pairs:
             swapping.setdefault(each.key, each)
-    if inputs and swapping and not any(_may_swap(entry, skeleton) for entry in inputs):
-        first = next(iter(swapping.values()))
-        facts = f"nothing in the inputs swaps, though {first.partners} of {first.name} do"
-        yield inputs[0].where, f"{facts}: how would the network tell left from right?"
+    of_inputs = list[_Listed]()
+    for entry in inputs:
+        of_inputs += _listed(entry, skeleton)
+    if of_inputs and swapping and not any(_may_swap(entry, skeleton) for entry in inputs):
+        first, things = next(iter(swapping.values())), of_inputs[0]
+        yield (
+            things.where,
+            f"nothing in the inputs swaps, not {', '.join(things.names)} of {things.name} either, though "
+            f"{first.partners} of {first.name} do",
+        )
     for each in listed:
         other = swapping.get(each.key)
         if other is not None and not each.pairs:
@@ -57,7 +64,7 @@ def unlike_swaps(
 
 
 def _may_swap(entry: TensorEntry, skeleton: Skeleton) -> bool:
-    """Whether the mirror moves entries of a tensor, as far as it says; a vector that it negates tells sides, too."""
+    """Whether the mirror moves entries of a tensor to other places, or nobody says whether it does."""
     if entry.kind not in ("pose", "fields", "free", "invariant") or entry.mirror:
         return True
     try:
