@@ -62,6 +62,7 @@ def test_joints_of_one_name() -> None:
     [
         ("{fields: [{bodies: [head, c0, c1], kind: vector, name: place}]}", True),
         ("{free: true}", False),
+        ("{layout: 'b j d', joints: [head]}", False),  # one thing has no partner
         ("{fields: [{vector: way}, {signs: [-1, 1]}]}", False),  # signs tell the sides
         ("{fields: [{bodies: [head, left_hand, right_hand], kind: vector, name: place}]}", False),
         ("{layout: 'b j d'}", False),

@@ -37,23 +37,20 @@ def unlike_swaps(
     position and of a velocity. Things of inputs are questioned, too, where nothing swaps in any input, and joints of
     an output do; inputs of base quantities alone tell left from right by signs.
     """
-    swapping, listed = dict[object, _Listed](), list[_Listed]()
-    for entry in (*outputs, *inputs):
-        listed += _listed(entry, skeleton)
-    for each in listed:
+    of_inputs, of_outputs = _all_listed(inputs, skeleton), _all_listed(outputs, skeleton)
+    swapping = dict[object, _Listed]()
+    for each in (*of_outputs, *of_inputs):
         if each.pairs:
             swapping.setdefault(each.key, each)
-    of_inputs = list[_Listed]()
-    for entry in inputs:
-        of_inputs += _listed(entry, skeleton)
-    if of_inputs and swapping and not any(_may_swap(entry, skeleton) for entry in inputs):
-        first, things = next(iter(swapping.values())), of_inputs[0]
+    things = next((each for each in of_inputs if len(each.names) > 1), None)
+    if things is not None and swapping and not any(_may_swap(entry, skeleton) for entry in inputs):
+        first = next(iter(swapping.values()))
         yield (
             things.where,
             f"nothing in the inputs swaps, not {', '.join(things.names)} of {things.name} either, though "
             f"{first.partners} of {first.name} do",
         )
-    for each in listed:
+    for each in (*of_outputs, *of_inputs):
         other = swapping.get(each.key)
         if other is not None and not each.pairs:
             yield (
@@ -75,6 +72,13 @@ def _may_swap(entry: TensorEntry, skeleton: Skeleton) -> bool:
         return bool(blocks) and not joined_action(blocks, body).fixed.all()
     except SpecError:
         return True
+
+
+def _all_listed(entries: Sequence[TensorEntry], skeleton: Skeleton) -> list[_Listed]:
+    listed = list[_Listed]()
+    for entry in entries:
+        listed += _listed(entry, skeleton)
+    return listed
 
 
 def _listed(entry: TensorEntry, skeleton: Skeleton) -> Iterator[_Listed]:
