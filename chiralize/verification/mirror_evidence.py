@@ -219,7 +219,7 @@ def _compared(
         others = chain(with_other_partners(answers, mirror, of_joints), _candidates(network, mirror, calls, points))
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
-    away = fill_in_first(network.resolved, calls) or off_center(network.resolved, calls) if real else ""
+    away = (fill_in_first(network.resolved, calls) or off_center(network.resolved, calls)) if real else ""
     collapsed = _collapsed(network, answers, calls) if real else ""
     basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)), away, collapsed)
     runs = _runs(network, calls, real)
@@ -417,14 +417,14 @@ def _where_apart(problem: Problem) -> str:
 
 
 def inputs_to_check(network: Network, inputs: Sequence[Call]) -> str:
-    """The first remedy where inputs hold zeros for missing joints, are away from the point that T mirrors them at, or
-    are of another unit; "" elsewhere.
+    """The first remedy where inputs hold a number for missing joints, are away from the point that T mirrors them at,
+    or are of another unit; "" elsewhere.
 
     Of another unit they may be where T is linear and they reach numbers as of pixels or millimetres: few networks read
     such numbers as they are, and one that was trained on others answers them anyhow.
     """
-    if zeros := fill_in_first(network.resolved, inputs):
-        return zeros
+    if fill_in := fill_in_first(network.resolved, inputs):
+        return fill_in
     if foreign_unit(network, inputs):
         return f"{IN_ITS_UNIT} first; then "
     if away := off_center(network.resolved, thinned(network, inputs, _ROWS)):
