@@ -55,7 +55,7 @@ def open_network(
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
-    from chiralize.problem.data.examples import examples_for, some_samples
+    from chiralize.problem.data.examples import examples_for
     from chiralize.problem.doubts import with_assumed
     from chiralize.problem.partial import prepare
     from chiralize.problem.progress import silent
@@ -110,7 +110,7 @@ def open_network(
         shapes=options.input_shape,
         example=options.example,
         brought=brought,
-        samples=(_example_of(like) or some_samples(samples)) if brings_none else {},
+        samples=_first_sizes(samples, like) if brings_none else {},
         entry=entry,
         progress=step,
         command=command(),
@@ -152,11 +152,13 @@ def _assumed(loaded: LoadedModel) -> tuple[str, ...]:
     return assumed_note(tuple(each for each in loaded.doubtful if each.shows))
 
 
-def _example_of(network: Network | None) -> dict[str, Tensor]:
-    """The example inputs of a network by position; none of arguments that have names."""
-    if network is None or network.kwargs:
-        return {}
-    return {str(number): value for number, value in enumerate(network.args) if hasattr(value, "shape")}
+def _first_sizes(samples: Path | None, like: Network | None) -> dict[str, Tensor]:
+    """What has the sizes that are tried first; of a result that takes arguments by name, nothing."""
+    from chiralize.problem.data.examples import samples_in, some_samples
+
+    if like is not None and not like.kwargs:
+        return samples_in([tuple(like.args)])
+    return some_samples(samples)
 
 
 def _describes(spec: ConversionSpec | None, inputs: int, outputs: int) -> bool:

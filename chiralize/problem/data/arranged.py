@@ -85,33 +85,51 @@ class _Means:
         return (sign * self.given[taken] - self.trained[name]) / self.spread[name]
 
 
-def arrangement(network: Network, calls: Sequence[Call]) -> Arrangement | None:
-    """How these inputs seem to be arranged, where their means are much nearer to those in training then.
+def certain_arrangement(network: Network, calls: Sequence[Call]) -> Arrangement | None:
+    """The arrangement of these inputs where it explains all that their means are off by.
 
     Raises ChiralizeError where there is no graph.
+    """
+    other = arrangement(network, calls, _OFF)
+    return other if other is not None and other.is_certain else None
+
+
+def arrangement(network: Network, calls: Sequence[Call], least: float = 0.0) -> Arrangement | None:
+    """How these inputs seem to be arranged, where their means are much nearer to those in training then.
+
+    least: how far means have to be off, RMS in spreads, to be looked at.  Raises ChiralizeError as above.
     """
     best: Arrangement | None = None
     for moments in input_moments(network.graph(), network.resolved.input_centers):
         tensor = network.resolved.input_tensors[moments.index]
-        means = _by_name(network, moments, tensor, calls)
+        means = _by_name(network, moments, tensor, calls, least)
         if means is None:
             continue
-        limit = min(_NEAR, _NEARER * means.shift({}))
+        as_given = means.shift({})
+        limit = min(_NEAR, _NEARER * as_given)
         dims = tensor.entry.body(network.resolved.spec.skeleton).dims
         for words, source in _arrangements(tensor, list(means.trained), dims):
             shift = means.shift(source)
             if shift <= limit and (best is None or _AS_NEAR * shift < best.shift):
-                best = Arrangement(words, shift, means.shift({}), means.mended(source))
+                best = Arrangement(words, shift, as_given, means.mended(source))
     return best
 
 
-def _by_name(network: Network, moments: InputMoments, tensor: ResolvedTensor, calls: Sequence[Call]) -> _Means | None:
-    """The means by the names of entries, frames taken together; None where nothing is kept that could tell."""
+def _by_name(
+    network: Network, moments: InputMoments, tensor: ResolvedTensor, calls: Sequence[Call], least: float
+) -> _Means | None:
+    """The means by the names of entries, frames taken together; None where nothing is kept that could tell.
+
+    None, too, where entries by themselves are off by less than `least`: frames together are hardly further off.
+    """
     has_names = tensor.pose is not None or tensor.names
     if not has_names or not network.has_rows or moments.mean.numel() > _MOST_ENTRIES * len(moments.mean):
         return None
     means = means_of(network, moments, calls)
     if means is None:
+        return None
+    off = ((means[0] - means[1]) / means[2])[means[2] > 0]
+    if least and not float(off[off.isfinite()].square().mean()) >= least**2:
         return None
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}

@@ -16,7 +16,7 @@ from chiralize.graph import processes
 from chiralize.graph.running import Call
 from chiralize.problem.constant_answers import asked_again
 from chiralize.problem.cost import CLIP, affordable_samples, uses_of_a_weight
-from chiralize.problem.data.arranged import Arrangement, arrangement
+from chiralize.problem.data.arranged import arrangement, certain_arrangement
 from chiralize.problem.data.cutting import even, leading, roomy, tensors, thinned
 from chiralize.problem.data.handedness import handedness
 from chiralize.problem.data.missing_joints import missing_remarks
@@ -196,24 +196,23 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
 
 def _put_in_order(network: Network, calls: Sequence[Call]) -> str:
     """The order of the network's coordinates, where the inputs seem to have another one; "" where nothing tells."""
-    other = _arrangement(network, calls)
+    try:
+        other = arrangement(network, calls)
+    except ChiralizeError:
+        return ""
     if other is None:
         return ""
     off = f"the means are then {other.shift:.2g} of their spreads off"
     return f"put the calibration inputs in the order of its training, by whose means {other.words} ({off}); else "
 
 
-def _arrangement(network: Network, calls: Sequence[Call]) -> Arrangement | None:
-    try:
-        return arrangement(network, calls)
-    except ChiralizeError:
-        return None
-
-
 def _other_axes(network: Network, calls: Sequence[Call]) -> str:
     """That axes of the inputs point elsewhere than in training, where that explains all that their means are off by."""
-    other = _arrangement(network, calls)
-    if other is None or not other.is_certain:
+    try:
+        other = certain_arrangement(network, calls)
+    except ChiralizeError:
+        return ""
+    if other is None:
         return ""
     return (
         "the axes of the calibration inputs are not those of the network's training: its means are "

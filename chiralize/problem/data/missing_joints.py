@@ -25,7 +25,8 @@ _ALWAYS, _FEWEST = 0.99, 3
 """A place that holds it so often is constant; so many other ones have to hold it at times."""
 _IMAGES = 0.1
 """Of how often a number is there: from so many of its mirror images on it is a point like others."""
-_MOST = 4_000_000
+_MOST = 1_000_000
+"""Numbers that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored 
     if not bool(negated.any()) or any(values.shape[1:] != center.shape[1:] for values in seen):
         return None
     middle = center[0].flatten()[negated]
-    values = torch.cat(seen).detach().cpu().double().flatten(1)[:, negated]
-    values = values[:: max(1, values.numel() // _MOST)]
+    every = max(1, sum(map(len, seen)) * len(middle) // _MOST)
+    values = torch.cat([part.detach().flatten(1)[::every, negated].cpu().double() for part in seen])
     is_off_zero = middle != 0
     if bool(is_off_zero.any()):
         zeros = _as_missing(values[:, is_off_zero], torch.zeros_like(middle[is_off_zero]), _ZEROS)

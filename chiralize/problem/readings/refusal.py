@@ -11,6 +11,7 @@ from torch import nn
 from chiralize.body.skeleton.kinds import offered
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
+from chiralize.body.tensors.fields.quantities import ROTATIONS
 from chiralize.body.tensors.guess import SCORES, fitting
 from chiralize.body.tensors.resolution import fields_width
 from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
@@ -38,8 +39,8 @@ _ORDERS = (
     '"(d j)" is coordinate by coordinate, x of all joints and then y'
 )
 _NUMBER = re.compile(r"\d+")
-_OF_ROTATIONS = (4, 6, 9)
-"""How many numbers turn a joint: a quaternion, two columns of a matrix, a matrix."""
+_OF_ROTATIONS = ROTATIONS.keys() - {3}
+"""How many numbers turn a joint; three are coordinates more often."""
 
 
 def refusal_of(search: Search, where: str, option: str, command: str = "") -> ChiralizeError:

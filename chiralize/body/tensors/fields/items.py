@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.fields.field import (
@@ -85,15 +87,15 @@ class Items(Field):
 
     def unit_groups(self, body: Skeleton) -> list[int]:
         """The same number of all things has one unit."""
-        inside = np.array(joined_unit_groups(self.each, body))
-        groups = np.tile(inside, len(self.items)) if self.major == "items" else np.repeat(inside, len(self.items))
-        return list(map(int, groups))
+        return list(map(int, self._of_all(joined_unit_groups(self.each, body))))
 
     def centers(self, body: Skeleton) -> list[float]:
         """Those of the numbers of each thing."""
-        inside = np.array(joined_centers(self.each, body))
-        centers = np.tile(inside, len(self.items)) if self.major == "items" else np.repeat(inside, len(self.items))
-        return list(map(float, centers))
+        return list(map(float, self._of_all(joined_centers(self.each, body))))
+
+    def _of_all(self, numbers: Sequence[float]) -> npt.NDArray[Any]:
+        """What each thing has, in the order of the entries."""
+        return np.tile(numbers, len(self.items)) if self.major == "items" else np.repeat(numbers, len(self.items))
 
     def _label(self, item: str, number: str) -> str:
         """Numbers in brackets follow without a dot."""
