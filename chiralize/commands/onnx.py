@@ -15,7 +15,8 @@ from chiralize.commands.guard import refuse_graph
 from chiralize.commands.records import Result
 from chiralize.errors import CaptureError, ExportError
 from chiralize.graph.mirror import NetworkMirror
-from chiralize.graph.open_sizes import axes_of, opened
+from chiralize.graph.open_axes import axes_of
+from chiralize.graph.open_sizes import opened
 from chiralize.graph.running import Arguments, Call
 from chiralize.methods.fill.both_views import turns_by_port
 from chiralize.nn.deploy.export import example_call, named_inputs

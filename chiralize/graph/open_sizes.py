@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import islice, product
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from torch.utils import _pytree as pytree
 from chiralize.errors import CaptureError, ModelRunError
 from chiralize.graph.capture import export
 from chiralize.graph.guards import guards_of, put_back, without_guards_against_one
+from chiralize.graph.open_axes import axes_by_leaf, lengthened, shortened, with_chosen, without_single
 from chiralize.graph.other_sizes import is_open_along
 from chiralize.graph.running import Call, Runner
 from chiralize.graph.silence import quiet
@@ -21,56 +24,9 @@ from chiralize.graph.tensors import tensors_in
 
 _ROOM = 3
 """Entries by which axes grow that the examples may not need."""
+_MOST_CHOICES = 32
 _GUARD = "Guard failed"
 """How messages of a program's guards begin."""
-
-
-def open_batch(args: Sequence[Any], kwargs: Mapping[str, Any], batches: Sequence[Sequence[int]] = ()) -> Any:
-    """Open axes for `opened`: the leading one of every tensor, and those of its batch. batches: axes, by tensor."""
-    known = iter(batches)
-
-    def axes(leaf: Any) -> Any:
-        """The open axes of one leaf, None for a tensor without axes and for a leaf that is no tensor."""
-        if not isinstance(leaf, torch.Tensor):
-            return None
-        batch = next(known, ())
-        if not leaf.ndim:
-            return None
-        return dict.fromkeys((0, *batch), torch.export.Dim.AUTO)
-
-    return axes_of(axes, (tuple(args), dict(kwargs)))
-
-
-def axes_of(axes: Callable[[Any], Any], call: Call) -> Any:
-    """The answers of a function for every leaf of a call, nested as torch.export wants them.
-
-    Classes that torch's pytrees know (a TensorDict) become lists: an instance of them cannot hold axes for tensors.
-    """
-    leaves, structure = pytree.tree_flatten(call)
-    return _laid_out(structure, iter([axes(leaf) for leaf in leaves]))
-
-
-def _laid_out(structure: pytree.TreeSpec, values: Iterator[Any]) -> Any:
-    """Values of leaves nested as the leaves are; classes become lists."""
-    if structure.is_leaf():
-        return next(values)
-    parts = [_laid_out(child, values) for child in structure.children()]
-    if structure.type not in pytree.BUILTIN_TYPES:
-        return parts
-    return pytree.SUPPORTED_NODES[structure.type].unflatten_fn(parts, structure.context)
-
-
-def _by_leaf(structure: pytree.TreeSpec, laid_out: Any) -> list[Any]:
-    """The inverse of `_laid_out`: the values of the leaves, in order."""
-    if structure.is_leaf():
-        return [laid_out]
-    parts = laid_out
-    if structure.type in pytree.BUILTIN_TYPES:
-        parts = pytree.SUPPORTED_NODES[structure.type].flatten_fn(laid_out)[0]
-    values: list[Any] = []
-    for child, part in zip(structure.children(), parts, strict=True):
-        values += _by_leaf(child, part)
-    return values
 
 
 def opened(
@@ -85,11 +41,12 @@ def opened(
     """The module as a program whose sizes are as open as they can be.
 
     It is exported on longer examples first: an axis of one entry (or one that becomes an axis of one entry inside)
-    would be taken for a fixed one. Where that program refuses the examples, or one exported on the examples refuses
-    longer ones, axes of one entry are closed: a program must not promise sizes that it does not take. Where the module
-    itself refuses them (a state of one sample), there is no use in exporting it on them. Where a guard of the first
-    program refuses the examples, and does more than to forbid one entry, an export on them would take the same way up
-    to this guard and record its opposite, which refuses longer examples: it is not made.
+    would be taken for a fixed one. Of a tensor with several such axes (a state: layers, samples) those stay closed
+    along which the module does not take more. Where that program refuses the examples, or one exported on the examples
+    refuses longer ones, axes of one entry are closed: a program must not promise sizes that it does not take. Where the
+    module itself refuses them, there is no use in exporting it on them. Where a guard of the first program refuses the
+    examples, and does more than to forbid one entry, an export on them would take the same way up to this guard and
+    record its opposite, which refuses longer examples: it is not made.
     axes: from `axes_of`, the open axes in place of every tensor.  room: entries by which every open axis grows in the
     longer examples; None lets those of one entry grow by one.  tell: called with what is done next.
     wide: more open axes than these (frames), which are opened where the module takes longer examples of them all, and
@@ -97,12 +54,13 @@ def opened(
     Raises CaptureError where export refuses, or where no program gives the module's results on the examples.
     """
     given: Call = (tuple(args), dict(kwargs))
+    axes, wide = _with_one_batch(module, given, axes, wide)
     if wide is not None and wide != axes:
         program = _opened_wide(module, given, wide, tell)
         if program is not None:
             return program
-    longer = _longer(given, axes, room)
-    closed = _closed(given, axes)
+    longer = lengthened(given, axes, room)
+    closed = without_single(given, axes)
     attempts = [(given, axes, given)]  # exported on, open axes, and inputs on which program and module must agree too
     if longer is not None:
         attempts = [(given, closed, given)]
@@ -117,7 +75,7 @@ def opened(
             tell("comparing the program with the network")
             if _agrees_in_the_end(program, module, given, other):
                 if other is given:
-                    _agrees_unguarded(program, module, given, _single(given, axes))
+                    _agrees_unguarded(program, module, given, shortened(given, axes))
                 break
             if _guards_against(program.module(), other):
                 attempts = attempts[-1:]
@@ -133,6 +91,51 @@ def opened(
     return program
 
 
+def _with_one_batch(module: torch.nn.Module, given: Call, axes: Any, wide: Any) -> tuple[Any, Any]:
+    """The open axes, and the wider ones, without those of one entry along which the module does not take more.
+
+    A state of one layer and one sample does not say which of its axes the samples are: one after the other is tried.
+    Unchanged where there is no such tensor, where the module takes more along them all, or along none.
+    """
+    leaves, structure = pytree.tree_flatten(given)
+    open_axes = axes_by_leaf(structure, axes)
+    choices = dict[int, list[int]]()
+    for index, (leaf, of_leaf) in enumerate(zip(leaves, open_axes, strict=True)):
+        of_one_entry = [axis for axis in of_leaf or () if leaf.shape[axis] == 1]
+        if len(of_one_entry) > 1:
+            choices[index] = of_one_entry
+    if not choices or _takes(module, lengthened(given, axes, None) or given):
+        return axes, wide
+    for chosen in _one_of_each(choices):
+        narrow = with_chosen(structure, axes, choices, chosen)
+        if _takes_rows(module, given, lengthened(given, narrow, None) or given, list(choices)):
+            return narrow, with_chosen(structure, wide, choices, chosen) if wide is not None else None
+    return axes, wide
+
+
+def _one_of_each(choices: Mapping[int, Sequence[int]]) -> Iterator[Mapping[int, int]]:
+    """One axis for every tensor: first the same for all of them, then any others."""
+    for axis in sorted(set[int]().union(*choices.values())):
+        if all(axis in of_tensor for of_tensor in choices.values()):
+            yield dict.fromkeys(choices, axis)
+    for axes in islice(product(*choices.values()), _MOST_CHOICES):
+        if len(set(axes)) > 1:
+            yield dict(zip(choices, axes, strict=True))
+
+
+def _takes_rows(module: torch.nn.Module, given: Call, longer: Call, states: Sequence[int]) -> bool:
+    """Whether the module takes longer examples, and hands back states of the longer sizes, which its next call needs.
+
+    states: leaves of the call that may be states; one is where an answer has its sizes.
+    """
+    answers = _answers(module, given, longer)
+    if answers is None:
+        return False
+    few, many = (list(map(attrgetter("shape"), tensors)) for tensors in answers)
+    before, after = map(pytree.tree_leaves, (given, longer))
+    return all(many.count(after[index].shape) >= few.count(before[index].shape) for index in states)
+
+
 def _opened_wide(
     module: torch.nn.Module, given: Call, axes: Any, tell: Callable[[str], None]
 ) -> ExportedProgram | None:
@@ -141,15 +144,15 @@ def _opened_wide(
     It is exported on as many frames as the examples have, since an exporter to ONNX may fix them yet. Where a result
     has one frame, the program would take no more: then it is not made.
     """
-    longer = _longer(given, axes, _ROOM)
+    longer = lengthened(given, axes, _ROOM)
     if longer is None or _has_fixed_frames(module, given, longer):
         return None
     tell("program with open frames")
     with suppress(CaptureError):
-        program = export(module, *_fresh(_longer(given, axes, None) or given), axes)
+        program = export(module, *_fresh(lengthened(given, axes, None) or given), axes)
         tell("comparing the program with the network")
         if _leaves_open(program, given, axes) and _agrees_in_the_end(program, module, given, longer):
-            _agrees_unguarded(program, module, given, longer, _single(given, axes))
+            _agrees_unguarded(program, module, given, longer, shortened(given, axes))
             program.example_inputs = given
             return program
     return None
@@ -157,12 +160,10 @@ def _opened_wide(
 
 def _has_fixed_frames(module: torch.nn.Module, given: Call, longer: Call) -> bool:
     """Whether the module refuses longer examples, or has results of one frame that have more for these."""
-    try:
-        with quiet(), Runner(module) as runner:
-            few, many = (tensors_in(runner.run([_fresh(call)]).steps) for call in (given, longer))
-    except Exception:  # noqa: BLE001 - whatever it says, it does not take them
+    answers = _answers(module, given, longer)
+    if answers is None:
         return True
-    for one, other in zip(few, many, strict=False):
+    for one, other in zip(*answers, strict=False):
         if any(size == 1 < more for size, more in zip(one.shape[1:], other.shape[1:], strict=False)):
             return True
     return False
@@ -172,7 +173,7 @@ def _leaves_open(program: ExportedProgram, given: Call, axes: Any) -> bool:
     """Whether all of these axes of the inputs are open in the program."""
     leaves, structure = pytree.tree_flatten(given)
     by_tensor = list[tuple[int, ...]]()
-    for leaf, open_axes in zip(leaves, _by_leaf(structure, axes), strict=True):
+    for leaf, open_axes in zip(leaves, axes_by_leaf(structure, axes), strict=True):
         if isinstance(leaf, torch.Tensor):
             by_tensor.append(tuple(open_axes or ()))
     return is_open_along(program, by_tensor)
@@ -194,49 +195,9 @@ def _agrees_unguarded(program: ExportedProgram, module: torch.nn.Module, *calls:
     return False
 
 
-def _single(example: Call, axes: Any) -> Call:
-    """The examples with one entry along every open axis."""
-    leaves, structure = pytree.tree_flatten(example)
-    for index, open_axes in enumerate(_by_leaf(structure, axes)):
-        for axis in open_axes or ():
-            leaves[index] = leaves[index].narrow(axis, 0, 1)
-    return pytree.tree_unflatten(leaves, structure)
-
-
-def _closed(example: Call, axes: Any) -> Any:
-    """The open axes without those that have one entry in the examples."""
-    leaves, structure = pytree.tree_flatten(example)
-    open_axes = _by_leaf(structure, axes)
-    for index, leaf in enumerate(leaves):
-        if isinstance(open_axes[index], dict):
-            open_axes[index] = {axis: size for axis, size in open_axes[index].items() if leaf.shape[axis] > 1}
-    return _laid_out(structure, iter(open_axes))
-
-
 def _fresh(example: Call) -> Call:
     """Other tensors of the same values: torch.export marks those it is given, and keeps to the marks."""
     return pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.detach().clone(), (*example,))
-
-
-def _longer(example: Call, axes: Any, room: int | None) -> Call | None:
-    """The examples with their open axes longer, entries repeated; None where no axis had to grow."""
-    leaves, structure = pytree.tree_flatten(example)
-    pairs = zip(leaves, _by_leaf(structure, axes), strict=True)
-    grown = [_grown(leaf, open_axes, room) for leaf, open_axes in pairs]
-    if all(new is old for new, old in zip(grown, leaves, strict=True)):
-        return None
-    return pytree.tree_unflatten(grown, structure)
-
-
-def _grown(leaf: Any, axes: Any, room: int | None) -> Any:
-    """A tensor with its open axes longer by `room` entries, or, without room, those of one entry by one."""
-    if not isinstance(leaf, torch.Tensor):
-        return leaf
-    for axis in axes or ():
-        size = leaf.shape[axis]
-        if room is not None or size == 1:
-            leaf = leaf.index_select(axis, torch.arange(size + (room or 1), device=leaf.device) % size)
-    return leaf
 
 
 def taken_by(program: ExportedProgram) -> Callable[[Call], bool]:
@@ -260,12 +221,16 @@ def taken_by(program: ExportedProgram) -> Callable[[Call], bool]:
 
 def _takes(module: torch.nn.Module, call: Call) -> bool:
     """Whether the module itself runs on a call."""
+    return _answers(module, call) is not None
+
+
+def _answers(module: torch.nn.Module, *calls: Call) -> list[list[torch.Tensor]] | None:
+    """The module's answers to every call by itself; None where it does not take one of them."""
     try:
         with quiet(), Runner(module) as runner:
-            runner.run([_fresh(call)])
+            return [tensors_in(runner.run([_fresh(call)]).steps) for call in calls]
     except Exception:  # noqa: BLE001 - whatever it says, it does not take the call
-        return False
-    return True
+        return None
 
 
 def _guards_against(graph: torch.nn.Module, call: Call) -> bool:

@@ -16,7 +16,8 @@ from chiralize.graph.capture import refuse_names
 from chiralize.graph.copies import is_large
 from chiralize.graph.fixed_sizes import leaves_open
 from chiralize.graph.isolation import Isolated
-from chiralize.graph.open_sizes import open_batch, opened
+from chiralize.graph.open_axes import open_batch
+from chiralize.graph.open_sizes import opened
 from chiralize.graph.rollouts import LONGEST
 from chiralize.graph.running import Call, results
 from chiralize.graph.snapshot import Snapshot, untouched

@@ -16,7 +16,8 @@ from chiralize.graph import rewrite
 from chiralize.graph.copies import is_large
 from chiralize.graph.fixed_sizes import unhooked
 from chiralize.graph.model import CapturedModel
-from chiralize.graph.open_sizes import open_batch, opened
+from chiralize.graph.open_axes import open_batch
+from chiralize.graph.open_sizes import opened
 from chiralize.graph.other_sizes import is_open_along
 from chiralize.graph.passes.centering import Centered, center
 from chiralize.graph.regions import collapse

@@ -13,7 +13,8 @@ from chiralize.body.tensors import parse_spec
 from chiralize.errors import CaptureError
 from chiralize.graph import open_sizes
 from chiralize.graph.capture import export
-from chiralize.graph.open_sizes import open_batch, opened
+from chiralize.graph.open_axes import open_batch
+from chiralize.graph.open_sizes import opened
 from chiralize.problem.preparation import prepare
 
 
@@ -313,3 +314,49 @@ def test_a_program_is_open_from_one_sample_on(batch: int) -> None:
     for size in (1, batch + 3):
         x = torch.randn(size, 17, 2)
         torch.testing.assert_close(network.program.module()(x), Stacked.forward(network.module, x))
+
+
+class Stepping(nn.Module):
+    """A step of two memories of one layer, each with the samples along an axis of its own."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__()
+        self.axes = (first, second)
+        self.cells = nn.ModuleList([nn.GRUCell(4, 3), nn.GRUCell(3, 3)])
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        one = self.cells[0](x, h.select(1 - self.axes[0], 0))
+        two = self.cells[1](one, c.select(1 - self.axes[1], 0))
+        return two, one.unsqueeze(1 - self.axes[0]), two.unsqueeze(1 - self.axes[1])
+
+
+class Flattening(nn.Module):
+    """Runs with either axis of its state longer, and hands it back along one of them."""
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = h.reshape(-1, 1) + 0.5 * x.mean(1, keepdim=True)
+        return x + h, h.reshape(1, -1, 1)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 1), (0, 1), (1, 0)])
+def test_the_samples_of_a_state_of_one_layer_are_open(first: int, second: int) -> None:
+    net = Stepping(first, second).eval()
+
+    def call(count: int) -> tuple[Tensor, ...]:
+        """Inputs of so many samples."""
+        states = [torch.randn(1, 1, 3).repeat_interleave(count, axis) for axis in (first, second)]
+        return torch.randn(count, 4), *states
+
+    example = call(1)
+    program = opened(net, example, {}, open_batch(example, {}, [(0,), (0, 1), (0, 1)]))
+    for count in (1, 2, 5):
+        inputs = call(count)
+        torch.testing.assert_close(program.module()(*inputs), net(*inputs))
+
+
+def test_a_state_grows_with_its_answer() -> None:
+    """Along its first axis the network would run, and hand back another shape."""
+    example = torch.randn(1, 3), torch.randn(1, 1, 1)
+    program = opened(Flattening(), example, {}, open_batch(example, {}, [(0,), (0, 1)]))
+    inputs = torch.randn(4, 3), torch.randn(1, 4, 1)
+    torch.testing.assert_close(program.module()(*inputs), Flattening()(*inputs))

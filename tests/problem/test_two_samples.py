@@ -17,6 +17,7 @@ from chiralize.errors import ModelRunError
 from chiralize.graph.other_sizes import is_open
 from chiralize.problem.data.examples import examples_for
 from chiralize.problem.network import Network
+from chiralize.problem.preparation import prepare
 from chiralize.problem.two_samples import prepared_openly
 from tests.graph.test_open_sizes import Stacked
 
@@ -106,19 +107,35 @@ def test_one_sample_that_fixes_the_batch_becomes_two() -> None:
     torch.testing.assert_close(network.program.module()(x), network.module(x))
 
 
-class Timed(Stacked):
+class Timed(nn.Module):
     """Reads a time beside the pose, which nobody describes."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.stacked = Stacked()
+
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        return super().forward(x) + t.mean((2, 3))[:, :, None]
+        return self.stacked(x) + t.mean((2, 3))[:, :, None]
 
 
-def test_a_free_input_of_many_single_axes_is_doubled_along_the_first() -> None:
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_free_input_of_many_single_axes_grows_along_the_first(rows: int) -> None:
+    """At once where that will do; with the examples twice where an answer to one sample is another."""
     spec = parse_spec(SPEC + "inputs: [{layout: b j d}, {free: true}]\n")
-    network = prepared_openly(Timed(), spec, ((torch.randn(1, 17, 2), torch.randn(1, 1, 1, 1)), {}))
-    assert network.rows == 2 and network.program is not None and is_open(network.program)
-    call = torch.randn(5, 17, 2), torch.randn(5, 1, 1, 1)
-    torch.testing.assert_close(network.program.module()(*call), network.module(*call))
+    net = (Timed, TimedOfOne)[rows - 1]()
+    network = prepared_openly(net, spec, ((torch.randn(1, 17, 2), torch.randn(1, 1, 1, 1)), {}))
+    assert network.rows == rows and network.program is not None and is_open(network.program)
+    for count in (rows, 5):
+        call = torch.randn(count, 17, 2), torch.randn(count, 1, 1, 1)
+        torch.testing.assert_close(network.program.module()(*call), network.module(*call))
+
+
+class TimedOfOne(Timed):
+    """The same, and doubles the answer to a single sample."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        answer = super().forward(x, t)
+        return 2 * answer if x.shape[0] == 1 else answer
 
 
 class Squeezed(nn.Module):
@@ -163,16 +180,33 @@ class Online(nn.Module):
         return self.last(answer[:, 0]).unflatten(1, (17, 3)), state
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_a_batch_that_is_fixed_beside_a_state_is_said(count: int) -> None:
-    """Though the first axis of the state counts layers, and not samples."""
+class OnlineOfOne(Online):
+    """The same, written for one sample."""
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return super().forward(x.reshape(1, 17, 2), state)
+
+
+def _online(net: Online, count: int) -> Network:
     spec = parse_spec(
         f"{SPEC}inputs: [{{layout: b j d}}, {{state: true}}]\noutputs: [{{layout: b j d}}, {{state: true}}]\n"
     )
-    call = torch.randn(count, 17, 2), torch.zeros(1, count, 8)
-    network = prepared_openly(Online(), spec, (call, {}))
-    said = [note for note in network.notes if "fixes its batch: exported, it takes 1 as in the examples" in note]
-    assert bool(said) == (count == 1) and all("examples of two samples" in note for note in said)
+    return prepare(net, spec, (torch.randn(count, 17, 2), torch.zeros(1, count, 8)))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_batch_beside_a_state_is_open(count: int) -> None:
+    """Though one layer and one sample are both 1, and torch.export takes a size of 1 for a fixed one."""
+    network = _online(Online(), count)
+    assert network.program is not None and not any("fixes its batch" in note for note in network.notes)
+    call = torch.randn(5, 17, 2), torch.randn(1, 5, 8)
+    torch.testing.assert_close(network.program.module()(*call), network.module(*call))
+
+
+def test_a_batch_that_is_fixed_beside_a_state_is_said() -> None:
+    """Though the first axis of the state counts layers, and not samples."""
+    (said,) = (note for note in _online(OnlineOfOne(), 1).notes if "fixes its batch" in note)
+    assert "exported, it takes 1 as in the examples" in said and "examples of two samples" in said
 
 
 def test_what_was_tried_is_not_advised() -> None:

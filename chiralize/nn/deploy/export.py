@@ -13,7 +13,8 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError
-from chiralize.graph.open_sizes import axes_of, opened
+from chiralize.graph.open_axes import axes_of
+from chiralize.graph.open_sizes import opened
 from chiralize.nn.two_view import TwoView, two_states
 from chiralize.problem.network import Network
 
