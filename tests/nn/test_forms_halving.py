@@ -184,6 +184,41 @@ def test_products_compile() -> None:
         torch.testing.assert_close(compiled(x), made(x))
 
 
+class Pictures(nn.Module):
+    """Two residual branches of convolutions along a reversed axis, on a trunk that another layer begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        maps = [chiral.Conv2d(HALVES, HALVES, 3, 1, 1, mirror="w") for _ in range(4)]
+        self.known = {f"layers.{at}.{name}": rep for at, own in enumerate(maps)
+                      for name, rep in own.dense_representations().items()}  # fmt: skip
+        self.layers = nn.ModuleList(own.folded() for own in maps)
+        self.scale = nn.Parameter(torch.rand(8, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for first, second in zip(self.layers[::2], self.layers[1::2], strict=True):
+            x = torch.relu(x + self.scale * second(torch.relu(first(x))))
+        return x.flatten(1)
+
+
+def test_pictures_stay_in_one_order_and_apart() -> None:
+    """From the first convolution to the last: the trunk too, which is taken apart once and put together once."""
+    torch.manual_seed(0)
+    net: Any = Pictures().double().eval()
+    x = torch.randn(2, 8, 5, 7, dtype=torch.float64)
+    made = fused(net, x.clone()).module
+    with torch.no_grad():
+        torch.testing.assert_close(made(x), net(x), rtol=0, atol=1e-12)
+    named = [getattr(node.target, "__name__", "") for node in made.graph.nodes]
+    assert (named.count("by_channels"), named.count("as_torch_has_it")) == (1, 1)
+    with torch.no_grad(), torch.profiler.profile() as seen:
+        made.float()(x.float())
+    copies = [event for event in seen.events() or () if event.name == "aten::clone"]
+    assert len(copies) == 2  # into the order and out of it; weights lie in it
+    program = export(made, (x.float(),), {}).module()
+    torch.testing.assert_close(program(x.float()), made(x.float()))
+
+
 def test_another_size_is_refused() -> None:
     """What does not fit is not cut to fit."""
     net = Net(SCATTERED, residual).eval()

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from chiralize.errors import AsymmetricWeightError, RepresentationSizeError
 from chiralize.graph.model import Node, Where
 from chiralize.nn import Conv2d, ConvTranspose2d, ReversedConv2d, hidden
-from chiralize.nn.deploy.speed import inputs_of, is_faster_in_graphs
+from chiralize.nn.deploy.speed import inputs_of, is_faster, is_faster_in_graphs
 from chiralize.symmetry.representation import Representation
 from tests.support.chiral_oracle import noise, scrambled, turn
 from tests.support.strategies import representations
@@ -139,7 +139,8 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
     ("kind", "channels", "stride", "chosen"),
     [
         (nn.Conv2d, 512, 1, True),
-        (nn.Conv2d, 128, 1, False),
+        (nn.Conv2d, 128, 1, True),
+        (nn.Conv2d, 96, 1, False),
         (nn.Conv2d, 512, 2, False),
         (nn.ConvTranspose2d, 512, 2, False),
     ],
@@ -152,6 +153,7 @@ def test_halves_that_were_slower_are_not_chosen(kind: Any, channels: int, stride
     target = "aten.conv2d.default" if kind is nn.Conv2d else "aten.conv_transpose2d.input"
     node = Node("op", target, {}, ((1, channels, 32, 33),), frozenset(), Where())
     assert is_faster_in_graphs(layer, [node], lambda: twin) == chosen
+    assert is_faster(layer, [node], lambda: twin) == (chosen and channels > 192)  # as a layer it gains less
 
 
 def test_a_timing_reads_what_such_an_answer_comes_from() -> None:

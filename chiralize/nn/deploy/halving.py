@@ -22,9 +22,9 @@ from torch.fx.proxy import GraphAppendingTracer
 from chiralize.nn import Conv1d
 from chiralize.nn.along import Channels
 from chiralize.nn.butterfly import Butterfly
-from chiralize.nn.deploy import windows
+from chiralize.nn.deploy import pictures, windows
 from chiralize.nn.maps import ChiralMap
-from chiralize.nn.reversed_conv import ConvTranspose2d, Reversed
+from chiralize.nn.reversed_conv import ConvTranspose2d, Reversed, ReversedConv2d
 
 _ATEN = torch.ops.aten
 _MAPS: Mapping[Any, tuple[Callable[..., Any], int]] = {
@@ -34,6 +34,8 @@ _MAPS: Mapping[Any, tuple[Callable[..., Any], int]] = {
     _ATEN.conv_transpose2d.input: (F.conv_transpose2d, 3),
 }
 """Linear maps, as functions of even or odd coordinates, and the position of the channels from the end."""
+_OF_PICTURES = 3
+"""Where the channels of a picture are, from the end."""
 _AS_THEY_ARE = "gelu silu elu selu celu leaky_relu relu6 hardtanh hardswish hardsigmoid mish softplus neg abs clone"
 _POINTWISE: dict[Any, Callable[..., Any]] = {
     _ATEN.relu.default: torch.relu,
@@ -68,6 +70,14 @@ class _Parts:
         """Whether an axis that a butterfly describes is taken apart in this way."""
         return self.dim == dim and self.butterfly.is_like(butterfly)
 
+    def fits(self, node: fx.Node) -> bool:
+        """Whether a whole value can be taken apart in this way by views."""
+        value = node.meta.get("val")
+        is_halved = self.butterfly.in_halves and self.butterfly.runs == 1
+        return (
+            is_halved and value is not None and value.ndim >= self.dim and value.shape[-self.dim] == self.butterfly.size
+        )
+
 
 def with_halves(module: fx.GraphModule, twins: Mapping[fx.Node, tuple[str, ChiralMap]]) -> None:
     """Let maps of a graph, each with the path of its twin, be computed by blocks, in place.
@@ -88,6 +98,7 @@ class _Rewriter:
         self.tracer = GraphAppendingTracer(self.graph)
         self.parts: dict[fx.Node, _Parts] = {}
         self.wholes: dict[fx.Node, fx.Node] = {}
+        self.by_channels: dict[fx.Node, fx.Node] = {}
         self.coordinates: dict[tuple[fx.Node, str], tuple[Any, Any]] = {}
         self.functional = functional
         self.products = windows.are_apart(twins)
@@ -99,7 +110,7 @@ class _Rewriter:
             if node in self.twins:
                 with self.graph.inserting_before(node):
                     self._map(node, *self.twins[node])
-            elif node in self.wanted and self._pointwise(node):
+            elif self._is_better_apart(node) and self._pointwise(node):
                 pass
             else:
                 self._put_together(node)
@@ -116,6 +127,14 @@ class _Rewriter:
                 if ours or (user in in_halves and _is_pointwise(user)):
                     in_halves.add(node)
         return in_halves
+
+    def _is_better_apart(self, node: fx.Node) -> bool:
+        """Whether a map takes the value in halves, or no more values are put together behind it than before it."""
+        if node in self.wanted or not self.functional:
+            return node in self.wanted
+        return any(
+            other in self.parts and other not in self.wholes and len(other.users) == 1 for other in node.all_input_nodes
+        )
 
     # ---- maps ---------------------------------------------------------------------------------------------------
     def _map(self, node: fx.Node, path: str, twin: ChiralMap) -> None:
@@ -134,8 +153,12 @@ class _Rewriter:
             function, rest, settings = windows.product, twin.kernel, {}
         elif isinstance(twin, Reversed):
             function, rest, settings = twin.apply_block, (), {}
+        source = node.args[0]
+        if isinstance(twin, ReversedConv2d) and self.functional:
+            pictures.lay_out(twin)
+            source = self._by_channels(source)
         is_late = isinstance(twin, ConvTranspose2d)  # it adds its bias to what its windows have written
-        even, odd = self._coordinates(node.args[0], f"{path}.{twin.read}", dim)
+        even, odd = self._coordinates(source, f"{path}.{twin.read}", dim)
         weight_even, weight_odd = self._read(f"{path}.weight_even"), self._read(f"{path}.weight_odd")
         bias = None if twin.bias_even is None or is_late else self._read(f"{path}.bias_even")
         y_even = function(even, weight_even, bias, *rest, **settings)
@@ -175,6 +198,14 @@ class _Rewriter:
         both: Any = fx.Proxy(self.graph.call_module(path, (node, -dim)), self.tracer)
         return both[0], both[1]
 
+    def _by_channels(self, node: Any) -> Any:
+        """A whole picture in the order of the halves, moved once for all the maps that read it; halves have it."""
+        if node in self.parts:
+            return node
+        if node not in self.by_channels:
+            self.by_channels[node] = self.graph.call_function(pictures.by_channels, (node,))
+        return self.by_channels[node]
+
     def _reader(self, node: fx.Node) -> Any:
         """What takes apart the argument of a map."""
         path, twin = self.twins[node]
@@ -185,13 +216,18 @@ class _Rewriter:
 
     # ---- functions of every entry alone -------------------------------------------------------------------------
     def _pointwise(self, node: fx.Node) -> bool:
-        """Compute a value from halves; False where one of its operands has none, or others."""
-        operands = [self.parts.get(other) for other in node.all_input_nodes]
-        first = next((parts for parts in operands if parts is not None), None)
+        """Compute a value from halves; False where no operand has any, or one cannot be taken apart like that one."""
+        first = next((self.parts[other] for other in node.all_input_nodes if other in self.parts), None)
         if first is None or not _is_pointwise(node) or _cuts(node, first.dim):
             return False
-        if any(parts is None or not parts.is_like(first.butterfly, first.dim) for parts in operands):
-            return False
+        for other in node.all_input_nodes:
+            fits = self.parts[other].is_like(first.butterfly, first.dim) if other in self.parts else first.fits(other)
+            if not fits:
+                return False
+        with self.graph.inserting_before(node):
+            for other in node.all_input_nodes:
+                if other not in self.parts:
+                    self._take_apart(other, first)
         target: Any = _POINTWISE.get(node.target, node.target)
         calls: list[fx.Node] = []
         with self.graph.inserting_before(node):
@@ -209,6 +245,16 @@ class _Rewriter:
             if other in self.parts:
                 node.replace_input_with(other, self._whole(other))
 
+    def _take_apart(self, node: fx.Node, like: _Parts) -> None:
+        """Let a whole value have halves too, which are views of it: what comes before the first residual branch."""
+        whole = node
+        if like.dim == _OF_PICTURES and node.meta["val"].ndim > _OF_PICTURES:
+            whole = self._by_channels(node)
+        both: Any = fx.Proxy(self.graph.call_function(torch.chunk, (whole, 2, -like.dim)), self.tracer)
+        halves = [both[0], both[1]]
+        self.parts[node] = replace(like, nodes=tuple(half.node for half in halves))
+        self.wholes[node] = node
+
     def _whole(self, node: fx.Node) -> fx.Node:
         """The value in one tensor, made once, where it was computed."""
         if node not in self.wholes:
@@ -218,6 +264,8 @@ class _Rewriter:
                 if parts.butterfly.places is not None:
                     places = self.graph.get_attr(f"{parts.path}.places")
                     whole = self.graph.call_function(torch.index_select, (whole, -parts.dim, places))
+                if parts.dim == _OF_PICTURES:
+                    whole = self.graph.call_function(pictures.as_torch_has_it, (whole,))
             whole.meta = dict(node.meta)
             self.wholes[node] = whole
         return self.wholes[node]

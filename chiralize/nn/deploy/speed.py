@@ -13,6 +13,7 @@ The choice is coarse: a layer near the limit gains and loses little, and stays a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -25,9 +26,8 @@ from chiralize.nn.gates import WIDE_FOR_ANY, Recurrent
 from chiralize.nn.reversed_conv import ConvTranspose2d, Reversed
 
 _MULTIPLICATIONS, _WEIGHT_BYTES, _ACTIVATION_BYTES = 7e10, 6.5e10, 1.6e10  # a second
-_OVERHEAD, _OVERHEAD_IN_GRAPHS = 22e-6, 9e-6  # a graph calls the ops of a layer, and no layer
 _LEAST_GAIN = 0.02
-_NARROW, _FEW, _FEW_REVERSED = 256, 128, 192  # channels: of attention, and of convolutions that gain nothing
+_NARROW, _FEW = 256, 128  # channels: of attention, and of convolutions that gain nothing
 _READERS = 4  # threads that memory keeps busy
 Twin = Callable[[], "ChiralModule | None"]
 Inputs = tuple[tuple[int, ...], ...]
@@ -36,17 +36,32 @@ _MAPS = ("linear", "conv1d", "conv2d", "conv_transpose2d")
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What blocks cost beside their products.
+
+    overhead: of a call of blocks, in seconds.  few_reversed: channels on which a kernel that the mirror reverses gains
+    nothing.
+    """
+
+    overhead: float
+    few_reversed: int
+
+
+OF_LAYERS = Costs(22e-6, 192)
+IN_GRAPHS = Costs(9e-6, 96)
+"""A graph calls the ops of a layer, and no layer; pictures stay in the order in which they are convolved."""
+
+
 def always(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
     """Choose every layer that has a twin."""
     return True
 
 
-def is_faster(
-    layer: nn.Module, ops: Sequence[Node], twin: Twin, overhead: float = _OVERHEAD, times: float = 1.0
-) -> bool:
+def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin, costs: Costs = OF_LAYERS, times: float = 1.0) -> bool:
     """Whether blocks are faster, by the model, in the ops that run the layer.
 
-    overhead: of a call of blocks, in seconds.  times: as many rows as the ops were seen with.
+    times: as many rows as the ops were seen with.
 
     A recurrent layer's are where they run step by step, on the CPU, and gain at every batch.
     """
@@ -65,31 +80,30 @@ def is_faster(
         dense = max(multiplying, 4 * weight / (min(threads, _READERS) * _WEIGHT_BYTES))
         calls = out // into if isinstance(layer, nn.MultiheadAttention) else 1
         share, moved = _saved(layer, min(out, into)), into + out
-        if share and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            share, moved = _saved_by(twin(), share, into, out)
+        if min(out, into) > costs.few_reversed and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            share, moved = _saved_by(twin(), share, into, out, costs.few_reversed)
         whole += dense
-        gain += share * dense - calls * overhead - 4 * rows * moved / _ACTIVATION_BYTES
+        gain += share * dense - calls * costs.overhead - 4 * rows * moved / _ACTIVATION_BYTES
     return gain > _LEAST_GAIN * whole
 
 
 def is_faster_in_graphs(layer: nn.Module, ops: Sequence[Node], twin: Twin, times: float = 1.0) -> bool:
     """The same where the ops of the blocks stand in a graph."""
-    return is_faster(layer, ops, twin, _OVERHEAD_IN_GRAPHS, times)
+    return is_faster(layer, ops, twin, IN_GRAPHS, times)
 
 
-def _saved_by(twin: ChiralModule | None, share: float, into: int, out: int) -> tuple[float, int]:
+def _saved_by(twin: ChiralModule | None, share: float, into: int, out: int, few: int) -> tuple[float, int]:
     """The share that blocks save of a convolution's time, and the entries that are moved for every window.
 
-    Along a reversed axis the entries of all taps are moved. There kernels gain nothing on fewer channels than
-    elsewhere, and strided and transposed ones took longer where they were measured (decision 0062). For those only a
-    timing can choose blocks.
+    Along a reversed axis the entries of all taps are moved, and nothing is gained on few channels. Strided and
+    transposed kernels took longer where they were measured (decision 0062): for those only a timing can choose blocks.
     """
     if not isinstance(twin, Reversed):
         return share, into + out
     along = twin.windows.along
     if isinstance(twin, ConvTranspose2d) or along.stride > 1:
         return 0.0, into + out
-    return max(1 - _FEW_REVERSED / min(into, out), 0.0) / 2, along.taps * into + out
+    return max(1 - few / min(into, out), 0.0) / 2, along.taps * into + out
 
 
 def _saved(layer: nn.Module, channels: int) -> float:
