@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
@@ -47,6 +47,32 @@ class HiddenMap:
     averaged: bool = False
     earlier: tuple[tuple[SignedPermutation, SignedPermutation], ...] = ()
     reason: str = ""
+
+    @cached_property
+    def kept(self) -> _Matrix:
+        """K as it is applied."""
+        return _Matrix(self.keep)
+
+    @cached_property
+    def read_back(self) -> _Matrix:
+        """The transpose of `back` as it is applied."""
+        return _Matrix(self.back.T)
+
+
+class _Matrix:
+    """A matrix "new unit". Where every new unit is of one old one alone, these are picked, which is quick."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+        reads = matrix.ne(0)
+        self.unit = reads.long().argmax(1) if bool(reads.sum(1).eq(1).all()) else None
+
+    def applied(self, tensor: Tensor, axis: int) -> Tensor:
+        """The tensor with new units along an axis."""
+        if self.unit is None:
+            return (tensor.movedim(axis, -1) @ self.matrix.to(tensor.dtype).T).movedim(-1, axis)
+        factors = self.matrix.gather(1, self.unit[:, None]).to(tensor.dtype)
+        return tensor.index_select(axis, self.unit) * factors.reshape(-1, *[1] * (tensor.ndim - axis - 1))
 
 
 def pairs_and_fixed(key: int, size: int, pairs: Sequence[int], fixed: Sequence[int]) -> HiddenMap:
@@ -198,9 +224,8 @@ class Lifting:
 
 
 def _applied(tensor: Tensor, space: HiddenMap, position: int, width: int, reads: bool) -> Tensor:
-    matrix = (space.back.T if reads else space.keep).to(tensor.dtype)
-    rows = tensor.flatten(position, position + width - 1) if width > 1 else tensor
-    return (rows.movedim(position, -1) @ matrix.T).movedim(-1, position)
+    matrix = space.read_back if reads else space.kept
+    return matrix.applied(tensor.flatten(position, position + width - 1) if width > 1 else tensor, position)
 
 
 def _number(term: Term) -> int:
