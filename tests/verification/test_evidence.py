@@ -576,6 +576,8 @@ def test_neighbours_of_a_body() -> None:
     assert list(neighbours(robot)) == [
         "no swap at all",
         "no signs of single joints",
+        "x as the lateral axis",
+        "z as the lateral axis",
         "L_hip and R_hip unswapped",
         "the other sign of all joints",
         "the other sign of L_hip and R_hip",

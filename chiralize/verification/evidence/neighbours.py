@@ -18,12 +18,12 @@ from chiralize.body.skeleton.kinds import may_fit
 from chiralize.body.skeleton.skeleton import AXES, TURNS, Skeleton
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.body.tensors.entries import TensorEntry
-from chiralize.body.tensors.fields import other_fields
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.errors.words import when
 from chiralize.verification.evidence.answer_points import Points, mirrored_at_points
 from chiralize.verification.evidence.misread import Entries, free_as_mirrored, other_orders
+from chiralize.verification.evidence.other_fields import other_fields_of, others_everywhere, seldom_others_of
 from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
 from chiralize.verification.evidence.reflection import is_no_reflection
 from chiralize.verification.evidence.turns import as_rotations
@@ -67,6 +67,7 @@ def _changes(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
     if skeleton.pairs:
         yield NO_SWAP, partial(replace, pairs=())
     yield from _other_signs(skeleton)
+    yield from _other_axes_of_vectors(skeleton)
     joints = skeleton.joints
     for i, j in skeleton.pairs:
         yield f"{joints[i]} and {joints[j]} unswapped", partial(_without_pair, names={joints[i], joints[j]})
@@ -102,6 +103,19 @@ def _other_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
             yield f"{dim} negated instead of {negated}", partial(_negating, dims=(dim,))
         elif not skeleton.negate and len(skeleton.dims) > 1:
             yield f"{dim} negated", partial(_negating, dims=(dim,))
+
+
+def _other_axes_of_vectors(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
+    """Another lateral axis, which of joint angles is that of vectors and rotations beside them alone."""
+    if skeleton.lateral is None or skeleton.dims == TURNS or set(AXES) & set(skeleton.dims):
+        return
+    for axis in AXES:
+        if axis != skeleton.lateral:
+            yield f"{axis} as the lateral axis", partial(_with_lateral, axis=axis)
+
+
+def _with_lateral(body: Skeleton, axis: str) -> Skeleton:
+    return replace(body, lateral=axis)
 
 
 def _other_joint_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
@@ -192,7 +206,10 @@ def nearby(
             yield Neighbour(name, _everywhere(base, change))
     for name, entries in _tensors_read_otherwise(resolved, numbers):
         yield Neighbour(name, _with_entries(base, entries))
-    yield from _signs_of_tensors(base, resolved)
+    yield from _signs_of_tensors(base, resolved.output_tensors)
+    for name, entries in seldom_others_of(resolved, resolved.output_tensors):
+        yield Neighbour(name, _with_entries(base, entries))
+    yield from _signs_of_tensors(base, resolved.input_tensors)
     yield from _centers(base, resolved, means or {})
     for name, entries in mirrored_at_points(resolved, points or {}):
         yield Neighbour(name, _with_entries(base, entries))
@@ -207,6 +224,8 @@ def nearby(
             in_outputs.append(Neighbour(f"{name} in the outputs alone", _in_outputs(base, change)))
     yield from in_outputs  # they need no further run of the network
     yield from everywhere
+    for name, entries in chain(others_everywhere(resolved), seldom_others_of(resolved, resolved.input_tensors)):
+        yield Neighbour(name, _with_entries(base, entries))
 
 
 def with_layouts(resolved: ResolvedSpec) -> ConversionSpec:
@@ -320,15 +339,13 @@ def _tensors_read_otherwise(resolved: ResolvedSpec, numbers: Collection[int]) ->
     yield from as_rotations(resolved)
 
 
-def _signs_of_tensors(spec: ConversionSpec, resolved: ResolvedSpec) -> Iterator[Neighbour]:
+def _signs_of_tensors(spec: ConversionSpec, tensors: Sequence[ResolvedTensor]) -> Iterator[Neighbour]:
     """One coordinate of one tensor with the other sign, and fields of another kind."""
-    for tensor in (*resolved.output_tensors, *resolved.input_tensors):
+    for tensor in tensors:
         if tensor.pose is not None:
             yield from _signs_of_pose(spec, tensor)
-        elif tensor.entry.fields is not None:
-            for words, fields in other_fields(tensor.entry.fields):
-                other = replace(tensor.entry, fields=fields)
-                yield Neighbour(f"{words} of {tensor.where}", _with_entry(spec, tensor.io, tensor.index, other))
+        for name, entries in other_fields_of(tensor):
+            yield Neighbour(name, _with_entries(spec, entries))
 
 
 def _signs_of_pose(spec: ConversionSpec, tensor: ResolvedTensor) -> Iterator[Neighbour]:

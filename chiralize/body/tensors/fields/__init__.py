@@ -1,13 +1,19 @@
 """Blocks of a concatenated axis: what every entry of an observation or an action is, and what the mirror does to it."""
 
 from chiralize.body.tensors.fields.clocks import Clocks, grouped_clocks, in_flow_style
+from chiralize.body.tensors.fields.exchanged import (
+    misread_fields,
+    other_blocks,
+    seldom_misread_fields,
+    single_blocks,
+    with_block,
+)
 from chiralize.body.tensors.fields.field import (
     Field,
     joined_action,
     joined_centers,
     joined_labels,
     joined_unit_groups,
-    other_fields,
     with_parts,
 )
 from chiralize.body.tensors.fields.reading import READERS, check_claims, read_fields, read_reflect
@@ -23,8 +29,12 @@ __all__ = [
     "joined_centers",
     "joined_labels",
     "joined_unit_groups",
-    "other_fields",
+    "misread_fields",
+    "other_blocks",
     "read_fields",
     "read_reflect",
+    "seldom_misread_fields",
+    "single_blocks",
+    "with_block",
     "with_parts",
 ]

@@ -53,6 +53,10 @@ class Field(ABC):
         """The blocks that it is built of."""
         return ()
 
+    def of_parts(self, parts: tuple[Field, ...]) -> Field:
+        """The same block built of others."""
+        return self
+
     def unit_groups(self, body: Skeleton) -> list[int]:
         """A number for every entry, which those share that have one unit."""
         return [0] * self.size(body)
@@ -74,6 +78,10 @@ class Field(ABC):
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """Blocks of the same size that it may be taken for, each with words for it."""
+        yield from ()
+
+    def seldom(self, body: Skeleton) -> Iterator[tuple[str, Field]]:
+        """More of them that are meant less often."""
         yield from ()
 
     def doubts(self, body: Skeleton) -> Iterator[str]:

@@ -45,6 +45,10 @@ class History(Field):
         """The blocks of one frame."""
         return self.of
 
+    def of_parts(self, parts: tuple[Field, ...]) -> Field:
+        """As many frames of other blocks."""
+        return replace(self, of=parts)
+
     def size(self, body: Skeleton) -> int:
         """Frames times the entries of one."""
         return self.frames * sum(block.size(body) for block in self.of)

@@ -56,6 +56,10 @@ class Items(Field):
         """What every thing has."""
         return self.each
 
+    def of_parts(self, parts: tuple[Field, ...]) -> Field:
+        """The same things with other numbers."""
+        return replace(self, each=parts)
+
     def size(self, body: Skeleton) -> int:
         """Things times the numbers of one."""
         return len(self.items) * sum(block.size(body) for block in self.each)

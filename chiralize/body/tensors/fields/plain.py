@@ -85,6 +85,15 @@ class Measured(Field):
             for other in self.quantity.in_other_orders():
                 yield f"{self.name} in the order {other.order}".strip(), self._with(other)
 
+    def seldom(self, body: Skeleton) -> Iterator[tuple[str, Field]]:
+        """A vector with one other sign: three numbers that are none, as (vx, vy, yaw rate)."""
+        if self.kind not in WITH_DIMS or self.reflect:
+            return
+        labels = tuple(component.label for component in self.quantity.components())
+        signs = self.quantity.signs(self.lateral(body))
+        for words, others in other_signs(self.labels(body), signs):
+            yield words, Signs(self.name, others, labels, where=self.where)
+
     def _with(self, quantity: Quantity) -> Field:
         return replace(self, quantity=quantity)
 

@@ -1,0 +1,95 @@
+"""Blocks as they would be if more of their numbers changed places: left and right that nobody wrote down as such."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, pairwise
+
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.fields.field import Field, other_fields
+from chiralize.body.tensors.fields.items import Items
+from chiralize.body.tensors.fields.phase import Phase
+from chiralize.body.tensors.fields.plain import MOST_SCALARS, Scalar
+
+Path = tuple[int, ...]
+"""Where a block is: its position, then that in what this one is built of, ..."""
+_BOTH = ((0, 1),)
+
+
+def misread_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
+    """Blocks one after the other of which one, or two beside each other, are another, with words for it."""
+    yield from other_fields(fields)
+    yield from _exchanged(fields)
+
+
+def _exchanged(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
+    """Those with more numbers that change places, in blocks and in what these are built of."""
+    for at, block in enumerate(fields):
+        for words, other in _within(block):
+            yield words, (*fields[:at], other, *fields[at + 1 :])
+        for words, parts in _exchanged(block.parts):
+            yield words, (*fields[:at], block.of_parts(parts), *fields[at + 1 :])
+    for at, (one, other) in enumerate(pairwise(fields)):
+        if _is_as(one, other):
+            yield f"{one.name} and {other.name} swapped", (*fields[:at], _as_sides(one, other), *fields[at + 2 :])
+
+
+def seldom_misread_fields(fields: Sequence[Field], body: Skeleton) -> Iterator[tuple[str, tuple[Field, ...]]]:
+    """The same where the other block is meant less often."""
+    for at, block in enumerate(fields):
+        for words, other in block.seldom(body):
+            yield words, (*fields[:at], other, *fields[at + 1 :])
+
+
+def other_blocks(block: Field, body: Skeleton) -> Iterator[tuple[str, Field]]:
+    """All that one block may be taken for, with words for it."""
+    yield from chain(block.lookalikes(), _within(block), block.seldom(body))
+
+
+def single_blocks(fields: Sequence[Field]) -> Iterator[tuple[Path, Field]]:
+    """The blocks that are built of no others, each with the way to it."""
+    for at, block in enumerate(fields):
+        if not block.parts:
+            yield (at,), block
+        for path, part in single_blocks(block.parts):
+            yield (at, *path), part
+
+
+def with_block(fields: Sequence[Field], path: Path, other: Field) -> tuple[Field, ...]:
+    """The fields with another block at the end of the way, under the name of the one that it takes the place of."""
+    at, *rest = path
+    block = fields[at]
+    if rest:
+        changed = block.of_parts(with_block(block.parts, tuple(rest), other))
+    else:
+        changed = replace(other, name=block.name)
+    return (*fields[:at], changed, *fields[at + 1 :])
+
+
+def _within(block: Field) -> Iterator[tuple[str, Field]]:
+    """Numbers without names as those of two sides: one side after the other, or the two in turn."""
+    if not isinstance(block, Scalar) or block.entries or block.count % 2 or block.count > MOST_SCALARS:
+        return
+    name, count = block.name or "the numbers", block.count // 2
+    halves = Items(block.name, "items", ("first", "second"), (Scalar("", count),), _BOTH, where=block.where)
+    if count == 1:
+        yield f"both of {name} swapped", halves
+    else:
+        yield f"the halves of {name} swapped", halves
+        yield f"every two neighbours of {name} swapped", replace(halves, major="entries")
+
+
+def _is_as(one: Field, other: Field) -> bool:
+    """Whether two blocks are the same up to their names, of which each needs one, and swap nothing themselves."""
+    if isinstance(one, Items) or not one.name or not other.name or one.reflect or other.reflect:
+        return False
+    return "joints" not in one.to_dict() and replace(one, name=other.name) == other
+
+
+def _as_sides(one: Field, other: Field) -> Items:
+    """Two blocks as those of two sides; clocks of the sides are not shifted, since they swap."""
+    each = replace(one, name="", where="")
+    if isinstance(each, Phase):
+        each = replace(each, shift="none")
+    return Items("", "items", (one.name, other.name), (each,), _BOTH, where=one.where)

@@ -1,0 +1,125 @@
+"""Fields that are something else than the specification says: the mirror that fits is named, wherever they stand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import parse_spec, resolve
+from chiralize.body.tensors.fields import joined_action, misread_fields, other_blocks, single_blocks, with_block
+from chiralize.errors import MirrorError
+from chiralize.symmetry.action import act
+
+HEAD = """
+joints: [l_hip, l_knee, r_hip, r_knee]
+pairs: [[l_hip, r_hip], [l_knee, r_knee]]
+dims: [q]
+negate: []
+lateral: {lateral}
+"""
+RIGHT = ("{joints: q}", "{axial: turn}", "{feet: [l, r], kind: scalar, name: contact}")
+CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...], str]] = {
+    # what is read and answered, in truth and as written; what is named
+    "contacts kept": (
+        RIGHT, RIGHT, ("{joints: q}", "{axial: turn}", "{scalar: 2, name: c}"),
+        ("{joints: q}", "{axial: turn}", "{scalar: 2, name: d}"), "both of c swapped of input 0 and output 0",
+    ),
+    "heels and toes, side by side": (
+        ("{joints: q}",), ("{feet: [l, r], each: [{scalar: 2}], name: contact}",),
+        ("{joints: q}",), ("{scalar: 4, name: c}",), "the halves of c swapped of output 0",
+    ),
+    "heels and toes in turn": (
+        ("{joints: q}",), ("{feet: [l, r], each: [{scalar: 2}], name: contact, major: entries}",),
+        ("{joints: q}",), ("{scalar: 4, name: c}",), "every two neighbours of c swapped of output 0",
+    ),
+    "a clock for every leg": (
+        ("{joints: q}",), ("{legs: [l, r], each: [{phase: sin_cos, shift: none}], name: clock}",),
+        ("{joints: q}",), ("{phase: sin_cos, shift: half, name: one}", "{phase: sin_cos, shift: half, name: two}"),
+        "one and two swapped of output 0",
+    ),
+    "a yaw rate in a vector": (
+        ("{joints: q}", "{axial: turn}"), ("{signs: [1, -1, -1], name: root}",),
+        ("{joints: q}", "{axial: turn}"), ("{vector: root}",), "the other sign of root.z of output 0",
+    ),
+    "a sign within histories": (
+        ("{history: 3, of: [{joints: q}, {signs: [1, -1], name: way}]}",),
+        ("{history: 2, of: [{joints: q}, {signs: [1, -1], name: way}]}",),
+        ("{history: 3, of: [{joints: q}, {scalar: 2, name: way}]}",),
+        ("{history: 2, of: [{joints: q}, {scalar: 2, name: way}]}",),
+        "the other sign of way[1] of input 0 and output 0",
+    ),
+}  # fmt: skip
+
+
+def spec(read: tuple[str, ...], answered: tuple[str, ...], lateral: str = "y") -> str:
+    head = HEAD.format(lateral=lateral)
+    return f"{head}inputs: [{{fields: [{', '.join(read)}]}}]\noutputs: [{{fields: [{', '.join(answered)}]}}]\n"
+
+
+class Symmetric(nn.Module):
+    """(t(x) + T t(T x)) / 2 under the mirror of a specification."""
+
+    def __init__(self, text: str, sizes: tuple[int, int]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(sizes[0], 24), nn.Tanh(), nn.Linear(24, sizes[1]))
+        for weight in self.net.parameters():
+            weight.data = torch.randn_like(weight) ** 3 / 3
+        resolved = resolve(parse_spec(text), [(1, sizes[0])], [(1, sizes[1])])
+        (on_inputs,), (on_outputs,) = resolved.inputs, resolved.outputs
+        assert on_inputs is not None and on_outputs is not None
+        self.on_inputs, self.on_outputs = on_inputs, on_outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.net(x) + act(self.net(act(x, self.on_inputs)), self.on_outputs)) / 2
+
+
+def size_of(fields: tuple[str, ...]) -> int:
+    body = parse_spec(HEAD.format(lateral="y")).skeleton
+    entries = parse_spec(spec(fields, fields)).inputs
+    assert entries is not None and entries[0].fields is not None
+    return sum(block.size(body) for block in entries[0].fields)
+
+
+def refusal(right: str, wrong: str, sizes: tuple[int, int]) -> str:
+    x = torch.rand(200, sizes[0], generator=torch.Generator().manual_seed(1)) ** 3
+    x = x * torch.linspace(0.5, 2, sizes[0]) - 0.2
+    net = Symmetric(right, sizes)
+    with pytest.raises(MirrorError) as caught:
+        chiralize.chiralize(net, parse_spec(wrong), (x[:2],), calibration=x, method="match")
+    return str(caught.value)
+
+
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("case", CASES)
+def test_what_the_fields_are_is_named(case: str) -> None:
+    read, answered, read_wrongly, answered_wrongly, name = CASES[case]
+    sizes = size_of(read), size_of(answered)
+    message = refusal(spec(read, answered), spec(read_wrongly, answered_wrongly), sizes)
+    assert message.count("another mirror fits") == 1 and f"with {name}, " in message
+
+
+def test_another_lateral_axis_of_vectors_is_named() -> None:
+    fields = "{joints: q}", "{vector: gravity}", "{axial: turn}"
+    message = refusal(spec(fields, ("{joints: a}",), "x"), spec(fields, ("{joints: a}",), "y"), (10, 4))
+    assert "with x as the lateral axis, " in message
+
+
+def test_blocks_are_exchanged_within_others_and_keep_their_names() -> None:
+    text = spec(("{history: 2, of: [{scalar: 2, name: c}, {vector: v}, {vector: w}]}", "{scalar: [a, b]}"), RIGHT)
+    entries = parse_spec(text).inputs
+    assert entries is not None and entries[0].fields is not None
+    fields, body = entries[0].fields, Skeleton("body", ("l", "r"), ((0, 1),), ("q",), (), (), "y")
+    words = [name for name, _ in misread_fields(fields)]
+    assert "both of c swapped" in words and "v and w swapped" in words
+    assert not any("swapped" in name for name in words if "a" in name.split())  # names are quantities of their own
+    for _, others in misread_fields(fields):
+        assert sum(block.size(body) for block in others) == sum(block.size(body) for block in fields)
+        assert joined_action(others, body).size == joined_action(fields, body).size
+    assert [path for path, _ in single_blocks(fields)] == [(0, 0), (0, 1), (0, 2), (1,)]
+    (_, other), *_ = other_blocks(fields[1], body)
+    changed = with_block(fields, (0, 1), other)
+    assert [block.name for _, block in single_blocks(changed)] == [block.name for _, block in single_blocks(fields)]
