@@ -21,7 +21,7 @@ from chiralize.graph.copies import is_large
 from chiralize.graph.devices import lent, named
 from chiralize.graph.fixed_sizes import guarded
 from chiralize.graph.other_sizes import is_open
-from chiralize.graph.running import Call
+from chiralize.graph.running import Arguments, Call
 from chiralize.methods.several.stages import all_views
 from chiralize.nn import ChiralModule
 from chiralize.nn.deploy.fair import with_our_ways
@@ -94,11 +94,11 @@ def bench(
             call = _sized(network, size, device)
             count = len(pytree.tree_leaves(call[0])[0])
             progress(f"timing, batch {count}", number / len(sizes))
-            if error := _why_not(modules, call):
+            if error := _why_not(modules, call, chiral):
                 both = {ORIGINAL: network.module, CHIRAL: chiral.module}
-                remedy = _how_to_compare(*given, names) if _why_not(both, call) else _LEAVE_OUT
+                remedy = _how_to_compare(*given, names) if _why_not(both, call, chiral) else _LEAVE_OUT
                 raise ModelRunError(f"{error[0]}, batch {count}", error[1], remedy)
-            runs = {name: _run(module, call) for name, module in modules.items()}
+            runs = {name: _run(module, _taken_by(name, call, chiral)) for name, module in modules.items()}
             rows += _rows(count, interleaved(runs, rounds=rounds, clock=process_time if is_alone else perf_counter))
     if differ:
         notes.append(_DIFFER.format(differ))
@@ -113,7 +113,7 @@ def _in_one_runtime(network: Network, chiral: Network, sizes: Sequence[int]) -> 
     """Both networks in one runtime where that takes all of these numbers of samples; else as they are."""
     network_there, chiral_there = in_one_runtime(network, chiral)
     modules = {ORIGINAL: network_there.module, CHIRAL: chiral_there.module}
-    if any(_why_not(modules, _sized(network, size, "cpu")) for size in sizes):
+    if any(_why_not(modules, _sized(network, size, "cpu"), chiral) for size in sizes):
         return network, chiral
     return network_there, chiral_there
 
@@ -152,9 +152,25 @@ def _differ(network: Network, chiral: Network, names: tuple[str, str]) -> str:
 
 
 def _sizes(network: Network) -> str:
-    """The sizes of the example's tensors, as they are written in options."""
-    leaves = pytree.tree_leaves((network.args, dict(network.kwargs)))
-    return "; ".join(",".join(map(str, leaf.shape)) for leaf in leaves if isinstance(leaf, Tensor))
+    """The sizes of the example's tensors, as they are written in options; states that callers pass may be others."""
+    tensors = filter(lambda tensor: tensor.kind != "state", network.resolved.input_tensors)
+    return "; ".join(",".join(map(str, tensor.shape)) for tensor in tensors)
+
+
+def _taken_by(name: str, call: Call, chiral: Network) -> Call:
+    """The call as one of the networks takes it: the chiral one with the states of its own example.
+
+    An average has those of both views, which are twice as wide.
+    """
+    states = [tensor.index for tensor in chiral.resolved.input_tensors if tensor.kind == "state"]
+    if name != CHIRAL or not states:
+        return call
+    arguments, example = Arguments.of(*call), Arguments.of(*chiral.example).tensors
+    tensors = list(arguments.tensors)
+    for index in states:
+        tensors[index] = example[index].to(tensors[index].device)
+    args, kwargs = arguments.filled(tensors)
+    return tuple(args), dict(kwargs)
 
 
 def _networks(network: Network, chiral: Network, fair: bool) -> tuple[dict[str, nn.Module], list[str]]:
@@ -234,11 +250,11 @@ def _sized(network: Network, size: int, device: str) -> Call:
     return tuple(args), dict(kwargs)
 
 
-def _why_not(modules: Mapping[str, nn.Module], call: Call) -> tuple[str, str] | None:
+def _why_not(modules: Mapping[str, nn.Module], call: Call, chiral: Network) -> tuple[str, str] | None:
     """The first network by name that does not take this call, and its error in a line; None where all do."""
     for name, module in modules.items():
         try:
-            _run(module, call)()
+            _run(module, _taken_by(name, call, chiral))()
         except Exception as error:
             return name, first_line(error)
     return None
@@ -252,8 +268,10 @@ def _how_to_compare(network: Network, chiral: Network, names: tuple[str, str]) -
     takes: dict[int, list[str]] = {}
     for size in dict.fromkeys((network.rows, chiral.rows)):
         call = _sized(network, size, "cpu")
-        networks = zip(names, (network, chiral), strict=True)
-        takes[size] = [name for name, one in networks if _why_not({name: one.module}, call) is None]
+        takes[size] = []
+        for name, label, one in zip(names, (ORIGINAL, CHIRAL), (network, chiral), strict=True):
+            if _why_not({label: one.module}, call, chiral) is None:
+                takes[size].append(name)
     fits = [size for size, taken in takes.items() if len(taken) == len(names)]
     if len(fits) == len(takes) > 1:
         return "give --batch N to time both at one size, or --other-examples for the size of the first file's"

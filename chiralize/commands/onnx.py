@@ -42,7 +42,7 @@ def write_onnx(conversion: Conversion, network: Network, target: Path) -> Conver
     """
     if isinstance(conversion.module, OnnxNetwork):
         return _write_joined(conversion, conversion.module, network, target)
-    example = example_call(network, conversion.passport.is_average)
+    example = example_call(network, conversion.report.is_average)  # not where it was an average before
     parity = write_module(conversion, network, example, target)
     of_times = (_OF_TORCH,) if conversion.report.cost.times else ()
     report = replace(conversion.report, notes=(*conversion.report.notes, _note_on(parity), *of_times))

@@ -45,7 +45,7 @@ def write_script(conversion: Conversion, network: Network, loaded: LoadedModel, 
     Raises ExportError (TorchScript cannot express it), ParityError (it computes something else), OutputFileError.
     """
     assert conversion.mirror is not None
-    is_average = conversion.passport.is_average
+    is_average = conversion.report.is_average  # not where it was an average before
     left_out: tuple[str, ...] = ()
     if is_average:
         assert isinstance(conversion.module, TwoView)
