@@ -17,6 +17,7 @@ from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.checks import questioned_unit
 from chiralize.problem.data.cutting import check, even, thinned
 from chiralize.problem.data.missing_joints import missing_remarks
+from chiralize.problem.data.standardised import standardised_remarks
 from chiralize.problem.mirror import mirror_if_known, mirror_of, represent
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
@@ -168,6 +169,7 @@ def _remarks(network: Network, data: Sequence[Call], are_real: bool) -> Iterator
         looked_at = even(network, data)
         yield from questioned_unit(network, looked_at)
         yield from missing_remarks(network.resolved, looked_at)
+        yield from standardised_remarks(network.resolved, looked_at)
     if not data and has_maps(network.resolved):
         yield UNMEASURED
 

@@ -17,8 +17,9 @@ from chiralize.graph.running import Call
 from chiralize.problem.constant_answers import asked_again
 from chiralize.problem.cost import CLIP, affordable_samples, uses_of_a_weight
 from chiralize.problem.data.arranged import arrangement, certain_arrangement
-from chiralize.problem.data.cutting import even, leading, roomy, tensors, thinned
+from chiralize.problem.data.cutting import even, leading, roomy, rows_of, tensors, thinned
 from chiralize.problem.data.handedness import handedness
+from chiralize.problem.data.images import with_images_beside, with_mirrored_sequences_beside
 from chiralize.problem.data.missing_joints import missing_remarks
 from chiralize.problem.data.moments.judging import (
     FEWEST_DIRECTIONS,
@@ -31,6 +32,7 @@ from chiralize.problem.data.moments.judging import (
 )
 from chiralize.problem.data.odd_values import odd_values
 from chiralize.problem.data.of_pictures import to_check
+from chiralize.problem.data.standardised import standardised_remarks
 from chiralize.problem.data.units import unit_by_spread, unit_in_question
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -69,6 +71,7 @@ def judged(problem: Problem) -> Problem:
     if problem.request.mix and not problem.batches.given:
         facts = "there are no inputs to mix samples with"
         raise UsageError("--mix-gaussian", facts, "give --calibration inputs.npz, or leave --mix-gaussian out")
+    problem = _with_images_beside(problem)
     given = problem.batches.given
     network = asked_again(network, given)
     problem = replace(problem, network=network)
@@ -87,6 +90,25 @@ def judged(problem: Problem) -> Problem:
     if len(problem.batches.given) == 1:
         remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
     return problem.with_remarks(*remarks, *_of_kind(problem, calls, unchanged))
+
+
+def _with_images_beside(problem: Problem) -> Problem:
+    """The problem with mirror images among the inputs behind what they are images of, and a remark on them."""
+    if not problem.is_fitted or problem.network.resolved.is_trivial:
+        return problem
+    given, sequences = problem.batches.given, problem.batches.sequences
+    if sequences:
+        sequences, count = with_mirrored_sequences_beside(problem.network, sequences)
+        every, what = len(sequences), "sequences"
+    elif given:
+        given, count = with_images_beside(problem.network, given)
+        every, what = sum(map(rows_of, given)), "calibration inputs"
+    else:
+        return problem
+    if not count:
+        return problem
+    remark = f"{count:,} of the {every:,} {what} are mirror images of others: both are fitted, or both are held out"
+    return problem.with_batches(given=given, sequences=sequences).with_remarks(remark)
 
 
 def _some(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
@@ -243,6 +265,7 @@ def _foreign_remark(problem: Problem) -> Iterator[str]:
     elif similarity is None:
         yield from _questioned_unit(network, calls)
     yield from missing_remarks(network.resolved, calls)
+    yield from standardised_remarks(network.resolved, calls)
 
 
 def questioned_unit(network: Network, calls: Sequence[Call]) -> tuple[str, ...]:

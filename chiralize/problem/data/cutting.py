@@ -307,14 +307,18 @@ def as_captured(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
 
 def shuffled(network: Network, calls: Sequence[Call], rows: int, generator: torch.Generator) -> Sequence[Call]:
     """Batches of `rows` samples that are drawn from all calls, in a random order; none where calls cannot be cut up."""
+    return in_order(network, calls, rows, torch.randperm(sum(map(rows_of, calls)), generator=generator))
+
+
+def in_order(network: Network, calls: Sequence[Call], rows: int, order: torch.Tensor) -> Sequence[Call]:
+    """Batches of `rows` samples in another order; none where calls cannot be cut up.  order: positions in all calls."""
     ways = in_common(network, calls) if network.has_rows else []
     if not ways:
         return []
     common, together = ways[-1], Arguments.of(*stacked(calls, ways[-1]))
-    order = torch.randperm(sum(map(rows_of, calls)), generator=generator)
 
     def batch(start: int) -> Call:
-        """The samples from this one on in the random order."""
+        """The samples from this one on."""
         drawn = list(together.tensors)
         for index, tensor in enumerate(together.tensors):
             if index not in common:

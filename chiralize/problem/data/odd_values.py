@@ -13,6 +13,7 @@ from chiralize.graph.running import Call
 from chiralize.problem.data.missing_joints import missing_remarks
 from chiralize.problem.data.moments.normalisers import input_moments
 from chiralize.problem.data.remembered import moments_of
+from chiralize.problem.data.standardised import standardised_remarks
 from chiralize.problem.network import Network
 
 _STILL = 1e-3
@@ -35,6 +36,7 @@ def odd_values(network: Network, calls: Sequence[Call]) -> Iterator[str]:
         if seen is not None:
             yield from _never_varying(tensor, *seen)
     yield from missing_remarks(network.resolved, calls)
+    yield from standardised_remarks(network.resolved, calls)
 
 
 def _never_varying(

@@ -1,0 +1,118 @@
+"""Inputs of which some are mirror images of others: an input and its image are fitted together, or held out together.
+
+An equivariant fit answers the image of an input as it answers the input. So an image of one that was fitted tells
+nothing about inputs that were not, and a figure that is taken from images is too good: users who add the images of all
+inputs behind them would be shown nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from chiralize.graph import processes
+from chiralize.graph.rollouts import Steps
+from chiralize.graph.running import Arguments, Call
+from chiralize.problem.data.cutting import in_common, in_order, rows_of
+from chiralize.problem.network import Network
+from chiralize.problem.stateful import mirror_of_calls
+
+_MOST_NUMBERS = 1e8
+"""Numbers of all inputs together; more are taken as they come."""
+_NEAR = 1e-5
+_SHARE = 0.02
+"""Fewer images than this share of all inputs change no figure."""
+_NEIGHBOURS = 4
+_Keys = npt.NDArray[np.float64]
+
+
+def with_images_beside(network: Network, calls: Sequence[Call]) -> tuple[Sequence[Call], int]:
+    """The inputs with every image behind what it is an image of, and how many images there are; as they are with none.
+
+    Of processes that share the inputs each sees its own alone, and leaves them as they are.
+    """
+    sizes = list(map(rows_of, calls)) if network.has_rows else []
+    ways = in_common(network, calls) if sizes else []
+    if not ways or processes.count() > 1 or sum(sizes) * _numbers(calls[0]) / sizes[0] > _MOST_NUMBERS:
+        return calls, 0
+    alone, mirror = _Projections(ways[-1]), mirror_of_calls(network)
+    plain = np.concatenate([alone.of_rows(call) for call in calls])
+    turned = np.concatenate([alone.of_rows(mirror.turned(call)) for call in calls])
+    order, count = _beside(plain, turned)
+    if not count:
+        return calls, 0
+    return in_order(network, calls, sizes[0], torch.tensor(order)), count
+
+
+def with_mirrored_sequences_beside(network: Network, sequences: Sequence[Steps]) -> tuple[Sequence[Steps], int]:
+    """The same of sequences."""
+    if processes.count() > 1 or sum(map(len, sequences)) * _numbers(sequences[0][0]) > _MOST_NUMBERS:
+        return sequences, 0
+    along, mirror = _Projections(()), mirror_of_calls(network)
+    plain = np.array([along.of_steps(steps) for steps in sequences])
+    turned = np.array([along.of_steps(steps, mirror.turned) for steps in sequences])
+    order, count = _beside(plain, turned)
+    return [sequences[number] for number in order], count
+
+
+class _Projections:
+    """Two random numbers that inputs are known by: products with fixed directions.  common: tensors without samples."""
+
+    def __init__(self, common: Sequence[int] | frozenset[int]) -> None:
+        self.common = frozenset(common)
+        self.directions: dict[tuple[int, int, int], torch.Tensor] = {}
+
+    def of_rows(self, call: Call) -> _Keys:
+        """Of every sample, "sample 2"."""
+        keys: _Keys = np.zeros((rows_of(call), 2))
+        for index, tensor in enumerate(Arguments.of(*call).tensors):
+            if index not in self.common:
+                keys += self._of(0, index, tensor.reshape(len(tensor), -1))
+        return keys
+
+    def of_steps(self, steps: Steps, turned: Callable[[Call], Call] = lambda call: call) -> _Keys:
+        """Of a whole sequence."""
+        keys: _Keys = np.zeros(2)
+        for step, call in enumerate(steps):
+            for index, tensor in enumerate(Arguments.of(*turned(call)).tensors):
+                keys += self._of(step, index, tensor.reshape(1, -1))[0]
+        return keys
+
+    def _of(self, step: int, index: int, rows: torch.Tensor) -> _Keys:
+        key = step, index, rows.shape[1]
+        if key not in self.directions:
+            drawn = torch.Generator().manual_seed(hash(key) % 2**31)
+            self.directions[key] = torch.randn(rows.shape[1], 2, generator=drawn, dtype=torch.float64)
+        return (rows.double().cpu() @ self.directions[key]).numpy()
+
+
+def _numbers(call: Call) -> int:
+    return sum(tensor.numel() for tensor in Arguments.of(*call).tensors)
+
+
+def _beside(plain: _Keys, turned: _Keys) -> tuple[list[int], int]:
+    """The order in which images stand behind their originals, and how many there are; none where they are few."""
+    near = _NEAR * float(np.sqrt(np.square(plain).mean()))
+    by_first = np.argsort(plain[:, 0], kind="stable")
+    first = np.searchsorted(plain[by_first, 0], turned[:, 0] - near)
+    partners: dict[int, int] = {}
+    for ahead in range(_NEIGHBOURS):
+        other = by_first[np.minimum(first + ahead, len(plain) - 1)]
+        fits = (np.abs(plain[other] - turned) <= near).all(1) & (other != np.arange(len(plain)))
+        for number in np.flatnonzero(fits):
+            one, image = int(number), int(other[number])
+            if one not in partners and image not in partners:
+                partners[one], partners[image] = image, one
+    if len(partners) < 2 * max(_SHARE * len(plain), 1):
+        return list(range(len(plain))), 0
+    order: list[int] = []
+    for number in range(len(plain)):
+        partner = partners.get(number)
+        if partner is None:
+            order.append(number)
+        elif number < partner:
+            order += [number, partner]
+    return order, len(partners) // 2

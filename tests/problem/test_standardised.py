@@ -1,0 +1,61 @@
+"""Inputs that were standardised outside the network are remarked on; others are not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from chiralize.body.tensors import parse_spec, resolve
+from chiralize.graph.running import Call
+from chiralize.problem.data.standardised import standardised_remarks
+
+SPEC = "joints: [hip, left, right, nose]\npairs: [[1, 2]]\ndims: [x, y]\nnegate: [x]\ninputs: [{layout: LAYOUT}]\n"
+
+
+def poses(count: int, seed: int = 0) -> Tensor:
+    """A body that moves as a whole, and its joints a little, "count 4 2", in units and about a point of their own."""
+    drawn = torch.Generator().manual_seed(seed)
+    whole = torch.randn(count, 1, 2, generator=drawn)
+    about = 3 * torch.randn(4, 2, generator=drawn)
+    return 0.3 * (whole + 0.7 * torch.randn(count, 4, 2, generator=drawn)) + about
+
+
+def standardised(x: Tensor) -> Tensor:
+    return (x - x.mean(0)) / x.std(0)
+
+
+def said(layout: str, *values: Tensor) -> list[str]:
+    calls: list[Call] = [((value,), {}) for value in values]
+    resolved = resolve(parse_spec(SPEC.replace("LAYOUT", layout)), [tuple(values[0].shape)], [(1, 4, 2)])
+    return list(standardised_remarks(resolved, calls))
+
+
+def test_standardised_poses_are_remarked_on() -> None:
+    (remark,) = said("b j d", standardised(poses(400)))
+    assert remark.startswith("input 0 looks standardised number by number") and "--normalizer" in remark
+    windows = standardised(poses(4000)).reshape(200, 20, 4, 2)
+    assert len(said("b t j d", *windows.split(50))) == 1
+    assert len(said("b (j d) t", windows.flatten(2).transpose(1, 2))) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        poses(400),  # as they are
+        torch.randn(400, 4, 2),  # noise
+        standardised(poses(400)) * torch.linspace(0.5, 2, 4)[:, None],  # spreads of their own
+        standardised(poses(400)) + torch.linspace(-1, 1, 4)[:, None],  # means of their own
+        standardised(poses(60)),  # few
+    ],
+)
+def test_other_inputs_are_not(values: Tensor) -> None:
+    assert said("b j d", values) == []
+
+
+def test_symmetric_statistics_leave_other_means() -> None:
+    """As T wants them: one spread for partners, and means that it leaves alone."""
+    x = poses(400)
+    image = x[:, [0, 2, 1, 3]] * torch.tensor([-1.0, 1.0])
+    both = torch.cat([x, image])
+    assert said("b j d", (x - both.mean(0)) / both.std(0)) == []
