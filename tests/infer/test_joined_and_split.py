@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chiralize.errors import NeverEquivariantError
+from chiralize.errors import NegatedChannelsError, NeverEquivariantError
 from tests.support.small_body import ROUNDING, Net, converted, residual, trained, verdicts
 
 
@@ -47,3 +48,29 @@ def test_sizes_without_a_common_part_are_refused() -> None:
     """Branches of 3 and heads of 4: nothing but single entries fits both, and they could not be told apart."""
     with pytest.raises(NeverEquivariantError, match=r"not closed under the mirror"):
         converted(network(12, 4, 3))
+
+
+def padded(value: float) -> Net:
+    """What is read of the head alone is added to the answer, with numbers in the places of the other joints."""
+
+    def compute(s: Net, x: Tensor) -> Tensor:
+        answer = s.last(torch.tanh(s.first(x.flatten(1))))
+        return (answer + F.pad(x[:, 5], (10, 0), value=value)).view(-1, 6, 2)
+
+    return trained(Net(compute, first=nn.Linear(12, 8), last=nn.Linear(8, 12)))
+
+
+@pytest.mark.parametrize("method", ["match", "project"])
+def test_zeros_beside_a_part_swap_as_what_they_are_added_to(method: str) -> None:
+    own = converted(padded(0.0), method=method)
+    assert own.chirality.report.judgement.certificate.passed and residual(own, (3, 6, 2)) < ROUNDING
+    with torch.no_grad():
+        own.last.weight[2] *= 1 + 1e-3  # of an arm
+    runs, proved, broken = verdicts(own)
+    assert (runs, proved) == (False, False) and "last" in broken
+
+
+def test_ones_beside_a_part_do_not() -> None:
+    """They would be negated where x is."""
+    with pytest.raises(NegatedChannelsError, match=r"pad.default: 1 of 2 entries are negated"):
+        converted(padded(1.0))

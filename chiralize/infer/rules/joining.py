@@ -108,11 +108,11 @@ def copy(call: Call) -> Results:
 
 @rule(
     "padding",
-    "`a -> (1 + a + 1)` with zeros (other numbers: `+`), reversed with a reversed axis; dropped entries as a slice; "
-    "`1a -> 1b` where entries are repeated, or both reversed where as many are at either end",
+    "`a -> (b + a + c)` with zeros (other numbers: `+`, `1 + a + 1`), reversed with a reversed axis; dropped entries "
+    "as a slice; `1a -> 1b` where entries are repeated, or both reversed where as many are at either end",
     trait=Padding(fills=("value",)),
 )
-@incomplete("zeros are not swapped, and repeated entries reversed or left alone")
+@incomplete("zeros at both ends are not swapped, and repeated entries reversed or left alone")
 @op("constant_pad_nd", sample(_x, [1, 2]), sample(_x, [1, 0], 2.0), sample(_x, [-1, 1]), sample(_x, [-1, -1]))
 @op("pad", sample(_x, [1, 2]), sample(_x, [1, 2], "replicate"), sample(_x, [1, 2], "reflect"))
 @op("pad", sample(normal(2, 3, 4), [1, 1], "circular"), sample(_x, [0, 0, 1, 1], "constant", 1.0))
@@ -135,7 +135,9 @@ def pad(call: Call) -> Results:
             turns, same = [end_to_end(rep.axes[dim])], before == after
             axis = turned_or_still(call, turns, call.shape[dim], f"out {dim}", facts, same)
         else:
-            axis = _filled_up(_cropped(rep.axes[dim], before, after, call), max(before, 0), max(after, 0), call)
+            are_zero = not call.get("value", 0)
+            cropped = _cropped(rep.axes[dim], before, after, call)
+            axis = _filled_up(cropped, dim, max(before, 0), max(after, 0), are_zero, call)
         rep = rep.with_axis(dim, axis)
     return rep
 
@@ -151,17 +153,24 @@ def _cropped(axis: Axis, before: int, after: int, call: Call) -> Axis:
     return picked(call, axis, range(size)[max(-before, 0) : size - max(-after, 0)])
 
 
-def _filled_up(axis: Axis, before: int, after: int, call: Call) -> Axis:
-    """The axis between entries that are all the same number; those at both ends of a reversed one are reversed too."""
+def _filled_up(axis: Axis, dim: int, before: int, after: int, are_zero: bool, call: Call) -> Axis:
+    """The axis between entries that are all the same number; those at both ends of a reversed one are reversed too.
+
+    Zeros transform as anything: what they are added to says as what. Beside entries that stay they stay.
+    """
     axis = call.solver.resolve(axis)
     size = axis_size(axis)
     if is_known(axis) and product(axis).is_reversal:
         return known_axis(reversal(before + size + after, 2 * before + size - 1))
-    parts = [axis]
-    if before:
-        parts.insert(0, trivial(before))
-    if after:
-        parts.append(trivial(after))
+    is_still = is_known(axis) and product(axis).is_identity
+    parts: list[Axis] = []
+    for name, count in (("before", before), ("", size), ("after", after)):
+        if not name:
+            parts.append(axis)
+        elif count and are_zero and call.key and not is_still:
+            parts.append(call.solver.unknown_at(call.at(f"{name} {dim}"), count, signed=True))
+        elif count:
+            parts.append(trivial(count))
     return call.solver.concatenate(parts)
 
 

@@ -58,10 +58,12 @@ def _is_standardised(tensor: ResolvedTensor, calls: Sequence[Call]) -> bool:
         each.permute(*free, *body).flatten(0, len(free) - 1).flatten(1) for each in (_moved(tensor), values)
     )
     numbers = numbers[:, moved[0]]
-    varying = numbers[:, numbers.std(0) > 0]
-    is_standard = (varying.mean(0).abs() < _OFF) & ((varying.std(0) - 1).abs() < _OFF)
-    if varying.shape[1] < _FEWEST or float(is_standard.double().mean()) < _SHARE:
+    spread = numbers.std(0)
+    varies = spread > 0
+    is_standard = varies & (numbers.mean(0).abs() < _OFF) & ((spread - 1).abs() < _OFF)
+    if int(varies.sum()) < _FEWEST or int(is_standard.sum()) < _SHARE * int(varies.sum()):
         return False
+    varying = numbers[:, varies]
     together = torch.corrcoef(varying.T).abs()
     count = len(together)
     least = max(_TOGETHER, _BY_CHANCE * len(varying) ** -0.5)
