@@ -17,6 +17,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.readings.remark import reading_first
 from chiralize.problem.result import Converted
+from chiralize.problem.stateful import mirror_of_calls
 from chiralize.report import ConvertReport, Cost
 from chiralize.report.body import bodies_of
 from chiralize.report.records import Changes, Nearness, Way
@@ -40,7 +41,8 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
     mirror = mirror_if_known(network, judged.draft.repmap)
     same_calls = mirror is not None and not mirror.states and None not in network.resolved.inputs
     equivariant = converted.module if same_calls else None
-    evidence = outside_evidence(network, mirror, problem.batches.given[-_SHOWN:], equivariant, asked)
+    named = mirror or mirror_of_calls(network)  # states have no names
+    evidence = outside_evidence(network, named, problem.batches.given[-_SHOWN:], equivariant, asked)
     remarks = problem.batches.remarks
     if converted.is_average:
         remarks = tuple(remark for remark in remarks if not remark.startswith(FITTED))

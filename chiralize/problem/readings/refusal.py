@@ -290,6 +290,8 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
     if table is not None and dims < 2:
         named = ", ".join(map(str, getattr(search.module, "obs_groups", ()))) or "policy"
         remedy = f"`{table.name}` is a table: name every input as its entry there, `inputs: [{{name: {named}, ...}}]`"
+    elif width is not None and width in _widths_of_fields(search.spec):
+        remedy += " for every input; one that is handed on from call to call is `state: true`, its output too"
     elif dims < 2 and width is not None and width != joints:
         facts += _described(search.spec, width)
         remedy = f"describe the {width} numbers of the observation, `inputs: [{{fields: [...]}}]` in a file"
@@ -386,10 +388,17 @@ def _failing(failures: Collection[str], reads: str) -> str:
 
 def _width_of_fields(spec: ConversionSpec) -> int | None:
     """How many numbers the fields of the one input are; None where it has none."""
-    entries = spec.inputs or ()
-    if len(entries) != 1 or not entries[0].fields:
-        return None
-    return fields_width(entries[0].fields, entries[0].override.skeleton or spec.skeleton)
+    widths = _widths_of_fields(spec)
+    return widths[0] if len(spec.inputs or ()) == len(widths) == 1 else None
+
+
+def _widths_of_fields(spec: ConversionSpec) -> list[int]:
+    """The same of every input that has fields."""
+    widths: list[int] = []
+    for entry in spec.inputs or ():
+        if entry.fields:
+            widths.append(fields_width(entry.fields, entry.override.skeleton or spec.skeleton))
+    return widths
 
 
 def _described(spec: ConversionSpec, width: int) -> str:

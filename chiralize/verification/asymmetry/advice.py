@@ -59,6 +59,8 @@ _OF_STILL = "check its weights and the arguments of its class, or give inputs th
 _GAIT = ". What a policy of uneven gait sees leans, too, whatever it is told to do"
 _APART = 2.0
 """The gap of an output over that of the next one from which on it is named alone."""
+_NO_SIDE = 5.0
+"""Means of an entry and of its mirror image that are so many spreads apart are seldom those of one side."""
 _HALF, _FEW_OF, _MOST_NAMED = 0.5, 4, 3
 """Pairs that hold so much of a gap are named, where they are no more than one in so many, and no more than a few."""
 ASK = (
@@ -240,13 +242,25 @@ def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leani
             "one-sided data",
             f"{text}, and the network knows that side only (gap {measured.gap:.2g}), or was trained on inputs of "
             "another unit, scale or order: converting would average two different answers",
-            f"where the task is symmetric, {_REDUCE} with --calibration (these data), --distill and --force, which "
-            "carries the answers over to the other side; else do not convert",
+            f"{_check_first(data)}where the task is symmetric, {_REDUCE} with --calibration (these data), --distill "
+            "and --force, which carries the answers over to the other side; else do not convert",
         )
     return Advice(
         "one-sided data",
         f"{text}. The network's own gap is {measured.gap:.2g}",
-        "see by label what leans; with data of both sides, or where the task is symmetric all the same, convert",
+        f"{_check_first(data)}see by label what leans; with data of both sides, or where the task is symmetric all the "
+        "same, convert",
+    )
+
+
+def _check_first(data: Sequence[DataGap]) -> str:
+    """What to look at where an entry hardly varies, and its mirror image is another number: that is seldom a side."""
+    if not data or data[0].gap < _NO_SIDE:
+        return ""
+    most = data[0]
+    return (
+        f"check the order of the joints and of the numbers, pairs and signs: {most.label} is {most.mean:.3g} in "
+        f"nearly all inputs and {most.mirrored:.3g} in their mirror images, {most.gap:.2g} spreads apart; "
     )
 
 

@@ -138,7 +138,7 @@ class Items(Field):
             elif block.shift == "half":
                 yield (
                     f"phase {block.name!r} of every one of {self.things} is shifted by half a period, though the "
-                    "mirror swaps them already (shift: none)"
+                    f"mirror swaps them already: {{phase: {block.functions}, shift: none}}"
                 )
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
