@@ -55,6 +55,11 @@ def choose(
     return ways if in_pairs != mixed else ways[:1]
 
 
+def new_size(size: int, width: float) -> int:
+    """How many units take the place of so many at a width, which counts pairs."""
+    return max(round(2 * width * size), 2)
+
+
 def _of_mix(space: Space, mix: Mix) -> tuple[HiddenMap, Choice]:
     hidden_map = pairs_and_fixed(space.key, space.size, mix.pairs, mix.fixed)
     as_their_own = when(mix.fixed, f", and {len(mix.fixed)} as their own")
@@ -67,7 +72,7 @@ def _mixes(space: Space, places: list[Sensitivity], width: float, mixing: int | 
 
     An odd number of new units has one fixed point. places: emptied, to save memory.
     """
-    new = max(round(2 * width * space.size), 2)
+    new = new_size(space.size, width)
     features = _features(places)
     even, odd = list(map(copy, features[0])), list(map(copy, features[1]))
     pairs = eliminate(even, odd, new // 2)

@@ -18,15 +18,17 @@ from chiralize.graph.tracing import dead_calls
 from chiralize.infer import deviation, macs_of
 from chiralize.infer.capture import functional
 from chiralize.infer.records import RepMap
+from chiralize.methods.reduce.choosing import new_size
 from chiralize.methods.reduce.design import Batches, Design
 from chiralize.methods.reduce.fitting import Fitting
-from chiralize.methods.reduce.hidden_maps import Lifting
+from chiralize.methods.reduce.hidden_maps import HiddenMap, Lifting
 from chiralize.methods.reduce.resizing import Resizing
 from chiralize.nn.deploy.halving import plain_call
 from chiralize.problem.mirror import tables_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft, Fitted, WeightAction
+from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import TensorRepresentation
 
 
@@ -138,6 +140,19 @@ def _check_constants(graph: CapturedModel, repmap: RepMap, lifting: Lifting, met
                 refusal = AsymmetricConstantError(str(leaf.where), facts, remedy)
                 refusal.settled = False  # other units may be chosen at another width
                 raise refusal
+
+
+def refuse_states(network: Network, repmap: RepMap, width: float) -> None:
+    """Raise what `_check_states` raises before anything is measured, where sizes alone say so.
+
+    Of attention and of trunks, which have coordinates of their own, they do not.
+    """
+    sizes: list[HiddenMap] = []
+    for space in repmap.spaces:
+        count = new_size(space.size, width)
+        nothing = torch.empty(0)
+        sizes.append(HiddenMap((space.key,), {space.key: SignedPermutation.identity(count)}, nothing, nothing))
+    _check_states(network, repmap, Lifting(sizes), "reduce")
 
 
 def _check_states(network: Network, repmap: RepMap, lifting: Lifting, method: str) -> None:

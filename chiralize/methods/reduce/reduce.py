@@ -17,7 +17,7 @@ from chiralize.infer import macs_of
 from chiralize.infer.records import RepMap
 from chiralize.methods.reduce.choosing import MULTIPLICATIONS, UNITS
 from chiralize.methods.reduce.design import Batches, matching, reductions
-from chiralize.methods.reduce.filling import Ready, fitted
+from chiralize.methods.reduce.filling import Ready, fitted, refuse_states
 from chiralize.methods.reduce.joints_in_place import in_place, led_in_and_out, mixes_joints
 from chiralize.methods.reduce.orbits import orbit_reductions, with_images
 from chiralize.methods.reduce.recurrent import separate, tied
@@ -64,6 +64,8 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         )
         refusal.settled = True
         raise refusal
+    if not problem.network.others.earlier:  # several mirrors keep other numbers of units
+        refuse_states(ready.in_batches, ready.repmap, width)
     measured = _measured(problem, ready)
     has_own_sizes = request.form != "folded" and not request.keeps_sizes
     mixing = MULTIPLICATIONS if has_own_sizes else UNITS
