@@ -49,12 +49,12 @@ class HiddenMap:
     reason: str = ""
 
     @cached_property
-    def kept(self) -> _Matrix:
+    def picking(self) -> _Matrix:
         """K as it is applied."""
         return _Matrix(self.keep)
 
     @cached_property
-    def read_back(self) -> _Matrix:
+    def reading(self) -> _Matrix:
         """The transpose of `back` as it is applied."""
         return _Matrix(self.back.T)
 
@@ -224,7 +224,7 @@ class Lifting:
 
 
 def _applied(tensor: Tensor, space: HiddenMap, position: int, width: int, reads: bool) -> Tensor:
-    matrix = space.read_back if reads else space.kept
+    matrix = space.reading if reads else space.picking
     return matrix.applied(tensor.flatten(position, position + width - 1) if width > 1 else tensor, position)
 
 

@@ -38,9 +38,9 @@ def with_images_beside(network: Network, calls: Sequence[Call]) -> tuple[Sequenc
     ways = in_common(network, calls) if sizes else []
     if not ways or processes.count() > 1 or sum(sizes) * _numbers(calls[0]) / sizes[0] > _MOST_NUMBERS:
         return calls, 0
-    alone, mirror = _Projections(ways[-1]), mirror_of_calls(network)
-    plain = np.concatenate([alone.of_rows(call) for call in calls])
-    turned = np.concatenate([alone.of_rows(mirror.turned(call)) for call in calls])
+    by_rows, mirror = _Projections(ways[-1]), mirror_of_calls(network)
+    plain = np.concatenate([by_rows.of_rows(call) for call in calls])
+    turned = np.concatenate([by_rows.of_rows(mirror.turned(call)) for call in calls])
     order, count = _beside(plain, turned)
     if not count:
         return calls, 0

@@ -69,8 +69,8 @@ def _in_several(resolved: ResolvedSpec) -> list[tuple[Field, list[_Place]]]:
     several: list[tuple[Field, list[_Place]]] = []
     for block, places in alike.items():
         by_name: dict[str, list[_Place]] = {}
-        for place in places:
-            by_name.setdefault(place[-1], []).append(place)
+        for one in places:
+            by_name.setdefault(one[-1], []).append(one)
         for group in [places] if _is_once_each(places) else by_name.values():
             if len(group) > 1 and _is_once_each(group):
                 several.append((replace(block, name=group[0][-1]), group))
