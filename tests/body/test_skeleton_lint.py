@@ -22,7 +22,7 @@ WARNINGS = {
     ),
     "both left": ("joints: [left_a, left_b]\npairs: [[0, 1]]", 2, "are left"),
     "open edge": (EYES + "pairs: infer\nedges:\n - [nose, left_eye]", 7, "has no mirror image nose - right_eye"),
-    "identity": ("joints: [a]\npairs: []\nnegate: []", 0, "the mirror is the identity"),
+    "identity": ("joints: [a]\npairs: []\nnegate: []", 0, "the mirror leaves all joints as they are"),
     "lateral not negated": (EYES + "pairs: infer\nlateral: y", 6, "lateral is y, but x is negated"),
     "nothing negated": (
         EYES + "pairs: infer\ndims: [x, y]\nnegate: []",

@@ -163,7 +163,11 @@ def unmirrored_space(skeleton: Skeleton) -> str:
 
 def _signs(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
     if not skeleton.pairs and not skeleton.negate and not skeleton.signs:
-        yield warning(lines.source, "no pairs, nothing negated: the mirror is the identity", "check pairs and negate")
+        yield warning(
+            lines.source,
+            "no pairs, nothing negated: the mirror leaves all joints as they are",
+            "check pairs and negate",
+        )
     elif doubt := unmirrored_space(skeleton):
         yield warning(lines.item("negate", 0), doubt, NEGATE_ONE)
     are_positions = bool(set(skeleton.dims) & set(AXES))

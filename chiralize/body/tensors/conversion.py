@@ -17,6 +17,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.skeleton.yaml_source import parse_yaml, read_yaml
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.hidden import HiddenPolicy
+from chiralize.body.tensors.one_limb import doubts_of_one_limb
 from chiralize.body.tensors.reading import entry_from_layout, read_entries, read_hidden
 from chiralize.body.tensors.unlike import unlike_swaps
 from chiralize.errors import SpecError, WrongValueError
@@ -184,8 +185,9 @@ def _read(root: Node, path: Path | None = None, noticed: Sequence[str] = ()) -> 
 def doubts_of(spec: ConversionSpec) -> Iterator[str]:
     """Blocks of a specification that are formally right and probably not meant, in words."""
     by_entry = (entry.doubts(spec.skeleton) for entry in spec.entries)
-    of_all = unlike_swaps(spec.inputs or (), spec.outputs or (), spec.skeleton)
-    for where, doubt in chain(chain.from_iterable(by_entry), of_all):
+    of_swaps = unlike_swaps(spec.inputs or (), spec.outputs or (), spec.skeleton)
+    of_limbs = doubts_of_one_limb(spec.entries, spec.skeleton)
+    for where, doubt in chain(chain.from_iterable(by_entry), of_swaps, of_limbs):
         yield f"{where}: {doubt}" if where else doubt
 
 
