@@ -8,7 +8,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from chiralize.errors import UnsupportedError
-from chiralize.errors.words import listed
+from chiralize.errors.words import listed, when
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.passes.norms import Absorbed, Blocked, absorb
 from chiralize.infer.capture import capture
@@ -21,7 +21,12 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.symmetry.symbolic import evaluate, is_known
 
-_FAR = 0.01
+_FAR, _FELT = 0.01, 1e-4
+_IN_THE_FIT = "The fit makes up for that as far as it can; statistics of inputs and of their mirror images need it not"
+_TO_DO = (
+    "Keep statistics of inputs and of their mirror images together, or convert with what fits them anew (--calibration "
+    "with --method match or reduce, --distill), or with --method average"
+)
 _MOST_NAMES = 4
 
 
@@ -55,7 +60,7 @@ def normalised(problem: Problem, method: str = "a single pass") -> Network:
     absorbed = absorb(captured, known, traits())
     if request.keep_statistics:
         _refuse_one_sided(captured, absorbed, method)
-    notes = (*network.notes, *_notes(captured, absorbed), *_remarks(absorbed))
+    notes = (*network.notes, *_notes(captured, absorbed), *_remarks(absorbed, method))
     if not absorbed.values:
         return replace(network, notes=notes)
     return replace(_holding(network, captured, absorbed), notes=notes)
@@ -108,22 +113,23 @@ def _notes(captured: CapturedModel, absorbed: Absorbed) -> tuple[str, ...]:
     )
 
 
-def _remarks(absorbed: Absorbed) -> tuple[str, ...]:
+def _remarks(absorbed: Absorbed, method: str) -> tuple[str, ...]:
     """Notes on statistics that stay one-sided, one for every op that blocks the change."""
     at: dict[str, list[Blocked]] = {}
     for blocked in absorbed.blocked:
         if blocked.leaf.kind == "statistic" and blocked.moved > _FAR:
             at.setdefault(blocked.at.name if blocked.at is not None else "", []).append(blocked)
-    return tuple(map(_remark, at.values()))
+    return tuple(_remark(blocked, method) for blocked in at.values())
 
 
-def _remark(blocked: list[Blocked]) -> str:
+def _remark(blocked: list[Blocked], method: str) -> str:
     at, shift, (low, high) = blocked[0].at, blocked[0].shift, blocked[0].scales
     behind = f"{at.target} at {at.where}" if at is not None else "the network's result"
     names = listed([f"{entry.leaf.names[0]} ({entry.moved:.2g})" for entry in blocked], _MOST_NAMES)
+    is_felt = max(shift, 1 - low, high - 1) > _FELT
+    moved = f", and what reaches it is shifted by up to {shift:.2g} and scaled by {low:.2g} to {high:.2g}"
     return (
-        f"one-sided normaliser: {names}; {behind} keeps the weights from making up for a symmetric one, and what "
-        f"reaches it is shifted by up to {shift:.2g} and scaled by {low:.2g} to {high:.2g}. Keep statistics of inputs "
-        "and of their mirror images together, or convert with what fits them anew (--calibration with --method match "
-        "or reduce, --distill), or with --method average"
+        f"one-sided normaliser: {names}; {behind} keeps the weights from making up for a symmetric one"
+        + f"{when(is_felt, moved)}. "
+        + (_IN_THE_FIT if method == "reduce" else _TO_DO)
     )

@@ -60,7 +60,7 @@ def aimed(problem: Problem, is_tried: bool = False) -> Problem:
     mirror = mirror_if_known(network, None)
     if not batches.inputs or not problem.is_fitted or mirror is None:
         return problem
-    request.progress("choosing what to fit: the flip average, or the answers as they are")
+    request.progress("choosing whether to fit the flip average or the answers as they are")
     calls, measured = _measured(network, mirror, batches.seen)
     apart = _mean(measured.gap)
     if batches.are_built_in and not apart <= WIDEST_ON_BUILT_IN:
