@@ -25,6 +25,7 @@ from chiralize.graph.tensors import tensors_in
 _ROOM = 3
 """Entries by which axes grow that the examples may not need."""
 _MOST_CHOICES = 32
+"""Ways to say which axes count samples that are tried by running."""
 _GUARD = "Guard failed"
 """How messages of a program's guards begin."""
 

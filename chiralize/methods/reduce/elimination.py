@@ -34,7 +34,7 @@ class Features:
         ridge = _RIDGE * float(moments.diagonal().mean())
         damped = moments.clone()
         damped.diagonal().add_(ridge or 1.0)
-        self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+        self.inverse = _inverted(damped)
         self.metric = metric
         if bending is None:
             self.bending = torch.zeros(len(metric), dtype=metric.dtype)
@@ -60,6 +60,14 @@ class Features:
         self.inverse = _at(self.inverse, left).addmm_(to_left.T, back)
         self.metric = _at(self.metric, left).addmm_(rest.T, back).addmm_(back.T, rest + inner @ back)
         return float(solved[:, len(left) :].diagonal().sum())
+
+
+def _inverted(moments: Tensor) -> Tensor:
+    """Their inverse; by Cholesky, which takes half of the time, unless rounding of few digits has put them below 0."""
+    lower, failed = torch.linalg.cholesky_ex(moments)
+    if failed:
+        return torch.linalg.inv(moments)
+    return torch.cholesky_inverse(lower)
 
 
 def _at(matrix: Tensor, positions: Tensor) -> Tensor:
