@@ -73,10 +73,10 @@ class _Parts:
     def fits(self, node: fx.Node) -> bool:
         """Whether a whole value can be taken apart in this way by views."""
         value = node.meta.get("val")
+        if not isinstance(value, torch.Tensor) or value.ndim < self.dim:
+            return False
         is_halved = self.butterfly.in_halves and self.butterfly.runs == 1
-        return (
-            is_halved and value is not None and value.ndim >= self.dim and value.shape[-self.dim] == self.butterfly.size
-        )
+        return is_halved and value.shape[-self.dim] == self.butterfly.size
 
 
 def with_halves(module: fx.GraphModule, twins: Mapping[fx.Node, tuple[str, ChiralMap]]) -> None:
