@@ -129,3 +129,10 @@ def test_a_padded_translation_with_the_signs_of_three_numbers_says_how_to_go_on(
         resolve(parse_spec(text), [(2, 3, 6)], [])
     assert "those of move are neither those of left" in str(caught.value)
     assert "0 has any sign, signs: {move: [-1, 1, 1, 1, -1, -1]}" in str(caught.value)
+
+
+@pytest.mark.parametrize("keys", ["kind: rotation", "order: 6d_by_column", "kind: vector", "each: [{vector: v}]"])
+def test_quantities_of_joints_among_fields_are_those_of_bodies(keys: str) -> None:
+    with pytest.raises(SpecError, match=r"beside `joints`") as caught:
+        parse_spec(f"skeleton: smpl-24\ninputs: [{{fields: [{{joints: pose, {keys}}}]}}]\n")
+    assert "{bodies: [NAME, ...], kind: rotation, order: 6d_by_column, name: NAME}" in str(caught.value)

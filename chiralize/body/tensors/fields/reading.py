@@ -24,7 +24,7 @@ from chiralize.body.tensors.fields.items import THINGS, Items
 from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.phase import PARTS, RAW, SHIFTS, Phase
 from chiralize.body.tensors.fields.plain import Measured, Scalar, Signs
-from chiralize.body.tensors.fields.quantities import EULER, Quantity
+from chiralize.body.tensors.fields.quantities import EULER, ORDERS, Quantity
 from chiralize.body.tensors.fields.quantity_keys import QUANTITY_KEYS, choices, read_axes, read_order, read_quantity
 from chiralize.body.tensors.fields.unclaimed import Unclaimed
 from chiralize.errors import MissingKeyError, UnknownNameError
@@ -33,6 +33,12 @@ _FARTHEST_CENTRE = 10**30
 _MOST_ENTRIES = 1_000_000
 _MOST_FRAMES = 10_000
 Keys = Mapping[str, Node]
+
+
+_AS_BODIES = (
+    "name, of, dims, `kind: scalar`; rotations, vectors and the like of joints are those of bodies: "
+    "{bodies: [NAME, ...], kind: rotation, order: 6d_by_column, name: NAME}"
+)
 
 
 def read_fields(node: Node) -> tuple[Field, ...]:
@@ -51,7 +57,8 @@ def read_field(node: Node) -> Field:
     allowed = (kind, "name", *_KEYS_OF.get(kind, ()))
     for key in keys:
         if key not in allowed:
-            node.wrong(f"`{key}` has no meaning beside `{kind}`", f"beside `{kind}`: {', '.join(allowed[1:])}")
+            remedy = _AS_BODIES if kind == "joints" and key in ("order", "each") else ", ".join(allowed[1:])
+            node.wrong(f"`{key}` has no meaning beside `{kind}`", f"beside `{kind}`: {remedy}")
     return READERS[kind](node, kind, keys)
 
 
@@ -255,6 +262,9 @@ def _joints(node: Node, kind: str, keys: Keys) -> Field:
             f"the name of a {kind} field stands after `{kind}:`", f"drop `name`, or write {kind}: {_name(keys)}"
         )
     chosen = read_optional(keys, "of", _entries)
+    stated = keys["kind"].prose("kind") if "kind" in keys else ""
+    if stated != "scalar" and stated in ORDERS:
+        keys["kind"].wrong(f"`kind: {stated}` beside `joints`", f"beside `joints`: {_AS_BODIES}")
     is_plain = "kind" in keys and keys["kind"].choice("kind", ("scalar",)) == "scalar"
     for key in ("dims", "reflect"):
         if is_plain and key in keys:
