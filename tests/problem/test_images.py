@@ -58,6 +58,14 @@ def test_an_image_stands_behind_its_original(text: str, center: float, rows: int
     assert {len(args[0]) for args, _ in calls} == {rows}
 
 
+def test_batches_of_unequal_sizes_lose_no_sample() -> None:
+    x, y = torch.randn(9, 3, 2), torch.randn(9, 1)
+    poses, numbers = torch.cat([x, mirrored(x)]), torch.cat([y, y])
+    unequal: list[Call] = [((poses[:12], numbers[:12]), {}), ((poses[12:], numbers[12:]), {})]
+    calls, count = with_images_beside(network(), unequal)
+    assert count == 9 and sum(len(args[0]) for args, _ in calls) == 18
+
+
 def test_other_inputs_stay_as_they_are() -> None:
     """No images at all, others' images, inputs that are their own images, and a few images among many inputs."""
     net, x, y = network(), torch.randn(60, 3, 2), torch.randn(60, 1)

@@ -8,6 +8,7 @@ inputs behind them would be shown nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import gcd
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ def with_images_beside(network: Network, calls: Sequence[Call]) -> tuple[Sequenc
     order, count = _beside(plain, turned)
     if not count:
         return calls, 0
-    return in_order(network, calls, sizes[0], torch.tensor(order)), count
+    return in_order(network, calls, gcd(*sizes), torch.tensor(order)), count  # of a size that leaves none over
 
 
 def with_mirrored_sequences_beside(network: Network, sequences: Sequence[Steps]) -> tuple[Sequence[Steps], int]:

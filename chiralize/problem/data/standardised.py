@@ -48,8 +48,8 @@ def _is_standardised(tensor: ResolvedTensor, calls: Sequence[Call]) -> bool:
     seen = [tensors(call)[tensor.index] for call in calls]
     if any(values.shape[1:] != tensor.shape[1:] or not values.is_floating_point() for values in seen):
         return False
-    values = torch.cat([values.detach().cpu() for values in seen]).double()
-    values = values[:: max(1, len(values) // _MOST)]
+    every = max(1, sum(map(len, seen)) // _MOST)
+    values = torch.cat([values.detach()[::every].cpu() for values in seen]).double()
     free = [axis for _, axis in tensor.free_axes]
     body = [axis for axis in range(values.ndim) if axis not in free]
     if not free or not body or len(values) < _LEAST:

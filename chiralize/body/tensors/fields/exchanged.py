@@ -12,7 +12,7 @@ from chiralize.body.tensors.fields.items import Items
 from chiralize.body.tensors.fields.phase import Phase
 from chiralize.body.tensors.fields.plain import MOST_SCALARS, Scalar
 
-Path = tuple[int, ...]
+Way = tuple[int, ...]
 """Where a block is: its position, then that in what this one is built of, ..."""
 _BOTH = ((0, 1),)
 
@@ -47,18 +47,18 @@ def other_blocks(block: Field, body: Skeleton) -> Iterator[tuple[str, Field]]:
     yield from chain(block.lookalikes(), _within(block), block.seldom(body))
 
 
-def single_blocks(fields: Sequence[Field]) -> Iterator[tuple[Path, Field]]:
+def single_blocks(fields: Sequence[Field]) -> Iterator[tuple[Way, Field]]:
     """The blocks that are built of no others, each with the way to it."""
     for at, block in enumerate(fields):
         if not block.parts:
             yield (at,), block
-        for path, part in single_blocks(block.parts):
-            yield (at, *path), part
+        for way, part in single_blocks(block.parts):
+            yield (at, *way), part
 
 
-def with_block(fields: Sequence[Field], path: Path, other: Field) -> tuple[Field, ...]:
+def with_block(fields: Sequence[Field], way: Way, other: Field) -> tuple[Field, ...]:
     """The fields with another block at the end of the way, under the name of the one that it takes the place of."""
-    at, *rest = path
+    at, *rest = way
     block = fields[at]
     if rest:
         changed = block.of_parts(with_block(block.parts, tuple(rest), other))
