@@ -124,17 +124,22 @@ def _one_of_each(choices: Mapping[int, Sequence[int]]) -> Iterator[Mapping[int, 
             yield dict(zip(choices, axes, strict=True))
 
 
-def _takes_rows(module: torch.nn.Module, given: Call, longer: Call, states: Sequence[int]) -> bool:
+def _takes_rows(module: torch.nn.Module, given: Call, longer: Call, candidates: Sequence[int]) -> bool:
     """Whether the module takes longer examples, and hands back states of the longer sizes, which its next call needs.
 
-    states: leaves of the call that may be states; one is where an answer has its sizes.
+    candidates: leaves of the call that may be states; as many are as answers have their sizes, if not more.
     """
     answers = _answers(module, given, longer)
     if answers is None:
         return False
     few, many = (list(map(attrgetter("shape"), tensors)) for tensors in answers)
     before, after = map(pytree.tree_leaves, (given, longer))
-    return all(many.count(after[index].shape) >= few.count(before[index].shape) for index in states)
+    given_shapes = [before[index].shape for index in candidates]
+    for index, shape in zip(candidates, given_shapes, strict=True):
+        states = min(few.count(shape), given_shapes.count(shape))  # an answer may have their sizes by chance
+        if many.count(after[index].shape) < states:
+            return False
+    return True
 
 
 def _opened_wide(

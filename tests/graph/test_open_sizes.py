@@ -360,3 +360,22 @@ def test_a_state_grows_with_its_answer() -> None:
     program = opened(Flattening(), example, {}, open_batch(example, {}, [(0,), (0, 1)]))
     inputs = torch.randn(4, 3), torch.randn(1, 4, 1)
     torch.testing.assert_close(program.module()(*inputs), Flattening()(*inputs))
+
+
+class OfItsSize(nn.Module):
+    """Answers one frame of as many numbers as its state has, whose samples lie along another axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(4, 3)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        state = self.cell(x, h.select(0, 0))
+        return 2 * state.unsqueeze(1), state.unsqueeze(0)
+
+
+def test_an_answer_of_the_sizes_of_a_state_is_none() -> None:
+    net, example = OfItsSize().eval(), (torch.randn(1, 4), torch.randn(1, 1, 3))
+    program = opened(net, example, {}, open_batch(example, {}, [(0,), (0, 1)]))
+    inputs = torch.randn(5, 4), torch.randn(1, 5, 3)
+    torch.testing.assert_close(program.module()(*inputs), net(*inputs))

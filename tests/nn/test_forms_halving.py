@@ -214,9 +214,26 @@ def test_pictures_stay_in_one_order_and_apart() -> None:
     with torch.no_grad(), torch.profiler.profile() as seen:
         made.float()(x.float())
     copies = [event for event in seen.events() or () if event.name == "aten::clone"]
-    assert len(copies) == 2  # into the order and out of it; weights lie in it
+    assert len(copies) == 2 + 8  # into the order and out of it, and the weights of eight blocks
+    assert all(weight.is_contiguous() for weight in made.parameters())  # for what flattens and saves them
     program = export(made, (x.float(),), {}).module()
     torch.testing.assert_close(program(x.float()), made(x.float()))
+
+
+class OfOne(Pictures):
+    """Convolves one picture without a batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.layers[1](torch.relu(self.layers[0](x[0]))))[None]
+
+
+def test_a_picture_without_a_batch() -> None:
+    torch.manual_seed(0)
+    net: Any = OfOne().double().eval()
+    x = torch.randn(1, 8, 5, 7, dtype=torch.float64)
+    made = fused(net, x.clone()).module
+    with torch.no_grad():
+        torch.testing.assert_close(made(x), net(x), rtol=0, atol=1e-12)
 
 
 def test_another_size_is_refused() -> None:

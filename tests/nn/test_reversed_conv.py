@@ -140,7 +140,10 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
     [
         (nn.Conv2d, 512, 1, True),
         (nn.Conv2d, 128, 1, True),
+        (nn.Conv2d, 160, 1, True),
         (nn.Conv2d, 96, 1, False),
+        (nn.Conv2d, 160, 2, False),
+        (nn.ConvTranspose2d, 160, 2, False),
         (nn.Conv2d, 512, 2, False),
         (nn.ConvTranspose2d, 512, 2, False),
     ],

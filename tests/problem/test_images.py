@@ -82,6 +82,36 @@ def test_other_inputs_stay_as_they_are() -> None:
     assert with_images_beside(net, calls) == (calls, 0)
 
 
+@pytest.mark.parametrize("clips", range(2, 12))
+def test_no_image_of_a_held_sequence_is_fitted(clips: int) -> None:
+    """However many there are: the last fifth never begins with an image."""
+    x, y = torch.randn(clips, 3, 3, 2), torch.randn(clips, 3, 1)
+    steps = [
+        [((one[None], other[None]), {}) for one, other in zip(*clip, strict=True)] for clip in zip(x, y, strict=True)
+    ]
+    images = [[((mirrored(args[0]), args[1]), {}) for args, _ in clip] for clip in steps]
+    request = Request(sequences=[*steps, *images], calibration=[step for clip in steps for step in clip], force=True)
+    problem = judged(Problem.of(network(), request, method_of("reduce")))
+    held, seen = problem.batches.held_sequences, problem.batches.seen_sequences
+    assert held and seen and any("mirror images of others" in text for text in problem.batches.remarks)
+    for clip in held:
+        image = [((mirrored(args[0]), args[1]), {}) for args, _ in clip]
+        for other in seen:
+            apart = [float((a[0] - b[0]).abs().max()) for (a, _), (b, _) in zip(image, other, strict=True)]
+            assert max(apart) > 1e-3
+
+
+def test_numbers_that_are_the_same_in_all_inputs_and_outliers_change_nothing() -> None:
+    """Independent poses beside a large clock have no images; one wild pose, or one that is no number, hides none."""
+    net, x = network(), torch.randn(2000, 3, 2)
+    calls = calls_of(x, torch.full((2000, 1), 1e6), 100)
+    assert with_images_beside(net, calls) == (calls, 0)
+    poses = torch.cat([x[:200], mirrored(x[:200])])
+    poses[3], poses[17] = 1e9, torch.nan
+    _, count = with_images_beside(net, calls_of(poses, torch.ones(400, 1), 100))
+    assert count == 198
+
+
 def test_mirrored_sequences_stand_beside_theirs() -> None:
     x, y = torch.randn(6, 5, 3, 2), torch.randn(6, 5, 1)
     clips = [

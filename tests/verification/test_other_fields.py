@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import parse_spec, resolve
-from chiralize.body.tensors.fields import joined_action, misread_fields, other_blocks, single_blocks, with_block
+from chiralize.body.tensors.fields import exchanged_fields, joined_action, other_blocks, single_blocks, with_block
 from chiralize.errors import MirrorError
 from chiralize.symmetry.action import act
 
@@ -113,10 +113,10 @@ def test_blocks_are_exchanged_within_others_and_keep_their_names() -> None:
     entries = parse_spec(text).inputs
     assert entries is not None and entries[0].fields is not None
     fields, body = entries[0].fields, Skeleton("body", ("l", "r"), ((0, 1),), ("q",), (), (), "y")
-    words = [name for name, _ in misread_fields(fields)]
+    words = [name for name, _ in exchanged_fields(fields)]
     assert "both of c swapped" in words and "v and w swapped" in words
     assert not any("swapped" in name for name in words if "a" in name.split())  # names are quantities of their own
-    for _, others in misread_fields(fields):
+    for _, others in exchanged_fields(fields):
         assert sum(block.size(body) for block in others) == sum(block.size(body) for block in fields)
         assert joined_action(others, body).size == joined_action(fields, body).size
     assert [path for path, _ in single_blocks(fields)] == [(0, 0), (0, 1), (0, 2), (1,)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec, resolve
-from chiralize.body.tensors.fields import misread_fields
+from chiralize.body.tensors.fields import other_fields
 from chiralize.errors import MirrorError
 from chiralize.symmetry.action import act
 from chiralize.verification.evidence.reflection import reflection_findings
@@ -75,7 +75,7 @@ def test_blocks_of_rotations_are_tried_in_their_other_order() -> None:
         + "outputs: [{fields: [{bodies: [neck, left_foot, right_foot], kind: rotation, order: 6d_by_row, name: r}]}]"
     )
     assert spec.outputs is not None and spec.outputs[0].fields is not None
-    assert "r in the order 6d_by_column" in [words for words, _ in misread_fields(spec.outputs[0].fields)]
+    assert "r in the order 6d_by_column" in [words for words, _ in other_fields(spec.outputs[0].fields)]
 
 
 def test_signs_of_turns_are_no_wrong_mirror_where_they_are_called_so() -> None:

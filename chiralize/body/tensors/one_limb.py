@@ -14,7 +14,12 @@ _NAMED = 3
 
 
 def doubts_of_one_limb(entries: tuple[TensorEntry, ...], body: Skeleton) -> Iterator[tuple[str, str]]:
-    """Joints that all stay as they are, while vectors beside them are mirrored: (file and line, a sentence)."""
+    """Joints that all stay as they are, while vectors beside them are mirrored: (file and line, a sentence).
+
+    Of a body with partners nothing is said: a neck or a spine has none, and a mirror all the same.
+    """
+    if body.pairs:
+        return
     of_joints: list[tuple[Joints, SignedPermutation]] = []
     beside: list[SignedPermutation] = []
     try:
@@ -32,9 +37,10 @@ def doubts_of_one_limb(entries: tuple[TensorEntry, ...], body: Skeleton) -> Iter
     are_still = all(action.is_identity for _, action in of_joints)
     swaps = any((action.partner != range(action.size)).any() for action in beside)
     if are_still and not swaps and not all(action.is_identity for action in beside):
-        names = ", ".join(body.joints[:_NAMED])
+        first = of_joints[0][0]
+        names = ", ".join((first.chosen or body.joints)[:_NAMED])
         yield (
-            of_joints[0][0].where,
-            f"no joint has a partner: T leaves {names} as they are, and mirrors what stands beside them alone. The "
-            "mirror image of one leg or arm is the other one, so a network of one limb has no mirror",
+            first.where,
+            f"no joint has a partner: T leaves {names} as they are, and mirrors what stands beside them alone. If they "
+            "are joints of one leg or arm, its mirror image is the other one: a network of one limb has no mirror",
         )

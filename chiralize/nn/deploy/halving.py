@@ -129,7 +129,10 @@ class _Rewriter:
         return in_halves
 
     def _is_better_apart(self, node: fx.Node) -> bool:
-        """Whether a map takes the value in halves, or no more values are put together behind it than before it."""
+        """Whether a map takes the value in halves, or no more values are put together behind it than before it.
+
+        Where something is written in place, halves are made where a map reads them, and nowhere else.
+        """
         if node in self.wanted or not self.functional:
             return node in self.wanted
         return any(
@@ -155,7 +158,6 @@ class _Rewriter:
             function, rest, settings = twin.apply_block, (), {}
         source = node.args[0]
         if isinstance(twin, ReversedConv2d) and self.functional:
-            pictures.lay_out(twin)
             source = self._by_channels(source)
         is_late = isinstance(twin, ConvTranspose2d)  # it adds its bias to what its windows have written
         even, odd = self._coordinates(source, f"{path}.{twin.read}", dim)

@@ -80,7 +80,8 @@ def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin, costs: Costs = 
         dense = max(multiplying, 4 * weight / (min(threads, _READERS) * _WEIGHT_BYTES))
         calls = out // into if isinstance(layer, nn.MultiheadAttention) else 1
         share, moved = _saved(layer, min(out, into)), into + out
-        if min(out, into) > costs.few_reversed and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        may_gain = share or min(out, into) > costs.few_reversed
+        if may_gain and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             share, moved = _saved_by(twin(), share, into, out, costs.few_reversed)
         whole += dense
         gain += share * dense - calls * costs.overhead - 4 * rows * moved / _ACTIVATION_BYTES

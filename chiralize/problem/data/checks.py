@@ -98,11 +98,11 @@ def _with_images_beside(problem: Problem) -> Problem:
         return problem
     given, sequences = problem.batches.given, problem.batches.sequences
     if sequences:
-        sequences, count = with_mirrored_sequences_beside(problem.network, sequences)
         every, what = len(sequences), "sequences"
+        sequences, count = with_mirrored_sequences_beside(problem.network, sequences)
     elif given:
-        given, count = with_images_beside(problem.network, given)
         every, what = sum(map(rows_of, given)), "calibration inputs"
+        given, count = with_images_beside(problem.network, given)
     else:
         return problem
     if not count:

@@ -17,6 +17,7 @@ import torch
 from chiralize.graph import processes
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Call
+from chiralize.problem.data.batches import ONE_IN
 from chiralize.problem.data.cutting import in_common, in_order, rows_of
 from chiralize.problem.network import Network
 from chiralize.problem.stateful import mirror_of_calls
@@ -26,7 +27,8 @@ _MOST_NUMBERS = 1e8
 _NEAR = 1e-5
 _SHARE = 0.02
 """Fewer images than this share of all inputs change no figure."""
-_NEIGHBOURS = 4
+_NEIGHBOURS = 100
+"""Inputs whose first number may be as near by chance, of a million."""
 _Keys = npt.NDArray[np.float64]
 
 
@@ -42,21 +44,24 @@ def with_images_beside(network: Network, calls: Sequence[Call]) -> tuple[Sequenc
     by_rows, mirror = _Projections(ways[-1]), mirror_of_calls(network)
     plain = np.concatenate([by_rows.of_rows(call) for call in calls])
     turned = np.concatenate([by_rows.of_rows(mirror.turned(call)) for call in calls])
-    order, count = _beside(plain, turned)
-    if not count:
+    order, images = _beside(plain, turned)
+    if not images:
         return calls, 0
-    return in_order(network, calls, gcd(*sizes), torch.tensor(order)), count  # of a size that leaves none over
+    return in_order(network, calls, gcd(*sizes), torch.tensor(order)), len(images)  # of a size that leaves none over
 
 
 def with_mirrored_sequences_beside(network: Network, sequences: Sequence[Steps]) -> tuple[Sequence[Steps], int]:
-    """The same of sequences."""
+    """The same of sequences; where those held out would begin with an image, its original is left out."""
     if processes.count() > 1 or sum(map(len, sequences)) * _numbers(sequences[0][0]) > _MOST_NUMBERS:
         return sequences, 0
     along, mirror = _Projections(()), mirror_of_calls(network)
     plain = np.array([along.of_steps(steps) for steps in sequences])
     turned = np.array([along.of_steps(steps, mirror.turned) for steps in sequences])
-    order, count = _beside(plain, turned)
-    return [sequences[number] for number in order], count
+    order, images = _beside(plain, turned)
+    first = len(order) - max(1, len(order) // ONE_IN)
+    if order[first] in images:
+        del order[first - 1]
+    return [sequences[number] for number in order], len(images)
 
 
 class _Projections:
@@ -87,33 +92,42 @@ class _Projections:
         if key not in self.directions:
             drawn = torch.Generator().manual_seed(hash(key) % 2**31)
             self.directions[key] = torch.randn(rows.shape[1], 2, generator=drawn, dtype=torch.float64)
-        return (rows.double().cpu() @ self.directions[key]).numpy()
+        return (rows.cpu().double() @ self.directions[key]).numpy()
 
 
 def _numbers(call: Call) -> int:
     return sum(tensor.numel() for tensor in Arguments.of(*call).tensors)
 
 
-def _beside(plain: _Keys, turned: _Keys) -> tuple[list[int], int]:
-    """The order in which images stand behind their originals, and how many there are; none where they are few."""
-    near = _NEAR * float(np.sqrt(np.square(plain).mean()))
+def _beside(plain: _Keys, turned: _Keys) -> tuple[list[int], set[int]]:
+    """The order in which images stand behind their originals, and which are images; none where they are few.
+
+    Near is meant in units of how far inputs are apart: numbers that are the same in all of them, and a few outliers,
+    change nothing.
+    """
+    finite = plain[np.isfinite(plain).all(1)]
+    near = _NEAR * float(np.median(np.abs(finite - np.median(finite, 0)))) if len(finite) else 0.0
     by_first = np.argsort(plain[:, 0], kind="stable")
     first = np.searchsorted(plain[by_first, 0], turned[:, 0] - near)
     partners: dict[int, int] = {}
     for ahead in range(_NEIGHBOURS):
         other = by_first[np.minimum(first + ahead, len(plain) - 1)]
+        if not (plain[other, 0] <= turned[:, 0] + near).any():
+            break
         fits = (np.abs(plain[other] - turned) <= near).all(1) & (other != np.arange(len(plain)))
         for number in np.flatnonzero(fits):
             one, image = int(number), int(other[number])
             if one not in partners and image not in partners:
                 partners[one], partners[image] = image, one
     if len(partners) < 2 * max(_SHARE * len(plain), 1):
-        return list(range(len(plain))), 0
+        return list(range(len(plain))), set()
     order: list[int] = []
+    images = set[int]()
     for number in range(len(plain)):
         partner = partners.get(number)
         if partner is None:
             order.append(number)
         elif number < partner:
             order += [number, partner]
-    return order, len(partners) // 2
+            images.add(partner)
+    return order, images

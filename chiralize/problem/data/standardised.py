@@ -27,7 +27,7 @@ _TOGETHER, _BY_CHANCE = 0.05, 1.6
 and than twice those of as much noise, sqrt(2 / pi n) each."""
 _MOST = 4_000
 STANDARDISED = (
-    "{} looks standardised number by number (means of 0, spreads of 1), by a step outside the network. The result is "
+    "{} may have been standardised number by number (means of 0, spreads of 1) outside the network. The result is "
     "equivariant for these numbers; for what they were before, only where that step is symmetric: partners have one "
     "spread, and T leaves the means alone. Let the network do it (`--normalizer`, or a class around both), or average "
     "its statistics with their mirror image; the same holds for answers that are scaled back outside"
@@ -58,6 +58,9 @@ def _is_standardised(tensor: ResolvedTensor, calls: Sequence[Call]) -> bool:
         each.permute(*free, *body).flatten(0, len(free) - 1).flatten(1) for each in (_moved(tensor), values)
     )
     numbers = numbers[:, moved[0]]
+    numbers = numbers[numbers.isfinite().all(1)]
+    if len(numbers) < _LEAST:
+        return False
     spread = numbers.std(0)
     varies = spread > 0
     is_standard = varies & (numbers.mean(0).abs() < _OFF) & ((spread - 1).abs() < _OFF)

@@ -23,7 +23,12 @@ from chiralize.errors import ChiralizeError
 from chiralize.errors.words import when
 from chiralize.verification.evidence.answer_points import Points, mirrored_at_points
 from chiralize.verification.evidence.misread import Entries, free_as_mirrored, other_orders
-from chiralize.verification.evidence.other_fields import other_fields_of, others_everywhere, seldom_others_of
+from chiralize.verification.evidence.other_fields import (
+    exchanged_fields_of,
+    other_fields_of,
+    others_everywhere,
+    seldom_others_of,
+)
 from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
 from chiralize.verification.evidence.reflection import is_no_reflection
 from chiralize.verification.evidence.turns import as_rotations
@@ -207,8 +212,7 @@ def nearby(
     for name, entries in _tensors_read_otherwise(resolved, numbers):
         yield Neighbour(name, _with_entries(base, entries))
     yield from _signs_of_tensors(base, resolved.output_tensors)
-    for name, entries in seldom_others_of(resolved, resolved.output_tensors):
-        yield Neighbour(name, _with_entries(base, entries))
+    yield from _of_fields(base, resolved, resolved.output_tensors)
     yield from _signs_of_tensors(base, resolved.input_tensors)
     yield from _centers(base, resolved, means or {})
     for name, entries in mirrored_at_points(resolved, points or {}):
@@ -224,7 +228,14 @@ def nearby(
             in_outputs.append(Neighbour(f"{name} in the outputs alone", _in_outputs(base, change)))
     yield from in_outputs  # they need no further run of the network
     yield from everywhere
-    for name, entries in chain(others_everywhere(resolved), seldom_others_of(resolved, resolved.input_tensors)):
+    for name, entries in others_everywhere(resolved):
+        yield Neighbour(name, _with_entries(base, entries))
+    yield from _of_fields(base, resolved, resolved.input_tensors)
+
+
+def _of_fields(base: ConversionSpec, resolved: ResolvedSpec, tensors: Sequence[ResolvedTensor]) -> Iterator[Neighbour]:
+    """Numbers of fields that change places, and fields that are seldom what they are tried as."""
+    for name, entries in chain(exchanged_fields_of(tensors), seldom_others_of(resolved, tensors)):
         yield Neighbour(name, _with_entries(base, entries))
 
 

@@ -10,8 +10,9 @@ from chiralize.body.tensors import ResolvedSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.fields import (
     Field,
-    misread_fields,
+    exchanged_fields,
     other_blocks,
+    other_fields,
     seldom_misread_fields,
     single_blocks,
     with_block,
@@ -24,9 +25,16 @@ _Place = tuple[ResolvedTensor, tuple[int, ...], str]
 
 
 def other_fields_of(tensor: ResolvedTensor) -> Iterator[tuple[str, Entries]]:
-    """One or two blocks of a tensor as others, in the order in which they are likely, with words for it."""
-    for words, fields in misread_fields(_fields(tensor)):
+    """One block of a tensor as another, in the order in which they are likely, with words for it."""
+    for words, fields in other_fields(_fields(tensor)):
         yield _changed(tensor, words, fields)
+
+
+def exchanged_fields_of(tensors: Sequence[ResolvedTensor]) -> Iterator[tuple[str, Entries]]:
+    """More numbers of one tensor that change places."""
+    for tensor in tensors:
+        for words, fields in exchanged_fields(_fields(tensor)):
+            yield _changed(tensor, words, fields)
 
 
 def seldom_others_of(resolved: ResolvedSpec, tensors: Sequence[ResolvedTensor]) -> Iterator[tuple[str, Entries]]:

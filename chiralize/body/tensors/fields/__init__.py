@@ -2,7 +2,7 @@
 
 from chiralize.body.tensors.fields.clocks import Clocks, grouped_clocks, in_flow_style
 from chiralize.body.tensors.fields.exchanged import (
-    misread_fields,
+    exchanged_fields,
     other_blocks,
     seldom_misread_fields,
     single_blocks,
@@ -14,6 +14,7 @@ from chiralize.body.tensors.fields.field import (
     joined_centers,
     joined_labels,
     joined_unit_groups,
+    other_fields,
     with_parts,
 )
 from chiralize.body.tensors.fields.reading import READERS, check_claims, read_fields, read_reflect
@@ -23,14 +24,15 @@ __all__ = [
     "Clocks",
     "Field",
     "check_claims",
+    "exchanged_fields",
     "grouped_clocks",
     "in_flow_style",
     "joined_action",
     "joined_centers",
     "joined_labels",
     "joined_unit_groups",
-    "misread_fields",
     "other_blocks",
+    "other_fields",
     "read_fields",
     "read_reflect",
     "seldom_misread_fields",

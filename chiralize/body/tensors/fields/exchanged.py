@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain, pairwise
 
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors.fields.field import Field, other_fields
+from chiralize.body.tensors.fields.field import Field
 from chiralize.body.tensors.fields.items import Items
 from chiralize.body.tensors.fields.phase import Phase
 from chiralize.body.tensors.fields.plain import MOST_SCALARS, Scalar
@@ -17,18 +17,12 @@ Way = tuple[int, ...]
 _BOTH = ((0, 1),)
 
 
-def misread_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
-    """Blocks one after the other of which one, or two beside each other, are another, with words for it."""
-    yield from other_fields(fields)
-    yield from _exchanged(fields)
-
-
-def _exchanged(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
-    """Those with more numbers that change places, in blocks and in what these are built of."""
+def exchanged_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
+    """Blocks one after the other with more numbers that change places, in one, in what it is built of, or in two."""
     for at, block in enumerate(fields):
         for words, other in _within(block):
             yield words, (*fields[:at], other, *fields[at + 1 :])
-        for words, parts in _exchanged(block.parts):
+        for words, parts in exchanged_fields(block.parts):
             yield words, (*fields[:at], block.of_parts(parts), *fields[at + 1 :])
     for at, (one, other) in enumerate(pairwise(fields)):
         if _is_as(one, other):
@@ -36,7 +30,7 @@ def _exchanged(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]
 
 
 def seldom_misread_fields(fields: Sequence[Field], body: Skeleton) -> Iterator[tuple[str, tuple[Field, ...]]]:
-    """The same where the other block is meant less often."""
+    """Blocks of which one is another that is meant less often, with words for it."""
     for at, block in enumerate(fields):
         for words, other in block.seldom(body):
             yield words, (*fields[:at], other, *fields[at + 1 :])
@@ -89,7 +83,12 @@ def _is_as(one: Field, other: Field) -> bool:
 
 def _as_sides(one: Field, other: Field) -> Items:
     """Two blocks as those of two sides; clocks of the sides are not shifted, since they swap."""
-    each = replace(one, name="", where="")
-    if isinstance(each, Phase):
-        each = replace(each, shift="none")
+    each = _unshifted(replace(one, name="", where=""))
     return Items("", "items", (one.name, other.name), (each,), _BOTH, where=one.where)
+
+
+def _unshifted(block: Field) -> Field:
+    """The block with no clock in it that the mirror shifts."""
+    if isinstance(block, Phase):
+        return replace(block, shift="none")
+    return block.of_parts(tuple(map(_unshifted, block.parts)))
