@@ -21,6 +21,7 @@ from chiralize.graph.passes.rewriting import Rewrite
 from chiralize.graph.traits import Copy, Movement, Normalised, Sum, keeps_numbers
 from chiralize.infer.records import RepMap, Space
 from chiralize.infer.registry import traits
+from chiralize.methods.reduce.choosing import new_size
 from chiralize.methods.reduce.hidden_maps import HiddenMap
 from chiralize.methods.reduce.moments import Sensitivity
 from chiralize.methods.reduce.sites import Site, sites_of
@@ -183,7 +184,7 @@ def turned(
 ) -> tuple[HiddenMap, dict[str, Tensor]]:
     """The principal directions that are kept, and the norms' scales and offsets in the new trunk."""
     size = trunk.space.size
-    new = max(round(2 * width * size), 2)
+    new = new_size(size, width)
     even_moment = torch.stack([sensitivity.even.whole() for sensitivity in places]).sum(0)
     odd_moment = torch.stack([sensitivity.odd.whole() for sensitivity in places]).sum(0)
     spectra = [torch.linalg.eigh(even_moment), torch.linalg.eigh(odd_moment)]

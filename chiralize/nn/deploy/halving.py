@@ -133,9 +133,9 @@ class _Rewriter:
 
         Where something is written in place, halves are made where a map reads them, and nowhere else.
         """
-        if node in self.wanted or not self.functional:
-            return node in self.wanted
-        return any(
+        if node in self.wanted:
+            return True
+        return self.functional and any(
             other in self.parts and other not in self.wholes and len(other.users) == 1 for other in node.all_input_nodes
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import gcd
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,12 @@ _SHARE = 0.02
 """Fewer images than this share of all inputs change no figure."""
 _NEIGHBOURS = 100
 """Inputs whose first number may be as near by chance, of a million."""
+_STEPS = 20
+"""Steps that tell one sequence from another; there may be a million in all."""
 _Keys = npt.NDArray[np.float64]
+_View = Callable[[Call], Call]
+Item = TypeVar("Item")
+_Project = Callable[[Item, _View], _Keys]
 
 
 def with_images_beside(network: Network, calls: Sequence[Call]) -> tuple[Sequence[Call], int]:
@@ -41,10 +47,7 @@ def with_images_beside(network: Network, calls: Sequence[Call]) -> tuple[Sequenc
     ways = in_common(network, calls) if sizes else []
     if not ways or processes.count() > 1 or sum(sizes) * _numbers(calls[0]) / sizes[0] > _MOST_NUMBERS:
         return calls, 0
-    by_rows, mirror = _Projections(ways[-1]), mirror_of_calls(network)
-    plain = np.concatenate([by_rows.of_rows(call) for call in calls])
-    turned = np.concatenate([by_rows.of_rows(mirror.turned(call)) for call in calls])
-    order, images = _beside(plain, turned)
+    order, images = _found(_Projections(ways[-1]).of_rows, calls, network)
     if not images:
         return calls, 0
     return in_order(network, calls, gcd(*sizes), torch.tensor(order)), len(images)  # of a size that leaves none over
@@ -54,14 +57,26 @@ def with_mirrored_sequences_beside(network: Network, sequences: Sequence[Steps])
     """The same of sequences; where those held out would begin with an image, its original is left out."""
     if processes.count() > 1 or sum(map(len, sequences)) * _numbers(sequences[0][0]) > _MOST_NUMBERS:
         return sequences, 0
-    along, mirror = _Projections(()), mirror_of_calls(network)
-    plain = np.array([along.of_steps(steps) for steps in sequences])
-    turned = np.array([along.of_steps(steps, mirror.turned) for steps in sequences])
-    order, images = _beside(plain, turned)
+    order, images = _found(_Projections(()).of_steps, sequences, network)
     first = len(order) - max(1, len(order) // ONE_IN)
     if order[first] in images:
         del order[first - 1]
     return [sequences[number] for number in order], len(images)
+
+
+def _found(project: _Project[Item], items: Sequence[Item], network: Network) -> tuple[list[int], set[int]]:
+    """The order in which images stand behind their originals, and which are images, by projections of all items."""
+    plain: list[_Keys] = []
+    turned: list[_Keys] = []
+    mirror = mirror_of_calls(network)
+    for item in items:  # read once: it may be on the disk
+        plain.append(project(item, _as_it_is))
+        turned.append(project(item, mirror.turned))
+    return _beside(np.concatenate(plain), np.concatenate(turned))
+
+
+def _as_it_is(call: Call) -> Call:
+    return call
 
 
 class _Projections:
@@ -71,20 +86,22 @@ class _Projections:
         self.common = frozenset(common)
         self.directions: dict[tuple[int, int, int], torch.Tensor] = {}
 
-    def of_rows(self, call: Call) -> _Keys:
-        """Of every sample, "sample 2"."""
+    def of_rows(self, call: Call, view: _View) -> _Keys:
+        """Of every sample as a view sees it, "sample 2"."""
         keys: _Keys = np.zeros((rows_of(call), 2))
-        for index, tensor in enumerate(Arguments.of(*call).tensors):
+        for index, tensor in enumerate(Arguments.of(*view(call)).tensors):
             if index not in self.common:
                 keys += self._of(0, index, tensor.reshape(len(tensor), -1))
         return keys
 
-    def of_steps(self, steps: Steps, turned: Callable[[Call], Call] = lambda call: call) -> _Keys:
-        """Of a whole sequence."""
-        keys: _Keys = np.zeros(2)
-        for step, call in enumerate(steps):
-            for index, tensor in enumerate(Arguments.of(*turned(call)).tensors):
-                keys += self._of(step, index, tensor.reshape(1, -1))[0]
+    def of_steps(self, steps: Steps, view: _View) -> _Keys:
+        """Of a sequence, "1 2", by steps from all over it."""
+        keys: _Keys = np.zeros((1, 2))
+        count = min(len(steps), _STEPS)
+        for number in range(count):
+            call = steps[number * len(steps) // count]
+            for index, tensor in enumerate(Arguments.of(*view(call)).tensors):
+                keys += self._of(number, index, tensor.reshape(1, -1))
         return keys
 
     def _of(self, step: int, index: int, rows: torch.Tensor) -> _Keys:
