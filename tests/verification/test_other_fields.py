@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import parse_spec, resolve
-from chiralize.body.tensors.fields import exchanged_fields, joined_action, other_blocks, single_blocks, with_block
+from chiralize.body.tensors.fields import all_lookalikes, exchanged_fields, joined_action, single_blocks, with_block
 from chiralize.errors import MirrorError
 from chiralize.symmetry.action import act
 
@@ -120,6 +120,6 @@ def test_blocks_are_exchanged_within_others_and_keep_their_names() -> None:
         assert sum(block.size(body) for block in others) == sum(block.size(body) for block in fields)
         assert joined_action(others, body).size == joined_action(fields, body).size
     assert [path for path, _ in single_blocks(fields)] == [(0, 0), (0, 1), (0, 2), (1,)]
-    (_, other), *_ = other_blocks(fields[1], body)
+    (_, other), *_ = all_lookalikes(fields[1], body)
     changed = with_block(fields, (0, 1), other)
     assert [block.name for _, block in single_blocks(changed)] == [block.name for _, block in single_blocks(fields)]

@@ -27,7 +27,7 @@ from chiralize.verification.evidence.other_fields import (
     exchanged_fields_of,
     other_fields_of,
     others_everywhere,
-    seldom_others_of,
+    rarely_other_fields_of,
 )
 from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
 from chiralize.verification.evidence.reflection import is_no_reflection
@@ -235,7 +235,7 @@ def nearby(
 
 def _of_fields(base: ConversionSpec, resolved: ResolvedSpec, tensors: Sequence[ResolvedTensor]) -> Iterator[Neighbour]:
     """Numbers of fields that change places, and fields that are seldom what they are tried as."""
-    for name, entries in chain(exchanged_fields_of(tensors), seldom_others_of(resolved, tensors)):
+    for name, entries in chain(exchanged_fields_of(tensors), rarely_other_fields_of(resolved, tensors)):
         yield Neighbour(name, _with_entries(base, entries))
 
 

@@ -10,10 +10,10 @@ from chiralize.body.tensors import ResolvedSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.fields import (
     Field,
+    all_lookalikes,
     exchanged_fields,
-    other_blocks,
     other_fields,
-    seldom_misread_fields,
+    rarely_other_fields,
     single_blocks,
     with_block,
 )
@@ -37,10 +37,10 @@ def exchanged_fields_of(tensors: Sequence[ResolvedTensor]) -> Iterator[tuple[str
             yield _changed(tensor, words, fields)
 
 
-def seldom_others_of(resolved: ResolvedSpec, tensors: Sequence[ResolvedTensor]) -> Iterator[tuple[str, Entries]]:
+def rarely_other_fields_of(resolved: ResolvedSpec, tensors: Sequence[ResolvedTensor]) -> Iterator[tuple[str, Entries]]:
     """The same where the other block is meant less often."""
     for tensor in tensors:
-        for words, fields in seldom_misread_fields(_fields(tensor), _body(resolved, tensor)):
+        for words, fields in rarely_other_fields(_fields(tensor), _body(resolved, tensor)):
             yield _changed(tensor, words, fields)
 
 
@@ -48,7 +48,7 @@ def others_everywhere(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
     """A block that several tensors have as another one in all of them: what is read is mostly answered alike."""
     for block, places in _in_several(resolved):
         names = " and ".join(tensor.where for tensor, *_ in places)
-        for words, other in other_blocks(block, _body(resolved, places[0][0])):
+        for words, other in all_lookalikes(block, _body(resolved, places[0][0])):
             entries: dict[tuple[str, int], TensorEntry] = {}
             for tensor, path, _ in places:
                 fields = with_block(_fields(tensor), path, other)

@@ -2,9 +2,9 @@
 
 from chiralize.body.tensors.fields.clocks import Clocks, grouped_clocks, in_flow_style
 from chiralize.body.tensors.fields.exchanged import (
+    all_lookalikes,
     exchanged_fields,
-    other_blocks,
-    seldom_misread_fields,
+    rarely_other_fields,
     single_blocks,
     with_block,
 )
@@ -23,6 +23,7 @@ __all__ = [
     "READERS",
     "Clocks",
     "Field",
+    "all_lookalikes",
     "check_claims",
     "exchanged_fields",
     "grouped_clocks",
@@ -31,11 +32,10 @@ __all__ = [
     "joined_centers",
     "joined_labels",
     "joined_unit_groups",
-    "other_blocks",
     "other_fields",
+    "rarely_other_fields",
     "read_fields",
     "read_reflect",
-    "seldom_misread_fields",
     "single_blocks",
     "with_block",
     "with_parts",

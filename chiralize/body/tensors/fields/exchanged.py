@@ -29,16 +29,16 @@ def exchanged_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field
             yield f"{one.name} and {other.name} swapped", (*fields[:at], _as_sides(one, other), *fields[at + 2 :])
 
 
-def seldom_misread_fields(fields: Sequence[Field], body: Skeleton) -> Iterator[tuple[str, tuple[Field, ...]]]:
-    """Blocks of which one is another that is meant less often, with words for it."""
+def rarely_other_fields(fields: Sequence[Field], body: Skeleton) -> Iterator[tuple[str, tuple[Field, ...]]]:
+    """Blocks of which one is taken for another that is meant less often, with words for it."""
     for at, block in enumerate(fields):
-        for words, other in block.seldom(body):
+        for words, other in block.rare_lookalikes(body):
             yield words, (*fields[:at], other, *fields[at + 1 :])
 
 
-def other_blocks(block: Field, body: Skeleton) -> Iterator[tuple[str, Field]]:
+def all_lookalikes(block: Field, body: Skeleton) -> Iterator[tuple[str, Field]]:
     """All that one block may be taken for, with words for it."""
-    yield from chain(block.lookalikes(), _within(block), block.seldom(body))
+    yield from chain(block.lookalikes(), _within(block), block.rare_lookalikes(body))
 
 
 def single_blocks(fields: Sequence[Field]) -> Iterator[tuple[Way, Field]]:

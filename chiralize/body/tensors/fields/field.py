@@ -80,7 +80,7 @@ class Field(ABC):
         """Blocks of the same size that it may be taken for, each with words for it."""
         yield from ()
 
-    def seldom(self, body: Skeleton) -> Iterator[tuple[str, Field]]:
+    def rare_lookalikes(self, body: Skeleton) -> Iterator[tuple[str, Field]]:
         """More of them that are meant less often."""
         yield from ()
 

@@ -85,7 +85,7 @@ class Measured(Field):
             for other in self.quantity.in_other_orders():
                 yield f"{self.name} in the order {other.order}".strip(), self._with(other)
 
-    def seldom(self, body: Skeleton) -> Iterator[tuple[str, Field]]:
+    def rare_lookalikes(self, body: Skeleton) -> Iterator[tuple[str, Field]]:
         """A vector with one other sign: three numbers that are none, as (vx, vy, yaw rate)."""
         if self.kind not in WITH_DIMS or self.reflect:
             return
