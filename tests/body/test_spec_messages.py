@@ -278,6 +278,25 @@ def test_like_of_another_shape():
         resolve(spec, [(1, 17, 3)], [(1, 17, 2)])
 
 
+@pytest.mark.parametrize(
+    ("entry", "read", "answered"),
+    [
+        ("b t (j d)", (2, 8, 51), (2, 3, 51)),
+        ("{layout: b t j d, reflect: {x: 320}}", (2, 8, 17, 3), (2, 1, 17, 3)),
+        ("{fields: [{joints: angles}, {scalar: 1, name: speed}]}", (2, 8, 52), (2, 5, 52)),
+        ("{classes: {swap: [[0, 1]]}, layout: b t classes}", (2, 8, 3), (2, 5, 3)),
+    ],
+)
+def test_like_of_another_number_of_frames_is_as_its_layout_says(entry, read, answered):
+    spec = parse_spec(H + f"inputs: [b t j d, {entry}]\noutputs: [{{like: input 1}}, {{like: input 1}}]", "net.yaml")
+    resolved = resolve(spec, [(2, 8, 17, 3), read], [answered, read])
+    said = parse_spec(H + f"inputs: [b t j d]\noutputs: [{entry}]", "net.yaml")
+    expected = resolve(said, [(2, 8, 17, 3)], [answered]).output_tensors[0]
+    assert resolved.outputs[0] == expected.representation
+    assert resolved.outputs[1] == resolved.inputs[1]
+    assert (resolved.output_tensors[0].center is None) == (expected.center is None)
+
+
 def test_names_of_tensors_stand_in_messages():
     with pytest.raises(errors.SpecError, match=r"input 0 'pose_2d'"):
         resolve(load_spec("h36m"), [(1, 34)], [], input_names=["pose_2d"])

@@ -303,8 +303,9 @@ def _joined(spec: ConversionSpec, inputs: list[ResolvedTensor], outputs: list[Re
         for position, tensor in enumerate(group):
             if tensor.kind == "like":
                 target = _target(tensor, [*inputs, *outputs])
-                joined.append(((target.io, target.index), (tensor.io, tensor.index)))
-                group[position] = _copied(tensor, target)
+                if tensor.shape == target.shape or target.representation is None:
+                    joined.append(((target.io, target.index), (tensor.io, tensor.index)))
+                group[position] = _copied(tensor, target, spec.skeleton)
     named = {first for first, _ in joined}
     joined += zip(_open_states(inputs, named), _open_states(outputs, named), strict=False)
     handed = _handed(inputs, outputs, joined)
@@ -371,11 +372,21 @@ def _target(tensor: ResolvedTensor, tensors: Sequence[ResolvedTensor]) -> Resolv
     return target
 
 
-def _copied(tensor: ResolvedTensor, target: ResolvedTensor) -> ResolvedTensor:
-    """The tensor with the representation of another one, and with everything that belongs to it."""
+def _copied(tensor: ResolvedTensor, target: ResolvedTensor, skeleton: Skeleton) -> ResolvedTensor:
+    """The tensor with the representation of another one, and with everything that belongs to it.
+
+    Axes that the mirror leaves as they are, such as frames, may have other lengths. Raises LayoutSizeError.
+    """
     if target.representation is None:
         return tensor
-    if tensor.shape != target.shape:
+    free = {axis for _, axis in target.free_axes}
+    differing = {
+        axis for axis, (one, other) in enumerate(zip(tensor.shape, target.shape, strict=False)) if one != other
+    }
+    if len(tensor.shape) != len(target.shape) or not differing <= free:
         facts = f"like {tensor.entry.like!r}: shape {tensor.shape}, but that tensor has shape {target.shape}"
         raise LayoutSizeError(tensor.entry.where or tensor.where, facts, "give the layout instead of `like`")
+    if differing:
+        entry = replace(target.entry, layout=target.layout)
+        target = _resolve_one(replace(target, shape=tensor.shape, entry=entry), skeleton, tensor.where)
     return replace(target, io=tensor.io, index=tensor.index, entry=tensor.entry)
