@@ -119,7 +119,7 @@ def _with_first_steps(advice: Advice, network: Network, asked: Evidence, data: S
     """The advice with what comes first: inputs to look at, or what `auto` does with a gap as wide."""
     remedy = advice.remedy
     if asked.fit is not None and asked.fit.is_refuted:
-        remedy = inputs_to_check(network, data) + remedy
+        remedy = inputs_to_check(network, data, asked.fit) + remedy
     elif asked.warnings or advice.kind == "one-sided data":
         remedy = off_center(network.resolved, data) + remedy
     if advice.is_noise and gap > WIDEST and not has_maps(network.resolved):

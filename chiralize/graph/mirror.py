@@ -117,6 +117,7 @@ FITS = 0.5
 """A mirror with a larger gap than this does not fit, unless T fits much worse (`judging.MUCH`), as where a joint that
 hardly moves is taken for one that does. T itself is not confirmed above it, and not refuted: right mirrors had at most
 0.45 (decision 0026), but for networks of one side and recognisers."""
+_SETTLED = 0.1
 CLEARLY = 0.7
 """A neighbour with at most so much of the gap of T comes clearly nearer."""
 
@@ -161,6 +162,11 @@ class MirrorFit:
     def fits_another(self) -> bool:
         """Whether some other mirror fits clearly better than T."""
         return bool(self.better or self.changes or self.skeletons)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether another mirror fits so well that the inputs are about the point that it mirrors them at."""
+        return bool(self.better) and self.nearest_gap <= _SETTLED
 
     @property
     def has_a_nearer(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from chiralize.errors import Caution
 from chiralize.errors.words import when
+from chiralize.problem.data.standardised import SCALED
 from chiralize.report.document import plain
 from chiralize.report.records import ConvertReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
@@ -70,7 +71,17 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
         return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibration inputs")
     if given_noise(report) and drift.rho <= NEAR:
         return _promising_nothing(drift, GIVEN_NOISE)
-    return _measured(drift, rho, of_inputs, when(report.evidence.are_sides_unknown, ", if that learned both sides"))
+    return _measured(drift, rho, of_inputs, _condition(report))
+
+
+def _condition(report: ConvertReport) -> str:
+    """What nothing shows, and a small error depends on."""
+    conditions = list[str]()
+    if report.evidence.are_sides_unknown:
+        conditions.append("that learned both sides")
+    if any(SCALED in note for note in report.notes):
+        conditions.append("what scales its inputs is symmetric")
+    return when(conditions, f", if {' and '.join(conditions)}")
 
 
 def given_noise(report: ConvertReport) -> bool:

@@ -38,7 +38,13 @@ from chiralize.verification.evidence.derived_inputs import derived_findings
 from chiralize.verification.evidence.fitting import FEWEST_ROWS, Answers, along, compare, gap_of, of_calls, variation_of
 from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
-from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
+from chiralize.verification.evidence.names import (
+    by_names,
+    name_findings,
+    names_of_entries,
+    pairs_by_names,
+    symmetric_pose,
+)
 from chiralize.verification.evidence.near_shipped import near_shipped
 from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
@@ -96,6 +102,9 @@ _FEW_SCORES = (
     f"{{}} samples fit many mirrors; give {FEWEST_ROWS} and more (--calibration)"
 )
 _NOT_FINITE = "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite"
+_BY_NAMES = "the swaps that the names tell"
+_USUAL = 0.25
+"""The gap that the right mirror mostly has at most."""
 _OF_JOINTS = ("pose", "fields")
 _KEEPS_STATE = (
     "the network was not asked whether T is its mirror: it keeps a state from call to call, of which single calls "
@@ -346,7 +355,7 @@ def _candidates(
     except ChiralizeError:
         named = None
     if named is not None:
-        yield Candidate("the swaps that the joint names tell", named)
+        yield Candidate(f"{_BY_NAMES}{pairs_by_names(mirror, named)}", named)
     resolved = network.resolved
     for neighbour in nearby(resolved, means_away(resolved, real), _numbers_among(network), points):
         try:
@@ -403,11 +412,16 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     fit = asked.fit
     if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
         return
-    first = inputs_to_check(problem.network, problem.batches.given)
+    network, inputs = problem.network, problem.batches.given
+    mirror = mirror_if_known(network, None)
+    against = names_of_entries(mirror).warnings if mirror is not None else ()
+    first = inputs_to_check(network, inputs, fit)
+    if not first and against and fit.nearest_gap > _USUAL and not fit.nearest.startswith(_BY_NAMES):
+        first = "swap first what the names tell, or rename it; then "
     if not first and fit.nearest_gap > FITS:
-        first = block_to_check(problem.network.resolved, thinned(problem.network, problem.batches.given, _ROWS))
-    facts = "; ".join(asked.warnings) + _where_apart(problem)
-    raise MirrorError(name, facts, first + _remedy(fit, problem.network.resolved.spec))
+        first = block_to_check(network.resolved, thinned(network, inputs, _ROWS))
+    facts = "; ".join((*asked.warnings, *against)) + _where_apart(problem)
+    raise MirrorError(name, facts, first + _remedy(fit, network.resolved.spec))
 
 
 def _where_apart(problem: Problem) -> str:
@@ -419,9 +433,9 @@ def _where_apart(problem: Problem) -> str:
     return uneven_in_words(asymmetry(network.module, mirror, calls, network.resolved.output_tensors))
 
 
-def inputs_to_check(network: Network, inputs: Sequence[Call]) -> str:
-    """The first remedy where inputs hold a number for missing joints, are away from the point that T mirrors them at,
-    or are of another unit; "" elsewhere.
+def inputs_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit) -> str:
+    """The first remedy where inputs hold a number for missing joints, are away from the point that T mirrors them at
+    (unless another mirror settles it), or are of another unit; "" elsewhere.
 
     Of another unit they may be where T is linear and they reach numbers as of pixels or millimetres: few networks read
     such numbers as they are, and one that was trained on others answers them anyhow.
@@ -430,7 +444,8 @@ def inputs_to_check(network: Network, inputs: Sequence[Call]) -> str:
         return fill_in
     if foreign_unit(network, inputs):
         return f"{IN_ITS_UNIT} first; then "
-    if away := off_center(network.resolved, thinned(network, inputs, _ROWS)):
+    away = off_center(network.resolved, thinned(network, inputs, _ROWS))
+    if away and not fit.is_settled:
         return away
     if network.resolved.is_affine or is_of_its_kind(network, inputs):
         return ""

@@ -49,7 +49,7 @@ def test_another_mirror_is_refused() -> None:
     x = clips()
     with pytest.raises(MirrorError) as caught:
         chiralize.chiralize(Recurrent(), parse_spec(WRONG + TENSORS), (x[:2],), calibration=x, method="average")
-    assert "with the swaps that the joint names tell" in str(caught.value)
+    assert "with the swaps that the names tell (" in str(caught.value)
 
 
 def test_the_right_one_is_confirmed_and_measured_on_real_inputs() -> None:

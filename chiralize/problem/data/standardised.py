@@ -1,9 +1,9 @@
-"""Inputs that a normaliser outside the network has standardised, number by number: T of them is no T of what they were.
+"""Inputs that a normaliser outside the network has scaled, number by number: T of them is no T of what they were.
 
     z = (x - m) / s      T z is the image of T x    if and only if    T m = m  and  s is the same for partners
 
-Means and spreads of unmirrored data are not like that. A network behind them is made equivariant for z, and what is
-deployed around it is not.
+Means and spreads of unmirrored data are not like that, nor are their least and largest numbers. A network behind them is
+made equivariant for z, and what is deployed around it is not.
 """
 
 from __future__ import annotations
@@ -20,56 +20,74 @@ from chiralize.symmetry.action import act
 
 _OFF = 0.15
 """Means within this of 0 and spreads within this of 1 are those of standardised numbers."""
+_SHORT, _BEYOND = 0.25, 1e-3
+"""Numbers scaled to the range from -1 to 1: on both sides what is looked at is no shorter of it than this, and none is
+further beyond."""
 _SHARE, _FEWEST, _LEAST = 0.9, 6, 100
 """So many of the numbers that T moves, and so many of them at least, in so many samples."""
 _TOGETHER, _BY_CHANCE = 0.05, 1.6
 """Noise has such moments, too; the numbers of a body go together: their correlations are larger in the mean than this,
 and than twice those of as much noise, sqrt(2 / pi n) each."""
 _MOST = 4_000
-STANDARDISED = (
-    "{} may have been standardised number by number (means of 0, spreads of 1) outside the network. The result is "
-    "equivariant for these numbers; for what they were before, only where that step is symmetric: partners have one "
-    "spread, and T leaves the means alone. Let the network do it (`--normalizer`, or a class around both), or average "
-    "its statistics with their mirror image; the same holds for answers that are scaled back outside"
+SCALED = "may have been scaled number by number"
+_REMARK = (
+    f"{{}} {SCALED} ({{}}) outside the network. The result is equivariant for these numbers; for what they were before, "
+    "only where that step is symmetric: partners have one scale, and T leaves its centre alone. Put the step into the "
+    "network (`--normalizer`, or a class around both), answers that are scaled back outside, too, and convert that"
 )
 
 
 def standardised_remarks(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[str]:
-    """A remark on every input that looks standardised."""
+    """A remark on every input that looks standardised, or scaled to the range from -1 to 1."""
     for tensor in resolved.input_tensors:
-        if calls and _is_standardised(tensor, calls):
-            yield STANDARDISED.format(tensor.where)
+        how = _scaled(_numbers(tensor, calls)) if calls else ""
+        if how:
+            yield _REMARK.format(tensor.where, how)
 
 
-def _is_standardised(tensor: ResolvedTensor, calls: Sequence[Call]) -> bool:
-    """Whether nearly all numbers that T moves have a mean of 0 and a spread of 1, and are no noise."""
+def _numbers(tensor: ResolvedTensor, calls: Sequence[Call]) -> torch.Tensor:
+    """The numbers that T moves and that vary, "sample number" in float64; none where samples are few or unlike."""
+    none = torch.zeros(0, 0)
     if tensor.representation is None or not (tensor.pose is not None or tensor.names):
-        return False
+        return none
     seen = [tensors(call)[tensor.index] for call in calls]
     if any(values.shape[1:] != tensor.shape[1:] or not values.is_floating_point() for values in seen):
-        return False
+        return none
     every = max(1, sum(map(len, seen)) // _MOST)
     values = torch.cat([values.detach()[::every].cpu() for values in seen]).double()
     free = [axis for _, axis in tensor.free_axes]
     body = [axis for axis in range(values.ndim) if axis not in free]
     if not free or not body or len(values) < _LEAST:
-        return False
+        return none
     moved, numbers = (
         each.permute(*free, *body).flatten(0, len(free) - 1).flatten(1) for each in (_moved(tensor), values)
     )
     numbers = numbers[:, moved[0]]
     numbers = numbers[numbers.isfinite().all(1)]
     if len(numbers) < _LEAST:
-        return False
-    spread = numbers.std(0)
-    varies = spread > 0
-    is_standard = varies & (numbers.mean(0).abs() < _OFF) & ((spread - 1).abs() < _OFF)
-    if int(varies.sum()) < _FEWEST or int(is_standard.sum()) < _SHARE * int(varies.sum()):
-        return False
-    varying = numbers[:, varies]
-    together = torch.corrcoef(varying.T).abs()
+        return none
+    return numbers[:, numbers.std(0) > 0]
+
+
+def _scaled(numbers: torch.Tensor) -> str:
+    """How nearly all of these numbers are scaled, in words; "" where they are not, are few, or are noise."""
+    count = numbers.shape[1]
+    if count < _FEWEST:
+        return ""
+    is_standard = (numbers.mean(0).abs() < _OFF) & ((numbers.std(0) - 1).abs() < _OFF)
+    ends = torch.stack([-numbers.amin(0), numbers.amax(0)])
+    is_within = ((ends > 1 - _SHORT) & (ends < 1 + _BEYOND)).all(0)
+    for are_so, words in ((is_standard, "means of 0, spreads of 1"), (is_within, "each from -1 to 1")):
+        if int(are_so.sum()) >= _SHARE * count and _go_together(numbers):
+            return words
+    return ""
+
+
+def _go_together(numbers: torch.Tensor) -> bool:
+    """Whether numbers are those of a body, and no noise."""
+    together = torch.corrcoef(numbers.T).abs()
     count = len(together)
-    least = max(_TOGETHER, _BY_CHANCE * len(varying) ** -0.5)
+    least = max(_TOGETHER, _BY_CHANCE * len(numbers) ** -0.5)
     return float(together.sum() - count) > least * count * (count - 1)
 
 

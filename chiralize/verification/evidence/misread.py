@@ -13,6 +13,7 @@ from chiralize.body.tensors import ResolvedSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.layout import Layout, parse_layout
 from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.body.tensors.reversal import KEPT
 
 Words = tuple[str, ...]
 Entries = Mapping[tuple[str, int], TensorEntry]
@@ -49,6 +50,25 @@ def _with_order(tensor: ResolvedTensor, words: Words, order: Words) -> TensorEnt
         if axis == words:
             axes[number] = order
     return replace(tensor.entry, layout=str(Layout(tuple(axes))))
+
+
+def exchanged_people(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
+    """Two people who change places under the mirror, since one stands on the left: wherever an axis has them."""
+    tensors = (*resolved.input_tensors, *resolved.output_tensors)
+    for word in dict.fromkeys(word for tensor in tensors for word in _of_two(tensor)):
+        having = [tensor for tensor in tensors if word in _of_two(tensor)]
+        entries: dict[tuple[str, int], TensorEntry] = {}
+        for tensor in having:
+            mirrored = (*tensor.entry.mirror, (word, None))
+            entries[tensor.io, tensor.index] = replace(tensor.entry, layout=tensor.layout, mirror=mirrored)
+        names = " and ".join(tensor.where for tensor in having)
+        yield f"the two people of {names} exchanged (`~{word}` in the layout)", entries
+
+
+def _of_two(tensor: ResolvedTensor) -> list[str]:
+    """The axes of a tensor of poses that have two entries, and are neither samples nor frames."""
+    axes = tensor.free_axes if tensor.pose is not None else ()
+    return [word for word, axis in axes if tensor.shape[axis] == 2 and word not in KEPT]
 
 
 def free_as_mirrored(resolved: ResolvedSpec, numbers: Collection[int]) -> Iterator[tuple[str, Entries]]:

@@ -51,6 +51,23 @@ def by_names(mirror: NetworkMirror) -> NetworkMirror | None:
     return replace(mirror, inputs=sides[0], outputs=sides[1])
 
 
+def pairs_by_names(mirror: NetworkMirror, named: NetworkMirror) -> str:
+    """` (left_hip with right_hip and 2 more)`: what is swapped by names, `named`, and not by T; "" where nothing is."""
+    pairs = dict[tuple[str, str], None]()
+    for io, given, told in (("input", mirror.inputs, named.inputs), ("output", mirror.outputs, named.outputs)):
+        for index, (one, other) in enumerate(zip(given, told, strict=True)):
+            for position, (axis, by_name) in enumerate(zip(one.axes, other.axes, strict=True)):
+                labels = _labels(mirror, io, index, position, one)
+                partner = by_name.action.partner
+                for at in np.flatnonzero(axis.action.partner != partner):
+                    if at < partner[at]:
+                        pairs[labels[at], labels[partner[at]]] = None
+    if not pairs:
+        return ""
+    one, other = next(iter(pairs))
+    return f" ({one} with {other}" + when(len(pairs) > 1, f" and {len(pairs) - 1} more") + ")"
+
+
 def _labels(
     mirror: NetworkMirror, io: Any, index: int, position: int, representation: TensorRepresentation
 ) -> list[str]:

@@ -22,7 +22,7 @@ from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.errors.words import when
 from chiralize.verification.evidence.answer_points import Points, mirrored_at_points
-from chiralize.verification.evidence.misread import Entries, free_as_mirrored, other_orders
+from chiralize.verification.evidence.misread import Entries, exchanged_people, free_as_mirrored, other_orders
 from chiralize.verification.evidence.other_fields import (
     exchanged_fields_of,
     other_fields_of,
@@ -240,24 +240,33 @@ def _of_fields(base: ConversionSpec, resolved: ResolvedSpec, tensors: Sequence[R
 
 
 def with_layouts(resolved: ResolvedSpec) -> ConversionSpec:
-    """The specification with every entry and every layout written out, so that no change alters how they are read."""
+    """The specification with every entry and every layout written out, so that no change alters how they are read.
+
+    A tensor that says itself what is negated has a skeleton of its own, which changes of skeletons reach.
+    """
+    written_out = partial(_written_out, skeleton=resolved.spec.skeleton)
     return replace(
         resolved.spec,
-        inputs=tuple(map(_written_out, resolved.input_tensors)),
-        outputs=tuple(map(_written_out, resolved.output_tensors)),
+        inputs=tuple(map(written_out, resolved.input_tensors)),
+        outputs=tuple(map(written_out, resolved.output_tensors)),
     )
 
 
-def _written_out(tensor: ResolvedTensor) -> TensorEntry:
-    if tensor.kind == "pose":
-        return replace(tensor.entry, layout=tensor.layout)
-    return tensor.entry
+def _written_out(tensor: ResolvedTensor, skeleton: Skeleton) -> TensorEntry:
+    entry = tensor.entry
+    if tensor.kind != "pose":
+        return entry
+    if entry.override.negate is not None and entry.override.quantity is None:
+        override = replace(entry.override, skeleton=entry.body(skeleton), negate=None, signs=None)
+        entry = replace(entry, override=override)
+    return replace(entry, layout=tensor.layout)
 
 
 def _bodies(spec: ConversionSpec) -> list[Skeleton]:
-    """The skeletons that occur, the specification's first."""
-    skeletons = [spec.skeleton, *(entry.override.skeleton for entry in spec.entries)]
-    return list(dict.fromkeys(skeleton for skeleton in skeletons if skeleton is not None))
+    """The skeletons that tensors have, the specification's first."""
+    skeletons = [entry.override.skeleton or spec.skeleton for entry in spec.entries if _has_joints(entry)]
+    used = list(dict.fromkeys(skeletons)) or [spec.skeleton]
+    return sorted(used, key=spec.skeleton.__ne__)
 
 
 def _with_used_dims(body: Skeleton, resolved: ResolvedSpec) -> Skeleton:
@@ -347,6 +356,7 @@ def _tensors_read_otherwise(resolved: ResolvedSpec, numbers: Collection[int]) ->
     yield from outputs_of_another_kind(resolved)
     yield from other_orders(resolved)
     yield from free_as_mirrored(resolved, numbers)
+    yield from exchanged_people(resolved)
     yield from as_rotations(resolved)
 
 
@@ -416,7 +426,7 @@ def _all_recentered(spec: ConversionSpec, resolved: ResolvedSpec, center: tuple[
 
 
 def _layout(resolved: ResolvedSpec, index: int) -> str | None:
-    return _written_out(resolved.input_tensors[index]).layout
+    return _written_out(resolved.input_tensors[index], resolved.spec.skeleton).layout
 
 
 def _has_sign(tensor: ResolvedTensor, dim: str) -> bool:
