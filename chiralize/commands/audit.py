@@ -36,6 +36,7 @@ from chiralize.verification.drift import random_inputs
 from chiralize.verification.evidence import joined
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import off_center
+from chiralize.verification.evidence.one_class import one_class_first
 from chiralize.verification.mirror_evidence import ask_network, inputs_to_check, outside_evidence
 from chiralize.verification.verdicts import Evidence
 
@@ -121,7 +122,7 @@ def _with_first_steps(advice: Advice, network: Network, asked: Evidence, data: S
     if asked.fit is not None and asked.fit.is_refuted:
         remedy = inputs_to_check(network, data, asked.fit) + remedy
     elif asked.warnings or advice.kind == "one-sided data":
-        remedy = off_center(network.resolved, data) + remedy
+        remedy = (one_class_first(network, data) or off_center(network.resolved, data)) + remedy
     if advice.is_noise and gap > WIDEST and not has_maps(network.resolved):
         remedy = f"by --method average, or with --force (auto stops above {WIDEST}), {remedy}"
     return replace(advice, remedy=remedy)

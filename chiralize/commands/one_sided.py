@@ -37,6 +37,7 @@ from chiralize.verification.asymmetry.records import Asymmetry
 from chiralize.verification.evidence.fitting import FEWEST_ROWS
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import off_center
+from chiralize.verification.evidence.one_class import one_class_first
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.mirror_evidence import refuse_wrong_mirror
 from chiralize.verification.verdicts import Drift, Evidence
@@ -133,7 +134,7 @@ def _of_gaps(
     for remark in problem.batches.remarks:
         if QUESTION in remark:
             return OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
-    first = leaving_out(gaps, WIDEST)
+    first = one_class_first(network, data) or leaving_out(gaps, WIDEST)
     if advice.kind == "one-sided data":
         first = off_center(network.resolved, data) or first
     if advice.is_noise:

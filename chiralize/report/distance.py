@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chiralize.errors import Caution
-from chiralize.errors.words import when
+from chiralize.errors.words import percent, when
 from chiralize.problem.data.standardised import SCALED
 from chiralize.report.document import plain
 from chiralize.report.records import ConvertReport
@@ -116,8 +116,19 @@ def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution], condition: s
         return _promising_nothing(drift, leaning(lean.lean))
     if drift.built_in:
         return Distance("near", f"near the original's flip average {rho}")
+    if off := _furthest_off(drift):
+        share = f"off the original's flip average by {percent(off)} of the spread of its answers"
+        return Distance("near", f"{share} {rho}{condition}")
     alike = when(drift.beyond is None or not drift.beyond.foretells, " on inputs like those given")
     return Distance("near", f"its error within a few percent of the original's{alike} {rho}{condition}")
+
+
+def _furthest_off(drift: Drift) -> float:
+    """The largest drift of an output that is near because the unit of rho has stopped shrinking; 0 where none is.
+
+    Where the gap is smaller than that, the error may be, too: then no rho says what share of it a drift is.
+    """
+    return max((output.drift for output in drift.outputs if output.drift > NEAR * output.gap / 2), default=0.0)
 
 
 def _unknown(reason: str) -> Distance:

@@ -28,7 +28,7 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.stateful import mirror_of_calls
 from chiralize.verification.asymmetry import asymmetry
-from chiralize.verification.asymmetry.advice import uneven_in_words
+from chiralize.verification.asymmetry.advice import leaving_out, uneven_in_words
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.answer_points import Points, points_of_answers
@@ -49,6 +49,7 @@ from chiralize.verification.evidence.near_shipped import near_shipped
 from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import means_away, off_center
+from chiralize.verification.evidence.one_class import one_class_first
 from chiralize.verification.evidence.records import Candidate, Comparison
 from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy
@@ -415,33 +416,38 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     network, inputs = problem.network, problem.batches.given
     mirror = mirror_if_known(network, None)
     against = names_of_entries(mirror).warnings if mirror is not None else ()
-    first = inputs_to_check(network, inputs, fit)
-    if not first and against and fit.nearest_gap > _USUAL and not fit.nearest.startswith(_BY_NAMES):
-        first = "swap first what the names tell, or rename it; then "
-    if not first and fit.nearest_gap > FITS:
-        first = block_to_check(network.resolved, thinned(network, inputs, _ROWS))
-    facts = "; ".join((*asked.warnings, *against)) + _where_apart(problem)
+    facts, first = "; ".join((*asked.warnings, *against)), _first_to_check(network, inputs, fit, bool(against))
+    calls = thinned(network, inputs, affordable_samples(network, _WORK, BATCH, _ROWS))
+    if mirror is not None and calls and not network.carried.keeps_state:
+        gaps = asymmetry(network.module, mirror, calls, network.resolved.output_tensors)
+        facts += uneven_in_words(gaps)
+        if not first and not fit.fits_another:
+            first = leaving_out(gaps, FITS)
     raise MirrorError(name, facts, first + _remedy(fit, network.resolved.spec))
 
 
-def _where_apart(problem: Problem) -> str:
-    """In which output and in which joints the gap is, where it is in few; "" where it is not measured in one call."""
-    network, mirror = problem.network, mirror_if_known(problem.network, None)
-    calls = thinned(network, problem.batches.given, affordable_samples(network, _WORK, BATCH, _ROWS))
-    if mirror is None or not calls or network.carried.keeps_state:
-        return ""
-    return uneven_in_words(asymmetry(network.module, mirror, calls, network.resolved.output_tensors))
+def _first_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit, is_against_names: bool) -> str:
+    """What to look at before other mirrors: the inputs, names that T contradicts, or single blocks; "" elsewhere."""
+    if of_inputs := inputs_to_check(network, inputs, fit):
+        return of_inputs
+    if is_against_names and fit.nearest_gap > _USUAL and not fit.nearest.startswith(_BY_NAMES):
+        return "swap first what the names tell, or rename it; then "
+    if fit.nearest_gap > FITS:
+        return block_to_check(network.resolved, thinned(network, inputs, _ROWS))
+    return ""
 
 
 def inputs_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit) -> str:
-    """The first remedy where inputs hold a number for missing joints, are away from the point that T mirrors them at
-    (unless another mirror settles it), or are of another unit; "" elsewhere.
+    """The first remedy where inputs hold a number for missing joints, are of one class, are away from the point that T
+    mirrors them at (unless another mirror settles it), or are of another unit; "" elsewhere.
 
     Of another unit they may be where T is linear and they reach numbers as of pixels or millimetres: few networks read
     such numbers as they are, and one that was trained on others answers them anyhow.
     """
     if fill_in := fill_in_first(network.resolved, inputs):
         return fill_in
+    if of_one := one_class_first(network, thinned(network, inputs, _ROWS)):
+        return of_one
     if foreign_unit(network, inputs):
         return f"{IN_ITS_UNIT} first; then "
     away = off_center(network.resolved, thinned(network, inputs, _ROWS))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
+from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.running import Call
 from chiralize.problem.data.missing_joints import stored_for_missing
 from chiralize.problem.data.odd_values import odd_values
@@ -53,7 +54,7 @@ def test_what_stands_for_missing_joints(spec: str, about: float, spread: float, 
     assert f"hold exactly {missing:g} in 4.4 % of the coordinates of input 0 that T negates" in said
     assert f"and hardly ever {image:g}, its mirror image" in said
     assert ("`missing: zero` says what they are" in said) == (missing == 0)
-    assert inputs_to_check(kept, calls).startswith(
+    assert inputs_to_check(kept, calls, MirrorFit(1.0)).startswith(
         f"fill in the joints of input 0 that are stored as {missing:g} (4.4 %"
     )
 

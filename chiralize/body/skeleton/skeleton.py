@@ -161,7 +161,7 @@ class Skeleton:
             if self.partner(index) not in chosen:
                 missing = self.joints[self.partner(index)]
                 facts = f"joint {self.joints[index]!r} without its partner {missing!r}"
-                raise UnpairedJointError(where, facts, f"add {missing!r} too")
+                raise UnpairedJointError(where, facts, f"add {missing!r} to the same list, which may have both sides")
         position = {index: number for number, index in enumerate(chosen)}
         return replace(
             self,

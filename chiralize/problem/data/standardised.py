@@ -2,8 +2,8 @@
 
     z = (x - m) / s      T z is the image of T x    if and only if    T m = m  and  s is the same for partners
 
-Means and spreads of unmirrored data are not like that, nor are their least and largest numbers. A network behind them is
-made equivariant for z, and what is deployed around it is not.
+Means and spreads of unmirrored data are not like that, nor are their least and largest numbers. A network behind them
+is made equivariant for z, and what is deployed around it is not.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ and than twice those of as much noise, sqrt(2 / pi n) each."""
 _MOST = 4_000
 SCALED = "may have been scaled number by number"
 _REMARK = (
-    f"{{}} {SCALED} ({{}}) outside the network. The result is equivariant for these numbers; for what they were before, "
-    "only where that step is symmetric: partners have one scale, and T leaves its centre alone. Put the step into the "
-    "network (`--normalizer`, or a class around both), answers that are scaled back outside, too, and convert that"
+    f"{{}} {SCALED} ({{}}) outside the network. The result is equivariant for these numbers; for what they were "
+    "before, only where that step is symmetric: partners have one scale, and T leaves its centre alone. Put the step "
+    "into the network (`--normalizer`, or a class around both), with what scales answers back, and convert that"
 )
 
 

@@ -28,9 +28,9 @@ WORSE = "its flip average, and so an equivariant result, may do the task worse"
 EXPLAINED = "its flip average, and so an equivariant result, may err more than it does"
 _REDUCE = "`reduce` (where `chiralize plan` allows it)"
 _UNEVENLY = (
-    f"train it with mirrored copies where you can; else {_REDUCE} with --calibration, which learns from unmirrored "
-    "answers alone, and compare the error on labelled samples (a graph recogniser with a gap of 0.41 lost 4 of 61 "
-    "points to its flip average)"
+    f"where it was not trained with mirrored copies, train it so, or {_REDUCE} with --calibration, which learns from "
+    "unmirrored answers alone; where it was, convert; compare the error on labelled samples either way (a graph "
+    "recogniser with a gap of 0.41 lost 4 of 61 points to its flip average)"
 )
 _LEANING = (
     f"train it with mirrored copies, or train the result on under the mirror; else {_REDUCE} with --calibration, which "
@@ -179,7 +179,8 @@ def _of_policy(measured: Asymmetry, evidence: Evidence) -> Advice:
         "uneven",
         f"the network answers x and its mirror image differently, with a gap of {measured.gap:.2g}{lean}. A policy "
         "with such figures may walk as well on its flip average, or not at all, and only its environment tells; a "
-        f"network of another kind knows one side only, or little as yet{doubt}",
+        "network of another kind knows one side only, or little as yet. Or these inputs are not scaled as in "
+        f"training{doubt}",
         _ASK_ENVIRONMENT,
     )
 

@@ -76,4 +76,25 @@ def off_center(resolved: ResolvedSpec, calls: Sequence[Call]) -> str:
             f"W - {dim}, as in pictures, say `reflect: {{{dim}: W/2}}` of every tensor in these units, or centre it; "
             "then "
         )
+    for tensor in resolved.input_tensors:
+        if away := _fields_away(tensor, [tensors(call)[tensor.index] for call in calls]):
+            return away
+    return ""
+
+
+def _fields_away(tensor: ResolvedTensor, values: Sequence[torch.Tensor]) -> str:
+    """The same of numbers of fields that have a point to be mirrored at, "sample ... field"; "" where none lie away."""
+    if tensor.kind != "fields" or tensor.center is None or tensor.name_axis is None or not values:
+        return ""
+    rows = torch.cat([value.movedim(tensor.name_axis, -1).flatten(0, -2) for value in values]).double()
+    centers = torch.from_numpy(tensor.center).flatten()
+    for center in centers[centers != 0].unique().tolist():
+        together = rows[:, centers == center].flatten()
+        if is_away(together[together.isfinite()], center):
+            mean = float(together.nanmean())
+            first = tensor.names[int((centers == center).nonzero()[0])]
+            return (
+                f"numbers of {tensor.where} that T mirrors at {center:g}, such as {first}, are {mean:.4g} in the mean: "
+                "`reflect` names the middle of the picture or of the place; then "
+            )
     return ""

@@ -1,0 +1,34 @@
+"""Calibration inputs that a network takes for one class, nearly all: they tell little of what it learned of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from chiralize.errors.words import percent
+from chiralize.graph.running import Call, Runner, results
+from chiralize.problem.network import Network
+
+_NEARLY_ALL = 0.98
+_FEWEST_CLASSES, _FEWEST_ROWS = 3, 16
+
+
+def one_class_first(network: Network, inputs: Sequence[Call]) -> str:
+    """What to look at first where nearly all inputs are answered with one class, ending in `; then `; else "".
+
+    Scores of frames are left out, of which most may well be of no event.  Raises ModelRunError.
+    """
+    scores = [tensor for tensor in network.resolved.output_tensors if tensor.class_axis == 1 and len(tensor.shape) == 2]
+    if not scores or not inputs or network.carried:
+        return ""
+    with Runner(network.module) as runner:
+        answers = [results(runner.run([call]).steps[0])[0] for call in inputs]
+    for tensor in scores:
+        highest = torch.cat([answer[tensor.index].argmax(1) for answer in answers])
+        most = int(highest.mode().values)
+        share = float((highest == most).double().mean())
+        if share >= _NEARLY_ALL and len(highest) >= _FEWEST_ROWS and tensor.shape[1] >= _FEWEST_CLASSES:
+            name = tensor.names[most] if tensor.names else f"class {most}"
+            return f"give inputs of all classes first, since {percent(share)} of these are answered {name}; then "
+    return ""
