@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Judged = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
-FITTED = 2400
+FITTED = 4800
 TESTED = 600
 CAPTURED = 4000
 """Windows to fit on, to measure on, and of the motion capture to measure on where it is at hand."""

@@ -89,7 +89,7 @@ def test_demo(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     """The main job of the README's first command, on few poses: its figures are those of the files on the disk."""
     from chiralize.__main__ import main
 
-    few = {"FITTED": 200, "TESTED": 50, "BATCH": 20, "WIDTH": 0.5, "FARTHEST": 50.0}
+    few = {"FITTED": 200, "TESTED": 50, "BATCH": 20, "FARTHEST": 50.0}
     for name, value in few.items():
         monkeypatch.setattr(f"chiralize.cli.demonstration.{name}", value)
     monkeypatch.delenv("CHIRALIZE_DATA", raising=False)

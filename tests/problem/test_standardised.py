@@ -59,3 +59,17 @@ def test_symmetric_statistics_leave_other_means() -> None:
     image = x[:, [0, 2, 1, 3]] * torch.tensor([-1.0, 1.0])
     both = torch.cat([x, image])
     assert said("b j d", (x - both.mean(0)) / both.std(0)) == []
+
+
+def ranged(x: Tensor) -> Tensor:
+    low, high = x.amin(0), x.amax(0)
+    return 2 * (x - low) / (high - low) - 1
+
+
+def test_poses_scaled_to_a_range_are_remarked_on() -> None:
+    """As diffusion policies do, and where only a part of the training data is looked at."""
+    scaled = ranged(poses(1000))
+    (remark,) = said("b j d", scaled[:800])
+    assert "number by number (each from -1 to 1) outside the network" in remark
+    assert said("b j d", 1.1 * scaled) == said("b j d", 0.5 * scaled) == []
+    assert said("b j d", 2 * torch.rand(400, 4, 2) - 1) == []  # noise

@@ -16,6 +16,7 @@ from chiralize.commands.api import Chirality
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved
+from chiralize.problem.data.standardised import SCALED
 from chiralize.problem.two_samples import NOT_ONE
 from chiralize.report import BenchReport, BenchRow, ConvertReport, Cost, Report, to_html, to_json, to_junit, to_text
 from chiralize.report.records import Circumstances, Conditions, Nearness, Way
@@ -94,6 +95,15 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
         "its error within a few percent of the original's on inputs like those given (rho 0.4), if that learned both "
         "sides",
     ),
+    "near, inputs scaled outside": (
+        replace(drifted(0.4), notes=(f"input 0 {SCALED} (means of 0, spreads of 1) outside the network",)),
+        "its error within a few percent of the original's on inputs like those given (rho 0.4), if what scales its "
+        "inputs is symmetric",
+    ),
+    "beside a gap so small that the error may be, too": (
+        replace(CLEAN, nearness=replace(CLEAN.nearness, drift=Drift((OutputDrift(0, 0.012, 0.0099, 0.99),), "c", 400))),
+        "off the original's flip average by 1.0 % of the spread of its answers (rho 0.99)",
+    ),
     "apart": (drifted(1.26), "apart from the original (rho 1.26): compare the error before use"),
     "far": (drifted(2.1), "far from the original (rho 2.1): fine-tune before use"),
     "infinitely far": (drifted(float("inf")), "far from the original (rho inf): fine-tune before use"),
@@ -147,7 +157,7 @@ def test_words_for_the_distance(name: str) -> None:
     assert words in report.verdict and all(report.verdict.count(part) == 1 for part in words.split(": "))
     near = [*filter(lambda each: each.startswith("near"), WORDS), "roll-outs"]
     assert ("within a few percent" in report.verdict) == (name in near)
-    quiet = ("the flip average", *near)
+    quiet = ("the flip average", "beside a gap so small that the error may be, too", *near)
     assert report.standing == ("good" if name in quiet else "warning")
     text, along = to_text(report), name in ("roll-outs", "far along roll-outs")
     assert ("ran in the loop" in text) == along

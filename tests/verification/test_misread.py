@@ -97,6 +97,26 @@ def test_the_advice_begins_with_what_was_misread(case: str, share: float) -> Non
     assert name in error.facts and "badly trained" not in error.remedy
 
 
+PEOPLE = BODY + 'inputs: [{layout: "b ~m j d", dims: [x, y]}]\noutputs: [{layout: "b ~m j d"}]\n'
+PEOPLE_SHAPES = ([(2, 6, 2)], (2, 6, 3))
+OWN = BODY + "inputs: [{layout: b j d, negate: [x]}]\noutputs: [{layout: b j d, negate: [x]}]\n"
+OWN_SHAPES = ([(6, 3)], (6, 3))
+
+
+def test_two_people_who_change_places_are_named() -> None:
+    error = refused(OfOne(PEOPLE, PEOPLE_SHAPES, 0.1), PEOPLE.replace("~m", "m"), PEOPLE_SHAPES)
+    assert error.remedy.startswith("try the two people of input 0 and output 0 exchanged (`~m` in the layout) in the")
+    as_meant = resolve(parse_spec(PEOPLE), [(4, 2, 6, 2)], [(4, 2, 6, 3)])
+    assert not any("exchanged" in other.name for other in nearby(as_meant))
+
+
+def test_what_single_tensors_negate_is_changed_in_all_of_them() -> None:
+    """Mended in one tensor after the other it would be a mirror that no body has."""
+    error = refused(OfOne(OWN, OWN_SHAPES, 0.1), OWN.replace("[x]", "[y]"), OWN_SHAPES)
+    assert "with x negated instead of y, " in error.facts
+    assert "x negated instead of y in the specification" in error.remedy
+
+
 def names(spec: ConversionSpec, shapes: list[tuple[int, ...]], numbers: tuple[int, ...] = (0, 1)) -> list[str]:
     return [other.name for other in nearby(resolve(spec, shapes, [(4, 6, 3)]), numbers=numbers)]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize.body.tensors import parse_spec
+from chiralize.body.tensors import parse_spec, resolve
 from chiralize.errors import MirrorError
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.running import Call
@@ -146,3 +146,15 @@ def test_the_mirror_that_comes_much_nearer_is_tried_first() -> None:
     with pytest.raises(MirrorError) as caught:
         refuse_wrong_mirror(problem, "net", Evidence(fit=replace(fit, nearest=NO_SWAP)))
     assert caught.value.remedy.startswith("check joint order, negated coordinates, the point")
+
+
+def test_points_of_fields_are_looked_at_too() -> None:
+    fields = "{joints: p, dims: [x, y], reflect: {x: POINT}}, {scalar: 1, name: s}"
+    x = torch.cat([torch.cat([call[0][0] for call in pictures(merged=True)]), torch.zeros(64, 1)], 1)
+
+    def said(point: str) -> str:
+        spec = parse_spec(f"{BODY}inputs: [{{fields: [{fields.replace('POINT', point)}]}}]\n")
+        return off_center(resolve(spec, [(64, 11)], []), [((x,), {})])
+
+    assert said("200").startswith("numbers of input 0 that T mirrors at 200, such as p.hip.x, are 3")
+    assert said("320") == ""

@@ -16,6 +16,7 @@ from chiralize.graph.running import Call
 from chiralize.problem.preparation import prepare
 from chiralize.verification.evidence.blocks import block_to_check
 from chiralize.verification.evidence.judging import Basis, by_chance, judged
+from chiralize.verification.evidence.one_class import one_class_first
 from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
 from chiralize.verification.evidence.records import Comparison, MirrorGap
 from chiralize.verification.mirror_evidence import ask_network
@@ -87,6 +88,44 @@ def test_of_many_scores_no_pairs_are_tried(size: int) -> None:
     network = prepare(scorer(size, list(range(size)), [1] * size), parse_spec(INVARIANT), (normal(2, 6, 2),))
     others = [words for words, _ in outputs_of_another_kind(network.resolved)]
     assert ("entries 0 and 1 of output 0 swapped (`classes: {swap: [[0, 1]]}`)" in others) == (size == 12)
+
+
+CLASSES = BODY + (
+    "negate: x\ninputs: [{layout: b j d}]\noutputs: [{classes: {swap: SWAP, names: [attack_left_hand_left, "
+    "attack_left_hand_right, attack_right_hand_left, attack_right_hand_right, none]}}]\n"
+)
+
+
+def test_classes_are_swapped_as_their_names_tell() -> None:
+    """Where a name has two sides, both change: a left hand on the left becomes a right hand on the right."""
+    net, x = scorer(5, [3, 2, 1, 0, 4], [1] * 5), normal(240, 6, 2, seed=5).abs() ** 2 * FLIP.abs() - 0.4
+    spec = parse_spec(CLASSES.replace("SWAP", "[[0, 1], [2, 3]]"))
+    with pytest.raises(MirrorError) as caught:
+        chiralize.chiralize(net, spec, (x[:2],), calibration=x, method="match")
+    assert "T takes attack_left_hand_left to attack_left_hand_right, by its name it belongs to" in caught.value.facts
+    assert "the names tell (attack_left_hand_left with attack_right_hand_right and 1 more)" in caught.value.remedy
+
+
+@pytest.mark.parametrize("swap", ["[[0, 3], [1, 2]]", "[[3, 0]]"])
+def test_classes_by_names_are_tried_where_they_are_others(swap: str) -> None:
+    spec = parse_spec(CLASSES.replace("SWAP", swap))
+    network = prepare(scorer(5, [3, 2, 1, 0, 4], [1] * 5), spec, (normal(2, 6, 2),))
+    tried = [words for words, _ in outputs_of_another_kind(network.resolved)]
+    said = "the classes swapped as their names tell, attack_left_hand_right with attack_right_hand_left in output 0"
+    assert (said in tried) == (swap == "[[3, 0]]")
+
+
+def test_inputs_of_one_class_are_named_first() -> None:
+    net = scorer(5, [3, 2, 1, 0, 4], [1] * 5)
+    x = normal(240, 6, 2, seed=5).abs() ** 2 * FLIP.abs() - 0.4
+    network = prepare(net, parse_spec(CLASSES.replace("SWAP", "[[0, 3], [1, 2]]")), (x[:2],))
+    most = int(net(x).argmax(1).mode().values)
+    of_one = x[net(x).argmax(1) == most]
+    assert 16 <= len(of_one) < 200 and one_class_first(network, [((x,), {})]) == ""
+    name = network.resolved.output_tensors[0].names[most]
+    assert one_class_first(network, [((of_one,), {})]) == (
+        f"give inputs of all classes first, since 100.0 % of these are answered {name}; then "
+    )
 
 
 # ---- what chance does -----------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ from chiralize.problem.poses.filling import Form, UnfitError
 from chiralize.problem.poses.motion import RATE, draw
 
 SAMPLES, FEWEST = 2500, 600
-_MOST = 6e5
-"""Numbers in all samples together."""
+_MOST, _MOST_BESIDE = 2e6, 6e5
+"""Numbers in all samples together; fewer beside inputs of the user, which are to count for more."""
 _ASKED, _LEAST_ASKED = 128, 32
 _UNSURE, _TIMES_AS_MANY = 0.15, 8
 """How far the share that is explained on so few poses may be off: within this of the bound, more poses are used."""
@@ -56,7 +56,8 @@ def built_in(network: Network, beside: bool = False) -> BuiltIn:
     (tensor,) = network.resolved.input_tensors
     form = Form.of(tensor)
     finding = fitting(network, form, beside)
-    count = int(min(SAMPLES, max(FEWEST, _MOST / prod(form.sizes))))
+    most = (_MOST, _MOST_BESIDE)[beside]
+    count = int(min(SAMPLES, max(FEWEST, most / prod(form.sizes))))
     view = View(_drawn(network, form, count, _SEEDS[1]), form.points)
     calls = Asked.of(network, form, count_of(network, count), _BATCHES).calls(finding.convention.values(view))
     return BuiltIn(calls, f"{finding.convention.title}; {finding.evidence}")

@@ -54,8 +54,8 @@ def by_names(mirror: NetworkMirror) -> NetworkMirror | None:
 def pairs_by_names(mirror: NetworkMirror, named: NetworkMirror) -> str:
     """` (left_hip with right_hip and 2 more)`: what is swapped by names, `named`, and not by T; "" where nothing is."""
     pairs = dict[tuple[str, str], None]()
-    for io, given, told in (("input", mirror.inputs, named.inputs), ("output", mirror.outputs, named.outputs)):
-        for index, (one, other) in enumerate(zip(given, told, strict=True)):
+    for io, given, by_words in (("input", mirror.inputs, named.inputs), ("output", mirror.outputs, named.outputs)):
+        for index, (one, other) in enumerate(zip(given, by_words, strict=True)):
             for position, (axis, by_name) in enumerate(zip(one.axes, other.axes, strict=True)):
                 labels = _labels(mirror, io, index, position, one)
                 partner = by_name.action.partner
