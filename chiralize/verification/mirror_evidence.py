@@ -356,7 +356,7 @@ def _candidates(
     except ChiralizeError:
         named = None
     if named is not None:
-        yield Candidate(f"{_BY_NAMES}{pairs_by_names(mirror, named)}", named)
+        yield Candidate(f"{_BY_NAMES}{pairs_by_names(mirror)}", named)
     resolved = network.resolved
     for neighbour in nearby(resolved, means_away(resolved, real), _numbers_among(network), points):
         try:

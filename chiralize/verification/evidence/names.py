@@ -20,7 +20,7 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, Call, Runner, results
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
-from chiralize.verification.evidence.labels import partners_by_label
+from chiralize.verification.evidence.labels import NamedPartners, partners_by_label
 from chiralize.verification.verdicts import Evidence
 
 ASYMMETRIC = 1e-3
@@ -51,21 +51,34 @@ def by_names(mirror: NetworkMirror) -> NetworkMirror | None:
     return replace(mirror, inputs=sides[0], outputs=sides[1])
 
 
-def pairs_by_names(mirror: NetworkMirror, named: NetworkMirror) -> str:
-    """` (left_hip with right_hip and 2 more)`: what is swapped by names, `named`, and not by T; "" where nothing is."""
+def pairs_by_names(mirror: NetworkMirror) -> str:
+    """` (left_hip with right_hip and 2 more)`: what T does not swap, and belongs together by its names; else ""."""
     pairs = dict[tuple[str, str], None]()
-    for io, given, by_words in (("input", mirror.inputs, named.inputs), ("output", mirror.outputs, named.outputs)):
-        for index, (one, other) in enumerate(zip(given, by_words, strict=True)):
-            for position, (axis, by_name) in enumerate(zip(one.axes, other.axes, strict=True)):
-                labels = _labels(mirror, io, index, position, one)
-                partner = by_name.action.partner
-                for at in np.flatnonzero(axis.action.partner != partner):
-                    if at < partner[at]:
-                        pairs[labels[at], labels[partner[at]]] = None
+    for _, _, labels, axis in _labelled_axes(mirror):
+        by_label = partners_by_label(labels, axis.action)
+        if by_label is None:
+            continue
+        for at in _contradicting(by_label, axis.action):
+            partner = int(by_label.partner[at])
+            if at < partner:
+                pairs[labels[at], labels[partner]] = None
     if not pairs:
         return ""
     one, other = next(iter(pairs))
     return f" ({one} with {other}" + when(len(pairs) > 1, f" and {len(pairs) - 1} more") + ")"
+
+
+def _contradicting(by_label: NamedPartners, action: SignedPermutation) -> list[int]:
+    """The entries along an axis that T takes elsewhere than their labels tell."""
+    return np.flatnonzero(by_label.tells & (action.partner != by_label.partner)).tolist()
+
+
+def _labelled_axes(mirror: NetworkMirror) -> Iterator[tuple[str, int, list[str], Representation]]:
+    """All axes of inputs and outputs: `input` or `output`, its position, the labels along the axis, and T on it."""
+    for io, representations in (("input", mirror.inputs), ("output", mirror.outputs)):
+        for index, representation in enumerate(representations):
+            for position, axis in enumerate(representation.axes):
+                yield io, index, _labels(mirror, io, index, position, representation), axis
 
 
 def _labels(
@@ -90,23 +103,20 @@ def names_of_entries(mirror: NetworkMirror) -> Evidence:
         return Evidence()
     warnings = list[str]()
     swapped = telling = 0
-    for io, representations in (("input", mirror.inputs), ("output", mirror.outputs)):
-        for index, representation in enumerate(representations):
-            for position, axis in enumerate(representation.axes):
-                labels = _labels(mirror, io, index, position, representation)
-                by_label = partners_by_label(labels, axis.action)
-                swaps = axis.action.partner != np.arange(axis.size)
-                swapped += int(swaps.sum())
-                if by_label is None:
-                    continue
-                telling += int((swaps & by_label.tells).sum())
-                apart = np.flatnonzero(by_label.tells & (axis.action.partner != by_label.partner))
-                if len(apart):
-                    at = int(apart[0])
-                    warnings.append(
-                        f"{io} {index}: T takes {labels[at]} to {labels[int(axis.action.partner[at])]}, by its name "
-                        f"it belongs to {labels[int(by_label.partner[at])]} ({len(apart)} such entries)"
-                    )
+    for io, index, labels, axis in _labelled_axes(mirror):
+        by_label = partners_by_label(labels, axis.action)
+        swaps = axis.action.partner != np.arange(axis.size)
+        swapped += int(swaps.sum())
+        if by_label is None:
+            continue
+        telling += int((swaps & by_label.tells).sum())
+        apart = _contradicting(by_label, axis.action)
+        if apart:
+            at = apart[0]
+            warnings.append(
+                f"{io} {index}: T takes {labels[at]} to {labels[int(axis.action.partner[at])]}, by its name "
+                f"it belongs to {labels[int(by_label.partner[at])]} ({len(apart)} such entries)"
+            )
     if warnings or not telling:
         return Evidence((), tuple(warnings))
     if telling == swapped:
