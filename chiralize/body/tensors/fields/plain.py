@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
+from chiralize.body.tensors.fields.command import axes_of
 from chiralize.body.tensors.fields.field import Field, dotted, other_signs
 from chiralize.body.tensors.fields.partners import sides_of, tells_side
 from chiralize.body.tensors.fields.quantities import WITH_DIMS, Quantity
@@ -141,6 +142,7 @@ class Scalar(Field):
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """Numbers that are kept, though their names speak of left and right, or of limbs that come in pairs."""
         yield from _sided(self.name, self.entries, "kept")
+        yield from _sideways(self.entries, body)
         if not self.entries and self.count % 2 == 0 and _LIMBS.search(self.name.lower()):
             yield (
                 f"scalar {self.name!r} keeps {self.count} entries where they are; "
@@ -200,6 +202,20 @@ class Signs(Field):
         if not self.entries:
             yield from _of_commands(self.name, self.signs)
             yield from _of_clocks(self.name, self.signs, body)
+
+
+def _sideways(entries: tuple[str, ...], body: Skeleton) -> Iterator[str]:
+    """Of a point or a velocity, by their names, the coordinate that points sideways."""
+    for entry in entries:
+        stem, axis = entry[:-1], entry[-1]
+        is_coordinate = axes_of(entry) == axis or (axes_of(entry) is None and not stem[-1:].isalnum())
+        others = [other for other in AXES if other != axis and stem + other in entries]
+        if axis == body.lateral and stem and others and is_coordinate:
+            name = stem.rstrip("_.- ") or "NAME"
+            yield (
+                f"scalar {entry!r} is kept, and by its name it is the coordinate that points sideways, beside "
+                f"{stem + others[0]}: {{vector: {name}, dims: [{', '.join(sorted((axis, *others)))}]}}"
+            )
 
 
 def _one_for_each(name: str, body: Skeleton) -> str:
