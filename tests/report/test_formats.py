@@ -533,7 +533,10 @@ def test_many_warnings_fit_on_the_smallest_terminal() -> None:
 def test_times_of_calls() -> None:
     """In the table of costs, and in the headline that of the larger batch."""
     timed = replace(CONVERT, cost=replace(CONVERT.cost, times=TIMES))
-    assert "; one pass, 0.50 of the multiplications, 1.25 of the time (64 samples)" in timed.verdict
+    assert (
+        "; one pass, 0.50 of the multiplications, 1.25 of the time (64 samples), 0.62 of that of both views"
+        in timed.verdict
+    )
     text = to_text(timed)
     assert "  time, 1 sample, 1 thread       0.36 ms    0.72 ms  x2.00\n" in text
     assert "  time, 64 samples, 2 threads       2 ms     2.5 ms  x1.25\n" in text
