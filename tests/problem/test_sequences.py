@@ -61,6 +61,11 @@ def test_frames_of_one_call() -> None:
     assert found[1][1][0][0].tolist() == numbers(2, 7, 4)[1:, 3:6].tolist()
 
 
+def test_one_number_a_step() -> None:
+    """Such as the number of a word: "sequence time"."""
+    assert observed(sequences_of(numbers(2, 3), reading((1,)), "x")) == numbers(2, 3)[..., None].tolist()
+
+
 def test_without_a_batch() -> None:
     assert observed(sequences_of(numbers(3, 4), reading((4,), rows=False), "x")) == [numbers(3, 4).tolist()]
 

@@ -171,9 +171,9 @@ def dense(
 ) -> tuple[torch.nn.Module, ExportedProgram | None]:
     """A graph of the original's ops with weights of other sizes."""
     if network.resolved.is_affine:
-        raise MethodUnavailableError(
-            "--width", "pixels (reflect) go with width 0.5 only", "use --width 0.5 or --method average"
-        )
+        facts = "heads or hidden spaces get other sizes here, and pixels (reflect) go with the original's only"
+        remedy = "use --width 0.5 if this is another, --method match or average, or feed x - W/2 without reflect"
+        raise MethodUnavailableError("--method reduce", facts, remedy)
     assert network.program is not None
     program = functional(network.program)
     module = program.module(check_guards=False)

@@ -84,7 +84,7 @@ class _Track:
             index[self.axis] = number
         else:
             index[self.axis] = slice(number * self.frames, (number + 1) * self.frames)
-        return self.values[tuple(index)]
+        return self.values[(*index, ...)]  # an array even where one number is left
 
 
 def sequences_in(path: Path, reading: Reading) -> list[Steps]:
