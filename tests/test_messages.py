@@ -304,7 +304,7 @@ CASES: dict[str, Case] = {
     "OneSidedError": Case(
         one_sided,
         ("OneHanded: its two sides are 0.38", "auto stops above 0.3: the network treats left and right unequally",
-         "    Fix: where it was not trained with mirrored copies", "(or reduce, match) or --force converts all the same"),
+         "    Fix: where it was not trained with mirrored", "(or reduce, match) or --force converts all the same"),
     ),
     "InternalError": Case(internal, ("nothing", "report")),
 }  # fmt: skip

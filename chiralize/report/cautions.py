@@ -66,8 +66,9 @@ def _doubt(fit: MirrorFit | None, warning: str = "") -> str:
     """The doubt about the mirror in a few words: another one, no symmetry at all, or what else warns of it."""
     if fit is not None and fit.better:
         where = when(not fit.real, " on random inputs")
-        figures = when(fit.nearest == fit.better[0], f" (gap {plain(fit.nearest_gap)}, {plain(fit.gap)} with T)")
-        return f"another mirror fits better{where}: {fit.better[0]}{figures}"
+        name = fit.nearest if fit.nearest in fit.better else fit.better[0]
+        figures = when(name == fit.nearest, f" (gap {plain(fit.nearest_gap)}, {plain(fit.gap)} with T)")
+        return f"another mirror fits better{where}: {name}{figures}"
     if fit is not None and fit.is_refuted:
         return f"the original has nothing of this symmetry (gap {plain(fit.gap)})"
     if rival := rival_in_words(fit):

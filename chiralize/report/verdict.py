@@ -242,9 +242,11 @@ def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calib
 def _to_know(report: ConvertReport) -> list[str]:
     """Facts that have to be known before the result is put to use."""
     facts: list[str] = []
-    if any(entry.kind == "statistic" and entry.distance > 0 for entry in report.changes.moved):
+    changed = {entry.kind for entry in report.changes.moved if entry.distance > 0}
+    is_whole = report.form == "fused"  # a graph, which has norms folded in and is deployed as one file
+    if "statistic" in changed and not is_whole:
         facts.append("normaliser statistics changed: deploy them together with the weights")
-    if any(entry.kind == "table" and entry.distance > 0 for entry in report.changes.moved):
+    if "table" in changed and not is_whole:
         facts.append("tables of positions changed: deploy them together with the weights")
     if report.form == "dense":
         facts.append("other widths: its weights do not fit the original's class")

@@ -226,8 +226,11 @@ def _compared(
         return _of_still(answers, calls, real) if answers.hardly_vary else Evidence()
     points = _points(network, answers, calls)
     if real:
-        of_joints = [index for index in answers.indices if network.resolved.output_tensors[index].kind in _OF_JOINTS]
-        others = chain(with_other_partners(answers, mirror, of_joints), _candidates(network, mirror, calls, points))
+        kinds = {index: network.resolved.output_tensors[index].kind for index in answers.indices}
+        of_joints = [index for index, kind in kinds.items() if kind in _OF_JOINTS]
+        scores = [index for index, kind in kinds.items() if kind == "invariant"]
+        by_answers = with_other_partners(answers, mirror, of_joints, scores)
+        others = chain(by_answers, _candidates(network, mirror, calls, points))
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
     away = (fill_in_first(network.resolved, calls) or off_center(network.resolved, calls)) if real else ""

@@ -230,6 +230,13 @@ def test_named_entries() -> None:
     assert labels({"signs": {"lean": -1, "load": 1}, "name": "s"}) == ["s.lean", "s.load"]
 
 
+def test_as_many_numbers_as_coordinates_are_questioned() -> None:
+    fields = [{"joints": "p"}, {"scalar": 34, "name": "speed"}]
+    (doubt,) = doubts_of(load_spec({"skeleton": "coco", "inputs": [{"fields": fields}]}))
+    assert "keeps 34 entries where they are, 2 for each joint of the body" in doubt
+    assert "write {joints: speed}" in doubt
+
+
 @pytest.mark.parametrize(
     ("block", "doubt"),
     [

@@ -60,17 +60,33 @@ def refusal(net: nn.Module, **options: str) -> str:
             2,
             [1, 0],
             [1, 1],
-            "try entries 0 and 1 of output 0 swapped (`classes: {swap: [[0, 1]]}`) in the specification",
+            "entries 0 and 1 of output 0 swapped (`classes: {swap: [[0, 1]]}`) in the specification",
         ),
-        (3, [2, 1, 0], [1, 1, 1], "try entries 0 and 2 of output 0 swapped (`classes: {swap: [[0, 2]]}`) in the spec"),
-        (4, [1, 0, 3, 2], [1] * 4, "try entries 0 and 1, 2 and 3, ... of output 0 swapped (`classes`) in the spec"),
-        (4, [2, 3, 0, 1], [1] * 4, "try entries 0 and 2, 1 and 3, ... of output 0 swapped (`classes`) in the spec"),
-        (1, [0], [-1], "try the other sign of output 0 (`fields: [{signs: [-1]}]`) in the specification"),
-        (3, [0, 1, 2], [1, -1, 1], "try the other sign of output 0[1] (`fields: [{signs: [1, -1, 1]}]`) in the spec"),
+        (3, [2, 1, 0], [1, 1, 1], "entries 0 and 2 of output 0 swapped (`classes: {swap: [[0, 2]]}`) in the spec"),
+        (
+            4,
+            [1, 0, 3, 2],
+            [1] * 4,
+            "entries 0 and 1, 2 and 3 of output 0 swapped (`classes: {swap: [[0, 1], [2, 3]]}`)",
+        ),
+        (
+            4,
+            [2, 3, 0, 1],
+            [1] * 4,
+            "entries 0 and 2, 1 and 3 of output 0 swapped (`classes: {swap: [[0, 2], [1, 3]]}`)",
+        ),
+        (1, [0], [-1], "the other sign of output 0 (`fields: [{signs: [-1]}]`) in the specification"),
+        (3, [0, 1, 2], [1, -1, 1], "the other sign of output 0[1] (`fields: [{signs: [1, -1, 1]}]`) in the spec"),
     ],
 )
 def test_what_moves_is_named(size: int, partner: list[int], sign: list[int], words: str) -> None:
-    assert f"Fix: {words}" in refusal(scorer(size, partner, sign))
+    assert f"Fix: try {words}" in refusal(scorer(size, partner, sign))
+
+
+def test_of_many_scores_those_that_swap_are_read_off_the_answers() -> None:
+    """All others stay, so that the gap is in two of twenty: no noise of training is like that."""
+    said = refusal(scorer(20, [*range(18), 19, 18], [1] * 20))
+    assert "Fix: try entries 18 and 19 of output 0 swapped (`classes: {swap: [[18, 19]]}`) in the specification" in said
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 8])

@@ -192,18 +192,21 @@ def _nothing_to_convert(measured: Asymmetry) -> Advice:
 
 def _uneven(measured: Asymmetry, gap: str, evidence: Evidence) -> Advice:
     """Advice on a network whose answers to both views differ more than usual, or lean, but have much in common."""
+    doubt = first = ""
     if evidence.warnings:
         doubt = f", or T is not its mirror: {evidence.warnings[0]}"
-    else:
-        doubt = ""
+        first = f"{_settle(evidence.fit)} first; then "
     if measured.lean > LEANING:
-        return Advice("uneven", f"the network {leaning_in_words(measured.lean)} ({gap}): {WORSE}{doubt}", _LEANING)
+        text = f"the network {leaning_in_words(measured.lean)} ({gap}): {WORSE}{doubt}"
+        return Advice("uneven", text, first + _LEANING)
     signs = _signs(measured)
     if not signs:
         advice = _without_signs(measured, gap)
         return replace(advice, text=advice.text + doubt, is_noise=advice.is_noise and not evidence.warnings)
     return Advice(
-        "uneven", f"the network treats left and right unequally: {EXPLAINED} ({gap}; {signs[0]}){doubt}", _UNEVENLY
+        "uneven",
+        f"the network treats left and right unequally: {EXPLAINED} ({gap}; {signs[0]}){doubt}",
+        first + _UNEVENLY,
     )
 
 
@@ -238,7 +241,7 @@ def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leani
     else:
         most = ""
     text = f"the data themselves are one-sided: {_side_in_words(leaning)}{most}. The task may not be symmetric"
-    if measured.gap > ASYMMETRIC:
+    if measured.gap > ASYMMETRIC and _signs(measured):
         return Advice(
             "one-sided data",
             f"{text}, and the network knows that side only (gap {measured.gap:.2g}), or was trained on inputs of "

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from chiralize.errors import NotAnInvolutionError
-from chiralize.errors.words import listed
+from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
@@ -29,15 +29,19 @@ _MOST_ENTRIES = 512
 _NAMED = 2
 
 
-def with_other_partners(answers: Answers, mirror: NetworkMirror, indices: Collection[int]) -> Iterator[Candidate]:
+def with_other_partners(
+    answers: Answers, mirror: NetworkMirror, indices: Collection[int], scores: Collection[int] = ()
+) -> Iterator[Candidate]:
     """T with the partners that predict the entries of one output best; nothing where T has these.
 
-    indices: of the outputs that are looked at.  Raises ModelRunError.
+    indices: of the outputs that are looked at.  scores: those that are said to stay, of which the last axis is looked
+    at.  Raises ModelRunError.
     """
-    for index in indices:
+    for index in (*indices, *scores):
         representation = mirror.outputs[index]
         for position, axis in enumerate(representation.axes):
-            if axis.is_trivial or axis.size > _MOST_ENTRIES:
+            is_of_scores = index in scores and position == len(representation.axes) - 1
+            if (axis.is_trivial and not is_of_scores) or axis.size > _MOST_ENTRIES:
                 continue
             changed = _partners(_errors(answers, mirror, index, position), axis.action)
             partner = axis.action.partner.copy()
@@ -49,7 +53,8 @@ def with_other_partners(answers: Answers, mirror: NetworkMirror, indices: Collec
             if changed:
                 repaired = _with_axis(representation, position, action)
                 outputs = (*mirror.outputs[:index], repaired, *mirror.outputs[index + 1 :])
-                yield Candidate(_in_words(mirror, index, position, changed), replace(mirror, outputs=outputs))
+                words = _of_scores(index, changed) if is_of_scores else _in_words(mirror, index, position, changed)
+                yield Candidate(words, replace(mirror, outputs=outputs))
 
 
 def _with_axis(representation: TensorRepresentation, position: int, action: SignedPermutation) -> TensorRepresentation:
@@ -85,6 +90,18 @@ def _partners(errors: np.ndarray, action: SignedPermutation) -> dict[int, int]:
             changed[entry] = other
     gained = sum(float(before[entry] - after[entry]) for entry in changed)
     return changed if gained >= _WORTH * before.sum() else {}
+
+
+def _of_scores(index: int, changed: Mapping[int, int]) -> str:
+    """``entries 18 and 19 of output 0 swapped (`classes: {swap: [[18, 19]]}`)``."""
+    pairs = [(one, other) for one, other in sorted(changed.items()) if one < other]
+    names, swaps = list[str](), list[str]()
+    for one, other in pairs[:_NAMED]:
+        names.append(f"{one} and {other}")
+        swaps.append(f"[{one}, {other}]")
+    more = when(len(pairs) > _NAMED, ", ...")
+    swap = f"classes: {{swap: [{', '.join(swaps)}{more}]}}"
+    return f"entries {', '.join(names)}{more} of output {index} swapped (`{swap}`)"
 
 
 def _in_words(mirror: NetworkMirror, index: int, position: int, changed: Mapping[int, int]) -> str:

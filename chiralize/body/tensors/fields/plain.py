@@ -25,7 +25,7 @@ _LIMBS = re.compile(
 )
 
 
-_FEWEST_JOINTS = 4
+_FEWEST_JOINTS, _COORDINATES = 4, (2, 3)
 _COMMANDED, _COMMANDED_AHEAD = (1, -1, -1), (-1, 1, -1)
 """Signs of vx, vy and a yaw rate under the mirror of y, and of x."""
 _CLOCK, _PARTS, _FEET = re.compile(r"gait|clock|phase"), 2, 4
@@ -139,6 +139,12 @@ class Scalar(Field):
         """Whether there are as many as the body has joints: angles, torques and actions of joints swap."""
         return not self.entries and self.count == len(body.joints) >= _FEWEST_JOINTS and bool(body.pairs)
 
+    def has_some_for_each_joint(self, body: Skeleton) -> bool:
+        """Whether there are two or three for each joint, of a body whose joints have coordinates: those swap."""
+        joints = len(body.joints)
+        counts = [each * joints for each in _COORDINATES]
+        return not self.entries and joints >= _FEWEST_JOINTS and len(body.dims) > 1 and self.count in counts
+
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """Numbers that are kept, though their names speak of left and right, or of limbs that come in pairs."""
         yield from _sided(self.name, self.entries, "kept")
@@ -152,6 +158,12 @@ class Scalar(Field):
             yield (
                 f"scalar {self.name!r} keeps {self.count} entries where they are, as many as the body has joints; "
                 f"where there is one number for each joint, write {_one_for_each(self.name, body)}"
+            )
+        if self.has_some_for_each_joint(body):
+            each = self.count // len(body.joints)
+            yield (
+                f"scalar {self.name!r} keeps {self.count} entries where they are, {each} for each joint of the body; "
+                f"where they are coordinates or velocities of joints, write {{joints: {self.name or 'NAME'}}}"
             )
         if not self.entries:
             yield from _of_commands(self.name, (1,) * self.count)
