@@ -37,8 +37,9 @@ from chiralize.verification.evidence import joined
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.evidence.one_class import one_class_first
-from chiralize.verification.mirror_evidence import ask_network, inputs_to_check, outside_evidence
+from chiralize.verification.mirror_evidence import ask_network, outside_evidence
 from chiralize.verification.verdicts import Evidence
+from chiralize.verification.wrong_mirror import inputs_to_check
 
 SAMPLES, LEAST = 256, 64
 """Random samples where no inputs are given; and how many are run whatever they cost: fewer tell nothing of layers."""

@@ -39,8 +39,8 @@ from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.evidence.one_class import one_class_first
 from chiralize.verification.evidence.training import is_untrained
-from chiralize.verification.mirror_evidence import refuse_wrong_mirror
 from chiralize.verification.verdicts import Drift, Evidence
+from chiralize.verification.wrong_mirror import refuse_wrong_mirror
 
 WIDEST = 0.3
 """Gap above which `auto` stops. Networks that know both sides have 0.1 to 0.25, those that saw one side 0.4 to 0.8."""

@@ -1,4 +1,4 @@
-"""Is this the right skeleton? Whether names, bones and the network itself speak for T, and what is done where not."""
+"""Is this the right skeleton? Whether names, bones and the network itself speak for T."""
 
 from __future__ import annotations
 
@@ -11,34 +11,30 @@ from math import ceil
 
 import torch
 
-from chiralize.body.tensors import ConversionSpec, ResolvedSpec, TensorEntry, resolve
+from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.body.tensors.conversion import doubts_of
-from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
+from chiralize.errors import ChiralizeError, ModelRunError
 from chiralize.errors.words import percent, when
-from chiralize.graph.mirror import FITS, MirrorFit, NetworkMirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
-from chiralize.problem.data.checks import IN_ITS_UNIT, foreign_unit, is_of_its_kind
 from chiralize.problem.data.cutting import in_one, in_rows, tensors, thinned
 from chiralize.problem.data.missing_joints import fill_in_first
 from chiralize.problem.mirror import mirror_from, mirror_if_known, with_states_free
 from chiralize.problem.network import Network
-from chiralize.problem.problem import Problem
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.stateful import mirror_of_calls
-from chiralize.verification.asymmetry import asymmetry
-from chiralize.verification.asymmetry.advice import leaving_out, uneven_in_words
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.answer_points import Points, points_of_answers
-from chiralize.verification.evidence.blocks import block_to_check
 from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
 from chiralize.verification.evidence.fitting import FEWEST_ROWS, Answers, along, compare, gap_of, of_calls, variation_of
 from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
 from chiralize.verification.evidence.names import (
+    BY_NAMES,
     by_names,
     name_findings,
     names_of_entries,
@@ -49,10 +45,8 @@ from chiralize.verification.evidence.near_shipped import near_shipped
 from chiralize.verification.evidence.neighbours import nearby
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import means_away, off_center
-from chiralize.verification.evidence.one_class import one_class_first
 from chiralize.verification.evidence.records import Candidate, Comparison
 from chiralize.verification.evidence.reflection import reflection_findings
-from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy
 from chiralize.verification.evidence.repairing import with_other_partners
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.evidence.turns import rotation_findings
@@ -73,8 +67,6 @@ _LEAST_RUNS, _MOST_RUNS = 16, 160
 _COSTLY, _FEWEST_RUNS = 5e11, 8
 """Multiplications, about half a minute, and how many mirrors are tried where the first inputs alone take so many."""
 _ASKING = "checking the mirror against the network"
-_LARGE = 100.0
-"""Numbers beyond this are no metres, radians or normalised coordinates."""
 _HARDLY_VARY = (
     "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a hundredth "
     "of their size; give inputs that differ more from each other, or check the arguments that its class was built with"
@@ -88,14 +80,6 @@ _COLLAPSED = (
     "over these inputs, which vary by {given} of their size, the original's answers hardly vary: {outputs}. Such an "
     "output learned a mean alone, or was built or loaded wrongly; its gap and its rho are in units of that small spread"
 )
-_BADLY_TRAINED = (
-    "consider that the network may be badly trained or know one side only, since no other mirror that was tried fits "
-    "clearly better: --method average --force averages its two views, whose error tells"
-)
-_SEVERAL_AT_ONCE = (
-    ": several may be wrong at once, or the specification is of another body, since none of the mirrors that were "
-    "tried fits"
-)
 _ALIKE = 0.05
 """Inputs that vary by less than this share of their size are alike themselves."""
 _FEW_SCORES = (
@@ -103,9 +87,6 @@ _FEW_SCORES = (
     f"{{}} samples fit many mirrors; give {FEWEST_ROWS} and more (--calibration)"
 )
 _NOT_FINITE = "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite"
-_BY_NAMES = "the swaps that the names tell"
-_USUAL = 0.25
-"""The gap that the right mirror mostly has at most."""
 _OF_JOINTS = ("pose", "fields")
 _KEEPS_STATE = (
     "the network was not asked whether T is its mirror: it keeps a state from call to call, of which single calls "
@@ -359,7 +340,7 @@ def _candidates(
     except ChiralizeError:
         named = None
     if named is not None:
-        yield Candidate(f"{_BY_NAMES}{pairs_by_names(mirror)}", named)
+        yield Candidate(f"{BY_NAMES}{pairs_by_names(mirror)}", named)
     resolved = network.resolved
     for neighbour in nearby(resolved, means_away(resolved, real), _numbers_among(network), points):
         try:
@@ -405,88 +386,3 @@ def _resolved_as(network: Network, spec: ConversionSpec) -> tuple[ResolvedSpec, 
         around = network.around
     read, answered = with_states_free(other.input_tensors), with_states_free(other.output_tensors)
     return other, mirror_from(other, read, answered, {}, around)
-
-
-# ---- the guard ------------------------------------------------------------------------------------------------
-def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
-    """Raises MirrorError where the network, on real inputs, shows that T is not its mirror.
-
-    A start to train on is let through.
-    """
-    fit = asked.fit
-    if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
-        return
-    network, inputs = problem.network, problem.batches.given
-    mirror = mirror_if_known(network, None)
-    against = names_of_entries(mirror).warnings if mirror is not None else ()
-    facts, first = "; ".join((*asked.warnings, *against)), _first_to_check(network, inputs, fit, bool(against))
-    calls = thinned(network, inputs, affordable_samples(network, _WORK, BATCH, _ROWS))
-    if mirror is not None and calls and not network.carried.keeps_state:
-        gaps = asymmetry(network.module, mirror, calls, network.resolved.output_tensors)
-        facts += uneven_in_words(gaps)
-        if not first and not fit.fits_another:
-            first = leaving_out(gaps, FITS)
-    raise MirrorError(name, facts, first + _remedy(fit, network.resolved.spec))
-
-
-def _first_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit, is_against_names: bool) -> str:
-    """What to look at before other mirrors: the inputs, names that T contradicts, or single blocks; "" elsewhere."""
-    if of_inputs := inputs_to_check(network, inputs, fit):
-        return of_inputs
-    if is_against_names and fit.nearest_gap > _USUAL and not fit.nearest.startswith(_BY_NAMES):
-        return "swap first what the names tell, or rename it; then "
-    if fit.nearest_gap > FITS:
-        return block_to_check(network.resolved, thinned(network, inputs, _ROWS))
-    return ""
-
-
-def inputs_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit) -> str:
-    """The first remedy where inputs hold a number for missing joints, are of one class, are away from the point that T
-    mirrors them at (unless another mirror settles it), or are of another unit; "" elsewhere.
-
-    Of another unit they may be where T is linear and they reach numbers as of pixels or millimetres: few networks read
-    such numbers as they are, and one that was trained on others answers them anyhow.
-    """
-    if fill_in := fill_in_first(network.resolved, inputs):
-        return fill_in
-    if of_one := one_class_first(network, thinned(network, inputs, _ROWS)):
-        return of_one
-    if foreign_unit(network, inputs):
-        return f"{IN_ITS_UNIT} first; then "
-    away = off_center(network.resolved, thinned(network, inputs, _ROWS))
-    if away and not fit.is_settled:
-        return away
-    if network.resolved.is_affine or is_of_its_kind(network, inputs):
-        return ""
-    reach = 0.0
-    for call in thinned(network, inputs, _ROWS):
-        for tensor in tensors(call):
-            if tensor.is_floating_point() and tensor.numel():
-                reach = max(reach, float(tensor.abs().max()))
-    if reach <= _LARGE:
-        return ""
-    return f"check the unit of the inputs first, which reach {reach:.3g} (pixels, millimetres, degrees?); then "
-
-
-def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
-    """The first thing to check. A policy may have learned one side only; its robot model shows whether T of an
-    observation is right.
-    """
-    first, is_named = first_remedy(fit, spec), fit.fits_another or fit.nearest_is_first
-    if not is_named:
-        first = f"{_BADLY_TRAINED}; else {first}" + when(fit.has_a_nearer, _SEVERAL_AT_ONCE)
-    elif first == CHECK_ALL:
-        first += _SEVERAL_AT_ONCE
-    is_in_blocks = _has_fields(spec.inputs) and _has_fields(spec.outputs)
-    if is_in_blocks and len(spec.skeleton.dims) == 1:  # a robot, one number a joint
-        first += "; `chiralize skeleton check --robot ROBOT.xml SPEC.yaml` and `audit --rollout` say whether T is right"
-    if not is_named:
-        return f"{first}; `chiralize audit` measures it again, and says which side it knows"
-    return (
-        f"{first}; `chiralize audit` measures it again. If T is right, the network knows one side only, or the inputs "
-        "are of another kind than those it was trained on; --force converts all the same"
-    )
-
-
-def _has_fields(entries: Sequence[TensorEntry] | None) -> bool:
-    return any(entry.fields for entry in entries or ())

@@ -13,7 +13,7 @@ from chiralize.problem.data.missing_joints import stored_for_missing
 from chiralize.problem.data.odd_values import odd_values
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
-from chiralize.verification.mirror_evidence import inputs_to_check
+from chiralize.verification.wrong_mirror import inputs_to_check
 from tests.support.small_body import BODY, normal
 
 PIXELS = BODY + "negate: x\ninputs: [{layout: b j d, reflect: {x: 320}}]\noutputs: [{layout: b j d}]\n"

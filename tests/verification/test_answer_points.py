@@ -16,8 +16,9 @@ from chiralize.problem.preparation import prepare
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.verification.evidence.answer_points import mirrored_at_points, points_of_answers
-from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mirror
+from chiralize.verification.mirror_evidence import ask_network
 from chiralize.verification.verdicts import Evidence
+from chiralize.verification.wrong_mirror import refuse_wrong_mirror
 
 BODY = "joints: [nose, left_eye, right_eye]\npairs: [[1, 2]]\ndims: [x, y]\ninputs: ['b c h ~w']\n"
 WIDTH = 12

@@ -70,6 +70,19 @@ class Recogniser(nn.Module):
         return self.last(torch.tanh(self.first(M) + self.second(P.flatten(2))).mean(1))
 
 
+@pytest.mark.parametrize(("numbers", "is_noted"), [(20, True), (2, False), (1000, False)])
+def test_numbers_of_words_are_noted(numbers: int, is_noted: bool) -> None:
+    """A note that sides among them cannot swap; flags and the many steps of a diffusion raise no question."""
+    spec = parse_spec("skeleton: h36m\ninputs: [b j d, {free: true, name: word}]\noutputs: [b j d]\n")
+    words = torch.arange(2000) % numbers
+    resolved = resolve(spec, [(2000, 17, 3), (2000,)], [(2000, 17, 3)])
+    call: Call = ((torch.zeros(2000, 17, 3), words), {})
+    notes = free_findings(resolved, call, [call]).notes
+    assert len(notes) == is_noted
+    assert not notes or "input 1 'word' is `free`, and holds 20 different whole numbers" in notes[0]
+    assert free_findings(resolved, call).notes == ()
+
+
 def test_the_headline_warns() -> None:
     converted = chiralize.chiralize(Recogniser(), parse_spec(FREE), (NUMBERS, P), method="average")
     report = chiralize.chirality(converted).report

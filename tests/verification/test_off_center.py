@@ -18,8 +18,9 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.verification.evidence.neighbours import NO_SWAP
 from chiralize.verification.evidence.off_center import means_away, off_center
-from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mirror
+from chiralize.verification.mirror_evidence import ask_network
 from chiralize.verification.verdicts import Evidence
+from chiralize.verification.wrong_mirror import refuse_wrong_mirror
 
 C = 320.0
 BODY = "joints: [hip, left_knee, right_knee, left_ear, right_ear]\npairs: [[1, 2], [3, 4]]\ndims: [x, y, z]\n"

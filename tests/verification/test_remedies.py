@@ -17,8 +17,8 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.verification.asymmetry import advise
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap
-from chiralize.verification.mirror_evidence import refuse_wrong_mirror
 from chiralize.verification.verdicts import Evidence
+from chiralize.verification.wrong_mirror import refuse_wrong_mirror
 
 BODY = "joints: [hip, left_knee, right_knee, left_ear, right_ear]\npairs: [[1, 2], [3, 4]]\ndims: [x, y, z]\n"
 APART = Asymmetry((OutputGap(0, 1.17, 0.1, 0.2),), (), 100)

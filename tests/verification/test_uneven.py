@@ -12,7 +12,7 @@ from chiralize import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import MirrorError
 from chiralize.graph.running import Call
-from chiralize.verification import mirror_evidence
+from chiralize.verification import wrong_mirror
 from chiralize.verification.asymmetry.advice import leaving_out, uneven_in_words
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap, PairGap
 
@@ -110,7 +110,7 @@ def test_a_refusal_takes_few_runs_of_a_costly_network(monkeypatch: pytest.Monkey
         taken.append(sum(len(call[0][0]) for call in calls))
         return gaps(1.0)
 
-    monkeypatch.setattr(mirror_evidence, "asymmetry", noting)
-    monkeypatch.setattr(mirror_evidence, "_WORK", work)
+    monkeypatch.setattr(wrong_mirror, "asymmetry", noting)
+    monkeypatch.setattr(wrong_mirror, "_WORK", work)
     refused()
     assert taken == [most]

@@ -19,10 +19,17 @@ from chiralize.verification.verdicts import Evidence
 
 MOST = 8
 """Free numbers of a sample that raise no question: times, noise levels, sizes."""
+_FEW_KINDS = range(3, 200)
+_OF_KINDS = (
+    "{} is `free`, and holds {} different whole numbers: where these are of words or classes that name a side (LEFT, "
+    "RIGHT), the mirror is wrong. Sides that swap can be said of one-hot vectors alone: an input with "
+    "`classes: {{swap: [[A, B]]}}`"
+)
 
 
 def free_findings(resolved: ResolvedSpec, example: Call, inputs: Sequence[Call] = ()) -> Evidence:
-    """A warning for every free input of more than a handful of numbers a sample, beside a mirrored input.
+    """A warning for every free input of more than a handful of numbers a sample, beside a mirrored input, and a note on
+    those that hold numbers of words or classes.
 
     example: gives the kinds of numbers.  inputs: of the user; an input that is the same in all of their samples is a
     table, and raises no question. Nor do masks, nor numbers of frames.
@@ -32,18 +39,22 @@ def free_findings(resolved: ResolvedSpec, example: Call, inputs: Sequence[Call] 
         return Evidence()
     frames = {tensor.shape[axis] for tensor in moved for _, axis in tensor.free_axes if axis}
     calls = inputs or (example,)
-    warnings = list[str]()
+    warnings, notes = list[str](), list[str]()
     for tensor in resolved.input_tensors:
-        if tensor.kind != "free" or not tensor.has_rows or frames.issuperset(tensor.shape[1:]):
+        if tensor.kind != "free" or not tensor.has_rows:
             continue
         rows = [tensors(call)[tensor.index] for call in calls]
+        if inputs and (kinds := _kinds(rows)):
+            notes.append(_OF_KINDS.format(tensor.where, kinds))
+        if frames.issuperset(tensor.shape[1:]):
+            continue
         if prod(tensor.shape[1:]) <= MOST or not rows[0].is_floating_point() or _is_mask(rows):
             continue
         if not inputs:
             warnings.append(_question(tensor, ""))
         elif _varies(rows):
             warnings.append(_question(tensor, ", and differ from sample to sample as the mirrored inputs do"))
-    return Evidence(warnings=tuple(warnings))
+    return Evidence(warnings=tuple(warnings), notes=tuple(notes))
 
 
 def _question(tensor: ResolvedTensor, how: str) -> str:
@@ -54,6 +65,14 @@ def _question(tensor: ResolvedTensor, how: str) -> str:
         "list them as `fields`, `{items: [...], swap: [[A, B], ...]}`. Where they do not, "
         f"`fields: [{{scalar: {tensor.shape[-1]}}}]` says so"
     )
+
+
+def _kinds(rows: Sequence[torch.Tensor]) -> int:
+    """How many different whole numbers there are, where these may be of words or classes; 0 elsewhere."""
+    if rows[0].dtype == torch.bool or rows[0].is_floating_point() or rows[0].is_complex():
+        return 0
+    count = len(torch.cat([row.flatten() for row in rows]).unique())
+    return count if count in _FEW_KINDS else 0
 
 
 def _is_mask(rows: Sequence[torch.Tensor]) -> bool:

@@ -24,6 +24,8 @@ from chiralize.verification.evidence.labels import NamedPartners, partners_by_la
 from chiralize.verification.verdicts import Evidence
 
 ASYMMETRIC = 1e-3
+BY_NAMES = "the swaps that the names tell"
+"""What a mirror with the swaps of the names is called."""
 
 
 # ---- names as evidence ----------------------------------------------------------------------------------------

@@ -1,0 +1,125 @@
+"""Refusing to convert under a mirror that a network shows not to be its own, and what to look at first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chiralize.body.tensors import ConversionSpec, TensorEntry
+from chiralize.errors import MirrorError
+from chiralize.errors.words import when
+from chiralize.graph.mirror import FITS, MirrorFit
+from chiralize.graph.running import Call
+from chiralize.problem.cost import BATCH, affordable_samples
+from chiralize.problem.data.checks import IN_ITS_UNIT, foreign_unit, is_of_its_kind
+from chiralize.problem.data.cutting import tensors, thinned
+from chiralize.problem.data.missing_joints import fill_in_first
+from chiralize.problem.mirror import mirror_if_known
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
+from chiralize.verification.asymmetry import asymmetry
+from chiralize.verification.asymmetry.advice import leaving_out, uneven_in_words
+from chiralize.verification.evidence.blocks import block_to_check
+from chiralize.verification.evidence.names import BY_NAMES, names_of_entries
+from chiralize.verification.evidence.off_center import off_center
+from chiralize.verification.evidence.one_class import one_class_first
+from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy
+from chiralize.verification.verdicts import Evidence
+
+_LARGE = 100.0
+"""Numbers beyond this are no metres, radians or normalised coordinates."""
+_BADLY_TRAINED = (
+    "consider that the network may be badly trained or know one side only, since no other mirror that was tried fits "
+    "clearly better: --method average --force averages its two views, whose error tells"
+)
+_SEVERAL_AT_ONCE = (
+    ": several may be wrong at once, or the specification is of another body, since none of the mirrors that were "
+    "tried fits"
+)
+_USUAL = 0.25
+"""The gap that the right mirror mostly has at most."""
+_ROWS = 256
+_WORK = 1e10  # multiplications to spend on where the gap is
+
+
+def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
+    """Raises MirrorError where the network, on real inputs, shows that T is not its mirror.
+
+    A start to train on is let through.
+    """
+    fit = asked.fit
+    if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
+        return
+    network, inputs = problem.network, problem.batches.given
+    mirror = mirror_if_known(network, None)
+    against = names_of_entries(mirror).warnings if mirror is not None else ()
+    facts, first = "; ".join((*asked.warnings, *against)), _first_to_check(network, inputs, fit, bool(against))
+    calls = thinned(network, inputs, affordable_samples(network, _WORK, BATCH, _ROWS))
+    if mirror is not None and calls and not network.carried.keeps_state:
+        gaps = asymmetry(network.module, mirror, calls, network.resolved.output_tensors)
+        facts += uneven_in_words(gaps)
+        if not first and not fit.fits_another:
+            first = leaving_out(gaps, FITS)
+    raise MirrorError(name, facts, first + _remedy(fit, network.resolved.spec))
+
+
+def _first_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit, is_against_names: bool) -> str:
+    """What to look at before other mirrors: the inputs, names that T contradicts, or single blocks; "" elsewhere."""
+    if of_inputs := inputs_to_check(network, inputs, fit):
+        return of_inputs
+    if is_against_names and fit.nearest_gap > _USUAL and not fit.nearest.startswith(BY_NAMES):
+        return "swap first what the names tell, or rename it; then "
+    if fit.nearest_gap > FITS:
+        return block_to_check(network.resolved, thinned(network, inputs, _ROWS))
+    return ""
+
+
+def inputs_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit) -> str:
+    """The first remedy where inputs hold a number for missing joints, are of one class, are away from the point that T
+    mirrors them at (unless another mirror settles it), or are of another unit; "" elsewhere.
+
+    Of another unit they may be where T is linear and they reach numbers as of pixels or millimetres: few networks read
+    such numbers as they are, and one that was trained on others answers them anyhow.
+    """
+    if fill_in := fill_in_first(network.resolved, inputs):
+        return fill_in
+    if of_one := one_class_first(network, thinned(network, inputs, _ROWS)):
+        return of_one
+    if foreign_unit(network, inputs):
+        return f"{IN_ITS_UNIT} first; then "
+    away = off_center(network.resolved, thinned(network, inputs, _ROWS))
+    if away and not fit.is_settled:
+        return away
+    if network.resolved.is_affine or is_of_its_kind(network, inputs):
+        return ""
+    reach = 0.0
+    for call in thinned(network, inputs, _ROWS):
+        for tensor in tensors(call):
+            if tensor.is_floating_point() and tensor.numel():
+                reach = max(reach, float(tensor.abs().max()))
+    if reach <= _LARGE:
+        return ""
+    return f"check the unit of the inputs first, which reach {reach:.3g} (pixels, millimetres, degrees?); then "
+
+
+def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
+    """The first thing to check. A policy may have learned one side only; its robot model shows whether T of an
+    observation is right.
+    """
+    first, is_named = first_remedy(fit, spec), fit.fits_another or fit.nearest_is_first
+    if not is_named:
+        first = f"{_BADLY_TRAINED}; else {first}" + when(fit.has_a_nearer, _SEVERAL_AT_ONCE)
+    elif first == CHECK_ALL:
+        first += _SEVERAL_AT_ONCE
+    is_in_blocks = _has_fields(spec.inputs) and _has_fields(spec.outputs)
+    if is_in_blocks and len(spec.skeleton.dims) == 1:  # a robot, one number a joint
+        first += "; `chiralize skeleton check --robot ROBOT.xml SPEC.yaml` and `audit --rollout` say whether T is right"
+    if not is_named:
+        return f"{first}; `chiralize audit` measures it again, and says which side it knows"
+    return (
+        f"{first}; `chiralize audit` measures it again. If T is right, the network knows one side only, or the inputs "
+        "are of another kind than those it was trained on; --force converts all the same"
+    )
+
+
+def _has_fields(entries: Sequence[TensorEntry] | None) -> bool:
+    return any(entry.fields for entry in entries or ())
