@@ -82,7 +82,7 @@ def inputs_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit) ->
     """
     if fill_in := fill_in_first(network.resolved, inputs):
         return fill_in
-    if of_one := one_class_first(network, thinned(network, inputs, _ROWS)):
+    if of_one := one_class_first(network, inputs):
         return of_one
     if foreign_unit(network, inputs):
         return f"{IN_ITS_UNIT} first; then "

@@ -217,7 +217,7 @@ class Signs(Field):
 
 
 def _sideways(entries: tuple[str, ...], body: Skeleton) -> Iterator[str]:
-    """Of a point or a velocity, by their names, the coordinate that points sideways."""
+    """Kept entries that by their names are a coordinate of a point or a velocity, the one that points sideways."""
     for entry in entries:
         stem, axis = entry[:-1], entry[-1]
         is_coordinate = axes_of(entry) == axis or (axes_of(entry) is None and not stem[-1:].isalnum())
