@@ -118,7 +118,7 @@ FITS = 0.5
 hardly moves is taken for one that does. T itself is not confirmed above it, and not refuted: right mirrors had at most
 0.45 (decision 0026), but for networks of one side and recognisers."""
 _SETTLED = 0.1
-"""A gap up to which another mirror leaves nothing to explain, such as a point that inputs are about."""
+"""A gap up to which another mirror leaves nothing to explain: that of networks that know both sides well."""
 CLEARLY = 0.7
 """A neighbour with at most so much of the gap of T comes clearly nearer."""
 
@@ -166,7 +166,7 @@ class MirrorFit:
 
     @property
     def is_settled(self) -> bool:
-        """Whether another mirror fits so well that the inputs are about the point that it mirrors them at."""
+        """Whether another mirror fits so well that nothing else is left to look at first."""
         return bool(self.better) and self.nearest_gap <= _SETTLED
 
     @property

@@ -71,11 +71,11 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
         return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibration inputs")
     if given_noise(report) and drift.rho <= NEAR:
         return _promising_nothing(drift, GIVEN_NOISE)
-    return _measured(drift, rho, of_inputs, _condition(report))
+    return _measured(drift, rho, of_inputs, _on_condition(report))
 
 
-def _condition(report: ConvertReport) -> str:
-    """What nothing shows, and a small error depends on."""
+def _on_condition(report: ConvertReport) -> str:
+    """`, if that learned both sides`: what nothing shows, and a small error depends on; "" where nothing is left."""
     conditions = list[str]()
     if report.evidence.are_sides_unknown:
         conditions.append("that learned both sides")
@@ -117,18 +117,20 @@ def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution], condition: s
     if drift.built_in:
         return Distance("near", f"near the original's flip average {rho}")
     if off := _furthest_off(drift):
-        share = f"off the original's flip average by {percent(off)} of the spread of its answers"
+        share = f"off the original's flip average by {percent(off)} of the spread of its answers at most"
         return Distance("near", f"{share} {rho}{condition}")
     alike = when(drift.beyond is None or not drift.beyond.foretells, " on inputs like those given")
     return Distance("near", f"its error within a few percent of the original's{alike} {rho}{condition}")
 
 
 def _furthest_off(drift: Drift) -> float:
-    """The largest drift of an output that is near because the unit of rho has stopped shrinking; 0 where none is.
+    """The largest drift of any output, where one is near only because the unit of rho has stopped shrinking; else 0.
 
     Where the gap is smaller than that, the error may be, too: then no rho says what share of it a drift is.
     """
-    return max((output.drift for output in drift.outputs if output.drift > NEAR * output.gap / 2), default=0.0)
+    if not any(output.drift > NEAR * output.gap / 2 for output in drift.outputs):
+        return 0.0
+    return max(output.drift for output in drift.outputs)
 
 
 def _unknown(reason: str) -> Distance:

@@ -25,7 +25,7 @@ NOT_CONFIRMED = "the mirror is not confirmed"
 UNTRAINED = "the network looks untrained"
 WITHOUT_INPUTS = "it was converted without real inputs"
 _LONGER = 1.03
-"""Of the original's time: what takes longer is compared with its flip average as well, which runs it twice."""
+"""Of the original's time: what takes longer is compared with two runs of it as well, which a flip average takes."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _passes(report: ConvertReport) -> str:
     if cost.times:
         last = cost.times[-1]
         passes += f", {last.ratio:.2f} of the time ({plural(last.samples, 'sample')})"
-        passes += when(report.passes == 1 and last.ratio > _LONGER, f", {last.ratio / 2:.2f} of that of both views")
+        passes += when(report.passes == 1 and last.ratio > _LONGER, f", {last.ratio / 2:.2f} of that of two runs")
     return passes
 
 

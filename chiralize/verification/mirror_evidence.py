@@ -87,7 +87,8 @@ _FEW_SCORES = (
     f"{{}} samples fit many mirrors; give {FEWEST_ROWS} and more (--calibration)"
 )
 _NOT_FINITE = "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite"
-_OF_JOINTS = ("pose", "fields")
+_OF_ENTRIES = ("pose", "fields", "classes", "invariant")
+"""Kinds of answers whose entries may have other partners."""
 _KEEPS_STATE = (
     "the network was not asked whether T is its mirror: it keeps a state from call to call, of which single calls "
     "tell little; --calibration sequences tell"
@@ -207,10 +208,9 @@ def _compared(
         return _of_still(answers, calls, real) if answers.hardly_vary else Evidence()
     points = _points(network, answers, calls)
     if real:
-        kinds = {index: network.resolved.output_tensors[index].kind for index in answers.indices}
-        of_joints = [index for index, kind in kinds.items() if kind in _OF_JOINTS]
-        scores = [index for index, kind in kinds.items() if kind == "invariant"]
-        by_answers = with_other_partners(answers, mirror, of_joints, scores)
+        named = [index for index in answers.indices if network.resolved.output_tensors[index].kind in _OF_ENTRIES]
+        scores = [index for index in named if mirror.outputs[index].is_trivial]
+        by_answers = with_other_partners(answers, mirror, sorted({*named} - {*scores}), scores)
         others = chain(by_answers, _candidates(network, mirror, calls, points))
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)

@@ -35,6 +35,8 @@ _SEVERAL_AT_ONCE = (
     ": several may be wrong at once, or the specification is of another body, since none of the mirrors that were "
     "tried fits"
 )
+_AT_A_POINT = "mirrored at"
+"""In the names of mirrors that differ in the point that coordinates are mirrored at."""
 _USUAL = 0.25
 """The gap that the right mirror mostly has at most."""
 _ROWS = 256
@@ -82,12 +84,12 @@ def inputs_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit) ->
     """
     if fill_in := fill_in_first(network.resolved, inputs):
         return fill_in
-    if of_one := one_class_first(network, inputs):
-        return of_one
     if foreign_unit(network, inputs):
         return f"{IN_ITS_UNIT} first; then "
+    if of_one := one_class_first(network, inputs):
+        return of_one
     away = off_center(network.resolved, thinned(network, inputs, _ROWS))
-    if away and not fit.is_settled:
+    if away and (not fit.is_settled or _AT_A_POINT in fit.nearest):
         return away
     if network.resolved.is_affine or is_of_its_kind(network, inputs):
         return ""

@@ -234,7 +234,7 @@ def test_as_many_numbers_as_coordinates_are_questioned() -> None:
     fields = [{"joints": "p"}, {"scalar": 34, "name": "speed"}]
     (doubt,) = doubts_of(load_spec({"skeleton": "coco", "inputs": [{"fields": fields}]}))
     assert "keeps 34 entries where they are, 2 for each joint of the body" in doubt
-    assert "write {joints: speed}" in doubt
+    assert "write {joints: speed, dims: [x, y]}" in doubt
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,9 @@ def test_as_many_numbers_as_coordinates_are_questioned() -> None:
         ({"history": 3, "of": [{"scalar": len(DOG.joints), "name": "torque"}]}, "write {joints: torque}"),
         ({"scalar": ["ball_x", "ball_y", "load"]}, "beside ball_x: {vector: ball, dims: [x, y]}"),
         ({"scalar": ["vx", "vy"]}, "'vy' is kept, and by its name it is the coordinate that points sideways"),
+        ({"scalar": ["Ball_X", "Ball_Y"]}, "beside Ball_x: {vector: Ball, dims: [x, y]}"),
         ({"scalar": ["ang_vel_x", "ang_vel_y"]}, None),
+        ({"scalar": ["angvel_x", "angvel_y", "quat_x", "quat_y", "size_x", "size_y"]}, None),
         ({"scalar": ["ball_x", "load"]}, None),
         ({"scalar": [f"n{i}" for i in range(len(DOG.joints))]}, None),
         ({"scalar": 3, "name": "feet_contact"}, None),

@@ -73,3 +73,10 @@ def test_poses_scaled_to_a_range_are_remarked_on() -> None:
     assert "number by number (each from -1 to 1) outside the network" in remark
     assert said("b j d", 1.1 * scaled) == said("b j d", 0.5 * scaled) == []
     assert said("b j d", 2 * torch.rand(400, 4, 2) - 1) == []  # noise
+
+
+def test_directions_reach_so_far_by_themselves() -> None:
+    drawn = poses(400)
+    unit = drawn / drawn.norm(dim=-1, keepdim=True)
+    turned = torch.stack([drawn[..., 0].sin(), drawn[..., 0].cos()], -1)
+    assert said("b j d", unit) == said("b j d", turned) == []

@@ -534,7 +534,7 @@ def test_times_of_calls() -> None:
     """In the table of costs, and in the headline that of the larger batch."""
     timed = replace(CONVERT, cost=replace(CONVERT.cost, times=TIMES))
     assert (
-        "; one pass, 0.50 of the multiplications, 1.25 of the time (64 samples), 0.62 of that of both views"
+        "; one pass, 0.50 of the multiplications, 1.25 of the time (64 samples), 0.62 of that of two runs"
         in timed.verdict
     )
     text = to_text(timed)

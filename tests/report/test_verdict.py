@@ -102,7 +102,17 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
     ),
     "beside a gap so small that the error may be, too": (
         replace(CLEAN, nearness=replace(CLEAN.nearness, drift=Drift((OutputDrift(0, 0.012, 0.0099, 0.99),), "c", 400))),
-        "off the original's flip average by 1.0 % of the spread of its answers (rho 0.99)",
+        "off the original's flip average by 1.0 % of the spread of its answers at most (rho 0.99)",
+    ),
+    "beside such an output, another one": (
+        replace(
+            CLEAN,
+            nearness=replace(
+                CLEAN.nearness,
+                drift=Drift((OutputDrift(0, 0.012, 0.0099, 0.99), OutputDrift(1, 0.24, 0.149, 1.24)), "c", 400),
+            ),
+        ),
+        "off the original's flip average by 14.9 % of the spread of its answers at most (rho 1.24)",
     ),
     "apart": (drifted(1.26), "apart from the original (rho 1.26): compare the error before use"),
     "far": (drifted(2.1), "far from the original (rho 2.1): fine-tune before use"),
@@ -157,7 +167,7 @@ def test_words_for_the_distance(name: str) -> None:
     assert words in report.verdict and all(report.verdict.count(part) == 1 for part in words.split(": "))
     near = [*filter(lambda each: each.startswith("near"), WORDS), "roll-outs"]
     assert ("within a few percent" in report.verdict) == (name in near)
-    quiet = ("the flip average", "beside a gap so small that the error may be, too", *near)
+    quiet = ("the flip average", *filter(lambda each: each.startswith("beside"), WORDS), *near)
     assert report.standing == ("good" if name in quiet else "warning")
     text, along = to_text(report), name in ("roll-outs", "far along roll-outs")
     assert ("ran in the loop" in text) == along
@@ -184,7 +194,11 @@ REMARKS: dict[str, tuple[ConvertReport, str]] = {
         "other widths: its weights do not fit the original's class",
     ),
     "statistics": (
-        replace(CLEAN, changes=replace(CLEAN.changes, moved=moved("statistic"))),
+        replace(
+            CLEAN,
+            way=replace(CLEAN.way, form="folded"),
+            changes=replace(CLEAN.changes, moved=moved("statistic")),
+        ),
         "normaliser statistics changed: deploy them together with the weights",
     ),
     "not for one sample": (
@@ -221,6 +235,11 @@ REMARKS: dict[str, tuple[ConvertReport, str]] = {
         "the mirror is not confirmed: the network looks untrained",
     ),
 }
+
+
+def test_a_fused_file_has_its_statistics_folded_in() -> None:
+    changed = replace(CLEAN.changes, moved=moved("statistic"))
+    assert "statistics" not in replace(CLEAN, way=replace(CLEAN.way, form="fused"), changes=changed).verdict
 
 
 @pytest.mark.parametrize("name", REMARKS)

@@ -72,7 +72,7 @@ class Recogniser(nn.Module):
 
 @pytest.mark.parametrize(("numbers", "is_noted"), [(20, True), (2, False), (1000, False)])
 def test_numbers_of_words_are_noted(numbers: int, is_noted: bool) -> None:
-    """A note that sides among them cannot swap; flags and the many steps of a diffusion raise no question."""
+    """A note that sides among them cannot swap; flags, and more numbers than there are words, raise no question."""
     spec = parse_spec("skeleton: h36m\ninputs: [b j d, {free: true, name: word}]\noutputs: [b j d]\n")
     words = torch.arange(2000) % numbers
     resolved = resolve(spec, [(2000, 17, 3), (2000,)], [(2000, 17, 3)])

@@ -105,7 +105,9 @@ OWN_SHAPES = ([(6, 3)], (6, 3))
 
 def test_two_people_who_change_places_are_named() -> None:
     error = refused(OfOne(PEOPLE, PEOPLE_SHAPES, 0.1), PEOPLE.replace("~m", "m"), PEOPLE_SHAPES)
-    assert error.remedy.startswith("try the two people of input 0 and output 0 exchanged (`~m` in the layout) in the")
+    assert error.remedy.startswith(
+        "try the two entries of axis m of input 0 and output 0 exchanged (people or views: `~m`"
+    )
     as_meant = resolve(parse_spec(PEOPLE), [(4, 2, 6, 2)], [(4, 2, 6, 3)])
     assert not any("exchanged" in other.name for other in nearby(as_meant))
 

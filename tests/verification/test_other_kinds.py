@@ -89,6 +89,24 @@ def test_of_many_scores_those_that_swap_are_read_off_the_answers() -> None:
     assert "Fix: try entries 18 and 19 of output 0 swapped (`classes: {swap: [[18, 19]]}`) in the specification" in said
 
 
+@pytest.mark.parametrize("frames", [0, 5, 7])
+def test_scores_along_samples_and_frames_have_no_partners(frames: int) -> None:
+    """One score a sample, "b", or one a frame, of which calibration inputs have 5, or more than the example."""
+
+    def compute(net: Net, x: Tensor) -> Tensor:
+        scores = (net.body(x) + net.body(x[..., list(IMAGE), :] * FLIP))[..., 0]
+        return scores if frames else scores.mean(1)
+
+    body = nn.Sequential(nn.Flatten(2), nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 1))
+    net, x = Net(compute, body=body).double().eval(), normal(240, frames or 5, 6, 2, seed=5)
+    spec = parse_spec(INVARIANT.replace("b j d", "b t j d"))
+    network = prepare(net, spec, (x[:2, :5],))
+    asked = ask_network(network, [((part,), {}) for part in x.split(40)])
+    assert asked.fit is None or not asked.fit.is_refuted
+    result = chiralize.chiralize(net, spec, (x[:2, :5],), calibration=x, method="average")
+    torch.testing.assert_close(result(x[:3]), net(x[:3]), atol=1e-9, rtol=0)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 8])
 def test_scores_that_stay_are_not_doubted(size: int) -> None:
     net = scorer(size, list(range(size)), [1] * size)
@@ -119,7 +137,15 @@ def test_classes_are_swapped_as_their_names_tell() -> None:
     with pytest.raises(MirrorError) as caught:
         chiralize.chiralize(net, spec, (x[:2],), calibration=x, method="match")
     assert "T takes attack_left_hand_left to attack_left_hand_right, by its name it belongs to" in caught.value.facts
-    assert "the names tell (attack_left_hand_left with attack_right_hand_right and 1 more)" in caught.value.remedy
+    assert "try attack_left_hand_left paired with attack_right_hand_right, attack_left_hand" in caught.value.remedy
+
+
+def test_what_names_tell_comes_first_where_nothing_else_fits() -> None:
+    net, x = scorer(5, [3, 2, 1, 0, 4], [1] * 5), normal(240, 6, 2, seed=5).abs() ** 2 * FLIP.abs() - 0.4
+    spec = parse_spec(CLASSES.replace("SWAP", "[[0, 1], [2, 3]]").replace("negate: x", "negate: y"))
+    with pytest.raises(MirrorError) as caught:
+        chiralize.chiralize(net, spec, (x[:2],), calibration=x, method="match")
+    assert caught.value.remedy.startswith("swap first what the names tell, or rename it; then ")
 
 
 @pytest.mark.parametrize("swap", ["[[0, 3], [1, 2]]", "[[3, 0]]"])

@@ -172,7 +172,7 @@ def dense(
     """A graph of the original's ops with weights of other sizes."""
     if network.resolved.is_affine:
         facts = "heads or hidden spaces get other sizes here, and pixels (reflect) go with the original's only"
-        remedy = "use --width 0.5 if this is another, --method match or average, or feed x - W/2 without reflect"
+        remedy = "use --method match or average, --width 0.5 if you gave another, or feed x - W/2 without reflect"
         raise MethodUnavailableError("--method reduce", facts, remedy)
     assert network.program is not None
     program = functional(network.program)

@@ -374,6 +374,8 @@ def _named(network: Network, calls: Sequence[Call]) -> str:
     if mean is None:
         return ""
     given_mean = torch.cat([_as_rows(network, call) for call in calls]).mean(0)
+    if given_mean.shape != mean.shape:  # of another number of frames than the example's
+        return ""
     labels: list[str] = []
     centers: list[torch.Tensor] = []
     for tensor in network.resolved.input_tensors:

@@ -23,6 +23,7 @@ _OFF = 0.15
 _SHORT, _BEYOND = 0.25, 1e-3
 """Numbers scaled to the range from -1 to 1: on both sides what is looked at is no shorter of it than this, and none is
 further beyond."""
+_OFF_ONE = 0.02
 _SHARE, _FEWEST, _LEAST = 0.9, 6, 100
 """So many of the numbers that T moves, and so many of them at least, in so many samples."""
 _TOGETHER, _BY_CHANCE = 0.05, 1.6
@@ -40,7 +41,7 @@ _REMARK = (
 def standardised_remarks(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[str]:
     """A remark on every input that looks standardised, or scaled to the range from -1 to 1."""
     for tensor in resolved.input_tensors:
-        how = _scaled(_numbers(tensor, calls)) if calls else ""
+        how = _how_scaled(_numbers(tensor, calls)) if calls else ""
         if how:
             yield _REMARK.format(tensor.where, how)
 
@@ -69,18 +70,33 @@ def _numbers(tensor: ResolvedTensor, calls: Sequence[Call]) -> torch.Tensor:
     return numbers[:, numbers.std(0) > 0]
 
 
-def _scaled(numbers: torch.Tensor) -> str:
+def _how_scaled(numbers: torch.Tensor) -> str:
     """How nearly all of these numbers are scaled, in words; "" where they are not, are few, or are noise."""
     count = numbers.shape[1]
     if count < _FEWEST:
         return ""
     is_standard = (numbers.mean(0).abs() < _OFF) & ((numbers.std(0) - 1).abs() < _OFF)
     ends = torch.stack([-numbers.amin(0), numbers.amax(0)])
-    is_within = ((ends > 1 - _SHORT) & (ends < 1 + _BEYOND)).all(0)
+    is_within = ((ends > 1 - _SHORT) & (ends < 1 + _BEYOND)).all(0) & (not _are_directions(numbers))
     for are_so, words in ((is_standard, "means of 0, spreads of 1"), (is_within, "each from -1 to 1")):
         if int(are_so.sum()) >= _SHARE * count and _go_together(numbers):
             return words
     return ""
+
+
+def _are_directions(numbers: torch.Tensor) -> bool:
+    """Whether numbers are unit vectors, or sines and cosines, which reach from -1 to 1 by themselves.
+
+    Two, three or four of them are one after the other, or all first ones before all second ones.
+    """
+    for each in (2, 3, 4):
+        if numbers.shape[1] % each == 0:
+            one_after_the_other = numbers.unflatten(1, (-1, each)).square().sum(2)
+            first_ones_first = numbers.unflatten(1, (each, -1)).square().sum(1)
+            for squares in (one_after_the_other, first_ones_first):
+                if bool(((squares - 1).abs() < _OFF_ONE).double().mean() > _SHARE):
+                    return True
+    return False
 
 
 def _go_together(numbers: torch.Tensor) -> bool:

@@ -202,7 +202,8 @@ def _uneven(measured: Asymmetry, gap: str, evidence: Evidence) -> Advice:
     signs = _signs(measured)
     if not signs:
         advice = _without_signs(measured, gap)
-        return replace(advice, text=advice.text + doubt, is_noise=advice.is_noise and not evidence.warnings)
+        is_noise = advice.is_noise and not evidence.warnings
+        return replace(advice, text=advice.text + doubt, remedy=first + advice.remedy, is_noise=is_noise)
     return Advice(
         "uneven",
         f"the network treats left and right unequally: {EXPLAINED} ({gap}; {signs[0]}){doubt}",

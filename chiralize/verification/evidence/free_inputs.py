@@ -19,7 +19,8 @@ from chiralize.verification.verdicts import Evidence
 
 MOST = 8
 """Free numbers of a sample that raise no question: times, noise levels, sizes."""
-_FEW_KINDS = range(3, 200)
+_FEW_KINDS, _SEEN = range(3, 129), 4
+"""How many words or classes there mostly are, and how often each is seen in the mean; of a thousand steps, fewer."""
 _OF_KINDS = (
     "{} is `free`, and holds {} different whole numbers: where these are of words or classes that name a side (LEFT, "
     "RIGHT), the mirror is wrong. Sides that swap can be said of one-hot vectors alone: an input with "
@@ -44,7 +45,7 @@ def free_findings(resolved: ResolvedSpec, example: Call, inputs: Sequence[Call] 
         if tensor.kind != "free" or not tensor.has_rows:
             continue
         rows = [tensors(call)[tensor.index] for call in calls]
-        if inputs and (kinds := _kinds(rows)):
+        if inputs and (kinds := _count_kinds(rows)):
             notes.append(_OF_KINDS.format(tensor.where, kinds))
         if frames.issuperset(tensor.shape[1:]):
             continue
@@ -67,12 +68,13 @@ def _question(tensor: ResolvedTensor, how: str) -> str:
     )
 
 
-def _kinds(rows: Sequence[torch.Tensor]) -> int:
+def _count_kinds(rows: Sequence[torch.Tensor]) -> int:
     """How many different whole numbers there are, where these may be of words or classes; 0 elsewhere."""
     if rows[0].dtype == torch.bool or rows[0].is_floating_point() or rows[0].is_complex():
         return 0
-    count = len(torch.cat([row.flatten() for row in rows]).unique())
-    return count if count in _FEW_KINDS else 0
+    numbers = torch.cat([row.flatten() for row in rows])
+    count = len(numbers.unique())
+    return count if count in _FEW_KINDS and _SEEN * count <= len(numbers) else 0
 
 
 def _is_mask(rows: Sequence[torch.Tensor]) -> bool:

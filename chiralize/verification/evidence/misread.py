@@ -53,7 +53,7 @@ def _with_order(tensor: ResolvedTensor, words: Words, order: Words) -> TensorEnt
 
 
 def exchanged_people(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
-    """Two people who change places under the mirror, since one stands on the left: wherever an axis has them."""
+    """Two people who change places under the mirror, since one stands on the left: wherever an axis has two entries."""
     tensors = (*resolved.input_tensors, *resolved.output_tensors)
     for word in dict.fromkeys(word for tensor in tensors for word in _of_two(tensor)):
         having = [tensor for tensor in tensors if word in _of_two(tensor)]
@@ -62,7 +62,7 @@ def exchanged_people(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
             mirrored = (*tensor.entry.mirror, (word, None))
             entries[tensor.io, tensor.index] = replace(tensor.entry, layout=tensor.layout, mirror=mirrored)
         names = " and ".join(tensor.where for tensor in having)
-        yield f"the two people of {names} exchanged (`~{word}` in the layout)", entries
+        yield f"the two entries of axis {word} of {names} exchanged (people or views: `~{word}` in the layout)", entries
 
 
 def _of_two(tensor: ResolvedTensor) -> list[str]:

@@ -90,11 +90,12 @@ def _fields_away(tensor: ResolvedTensor, values: Sequence[torch.Tensor]) -> str:
     centers = torch.from_numpy(tensor.center).flatten()
     for center in centers[centers != 0].unique().tolist():
         together = rows[:, centers == center].flatten()
-        if is_away(together[together.isfinite()], center):
-            mean = float(together.nanmean())
+        together = together[together.isfinite() & (together != 0)]  # 0 stands for missing joints
+        if is_away(together, center):
+            mean = float(together.mean())
             first = tensor.names[int((centers == center).nonzero()[0])]
             return (
                 f"numbers of {tensor.where} that T mirrors at {center:g}, such as {first}, are {mean:.4g} in the mean: "
-                "`reflect` names the middle of the picture or of the place; then "
+                "check that `reflect` names the middle of the picture or of the place; then "
             )
     return ""

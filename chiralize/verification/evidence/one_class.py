@@ -11,7 +11,7 @@ from chiralize.graph.running import Call, Runner, results
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.network import Network
 
-_NEARLY_ALL = 0.98
+_NEARLY_ALL, _ONE = 0.98, 1e-3
 _FEWEST_CLASSES, _FEWEST_ROWS, _ROWS = 3, 16, 256
 
 
@@ -26,10 +26,23 @@ def one_class_first(network: Network, inputs: Sequence[Call]) -> str:
     with Runner(network.module) as runner:
         answers = [results(runner.run([call]).steps[0])[0] for call in thinned(network, inputs, _ROWS)]
     for tensor in scores:
-        highest = torch.cat([answer[tensor.index].argmax(1) for answer in answers])
+        rows = torch.cat([answer[tensor.index] for answer in answers])
+        if not _are_of_one_choice(rows):
+            continue
+        highest = rows.argmax(1)
         most = int(highest.mode().values)
         share = float((highest == most).double().mean())
         if share >= _NEARLY_ALL and len(highest) >= _FEWEST_ROWS and tensor.shape[1] >= _FEWEST_CLASSES:
             name = tensor.names[most] if tensor.names else f"class {most}"
             return f"give inputs of all classes first, since {percent(share)} of these are answered {name}; then "
     return ""
+
+
+def _are_of_one_choice(rows: torch.Tensor) -> bool:
+    """Whether scores are of classes of which one is chosen, probabilities or their logarithms, and no forces or flags.
+
+    rows: "sample class".
+    """
+    if not rows.is_floating_point():
+        return False
+    return bool((rows < 0).any()) or bool((rows.sum(1) - 1).abs().max() < _ONE)

@@ -61,7 +61,7 @@ def _other_classes(classes: Classes, size: int) -> Iterator[tuple[str, Classes]]
     if len(classes.swap) <= _MOST_CROSSED:
         for (a, b), (c, d) in combinations(classes.swap, 2):
             rest = tuple(other for other in classes.swap if other not in ((a, b), (c, d)))
-            for one, other in (((a, d), (c, b)), ((a, c), (b, d))):
+            for one, other in (((a, d), (min(b, c), max(b, c))), ((a, c), (b, d))):
                 yield f"{named(one)} swapped, and {named(other)}", replace(classes, swap=(*rest, one, other))
     taken = {at for pair in classes.swap for at in pair}
     single = [at for at in range(size) if at not in taken]
@@ -71,7 +71,10 @@ def _other_classes(classes: Classes, size: int) -> Iterator[tuple[str, Classes]]
 
 
 def _as_named(classes: Classes) -> Iterator[tuple[str, Classes]]:
-    """The classes with the partners that left and right in their names tell, where these are others than the given."""
+    """The classes with the partners that left and right in their names tell, where these are others than the given.
+
+    Of one tensor, so that several changes at once may begin with it.
+    """
     if not classes.names:
         return
     by_label = partners_by_label(classes.names, SignedPermutation.of(classes.swap, size=len(classes.names)))

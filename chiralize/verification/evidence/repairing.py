@@ -26,7 +26,7 @@ _BETTER = 0.5
 _WORTH = 0.1
 """The share of all squared error that new partners have to take away: entries that hardly move fit any."""
 _MOST_ENTRIES = 512
-_NAMED = 2
+_NAMED, _FEW = 2, 5
 
 
 def with_other_partners(
@@ -34,15 +34,17 @@ def with_other_partners(
 ) -> Iterator[Candidate]:
     """T with the partners that predict the entries of one output best; nothing where T has these.
 
-    indices: of the outputs that are looked at.  scores: those that are said to stay, of which the last axis is looked
-    at.  Raises ModelRunError.
+    indices: of the outputs that are looked at.  scores: those that T leaves as they are, of which the last axis is
+    looked at, unless it is that of the samples.  Raises ModelRunError.
     """
     for index in (*indices, *scores):
         representation = mirror.outputs[index]
         for position, axis in enumerate(representation.axes):
-            is_of_scores = index in scores and position == len(representation.axes) - 1
+            is_of_scores = index in scores and 0 < position == len(representation.axes) - 1
             if (axis.is_trivial and not is_of_scores) or axis.size > _MOST_ENTRIES:
                 continue
+            if any(stack.shape[position + 1] != axis.size for stack in answers.plain(index)):
+                continue  # of frames, whose number differs from the example's
             changed = _partners(_errors(answers, mirror, index, position), axis.action)
             partner = axis.action.partner.copy()
             partner[list(changed)] = list(changed.values())
@@ -53,7 +55,11 @@ def with_other_partners(
             if changed:
                 repaired = _with_axis(representation, position, action)
                 outputs = (*mirror.outputs[:index], repaired, *mirror.outputs[index + 1 :])
-                words = _of_scores(index, changed) if is_of_scores else _in_words(mirror, index, position, changed)
+                words = (
+                    _of_scores(index, axis.size, changed)
+                    if is_of_scores
+                    else _in_words(mirror, index, position, changed)
+                )
                 yield Candidate(words, replace(mirror, outputs=outputs))
 
 
@@ -92,16 +98,13 @@ def _partners(errors: np.ndarray, action: SignedPermutation) -> dict[int, int]:
     return changed if gained >= _WORTH * before.sum() else {}
 
 
-def _of_scores(index: int, changed: Mapping[int, int]) -> str:
-    """``entries 18 and 19 of output 0 swapped (`classes: {swap: [[18, 19]]}`)``."""
-    pairs = [(one, other) for one, other in sorted(changed.items()) if one < other]
-    names, swaps = list[str](), list[str]()
-    for one, other in pairs[:_NAMED]:
-        names.append(f"{one} and {other}")
-        swaps.append(f"[{one}, {other}]")
-    more = when(len(pairs) > _NAMED, ", ...")
-    swap = f"classes: {{swap: [{', '.join(swaps)}{more}]}}"
-    return f"entries {', '.join(names)}{more} of output {index} swapped (`{swap}`)"
+def _of_scores(index: int, size: int, changed: Mapping[int, int]) -> str:
+    """``entries 18 and 19 of output 0 swapped (`classes: {swap: [[18, 19]]}`)``, or that all of them are reversed."""
+    if size > _FEW and len(changed) >= size - 1 and all(one + other == size - 1 for one, other in changed.items()):
+        return f"the last axis of output {index} reversed (`~` before its word in the layout)"
+    pairs = [[one, other] for one, other in sorted(changed.items()) if one < other]
+    names = ", ".join(f"{one} and {other}" for one, other in pairs[:_NAMED]) + when(len(pairs) > _NAMED, ", ...")
+    return f"entries {names} of output {index} swapped (`classes: {{swap: {pairs}}}`)"
 
 
 def _in_words(mirror: NetworkMirror, index: int, position: int, changed: Mapping[int, int]) -> str:

@@ -13,6 +13,7 @@ from chiralize.body.tensors.fields.command import axes_of
 from chiralize.body.tensors.fields.field import Field, dotted, other_signs
 from chiralize.body.tensors.fields.partners import sides_of, tells_side
 from chiralize.body.tensors.fields.quantities import WITH_DIMS, Quantity
+from chiralize.errors.words import when
 from chiralize.symmetry.involution import SignedPermutation
 
 MOST_SCALARS = 12
@@ -28,6 +29,8 @@ _LIMBS = re.compile(
 _FEWEST_JOINTS, _COORDINATES = 4, (2, 3)
 _COMMANDED, _COMMANDED_AHEAD = (1, -1, -1), (-1, 1, -1)
 """Signs of vx, vy and a yaw rate under the mirror of y, and of x."""
+_POINTS = frozenset(("ball", "com", "cube", "goal", "head", "object", "obj", "puck", "racket", "root", "target", "tip"))
+"""Things of which coordinates are observed; of sizes, spreads, turns and quaternions another sign is right."""
 _CLOCK, _PARTS, _FEET = re.compile(r"gait|clock|phase"), 2, 4
 
 
@@ -143,7 +146,8 @@ class Scalar(Field):
         """Whether there are two or three for each joint, of a body whose joints have coordinates: those swap."""
         joints = len(body.joints)
         counts = [each * joints for each in _COORDINATES]
-        return not self.entries and joints >= _FEWEST_JOINTS and len(body.dims) > 1 and self.count in counts
+        has_joints = joints >= _FEWEST_JOINTS and len(body.dims) > 1 and bool(body.pairs)
+        return not self.entries and has_joints and self.count in counts[: len(body.dims) - 1]
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """Numbers that are kept, though their names speak of left and right, or of limbs that come in pairs."""
@@ -161,9 +165,10 @@ class Scalar(Field):
             )
         if self.has_some_for_each_joint(body):
             each = self.count // len(body.joints)
+            dims = when(each < len(body.dims), f", dims: [{', '.join(body.dims[:each])}]")
             yield (
                 f"scalar {self.name!r} keeps {self.count} entries where they are, {each} for each joint of the body; "
-                f"where they are coordinates or velocities of joints, write {{joints: {self.name or 'NAME'}}}"
+                f"where they are coordinates or velocities of joints, write {{joints: {self.name or 'NAME'}{dims}}}"
             )
         if not self.entries:
             yield from _of_commands(self.name, (1,) * self.count)
@@ -218,11 +223,12 @@ class Signs(Field):
 
 def _sideways(entries: tuple[str, ...], body: Skeleton) -> Iterator[str]:
     """Kept entries that by their names are a coordinate of a point or a velocity, the one that points sideways."""
+    lowered = [entry.lower() for entry in entries]
     for entry in entries:
-        stem, axis = entry[:-1], entry[-1]
-        is_coordinate = axes_of(entry) == axis or (axes_of(entry) is None and not stem[-1:].isalnum())
-        others = [other for other in AXES if other != axis and stem + other in entries]
-        if axis == body.lateral and stem and others and is_coordinate:
+        stem, axis = entry[:-1], entry[-1].lower()
+        others = [other for other in AXES if other != axis and stem.lower() + other in lowered]
+        is_coordinate = axes_of(entry) == axis or bool(_POINTS & set(re.split(r"[^a-z]+", stem.lower())))
+        if axis == body.lateral and others and is_coordinate:
             name = stem.rstrip("_.- ") or "NAME"
             yield (
                 f"scalar {entry!r} is kept, and by its name it is the coordinate that points sideways, beside "
