@@ -37,6 +37,8 @@ _SEVERAL_AT_ONCE = (
 )
 _AT_A_POINT = "mirrored at"
 """In the names of mirrors that differ in the point that coordinates are mirrored at."""
+_PAIRED = " paired with "
+"""In the names of mirrors with other partners."""
 _USUAL = 0.25
 """The gap that the right mirror mostly has at most."""
 _ROWS = 256
@@ -68,7 +70,8 @@ def _first_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit, is
     """What to look at before other mirrors: the inputs, names that T contradicts, or single blocks; "" elsewhere."""
     if of_inputs := inputs_to_check(network, inputs, fit):
         return of_inputs
-    if is_against_names and fit.nearest_gap > _USUAL and not fit.nearest.startswith(BY_NAMES):
+    is_named = fit.nearest.startswith(BY_NAMES) or _PAIRED in fit.nearest
+    if is_against_names and fit.nearest_gap > _USUAL and not is_named:
         return "swap first what the names tell, or rename it; then "
     if fit.nearest_gap > FITS:
         return block_to_check(network.resolved, thinned(network, inputs, _ROWS))
