@@ -52,7 +52,7 @@ def _convert(report: ConvertReport) -> list[Block]:
     blocks: list[Block] = [Line(f"method {report.method}, form {report.form}")]
     if report.output:
         blocks.append(Line(f"written to {report.output}"))
-    blocks += parts.cost_blocks(report.cost) + parts.changes_blocks(report.changes)
+    blocks += parts.cost_blocks(report.cost) + parts.changes_blocks(report.changes, report.is_one_piece)
     if report.drift:
         how_far = distance(report, data_cautions(report.notes))
         blocks += parts.drift_blocks(report.drift, report.nearness.max_drift, how_far, drift_cautions(report))

@@ -299,8 +299,8 @@ def choice_blocks(choices: Sequence[Choice]) -> list[Block]:
     ]
 
 
-def moved_blocks(moved: Sequence[Moved]) -> list[Block]:
-    """How far the weights moved, the furthest first."""
+def moved_blocks(moved: Sequence[Moved], is_one_piece: bool) -> list[Block]:
+    """How far the weights moved, the furthest first.  is_one_piece: nothing is deployed beside them."""
     if not moved:
         return []
     furthest = sorted(moved, key=lambda weight: (-weight.distance, weight.name))[:MOST_ROWS]
@@ -314,13 +314,14 @@ def moved_blocks(moved: Sequence[Moved]) -> list[Block]:
     for kind, what in (("statistic", "normaliser statistics"), ("table", "tables of positions")):
         changed = [entry for entry in moved if entry.kind == kind and entry.distance > 0]
         if changed:
-            blocks.append(Line(f"{what} changed: {amounts(changed)}. {TOGETHER}"))
+            blocks.append(Line(f"{what} changed: {amounts(changed)}." + when(not is_one_piece, f" {TOGETHER}")))
     return blocks
 
 
-def changes_blocks(changes: Changes) -> list[Block]:
+def changes_blocks(changes: Changes, is_one_piece: bool) -> list[Block]:
     """Hidden spaces, weights, and constants and stored states that are others than the original's."""
-    blocks = choice_blocks(changes.choices) + moved_blocks(changes.moved) + fitted_blocks(changes.fitted)
+    moved = moved_blocks(changes.moved, is_one_piece)
+    blocks = choice_blocks(changes.choices) + moved + fitted_blocks(changes.fitted)
     return blocks + warning_lines((*constant_cautions(changes), *state_cautions(changes)))
 
 

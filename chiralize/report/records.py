@@ -244,6 +244,11 @@ class ConvertReport(Readable):
         return self.way.form
 
     @property
+    def is_one_piece(self) -> bool:
+        """Whether it is a graph with norms folded in: no statistics or tables are deployed beside its weights."""
+        return self.form == "fused"
+
+    @property
     def numeric(self) -> NumericVerdict | None:
         """The verdict of running the result, None where it was not asked for."""
         return self.judgement.numeric

@@ -243,10 +243,9 @@ def _to_know(report: ConvertReport) -> list[str]:
     """Facts that have to be known before the result is put to use."""
     facts: list[str] = []
     changed = {entry.kind for entry in report.changes.moved if entry.distance > 0}
-    is_whole = report.form == "fused"  # a graph, which has norms folded in and is deployed as one file
-    if "statistic" in changed and not is_whole:
+    if "statistic" in changed and not report.is_one_piece:
         facts.append("normaliser statistics changed: deploy them together with the weights")
-    if "table" in changed and not is_whole:
+    if "table" in changed and not report.is_one_piece:
         facts.append("tables of positions changed: deploy them together with the weights")
     if report.form == "dense":
         facts.append("other widths: its weights do not fit the original's class")

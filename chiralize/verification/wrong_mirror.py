@@ -22,6 +22,7 @@ from chiralize.verification.evidence.blocks import block_to_check
 from chiralize.verification.evidence.names import BY_NAMES, names_of_entries
 from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.evidence.one_class import one_class_first
+from chiralize.verification.evidence.records import AT_A_POINT, PAIRED
 from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy
 from chiralize.verification.verdicts import Evidence
 
@@ -35,10 +36,6 @@ _SEVERAL_AT_ONCE = (
     ": several may be wrong at once, or the specification is of another body, since none of the mirrors that were "
     "tried fits"
 )
-_AT_A_POINT = "mirrored at"
-"""In the names of mirrors that differ in the point that coordinates are mirrored at."""
-_PAIRED = " paired with "
-"""In the names of mirrors with other partners."""
 _USUAL = 0.25
 """The gap that the right mirror mostly has at most."""
 _ROWS = 256
@@ -70,7 +67,7 @@ def _first_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit, is
     """What to look at before other mirrors: the inputs, names that T contradicts, or single blocks; "" elsewhere."""
     if of_inputs := inputs_to_check(network, inputs, fit):
         return of_inputs
-    is_named = fit.nearest.startswith(BY_NAMES) or _PAIRED in fit.nearest
+    is_named = fit.nearest.startswith(BY_NAMES) or PAIRED in fit.nearest
     if is_against_names and fit.nearest_gap > _USUAL and not is_named:
         return "swap first what the names tell, or rename it; then "
     if fit.nearest_gap > FITS:
@@ -92,7 +89,7 @@ def inputs_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit) ->
     if of_one := one_class_first(network, inputs):
         return of_one
     away = off_center(network.resolved, thinned(network, inputs, _ROWS))
-    if away and (not fit.is_settled or _AT_A_POINT in fit.nearest):
+    if away and (not fit.is_settled or AT_A_POINT in fit.nearest):
         return away
     if network.resolved.is_affine or is_of_its_kind(network, inputs):
         return ""

@@ -7,7 +7,7 @@ other word is a free axis, which the mirror leaves alone. `~w` is an axis of a p
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -98,6 +98,17 @@ def split_reversed(text: str) -> tuple[str, tuple[str, ...]]:
     ('b c h w', ('w',))
     """
     return _REVERSED.sub(r"\1", text), tuple(_REVERSED.findall(text))
+
+
+def with_tildes(text: str, words: Iterable[str]) -> str:
+    """A layout with a tilde at these words: the inverse of `split_reversed`.
+
+    >>> with_tildes("b c h w", ["w"])
+    'b c h ~w'
+    """
+    for word in words:
+        text = re.sub(rf"\b{re.escape(word)}\b", f"~{word}", text)
+    return text
 
 
 @lru_cache(1024)

@@ -14,7 +14,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import BodyOverride, TensorEntry
 from chiralize.body.tensors.guess import PICTURE_CHANNELS, fitting
-from chiralize.body.tensors.layout import KNOWN, parse_layout
+from chiralize.body.tensors.layout import KNOWN, parse_layout, with_tildes
 from chiralize.errors import WrongValueError
 
 _SMALLEST = 16
@@ -46,10 +46,7 @@ def read_pictures(
 
 def _marked(entry: TensorEntry) -> str:
     """The layout of an entry with a tilde at every word that is reversed."""
-    layout = entry.layout or ""
-    for word, _ in entry.mirror:
-        layout = layout.replace(word, f"~{word}")
-    return layout
+    return with_tildes(entry.layout or "", dict(entry.mirror))
 
 
 def _maps(

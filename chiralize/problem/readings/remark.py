@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.body.tensors.layout import with_tildes
 from chiralize.errors.words import when
 from chiralize.problem.readings.arguments import arguments_of, names_by_position
 from chiralize.problem.readings.search import Reading
@@ -33,19 +32,12 @@ def remark_on(reading: Reading, module: nn.Module, option: str, of_people: str =
         dims = when(is_assumed, f" ({', '.join(tensor.entry.override.dims or ())})")
         if tensor.pose is not None and tensor.entry.override.dims is None and len(tensor.pose.body.dims) > _PLANE:
             coordinates.append(", ".join(tensor.pose.body.dims))
-        taken.append(f"{label}{_with_tildes(tensor)}{dims} = {sizes_text(reading.shapes[index])}")
+        layout = with_tildes(tensor.layout, dict(tensor.entry.mirror))
+        taken.append(f"{label}{layout}{dims} = {sizes_text(reading.shapes[index])}")
     read_as = when(coordinates, f"d is read as {' and '.join(dict.fromkeys(coordinates))}")
     reasons = "; ".join(filter(None, (reading.reason, of_people, read_as)))
     reason = when(reasons, f" ({reasons})")
     return f"{READ_AS}{'; '.join(taken)}; {option} says otherwise{reason}"
-
-
-def _with_tildes(tensor: ResolvedTensor) -> str:
-    """The layout, with the tilde of every axis that the mirror reverses."""
-    layout = tensor.layout
-    for word, _ in tensor.entry.mirror:
-        layout = re.sub(rf"\b{re.escape(word)}\b", f"~{word}", layout)
-    return layout
 
 
 def sizes_text(shape: Sequence[int]) -> str:

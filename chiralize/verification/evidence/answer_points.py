@@ -18,6 +18,7 @@ from chiralize.body.tensors.layout import parse_layout
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.verification.evidence.misread import Entries
 from chiralize.verification.evidence.off_center import is_away, negated, values_of
+from chiralize.verification.evidence.records import AT_A_POINT
 
 Points = Mapping[tuple[int, str], Fraction]
 """Points by output and coordinate."""
@@ -72,10 +73,10 @@ def mirrored_at_points(resolved: ResolvedSpec, points: Points) -> Iterator[tuple
         entries["output", index] = _mirrored(tensor, entries.get(("output", index), tensor.entry), dim, point)
     if len(points) > 1:
         words = ", ".join(dict.fromkeys(_words(dim, point) for (_, dim), point in points.items()))
-        yield f"coordinates of {len(entries)} outputs mirrored at a point instead of 0 ({words})", entries
+        yield f"coordinates of {len(entries)} outputs {AT_A_POINT} a point instead of 0 ({words})", entries
     for (index, dim), point in points.items():
         tensor = resolved.output_tensors[index]
-        name = f"{dim} of {tensor.where} mirrored at {float(point):g} instead of 0 ({_words(dim, point)})"
+        name = f"{dim} of {tensor.where} {AT_A_POINT} {float(point):g} instead of 0 ({_words(dim, point)})"
         yield name, {("output", index): _mirrored(tensor, tensor.entry, dim, point)}
 
 

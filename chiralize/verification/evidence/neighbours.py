@@ -30,6 +30,7 @@ from chiralize.verification.evidence.other_fields import (
     rarely_other_fields_of,
 )
 from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
+from chiralize.verification.evidence.records import AT_A_POINT, PAIRED
 from chiralize.verification.evidence.reflection import is_no_reflection
 from chiralize.verification.evidence.turns import as_rotations
 
@@ -84,7 +85,7 @@ def _changes(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
         for (a, b), (c, d) in combinations(skeleton.pairs, 2):
             for first, second in (((a, d), (c, b)), ((a, c), (b, d))):
                 names = [(joints[i], joints[j]) for i, j in (first, second)]
-                words = " and ".join(f"{one} paired with {other}" for one, other in names)
+                words = " and ".join(f"{one} {PAIRED} {other}" for one, other in names)
                 before = [{joints[a], joints[b]}, {joints[c], joints[d]}]
                 yield words, partial(_crossed, before=before, after=names)
 
@@ -392,19 +393,19 @@ def _centers(spec: ConversionSpec, resolved: ResolvedSpec, means: Means) -> Iter
     for dim, center in given:
         nearest = [Fraction(round(mean)) for (_, other), mean in means.items() if other == dim]
         for other in dict.fromkeys((center / 2, center * 2, *nearest)):
-            words = f"{dim} mirrored at {float(other):g} instead of {float(center):g}"
+            words = f"{dim} {AT_A_POINT} {float(other):g} instead of {float(center):g}"
             yield Neighbour(words, _recentered(spec, (dim, center), (dim, other)))
-        words = f"{dim} of all poses mirrored at {float(center):g}, also where no point is given"
+        words = f"{dim} of all poses {AT_A_POINT} {float(center):g}, also where no point is given"
         yield Neighbour(words, _all_recentered(spec, resolved, (dim, center)))
     for (index, dim), mean in means.items():
         entry = resolved.input_tensors[index].entry
         if dim in dict(entry.reflect) or _has_sign(resolved.input_tensors[index], dim) is False:
             continue
         center = (dim, Fraction(mean).limit_denominator(1000))
-        words = f"{dim} of all poses mirrored at {mean:.3g} instead of 0"
+        words = f"{dim} of all poses {AT_A_POINT} {mean:.3g} instead of 0"
         yield Neighbour(words, _all_recentered(spec, resolved, center))
         other = replace(entry, reflect=(*entry.reflect, center))
-        words = f"{dim} of {resolved.input_tensors[index].where} mirrored at its mean {mean:.3g} instead of 0"
+        words = f"{dim} of {resolved.input_tensors[index].where} {AT_A_POINT} its mean {mean:.3g} instead of 0"
         yield Neighbour(words, _with_entry(spec, "input", index, replace(other, layout=_layout(resolved, index))))
 
 

@@ -6,18 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 
-from chiralize.body.skeleton.naming import as_sets
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.body.tensors.entries import Classes, TensorEntry
 from chiralize.body.tensors.fields.plain import MOST_SCALARS, Scalar, other_signs_of
 from chiralize.body.tensors.resolved import ResolvedTensor
-from chiralize.errors.words import when
-from chiralize.symmetry.involution import SignedPermutation
-from chiralize.verification.evidence.labels import partners_by_label
 from chiralize.verification.evidence.misread import Entries
 
 MOST_CLASSES = 24
-_MOST_CROSSED = 6
 _TWO_PAIRS = 4
 
 
@@ -41,8 +36,9 @@ def _other_entries(tensor: ResolvedTensor) -> Iterator[tuple[str, TensorEntry]]:
 
 
 def _other_classes(classes: Classes, size: int) -> Iterator[tuple[str, Classes]]:
-    """Classes swapped as their names tell, without any swap, with one pair less, and, where they are few, with other
-    partners or one pair more.
+    """Classes without any swap, with one pair less, and, where they are few, with one pair more.
+
+    Other partners are read off the answers (`repairing`), and off the names.
     """
 
     def named(pair: tuple[int, int]) -> str:
@@ -52,40 +48,16 @@ def _other_classes(classes: Classes, size: int) -> Iterator[tuple[str, Classes]]
             return f"the classes {classes.names[one]} and {classes.names[other]}"
         return f"the classes {one} and {other}"
 
-    yield from _as_named(classes)
     if classes.swap:
         yield "no classes swapped", replace(classes, swap=())
     for pair in classes.swap:
         rest = tuple(other for other in classes.swap if other != pair)
         yield f"{named(pair)} unswapped", replace(classes, swap=rest)
-    if len(classes.swap) <= _MOST_CROSSED:
-        for (a, b), (c, d) in combinations(classes.swap, 2):
-            rest = tuple(other for other in classes.swap if other not in ((a, b), (c, d)))
-            for one, other in (((a, d), (min(b, c), max(b, c))), ((a, c), (b, d))):
-                yield f"{named(one)} swapped, and {named(other)}", replace(classes, swap=(*rest, one, other))
     taken = {at for pair in classes.swap for at in pair}
     single = [at for at in range(size) if at not in taken]
     if len(single) <= MOST_CLASSES:
         for pair in combinations(single, 2):
             yield f"{named(pair)} swapped", replace(classes, swap=(*classes.swap, pair))
-
-
-def _as_named(classes: Classes) -> Iterator[tuple[str, Classes]]:
-    """The classes with the partners that left and right in their names tell, where these are others than the given.
-
-    Of one tensor, so that several changes at once may begin with it.
-    """
-    if not classes.names:
-        return
-    by_label = partners_by_label(classes.names, SignedPermutation.of(classes.swap, size=len(classes.names)))
-    if by_label is None:
-        return
-    pairs = [(at, partner) for at, partner in enumerate(map(int, by_label.partner)) if at < partner]
-    new = [pair for pair in pairs if frozenset(pair) not in as_sets(classes.swap)]
-    if new:
-        one, other = new[0]
-        words = f"the classes swapped as their names tell, {classes.names[one]} with {classes.names[other]}"
-        yield words + when(len(new) > 1, f" and {len(new) - 1} more"), replace(classes, swap=tuple(pairs))
 
 
 def _scores_that_move(tensor: ResolvedTensor) -> Iterator[tuple[str, TensorEntry]]:

@@ -7,6 +7,9 @@ from typing import Literal
 
 from chiralize.graph.mirror import NetworkMirror
 
+AT_A_POINT, PAIRED = "mirrored at", "paired with"
+"""In the names of mirrors that differ in the point that coordinates are mirrored at, and in partners."""
+
 
 @dataclass(frozen=True)
 class MirrorGap:

@@ -19,14 +19,16 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.evidence.fitting import Answers
-from chiralize.verification.evidence.records import Candidate
+from chiralize.verification.evidence.records import PAIRED, Candidate
 
 _BETTER = 0.5
 """The share of an entry's squared error that another partner may leave, to be taken for its own."""
 _WORTH = 0.1
 """The share of all squared error that new partners have to take away: entries that hardly move fit any."""
 _MOST_ENTRIES = 512
-_NAMED, _FEW = 2, 5
+_NAMED = 2
+_FEW = 5
+"""Up to so many scores are named one by one, even if all of them are reversed."""
 
 
 def with_other_partners(
@@ -55,11 +57,9 @@ def with_other_partners(
             if changed:
                 repaired = _with_axis(representation, position, action)
                 outputs = (*mirror.outputs[:index], repaired, *mirror.outputs[index + 1 :])
-                words = (
-                    _of_scores(index, axis.size, changed)
-                    if is_of_scores
-                    else _in_words(mirror, index, position, changed)
-                )
+                words = _in_words(mirror, index, position, changed)
+                if is_of_scores:
+                    words = _of_scores(index, axis.size, changed)
                 yield Candidate(words, replace(mirror, outputs=outputs))
 
 
@@ -122,5 +122,5 @@ def _in_words(mirror: NetworkMirror, index: int, position: int, changed: Mapping
     pairs = list[str]()
     for joints, single in coordinates.items():
         named = [joints] if len(single) > 1 else single
-        pairs += [f"{one} paired with {other}" for one, other in named]
+        pairs += [f"{one} {PAIRED} {other}" for one, other in named]
     return f"{listed(pairs, _NAMED)} in output {index}"

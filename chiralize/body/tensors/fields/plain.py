@@ -26,7 +26,7 @@ _LIMBS = re.compile(
 )
 
 
-_FEWEST_JOINTS, _COORDINATES = 4, (2, 3)
+_FEWEST_JOINTS = 4
 _COMMANDED, _COMMANDED_AHEAD = (1, -1, -1), (-1, 1, -1)
 """Signs of vx, vy and a yaw rate under the mirror of y, and of x."""
 _POINTS = frozenset(("ball", "com", "cube", "goal", "head", "object", "obj", "puck", "racket", "root", "target", "tip"))
@@ -143,11 +143,10 @@ class Scalar(Field):
         return not self.entries and self.count == len(body.joints) >= _FEWEST_JOINTS and bool(body.pairs)
 
     def has_some_for_each_joint(self, body: Skeleton) -> bool:
-        """Whether there are two or three for each joint, of a body whose joints have coordinates: those swap."""
+        """Whether there are several for each joint, as many as its coordinates or fewer: those swap."""
         joints = len(body.joints)
-        counts = [each * joints for each in _COORDINATES]
-        has_joints = joints >= _FEWEST_JOINTS and len(body.dims) > 1 and bool(body.pairs)
-        return not self.entries and has_joints and self.count in counts[: len(body.dims) - 1]
+        counts = [each * joints for each in range(2, len(body.dims) + 1)]
+        return not self.entries and joints >= _FEWEST_JOINTS and bool(body.pairs) and self.count in counts
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """Numbers that are kept, though their names speak of left and right, or of limbs that come in pairs."""
