@@ -191,7 +191,7 @@ def _claims(module: nn.Module, network: Network, partial: Partial, request: Requ
 
 def _joined(steps: Sequence[Sequence[torch.Tensor]], output: int) -> torch.Tensor:
     """One output of all calls, "row entry"."""
-    answers = [step[output].double() for step in steps]
+    answers = [torch.atleast_1d(step[output].double()) for step in steps]
     return torch.cat([answer.reshape(-1, answer.shape[-1]) for answer in answers])
 
 

@@ -21,7 +21,8 @@ class Beside(nn.Module):
     def __init__(self, claimed: nn.Module, whole: nn.Module, parts: Sequence[ClaimedPart]) -> None:
         super().__init__()
         self.claimed, self.whole = claimed, whole
-        self.outputs = tuple(part.output for part in parts)
+        self.left_out = frozenset(part.output for part in parts if part.is_whole)
+        self.outputs = tuple(part.output for part in parts if not part.is_whole)
         for part in parts:
             order = torch.tensor([*part.claimed, *part.unclaimed]).argsort()
             self.register_buffer(f"rest_{part.output}", torch.tensor(part.unclaimed), persistent=False)
@@ -29,8 +30,9 @@ class Beside(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The answer in the structure of the original's."""
-        leaves = pytree.tree_leaves(self.claimed(*args, **kwargs))
+        claimed = iter(pytree.tree_leaves(self.claimed(*args, **kwargs)))
         whole, structure = pytree.tree_flatten(self.whole(*args, **kwargs))
+        leaves = [leaf if output in self.left_out else next(claimed) for output, leaf in enumerate(whole)]
         for output in self.outputs:
             rest = whole[output].index_select(-1, self.get_buffer(f"rest_{output}"))
             joined = torch.cat([leaves[output], rest], -1)

@@ -52,6 +52,7 @@ TENSOR = {
     "fields": ("list of fields", "blocks along one axis, as a robot's observation has them"),
     "free": ("true", "the mirror leaves the tensor alone"),
     "invariant": ("true", "scores that must not change"),
+    "unclaimed": ("true", "an output of which nothing is claimed"),
     "classes": ("map with `swap` and `names`", "scores that change places, along the axis `classes` of a layout"),
     "like": ("`input 1` or a name", "it transforms as another tensor does"),
     "state": ("true", "a hidden state, whose mirror is found out"),

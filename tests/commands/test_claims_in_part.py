@@ -14,6 +14,8 @@ from torch import nn
 from typer.testing import CliRunner
 
 import chiralize as ch
+from chiralize.body.tensors import load_spec
+from chiralize.body.tensors.claims import claimed
 from chiralize.cli.app import app
 from chiralize.commands.completing import adapted
 from chiralize.commands.convert import convert
@@ -265,6 +267,66 @@ def test_forms_that_hold_no_whole_network_are_refused() -> None:
         convert(prepare(nets.Policy(), SPEC, EXAMPLE), "policy", Request("match", form="blocks"))
 
 
+@pytest.mark.one_in(2)
+@pytest.mark.parametrize(("is_first", "method"), [(False, "match"), (True, "project"), (True, "average")])
+def test_outputs_that_are_left_out_as_a_whole(is_first: bool, method: str) -> None:
+    """Legs are equivariant, the answer has the original's structure; a head that nothing reads is fitted."""
+    original, spec = nets.WithCode(is_first), nets.spec_of_legs(is_first)
+    conversion = converted(original, method, spec)
+    report = verified(conversion, spec)
+    assert report.passed and report.judgement.certificate is not None and report.judgement.certificate.passed
+    names = "the network's output 0 (3), beside (5)" if is_first else "the network's output 1 (3), beside (5)"
+    assert (
+        f"equivariant in 1 of 3 outputs: proved op by op, and run on 2 samples; nothing is claimed of {names}"
+        in str(report)
+    )
+    assert any("outputs are numbered without those that are left out" in note for note in report.notes) == is_first
+    module, x = conversion.module.double(), inputs().double()
+    with torch.no_grad():
+        plain, turned, before = module(x), module(mirrored(x)), original.double()(x)
+    legs = 2 if is_first else 0
+    assert [tensor.shape for tensor in plain] == [tensor.shape for tensor in before]
+    assert float((turned[legs] - legs_mirrored(plain[legs])).abs().max()) < 1e-12
+    assert float((turned[legs - 1] - plain[legs - 1]).abs().max()) > 1e-2
+    if method == "average":
+        assert torch.equal(plain[legs - 1], before[legs - 1])
+    else:
+        assert type(conversion.module) is nets.WithCode
+
+
+def test_a_head_that_is_left_out_as_a_whole_is_fitted() -> None:
+    """Nothing bounds it, but it is nearer to the original's answers than with the weights that it had."""
+    original, spec = nets.WithCode(), nets.spec_of_legs()
+    conversion, x = converted(original, "match", spec), inputs(7)
+    with torch.no_grad():
+        wanted, hidden = original(x)[2], conversion.module.trunk(x)
+        fitted, kept = conversion.module(x)[2], original.beside(hidden)
+    assert float((fitted - wanted).square().mean()) < float((kept - wanted).square().mean())
+    assert conversion.report.claims is not None
+    assert [part.name for part in conversion.report.claims.left_out] == ["the network's output 1", "beside"]
+
+
+def test_outputs_like_others_when_some_are_left_out() -> None:
+    """`like` counts all outputs of the network, also those that are left out."""
+    legs = {"fields": [{"joints": "legs"}]}
+    left = claimed(load_spec({**nets.ROBOT, "outputs": ["unclaimed", legs, {"like": "output 1"}]}))
+    assert [entry.like for entry in left.outputs or ()] == [None, "output 0"]
+    wrong = load_spec({**nets.ROBOT, "outputs": ["unclaimed", legs, {"like": "output 0"}]})
+    with pytest.raises(SpecError, match="nothing is claimed of 'output 0'"):
+        claimed(wrong)
+
+
+def test_networks_of_which_nothing_is_claimed() -> None:
+    """Not one output, or an input: there is no mirror to speak of."""
+    fields = {"inputs": [{"fields": [{"joints": "q"}, {"scalar": ARM, "name": "arm_q"}]}]}
+    with pytest.raises(SpecError, match="all outputs are `unclaimed`"):
+        prepare(nets.Policy(), load_spec({**nets.ROBOT, **fields, "outputs": ["unclaimed"]}), EXAMPLE)
+    with pytest.raises(SpecError, match="for all inputs"):
+        prepare(nets.Policy(), load_spec({**nets.ROBOT, "inputs": ["unclaimed"]}), EXAMPLE)
+    with pytest.raises(SpecError, match="both `free` and `unclaimed`"):
+        load_spec({**nets.ROBOT, "outputs": [{"free": True, "unclaimed": True}]})
+
+
 @pytest.mark.parametrize(
     ("io", "blocks", "facts"),
     [
@@ -276,8 +338,6 @@ def test_forms_that_hold_no_whole_network_are_refused() -> None:
     ],
 )
 def test_specifications_that_claim_nothing_or_too_much(io: str, blocks: list[dict[str, Any]], facts: str) -> None:
-    from chiralize.body.tensors import load_spec
-
     with pytest.raises(SpecError, match=facts):
         load_spec({**nets.ROBOT, io: [{"fields": blocks}]})
 

@@ -116,3 +116,29 @@ class FedBack(Policy):
         answer = self.head(self.trunk(x) + self.feedback(self.last))
         self.last.copy_(answer[:1])
         return answer
+
+
+class WithCode(Policy):
+    """The legs from a code, which it returns as well, with what a head beside it computes.
+
+    is_first: whether the two stand in front of the legs.
+    """
+
+    def __init__(self, is_first: bool = False) -> None:
+        super().__init__()
+        self.is_first = is_first
+        self.latent, self.legs = nn.Linear(WIDTH, 3), nn.Linear(3, LEGS)
+        self.beside = nn.Sequential(nn.Linear(WIDTH, 5), nn.LayerNorm(5))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        hidden = self.trunk(x)
+        code = self.latent(hidden)
+        legs, beside = self.legs(code), self.beside(hidden)
+        return (code, beside, legs) if self.is_first else (legs, code, beside)
+
+
+def spec_of_legs(is_first: bool = False) -> ConversionSpec:
+    """The robot with its legs alone, the two other outputs of `WithCode` left out as a whole."""
+    inputs = [{"fields": [{"joints": "q"}, {"scalar": ARM, "name": "arm_q"}]}]
+    legs, others = {"fields": [{"joints": "legs"}]}, ["unclaimed", {"unclaimed": True, "name": "beside"}]
+    return load_spec({**ROBOT, "inputs": inputs, "outputs": [*others, legs] if is_first else [legs, *others]})

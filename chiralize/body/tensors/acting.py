@@ -68,6 +68,8 @@ def _acted_on(where: str, entry: TensorEntry, spec: ConversionSpec) -> ActedOn:
         return ActedOn(where, says=("as the network's weights have it: found when it is converted",))
     if entry.kind in ("free", "invariant"):
         return ActedOn(where)
+    if entry.kind == "unclaimed":
+        return ActedOn(where, says=("nothing is claimed of it",))
     layout = entry.layout or _usual(entry, entry.body(spec.skeleton))
     single = replace(spec, inputs=(replace(entry, layout=layout),), outputs=(_FREE,), named=())
     try:

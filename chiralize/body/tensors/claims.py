@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from chiralize.body.skeleton.skeleton import Skeleton
@@ -20,6 +20,7 @@ class ClaimedPart:
     """Which entries of an output are claimed.
 
     output: its number.  claimed, unclaimed: positions along its last axis.  names: of the blocks left out, with sizes.
+    An output that is left out as a whole has no claimed entries.
     """
 
     output: int
@@ -27,29 +28,66 @@ class ClaimedPart:
     unclaimed: tuple[int, ...]
     names: tuple[tuple[str, int], ...]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the output is claimed."""
+        return not self.claimed
+
 
 def is_partial(spec: ConversionSpec) -> bool:
-    """Whether entries of some output are left out."""
-    return any(map(_is_partial, spec.outputs or ()))
+    """Whether outputs, or entries of them, are left out."""
+    return any(_is_left_out(entry) or _is_partial(entry) for entry in spec.outputs or ())
 
 
 def _is_partial(entry: TensorEntry) -> bool:
     return any(isinstance(block, Unclaimed) for block in entry.fields or ())
 
 
+def _is_left_out(entry: TensorEntry) -> bool:
+    return entry.kind == "unclaimed"
+
+
 def claimed(spec: ConversionSpec) -> ConversionSpec:
-    """The specification of the claimed entries alone."""
+    """The specification of what is claimed alone; outputs behind one that is left out have other numbers in it.
+
+    Raises SpecError where one is `like` an output that is left out.
+    """
 
     def without(blocks: tuple[Field, ...]) -> tuple[Field, ...]:
         """The blocks that are claimed."""
         return tuple(block for block in blocks if not isinstance(block, Unclaimed))
 
-    return _with_blocks(spec, without)
+    spec = _with_blocks(spec, without)
+    left = [number for number, entry in enumerate(spec.outputs or ()) if not _is_left_out(entry)]
+    if not left or spec.outputs is None or len(left) == len(spec.outputs):
+        return spec
+    outputs = list[TensorEntry]()
+    for number in left:
+        entry = spec.outputs[number]
+        outputs.append(replace(entry, like=_like(entry, left)))
+    return replace(spec, outputs=tuple(outputs))
+
+
+def _like(entry: TensorEntry, left: Sequence[int]) -> str | None:
+    """What an output is like, by the number that this has among the outputs that are left. Raises SpecError."""
+    words = (entry.like or "").split()
+    if len(words) != 2 or words[0] != "output" or not words[1].isdigit():
+        return entry.like
+    if int(words[1]) not in left:
+        facts = f"like: nothing is claimed of {entry.like!r}"
+        raise SpecError(entry.where or "outputs", facts, "say how it is mirrored, or write `unclaimed` here as well")
+    return f"output {left.index(int(words[1]))}"
 
 
 def sized(spec: ConversionSpec) -> ConversionSpec:
     """A specification of the whole network for its sizes only: T on entries that are left out means nothing."""
-    return _with_blocks(spec, with_sizes)
+    spec = _with_blocks(spec, with_sizes)
+    if not any(map(_is_left_out, spec.outputs or ())):
+        return spec
+    outputs = list[TensorEntry]()
+    for entry in spec.outputs or ():
+        outputs.append(replace(entry, flag="free") if _is_left_out(entry) else entry)
+    return replace(spec, outputs=tuple(outputs))
 
 
 def with_sizes(blocks: tuple[Field, ...]) -> tuple[Field, ...]:
@@ -63,7 +101,7 @@ def with_sizes(blocks: tuple[Field, ...]) -> tuple[Field, ...]:
 
 def _with_blocks(spec: ConversionSpec, change: Callable[[tuple[Field, ...]], tuple[Field, ...]]) -> ConversionSpec:
     """The specification with other blocks in the outputs that are claimed in part; itself where there is none."""
-    if not is_partial(spec):
+    if not any(map(_is_partial, spec.outputs or ())):
         return spec
     outputs = list[TensorEntry]()
     for entry in spec.outputs or ():
@@ -71,13 +109,29 @@ def _with_blocks(spec: ConversionSpec, change: Callable[[tuple[Field, ...]], tup
     return replace(spec, outputs=tuple(outputs))
 
 
-def claimed_parts(spec: ConversionSpec) -> tuple[ClaimedPart, ...]:
-    """Every output of which entries are left out. Raises SpecError where these are not along its last axis."""
+def claimed_parts(spec: ConversionSpec, shapes: Sequence[Sequence[int]] = ()) -> tuple[ClaimedPart, ...]:
+    """Every output that is left out, or of which entries are.
+
+    shapes: of the outputs, without which one that is left out as a whole has no size.
+    Raises SpecError where entries are not along the last axis, and where nothing is claimed of any output.
+    """
     parts = []
     for number, entry in enumerate(spec.outputs or ()):
-        if _is_partial(entry):
+        if _is_left_out(entry):
+            shape = shapes[number] if shapes else (0,)
+            positions = tuple(range(shape[-1] if shape else 1))
+            parts.append(ClaimedPart(number, (), positions, ((_name(entry, number), len(positions)),)))
+        elif _is_partial(entry):
             parts.append(_part(number, entry, entry.body(spec.skeleton)))
+    if parts and len(parts) == len(spec.outputs or ()) and all(part.is_whole for part in parts):
+        facts = "all outputs are `unclaimed`: nothing would be claimed of the network"
+        raise SpecError((spec.outputs or ())[0].where or "outputs", facts, "say how one of them is mirrored")
     return tuple(parts)
+
+
+def _name(entry: TensorEntry, number: int) -> str:
+    """An output that is left out, which has no number among those that are claimed."""
+    return entry.name or f"the network's output {number}"
 
 
 def _part(number: int, entry: TensorEntry, body: Skeleton) -> ClaimedPart:

@@ -112,8 +112,8 @@ def load_spec(
 ) -> ConversionSpec:
     """The specification of a shipped skeleton, a file, a dict with the keys of a file, a Skeleton, or another one.
 
-    input_layouts, output_layouts: layout strings (or free, invariant, state, auto) in the order of the tensors; they
-    replace the layouts of the file.  invariant: all outputs are scores that the mirror leaves alone.
+    input_layouts, output_layouts: layout strings (or free, invariant, state, unclaimed, auto) in the order of the
+    tensors; they replace the layouts of the file.  invariant: all outputs are scores that the mirror leaves alone.
     Raises UnknownNameError, SpecError of every kind, with file and line.
     """
     spec = _load(name_or_path)

@@ -17,7 +17,7 @@ from chiralize.errors import MissingKeyError
 
 _WRITTEN = (
     *("name", "layout", "skeleton", "joints", "dims", "negate", "signs", "fields"),
-    *("free", "invariant", "state", "classes", "like", "feeds", "mirror", "reflect", "missing"),
+    *("free", "invariant", "state", "unclaimed", "classes", "like", "feeds", "mirror", "reflect", "missing"),
 )
 
 
@@ -35,9 +35,9 @@ class Classes:
         return {"swap": [[self.names[i], self.names[j]] for i, j in self.swap], "names": list(self.names)}
 
 
-Flag = Literal["free", "invariant", "state"]
+Flag = Literal["free", "invariant", "state", "unclaimed"]
 """free: the mirror leaves the tensor alone.  invariant: these are scores, which it leaves alone.  state: a state, whose
-representation comes from inference."""
+representation comes from inference.  unclaimed: an output of which nothing is claimed."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class TensorEntry:
 
     @property
     def kind(self) -> str:
-        """`state`, `like`, `free`, `invariant`, `classes`, `fields` or `pose`."""
+        """`state`, `like`, `free`, `invariant`, `unclaimed`, `classes`, `fields` or `pose`."""
         if self.flag is not None:
             return self.flag
         for kind in ("like", "classes", "fields"):

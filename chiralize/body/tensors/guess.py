@@ -173,7 +173,10 @@ def _remedy(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) 
         )
     similar = _similar(shape, body)
     hint = when(similar, f"; {similar}")
-    named = when(io == "input", ", or describe what its numbers are by `fields` in a file (docs/observations.md)")
+    named = {
+        "input": ", or describe what its numbers are by `fields` in a file (docs/observations.md)",
+        "output": ", and `unclaimed` for one of which nothing is claimed",
+    }[io]
     return (
         f"check the skeleton{hint}, or say the layout, --{io}-layout, with `free` for a tensor without a body{scores}"
         + named

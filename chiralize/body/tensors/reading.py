@@ -21,15 +21,15 @@ from chiralize.errors import MissingKeyError, WrongValueError
 
 ENTRY_KEYS = (
     *("layout", "skeleton", "joints", "dims", "negate", "signs", "kind", "order"),
-    *("fields", "free", "invariant", "classes"),
+    *("fields", "free", "invariant", "unclaimed", "classes"),
     *("like", "state", "feeds", "mirror", "reflect", "missing", "name"),
 )
-_KINDS = ("fields", "free", "invariant", "classes", "like", "state")
+_KINDS = ("fields", "free", "invariant", "unclaimed", "classes", "like", "state")
 _POSE_KEYS = ("joints", "dims", "negate", "signs", "kind", "order", "reflect")
 _NOT_OF_QUANTITIES = ("negate", "reflect")
 _MOST_ENTRIES = 1_000_000
 _FLAGS: dict[str, Flag] = {flag: flag for flag in get_args(Flag)}
-SHORT_FORMS = ("free", "invariant", "state", "auto")
+SHORT_FORMS = ("free", "invariant", "state", "unclaimed", "auto")
 
 BaseReader = Callable[[Node], Skeleton]
 T = TypeVar("T")
@@ -42,7 +42,7 @@ def read_entries(node: Node, what: str, default: Skeleton, base_of: BaseReader) 
 
 
 def entry_from_layout(text: str, where: str) -> TensorEntry:
-    """An entry from a layout string, or one of the words free, invariant, state and auto."""
+    """An entry from a layout string, or one of the words free, invariant, state, unclaimed and auto."""
     text = text.strip()
     if text in SHORT_FORMS:
         return TensorEntry(flag=_FLAGS.get(text), where=where)

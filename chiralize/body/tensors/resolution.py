@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
+from typing import NoReturn
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from chiralize.symmetry.representation import Representation, TensorRepresentati
 
 _STILL = TensorRepresentation(())
 _UNKNOWN = TensorRepresentation((), -1)
+_UNCLAIMED = ", {unclaimed: true} for one of which nothing is claimed"
 
 
 def resolve(
@@ -97,7 +99,7 @@ def _tensors(
         where = entries[0].where if entries else f"{io}s"
         facts = f"{len(entries)} {io}s are described, the model has {len(shapes)}: {listed}"
         remedy = "{free: true} for one without a body, {state: true} for a hidden state"
-        raise WrongValueError(where, facts, f"describe each {io} in order; {remedy}")
+        raise WrongValueError(where, facts, f"describe each {io} in order; {remedy}{when(io == 'output', _UNCLAIMED)}")
     tensors = []
     for index, (entry, shape) in enumerate(zip(entries, shapes, strict=True)):
         name = entry.name or (names[index] if names else None)
@@ -111,6 +113,8 @@ def _resolve_one(tensor: ResolvedTensor, skeleton: Skeleton, where: str) -> Reso
     """The tensor with the representation that its entry describes; states and likes wait for other tensors."""
     if tensor.kind in ("state", "like"):
         return tensor
+    if tensor.kind == "unclaimed":
+        _refuse_unclaimed(tensor, where)
     if tensor.is_free:
         axes = _numbered(free_names(len(tensor.shape)))
         return replace(tensor, representation=TensorRepresentation.trivial(tensor.shape), free_axes=axes)
@@ -119,6 +123,15 @@ def _resolve_one(tensor: ResolvedTensor, skeleton: Skeleton, where: str) -> Reso
     if tensor.kind == "fields":
         return _fields(tensor, tensor.entry.body(skeleton), where)
     return replace(_pose(tensor, skeleton, where), entry=tensor.entry)  # equal entries may come from other lines
+
+
+def _refuse_unclaimed(tensor: ResolvedTensor, where: str) -> NoReturn:
+    """Raises SpecError: whoever works with T has left out before what nothing is claimed of."""
+    if tensor.io == "input":
+        facts = "`unclaimed`: what is claimed of a network is claimed for all inputs, mirrored as the file says"
+        raise SpecError(where, facts, "an input that the mirror leaves as it is: {free: true}")
+    remedy = "claim it, or leave it out here: this takes networks that are equivariant in all outputs"
+    raise SpecError(where, "nothing is claimed of it, so that there is no mirror of it", remedy)
 
 
 def _numbered(names: Sequence[str]) -> tuple[tuple[str, int], ...]:

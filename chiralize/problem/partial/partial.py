@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 from chiralize.body.tensors import ConversionSpec
 from chiralize.body.tensors.claims import ClaimedPart, claimed, claimed_parts, is_partial, sized
 from chiralize.errors import UnsupportedError
+from chiralize.errors.words import when
 from chiralize.graph.fixed_sizes import unhooked
 from chiralize.graph.running import Arguments, Runner, random_calls, results
 from chiralize.problem import preparation as plain
@@ -50,8 +51,10 @@ class Partial:
 
     @property
     def words(self) -> str:
-        """`12 of 19 outputs`, over all outputs that are claimed in part or whole."""
+        """`12 of 19 outputs`: tensors where whole ones are left out, else entries."""
         shapes = [tensor.shape for tensor in self.whole.resolved.output_tensors]
+        if all(part.is_whole for part in self.parts):
+            return f"{len(shapes) - len(self.parts)} of {len(shapes)} outputs"
         total = sum(shape[-1] for shape in shapes if shape)
         return f"{total - self.left_out} of {total} outputs"
 
@@ -67,20 +70,23 @@ class Partial:
 
 
 class ClaimedOutputs(nn.Module):
-    """A network's claimed entries, chosen from its outputs after it has run."""
+    """A network's claimed outputs and entries, chosen after it has run."""
 
     def __init__(self, network: nn.Module, parts: Sequence[ClaimedPart]) -> None:
         super().__init__()
         self.network = network
-        self.outputs = [part.output for part in parts]
+        self.left_out = frozenset(part.output for part in parts if part.is_whole)
+        self.outputs = [part.output for part in parts if not part.is_whole]
         for part in parts:
             self.register_buffer(f"claimed_{part.output}", torch.tensor(part.claimed), persistent=False)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The network's answer, of some outputs the claimed entries alone."""
+        """The network's answer, of some outputs the claimed entries alone; a tuple where whole outputs are left out."""
         leaves, structure = pytree.tree_flatten(self.network(*args, **kwargs))
         for output in self.outputs:
             leaves[output] = leaves[output].index_select(-1, self.get_buffer(f"claimed_{output}"))
+        if self.left_out:
+            return tuple(leaf for output, leaf in enumerate(leaves) if output not in self.left_out)
         return pytree.tree_unflatten(leaves, structure)
 
 
@@ -103,7 +109,7 @@ def prepare(
         facts = "entries of outputs are left out, and there are several mirrors"
         raise UnsupportedError(spec.name, facts, "claim all outputs, or give one mirror")
     whole = plain.prepare(model, sized(spec), args, kwargs, entry, progress)
-    parts = claimed_parts(spec)
+    parts = claimed_parts(spec, [tensor.shape for tensor in whole.resolved.output_tensors])
     if getattr(whole.module, "opaque", None) is not None:
         facts = "a file of which nothing but answers is known cannot be verified in part"
         raise UnsupportedError(type(whole.module).__name__, facts, "verify the .pt2 or the weights it was made from")
@@ -114,6 +120,7 @@ def prepare(
         partial = replace(partial, mixed=UnsupportedError(type(whole.module).__name__, facts, _WHOLE))
         network = plain.prepare(ClaimedOutputs(whole.module, parts), claimed(spec), *whole.example)
     words = f"the mirror is claimed of {partial.words}: nothing is claimed of {partial.names}"
+    words += _numbering(parts, len(network.resolved.output_tensors))
     handover = replace(network.handover, partial=partial)
     network = noticed(replace(network, handover=handover, notes=(*whole.notes, words, *_others(network, whole))))
     if partial.mixed is None:
@@ -135,6 +142,12 @@ def entry_of(network: Network) -> str:
     if network.handover.partial is None:
         return network.handover.entry
     return network.handover.partial.whole.handover.entry
+
+
+def _numbering(parts: Sequence[ClaimedPart], outputs: int) -> str:
+    """That outputs behind one that is left out as a whole have other numbers; empty where none is behind it."""
+    first = min((part.output for part in parts if part.is_whole), default=outputs)
+    return when(first < outputs, "; outputs are numbered without those that are left out")
 
 
 def _others(network: Network, whole: Network) -> list[str]:

@@ -7,12 +7,13 @@ Whatever mixes entries (a softmax over all of them, a norm) stops it: no part of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.utils import _pytree as pytree
 
 from chiralize.body.tensors.claims import ClaimedPart
 from chiralize.errors import UnsupportedError
@@ -54,12 +55,19 @@ class Restriction:
         self.unfitted: UnsupportedError | None = None
 
     def apply(self, parts: Sequence[ClaimedPart]) -> None:
-        """Keep the claimed entries of every part."""
+        """Keep the claimed entries of every part; outputs that are left out as a whole are gone."""
         (output,) = self.graph.find_nodes(op="output")
         leaves: list[Any] = list(output.args[0])  # an export's output holds the flat results
+        left_out = [part.output for part in parts if part.is_whole]
         for part in parts:
-            leaves[part.output] = self.restricted(leaves[part.output], part.claimed)
-        output.args = (tuple(leaves),)
+            if not part.is_whole:
+                leaves[part.output] = self.restricted(leaves[part.output], part.claimed)
+        claimed = tuple(leaf for number, leaf in enumerate(leaves) if number not in left_out)
+        output.args = (claimed,)
+        for number in left_out:
+            self._leave_out(leaves[number], _read_by(claimed))
+        if left_out:
+            _return_tuple(self.graph, len(claimed))
         self._clean()
 
     def restricted(self, node: Any, positions: Sequence[int]) -> Any:
@@ -119,17 +127,32 @@ class Restriction:
                 readers += len(node.users)
         return readers
 
-    def _leave_out(self, node: Any) -> None:
-        """Note the linear layer at the end of a branch, all of whose outputs are left out."""
-        while isinstance(_trait(node), _ENTRYWISE) and len(node.all_input_nodes) == 1:
-            node = node.args[0]
+    def _leave_out(self, node: Any, needed: Container[Any] = ()) -> None:
+        """Note the linear layer nearest to the end of a branch that is left out as a whole, to be fitted.
+
+        needed: nodes that what is claimed reads. Where the branch begins at one of them, or its layer shares weights
+        with one, nothing is noted: it answers as the converted layers do.
+        """
         try:
-            trait = _trait(node)
-            if not isinstance(trait, Contraction) or not trait.is_layer or trait.is_windowed:
+            while not isinstance(trait := _trait(node), Contraction) or not trait.is_layer:
+                data = [one for one in node.all_input_nodes if one.op != "get_attr"]
+                if node in needed or node.op == "placeholder":
+                    return
+                if len(data) != 1:
+                    raise refusal(node)
+                (node,) = data
+            if node in needed or (needed and self._shares_weights(node)):
+                return
+            if trait.is_windowed:
                 raise refusal(node)
             self._head(node, ())
         except UnsupportedError as error:
             self.unfitted = error
+
+    def _shares_weights(self, layer: fx.Node) -> bool:
+        """Whether something else reads the weights of a layer."""
+        weights = [str(one.target) for one in layer.all_input_nodes if one.op == "get_attr"]
+        return any(self._readers(name) > 1 for name in weights)
 
     def _joined(self, node: Any, positions: Sequence[int]) -> fx.Node:
         pieces: list[fx.Node] = []
@@ -207,6 +230,24 @@ class Restriction:
                 delattr(self.module.get_submodule(owner), attribute)
         self.graph.lint()
         self.module.recompile()
+
+
+def _read_by(outputs: Sequence[Any]) -> set[fx.Node]:
+    """The nodes that some outputs are computed from, and these themselves."""
+    reached, open_ = set[fx.Node](), [one for one in outputs if isinstance(one, fx.Node)]
+    while open_:
+        node = open_.pop()
+        if node not in reached:
+            reached.add(node)
+            open_ += node.all_input_nodes
+    return reached
+
+
+def _return_tuple(graph: fx.Graph, size: int) -> None:
+    """Let the graph of an export return its flat results as a tuple, which is no longer that of the original."""
+    codegen: Any = graph._codegen
+    structure = pytree.tree_structure((0,) * size)
+    graph.set_codegen(type(codegen)(codegen.pytree_info._replace(out_spec=structure)))
 
 
 def refusal(node: Any, why: str = "it mixes the entries of its last axis, or nobody knows") -> UnsupportedError:

@@ -89,7 +89,7 @@ def check_claims(keys: Keys, fields: Sequence[Field], what: str) -> None:
         )
     if len(unclaimed) == len(fields):
         facts = f"{what} is left out as a whole: nothing would be claimed of it"
-        remedy = "say how some of it is mirrored, or leave it out: a class around the network that returns the rest"
+        remedy = "say how some of it is mirrored, or write `unclaimed` in place of the whole entry"
         keys["fields"].wrong(facts, remedy)
     if "feeds" in keys:
         keys["feeds"].wrong(f"`feeds` of {what}, of which entries are left out", "claim all of it, or drop feeds")
