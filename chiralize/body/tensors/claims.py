@@ -123,9 +123,9 @@ def claimed_parts(spec: ConversionSpec, shapes: Sequence[Sequence[int]] = ()) ->
             parts.append(ClaimedPart(number, (), positions, ((_name(entry, number), len(positions)),)))
         elif _is_partial(entry):
             parts.append(_part(number, entry, entry.body(spec.skeleton)))
-    if parts and len(parts) == len(spec.outputs or ()) and all(part.is_whole for part in parts):
+    if spec.outputs and all(map(_is_left_out, spec.outputs)):
         facts = "all outputs are `unclaimed`: nothing would be claimed of the network"
-        raise SpecError((spec.outputs or ())[0].where or "outputs", facts, "say how one of them is mirrored")
+        raise SpecError(spec.outputs[0].where or "outputs", facts, "say how one of them is mirrored")
     return tuple(parts)
 
 
