@@ -320,9 +320,9 @@ def _free_entries(leaf: Leaf, repmap: RepMap) -> float:
     return evaluate(repmap.leaves[leaf.name], {}).dimensions()[0]
 
 
-def free_share(network: Network, repmap: RepMap | None, original: Network | None = None) -> float:
-    """Free parameters over all parameters, those of the original where it is given (1 where nothing is known)."""
+def free_share(network: Network, repmap: RepMap | None, original: Network | None = None) -> float | None:
+    """Free parameters over all parameters, those of the original where it is given; None where they are not known."""
     captured, before = network.captured, (original or network).captured
     if repmap is None or captured is None or before is None or not before.parameter_count:
-        return 1.0
+        return None
     return free_parameters(captured, repmap) / before.parameter_count

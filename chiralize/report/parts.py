@@ -144,7 +144,8 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
         )
     ]
     blocks.append(table(("what", before, after, ""), rows, (1, 2)))
-    blocks.append(Line(f"free parameters: {percent(degeneracy.free_share)} of {whole}"))
+    if degeneracy.free_share is not None:
+        blocks.append(Line(f"free parameters: {percent(degeneracy.free_share)} of {whole}"))
     for title, names in (
         ("spaces forced to be trivial", degeneracy.forced),
         ("constants that leave hidden channels no pairing", degeneracy.tables),
