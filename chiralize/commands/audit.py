@@ -108,7 +108,8 @@ def audit(
         # What answers to random inputs speak against may be right.
         against = evidence if asked.fit is None or asked.fit.real else of_others
         side = lean[0] if lean and is_real else None
-        advice = advise(of_network, against, is_real, of_data, side, may_act(network), network.resolved.spec)
+        is_policy, spec = may_act(network), network.resolved.spec
+        advice = advise(of_network, against, is_real, of_data, side, is_policy, spec, lean[1:])
         advice = _with_first_steps(advice, network, asked, data, of_network.gap)
     notes = (*network.notes, *notes, *_remarks(network, data, is_real))
     bodies = bodies_of(network.resolved.output_tensors)

@@ -263,8 +263,9 @@ class Degeneracy:
     odd_before, odd_after: share of the output's variance that the mirror negates, by output, of the original's flip
     average and of the result.
     forced: axes forced to be trivial.  free_share: free parameters after / before, None where they are not known.
-    zeroed: parameters with entries that could only be zero.  dead_inputs: labels of input entries that the result ignores and the original does not, of
-    the live_inputs that the original reacts to.
+    zeroed: parameters with entries that could only be zero.
+    dead_inputs: labels of input entries that the result ignores and the original does not, of the live_inputs that the
+    original reacts to.
     tables: constants that leave hidden channels no pairing.
     """
 

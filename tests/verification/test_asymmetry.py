@@ -450,6 +450,17 @@ def test_a_policy_is_asked_in_its_environment_and_then_fitted_to_both_views() ->
     assert doubted == f"settle whether T is its mirror first; then {remedy}"
 
 
+def test_labels_that_were_given_are_not_asked_for_again() -> None:
+    """What leans is read off them: some labels, or all, which then have something else in common."""
+    asked = advise(NET, Evidence(), True, GAPS, ONE).remedy
+    assert asked.startswith("see by label (`--labels`) what leans; with data of both sides")
+    labels = [Leaning("left", 500, 1.0, 0.3, 0.98), Leaning("right", 500, 1.0, 0.3, 0.97)]
+    all_lean = advise(NET, Evidence(), True, GAPS, ONE, labels=labels).remedy
+    assert all_lean.startswith("every label leans, so that no single one is to blame")
+    some = advise(NET, Evidence(), True, GAPS, ONE, labels=[*labels, Leaning("both", 500, 1.0, 0.1, 0.6)]).remedy
+    assert some.startswith("with data of both sides")
+
+
 def test_of_a_policy_the_environment_decides() -> None:
     """Gaps that mark a lifter of one side were found in policies whose flip average walks as well."""
     doubted = Evidence(warnings=("another mirror fits better",))

@@ -83,12 +83,13 @@ def advise(
     leaning: Leaning | None = None,
     is_policy: bool = False,
     spec: ConversionSpec | None = None,
+    labels: Sequence[Leaning] = (),
 ) -> Advice:
     """Whether to convert a network with such gaps: the gravest reason that applies.
 
     real: the inputs are the user's, not random ones.  leaning: of all samples.  is_policy: it may be one.
     evidence: without what answers to random inputs speak against, which says nothing of the mirror.
-    spec: the one that T is of.
+    spec: the one that T is of.  labels: the leanings of every label, where the user gave labels.
     """
     if not measured.outputs or (evidence.still and measured.gap > EQUIVARIANT):
         return _unknown(evidence.still)
@@ -99,7 +100,7 @@ def advise(
     if evidence.fit is not None and evidence.fit.is_refuted and evidence.warnings:
         return _of_wrong_mirror(evidence, gap, leaning if is_one_sided else None, spec)
     if is_one_sided and leaning is not None:
-        return _of_one_sided_data(_one_sided_data(measured, data, leaning), evidence, is_policy)
+        return _of_one_sided_data(_one_sided_data(measured, data, leaning, labels), evidence, is_policy)
     if measured.gap <= ASYMMETRIC:
         if real and (measured.gap > UNEVEN or measured.lean > LEANING):
             return _of_policy(measured, evidence) if is_policy else _uneven(measured, gap, evidence)
@@ -236,7 +237,9 @@ def _signs(measured: Asymmetry) -> list[str]:
     return signs
 
 
-def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leaning) -> Advice:
+def _one_sided_data(
+    measured: Asymmetry, data: Sequence[DataGap], leaning: Leaning, labels: Sequence[Leaning]
+) -> Advice:
     if data:
         most = f", most in {data[0].label} (mean {data[0].mean:.2g}, mirrored {data[0].mirrored:.2g})"
     else:
@@ -253,9 +256,19 @@ def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leani
     return Advice(
         "one-sided data",
         f"{text}. The network's own gap is {measured.gap:.2g}",
-        f"{_check_first(data)}see by label what leans; with data of both sides, or where the task is symmetric all the "
-        "same, convert",
+        f"{_check_first(data)}{_by_label(labels)}with data of both sides, or where the task is symmetric all the same, "
+        "convert",
     )
+
+
+def _by_label(labels: Sequence[Leaning]) -> str:
+    """Which labels lean, where there are labels; else that `--labels` tells."""
+    if not labels:
+        return "see by label (`--labels`) what leans; "
+    leaning = [one for one in labels if (one.side or 0.0) >= ONE_SIDED]
+    if len(leaning) < len(labels):
+        return ""
+    return "every label leans, so that no single one is to blame (the place of the camera or of a sensor may be); "
 
 
 def _check_first(data: Sequence[DataGap]) -> str:
