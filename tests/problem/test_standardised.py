@@ -44,8 +44,8 @@ def test_standardised_poses_are_remarked_on() -> None:
     [
         poses(400),  # as they are
         torch.randn(400, 4, 2),  # noise
-        standardised(poses(400)) * torch.linspace(0.5, 2, 4)[:, None],  # spreads of their own
-        standardised(poses(400)) + torch.linspace(-1, 1, 4)[:, None],  # means of their own
+        standardised(poses(400)) * torch.linspace(0.2, 2, 4)[:, None],  # spreads of their own
+        standardised(poses(400)) + torch.linspace(-4, 4, 4)[:, None],  # means of their own
         standardised(poses(60)),  # few
     ],
 )
@@ -59,6 +59,18 @@ def test_symmetric_statistics_leave_other_means() -> None:
     image = x[:, [0, 2, 1, 3]] * torch.tensor([-1.0, 1.0])
     both = torch.cat([x, image])
     assert said("b j d", (x - both.mean(0)) / both.std(0)) == []
+
+
+def test_poses_scaled_by_the_statistics_of_others_are_remarked_on() -> None:
+    """As test subjects are: neither their means are 0 nor their spreads 1, but no metres or pixels look like that."""
+    x, centre = poses(2000), torch.tensor([0.0, 2.0, 2.0, 0.0])[:, None]
+    scaled = (standardised(x) + 0.4 * torch.randn(4, 2, generator=torch.Generator().manual_seed(1))) * 0.8
+    (remark,) = said("b j d", scaled)
+    assert "(spreads about 1, no mean far from 0, and none the mirror image of its partner's) outside" in remark
+    image = scaled[:, [0, 2, 1, 3]] * torch.tensor([-1.0, 1.0])
+    assert said("b j d", torch.cat([scaled, image])) == [], "T leaves these means alone"
+    assert said("b j d", scaled + 5 * centre) == [], "heights above the ground are far from 0"
+    assert said("b j d", 0.2 * scaled) == said("b j d", 10 * scaled) == [], "metres, pixels"
 
 
 def ranged(x: Tensor) -> Tensor:

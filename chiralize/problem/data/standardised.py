@@ -23,6 +23,10 @@ _OFF = 0.15
 _SHORT, _BEYOND = 0.25, 1e-3
 """Numbers scaled to the range from -1 to 1: on both sides what is looked at is no shorter of it than this, and none is
 further beyond."""
+_SPREADS, _MIDDLE, _FAR, _UNLIKE = (0.3, 2.5), (0.6, 1.7), 3.0, 0.08
+"""Numbers that were scaled by the statistics of others: every spread is within these bounds, the middle one within
+narrower ones, no mean is so many spreads from 0, and means are further than this from their mirror images (RMS, in
+spreads). Metres, pixels and angles have entries far from 0, and spreads of all sizes."""
 _OFF_ONE = 0.02
 _SHARE, _FEWEST, _LEAST = 0.9, 6, 100
 """So many of the numbers that T moves, and so many of them at least, in so many samples."""
@@ -41,14 +45,17 @@ _REMARK = (
 def standardised_remarks(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[str]:
     """A remark on every input that looks standardised, or scaled to the range from -1 to 1."""
     for tensor in resolved.input_tensors:
-        how = _how_scaled(_numbers(tensor, calls)) if calls else ""
+        how = _how_scaled(*_numbers(tensor, calls)) if calls else ""
         if how:
             yield _REMARK.format(tensor.where, how)
 
 
-def _numbers(tensor: ResolvedTensor, calls: Sequence[Call]) -> torch.Tensor:
-    """The numbers that T moves and that vary, "sample number" in float64; none where samples are few or unlike."""
-    none = torch.zeros(0, 0)
+def _numbers(tensor: ResolvedTensor, calls: Sequence[Call]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The numbers that T moves and that vary, "sample number" in float64, and the means of their mirror images.
+
+    None where samples are few or unlike.
+    """
+    none = torch.zeros(0, 0), torch.zeros(0)
     if tensor.representation is None or not (tensor.pose is not None or tensor.names):
         return none
     seen = [tensors(call)[tensor.index] for call in calls]
@@ -60,18 +67,24 @@ def _numbers(tensor: ResolvedTensor, calls: Sequence[Call]) -> torch.Tensor:
     body = [axis for axis in range(values.ndim) if axis not in free]
     if not free or not body or len(values) < _LEAST:
         return none
-    moved, numbers = (
-        each.permute(*free, *body).flatten(0, len(free) - 1).flatten(1) for each in (_moved(tensor), values)
+    positions = torch.arange(1, prod(tensor.shape) + 1, dtype=torch.float64).view(tensor.shape)
+    before, after, numbers = (
+        each.permute(*free, *body).flatten(0, len(free) - 1).flatten(1)
+        for each in (positions, act(positions, tensor.representation), values)
     )
-    numbers = numbers[:, moved[0]]
     numbers = numbers[numbers.isfinite().all(1)]
     if len(numbers) < _LEAST:
         return none
-    return numbers[:, numbers.std(0) > 0]
+    images = after[0].sign() * numbers.mean(0)[torch.searchsorted(before[0], after[0].abs())]
+    chosen = (before[0] != after[0]) & (numbers.std(0) > 0)
+    return numbers[:, chosen], images[chosen]
 
 
-def _how_scaled(numbers: torch.Tensor) -> str:
-    """How nearly all of these numbers are scaled, in words; "" where they are not, are few, or are noise."""
+def _how_scaled(numbers: torch.Tensor, images: torch.Tensor) -> str:
+    """How nearly all of these numbers are scaled, in words; "" where they are not, are few, or are noise.
+
+    images: the means of the mirror images.
+    """
     count = numbers.shape[1]
     if count < _FEWEST:
         return ""
@@ -81,7 +94,18 @@ def _how_scaled(numbers: torch.Tensor) -> str:
     for are_so, words in ((is_standard, "means of 0, spreads of 1"), (is_within, "each from -1 to 1")):
         if int(are_so.sum()) >= _SHARE * count and _go_together(numbers):
             return words
+    if _are_scaled_by_others(numbers, images) and _go_together(numbers):
+        return "spreads about 1, no mean far from 0, and none the mirror image of its partner's"
     return ""
+
+
+def _are_scaled_by_others(numbers: torch.Tensor, images: torch.Tensor) -> bool:
+    """Whether numbers look standardised by the means and spreads of other data, such as those of training."""
+    means, spreads = numbers.mean(0), numbers.std(0)
+    least, most = _SPREADS
+    is_near = bool(((spreads > least) & (spreads < most) & (means.abs() < _FAR * spreads)).all())
+    unlike = float(((means - images) / spreads).square().mean().sqrt())
+    return is_near and _MIDDLE[0] < float(spreads.median()) < _MIDDLE[1] and unlike > _UNLIKE
 
 
 def _are_directions(numbers: torch.Tensor) -> bool:
@@ -105,10 +129,3 @@ def _go_together(numbers: torch.Tensor) -> bool:
     count = len(together)
     least = max(_TOGETHER, _BY_CHANCE * len(numbers) ** -0.5)
     return float(together.sum() - count) > least * count * (count - 1)
-
-
-def _moved(tensor: ResolvedTensor) -> torch.Tensor:
-    """Which entries T negates or puts elsewhere, in the sizes of the tensor."""
-    assert tensor.representation is not None
-    positions = torch.arange(1, prod(tensor.shape) + 1, dtype=torch.float64).view(tensor.shape)
-    return act(positions, tensor.representation) != positions
