@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chiralize.body.skeleton.lint import lint_skeleton
-from chiralize.body.skeleton.naming import infer_pairs, orient, partner_name, side, unpaired_like_others
+from chiralize.body.skeleton.naming import (
+    infer_pairs,
+    orient,
+    partner_name,
+    side,
+    sided_like_others,
+    unpaired_like_others,
+)
 from chiralize.body.tensors import parse_spec
 from chiralize.verification.evidence.names import name_findings
 
@@ -111,6 +118,19 @@ def test_sides_written_large_and_small(right: str, left: str) -> None:
 
 def test_names_that_differ_only_in_size_are_not_taken_for_each_other() -> None:
     assert infer_pairs(["L_knee", "l_knee", "r_Knee", "r_KNEE"]).pairs == ()
+
+
+def test_markers_of_one_side_alone_are_questioned() -> None:
+    """RBAK of Plug-in-Gait is on the right shoulder blade, and on no left one; a vertebra and a rump are in the middle."""
+    names, pairs = ["LTOE", "RTOE", "LHEE", "RHEE", "LKNE", "RKNE"], [(0, 1), (2, 3), (4, 5)]
+    assert sided_like_others([*names, "RBAK", "L5", "Rump", "CLAV"], pairs) == [6]
+    assert sided_like_others([*names, "RBAK"], pairs[:2]) == []  # two are no rule
+    assert sided_like_others(["l_toe", "r_toe", "l_heel", "r_heel", "l_knee", "r_knee", "root"], pairs) == []
+    body = parse_spec(f"{{joints: [{', '.join(names)}, RBAK], pairs: [[0, 1], [2, 3], [4, 5]]}}").skeleton
+    (finding,) = lint_skeleton(body)
+    assert finding.message == (
+        "joint 'RBAK' begins as the names of one side do, and has no partner: T takes it for one of the middle"
+    )
 
 
 def test_what_most_pairs_differ_by_tells_a_pair() -> None:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chiralize.body.skeleton.catalog import skeleton_of
-from chiralize.body.skeleton.naming import infer_pairs, partner_name, side, side_in_pair, unpaired_like_others
+from chiralize.body.skeleton.naming import (
+    infer_pairs,
+    partner_name,
+    side,
+    side_in_pair,
+    sided_like_others,
+    unpaired_like_others,
+)
 from chiralize.body.skeleton.nodes import Node
 from chiralize.body.skeleton.schema import JOINT_KEYS
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
@@ -114,6 +121,14 @@ def _sided_centers(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
                 f"{names[left]!r} and {names[right]!r} are not paired; their names differ as those of most pairs do"
             )
             yield warning(lines.joint(names[left]), message, "pair them, or leave them under `center`")
+    for index in sided_like_others(names, skeleton.pairs):
+        if not side(names[index]):
+            message = (
+                f"joint {names[index]!r} begins as the names of one side do, and has no partner: T takes it for one of "
+                "the middle"
+            )
+            remedy = "leave a marker that is on one side alone out of the network, or keep it where it is in the middle"
+            yield warning(lines.joint(names[index]), message, remedy)
 
 
 def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:

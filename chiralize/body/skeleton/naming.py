@@ -151,6 +151,29 @@ def unpaired_like_others(names: Sequence[str], pairs: Sequence[Sequence[int]]) -
     return alike
 
 
+def sided_like_others(names: Sequence[str], pairs: Sequence[Sequence[int]]) -> list[int]:
+    """Joints without partners that begin with the one letter in which the names of all pairs differ.
+
+    The next letter is a large one, as in every name of a pair, so that L5 and Rump are none of them.
+
+    >>> sided_like_others(["LTOE", "RTOE", "LHEE", "RHEE", "LKNE", "RKNE", "CLAV", "RBAK"], [(0, 1), (2, 3), (4, 5)])
+    [7]
+    """
+    sides = {frozenset((names[first][0], names[second][0])) for first, second in pairs}
+    bodies_differ = any(names[first][1:] != names[second][1:] for first, second in pairs)
+    if len(pairs) < _MANY or len(sides) > 1 or bodies_differ:
+        return []
+    (letters,) = sides
+    paired = {joint for pair in pairs for joint in pair}
+    if not all(names[joint].isupper() for joint in paired):
+        return []
+    alike = list[int]()
+    for joint, name in enumerate(names):
+        if joint not in paired and name[0] in letters and name.isupper() and name[1:2].isalpha():
+            alike.append(joint)
+    return alike
+
+
 def _difference(one: str, other: str) -> tuple[str, str]:
     """What is left of two names without what they begin and end with alike."""
     one, other = one.casefold(), other.casefold()
