@@ -121,7 +121,7 @@ def test_names_that_differ_only_in_size_are_not_taken_for_each_other() -> None:
 
 
 def test_markers_of_one_side_alone_are_questioned() -> None:
-    """RBAK of Plug-in-Gait is on the right shoulder blade, and on no left one; a vertebra and a rump are in the middle."""
+    """RBAK of Plug-in-Gait is on the right shoulder blade alone; a vertebra and a rump are in the middle."""
     names, pairs = ["LTOE", "RTOE", "LHEE", "RHEE", "LKNE", "RKNE"], [(0, 1), (2, 3), (4, 5)]
     assert sided_like_others([*names, "RBAK", "L5", "Rump", "CLAV"], pairs) == [6]
     assert sided_like_others([*names, "RBAK"], pairs[:2]) == []  # two are no rule
