@@ -28,6 +28,7 @@ from chiralize.problem.stateful import mirror_of_calls
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.answer_points import Points, points_of_answers
+from chiralize.verification.evidence.answered_signs import with_other_signs
 from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
 from chiralize.verification.evidence.fitting import FEWEST_ROWS, Answers, along, compare, gap_of, of_calls, variation_of
@@ -211,7 +212,8 @@ def _compared(
         named = [index for index in answers.indices if network.resolved.output_tensors[index].kind in _OF_ENTRIES]
         scores = [index for index in named if mirror.outputs[index].is_trivial]
         by_answers = with_other_partners(answers, mirror, sorted({*named} - {*scores}), scores)
-        others = chain(by_answers, _candidates(network, mirror, calls, points))
+        by_signs = with_other_signs(answers, mirror, named)
+        others = chain(by_answers, by_signs, _candidates(network, mirror, calls, points))
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
     away = (fill_in_first(network.resolved, calls) or off_center(network.resolved, calls)) if real else ""

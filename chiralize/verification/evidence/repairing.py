@@ -17,7 +17,7 @@ from chiralize.errors import NotAnInvolutionError
 from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.symmetry.involution import SignedPermutation
-from chiralize.symmetry.representation import Representation, TensorRepresentation
+from chiralize.symmetry.representation import Representation
 from chiralize.verification.evidence.fitting import Answers
 from chiralize.verification.evidence.records import PAIRED, Candidate
 
@@ -55,19 +55,19 @@ def with_other_partners(
             except NotAnInvolutionError:
                 continue
             if changed:
-                repaired = _with_axis(representation, position, action)
-                outputs = (*mirror.outputs[:index], repaired, *mirror.outputs[index + 1 :])
                 words = _in_words(mirror, index, position, changed)
                 if is_of_scores:
                     words = _of_scores(index, axis.size, changed)
-                yield Candidate(words, replace(mirror, outputs=outputs))
+                yield Candidate(words, with_action(mirror, index, position, action))
 
 
-def _with_axis(representation: TensorRepresentation, position: int, action: SignedPermutation) -> TensorRepresentation:
-    """The representation with another action on one axis."""
-    axes = list(representation.axes)
+def with_action(mirror: NetworkMirror, index: int, position: int, action: SignedPermutation) -> NetworkMirror:
+    """T with another action on one axis of one output."""
+    axes = list(mirror.outputs[index].axes)
     axes[position] = Representation.of(action)
-    return replace(representation, axes=tuple(axes))
+    outputs = list(mirror.outputs)
+    outputs[index] = replace(outputs[index], axes=tuple(axes))
+    return replace(mirror, outputs=tuple(outputs))
 
 
 def _errors(answers: Answers, mirror: NetworkMirror, index: int, position: int) -> np.ndarray:
