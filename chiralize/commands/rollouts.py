@@ -41,6 +41,7 @@ from chiralize.verification.closed_loop.records import (
     Rollout,
     Walker,
 )
+from chiralize.verification.closed_loop.rivals import with_rival
 from chiralize.verification.closed_loop.running import Walk, unit_of, walk, walker_of
 from chiralize.verification.evidence.remedies import first_with_figures
 from chiralize.verification.verdicts import Evidence
@@ -136,7 +137,8 @@ class Loop:
         if self.environment.how == "view":
             return None
         self.progress("asking the environment whether it is its own mirror image")
-        return probe(self.environment, self.policy, self.episodes.count)
+        probed = probe(self.environment, self.policy, self.episodes.count)
+        return with_rival(self.environment, self.policy, probed, self.episodes.count)
 
     def _walk(self, policy: Policy, name: str) -> Walk:
         def report(share: float) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from chiralize.body.tensors import ResolvedSpec
+from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.body.tensors.unit_groups import unit_groups
 from chiralize.errors import AsymmetricConstantError, ChiralizeError, NegatedChannelsError, UnsupportedError
@@ -318,6 +318,20 @@ def _free_entries(leaf: Leaf, repmap: RepMap) -> float:
     if leaf.name not in repmap.leaves:  # within a stretch that is averaged
         return leaf.tensor.numel()
     return evaluate(repmap.leaves[leaf.name], {}).dimensions()[0]
+
+
+def resolved_as(network: Network, spec: ConversionSpec) -> tuple[ResolvedSpec, NetworkMirror]:
+    """Another specification fitted to the network, and its T."""
+    resolved = network.resolved
+    inputs = [tensor.shape for tensor in resolved.input_tensors]
+    outputs = [tensor.shape for tensor in resolved.output_tensors]
+    other = resolve(spec, inputs, outputs)
+    if other.is_affine:
+        around = Around(other.input_centers, other.spreads)
+    else:
+        around = network.around
+    read, answered = with_states_free(other.input_tensors), with_states_free(other.output_tensors)
+    return other, mirror_from(other, read, answered, {}, around)
 
 
 def free_share(network: Network, repmap: RepMap | None, original: Network | None = None) -> float | None:

@@ -148,7 +148,7 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
     texts += mirror_faults(probe, rollout.how)
     if not probe.is_repeatable or probe.start > MIRRORED or probe.actions:
         return [Caution("loop", text, brief) for text, brief in texts]
-    if probe.steps > MIRRORED or probe.ends:
+    if (probe.steps > MIRRORED or probe.ends) and probe.rival is None:
         where = when(probe.entries, f": {listed(probe.entries)}")
         where += when(probe.robot, f" (the robot's model: {probe.robot})")
         text = (
@@ -182,6 +182,14 @@ def mirror_faults(probe: Probe, how: How) -> list[tuple[str, str]]:
             f"{listed(probe.entries)}. {_WHY_NOT_MIRRORED[how]}"
         )
         return [(text, f"the observation is mirrored wrongly: {probe.entries[0]}")]
+    if probe.rival is not None:
+        right, wrong = short(probe.rival.steps), f"{short(probe.steps)}: {listed(probe.entries)}"
+        text = (
+            f"with {probe.rival.name} mirrored actions from a mirrored start do the mirrored thing (what is seen "
+            f"differs by {right} at most), by T they do not ({wrong}): correct the specification. At the start such "
+            "entries are 0"
+        )
+        return [(text, f"the specification may have the wrong sign: {probe.rival.name} fits the environment")]
     if probe.actions:
         text = f"the specification mirrors the actions otherwise than the robot's file: {listed(probe.actions)}"
         return [(text, "the actions are mirrored otherwise than the robot's")]

@@ -11,17 +11,17 @@ from math import ceil
 
 import torch
 
-from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
+from chiralize.body.tensors import ConversionSpec
 from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import ChiralizeError, ModelRunError
 from chiralize.errors.words import percent, when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import Steps
-from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
+from chiralize.graph.running import Arguments, Call, Runner, random_calls
 from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
 from chiralize.problem.data.cutting import in_one, in_rows, tensors, thinned
 from chiralize.problem.data.missing_joints import fill_in_first
-from chiralize.problem.mirror import mirror_from, mirror_if_known, with_states_free
+from chiralize.problem.mirror import mirror_if_known, resolved_as
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.stateful import mirror_of_calls
@@ -234,13 +234,13 @@ def _compared(
     can_tell = real and basis.rows >= FEWEST_ROWS and not comparison.answers_stay
     is_costly = answers.first is not None and not network.carried.keeps_state
     if can_tell and fit is not None and fit.is_refuted and not is_costly:  # else it takes minutes
-        resolved_as = partial(_resolved_as, network)
+        read_as = partial(resolved_as, network)
         progress(f"{_ASKING}, several changes at once")
         means = means_away(network.resolved, calls)
         near = partial(nearby, means=means, numbers=_numbers_among(network), points=points)
         few = answers.first or answers
         start = replace(comparison, gap=gap_of(mirror, few))
-        changes = corrected(few, network.resolved, mirror, start, resolved_as, runs, near)
+        changes = corrected(few, network.resolved, mirror, start, read_as, runs, near)
         comparison = replace(comparison, corrected=changes)
     return comparison, basis
 
@@ -373,18 +373,4 @@ def _numbers_among(network: Network) -> frozenset[int]:
 
 def _mirror_of(network: Network, spec: ConversionSpec) -> NetworkMirror:
     """T as another specification would have it."""
-    return _resolved_as(network, spec)[1]
-
-
-def _resolved_as(network: Network, spec: ConversionSpec) -> tuple[ResolvedSpec, NetworkMirror]:
-    """Another specification fitted to the network, and its T."""
-    resolved = network.resolved
-    inputs = [tensor.shape for tensor in resolved.input_tensors]
-    outputs = [tensor.shape for tensor in resolved.output_tensors]
-    other = resolve(spec, inputs, outputs)
-    if other.is_affine:
-        around = Around(other.input_centers, other.spreads)
-    else:
-        around = network.around
-    read, answered = with_states_free(other.input_tensors), with_states_free(other.output_tensors)
-    return other, mirror_from(other, read, answered, {}, around)
+    return resolved_as(network, spec)[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.on_examples import prepared
 from chiralize.commands.rollouts import Episodes, environment_of
 from chiralize.problem.network import Network
-from chiralize.report.in_the_loop import confirmed_in_words, loop_cautions
+from chiralize.report.in_the_loop import confirmed_in_words, loop_cautions, mirror_faults
 from tests.commands.test_rollouts import STARTS, STEPS, Ahead, Learning, rollouts, run
 from tests.support.skiff import SPEC, WRONG, Mirrored, Rower, Water
 
@@ -93,3 +94,57 @@ def test_entries_that_are_alike_on_both_sides_confirm_no_swap() -> None:
     assert confirmed_in_words(record) == (
         "the environment confirms T in 3 of 5 entries of what is seen (the others are 0 there, or alike)"
     )
+
+
+class WithFlaps(Mirrored):
+    """Two flaps beside the oars, which the heading tilts, too: one turns left where the other one turns right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float64)
+        self.flaps = np.zeros(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.flaps = np.zeros(2)
+        return np.concatenate([super().reset(seed=seed)[0], self.flaps]), {}
+
+    def mirrored_reset(self, *, seed: int) -> Any:
+        return np.concatenate([super().mirrored_reset(seed=seed)[0], self.flaps]), {}
+
+    def step(self, action: Any) -> Any:
+        seen, *rest = super().step(action[:2])
+        self.flaps = 0.8 * self.flaps + 0.1 * action[2:] + 0.1 * seen[1]
+        return np.concatenate([seen, self.flaps]), *rest
+
+
+FLAPS = """
+joints: [left_oar, right_oar, left_flap, right_flap]
+pairs: infer
+dims: [q]
+negate: []
+signs: {left_flap: [-1], right_flap: [-1]}
+inputs:
+  - layout: b f
+    fields:
+      - {signs: [-1], name: offset}
+      - {signs: [-1], name: heading}
+      - {scalar: 1, name: speed}
+      - {joints: angle, of: [left_flap, right_flap]}
+outputs: [{layout: "b (j d)"}]
+"""
+
+
+@pytest.mark.parametrize("spec", [FLAPS, FLAPS.replace("signs: {left_flap: [-1], right_flap: [-1]}\n", "")])
+def test_signs_that_are_wrong_in_what_is_seen_and_done_are_told_from_an_asymmetric_environment(spec: str) -> None:
+    """The two nearly make up for each other, and a joint that begins at 0 shows nothing at the start."""
+    policy = prepared(nn.Linear(5, 4).double(), parse_spec(spec), (torch.zeros(1, 5).double(),), None, "forward")
+    probe = rollouts(policy, environment_of(WithFlaps), episodes=Episodes(STARTS, STEPS))[0].probe
+    assert probe is not None and probe.start == 0.0 and not probe.opposed
+    if spec == FLAPS:
+        assert probe.is_symmetric and probe.rival is None
+        return
+    assert probe.rival is not None and probe.rival.name == "the other sign of left_flap and right_flap"
+    assert probe.confirms == "nothing" and probe.contradicts == (probe.rival.name,)
+    ((text, brief),) = mirror_faults(probe, "reset")
+    assert text.startswith("with the other sign of left_flap and right_flap mirrored actions from a mirrored start do ")
+    assert brief.endswith("the other sign of left_flap and right_flap fits the environment")

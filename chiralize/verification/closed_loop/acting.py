@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +131,12 @@ class Policy:
         if self.carried.has_feedback:
             raise UsageError("--rollout", "the network reads its own answers", "give a policy: observations to actions")
         self._stack = ExitStack()
+
+    def under(self, mirror: NetworkMirror) -> Policy:
+        """The same with another mirror of what is seen and done. It does not act."""
+        other = copy(self)
+        other.mirror = mirror
+        return other
 
     def __enter__(self) -> Policy:
         runners = [self._stack.enter_context(Runner(self.network.module, double=self.double)) for _ in range(2)]

@@ -126,6 +126,17 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """A mirror near T under which the environment is its own mirror image. name: what is different, after "with".
+
+    steps: the largest difference that is left after some steps, in the size of the entry.
+    """
+
+    name: str
+    steps: float
+
+
+@dataclass(frozen=True)
 class Probe:
     """Whether the environment is its own mirror image, asked with random actions and without any policy.
 
@@ -140,6 +151,7 @@ class Probe:
     actions: entries of the actions that the specification mirrors otherwise than the robot's file.
     robot: what the robot's own model does not share between its sides, "" where nothing, or where nobody knows.
     coverage: in how many entries it could have shown that T is wrong.
+    rival: the signs of joints with which mirrored actions do the mirrored thing, where T's do not.
     """
 
     start: float
@@ -154,6 +166,7 @@ class Probe:
     actions: tuple[str, ...] = ()
     robot: str = ""
     coverage: Coverage = Coverage()
+    rival: Rival | None = None
 
     @property
     def confirms(self) -> Confirmed:
@@ -175,6 +188,8 @@ class Probe:
             return ()
         if self.start > MIRRORED:
             return self.entries
+        if self.rival is not None:
+            return (self.rival.name,)
         return self.actions or (self.opposed if self.is_repeatable else ())
 
     @property

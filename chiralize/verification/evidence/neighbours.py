@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache, partial
-from itertools import chain, combinations, zip_longest
+from itertools import chain, combinations, product, zip_longest
 
 from chiralize.body.skeleton.catalog import find_shipped, names_of_size
 from chiralize.body.skeleton.kinds import may_fit
@@ -232,6 +232,25 @@ def nearby(
     for name, entries in others_everywhere(resolved):
         yield Neighbour(name, _with_entries(base, entries))
     yield from _of_fields(base, resolved, resolved.input_tensors)
+
+
+def with_other_signs(resolved: ResolvedSpec, joints: Collection[str]) -> Iterator[Neighbour]:
+    """The specification with the other sign, everywhere, of each pair or middle joint that has one of these joints.
+
+    Then with that of all of them.
+    """
+    base = with_layouts(resolved)
+    for body in _bodies(base)[:1]:
+        groups = list[tuple[str, ...]]()
+        for group in (*body.pairs, *((joint,) for joint in body.center)):
+            names = tuple(body.joints[joint] for joint in group)
+            if set(names) & set(joints):
+                groups.append(names)
+        together = [tuple(chain.from_iterable(groups))] if len(groups) > 1 else []
+        for names, dim in product((*groups, *together), body.dims):
+            coordinate = when(len(body.dims) > 1, f" in {dim}")
+            change = partial(_other_sign, names=names, dim=dim)
+            yield Neighbour(f"the other sign of {' and '.join(names)}{coordinate}", _everywhere(base, change))
 
 
 def _of_fields(base: ConversionSpec, resolved: ResolvedSpec, tensors: Sequence[ResolvedTensor]) -> Iterator[Neighbour]:
