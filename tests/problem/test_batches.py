@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.graph import processes
 from chiralize.graph.running import Call
-from chiralize.problem.data.batches import Batches
+from chiralize.problem.data.batches import Batches, _share_held, held_last
 from chiralize.problem.data.cutting import _cut, as_captured, even, in_rows, leading
 from chiralize.problem.data.feeds import Feed
 from chiralize.problem.preparation import prepare
@@ -144,3 +144,30 @@ def test_processes_hold_out_what_one_would(monkeypatch: pytest.MonkeyPatch, tota
 @pytest.mark.parametrize(("total", "held"), [(25, 5), (26, 4), (48, 8), (45, 9), (6, 1), (11, 2), (3, 1), (1, 1)])
 def test_about_a_fifth(total: int, held: int) -> None:
     assert len(Batches(in_sizes(*[1] * total)).held_out) == held
+
+
+@given(st.integers(0, 400))
+def test_what_is_held_out_comes_from_all_over_a_file(total: int) -> None:
+    """Every batch once, the others in their order; no quarter of a long file goes without, nor is held out alone."""
+    order = list(held_last(cast("list[Call]", list(range(total)))))
+    held = [int(number) for number in cast("list[int]", order)[total - _share_held(total) :]]
+    staying = [number for number in order if number not in held]
+    assert sorted(cast("list[int]", order)) == list(range(total))
+    assert staying == sorted(cast("list[int]", staying)) and held == sorted(held)
+    if total >= 100:
+        for quarter in range(4):
+            part = [number for number in held if quarter * total <= 4 * number < (quarter + 1) * total]
+            assert 0.1 * len(held) <= len(part) <= 0.5 * len(held)
+
+
+@pytest.mark.parametrize(("total", "count"), [(80, 2), (48, 2), (48, 4), (40, 8), (30, 2)])
+def test_processes_move_what_one_would(monkeypatch: pytest.MonkeyPatch, total: int, count: int) -> None:
+    """Dealt out in turns, and together in the order of one process."""
+    calls = in_sizes(*[1] * total)
+    wanted = numbers(list(held_last(calls)))
+    shares = list[list[int]]()
+    for rank in range(count):
+        monkeypatch.setattr(processes, "count", lambda: count)
+        monkeypatch.setattr(processes, "number_of", lambda batch, rank=rank: batch * count + rank)
+        shares.append(numbers(list(held_last(calls[rank::count]))))
+    assert [shares[batch % count][batch // count] for batch in range(total)] == wanted

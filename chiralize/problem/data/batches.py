@@ -10,7 +10,7 @@ from chiralize.errors.words import when
 from chiralize.graph import processes
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
-from chiralize.problem.data.feeds import joined
+from chiralize.problem.data.feeds import Feed, joined
 
 ONE_IN = 5
 """One batch of so many is held out."""
@@ -18,16 +18,18 @@ _PARTS = (8, 4, 2)
 """Numbers of processes that are to hold out as many batches each, together what one process does."""
 _MOST_HELD = 16
 """Sequences that figures are taken from; each is run three times for every candidate."""
+_STRETCHES = 4
+"""What is held out lies in so many stretches: a file is mostly in order of time, or sorted by kind or by person."""
 
 
 @dataclass(frozen=True)
 class Batches:
     """Inputs as calls of the network, the last fifth of which is held out.
 
-    given: the user's calibration inputs.  sequences: the same as sequences, for networks that carry something from call
-    to call.  drawn: what takes their place: samples alone where the user gives none, or both mixed.  origin: of the
-    samples, or why there are none.  scattered, posed: inputs to fit on beside the others, of which no figures are
-    taken: made of those given, and built-in poses; bearing: what confirms these.
+    given: the user's calibration inputs, of whose order see `held_last`.  sequences: the same as sequences, for
+    networks that carry something from call to call.  drawn: what takes their place: samples alone where the user gives
+    none, or both mixed.  origin: of the samples, or why there are none.  scattered, posed: inputs to fit on beside the
+    others, of which no figures are taken: made of those given, and built-in poses; bearing: what confirms these.
     remarks: what the report is to say of all of them.  are_built_in: drawn inputs are built-in poses, not samples of a
     Gaussian.  are_spread: scattered inputs hold given ones that are spread as the network remembers.
     """
@@ -122,6 +124,26 @@ class Batches:
     @property
     def _held(self) -> int:
         return max(1, len(self.inputs) - _first_held(self.inputs))
+
+
+def held_last(calls: Sequence[Call]) -> Sequence[Call]:
+    """The batches of a file with those that are to be held out behind the others: stretches from all over the file.
+
+    Neighbours are mostly alike, so that stretches stay together; a file that is sorted is represented all the same.
+    Processes that share the batches move as many each, and together what one process does.
+    """
+    every = len(calls) * processes.count()
+    share = _share_held(every)
+    unit = next((parts for parts in _PARTS if share % parts == 0), 1)
+    stretches = min(_STRETCHES, share // unit)
+    moved = set[int]()
+    for number in range(stretches):
+        units = share // unit // stretches + (number < share // unit % stretches)
+        middle = (number + 0.5) * every / stretches
+        start = int(middle - units * unit / 2) // unit * unit
+        moved.update(range(start, start + units * unit))
+    order = sorted(range(len(calls)), key=lambda batch: processes.number_of(batch) in moved)
+    return Feed(lambda number: calls[number], order)
 
 
 def _first_held(calls: Sequence[Call]) -> int:

@@ -17,6 +17,7 @@ from chiralize.graph.running import Call
 from chiralize.problem.constant_answers import asked_again
 from chiralize.problem.cost import CLIP, affordable_samples, uses_of_a_weight
 from chiralize.problem.data.arranged import arrangement, certain_arrangement
+from chiralize.problem.data.batches import held_last
 from chiralize.problem.data.cutting import even, leading, roomy, rows_of, tensors, thinned
 from chiralize.problem.data.handedness import handedness
 from chiralize.problem.data.images import with_images_beside, with_mirrored_sequences_beside
@@ -76,7 +77,7 @@ def judged(problem: Problem) -> Problem:
     network = asked_again(network, given)
     problem = replace(problem, network=network)
     unchanged = _unchanged(network, given)
-    problem = problem.with_batches(given=even(network, given)).with_remarks(*_left_out(unchanged))
+    problem = problem.with_batches(given=held_last(even(network, given))).with_remarks(*_left_out(unchanged))
     if not problem.batches.given:
         return problem
     if not problem.is_fitted:
