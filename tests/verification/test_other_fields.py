@@ -51,6 +51,15 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[
         ("{history: 2, of: [{joints: q}, {scalar: 2, name: way}]}",),
         "the other sign of way[1] of input 0 and output 0",
     ),
+    "blocks in another order": (
+        ("{joints: q}", "{vector: pos}", "{rotation: 6d_by_row, name: ori}", "{axial: turn}"), ("{joints: q}",),
+        ("{joints: q}", "{rotation: 6d_by_row, name: ori}", "{vector: pos}", "{axial: turn}"), ("{joints: q}",),
+        "pos before ori of input 0",
+    ),
+    "blocks of a history in another order": (
+        ("{history: 2, of: [{vector: pos}, {joints: q}]}",), ("{joints: q}",),
+        ("{history: 2, of: [{joints: q}, {vector: pos}]}",), ("{joints: q}",), "pos before q of input 0",
+    ),
 }  # fmt: skip
 
 

@@ -182,7 +182,7 @@ def _of_policy(measured: Asymmetry, evidence: Evidence) -> Advice:
         "with such figures may walk as well on its flip average, or not at all, and only its environment tells; a "
         "network of another kind knows one side only, or little as yet. Or these inputs are not scaled as in "
         f"training{doubt}",
-        _ASK_ENVIRONMENT,
+        when(evidence.warnings, f"{_settle(evidence.fit)} first; then ") + _ASK_ENVIRONMENT,
     )
 
 

@@ -28,6 +28,7 @@ from chiralize.verification.evidence.other_fields import (
     other_fields_of,
     others_everywhere,
     rarely_other_fields_of,
+    reordered_fields_of,
 )
 from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
 from chiralize.verification.evidence.records import AT_A_POINT, PAIRED
@@ -254,8 +255,9 @@ def with_other_signs(resolved: ResolvedSpec, joints: Collection[str]) -> Iterato
 
 
 def _of_fields(base: ConversionSpec, resolved: ResolvedSpec, tensors: Sequence[ResolvedTensor]) -> Iterator[Neighbour]:
-    """Numbers of fields that change places, and fields that are seldom what they are tried as."""
-    for name, entries in chain(exchanged_fields_of(tensors), rarely_other_fields_of(resolved, tensors)):
+    """Numbers that change places, blocks in another order, and fields that seldom are what they are tried as."""
+    others = exchanged_fields_of(tensors), reordered_fields_of(tensors), rarely_other_fields_of(resolved, tensors)
+    for name, entries in chain(*others):
         yield Neighbour(name, _with_entries(base, entries))
 
 

@@ -14,6 +14,7 @@ from chiralize.body.tensors.fields import (
     exchanged_fields,
     other_fields,
     rarely_other_fields,
+    reordered_fields,
     single_blocks,
     with_block,
 )
@@ -34,6 +35,13 @@ def exchanged_fields_of(tensors: Sequence[ResolvedTensor]) -> Iterator[tuple[str
     """More numbers of one tensor that change places."""
     for tensor in tensors:
         for words, fields in exchanged_fields(_fields(tensor)):
+            yield _changed(tensor, words, fields)
+
+
+def reordered_fields_of(tensors: Sequence[ResolvedTensor]) -> Iterator[tuple[str, Entries]]:
+    """Two blocks of one tensor in the other order, as code often concatenates them."""
+    for tensor in tensors:
+        for words, fields in reordered_fields(_fields(tensor)):
             yield _changed(tensor, words, fields)
 
 

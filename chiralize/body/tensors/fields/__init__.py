@@ -5,6 +5,7 @@ from chiralize.body.tensors.fields.exchanged import (
     all_lookalikes,
     exchanged_fields,
     rarely_other_fields,
+    reordered_fields,
     single_blocks,
     with_block,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "joined_unit_groups",
     "other_fields",
     "rarely_other_fields",
+    "reordered_fields",
     "read_fields",
     "read_reflect",
     "single_blocks",

@@ -29,6 +29,17 @@ def exchanged_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field
             yield f"{one.name} and {other.name} swapped", (*fields[:at], _as_sides(one, other), *fields[at + 2 :])
 
 
+def reordered_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
+    """Blocks one after the other in the other order, here or in what a block is built of, with words for it."""
+    for at, block in enumerate(fields):
+        for words, parts in reordered_fields(block.parts):
+            yield words, (*fields[:at], block.of_parts(parts), *fields[at + 1 :])
+    for at, (one, other) in enumerate(pairwise(fields)):
+        if replace(one, name="") != replace(other, name=""):
+            words = f"{other.name or other.kind} before {one.name or one.kind}"
+            yield words, (*fields[:at], other, one, *fields[at + 2 :])
+
+
 def rarely_other_fields(fields: Sequence[Field], body: Skeleton) -> Iterator[tuple[str, tuple[Field, ...]]]:
     """Blocks of which one is taken for another that is meant less often, with words for it."""
     for at, block in enumerate(fields):
