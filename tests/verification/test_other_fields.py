@@ -57,8 +57,8 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[
         "pos before ori of input 0",
     ),
     "blocks of a history in another order": (
-        ("{history: 2, of: [{vector: pos}, {joints: q}]}",), ("{joints: q}",),
-        ("{history: 2, of: [{joints: q}, {vector: pos}]}",), ("{joints: q}",), "pos before q of input 0",
+        ("{history: 2, of: [{vector: pos}, {axial: turn}]}",), ("{joints: q}",),
+        ("{history: 2, of: [{axial: turn}, {vector: pos}]}",), ("{joints: q}",), "pos before turn of input 0",
     ),
 }  # fmt: skip
 

@@ -45,6 +45,7 @@ small a spread noise is a doubt (blendshapes with spreads of 0.005 beside some o
 SMALL = 0.02
 """A gap that nobody needs to explain: the network is as good as equivariant."""
 _AS_GOOD = 1.1
+_EQUALLY = 1e-3
 _ABOUT = 1.5
 _NAMED = 3
 
@@ -82,9 +83,10 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
         fit = replace(fit, doubt=_doubt(gap, tried))
     if comparison.corrected is not None:
         changes, changed_gap = comparison.corrected.names, comparison.corrected.gap
-        if len(changes) == 1 and better and nearest.gap <= changed_gap:
-            # Where another output has the widest gap, several changes leave the same one: the ratios tell them apart.
-            changes = (nearest.name,)
+        if better and nearest.gap <= (1.0 + _EQUALLY) * changed_gap:
+            # Several changes may be one in pieces. And where another output has the widest gap, several single ones
+            # leave the same one: the ratios tell them apart.
+            changes, changed_gap = (nearest.name,), nearest.gap
         fit = replace(fit, changes=changes, changed_gap=changed_gap)
     if not basis.trained:
         return Evidence(fit=fit, notes=(_UNTRAINED,))
