@@ -14,7 +14,7 @@ from scipy.special import fdtri
 from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import CLEARLY, FITS, NOTHING_IN_COMMON, MirrorFit
 from chiralize.verification.evidence.fitting import FEWEST_ROWS
-from chiralize.verification.evidence.records import Comparison, MirrorGap
+from chiralize.verification.evidence.records import PAIRED, Comparison, MirrorGap
 from chiralize.verification.verdicts import Evidence
 
 CLEARLY_OF_FEW = 0.5
@@ -83,10 +83,10 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
         fit = replace(fit, doubt=_doubt(gap, tried))
     if comparison.corrected is not None:
         changes, changed_gap = comparison.corrected.names, comparison.corrected.gap
-        if better and nearest.gap <= (1.0 + _EQUALLY) * changed_gap:
-            # Several changes may be one in pieces. And where another output has the widest gap, several single ones
-            # leave the same one: the ratios tell them apart.
-            changes, changed_gap = (nearest.name,), nearest.gap
+        is_one = len(changes) == 1 or PAIRED in nearest.name  # pairs that are crossed take four changes, or one
+        if is_one and better and nearest.gap <= (1.0 + _EQUALLY) * changed_gap:
+            # Where another output has the widest gap, several changes leave the same one: the ratios tell them apart.
+            changes = (nearest.name,)
         fit = replace(fit, changes=changes, changed_gap=changed_gap)
     if not basis.trained:
         return Evidence(fit=fit, notes=(_UNTRAINED,))
