@@ -43,7 +43,7 @@ from chiralize.verification.evidence.names import (
     symmetric_pose,
 )
 from chiralize.verification.evidence.near_shipped import near_shipped
-from chiralize.verification.evidence.neighbours import nearby
+from chiralize.verification.evidence.neighbours import nearby, with_reordered_fields
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import means_away, off_center
 from chiralize.verification.evidence.records import Candidate, Comparison
@@ -346,7 +346,8 @@ def _candidates(
     if named is not None:
         yield Candidate(f"{BY_NAMES}{pairs_by_names(mirror)}", named)
     resolved = network.resolved
-    for neighbour in nearby(resolved, means_away(resolved, real), _numbers_among(network), points):
+    near = nearby(resolved, means_away(resolved, real), _numbers_among(network), points)
+    for neighbour in chain(near, with_reordered_fields(resolved)):
         try:
             other = _mirror_of(network, neighbour.spec)
         except ChiralizeError:  # it does not fit the sizes, or is no mirror

@@ -83,10 +83,11 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
         fit = replace(fit, doubt=_doubt(gap, tried))
     if comparison.corrected is not None:
         changes, changed_gap = comparison.corrected.names, comparison.corrected.gap
-        is_one = len(changes) == 1 or PAIRED in nearest.name  # pairs that are crossed take four changes, or one
-        if is_one and better and nearest.gap <= (1.0 + _EQUALLY) * changed_gap:
-            # Where another output has the widest gap, several changes leave the same one: the ratios tell them apart.
-            changes = (nearest.name,)
+        # Pairs that are crossed take four changes, or one. And where another output has the widest gap, several changes
+        # leave the same one: the ratios tell them apart.
+        is_one = len(changes) == 1 or PAIRED in nearest.name
+        if better and nearest.gap <= ((1.0 + _EQUALLY) if is_one else DOUBTFUL) * changed_gap:
+            changes, changed_gap = (nearest.name,), nearest.gap
         fit = replace(fit, changes=changes, changed_gap=changed_gap)
     if not basis.trained:
         return Evidence(fit=fit, notes=(_UNTRAINED,))

@@ -254,10 +254,16 @@ def with_other_signs(resolved: ResolvedSpec, joints: Collection[str]) -> Iterato
             yield Neighbour(f"the other sign of {' and '.join(names)}{coordinate}", _everywhere(base, change))
 
 
+def with_reordered_fields(resolved: ResolvedSpec) -> Iterator[Neighbour]:
+    """The specification with two neighbouring blocks of one tensor in the other order."""
+    base = with_layouts(resolved)
+    for name, entries in reordered_fields_of((*resolved.output_tensors, *resolved.input_tensors)):
+        yield Neighbour(name, _with_entries(base, entries))
+
+
 def _of_fields(base: ConversionSpec, resolved: ResolvedSpec, tensors: Sequence[ResolvedTensor]) -> Iterator[Neighbour]:
-    """Numbers that change places, blocks in another order, and fields that seldom are what they are tried as."""
-    others = exchanged_fields_of(tensors), reordered_fields_of(tensors), rarely_other_fields_of(resolved, tensors)
-    for name, entries in chain(*others):
+    """Numbers of fields that change places, and fields that are seldom what they are tried as."""
+    for name, entries in chain(exchanged_fields_of(tensors), rarely_other_fields_of(resolved, tensors)):
         yield Neighbour(name, _with_entries(base, entries))
 
 
