@@ -210,12 +210,13 @@ def _compared(
     points = _points(network, answers, calls)
     if real:
         named = [index for index in answers.indices if network.resolved.output_tensors[index].kind in _OF_ENTRIES]
-        scores = [index for index in named if mirror.outputs[index].is_trivial]
-        by_answers = with_other_partners(answers, mirror, sorted({*named} - {*scores}))
-        of_scores = with_other_partners(answers, mirror, (), scores)
-        by_signs = with_other_signs(answers, mirror, named)
+        still = [index for index in named if mirror.outputs[index].is_trivial]
+        of_fields = [index for index in still if network.resolved.output_tensors[index].kind == "fields"]
+        scores = sorted({*still} - {*of_fields})
+        by_answers = with_other_partners(answers, mirror, sorted({*named} - {*still}), scores)
         near = _candidates(network, mirror, calls, points)
-        others = chain(by_answers, near, of_scores, by_signs)  # of mirrors that are the same, the first has the name
+        further = with_other_partners(answers, mirror, (), of_fields), with_other_signs(answers, mirror, named)
+        others = chain(by_answers, near, *further)  # of mirrors that are the same, the first has the name
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
     away = (fill_in_first(network.resolved, calls) or off_center(network.resolved, calls)) if real else ""

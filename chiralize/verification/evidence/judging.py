@@ -73,11 +73,13 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     clearly = [other for other in tried if _is_clearly_better(gap, other, basis)]
     better = _best(_without_still_ones([other for other in clearly if not _may_fit_for_moving_less(other)]))
     better = _with_lesser_ones(better, clearly)
-    nearest = min(better or tried, key=lambda other: (other.gap, other.ratio), default=_NO_OTHER)
+    better.sort(key=_nearness)
+    nearest = min(better or tried, key=_nearness, default=_NO_OTHER)
     names = tuple(other.name for other in better)
     skeletons = _fitting_skeletons(comparison)
     stay = comparison.answers_stay
-    of_a_part = next((other.name for other in better if other.here <= FITS < other.gap), "")
+    parts = [other for other in better if other.here <= FITS < other.gap]
+    of_a_part = min(parts, key=lambda other: other.gap, default=_NO_OTHER).name
     fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names, stay, partly=of_a_part)
     if basis.real and not fit.is_refuted and not better:
         fit = replace(fit, doubt=_doubt(gap, tried))
@@ -95,6 +97,11 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     if warnings and basis.away and not fit.is_refuted:  # else it is the first thing to do
         warnings = (*warnings, basis.away.removesuffix("; then "))
     return Evidence(checks, warnings, fit, notes)
+
+
+def _nearness(other: MirrorGap) -> tuple[float, float]:
+    """The key that other mirrors are ordered by, the nearest first."""
+    return other.gap, other.ratio
 
 
 def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:

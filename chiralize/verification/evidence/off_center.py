@@ -16,6 +16,8 @@ from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import tensors
 
 Means = dict[tuple[int, str], float]
+_HALF, _ABOUT = 0.5, 0.1
+"""Of numbers from 0 to 1 the middle is what they are mirrored at where their mean is about there."""
 
 
 def means_away(resolved: ResolvedSpec, calls: Sequence[Call]) -> Means:
@@ -30,8 +32,15 @@ def means_away(resolved: ResolvedSpec, calls: Sequence[Call]) -> Means:
             parts = [values_of(tensor, tensors(call)[tensor.index], dim).double().flatten() for call in calls]
             values = torch.cat(parts) if parts else torch.zeros(0)
             if is_away(values, center):
-                means[tensor.index, dim] = float(values.mean())
+                means[tensor.index, dim] = _point(values)
     return means
+
+
+def _point(values: torch.Tensor) -> float:
+    """The point that values are likely mirrored at, to be tried: their mean, of shares of a box or a picture 1/2."""
+    mean = float(values.mean())
+    are_shares = bool(((values > -_ABOUT) & (values < 1.0 + _ABOUT)).all())
+    return _HALF if are_shares and abs(mean - _HALF) < _ABOUT else mean
 
 
 def is_away(values: torch.Tensor, center: float) -> bool:

@@ -121,6 +121,6 @@ def _in_words(mirror: NetworkMirror, index: int, position: int, changed: Mapping
             coordinates.setdefault(joints, []).append(pair)
     pairs = list[str]()
     for joints, single in coordinates.items():
-        named = [joints] if len(single) > 1 else single
+        named = [joints] if len(single) > 1 and joints[0] != joints[1] else single
         pairs += [f"{one} {PAIRED} {other}" for one, other in named]
     return f"{listed(pairs, _NAMED)} in output {index}"
