@@ -31,6 +31,11 @@ _COMMANDED, _COMMANDED_AHEAD = (1, -1, -1), (-1, 1, -1)
 """Signs of vx, vy and a yaw rate under the mirror of y, and of x."""
 _POINTS = frozenset(("ball", "com", "cube", "goal", "head", "object", "obj", "puck", "racket", "root", "target", "tip"))
 """Things of which coordinates are observed; of sizes, spreads, turns and quaternions another sign is right."""
+_OF_SPACE = {
+    "vector": re.compile(r"pos(?:ition)?s?|vel(?:ocit(?:y|ies))?|acc(?:eleration)?s?|lin(?:ear)?|gravity|forces?|com"),
+    "axial": re.compile(r"ang(?:ular)?|gyro|omega|torques?|moments?"),
+}
+"""Words in names of three numbers that are mostly a vector, or a rotation."""
 _CLOCK, _PARTS, _FEET = re.compile(r"gait|clock|phase"), 2, 4
 
 
@@ -170,6 +175,7 @@ class Scalar(Field):
                 f"where they are coordinates or velocities of joints, write {{joints: {self.name or 'NAME'}{dims}}}"
             )
         if not self.entries:
+            yield from _of_vectors(self.name, self.count)
             yield from _of_commands(self.name, (1,) * self.count)
             yield from _of_clocks(self.name, (1,) * self.count, body)
 
@@ -238,6 +244,14 @@ def _sideways(entries: tuple[str, ...], body: Skeleton) -> Iterator[str]:
 def _one_for_each(name: str, body: Skeleton) -> str:
     """The block of one number a joint: with the joints' signs, or without where joints have several coordinates."""
     return f"{{joints: {name}}}" if len(body.dims) == 1 else f"{{joints: {name}, kind: scalar}}"
+
+
+def _of_vectors(name: str, count: int) -> Iterator[str]:
+    """Three numbers by whose name they are a position, a velocity or a rotation of space have a sideways entry."""
+    words = re.split(r"[^a-z]+", name.lower())
+    kinds = [kind for kind, pattern in _OF_SPACE.items() if any(map(pattern.fullmatch, words))]
+    if count == len(AXES) and kinds:
+        yield f"scalar {name!r} keeps all three entries; by its name it is {{{kinds[-1]}: {name}}}"
 
 
 def _of_commands(name: str, signs: tuple[int, ...]) -> Iterator[str]:
