@@ -88,9 +88,11 @@ def index(call: Call) -> Results:
     """Entries picked by constant lists along one or more axes, or by computed ones."""
     rep = call.solver.representation(call.operands[0].rep)
     if "indices" not in call.arguments:
-        dim = call.axis(call["dim"], len(rep.axes))
-        part = picked(call, rep.axes[dim], entries_of(call, call["index"]))
-        selected = rep.with_axis(dim, part)
+        dim, entries = call.axis(call["dim"], len(rep.axes)), call["index"]
+        if is_computed([entries]):
+            selected = computed(call, rep, [*[None] * dim, entries])
+        else:
+            selected = rep.with_axis(dim, picked(call, rep.axes[dim], entries_of(call, entries)))
     elif is_computed(call["indices"]):
         selected = computed(call, rep, call["indices"])
     else:

@@ -131,12 +131,15 @@ class Restriction:
         """Note the linear layer nearest to the end of a branch that is left out as a whole, to be fitted.
 
         needed: nodes that what is claimed reads. Where the branch begins at one of them, or its layer shares weights
-        with one, nothing is noted: it answers as the converted layers do.
+        with one, nothing is noted: it answers as the converted layers do. So it is where it reads none that computes.
         """
+        shared = [one for one in _read_by([node]) if one in needed and one.op not in ("placeholder", "get_attr")]
+        if needed and not shared:
+            return
         try:
             while not isinstance(trait := _trait(node), Contraction) or not trait.is_layer:
                 data = [one for one in node.all_input_nodes if one.op != "get_attr"]
-                if node in needed or node.op == "placeholder":
+                if node in needed:
                     return
                 if len(data) != 1:
                     raise refusal(node)
