@@ -297,7 +297,7 @@ CASES: dict[str, Case] = {
     "ParityError": Case(other_function, ("net.onnx", "onnxruntime is 0.5 of the scale", "away from torch")),
     "MirrorError": Case(
         wrong_mirror,
-        ("TurnedAbout: the network has nothing of this symmetry: its answer to T x is 2.01 away", "x of input 0 not",
+        ("TurnedAbout: the network has nothing of this symmetry: its answer to T x is 2.01 away", "x not negated",
          "    Fix: try y negated instead of x in the outputs alone in the specification; `chiralize audit`",
          "--force converts"),
     ),

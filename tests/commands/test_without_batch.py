@@ -200,13 +200,13 @@ def test_a_row_of_calibration_is_a_call(shell: Shell) -> None:
 @pytest.mark.parametrize("normalised", [False, True])
 def test_the_same_figures_as_with_a_batch(normalised: bool) -> None:
     net, spec = net_of("actions", normalised), parse_spec(SPECS["actions"].replace('layout: "f", ', ""))
-    calibration = torch.from_numpy(samples(80))
+    calibration = torch.from_numpy(samples(320))
     reports = []
     for example in (torch.ones(SIZE), torch.ones(2, SIZE)):
         chiral = chiralize.chiralize(net, spec, (example,), method="average", calibration=calibration, force=True)
         reports.append(chiralize.chirality(chiral).report)
     single, batched = reports
-    assert single.drift.samples == batched.drift.samples == 16
+    assert single.drift.samples == batched.drift.samples == 64
     for figure in ("gap", "lean"):
         ours, theirs = (getattr(report.drift.outputs[0], figure) for report in reports)
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-6)

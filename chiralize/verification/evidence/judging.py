@@ -47,6 +47,7 @@ SMALL = 0.02
 _AS_GOOD = 1.1
 _EQUALLY = 1e-3
 _ABOUT = 1.5
+_DIGITS = 6
 _NAMED = 3
 
 
@@ -100,8 +101,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
 
 
 def _nearness(other: MirrorGap) -> tuple[float, float]:
-    """The key that other mirrors are ordered by, the nearest first."""
-    return other.gap, other.ratio
+    """The key that other mirrors are ordered by, the nearest first; where rounding alone differs, they stay in order."""
+    return round(other.gap, _DIGITS), round(other.ratio, _DIGITS)
 
 
 def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:
