@@ -101,7 +101,7 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
 
 
 def _nearness(other: MirrorGap) -> tuple[float, float]:
-    """The key that other mirrors are ordered by, the nearest first; where rounding alone differs, they stay in order."""
+    """The key that other mirrors are ordered by, the nearest first; those that rounding alone parts stay in order."""
     return round(other.gap, _DIGITS), round(other.ratio, _DIGITS)
 
 

@@ -254,6 +254,11 @@ def with_other_signs(resolved: ResolvedSpec, joints: Collection[str]) -> Iterato
             yield Neighbour(f"the other sign of {' and '.join(names)}{coordinate}", _everywhere(base, change))
 
 
+def changed_everywhere(resolved: ResolvedSpec, change: Change) -> ConversionSpec:
+    """The specification with every skeleton that a change applies to changed."""
+    return _everywhere(with_layouts(resolved), change)
+
+
 def with_reordered_fields(resolved: ResolvedSpec) -> Iterator[Neighbour]:
     """The specification with two neighbouring blocks of one tensor in the other order."""
     base = with_layouts(resolved)

@@ -1,0 +1,87 @@
+"""Other partners of joints, read off the inputs: where they lie in the mean tells which joint mirrors which.
+
+Under T a joint lies, in the mean over both sides, where the mirror image of its partner does. Where some joints do not,
+and each lies where the image of another one of them does, their pairs are crossed, and the data are not one-sided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import ResolvedSpec
+from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.errors.words import listed
+from chiralize.graph.running import Call
+from chiralize.problem.data.cutting import tensors
+from chiralize.verification.evidence.neighbours import Neighbour, changed_everywhere
+from chiralize.verification.evidence.records import PAIRED
+
+_APART, _AT_HOME = 1.0, 0.5
+"""So many spreads a joint is from the image of its partner, where that is wrong; and no more from that of its own."""
+_MOST = 0.5
+"""The share of all joints that may have another partner: else the order of the joints is another one, or the side."""
+_NAMED = 4
+
+
+def with_pairs_of_inputs(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[Neighbour]:
+    """The specification with the pairs that the means of one input tell, where these are others than T has."""
+    for tensor in resolved.input_tensors:
+        words = [word for axis in tensor.pose.layout.axes for word in axis] if tensor.pose is not None else []
+        if tensor.pose is None or not {"j", "d"} <= set(words) or tensor.entry.reflect:
+            continue
+        body = tensor.pose.body
+        poses = torch.cat([_by_joint(tensor, tensors(call)[tensor.index]) for call in calls])
+        partners = _other_partners(poses.mean(0), poses.std(0), body)
+        if partners:
+            names = {body.joints[one]: body.joints[other] for one, other in partners.items()}
+            pairs = [f"{one} {PAIRED} {other}" for one, other in names.items() if one <= other]
+            words = f"{listed(pairs, _NAMED)} (as the means of {tensor.where} tell)"
+            yield Neighbour(words, changed_everywhere(resolved, partial(_paired, names=names)))
+
+
+def _by_joint(tensor: ResolvedTensor, values: torch.Tensor) -> torch.Tensor:
+    """A pose, whatever its layout, as "answer joint dim" in float64."""
+    pose = tensor.pose
+    assert pose is not None
+    words = [word for axis in pose.layout.axes for word in axis]
+    for axis in reversed(range(len(pose.layout.axes))):
+        if len(pose.layout.axes[axis]) > 1:
+            values = values.unflatten(axis, pose.sizes_of(pose.layout.axes[axis]))
+    apart = values.double().movedim((words.index("j"), words.index("d")), (-2, -1))
+    return apart.reshape(-1, *apart.shape[-2:])
+
+
+def _other_partners(means: torch.Tensor, spreads: torch.Tensor, body: Skeleton) -> Mapping[int, int]:
+    """The partners of joints that are far from the image of theirs, both ways round; none where one has no other."""
+    signs = torch.from_numpy(body.sign_table()).double()
+    least = spreads[spreads > 0].median() / 4 if bool((spreads > 0).any()) else torch.ones(())
+    apart = (means[:, None] - (signs * means)[None]).abs() / spreads.clamp_min(float(least))[:, None]
+    errors = apart.amax(2)
+    partner = torch.tensor(body.joint_action().partner)
+    wrong = errors[torch.arange(len(errors)), partner] > _APART
+    count = int(wrong.sum())
+    if not 0 < count <= _MOST * len(errors):
+        return {}
+    among = errors.masked_fill(~wrong, torch.inf)
+    nearest = among.argmin(1)
+    chosen = {joint: int(nearest[joint]) for joint in map(int, wrong.nonzero().flatten())}
+    for joint, other in chosen.items():
+        if chosen.get(other) != joint or float(errors[joint, other]) > _AT_HOME:
+            return {}
+    return chosen
+
+
+def _paired(body: Skeleton, names: Mapping[str, str]) -> Skeleton:
+    """The skeleton with these partners, where it has all of these joints; a joint that is its own is in the middle."""
+    if not set(names) <= set(body.joints):
+        return body
+    pairs = [pair for pair in body.pairs if not {body.joints[joint] for joint in pair} & set(names)]
+    for one, other in names.items():
+        if one < other:
+            pairs.append((body.index(one), body.index(other)))
+    return replace(body, pairs=tuple(pairs))
