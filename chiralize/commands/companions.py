@@ -16,9 +16,9 @@ from torch import Tensor
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.commands.records import Conversion
 from chiralize.problem.network import Network
+from chiralize.storage.weights import SPREADS
 from chiralize.symmetry.involution import SignedPermutation
 
-_SPREADS = ("std", "log_std", "logstd", "std_param", "log_std_param", "actor_logstd", "actor_log_std", "action_log_std")
 _VARIANCE, _DEVIATION = "_var", "_std"
 _WHOLE = ("two-view", "fused")
 
@@ -50,7 +50,7 @@ def _spreads(unread: Mapping[str, Tensor], network: Network) -> Iterator[str]:
         return
     for name, tensor in unread.items():
         last = name.rpartition(".")[2]
-        if last not in _SPREADS or not tensor.is_floating_point():
+        if last not in SPREADS or not tensor.is_floating_point():
             continue
         size = len(partners[0])
         if tensor.numel() != size or tensor.shape[-1] != size:

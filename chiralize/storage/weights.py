@@ -49,6 +49,8 @@ from chiralize.storage.tables import (
 
 _SHOWN = 12
 _SHOWN_BESIDE = 3
+SPREADS = ("std", "log_std", "logstd", "std_param", "log_std_param", "actor_logstd", "actor_log_std", "action_log_std")
+"""Names of standard deviations of actions, which no forward reads."""
 
 
 @dataclass(frozen=True)
@@ -369,6 +371,13 @@ def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) 
         notes.append(f"took the weights whose names start with {fit.prefix!r}; {_left_out(fit)}")
     elif fit.aside:
         notes.append(_left_out(fit))
+    spreads = [name for name in fit.aside if name.rpartition(".")[2] in SPREADS]
+    if spreads:
+        notes.append(
+            f"warning: {printable(spreads[0])}, the spread of the actions, is no weight of this class and stays as it "
+            "is: where partners differ in it, samples are not mirrored as the mean is. A class that has it as a "
+            "parameter beside its layers gets it made equal for partners"
+        )
     return notes
 
 

@@ -45,9 +45,10 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
         return behind_normaliser(model, content, stored, entry)
     note = (
         f"warning: the normaliser before the policy is not converted: its statistics, the entry {entry}, stay as "
-        "they are, and where they differ between the sides the policy behind it is no mirror of itself. The network "
-        "has other arguments beside the observation, so that the inputs here are normalised observations. An export of "
-        "both together (TorchScript, ONNX) is converted whole"
+        "they are, and where they differ between the sides the policy behind it is no mirror of itself. Its `forward` "
+        "does not take the observation alone, so that the inputs here are normalised observations. A class whose "
+        "forward does (a subclass that calls act_inference), or an export of both together (TorchScript, ONNX), is "
+        "converted whole"
     )
     return replace(model, notes=(*model.notes, note))
 
