@@ -114,7 +114,8 @@ class _Reading:
     def turned(self, value: Combination, turn: Turn, dtype: torch.dtype | None = None) -> Combination:
         """T of a value, its constant in the precision that the graph computes in."""
         rep, center = turn
-        out = self.table.scale(self.table.apply(action_of(rep), value), float(rep.sign))
+        action, sign = action_of(rep)
+        out = self.table.scale(self.table.apply(action, value), sign)
         if center is None:
             return out
         added = torch.from_numpy(shift(rep, center)).to(dtype or self.dtype).double().numpy()

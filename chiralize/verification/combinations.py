@@ -123,13 +123,16 @@ class Expressions:
 
 
 # ---- actions --------------------------------------------------------------------------------------------------
-def action_of(rep: TensorRepresentation) -> Action:
-    """T on a tensor as an action; the overall sign of the representation is not part of it."""
-    axes = list[AxisAction]()
+def action_of(rep: TensorRepresentation) -> tuple[Action, float]:
+    """T on a tensor as an action, and its overall sign, to which axes of one entry belong: a graph scales by that."""
+    axes, sign = list[AxisAction](), float(rep.sign)
     for position in rep.moved_axes:
         action = rep.axes[position].action
-        axes.append((position, tuple(action.partner.tolist()), tuple(action.sign.tolist())))
-    return normal(axes)
+        if action.size == 1:
+            sign *= int(action.sign[0])
+        else:
+            axes.append((position, tuple(action.partner.tolist()), tuple(action.sign.tolist())))
+    return normal(axes), sign
 
 
 def along_axis(action: Action, dim: int) -> AxisAction | None:

@@ -125,3 +125,15 @@ def test_constants_of_one_entry_are_read_whatever_their_strides() -> None:
     found = converted(trained(net), method="average")
     assert residual(found, (3, 6, 2)) <= ROUNDING
     assert verdicts(found)[:2] == (True, True)
+
+
+@pytest.mark.parametrize(("read", "answered"), [(1, 6), (6, 1), (1, 1)])
+def test_one_number_that_is_negated(read: int, answered: int) -> None:
+    """A signed handedness, a direction: an axis of one entry has its sign in the graph as a factor of the whole."""
+    one, six = SignedPermutation.of([], negated=[0], size=1), SIX
+    net = nn.Sequential(nn.Linear(read, 8), nn.ReLU(), nn.Linear(8, answered))
+    turns = tuple(rep(one if size == 1 else six) for size in (read, answered))
+    views, args = TwoView(net, (turns[0],), (turns[1],)).eval(), (torch.randn(3, read),)
+    captured = capture(export(views, args, {}), args, {})
+    assert why_no_average(captured, (turns[0],), (turns[1],)) is None
+    assert why_no_average(captured, (turns[0],), (rep(SignedPermutation.identity(answered)),)) == "output 0"
