@@ -135,5 +135,6 @@ def test_one_number_that_is_negated(read: int, answered: int) -> None:
     turns = tuple(rep(one if size == 1 else six) for size in (read, answered))
     views, args = TwoView(net, (turns[0],), (turns[1],)).eval(), (torch.randn(3, read),)
     captured = capture(export(views, args, {}), args, {})
-    assert why_no_average(captured, (turns[0],), (turns[1],)) is None
-    assert why_no_average(captured, (turns[0],), (rep(SignedPermutation.identity(answered)),)) == "output 0"
+    assert why_no_average(captured, (turns[0],), (turns[1],), {}) is None
+    kept = rep(SignedPermutation.identity(answered))
+    assert why_no_average(captured, (turns[0],), (kept,), {}) == "output 0"
