@@ -17,6 +17,7 @@ from chiralize.body.tensors import ResolvedSpec, ResolvedTensor
 from chiralize.errors.words import percent, when
 from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import tensors
+from chiralize.problem.data.joints import by_joint, has_joints
 from chiralize.symmetry.action import act
 
 _ZEROS, _OTHERS = 1e-3, 1e-2
@@ -25,6 +26,8 @@ _ALWAYS, _FEWEST = 0.99, 3
 """A place that holds it so often is constant; so many other ones have to hold it at times."""
 _IMAGES = 0.1
 """Of how often a number is there: from so many of its mirror images on it is a point like others."""
+_WHOLE = 0.5
+"""The share of zeros that are those of whole joints, where these are missing."""
 _MOST = 1_000_000
 """Numbers that are looked at."""
 
@@ -86,7 +89,7 @@ def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored 
     is_off_zero = middle != 0
     if bool(is_off_zero.any()):
         zeros = _as_missing(values[:, is_off_zero], torch.zeros_like(middle[is_off_zero]), _ZEROS)
-        if zeros:
+        if zeros and not _lie_on_a_line(tensor, seen):
             return Stored(0.0, 2 * float(middle[is_off_zero][0]), zeros)
     about = values - middle
     numbers, counts = about[about != 0].unique(return_counts=True)
@@ -98,6 +101,17 @@ def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored 
         return None
     at = middle[(about == commonest).any(0)][0]
     return Stored(float(commonest + at), float(at - commonest), share)
+
+
+def _lie_on_a_line(tensor: ResolvedTensor, seen: Sequence[Tensor]) -> bool:
+    """Whether most coordinates that are 0 belong to joints with others that are not: on the edge of a court, say."""
+    if tensor.pose is None or not has_joints(tensor) or len(tensor.pose.body.dims) < 2:
+        return False
+    poses = torch.cat([by_joint(tensor, values.detach().cpu()) for values in seen])
+    negated = torch.tensor([dim in tensor.pose.body.negate for dim in tensor.pose.body.dims])
+    zeros = (poses[..., negated] == 0).any(-1)
+    whole = (poses == 0).all(-1)
+    return float(whole.sum()) < _WHOLE * float(zeros.sum())
 
 
 def _as_missing(values: Tensor, number: Tensor, least: float) -> float:

@@ -19,6 +19,9 @@ Words = tuple[str, ...]
 Entries = Mapping[tuple[str, int], TensorEntry]
 """Entries by `input` or `output` and their position."""
 
+_PEOPLE = 2
+"""Entries of an axis that are mostly people or views."""
+
 
 def other_orders(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
     """The words of a merged axis with joints in other orders: in all tensors that have this axis, then in each."""
@@ -52,23 +55,30 @@ def _with_order(tensor: ResolvedTensor, words: Words, order: Words) -> TensorEnt
     return replace(tensor.entry, layout=str(Layout(tuple(axes))))
 
 
-def exchanged_people(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
-    """Two people who change places under the mirror, since one stands on the left: wherever an axis has two entries."""
+def reversed_axes(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
+    """Axes that the mirror reverses, wherever a tensor of poses has them.
+
+    Such as two people who change places, since one stands on the left, and the widths of pictures and maps.
+    """
     tensors = (*resolved.input_tensors, *resolved.output_tensors)
-    for word in dict.fromkeys(word for tensor in tensors for word in _of_two(tensor)):
-        having = [tensor for tensor in tensors if word in _of_two(tensor)]
+    for word in dict.fromkeys(word for tensor in tensors for word in _kept(tensor)):
+        having = [tensor for tensor in tensors if word in _kept(tensor)]
         entries: dict[tuple[str, int], TensorEntry] = {}
         for tensor in having:
             mirrored = (*tensor.entry.mirror, (word, None))
             entries[tensor.io, tensor.index] = replace(tensor.entry, layout=tensor.layout, mirror=mirrored)
         names = " and ".join(tensor.where for tensor in having)
-        yield f"the two entries of axis {word} of {names} exchanged (people or views: `~{word}` in the layout)", entries
+        if all(_kept(tensor)[word] == _PEOPLE for tensor in having):
+            words = f"the two entries of axis {word} of {names} exchanged (people or views: `~{word}` in the layout)"
+        else:
+            words = f"axis {word} of {names} reversed (`~{word}` in the layout)"
+        yield words, entries
 
 
-def _of_two(tensor: ResolvedTensor) -> list[str]:
-    """The axes of a tensor of poses that have two entries, and are neither samples nor frames."""
+def _kept(tensor: ResolvedTensor) -> dict[str, int]:
+    """The axes of a tensor of poses that T leaves alone, and are neither samples nor frames, with their sizes."""
     axes = tensor.free_axes if tensor.pose is not None else ()
-    return [word for word, axis in axes if tensor.shape[axis] == 2 and word not in KEPT]
+    return {word: tensor.shape[axis] for word, axis in axes if tensor.shape[axis] >= _PEOPLE and word not in KEPT}
 
 
 def free_as_mirrored(resolved: ResolvedSpec, numbers: Collection[int]) -> Iterator[tuple[str, Entries]]:

@@ -22,7 +22,7 @@ from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.errors.words import when
 from chiralize.verification.evidence.answer_points import Points, mirrored_at_points
-from chiralize.verification.evidence.misread import Entries, exchanged_people, free_as_mirrored, other_orders
+from chiralize.verification.evidence.misread import Entries, free_as_mirrored, other_orders, reversed_axes
 from chiralize.verification.evidence.other_fields import (
     exchanged_fields_of,
     other_fields_of,
@@ -389,7 +389,7 @@ def _tensors_read_otherwise(resolved: ResolvedSpec, numbers: Collection[int]) ->
     yield from outputs_of_another_kind(resolved)
     yield from other_orders(resolved)
     yield from free_as_mirrored(resolved, numbers)
-    yield from exchanged_people(resolved)
+    yield from reversed_axes(resolved)
     yield from as_rotations(resolved)
 
 

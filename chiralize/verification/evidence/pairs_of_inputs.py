@@ -14,10 +14,10 @@ import torch
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ResolvedSpec
-from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors.words import listed
 from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import tensors
+from chiralize.problem.data.joints import by_joint, has_joints
 from chiralize.verification.evidence.neighbours import Neighbour, changed_everywhere
 from chiralize.verification.evidence.records import PAIRED
 
@@ -31,29 +31,16 @@ _NAMED = 4
 def with_pairs_of_inputs(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[Neighbour]:
     """The specification with the pairs that the means of one input tell, where these are others than T has."""
     for tensor in resolved.input_tensors:
-        words = [word for axis in tensor.pose.layout.axes for word in axis] if tensor.pose is not None else []
-        if tensor.pose is None or not {"j", "d"} <= set(words) or tensor.entry.reflect:
+        if tensor.pose is None or not has_joints(tensor) or tensor.entry.reflect:
             continue
         body = tensor.pose.body
-        poses = torch.cat([_by_joint(tensor, tensors(call)[tensor.index]) for call in calls])
+        poses = torch.cat([by_joint(tensor, tensors(call)[tensor.index]).double() for call in calls])
         partners = _other_partners(poses.mean(0), poses.std(0), body)
         if partners:
             names = {body.joints[one]: body.joints[other] for one, other in partners.items()}
             pairs = [f"{one} {PAIRED} {other}" for one, other in names.items() if one <= other]
             words = f"{listed(pairs, _NAMED)} (as the means of {tensor.where} tell)"
             yield Neighbour(words, changed_everywhere(resolved, partial(_paired, names=names)))
-
-
-def _by_joint(tensor: ResolvedTensor, values: torch.Tensor) -> torch.Tensor:
-    """A pose, whatever its layout, as "answer joint dim" in float64."""
-    pose = tensor.pose
-    assert pose is not None
-    words = [word for axis in pose.layout.axes for word in axis]
-    for axis in reversed(range(len(pose.layout.axes))):
-        if len(pose.layout.axes[axis]) > 1:
-            values = values.unflatten(axis, pose.sizes_of(pose.layout.axes[axis]))
-    apart = values.double().movedim((words.index("j"), words.index("d")), (-2, -1))
-    return apart.reshape(-1, *apart.shape[-2:])
 
 
 def _other_partners(means: torch.Tensor, spreads: torch.Tensor, body: Skeleton) -> Mapping[int, int]:
