@@ -146,3 +146,18 @@ def test_what_most_pairs_differ_by_tells_a_pair() -> None:
         f"{{joints: [{', '.join(names)}], pairs: [[thumb_0, thumb_1], [index_0, index_1], [ring_0, ring_1]]}}"
     ).skeleton
     assert ["'little_0' and 'little_1' are not paired" in finding.message for finding in lint_skeleton(body)] == [True]
+
+
+def test_electrodes_are_odd_on_the_left_and_even_on_the_right() -> None:
+    """No pair differs as most of the others do, and yet their numbers tell the two that are missing."""
+    names = "Fz FC3 FC1 FC2 FC4 C3 C1 Cz C2 C4 CP1 CPz CP2 P1 Pz P2".split()
+    pairs = [(names.index(left), names.index(right)) for left, right in (("FC3", "FC4"), ("FC1", "FC2"), ("C3", "C4"))]
+    pairs.append((names.index("C1"), names.index("C2")))
+    missing = [(names[left], names[right]) for left, right in unpaired_like_others(names, pairs)]
+    assert missing == [("CP1", "CP2"), ("P1", "P2")]
+
+
+def test_roles_of_two_teams() -> None:
+    names = [f"{team}_{role}" for team in ("home", "away") for role in ("GK", "LB", "LCB", "RCB", "RB", "LM", "RM")]
+    paired = [(names[left], names[right]) for left, right in infer_pairs(names).pairs]
+    assert paired[:3] == [("home_LB", "home_RB"), ("home_LCB", "home_RCB"), ("home_LM", "home_RM")] and len(paired) == 6

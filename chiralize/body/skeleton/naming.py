@@ -28,9 +28,10 @@ _PATTERNS: tuple[tuple[re.Pattern[str], bool], ...] = (
     (re.compile(r"(?<=[a-z])([LR])(?=\d*$)"), True),
     (re.compile(r"^([lr])(?=[a-z]{2}|[a-w]$)"), False),
     (re.compile(r"^([LR])(?=[A-W]$|[A-Z]{2})"), False),
+    (re.compile(r"(?<=[^A-Za-z])([LR])(?=[A-W]\d*$|[A-Z]{2})"), False),
 )
-_MANY = 3
-"""So many pairs at least whose names differ alike are a rule."""
+_MANY, _REPEATED = 3, 2
+"""So many pairs at least whose names differ as those of another pair do are a rule."""
 OPPOSITE = {"left": "right", "right": "left"}
 _LEG_CODES = re.compile(r"(?<![A-Za-z])(FL|FR|RL|RR|LF|RF|LH|RH|HL|HR|BL|BR|LB|RB)(?![a-z])", re.I)
 _LEG_PARTNER = {"FL": "FR", "RL": "RR", "HL": "HR", "BL": "BR", "LF": "RF", "LH": "RH", "LB": "RB"}
@@ -133,20 +134,22 @@ def _in_small_letters(names: Sequence[str]) -> dict[str, int]:
 
 
 def unpaired_like_others(names: Sequence[str], pairs: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-    """Joints without partners whose names differ as those of most given pairs do; none where pairs differ by nothing.
+    """Joints without partners whose names differ as those of given pairs do; none where each pair differs otherwise.
+
+    Sides may have several marks: electrodes are odd on the left and even on the right, C1 and C2, C3 and C4.
 
     >>> unpaired_like_others(["a_0", "a_1", "b_0", "b_1", "c_0", "c_1", "d_0", "d_1"], [(0, 1), (2, 3), (4, 5)])
     [(6, 7)]
     """
     usual = Counter(_difference(names[first], names[second]) for first, second in pairs)
-    difference, count = next(iter(usual.most_common(1)), (("", ""), 0))
-    if count < max(_MANY, len(pairs) / 2):
+    repeated = {difference for difference, count in usual.items() if count >= _REPEATED}
+    if sum(usual[difference] for difference in repeated) < max(_MANY, len(pairs) / 2):
         return []
     paired = {joint for pair in pairs for joint in pair}
     partnerless = [joint for joint in range(len(names)) if joint not in paired]
     alike = list[tuple[int, int]]()
     for first, second in permutations(partnerless, 2):
-        if _difference(names[first], names[second]) == difference:
+        if _difference(names[first], names[second]) in repeated:
             alike.append((first, second))
     return alike
 
