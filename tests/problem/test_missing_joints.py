@@ -66,6 +66,15 @@ def test_saying_so_takes_no_warning_away() -> None:
     assert "These joints are missing, and T takes them for points" in said and "store them at the centre, 320" in said
 
 
+def test_a_number_for_each_coordinate() -> None:
+    """As 2 x / W - 1 and 2 y / W - H / W are of 0."""
+    values = poses(0, 0.4, None)
+    values[MISSING] = torch.tensor([-1.0, -0.5625], dtype=values.dtype)
+    kept, calls = network(CENTERED, values)
+    stored = stored_for_missing(kept.resolved.input_tensors[0], calls)
+    assert stored is not None and stored.value == -1.0
+
+
 def clipped() -> Tensor:
     return poses(0, 0.8, None).clamp(-1, 1)
 
@@ -77,9 +86,16 @@ def still() -> Tensor:
     return values
 
 
+def on_a_line() -> Tensor:
+    """Players who stand on the line of a court at times, which is 0, wherever they are along it."""
+    values = poses(320, 100, None)
+    return torch.where(values[..., :1] < 250, values * torch.tensor([0.0, 1.0]), values)
+
+
 @pytest.mark.parametrize(
     ("spec", "values"),
     [
+        (PIXELS, on_a_line()),
         (CENTERED, poses(0, 0.4, None)),
         (CENTERED, poses(0, 0.4, 0.0)),  # at the centre: its own image
         (CENTERED, clipped()),

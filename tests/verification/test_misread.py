@@ -112,6 +112,16 @@ def test_two_people_who_change_places_are_named() -> None:
     assert not any("exchanged" in other.name for other in nearby(as_meant))
 
 
+MAPS = BODY + 'inputs: [{layout: "b j ~w", dims: []}]\noutputs: [{layout: "b j d"}]\n'
+MAPS_SHAPES = ([(6, 5)], (6, 3))
+
+
+def test_widths_of_maps_that_are_reversed_are_named() -> None:
+    """Both feet as pictures of the pressure below them, say, of which T exchanges the joints alone."""
+    error = refused(OfOne(MAPS, MAPS_SHAPES, 0.1), MAPS.replace("~w", "w"), MAPS_SHAPES)
+    assert error.remedy.startswith("try axis w of input 0 reversed (`~w` in the layout) in the specification")
+
+
 def test_what_single_tensors_negate_is_changed_in_all_of_them() -> None:
     """Mended in one tensor after the other it would be a mirror that no body has."""
     error = refused(OfOne(OWN, OWN_SHAPES, 0.1), OWN.replace("[x]", "[y]"), OWN_SHAPES)

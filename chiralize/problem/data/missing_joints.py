@@ -27,7 +27,7 @@ _ALWAYS, _FEWEST = 0.99, 3
 _IMAGES = 0.1
 """Of how often a number is there: from so many of its mirror images on it is a point like others."""
 _WHOLE = 0.5
-"""The share of zeros that are those of whole joints, where these are missing."""
+"""The share of missing joints, at least, whose other coordinates are stored as one number, too."""
 _MOST = 1_000_000
 """Numbers that are looked at."""
 
@@ -89,7 +89,7 @@ def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored 
     is_off_zero = middle != 0
     if bool(is_off_zero.any()):
         zeros = _as_missing(values[:, is_off_zero], torch.zeros_like(middle[is_off_zero]), _ZEROS)
-        if zeros and not _lie_on_a_line(tensor, seen):
+        if zeros and not _lie_on_a_line(tensor, seen, 0.0):
             return Stored(0.0, 2 * float(middle[is_off_zero][0]), zeros)
     about = values - middle
     numbers, counts = about[about != 0].unique(return_counts=True)
@@ -100,18 +100,25 @@ def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored 
     if not share or float((about == -commonest).double().mean()) >= _IMAGES * share:
         return None
     at = middle[(about == commonest).any(0)][0]
+    if _lie_on_a_line(tensor, seen, float(commonest + at)):
+        return None
     return Stored(float(commonest + at), float(at - commonest), share)
 
 
-def _lie_on_a_line(tensor: ResolvedTensor, seen: Sequence[Tensor]) -> bool:
-    """Whether most coordinates that are 0 belong to joints with others that are not: on the edge of a court, say."""
-    if tensor.pose is None or not has_joints(tensor) or len(tensor.pose.body.dims) < 2:
+def _lie_on_a_line(tensor: ResolvedTensor, seen: Sequence[Tensor], value: float) -> bool:
+    """Whether joints whose negated coordinate is this value have others that vary: on the edge of a court, say.
+
+    Of missing ones all coordinates are stored, each as a number of its own: 0 and 0, or -1 and -H / W.
+    """
+    if tensor.pose is None or not has_joints(tensor):
         return False
     poses = torch.cat([by_joint(tensor, values.detach().cpu()) for values in seen])
-    negated = torch.tensor([dim in tensor.pose.body.negate for dim in tensor.pose.body.dims])
-    zeros = (poses[..., negated] == 0).any(-1)
-    whole = (poses == 0).all(-1)
-    return float(whole.sum()) < _WHOLE * float(zeros.sum())
+    is_negated = torch.tensor([dim in tensor.pose.body.negate for dim in tensor.pose.body.dims])
+    having = (poses[..., is_negated] == value).any(-1)
+    others = poses[having][:, ~is_negated]
+    if not others.numel():
+        return False
+    return any(float(column.unique(return_counts=True)[1].max()) < _WHOLE * len(column) for column in others.T)
 
 
 def _as_missing(values: Tensor, number: Tensor, least: float) -> float:
