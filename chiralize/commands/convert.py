@@ -63,7 +63,6 @@ from chiralize.problem.request import FORMS, ON_BLOCKED, Request
 from chiralize.problem.sampling import naming_the_mean
 from chiralize.problem.two_samples import refuse_squeezed
 from chiralize.report.in_the_loop import objection_in_the_loop
-from chiralize.report.records import ConvertReport
 from chiralize.storage.passport import Passport
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
 from chiralize.verification.drift import random_inputs
@@ -73,8 +72,6 @@ from chiralize.verification.mirror_evidence import ask_network
 from chiralize.verification.mixing import mixing_notes
 from chiralize.verification.verdicts import Evidence
 
-_SLOWER, _MORE_WORK = 1.15, 1.2
-"""So much of the time of two runs, with so much of the original's multiplications, is no result to prefer to them."""
 _WORK_OF_ROUNDING = 5e9  # multiplications of random calls in float64, which takes several times as long
 
 __all__ = ["FORMS", "ON_BLOCKED", "Conversion", "Progress", "Request", "convert"]
@@ -278,8 +275,6 @@ def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
         return f"in {precise.dtype}, in which it runs, it is off by {worst.residual:.2g} (bound {worst.bound:.2g})"
     if not is_last and (unsure := objection_in_the_loop(conversion.report.rollout)):
         return unsure
-    if not is_last and (slow := _slower_than_two(conversion.report)):
-        return slow
     if product == "script":
         return why_no_script(conversion)
     if product == "weights":
@@ -287,20 +282,6 @@ def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
     if product == "graph" and conversion.program is None and not is_last:
         return "it cannot be exported, and a graph is asked for"
     return ""
-
-
-def _slower_than_two(report: ConvertReport) -> str:
-    """That a single pass with more multiplications takes longer than two runs of the original; "" where it does not.
-
-    Of small networks whose calls cost more than their multiplications an average takes as long.
-    """
-    cost = report.cost
-    if report.passes > 1 or not cost.times or not cost.macs_before:
-        return ""
-    share = cost.times[-1].ratio / 2
-    if share < _SLOWER or cost.macs_after < _MORE_WORK * cost.macs_before:
-        return ""
-    return f"its one pass takes {share:.2f} of the time of two runs of the original here, which are exact"
 
 
 def _rounding(problem: Problem) -> Mapping[int, float] | None:

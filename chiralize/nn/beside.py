@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from chiralize.body.tensors.claims import ClaimedPart
+from chiralize.body.tensors.claims import ClaimedPart, left_out_whole
 
 
 class Beside(nn.Module):
@@ -21,7 +21,7 @@ class Beside(nn.Module):
     def __init__(self, claimed: nn.Module, whole: nn.Module, parts: Sequence[ClaimedPart]) -> None:
         super().__init__()
         self.claimed, self.whole = claimed, whole
-        self.left_out = frozenset(part.output for part in parts if part.is_whole)
+        self.left_out = left_out_whole(parts)
         self.outputs = tuple(part.output for part in parts if not part.is_whole)
         for part in parts:
             order = torch.tensor([*part.claimed, *part.unclaimed]).argsort()
@@ -32,7 +32,9 @@ class Beside(nn.Module):
         """The answer in the structure of the original's."""
         claimed = iter(pytree.tree_leaves(self.claimed(*args, **kwargs)))
         whole, structure = pytree.tree_flatten(self.whole(*args, **kwargs))
-        leaves = [leaf if output in self.left_out else next(claimed) for output, leaf in enumerate(whole)]
+        leaves = list[torch.Tensor]()
+        for output, leaf in enumerate(whole):
+            leaves.append(leaf if output in self.left_out else next(claimed))
         for output in self.outputs:
             rest = whole[output].index_select(-1, self.get_buffer(f"rest_{output}"))
             joined = torch.cat([leaves[output], rest], -1)

@@ -44,7 +44,8 @@ output axis cells samples stated shift error why figures drawn.curve explanation
 drawn.section
 """
 _PROBE = """
-start steps reward repeated restarted paid_at_once ends entries opposed actions robot rival coverage.observed
+start steps reward repeated restarted paid_at_once ends entries contrary.opposed contrary.actions robot contrary.rival
+coverage.observed
 coverage.tested_at_start coverage.tested
 """
 _BENCH = """

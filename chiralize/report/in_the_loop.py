@@ -146,9 +146,9 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
         )
         texts.append((text, brief))
     texts += mirror_faults(probe, rollout.how)
-    if not probe.is_repeatable or probe.start > MIRRORED or probe.actions:
+    if not probe.is_repeatable or probe.start > MIRRORED or probe.contrary.actions:
         return [Caution("loop", text, brief) for text, brief in texts]
-    if (probe.steps > MIRRORED or probe.ends) and probe.rival is None:
+    if (probe.steps > MIRRORED or probe.ends) and probe.contrary.rival is None:
         where = when(probe.entries, f": {listed(probe.entries)}")
         where += when(probe.robot, f" (the robot's model: {probe.robot})")
         text = (
@@ -182,22 +182,23 @@ def mirror_faults(probe: Probe, how: How) -> list[tuple[str, str]]:
             f"{listed(probe.entries)}. {_WHY_NOT_MIRRORED[how]}"
         )
         return [(text, f"the observation is mirrored wrongly: {probe.entries[0]}")]
-    if probe.rival is not None:
-        right, wrong = short(probe.rival.steps), f"{short(probe.steps)}: {listed(probe.entries)}"
+    contrary = probe.contrary
+    if contrary.rival is not None:
+        right, wrong = short(contrary.rival.steps), f"{short(probe.steps)}: {listed(probe.entries)}"
         text = (
-            f"with {probe.rival.name} mirrored actions from a mirrored start do the mirrored thing (what is seen "
+            f"with {contrary.rival.name} mirrored actions from a mirrored start do the mirrored thing (what is seen "
             f"differs by {right} at most), by T they do not ({wrong}): correct the specification. At the start such "
             "entries are 0"
         )
-        return [(text, f"the specification may have the wrong sign: {probe.rival.name} fits the environment")]
-    if probe.actions:
-        text = f"the specification mirrors the actions otherwise than the robot's file: {listed(probe.actions)}"
+        return [(text, f"the specification may have the wrong sign: {contrary.rival.name} fits the environment")]
+    if contrary.actions:
+        text = f"the specification mirrors the actions otherwise than the robot's file: {listed(contrary.actions)}"
         return [(text, "the actions are mirrored otherwise than the robot's")]
     text = (
-        f"after mirrored actions {listed(probe.opposed)} is the negative of what T says: look at the signs of the "
+        f"after mirrored actions {listed(contrary.opposed)} is the negative of what T says: look at the signs of the "
         "specification first. At the start such entries may all be 0"
     )
-    return [(text, f"the specification may have the wrong sign of {probe.opposed[0]}")]
+    return [(text, f"the specification may have the wrong sign of {contrary.opposed[0]}")]
 
 
 def _of_falls(rollout: Rollout) -> list[Caution]:

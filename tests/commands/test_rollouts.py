@@ -190,7 +190,7 @@ class Ahead(Mirrored):
 def test_a_wrong_sign_of_what_is_0_at_the_start() -> None:
     """It is suspected before the environment is."""
     record = run(Rower(), Ahead, WRONG)
-    assert record.probe is not None and record.probe.start == 0 and record.probe.opposed == ("heading",)
+    assert record.probe is not None and record.probe.start == 0 and record.probe.contrary.opposed == ("heading",)
     assert briefs(record)[0] == "the specification may have the wrong sign of heading"
 
 

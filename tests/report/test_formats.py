@@ -540,6 +540,8 @@ def test_times_of_calls() -> None:
     text = to_text(timed)
     assert "  time, 1 sample, 1 thread       0.36 ms    0.72 ms  x2.00\n" in text
     assert "  time, 64 samples, 2 threads       2 ms     2.5 ms  x1.25\n" in text
+    slower = replace(timed, cost=replace(timed.cost, times=(TIMES[0], replace(TIMES[1], ratio=2.5))))
+    assert "1.25 of that of two runs, which `--method average` makes, without an error of its own" in slower.verdict
     assert to_dict(timed)["cost"]["times"][1]["after"] == 2.5e-3 and " of the time" not in CONVERT.verdict
 
 

@@ -25,6 +25,7 @@ from chiralize.verification.closed_loop.records import (
     AVERAGE,
     ORIGINAL,
     RESULT,
+    Contrary,
     Coverage,
     How,
     Probe,
@@ -280,7 +281,7 @@ ENVIRONMENTS: dict[str, tuple[Rollout, str]] = {
     "another start": (in_the_loop(replace(AGREES, start=0.4, entries=("yaw",))), UNSURE),
     "random starts": (in_the_loop(replace(AGREES, restarted=0.4)), UNSURE),
     "other actions": (in_the_loop(replace(AGREES, actions=("hip",))), UNSURE),
-    "a sign": (in_the_loop(replace(UNEVEN_SIDES, opposed=("yaw",))), UNSURE),
+    "a sign": (in_the_loop(replace(UNEVEN_SIDES, contrary=Contrary(opposed=("yaw",)))), UNSURE),
     "all 0": (in_the_loop(replace(AGREES, coverage=Coverage(9))), UNSURE),
     "no mirrored starts": (in_the_loop(None, "view"), UNSURE),
 }

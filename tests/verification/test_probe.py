@@ -139,12 +139,13 @@ def test_signs_that_are_wrong_in_what_is_seen_and_done_are_told_from_an_asymmetr
     """The two nearly make up for each other, and a joint that begins at 0 shows nothing at the start."""
     policy = prepared(nn.Linear(5, 4).double(), parse_spec(spec), (torch.zeros(1, 5).double(),), None, "forward")
     probe = rollouts(policy, environment_of(WithFlaps), episodes=Episodes(STARTS, STEPS))[0].probe
-    assert probe is not None and probe.start == 0.0 and not probe.opposed
+    assert probe is not None and probe.start == 0.0 and not probe.contrary.opposed
+    rival = probe.contrary.rival
     if spec == FLAPS:
-        assert probe.is_symmetric and probe.rival is None
+        assert probe.is_symmetric and rival is None
         return
-    assert probe.rival is not None and probe.rival.name == "the other sign of left_flap and right_flap"
-    assert probe.confirms == "nothing" and probe.contradicts == (probe.rival.name,)
+    assert rival is not None and rival.name == "the other sign of left_flap and right_flap"
+    assert probe.confirms == "nothing" and probe.contradicts == (rival.name,)
     ((text, brief),) = mirror_faults(probe, "reset")
     assert text.startswith("with the other sign of left_flap and right_flap mirrored actions from a mirrored start do ")
     assert brief.endswith("the other sign of left_flap and right_flap fits the environment")

@@ -162,14 +162,15 @@ def sided_like_others(names: Sequence[str], pairs: Sequence[Sequence[int]]) -> l
     >>> sided_like_others(["LTOE", "RTOE", "LHEE", "RHEE", "LKNE", "RKNE", "CLAV", "RBAK"], [(0, 1), (2, 3), (4, 5)])
     [7]
     """
-    sides = {frozenset((names[first][0], names[second][0])) for first, second in pairs}
-    bodies_differ = any(names[first][1:] != names[second][1:] for first, second in pairs)
-    if len(pairs) < _MANY or len(sides) > 1 or bodies_differ:
+    sides, paired = set[frozenset[str]](), set[int]()
+    for first, second in pairs:
+        if names[first][1:] != names[second][1:] or not (names[first].isupper() and names[second].isupper()):
+            return []
+        sides.add(frozenset((names[first][0], names[second][0])))
+        paired |= {first, second}
+    if len(pairs) < _MANY or len(sides) > 1:
         return []
     (letters,) = sides
-    paired = {joint for pair in pairs for joint in pair}
-    if not all(names[joint].isupper() for joint in paired):
-        return []
     alike = list[int]()
     for joint, name in enumerate(names):
         if joint not in paired and name[0] in letters and name.isupper() and name[1:2].isalpha():

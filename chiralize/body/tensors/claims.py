@@ -34,6 +34,11 @@ class ClaimedPart:
         return not self.claimed
 
 
+def left_out_whole(parts: Sequence[ClaimedPart]) -> frozenset[int]:
+    """The numbers of the outputs that are left out as a whole."""
+    return frozenset(part.output for part in parts if part.is_whole)
+
+
 def is_partial(spec: ConversionSpec) -> bool:
     """Whether outputs, or entries of them, are left out."""
     return any(_is_left_out(entry) or _is_partial(entry) for entry in spec.outputs or ())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import torch
 
 from chiralize.body.tensors.resolved import ResolvedTensor
@@ -9,7 +11,9 @@ from chiralize.body.tensors.resolved import ResolvedTensor
 
 def has_joints(tensor: ResolvedTensor) -> bool:
     """Whether a tensor holds joints with coordinates, merged or not."""
-    return tensor.pose is not None and {"j", "d"} <= {word for axis in tensor.pose.layout.axes for word in axis}
+    if tensor.pose is None:
+        return False
+    return tensor.pose.layout.axis_of("j") is not None and tensor.pose.layout.axis_of("d") is not None
 
 
 def by_joint(tensor: ResolvedTensor, values: torch.Tensor) -> torch.Tensor:
@@ -19,7 +23,7 @@ def by_joint(tensor: ResolvedTensor, values: torch.Tensor) -> torch.Tensor:
     """
     pose = tensor.pose
     assert pose is not None
-    words = [word for axis in pose.layout.axes for word in axis]
+    words = list(chain.from_iterable(pose.layout.axes))
     for axis in reversed(range(len(pose.layout.axes))):
         if len(pose.layout.axes[axis]) > 1:
             values = values.unflatten(axis, pose.sizes_of(pose.layout.axes[axis]))

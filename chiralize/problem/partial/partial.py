@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from chiralize.body.tensors import ConversionSpec
-from chiralize.body.tensors.claims import ClaimedPart, claimed, claimed_parts, is_partial, sized
+from chiralize.body.tensors.claims import ClaimedPart, claimed, claimed_parts, is_partial, left_out_whole, sized
 from chiralize.errors import UnsupportedError
 from chiralize.errors.words import when
 from chiralize.graph.fixed_sizes import unhooked
@@ -53,7 +53,7 @@ class Partial:
     def words(self) -> str:
         """`12 of 19 outputs`: tensors where whole ones are left out, else entries."""
         shapes = [tensor.shape for tensor in self.whole.resolved.output_tensors]
-        if all(part.is_whole for part in self.parts):
+        if len(left_out_whole(self.parts)) == len(self.parts):
             return f"{len(shapes) - len(self.parts)} of {len(shapes)} outputs"
         total = sum(shape[-1] for shape in shapes if shape)
         return f"{total - self.left_out} of {total} outputs"
@@ -75,7 +75,7 @@ class ClaimedOutputs(nn.Module):
     def __init__(self, network: nn.Module, parts: Sequence[ClaimedPart]) -> None:
         super().__init__()
         self.network = network
-        self.left_out = frozenset(part.output for part in parts if part.is_whole)
+        self.left_out = left_out_whole(parts)
         self.outputs = [part.output for part in parts if not part.is_whole]
         for part in parts:
             self.register_buffer(f"claimed_{part.output}", torch.tensor(part.claimed), persistent=False)
@@ -146,7 +146,7 @@ def entry_of(network: Network) -> str:
 
 def _numbering(parts: Sequence[ClaimedPart], outputs: int) -> str:
     """That outputs behind one that is left out as a whole have other numbers; empty where none is behind it."""
-    first = min((part.output for part in parts if part.is_whole), default=outputs)
+    first = min(left_out_whole(parts), default=outputs)
     return when(first < outputs, "; outputs are numbered without those that are left out")
 
 

@@ -7,7 +7,7 @@ Whatever mixes entries (a softmax over all of them, a norm) stops it: no part of
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from chiralize.body.tensors.claims import ClaimedPart
+from chiralize.body.tensors.claims import ClaimedPart, left_out_whole
 from chiralize.errors import UnsupportedError
 from chiralize.errors.words import when
 from chiralize.graph.execution import arguments_of, out_of_place
@@ -58,12 +58,14 @@ class Restriction:
         """Keep the claimed entries of every part; outputs that are left out as a whole are gone."""
         (output,) = self.graph.find_nodes(op="output")
         leaves: list[Any] = list(output.args[0])  # an export's output holds the flat results
-        left_out = [part.output for part in parts if part.is_whole]
+        left_out, claimed = left_out_whole(parts), list[Any]()
         for part in parts:
             if not part.is_whole:
                 leaves[part.output] = self.restricted(leaves[part.output], part.claimed)
-        claimed = tuple(leaf for number, leaf in enumerate(leaves) if number not in left_out)
-        output.args = (claimed,)
+        for number, leaf in enumerate(leaves):
+            if number not in left_out:
+                claimed.append(leaf)
+        output.args = (tuple(claimed),)
         for number in left_out:
             self._leave_out(leaves[number], _read_by(claimed))
         if left_out:
@@ -127,18 +129,17 @@ class Restriction:
                 readers += len(node.users)
         return readers
 
-    def _leave_out(self, node: Any, needed: Container[Any] = ()) -> None:
+    def _leave_out(self, node: Any, needed: Collection[fx.Node] = ()) -> None:
         """Note the linear layer nearest to the end of a branch that is left out as a whole, to be fitted.
 
         needed: nodes that what is claimed reads. Where the branch begins at one of them, or its layer shares weights
         with one, nothing is noted: it answers as the converted layers do. So it is where it reads none that computes.
         """
-        shared = [one for one in _read_by([node]) if one in needed and one.op not in ("placeholder", "get_attr")]
-        if needed and not shared:
+        if needed and not _computes(_read_by([node]) & set(needed)):
             return
         try:
             while not isinstance(trait := _trait(node), Contraction) or not trait.is_layer:
-                data = [one for one in node.all_input_nodes if one.op != "get_attr"]
+                data = list(filter(_is_data, node.all_input_nodes))
                 if node in needed:
                     return
                 if len(data) != 1:
@@ -154,8 +155,10 @@ class Restriction:
 
     def _shares_weights(self, layer: fx.Node) -> bool:
         """Whether something else reads the weights of a layer."""
-        weights = [str(one.target) for one in layer.all_input_nodes if one.op == "get_attr"]
-        return any(self._readers(name) > 1 for name in weights)
+        for weight in layer.all_input_nodes:
+            if not _is_data(weight) and self._readers(str(weight.target)) > 1:
+                return True
+        return False
 
     def _joined(self, node: Any, positions: Sequence[int]) -> fx.Node:
         pieces: list[fx.Node] = []
@@ -237,13 +240,23 @@ class Restriction:
 
 def _read_by(outputs: Sequence[Any]) -> set[fx.Node]:
     """The nodes that some outputs are computed from, and these themselves."""
-    reached, open_ = set[fx.Node](), [one for one in outputs if isinstance(one, fx.Node)]
-    while open_:
-        node = open_.pop()
-        if node not in reached:
+    reached, waiting = set[fx.Node](), list(outputs)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, fx.Node) and node not in reached:
             reached.add(node)
-            open_ += node.all_input_nodes
+            waiting += node.all_input_nodes
     return reached
+
+
+def _computes(nodes: Collection[fx.Node]) -> bool:
+    """Whether some of these nodes are neither inputs nor weights."""
+    return any(node.op not in ("placeholder", "get_attr") for node in nodes)
+
+
+def _is_data(node: fx.Node) -> bool:
+    """Whether a node is no weight or constant."""
+    return node.op != "get_attr"
 
 
 def _return_tuple(graph: fx.Graph, size: int) -> None:

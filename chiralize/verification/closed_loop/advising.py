@@ -130,7 +130,7 @@ def _contradicted(probe: Probe) -> str:
 
 def _settles(probe: Probe | None) -> bool:
     """Whether the test of the environment shows it to be its own mirror image, by the actions that the robot takes."""
-    if probe is None or probe.actions or probe.restarted > MIRRORED:
+    if probe is None or probe.contrary.actions or probe.restarted > MIRRORED:
         return False
     return probe.is_repeatable and probe.is_symmetric
 
@@ -140,7 +140,7 @@ def _is_only_uneven(probe: Probe | None) -> bool:
 
     Where mirror images happen and are not paid alike, the task itself asks for one side: no return settles that.
     """
-    if probe is None or probe.actions or probe.opposed or probe.is_paid_unevenly:
+    if probe is None or probe.contrary.actions or probe.contrary.opposed or probe.is_paid_unevenly:
         return False
     return max(probe.start, probe.restarted, probe.repeated) <= MIRRORED
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chiralize.verification.closed_loop.acting import Policy
 from chiralize.verification.closed_loop.environment import Environment
-from chiralize.verification.closed_loop.records import MIRRORED, Coverage, Probe
+from chiralize.verification.closed_loop.records import MIRRORED, Contrary, Coverage, Probe
 from chiralize.verification.closed_loop.robot import asymmetry
 
 Array = npt.NDArray[np.float64]
@@ -78,8 +78,10 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         restarted=max(restarts),
         ends=ends,
         entries=_names(worst, policy) if worst.max() > MIRRORED else (),
-        opposed=_opposed(pairs, policy) if first.max() <= MIRRORED < later.max() else (),
-        actions=_actions_mirrored_otherwise(environment, policy),
+        contrary=Contrary(
+            opposed=_opposed(pairs, policy) if first.max() <= MIRRORED < later.max() else (),
+            actions=_actions_mirrored_otherwise(environment, policy),
+        ),
         robot=asymmetry(environment.robot) if environment.robot is not None else "",
         coverage=Coverage(len(first), _tested(at_start, moved), _tested(along, moved)),
     )

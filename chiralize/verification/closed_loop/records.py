@@ -137,6 +137,20 @@ class Rival:
 
 
 @dataclass(frozen=True)
+class Contrary:
+    """What of T an environment contradicts by what happens in it.
+
+    opposed: entries that do the negative of what T says, as where the specification has their signs wrong.
+    actions: entries of the actions that the specification mirrors otherwise than the robot's file.
+    rival: the signs of joints with which mirrored actions do the mirrored thing, where T's do not.
+    """
+
+    opposed: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    rival: Rival | None = None
+
+
+@dataclass(frozen=True)
 class Probe:
     """Whether the environment is its own mirror image, asked with random actions and without any policy.
 
@@ -147,11 +161,9 @@ class Probe:
     what is seen then; else 0.
     ends: whether one side ended and the other did not.
     entries: the entries that differ most, of the first of these that is too large.
-    opposed: entries that do the negative of what T says, as where the specification has their signs wrong.
-    actions: entries of the actions that the specification mirrors otherwise than the robot's file.
+    contrary: what contradicts T.
     robot: what the robot's own model does not share between its sides, "" where nothing, or where nobody knows.
     coverage: in how many entries it could have shown that T is wrong.
-    rival: the signs of joints with which mirrored actions do the mirrored thing, where T's do not.
     """
 
     start: float
@@ -162,11 +174,9 @@ class Probe:
     paid_at_once: float = 0.0
     ends: bool = False
     entries: tuple[str, ...] = ()
-    opposed: tuple[str, ...] = ()
-    actions: tuple[str, ...] = ()
+    contrary: Contrary = Contrary()
     robot: str = ""
     coverage: Coverage = Coverage()
-    rival: Rival | None = None
 
     @property
     def confirms(self) -> Confirmed:
@@ -177,7 +187,7 @@ class Probe:
         """
         if self.contradicts or max(self.restarted, self.start) > MIRRORED or not self.coverage.tested_at_start:
             return "nothing"
-        if self.opposed or self.ends or not self.is_repeatable or self.steps > MIRRORED:
+        if self.contrary.opposed or self.ends or not self.is_repeatable or self.steps > MIRRORED:
             return "start"
         return "all"
 
@@ -188,9 +198,9 @@ class Probe:
             return ()
         if self.start > MIRRORED:
             return self.entries
-        if self.rival is not None:
-            return (self.rival.name,)
-        return self.actions or (self.opposed if self.is_repeatable else ())
+        if self.contrary.rival is not None:
+            return (self.contrary.rival.name,)
+        return self.contrary.actions or (self.contrary.opposed if self.is_repeatable else ())
 
     @property
     def is_repeatable(self) -> bool:

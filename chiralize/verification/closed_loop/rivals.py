@@ -30,7 +30,7 @@ def with_rival(environment: Environment, policy: Policy, probed: Probe, starts: 
     Asked only where nothing else contradicts T, and what is seen after some steps differs.  Raises ModelRunError.
     """
     is_asked = not probed.contradicts and max(probed.start, probed.repeated) <= MIRRORED < probed.steps
-    if not is_asked or probed.opposed:
+    if not is_asked or probed.contrary.opposed:
         return probed
     words = {word for entry in probed.entries for word in re.findall(r"[\w-]+", entry)}
     for neighbour in islice(with_other_signs(policy.network.resolved, words), _MOST):
@@ -40,5 +40,6 @@ def with_rival(environment: Environment, policy: Policy, probed: Probe, starts: 
             continue
         other = probe(environment, policy.under(mirror), starts)
         if other.start <= MIRRORED and other.steps <= max(MIRRORED, _CLEARLY * probed.steps):
-            return replace(probed, rival=Rival(neighbour.name, other.steps))
+            contrary = replace(probed.contrary, rival=Rival(neighbour.name, other.steps))
+            return replace(probed, contrary=contrary)
     return probed

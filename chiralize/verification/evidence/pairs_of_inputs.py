@@ -37,8 +37,11 @@ def with_pairs_of_inputs(resolved: ResolvedSpec, calls: Sequence[Call]) -> Itera
         poses = torch.cat([by_joint(tensor, tensors(call)[tensor.index]).double() for call in calls])
         partners = _other_partners(poses.mean(0), poses.std(0), body)
         if partners:
-            names = {body.joints[one]: body.joints[other] for one, other in partners.items()}
-            pairs = [f"{one} {PAIRED} {other}" for one, other in names.items() if one <= other]
+            names, pairs = dict[str, str](), list[str]()
+            for one, other in partners.items():
+                names[body.joints[one]] = body.joints[other]
+                if one <= other:
+                    pairs.append(f"{body.joints[one]} {PAIRED} {body.joints[other]}")
             words = f"{listed(pairs, _NAMED)} (as the means of {tensor.where} tell)"
             yield Neighbour(words, changed_everywhere(resolved, partial(_paired, names=names)))
 
@@ -56,7 +59,9 @@ def _other_partners(means: torch.Tensor, spreads: torch.Tensor, body: Skeleton) 
         return {}
     among = errors.masked_fill(~wrong, torch.inf)
     nearest = among.argmin(1)
-    chosen = {joint: int(nearest[joint]) for joint in map(int, wrong.nonzero().flatten())}
+    chosen = dict[int, int]()
+    for joint in map(int, wrong.nonzero().flatten()):
+        chosen[joint] = int(nearest[joint])
     for joint, other in chosen.items():
         if chosen.get(other) != joint or float(errors[joint, other]) > _AT_HOME:
             return {}
@@ -67,7 +72,10 @@ def _paired(body: Skeleton, names: Mapping[str, str]) -> Skeleton:
     """The skeleton with these partners, where it has all of these joints; a joint that is its own is in the middle."""
     if not set(names) <= set(body.joints):
         return body
-    pairs = [pair for pair in body.pairs if not {body.joints[joint] for joint in pair} & set(names)]
+    pairs = list[tuple[int, int]]()
+    for left, right in body.pairs:
+        if not {body.joints[left], body.joints[right]} & set(names):
+            pairs.append((left, right))
     for one, other in names.items():
         if one < other:
             pairs.append((body.index(one), body.index(other)))
