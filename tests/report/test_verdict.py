@@ -280,7 +280,7 @@ ENVIRONMENTS: dict[str, tuple[Rollout, str]] = {
     "random steps": (in_the_loop(replace(AGREES, repeated=0.1)), f"the environment confirms T {AT_START}"),
     "another start": (in_the_loop(replace(AGREES, start=0.4, entries=("yaw",))), UNSURE),
     "random starts": (in_the_loop(replace(AGREES, restarted=0.4)), UNSURE),
-    "other actions": (in_the_loop(replace(AGREES, actions=("hip",))), UNSURE),
+    "other actions": (in_the_loop(replace(AGREES, contrary=Contrary(actions=("hip",)))), UNSURE),
     "a sign": (in_the_loop(replace(UNEVEN_SIDES, contrary=Contrary(opposed=("yaw",)))), UNSURE),
     "all 0": (in_the_loop(replace(AGREES, coverage=Coverage(9))), UNSURE),
     "no mirrored starts": (in_the_loop(None, "view"), UNSURE),
