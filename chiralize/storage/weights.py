@@ -364,6 +364,13 @@ def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) 
         notes.append(f"took the entry {fit.weights.key!r}, {which}")
     for mark in fit.marks:
         notes.append(f"took {mark!r} ({MARKS[mark]}) out of the names")
+    spreads = [name for name in fit.aside if name.rpartition(".")[2] in SPREADS]
+    if spreads:
+        notes.append(
+            f"{printable(spreads[0])}, the spread of the actions, is no weight of this class and stays as it "
+            "is: where partners differ in it, samples are not mirrored as the mean is. A class that has it as a "
+            "parameter beside its layers gets it made equal for partners"
+        )
     if fit.prefix and not fit.aside:
         owner = when(fit.prefix == "module.", " (DataParallel)")
         notes.append(f"took the prefix {fit.prefix!r}{owner} off all names")
@@ -371,13 +378,6 @@ def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) 
         notes.append(f"took the weights whose names start with {fit.prefix!r}; {_left_out(fit)}")
     elif fit.aside:
         notes.append(_left_out(fit))
-    spreads = [name for name in fit.aside if name.rpartition(".")[2] in SPREADS]
-    if spreads:
-        notes.append(
-            f"warning: {printable(spreads[0])}, the spread of the actions, is no weight of this class and stays as it "
-            "is: where partners differ in it, samples are not mirrored as the mean is. A class that has it as a "
-            "parameter beside its layers gets it made equal for partners"
-        )
     return notes
 
 
