@@ -244,7 +244,8 @@ def test_what_training_alone_needs_is_left_out(tmp_path: Path) -> None:
     loaded = load_model(save("rsl_rl since 4", tmp_path), factory=FACTORY)
     assert loaded.notes[-1] == "left out 1 other (distribution)"
     loaded = load_model(save("rsl_rl until 3", tmp_path), factory=FACTORY)
-    assert "'actor.'; left out 10 others (std, critic)" in loaded.notes[1]
+    assert "'actor.'; left out 10 others (std, critic)" in loaded.notes[-1]
+    assert loaded.notes[-2].startswith("std, the spread of the actions, is no weight of this class and stays as it is")
 
 
 def test_lightning_gives_the_factory_what_it_saved(tmp_path: Path) -> None:
