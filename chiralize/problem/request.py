@@ -60,7 +60,7 @@ class Request:
     """What a conversion is asked for. Only the user fills it; `auto` asks for one of its candidates at a time.
 
     on_blocked: what to do about a part that cannot be equivariant: refuse, average (both views run through that part)
-    or average the whole network.  calibration: unlabelled inputs, the last fifth of which is held out.
+    or average the whole network.  calibration: unlabelled inputs, a fifth of which is held out.
     width: share of the hidden units that `reduce` keeps, each with its mirror image; 1 is the average.  distill: steps
     of gradient descent towards the original's answers afterwards.
     max_drift: bound on rho; without one, `auto` and `reduce` keep to 1.25, and other methods are written whatever it

@@ -364,7 +364,7 @@ def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) 
         notes.append(f"took the entry {fit.weights.key!r}, {which}")
     for mark in fit.marks:
         notes.append(f"took {mark!r} ({MARKS[mark]}) out of the names")
-    spreads = [name for name in fit.aside if name.rpartition(".")[2] in SPREADS]
+    spreads = list(filter(_is_spread_of_actions, fit.aside))
     if spreads:
         notes.append(
             f"{printable(spreads[0])}, the spread of the actions, is no weight of this class and stays as it "
@@ -379,6 +379,12 @@ def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) 
     elif fit.aside:
         notes.append(_left_out(fit))
     return notes
+
+
+def _is_spread_of_actions(name: str) -> bool:
+    """Whether a name is that of a standard deviation of actions: of its own, not of a scaler or an observation."""
+    owner, _, last = name.rpartition(".")
+    return last in SPREADS and owner in ("", "distribution", "actor", "policy")
 
 
 def _left_out(fit: Fit) -> str:

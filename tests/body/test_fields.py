@@ -376,8 +376,8 @@ inputs:
 QUESTIONED = {
     "{scalar: 3, name: commands}": "'commands' has the signs [1, 1, 1]; those of vx, vy and a yaw rate are [1, -1, -1]",
     "{signs: [1, -1, 1], name: command}": "'command' has the signs [1, -1, 1]",
-    "{scalar: 3, name: anchor_pos_b}": "keeps all three entries; by its name it is {vector: anchor_pos_b}",
-    "{scalar: 3, name: base_ang_vel}": "keeps all three entries; by its name it is {axial: base_ang_vel}",
+    "{scalar: 3, name: anchor_pos_b}": "keeps all three entries; by its name it may be {vector: anchor_pos_b}",
+    "{scalar: 3, name: base_ang_vel}": "keeps all three entries; by its name it may be {axial: base_ang_vel}",
     "{scalar: 2, name: gait_phase}": "the clock of a gait is half a period later in the mirror",
     "{signs: [-1, 1], name: clock}": "'clock' has the signs [-1, 1]",
     "{scalar: 4, name: clock}": "four clocks are mostly one for every leg, which swap under the mirror",
@@ -399,6 +399,7 @@ UNQUESTIONED = (
     "{command: [vx, vy, yaw_rate, {gait: 1}], name: command}",
     "{scalar: 1, name: speed}",
     "{scalar: 3, name: composition}",
+    "{scalar: 3, name: joint_pos}",
     "{scalar: 2, name: target_pos}",
 )
 

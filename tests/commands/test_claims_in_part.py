@@ -311,9 +311,14 @@ def test_outputs_like_others_when_some_are_left_out() -> None:
     legs = {"fields": [{"joints": "legs"}]}
     left = claimed(load_spec({**nets.ROBOT, "outputs": ["unclaimed", legs, {"like": "output 1"}]}))
     assert [entry.like for entry in left.outputs or ()] == [None, "output 0"]
-    wrong = load_spec({**nets.ROBOT, "outputs": ["unclaimed", legs, {"like": "output 0"}]})
-    with pytest.raises(SpecError, match="nothing is claimed of 'output 0'"):
-        claimed(wrong)
+    read = claimed(load_spec({**nets.ROBOT, "inputs": [{"like": "output 1"}], "outputs": ["unclaimed", legs]}))
+    assert [entry.like for entry in read.inputs or ()] == ["output 0"], "of what is read, too"
+    code = {"unclaimed": True, "name": "code"}
+    for name, io in (("output 0", "outputs"), ("code", "outputs"), ("output 0", "inputs")):
+        wrong: dict[str, Any] = {**nets.ROBOT, "outputs": [code, legs]}
+        wrong[io] = [*wrong.get(io, []), {"like": name}]
+        with pytest.raises(SpecError, match=f"nothing is claimed of '{name}'"):
+            claimed(load_spec(wrong))
 
 
 def test_networks_of_which_nothing_is_claimed() -> None:

@@ -89,6 +89,13 @@ def test_index_that_is_computed_leaves_what_it_names_in_place() -> None:
         run("aten.index.Tensor", (4,), self=known(PAIRS), indices=[known(IDENTITY)])
     out = run("aten.index.Tensor", (4, 4), self=known(IDENTITY, SIGNED), indices=[known(PAIRS)])
     assert out.axes == ((Known(PAIRS),), (Known(SIGNED),))
+    with pytest.raises(Conflict, match="order matters"):
+        run("aten.index_select.default", (4, 4), self=known(SIGNED, PAIRS), dim=1, index=known(IDENTITY))
+    out = run("aten.index_select.default", (4, 4), self=known(SIGNED, IDENTITY), dim=1, index=known(PAIRS))
+    assert out.axes == ((Known(SIGNED),), (Known(PAIRS),))
+    number = Operand(SymbolicRepresentation(()))
+    out = run("aten.index_select.default", (4, 1), self=known(SIGNED, IDENTITY), dim=1, index=number)
+    assert out.axes == ((Known(SIGNED),), ())
 
 
 def test_lists_side_by_side_are_closed_together() -> None:

@@ -154,12 +154,12 @@ def test_what_is_held_out_comes_from_all_over_a_file(total: int) -> None:
     staying = [number for number in order if number not in held]
     assert sorted(cast("list[int]", order)) == list(range(total))
     assert staying == sorted(cast("list[int]", staying)) and held == sorted(held)
-    if total >= 100:
+    if len(held) > 1:
         first = [number for number in held if 2 * number < total]
         assert 0.25 * len(held) <= len(first) <= 0.75 * len(held)
 
 
-@pytest.mark.parametrize(("total", "count"), [(80, 2), (48, 2), (48, 4), (40, 8), (30, 2)])
+@pytest.mark.parametrize(("total", "count"), [(80, 2), (48, 2), (48, 4), (30, 2), (160, 8)])
 def test_processes_move_what_one_would(monkeypatch: pytest.MonkeyPatch, total: int, count: int) -> None:
     """Dealt out in turns, and together in the order of one process."""
     calls = in_sizes(*[1] * total)

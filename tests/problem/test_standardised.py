@@ -64,11 +64,16 @@ def test_symmetric_statistics_leave_other_means() -> None:
 def test_poses_scaled_by_the_statistics_of_others_are_remarked_on() -> None:
     """As test subjects are: neither their means are 0 nor their spreads 1, but no metres or pixels look like that."""
     x, centre = poses(2000), torch.tensor([0.0, 2.0, 2.0, 0.0])[:, None]
-    scaled = (standardised(x) + 0.4 * torch.randn(4, 2, generator=torch.Generator().manual_seed(1))) * 0.8
+    others = torch.tensor([[0.8, 0.9], [0.7, 1.0], [1.0, 0.8], [0.9, 1.1]])
+    scaled = (standardised(x) + 0.4 * torch.randn(4, 2, generator=torch.Generator().manual_seed(1))) * others
     (remark,) = said("b j d", scaled)
-    assert "(spreads about 1, no mean far from 0, and none the mirror image of its partner's) outside" in remark
+    assert (
+        "(spreads about 1 that partners do not share, means about 0 that are not each other's mirror images)" in remark
+    )
     image = scaled[:, [0, 2, 1, 3]] * torch.tensor([-1.0, 1.0])
     assert said("b j d", torch.cat([scaled, image])) == [], "T leaves these means alone"
+    leaning = standardised(x) + torch.tensor([0.3, 0.0])
+    assert said("b j d", leaning) == [], "all a little to one side"
     assert said("b j d", scaled + 5 * centre) == [], "heights above the ground are far from 0"
     assert said("b j d", 0.2 * scaled) == said("b j d", 10 * scaled) == [], "metres, pixels"
 

@@ -149,3 +149,34 @@ def test_signs_that_are_wrong_in_what_is_seen_and_done_are_told_from_an_asymmetr
     ((text, brief),) = mirror_faults(probe, "reset")
     assert text.startswith("with the other sign of left_flap and right_flap mirrored actions from a mirrored start do ")
     assert brief.endswith("the other sign of left_flap and right_flap fits the environment")
+
+
+class WithNeck(WithFlaps):
+    """A neck in the middle that is stopped on one side, and that nothing else feels: no sign of it is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float64)
+
+    def step(self, action: Any) -> Any:
+        seen, *rest = super().step(np.append(action, 0.0))
+        self.flaps = np.array([max(self.flaps[0], -0.02), 0.0])
+        return np.concatenate([seen[:3], self.flaps[:1]]), *rest
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        return super().reset(seed=seed)[0][:4], {}
+
+    def mirrored_reset(self, *, seed: int) -> Any:
+        return super().mirrored_reset(seed=seed)[0][:4], {}
+
+
+def test_a_joint_in_the_middle_is_not_accused() -> None:
+    """With the other sign T does nothing to it, and any environment is symmetric in that."""
+    spec = FLAPS.replace("left_flap, right_flap]\npairs", "neck]\npairs").replace(
+        "of: [left_flap, right_flap]", "of: [neck]"
+    )
+    spec = spec.replace("{left_flap: [-1], right_flap: [-1]}", "{neck: [-1]}")
+    policy = prepared(nn.Linear(4, 3).double(), parse_spec(spec), (torch.zeros(1, 4).double(),), None, "forward")
+    probe = rollouts(policy, environment_of(WithNeck), episodes=Episodes(STARTS, STEPS))[0].probe
+    assert probe is not None and not probe.is_symmetric and probe.contrary.rival is None
+    assert probe.entries[0].startswith("angle.neck")

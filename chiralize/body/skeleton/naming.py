@@ -142,8 +142,12 @@ def unpaired_like_others(names: Sequence[str], pairs: Sequence[Sequence[int]]) -
     [(6, 7)]
     """
     usual = Counter(_difference(names[first], names[second]) for first, second in pairs)
-    repeated = {difference for difference, count in usual.items() if count >= _REPEATED}
-    if sum(usual[difference] for difference in repeated) < max(_MANY, len(pairs) / 2):
+    repeated = dict(usual.most_common(1))
+    if repeated and all(mark.isdigit() for difference in repeated for mark in difference):
+        for difference, count in usual.items():
+            if count >= _REPEATED and difference[0].isdigit() and difference[1].isdigit():
+                repeated[difference] = count
+    if sum(repeated.values()) < max(_MANY, len(pairs) / 2):
         return []
     paired = {joint for pair in pairs for joint in pair}
     partnerless = [joint for joint in range(len(names)) if joint not in paired]

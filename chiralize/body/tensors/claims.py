@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 
 from chiralize.body.skeleton.skeleton import Skeleton
@@ -63,25 +63,35 @@ def claimed(spec: ConversionSpec) -> ConversionSpec:
         return tuple(block for block in blocks if not isinstance(block, Unclaimed))
 
     spec = _with_blocks(spec, without)
-    left = [number for number, entry in enumerate(spec.outputs or ()) if not _is_left_out(entry)]
+    left = list[int]()
+    for number, entry in enumerate(spec.outputs or ()):
+        if not _is_left_out(entry):
+            left.append(number)
     if not left or spec.outputs is None or len(left) == len(spec.outputs):
         return spec
-    outputs = list[TensorEntry]()
-    for number in left:
-        entry = spec.outputs[number]
-        outputs.append(replace(entry, like=_like(entry, left)))
-    return replace(spec, outputs=tuple(outputs))
+    gone = {entry.name for entry in spec.outputs if _is_left_out(entry)}
+
+    def renumbered(entry: TensorEntry) -> TensorEntry:
+        """The entry, like an output by the number that this has among those that are left."""
+        return replace(entry, like=_like(entry, left, gone))
+
+    inputs = None if spec.inputs is None else tuple(map(renumbered, spec.inputs))
+    return replace(spec, inputs=inputs, outputs=tuple(renumbered(spec.outputs[number]) for number in left))
 
 
-def _like(entry: TensorEntry, left: Sequence[int]) -> str | None:
-    """What an output is like, by the number that this has among the outputs that are left. Raises SpecError."""
-    words = (entry.like or "").split()
-    if len(words) != 2 or words[0] != "output" or not words[1].isdigit():
-        return entry.like
-    if int(words[1]) not in left:
+def _like(entry: TensorEntry, left: Sequence[int], gone: Container[str | None]) -> str | None:
+    """What a tensor is like, an output by its number among the outputs that are left. Raises SpecError.
+
+    gone: names of the others.
+    """
+    if entry.like is None:
+        return None
+    io, _, number = " ".join(entry.like.split()).partition(" ")
+    is_numbered = io == "output" and number.isdigit()
+    if entry.like.strip() in gone or (is_numbered and int(number) not in left):
         facts = f"like: nothing is claimed of {entry.like!r}"
         raise SpecError(entry.where or "outputs", facts, "say how it is mirrored, or write `unclaimed` here as well")
-    return f"output {left.index(int(words[1]))}"
+    return f"output {left.index(int(number))}" if is_numbered else entry.like
 
 
 def sized(spec: ConversionSpec) -> ConversionSpec:

@@ -91,6 +91,8 @@ def index(call: Call) -> Results:
         dim, entries = call.axis(call["dim"], len(rep.axes)), call["index"]
         if is_computed([entries]):
             selected = computed(call, rep, [*[None] * dim, entries])
+            if len(selected.axes) < len(rep.axes):  # a number picks an axis of one entry here
+                selected = SymbolicRepresentation((*selected.axes[:dim], (), *selected.axes[dim:]), selected.sign)
         else:
             selected = rep.with_axis(dim, picked(call, rep.axes[dim], entries_of(call, entries)))
     elif is_computed(call["indices"]):

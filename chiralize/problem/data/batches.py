@@ -24,7 +24,7 @@ _STRETCHES = 4
 
 @dataclass(frozen=True)
 class Batches:
-    """Inputs as calls of the network, the last fifth of which is held out.
+    """Inputs as calls of the network, the last fifth of which is held out (of a file, after `held_last`).
 
     given: the user's calibration inputs, of whose order see `held_last`.  sequences: the same as sequences, for
     networks that carry something from call to call.  drawn: what takes their place: samples alone where the user gives
@@ -130,11 +130,12 @@ def held_last(calls: Sequence[Call]) -> Sequence[Call]:
     """The batches of a file with those that are to be held out behind the others: stretches from all over the file.
 
     Neighbours are mostly alike, so that stretches stay together; a file that is sorted is represented all the same.
-    Processes that share the batches move as many each, and together what one process does.
+    There are two to four, one where one batch is held out. Processes that share the batches move together what one
+    does, where stretches are multiples of their number.
     """
     every = len(calls) * processes.count()
     share = _share_held(every)
-    unit = next((parts for parts in _PARTS if share % parts == 0), 1)
+    unit = next((parts for parts in _PARTS if share % parts == 0 and share >= 2 * parts), 1)
     stretches = min(_STRETCHES, share // unit)
     moved = set[int]()
     for number in range(stretches):

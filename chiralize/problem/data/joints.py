@@ -9,7 +9,7 @@ import torch
 from chiralize.body.tensors.resolved import ResolvedTensor
 
 
-def has_joints(tensor: ResolvedTensor) -> bool:
+def has_coordinates(tensor: ResolvedTensor) -> bool:
     """Whether a tensor holds joints with coordinates, merged or not."""
     if tensor.pose is None:
         return False
@@ -17,7 +17,7 @@ def has_joints(tensor: ResolvedTensor) -> bool:
 
 
 def by_joint(tensor: ResolvedTensor, values: torch.Tensor) -> torch.Tensor:
-    """A pose, whatever its layout, as "answer joint dim"; of a tensor with `has_joints`.
+    """A pose, whatever its layout, as "answer joint dim"; of a tensor with `has_coordinates`.
 
     values: of the tensor, whose free axes may have other sizes.
     """

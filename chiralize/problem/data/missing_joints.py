@@ -17,7 +17,7 @@ from chiralize.body.tensors import ResolvedSpec, ResolvedTensor
 from chiralize.errors.words import percent, when
 from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import tensors
-from chiralize.problem.data.joints import by_joint, has_joints
+from chiralize.problem.data.joints import by_joint, has_coordinates
 from chiralize.symmetry.action import act
 
 _ZEROS, _OTHERS = 1e-3, 1e-2
@@ -106,11 +106,11 @@ def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored 
 
 
 def _lie_on_a_line(tensor: ResolvedTensor, seen: Sequence[Tensor], value: float) -> bool:
-    """Whether joints whose negated coordinate is this value have others that vary: on the edge of a court, say.
+    """Whether joints whose negated coordinate is this value have no others that stay: on the edge of a court, say.
 
     Of missing ones all coordinates are stored, each as a number of its own: 0 and 0, or -1 and -H / W.
     """
-    if tensor.pose is None or not has_joints(tensor):
+    if tensor.pose is None or not has_coordinates(tensor):
         return False
     poses = torch.cat([by_joint(tensor, values.detach().cpu()) for values in seen])
     is_negated = torch.tensor([dim in tensor.pose.body.negate for dim in tensor.pose.body.dims])
@@ -118,7 +118,7 @@ def _lie_on_a_line(tensor: ResolvedTensor, seen: Sequence[Tensor], value: float)
     others = poses[having][:, ~is_negated]
     if not others.numel():
         return False
-    return any(float(column.unique(return_counts=True)[1].max()) < _WHOLE * len(column) for column in others.T)
+    return all(float(column.unique(return_counts=True)[1].max()) < _WHOLE * len(column) for column in others.T)
 
 
 def _as_missing(values: Tensor, number: Tensor, least: float) -> float:

@@ -23,10 +23,11 @@ _OFF = 0.15
 _SHORT, _BEYOND = 0.25, 1e-3
 """Numbers scaled to the range from -1 to 1: on both sides what is looked at is no shorter of it than this, and none is
 further beyond."""
-_SPREADS, _MIDDLE, _FAR, _UNLIKE = (0.3, 2.5), (0.6, 1.7), 3.0, 0.08
+_SPREADS, _MIDDLE, _FAR, _UNLIKE = (0.3, 2.5), (0.6, 1.7), 3.0, (0.08, 0.06)
 """Numbers that were scaled by the statistics of others: every spread is within these bounds, the middle one within
 narrower ones, no mean is so many spreads from 0, and means are further than this from their mirror images (RMS, in
-spreads). Metres, pixels and angles have entries far from 0, and spreads of all sizes."""
+spreads), spreads from those of their partners (RMS of the logarithm). Metres, pixels and angles have entries far from 0
+and spreads of all sizes; those of real poses are within 0.04 of their partners'."""
 _OFF_ONE = 0.02
 _SHARE, _FEWEST, _LEAST = 0.9, 6, 100
 """So many of the numbers that T moves, and so many of them at least, in so many samples."""
@@ -45,17 +46,17 @@ _REMARK = (
 def standardised_remarks(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[str]:
     """A remark on every input that looks standardised, or scaled to the range from -1 to 1."""
     for tensor in resolved.input_tensors:
-        how = _how_scaled(*_numbers(tensor, calls)) if calls else ""
+        how = _how_scaled(*_numbers(tensor, calls), tensor.center is not None) if calls else ""
         if how:
             yield _REMARK.format(tensor.where, how)
 
 
 def _numbers(tensor: ResolvedTensor, calls: Sequence[Call]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The numbers that T moves and that vary, "sample number" in float64, and the means of their mirror images.
+    """Numbers that T moves and that vary, "sample number" in float64; means and spreads of their images, "2 number".
 
     None where samples are few or unlike.
     """
-    none = torch.zeros(0, 0), torch.zeros(0)
+    none = torch.zeros(0, 0), torch.zeros(2, 0)
     if tensor.representation is None or not (tensor.pose is not None or tensor.names):
         return none
     seen = [tensors(call)[tensor.index] for call in calls]
@@ -75,15 +76,16 @@ def _numbers(tensor: ResolvedTensor, calls: Sequence[Call]) -> tuple[torch.Tenso
     numbers = numbers[numbers.isfinite().all(1)]
     if len(numbers) < _LEAST:
         return none
-    images = after[0].sign() * numbers.mean(0)[torch.searchsorted(before[0], after[0].abs())]
-    chosen = (before[0] != after[0]) & (numbers.std(0) > 0)
-    return numbers[:, chosen], images[chosen]
+    partner, spreads = torch.searchsorted(before[0], after[0].abs()), numbers.std(0)
+    images = torch.stack([after[0].sign() * numbers.mean(0)[partner], spreads[partner]])
+    chosen = (before[0] != after[0]) & (spreads > 0) & (spreads[partner] > 0)
+    return numbers[:, chosen], images[:, chosen]
 
 
-def _how_scaled(numbers: torch.Tensor, images: torch.Tensor) -> str:
+def _how_scaled(numbers: torch.Tensor, images: torch.Tensor, is_affine: bool) -> str:
     """How nearly all of these numbers are scaled, in words; "" where they are not, are few, or are noise.
 
-    images: the means of the mirror images.
+    images: the means and spreads of their mirror images.  is_affine: T mirrors some at another point than 0.
     """
     count = numbers.shape[1]
     if count < _FEWEST:
@@ -94,8 +96,8 @@ def _how_scaled(numbers: torch.Tensor, images: torch.Tensor) -> str:
     for are_so, words in ((is_standard, "means of 0, spreads of 1"), (is_within, "each from -1 to 1")):
         if int(are_so.sum()) >= _SHARE * count and _go_together(numbers):
             return words
-    if _are_scaled_by_others(numbers, images) and _go_together(numbers):
-        return "spreads about 1, no mean far from 0, and none the mirror image of its partner's"
+    if not is_affine and _are_scaled_by_others(numbers, images) and _go_together(numbers):
+        return "spreads about 1 that partners do not share, means about 0 that are not each other's mirror images"
     return ""
 
 
@@ -104,8 +106,11 @@ def _are_scaled_by_others(numbers: torch.Tensor, images: torch.Tensor) -> bool:
     means, spreads = numbers.mean(0), numbers.std(0)
     least, most = _SPREADS
     is_near = bool(((spreads > least) & (spreads < most) & (means.abs() < _FAR * spreads)).all())
-    unlike = float(((means - images) / spreads).square().mean().sqrt())
-    return is_near and _MIDDLE[0] < float(spreads.median()) < _MIDDLE[1] and unlike > _UNLIKE
+    if not is_near or not _MIDDLE[0] < float(spreads.median()) < _MIDDLE[1]:
+        return False
+    of_means = float(((means - images[0]) / spreads).square().mean().sqrt())
+    of_spreads = float((spreads / images[1]).log().square().mean().sqrt())
+    return of_means > _UNLIKE[0] and of_spreads > _UNLIKE[1]
 
 
 def _are_directions(numbers: torch.Tensor) -> bool:

@@ -266,7 +266,7 @@ def _by_label(labels: Sequence[Leaning]) -> str:
     if not labels:
         return "see by label (`--labels`) what leans; "
     leaning = [one for one in labels if (one.side or 0.0) >= ONE_SIDED]
-    if len(leaning) < len(labels):
+    if len(leaning) < len(labels) or len(labels) == 1:
         return ""
     return "every label leans, so that no single one is to blame (the place of the camera or of a sensor may be); "
 

@@ -17,11 +17,11 @@ from chiralize.verification.closed_loop.acting import Policy
 from chiralize.verification.closed_loop.environment import Environment
 from chiralize.verification.closed_loop.probe import probe
 from chiralize.verification.closed_loop.records import MIRRORED, Probe, Rival
-from chiralize.verification.evidence.neighbours import with_other_signs
+from chiralize.verification.evidence.neighbours import with_other_signs_of_joints
 
 _CLEARLY = 0.2
 """With the right sign no more than this share of the difference is left, or nothing at all."""
-_MOST = 6
+_MOST = 4
 
 
 def with_rival(environment: Environment, policy: Policy, probed: Probe, starts: int) -> Probe:
@@ -33,13 +33,17 @@ def with_rival(environment: Environment, policy: Policy, probed: Probe, starts: 
     if not is_asked or probed.contrary.opposed:
         return probed
     words = {word for entry in probed.entries for word in re.findall(r"[\w-]+", entry)}
-    for neighbour in islice(with_other_signs(policy.network.resolved, words), _MOST):
+    for neighbour in islice(with_other_signs_of_joints(policy.network.resolved, words), _MOST):
         try:
             _, mirror = resolved_as(policy.network, neighbour.spec)
         except ChiralizeError:  # it does not fit the sizes
             continue
         other = probe(environment, policy.under(mirror), starts)
-        if other.start <= MIRRORED and other.steps <= max(MIRRORED, _CLEARLY * probed.steps):
+        if (
+            other.start <= MIRRORED
+            and other.ends == probed.ends
+            and other.steps <= max(MIRRORED, _CLEARLY * probed.steps)
+        ):
             contrary = replace(probed.contrary, rival=Rival(neighbour.name, other.steps))
             return replace(probed, contrary=contrary)
     return probed

@@ -25,6 +25,8 @@ _BETTER = 0.25
 nothing is known."""
 _FAINT = 0.05
 """Entries whose spread is less than this share of that of their output may answer anything."""
+_FEWEST = 20
+"""Of fewer answers some of many entries that are noise seem to go against their images."""
 _NAMED = 4
 
 
@@ -38,9 +40,9 @@ def with_other_signs(answers: Answers, mirror: NetworkMirror, indices: Collectio
         representation = mirror.outputs[index]
         if mirror.center_of(index) is not None:
             continue
+        stacks = list(zip(answers.plain(index), answers.turned_back(mirror, index), strict=True))
         for position, axis in enumerate(representation.axes):
             is_last = 0 < position == len(representation.axes) - 1
-            stacks = list(zip(answers.plain(index), answers.turned_back(mirror, index), strict=True))
             if (axis.is_trivial and not is_last) or any(plain.shape[position + 1] != axis.size for plain, _ in stacks):
                 continue
             against = _answer_against(stacks, position)
@@ -59,6 +61,8 @@ def _answer_against(stacks: Sequence[tuple[torch.Tensor, torch.Tensor]], positio
     for plain, mirrored in stacks:
         rows.append((_by_entry(plain, position), _by_entry(mirrored, position)))
     y, z = (torch.cat(column) for column in zip(*rows, strict=True))
+    if len(y) < _FEWEST:
+        return np.zeros(y.shape[1], bool)
     about_y, about_z = y - y.mean(0), z - z.mean(0)
     spread = about_y.square().sum(0)
     products = (about_y * about_z).sum(0)

@@ -235,16 +235,16 @@ def nearby(
     yield from _of_fields(base, resolved, resolved.input_tensors)
 
 
-def with_other_signs(resolved: ResolvedSpec, joints: Collection[str]) -> Iterator[Neighbour]:
-    """The specification with the other sign, everywhere, of each pair or middle joint that has one of these joints.
+def with_other_signs_of_joints(resolved: ResolvedSpec, joints: Collection[str]) -> Iterator[Neighbour]:
+    """The specification with the other sign, everywhere, of each pair with one of these joints; then of all of them.
 
-    Then with that of all of them.
+    Not of a joint in the middle: with the other sign T does nothing to it, and whatever it does fits.
     """
     base = with_layouts(resolved)
     for body in _bodies(base)[:1]:
         groups = list[tuple[str, ...]]()
-        for group in (*body.pairs, *((joint,) for joint in body.center)):
-            names = tuple(body.joints[joint] for joint in group)
+        for left, right in body.pairs:
+            names = body.joints[left], body.joints[right]
             if set(names) & set(joints):
                 groups.append(names)
         together = [tuple(chain.from_iterable(groups))] if len(groups) > 1 else []

@@ -17,7 +17,7 @@ from chiralize.body.tensors import ResolvedSpec
 from chiralize.errors.words import listed
 from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import tensors
-from chiralize.problem.data.joints import by_joint, has_joints
+from chiralize.problem.data.joints import by_joint, has_coordinates
 from chiralize.verification.evidence.neighbours import Neighbour, changed_everywhere
 from chiralize.verification.evidence.records import PAIRED
 
@@ -31,7 +31,7 @@ _NAMED = 4
 def with_pairs_of_inputs(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[Neighbour]:
     """The specification with the pairs that the means of one input tell, where these are others than T has."""
     for tensor in resolved.input_tensors:
-        if tensor.pose is None or not has_joints(tensor) or tensor.entry.reflect:
+        if tensor.pose is None or not has_coordinates(tensor) or tensor.entry.reflect:
             continue
         body = tensor.pose.body
         poses = torch.cat([by_joint(tensor, tensors(call)[tensor.index]).double() for call in calls])
@@ -50,22 +50,20 @@ def _other_partners(means: torch.Tensor, spreads: torch.Tensor, body: Skeleton) 
     """The partners of joints that are far from the image of theirs, both ways round; none where one has no other."""
     signs = torch.from_numpy(body.sign_table()).double()
     least = spreads[spreads > 0].median() / 4 if bool((spreads > 0).any()) else torch.ones(())
-    apart = (means[:, None] - (signs * means)[None]).abs() / spreads.clamp_min(float(least))[:, None]
-    errors = apart.amax(2)
+    spreads, images = spreads.clamp_min(float(least)), signs * means
     partner = torch.tensor(body.joint_action().partner)
-    wrong = errors[torch.arange(len(errors)), partner] > _APART
-    count = int(wrong.sum())
-    if not 0 < count <= _MOST * len(errors):
+    wrong = ((means - images[partner]).abs() / spreads).amax(1) > _APART
+    if not 0 < int(wrong.sum()) <= _MOST * len(means):
         return {}
-    among = errors.masked_fill(~wrong, torch.inf)
-    nearest = among.argmin(1)
+    among = wrong.nonzero().flatten()
+    errors = ((means[among][:, None] - images[among][None]).abs() / spreads[among][:, None]).amax(2)
+    nearest = errors.argmin(1)
     chosen = dict[int, int]()
-    for joint in map(int, wrong.nonzero().flatten()):
-        chosen[joint] = int(nearest[joint])
-    for joint, other in chosen.items():
-        if chosen.get(other) != joint or float(errors[joint, other]) > _AT_HOME:
-            return {}
-    return chosen
+    for number, joint in enumerate(map(int, among)):
+        chosen[joint] = int(among[nearest[number]])
+    if float(errors.amin(1).max()) > _AT_HOME:
+        return {}
+    return chosen if all(chosen[other] == joint for joint, other in chosen.items()) else {}
 
 
 def _paired(body: Skeleton, names: Mapping[str, str]) -> Skeleton:

@@ -36,6 +36,8 @@ _OF_SPACE = {
     "axial": re.compile(r"ang(?:ular)?|gyro|omega|torques?|moments?"),
 }
 """Words in names of three numbers that are mostly a vector, or a rotation."""
+_NOT_OF_SPACE = {*"joint joints motor motors dof dofs actuator height heights history command commands gain".split()}
+"""Words beside these of numbers that are none."""
 _CLOCK, _PARTS, _FEET = re.compile(r"gait|clock|phase"), 2, 4
 
 
@@ -250,8 +252,8 @@ def _of_vectors(name: str, count: int) -> Iterator[str]:
     """Three numbers by whose name they are a position, a velocity or a rotation of space have a sideways entry."""
     words = re.split(r"[^a-z]+", name.lower())
     kinds = [kind for kind, pattern in _OF_SPACE.items() if any(map(pattern.fullmatch, words))]
-    if count == len(AXES) and kinds:
-        yield f"scalar {name!r} keeps all three entries; by its name it is {{{kinds[-1]}: {name}}}"
+    if count == len(AXES) and kinds and not _NOT_OF_SPACE & set(words):
+        yield f"scalar {name!r} keeps all three entries; by its name it may be {{{kinds[-1]}: {name}}}"
 
 
 def _of_commands(name: str, signs: tuple[int, ...]) -> Iterator[str]:
