@@ -55,7 +55,7 @@ class Partial:
         shapes = [tensor.shape for tensor in self.whole.resolved.output_tensors]
         if len(left_out_whole(self.parts)) == len(self.parts):
             return f"{len(shapes) - len(self.parts)} of {len(shapes)} outputs"
-        total = sum(shape[-1] if shape else 1 for shape in shapes)
+        total = sum((1, *shape)[-1] for shape in shapes)
         return f"{total - self.left_out} of {total} outputs"
 
     @property
