@@ -34,7 +34,7 @@ def with_pairs_of_inputs(resolved: ResolvedSpec, calls: Sequence[Call]) -> Itera
         if tensor.pose is None or not has_coordinates(tensor) or tensor.entry.reflect:
             continue
         body = tensor.pose.body
-        poses = torch.cat([by_joint(tensor, tensors(call)[tensor.index]).double() for call in calls])
+        poses = torch.cat([by_joint(tensor, tensors(call)[tensor.index]).detach().cpu().double() for call in calls])
         partners = _other_partners(poses.mean(0), poses.std(0), body)
         if partners:
             names, pairs = dict[str, str](), list[str]()
