@@ -89,8 +89,8 @@ _FEW_SCORES = (
     f"{{}} samples fit many mirrors; give {FEWEST_ROWS} and more (--calibration)"
 )
 _NOT_FINITE = "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite"
-_OF_ENTRIES = ("pose", "fields", "classes", "invariant")
-"""Kinds of answers whose entries may have other partners."""
+_OF_ENTRIES, _NUMBERS = ("pose", "fields", "classes", "invariant"), ("pose", "fields")
+"""Kinds of answers whose entries may have other partners, and other signs: no mirror negates a score."""
 _KEEPS_STATE = (
     "the network was not asked whether T is its mirror: it keeps a state from call to call, of which single calls "
     "tell little; --calibration sequences tell"
@@ -210,14 +210,7 @@ def _compared(
         return _of_still(answers, calls, real) if answers.hardly_vary else Evidence()
     points = _points(network, answers, calls)
     if real:
-        named = [index for index in answers.indices if network.resolved.output_tensors[index].kind in _OF_ENTRIES]
-        still = [index for index in named if mirror.outputs[index].is_trivial]
-        of_fields = [index for index in still if network.resolved.output_tensors[index].kind == "fields"]
-        scores = sorted({*still} - {*of_fields})
-        by_answers = with_other_partners(answers, mirror, sorted({*named} - {*still}), scores)
-        near = _candidates(network, mirror, calls, points)
-        further = with_other_partners(answers, mirror, (), of_fields), with_other_signs(answers, mirror, named)
-        others = chain(by_answers, near, *further)  # of mirrors that are the same, the first has the name
+        others = _others(network, answers, mirror, calls, points)
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
     away = (fill_in_first(network.resolved, calls) or off_center(network.resolved, calls)) if real else ""
@@ -247,6 +240,28 @@ def _compared(
         changes = corrected(few, network.resolved, mirror, start, read_as, runs, near)
         comparison = replace(comparison, corrected=changes)
     return comparison, basis
+
+
+def _others(
+    network: Network, answers: Answers, mirror: NetworkMirror, calls: Sequence[Call], points: Points
+) -> Iterator[Candidate]:
+    """Mirrors to compare T with on real inputs; of those that are the same, the first has the name."""
+    swapped, scores, still, numbers = list[int](), list[int](), list[int](), list[int]()
+    for index in answers.indices:
+        kind = network.resolved.output_tensors[index].kind
+        is_still = mirror.outputs[index].is_trivial
+        if kind in _NUMBERS:
+            numbers.append(index)
+        if kind in _OF_ENTRIES and not is_still:
+            swapped.append(index)
+        elif kind == "fields":
+            still.append(index)
+        elif kind in _OF_ENTRIES:
+            scores.append(index)
+    yield from with_other_partners(answers, mirror, swapped, scores)
+    yield from _candidates(network, mirror, calls, points)
+    yield from with_other_partners(answers, mirror, (), still)
+    yield from with_other_signs(answers, mirror, numbers)
 
 
 def _of_still(answers: Answers, calls: Sequence[Call], real: bool) -> Evidence:
