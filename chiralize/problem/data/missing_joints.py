@@ -85,7 +85,8 @@ def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored 
         return None
     middle = center[0].flatten()[negated]
     every = max(1, sum(map(len, seen)) * len(middle) // _MOST)
-    values = torch.cat([part.detach().flatten(1)[::every, negated].cpu().double() for part in seen])
+    seen = [part.detach()[::every].cpu() for part in seen]
+    values = torch.cat([part.flatten(1)[:, negated].double() for part in seen])
     is_off_zero = middle != 0
     if bool(is_off_zero.any()):
         zeros = _as_missing(values[:, is_off_zero], torch.zeros_like(middle[is_off_zero]), _ZEROS)
@@ -112,7 +113,7 @@ def _lie_on_a_line(tensor: ResolvedTensor, seen: Sequence[Tensor], value: float)
     """
     if tensor.pose is None or not has_coordinates(tensor):
         return False
-    poses = torch.cat([by_joint(tensor, values.detach().cpu()) for values in seen])
+    poses = torch.cat([by_joint(tensor, values) for values in seen])
     is_negated = torch.tensor([dim in tensor.pose.body.negate for dim in tensor.pose.body.dims])
     having = (poses[..., is_negated] == value).any(-1)
     others = poses[having][:, ~is_negated]

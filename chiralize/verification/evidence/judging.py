@@ -79,8 +79,7 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     names = tuple(other.name for other in better)
     skeletons = _fitting_skeletons(comparison)
     stay = comparison.answers_stay
-    parts = [other for other in better if other.here <= FITS < other.gap]
-    of_a_part = min(parts, key=lambda other: other.gap, default=_NO_OTHER).name
+    of_a_part = next((other.name for other in better if other.here <= FITS < other.gap), "")
     fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names, stay, partly=of_a_part)
     if basis.real and not fit.is_refuted and not better:
         fit = replace(fit, doubt=_doubt(gap, tried))

@@ -437,7 +437,7 @@ def _centers(spec: ConversionSpec, resolved: ResolvedSpec, means: Means) -> Iter
         words = f"{dim} of all poses {AT_A_POINT} {mean:.3g} instead of 0"
         yield Neighbour(words, _all_recentered(spec, resolved, center))
         other = replace(entry, reflect=(*entry.reflect, center))
-        words = f"{dim} of {resolved.input_tensors[index].where} {AT_A_POINT} its mean {mean:.3g} instead of 0"
+        words = f"{dim} of {resolved.input_tensors[index].where} {AT_A_POINT} {mean:.3g} (about its mean) instead of 0"
         yield Neighbour(words, _with_entry(spec, "input", index, replace(other, layout=_layout(resolved, index))))
 
 
