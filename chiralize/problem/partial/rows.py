@@ -7,7 +7,7 @@ Whatever mixes entries (a softmax over all of them, a norm) stops it: no part of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +66,9 @@ class Restriction:
             if number not in left_out:
                 claimed.append(leaf)
         output.args = (tuple(claimed),)
+        needed = _read_by(claimed)
         for number in left_out:
-            self._leave_out(leaves[number], _read_by(claimed))
+            self._leave_out(leaves[number], needed)
         if left_out:
             _return_tuple(self.graph, len(claimed))
         self._clean()
@@ -129,13 +130,13 @@ class Restriction:
                 readers += len(node.users)
         return readers
 
-    def _leave_out(self, node: Any, needed: Collection[fx.Node] = ()) -> None:
+    def _leave_out(self, node: Any, needed: Set[fx.Node] = frozenset()) -> None:
         """Note the linear layer nearest to the end of a branch that is left out as a whole, to be fitted.
 
         needed: nodes that what is claimed reads. Where the branch begins at one of them, or its layer shares weights
         with one, nothing is noted: it answers as the converted layers do. So it is where it reads none that computes.
         """
-        if needed and not _computes(_read_by([node]) & set(needed)):
+        if needed and not _computes(_read_by([node]) & needed):
             return
         try:
             while not isinstance(trait := _trait(node), Contraction) or not trait.is_layer:
