@@ -32,6 +32,7 @@ from chiralize.verification.evidence.answered_signs import with_other_signs
 from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
 from chiralize.verification.evidence.fitting import FEWEST_ROWS, Answers, along, compare, gap_of, of_calls, variation_of
+from chiralize.verification.evidence.forecasts import last_frames
 from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
 from chiralize.verification.evidence.names import (
@@ -152,7 +153,7 @@ def _asked(network: Network, inputs: Sequence[Call], sequences: Sequence[Steps],
     if isinstance(asked, Evidence):
         return asked
     comparison, basis = asked
-    evidence = replace(judged(comparison, basis), collapsed=basis.collapsed)
+    evidence = replace(judged(comparison, basis), collapsed=basis.collapsed, displaced=basis.displaced)
     if evidence.fit is None or not evidence.fit.is_confirmed:
         return evidence
     return joined(evidence, near_shipped(network.resolved.spec.skeleton, comparison))
@@ -215,7 +216,8 @@ def _compared(
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
     away = (fill_in_first(network.resolved, calls) or off_center(network.resolved, calls)) if real else ""
     collapsed = _collapsed(network, answers, calls) if real else ""
-    basis = Basis(real, not is_untrained(network.module), sum(map(network.samples_in, calls)), away, collapsed)
+    rows, is_trained = sum(map(network.samples_in, calls)), not is_untrained(network.module)
+    basis = Basis(real, is_trained, rows, away, collapsed, tuple(answers.displaced.items()))
     runs = _runs(network, calls, real)
     gap = f"its gap{when(not real, ' on random inputs')} is {gap_of(mirror, answers):.2g}; looking at other mirrors"
     progress(f"{_ASKING}: {gap}")  # the others may take minutes
@@ -303,7 +305,8 @@ def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Seq
         return of_calls(runner, mirror, calls)
     samples = network.samples_in(calls[0])
     is_costly = _LEAST_RUNS * multiplications_a_sample(network) * samples * len(calls) > _WORK
-    return of_calls(runner, mirror, calls, ceil(FEWEST_ROWS / samples) if is_costly else 0)
+    first = ceil(FEWEST_ROWS / samples) if is_costly else 0
+    return of_calls(runner, mirror, calls, first, last_frames(network.resolved))
 
 
 def _samples(network: Network, inputs: Sequence[Call]) -> Sequence[Call]:

@@ -354,6 +354,8 @@ class Evidence:
     are_sides_unknown: nothing shows whether the network learned both sides.
     still: that its answers hardly change with its inputs, in a sentence, so that they are evidence of nothing; else "".
     collapsed: the same of single outputs beside others that vary.
+    displaced: of outputs that are forecasts, by position, the spread of what they add to the last frame of an input, in
+    shares of their own: what is compared with T there is this displacement.
     """
 
     checks: tuple[str, ...] = ()
@@ -363,3 +365,4 @@ class Evidence:
     are_sides_unknown: bool = False
     still: str = ""
     collapsed: str = ""
+    displaced: tuple[tuple[int, float], ...] = ()

@@ -23,7 +23,7 @@ from chiralize.verification.evidence.names import BY_NAMES, names_of_entries
 from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.evidence.one_class import one_class_first
 from chiralize.verification.evidence.records import AT_A_POINT, PAIRED
-from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy
+from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy, pairs_first
 from chiralize.verification.verdicts import Evidence
 
 _LARGE = 100.0
@@ -60,6 +60,7 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
         facts += uneven_in_words(gaps)
         if not first and not fit.fits_another:
             first = leaving_out(gaps, FITS)
+        first = first or when(not fit.fits_another, pairs_first(network.resolved.spec.skeleton))
     raise MirrorError(name, facts, first + _remedy(fit, network.resolved.spec))
 
 

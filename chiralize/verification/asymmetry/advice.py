@@ -21,12 +21,16 @@ from chiralize.verification.verdicts import Evidence
 
 EQUIVARIANT = 1e-5
 UNEVEN = 0.25
+UNEVEN_FORECASTS = 0.45
+"""The same in units of what forecasts add to the last frame; under the right mirror they had at most 0.42."""
 ASYMMETRIC = 0.5
 ONE_SIDED = 0.85
 
 WORSE = "its flip average, and so an equivariant result, may do the task worse"
 EXPLAINED = "its flip average, and so an equivariant result, may err more than it does"
 _REDUCE = "`reduce` (where `chiralize plan` allows it)"
+_USUAL, _USUAL_OF_FORECASTS = "0.1 to 0.25", "0.1 to 0.4"
+_OF_FORECASTS = " in units of what it adds to the last frame"
 _UNEVENLY = (
     f"where it was not trained with mirrored copies, train it so, or {_REDUCE} with --calibration, which learns from "
     "unmirrored answers alone; where it was, convert; compare the error on labelled samples either way (a graph "
@@ -87,22 +91,28 @@ def advise(
 ) -> Advice:
     """Whether to convert a network with such gaps: the gravest reason that applies.
 
+    Forecasts are judged by what they add to the last frame.
+
     real: the inputs are the user's, not random ones.  leaning: of all samples.  is_policy: it may be one.
     evidence: without what answers to random inputs speak against, which says nothing of the mirror.
     spec: the one that T is of.  labels: the leanings of every label, where the user gave labels.
     """
+    unit = ""
+    if evidence.displaced:
+        measured, unit = measured.counted_in(dict(evidence.displaced)), _OF_FORECASTS
     if not measured.outputs or (evidence.still and measured.gap > EQUIVARIANT):
         return _unknown(evidence.still)
     if measured.gap <= EQUIVARIANT:
         return _nothing_to_convert(measured)
-    gap = f"gap {measured.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"
+    usual = _USUAL_OF_FORECASTS if unit else _USUAL
+    gap = f"gap {measured.gap:.2g}{unit}; {usual} is what networks have that learned both sides"
     is_one_sided = leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED
     if evidence.fit is not None and evidence.fit.is_refuted and evidence.warnings:
         return _of_wrong_mirror(evidence, gap, leaning if is_one_sided else None, spec)
     if is_one_sided and leaning is not None:
         return _of_one_sided_data(_one_sided_data(measured, data, leaning, labels), evidence, is_policy)
     if measured.gap <= ASYMMETRIC:
-        if real and (measured.gap > UNEVEN or measured.lean > LEANING):
+        if real and (measured.gap > (UNEVEN_FORECASTS if unit else UNEVEN) or measured.lean > LEANING):
             return _of_policy(measured, evidence) if is_policy else _uneven(measured, gap, evidence)
         return _sensible(gap, real, evidence)
     if evidence.warnings:

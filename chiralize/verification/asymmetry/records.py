@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from math import log
 from typing import Literal
 
@@ -89,6 +90,21 @@ class Asymmetry:
     def lean(self) -> float:
         """The largest lean of any output."""
         return max((output.lean for output in self.outputs), default=0.0)
+
+    def of_outputs(self, indices: Collection[int]) -> Asymmetry:
+        """The same of some outputs alone."""
+        return replace(self, outputs=tuple(output for output in self.outputs if output.index in indices))
+
+    def counted_in(self, shares: Mapping[int, float]) -> Asymmetry:
+        """The same with the gaps of some outputs in units of so large a share of their spread.
+
+        shares: by output. Leans, entries and pairs stay in units of the whole.
+        """
+        outputs = list[OutputGap]()
+        for output in self.outputs:
+            share = shares.get(output.index, 1.0)
+            outputs.append(replace(output, gap=output.gap / share))
+        return replace(self, outputs=tuple(outputs))
 
     @property
     def spread(self) -> Spread | None:

@@ -20,4 +20,5 @@ def joined(*parts: Evidence) -> Evidence:
     unknown = any(part.are_sides_unknown for part in parts)
     still = next((part.still for part in parts if part.still), "")
     collapsed = next((part.collapsed for part in parts if part.collapsed), "")
-    return Evidence(tuple(checks), tuple(warnings), fit, tuple(notes), unknown, still, collapsed)
+    displaced = next((part.displaced for part in parts if part.displaced), ())
+    return Evidence(tuple(checks), tuple(warnings), fit, tuple(notes), unknown, still, collapsed, displaced)

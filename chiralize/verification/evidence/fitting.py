@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from math import inf, isfinite, sqrt
 from typing import Literal
 
@@ -16,21 +17,27 @@ import torch
 
 from chiralize.graph.mirror import FITS, NetworkMirror
 from chiralize.graph.rollouts import Carried, Steps, roll
-from chiralize.graph.running import Call, Runner, results
+from chiralize.graph.running import Arguments, Call, Runner, results
 from chiralize.graph.units import Units
 from chiralize.symmetry.action import Center, act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
+from chiralize.verification.evidence.forecasts import LastFrame
 from chiralize.verification.evidence.records import Candidate, Comparison, MirrorGap
 
 Key = tuple[object, ...]
 Run = Callable[[NetworkMirror | None], Sequence[Sequence[torch.Tensor]]]
 """Answers to all inputs, call by call: as they are, or to their images under a mirror."""
+Starts = Sequence[Sequence[torch.Tensor]]
+"""Frames that an output may be the forecast from, for each of these a tensor per call."""
 FEWEST_ROWS = 8
 """Of fewer samples no mean is taken: their answers are counted from 0, which makes gaps smaller."""
 _STILL = 0.01
 """Answers that vary by less than this share of their size count as constant: in units of so small a spread any gap is
 large.
 """
+_LEAST_DISPLACED = 0.05
+"""A forecast that adds less than this share of its spread to the last frame repeats it: what it adds is rounding, or
+the noise of people who stand still."""
 _EQUAL = 1e-9
 _NOT_WORSE = 1.05
 _ALL = 0.999
@@ -49,10 +56,13 @@ class Answers:
     first: the answers to the first inputs alone, where runs are costly: they suffice to drop most mirrors.
     indices: the outputs that can tell something.  hardly_vary: those that could if they varied (constant ones, too).
     variation: of all outputs that are numbers, their spread in shares of their size.
+    displaced: of outputs that are forecasts, the spread of what they add to the last frame, in shares of their own.
     is_finite: whether all answers to the inputs as they are, are.  count: of the inputs, calls.
     """
 
-    def __init__(self, run: Run, mirror: NetworkMirror, first: Answers | None = None) -> None:
+    def __init__(
+        self, run: Run, mirror: NetworkMirror, first: Answers | None = None, starts: Mapping[int, Starts] | None = None
+    ) -> None:
         self._run = run
         self.first = first
         self._mirrored: dict[Key, list[list[torch.Tensor]]] = {}
@@ -75,6 +85,34 @@ class Answers:
         self.hardly_vary = [index for index in numbers if self._hardly_varies(columns[index], index)]
         self.indices = [index for index in numbers if index not in self.hardly_vary]
         self.variation = [variation_of(columns[index]) for index in numbers]
+        self.displaced = dict[int, float]()
+        self._starts = dict[int, list[torch.Tensor]]()
+        for index in self.indices:
+            for frames in (starts or {}).get(index, ()):
+                self._count_from(index, columns[index], frames)
+
+    def _count_from(self, index: int, column: Sequence[torch.Tensor], frames: Sequence[torch.Tensor]) -> None:
+        """Count a forecast from these frames, a call each, where it varies least about them of all that were tried."""
+        scale = self._scales.get(index)
+        scaled = [frame.double() if scale is None else frame / scale for frame in frames]
+        moved = [answer - frame for answer, frame in zip(column, scaled, strict=True)]
+        share = _ratio(_spread(moved, _mean(moved)), self.spreads[index])
+        if _LEAST_DISPLACED < share < self.displaced.get(index, 1.0):
+            self.displaced[index] = share
+            whole = [frame.expand_as(answer) for answer, frame in zip(column, scaled, strict=True)]
+            self._starts[index] = _stacked_alike(whole)
+
+    def unit(self, index: int) -> float:
+        """The sum of squares that gaps of an output are counted in: of its spread, or of its displacements'."""
+        return self.spreads[index] * self.displaced.get(index, 1.0) ** 2
+
+    def moved(self, index: int) -> list[torch.Tensor]:
+        """f(x) about its mean, or what a forecast adds to the last frame about the mean of that, stack by stack."""
+        if index not in self._starts:
+            return [stack - self.centers[index] for stack in self.plain(index)]
+        moved = [plain - start for plain, start in zip(self.plain(index), self._starts[index], strict=True)]
+        center = _mean(list(chain.from_iterable(moved)))
+        return [stack - center for stack in moved]
 
     def _hardly_varies(self, column: Sequence[torch.Tensor], index: int) -> bool:
         size = _spread(column, torch.zeros_like(self.centers[index]))
@@ -111,11 +149,17 @@ class Answers:
         return scaled
 
 
-def of_calls(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], first: int = 0) -> Answers:
+def of_calls(
+    runner: Runner,
+    mirror: NetworkMirror,
+    calls: Sequence[Call],
+    first: int = 0,
+    frames: Mapping[int, Sequence[LastFrame]] | None = None,
+) -> Answers:
     """Of calls, each for itself.
 
     mirror: its states are those that the network starts from.  first: how many calls suffice to drop a mirror that is
-    far worse than T; 0 for all.
+    far worse than T; 0 for all.  frames: those that an output may be the forecast from.
     """
 
     def run(other: NetworkMirror | None) -> list[list[torch.Tensor]]:
@@ -125,8 +169,12 @@ def of_calls(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], first
         turned = [runner.run([other.turned(call)], other.states, turned=True) for call in calls]
         return [results(each.steps[0])[0] for each in turned]
 
-    of_first = of_calls(runner, mirror, calls[:first]) if 0 < first < len(calls) else None
-    return Answers(run, mirror, of_first)
+    of_first = of_calls(runner, mirror, calls[:first], frames=frames) if 0 < first < len(calls) else None
+    starts = dict[int, Starts]()
+    inputs = [Arguments.of(*call).tensors for call in calls]
+    for index, possible in (frames or {}).items():
+        starts[index] = [list(map(frame.of, inputs)) for frame in possible]
+    return Answers(run, mirror, of_first, starts)
 
 
 def along(
@@ -177,6 +225,11 @@ def _stacked(answers: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tenso
     return stacks
 
 
+def _stacked_alike(answers: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The answers of one output, stacked as `_stacked` stacks those of several."""
+    return [stack[0] for stack in _stacked([[answer] for answer in answers])]
+
+
 def _of_stacks(representation: TensorRepresentation) -> TensorRepresentation:
     """The same on answers that are stacked along a new first axis."""
     return replace(representation, axes=(Representation.trivial(1), *representation.axes))
@@ -203,12 +256,15 @@ def _center_key(centers: Sequence[Center]) -> list[bytes | None]:
 
 
 def gap_of(mirror: NetworkMirror, answers: Answers) -> float:
-    """RMS(f(x) - T f(T x)) in units of the spread of f(x), the largest of all outputs. Raises ModelRunError."""
+    """RMS(f(x) - T f(T x)) in units of the spread of f(x), or of its displacements; the largest of all outputs.
+
+    Raises ModelRunError.
+    """
     largest = 0.0
     for index, stacks in _by(mirror, answers).items():
         pairs = zip(answers.plain(index), stacks, strict=True)
         apart = sum(float((one - other).square().sum()) for one, other in pairs)
-        largest = max(largest, _ratio(apart, answers.spreads[index]))
+        largest = max(largest, _ratio(apart, answers.unit(index)))
     return largest
 
 
@@ -399,14 +455,13 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
     for index in answers.indices:
         here = given = spread = 0.0
         numbers = 0
-        columns = (answers.plain(index), by_mirror[index], by_other[index])
-        center = answers.centers[index]
-        for plain, one, two in zip(*columns, strict=True):
+        columns = (answers.plain(index), by_mirror[index], by_other[index], answers.moved(index))
+        for plain, one, two, moved in zip(*columns, strict=True):
             differ = (one - two).abs() > _EQUAL * plain.abs().max()
             given += float((plain - one).square()[differ].sum())
             here += float((plain - two).square()[differ].sum())
             numbers += int(differ.sum())
-            spread += float((plain - center).square()[differ].sum())
+            spread += float(moved.square()[differ].sum())
         if given == here == 0.0:
             continue
         ratio = sqrt(here / given) if given else inf
@@ -414,7 +469,7 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
             ratio = inf
         worst = max(worst, ratio)
         if ratio < best.ratio:
-            of_all, count = answers.spreads[index], sum(plain.numel() for plain in answers.plain(index))
+            of_all, count = answers.unit(index), sum(plain.numel() for plain in answers.plain(index))
             share = _ratio(spread / numbers, of_all / count)
             here, given = _ratio(here, spread), _ratio(given, spread)
             is_of_all = spread >= _ALL * of_all

@@ -58,6 +58,8 @@ class Basis:
     real: real inputs, not noise.  trained: the network is not plainly untrained.  rows: samples.
     away: what to look at first where the inputs are not about the point that T mirrors them at, ending in `; then `.
     collapsed: which outputs hardly vary, in a sentence, or "".
+    displaced: of outputs that are forecasts, by position, the spread of what they add to the last frame, in shares of
+    their own: there it is the unit of gaps.
     """
 
     real: bool
@@ -65,6 +67,14 @@ class Basis:
     rows: int
     away: str = ""
     collapsed: str = ""
+    displaced: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def unit_in_words(self) -> str:
+        """What gaps are counted in, with what is usual."""
+        if self.rows < FEWEST_ROWS:
+            return _UNITS_OF_FEW
+        return _UNITS_OF_FORECASTS if self.displaced else _UNITS
 
 
 def judged(comparison: Comparison, basis: Basis) -> Evidence:
@@ -93,7 +103,7 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
         fit = replace(fit, changes=changes, changed_gap=changed_gap)
     if not basis.trained:
         return Evidence(fit=fit, notes=(_UNTRAINED,))
-    checks, warnings, notes = _sentences(fit, tried, better, _UNITS if basis.rows >= FEWEST_ROWS else _UNITS_OF_FEW)
+    checks, warnings, notes = _sentences(fit, tried, better, basis.unit_in_words)
     if warnings and basis.away and not fit.is_refuted:  # else it is the first thing to do
         warnings = (*warnings, basis.away.removesuffix("; then "))
     return Evidence(checks, warnings, fit, notes)
@@ -196,6 +206,10 @@ _UNTRAINED = (
     "tell whether T is its mirror"
 )
 _UNITS = "in units of the spread of its answers; 0.1 to 0.25 are usual, 1 and more is what another mirror gives"
+_UNITS_OF_FORECASTS = (
+    "in units of the spread of what it adds to the last frame; 0.1 to 0.4 are usual, 1 and more is what another mirror "
+    "gives"
+)
 _UNITS_OF_FEW = "in units of the size of its answers, since there are too few samples to have a spread"
 
 

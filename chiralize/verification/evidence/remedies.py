@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec
 from chiralize.graph.mirror import FITS, MirrorFit
 from chiralize.verification.evidence.judging import DOUBTFUL
 from chiralize.verification.evidence.neighbours import NO_SWAP
 
+_PAIRED = 8
+"""A body with so many joints in space and no pair among them is none: a spine or a face in profile has fewer."""
 CHECK_ALL = "check joint order, pairs, negated coordinates and layouts"
 _BEFORE_NO_SWAP = (
     "check joint order, negated coordinates, the point that they are negated at, and units, before the pairs: where "
@@ -38,6 +41,14 @@ def first_remedy(fit: MirrorFit, spec: ConversionSpec | None = None) -> str:
             f"{fit.nearest_gap:.3g} (the rest may be a side that the network knows better); then {CHECK_ALL}"
         )
     return CHECK_ALL
+
+
+def pairs_first(body: Skeleton) -> str:
+    """The advice to name pairs, where a body of many joints has none; ends in `; then `."""
+    if body.pairs or len(body.joints) < _PAIRED or len(body.dims) < 2:
+        return ""
+    count = len(body.joints)
+    return f"pair the joints that are each other's mirror images first, since T exchanges none of {count}; then "
 
 
 def _with_skeleton(name: str, spec: ConversionSpec | None) -> str:
