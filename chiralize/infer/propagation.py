@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Set
 from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -80,7 +82,26 @@ class Propagation:
         for name in leaf.names:
             if name in self.known.given:
                 return lower(self.known.given[name])
-        return self.solver.fresh_like(leaf.shape, leaf.names[0])
+        rep = self.solver.fresh_like(leaf.shape, leaf.names[0])
+        if leaf.kind == "parameter" and self._is_of_one_number(leaf):
+            return replace(rep, sign=self.solver.sign_at(leaf.name))
+        return rep
+
+    def _is_of_one_number(self, leaf: Leaf) -> bool:
+        """Whether it is a weight that one feature goes into or comes from, or the bias beside the latter.
+
+        An axis of one entry has no place for the sign of a feature that the mirror negates.
+        """
+        if len(leaf.shape) > 1:
+            return min(leaf.shape[:2]) == 1 < max(leaf.shape[:2])
+        if leaf.shape != (1,):
+            return False
+        readers = [node for node in self.captured.nodes if leaf.name in node.names_read]
+        leaves = self.captured.leaves
+        for name in chain.from_iterable(node.names_read for node in readers):
+            if name in leaves and len(leaves[name].shape) > 1 and leaves[name].shape[0] == 1 < leaves[name].shape[1]:
+                return True
+        return False
 
     # ---- fixpoint -----------------------------------------------------------------------------------------
     def settle(self) -> None:

@@ -22,8 +22,9 @@ from chiralize.symmetry.action import act
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.evidence import joined
-from chiralize.verification.evidence.fitting import compare, moves_less, of_calls
+from chiralize.verification.evidence.fitting import compare, of_calls
 from chiralize.verification.evidence.judging import Basis, judged, recalled
+from chiralize.verification.evidence.mirrors import moves_less
 from chiralize.verification.evidence.names import (
     by_names,
     name_findings,

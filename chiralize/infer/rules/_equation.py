@@ -18,7 +18,7 @@ from functools import cache
 from chiralize.infer.registry import Call, Operand
 from chiralize.infer.solver.terms import Conflict, Wait
 from chiralize.infer.solver.unify import Solver, times
-from chiralize.symmetry.symbolic import Axis, Sign, SymbolicRepresentation, is_known, trivial
+from chiralize.symmetry.symbolic import Axis, OpenSign, Sign, SymbolicRepresentation, is_known, trivial
 
 _TOKEN = re.compile(r"(\+?)(?:(\.\.\.)|\|(\w)\||(1)?(\w))$")
 
@@ -123,6 +123,8 @@ class _Application:
             elif token.letter in self.letters:
                 sign = self.solver.same(axis, self.letters[token.letter], sign)
             elif not token.trivial:
+                if not axis and isinstance(sign, OpenSign) and token.letter in self.signed:
+                    axis, sign = times(axis, sign), 1  # the sign is that of the one entry
                 self.letters[token.letter] = axis
                 new.append(token.letter)
         if sign != 1:
@@ -141,6 +143,8 @@ class _Application:
                 return
         if not self.equation.demands_plus:
             self.sign *= sign
+        elif isinstance(sign, OpenSign):
+            self.solver.positive(sign)
         elif any(self.letters[letter] for letter in free):
             raise Wait("a sign has to go into an axis that is not known yet")
         elif not self.solver.positive(sign):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from itertools import chain
 from math import inf, isfinite, sqrt
-from typing import Literal
 
 import torch
 
@@ -19,12 +18,20 @@ from chiralize.graph.mirror import FITS, NetworkMirror
 from chiralize.graph.rollouts import Carried, Steps, roll
 from chiralize.graph.running import Arguments, Call, Runner, results
 from chiralize.graph.units import Units
-from chiralize.symmetry.action import Center, act
+from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.evidence.forecasts import LastFrame
+from chiralize.verification.evidence.mirrors import (
+    Key,
+    input_key,
+    inputs_beside,
+    share_moved,
+    swaps,
+    tells_something,
+    whole_key,
+)
 from chiralize.verification.evidence.records import Candidate, Comparison, MirrorGap
 
-Key = tuple[object, ...]
 Run = Callable[[NetworkMirror | None], Sequence[Sequence[torch.Tensor]]]
 """Answers to all inputs, call by call: as they are, or to their images under a mirror."""
 Starts = Sequence[Sequence[torch.Tensor]]
@@ -35,9 +42,9 @@ _STILL = 0.01
 """Answers that vary by less than this share of their size count as constant: in units of so small a spread any gap is
 large.
 """
-_LEAST_DISPLACED = 0.05
+_LEAST_DISPLACED, _MOST_DISPLACED = 0.05, 0.8
 """A forecast that adds less than this share of its spread to the last frame repeats it: what it adds is rounding, or
-the noise of people who stand still."""
+the noise of people who stand still. One that adds more does not start there."""
 _EQUAL = 1e-9
 _NOT_WORSE = 1.05
 _ALL = 0.999
@@ -94,13 +101,14 @@ class Answers:
     def _count_from(self, index: int, column: Sequence[torch.Tensor], frames: Sequence[torch.Tensor]) -> None:
         """Count a forecast from these frames, a call each, where it varies least about them of all that were tried."""
         scale = self._scales.get(index)
-        scaled = [frame.double() if scale is None else frame / scale for frame in frames]
+        unit = torch.ones((), dtype=torch.float64) if scale is None else scale
+        scaled = [frame / unit for frame in frames]
         moved = [answer - frame for answer, frame in zip(column, scaled, strict=True)]
         share = _ratio(_spread(moved, _mean(moved)), self.spreads[index])
-        if _LEAST_DISPLACED < share < self.displaced.get(index, 1.0):
+        if _LEAST_DISPLACED < share < self.displaced.get(index, _MOST_DISPLACED):
             self.displaced[index] = share
-            whole = [frame.expand_as(answer) for answer, frame in zip(column, scaled, strict=True)]
-            self._starts[index] = _stacked_alike(whole)
+            whole = [[frame.expand_as(answer)] for answer, frame in zip(column, scaled, strict=True)]
+            self._starts[index] = [stack for (stack,) in _stacked(whole)]
 
     def unit(self, index: int) -> float:
         """The sum of squares that gaps of an output are counted in: of its spread, or of its displacements'."""
@@ -124,17 +132,17 @@ class Answers:
 
     def knows(self, mirror: NetworkMirror) -> bool:
         """Whether mirrored inputs of this mirror have been run already, the first at least."""
-        return _key(mirror) in self._mirrored or (self.first is not None and self.first.knows(mirror))
+        return input_key(mirror) in self._mirrored or (self.first is not None and self.first.knows(mirror))
 
     def share_run(self, mirror: NetworkMirror) -> float:
         """What part of the inputs has been run under this mirror, which is known."""
-        if self.first is None or _key(mirror) in self._mirrored:
+        if self.first is None or input_key(mirror) in self._mirrored:
             return 1.0
         return self.first.count / self.count
 
     def turned_back(self, mirror: NetworkMirror, index: int) -> list[torch.Tensor]:
         """T f(T x) of one output, stack by stack, as `plain`. Raises ModelRunError."""
-        key = _key(mirror)
+        key = input_key(mirror)
         if key not in self._mirrored:
             self._mirrored[key] = _stacked(list(map(_in_float64, self._run(mirror))))
         action, scale = _of_stacks(mirror.outputs[index]), self._scales.get(index)
@@ -225,34 +233,9 @@ def _stacked(answers: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tenso
     return stacks
 
 
-def _stacked_alike(answers: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The answers of one output, stacked as `_stacked` stacks those of several."""
-    return [stack[0] for stack in _stacked([[answer] for answer in answers])]
-
-
 def _of_stacks(representation: TensorRepresentation) -> TensorRepresentation:
     """The same on answers that are stacked along a new first axis."""
     return replace(representation, axes=(Representation.trivial(1), *representation.axes))
-
-
-def _key(mirror: NetworkMirror) -> Key:
-    """A key that is equal for mirrors with the same action on inputs."""
-    return (mirror.inputs, *_center_key(mirror.input_centers))
-
-
-def whole_key(mirror: NetworkMirror) -> Key:
-    """A key that is equal for mirrors with the same action on inputs and outputs."""
-    return (_key(mirror), mirror.outputs, *_center_key(mirror.output_centers))
-
-
-def _center_key(centers: Sequence[Center]) -> list[bytes | None]:
-    """Centers as values that compare; empty where all are 0."""
-    key = list[bytes | None]()
-    for center in centers:
-        key.append(None if center is None else center.tobytes())
-    if any(part is not None for part in key):
-        return key
-    return []
 
 
 def gap_of(mirror: NetworkMirror, answers: Answers) -> float:
@@ -318,15 +301,15 @@ def compare(
             compared = _compared(answers, by_mirror, candidate)
         other = candidate.mirror
         is_about_another = other.inputs == mirror.inputs and other.outputs == mirror.outputs
-        is_without = _swaps(mirror) and not _swaps(other)
+        is_without = swaps(mirror) and not swaps(other)
         measured[key] = replace(
             compared,
-            inputs=_inputs_beside(other, mirror),
+            inputs=inputs_beside(other, mirror),
             recenters=is_about_another,
             swaps_nothing=is_without,
         )
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
-    answers_stay = all(_share_moved(mirror.outputs[index]) <= _FEW for index in answers.indices)
+    answers_stay = all(share_moved(mirror.outputs[index]) <= _FEW for index in answers.indices)
     return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())), answers_stay)
 
 
@@ -363,7 +346,7 @@ def _new(
     runs, tried = 0.0, 0
     for candidate in candidates:
         key = whole_key(candidate.mirror)
-        if key in seen or not _tells_something(candidate.mirror, mirror):
+        if key in seen or not tells_something(candidate.mirror, mirror):
             continue
         is_new = not answers.knows(candidate.mirror)
         if is_new:
@@ -375,72 +358,6 @@ def _new(
         yield key, candidate
         if is_new:
             runs += answers.share_run(candidate.mirror)
-
-
-def _tells_something(other: NetworkMirror, mirror: NetworkMirror) -> bool:
-    """Whether the fit of a mirror is evidence.
-
-    It is none for a mirror that moves no input, nor for a part of T under which scores hardly change in any case.
-    """
-    return not all(rep.is_trivial for rep in other.inputs) and not undoes_a_part(other, mirror)
-
-
-def undoes_a_part(other: NetworkMirror, mirror: NetworkMirror) -> bool:
-    """Whether a mirror does to the inputs a part of what T does, and the same to outputs that hardly move.
-
-    Scores that a mirror leaves alone change less the less the input is moved, whatever the true mirror is: that such a
-    mirror fits better says nothing.
-    """
-    return all(map(_mostly_trivial, (*mirror.outputs, *other.outputs))) and moves_less(other, mirror)
-
-
-def moves_less(other: NetworkMirror, mirror: NetworkMirror) -> bool:
-    """Whether a mirror does to the inputs a part of what T does, and not all: they stay nearer to known ones."""
-    return other.inputs != mirror.inputs and all(
-        _is_part(one, whole) for one, whole in zip(other.inputs, mirror.inputs, strict=True)
-    )
-
-
-def _inputs_beside(other: NetworkMirror, mirror: NetworkMirror) -> Literal["same", "less", "other"]:
-    """What a mirror does to inputs, beside T."""
-    if other.inputs == mirror.inputs and _center_key(other.input_centers) == _center_key(mirror.input_centers):
-        return "same"
-    return "less" if moves_less(other, mirror) else "other"
-
-
-def _swaps(mirror: NetworkMirror) -> bool:
-    """Whether it exchanges any entries of the inputs."""
-    return any(not axis.action.fixed.all() for tensor in mirror.inputs for axis in tensor.axes)
-
-
-def _mostly_trivial(representation: TensorRepresentation) -> bool:
-    """Whether T moves no more than half of the entries of every axis, and negates no more than half."""
-    for axis in representation.axes:
-        moved = int((~axis.action.fixed).sum())
-        negated = int((axis.action.sign < 0).sum())
-        if max(moved, negated) / axis.size > 0.5:
-            return False
-    return representation.sign > 0
-
-
-def _share_moved(representation: TensorRepresentation) -> float:
-    """The share of the entries that T moves or negates."""
-    if representation.sign < 0:
-        return 1.0
-    stay = 1.0
-    for axis in representation.axes:
-        stays = axis.action.fixed & (axis.action.sign > 0)
-        stay *= float(stays.mean()) if axis.size else 1.0
-    return 1.0 - stay
-
-
-def _is_part(one: TensorRepresentation, whole: TensorRepresentation) -> bool:
-    for axis, other in zip(one.axes, whole.axes, strict=True):
-        if not (axis.action.fixed | (axis.action.partner == other.action.partner)).all():
-            return False
-        if not ((axis.action.sign > 0) | (axis.action.sign == other.action.sign)).all():
-            return False
-    return one.sign in (1, whole.sign)
 
 
 def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]], candidate: Candidate) -> MirrorGap:
