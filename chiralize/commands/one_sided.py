@@ -260,7 +260,7 @@ def saw_one_side(remembered: Memory) -> str:
 
 def _remembered_side(remembered: Memory) -> str:
     """Where means in training lean, which a mirror that is not the network's shows as well."""
-    where = f"in {remembered.moments[0].name} {remembered.gaps[0].words}"
+    where = f"in {remembered.keeper} {remembered.gaps[0].words}"
     return f"{where} (or T is not its mirror: check its pair and its sign)"
 
 

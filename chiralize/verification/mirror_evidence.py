@@ -47,7 +47,7 @@ from chiralize.verification.evidence.near_shipped import near_shipped
 from chiralize.verification.evidence.neighbours import nearby, with_reordered_fields
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import means_away, off_center
-from chiralize.verification.evidence.pairs_of_inputs import with_pairs_of_inputs
+from chiralize.verification.evidence.pairs_of_inputs import with_crossed_pairs, with_pairs_of_inputs
 from chiralize.verification.evidence.records import Candidate, Comparison
 from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.evidence.repairing import with_other_partners
@@ -368,7 +368,8 @@ def _candidates(
     resolved = network.resolved
     near = nearby(resolved, means_away(resolved, real), _numbers_among(network), points)
     by_inputs = with_pairs_of_inputs(resolved, real) if real else ()
-    for neighbour in chain(by_inputs, near, with_reordered_fields(resolved)):
+    crossed = with_crossed_pairs(resolved, real) if real else ()
+    for neighbour in chain(by_inputs, near, with_reordered_fields(resolved), crossed):
         try:
             other = _mirror_of(network, neighbour.spec)
         except ChiralizeError:  # it does not fit the sizes, or is no mirror

@@ -42,6 +42,7 @@ def _product_macs(call: Call) -> int:
 @op("linear", _weighted((3, 4), (4, 4), (4,)), _weighted((3, 4), (4, 4)), _weighted((4, 3), (2, 3)))
 @op("linear", _weighted((4,), (3, 4), (3,)), sample(normal(3, 4), normal(3, 4), zeros(3), weights={1, 2}))
 @op("linear", sample(normal(3, 4), zeros(3, 4)))
+@op("linear", _weighted((3, 1), (4, 1), (4,)), _weighted((3, 4), (1, 4), (1,)))
 def linear(call: Call) -> Results:
     """x @ w' + bias."""
     names = ("input", "weight", "bias")

@@ -19,7 +19,7 @@ from chiralize.infer.registry import Call, Drawn, Operand, Results, Sample, norm
 from chiralize.infer.rules._families import first_outputs, op, rule
 from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.solver.unify import Solver, times
-from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, trivial
+from chiralize.symmetry.symbolic import Axis, OpenSign, SymbolicRepresentation, trivial
 
 Gates = Callable[[Axis, Solver], Axis]
 
@@ -42,9 +42,13 @@ def _weights_of_cell(
     """w_ih "gates input", w_hh "gates hidden", b_ih "gates", b_hh "gates"; gates are those of `cell` if it is given."""
     for position, weight in enumerate(weights):
         rep = solver.representation(weight.rep)
-        sign = solver.same(gates(hidden if cell is None else cell, solver), rep.axes[0], rep.sign)
+        sign = rep.sign
         if position < 2:
             sign = solver.same((x, hidden)[position], rep.axes[1], sign)
+        if isinstance(sign, OpenSign):  # of a weight that one feature goes into: its gates have none
+            solver.positive(sign)
+            sign = 1
+        sign = solver.same(gates(hidden if cell is None else cell, solver), rep.axes[0], sign)
         if not solver.positive(sign):
             raise Conflict("recurrent weights differ by a sign", negated=True)
 

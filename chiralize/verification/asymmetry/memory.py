@@ -20,11 +20,12 @@ class Memory:
     """What a network remembers of its inputs in training.
 
     moments: means and spreads by input, with size 1 along axes that the mirror leaves alone.  gaps: entries whose mean
-    is furthest from that of their mirror image, the worst first.
+    is furthest from that of their mirror image, the worst first.  keeper: what keeps the mean of the worst, by name.
     """
 
     moments: tuple[InputMoments, ...] = ()
     gaps: tuple[DataGap, ...] = ()
+    keeper: str = ""
 
     @property
     def is_one_sided(self) -> bool:
@@ -48,10 +49,13 @@ def memory(network: Network, mirror: NetworkMirror) -> Memory:
         for moments in stored
         if not mirror.inputs[moments.index].is_trivial and centers[moments.index] is None
     )
-    gaps: list[DataGap] = []
+    gaps, keepers = list[DataGap](), dict[DataGap, str]()
     for moments in folded:
-        gaps += gaps_of(mirror, moments.index, moments.mean, moments.spread)
-    return Memory(folded, largest(gaps))
+        of_input = list(gaps_of(mirror, moments.index, moments.mean, moments.spread))
+        gaps += of_input
+        keepers |= dict.fromkeys(of_input, moments.name)
+    ordered = largest(gaps)
+    return Memory(folded, ordered, keepers[ordered[0]] if ordered else "")
 
 
 def _folded(moments: InputMoments, mirror: NetworkMirror) -> InputMoments:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import combinations, permutations
 
+from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.layout import Layout, parse_layout
@@ -21,6 +22,9 @@ Entries = Mapping[tuple[str, int], TensorEntry]
 
 _PEOPLE = 2
 """Entries of an axis that are mostly people or views."""
+_VIEWS = 6
+"""Of so many entries two may be a left and a right one, as of cameras on a head and two wrists."""
+_COLOURS, _PICTURE = "c", {"h", "w"}
 
 
 def other_orders(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
@@ -75,10 +79,41 @@ def reversed_axes(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
         yield words, entries
 
 
+def exchanged_views(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
+    """Two entries of a short axis that change places, such as the cameras on two wrists beside one on the head.
+
+    Not of an axis of two, which is reversed then, nor beside joints, which have an axis of their own.
+    """
+    for tensor in (*resolved.input_tensors, *resolved.output_tensors):
+        layout = parse_layout(tensor.layout) if _kept(tensor) else None
+        if layout is None or {"j", "d"} & set(layout.words):
+            continue
+        for word, count in _kept(tensor).items():
+            if not _PEOPLE < count <= _VIEWS:
+                continue
+            axes = tuple(("j",) if words == (word,) else words for words in layout.axes)
+            for pair in combinations(range(count), 2):
+                views = Skeleton("views", tuple(f"view{view}" for view in range(count)), (pair,), ("x",), ())
+                body = replace(tensor.entry.override, skeleton=views, dims=())
+                entry = replace(tensor.entry, layout=str(Layout(axes)), override=body)
+                words = f"entries {pair[0]} and {pair[1]} of axis {word} of {tensor.where} exchanged"
+                yield f"{words} (as `j` of a skeleton of views, `dims: []`)", {(tensor.io, tensor.index): entry}
+
+
 def _kept(tensor: ResolvedTensor) -> dict[str, int]:
-    """The axes of a tensor of poses that T leaves alone, and are neither samples nor frames, with their sizes."""
-    axes = tensor.free_axes if tensor.pose is not None else ()
-    return {word: tensor.shape[axis] for word, axis in axes if tensor.shape[axis] >= _PEOPLE and word not in KEPT}
+    """The axes of a tensor of poses that T leaves alone, with their sizes.
+
+    None are samples, frames or colours: a picture is as well known with red and blue exchanged, and no mirror does it.
+    """
+    if tensor.pose is None:
+        return {}
+    axes = dict[str, int]()
+    is_picture = bool(_PICTURE & set(parse_layout(tensor.layout).words))
+    for word, axis in tensor.free_axes:
+        is_colours = is_picture and word == _COLOURS
+        if tensor.shape[axis] >= _PEOPLE and word not in KEPT and not is_colours:
+            axes[word] = tensor.shape[axis]
+    return axes
 
 
 def free_as_mirrored(resolved: ResolvedSpec, numbers: Collection[int]) -> Iterator[tuple[str, Entries]]:

@@ -22,7 +22,13 @@ from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import ChiralizeError
 from chiralize.errors.words import when
 from chiralize.verification.evidence.answer_points import Points, mirrored_at_points
-from chiralize.verification.evidence.misread import Entries, free_as_mirrored, other_orders, reversed_axes
+from chiralize.verification.evidence.misread import (
+    Entries,
+    exchanged_views,
+    free_as_mirrored,
+    other_orders,
+    reversed_axes,
+)
 from chiralize.verification.evidence.other_fields import (
     exchanged_fields_of,
     other_fields_of,
@@ -215,6 +221,8 @@ def nearby(
         yield Neighbour(name, _with_entries(base, entries))
     yield from _signs_of_tensors(base, resolved.output_tensors)
     yield from _of_fields(base, resolved, resolved.output_tensors)
+    for name, entries in exchanged_fields_of(resolved.input_tensors):
+        yield Neighbour(name, _with_entries(base, entries))
     yield from _signs_of_tensors(base, resolved.input_tensors)
     yield from _centers(base, resolved, means or {})
     for name, entries in mirrored_at_points(resolved, points or {}):
@@ -232,7 +240,8 @@ def nearby(
     yield from everywhere
     for name, entries in others_everywhere(resolved):
         yield Neighbour(name, _with_entries(base, entries))
-    yield from _of_fields(base, resolved, resolved.input_tensors)
+    for name, entries in rarely_other_fields_of(resolved, resolved.input_tensors):
+        yield Neighbour(name, _with_entries(base, entries))
 
 
 def with_other_signs_of_joints(resolved: ResolvedSpec, joints: Collection[str]) -> Iterator[Neighbour]:
@@ -390,6 +399,7 @@ def _tensors_read_otherwise(resolved: ResolvedSpec, numbers: Collection[int]) ->
     yield from other_orders(resolved)
     yield from free_as_mirrored(resolved, numbers)
     yield from reversed_axes(resolved)
+    yield from exchanged_views(resolved)
     yield from as_rotations(resolved)
 
 

@@ -2,6 +2,8 @@
 
 Under T a joint lies, in the mean over both sides, where the mirror image of its partner does. Where some joints do not,
 and each lies where the image of another one of them does, their pairs are crossed, and the data are not one-sided.
+Joints that are near each other, as heel and toe, are within their spreads all the same: of many pairs, those that lie
+better crossed are tried, and each with the pair that it is nearest to.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from chiralize.errors.words import listed
 from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import tensors
 from chiralize.problem.data.joints import by_joint, has_coordinates
-from chiralize.verification.evidence.neighbours import Neighbour, changed_everywhere
+from chiralize.verification.evidence.neighbours import MOST_CROSSED_PAIRS, Neighbour, changed_everywhere
 from chiralize.verification.evidence.records import PAIRED
 
 _APART, _AT_HOME = 1.0, 0.5
@@ -26,6 +28,9 @@ _APART, _AT_HOME = 1.0, 0.5
 _MOST = 0.5
 """The share of all joints that may have another partner: else the order of the joints is another one, or the side."""
 _NAMED = 4
+_GAIN, _MOST_BY_GAIN = 0.3, 12
+"""What two crossed pairs together lie nearer by, in spreads, to be tried first; and how many of them."""
+_Pair = tuple[int, int]
 
 
 def with_pairs_of_inputs(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[Neighbour]:
@@ -46,6 +51,43 @@ def with_pairs_of_inputs(resolved: ResolvedSpec, calls: Sequence[Call]) -> Itera
             yield Neighbour(words, changed_everywhere(resolved, partial(_paired, names=names)))
 
 
+def with_crossed_pairs(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[Neighbour]:
+    """Of a body of many pairs, two that are crossed: those that lie better so, then every one and its nearest."""
+    for tensor in resolved.input_tensors:
+        if tensor.pose is None or not has_coordinates(tensor) or tensor.entry.reflect:
+            continue
+        body = tensor.pose.body
+        if len(body.pairs) <= MOST_CROSSED_PAIRS:
+            continue
+        poses = torch.cat([by_joint(tensor, tensors(call)[tensor.index]).detach().cpu().double() for call in calls])
+        for (a, b), (c, d) in _likely_crossed(poses.mean(0), poses.std(0), body):
+            joints = body.joints
+            names = {joints[a]: joints[d], joints[d]: joints[a], joints[c]: joints[b], joints[b]: joints[c]}
+            words = f"{joints[a]} {PAIRED} {joints[d]} and {joints[c]} {PAIRED} {joints[b]}"
+            yield Neighbour(words, changed_everywhere(resolved, partial(_paired, names=names)))
+
+
+def _likely_crossed(means: torch.Tensor, spreads: torch.Tensor, body: Skeleton) -> list[tuple[_Pair, _Pair]]:
+    """Two pairs that may be crossed, the likeliest first: by what their means gain, then by how near they are."""
+    left, right = torch.tensor(body.pairs).T
+    images = torch.from_numpy(body.sign_table()).double() * means
+    least = float(spreads[spreads > 0].median()) / 4 if bool((spreads > 0).any()) else 1.0
+    off = ((means[left][:, None] - images[right][None]).abs() / spreads[left].clamp_min(least)[:, None]).amax(2)
+    gains = off.diagonal()[:, None] + off.diagonal()[None] - off - off.T
+    apart = torch.cdist(means[left], means[left]) + torch.cdist(means[right], means[right])
+    apart.fill_diagonal_(torch.inf)
+    first, second = torch.triu_indices(len(left), len(left), 1)
+    by_gain = (-gains[first, second]).argsort()
+    chosen = dict[tuple[int, int], None]()
+    for number in by_gain[:_MOST_BY_GAIN].tolist():
+        if float(gains[first[number], second[number]]) > _GAIN:
+            chosen[int(first[number]), int(second[number])] = None
+    for one in apart.amin(1).argsort().tolist():
+        other = int(apart[one].argmin())
+        chosen[min(one, other), max(one, other)] = None
+    return [(body.pairs[one], body.pairs[other]) for one, other in chosen]
+
+
 def _other_partners(means: torch.Tensor, spreads: torch.Tensor, body: Skeleton) -> Mapping[int, int]:
     """The partners of joints that are far from the image of theirs, both ways round; none where one has no other."""
     signs = torch.from_numpy(body.sign_table()).double()
@@ -60,10 +102,12 @@ def _other_partners(means: torch.Tensor, spreads: torch.Tensor, body: Skeleton) 
     nearest = errors.argmin(1)
     chosen = dict[int, int]()
     for number, joint in enumerate(map(int, among)):
-        chosen[joint] = int(among[nearest[number]])
-    if float(errors.amin(1).max()) > _AT_HOME:
-        return {}
-    return chosen if all(chosen[other] == joint for joint, other in chosen.items()) else {}
+        if float(errors[number].min()) <= _AT_HOME:  # others may be in the middle, and on one side for all that
+            chosen[joint] = int(among[nearest[number]])
+    mutual = {joint: other for joint, other in chosen.items() if chosen.get(other) == joint}
+    left = {int(joint) for joint in among} - mutual.keys()
+    # A partner that loses its own to another would be in the middle.
+    return {} if any(int(partner[joint]) in mutual for joint in left) else mutual
 
 
 def _paired(body: Skeleton, names: Mapping[str, str]) -> Skeleton:
