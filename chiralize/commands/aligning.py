@@ -42,6 +42,7 @@ from chiralize.verification.asymmetry.alignment import alignments
 
 WAYS = ("pad", "kernel", "resample")
 _OPTION = "--align"
+_AXES_OF_PICTURES = 4
 _SAME = 1e-5
 _LEAST = 0.02
 
@@ -123,7 +124,7 @@ def with_widths(network: Network, error: UnsupportedError) -> UnsupportedError:
     size, has_maps = picture.shape[axis], bool(_maps(network))
     others_too = when(not has_maps, ", if the layers that have no windows take as many")
     fitting = when(near, f"every layer fits at {near} columns in place of {size}{others_too}; ")
-    kernel = when(_can_widen_kernels(graph, len(picture.shape), axis), "--align kernel keeps all sizes, ")
+    kernel = when(_can_widen_kernels(graph, *_as_layers_read(graph, picture, axis)), "--align kernel keeps all sizes, ")
     wider = _width_padded_to(graph, name, axis) if has_maps else None
     pad = when(wider, f"--align pad widens pictures to {wider}, ")
     remedy = f"{fitting}{kernel}{pad}--method average takes any"
@@ -196,6 +197,18 @@ def _picture(network: Network) -> tuple[ResolvedTensor, int]:
     return pictures[0]
 
 
+def _as_layers_read(graph: CapturedModel, picture: ResolvedTensor, axis: int) -> tuple[int, int]:
+    """How many axes a picture has where layers read it, and which of them is `axis`.
+
+    Of several cameras (b, view, c, h, w) layers read (b view, c, h, w).
+    """
+    ndim = len(picture.shape)
+    beyond = ndim - _AXES_OF_PICTURES
+    if beyond > 0 and not any(windows(graph, ndim, axis, traits())):
+        return _AXES_OF_PICTURES, axis - beyond
+    return ndim, axis
+
+
 def _graph(network: Network) -> tuple[CapturedModel, torch.fx.GraphModule]:
     """The graph for reading, and a module of the same ops, a copy of the network that may be changed."""
     graph = network.graph()
@@ -212,7 +225,7 @@ def _again(network: Network, module: torch.nn.Module, example: Call, note: str) 
 def _with_wider_kernels(network: Network) -> Network:
     picture, axis = _picture(network)
     graph, module = _graph(network)
-    changes = widened_for_reversal(graph, len(picture.shape), axis, traits())
+    changes = widened_for_reversal(graph, *_as_layers_read(graph, picture, axis), traits())
     if not changes:
         facts = f"every layer commutes with the reversal of {picture.shape[axis]} columns already"
         raise UsageError(f"{_OPTION} kernel", facts, "leave it out; maps that are off all the same need resample")
@@ -252,7 +265,8 @@ def _cost(network: Network, changed: Network) -> str:
 def _checked(network: Network) -> Network:
     """The network itself. Raises InternalError where the reversal still does not fit one of its layers."""
     picture, axis = _picture(network)
-    for window in windows(network.graph(), len(picture.shape), axis, traits()):
+    graph = network.graph()
+    for window in windows(graph, *_as_layers_read(graph, picture, axis), traits()):
         if not window.commutes:
             facts = f"its windows are {window.excess} columns off the reversal afterwards"
             raise InternalError(window.op, facts, "report this network")
@@ -264,8 +278,9 @@ def _with_wider_pictures(network: Network, calls: Sequence[Call]) -> tuple[Netwo
     picture, axis = _picture(network)
     graph, module = _graph(network)
     name, columns = graph.inputs[picture.index], picture.shape[axis]
-    changes = upsampling_from_first_cell(graph, len(picture.shape), axis, traits())
-    if all(window.commutes for window in windows(graph, len(picture.shape), axis, traits())):
+    read = _as_layers_read(graph, picture, axis)
+    changes = upsampling_from_first_cell(graph, *read, traits())
+    if all(window.commutes for window in windows(graph, *read, traits())):
         facts = f"every layer commutes with the reversal of {columns} columns already"
         raise UsageError(option, facts, "leave it out; maps that are off all the same need resample")
     wider = fitting_width(graph, str(name), axis, traits(), {change.window.op for change in changes})

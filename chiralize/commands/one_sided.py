@@ -13,9 +13,11 @@ from math import ceil
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ResolvedTensor
+from chiralize.body.tensors.conversion import doubts_of
 from chiralize.body.tensors.fields.field import with_parts
 from chiralize.body.tensors.fields.joints import Joints
 from chiralize.errors import OneSidedError
+from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
 from chiralize.methods.ruled_out import why_ruled_out
@@ -154,7 +156,9 @@ def _of_gaps(
     else:
         remedy = f"{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
     first = pairs_first(network.resolved.spec.skeleton) or first
-    return OneSidedError(name, f"{facts}: {advice.text}", first + remedy)
+    doubt = next(doubts_of(network.resolved.spec), "")
+    text = f"{facts}: {advice.text}" + when(doubt, f". Before all: {doubt}")
+    return OneSidedError(name, text, when(doubt, "settle what is said before all; then ") + first + remedy)
 
 
 def _measured_on(problem: Problem, gap: float) -> Sequence[Call]:

@@ -75,3 +75,29 @@ def test_inputs_of_which_nothing_swaps(inputs: str, questioned: bool) -> None:
     found = [doubt for doubt in doubts_of(spec) if "nothing in the inputs swaps" in doubt]
     assert bool(found) == questioned
     assert not questioned or "not head, c0, c1 of block 'place' either, though" in found[0]
+
+
+CAMERAS = (
+    "inputs: [{{layout: 'b c h ~w', name: {}}}, {{layout: 'b c h ~w', name: {}}}]\noutputs: [{{layout: 'b j d'}}]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "questioned"),
+    [
+        (("left_wrist_image", "right_wrist_image"), True),
+        (("image_right", "image_left"), True),
+        (("left_wrist_image", "head_image"), False),
+        (("top", "front"), False),
+    ],
+)
+def test_tensors_of_two_sides(names: tuple[str, str], questioned: bool, tmp_path: Path) -> None:
+    """T acts on every tensor by itself: it cannot exchange the pictures of two wrists."""
+    text = FILE + CAMERAS.format(*names)
+    found = [doubt for doubt in doubts_of(parse_spec(text)) if "of two sides" in doubt]
+    assert bool(found) == questioned
+    (tmp_path / "spec.yaml").write_text(text)
+    linted = [finding for finding in lint_specification(tmp_path / "spec.yaml") if "of two sides" in finding.message]
+    assert bool(linted) == questioned
+    if questioned:
+        assert "T exchanges no tensor for another: it leaves each where it is. Wrap the network" in found[0]

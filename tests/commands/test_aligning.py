@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from chiralize import audit, chiralize, load, verify
 from chiralize.body.tensors import load_spec
+from chiralize.body.tensors.reading import entry_from_layout
 from chiralize.cli.app import app
 from chiralize.commands.aligning import aligned, wishes
 from chiralize.commands.convert import Request, convert
@@ -320,3 +322,32 @@ def test_networks_that_no_way_fits() -> None:
     assert "branches would not meet" in refused("pad", made(Joined())[1])
     aligned(made(Joined())[1], (), "kernel")
     assert "hangs over" in refused("kernel", made(Indexed())[1])
+
+
+class Views(nn.Module):
+    """Pictures of several cameras through one trunk, which reads cameras as samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = Trunk()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pictures "b view 3 h w" to maps "b 17 h/8 w/8"."""
+        maps = self.trunk(images.flatten(0, 1))
+        return maps.unflatten(0, images.shape[:2]).mean(1)
+
+
+def test_kernels_of_a_trunk_that_several_cameras_share() -> None:
+    """Layers read four axes where the picture has five."""
+    torch.manual_seed(0)
+    net = scrambled(Views()).eval().to(_FLOAT)
+    example = torch.randn(2, 3, 3, 32, 48, dtype=_FLOAT)
+    spec = replace(load_spec(MAPS), inputs=(entry_from_layout("b view c h ~w", "inputs"),))
+    before = prepare(net, spec, (example,))
+    after, _ = aligned(before, (), "kernel")
+    with torch.no_grad():
+        wanted, answer = net(example), after.module(example)
+    assert (wanted - answer).abs().max() <= 1e-12 * wanted.abs().max()
+    assert "trunk.stem" in after.notes[-1]
+    with pytest.raises(UsageError, match="commutes with the reversal of 48 columns already"):
+        aligned(after, (), "kernel")

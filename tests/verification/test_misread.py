@@ -122,6 +122,36 @@ def test_widths_of_maps_that_are_reversed_are_named() -> None:
     assert error.remedy.startswith("try axis w of input 0 reversed (`~w` in the layout) in the specification")
 
 
+THREE = "{joints: [top, one, other], pairs: [PAIR], dims: [x], negate: []}"
+VIEWS = BODY + f'inputs: [{{layout: "b j ~w", dims: [], skeleton: {THREE}}}]\noutputs: [{{layout: "b j d"}}]\n'
+VIEWS_SHAPES = ([(3, 5)], (6, 3))
+UNSTATED = BODY + 'inputs: [{layout: "b v ~w"}]\noutputs: [{layout: "b j d"}]\n'
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (UNSTATED, "entry 1 and entry 2 of axis v"),
+        (VIEWS.replace("PAIR", "[top, one]"), "one and other of axis j"),
+    ],
+    ids=["not exchanged", "others exchanged"],
+)
+def test_cameras_that_change_places_are_named(wrong: str, named: str) -> None:
+    """One on the head and one on each wrist, whose axis is none of joints."""
+    right = VIEWS.replace("PAIR", "[one, other]")
+    error = refused(OfOne(right, VIEWS_SHAPES, 0.1), wrong, VIEWS_SHAPES)
+    exchanged = f"{named} of input 0 exchanged (as `j` of a skeleton of views, `dims: []`)"
+    assert error.remedy.startswith(f"try {exchanged} in the specification"), error.remedy
+
+
+@pytest.mark.parametrize(("layout", "tried"), [("b c h ~w", False), ("b v h ~w", True)])
+def test_colours_change_no_places(layout: str, tried: bool) -> None:
+    """A network that sees shapes fits a mirror that exchanges red and blue, and no such mirror is there."""
+    spec = parse_spec(BODY + f'inputs: [{{layout: "{layout}"}}]\noutputs: [{{layout: "b j d"}}]\n')
+    names = [other.name for other in nearby(resolve(spec, [(2, 3, 8, 8)], [(2, 6, 3)]))]
+    assert any(f"axis {layout[2]} of input 0" in name for name in names) == tried
+
+
 def test_what_single_tensors_negate_is_changed_in_all_of_them() -> None:
     """Mended in one tensor after the other it would be a mirror that no body has."""
     error = refused(OfOne(OWN, OWN_SHAPES, 0.1), OWN.replace("[x]", "[y]"), OWN_SHAPES)

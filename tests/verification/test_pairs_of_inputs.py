@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from chiralize.body.tensors import ResolvedSpec, parse_spec, resolve
-from chiralize.verification.evidence.pairs_of_inputs import with_pairs_of_inputs
+from chiralize.symmetry.action import act
+from chiralize.verification.evidence.pairs_of_inputs import with_crossed_pairs, with_pairs_of_inputs
 
 PARTS = 6
 NAMES = ["nose", *(f"{side}{part}" for part in range(PARTS) for side in "lr")]
@@ -72,3 +73,53 @@ def test_right_pairs_are_left_alone(lean: float) -> None:
     values = bodies(lean=lean)
     resolved = specified(list(range(PARTS)), "b j d", tuple(values.shape))
     assert not list(with_pairs_of_inputs(resolved, [((values,), {})]))
+
+
+MANY = 12
+MARKERS = [*(f"{side}{part}" for part in range(MANY) for side in "lr"), "extra"]
+
+
+def markers(count: int = 200, spread: float = 1.0) -> Tensor:
+    """Twelve markers a side, of which 4 and 5 are as near each other as heel and toe, and one on the right alone."""
+    drawn = torch.Generator().manual_seed(3)
+    right = torch.stack([1 + torch.rand(MANY, generator=drawn), 2.0 * torch.arange(MANY)], 1)
+    right[5] = right[4] + torch.tensor([0.0, 0.6])
+    both = torch.stack([right * torch.tensor([-1.0, 1.0]), right], 1).flatten(0, 1)
+    return torch.cat([both, torch.tensor([[3.0, 5.0]])]) + spread * torch.randn(count, len(MARKERS), 2, generator=drawn)
+
+
+def of_markers(partners: list[int], values: Tensor) -> ResolvedSpec:
+    pairs = ", ".join(f"[l{part}, r{partner}]" for part, partner in enumerate(partners))
+    names = ", ".join(MARKERS)
+    text = f"{{joints: [{names}], pairs: [{pairs}], dims: [x, y], negate: x, inputs: [{{layout: 'b j d'}}]}}"
+    return resolve(parse_spec(text), [tuple(values.shape)], [(1, len(MARKERS), 2)])
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_near_markers_of_many_are_tried_crossed(mirrored: bool) -> None:
+    """Also where images of the samples under the wrong mirror were added, in which the means tell nothing."""
+    crossed = [0, 1, 2, 3, 5, 4, *range(6, MANY)]
+    values = markers()
+    resolved = of_markers(crossed, values)
+    if mirrored:
+        action = resolved.inputs[0]
+        assert action is not None
+        values = torch.cat([values, act(values, action)])
+    tried = list(with_crossed_pairs(resolved, [((values,), {})]))
+    assert len(tried) <= 2 * MANY
+    right = [other for other in tried if "l4 paired with r4 and l5 paired with r5" in other.name]
+    assert len(right) == 1
+    names = {frozenset(MARKERS[joint] for joint in pair) for pair in right[0].spec.skeleton.pairs}
+    assert names == {frozenset({f"l{part}", f"r{part}"}) for part in range(MANY)}
+
+
+def test_a_marker_of_one_side_hides_no_crossed_pairs() -> None:
+    values = markers(spread=0.1)
+    resolved = of_markers([0, 1, 2, 3, 4, 5, 7, 6, *range(8, MANY)], values)
+    (neighbour,) = with_pairs_of_inputs(resolved, [((values,), {})])
+    assert neighbour.name == "l6 paired with r6, l7 paired with r7 (as the means of input 0 tell)"
+
+
+def test_few_pairs_are_all_crossed_elsewhere() -> None:
+    values = bodies()
+    assert not list(with_crossed_pairs(specified([0, 2, 1, 3, 4, 5], "b j d", tuple(values.shape)), [((values,), {})]))

@@ -19,7 +19,7 @@ from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.hidden import HiddenPolicy
 from chiralize.body.tensors.one_limb import doubts_of_one_limb
 from chiralize.body.tensors.reading import entry_from_layout, read_entries, read_hidden
-from chiralize.body.tensors.unlike import unlike_swaps
+from chiralize.body.tensors.unlike import sides_apart, unlike_swaps
 from chiralize.errors import SpecError, WrongValueError
 
 ACTIVATIONS = ("keep", "tanh")
@@ -187,7 +187,8 @@ def doubts_of(spec: ConversionSpec) -> Iterator[str]:
     by_entry = (entry.doubts(spec.skeleton) for entry in spec.entries)
     of_swaps = unlike_swaps(spec.inputs or (), spec.outputs or (), spec.skeleton)
     of_limbs = doubts_of_one_limb(spec.entries, spec.skeleton)
-    for where, doubt in chain(chain.from_iterable(by_entry), of_swaps, of_limbs):
+    of_sides = sides_apart(spec.inputs or (), spec.outputs or ())
+    for where, doubt in chain(chain.from_iterable(by_entry), of_sides, of_swaps, of_limbs):
         yield f"{where}: {doubt}" if where else doubt
 
 

@@ -19,7 +19,7 @@ from chiralize.body.tensors.fields import with_parts
 from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.plain import SWAPS
 from chiralize.body.tensors.one_limb import doubts_of_one_limb
-from chiralize.body.tensors.unlike import unlike_swaps
+from chiralize.body.tensors.unlike import sides_apart, unlike_swaps
 from chiralize.errors import SpecError
 
 _SAYS_SO = "where it is meant, another name for the block says so"
@@ -51,6 +51,8 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
         yield warning(str(path), message, "use `activation: tanh` for the layout of the paper, or negated: 0")
     for where, doubt in unlike_swaps(spec.inputs or (), spec.outputs or (), spec.skeleton):
         yield warning(where or str(path), doubt, "check both: where this is meant, nothing is to be done")
+    for where, doubt in sides_apart(spec.inputs or (), spec.outputs or ()):
+        yield warning(where or str(path), doubt, "where they mean something else, give them names that tell no side")
     for where, doubt in doubts_of_one_limb(spec.entries, spec.skeleton):
         yield warning(
             where or str(path), doubt, "describe both limbs where both are read; else nothing is to be converted"

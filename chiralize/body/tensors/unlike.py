@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from chiralize.body.skeleton.naming import partner_name, side
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.fields import joined_action, with_parts
@@ -95,3 +96,21 @@ def _listed(entry: TensorEntry, skeleton: Skeleton) -> Iterator[_Listed]:
                 yield _Listed(key, f"block {block.name or block.things!r}", block.items, pairs, block.where)
     except SpecError:
         return
+
+
+def sides_apart(inputs: Sequence[TensorEntry], outputs: Sequence[TensorEntry]) -> Iterator[tuple[str, str]]:
+    """File and line of tensors that are of two sides by their names, as of two wrist cameras, with a sentence.
+
+    T acts on every tensor by itself, and exchanges none for another.
+    """
+    for what, entries in (("inputs", inputs), ("outputs", outputs)):
+        positions = {entry.name: position for position, entry in enumerate(entries) if entry.name}
+        for name, position in positions.items():
+            other = partner_name(name)
+            if other in positions and side(name) == "left":
+                yield (
+                    entries[position].where,
+                    f"{what} {position} '{name}' and {positions[other]} '{other}' are of two sides, and T exchanges no "
+                    "tensor for another: it leaves each where it is. Wrap the network in a class that takes both as "
+                    "one tensor (stacked along `j`, with a skeleton of two views and `dims: []`) and takes them apart",
+                )

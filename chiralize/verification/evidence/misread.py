@@ -85,19 +85,33 @@ def exchanged_views(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
     Not of an axis of two, which is reversed then, nor beside joints, which have an axis of their own.
     """
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
-        layout = parse_layout(tensor.layout) if _kept(tensor) else None
-        if layout is None or {"j", "d"} & set(layout.words):
-            continue
-        for word, count in _kept(tensor).items():
-            if not _PEOPLE < count <= _VIEWS:
-                continue
-            axes = tuple(("j",) if words == (word,) else words for words in layout.axes)
-            for pair in combinations(range(count), 2):
-                views = Skeleton("views", tuple(f"view{view}" for view in range(count)), (pair,), ("x",), ())
-                body = replace(tensor.entry.override, skeleton=views, dims=())
-                entry = replace(tensor.entry, layout=str(Layout(axes)), override=body)
-                words = f"entries {pair[0]} and {pair[1]} of axis {word} of {tensor.where} exchanged"
-                yield f"{words} (as `j` of a skeleton of views, `dims: []`)", {(tensor.io, tensor.index): entry}
+        for word, views in _views(tensor).items():
+            axes = parse_layout(tensor.layout).axes
+            layout = str(Layout(tuple(("j",) if words == (word,) else words for words in axes)))
+            for pair in combinations(range(len(views.joints)), 2):
+                if views.pairs != (pair,):
+                    body = replace(tensor.entry.override, skeleton=replace(views, pairs=(pair,)), dims=())
+                    names = f"{views.joints[pair[0]]} and {views.joints[pair[1]]} of axis {word} of {tensor.where}"
+                    words = f"{names} exchanged (as `j` of a skeleton of views, `dims: []`)"
+                    yield words, {(tensor.io, tensor.index): replace(tensor.entry, layout=layout, override=body)}
+
+
+def _views(tensor: ResolvedTensor) -> dict[str, Skeleton]:
+    """The axes of a tensor that views may lie along: a short one beside none of joints, or joints without coordinates
+    that are a skeleton of this tensor alone.
+    """
+    if tensor.pose is None:
+        return {}
+    words, body = set(parse_layout(tensor.layout).words), tensor.entry.override
+    if "j" in words:
+        is_of_views = body.skeleton is not None and body.dims == () and _PEOPLE < len(body.skeleton.joints) <= _VIEWS
+        return {"j": body.skeleton} if is_of_views and body.skeleton is not None else {}
+    views = dict[str, Skeleton]()
+    for word, count in _kept(tensor).items():
+        if _PEOPLE < count <= _VIEWS and "d" not in words:
+            names = tuple(f"entry {view}" for view in range(count))
+            views[word] = Skeleton("views", names, (), ("x",), ())
+    return views
 
 
 def _kept(tensor: ResolvedTensor) -> dict[str, int]:
