@@ -86,8 +86,9 @@ def exchanged_views(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
     """
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
         for word, views in _views(tensor).items():
-            axes = parse_layout(tensor.layout).axes
-            layout = str(Layout(tuple(("j",) if words == (word,) else words for words in axes)))
+            axes = list(parse_layout(tensor.layout).axes)
+            axes[axes.index((word,))] = ("j",)
+            layout = str(Layout(tuple(axes)))
             for pair in combinations(range(len(views.joints)), 2):
                 if views.pairs != (pair,):
                     body = replace(tensor.entry.override, skeleton=replace(views, pairs=(pair,)), dims=())
