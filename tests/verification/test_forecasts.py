@@ -182,7 +182,7 @@ def test_auto_stops_where_the_displacements_are_apart() -> None:
     poses = walks(256)
     with pytest.raises(OneSidedError) as stopped:
         chiralize(Leaning(0.15), parse_spec(spec(PAIRS)), example_inputs=(poses[:1],), calibration=poses)
-    assert "of the spread of what it adds to the last frame apart, and auto stops above 0.5" in str(stopped.value)
+    assert "of the spread of what it adds to the last frame apart, and auto stops above 0.65" in str(stopped.value)
     assert "in units of what it adds to the last frame; 0.1 to 0.4 is what networks have" in str(stopped.value)
 
 
