@@ -51,8 +51,9 @@ WIDEST_OF_SEQUENCES = 0.5
 """The same along sequences, where small differences grow: a public humanoid's policy with 0.41 walks after `reduce` ½
 and as an average of both views (decision 0027)."""
 WIDEST_OF_FORECASTS = 0.65
-"""The same in units of what a forecast adds to the last frame: 0.1 to 0.4 under the right mirror, up to 0.6 after training
-on few samples, which an average mends; 0.7 and 1.1 without its swaps, at 1.33 times the error (decision 0105)."""
+"""The same in units of what a forecast adds to the last frame: 0.1 to 0.4 under the right mirror, up to 0.6 after
+training on few samples, which an average mends; 0.7 and 1.1 without its swaps, at 1.33 times the error (decision 0105).
+"""
 _ROWS = 4096
 _PICTURES = 512
 _WORK = 1e11
