@@ -120,10 +120,9 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
         return
     if sum(map(network.samples_in, data)) < FEWEST_ROWS:
         return  # of the one or two samples in a file there is no spread that a gap could be a share of
-    gaps, shares = asymmetry(network.module, mirror, data, network.resolved.output_tensors), dict(evidence.displaced)
-    of_forecasts = gaps.of_outputs(shares).counted_in(shares)
-    is_wide_forecast = _is_refused(of_forecasts.gap, WIDEST_OF_FORECASTS, problem.request)
-    if not is_wide_forecast and not _is_refused(gaps.gap, WIDEST, problem.request):
+    gaps = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
+    gravest, widest = _gravest(gaps, evidence)
+    if not _is_refused(gravest, widest, problem.request):
         return
     raise _of_gaps(problem, name, evidence, mirror, gaps, data)
 
@@ -137,14 +136,9 @@ def _of_gaps(
     of_data = data_asymmetry(mirror, data)
     side = lean[0] if lean else None
     advice = advise(gaps, evidence, True, of_data, side, may_act(network), network.resolved.spec)
-    shares = dict(evidence.displaced)
-    of_forecasts = gaps.of_outputs(shares).counted_in(shares)
-    if gaps.gap <= WIDEST:
-        apart = f"{of_forecasts.gap:.2g} of the spread of what it adds to the last frame"
-        facts = f"its two sides are {apart} apart, and auto stops above {WIDEST_OF_FORECASTS}"
-    else:
-        facts = f"its two sides are {gaps.gap:.2g} of its spread apart, and auto stops above {WIDEST}"
-    facts += uneven_in_words(gaps)
+    gap, widest = _gravest(gaps, evidence)
+    of_what = "its spread" if widest == WIDEST else "the spread of what it adds to the last frame"
+    facts = f"its two sides are {gap:.2g} of {of_what} apart, and auto stops above {widest}{uneven_in_words(gaps)}"
     for remark in problem.batches.remarks:
         if QUESTION in remark:
             return OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
@@ -160,6 +154,14 @@ def _of_gaps(
     doubt = next(doubts_of(network.resolved.spec), "")
     text = f"{facts}: {advice.text}" + when(doubt, f". Before all: {doubt}")
     return OneSidedError(name, text, when(doubt, "settle what is said before all; then ") + first + remedy)
+
+
+def _gravest(gaps: Asymmetry, evidence: Evidence) -> tuple[float, float]:
+    """The gap of the outputs, forecasts or others, that are further beyond their bound, and that bound."""
+    shares = dict(evidence.displaced)
+    gravest = gaps.gravest(shares, WIDEST, WIDEST_OF_FORECASTS)
+    are_forecasts = any(output.index in shares for output in gravest.outputs)
+    return gravest.gap, WIDEST_OF_FORECASTS if are_forecasts else WIDEST
 
 
 def _measured_on(problem: Problem, gap: float) -> Sequence[Call]:

@@ -148,6 +148,11 @@ class CapturedModel:
         """The nodes by name, in order."""
         return {node.name: node for node in self.nodes}
 
+    def is_weight(self, name: str) -> bool:
+        """Whether a value is a parameter of two axes and more."""
+        leaf = self.leaves.get(name)
+        return leaf is not None and leaf.kind == "parameter" and len(leaf.shape) > 1
+
     @cached_property
     def read_counts(self) -> Counter[str]:
         """How often each value is read, in the order in which they are read first."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from chiralize.infer.calls import names_read
 from chiralize.infer.canonical import unread
 from chiralize.infer.choosing import Constants
 from chiralize.infer.given import Known, Repair, Rest, Tensor
+from chiralize.infer.one_number import weights_of_one_number
 from chiralize.infer.parity import even_and_odd
 from chiralize.infer.partners import Partners
 from chiralize.infer.products import equal_sum, left_alone
@@ -71,6 +71,7 @@ class Propagation:
         self.index = 0
         self.at_once = False
         self.at = ""
+        self.of_one_number = weights_of_one_number(self.captured)
         self.leaves = {leaf.name: self._start(leaf) for leaf in self.captured.leaves.values()}
         for name, rep in zip(self.captured.inputs, known.inputs, strict=True):
             if rep is not None:
@@ -83,25 +84,9 @@ class Propagation:
             if name in self.known.given:
                 return lower(self.known.given[name])
         rep = self.solver.fresh_like(leaf.shape, leaf.names[0])
-        if leaf.kind == "parameter" and self._is_of_one_number(leaf):
+        if leaf.name in self.of_one_number:
             return replace(rep, sign=self.solver.sign_at(leaf.name))
         return rep
-
-    def _is_of_one_number(self, leaf: Leaf) -> bool:
-        """Whether it is a weight that one feature goes into or comes from, or the bias beside the latter.
-
-        An axis of one entry has no place for the sign of a feature that the mirror negates.
-        """
-        if len(leaf.shape) > 1:
-            return min(leaf.shape[:2]) == 1 < max(leaf.shape[:2])
-        if leaf.shape != (1,):
-            return False
-        readers = [node for node in self.captured.nodes if leaf.name in node.names_read]
-        leaves = self.captured.leaves
-        for name in chain.from_iterable(node.names_read for node in readers):
-            if name in leaves and len(leaves[name].shape) > 1 and leaves[name].shape[0] == 1 < leaves[name].shape[1]:
-                return True
-        return False
 
     # ---- fixpoint -----------------------------------------------------------------------------------------
     def settle(self) -> None:

@@ -31,7 +31,16 @@ from chiralize.verification.evidence.answer_points import Points, points_of_answ
 from chiralize.verification.evidence.answered_signs import with_other_signs
 from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
-from chiralize.verification.evidence.fitting import FEWEST_ROWS, Answers, along, compare, gap_of, of_calls, variation_of
+from chiralize.verification.evidence.fitting import (
+    FEWEST_ROWS,
+    Answers,
+    along,
+    compare,
+    gap_of,
+    of_calls,
+    variation_of,
+    whole_gap_of,
+)
 from chiralize.verification.evidence.forecasts import last_frames
 from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
@@ -44,7 +53,7 @@ from chiralize.verification.evidence.names import (
     symmetric_pose,
 )
 from chiralize.verification.evidence.near_shipped import near_shipped
-from chiralize.verification.evidence.neighbours import nearby, with_reordered_fields
+from chiralize.verification.evidence.neighbours import NO_SWAP, nearby, with_reordered_fields
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import means_away, off_center
 from chiralize.verification.evidence.pairs_of_inputs import with_crossed_pairs, with_pairs_of_inputs
@@ -67,6 +76,9 @@ first steps of two views further apart than all later ones; and one clip, of one
 of four the gap of a right mirror was anything from 0.24 to 0.48."""
 _WORK = 1e10  # multiplications to spend on all mirrors together
 _LEAST_RUNS, _MOST_RUNS = 16, 160
+_TELLS_AS_A_WHOLE = 0.4
+"""The gap without swaps, in spreads of the whole answer, from which on it tells. Forecasts have 0.2, 0.5 and more where
+the last frame is given back without its noise (decision 0105)."""
 _COSTLY, _FEWEST_RUNS = 5e11, 8
 """Multiplications, about half a minute, and how many mirrors are tried where the first inputs alone take so many."""
 _ASKING = "checking the mirror against the network"
@@ -209,6 +221,7 @@ def _compared(
         return Evidence(notes=(_NOT_FINITE,))
     if not answers.indices:
         return _of_still(answers, calls, real) if answers.hardly_vary else Evidence()
+    _settle_unit(network, answers)
     points = _points(network, answers, calls)
     if real:
         others = _others(network, answers, mirror, calls, points)
@@ -242,6 +255,19 @@ def _compared(
         changes = corrected(few, network.resolved, mirror, start, read_as, runs, near)
         comparison = replace(comparison, corrected=changes)
     return comparison, basis
+
+
+def _settle_unit(network: Network, answers: Answers) -> None:
+    """Count forecasts as a whole where that tells mirrors apart: where one that swaps nothing does not fit.
+
+    A denoiser of the last frame is no forecast, and what it adds is noise, which has no mirror.
+    """
+    if not answers.displaced:
+        return
+    without = next((other for other in nearby(network.resolved) if other.name == NO_SWAP), None)
+    with suppress(ChiralizeError):
+        if without is not None and whole_gap_of(_mirror_of(network, without.spec), answers) > _TELLS_AS_A_WHOLE:
+            answers.count_as_a_whole()
 
 
 def _others(

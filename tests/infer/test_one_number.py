@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from chiralize import chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.errors import NegatedChannelsError
 
 ONE = "skeleton: {joints: [rate], pairs: [], dims: [turn], negate: turn}"
 BODY = "joints: [left, right], pairs: [[0, 1]], dims: [x, y], negate: x"
@@ -139,3 +140,48 @@ def test_a_learned_factor_stays() -> None:
     result = chiralize(scaled, spec, example_inputs=(x[:2],), calibration=x, method="match", force=True)
     torch.testing.assert_close(result(turned(x, 1)), turned(result(x), 1))
     assert float(result(x).detach().std()) > 0.1
+
+
+class Grouped(nn.Module):
+    """A filter for every joint, in groups of one, then layers that mix joints. `row joint step`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = nn.ConvTranspose1d(4, 4, 3, padding=1, groups=4)
+        self.first, self.last = nn.Conv1d(4, WIDTH, 1), nn.Conv1d(WIDTH, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.first(self.filters(x))))
+
+
+def test_filters_in_groups_keep_their_sign() -> None:
+    """Those of partners are alike, whatever the mirror negates; odd ones would all be 0."""
+    torch.manual_seed(0)
+    text = "{joints: [a, b, c, d], pairs: [[0, 1], [2, 3]], dims: [q], negate: q, "
+    spec = parse_spec(text + "inputs: [{layout: 'b j t'}], outputs: [{layout: 'b j t'}]}")
+    original = Grouped().requires_grad_(False)
+    original.filters.weight[:] = original.filters.weight[:1]
+    x = torch.randn(ROWS, 4, STEPS)
+    result = chiralize(original, spec, example_inputs=(x[:2],), calibration=x, method="project", force=True)
+    torch.testing.assert_close(result.filters.weight, original.filters.weight)
+
+
+class Narrowed(nn.Module):
+    """Through a single unit, which relu keeps even."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 1), nn.ReLU(), nn.Linear(1, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+@pytest.mark.parametrize("method", ["match", "reduce"])
+def test_what_is_odd_behind_a_single_unit_is_refused(method: str) -> None:
+    """It would be 0 throughout; both views know better."""
+    torch.manual_seed(0)
+    spec = parse_spec(f"{{{BODY}, inputs: [{described(False, 'b {}')}], outputs: [{described(True, 'b {}')}]}}")
+    x = torch.randn(ROWS, 4)
+    with pytest.raises(NegatedChannelsError):
+        chiralize(Narrowed(), spec, example_inputs=(x[:2],), calibration=x, method=method, force=True)

@@ -15,7 +15,7 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call, Runner
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap
-from chiralize.verification.evidence.fitting import Answers, gap_of, of_calls
+from chiralize.verification.evidence.fitting import Answers, gap_of, of_calls, whole_gap_of
 from chiralize.verification.evidence.forecasts import LastFrame, last_frames
 from chiralize.verification.evidence.remedies import pairs_first
 
@@ -106,6 +106,7 @@ def test_the_last_frame_of_every_layout(
         ("b j d", "b j d", (2, JOINTS, 2), (2, JOINTS, 2)),  # no time
         ("b t j d", "b t j d", (2, 1, JOINTS, 2), (2, 1, JOINTS, 2)),  # of one frame the last is all of it
         ("b t j d", "b t (j d)", (2, 5, JOINTS, 2), (2, 3, 2 * JOINTS)),  # in another layout
+        ("b n j d", "b j d", (2, 5, JOINTS, 2), (2, JOINTS, 2)),  # of several detectors
     ],
 )
 def test_what_is_no_forecast(inputs: str, outputs: str, entering: tuple[int, ...], leaving: tuple[int, ...]) -> None:
@@ -148,6 +149,53 @@ def test_one_that_repeats_the_last_frame_is_judged_as_a_whole(share: float) -> N
     assert not answers.displaced
 
 
+class Copies(Forecaster):
+    """An autoencoder: it gives its input back, with errors that have no mirror."""
+
+    def forward(self, poses: Tensor) -> Tensor:
+        return poses + 0.1 * torch.tanh(poses.roll(1, 2) * 3.0)
+
+
+def test_what_gives_its_input_back_is_judged_as_a_whole() -> None:
+    """Its frames are as near to the last one as those of a forecast; it adds its own errors to the input."""
+    drawn = torch.Generator().manual_seed(2)
+    poses = 2 * torch.randn(64, 1, JOINTS, 2, generator=drawn) + 0.3 * torch.randn(64, 6, JOINTS, 2, generator=drawn)
+    last = (poses - poses[:, -1:]).square().mean().sqrt() / (poses - poses.mean(0)).square().mean().sqrt()
+    assert 0.05 < float(last) < 0.6
+    sizes = [tuple(poses.shape)], [tuple(poses.shape)]
+    read = resolve(parse_spec(spec(PAIRS)), *sizes)
+    (entering,), (leaving,) = read.inputs, read.outputs
+    assert entering is not None and leaving is not None
+    with Runner(Copies()) as runner:
+        answers = of_calls(runner, NetworkMirror((entering,), (leaving,)), [((poses,), {})], frames=last_frames(read))
+    assert not answers.displaced
+
+
+def test_what_the_whole_answers_tell_is_told_by_them() -> None:
+    """As of a denoiser of the last frame, which without its swaps does not fit: what it takes away has no mirror."""
+    forecaster = Forecaster()
+    of_whole, _ = asked(forecaster, "[]", with_frames=False)
+    _, answers = asked(forecaster, "[]", with_frames=True)
+    read = resolve(parse_spec(spec("[]")), [(16, FRAMES, JOINTS, 2)], [(16, 3, JOINTS, 2)])
+    (entering,), (leaving,) = read.inputs, read.outputs
+    assert entering is not None and leaving is not None
+    mirror = NetworkMirror((entering,), (leaving,))
+    assert whole_gap_of(mirror, answers) == pytest.approx(of_whole)
+    answers.count_as_a_whole()
+    assert not answers.displaced and gap_of(mirror, answers) == pytest.approx(of_whole)
+
+
+@pytest.mark.parametrize("count", [5, 7])
+def test_few_samples_have_no_displacements(count: int) -> None:
+    forecaster, poses = Forecaster(), walks(count)
+    read = resolve(parse_spec(spec(PAIRS)), [tuple(poses.shape)], [tuple(forecaster(poses).shape)])
+    (entering,), (leaving,) = read.inputs, read.outputs
+    assert entering is not None and leaving is not None
+    with Runner(forecaster) as runner:
+        answers = of_calls(runner, NetworkMirror((entering,), (leaving,)), [((poses,), {})], frames=last_frames(read))
+    assert not answers.displaced
+
+
 class Turned(Forecaster):
     """A network that answers in the layout of its input, and has nothing of the last frame."""
 
@@ -166,6 +214,9 @@ def test_gaps_of_single_outputs_in_units_of_their_displacement() -> None:
     measured = Asymmetry((OutputGap(0, 0.2, 0.5, lean=0.1), OutputGap(2, 0.3, 0.5)), (), 64)
     counted = measured.counted_in({0: 0.25})
     assert counted.outputs == (OutputGap(0, 0.8, 0.5, lean=0.1), OutputGap(2, 0.3, 0.5))
+    assert measured.gravest({0: 0.25}, bound=0.3, of_forecasts=0.65).gap == 0.8
+    assert measured.gravest({0: 0.5}, bound=0.3, of_forecasts=0.65).gap == 0.3
+    assert measured.gravest({}, bound=0.3, of_forecasts=0.65) == measured
     assert measured.of_outputs({2}) == replace(measured, outputs=measured.outputs[1:])
 
 

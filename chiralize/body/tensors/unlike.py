@@ -12,6 +12,8 @@ from chiralize.body.tensors.fields import joined_action, with_parts
 from chiralize.body.tensors.fields.items import Items
 from chiralize.errors import SpecError
 
+_WITHOUT_SIDES = ("free", "invariant", "state", "unclaimed")
+
 
 @dataclass(frozen=True)
 class _Listed:
@@ -104,13 +106,16 @@ def sides_apart(inputs: Sequence[TensorEntry], outputs: Sequence[TensorEntry]) -
     T acts on every tensor by itself, and exchanges none for another.
     """
     for what, entries in (("inputs", inputs), ("outputs", outputs)):
-        positions = {entry.name: position for position, entry in enumerate(entries) if entry.name}
+        positions = dict[str, int]()
+        for position, entry in enumerate(entries):
+            if entry.name and entry.kind not in _WITHOUT_SIDES:
+                positions[entry.name] = position
         for name, position in positions.items():
             other = partner_name(name)
             if other in positions and side(name) == "left":
                 yield (
                     entries[position].where,
                     f"{what} {position} '{name}' and {positions[other]} '{other}' are of two sides, and T exchanges no "
-                    "tensor for another: it leaves each where it is. Wrap the network in a class that takes both as "
-                    "one tensor (stacked along `j`, with a skeleton of two views and `dims: []`) and takes them apart",
+                    "tensor for another: it leaves each where it is. Wrap the network in a class that takes both in "
+                    "one tensor, cameras stacked along `j` of a skeleton of views",
                 )

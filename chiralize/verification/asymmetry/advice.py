@@ -97,14 +97,14 @@ def advise(
     evidence: without what answers to random inputs speak against, which says nothing of the mirror.
     spec: the one that T is of.  labels: the leanings of every label, where the user gave labels.
     """
-    unit = ""
-    if evidence.displaced:
-        measured, unit = measured.counted_in(dict(evidence.displaced)), _OF_FORECASTS
     if not measured.outputs or (evidence.still and measured.gap > EQUIVARIANT):
         return _unknown(evidence.still)
     if measured.gap <= EQUIVARIANT:
         return _nothing_to_convert(measured)
-    usual = _USUAL_OF_FORECASTS if unit else _USUAL
+    shares = dict(evidence.displaced)
+    measured = measured.gravest(shares, UNEVEN, UNEVEN_FORECASTS)
+    is_forecast = any(output.index in shares for output in measured.outputs)
+    unit, usual = (_OF_FORECASTS, _USUAL_OF_FORECASTS) if is_forecast else ("", _USUAL)
     gap = f"gap {measured.gap:.2g}{unit}; {usual} is what networks have that learned both sides"
     is_one_sided = leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED
     if evidence.fit is not None and evidence.fit.is_refuted and evidence.warnings:
@@ -112,7 +112,7 @@ def advise(
     if is_one_sided and leaning is not None:
         return _of_one_sided_data(_one_sided_data(measured, data, leaning, labels), evidence, is_policy)
     if measured.gap <= ASYMMETRIC:
-        if real and (measured.gap > (UNEVEN_FORECASTS if unit else UNEVEN) or measured.lean > LEANING):
+        if real and (measured.gap > (UNEVEN_FORECASTS if is_forecast else UNEVEN) or measured.lean > LEANING):
             return _of_policy(measured, evidence) if is_policy else _uneven(measured, gap, evidence)
         return _sensible(gap, real, evidence)
     if evidence.warnings:

@@ -93,7 +93,16 @@ class Asymmetry:
 
     def of_outputs(self, indices: Collection[int]) -> Asymmetry:
         """The same of some outputs alone."""
-        return replace(self, outputs=tuple(output for output in self.outputs if output.index in indices))
+        return replace(self, outputs=tuple(filter(lambda output: output.index in indices, self.outputs)))
+
+    def gravest(self, shares: Mapping[int, float], bound: float, of_forecasts: float) -> Asymmetry:
+        """The outputs of the kind, forecasts or others, that are further beyond their bound, in units of their own.
+
+        shares: by forecast, as for `counted_in`.
+        """
+        others = self.of_outputs({output.index for output in self.outputs} - shares.keys())
+        forecasts = self.of_outputs(shares).counted_in(shares)
+        return forecasts if forecasts.gap / of_forecasts > others.gap / bound else others
 
     def counted_in(self, shares: Mapping[int, float]) -> Asymmetry:
         """The same with the gaps of some outputs in units of so large a share of their spread.

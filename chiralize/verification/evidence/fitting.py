@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from itertools import chain
 from math import inf, isfinite, sqrt
+from operator import itemgetter
 
 import torch
 
@@ -34,15 +35,15 @@ from chiralize.verification.evidence.records import Candidate, Comparison, Mirro
 
 Run = Callable[[NetworkMirror | None], Sequence[Sequence[torch.Tensor]]]
 """Answers to all inputs, call by call: as they are, or to their images under a mirror."""
-Starts = Sequence[Sequence[torch.Tensor]]
-"""Frames that an output may be the forecast from, for each of these a tensor per call."""
+Start = tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]
+"""Last frames that an output may be the forecast from, a tensor per call, and the inputs that they are the last of."""
 FEWEST_ROWS = 8
 """Of fewer samples no mean is taken: their answers are counted from 0, which makes gaps smaller."""
 _STILL = 0.01
 """Answers that vary by less than this share of their size count as constant: in units of so small a spread any gap is
 large.
 """
-_LEAST_DISPLACED, _MOST_DISPLACED = 0.05, 0.8
+_LEAST_DISPLACED, _MOST_DISPLACED = 0.05, 0.6
 """A forecast that adds less than this share of its spread to the last frame repeats it: what it adds is rounding, or
 the noise of people who stand still. One that adds more does not start there."""
 _EQUAL = 1e-9
@@ -68,7 +69,11 @@ class Answers:
     """
 
     def __init__(
-        self, run: Run, mirror: NetworkMirror, first: Answers | None = None, starts: Mapping[int, Starts] | None = None
+        self,
+        run: Run,
+        mirror: NetworkMirror,
+        first: Answers | None = None,
+        starts: Mapping[int, Sequence[Start]] | None = None,
     ) -> None:
         self._run = run
         self.first = first
@@ -95,20 +100,40 @@ class Answers:
         self.displaced = dict[int, float]()
         self._starts = dict[int, list[torch.Tensor]]()
         for index in self.indices:
-            for frames in (starts or {}).get(index, ()):
-                self._count_from(index, columns[index], frames)
+            for start in (starts or {}).get(index, ()):
+                self._count_from(index, columns[index], start)
 
-    def _count_from(self, index: int, column: Sequence[torch.Tensor], frames: Sequence[torch.Tensor]) -> None:
-        """Count a forecast from these frames, a call each, where it varies least about them of all that were tried."""
-        scale = self._scales.get(index)
-        unit = torch.ones((), dtype=torch.float64) if scale is None else scale
-        scaled = [frame / unit for frame in frames]
-        moved = [answer - frame for answer, frame in zip(column, scaled, strict=True)]
-        share = _ratio(_spread(moved, _mean(moved)), self.spreads[index])
-        if _LEAST_DISPLACED < share < self.displaced.get(index, _MOST_DISPLACED):
+    def _count_from(self, index: int, column: Sequence[torch.Tensor], start: Start) -> None:
+        """Count a forecast from its last frames, where it varies least about them of all that were tried.
+
+        Not one that varies less about the input, frame by frame: what gives its input back adds its own errors to it.
+        """
+        if sum(len(torch.atleast_1d(answer)) for answer in column) < FEWEST_ROWS:
+            return
+        last, given = start
+        share = self._share_about(index, column, last)
+        is_copy = given[0].shape == column[0].shape and self._share_about(index, column, given) < share
+        if _LEAST_DISPLACED < share < self.displaced.get(index, _MOST_DISPLACED) and not is_copy:
             self.displaced[index] = share
-            whole = [[frame.expand_as(answer)] for answer, frame in zip(column, scaled, strict=True)]
+            unit = self._unit_of_entries(index)
+            whole = [[(frame / unit).expand_as(answer)] for answer, frame in zip(column, last, strict=True)]
             self._starts[index] = [stack for (stack,) in _stacked(whole)]
+
+    def _share_about(self, index: int, column: Sequence[torch.Tensor], about: Sequence[torch.Tensor]) -> float:
+        """The spread of an output about other tensors, a call each, in shares of its own."""
+        unit = self._unit_of_entries(index)
+        moved = [answer - tensor / unit for answer, tensor in zip(column, about, strict=True)]
+        return _ratio(_spread(moved, _mean(moved)), self.spreads[index])
+
+    def _unit_of_entries(self, index: int) -> torch.Tensor:
+        """What the entries of an output are divided by."""
+        return self._scales.get(index, torch.ones((), dtype=torch.float64))
+
+    def count_as_a_whole(self) -> None:
+        """Count forecasts as other answers are."""
+        self.displaced, self._starts = {}, {}
+        if self.first is not None:
+            self.first.count_as_a_whole()
 
     def unit(self, index: int) -> float:
         """The sum of squares that gaps of an output are counted in: of its spread, or of its displacements'."""
@@ -178,10 +203,12 @@ def of_calls(
         return [results(each.steps[0])[0] for each in turned]
 
     of_first = of_calls(runner, mirror, calls[:first], frames=frames) if 0 < first < len(calls) else None
-    starts = dict[int, Starts]()
+    starts = dict[int, list[Start]]()
     inputs = [Arguments.of(*call).tensors for call in calls]
     for index, possible in (frames or {}).items():
-        starts[index] = [list(map(frame.of, inputs)) for frame in possible]
+        for frame in possible:
+            given = list(map(itemgetter(frame.input), inputs))
+            starts.setdefault(index, []).append((list(map(frame.of, inputs)), given))
     return Answers(run, mirror, of_first, starts)
 
 
@@ -243,12 +270,23 @@ def gap_of(mirror: NetworkMirror, answers: Answers) -> float:
 
     Raises ModelRunError.
     """
+    return max((_ratio(apart, answers.unit(index)) for index, apart in _apart(mirror, answers)), default=0.0)
+
+
+def whole_gap_of(mirror: NetworkMirror, answers: Answers) -> float:
+    """The same of forecasts alone, in units of the spread of f(x). Raises ModelRunError."""
     largest = 0.0
+    for index, apart in _apart(mirror, answers):
+        if index in answers.displaced:
+            largest = max(largest, _ratio(apart, answers.spreads[index]))
+    return largest
+
+
+def _apart(mirror: NetworkMirror, answers: Answers) -> Iterator[tuple[int, float]]:
+    """The sum of squares of f(x) - T f(T x), of every output that can tell something."""
     for index, stacks in _by(mirror, answers).items():
         pairs = zip(answers.plain(index), stacks, strict=True)
-        apart = sum(float((one - other).square().sum()) for one, other in pairs)
-        largest = max(largest, _ratio(apart, answers.unit(index)))
-    return largest
+        yield index, sum(float((one - other).square().sum()) for one, other in pairs)
 
 
 def moved_by(mirror: NetworkMirror, answers: Answers) -> float:

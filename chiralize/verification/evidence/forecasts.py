@@ -14,7 +14,7 @@ from torch import Tensor
 
 from chiralize.body.tensors import ResolvedSpec, ResolvedTensor
 
-_DESCRIBED = ("pose", "fields")
+_DESCRIBED, _TIME = ("pose", "fields"), "t"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def last_frames(resolved: ResolvedSpec) -> dict[int, list[LastFrame]]:
 
 
 def _frames_of(tensor: ResolvedTensor, output: ResolvedTensor) -> list[LastFrame]:
-    """The last frame along every axis of an input that time may lie along, where the output holds such frames."""
+    """The last frame along the axis `t` of an input, where the output holds such frames."""
     one, other = tensor.representation, output.representation
     if one is None or other is None or one.sign != other.sign or one.is_trivial:
         return []
@@ -60,7 +60,7 @@ def _frames_of(tensor: ResolvedTensor, output: ResolvedTensor) -> list[LastFrame
     frames = list[LastFrame]()
     for word, axis in tensor.free_axes:
         rest = (*one.axes[:axis], *one.axes[axis + 1 :])
-        if word == "b" or one.axes[axis].size < 2:
+        if word != _TIME or one.axes[axis].size < 2:
             continue
         if other.axes == rest:
             frames.append(LastFrame(tensor.index, axis, True))
