@@ -196,6 +196,21 @@ def test_few_samples_have_no_displacements(count: int) -> None:
     assert not answers.displaced
 
 
+def test_calls_of_several_lengths() -> None:
+    """The first of them has as many frames as the forecast, the others have more."""
+    poses, forecaster = walks(), Forecaster(ahead=4)
+    calls: list[Call] = [((part,), {}) for part in (poses[:16, 2:], poses[16:32], poses[32:48, 1:])]
+    read = resolve(parse_spec(spec(PAIRS)), [(16, 4, JOINTS, 2)], [(16, 4, JOINTS, 2)])
+    (entering,), (leaving,) = read.inputs, read.outputs
+    assert entering is not None and leaving is not None
+    mirror = NetworkMirror((entering,), (leaving,))
+    with Runner(forecaster) as runner:
+        answers = of_calls(runner, mirror, calls, frames=last_frames(read))
+        assert gap_of(mirror, answers) < 1e-6
+    assert list(answers.displaced) == [0]
+    assert list(map(len, answers.moved(0))) == list(map(len, answers.plain(0)))
+
+
 class Turned(Forecaster):
     """A network that answers in the layout of its input, and has nothing of the last frame."""
 

@@ -101,23 +101,29 @@ class Answers:
         self._starts = dict[int, list[torch.Tensor]]()
         for index in self.indices:
             for start in (starts or {}).get(index, ()):
-                self._count_from(index, columns[index], start)
+                self._count_from(index, plain, start)
 
-    def _count_from(self, index: int, column: Sequence[torch.Tensor], start: Start) -> None:
+    def _count_from(self, index: int, rows: Sequence[Sequence[torch.Tensor]], start: Start) -> None:
         """Count a forecast from its last frames, where it varies least about them of all that were tried.
 
         Not one that varies less about the input, frame by frame: what gives its input back adds its own errors to it.
+
+        rows: all answers, a call each.
         """
+        column = list(map(itemgetter(index), rows))
         if sum(len(torch.atleast_1d(answer)) for answer in column) < FEWEST_ROWS:
             return
         last, given = start
         share = self._share_about(index, column, last)
-        is_copy = given[0].shape == column[0].shape and self._share_about(index, column, given) < share
+        are_alike = [tensor.shape for tensor in given] == [answer.shape for answer in column]
+        is_copy = are_alike and self._share_about(index, column, given) < share
         if _LEAST_DISPLACED < share < self.displaced.get(index, _MOST_DISPLACED) and not is_copy:
             self.displaced[index] = share
             unit = self._unit_of_entries(index)
-            whole = [[(frame / unit).expand_as(answer)] for answer, frame in zip(column, last, strict=True)]
-            self._starts[index] = [stack for (stack,) in _stacked(whole)]
+            with_starts = list(map(list, rows))  # of all outputs, since all shapes decide what lies in one stack
+            for row, frame in zip(with_starts, last, strict=True):
+                row[index] = (frame / unit).expand_as(row[index])
+            self._starts[index] = list(map(itemgetter(index), _stacked(with_starts)))
 
     def _share_about(self, index: int, column: Sequence[torch.Tensor], about: Sequence[torch.Tensor]) -> float:
         """The spread of an output about other tensors, a call each, in shares of its own."""
