@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 
-from chiralize.commands.one_sided import WIDEST, may_act, recalled, saw_one_side
+from chiralize.commands.one_sided import gap_and_bound, may_act, recalled, saw_one_side
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.mirror import NetworkMirror
@@ -110,7 +110,7 @@ def audit(
         side = lean[0] if lean and is_real else None
         is_policy, spec = may_act(network), network.resolved.spec
         advice = advise(of_network, against, is_real, of_data, side, is_policy, spec, lean[1:])
-        advice = _with_first_steps(advice, network, asked, data, of_network.gap)
+        advice = _with_first_steps(advice, network, asked, data, of_network)
     notes = (*network.notes, *notes, *_remarks(network, data, is_real))
     bodies = bodies_of(network.resolved.output_tensors)
     return AuditReport(
@@ -118,15 +118,18 @@ def audit(
     )
 
 
-def _with_first_steps(advice: Advice, network: Network, asked: Evidence, data: Sequence[Call], gap: float) -> Advice:
+def _with_first_steps(
+    advice: Advice, network: Network, asked: Evidence, data: Sequence[Call], gaps: Asymmetry
+) -> Advice:
     """The advice with what comes first: inputs to look at, or what `auto` does with a gap as wide."""
     remedy = advice.remedy
     if asked.fit is not None and asked.fit.is_refuted:
         remedy = inputs_to_check(network, data, asked.fit) + remedy
     elif asked.warnings or advice.kind == "one-sided data":
         remedy = (one_class_first(network, data) or off_center(network.resolved, data)) + remedy
-    if advice.is_noise and gap > WIDEST and not has_maps(network.resolved):
-        remedy = f"by --method average, or with --force (auto stops above {WIDEST}), {remedy}"
+    gap, widest = gap_and_bound(gaps, asked)
+    if advice.is_noise and gap > widest and not has_maps(network.resolved):
+        remedy = f"by --method average, or with --force (auto stops above {widest}), {remedy}"
     return replace(advice, remedy=remedy)
 
 

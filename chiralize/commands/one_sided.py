@@ -121,8 +121,8 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     if sum(map(network.samples_in, data)) < FEWEST_ROWS:
         return  # of the one or two samples in a file there is no spread that a gap could be a share of
     gaps = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
-    gravest, widest = _gravest(gaps, evidence)
-    if not _is_refused(gravest, widest, problem.request):
+    gap, widest = gap_and_bound(gaps, evidence)
+    if not _is_refused(gap, widest, problem.request):
         return
     raise _of_gaps(problem, name, evidence, mirror, gaps, data)
 
@@ -136,7 +136,7 @@ def _of_gaps(
     of_data = data_asymmetry(mirror, data)
     side = lean[0] if lean else None
     advice = advise(gaps, evidence, True, of_data, side, may_act(network), network.resolved.spec)
-    gap, widest = _gravest(gaps, evidence)
+    gap, widest = gap_and_bound(gaps, evidence)
     of_what = "its spread" if widest == WIDEST else "the spread of what it adds to the last frame"
     facts = f"its two sides are {gap:.2g} of {of_what} apart, and auto stops above {widest}{uneven_in_words(gaps)}"
     for remark in problem.batches.remarks:
@@ -156,8 +156,8 @@ def _of_gaps(
     return OneSidedError(name, text, when(doubt, "settle what is said before all; then ") + first + remedy)
 
 
-def _gravest(gaps: Asymmetry, evidence: Evidence) -> tuple[float, float]:
-    """The gap of the outputs, forecasts or others, that are further beyond their bound, and that bound."""
+def gap_and_bound(gaps: Asymmetry, evidence: Evidence) -> tuple[float, float]:
+    """The gap of the outputs, forecasts or others, that are further beyond the bound of `auto`, and that bound."""
     shares = dict(evidence.displaced)
     gravest = gaps.gravest(shares, WIDEST, WIDEST_OF_FORECASTS)
     are_forecasts = any(output.index in shares for output in gravest.outputs)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from chiralize.graph.model import CapturedModel
+from chiralize.infer.one_number import weights_of_one_number
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import Axis
@@ -28,6 +30,11 @@ class Known:
     outputs: Spec
     joined: Sequence[tuple[Tensor, Tensor]]
     given: Mapping[str, TensorRepresentation]
+
+    @cached_property
+    def of_one_number(self) -> frozenset[str]:
+        """Weights that have an open sign of their own, and biases beside them."""
+        return weights_of_one_number(self.captured)
 
     def actions(self) -> list[SignedPermutation]:
         """How the mirror acts on axes of the inputs and outputs, where it does anything."""

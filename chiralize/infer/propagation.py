@@ -15,7 +15,6 @@ from chiralize.infer.calls import names_read
 from chiralize.infer.canonical import unread
 from chiralize.infer.choosing import Constants
 from chiralize.infer.given import Known, Repair, Rest, Tensor
-from chiralize.infer.one_number import weights_of_one_number
 from chiralize.infer.parity import even_and_odd
 from chiralize.infer.partners import Partners
 from chiralize.infer.products import equal_sum, left_alone
@@ -71,7 +70,6 @@ class Propagation:
         self.index = 0
         self.at_once = False
         self.at = ""
-        self.of_one_number = weights_of_one_number(self.captured)
         self.leaves = {leaf.name: self._start(leaf) for leaf in self.captured.leaves.values()}
         for name, rep in zip(self.captured.inputs, known.inputs, strict=True):
             if rep is not None:
@@ -84,7 +82,7 @@ class Propagation:
             if name in self.known.given:
                 return lower(self.known.given[name])
         rep = self.solver.fresh_like(leaf.shape, leaf.names[0])
-        if leaf.name in self.of_one_number:
+        if leaf.name in self.known.of_one_number:
             return replace(rep, sign=self.solver.sign_at(leaf.name))
         return rep
 

@@ -44,6 +44,7 @@ from chiralize.verification.evidence.fitting import (
 from chiralize.verification.evidence.forecasts import last_frames
 from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
+from chiralize.verification.evidence.mirrors import swaps
 from chiralize.verification.evidence.names import (
     BY_NAMES,
     by_names,
@@ -53,7 +54,7 @@ from chiralize.verification.evidence.names import (
     symmetric_pose,
 )
 from chiralize.verification.evidence.near_shipped import near_shipped
-from chiralize.verification.evidence.neighbours import NO_SWAP, nearby, with_reordered_fields
+from chiralize.verification.evidence.neighbours import changed_everywhere, nearby, with_reordered_fields
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import means_away, off_center
 from chiralize.verification.evidence.pairs_of_inputs import with_crossed_pairs, with_pairs_of_inputs
@@ -221,7 +222,7 @@ def _compared(
         return Evidence(notes=(_NOT_FINITE,))
     if not answers.indices:
         return _of_still(answers, calls, real) if answers.hardly_vary else Evidence()
-    _settle_unit(network, answers)
+    _settle_unit(network, mirror, answers)
     points = _points(network, answers, calls)
     if real:
         others = _others(network, answers, mirror, calls, points)
@@ -257,16 +258,16 @@ def _compared(
     return comparison, basis
 
 
-def _settle_unit(network: Network, answers: Answers) -> None:
+def _settle_unit(network: Network, mirror: NetworkMirror, answers: Answers) -> None:
     """Count forecasts as a whole where that tells mirrors apart: where one that swaps nothing does not fit.
 
     A denoiser of the last frame is no forecast, and what it adds is noise, which has no mirror.
     """
-    if not answers.displaced:
+    if not answers.displaced or not swaps(mirror):
         return
-    without = next((other for other in nearby(network.resolved) if other.name == NO_SWAP), None)
-    with suppress(ChiralizeError):
-        if without is not None and whole_gap_of(_mirror_of(network, without.spec), answers) > _TELLS_AS_A_WHOLE:
+    without = changed_everywhere(network.resolved, partial(replace, pairs=()))
+    with suppress(ChiralizeError):  # it does not fit, or is no mirror
+        if whole_gap_of(_mirror_of(network, without), answers) > _TELLS_AS_A_WHOLE:
             answers.count_as_a_whole()
 
 

@@ -13,7 +13,6 @@ from chiralize.body.tensors import ResolvedSpec, parse_spec, resolve
 from chiralize.errors import MirrorError, OneSidedError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call, Runner
-from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap
 from chiralize.verification.evidence.fitting import Answers, gap_of, of_calls, whole_gap_of
 from chiralize.verification.evidence.forecasts import LastFrame, last_frames
@@ -69,18 +68,30 @@ def walks(count: int = 64) -> Tensor:
     return starts + 0.3 * torch.randn(count, FRAMES, JOINTS, 2, generator=drawn).cumsum(1)
 
 
-def asked(module: nn.Module, pairs: str, with_frames: bool) -> tuple[float, Answers]:
-    """The gap of a network under a mirror with these pairs."""
-    poses = walks()
+def mirrored(read: ResolvedSpec) -> NetworkMirror:
+    """T of one input and one output."""
+    (entering,), (leaving,) = read.inputs, read.outputs
+    assert entering is not None and leaving is not None
+    return NetworkMirror((entering,), (leaving,))
+
+
+def described(module: nn.Module, text: str, poses: Tensor) -> ResolvedSpec:
+    return resolve(parse_spec(text), [tuple(poses[:16].shape)], [tuple(module(poses[:16]).shape)])
+
+
+def asked_of(module: nn.Module, text: str, poses: Tensor, with_frames: bool = True) -> tuple[float, Answers]:
+    """The gap of a network under the mirror of a specification, and the answers that it is of."""
     calls: list[Call] = [((part,), {}) for part in poses.split(16)]
-    sizes = [tuple(poses[:16].shape)], [tuple(module(poses[:16]).shape)]
-    read = resolve(parse_spec(spec(pairs)), *sizes)
-    inputs, answers = (tuple[TensorRepresentation, ...](t for t in reps if t) for reps in (read.inputs, read.outputs))
-    mirror = NetworkMirror(inputs, answers)
-    frames = last_frames(read) if with_frames else None
+    read = described(module, text, poses)
+    mirror = mirrored(read)
     with Runner(module) as runner:
-        found = of_calls(runner, mirror, calls, frames=frames)
-        return gap_of(mirror, found), found
+        answers = of_calls(runner, mirror, calls, frames=last_frames(read) if with_frames else None)
+        return gap_of(mirror, answers), answers
+
+
+def asked(module: nn.Module, pairs: str, with_frames: bool) -> tuple[float, Answers]:
+    """The same of players who run about, with these pairs."""
+    return asked_of(module, spec(pairs), walks(), with_frames)
 
 
 @pytest.mark.parametrize(
@@ -164,10 +175,8 @@ def test_what_gives_its_input_back_is_judged_as_a_whole() -> None:
     assert 0.05 < float(last) < 0.6
     sizes = [tuple(poses.shape)], [tuple(poses.shape)]
     read = resolve(parse_spec(spec(PAIRS)), *sizes)
-    (entering,), (leaving,) = read.inputs, read.outputs
-    assert entering is not None and leaving is not None
     with Runner(Copies()) as runner:
-        answers = of_calls(runner, NetworkMirror((entering,), (leaving,)), [((poses,), {})], frames=last_frames(read))
+        answers = of_calls(runner, mirrored(read), [((poses,), {})], frames=last_frames(read))
     assert not answers.displaced
 
 
@@ -177,22 +186,49 @@ def test_what_the_whole_answers_tell_is_told_by_them() -> None:
     of_whole, _ = asked(forecaster, "[]", with_frames=False)
     _, answers = asked(forecaster, "[]", with_frames=True)
     read = resolve(parse_spec(spec("[]")), [(16, FRAMES, JOINTS, 2)], [(16, 3, JOINTS, 2)])
-    (entering,), (leaving,) = read.inputs, read.outputs
-    assert entering is not None and leaving is not None
-    mirror = NetworkMirror((entering,), (leaving,))
+    mirror = mirrored(read)
     assert whole_gap_of(mirror, answers) == pytest.approx(of_whole)
     answers.count_as_a_whole()
     assert not answers.displaced and gap_of(mirror, answers) == pytest.approx(of_whole)
+
+
+class Denoiser(nn.Module):
+    """The last frame on the poses that a body can take, which its two sides share, with errors that have no mirror."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        drawn = torch.Generator().manual_seed(4)
+        modes = torch.randn(4, JOINTS, 2, generator=drawn)
+        turned = modes[:, PARTNER] * torch.tensor([-1.0, 1.0])
+        both = torch.cat([modes[:2] + turned[:2], modes[2:] - turned[2:]]).flatten(1)
+        self.basis = nn.Parameter(torch.linalg.qr(both.T).Q)  # coordinate mode
+        self.errors = nn.Parameter(torch.randn(2 * JOINTS, 2 * JOINTS, generator=drawn) ** 3)
+
+    def forward(self, poses: Tensor) -> Tensor:
+        last = poses[:, -1].flatten(1)
+        clean = last @ self.basis @ self.basis.T + 0.05 * torch.tanh(last @ self.errors)
+        return clean.unflatten(1, (JOINTS, 2))
+
+
+def test_a_denoiser_under_its_right_mirror_is_converted() -> None:
+    """What it takes away is nearly as far from its mirror image as from anything: no mirror is read off that."""
+    network, drawn = Denoiser(), torch.Generator().manual_seed(5)
+    clean = torch.randn(256, 1, 4, generator=drawn) @ network.basis.detach().T
+    poses = (clean + 0.05 * torch.randn(256, FRAMES, 2 * JOINTS, generator=drawn)).unflatten(2, (JOINTS, 2))
+    layouts = spec(PAIRS, outputs="b j d")
+    gap, answers = asked_of(network, layouts, poses)
+    assert 0.05 < answers.displaced[0] < 0.6 and gap > 0.65
+    result = chiralize(network, parse_spec(layouts), example_inputs=(poses[:1],), calibration=poses, method="average")
+    evidence = result.chirality.report.evidence
+    assert evidence.displaced == () and evidence.fit.gap < 0.3 and not evidence.warnings
 
 
 @pytest.mark.parametrize("count", [5, 7])
 def test_few_samples_have_no_displacements(count: int) -> None:
     forecaster, poses = Forecaster(), walks(count)
     read = resolve(parse_spec(spec(PAIRS)), [tuple(poses.shape)], [tuple(forecaster(poses).shape)])
-    (entering,), (leaving,) = read.inputs, read.outputs
-    assert entering is not None and leaving is not None
     with Runner(forecaster) as runner:
-        answers = of_calls(runner, NetworkMirror((entering,), (leaving,)), [((poses,), {})], frames=last_frames(read))
+        answers = of_calls(runner, mirrored(read), [((poses,), {})], frames=last_frames(read))
     assert not answers.displaced
 
 
@@ -201,9 +237,7 @@ def test_calls_of_several_lengths() -> None:
     poses, forecaster = walks(), Forecaster(ahead=4)
     calls: list[Call] = [((part,), {}) for part in (poses[:16, 2:], poses[16:32], poses[32:48, 1:])]
     read = resolve(parse_spec(spec(PAIRS)), [(16, 4, JOINTS, 2)], [(16, 4, JOINTS, 2)])
-    (entering,), (leaving,) = read.inputs, read.outputs
-    assert entering is not None and leaving is not None
-    mirror = NetworkMirror((entering,), (leaving,))
+    mirror = mirrored(read)
     with Runner(forecaster) as runner:
         answers = of_calls(runner, mirror, calls, frames=last_frames(read))
         assert gap_of(mirror, answers) < 1e-6

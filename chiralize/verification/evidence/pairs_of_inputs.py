@@ -35,36 +35,39 @@ _Pair = tuple[int, int]
 
 def with_pairs_of_inputs(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[Neighbour]:
     """The specification with the pairs that the means of one input tell, where these are others than T has."""
-    for tensor in resolved.input_tensors:
-        if tensor.pose is None or not has_coordinates(tensor) or tensor.entry.reflect:
-            continue
-        body = tensor.pose.body
-        poses = torch.cat([by_joint(tensor, tensors(call)[tensor.index]).detach().cpu().double() for call in calls])
-        partners = _other_partners(poses.mean(0), poses.std(0), body)
+    for where, body, means, spreads in _bodies(resolved, calls):
+        partners = _other_partners(means, spreads, body)
         if partners:
             names, pairs = dict[str, str](), list[str]()
             for one, other in partners.items():
                 names[body.joints[one]] = body.joints[other]
                 if one <= other:
                     pairs.append(f"{body.joints[one]} {PAIRED} {body.joints[other]}")
-            words = f"{listed(pairs, _NAMED)} (as the means of {tensor.where} tell)"
+            words = f"{listed(pairs, _NAMED)} (as the means of {where} tell)"
             yield Neighbour(words, changed_everywhere(resolved, partial(_paired, names=names)))
 
 
 def with_crossed_pairs(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[Neighbour]:
     """Of a body of many pairs, two that are crossed: those that lie better so, then every one and its nearest."""
-    for tensor in resolved.input_tensors:
-        if tensor.pose is None or not has_coordinates(tensor) or tensor.entry.reflect:
-            continue
-        body = tensor.pose.body
+    for _, body, means, spreads in _bodies(resolved, calls):
         if len(body.pairs) <= MOST_CROSSED_PAIRS:
             continue
-        poses = torch.cat([by_joint(tensor, tensors(call)[tensor.index]).detach().cpu().double() for call in calls])
-        for (a, b), (c, d) in _likely_crossed(poses.mean(0), poses.std(0), body):
-            joints = body.joints
+        joints = body.joints
+        for (a, b), (c, d) in _likely_crossed(means, spreads, body):
             names = {joints[a]: joints[d], joints[d]: joints[a], joints[c]: joints[b], joints[b]: joints[c]}
             words = f"{joints[a]} {PAIRED} {joints[d]} and {joints[c]} {PAIRED} {joints[b]}"
             yield Neighbour(words, changed_everywhere(resolved, partial(_paired, names=names)))
+
+
+def _bodies(
+    resolved: ResolvedSpec, calls: Sequence[Call]
+) -> Iterator[tuple[str, Skeleton, torch.Tensor, torch.Tensor]]:
+    """Every input of joints in space that T mirrors at 0: its name, its body, means and spreads "joint coordinate"."""
+    for tensor in resolved.input_tensors:
+        if tensor.pose is None or not has_coordinates(tensor) or tensor.entry.reflect:
+            continue
+        poses = torch.cat([by_joint(tensor, tensors(call)[tensor.index]).detach().cpu().double() for call in calls])
+        yield tensor.where, tensor.pose.body, poses.mean(0), poses.std(0)
 
 
 def _likely_crossed(means: torch.Tensor, spreads: torch.Tensor, body: Skeleton) -> list[tuple[_Pair, _Pair]]:
