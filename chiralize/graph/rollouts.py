@@ -79,24 +79,41 @@ def roll(
     """
     runner.stateful = runner.stateful or carried.inside
     module = runner.start()
-    observed = carried.observed(len(steps))
     answers: list[torch.Tensor] = []
-    before: tuple[torch.Tensor, ...] = ()
+    before: list[torch.Tensor] = []
     for number, step in enumerate(steps):
         arguments = Arguments.of(*(turned(step) if turned else step))
-        tensors = list(arguments.tensors)
-        for handed in carried.handed:
-            index = handed.input
-            if not number and handed.is_state:
-                tensors[index] = tensors[index].new_zeros(tuple(state_sizes(tensors[index].shape)))
-            elif number and (handed.is_state or number >= observed):
-                tensors[index] = _next(handed, before[index], answers[handed.output])
+        tensors = handed_over(carried, arguments.tensors, number, len(steps), before, answers, state_sizes)
         call = arguments.filled(tensors)
         states = {name: state_of(module, name).detach().clone() for name in watched}
         with torch.no_grad():
             answers = tensors_in(apart(runner.call(module, call)))
-        before = tuple(tensors)
+        before = tensors
         yield RolledCall(call, answers, states)
+
+
+def handed_over(
+    carried: Carried,
+    given: Sequence[torch.Tensor],
+    number: int,
+    steps: int,
+    before: Sequence[torch.Tensor],
+    answers: Sequence[torch.Tensor],
+    state_sizes: Callable[[Sequence[int]], Sequence[int]] = tuple,
+) -> list[torch.Tensor]:
+    """What a call of a sequence reads: what is given, with states and answers of the call before in their places.
+
+    number: of the call, of so many steps.  before, answers: what the call before read and answered.
+    state_sizes: as for `roll`.
+    """
+    read = list(given)
+    for handed in carried.handed:
+        index = handed.input
+        if not number and handed.is_state:
+            read[index] = read[index].new_zeros(tuple(state_sizes(read[index].shape)))
+        elif number and (handed.is_state or number >= carried.observed(steps)):
+            read[index] = _next(handed, before[index], answers[handed.output])
+    return read
 
 
 def roll_both_views(

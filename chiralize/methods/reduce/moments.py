@@ -24,6 +24,7 @@ from chiralize.infer.records import RepMap
 from chiralize.methods.reduce import recurrent
 from chiralize.methods.reduce.gram import Gram
 from chiralize.methods.reduce.sites import Site, sites_of
+from chiralize.methods.stepping import unrolled
 from chiralize.problem.data.both_views import Batch
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.involution import SignedPermutation
@@ -239,10 +240,10 @@ def _seen(
             view = dict(values)
             if node.name in sites:
                 source = sites[node.name].source
-                view[source] = recurrent.watched(values[source])
+                view[source] = watched(values[source])
                 seen[node.name, source] = view[source]
             if recurrent.cells(node, captured):
-                values[node.name], reads = recurrent.unrolled(node, view)
+                values[node.name], reads = unrolled(node, view, watched)
                 for number, (given, recalled) in enumerate(reads):
                     seen[node.name, f"x{number}"], seen[node.name, f"h{number}"] = given, recalled
             else:
@@ -334,3 +335,11 @@ class _Combination:
             remedy = "give the network that answers with scores, or use --method average"
             raise MethodUnavailableError("the outputs", facts, remedy)
         return torch.stack(parts).sum()
+
+
+def watched(tensor: Tensor) -> Tensor:
+    """A view of a tensor that keeps its own gradient."""
+    view = tensor.view_as(tensor)
+    if view.requires_grad:
+        view.retain_grad()
+    return view

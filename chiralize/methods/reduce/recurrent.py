@@ -22,6 +22,7 @@ from chiralize.graph.model import CapturedModel, Node
 from chiralize.graph.traits import Recurrence
 from chiralize.infer.records import RepMap
 from chiralize.infer.registry import traits
+from chiralize.methods.stepping import directions_of, runs_in_steps, states_read
 from chiralize.symmetry.symbolic import Abs, Axis, Sum, SymbolicRepresentation, Term, Var, trivial, variables
 
 
@@ -55,13 +56,11 @@ class Step:
 def cells(node: Node, captured: CapturedModel) -> list[Cell]:
     """The cells of a recurrent op; none for other ops, and for LSTMs that project their state."""
     trait = traits().get(node.target)
-    if not isinstance(trait, Recurrence) or trait.is_single:
+    if not isinstance(trait, Recurrence) or not runs_in_steps(node):
         return []
-    names, directions = [ref.name for ref in node.arguments["params"]], _directions(node.arguments)
+    names, directions = [ref.name for ref in node.arguments["params"]], directions_of(node.arguments)
     each = len(names) // (node.arguments["num_layers"] * directions)
-    if each not in (2, 4) or any(
-        captured.leaves[name].kind != "parameter" for name in names if name in captured.leaves
-    ):
+    if any(captured.leaves[name].kind != "parameter" for name in names if name in captured.leaves):
         return []
     cells_of_op: list[Cell] = []
     for position in range(node.arguments["num_layers"] * directions):
@@ -70,17 +69,13 @@ def cells(node: Node, captured: CapturedModel) -> list[Cell]:
     return cells_of_op
 
 
-def _directions(arguments: Mapping[str, Any]) -> int:
-    return 1 + bool(arguments["bidirectional"])
-
-
 def steps(node: Node, cells_of_op: Sequence[Cell], values: Mapping[str, Any]) -> list[Step]:
     """What every cell of an op reads, from the op's arguments: layer by layer through torch's own kernel."""
     arguments = execution.arguments(node, values)
-    x, states, op = arguments["input"], _states(arguments), execution.overload(node.target)
+    x, states, op = arguments["input"], states_read(arguments), execution.overload(node.target)
     if not arguments["batch_first"]:
         x = x.transpose(0, 1)
-    directions = _directions(arguments)
+    directions = directions_of(arguments)
     read: list[Step] = []
     for layer in range(arguments["num_layers"]):
         cut = slice(layer * directions, (layer + 1) * directions)
@@ -95,77 +90,6 @@ def steps(node: Node, cells_of_op: Sequence[Cell], values: Mapping[str, Any]) ->
             read.append(Step(x, torch.cat(before, 1)))
         x = out
     return read
-
-
-def unrolled(
-    node: Node, values: Mapping[str, Any]
-) -> tuple[tuple[Tensor, ...], list[tuple[list[Tensor], list[Tensor]]]]:
-    """The op's results step by step, and what every cell read at each: inputs and states, their gradients kept."""
-    trait = traits()[node.target]
-    assert isinstance(trait, Recurrence)
-    arguments = execution.arguments(node, values)
-    x, states = arguments["input"], _states(arguments)
-    if not arguments["batch_first"]:
-        x = x.transpose(0, 1)
-    directions = _directions(arguments)
-    each = len(arguments["params"]) // (arguments["num_layers"] * directions)
-    last: list[list[Tensor]] = [[] for _ in states]
-    reads: list[tuple[list[Tensor], list[Tensor]]] = []
-    for layer in range(arguments["num_layers"]):
-        outs: list[Tensor] = []
-        for direction in range(directions):
-            position = layer * directions + direction
-            weights = arguments["params"][position * each : (position + 1) * each]
-            state = [of_all_cells[position] for of_all_cells in states]
-            sequence = list(x.unbind(1))
-            given: tuple[list[Tensor], list[Tensor]] = [], []
-            results: list[Tensor] = []
-            for item in sequence if direction == 0 else sequence[::-1]:
-                seen = [watched(item), watched(state[0])]
-                for column, value in zip(given, seen, strict=True):
-                    column.append(value)
-                state = _step(trait.cell, seen[0], [seen[1], *state[1:]], weights)
-                results.append(state[0])
-            back = 1 if direction == 0 else -1
-            outs.append(torch.stack(results[::back], 1))
-            reads.append((given[0][::back], given[1][::back]))
-            for column, value in zip(last, state, strict=True):
-                column.append(value)
-        x = torch.cat(outs, -1)
-    out = x if arguments["batch_first"] else x.transpose(0, 1)
-    return (out, *(torch.stack(column) for column in last)), reads
-
-
-def _step(cell: str, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
-    """One step of one cell."""
-    h = state[0]
-    biases = list(weights[2:]) or [None, None]
-    given = torch.nn.functional.linear(x, weights[0], biases[0])
-    recalled = torch.nn.functional.linear(h, weights[1], biases[1])
-    if cell == "lstm":
-        i, f, g, o = (given + recalled).chunk(4, -1)
-        c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-        return [o.sigmoid() * c.tanh(), c]
-    if cell == "gru":
-        (r, z, n), (r_h, z_h, n_h) = given.chunk(3, -1), recalled.chunk(3, -1)
-        z = (z + z_h).sigmoid()
-        return [(1 - z) * (n + (r + r_h).sigmoid() * n_h).tanh() + z * h]
-    return [(given + recalled).tanh() if cell == "tanh" else (given + recalled).relu()]
-
-
-def _states(arguments: Mapping[str, Any]) -> list[Tensor]:
-    hx = arguments["hx"]
-    if isinstance(hx, (list, tuple)):
-        return list(hx)
-    return [hx]
-
-
-def watched(tensor: Tensor) -> Tensor:
-    """A view of a tensor that keeps its own gradient."""
-    view = tensor.view_as(tensor)
-    if view.requires_grad:
-        view.retain_grad()
-    return view
 
 
 def separate(captured: CapturedModel, repmap: RepMap) -> RepMap:

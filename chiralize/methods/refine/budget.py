@@ -28,6 +28,11 @@ _CHEAPER = 5  # by which their products are, in bfloat16
 _USES = 1000  # of a weight in a step: enough for gradients of little noise
 _FEWEST_ROWS, _MOST_ROWS = 16, 256
 _FEWEST_STEPS, _MOST_STEPS = 200, 1500
+_FEWEST_ALONG = 50  # steps along sequences, each of which has many samples
+_STEPS_OF_TIME, _BESIDE = 36_000, 40
+"""Steps of time that training goes through along sequences, about a minute, mostly of overhead; and what every step of
+training takes beside them, in steps of time.
+"""
 _RATE, _LOWEST = 5e-3, 0.1
 """Of a parameter's size: the rate that training begins with, and what is left of it at least where errors add up."""
 
@@ -50,6 +55,18 @@ def unasked(network: Network, rho: float) -> Extra:
         return extra
     assert network.captured is not None  # only graphs have weights that are trained unasked
     return replace(extra, rate=_RATE * max(1 / most_in_a_row(network.captured), _LOWEST))
+
+
+def unasked_along(network: Network, frames: int, rho: float) -> Extra:
+    """The same for a network that carries states, trained along sequences of so many steps.
+
+    Training has no limit of rho above which it is hopeless: a fit of single steps may leave ten times what it takes.
+    """
+    if rho <= _LEFT_OVER:
+        return Extra()
+    work = frames * max(multiplications_a_sample(network), 1.0)
+    steps = int(min(_STEPS_OF_TIME / (frames + _BESIDE), _WORK / (_PASSES * _FEWEST_ROWS * work), _MOST_STEPS))
+    return Extra(steps=steps, rows=_FEWEST_ROWS) if steps >= _FEWEST_ALONG else Extra()
 
 
 def rows_for(network: Network) -> int:

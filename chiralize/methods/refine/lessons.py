@@ -32,9 +32,14 @@ Move = Callable[[Call, Sequence[Call], torch.Generator, float], Call]
 pictures are moved."""
 
 
+def moved_pictures(network: Network) -> frozenset[int]:
+    """The inputs that are moved as a camera moves, by position; along sequences, one motion for all frames, none."""
+    return frozenset() if network.carried else pictures_of(network.resolved)
+
+
 def move_of(network: Network, has_rows: bool) -> Move:
     """How inputs of this network are moved.  has_rows: the leading axis of a call holds independent samples."""
-    pictures = pictures_of(network.resolved)
+    pictures = moved_pictures(network)
 
     def move(call: Call, calls: Sequence[Call], generator: torch.Generator, amount: float) -> Call:
         """See `Move`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch.export import ExportedProgram
 
 from chiralize.body.tensors.resolved import ResolvedSpec
 from chiralize.errors import MethodUnavailableError
@@ -15,6 +16,8 @@ from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Call, fresh, results
 from chiralize.graph.staying import staying
 from chiralize.graph.units import Units
+from chiralize.infer.capture import capture
+from chiralize.methods.refine.along import cut, original_along, result_along
 from chiralize.methods.refine.arithmetic import Arithmetic
 from chiralize.methods.refine.from_the_centre import FromTheCentre
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
@@ -26,9 +29,11 @@ from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Method, Problem
 from chiralize.problem.request import Request
-from chiralize.problem.result import Converted
+from chiralize.problem.result import Converted, Draft
 
 _ROOM = 128_000_000  # bytes, for the values of one batch
+_SEQUENCES = 16  # of a step
+_ELSE = "train the original with mirrored copies"
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Ready:
     distance: from the original.  weights: of the result.  calls: inputs to fit on.  seen, held: these in batches, and
     others.  is_together: samples of one call each run together, along an axis in front.
     pixels: the result from the point that T mirrors at, where that is not 0; None elsewhere.
+    program: the result's, where it was exported to be trained.
     """
 
     network: Network
@@ -48,6 +54,7 @@ class Ready:
     held: Sequence[Call]
     is_together: bool = False
     pixels: FromTheCentre | None = None
+    program: ExportedProgram | None = None
 
     @property
     def has_rows(self) -> bool:
@@ -70,14 +77,16 @@ class Ready:
         return shuffled(self.network, calls, self.batch(rows), generator) or self.seen
 
 
-def ready_for(problem: Problem, result: Converted, option: str, rows: int, device: torch.device = CPU) -> Ready:
+def ready_for(problem: Problem, draft: Draft, option: str, rows: int, device: torch.device = CPU) -> Ready:
     """rows: of a batch, as in `in_rows`.  device: where the networks lie.
 
     Raises MethodUnavailableError, which names the option, where the result cannot be trained.
     """
-    network, obstacle = problem.network, _obstacle(problem)
+    network, result, obstacle = problem.network, draft.converted, _obstacle(problem)
     if obstacle is not None:
         raise MethodUnavailableError(option, obstacle[0], f"{obstacle[1]}, or leave {option} out")
+    if network.carried:
+        return _ready_along(problem, draft, option, rows, device)
     calls, others = problem.batches.fitted, problem.batches.fitted_held_out
     if device != CPU:
         calls, others = (mapped(partial(on, device), part) for part in (calls, others))
@@ -88,7 +97,7 @@ def ready_for(problem: Problem, result: Converted, option: str, rows: int, devic
         seen, held = calls, others
     aim, answer = aim_of(problem), pixels or result.module
     outputs = _imitated(network, aim(held[0]), option)
-    squared = [position for position in outputs if _is_peaked(network.resolved, position)]
+    squared = _squared(network, outputs)
     weights = Weights(answer, result.action)
     most = 1
     if seen is calls and pixels is None and not pictures_of(network.resolved):  # these are turned along counted axes
@@ -99,12 +108,60 @@ def ready_for(problem: Problem, result: Converted, option: str, rows: int, devic
         calls, others = (mapped(with_axis, part) for part in (calls, others))
         seen, held = (gathered(part, most) for part in (calls, others))
         aim, answer = _aim_at_once(aim), at_once(answer)
-    distance = Distance(aim, answer, held, outputs, squared, _units(network, is_together))
+    distance = Distance(aim, answer, held, outputs, squared, _units(network, int(is_together)))
+    _refuse_without_gradients(distance, weights, held[0], option)
+    return Ready(network, distance, weights, calls, seen, held, is_together, pixels)
+
+
+def _ready_along(problem: Problem, draft: Draft, option: str, rows: int, device: torch.device) -> Ready:
+    """The same along sequences, each of which is one sample: they run together, along an axis in front of time."""
+    network, batches = problem.network, problem.batches
+    if device != CPU:
+        facts = "networks that carry states are trained on the CPU alone"
+        raise MethodUnavailableError("--device", facts, "leave --device out")
+    program = draft.program or network.program_of(draft.converted.module, network.example)
+    captured = draft.graph or capture(program, network.args, network.kwargs)
+    weights = Weights(draft.converted.module, draft.converted.action)
+    views = original_along(network, problem.both_views)
+    answer = result_along(network, captured, weights.parameters)
+    calls, others = (cut(part, network.carried) for part in (batches.seen_sequences, batches.held_sequences))
+    functions = [*views, answer]
     with weights, torch.enable_grad():
-        if not distance.answers(held[0]).requires_grad:
+        if not all(runs_together(one, calls, list(one.weights.values())) for one in functions):
+            facts = "sequences cannot be run together: torch.vmap lacks one of its ops, or it draws at random"
+            raise MethodUnavailableError(option, facts, f"leave {option} out")
+    calls, others = (mapped(with_axis, part) for part in (calls, others))
+    most = max(min(rows, _SEQUENCES, len(calls)), 1)
+    seen, held = (gathered(part, most) for part in (calls, others))
+    aim = _mean_of([_on_calls(at_once(view)) for view in views])
+    outputs = _imitated(network, aim(held[0]), option)
+    distance = Distance(aim, at_once(answer), held, outputs, _squared(network, outputs), _units(network, 2))
+    _refuse_without_gradients(distance, weights, held[0], option)
+    return Ready(network, distance, weights, calls, seen, held, is_together=True, program=program)
+
+
+def _refuse_without_gradients(distance: Distance, weights: Weights, call: Call, option: str) -> None:
+    """Raise MethodUnavailableError, which names the option, where nothing can be learnt from a call."""
+    with weights, torch.enable_grad():
+        if not distance.answers(call).requires_grad:
             facts = "its answers have no gradients: forward switches them off, or nothing that it reads can be trained"
             raise MethodUnavailableError(option, facts, f"leave {option} out, or torch.no_grad out of forward")
-    return Ready(network, distance, weights, calls, seen, held, is_together, pixels)
+
+
+def _mean_of(aims: Sequence[Aim]) -> Aim:
+    """The mean of what all of them answer, of those answers that are numbers."""
+
+    def answers(call: Call) -> Sequence[torch.Tensor]:
+        """All results."""
+        with torch.no_grad():
+            first, *others = [aim(call) for aim in aims]
+        means = list(first)
+        for position, answer in enumerate(first):
+            if answer.is_floating_point():
+                means[position] = torch.stack([answer, *(other[position] for other in others)]).mean(0)
+        return means
+
+    return answers
 
 
 def _pixels(
@@ -120,11 +177,11 @@ def _pixels(
     return pixels
 
 
-def _units(network: Network, is_together: bool) -> dict[int, Units]:
-    """The units of the outputs that have several; with an axis of samples in front where these run together."""
+def _units(network: Network, more: int) -> dict[int, Units]:
+    """The units of the outputs that have several; with so many axes in front, of samples and of time."""
     mirror = mirror_if_known(network, None)
     units = mirror.units if mirror is not None else {}
-    return {position: each.within(int(is_together)) for position, each in units.items()}
+    return {position: each.within(more) for position, each in units.items()}
 
 
 def _run_together(aim: Aim, weights: Weights, result: Converted, calls: Sequence[Call]) -> bool:
@@ -136,8 +193,12 @@ def _run_together(aim: Aim, weights: Weights, result: Converted, calls: Sequence
 
 def _aim_at_once(aim: Aim) -> Aim:
     """The aim for calls with an axis of samples in front."""
-    run = at_once(_on_arguments(aim))
-    return lambda call: run(*call[0], **call[1])
+    return _on_calls(at_once(_on_arguments(aim)))
+
+
+def _on_calls(function: Callable[..., Sequence[torch.Tensor]]) -> Aim:
+    """A function of arguments as an aim."""
+    return lambda call: function(*call[0], **call[1])
 
 
 def _on_arguments(aim: Aim) -> Callable[..., Sequence[torch.Tensor]]:
@@ -175,6 +236,9 @@ def refuse_untrainable(network: Network, request: Request, method: Method) -> No
 def _obstacle(problem: Problem) -> tuple[str, str] | None:
     """Why there is nothing to train on, and what the user can do."""
     network, batches = problem.network, problem.batches
+    if network.carried and not batches.sequences:
+        facts = "the network carries states from call to call, and there are no sequences to train along"
+        return facts, "give --calibration sequences.npz, (sequence, time, ...)"
     if not batches.inputs:
         facts = f"there are no inputs to train on, and none can be drawn: {batches.origin}"
         return facts, "give --calibration inputs.npz"
@@ -183,9 +247,16 @@ def _obstacle(problem: Problem) -> tuple[str, str] | None:
 
 def _of_network(network: Network) -> tuple[str, str] | None:
     """Why a network cannot be trained whatever the inputs, and what the user can do."""
-    if network.carried:
-        return "the network carries states from call to call", "train the original with mirrored copies"
+    if network.carried and network.captured is None:
+        return "the network carries states from call to call, and has no graph to be followed along sequences", _ELSE
+    if network.carried and network.resolved.is_affine:
+        return "the network carries states from call to call, and is not trained on pixels (`reflect`)", _ELSE
     return None
+
+
+def _squared(network: Network, outputs: Sequence[int]) -> list[int]:
+    """Those of some outputs whose errors are squared in training, by position."""
+    return [position for position in outputs if _is_peaked(network.resolved, position)]
 
 
 def _is_peaked(resolved: ResolvedSpec, position: int) -> bool:

@@ -10,20 +10,21 @@ from dataclasses import replace
 import torch
 
 from chiralize.errors import MethodUnavailableError
+from chiralize.errors.words import when
 from chiralize.graph import rewrite
 from chiralize.graph.devices import CPU, lent, with_doubles
 from chiralize.graph.running import Call
+from chiralize.methods.refine.along import length_of
 from chiralize.methods.refine.arithmetic import Arithmetic, quickest
-from chiralize.methods.refine.budget import Extra, rows_for, unasked
+from chiralize.methods.refine.budget import Extra, rows_for, unasked, unasked_along
 from chiralize.methods.refine.checkpoint import Checkpoint
 from chiralize.methods.refine.distillation import distill, distill_at_once, fingerprint, train
 from chiralize.methods.refine.gauss_newton import refine
 from chiralize.methods.refine.imitation import Distance
-from chiralize.methods.refine.lessons import MovedAnew, Stored, move_of
+from chiralize.methods.refine.lessons import MovedAnew, Stored, move_of, moved_pictures
 from chiralize.methods.refine.ready import Ready, aim_of, ready_for
 from chiralize.methods.refine.training import Distilled, Training
 from chiralize.problem.data.cutting import rows_of, tensors
-from chiralize.problem.data.warping import pictures_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
@@ -46,7 +47,7 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
         return _fitted(problem, draft, request.rounds)
     if request.rounds is not None or not _is_trainable(problem.network, draft.converted):
         return draft
-    extra = unasked(problem.network, rho)
+    extra = _extra(problem, rho)
     try:
         if extra.rounds:
             return _fitted(problem, draft, extra.rounds)
@@ -55,13 +56,21 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
         return draft
 
 
+def _extra(problem: Problem, rho: float) -> Extra:
+    """What the network gets unasked.  rho: after its fit."""
+    network, sequences = problem.network, problem.batches.seen_sequences
+    if not network.carried:
+        return unasked(network, rho)
+    return unasked_along(network, length_of(sequences, network.carried), rho) if sequences else Extra()
+
+
 def _fitted(problem: Problem, draft: Draft, rounds: int) -> Draft:
     """The result after rounds of Gauss-Newton.
 
     Raises MethodUnavailableError where they are not possible.
     """
     request = problem.request
-    ready = ready_for(problem, draft.converted, "--rounds", _MANY)
+    ready = ready_for(problem, draft, "--rounds", _MANY)
 
     def report_round(done: int, rounds: int, loss: float) -> None:
         """Say how far it is."""
@@ -80,7 +89,7 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
     Raises MethodUnavailableError where they are not possible.
     """
     network = problem.network
-    ready = ready_for(problem, draft.converted, "--rounds", extra.rows)
+    ready = ready_for(problem, draft, "--rounds", extra.rows)
     batch = ready.batch(extra.rows)
     steps = max(min(extra.steps, extra.steps * extra.rows // batch), 1)  # fewer of larger batches
 
@@ -96,8 +105,12 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
     lessons = Stored(ready.distance, ready.calls, in_random_order, move_of(network, ready.has_rows))
     with ready.weights:
         training = Training(ready.distance, ready.weights, lessons, ready.held)
-        outcome = train(training, steps, extra.rate, report_step)
-    return _taken_over(ready, draft, f"all layers trained at once, without labels: {_facts(outcome, steps)}")
+        if network.carried:  # how far an error reaches along a sequence decides the rate
+            outcome = distill(training, steps, report_step)
+        else:
+            outcome = train(training, steps, extra.rate, report_step)
+    along = when(network.carried, " along sequences")
+    return _taken_over(ready, draft, f"all layers trained at once{along}, without labels: {_facts(outcome, steps)}")
 
 
 def distilled(problem: Problem, draft: Draft) -> Draft:
@@ -108,10 +121,10 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
         """Say how far it is."""
         request.progress(f"distilling, loss {loss:.3g}", step / steps)
 
-    device, pictures = with_doubles(request.device), pictures_of(network.resolved)
+    device, pictures = with_doubles(request.device), moved_pictures(network)
     with lent(device, network.module, draft.converted.module):
         rows = rows_for(network) if pictures else _ROWS
-        ready = ready_for(problem, draft.converted, "--distill", rows, device=device)
+        ready = ready_for(problem, draft, "--distill", rows, device=device)
         with ready.weights:
             distance = _sped_up(problem, ready) if device == CPU else ready.distance
             move = move_of(network, ready.has_rows)
@@ -125,7 +138,7 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
 
 def _sped_up(problem: Problem, ready: Ready) -> Distance:
     """The distance in the arithmetic that is quickest for pictures; of other inputs, as it is."""
-    pictures = pictures_of(problem.network.resolved)
+    pictures = moved_pictures(problem.network)
 
     def answer(way: Arithmetic) -> torch.Tensor:
         """What a step computes, in some arithmetic."""
@@ -151,7 +164,7 @@ def _facts(outcome: Distilled, steps: int) -> str:
 def _in_lessons(ready: Ready, rows: int) -> Sequence[Call]:
     """The inputs in batches to distil on. Pictures are drawn at random from all of them, where memory holds these."""
     size = sum(tensor.nbytes for tensor in tensors(ready.calls[0])) * len(ready.calls)
-    if not pictures_of(ready.network.resolved) or size > _HELD:
+    if not moved_pictures(ready.network) or size > _HELD:
         return ready.seen
     return ready.in_random_order(ready.calls, rows, torch.Generator().manual_seed(0))
 
@@ -173,12 +186,13 @@ def keeper(problem: Problem) -> Checkpoint | None:
 def _is_trainable(network: Network, result: Converted) -> bool:
     """Whether a result was fitted, and can be trained well."""
     precise = all(parameter.dtype in (torch.float32, torch.float64) for parameter in network.module.parameters())
-    return bool(result.fitted) and network.captured is not None and network.has_rows and precise
+    has_samples = network.has_rows or bool(network.carried)  # of sequences, each is one
+    return bool(result.fitted) and network.captured is not None and has_samples and precise
 
 
 def _taken_over(ready: Ready, draft: Draft, note: str) -> Draft:
     """The result with the weights that it has after training."""
-    network, module, program = ready.network, draft.converted.module, draft.program
+    network, module, program = ready.network, draft.converted.module, draft.program or ready.program
     if ready.pixels is not None:
         module, program = network.holding(ready.pixels.weights())
     elif program is not None and network.origin.from_program:

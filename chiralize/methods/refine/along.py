@@ -1,0 +1,133 @@
+"""Networks that carry states, as functions of whole sequences: what they are trained along.
+
+A sequence is one call here, every input of it "time ...". The graph runs op by op, and a state is handed from the node
+that holds its new value to the leaf that the next step reads: derivatives reach back through all steps, also where the
+network's own code lets none through (`detach`), and so does vmap, which knows neither states nor recurrent ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chiralize.graph import execution
+from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.model import CapturedModel
+from chiralize.graph.rollouts import Carried, Steps, handed_over
+from chiralize.graph.running import Arguments, Call
+from chiralize.methods.stepping import runs_in_steps, unrolled
+from chiralize.problem.network import Network
+from chiralize.problem.stateful import mirror_of_calls
+
+_OWN_ANSWERS = 32
+"""Steps of a sequence for networks that read their own answers, for half of it: errors grow from answer to answer, and
+with them derivatives, until those of a few sequences are all that is left."""
+_SHORTER = 4
+"""One sequence in so many may be too short to be trained along."""
+_OVERLAP = 2
+"""How often a step is trained on where sequences are cut: as a part of so many stretches."""
+
+
+class Along:
+    """A network as a function of a sequence: its inputs "time ..." to all results that are tensors, "time ...".
+
+    captured: its graph, at the sizes of one call.  weights: leaves that take others' place, by name.
+    mirror: for f(x) of every step, T f(T x), whose states are those of that view.
+    """
+
+    def __init__(
+        self,
+        captured: CapturedModel,
+        carried: Carried,
+        weights: Mapping[str, Tensor] | None = None,
+        mirror: NetworkMirror | None = None,
+    ) -> None:
+        self.captured, self.carried, self.mirror = captured, carried, mirror
+        self.weights = dict(weights or {})
+
+    def __call__(self, *args: Any, **kwargs: Any) -> list[Tensor]:
+        """All results."""
+        sequence = Arguments.of(args, kwargs)
+        states = dict[str, Tensor]()
+        given, answers = list[Tensor](), list[Tensor]()
+        rows = list[list[Tensor]]()
+        steps = len(sequence.tensors[0])
+        for number in range(steps):
+            observed = sequence.filled([tensor[number] for tensor in sequence.tensors])
+            if self.mirror is not None:
+                observed = self.mirror.turned(observed)
+            read = Arguments.of(*observed).tensors
+            given = handed_over(self.carried, read, number, steps, given, answers)
+            answers, states = self._step(given, states)
+            rows.append(self._turned_back(answers))
+        return list(map(torch.stack, zip(*rows, strict=True)))
+
+    def _step(self, given: Sequence[Tensor], states: Mapping[str, Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The results of one step, and the states after it, by leaf."""
+        values = execution.start(self.captured, given, {**self.weights, **states})
+        for node in self.captured.nodes:
+            if runs_in_steps(node):
+                values[node.name] = unrolled(node, values)[0]
+            else:
+                values[node.name] = execution.evaluate(node, values)
+        after = {leaf: values[name] for leaf, name in self.captured.mutations.items()}
+        return [values[name] for name in self.captured.answers], after
+
+    def _turned_back(self, answers: Sequence[Tensor]) -> list[Tensor]:
+        """The answers, or T of them."""
+        turned = list(answers)
+        if self.mirror is not None:
+            for position, answer in enumerate(answers):
+                turned[position] = self.mirror.turned_output(position, answer)
+        return turned
+
+
+def original_along(network: Network, both_views: bool) -> Sequence[Along]:
+    """The original as a function of a sequence: as it is, and, where both views count, the other one."""
+    assert network.captured is not None
+    plain = Along(network.captured, network.carried)
+    if not both_views:
+        return [plain]
+    return [plain, Along(network.captured, network.carried, mirror=mirror_of_calls(network))]
+
+
+def result_along(network: Network, captured: CapturedModel, parameters: Mapping[str, Tensor]) -> Along:
+    """The result as a function of a sequence.  captured: its graph.  parameters: those that are trained, by name."""
+    weights = dict[str, Tensor]()
+    for leaf in captured.leaves.values():
+        known = [name for name in leaf.names if name in parameters]
+        if known:
+            weights[leaf.name] = parameters[known[0]]
+    return Along(captured, network.carried, weights)
+
+
+def length_of(sequences: Sequence[Steps], carried: Carried) -> int:
+    """The steps of the stretches that sequences are cut to."""
+    lengths = sorted(map(len, sequences))
+    length = lengths[len(lengths) // _SHORTER]
+    if carried.has_feedback:
+        return min(length, _OWN_ANSWERS)
+    return length
+
+
+def cut(sequences: Sequence[Steps], carried: Carried) -> list[Call]:
+    """Sequences as calls of `Along`, all of one length: what is longer is cut, and the few that are shorter left out.
+
+    A stretch from the middle starts at rest, as the original does that answers to it.
+    """
+    length = length_of(sequences, carried)
+    calls = list[Call]()
+    for steps in sequences:
+        for start in range(0, len(steps) - length + 1, max(length // _OVERLAP, 1)):
+            calls.append(_as_one_call(steps[start : start + length]))
+    return calls
+
+
+def _as_one_call(steps: Steps) -> Call:
+    """Calls as one, every tensor "time ..."."""
+    arguments = [Arguments.of(*step) for step in steps]
+    columns = zip(*(each.tensors for each in arguments), strict=True)
+    return arguments[0].filled(list(map(torch.stack, columns)))
