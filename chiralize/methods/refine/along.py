@@ -19,6 +19,8 @@ from chiralize.graph.model import CapturedModel
 from chiralize.graph.rollouts import Carried, Steps, handed_over
 from chiralize.graph.running import Arguments, Call
 from chiralize.methods.stepping import runs_in_steps, unrolled
+from chiralize.problem.data.batches import Batches
+from chiralize.problem.data.cutting import size_of_values
 from chiralize.problem.network import Network
 from chiralize.problem.stateful import mirror_of_calls
 
@@ -27,6 +29,10 @@ _OWN_ANSWERS = 32
 with them derivatives, until those of a few sequences are all that is left."""
 _SHORTER = 4
 """One sequence in so many may be too short to be trained along."""
+_FEWEST = 8
+"""Steps, of fewer of which no state tells much."""
+_ROOM, _KEPT = 2_000_000_000, 3
+"""Bytes for the values of one batch of stretches, and how often each is kept: for derivatives, and on their way."""
 _OVERLAP = 2
 """How often a step is trained on where sequences are cut: as a part of so many stretches."""
 
@@ -104,21 +110,30 @@ def result_along(network: Network, captured: CapturedModel, parameters: Mapping[
     return Along(captured, network.carried, weights)
 
 
-def length_of(sequences: Sequence[Steps], carried: Carried) -> int:
-    """The steps of the stretches that sequences are cut to."""
-    lengths = sorted(map(len, sequences))
-    length = lengths[len(lengths) // _SHORTER]
-    if carried.has_feedback:
-        return min(length, _OWN_ANSWERS)
-    return length
+def length_of(batches: Batches, network: Network) -> int:
+    """The steps of the stretches that sequences are cut to; 0 where there are none, or memory holds too few steps."""
+    if not batches.sequences or network.captured is None:
+        return 0
+    lengths = sorted(map(len, batches.sequences))
+    longest = [max(map(len, part)) for part in (batches.seen_sequences, batches.held_sequences)]
+    length = min(lengths[len(lengths) // _SHORTER], *longest)
+    if network.carried.has_feedback:
+        length = min(length, _OWN_ANSWERS)
+    held = at_once_in_memory(network, 1)
+    return length if held >= length else held if held >= _FEWEST else 0
 
 
-def cut(sequences: Sequence[Steps], carried: Carried) -> list[Call]:
-    """Sequences as calls of `Along`, all of one length: what is longer is cut, and the few that are shorter left out.
+def at_once_in_memory(network: Network, steps: int) -> int:
+    """How many stretches of so many steps there is memory for, with all that derivatives need."""
+    assert network.captured is not None
+    return int(_ROOM / (_KEPT * max(size_of_values(network.captured), 1) * steps))
+
+
+def cut(sequences: Sequence[Steps], length: int) -> list[Call]:
+    """Sequences as calls of `Along`, all of one length: what is longer is cut, and what is shorter left out.
 
     A stretch from the middle starts at rest, as the original does that answers to it.
     """
-    length = length_of(sequences, carried)
     calls = list[Call]()
     for steps in sequences:
         for start in range(0, len(steps) - length + 1, max(length // _OVERLAP, 1)):

@@ -17,7 +17,7 @@ from chiralize.graph.running import Call, fresh, results
 from chiralize.graph.staying import staying
 from chiralize.graph.units import Units
 from chiralize.infer.capture import capture
-from chiralize.methods.refine.along import cut, original_along, result_along
+from chiralize.methods.refine.along import at_once_in_memory, cut, length_of, original_along, result_along
 from chiralize.methods.refine.arithmetic import Arithmetic
 from chiralize.methods.refine.from_the_centre import FromTheCentre
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
@@ -33,6 +33,7 @@ from chiralize.problem.result import Converted, Draft
 
 _ROOM = 128_000_000  # bytes, for the values of one batch
 _SEQUENCES = 16  # of a step
+_CARRIES = "the network carries states from call to call"
 _ELSE = "train the original with mirrored copies"
 
 
@@ -124,14 +125,17 @@ def _ready_along(problem: Problem, draft: Draft, option: str, rows: int, device:
     weights = Weights(draft.converted.module, draft.converted.action)
     views = original_along(network, problem.both_views)
     answer = result_along(network, captured, weights.parameters)
-    calls, others = (cut(part, network.carried) for part in (batches.seen_sequences, batches.held_sequences))
+    length = length_of(batches, network)
+    if not length:
+        raise MethodUnavailableError(option, "a sequence takes more memory than training has", f"leave {option} out")
+    calls, others = (cut(part, length) for part in (batches.seen_sequences, batches.held_sequences))
     functions = [*views, answer]
     with weights, torch.enable_grad():
         if not all(runs_together(one, calls, list(one.weights.values())) for one in functions):
             facts = "sequences cannot be run together: torch.vmap lacks one of its ops, or it draws at random"
             raise MethodUnavailableError(option, facts, f"leave {option} out")
     calls, others = (mapped(with_axis, part) for part in (calls, others))
-    most = max(min(rows, _SEQUENCES, len(calls)), 1)
+    most = max(min(rows, _SEQUENCES, at_once_in_memory(network, length)), 1)
     seen, held = (gathered(part, most) for part in (calls, others))
     aim = _mean_of([_on_calls(at_once(view)) for view in views])
     outputs = _imitated(network, aim(held[0]), option)
@@ -228,7 +232,7 @@ def refuse_untrainable(network: Network, request: Request, method: Method) -> No
     if method.drafts is None or method.averages == "whole":
         return
     for option, asked in (("--distill", request.distill), ("--rounds", request.rounds)):
-        obstacle = _of_network(network) if asked else None
+        obstacle = _along_sequences(network, bool(request.sequences)) if asked else None
         if obstacle is not None:
             raise MethodUnavailableError(option, obstacle[0], f"{obstacle[1]}, or leave {option} out")
 
@@ -236,21 +240,22 @@ def refuse_untrainable(network: Network, request: Request, method: Method) -> No
 def _obstacle(problem: Problem) -> tuple[str, str] | None:
     """Why there is nothing to train on, and what the user can do."""
     network, batches = problem.network, problem.batches
-    if network.carried and not batches.sequences:
-        facts = "the network carries states from call to call, and there are no sequences to train along"
-        return facts, "give --calibration sequences.npz, (sequence, time, ...)"
     if not batches.inputs:
         facts = f"there are no inputs to train on, and none can be drawn: {batches.origin}"
         return facts, "give --calibration inputs.npz"
-    return _of_network(network)
+    return _along_sequences(network, bool(batches.sequences))
 
 
-def _of_network(network: Network) -> tuple[str, str] | None:
-    """Why a network cannot be trained whatever the inputs, and what the user can do."""
-    if network.carried and network.captured is None:
-        return "the network carries states from call to call, and has no graph to be followed along sequences", _ELSE
-    if network.carried and network.resolved.is_affine:
-        return "the network carries states from call to call, and is not trained on pixels (`reflect`)", _ELSE
+def _along_sequences(network: Network, has_sequences: bool) -> tuple[str, str] | None:
+    """Why a network that carries states cannot be trained, and what the user can do."""
+    if not network.carried:
+        return None
+    if not has_sequences:
+        return f"{_CARRIES}: it is trained along sequences", "give --calibration sequences.npz, (sequence, time, ...)"
+    if network.captured is None:
+        return f"{_CARRIES}, and has no graph to be followed along sequences", _ELSE
+    if network.resolved.is_affine:
+        return f"{_CARRIES}: it is not trained on pixels (`reflect`)", "centre them before the network"
     return None
 
 

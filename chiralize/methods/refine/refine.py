@@ -58,10 +58,11 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
 
 def _extra(problem: Problem, rho: float) -> Extra:
     """What the network gets unasked.  rho: after its fit."""
-    network, sequences = problem.network, problem.batches.seen_sequences
+    network = problem.network
     if not network.carried:
         return unasked(network, rho)
-    return unasked_along(network, length_of(sequences, network.carried), rho) if sequences else Extra()
+    length = length_of(problem.batches, network)
+    return unasked_along(network, length, rho) if length else Extra()
 
 
 def _fitted(problem: Problem, draft: Draft, rounds: int) -> Draft:

@@ -197,7 +197,7 @@ def in_rows(
         fitting = inf
     else:
         given = network.captured.leaves[network.captured.inputs[0]].tensor
-        fitting = room * len(given) / max(_bytes(network.captured), 1) if given.ndim else room
+        fitting = room * len(given) / max(size_of_values(network.captured), 1) if given.ndim else room
     count = max(int(min(fitting / size, count)), 1)
     batches = zip(network.resolved.input_tensors, batch_axes(network.resolved), strict=True)
     elsewhere = any(axes and 0 not in axes for tensor, axes in batches if not tensor.is_free)
@@ -224,7 +224,7 @@ def samples_at_once(network: Network, calls: Sequence[Call], rows: int, room: fl
         return 1
     most = min(rows, len(calls) // _GROUPS)
     if network.captured is not None:
-        most = min(most, int(room / max(_bytes(network.captured), 1)))
+        most = min(most, int(room / max(size_of_values(network.captured), 1)))
     return max(most, 1)
 
 
@@ -266,7 +266,7 @@ def in_common(network: Network, calls: Sequence[Call]) -> list[frozenset[int]]:
     return []
 
 
-def _bytes(captured: CapturedModel) -> float:
+def size_of_values(captured: CapturedModel) -> float:
     """Memory in bytes of the values of all ops, as they were captured, in the precision of the inputs."""
     entries = sum(prod(shape) for node in captured.nodes for shape in node.shapes if shape is not None)
     return entries * captured.leaves[captured.inputs[0]].tensor.element_size()
