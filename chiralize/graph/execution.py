@@ -17,9 +17,10 @@ RUN_AS: Mapping[Any, Any] = {
     torch.ops.aten.view.default: torch.ops.aten.reshape.default,
     torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
     torch.ops.aten.copy.default: lambda old, new, *_: new.to(old.device, old.dtype).expand(old.shape),
+    torch.ops.aten.detach.default: lambda value: value,
 }
 """By op, what is run instead of it. `view` fails where values lie in memory otherwise than when the graph was made;
-`copy`, which functional programs are left with, has no derivative."""
+`copy`, which functional programs are left with, has no derivative, nor has `detach`, where a state leaves its step."""
 _REORDERING = {"aten.transpose.int", "aten.flatten.using_ints"}
 
 
