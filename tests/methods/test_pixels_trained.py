@@ -184,6 +184,6 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_run(options: dict[
     given = [((x[None],), {}) for x in normal(12, 6, 2)]
     request = Request("reduce", calibration=given, progress=lambda title, share=None: told.append(title))
     network = prepare(Counting(), parse_spec(SPEC.replace(", reflect: {x: 320}", "")), (normal(1, 6, 2),))
-    with pytest.raises(ChiralizeError, match=f"{option}: the network carries states from call to call"):
+    with pytest.raises(ChiralizeError, match=f"{option}: the network carries states from call to call: it is"):
         convert(network, "net", replace(request, **options))
     assert not told

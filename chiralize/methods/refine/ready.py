@@ -123,7 +123,8 @@ def _ready_along(problem: Problem, draft: Draft, option: str, rows: int, device:
     program = draft.program or network.program_of(draft.converted.module, network.example)
     captured = draft.graph or capture(program, network.args, network.kwargs)
     weights = Weights(draft.converted.module, draft.converted.action)
-    views = original_along(network, problem.both_views)
+    is_asked = mirror_if_known(network, None) is not None  # which of the two is better: single calls tell no states' T
+    views = original_along(network, problem.both_views or not (is_asked or problem.one_sided))
     answer = result_along(network, captured, weights.parameters)
     length = length_of(batches, network)
     if not length:
