@@ -61,6 +61,7 @@ from chiralize.verification.evidence.pairs_of_inputs import with_crossed_pairs, 
 from chiralize.verification.evidence.records import Candidate, Comparison
 from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.evidence.repairing import with_other_partners
+from chiralize.verification.evidence.sides import side_findings
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.evidence.turns import rotation_findings
 from chiralize.verification.verdicts import Evidence
@@ -130,6 +131,7 @@ def outside_evidence(
         parts.append(Evidence(warnings=(IDLE,)))
     parts += [reflection_findings(network.resolved), rotation_findings(network.resolved)]
     parts.append(Evidence(warnings=tuple(doubts_of(network.resolved.spec))))
+    parts.append(side_findings(network.resolved, inputs))
     parts.append(free_findings(network.resolved, (tuple(network.args), dict(network.kwargs)), inputs))
     if mirror is not None:
         parts.append(names_of_entries(mirror))

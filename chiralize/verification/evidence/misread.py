@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations, permutations
+from fractions import Fraction
+from itertools import chain, combinations, permutations
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ResolvedSpec
@@ -25,6 +26,10 @@ _PEOPLE = 2
 _VIEWS = 6
 """Of so many entries two may be a left and a right one, as of cameras on a head and two wrists."""
 _COLOURS, _PICTURE = "c", {"h", "w"}
+_BESIDE = (Fraction(1, 2), Fraction(1))
+"""Cells by which an axis of beams or bins may be reversed beside its place."""
+_FAR = 20
+"""Of the width of a picture: one part in so many is further than what its mirror leaves open."""
 
 
 def other_orders(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
@@ -77,6 +82,26 @@ def reversed_axes(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
         else:
             words = f"axis {word} of {names} reversed (`~{word}` in the layout)"
         yield words, entries
+
+
+def moved_reversals(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
+    """Axes of inputs that are reversed at another cell than the one given.
+
+    A ring of beams that begins straight ahead has its partners one beam further than a fan from right to left. The
+    middle of a camera may be some columns off; a single column makes no difference there.
+    """
+    for tensor in resolved.input_tensors:
+        layout = parse_layout(tensor.layout)
+        for word, center in tensor.entry.mirror:
+            size = tensor.shape[layout.axis_of(word)]
+            middle = Fraction(size - 1, 2) if center is None else center
+            steps = (Fraction(max(size // _FAR, 1)),) if _PICTURE & set(layout.words) else _BESIDE
+            for cell in chain.from_iterable((middle + step, middle - step) for step in steps):
+                if 0 < cell < size - 1 and (2 * cell).denominator == 1:
+                    moved = tuple((each, cell if each == word else kept) for each, kept in tensor.entry.mirror)
+                    entry = replace(tensor.entry, layout=tensor.layout, mirror=moved)
+                    words = f"axis {word} of {tensor.where} reversed at another cell"
+                    yield f"{words} (`mirror: {{{word}: {float(cell):g}}}`)", {("input", tensor.index): entry}
 
 
 def exchanged_views(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:

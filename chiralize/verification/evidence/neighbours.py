@@ -26,6 +26,7 @@ from chiralize.verification.evidence.misread import (
     Entries,
     exchanged_views,
     free_as_mirrored,
+    moved_reversals,
     other_orders,
     reversed_axes,
 )
@@ -398,6 +399,7 @@ def _tensors_read_otherwise(resolved: ResolvedSpec, numbers: Collection[int]) ->
     yield from outputs_of_another_kind(resolved)
     yield from other_orders(resolved)
     yield from free_as_mirrored(resolved, numbers)
+    yield from moved_reversals(resolved)
     yield from reversed_axes(resolved)
     yield from exchanged_views(resolved)
     yield from as_rotations(resolved)

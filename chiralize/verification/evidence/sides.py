@@ -1,0 +1,72 @@
+"""On which side of the body joints lie in the inputs: the left hip where the left shoulder is.
+
+Exchanged names of both hips change no T, which swaps them either way, and a network reads hips of the other side. Only
+the inputs tell, and only pairs that keep their distance, as hips and shoulders do: arms and legs cross.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import ResolvedSpec
+from chiralize.errors.words import percent
+from chiralize.graph.running import Call
+from chiralize.problem.data.cutting import tensors
+from chiralize.problem.data.joints import by_joint, has_coordinates
+from chiralize.verification.verdicts import Evidence
+
+_MOST = 4096
+"""Samples that are looked at."""
+_RIGID = 0.25
+"""How much the distance of partners varies at most, in shares of it; of speeds, and of arms, it is more."""
+_OPPOSITE = 0.9
+"""Of the samples: in so many two pairs point to opposite sides. Those that are right do so in a few, if in any."""
+_FEWEST = 32
+_OTHER_SIDE = (
+    "{one} and {other} lie on opposite sides of the body in {share} of the calibration inputs; the joints of one side "
+    "may be there in the place of those of the other, as in the order of another data set: T is the same for both, and "
+    "what the network reads is not. Where only the names are exchanged, nothing is wrong"
+)
+
+
+def side_findings(resolved: ResolvedSpec, inputs: Sequence[Call]) -> Evidence:
+    """A warning of two pairs of joints whose left ones lie on opposite sides, in the first input that has such.
+
+    inputs: of the user.
+    """
+    for tensor in resolved.input_tensors:
+        if tensor.pose is None or not has_coordinates(tensor) or tensor.pose.body.has_joint_signs:
+            continue
+        rows = list[Tensor]()
+        for call in inputs:
+            rows.append(by_joint(tensor, tensors(call)[tensor.index]).detach().cpu().double())
+            if sum(map(len, rows)) >= _MOST:
+                break
+        warning = _opposite(torch.cat(rows)[:_MOST], tensor.pose.body) if rows else ""
+        if warning:
+            return Evidence(warnings=(warning,))
+    return Evidence()
+
+
+def _opposite(poses: Tensor, body: Skeleton) -> str:
+    """The warning of the two pairs that are most opposite, in poses "sample joint coordinate"; "" where none are."""
+    if len(poses) < _FEWEST or len(body.pairs) < 2:
+        return ""
+    left, right = torch.tensor(body.pairs).T
+    across = poses[:, left] - poses[:, right]  # sample pair coordinate
+    length = across.norm(dim=-1)
+    rigid = (length.std(0) < _RIGID * length.mean(0)).nonzero().flatten().tolist()
+    worst, share = (0, 0), _OPPOSITE
+    for one, other in combinations(rigid, 2):
+        opposite = float(((across[:, one] * across[:, other]).sum(-1) < 0).double().mean())
+        if opposite > share:
+            worst, share = (one, other), opposite
+    if worst == (0, 0):
+        return ""
+    one, other = (body.joints[body.pairs[pair][0]] for pair in worst)
+    return _OTHER_SIDE.format(one=one, other=other, share=percent(share))
