@@ -42,7 +42,8 @@ from chiralize.verification.asymmetry.alignment import alignments
 
 WAYS = ("pad", "kernel", "resample")
 _OPTION = "--align"
-_AXES_OF_PICTURES = 4
+_AXES_READ = (4, 3)
+"""Of pictures, and of what lies along a line, where layers slide over them."""
 _SAME = 1e-5
 _LEAST = 0.02
 
@@ -200,12 +201,13 @@ def _picture(network: Network) -> tuple[ResolvedTensor, int]:
 def _as_layers_read(graph: CapturedModel, picture: ResolvedTensor, axis: int) -> tuple[int, int]:
     """How many axes a picture has where layers read it, and which of them is `axis`.
 
-    Of several cameras (b, view, c, h, w) layers read (b view, c, h, w).
+    Of several cameras (b, view, c, h, w) layers read (b view, c, h, w), of beams (b, beams) they read (b, 1, beams).
     """
     ndim = len(picture.shape)
-    beyond = ndim - _AXES_OF_PICTURES
-    if beyond > 0 and not any(windows(graph, ndim, axis, traits())):
-        return _AXES_OF_PICTURES, axis - beyond
+    from_last = axis - ndim
+    for other in (ndim, *_AXES_READ):
+        if other + from_last >= 0 and any(windows(graph, other, other + from_last, traits())):
+            return other, other + from_last
     return ndim, axis
 
 

@@ -41,15 +41,21 @@ def fitting_width(
 
 
 def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Traits, upsampled: Container[str]) -> bool:
-    """Whether every layer fits at a width, and branches that meet are as wide as each other."""
+    """Whether every layer fits at a width, and branches that meet are as wide as each other.
+
+    The axis is counted from the last one: layers may read beams (b, 1, beams) that are given as (b, beams), and
+    (b view, c, h, w) of several cameras.
+    """
     shapes = shapes_of(graph)
-    ndim, widths = len(shapes[picture]), {picture: width}
+    widths, from_last = {picture: width}, axis - len(shapes[picture])
     pads: dict[str, tuple[Node, tuple[int, int]]] = {}
     for node in graph.nodes:
-        window = window_of(node, shapes, ndim, axis, traits)
         sizes = {widths[name] for name in node.names_read if name in widths}
-        if not sizes or len(shapes.get(node.name, ())) != ndim:
+        ndim = len(shapes.get(node.name, ()))
+        axis = ndim + from_last
+        if not sizes or not _goes_on(node, shapes, widths, axis):
             continue
+        window = window_of(node, shapes, ndim, axis, traits)
         if len(sizes) > 1:
             return False
         (size,) = sizes
@@ -72,6 +78,19 @@ def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Tra
             return False
         widths[node.name] = answers
     return True
+
+
+def _goes_on(node: Node, shapes: dict[str, tuple[int, ...]], widths: Container[str], axis: int) -> bool:
+    """Whether what comes out has the reversed axis at this place, counted from the last one as before.
+
+    Where the number of axes changes, only if it is as long as before: else it became a part of another axis.
+    """
+    after = shapes.get(node.name, ())
+    if axis < 0 or axis >= len(after):
+        return False
+    before = [shapes[name] for name in node.names_read if name in widths]
+    from_last = axis - len(after)
+    return all(len(shape) == len(after) or shape[from_last] == after[from_last] for shape in before)
 
 
 def _answers(window: Window, size: int, is_upsampled: bool, sides: tuple[int, int]) -> int | None:
