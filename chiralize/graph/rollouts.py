@@ -132,4 +132,6 @@ def _next(handed: Handed, read: torch.Tensor, answer: torch.Tensor) -> torch.Ten
     if handed.axis is None:
         return answer
     frames = read.shape[handed.axis]
+    if answer.ndim < read.ndim:  # a single frame, without an axis of time
+        answer = answer.unsqueeze(handed.axis)
     return torch.cat([read, answer], handed.axis).narrow(handed.axis, answer.shape[handed.axis], frames)

@@ -155,6 +155,11 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
             "the environment itself is asymmetric: mirrored actions from a mirrored start do not do the mirrored thing"
             f"{where}. Gaps below are the environment's as well; the flip average's are the environment's alone"
         )
+        if probe.entries and probe.coverage.tested_at_start < probe.coverage.tested and not probe.robot:
+            text += (
+                ". Or the specification mirrors these entries wrongly: at the start some were 0, or alike on both "
+                "sides (a memory of actions), and nothing of the robot's model differs"
+            )
         texts.append((text, "the environment itself is asymmetric"))
     if probe.is_paid_unevenly:
         text = "the reward is one-sided: mirrored episodes are rewarded differently"

@@ -366,8 +366,13 @@ def _fed(tensor: ResolvedTensor, inputs: Sequence[ResolvedTensor]) -> Handed:
         as_long = (*target.shape[:axis], tensor.shape[axis], *target.shape[axis + 1 :])
         if tensor.shape == as_long and tensor.shape[axis] < target.shape[axis]:
             return Handed(tensor.index, target.index, axis)
+    for word, axis in target.free_axes:
+        if word == "t" and tensor.shape == (*target.shape[:axis], *target.shape[axis + 1 :]):
+            return Handed(tensor.index, target.index, axis)
     facts = f"feeds {text!r}: shape {tensor.shape}, but that input has shape {target.shape}"
-    remedy = "an output feeds an input of its own sizes, or of more frames (`t` in both layouts)"
+    remedy = (
+        "an output feeds an input of its own sizes, or of more frames (`t` in both layouts, or a single one without it)"
+    )
     raise LayoutSizeError(where, facts, remedy)
 
 

@@ -27,8 +27,9 @@ Joined = tuple[TensorKey, TensorKey]
 class Handed:
     """A result of one call that is an argument of the next. output, input: positions among the tensors.
 
-    axis: of the frames, where the input keeps its last ones and the result comes behind them; None where it takes the
-    input's place.  is_state: it starts at zero; else the first calls of a sequence read what is observed.
+    axis: of the frames, where the input keeps its last ones and the result comes behind them, a single frame without
+    that axis, too; None where it takes the input's place.  is_state: it starts at zero; else the first calls of a
+    sequence read what is observed.
     """
 
     output: int

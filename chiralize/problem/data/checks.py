@@ -192,7 +192,7 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
             remedy += "; --force goes on"
             missing = listed([tensor.where for tensor in unchanged], _NAMED)
             first = when(missing, f"give the array of {missing}, which has the example's values in all of them; ")
-            first += when(unit_by_spread(similarity.scale), f"{IN_ITS_UNIT}; else ")
+            first += when(_unit(network, similarity, calls), f"{IN_ITS_UNIT}; else ")
             first += _put_in_order(network, calls)
             raise DataFileError("calibration", facts, first + remedy)
         yield f"{_OTHER_KIND}{facts}"
@@ -288,7 +288,7 @@ def foreign_unit(network: Network, calls: Sequence[Call]) -> str:
     """In which unit inputs seem to be that are foreign to what the network remembers; "" where they are not."""
     looked_at = _some(network, calls)
     similarity = _likeness(network, looked_at) if looked_at else None
-    return unit_by_spread(similarity.scale) if similarity is not None and similarity.is_foreign else ""
+    return _unit(network, similarity, looked_at) if similarity is not None and similarity.is_foreign else ""
 
 
 def is_of_its_kind(network: Network, calls: Sequence[Call]) -> bool:
@@ -361,7 +361,7 @@ def _foreign(network: Network, similarity: Likeness, calls: Sequence[Call]) -> s
         f"off by {similarity.shift:.2g} of their spreads (more than {MOST_SHIFT:g} is foreign), the spread is "
         f"{similarity.scale:.2g} of that in training"
     )
-    unit = unit_by_spread(similarity.scale)
+    unit = _unit(network, similarity, calls)
     facts += f", {unit}" if unit else ""
     named = _named(network, calls)
     return f"{facts}; {named}" if named else facts
@@ -371,21 +371,14 @@ def _named(network: Network, calls: Sequence[Call]) -> str:
     """The entries of the inputs whose means differ most from those in training, in words; empty where those are not
     determined.
     """
-    mean = remembered_mean(network)
-    if mean is None:
+    means = _means(network, calls)
+    if means is None:
         return ""
-    given_mean = torch.cat([_as_rows(network, call) for call in calls]).mean(0)
-    if given_mean.shape != mean.shape:  # of another number of frames than the example's
-        return ""
+    given_mean, trained_mean = means
     labels: list[str] = []
-    centers: list[torch.Tensor] = []
     for tensor in network.resolved.input_tensors:
         lead = () if network.resolved.is_single else (0,)
-        shape = tensor.shape[len(lead) :]
-        labels += [tensor.label((*lead, *index)) for index in np.ndindex(*shape)]
-        center = np.zeros(1) if tensor.center is None else tensor.center
-        centers.append(torch.from_numpy(np.broadcast_to(center, (1, *shape)).reshape(-1).astype(np.float64)))
-    trained_mean = mean + torch.cat(centers)
+        labels += [tensor.label((*lead, *index)) for index in np.ndindex(*tensor.shape[len(lead) :])]
     named: dict[str, str] = {}  # an entry of many frames once
     for entry in (given_mean - trained_mean).abs().argsort(descending=True).tolist():
         means = f"is {given_mean[entry]:.3g} in the mean ({trained_mean[entry]:.3g} in training)"
@@ -393,6 +386,34 @@ def _named(network: Network, calls: Sequence[Call]) -> str:
         if len(named) == _NAMED:
             break
     return ", ".join(named.values())
+
+
+def _unit(network: Network, similarity: Likeness, calls: Sequence[Call]) -> str:
+    """In which unit the inputs may be; "" where means that are far from 0 in training are not off by its factor.
+
+    Inputs of one task alone, and standardised ones, are spread less or more as well.
+    """
+    unit, means = unit_by_spread(similarity.scale), _means(network, calls)
+    if not unit or means is None:
+        return unit
+    given, trained = means
+    return unit if (given - similarity.scale * trained).norm() <= (given - trained).norm() else ""
+
+
+def _means(network: Network, calls: Sequence[Call]) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The means of all numbers of a sample, here and in training; None where the latter are not determined."""
+    mean = remembered_mean(network)
+    if mean is None:
+        return None
+    given = torch.cat([_as_rows(network, call) for call in calls]).mean(0)
+    if given.shape != mean.shape:  # of another number of frames than the example's
+        return None
+    centers: list[torch.Tensor] = []
+    for tensor in network.resolved.input_tensors:
+        shape = tensor.shape if network.resolved.is_single else tensor.shape[1:]
+        center = np.zeros(1) if tensor.center is None else tensor.center
+        centers.append(torch.from_numpy(np.broadcast_to(center, (1, *shape)).reshape(-1).astype(np.float64)))
+    return given, mean + torch.cat(centers)
 
 
 def _as_rows(network: Network, call: Call) -> torch.Tensor:
