@@ -69,11 +69,10 @@ def swaps(mirror: NetworkMirror) -> bool:
 
 
 def _mostly_trivial(representation: TensorRepresentation) -> bool:
-    """Whether T moves no more than half of the entries of every axis, and negates no more than half."""
+    """Whether T moves no more than half of the entries of every axis, and negates none, as no score is."""
     for axis in representation.axes:
         moved = int((~axis.action.fixed).sum())
-        negated = int((axis.action.sign < 0).sum())
-        if max(moved, negated) / axis.size > 0.5:
+        if moved > axis.size / 2 or bool((axis.action.sign < 0).any()):
             return False
     return representation.sign > 0
 

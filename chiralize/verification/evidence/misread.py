@@ -25,6 +25,8 @@ _PEOPLE = 2
 """Entries of an axis that are mostly people or views."""
 _VIEWS = 6
 """Of so many entries two may be a left and a right one, as of cameras on a head and two wrists."""
+_WORDS = ("b", "n", "m", "k")
+"""Words of axes that mean nothing but the first, samples."""
 _COLOURS, _PICTURE = "c", {"h", "w"}
 _BESIDE = (Fraction(1, 2), Fraction(1))
 """Cells by which an axis of beams or bins may be reversed beside its place."""
@@ -159,11 +161,15 @@ def _kept(tensor: ResolvedTensor) -> dict[str, int]:
 def free_as_mirrored(resolved: ResolvedSpec, numbers: Collection[int]) -> Iterator[tuple[str, Entries]]:
     """Inputs that are `free`, read like a mirrored input of the same shape; where there is none, as a pose.
 
+    Before that as a number for each joint of another input, such as a mask of joints or of places around a body.
     numbers: the positions of inputs of floating-point numbers. Masks and indices have no signs.
     """
     mirrored = [tensor for tensor in resolved.input_tensors if tensor.kind in ("pose", "fields")]
     for tensor in resolved.input_tensors:
-        if tensor.kind != "free" or tensor.index not in numbers:
+        if tensor.kind != "free":
+            continue
+        yield from _as_numbers_of_joints(tensor, mirrored)
+        if tensor.index not in numbers:
             continue
         alike = [other for other in mirrored if other.shape == tensor.shape]
         for other in alike:
@@ -173,3 +179,21 @@ def free_as_mirrored(resolved: ResolvedSpec, numbers: Collection[int]) -> Iterat
         if not alike:
             entry = TensorEntry(name=tensor.entry.name, where=tensor.entry.where)
             yield f"{tensor.where} as a pose", {("input", tensor.index): entry}
+
+
+def _as_numbers_of_joints(tensor: ResolvedTensor, mirrored: Sequence[ResolvedTensor]) -> Iterator[tuple[str, Entries]]:
+    """A `free` input whose one axis is as long as the joints of a mirrored one, which change places."""
+    for other in mirrored:
+        if other.pose is None or not other.pose.body.pairs or "j" not in parse_layout(other.layout).words:
+            continue
+        along = [axis for axis, size in enumerate(tensor.shape) if axis and size == len(other.pose.body.joints)]
+        if len(along) == 1 and len(tensor.shape) <= len(_WORDS):
+            words = list(_WORDS[: len(tensor.shape)])
+            words[along[0]] = "j"
+            override = replace(other.entry.override, dims=(), negate=None, signs=None, quantity=None)
+            name, where = tensor.entry.name, tensor.entry.where
+            entry = TensorEntry(layout=" ".join(words), override=override, name=name, where=where)
+            words_of_it = (
+                f"{tensor.where} swapped as the joints of {other.where} are (`layout: {entry.layout}, dims: []`)"
+            )
+            yield words_of_it, {("input", tensor.index): entry}
