@@ -34,11 +34,15 @@ COLUMNS = (*KEY, "rho", "steps", "error", "ratio", "verdict")
 WAYS: dict[str, dict[str, Any]] = {
     "average": {"method": "average"},
     "project": {"method": "project"},
-    "match": {"method": "match"},
-    "reduce 0.35": {"method": "reduce", "width": 0.35},
-    "reduce 0.5": {"method": "reduce", "width": 0.5},
-    "reduce 0.707": {"method": "reduce", "width": 0.707},
+    "match": {"method": "match", "rounds": 0},
+    "reduce 0.35": {"method": "reduce", "width": 0.35, "rounds": 0},
+    "reduce 0.5": {"method": "reduce", "width": 0.5, "rounds": 0},
+    "reduce 0.707": {"method": "reduce", "width": 0.707, "rounds": 0},
+    "match, trained": {"method": "match"},
+    "reduce 0.5, trained": {"method": "reduce", "width": 0.5},
+    "reduce 0.707, trained": {"method": "reduce", "width": 0.707},
 }
+"""Options of a conversion. What is not `trained` is fitted step by step alone, as by --fast."""
 CELLS, WIDTHS, SEEDS = ("lstm", "gru"), (64, 128), (0, 1)
 
 

@@ -126,3 +126,34 @@ def test_kernels_are_widened_for_coordinates_too() -> None:
         with pytest.raises(UsageError, match="no maps to move or to widen") as caught:
             aligned(network, (), way)
         assert caught.value.remedy.startswith("use --align kernel")
+
+
+class Beams(nn.Module):
+    """Two strided layers over beams that are given without an axis of channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv1d(1, 6, 5, 2, padding=2), nn.Conv1d(6, 6, 5, 2, padding=2)
+        self.last = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.second(self.first(x[:, None]).relu()).relu().amax(2))
+
+
+BEAMS = "{joints: [car], pairs: [], negate: [y], lateral: y, inputs: ['b ~beams'], outputs: [invariant]}"
+
+
+@pytest.mark.parametrize("count", range(14, 22))
+def test_widths_of_beams_without_channels(count: int) -> None:
+    """Those that fit a layer which reads them as (b, 1, beams)."""
+    network = prepare(Beams().eval(), parse_spec(BEAMS), (torch.randn(2, count),))
+    blocked = plan(network, "net").blocked
+    assert bool(blocked) == (count % 4 != 1)
+    if blocked:
+        below, above = count - (count - 1) % 4, count - (count - 1) % 4 + 4
+        assert f"every layer fits at {below} or {above} columns in place of {count}" in blocked[0]
+        wider = aligned(network, (), "kernel")[0]
+        assert not plan(wider, "net").blocked
+        x = torch.randn(3, count)
+        assert torch.allclose(wider.module(x), network.module(x), atol=1e-5)

@@ -13,6 +13,10 @@ from torch import Tensor, nn
 
 from chiralize import ChiralizeWarning, audit, chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.graph.rollouts import roll
+from chiralize.graph.running import Runner
+from chiralize.methods.refine.along import original_along
+from chiralize.problem.preparation import prepare
 from chiralize.report import to_json, to_text
 from tests.support.cases import mainly
 from tests.support.small_body import BODY, normal, trained, turned
@@ -159,3 +163,34 @@ def test_an_audit_measures_along_sequences(name: str) -> None:
     alone = audit(net, spec, example)
     assert alone.advice is not None
     assert ("carries states from call to call" in alone.advice.text) == (name != "feedback")
+
+
+class NextFrame(nn.Module):
+    """A window of frames to the frame behind it, which has no axis of time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(24, 9), nn.Tanh(), nn.Linear(9, 12))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, -1] + torch.tanh(self.layers(x.flatten(1))).view(-1, 6, 2)
+
+
+def test_a_single_frame_feeds_a_window() -> None:
+    """It becomes the last one of the window from half of the sequence on; along it training goes the same way."""
+    net = trained(NextFrame(), 3)
+    spec = BODY + 'inputs: [{layout: "b t j d"}]\noutputs: [{layout: "b j d", feeds: input 0}]\n'
+    network = prepare(net, parse_spec(spec), (normal(1, 2, 6, 2),))
+    poses, steps = normal(6, 6, 2, seed=7), 5
+    windows = [poses[None, at : at + 2] for at in range(steps)]
+    wanted = list[Tensor]()
+    with torch.no_grad():
+        for number, window in enumerate(windows):
+            read = window if number < 3 else torch.cat([read[:, 1:], wanted[-1][:, None]], 1)
+            wanted.append(net(read))
+        with Runner(net) as runner:
+            rolled = [step.answers[0] for step in roll(runner, [((x,), {}) for x in windows], network.carried)]
+        (along,) = original_along(network, both_views=False)
+        trained_along = along(torch.stack(windows))[0]
+    assert torch.equal(torch.stack(rolled), torch.stack(wanted))
+    torch.testing.assert_close(trained_along, torch.stack(wanted), rtol=0, atol=1e-9)

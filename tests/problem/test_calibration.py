@@ -253,6 +253,16 @@ def test_another_unit_is_named() -> None:
     )
 
 
+def test_no_unit_is_named_against_the_means() -> None:
+    """Inputs of one task alone are spread less, about the same means: no unit does that."""
+    x = inputs()
+    narrow = MEAN.reshape(6, 2) + (x - x.mean(0)) / 100
+    with pytest.raises(DataFileError) as caught:
+        remarks(narrow)
+    assert "is 0.01 of that in training; " in caught.value.facts and "as if they were" not in caught.value.facts
+    assert foreign_unit(ready(network()), calls_of(narrow, 8)) == ""
+
+
 def test_the_entries_that_are_furthest_off_are_named() -> None:
     """By joint and axis, with both means."""
     x = inputs()

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ from chiralize.symmetry.representation import Representation, TensorRepresentati
 from chiralize.verification.evidence import joined
 from chiralize.verification.evidence.fitting import compare, of_calls
 from chiralize.verification.evidence.judging import Basis, judged, recalled
-from chiralize.verification.evidence.mirrors import moves_less
+from chiralize.verification.evidence.mirrors import moves_less, undoes_a_part
 from chiralize.verification.evidence.names import (
     by_names,
     name_findings,
@@ -256,6 +257,17 @@ def test_what_moves_inputs_less() -> None:
     unpaired, other_sign = resolve(replace(BODY, pairs=BODY.pairs[:2])), resolve(replace(BODY, negate=("y",)))
     assert moves_less(unpaired, MIRROR) and not moves_less(MIRROR, unpaired)
     assert not moves_less(other_sign, MIRROR) and not moves_less(CROSSED, MIRROR)
+
+
+def test_a_part_of_the_mirror_is_evidence_unless_answers_are_scores() -> None:
+    """Of numbers with signs a part is told from the whole, where a score hardly changes in any case."""
+    unpaired = resolve(replace(BODY, pairs=BODY.pairs[:2]))
+    sign = SignedPermutation(np.arange(2), np.array([1, -1]))
+    negated = TensorRepresentation((Representation.trivial(1), Representation.of(sign)))
+    still = TensorRepresentation.trivial((1, 2))
+    for output, is_part in ((negated, False), (still, True)):
+        whole, part = (replace(mirror, outputs=(output,)) for mirror in (MIRROR, unpaired))
+        assert undoes_a_part(part, whole) == is_part
 
 
 @pytest.mark.parametrize(("gap", "is_confirmed"), [(0.49, True), (0.51, False), (0.8, False)])

@@ -122,6 +122,37 @@ def test_widths_of_maps_that_are_reversed_are_named() -> None:
     assert error.remedy.startswith("try axis w of input 0 reversed (`~w` in the layout) in the specification")
 
 
+RING = BODY + 'inputs: [{layout: "b j beams", mirror: {beams: 4}, dims: []}]\noutputs: [{layout: "b j d"}]\n'
+RING_SHAPES = ([(6, 8)], (6, 3))
+
+
+def test_a_ring_that_is_reversed_beside_its_place_is_named() -> None:
+    """Beam 0 of a ring looks ahead, and is its own partner; of a fan from right to left it would be the last one's."""
+    wrong = RING.replace("mirror: {beams: 4}", "mirror: beams")
+    error = refused(OfOne(RING, RING_SHAPES, 0.1), wrong, RING_SHAPES)
+    name = "axis beams of input 0 reversed at another cell (`mirror: {beams: 4}`)"
+    assert error.remedy.startswith(f"try {name} in the specification"), error.remedy
+    tried = [other.name for other in nearby(resolve(parse_spec(wrong), [(4, 6, 8)], [(4, 6, 3)]))]
+    assert {name.partition("mirror: ")[2][:10] for name in tried if "another cell" in name} == {
+        "{beams: 4}", "{beams: 3}", "{beams: 4.", "{beams: 2.",
+    }  # fmt: skip
+
+
+PLACES = "{joints: [ahead, left, right], pairs: [[left, right]], dims: [x, y]}"
+MASKED = BODY + (
+    f'inputs: [{{layout: "b j d", skeleton: {PLACES}}}, {{layout: "b j", skeleton: {PLACES}, dims: []}}]\n'
+    'outputs: [{layout: "b j d"}]\n'
+)
+MASKED_SHAPES = ([(3, 2), (3,)], (6, 3))
+
+
+def test_a_mask_of_places_that_swap_is_named() -> None:
+    wrong = MASKED.replace(f'{{layout: "b j", skeleton: {PLACES}, dims: []}}', "{free: true}")
+    error = refused(OfTwo(MASKED, MASKED_SHAPES, 0.1), wrong, MASKED_SHAPES)
+    name = "input 1 swapped as the joints of input 0 are (`layout: b j, dims: []`)"
+    assert error.remedy.startswith(f"try {name} in the specification"), error.remedy
+
+
 THREE = "{joints: [top, one, other], pairs: [PAIR], dims: [x], negate: []}"
 VIEWS = BODY + f'inputs: [{{layout: "b j ~w", dims: [], skeleton: {THREE}}}]\noutputs: [{{layout: "b j d"}}]\n'
 VIEWS_SHAPES = ([(3, 5)], (6, 3))
@@ -164,11 +195,12 @@ def names(spec: ConversionSpec, shapes: list[tuple[int, ...]], numbers: tuple[in
 
 
 def test_only_numbers_with_signs_are_mirrored() -> None:
-    """A mask in the shape of a pose stays as it is; a free input of another shape is read as a pose."""
+    """A mask in the shape of a pose has no signs, but joints; a free input of another shape is read as a pose."""
     spec = parse_spec(MISREAD["a free input"][0])
     assert "input 1 mirrored as input 0 is" in names(spec, [(4, 6, 2), (4, 6, 2)])
     assert "input 1 as a pose" in names(spec, [(4, 6, 2), (4, 6, 3)])
-    assert not any(name.startswith("input 1 ") for name in names(spec, [(4, 6, 2), (4, 6, 2)], (0,)))
+    of_a_mask = [name for name in names(spec, [(4, 6, 2), (4, 6, 2)], (0,)) if name.startswith("input 1 ")]
+    assert of_a_mask == ["input 1 swapped as the joints of input 0 are (`layout: b j m, dims: []`)"]
 
 
 def test_every_order_of_a_merged_axis_is_tried() -> None:

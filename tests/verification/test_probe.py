@@ -180,3 +180,34 @@ def test_a_joint_in_the_middle_is_not_accused() -> None:
     probe = rollouts(policy, environment_of(WithNeck), episodes=Episodes(STARTS, STEPS))[0].probe
     assert probe is not None and not probe.is_symmetric and probe.contrary.rival is None
     assert probe.entries[0].startswith("angle.neck")
+
+
+class Remembering(Mirrored):
+    """It shows both oars of the step before, which are at rest at the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = np.zeros(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.last = np.zeros(2)
+        return np.concatenate([super().reset(seed=seed)[0], self.last]), {}
+
+    def mirrored_reset(self, *, seed: int) -> Any:
+        self.last = np.zeros(2)
+        return np.concatenate([super().mirrored_reset(seed=seed)[0], self.last]), {}
+
+    def step(self, action: Any) -> Any:
+        self.last = np.array(action, np.float64)
+        seen, *rest = super().step(action)
+        return np.concatenate([seen, self.last]), *rest
+
+
+def test_entries_that_were_0_at_the_start_may_be_mirrored_wrongly() -> None:
+    """The environment is not accused alone: nothing at the start tells how a memory of actions is mirrored."""
+    for rest, is_told in (("{joints: last}", False), ("{scalar: [port, starboard], name: last}", True)):
+        spec = SPEC.replace("name: speed}", f"name: speed}}, {rest}")
+        policy = prepared(nn.Linear(5, 2).double(), parse_spec(spec), (torch.zeros(1, 5).double(),), None, "forward")
+        record = rollouts(policy, environment_of(Remembering), episodes=Episodes(STARTS, STEPS))[0]
+        texts = [caution.text for caution in loop_cautions(record) if "itself is asymmetric" in caution.brief]
+        assert any("Or the specification mirrors these entries wrongly" in text for text in texts) == is_told, texts

@@ -77,6 +77,14 @@ def test_planar_legs_want_names(tmp_path: Path) -> None:
     assert mirror_of(tmp_path, walker("right_hip", "left_hip")).joints["right_hip"] == ("left_hip", 1)
 
 
+def test_a_free_body_alone(tmp_path: Path) -> None:
+    """A drone, whose motors act on sites: that its joints show no sides does not say that it has none."""
+    text = "<mujoco><worldbody><body name='drone'><freejoint/><geom size='0.1'/></body></worldbody></mujoco>"
+    with pytest.raises(RobotMirrorError, match="it is one free body") as raised:
+        mirror_of(tmp_path, text)
+    assert raised.value.remedy.startswith("write the specification by hand, with what acts on it (rotors, ")
+
+
 def test_no_left_and_right(tmp_path: Path) -> None:
     with pytest.raises(RobotMirrorError, match="no left and right: it moves in a plane, and y -> -y"):
         mirror_of(tmp_path, walker("hip_a", "hip_b"))
