@@ -183,7 +183,7 @@ def test_a_single_frame_feeds_a_window() -> None:
     network = prepare(net, parse_spec(spec), (normal(1, 2, 6, 2),))
     poses, steps = normal(6, 6, 2, seed=7), 5
     windows = [poses[None, at : at + 2] for at in range(steps)]
-    wanted = list[Tensor]()
+    wanted, read = list[Tensor](), windows[0]
     with torch.no_grad():
         for number, window in enumerate(windows):
             read = window if number < 3 else torch.cat([read[:, 1:], wanted[-1][:, None]], 1)
