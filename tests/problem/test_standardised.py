@@ -97,3 +97,25 @@ def test_directions_reach_so_far_by_themselves() -> None:
     unit = drawn / drawn.norm(dim=-1, keepdim=True)
     turned = torch.stack([drawn[..., 0].sin(), drawn[..., 0].cos()], -1)
     assert said("b j d", unit) == said("b j d", turned) == []
+
+
+ROBOT = """\
+joints: [base]
+pairs: []
+negate: [y]
+lateral: y
+inputs: [{fields: [{vector: place}, {vector: speed}, {axial: turning}, {signs: [-1, -1, -1], name: rest}]}]
+"""
+
+
+@pytest.mark.parametrize(("factor", "is_remarked_on"), [(1.0, True), (0.25, False)])
+def test_quantities_of_several_units_that_vary_alike_are_remarked_on(factor: float, is_remarked_on: bool) -> None:
+    """Whether or not means are exactly 0, as where a policy sees other places now: units of their own differ more."""
+    drawn = torch.Generator().manual_seed(2)
+    whole = torch.randn(300, 1, generator=drawn)
+    numbers = 0.6 * whole + 0.7 * torch.randn(300, 12, generator=drawn) + 0.19
+    numbers[:, 3:6] *= factor
+    calls: list[Call] = [((numbers,), {})]
+    remarks = list(standardised_remarks(resolve(parse_spec(ROBOT), [(300, 12)], [(1, 3)]), calls))
+    assert bool(remarks) == is_remarked_on
+    assert not is_remarked_on or "(spreads about 1 of all of them, whatever their units)" in remarks[0]

@@ -28,6 +28,9 @@ _SPREADS, _MIDDLE, _FAR, _UNLIKE = (0.3, 2.5), (0.6, 1.7), 3.0, (0.08, 0.06)
 narrower ones, no mean is so many spreads from 0, and means are further than this from their mirror images (RMS, in
 spreads), spreads from those of their partners (RMS of the logarithm). Metres, pixels and angles have entries far from 0
 and spreads of all sizes; those of real poses are within 0.04 of their partners'."""
+_QUANTITIES, _ONE_SPREAD, _NEAR_0 = 3, (0.6, 1.5), 0.3
+"""Numbers of so many blocks have units of their own; all spreads within these bounds, and means so near 0 (in spreads),
+come of a normaliser, also where a policy sees other places now than in training."""
 _OFF_ONE = 0.02
 _SHARE, _FEWEST, _LEAST = 0.9, 6, 100
 """So many of the numbers that T moves, and so many of them at least, in so many samples."""
@@ -46,7 +49,12 @@ _REMARK = (
 def standardised_remarks(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[str]:
     """A remark on every input that looks standardised, or scaled to the range from -1 to 1."""
     for tensor in resolved.input_tensors:
-        how = _how_scaled(*_numbers(tensor, calls), tensor.center is not None) if calls else ""
+        if not calls:
+            return
+        numbers, images = _numbers(tensor, calls)
+        how = _how_scaled(numbers, images, tensor.center is not None)
+        if not how and len(tensor.entry.fields or ()) >= _QUANTITIES and _are_of_one_spread(numbers):
+            how = "spreads about 1 of all of them, whatever their units"
         if how:
             yield _REMARK.format(tensor.where, how)
 
@@ -111,6 +119,16 @@ def _are_scaled_by_others(numbers: torch.Tensor, images: torch.Tensor) -> bool:
     of_means = float(((means - images[0]) / spreads).square().mean().sqrt())
     of_spreads = float((spreads / images[1]).log().square().mean().sqrt())
     return of_means > _UNLIKE[0] and of_spreads > _UNLIKE[1]
+
+
+def _are_of_one_spread(numbers: torch.Tensor) -> bool:
+    """Whether numbers of several units vary as far as each other, about 0."""
+    if numbers.shape[1] < _FEWEST or _are_directions(numbers):
+        return False
+    means, spreads = numbers.mean(0), numbers.std(0)
+    least, most = _ONE_SPREAD
+    is_even = bool(((spreads > least) & (spreads < most) & (means.abs() < _NEAR_0 * spreads)).all())
+    return is_even and _go_together(numbers)
 
 
 def _are_directions(numbers: torch.Tensor) -> bool:
