@@ -113,7 +113,7 @@ def test_quantities_of_several_units_that_vary_alike_are_remarked_on(factor: flo
     """Whether or not means are exactly 0, as where a policy sees other places now: units of their own differ more."""
     drawn = torch.Generator().manual_seed(2)
     whole = torch.randn(300, 1, generator=drawn)
-    numbers = 0.6 * whole + 0.7 * torch.randn(300, 12, generator=drawn) + 0.19
+    numbers = 0.6 * whole + 0.7 * torch.randn(300, 12, generator=drawn) + 0.1
     numbers[:, 3:6] *= factor
     calls: list[Call] = [((numbers,), {})]
     remarks = list(standardised_remarks(resolve(parse_spec(ROBOT), [(300, 12)], [(1, 3)]), calls))
