@@ -100,8 +100,8 @@ def moved_reversals(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
             steps = (Fraction(max(size // _FAR, 1)),) if _PICTURE & set(layout.words) else _BESIDE
             for cell in chain.from_iterable((middle + step, middle - step) for step in steps):
                 if 0 < cell < size - 1 and (2 * cell).denominator == 1:
-                    moved = tuple((each, cell if each == word else kept) for each, kept in tensor.entry.mirror)
-                    entry = replace(tensor.entry, layout=tensor.layout, mirror=moved)
+                    moved = {**dict(tensor.entry.mirror), word: cell}
+                    entry = replace(tensor.entry, layout=tensor.layout, mirror=tuple(moved.items()))
                     words = f"axis {word} of {tensor.where} reversed at another cell"
                     yield f"{words} (`mirror: {{{word}: {float(cell):g}}}`)", {("input", tensor.index): entry}
 
