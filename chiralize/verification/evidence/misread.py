@@ -95,7 +95,10 @@ def moved_reversals(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
     for tensor in resolved.input_tensors:
         layout = parse_layout(tensor.layout)
         for word, center in tensor.entry.mirror:
-            size = tensor.shape[layout.axis_of(word)]
+            axis = layout.axis_of(word)
+            if axis is None:
+                continue
+            size = tensor.shape[axis]
             middle = Fraction(size - 1, 2) if center is None else center
             steps = (Fraction(max(size // _FAR, 1)),) if _PICTURE & set(layout.words) else _BESIDE
             for cell in chain.from_iterable((middle + step, middle - step) for step in steps):
@@ -188,7 +191,7 @@ def _as_numbers_of_joints(tensor: ResolvedTensor, mirrored: Sequence[ResolvedTen
             continue
         along = [axis for axis, size in enumerate(tensor.shape) if axis and size == len(other.pose.body.joints)]
         if len(along) == 1 and len(tensor.shape) <= len(_WORDS):
-            words = list(_WORDS[: len(tensor.shape)])
+            words: list[str] = list(_WORDS[: len(tensor.shape)])
             words[along[0]] = "j"
             override = replace(other.entry.override, dims=(), negate=None, signs=None, quantity=None)
             name, where = tensor.entry.name, tensor.entry.where
