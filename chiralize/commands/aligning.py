@@ -205,9 +205,12 @@ def _as_layers_read(graph: CapturedModel, picture: ResolvedTensor, axis: int) ->
     """
     ndim = len(picture.shape)
     from_last = axis - ndim
-    for other in (ndim, *_AXES_READ):
-        if other + from_last >= 0 and any(windows(graph, other, other + from_last, traits())):
-            return other, other + from_last
+    if any(windows(graph, ndim, axis, traits())):
+        return ndim, axis
+    for other in _AXES_READ:
+        place, width = other + from_last, picture.shape[axis]
+        if place >= 0 and any(window.sliding.size == width for window in windows(graph, other, place, traits())):
+            return other, place
     return ndim, axis
 
 

@@ -18,9 +18,29 @@ RUN_AS: Mapping[Any, Any] = {
     torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
     torch.ops.aten.copy.default: lambda old, new, *_: new.to(old.device, old.dtype).expand(old.shape),
     torch.ops.aten.detach.default: lambda value: value,
+    torch.ops.aten.slice_scatter.default: lambda *arguments: _slice_scattered(*arguments),
 }
 """By op, what is run instead of it. `view` fails where values lie in memory otherwise than when the graph was made;
-`copy`, which functional programs are left with, has no derivative, nor has `detach`, where a state leaves its step."""
+`copy`, which functional programs are left with, has no derivative, nor has `detach`, where a state leaves its step:
+what runs a graph here asks how answers depend on weights, whatever training was to leave alone. Where `slice_scatter`
+counts from the end, vmap does not.
+"""
+
+
+def _slice_scattered(
+    base: torch.Tensor,
+    part: torch.Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> torch.Tensor:
+    """`slice_scatter` with its ends counted from the front."""
+    size = base.shape[dim]
+    first, last, _ = slice(start, end).indices(size)
+    return torch.slice_scatter(base, part, dim, first, last, step)
+
+
 _REORDERING = {"aten.transpose.int", "aten.flatten.using_ints"}
 
 

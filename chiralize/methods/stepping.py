@@ -22,6 +22,24 @@ _WEIGHTS_OF_A_CELL = (2, 4)
 """w_ih, w_hh, and their biases; one that projects its state has another."""
 
 
+def is_one_step(node: Node) -> bool:
+    """Whether it is an op that `stepped` takes: one step of one cell."""
+    trait = traits().get(node.target)
+    return isinstance(trait, Recurrence) and trait.is_single
+
+
+def stepped(node: Node, values: Mapping[str, Any]) -> Tensor | tuple[Tensor, ...]:
+    """The results of one step of one cell: its new state, of an LSTM two."""
+    trait = traits()[node.target]
+    assert isinstance(trait, Recurrence)
+    arguments = execution.arguments(node, values)
+    weights = [arguments["w_ih"], arguments["w_hh"]]
+    if arguments.get("b_ih") is not None:
+        weights += [arguments["b_ih"], arguments["b_hh"]]
+    states = _step(trait.cell, arguments["input"], states_read(arguments), weights)
+    return states[0] if len(states) == 1 else tuple(states)
+
+
 def runs_in_steps(node: Node) -> bool:
     """Whether it is an op that `unrolled` takes: a recurrent one over a sequence, whose states are not projected."""
     trait = traits().get(node.target)

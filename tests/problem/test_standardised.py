@@ -104,7 +104,13 @@ joints: [base]
 pairs: []
 negate: [y]
 lateral: y
-inputs: [{fields: [{vector: place}, {vector: speed}, {axial: turning}, {signs: [-1, -1, -1], name: rest}]}]
+inputs:
+  - fields:
+      - {vector: place}
+      - {vector: speed}
+      - {axial: turning}
+      - {signs: [-1], name: lean}
+      - {signs: [-1, -1], name: rest}
 """
 
 

@@ -260,12 +260,14 @@ def test_what_moves_inputs_less() -> None:
 
 
 def test_a_part_of_the_mirror_is_evidence_unless_answers_are_scores() -> None:
-    """Of numbers with signs a part is told from the whole, where a score hardly changes in any case."""
+    """Where half of the answers are negated a part is told from the whole; else most of them hardly change anyhow."""
     unpaired = resolve(replace(BODY, pairs=BODY.pairs[:2]))
     sign = SignedPermutation(np.arange(2), np.array([1, -1]))
     negated = TensorRepresentation((Representation.trivial(1), Representation.of(sign)))
     still = TensorRepresentation.trivial((1, 2))
-    for output, is_part in ((negated, False), (still, True)):
+    sign_of_one = SignedPermutation(np.arange(3), np.array([1, -1, 1]))
+    seldom = TensorRepresentation((Representation.trivial(1), Representation.of(sign_of_one)))
+    for output, is_part in ((negated, False), (still, True), (seldom, True)):
         whole, part = (replace(mirror, outputs=(output,)) for mirror in (MIRROR, unpaired))
         assert undoes_a_part(part, whole) == is_part
 

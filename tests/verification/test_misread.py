@@ -138,6 +138,15 @@ def test_a_ring_that_is_reversed_beside_its_place_is_named() -> None:
     }  # fmt: skip
 
 
+def test_a_ring_in_two_inputs_is_named_at_once() -> None:
+    both = RING.replace('inputs: [{layout: "b j beams", mirror: {beams: 4}, dims: []}]', "inputs: [SCAN, SCAN]")
+    both = both.replace("SCAN", '{layout: "b j beams", mirror: {beams: 4}, dims: []}')
+    shapes = ([(6, 8), (6, 8)], (6, 3))
+    error = refused(OfTwo(both, shapes, 0.1), both.replace("mirror: {beams: 4}", "mirror: beams"), shapes)
+    name = "axis beams of input 0 and input 1 reversed at another cell (`mirror: {beams: 4}`)"
+    assert error.remedy.startswith(f"try {name} in the specification"), error.remedy
+
+
 PLACES = "{joints: [ahead, left, right], pairs: [[left, right]], dims: [x, y]}"
 MASKED = BODY + (
     f'inputs: [{{layout: "b j d", skeleton: {PLACES}}}, {{layout: "b j", skeleton: {PLACES}, dims: []}}]\n'

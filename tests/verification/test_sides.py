@@ -36,6 +36,17 @@ def warnings_of(poses: Tensor, spec: str = SPEC) -> tuple[str, ...]:
     return side_findings(resolved, [((part,), {}) for part in flat.split(25)]).warnings
 
 
+def test_pairs_that_are_written_the_other_way_round() -> None:
+    """The order within a pair changes no T; where no name tells a side, nothing is said."""
+    other = SPEC.replace("[l_hip, r_hip]", "[r_hip, l_hip]")
+    assert warnings_of(bodies(), other) == ()
+    assert warnings_of(exchanged(bodies()), other) == warnings_of(exchanged(bodies()))
+    unnamed = SPEC
+    for number, name in enumerate(("l_hip", "r_hip", "l_shoulder", "r_shoulder", "l_hand", "r_hand")):
+        unnamed = unnamed.replace(name, f"joint{number}")
+    assert warnings_of(exchanged(bodies()), unnamed) == ()
+
+
 def exchanged(poses: Tensor) -> Tensor:
     """Both hips in each other's place."""
     return poses[:, [1, 0, 2, 3, 4, 5]]

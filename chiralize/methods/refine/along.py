@@ -18,7 +18,7 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.rollouts import Carried, Steps, handed_over
 from chiralize.graph.running import Arguments, Call
-from chiralize.methods.stepping import runs_in_steps, unrolled
+from chiralize.methods.stepping import is_one_step, runs_in_steps, stepped, unrolled
 from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.cutting import size_of_values
 from chiralize.problem.network import Network
@@ -27,12 +27,14 @@ from chiralize.problem.stateful import mirror_of_calls
 _OWN_ANSWERS = 32
 """Steps of a sequence for networks that read their own answers, for half of it: errors grow from answer to answer, and
 with them derivatives, until those of a few sequences are all that is left."""
-_SHORTER = 4
-"""One sequence in so many may be too short to be trained along."""
+_KEPT_STEPS = 0.75
+"""So many of all steps are in sequences that are long enough to be trained along."""
 _FEWEST = 8
 """Steps, of fewer of which no state tells much."""
-_ROOM, _KEPT = 2_000_000_000, 3
-"""Bytes for the values of one batch of stretches, and how often each is kept: for derivatives, and on their way."""
+_ROOM, _KEPT = 2_000_000_000, 8
+"""Bytes for the values of one batch of stretches, and how many are kept for each that the graph counts: recurrent ops
+have gates within.
+"""
 _OVERLAP = 2
 """How often a step is trained on where sequences are cut: as a part of so many stretches."""
 
@@ -77,6 +79,8 @@ class Along:
         for node in self.captured.nodes:
             if runs_in_steps(node):
                 values[node.name] = unrolled(node, values)[0]
+            elif is_one_step(node):
+                values[node.name] = stepped(node, values)
             else:
                 values[node.name] = execution.evaluate(node, values)
         after = {leaf: values[name] for leaf, name in self.captured.mutations.items()}
@@ -114,13 +118,23 @@ def length_of(batches: Batches, network: Network) -> int:
     """The steps of the stretches that sequences are cut to; 0 where there are none, or memory holds too few steps."""
     if not batches.sequences or network.captured is None:
         return 0
-    lengths = sorted(map(len, batches.sequences))
     longest = [max(map(len, part)) for part in (batches.seen_sequences, batches.held_sequences)]
-    length = min(lengths[len(lengths) // _SHORTER], *longest)
+    length = min(_usual(list(map(len, batches.sequences))), *longest)
+    if length < 2:
+        return 0
     if network.carried.has_feedback:
         length = min(length, _OWN_ANSWERS)
     held = at_once_in_memory(network, 1)
     return length if held >= length else held if held >= _FEWEST else 0
+
+
+def _usual(lengths: Sequence[int]) -> int:
+    """The largest length such that sequences as long as that hold most of the steps."""
+    total = sum(lengths)
+    for length in sorted(set(lengths), reverse=True):
+        if sum(each for each in lengths if each >= length) >= _KEPT_STEPS * total:
+            return length
+    return min(lengths)
 
 
 def at_once_in_memory(network: Network, steps: int) -> int:

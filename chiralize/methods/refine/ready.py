@@ -44,7 +44,7 @@ class Ready:
     distance: from the original.  weights: of the result.  calls: inputs to fit on.  seen, held: these in batches, and
     others.  is_together: samples of one call each run together, along an axis in front.
     pixels: the result from the point that T mirrors at, where that is not 0; None elsewhere.
-    program: the result's, where it was exported to be trained.
+    program: the result's, where it was exported to be trained.  length: of the sequences that it is trained along.
     """
 
     network: Network
@@ -56,6 +56,7 @@ class Ready:
     is_together: bool = False
     pixels: FromTheCentre | None = None
     program: ExportedProgram | None = None
+    length: int = 0
 
     @property
     def has_rows(self) -> bool:
@@ -87,7 +88,7 @@ def ready_for(problem: Problem, draft: Draft, option: str, rows: int, device: to
     if obstacle is not None:
         raise MethodUnavailableError(option, obstacle[0], f"{obstacle[1]}, or leave {option} out")
     if network.carried:
-        return _ready_along(problem, draft, option, rows, device)
+        return _ready_along(problem, draft, option, rows)
     calls, others = problem.batches.fitted, problem.batches.fitted_held_out
     if device != CPU:
         calls, others = (mapped(partial(on, device), part) for part in (calls, others))
@@ -114,17 +115,15 @@ def ready_for(problem: Problem, draft: Draft, option: str, rows: int, device: to
     return Ready(network, distance, weights, calls, seen, held, is_together, pixels)
 
 
-def _ready_along(problem: Problem, draft: Draft, option: str, rows: int, device: torch.device) -> Ready:
+def _ready_along(problem: Problem, draft: Draft, option: str, rows: int) -> Ready:
     """The same along sequences, each of which is one sample: they run together, along an axis in front of time."""
     network, batches = problem.network, problem.batches
-    if device != CPU:
-        facts = "networks that carry states are trained on the CPU alone"
-        raise MethodUnavailableError("--device", facts, "leave --device out")
     program = draft.program or network.program_of(draft.converted.module, network.example)
     captured = draft.graph or capture(program, network.args, network.kwargs)
     weights = Weights(draft.converted.module, draft.converted.action)
-    is_asked = mirror_if_known(network, None) is not None  # which of the two is better: single calls tell no states' T
-    views = original_along(network, problem.both_views or not (is_asked or problem.one_sided))
+    # Where T on states is not known, nobody has asked whether one view is the better aim.
+    is_unasked = mirror_if_known(network, None) is None and not problem.one_sided
+    views = original_along(network, problem.both_views or is_unasked)
     answer = result_along(network, captured, weights.parameters)
     length = length_of(batches, network)
     if not length:
@@ -142,7 +141,7 @@ def _ready_along(problem: Problem, draft: Draft, option: str, rows: int, device:
     outputs = _imitated(network, aim(held[0]), option)
     distance = Distance(aim, at_once(answer), held, outputs, _squared(network, outputs), _units(network, 2))
     _refuse_without_gradients(distance, weights, held[0], option)
-    return Ready(network, distance, weights, calls, seen, held, is_together=True, program=program)
+    return Ready(network, distance, weights, calls, seen, held, is_together=True, program=program, length=length)
 
 
 def _refuse_without_gradients(distance: Distance, weights: Weights, call: Call, option: str) -> None:
@@ -233,7 +232,7 @@ def refuse_untrainable(network: Network, request: Request, method: Method) -> No
     if method.drafts is None or method.averages == "whole":
         return
     for option, asked in (("--distill", request.distill), ("--rounds", request.rounds)):
-        obstacle = _along_sequences(network, bool(request.sequences)) if asked else None
+        obstacle = _obstacle_along(network, bool(request.sequences)) if asked else None
         if obstacle is not None:
             raise MethodUnavailableError(option, obstacle[0], f"{obstacle[1]}, or leave {option} out")
 
@@ -244,10 +243,10 @@ def _obstacle(problem: Problem) -> tuple[str, str] | None:
     if not batches.inputs:
         facts = f"there are no inputs to train on, and none can be drawn: {batches.origin}"
         return facts, "give --calibration inputs.npz"
-    return _along_sequences(network, bool(batches.sequences))
+    return _obstacle_along(network, bool(batches.sequences))
 
 
-def _along_sequences(network: Network, has_sequences: bool) -> tuple[str, str] | None:
+def _obstacle_along(network: Network, has_sequences: bool) -> tuple[str, str] | None:
     """Why a network that carries states cannot be trained, and what the user can do."""
     if not network.carried:
         return None

@@ -110,7 +110,7 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
             outcome = distill(training, steps, report_step)
         else:
             outcome = train(training, steps, extra.rate, report_step)
-    along = when(network.carried, " along sequences")
+    along = when(network.carried, f" along sequences of {ready.length} steps")
     return _taken_over(ready, draft, f"all layers trained at once{along}, without labels: {_facts(outcome, steps)}")
 
 
@@ -123,6 +123,8 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
         request.progress(f"distilling, loss {loss:.3g}", step / steps)
 
     device, pictures = with_doubles(request.device), moved_pictures(network)
+    if network.carried:  # its graph lies on the CPU
+        device = CPU
     with lent(device, network.module, draft.converted.module):
         rows = rows_for(network) if pictures else _ROWS
         ready = ready_for(problem, draft, "--distill", rows, device=device)

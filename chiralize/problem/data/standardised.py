@@ -28,8 +28,8 @@ _SPREADS, _MIDDLE, _FAR, _UNLIKE = (0.3, 2.5), (0.6, 1.7), 3.0, (0.08, 0.06)
 narrower ones, no mean is so many spreads from 0, and means are further than this from their mirror images (RMS, in
 spreads), spreads from those of their partners (RMS of the logarithm). Metres, pixels and angles have entries far from 0
 and spreads of all sizes; those of real poses are within 0.04 of their partners'."""
-_QUANTITIES, _ONE_SPREAD, _NEAR_0 = 3, (0.6, 1.5), 0.3
-"""Numbers of so many blocks have units of their own; all spreads within these bounds, and means so near 0 (in spreads),
+_QUANTITIES, _ONE_SPREAD, _NEAR_0 = 5, (0.7, 1.3), 0.3
+"""Among so many blocks are several units; all spreads within these bounds, and means so near 0 (in spreads),
 come of a normaliser, also where a policy sees other places now than in training."""
 _OFF_ONE = 0.02
 _SHARE, _FEWEST, _LEAST = 0.9, 6, 100

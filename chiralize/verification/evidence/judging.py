@@ -14,12 +14,12 @@ from scipy.special import fdtri
 from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import CLEARLY, FITS, NOTHING_IN_COMMON, MirrorFit
 from chiralize.verification.evidence.fitting import FEWEST_ROWS
-from chiralize.verification.evidence.records import PAIRED, Comparison, MirrorGap
+from chiralize.verification.evidence.records import AT_ANOTHER_CELL, PAIRED, Comparison, MirrorGap
 from chiralize.verification.verdicts import Evidence
 
 CLEARLY_OF_FEW = 0.5
 """What stands for `CLEARLY` where there are fewer than `FEWEST_ROWS` samples, and on noise."""
-DOUBTFUL = 0.9
+DOUBTFUL, _OF_CELLS = 0.9, 0.6
 """A neighbour whose gap is less than so much of the gap of T stops nothing, but the report says that T is in doubt."""
 MUCH = 0.3
 """A mirror whose gap is so small a share of that of T fits, however large it is itself."""
@@ -280,7 +280,8 @@ def _raises_doubt(other: MirrorGap) -> bool:
     """Whether another mirror comes nearer than T by more than chance explains, on entries that it predicts, and
     that vary beside the others.
     """
-    is_nearer = other.ratio < min(DOUBTFUL, by_chance(other.numbers, _AT_TIMES))
+    least = _OF_CELLS if AT_ANOTHER_CELL in other.name else DOUBTFUL
+    is_nearer = other.ratio < min(least, by_chance(other.numbers, _AT_TIMES))
     return is_nearer and other.here < TELLS_NOTHING and other.share > _FAINT
 
 

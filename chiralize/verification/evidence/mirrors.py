@@ -69,10 +69,11 @@ def swaps(mirror: NetworkMirror) -> bool:
 
 
 def _mostly_trivial(representation: TensorRepresentation) -> bool:
-    """Whether T moves no more than half of the entries of every axis, and negates none, as no score is."""
+    """Whether T moves no more than half of the entries of every axis, and negates fewer than half."""
     for axis in representation.axes:
         moved = int((~axis.action.fixed).sum())
-        if moved > axis.size / 2 or bool((axis.action.sign < 0).any()):
+        negated = int((axis.action.sign < 0).sum())
+        if moved > axis.size / 2 or (negated and negated >= axis.size / 2):
             return False
     return representation.sign > 0
 

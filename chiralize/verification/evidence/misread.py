@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain, combinations, permutations
+from itertools import combinations, permutations, product
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ResolvedSpec
@@ -16,6 +16,7 @@ from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.layout import Layout, parse_layout
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.body.tensors.reversal import KEPT
+from chiralize.verification.evidence.records import AT_ANOTHER_CELL
 
 Words = tuple[str, ...]
 Entries = Mapping[tuple[str, int], TensorEntry]
@@ -26,7 +27,7 @@ _PEOPLE = 2
 _VIEWS = 6
 """Of so many entries two may be a left and a right one, as of cameras on a head and two wrists."""
 _WORDS = ("b", "n", "m", "k")
-"""Words of axes that mean nothing but the first, samples."""
+"""The first axis holds samples; the other words stand for axes that nothing is known of."""
 _COLOURS, _PICTURE = "c", {"h", "w"}
 _BESIDE = (Fraction(1, 2), Fraction(1))
 """Cells by which an axis of beams or bins may be reversed beside its place."""
@@ -87,26 +88,40 @@ def reversed_axes(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
 
 
 def moved_reversals(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
-    """Axes of inputs that are reversed at another cell than the one given.
+    """Axes that are reversed at another cell than the one given: in all tensors that have them, then in each input.
 
     A ring of beams that begins straight ahead has its partners one beam further than a fan from right to left. The
-    middle of a camera may be some columns off; a single column makes no difference there.
+    middle of a camera may be some columns off; one or two make no difference there.
     """
-    for tensor in resolved.input_tensors:
+    alike: dict[tuple[str, int, Fraction], list[ResolvedTensor]] = {}
+    for tensor in (*resolved.input_tensors, *resolved.output_tensors):
         layout = parse_layout(tensor.layout)
         for word, center in tensor.entry.mirror:
             axis = layout.axis_of(word)
-            if axis is None:
-                continue
-            size = tensor.shape[axis]
-            middle = Fraction(size - 1, 2) if center is None else center
-            steps = (Fraction(max(size // _FAR, 1)),) if _PICTURE & set(layout.words) else _BESIDE
-            for cell in chain.from_iterable((middle + step, middle - step) for step in steps):
-                if 0 < cell < size - 1 and (2 * cell).denominator == 1:
-                    moved = {**dict(tensor.entry.mirror), word: cell}
-                    entry = replace(tensor.entry, layout=tensor.layout, mirror=tuple(moved.items()))
-                    words = f"axis {word} of {tensor.where} reversed at another cell"
-                    yield f"{words} (`mirror: {{{word}: {float(cell):g}}}`)", {("input", tensor.index): entry}
+            if axis is not None:
+                size = tensor.shape[axis]
+                middle = Fraction(size - 1, 2) if center is None else center
+                alike.setdefault((word, size, middle), []).append(tensor)
+    for (word, size, middle), having in alike.items():
+        inputs = [tensor for tensor in having if tensor.io == "input"]
+        groups = [having, *([tensor] for tensor in inputs)] if inputs and len(having) > 1 else [inputs]
+        for group, cell in product(filter(None, groups), _cells_beside(middle, size, having[0])):
+            entries: dict[tuple[str, int], TensorEntry] = {}
+            for tensor in group:
+                moved = {**dict(tensor.entry.mirror), word: cell}
+                entry = replace(tensor.entry, layout=tensor.layout, mirror=tuple(moved.items()))
+                entries[tensor.io, tensor.index] = entry
+            names = " and ".join(tensor.where for tensor in group)
+            yield f"axis {word} of {names} {AT_ANOTHER_CELL} (`mirror: {{{word}: {float(cell):g}}}`)", entries
+
+
+def _cells_beside(middle: Fraction, size: int, tensor: ResolvedTensor) -> Iterator[Fraction]:
+    """The cells beside the given one that an axis may be mirrored at, the nearest first."""
+    is_picture = _PICTURE <= set(parse_layout(tensor.layout).words)
+    for step in (Fraction(max(size // _FAR, 3)),) if is_picture else _BESIDE:
+        for cell in (middle + step, middle - step):
+            if 0 < cell < size - 1 and (2 * cell).denominator == 1:
+                yield cell
 
 
 def exchanged_views(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:

@@ -9,6 +9,8 @@ from chiralize.graph.mirror import NetworkMirror
 
 AT_A_POINT, PAIRED = "mirrored at", "paired with"
 """In the names of mirrors that differ in the point that coordinates are mirrored at, and in partners."""
+AT_ANOTHER_CELL = "reversed at another cell"
+"""The same of those that reverse an axis beside its place."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from chiralize.body.skeleton.naming import side_in_pair
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.errors.words import percent
@@ -23,7 +24,7 @@ from chiralize.verification.verdicts import Evidence
 _MOST = 4096
 """Samples that are looked at."""
 _RIGID = 0.25
-"""How much the distance of partners varies at most, in shares of it; of speeds, and of arms, it is more."""
+"""How much the distance of partners varies at most, in shares of it. Others, such as arms and speeds, are left out."""
 _OPPOSITE = 0.9
 """Of the samples: in so many two pairs point to opposite sides. Those that are right do so in a few, if in any."""
 _FEWEST = 32
@@ -55,9 +56,10 @@ def side_findings(resolved: ResolvedSpec, inputs: Sequence[Call]) -> Evidence:
 
 def _opposite(poses: Tensor, body: Skeleton) -> str:
     """The warning of the two pairs that are most opposite, in poses "sample joint coordinate"; "" where none are."""
-    if len(poses) < _FEWEST or len(body.pairs) < 2:
+    pairs = _left_first(body)
+    if len(poses) < _FEWEST or len(pairs) < 2:
         return ""
-    left, right = torch.tensor(body.pairs).T
+    left, right = torch.tensor(pairs).T
     across = poses[:, left] - poses[:, right]  # sample pair coordinate
     length = across.norm(dim=-1)
     rigid = (length.std(0) < _RIGID * length.mean(0)).nonzero().flatten().tolist()
@@ -68,5 +70,18 @@ def _opposite(poses: Tensor, body: Skeleton) -> str:
             worst, share = (one, other), opposite
     if worst == (0, 0):
         return ""
-    one, other = (body.joints[body.pairs[pair][0]] for pair in worst)
+    one, other = (body.joints[pairs[pair][0]] for pair in worst)
     return _OTHER_SIDE.format(one=one, other=other, share=percent(share))
+
+
+def _left_first(body: Skeleton) -> list[tuple[int, int]]:
+    """The pairs whose names tell which one is left, that one first: a specification may write them either way."""
+    pairs = list[tuple[int, int]]()
+    for first, second in body.pairs:
+        names = body.joints[first], body.joints[second]
+        match side_in_pair(*names):
+            case "left":
+                pairs.append((first, second))
+            case "right":
+                pairs.append((second, first))
+    return pairs
