@@ -207,10 +207,11 @@ def _as_layers_read(graph: CapturedModel, picture: ResolvedTensor, axis: int) ->
     from_last = axis - ndim
     if any(windows(graph, ndim, axis, traits())):
         return ndim, axis
+    width = picture.shape[axis]
     for other in _AXES_READ:
-        place, width = other + from_last, picture.shape[axis]
-        if place >= 0 and any(window.sliding.size == width for window in windows(graph, other, place, traits())):
-            return other, place
+        along = other + from_last
+        if along >= 0 and any(window.sliding.size == width for window in windows(graph, other, along, traits())):
+            return other, along
     return ndim, axis
 
 
