@@ -243,5 +243,5 @@ def test_a_memory_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same steps in shorter stretches, then none."""
     net = trained(Remembering(), 3)
     monkeypatch.setattr("chiralize.methods.refine.along._ROOM", 1000)
-    with pytest.raises(ChiralizeError, match="a sequence takes more memory than training has"):
+    with pytest.raises(ChiralizeError, match="memory has no room for eight of one"):
         converted(net, "LSTM", method="match", distill=5)

@@ -127,7 +127,8 @@ def _ready_along(problem: Problem, draft: Draft, option: str, rows: int) -> Read
     answer = result_along(network, captured, weights.parameters)
     length = length_of(batches, network)
     if not length:
-        raise MethodUnavailableError(option, "a sequence takes more memory than training has", f"leave {option} out")
+        facts = "of the sequences, those held out among them, none has two steps, or memory has no room for eight of one"
+        raise MethodUnavailableError(option, facts, f"give longer sequences, or leave {option} out")
     calls, others = (cut(part, length) for part in (batches.seen_sequences, batches.held_sequences))
     functions = [*views, answer]
     with weights, torch.enable_grad():
