@@ -245,3 +245,14 @@ def test_a_memory_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chiralize.methods.refine.along._ROOM", 1000)
     with pytest.raises(ChiralizeError, match="memory has no room for eight of one"):
         converted(net, "LSTM", method="match", distill=5)
+
+
+def test_a_note_where_nobody_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training that is not possible is left out, and the report says so."""
+    monkeypatch.setattr("chiralize.methods.refine.budget._MOST_STEPS", 50)
+    monkeypatch.setattr("chiralize.methods.refine.budget._LEFT_OVER", 0.01)
+    monkeypatch.setattr("chiralize.methods.refine.ready.runs_together", lambda *given: False)
+    report = converted(nearly_symmetric("state"), "state", method="match").chirality.report
+    assert any(
+        note.startswith("not trained along sequences: sequences cannot be run together") for note in report.notes
+    )

@@ -118,6 +118,12 @@ def ready_for(problem: Problem, draft: Draft, option: str, rows: int, device: to
 def _ready_along(problem: Problem, draft: Draft, option: str, rows: int) -> Ready:
     """The same along sequences, each of which is one sample: they run together, along an axis in front of time."""
     network, batches = problem.network, problem.batches
+    length = length_of(batches, network)
+    if not length:
+        facts = (
+            "of the sequences, those held out among them, none has two steps, or memory has no room for eight of one"
+        )
+        raise MethodUnavailableError(option, facts, f"give longer sequences, or leave {option} out")
     program = draft.program or network.program_of(draft.converted.module, network.example)
     captured = draft.graph or capture(program, network.args, network.kwargs)
     weights = Weights(draft.converted.module, draft.converted.action)
@@ -125,10 +131,6 @@ def _ready_along(problem: Problem, draft: Draft, option: str, rows: int) -> Read
     is_unasked = mirror_if_known(network, None) is None and not problem.one_sided
     views = original_along(network, problem.both_views or is_unasked)
     answer = result_along(network, captured, weights.parameters)
-    length = length_of(batches, network)
-    if not length:
-        facts = "of the sequences, those held out among them, none has two steps, or memory has no room for eight of one"
-        raise MethodUnavailableError(option, facts, f"give longer sequences, or leave {option} out")
     calls, others = (cut(part, length) for part in (batches.seen_sequences, batches.held_sequences))
     functions = [*views, answer]
     with weights, torch.enable_grad():

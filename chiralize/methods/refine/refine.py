@@ -52,8 +52,8 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
         if extra.rounds:
             return _fitted(problem, draft, extra.rounds)
         return _trained(problem, draft, extra) if extra.steps else draft
-    except MethodUnavailableError:
-        return draft
+    except MethodUnavailableError as error:
+        return draft.with_notes(f"not trained along sequences: {error.facts}") if problem.network.carried else draft
 
 
 def _extra(problem: Problem, rho: float) -> Extra:
