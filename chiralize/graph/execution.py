@@ -13,18 +13,6 @@ from chiralize.graph.isolation import Isolated, draws
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, Where, refs_in
 
 Values = dict[str, Any]
-RUN_AS: Mapping[Any, Any] = {
-    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
-    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
-    torch.ops.aten.copy.default: lambda old, new, *_: new.to(old.device, old.dtype).expand(old.shape),
-    torch.ops.aten.detach.default: lambda value: value,
-    torch.ops.aten.slice_scatter.default: lambda *arguments: _slice_scattered(*arguments),
-}
-"""By op, what is run instead of it. `view` fails where values lie in memory otherwise than when the graph was made;
-`copy`, which functional programs are left with, has no derivative, nor has `detach`, where a state leaves its step:
-what runs a graph here asks how answers depend on weights, whatever training was to leave alone. Where `slice_scatter`
-counts from the end, vmap does not.
-"""
 
 
 def _slice_scattered(
@@ -41,6 +29,18 @@ def _slice_scattered(
     return torch.slice_scatter(base, part, dim, first, last, step)
 
 
+RUN_AS: Mapping[Any, Any] = {
+    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten.copy.default: lambda old, new, *_: new.to(old.device, old.dtype).expand(old.shape),
+    torch.ops.aten.detach.default: lambda value: value,
+    torch.ops.aten.slice_scatter.default: _slice_scattered,
+}
+"""By op, what is run instead of it. `view` fails where values lie in memory otherwise than when the graph was made;
+`copy`, which functional programs are left with, has no derivative, nor has `detach`, where a state leaves its step:
+what runs a graph here asks how answers depend on weights, whatever training was to leave alone. Where `slice_scatter`
+counts from the end, vmap does not.
+"""
 _REORDERING = {"aten.transpose.int", "aten.flatten.using_ints"}
 
 

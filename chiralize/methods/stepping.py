@@ -45,7 +45,7 @@ def runs_in_steps(node: Node) -> bool:
     trait = traits().get(node.target)
     if not isinstance(trait, Recurrence) or trait.is_single:
         return False
-    return len(node.arguments["params"]) // _cells(node.arguments) in _WEIGHTS_OF_A_CELL
+    return len(node.arguments["params"]) // cells_of(node.arguments) in _WEIGHTS_OF_A_CELL
 
 
 def unrolled(
@@ -62,7 +62,7 @@ def unrolled(
     if not arguments["batch_first"]:
         x = x.transpose(0, 1)
     directions = directions_of(arguments)
-    each = len(arguments["params"]) // _cells(arguments)
+    each = len(arguments["params"]) // cells_of(arguments)
     last: list[list[Tensor]] = [[] for _ in states]
     reads: Reads = []
     for layer in range(arguments["num_layers"]):
@@ -107,7 +107,7 @@ def _step(cell: str, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tenso
     return [(given + recalled).tanh() if cell == "tanh" else (given + recalled).relu()]
 
 
-def _cells(arguments: Mapping[str, Any]) -> int:
+def cells_of(arguments: Mapping[str, Any]) -> int:
     """How many cells an op has: of all layers and directions."""
     return arguments["num_layers"] * directions_of(arguments)
 

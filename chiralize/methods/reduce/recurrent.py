@@ -22,7 +22,7 @@ from chiralize.graph.model import CapturedModel, Node
 from chiralize.graph.traits import Recurrence
 from chiralize.infer.records import RepMap
 from chiralize.infer.registry import traits
-from chiralize.methods.stepping import directions_of, runs_in_steps, states_read
+from chiralize.methods.stepping import cells_of, directions_of, runs_in_steps, states_read
 from chiralize.symmetry.symbolic import Abs, Axis, Sum, SymbolicRepresentation, Term, Var, trivial, variables
 
 
@@ -59,11 +59,12 @@ def cells(node: Node, captured: CapturedModel) -> list[Cell]:
     if not isinstance(trait, Recurrence) or not runs_in_steps(node):
         return []
     names, directions = [ref.name for ref in node.arguments["params"]], directions_of(node.arguments)
-    each = len(names) // (node.arguments["num_layers"] * directions)
+    count = cells_of(node.arguments)
+    each = len(names) // count
     if any(captured.leaves[name].kind != "parameter" for name in names if name in captured.leaves):
         return []
     cells_of_op: list[Cell] = []
-    for position in range(node.arguments["num_layers"] * directions):
+    for position in range(count):
         weights = tuple(names[position * each : (position + 1) * each])
         cells_of_op.append(Cell(node, position // directions, position % directions, weights, trait.gates))
     return cells_of_op
