@@ -131,6 +131,7 @@ def with_widths(network: Network, error: UnsupportedError) -> UnsupportedError:
     remedy = f"{fitting}{kernel}{pad}--method average takes any"
     changed = type(error)(error.where, error.facts, remedy)
     changed.at, changed.settled, changed.sized = error.at, error.settled, error.sized
+    changed.aligns = bool(kernel)
     return changed
 
 

@@ -145,7 +145,7 @@ def _converted(
     problem = _with_inputs(problem, is_fitted=refusal is None, is_tried=trial is not None)
     keeper(problem)  # a checkpoint that cannot be used is refused before anything is fitted
     finish = _Finish.of(problem, name, evidence)
-    failures: list[Exception] = [] if refusal is None else [refusal]
+    failures: list[Exception] = [] if refusal is None else [with_widths(network, refusal)]
 
     def attempt(candidate: str, problem: Problem) -> Conversion:
         """The best draft of one method, finished. Raises the error of that draft, with its remedy."""
@@ -156,8 +156,8 @@ def _converted(
             conversion = finish(problem, best(problem, method_of(candidate)))
             return conversion if trial is None else trial(conversion, problem.request.force)
         except NeverEquivariantError as error:
-            failures.append(error)
-            raise with_widths(problem.network, error) from error
+            failures.append(with_widths(problem.network, error))
+            raise failures[-1] from error
         except Exception as error:
             failures.append(error)
             raise

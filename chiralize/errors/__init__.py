@@ -199,7 +199,7 @@ class UnsupportedError(ChiralizeError):
     """The network holds something that cannot be converted (yet).
 
     at: the node of the graph that refused.  settled: whether `reduce` refuses it at every width.  sized: whether inputs
-    of another size would do.
+    of another size would do.  aligns: whether `--align kernel` would.
     """
 
     code = "CH300"
@@ -207,6 +207,7 @@ class UnsupportedError(ChiralizeError):
     at: str = ""
     settled: bool = True
     sized: bool = False
+    aligns: bool = False
 
 
 class NoRuleError(UnsupportedError):

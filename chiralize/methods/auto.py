@@ -188,7 +188,7 @@ def why_two_passes(failures: Sequence[Exception], request: Request) -> str:
     if isinstance(last, AsymmetricConstantError) and request.keep_statistics:
         return ""  # what was asked for keeps it from one pass
     if isinstance(last, UnsupportedError) and not isinstance(last, MethodUnavailableError):
-        return f"one pass is ruled out at {last.where}"
+        return f"one pass is ruled out at {last.where}{when(last.aligns, ' without --align kernel')}"
     return ""
 
 

@@ -256,3 +256,16 @@ def test_a_note_where_nobody_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any(
         note.startswith("not trained along sequences: sequences cannot be run together") for note in report.notes
     )
+
+
+def test_what_cannot_run_together_is_refused_before_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chiralize.methods.refine.ready.runs_together", lambda *given: False)
+    said = list[str]()
+
+    def listen(title: str, share: float | None = None) -> None:
+        """Hear what is done."""
+        said.append(title)
+
+    with pytest.raises(ChiralizeError, match="--distill: sequences cannot be run together.*train the original with"):
+        converted(nearly_symmetric("state"), "state", method="match", distill=5, progress=listen)
+    assert not any(title.startswith("converting") for title in said)

@@ -13,6 +13,7 @@ from chiralize.body.tensors.resolved import ResolvedSpec
 from chiralize.errors import MethodUnavailableError
 from chiralize.graph.devices import CPU, on
 from chiralize.graph.other_sizes import is_open
+from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call, fresh, results
 from chiralize.graph.staying import staying
 from chiralize.graph.units import Units
@@ -35,6 +36,7 @@ _ROOM = 128_000_000  # bytes, for the values of one batch
 _SEQUENCES = 16  # of a step
 _CARRIES = "the network carries states from call to call"
 _ELSE = "train the original with mirrored copies"
+_NOT_TOGETHER = "sequences cannot be run together: torch.vmap lacks one of its ops, or it draws at random"
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,7 @@ def _ready_along(problem: Problem, draft: Draft, option: str, rows: int) -> Read
     functions = [*views, answer]
     with weights, torch.enable_grad():
         if not all(runs_together(one, calls, list(one.weights.values())) for one in functions):
-            facts = "sequences cannot be run together: torch.vmap lacks one of its ops, or it draws at random"
-            raise MethodUnavailableError(option, facts, f"leave {option} out")
+            raise MethodUnavailableError(option, _NOT_TOGETHER, f"{_ELSE}, or leave {option} out")
     calls, others = (mapped(with_axis, part) for part in (calls, others))
     most = max(min(rows, _SEQUENCES, at_once_in_memory(network, length)), 1)
     seen, held = (gathered(part, most) for part in (calls, others))
@@ -235,7 +236,7 @@ def refuse_untrainable(network: Network, request: Request, method: Method) -> No
     if method.drafts is None or method.averages == "whole":
         return
     for option, asked in (("--distill", request.distill), ("--rounds", request.rounds)):
-        obstacle = _obstacle_along(network, bool(request.sequences)) if asked else None
+        obstacle = _obstacle_along(network, request.sequences) if asked else None
         if obstacle is not None:
             raise MethodUnavailableError(option, obstacle[0], f"{obstacle[1]}, or leave {option} out")
 
@@ -246,19 +247,22 @@ def _obstacle(problem: Problem) -> tuple[str, str] | None:
     if not batches.inputs:
         facts = f"there are no inputs to train on, and none can be drawn: {batches.origin}"
         return facts, "give --calibration inputs.npz"
-    return _obstacle_along(network, bool(batches.sequences))
+    return _obstacle_along(network, batches.sequences)
 
 
-def _obstacle_along(network: Network, has_sequences: bool) -> tuple[str, str] | None:
+def _obstacle_along(network: Network, sequences: Sequence[Steps]) -> tuple[str, str] | None:
     """Why a network that carries states cannot be trained, and what the user can do."""
     if not network.carried:
         return None
-    if not has_sequences:
+    if not sequences:
         return f"{_CARRIES}: it is trained along sequences", "give --calibration sequences.npz, (sequence, time, ...)"
     if network.captured is None:
         return f"{_CARRIES}, and has no graph to be followed along sequences", _ELSE
     if network.resolved.is_affine:
         return f"{_CARRIES}: it is not trained on pixels (`reflect`)", "centre them before the network"
+    first = cut(sequences, 2)[:2]
+    if first and not runs_together(original_along(network, both_views=False)[0], first):
+        return _NOT_TOGETHER, _ELSE
     return None
 
 

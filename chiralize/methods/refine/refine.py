@@ -23,6 +23,7 @@ from chiralize.methods.refine.gauss_newton import refine
 from chiralize.methods.refine.imitation import Distance
 from chiralize.methods.refine.lessons import MovedAnew, Stored, move_of, moved_pictures
 from chiralize.methods.refine.ready import Ready, aim_of, ready_for
+from chiralize.methods.refine.together import silent_vmap
 from chiralize.methods.refine.training import Distilled, Training
 from chiralize.problem.data.cutting import rows_of, tensors
 from chiralize.problem.network import Network
@@ -104,7 +105,7 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
 
     problem.request.progress("training all layers at once")
     lessons = Stored(ready.distance, ready.calls, in_random_order, move_of(network, ready.has_rows))
-    with ready.weights:
+    with ready.weights, silent_vmap():
         training = Training(ready.distance, ready.weights, lessons, ready.held)
         if network.carried:  # how far an error reaches along a sequence decides the rate
             outcome = distill(training, steps, report_step)
@@ -128,7 +129,7 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
     with lent(device, network.module, draft.converted.module):
         rows = rows_for(network) if pictures else _ROWS
         ready = ready_for(problem, draft, "--distill", rows, device=device)
-        with ready.weights:
+        with ready.weights, silent_vmap():
             distance = _sped_up(problem, ready) if device == CPU else ready.distance
             move = move_of(network, ready.has_rows)
             lessons = MovedAnew(distance, _in_lessons(ready, rows), move)

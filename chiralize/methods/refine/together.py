@@ -6,7 +6,8 @@ Every tensor of a call gets an axis of samples in front, over which torch.vmap m
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +19,14 @@ from chiralize.problem.data.inputs import stacked
 
 _SAME = 1e-4
 """How far answers may be from those of single samples, in their size: further than rounding moves them."""
+
+
+@contextmanager
+def silent_vmap() -> Iterator[None]:
+    """Without vmap's warnings of ops that it runs sample by sample: these are no slower than without it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop because we have not yet implemented")
+        yield
 
 
 def with_axis(call: Call) -> Call:
@@ -49,8 +58,7 @@ def at_once(function: Callable[..., Any]) -> Callable[..., list[Tensor]]:
             given, named = arguments.filled(tensors)
             return tuple(results(function(*given, **named))[0])
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # ops that vmap runs sample by sample are no slower than without it
+        with silent_vmap():
             return list(torch.vmap(one)(*arguments.tensors))
 
     return run
@@ -67,7 +75,8 @@ def runs_together(function: Callable[..., Any], calls: Sequence[Call], parameter
         answers = at_once(function)(*args, **kwargs)
         if parameters:
             total = torch.stack([answer.sum() for answer in answers if answer.requires_grad]).sum()
-            torch.autograd.grad(total, parameters, allow_unused=True)
+            with silent_vmap():
+                torch.autograd.grad(total, parameters, allow_unused=True)
     except Exception:  # of ops that vmap does not know, of draws at random, of writing into what all samples share
         return False
     with torch.no_grad():

@@ -41,7 +41,7 @@ def fitting_width(
 
 
 def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Traits, upsampled: Container[str]) -> bool:
-    """Whether every layer fits at a width, and branches that meet are as wide as each other.
+    """Whether layers read along the axis, every one fits at a width, and branches that meet are as wide.
 
     The axis is counted from the last one: layers may read beams (b, 1, beams) that are given as (b, beams), and
     (b view, c, h, w) of several cameras.
@@ -49,6 +49,7 @@ def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Tra
     shapes = shapes_of(graph)
     widths, from_last = {picture: width}, axis - len(shapes[picture])
     pads: dict[str, tuple[Node, tuple[int, int]]] = {}
+    is_read = False
     for node in graph.nodes:
         sizes = {widths[name] for name in node.names_read if name in widths}
         ndim = len(shapes.get(node.name, ()))
@@ -76,8 +77,9 @@ def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Tra
         answers = _answers(window, size, node.name in upsampled, sides)
         if answers is None:
             return False
+        is_read = True
         widths[node.name] = answers
-    return True
+    return is_read
 
 
 def _goes_on(node: Node, shapes: dict[str, tuple[int, ...]], widths: Container[str], axis: int) -> bool:
