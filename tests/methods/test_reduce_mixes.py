@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.methods import within_minutes
-from chiralize.methods.reduce import choosing, design
+from chiralize.methods.reduce import choosing
 from chiralize.methods.reduce.elimination import Features
+from chiralize.methods.reduce.moments import sensitivities
 from chiralize.methods.reduce.reduce import reduced, rematched
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
@@ -237,7 +238,7 @@ def test_a_mix_that_is_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_matched_units_are_refitted(kind: str, fixed: bool) -> None:
     """Class, keys and shapes stay, every weight is symmetric, and what is left over of each is told."""
     shape = KINDS[kind].shape
-    found = rematched(posed(ready(kind), Request("match", calibration=calls_for(shape, 20))), fixed).converted
+    found = rematched(posed(ready(kind), Request("match", calibration=calls_for(shape, 20))))(fixed).converted
     assert found.form == "folded" and found.method == "match"
     shapes = {name: own.shape for name, own in original(kind).state_dict().items()}
     assert {name: own.shape for name, own in found.module.state_dict().items()} == shapes
@@ -270,8 +271,9 @@ def test_layers_whose_states_are_one_tensor_move_alike(
 
 @pytest.mark.thorough
 def test_such_layers_are_projected_where_nothing_is_known_of_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = design.sensitivities
-    monkeypatch.setattr(design, "sensitivities", lambda *given: dict.fromkeys(plain(*given), []))
+    monkeypatch.setattr(
+        "chiralize.methods.reduce.reduce.sensitivities", lambda *given: dict.fromkeys(sensitivities(*given), [])
+    )
     net, shape = trained(Forecaster(4, nn.LSTM, 2), 3), (2, *KINDS["forecaster"].shape[1:])
     options = Request("match", calibration=calls_for(shape, 5), samples=1, rounds=0, form="folded", max_drift=1e9)
     report = convert(subject_of(net, shape), "forecaster", options).report

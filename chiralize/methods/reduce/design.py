@@ -89,16 +89,23 @@ def reductions(
         yield Design(captured, repmap, Lifting(every), choices, given)
 
 
-def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: bool, tied: Collection[int]) -> Design:
+def matching(
+    network: Network,
+    repmap: RepMap,
+    measured: Mapping[int, Sequence[Sensitivity]],
+    fixed_points: bool,
+    tied: Collection[int],
+) -> Design:
     """All units, matched by what they do on x and T x; spaces that nothing is known of, by weights.
 
-    repmap: with an unknown of its own for every recurrent layer.  tied: those that must move alike in the end: pairs
-    without signs, in one order.  Raises UnsupportedError where an op refuses.
+    repmap: with an unknown of its own for every recurrent layer.  measured: what units do, by space.
+    tied: those that must move alike in the end: pairs without signs, in one order.
+
+    Raises UnsupportedError where an op refuses.
     """
     captured = network.graph()
-    by_space = sensitivities(captured, repmap, batches)
     moments: dict[int, list[Sensitivity]] = {}
-    for key, places in by_space.items():
+    for key, places in measured.items():
         read = [sensitivity for sensitivity in places if sensitivity.count]
         if read:
             moments[key] = read

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from chiralize.errors import MethodUnavailableError, UnsupportedError
 from chiralize.graph import rewrite
@@ -19,6 +19,7 @@ from chiralize.methods.reduce.choosing import MULTIPLICATIONS, UNITS
 from chiralize.methods.reduce.design import Batches, matching, reductions
 from chiralize.methods.reduce.filling import Ready, fitted, refuse_states
 from chiralize.methods.reduce.joints_in_place import in_place, led_in_and_out, mixes_joints
+from chiralize.methods.reduce.moments import Sensitivity, sensitivities
 from chiralize.methods.reduce.orbits import orbit_reductions, with_images
 from chiralize.methods.reduce.recurrent import separate, tied
 from chiralize.methods.reduce.views_inside import doubled_inside, views_in_place
@@ -110,11 +111,25 @@ def _with_joints_in_place(problem: Problem, width: float) -> Iterator[Draft]:
         return
 
 
-def rematched(problem: Problem, fixed_points: bool) -> Draft:
-    """All units, matched with each other by what they do, and the weights refitted.
+@dataclass(frozen=True)
+class _Units:
+    """A network ready to be fitted, and what its units do, by hidden space."""
 
-    Raises MethodUnavailableError where they cannot be, UnsupportedError where an op refuses.
+    ready: Ready
+    moments: Mapping[int, Sequence[Sensitivity]]
+
+
+def rematched(problem: Problem) -> Callable[[bool], Draft]:
+    """All units, matched with each other by what they do, and the weights refitted: with fixed points or without.
+
+    What units do is measured once for both drafts. Each raises MethodUnavailableError where they cannot be refitted,
+    UnsupportedError where an op refuses.
     """
+    return partial(_rematched, problem, cache(partial(_units, problem)))
+
+
+def _units(problem: Problem) -> _Units:
+    """The network ready to be fitted, with all of its units measured. Raises as `rematched` says."""
     network = problem.network
     ready = _ready(problem, tables=network.treatment.symmetrize)
     obstacle = ready.obstacle
@@ -124,7 +139,13 @@ def rematched(problem: Problem, fixed_points: bool) -> Draft:
         obstacle = "the network", "it is not the original any more: other activations or constants"
     if obstacle is not None:
         raise MethodUnavailableError(*obstacle, "leave --calibration out")
-    design = matching(ready.in_batches, ready.repmap, _measured(problem, ready), fixed_points, ready.tied)
+    return _Units(ready, sensitivities(ready.in_batches.graph(), ready.repmap, _measured(problem, ready)))
+
+
+def _rematched(problem: Problem, measured: Callable[[], _Units], fixed_points: bool) -> Draft:
+    units = measured()
+    ready = units.ready
+    design = matching(ready.in_batches, ready.repmap, units.moments, fixed_points, ready.tied)
     draft = fitted(ready, design, problem, "match")
     concrete = {
         leaf.name: design.lifting.representation(design.repmap.leaves[leaf.name]) for leaf in design.captured.weights

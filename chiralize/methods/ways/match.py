@@ -5,7 +5,7 @@ With inputs the pairs are found by what units do, and the weights are refitted; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -23,17 +23,18 @@ def _drafts(problem: Problem) -> Iterator[Draft]:
     """A draft with fixed points and one without. Large networks begin with pairs only, which keep more of the odd
     part.
     """
+    refit = rematched(problem)
     for fixed_points in (False, True) if is_large(problem.network.module) else (True, False):
-        yield _refitted(problem, fixed_points)
+        yield _refitted(problem, refit, fixed_points)
 
 
-def _refitted(problem: Problem, fixed_points: bool) -> Draft:
+def _refitted(problem: Problem, refit: Callable[[bool], Draft], fixed_points: bool) -> Draft:
     """The draft, refitted where there are inputs to fit on and the network can be fitted."""
     chooser_of = partial(pairing_of, fixed_points=fixed_points)
     if not problem.batches.given:
         return projected(problem, "match", chooser_of)
     try:
-        return rematched(problem, fixed_points)
+        return refit(fixed_points)
     except UnsupportedError as error:
         network = problem.network.with_notes(f"weights projected, not refitted: {error.where}: {error.facts}")
         return projected(replace(problem, network=network), "match", chooser_of)
