@@ -122,6 +122,30 @@ def test_the_bias_of_a_negated_number_is_zero() -> None:
     assert weight.any() and torch.isin(weight, -weight).all()  # odd over pairs of hidden units
 
 
+class Placed(nn.Module):
+    """Learned tables (1, step, feature) scale, and are added, before one number comes out. In: `row step feature`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, WIDTH), nn.Linear(WIDTH, 1)
+        self.gains, self.places = (nn.Parameter(torch.randn(1, STEPS, WIDTH)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last((torch.relu(self.first(x)) * self.gains + self.places).mean(1))
+
+
+@pytest.mark.parametrize("method", ["match", "reduce"])
+def test_one_pass_behind_tables(method: str) -> None:
+    spec = parse_spec(f"{{{BODY}, inputs: [{described(False, 'b t {}')}], outputs: [{described(True, 'b {}')}]}}")
+    torch.manual_seed(0)
+    x = torch.randn(ROWS, STEPS, 4, dtype=torch.float64)
+    original = Placed().double().requires_grad_(False).eval()
+    result = chiralize(original, spec, example_inputs=(x[:2],), calibration=x, method=method, force=True)
+    assert result.chirality.report.way.form != "two-view"
+    torch.testing.assert_close(result(turned(x, 2)), -result(x), atol=1e-9, rtol=0)
+    assert float(result(x).detach().std()) > 1e-3
+
+
 class Scaled(nn.Module):
     """A learned factor of shape (1,) is no weight of one feature: a mirror cannot negate it away."""
 
