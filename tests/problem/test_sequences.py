@@ -43,6 +43,20 @@ def test_time_first() -> None:
     assert observed(found) == numbers(3, 2, 4).swapaxes(0, 1).tolist()
 
 
+def test_time_first_that_nobody_said() -> None:
+    """Walks are smooth along time alone: that is asked, unless it is said which axis is time, or none is smooth."""
+    walks = np.random.default_rng(0).normal(size=(20, 30, 4)).cumsum(1)
+    walks -= walks.mean(1, keepdims=True)
+    assert len(sequences_of(walks, reading((1, 4)), "x")) == 20
+    with pytest.raises(
+        DataFileError, match=r"(?s)the first axis of \(30, 20, 4\).*--sequence-axis 0"
+    ):
+        sequences_of(walks.swapaxes(0, 1), reading((1, 4)), "x")
+    assert len(sequences_of(walks.swapaxes(0, 1), reading((1, 4), axis=0), "x")) == 20
+    assert len(sequences_of(walks.swapaxes(0, 1), reading((1, 4), axis=1), "x")) == 30
+    assert len(sequences_of(np.random.default_rng(0).normal(size=(30, 20, 4)), reading((1, 4)), "x")) == 30
+
+
 def test_several_at_once() -> None:
     """A call of two robots runs two sequences, cut to the shorter; a third that is left over is not run."""
     found = sequences_of([numbers(5, 4), numbers(3, 4), numbers(9, 4)], reading((2, 4)), "x")

@@ -24,6 +24,12 @@ from chiralize.problem.data.kinds import in_kind
 from chiralize.storage.arrays import load_arrays
 
 Array = torch.Tensor | np.ndarray
+_LOOKED_AT, _FEWEST = 64, 12
+"""Sequences, and steps, in which time is looked for, and of how many at least."""
+_RANDOM, _SMOOTHER = 0.9, 0.8
+"""How far neighbours are apart, in what any two values are, along an axis that is not time; and how much less far they
+are along time. 150 steps of a fly had 0.72, its 100 walks 1.02; of other motions time had 0.06 to 0.5.
+"""
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,8 @@ def _of_arrays(arrays: Sequence[Array], reading: Reading, where: str) -> list[St
     axis, reading = reading.axis, reading.of(range(len(arrays)))
     columns: list[list[_Track]] = []
     for array, entry in zip(arrays, reading.entries, strict=True):
+        if array.ndim == len(entry) + 2 and axis is None:
+            _refuse_time_first(array, where)
         if array.ndim == len(entry) + 2 and axis in (None, 0, 1):
             sequences = array.swapaxes(0, 1) if axis == 0 else array
             columns.append([_Track(sequence, 0, None) for sequence in sequences])
@@ -148,6 +156,32 @@ def _of_arrays(arrays: Sequence[Array], reading: Reading, where: str) -> list[St
         shown = ", ".join(map(str, counts))
         raise DataFileError(where, f"the inputs have different numbers of sequences ({shown})", "give equally many")
     return _steps([list(tracks) for tracks in zip(*columns, strict=True)], reading, where)
+
+
+def _refuse_time_first(array: Array, where: str) -> None:
+    """Raises DataFileError for an array that is smooth along its first axis alone, where the second is to be time."""
+    part = torch.as_tensor(array[:_LOOKED_AT, :_LOOKED_AT])
+    if not part.is_floating_point() or min(part.shape[:2]) < _FEWEST:
+        return
+    along_first, along_second = (_roughness(part.double(), axis) for axis in (0, 1))
+    if along_second > _RANDOM and along_first < _SMOOTHER * along_second:
+        facts = (
+            f"time seems to go along the first axis of {tuple(array.shape)}: neighbours there are {along_first:.2g} as "
+            f"far apart as any two values, along the second, where time is expected, {along_second:.2g}"
+        )
+        remedy = "give --sequence-axis 0; or --sequence-axis 1, if time is the second all the same"
+        raise DataFileError(where, facts, remedy)
+
+
+def _roughness(values: torch.Tensor, axis: int) -> float:
+    """How far neighbours along an axis are apart, over how far any two values of an entry are: 1 where in no order."""
+    entries = values.flatten(2) if values.ndim > 2 else values.unsqueeze(2)
+    spread = entries.flatten(0, 1).var(0)
+    moving = spread > 0
+    if not bool(moving.any()):
+        return 0.0
+    apart = entries.diff(dim=axis).flatten(0, 1).square().mean(0)
+    return float((apart[moving] / (2 * spread[moving])).mean().sqrt())
 
 
 def _grouped(items: Sequence[Sequence[Array]], reading: Reading, where: str) -> list[Steps]:
