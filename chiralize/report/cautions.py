@@ -19,6 +19,8 @@ WARNING = "warning: "
 """The beginning of those notes on the user's data that warn."""
 _STILL = "the original answers nearly the same to everything, so that nothing confirms the mirror"
 _COLLAPSED = "an output of the original hardly changes with the inputs"
+_OF_A_RIVAL = "in doubt"
+"""What a warning says that another mirror raises."""
 UNKNOWN_AVERAGE = "nothing is known of whether the flip average does the task"
 
 
@@ -71,7 +73,8 @@ def _doubt(fit: MirrorFit | None, warning: str = "") -> str:
         return f"another mirror fits better{where}: {name}{figures}"
     if fit is not None and fit.is_refuted:
         return f"the original has nothing of this symmetry (gap {plain(fit.gap)})"
-    if rival := rival_in_words(fit):
+    rival = rival_in_words(fit)
+    if rival and _OF_A_RIVAL in warning:
         return f"the mirror is doubtful ({rival})"
     return f"the mirror is doubtful: {warning.partition('; ')[0]}"
 

@@ -50,6 +50,10 @@ CLOSE = [
     ("LA", "RA"),
     ("ll", "rl"),
     ("eyeleft", "eyeright"),
+    ("T1_TL", "T1_TR"),
+    ("T1_BL", "T1_BR"),
+    ("ul", "ur"),
+    ("ML2", "MR2"),
 ]
 
 

@@ -48,9 +48,7 @@ def test_time_first_that_nobody_said() -> None:
     walks = np.random.default_rng(0).normal(size=(20, 30, 4)).cumsum(1)
     walks -= walks.mean(1, keepdims=True)
     assert len(sequences_of(walks, reading((1, 4)), "x")) == 20
-    with pytest.raises(
-        DataFileError, match=r"(?s)the first axis of \(30, 20, 4\).*--sequence-axis 0"
-    ):
+    with pytest.raises(DataFileError, match=r"(?s)the first axis of \(30, 20, 4\).*--sequence-axis 0"):
         sequences_of(walks.swapaxes(0, 1), reading((1, 4)), "x")
     assert len(sequences_of(walks.swapaxes(0, 1), reading((1, 4), axis=0), "x")) == 20
     assert len(sequences_of(walks.swapaxes(0, 1), reading((1, 4), axis=1), "x")) == 30

@@ -509,6 +509,24 @@ def test_a_pose_symmetric_by_names_must_stay_so() -> None:
     assert "the answer to a symmetric pose is asymmetric" in bad.warnings[-1]
 
 
+def test_an_answer_that_is_nothing_for_a_symmetric_pose() -> None:
+    """Of a lean, which is 0 there, what is left is rounding: it is counted in the scale of other answers."""
+
+    class Lean(nn.Module):
+        """The odd part of a network, and a little that is not."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Trained()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            image = act(self.inner(act(x, MIRROR.inputs[0])), MIRROR.outputs[0])
+            return 1e-7 + self.inner(x) - image
+
+    odd = replace(MIRROR, outputs=(replace(MIRROR.outputs[0], sign=-MIRROR.outputs[0].sign),))
+    assert symmetric_pose(Lean(), odd, CALLS) == Evidence()
+
+
 def test_names_rebuild_the_mirror_without_the_pairs() -> None:
     bare = resolve(replace(BODY, pairs=()))
     named = by_names(bare)

@@ -193,6 +193,14 @@ def test_two_scores_refute_nothing(numbers: int, is_refuted: bool) -> None:
         assert not seen.warnings  # no doubt either
 
 
+@pytest.mark.parametrize(("inputs", "ratio", "doubts"), [("less", 0.88, 0), ("less", 0.75, 1), ("more", 0.88, 1)])
+def test_a_mirror_that_moves_less_raises_doubt_later(inputs: str, ratio: float, doubts: int) -> None:
+    """One pair unswapped leaves out what the network does not do quite alike on both sides of it."""
+    other = MirrorGap("two corners unswapped", 0.2 * ratio, ratio, 0.2 * ratio, 0.2, inputs=inputs, numbers=6000)
+    seen = judged(Comparison(0.2, (other,)), Basis(real=True, trained=True, rows=2000))
+    assert len(seen.warnings) == doubts
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 def test_the_sample_in_a_file_does_not_make_a_network_one_sided(rows: int) -> None:
     """Of one or two samples there is no spread that a gap could be a share of."""

@@ -132,7 +132,7 @@ def names_of_entries(mirror: NetworkMirror) -> Evidence:
 
 
 def symmetric_pose(module: torch.nn.Module, mirror: NetworkMirror, calls: Sequence[Call]) -> Evidence:
-    """A warning where F((x + T' x) / 2) is moved by T', the mirror that the names tell.
+    """A warning where F((x + T' x) / 2) is moved by T', the mirror that the names tell, in the scale of F(x).
 
     Nothing is said where it is not: of a network that T was put into, T follows.
     """
@@ -150,10 +150,11 @@ def symmetric_pose(module: torch.nn.Module, mirror: NetworkMirror, calls: Sequen
             for index, mirrored in enumerate(Arguments.of(*named.turned(call)).tensors):
                 if tensors[index].is_floating_point():
                     tensors[index] = (tensors[index] + mirrored) / 2
-            for index, value in enumerate(results(runner.run([plain.filled(tensors)]).steps[0])[0]):
+            symmetric, usual = (results(steps)[0] for steps in runner.run([plain.filled(tensors), call]).steps)
+            for index, value in enumerate(symmetric):
                 if value.is_floating_point() and index not in named.state_outputs:
                     apart = max(apart, float((value - named.turned_output(index, value)).abs().max()))
-                    scale = max(scale, float(value.abs().max()))
+                    scale = max(scale, float(value.abs().max()), float(usual[index].abs().max()))
     share = apart / scale if scale else 0.0
     if share <= ASYMMETRIC:
         return Evidence()
