@@ -2,9 +2,10 @@
 
 Understood: the words left/right anywhere, single letters l/r between separators, capital L/R before a capital or
 after a small letter, l/r before one more letter (rk and lk; with x, y, z they are coordinates), l/r behind one letter
-that stands alone (the corners TL, TR, BL, BR), and the leg codes of four-legged robots (FL/FR, RL/RR, LF/RF, LH/RH). Partners may be written large and small, `r.hip` and
-`L.hip`. What else tells sides is seen where pairs are given: `_0` and `_1`, as in most of them. Of several sides in one
-name, as in a distance between two joints, `left_hip_right_knee`, the mirror image has all exchanged.
+that stands alone (the corners TL, TR, BL, BR), and the leg codes of four-legged robots (FL/FR, RL/RR, LF/RF, LH/RH).
+Partners may be written large and small, `r.hip` and `L.hip`. What else tells sides is seen where pairs are given: `_0`
+and `_1`, as in most of them. Of several sides in one name, as in a distance between two joints,
+`left_hip_right_knee`, the mirror image has all exchanged.
 """
 
 from __future__ import annotations
