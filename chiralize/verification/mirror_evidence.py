@@ -27,7 +27,7 @@ from chiralize.problem.progress import Progress, silent
 from chiralize.problem.stateful import mirror_of_calls
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
-from chiralize.verification.evidence.answer_points import Points, points_of_answers
+from chiralize.verification.evidence.answer_points import Points, points_beside, points_of_answers
 from chiralize.verification.evidence.answered_signs import with_other_signs
 from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
@@ -233,7 +233,8 @@ def _compared(
     away = (fill_in_first(network.resolved, calls) or off_center(network.resolved, calls)) if real else ""
     collapsed = _collapsed(network, answers, calls) if real else ""
     rows, is_trained = sum(map(network.samples_in, calls)), not is_untrained(network.module)
-    basis = Basis(real, is_trained, rows, away, collapsed, tuple(answers.displaced.items()))
+    beside = points_beside(network.resolved, mirror, answers) if real else ()
+    basis = Basis(real, is_trained, rows, away, collapsed, beside, tuple(answers.displaced.items()))
     runs = _runs(network, calls, real)
     gap = f"its gap{when(not real, ' on random inputs')} is {gap_of(mirror, answers):.2g}; looking at other mirrors"
     progress(f"{_ASKING}: {gap}")  # the others may take minutes

@@ -74,6 +74,38 @@ def test_the_mirror_with_the_point_is_left_alone() -> None:
     assert evidence.fit is not None and not evidence.fit.is_refuted
 
 
+class Tracker(Landmarks):
+    """Seven joints in cells of a picture of 12 columns, counted from 0, each with a lean of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(32, 14)
+        self.leans = torch.linspace(-0.02, 0.03, 7)
+
+    def one_view(self, x: Tensor) -> Tensor:
+        return (WIDTH - 1) * torch.sigmoid(self.last(self.inner[:-1](x))).view(-1, 7, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        turned = self.one_view(x.flip(-1))
+        turned = torch.stack((WIDTH - 1 - turned[..., 0], turned[..., 1]), -1)
+        answer = 0.55 * self.one_view(x) + 0.45 * turned
+        return torch.stack((answer[..., 0] + self.leans, answer[..., 1]), -1)
+
+
+@pytest.mark.parametrize(("point", "warned"), [("11/2", False), ("6", True), ("5", True)])
+def test_a_point_beside_the_one_of_the_answers(point: str, warned: bool) -> None:
+    """W/2 for (W - 1)/2 hardly changes the gap, but all joints are off by half a cell."""
+    joints = f"joints: [{', '.join(f'spine_{number}' for number in range(7))}]\npairs: []\ndims: [x, y]\n"
+    spec = f"{joints}inputs: ['b c h ~w']\noutputs: [{{layout: b j d, reflect: {{x: {point}}}}}]\n"
+    calls = pictures()
+    evidence = ask_network(prepare(Tracker(), parse_spec(spec), calls[0][0]), calls)
+    told = [warning for warning in evidence.warnings if "is mirrored at" in warning]
+    assert len(told) == warned
+    if warned:
+        assert told[0].startswith(f"x of output 0 is mirrored at {point}, while its answers lie about 5.5")
+        assert "`reflect: {x: 11/2}` is the mirror then" in told[0]
+
+
 def test_several_outputs_are_mirrored_at_their_points_at_once() -> None:
     _, evidence = asked(Landmarks(outputs=2), "{layout: b j d}, {layout: b j d}")
     assert evidence.fit is not None

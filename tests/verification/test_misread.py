@@ -199,6 +199,13 @@ def test_what_single_tensors_negate_is_changed_in_all_of_them() -> None:
     assert "x negated instead of y in the specification" in error.remedy
 
 
+@pytest.mark.parametrize(("given", "other"), [("b c ~h w", "w"), ("b c h ~w", "h")])
+def test_pictures_along_the_other_axis_are_tried(given: str, other: str) -> None:
+    spec = parse_spec(f'{BODY}inputs: ["{given}"]\noutputs: [{{layout: "b j d"}}]\n')
+    tried = [name for name in names(spec, [(4, 3, 6, 8)]) if name.startswith("pictures reversed along")]
+    assert [name.partition(" instead")[0] for name in tried] == [f"pictures reversed along {other}"]
+
+
 def names(spec: ConversionSpec, shapes: list[tuple[int, ...]], numbers: tuple[int, ...] = (0, 1)) -> list[str]:
     return [other.name for other in nearby(resolve(spec, shapes, [(4, 6, 3)]), numbers=numbers)]
 

@@ -1,21 +1,26 @@
-"""The point that coordinates of answers are mirrored at, where the specification says 0 and they lie elsewhere.
+"""The point that coordinates of answers are mirrored at, where the specification says 0 or another one.
 
 A network that reads pictures answers with numbers between 0 and 1, or with pixels. Their mirror is 1 - x, or W - x,
-which `reflect` says. Without it no answer is near its mirror image, and one that T leaves as it is comes nearer.
+which `reflect` says. Without it no answer is near its mirror image, and one that T leaves as it is comes nearer. Half a
+pixel beside it, W - x for W - 1 - x, hardly changes the gap, but all joints are off by the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.layout import parse_layout
 from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.graph.mirror import NetworkMirror
+from chiralize.verification.evidence.fitting import Answers
 from chiralize.verification.evidence.misread import Entries
 from chiralize.verification.evidence.off_center import is_away, negated, values_of
 from chiralize.verification.evidence.records import AT_A_POINT
@@ -24,6 +29,11 @@ Points = Mapping[tuple[int, str], Fraction]
 """Points by output and coordinate."""
 _BESIDE = 0.2
 """How far answers may leave the picture, in its widths: a joint may lie outside of it."""
+_FEWEST, _JOINTS = 32, 5
+"""Samples, and joints, that tell what all joints are off by."""
+_SURE, _SEEN = 3.0, 0.02
+"""What they are off by, in what joints are apart in it and samples leave open; and in the spread of the coordinate."""
+_NEAR = 0.2
 
 
 def points_of_answers(resolved: ResolvedSpec, answers: Mapping[int, Sequence[torch.Tensor]]) -> Points:
@@ -78,6 +88,51 @@ def mirrored_at_points(resolved: ResolvedSpec, points: Points) -> Iterator[tuple
         tensor = resolved.output_tensors[index]
         name = f"{dim} of {tensor.where} {AT_A_POINT} {float(point):g} instead of 0 ({_words(dim, point)})"
         yield name, {("output", index): _mirrored(tensor, tensor.entry, dim, point)}
+
+
+def points_beside(resolved: ResolvedSpec, mirror: NetworkMirror, answers: Answers) -> tuple[str, ...]:
+    """Warnings of points given beside the one that f(x) and T f(T x) lie about: the same one for all joints.
+
+    Where T mirrors at c, and the network at c', f(x) - T f(T x) is 2 (c' - c) in the mean.  mirror: T, which has been
+    run.
+    """
+    warnings = list[str]()
+    for index in answers.indices:
+        tensor = resolved.output_tensors[index]
+        given = dict(tensor.entry.reflect)
+        for dim in filter(given.__contains__, negated(tensor)):
+            point = float(given[dim])
+            beside = _beside(*answers.pairs(mirror, index), partial(values_of, tensor, dim=dim))
+            if beside:
+                right = _nearest_half(point + beside, abs(beside))
+                warnings.append(
+                    f"{dim} of {tensor.where} is mirrored at {point:g}, while its answers lie about "
+                    f"{point + beside:.4g}, all joints alike; {_words(dim, right)} is the mirror then: of cells that "
+                    "are counted from 0 the middle is (W - 1)/2"
+                )
+    return tuple(warnings)
+
+
+def _beside(plain: Sequence[Tensor], turned_back: Sequence[Tensor], of_dim: Callable[[Tensor], Tensor]) -> float:
+    """How far the answers lie from the point of T, if all joints do so by the same; else 0.
+
+    plain, turned_back: f(x) and T f(T x), call by call.  of_dim: one coordinate of all joints, "sample ... joint".
+    """
+    values = torch.cat([of_dim(one).flatten(0, -2) for one in plain])
+    off = torch.cat([of_dim(one - other).flatten(0, -2) for one, other in zip(plain, turned_back, strict=True)]) / 2
+    samples, joints = off.shape
+    if samples < _FEWEST or joints < _JOINTS:
+        return 0.0
+    mean, by_joint = float(off.mean()), off.mean(0)
+    apart, error = float(by_joint.std()), float(off.mean(1).std()) / samples**0.5
+    is_shared = abs(mean) > _SURE * max(apart, error) and bool((by_joint * mean > 0).all())
+    return mean if is_shared and abs(mean) > _SEEN * float(values.std()) else 0.0
+
+
+def _nearest_half(point: float, beside: float) -> Fraction:
+    """A point, as a multiple of 1/2 where that is near in what it was beside."""
+    half = Fraction(round(2 * point), 2)
+    return half if abs(float(half) - point) < _NEAR * beside else Fraction(f"{point:.4g}")
 
 
 def _mirrored(tensor: ResolvedTensor, entry: TensorEntry, dim: str, point: Fraction) -> TensorEntry:

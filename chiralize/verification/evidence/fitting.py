@@ -180,6 +180,13 @@ class Answers:
         turned = [act(stack[index], action, mirror.center_of(index)) for stack in self._mirrored[key]]
         return turned if scale is None else [stack / scale for stack in turned]
 
+    def pairs(self, mirror: NetworkMirror, index: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """f(x) and T f(T x) of one output in its own unit, call by call. Raises ModelRunError."""
+        unit = self._unit_of_entries(index)
+        both = self.plain(index), self.turned_back(mirror, index)
+        plain, turned = ([each * unit for stack in stacks for each in stack] for stacks in both)
+        return plain, turned
+
     def _in_units(self, answers: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The answers to one call, in spreads of their units where they have several."""
         scaled = list(answers)

@@ -60,7 +60,7 @@ class Basis:
 
     real: real inputs, not noise.  trained: the network is not plainly untrained.  rows: samples.
     away: what to look at first where the inputs are not about the point that T mirrors them at, ending in `; then `.
-    collapsed: which outputs hardly vary, in a sentence, or "".
+    collapsed: which outputs hardly vary, in a sentence, or "".  beside: warnings of points that T mirrors answers at.
     displaced: of outputs that are forecasts, by position, the spread of what they add to the last frame, in shares of
     their own: there it is the unit of gaps.
     """
@@ -70,6 +70,7 @@ class Basis:
     rows: int
     away: str = ""
     collapsed: str = ""
+    beside: tuple[str, ...] = ()
     displaced: tuple[tuple[int, float], ...] = ()
 
     @property
@@ -109,6 +110,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     checks, warnings, notes = _sentences(fit, tried, better, basis.unit_in_words)
     if warnings and basis.away and not fit.is_refuted:  # else it is the first thing to do
         warnings = (*warnings, basis.away.removesuffix("; then "))
+    if not fit.is_refuted:
+        warnings = (*warnings, *basis.beside)
     return Evidence(checks, warnings, fit, notes)
 
 

@@ -115,6 +115,19 @@ def moved_reversals(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
             yield f"axis {word} of {names} {AT_ANOTHER_CELL} (`mirror: {{{word}: {float(cell):g}}}`)", entries
 
 
+def heights_for_widths(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
+    """Pictures reversed along their widths where the specification reverses heights, or the other way round."""
+    for word, other in (("h", "w"), ("w", "h")):
+        entries: dict[tuple[str, int], TensorEntry] = {}
+        for tensor in (*resolved.input_tensors, *resolved.output_tensors):
+            if _PICTURE <= set(parse_layout(tensor.layout).words) and word in dict(tensor.entry.mirror):
+                others = [mirrored for mirrored in tensor.entry.mirror if mirrored[0] != word]
+                mirror = (*others, (other, None))
+                entries[tensor.io, tensor.index] = replace(tensor.entry, layout=tensor.layout, mirror=mirror)
+        if entries:
+            yield f"pictures reversed along {other} instead of {word} (`~{other}` in the layout)", entries
+
+
 def _cells_beside(middle: Fraction, size: int, tensor: ResolvedTensor) -> Iterator[Fraction]:
     """The cells beside the given one that an axis may be mirrored at, the nearest first."""
     is_picture = _PICTURE <= set(parse_layout(tensor.layout).words)

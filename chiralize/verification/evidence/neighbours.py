@@ -26,10 +26,12 @@ from chiralize.verification.evidence.misread import (
     Entries,
     exchanged_views,
     free_as_mirrored,
+    heights_for_widths,
     moved_reversals,
     other_orders,
     reversed_axes,
 )
+from chiralize.verification.evidence.off_center import negated
 from chiralize.verification.evidence.other_fields import (
     exchanged_fields_of,
     other_fields_of,
@@ -399,6 +401,7 @@ def _tensors_read_otherwise(resolved: ResolvedSpec, numbers: Collection[int]) ->
     yield from outputs_of_another_kind(resolved)
     yield from other_orders(resolved)
     yield from free_as_mirrored(resolved, numbers)
+    yield from heights_for_widths(resolved)
     yield from moved_reversals(resolved)
     yield from reversed_axes(resolved)
     yield from exchanged_views(resolved)
@@ -443,7 +446,7 @@ def _centers(spec: ConversionSpec, resolved: ResolvedSpec, means: Means) -> Iter
         yield Neighbour(words, _all_recentered(spec, resolved, (dim, center)))
     for (index, dim), mean in means.items():
         entry = resolved.input_tensors[index].entry
-        if dim in dict(entry.reflect) or _has_sign(resolved.input_tensors[index], dim) is False:
+        if dim in dict(entry.reflect):
             continue
         center = (dim, Fraction(mean).limit_denominator(1000))
         words = f"{dim} of all poses {AT_A_POINT} {mean:.3g} instead of 0"
@@ -459,9 +462,9 @@ def _all_recentered(spec: ConversionSpec, resolved: ResolvedSpec, center: tuple[
     def recentered(tensor: ResolvedTensor, entry: TensorEntry) -> TensorEntry:
         """The entry with the centre, where it can have it."""
         dim = center[0]
-        if tensor.pose is None or tensor.pose.layout.has_matrices or dim in dict(entry.reflect):
+        if dim not in negated(tensor) or dim in dict(entry.reflect):
             return entry
-        return replace(entry, reflect=(*entry.reflect, center)) if _has_sign(tensor, dim) else entry
+        return replace(entry, reflect=(*entry.reflect, center))
 
     return replace(
         spec,
@@ -472,13 +475,6 @@ def _all_recentered(spec: ConversionSpec, resolved: ResolvedSpec, center: tuple[
 
 def _layout(resolved: ResolvedSpec, index: int) -> str | None:
     return _written_out(resolved.input_tensors[index], resolved.spec.skeleton).layout
-
-
-def _has_sign(tensor: ResolvedTensor, dim: str) -> bool:
-    if tensor.pose is None or dim not in tensor.pose.body.dims:
-        return False
-    body = tensor.pose.body
-    return bool((body.sign_table()[:, body.dims.index(dim)] < 0).all())
 
 
 def _recentered(spec: ConversionSpec, before: tuple[str, Fraction], after: tuple[str, Fraction]) -> ConversionSpec:
