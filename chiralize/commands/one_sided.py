@@ -236,6 +236,7 @@ def with_sides(problem: Problem, remembered: Memory, *, is_tried: bool = False) 
     that means is measured in its environment, from both sides: no warning of what is shown.
     """
     network, given = problem.network, problem.batches.given
+    problem = replace(problem, two_sided=remembered.is_two_sided)
     if remembered.is_one_sided:
         problem = problem.with_remarks(saw_one_side(remembered))
         if network.has_rows and not network.carried:

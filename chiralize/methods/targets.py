@@ -68,7 +68,7 @@ def aimed(problem: Problem, is_tried: bool = False) -> Problem:
         return problem.with_batches(drawn=(), origin=facts, are_built_in=False)
     if problem.one_sided:
         return problem.with_remarks(f"{FITTED} original's answers on the side that it saw in training")
-    why, remedy = _one_sided(network, mirror, calls, measured)
+    why, remedy = _one_sided(problem, mirror, calls, measured)
     if not why:
         return replace(problem, both_views=True)
     if is_tried:
@@ -97,14 +97,19 @@ def _measured(network: Network, mirror: NetworkMirror, seen: Sequence[Call]) -> 
     return calls, measured
 
 
-def _one_sided(network: Network, mirror: NetworkMirror, calls: Sequence[Call], measured: Asymmetry) -> tuple[str, str]:
-    """Why T f(T x) is no good target, and what helps; empty where it is one. The same in all processes of a group."""
+def _one_sided(problem: Problem, mirror: NetworkMirror, calls: Sequence[Call], measured: Asymmetry) -> tuple[str, str]:
+    """Why T f(T x) is no good target, and what helps; empty where it is one. The same in all processes of a group.
+
+    Inputs of one side, as of one person who leans, say nothing of a network that remembers both.
+    """
     apart, spread = _mean(measured.gap), _spread(measured)
     if apart > UNEVEN and spread.differs:
         figures = f"gap {apart:.2g}; {spread_in_words(spread)}"
         remedy = f"With {_ADD} it is fitted to both views ({_LEAN})"
         return f"the original knows one side better ({figures})", remedy
-    lean = leanings(mirror, calls, network.resolved.input_tensors)
+    if problem.two_sided:
+        return "", ""
+    lean = leanings(mirror, calls, problem.network.resolved.input_tensors)
     side = _mean(lean[0].side or 0.5) if lean else 0.5
     if side >= ONE_SIDED:
         remedy = f"If it knows both sides, give {_ADD} as well ({_LEAN})"

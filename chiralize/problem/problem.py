@@ -68,6 +68,7 @@ class Problem:
     both_views: fits aim at the mean of the original's two views, not at its answers to the inputs as they are.
     leaning: why the answers to mirrored inputs may be no target, of a policy whose environment tells; else empty.
     one_sided: means and spreads of the network's inputs in training, where these show one side to fit on; else empty.
+    two_sided: what the network remembers of its inputs in training is alike on both sides.
     inferred: what inference said of a network at the beginning; None where nobody asked.
     """
 
@@ -78,6 +79,7 @@ class Problem:
     both_views: bool = False
     leaning: str = ""
     one_sided: tuple[InputMoments, ...] = ()
+    two_sided: bool = False
     inferred: Inferred | None = None
 
     @staticmethod

@@ -15,6 +15,10 @@ from chiralize.verification.asymmetry.data import gaps_of, largest
 from chiralize.verification.asymmetry.records import DataGap
 
 
+_ON_BOTH_SIDES = 0.1
+"""Spreads that the mean of an entry is apart from that of its mirror image, at most."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """What a network remembers of its inputs in training.
@@ -31,6 +35,11 @@ class Memory:
     def is_one_sided(self) -> bool:
         """Whether some entry was on one side in training."""
         return bool(self.gaps) and self.gaps[0].shows_a_side
+
+    @property
+    def is_two_sided(self) -> bool:
+        """Whether all entries were on both sides in training, as after flips or in people of all kinds."""
+        return bool(self.gaps) and self.gaps[0].gap <= _ON_BOTH_SIDES
 
 
 def memory(network: Network, mirror: NetworkMirror) -> Memory:
