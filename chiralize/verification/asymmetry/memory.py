@@ -14,7 +14,6 @@ from chiralize.problem.network import Network
 from chiralize.verification.asymmetry.data import gaps_of, largest
 from chiralize.verification.asymmetry.records import DataGap
 
-
 _ON_BOTH_SIDES = 0.1
 """Spreads that the mean of an entry is apart from that of its mirror image, at most."""
 
