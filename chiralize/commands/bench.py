@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from time import perf_counter, process_time
-from typing import Any, cast
+from typing import cast
 
 import torch
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import nn
 
 from chiralize.commands.convert import Conversion
+from chiralize.commands.resizing import resized, samples_in
 from chiralize.commands.runtimes import in_one_runtime, parameters_of, runs_in_onnxruntime, runtime_of
 from chiralize.commands.timing import Timing, interleaved
 from chiralize.errors import ModelRunError, UsageError
@@ -91,14 +91,14 @@ def bench(
         sizes, used = batches or (0,), torch.get_num_threads()
         is_alone = used == 1 and device == "cpu"
         for number, size in enumerate(sizes):
-            call = _sized(network, size, device)
-            count = len(pytree.tree_leaves(call[0])[0])
+            count = size or samples_in(network)
             progress(f"timing, batch {count}", number / len(sizes))
-            if error := _why_not(modules, call, chiral):
+            calls = _calls(modules, network, chiral, size, device)
+            if error := _why_not(modules, calls):
                 both = {ORIGINAL: network.module, CHIRAL: chiral.module}
-                remedy = _how_to_compare(*given, names) if _why_not(both, call, chiral) else _LEAVE_OUT
+                remedy = _how_to_compare(*given, names, device) if _why_not(both, calls) else _LEAVE_OUT
                 raise ModelRunError(f"{error[0]}, batch {count}", error[1], remedy)
-            runs = {name: _run(module, _taken_by(name, call, chiral)) for name, module in modules.items()}
+            runs = {name: _run(module, calls[name]) for name, module in modules.items()}
             rows += _rows(count, interleaved(runs, rounds=rounds, clock=process_time if is_alone else perf_counter))
     if differ:
         notes.append(_DIFFER.format(differ))
@@ -113,8 +113,9 @@ def _in_one_runtime(network: Network, chiral: Network, sizes: Sequence[int]) -> 
     """Both networks in one runtime where that takes all of these numbers of samples; else as they are."""
     network_there, chiral_there = in_one_runtime(network, chiral)
     modules = {ORIGINAL: network_there.module, CHIRAL: chiral_there.module}
-    if any(_why_not(modules, _sized(network, size, "cpu"), chiral) for size in sizes):
-        return network, chiral
+    for size in sizes:
+        if _why_not(modules, _calls(modules, network, chiral, size, "cpu")):
+            return network, chiral
     return network_there, chiral_there
 
 
@@ -137,14 +138,15 @@ def _refuse_elsewhere(network: Network, chiral: Network, compiled: bool, device:
 
 def _cost(network: Network, chiral: Network) -> Cost:
     """Parameters of both networks, and multiplications of one sample, each counted on its own examples."""
-    before, after = round(network.macs / network.rows), round(chiral.macs / chiral.rows)
+    before, after = round(network.macs / samples_in(network)), round(chiral.macs / samples_in(chiral))
     return Cost(parameters_of(network), parameters_of(chiral), before, after, unit="sample")
 
 
 def _differ(network: Network, chiral: Network, names: tuple[str, str]) -> str:
     """How the examples of the two differ: in the number of samples, or else in the sizes of their tensors."""
-    if network.rows != chiral.rows:
-        return f"{network.rows:,} samples in {names[0]} and {chiral.rows:,} in {names[1]}"
+    before, after = samples_in(network), samples_in(chiral)
+    if before != after:
+        return f"{before:,} samples in {names[0]} and {after:,} in {names[1]}"
     first, second = _sizes(network), _sizes(chiral)
     if first != second:
         return f"{first} in {names[0]} and {second} in {names[1]}"
@@ -157,20 +159,25 @@ def _sizes(network: Network) -> str:
     return "; ".join(",".join(map(str, tensor.shape)) for tensor in tensors)
 
 
-def _taken_by(name: str, call: Call, chiral: Network) -> Call:
-    """The call as one of the networks takes it: the chiral one with the states of its own example.
+def _calls(names: Iterable[str], network: Network, chiral: Network, size: int, device: str) -> dict[str, Call]:
+    """The call that every network gets, by name: the original's example with `size` samples, 0 for as many as it has.
 
-    An average has those of both views, which are twice as wide.
+    The chiral one gets the states of its own example: an average has those of both views, which are twice as wide.
+    Raises ModelRunError.
     """
+    calls = dict.fromkeys(names, resized(network, size, device))
     states = [tensor.index for tensor in chiral.resolved.input_tensors if tensor.kind == "state"]
-    if name != CHIRAL or not states:
-        return call
-    arguments, example = Arguments.of(*call), Arguments.of(*chiral.example).tensors
+    if CHIRAL not in calls or not states:
+        return calls
+    count = size or samples_in(network)
+    if count == samples_in(chiral):
+        count = 0
+    arguments, example = Arguments.of(*calls[CHIRAL]), Arguments.of(*resized(chiral, count, device)).tensors
     tensors = list(arguments.tensors)
     for index in states:
-        tensors[index] = example[index].to(tensors[index].device)
+        tensors[index] = example[index]
     args, kwargs = arguments.filled(tensors)
-    return tuple(args), dict(kwargs)
+    return {**calls, CHIRAL: (tuple(args), dict(kwargs))}
 
 
 def _networks(network: Network, chiral: Network, fair: bool) -> tuple[dict[str, nn.Module], list[str]]:
@@ -209,8 +216,8 @@ def with_times(network: Network, conversion: Conversion) -> Conversion:
     for size in sizes:
         with suppress(Exception):  # of a size that one of the two does not take, in whatever way it says so
             runs = {
-                "before": _run(network.as_given.module, _sized(network.as_given, size, "cpu")),
-                "after": _run(conversion.module, _sized(network, size, "cpu")),
+                "before": _run(network.as_given.module, resized(network.as_given, size)),
+                "after": _run(conversion.module, resized(network, size)),
             }
             times += _timed(runs, size or network.rows)
     cost = replace(conversion.report.cost, times=tuple(times))
@@ -230,47 +237,27 @@ def _timed(runs: Mapping[str, Callable[[], object]], samples: int) -> list[CallT
     return [CallTime(samples, first.seconds, second.ratio, torch.get_num_threads())]
 
 
-def _sized(network: Network, size: int, device: str) -> Call:
-    """The example with another number of samples; 0 for its own. Raises ModelRunError where memory has no room."""
-    declared = iter(network.resolved.input_tensors)
-
-    def resized(leaf: Any) -> Any:
-        """The tensor with `size` samples, the example's over and over; anything else as it is."""
-        if not isinstance(leaf, Tensor):
-            return leaf
-        tensor = next(declared)
-        if size and tensor.has_rows:
-            leaf = leaf.index_select(0, torch.arange(size) % len(leaf))
-        return leaf.to(device)
-
-    try:
-        args, kwargs = pytree.tree_map(resized, (network.args, dict(network.kwargs)))
-    except (RuntimeError, MemoryError) as error:
-        raise ModelRunError(f"batch {size}", first_line(error), "give a smaller --batch") from error
-    return tuple(args), dict(kwargs)
-
-
-def _why_not(modules: Mapping[str, nn.Module], call: Call, chiral: Network) -> tuple[str, str] | None:
-    """The first network by name that does not take this call, and its error in a line; None where all do."""
+def _why_not(modules: Mapping[str, nn.Module], calls: Mapping[str, Call]) -> tuple[str, str] | None:
+    """The first network by name that does not take its call, and its error in a line; None where all do."""
     for name, module in modules.items():
         try:
-            _run(module, _taken_by(name, call, chiral))()
+            _run(module, calls[name])()
         except Exception as error:
             return name, first_line(error)
     return None
 
 
-def _how_to_compare(network: Network, chiral: Network, names: tuple[str, str]) -> str:
+def _how_to_compare(network: Network, chiral: Network, names: tuple[str, str], device: str = "cpu") -> str:
     """The option with which two files can be timed whose examples have other sizes: tried, not guessed.
 
     A file that was exported without an open batch takes the number of samples of its example alone.
     """
     takes: dict[int, list[str]] = {}
-    for size in dict.fromkeys((network.rows, chiral.rows)):
-        call = _sized(network, size, "cpu")
+    for size in dict.fromkeys((samples_in(network), samples_in(chiral))):
+        calls = _calls((ORIGINAL, CHIRAL), network, chiral, size, device)
         takes[size] = []
         for name, label, one in zip(names, (ORIGINAL, CHIRAL), (network, chiral), strict=True):
-            if _why_not({label: one.module}, call, chiral) is None:
+            if _why_not({label: one.module}, calls) is None:
                 takes[size].append(name)
     fits = [size for size, taken in takes.items() if len(taken) == len(names)]
     if len(fits) == len(takes) > 1:

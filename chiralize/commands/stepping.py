@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import median, quantiles
 from time import perf_counter
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from chiralize.body.tensors import ResolvedTensor
 from chiralize.commands.bench import ORIGINAL, TTA, with_threads
+from chiralize.commands.resizing import resized
 from chiralize.commands.runtimes import parameters_of
 from chiralize.errors import ModelRunError, UsageError
 from chiralize.errors.words import first_line
@@ -51,10 +53,10 @@ class Runner:
         """The output that each argument is in the next call, by the argument's position."""
         return {handed.input: handed.output for handed in self.network.resolved.handed}
 
-    @property
+    @cached_property
     def tensors(self) -> list[Tensor]:
-        """The tensors of the example, in order."""
-        return list(Arguments.of(self.network.args, self.network.kwargs).tensors)
+        """The tensors of the example, in order, of one sample. Raises ModelRunError."""
+        return list(Arguments.of(*resized(self.network, 1)).tensors)
 
     @property
     def observed(self) -> list[tuple[Tensor, ResolvedTensor]]:
@@ -136,7 +138,7 @@ def rolled(
     """
     if steps < _LEAST:
         raise UsageError(_WHERE, f"{steps} steps are too few for the slowest hundredth", f"give at least {_LEAST}")
-    _check_sample(original, chiral)
+    _check_observed(original, chiral)
     mirrored = _Mirrored(original)
     with with_threads(threads):
         runs = {name: runner.begin(threads) for name, runner in _instances(original, chiral)}
@@ -260,12 +262,8 @@ def _walk(runner: Runner, steps: int) -> list[list[Tensor]]:
     return walks
 
 
-def _check_sample(original: Runner, chiral: Runner) -> None:
-    """Raise UsageError where the files are not run on one sample each, or observe other things."""
-    for runner in (original, chiral):
-        if runner.network.rows != 1:
-            facts = f"{runner.loaded.source.name} is opened with {runner.network.rows} samples"
-            raise UsageError(_WHERE, facts, "give examples of one sample: --input-shape 1,47")
+def _check_observed(original: Runner, chiral: Runner) -> None:
+    """Raise UsageError where the files observe other things."""
     first = [tuple(value.shape) for value, _ in original.observed]
     second = [tuple(value.shape) for value, _ in chiral.observed]
     if first != second:
