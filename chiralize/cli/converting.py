@@ -250,6 +250,7 @@ def convert(
             options, onnx=True, read=True, samples=calibration, before_export=unfit, step=step
         )
         targets.check_onnx(network, target)
+        samples_of_example = network.rows
         origin = targets.origin_of(loaded, target)
         calls, sequences = opening.calls_from_file(calibration, network, loaded, sequence_axis)
         trial, seen = None, ()
@@ -289,7 +290,7 @@ def convert(
         )
         conversion = run(network, loaded.source.name, request, trial, passport)
         step("timing")
-        conversion = with_times(network, conversion)
+        conversion = with_times(network, conversion, samples_of_example)
         step("writing" if target.suffix != ".onnx" else "writing ONNX, which onnxruntime runs beside torch")
         if target.suffix == ".onnx" or product == "script":
             original = network

@@ -200,26 +200,30 @@ def _networks(network: Network, chiral: Network, fair: bool) -> tuple[dict[str, 
     return {**modules, CHIRAL: chiral.module}, notes
 
 
-def with_times(network: Network, conversion: Conversion) -> Conversion:
+def with_times(network: Network, conversion: Conversion, samples: int = 0) -> Conversion:
     """The conversion with times of calls in its report: with the example, and with 64 samples where the batch is open.
 
+    samples: of the user's example, where that of the network has more: calibration samples were put in batches, of
+    which nobody asked for times. 0 for as many as the network's has.
     Without any where a network keeps a state, which runs would change, and where it is large or a call takes long; with
     that of the example alone where 64 samples cost much.
     """
     if network.origin.unheld or network.carried or is_large(network.module):
         return conversion
-    is_small = network.rows < _MANY and network.has_rows
+    samples = samples or network.rows
+    is_small = samples < _MANY and network.has_rows
     is_taken = network.program is not None and is_open(network.program)
     is_cheap = affordable_samples(network, _WORK) >= _MANY
-    sizes = (0, _MANY) if is_small and is_taken and is_cheap else (0,)  # 0: that of the example
+    counts = (samples, _MANY) if is_small and is_taken and is_cheap else (samples,)
     times: list[CallTime] = []
-    for size in sizes:
+    for count in counts:
+        size = 0 if count == network.rows else count
         with suppress(Exception):  # of a size that one of the two does not take, in whatever way it says so
             runs = {
                 "before": _run(network.as_given.module, resized(network.as_given, size)),
                 "after": _run(conversion.module, resized(network, size)),
             }
-            times += _timed(runs, size or network.rows)
+            times += _timed(runs, count)
     cost = replace(conversion.report.cost, times=tuple(times))
     return replace(conversion, report=replace(conversion.report, cost=cost))
 

@@ -10,6 +10,7 @@ from chiralize.report.document import plain, plural, short
 from chiralize.report.in_the_loop import share_in_words
 from chiralize.report.parts import factors
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
+from chiralize.report.verdict import samples_timed
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
 from chiralize.verification.verdicts import Judgement
 
@@ -81,8 +82,7 @@ def _cost(report: ConvertReport) -> list[Fact]:
     else:
         facts.append(Fact("Cost", passes))
     if cost.times:
-        time = cost.times[-1]
-        facts.append(Fact("Time, here", f"{time.ratio:.2f} of the original's", plural(time.samples, "sample")))
+        facts.append(Fact("Time, here", f"{cost.times[-1].ratio:.2f} of the original's", samples_timed(cost)))
     return facts
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
+from chiralize.cli.opening import in_batches
 from chiralize.commands import bench
 from chiralize.commands.bench import with_times
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.timing import interleaved
 from chiralize.problem.preparation import prepare
+from chiralize.storage.format import LoadedModel
 from tests.support.small_body import POSE, Net, normal, trained
 
 
@@ -98,6 +101,17 @@ def test_a_conversion_is_timed_at_the_example_and_at_64_samples() -> None:
     assert all(own.before > 0 and own.after > 0 and own.ratio > 0 for own in timed.report.cost.times)
     without = replace(timed.report, cost=replace(timed.report.cost, times=()))
     assert without == conversion.report and timed.module is conversion.module
+
+
+def test_a_controller_is_timed_at_the_one_sample_that_it_is_called_with(tmp_path: Path) -> None:
+    """Its calibration samples are put in batches to fit on; nobody asked what a call of such a batch takes."""
+    net = trained(Net(lifting, inlet=nn.Linear(12, 8), outlet=nn.Linear(8, 12)))
+    network = prepare(net, parse_spec(POSE), (normal(1, 6, 2),))
+    loaded = LoadedModel(net, "state_dict", tmp_path / "net.pt", "")
+    batched, calls = in_batches(network, loaded, [((sample,), {}) for sample in normal(75, 6, 2).split(1)])
+    assert (network.rows, batched.rows, len(calls)) == (1, 25, 3)
+    conversion = convert(batched, "net", Request("match", calibration=calls, samples=1))
+    assert [time.samples for time in with_times(batched, conversion, network.rows).report.cost.times] == [1, 64]
 
 
 def test_64_samples_of_a_costly_network_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ from chiralize.report import (
 )
 from chiralize.report.document import ratio, short
 from chiralize.report.encoding import KEYS
+from chiralize.report.facts import Fact, facts_of
 from chiralize.report.parts import CONVERSIONS, MEANING, meaning
 from chiralize.report.records import Changes, Nearness, Way
 from chiralize.report.text import SCREEN
@@ -531,12 +532,17 @@ def test_many_warnings_fit_on_the_smallest_terminal() -> None:
 
 
 def test_times_of_calls() -> None:
-    """In the table of costs, and in the headline that of the larger batch."""
+    """In the table of costs; in the headline that of the larger batch, and that of a smaller one that is slower."""
     timed = replace(CONVERT, cost=replace(CONVERT.cost, times=TIMES))
     assert (
-        "; one pass, 0.50 of the multiplications, 1.25 of the time (64 samples), 0.62 of that of two runs"
-        in timed.verdict
+        "; one pass, 0.50 of the multiplications, 1.25 of the time (64 samples; 2.00 with 1 sample), 0.62 of that of "
+        "two runs"
+    ) in timed.verdict
+    assert Fact("Time, here", "1.25 of the original's", "64 samples; 2.00 with 1 sample") in facts_of(timed)
+    faster = replace(
+        timed, cost=replace(timed.cost, times=(replace(TIMES[0], ratio=1.02), replace(TIMES[1], ratio=0.9)))
     )
+    assert ", 0.90 of the time (64 samples);" in faster.verdict
     text = to_text(timed)
     assert "  time, 1 sample, 1 thread       0.36 ms    0.72 ms  x2.00\n" in text
     assert "  time, 64 samples, 2 threads       2 ms     2.5 ms  x1.25\n" in text
