@@ -34,7 +34,7 @@ class NetworkMirror:
     quantity, that it belongs to, `right_elbow`.
     input_centers, output_centers: c of an affine T x = c + R (x - c), None where T is linear; empty where all are.
     around: where random inputs lie.  is_single: a call is one sample, so that no axis of its outputs counts samples.
-    units: of outputs whose entries have several, by position.
+    units: of outputs whose entries have several, by position.  state_inputs: positions of inputs that are states.
     """
 
     inputs: tuple[TensorRepresentation, ...]
@@ -48,6 +48,7 @@ class NetworkMirror:
     around: Around = field(default=Around(), compare=False)
     is_single: bool = field(default=False, compare=False)
     units: Mapping[int, Units] = field(default_factory=dict, compare=False)
+    state_inputs: frozenset[int] = frozenset()
 
     def in_rows(self, output: torch.Tensor) -> torch.Tensor:
         """An output of one call as "sample entry..."."""

@@ -245,9 +245,10 @@ def mirror_from(
 
     state_outputs = {index for index, tensor in enumerate(resolved.output_tensors) if tensor.kind == "state"}
     state_outputs |= {handed.output for handed in resolved.handed if handed.is_state}  # `like` an input that is one
+    state_inputs = {index for index, tensor in enumerate(resolved.input_tensors) if tensor.kind == "state"}
     known_inputs, known_outputs = tuple(filter(None, inputs)), tuple(filter(None, outputs))
     mirror = NetworkMirror(known_inputs, known_outputs, states, frozenset(state_outputs), label, part, around=around)
-    mirror = replace(mirror, is_single=resolved.is_single, units=_units(resolved))
+    mirror = replace(mirror, is_single=resolved.is_single, units=_units(resolved), state_inputs=frozenset(state_inputs))
     if not resolved.is_affine:
         return mirror
     return replace(mirror, input_centers=resolved.input_centers, output_centers=resolved.output_centers)

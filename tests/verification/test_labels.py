@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from chiralize.body.skeleton.catalog import find_shipped, shipped
-from chiralize.body.tensors import load_spec
+from chiralize.body.tensors import load_spec, parse_spec
+from chiralize.commands.audit import audit
+from chiralize.commands.convert import Request, convert
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.preparation import prepare
@@ -18,10 +21,24 @@ from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.evidence.labels import partners_by_label
 from chiralize.verification.evidence.names import name_findings, names_of_entries
+from tests.support.small_body import BODY, normal, trained
 
 JOINTS = ("neck", "left_hip", "right_hip", "left_knee", "right_knee")
 PARTNER = (0, 2, 1, 4, 3)
 ENDS = tuple(combinations(range(5), 2))
+
+
+class Stepping(nn.Module):
+    """A controller: a pose and a state to a pose and the next state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.GRUCell(12, 8), nn.Linear(8, 12)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """One step."""
+        h = self.cell(x.flatten(1), h)
+        return self.head(h).view(x.shape), h
 
 
 def mirror_of(labels: Sequence[str], partner: Sequence[int]) -> NetworkMirror:
@@ -84,6 +101,41 @@ def test_numbered_joints_neither_confirm_nor_contradict() -> None:
     assert warning == "input 0: T takes left_eye to left_eye, by its name it belongs to right_eye (2 such entries)"
     (warning,) = names_of_entries(mirror_of(labels, [2, 1, 0, 3, 4])).warnings
     assert warning == "input 0: T takes left_eye to face-0, by its name it belongs to right_eye (2 such entries)"
+
+
+def test_hidden_units_of_states_are_no_entries_with_names() -> None:
+    """Whether states are known or not, which a method decides, the names of the others say the same."""
+    mirror = mirror_of(["left_eye", "right_eye"], [1, 0])
+    state = TensorRepresentation((Representation.of(SignedPermutation.of(pairs=[(0, 1)], negated=[], size=3)),))
+    expected = names_of_entries(mirror)
+    assert expected.checks == ("the 2 entries that T swaps have the names of left and right partners",)
+
+    def label(io: str, index: int, entry: tuple[int, ...]) -> str:
+        """The names of the first input, and positions."""
+        if (io, index) == ("input", 0):
+            return ("left_eye", "right_eye")[entry[0]]
+        return str(list(entry))
+
+    with_states = replace(
+        mirror,
+        inputs=(*mirror.inputs, state),
+        outputs=(state,),
+        state_inputs=frozenset({1}),
+        state_outputs=frozenset({0}),
+        label=label,
+    )
+    assert names_of_entries(with_states) == expected
+
+
+@pytest.mark.parametrize("method", ["average", "match"])
+def test_a_controller_is_said_the_same_of_by_every_command(method: str) -> None:
+    """`convert` may not know how T acts on a state, `audit` and `verify` do."""
+    text = 'inputs: [{layout: "b j d"}, {state: true}]\noutputs: [{layout: "b j d"}, {state: true}]\n'
+    spec = parse_spec(BODY + text)
+    network = prepare(trained(Stepping()), spec, (normal(2, 6, 2), torch.zeros(2, 8, dtype=torch.float64)))
+    sentence = "the 8 entries that T swaps have the names of left and right partners"
+    report = convert(network, "net", Request(method, samples=1, force=True)).report
+    assert sentence in report.evidence.checks and sentence in audit(network, "net").evidence.checks
 
 
 def test_entries_without_any_side_in_their_names_are_no_check() -> None:

@@ -76,9 +76,17 @@ def _contradicting(by_label: NamedPartners, action: SignedPermutation) -> list[i
 
 
 def _labelled_axes(mirror: NetworkMirror) -> Iterator[tuple[str, int, list[str], Representation]]:
-    """All axes of inputs and outputs: `input` or `output`, its position, the labels along the axis, and T on it."""
-    for io, representations in (("input", mirror.inputs), ("output", mirror.outputs)):
+    """The axes of inputs and outputs: `input` or `output`, its position, the labels along the axis, and T on it.
+
+    Without those of states, whose entries are hidden units and have no names.
+    """
+    for io, representations, states in (
+        ("input", mirror.inputs, mirror.state_inputs),
+        ("output", mirror.outputs, mirror.state_outputs),
+    ):
         for index, representation in enumerate(representations):
+            if index in states:
+                continue
             for position, axis in enumerate(representation.axes):
                 yield io, index, _labels(mirror, io, index, position, representation), axis
 
@@ -122,7 +130,7 @@ def names_of_entries(mirror: NetworkMirror) -> Evidence:
     if warnings or not telling:
         return Evidence((), tuple(warnings))
     if telling == swapped:
-        return Evidence(("the entries that T swaps have the names of left and right partners",))
+        return Evidence((f"the {swapped} entries that T swaps have the names of left and right partners",))
     return Evidence(
         (
             f"of {swapped} entries that T swaps, {telling} have the names of left and right partners; those of the "
