@@ -131,9 +131,9 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
     """
     if degeneracy is None:
         return []
-    before, after, whole = "flip average", "result", "the original's"
+    before, after = "flip average", "result"
     if without_original:
-        before, after, whole = "original, when converted", "now, random inputs", "those of a file of this form"
+        before, after = "original, when converted", "now, random inputs"
     rows: list[tuple[str, ...]] = []
     for index, (old, new) in enumerate(zip(degeneracy.odd_before, degeneracy.odd_after, strict=True)):
         mark = "COLLAPSED" if index in degeneracy.collapsed else ""
@@ -145,7 +145,7 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
     ]
     blocks.append(table(("what", before, after, ""), rows, (1, 2)))
     if degeneracy.free_share is not None:
-        blocks.append(Line(f"free parameters: {percent(degeneracy.free_share)} of {whole}"))
+        blocks.append(Line(_on_free_parameters(percent(degeneracy.free_share), without_original)))
     for title, names in (
         ("spaces forced to be trivial", degeneracy.forced),
         ("constants that leave hidden channels no pairing", degeneracy.tables),
@@ -154,6 +154,14 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
         if names:
             blocks.append(Line(f"{title}: {listed(names)}"))
     return blocks + warning_lines(side_cautions(degeneracy))
+
+
+def _on_free_parameters(share: str, without_original: bool) -> str:
+    """How many parameters the mirror leaves free, as a share of the original's, or of those of the network itself."""
+    if not without_original:
+        return f"free parameters: {share} of the original's"
+    others = when(share != percent(1.0), "; the mirror determines the others")
+    return f"{share} of its parameters can be chosen freely{others}"
 
 
 def evidence_blocks(evidence: Evidence, rollout: Rollout | None = None) -> list[Block]:

@@ -152,7 +152,7 @@ graph holds
 Left and right: share of the output's variance that the mirror negates
   what      original, when converted  now, random inputs
   output 0                    49.7 %              46.9 %
-  free parameters: 50.0 % of those of a file of this form
+  50.0 % of its parameters can be chosen freely; the mirror determines the others
 
 Is it the right mirror?
   6 of 6 pairs agree with left and right in the joint names
@@ -529,6 +529,12 @@ def test_many_warnings_fit_on_the_smallest_terminal() -> None:
     for number, warning in enumerate(warnings):
         assert f"warning: the original does a thing ({number}; 2 is usual)\n" in narrow
         assert warning.strip() in " ".join(to_text(report).split())
+
+
+def test_where_all_parameters_are_free_none_are_determined() -> None:
+    """As of layers that hold half of the weights and make the others."""
+    judged = replace(VERIFY.judgement, degeneracy=replace(VERIFY.judgement.degeneracy, free_share=1.0))
+    assert "\n  100.0 % of its parameters can be chosen freely\n" in to_text(replace(VERIFY, judgement=judged))
 
 
 def test_times_of_calls() -> None:
