@@ -88,7 +88,7 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
         texts.append(Caution("drift", how_far.words))
     drift = report.drift
     if how_far.kind == "same" and report.method != "unchanged":
-        texts += _unknown_average(drift, _in_use(report))
+        texts += _unknown_average(drift, report.evidence, _in_use(report))
     if drift is None or not drift.outputs:
         return tuple(texts)
     texts += _one_sided(drift, report.is_average, _in_use(report))
@@ -115,7 +115,7 @@ def _in_use(report: ConvertReport) -> str:
     return "`--rollout` shows what a policy does in its environment, labelled samples what anything else does"
 
 
-def _unknown_average(drift: Drift | None, in_use: str) -> tuple[Caution, ...]:
+def _unknown_average(drift: Drift | None, evidence: Evidence, in_use: str) -> tuple[Caution, ...]:
     """A warning about a flip average that was measured on no inputs of the kind that the network gets in use.
 
     A result is the average on any inputs. Whether the average does its task well is known on real inputs only.
@@ -126,8 +126,13 @@ def _unknown_average(drift: Drift | None, in_use: str) -> tuple[Caution, ...]:
         seen = ""
     else:
         seen = f" (on random ones the gap is {plain(drift.gap)})"
-    text = f"{UNKNOWN_AVERAGE}: no real inputs were given, on which its answers to x and to T x could be compared{seen}"
-    return (Caution("drift", f"{text}; give --calibration inputs. {in_use}", UNKNOWN_AVERAGE),)
+    if evidence.lacks_time:
+        why = f"samples without a time were given, and single calls of a network that keeps a state tell little{seen}"
+        remedy = "give --calibration sequences, (sequence, time, ...)"
+    else:
+        why = f"no real inputs were given, on which its answers to x and to T x could be compared{seen}"
+        remedy = "give --calibration inputs"
+    return (Caution("drift", f"{UNKNOWN_AVERAGE}: {why}; {remedy}. {in_use}", UNKNOWN_AVERAGE),)
 
 
 def _one_sided(drift: Drift, is_average: bool, in_use: str) -> tuple[Caution, ...]:

@@ -250,6 +250,8 @@ def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calib
         return ""
     if fit is not None and not fit.trained:
         return f"{NOT_CONFIRMED}: {UNTRAINED}"
+    if evidence.lacks_time:
+        return f"{NOT_CONFIRMED}: give --calibration sequences, not samples without a time"
     if fit is None and measured:
         return f"{NOT_CONFIRMED}: no other mirror was tried"
     if fit is None or not (fit.real or fit.better):

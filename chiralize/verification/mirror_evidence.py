@@ -184,7 +184,7 @@ def compare_mirrors(
         return _compare_along(network, _evenly_taken(sequences), progress)
     mirror = mirror_if_known(network, None)
     if mirror is None or mirror.states or network.origin.unheld:
-        return Evidence(notes=(_KEEPS_STATE,))
+        return Evidence(notes=(_KEEPS_STATE,), lacks_time=bool(inputs) and not sequences)
     calls, real = _witnesses(network, mirror, inputs)
     with Runner(network.module) as runner:
         answers = _answers(network, runner, mirror, calls, real)

@@ -352,6 +352,7 @@ class Evidence:
     notes: what was examined and is evidence neither for it nor against it.
     fit: the figures of the network itself, None where nothing was compared.
     are_sides_unknown: nothing shows whether the network learned both sides.
+    lacks_time: inputs were given to a network that keeps a state, and no sequences, along which it could be asked.
     still: that its answers hardly change with its inputs, in a sentence, so that they are evidence of nothing; else "".
     collapsed: the same of single outputs beside others that vary.
     displaced: of outputs that are forecasts, by position, the spread of what they add to the last frame of an input, in
@@ -366,3 +367,4 @@ class Evidence:
     still: str = ""
     collapsed: str = ""
     displaced: tuple[tuple[int, float], ...] = ()
+    lacks_time: bool = False

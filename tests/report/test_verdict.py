@@ -395,6 +395,17 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
         "nothing is known of whether the flip average does the task: no real inputs were given, on which its "
         "answers to x and to T x could be compared (on random ones the gap is 1.2); give --calibration inputs",
     ),
+    "an average of a controller, given samples without a time": (
+        replace(
+            CLEAN,
+            nearness=replace(CLEAN.nearness, drift=None),
+            way=replace(CLEAN.way, form="two-view"),
+            evidence=Evidence(lacks_time=True),
+        ),
+        "; the mirror is not confirmed: give --calibration sequences, not samples without a time; nothing is known of",
+        "nothing is known of whether the flip average does the task: samples without a time were given, and single "
+        "calls of a network that keeps a state tell little; give --calibration sequences, (sequence, time, ...). ",
+    ),
     "an average, unmeasured": (
         replace(CLEAN, nearness=replace(CLEAN.nearness, drift=None), way=replace(CLEAN.way, form="two-view")),
         "nothing is known of whether the flip average does the task",

@@ -14,7 +14,9 @@ from chiralize.errors import MirrorError
 from chiralize.graph.mirror import MirrorFit
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
+from chiralize.verification.evidence import joined
 from chiralize.verification.mirror_evidence import ask_network
+from chiralize.verification.verdicts import Evidence
 from tests.support.small_body import POSE, converted, normal, trained
 
 WRONG = {
@@ -85,3 +87,8 @@ def test_conversions_along_sequences_refuse_another_mirror() -> None:
 def test_without_sequences_nobody_is_asked() -> None:
     found = ask_network(ready(POSE), [call for walk in walks() for call in walk])
     assert found.fit is None and found.notes[0].endswith("--calibration sequences tell")
+    assert found.lacks_time and joined(found, Evidence()).lacks_time
+
+
+def test_who_gives_nothing_gives_no_samples_without_a_time() -> None:
+    assert not ask_network(ready(POSE)).lacks_time and not asked(POSE).lacks_time

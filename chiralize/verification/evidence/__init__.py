@@ -21,4 +21,5 @@ def joined(*parts: Evidence) -> Evidence:
     still = next((part.still for part in parts if part.still), "")
     collapsed = next((part.collapsed for part in parts if part.collapsed), "")
     displaced = next((part.displaced for part in parts if part.displaced), ())
-    return Evidence(tuple(checks), tuple(warnings), fit, tuple(notes), unknown, still, collapsed, displaced)
+    lacks_time = any(part.lacks_time for part in parts)
+    return Evidence(tuple(checks), tuple(warnings), fit, tuple(notes), unknown, still, collapsed, displaced, lacks_time)
