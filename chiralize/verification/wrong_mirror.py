@@ -59,7 +59,7 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
         gaps = asymmetry(network.module, mirror, calls, network.resolved.output_tensors)
         facts += uneven_in_words(gaps)
         if not first and not fit.fits_another:
-            first = leaving_out(gaps, FITS)
+            first = leaving_out(gaps, FITS, "--method average --force")
         first = first or when(not fit.fits_another, pairs_first(network.resolved.spec.skeleton))
     raise MirrorError(name, facts, first + _remedy(fit, network.resolved.spec))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -61,6 +62,16 @@ def test_an_output_that_alone_stops_it_may_be_left_out(measured: Asymmetry, outp
     says = f"if output {output} is not used, or was not trained in all entries, leave it out (a subclass whose forward "
     expected = f"{says}returns the rest): {rest} not stop it; else " if rest else ""
     assert leaving_out(measured, 0.3) == expected
+
+
+@pytest.mark.parametrize(("changed", "is_said"), [(0.043, True), (0.2, False), (None, False)])
+def test_scores_that_decide_nothing(changed: float | None, is_said: bool) -> None:
+    """A wide gap of logits of classes that are never the highest changes few answers."""
+    measured = gaps(0.1, 1.2)
+    scores = replace(measured.outputs[1], changed=changed)
+    said = leaving_out(replace(measured, outputs=(measured.outputs[0], scores)), 0.3, "--method average --force")
+    start = "see that output 1 picks another class for 4.3 % of the samples alone: "
+    assert said.startswith(start) == is_said and ("or use --method average --force, which" in said) == is_said
 
 
 class TwoAnswers(nn.Module):

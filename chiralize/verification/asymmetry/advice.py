@@ -52,6 +52,8 @@ _MIXES_OR_MENDS = (
     "A flip average mixes good answers with bad ones where one side was never seen, and mends both where both are "
     "noisy (a scorer of exercises with a gap of 0.82 on its training clips was right in 79 % in place of 75 %)"
 )
+_HARDLY_DECIDES = 0.1
+"""Share of samples that get another class, up to which a wide gap is mostly of scores that are never the highest."""
 _CLEARLY_BETTER = " clearly better"
 _NOT_ITS_MIRROR = "T does not look like the mirror of this network"
 _HANDED = (
@@ -352,15 +354,27 @@ def uneven_in_words(measured: Asymmetry) -> str:
     return text
 
 
-def leaving_out(measured: Asymmetry, bound: float) -> str:
-    """The remedy where one output alone is further apart than the bound, which the caller may not use; else ""."""
-    wide = [output.index for output in measured.outputs if output.gap > bound]
-    if len(wide) != 1 or len(measured.outputs) < 2:
+def leaving_out(measured: Asymmetry, bound: float, average: str = _AVERAGE) -> str:
+    """The remedy where one output alone is further apart than the bound, which the caller may not use; else "".
+
+    average: what averages both views all the same.
+    """
+    wide = [output for output in measured.outputs if output.gap > bound]
+    if len(wide) != 1:
+        return ""
+    (output,) = wide
+    if output.changed is not None and output.changed <= _HARDLY_DECIDES:
+        return (
+            f"see that output {output.index} picks another class for {percent(output.changed)} of the samples alone: "
+            "far apart are mostly scores that decide nothing, as of classes that were seldom trained. Leave these "
+            f"classes out, or use {average}, which changes no more answers than these; else "
+        )
+    if len(measured.outputs) < 2:
         return ""
     others = "the other does" if len(measured.outputs) == 2 else "the others do"
     return (
-        f"if output {wide[0]} is not used, or was not trained in all entries, leave it out (a subclass whose forward "
-        f"returns the rest): {others} not stop it; else "
+        f"if output {output.index} is not used, or was not trained in all entries, leave it out (a subclass whose "
+        f"forward returns the rest): {others} not stop it; else "
     )
 
 

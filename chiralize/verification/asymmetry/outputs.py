@@ -25,6 +25,8 @@ from chiralize.verification.asymmetry.records import Asymmetry, EntryGap, Output
 from chiralize.verification.asymmetry.spreads import Spreads
 
 _ROUNDING = 1e-12
+_NO_CHOICE = 0.95
+"""Share of samples in which the same score is the highest, above which nothing is chosen by the highest."""
 
 
 def asymmetry(
@@ -116,6 +118,7 @@ class _Sums:
         self.total: torch.Tensor | None = None
         self.leaning: torch.Tensor | None = None  # f(x) - T f(T x)
         self.lengths: torch.Tensor | None = None  # of the parts, and their squares
+        self.winners: torch.Tensor | None = None  # how often every score was the highest
         self.spreads = Spreads(mirror.units_in_rows(index))
 
     def add(self, plain: torch.Tensor, turned: torch.Tensor) -> None:
@@ -149,8 +152,10 @@ class _Sums:
         self.part_rows += len(lengths)
         axis = -1 if tensor.class_axis is None else tensor.class_axis
         if tensor.kind in ("invariant", "classes") and plain.ndim and plain.shape[axis] > 1:
-            other = plain.argmax(axis) != back.argmax(axis)
+            highest = plain.argmax(axis).flatten()
+            other = highest != back.argmax(axis).flatten()
             self.changed, self.answers = self.changed + int(other.sum()), self.answers + other.numel()
+            self.winners = _added(self.winners, torch.bincount(highest, minlength=plain.shape[axis]).cpu())
 
     @property
     def scales(self) -> torch.Tensor:
@@ -184,7 +189,9 @@ class _Sums:
             apart = 0.0
         else:
             apart = float(self.lengths[0].mean()) / self.part_rows
-        changed = self.changed / self.answers if self.answers else None
+        changed = None
+        if self.winners is not None and int(self.winners.max()) <= _NO_CHOICE * self.answers:
+            changed = self.changed / self.answers
         return OutputGap(self.index, gap, odd_share, apart, changed, self.spreads.result(), lean)
 
     def entries(self) -> list[EntryGap]:
