@@ -14,7 +14,6 @@ from typing import Literal
 
 from chiralize.errors import Caution
 from chiralize.errors.words import percent, when
-from chiralize.problem.data.standardised import SCALED
 from chiralize.report.document import plain
 from chiralize.report.records import ConvertReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
@@ -75,13 +74,8 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
 
 
 def _on_condition(report: ConvertReport) -> str:
-    """`, if that learned both sides`: what nothing shows, and a small error depends on; "" where nothing is left."""
-    conditions = list[str]()
-    if report.evidence.are_sides_unknown:
-        conditions.append("that learned both sides")
-    if any(SCALED in note for note in report.notes):
-        conditions.append("what scales its inputs is symmetric")
-    return when(conditions, f", if {' and '.join(conditions)}")
+    """`, if that learned both sides`: what nothing shows, and a small error depends on; "" where something does."""
+    return when(report.evidence.are_sides_unknown, ", if that learned both sides")
 
 
 def given_noise(report: ConvertReport) -> bool:

@@ -33,7 +33,10 @@ def said(layout: str, *values: Tensor) -> list[str]:
 
 def test_standardised_poses_are_remarked_on() -> None:
     (remark,) = said("b j d", standardised(poses(400)))
-    assert remark.startswith("input 0 may have been scaled number by number") and "--normalizer" in remark
+    assert (
+        remark.startswith("warning: input 0 may have been scaled number by number outside the network: means of 0")
+        and "--normalizer" in remark
+    )
     windows = standardised(poses(4000)).reshape(200, 20, 4, 2)
     assert len(said("b t j d", *windows.split(50))) == 1
     assert len(said("b (j d) t", windows.flatten(2).transpose(1, 2))) == 1

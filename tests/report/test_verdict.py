@@ -16,7 +16,6 @@ from chiralize.commands.api import Chirality
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved
-from chiralize.problem.data.standardised import SCALED
 from chiralize.problem.two_samples import NOT_ONE
 from chiralize.report import BenchReport, BenchRow, ConvertReport, Cost, Report, to_html, to_json, to_junit, to_text
 from chiralize.report.records import Circumstances, Conditions, Nearness, Way
@@ -95,11 +94,6 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
         replace(drifted(0.4), evidence=replace(CONFIRMED, are_sides_unknown=True)),
         "its error within a few percent of the original's on inputs like those given (rho 0.4), if that learned both "
         "sides",
-    ),
-    "near, inputs scaled outside": (
-        replace(drifted(0.4), notes=(f"input 0 {SCALED} (means of 0, spreads of 1) outside the network",)),
-        "its error within a few percent of the original's on inputs like those given (rho 0.4), if what scales its "
-        "inputs is symmetric",
     ),
     "beside a gap so small that the error may be, too": (
         replace(CLEAN, nearness=replace(CLEAN.nearness, drift=Drift((OutputDrift(0, 0.012, 0.0099, 0.99),), "c", 400))),

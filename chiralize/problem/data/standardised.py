@@ -38,11 +38,11 @@ _TOGETHER, _BY_CHANCE = 0.05, 1.6
 """Noise has such moments, too; the numbers of a body go together: their correlations are larger in the mean than this,
 and than twice those of as much noise, sqrt(2 / pi n) each."""
 _MOST = 4_000
-SCALED = "may have been scaled number by number"
 _REMARK = (
-    f"{{}} {SCALED} ({{}}) outside the network. The result is equivariant for these numbers; for what they were "
-    "before, only where that step is symmetric: partners have one scale, and T leaves its centre alone. Put the step "
-    "into the network (`--normalizer`, or a class around both), with what scales answers back, and convert that"
+    "warning: {} may have been scaled number by number outside the network: {}. The result is equivariant for these "
+    "numbers; for what they were before, only where that step is symmetric: partners have one scale, and T leaves its "
+    "centre alone. Put the step into the network (`--normalizer`, or a class around both), with what scales answers "
+    "back, and convert that"
 )
 
 
