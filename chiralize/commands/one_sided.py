@@ -64,6 +64,9 @@ _GUESSES = (
     "Unless it saw mirrored copies, what it answers on the other side are guesses. A flip average mixes them in; "
     "`reduce` and `match` take its answers on the side that it saw. Compare the errors on both sides before use"
 )
+_NO_SIDE = 5.0
+"""Spreads between the means of an entry and of its mirror image that no side explains: one that turns left alone is
+within two or three."""
 _OF_INPUTS = "warning: the calibration inputs "
 _SHOWN = f"{_OF_INPUTS}show one side"
 _UNIT = "give the inputs in the unit of the network's training, where these are not: its sides may then be alike"
@@ -94,7 +97,8 @@ def refuse_by_answers(problem: Problem, name: str, evidence: Evidence, remembere
     """
     is_better_known = evidence.fit is not None and bool(evidence.fit.better)
     if not is_tried or is_better_known:
-        refuse_wrong_mirror(problem, name, with_other_causes(evidence, problem, remembered))
+        causes = with_other_causes(evidence, problem, remembered)
+        refuse_wrong_mirror(problem, name, causes, _remembered_first(remembered))
     if not is_tried:
         refuse_one_sided(problem, name, evidence)
 
@@ -270,6 +274,17 @@ def _remembered_side(remembered: Memory) -> str:
     """Where means in training lean, which a mirror that is not the network's shows as well."""
     where = f"in {remembered.keeper} {remembered.gaps[0].words}"
     return f"{where} (or T is not its mirror: check its pair and its sign)"
+
+
+def _remembered_first(remembered: Memory) -> str:
+    """What to check first where an entry was further from its mirror image in training than a side explains."""
+    if not remembered.gaps or remembered.gaps[0].gap < _NO_SIDE:
+        return ""
+    worst = remembered.gaps[0]
+    return (
+        f"check the order, the pairs and the signs at {worst.label} first, whose mean in training is {worst.gap:.2g} "
+        "spreads from that of its mirror image; then "
+    )
 
 
 def _of_peaks(

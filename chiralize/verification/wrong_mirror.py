@@ -42,10 +42,11 @@ _ROWS = 256
 _WORK = 1e10  # multiplications to spend on where the gap is
 
 
-def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
+def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence, remembered: str = "") -> None:
     """Raises MirrorError where the network, on real inputs, shows that T is not its mirror.
 
-    A start to train on is let through.
+    A start to train on is let through.  remembered: what to check first where no other mirror fits, since what the
+    network remembers of its training contradicts T; ending in `; then `.
     """
     fit = asked.fit
     if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
@@ -54,6 +55,7 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     mirror = mirror_if_known(network, None)
     against = names_of_entries(mirror).warnings if mirror is not None else ()
     facts, first = "; ".join((*asked.warnings, *against)), _first_to_check(network, inputs, fit, bool(against))
+    first = first or when(not fit.fits_another, remembered)
     calls = thinned(network, inputs, affordable_samples(network, _WORK, BATCH, _ROWS))
     if mirror is not None and calls and not network.carried.keeps_state:
         gaps = asymmetry(network.module, mirror, calls, network.resolved.output_tensors)

@@ -25,7 +25,7 @@ that moves less leaves out what the network does not do quite alike on both side
 one unswapped had 0.88 of the gap of the right mirror.
 """
 MUCH = 0.3
-"""A mirror whose gap is so small a share of that of T fits, however large it is itself."""
+"""A mirror whose gap is so small a share of that of T fits, if it tells anything of the answers."""
 APART = 0.3
 """A gap of T, on the entries that the two predict differently, below which another mirror has to fit twice as well.
 Under a wrong mirror answers are about a spread apart, unless the network hardly changes its input: then every mirror
@@ -35,7 +35,7 @@ that moves the inputs less stops nothing there (0.23 and 0.10): such inputs are 
 TELLS = 1.05
 """Another mirror whose gap is less than so many times that of T fits as well: the network cannot tell the two apart."""
 TELLS_NOTHING = 1.0
-"""A neighbour that predicts its entries worse than their mean does raises no doubt: entries that hardly move are as far
+"""A neighbour that predicts its entries worse than their mean does neither fits nor raises a doubt: entries that hardly move are as far
 apart under any mirror (the wrists of a humanoid that walks, 1.4 and 1.7).
 """
 _SELDOM = 5e-4
@@ -125,7 +125,7 @@ def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:
     is_near = other.given < APART and other.inputs != "same"  # of the same inputs no nearness to known ones tells
     is_measured_well = basis.real and basis.rows >= FEWEST_ROWS and not is_near
     least = min(CLEARLY if is_measured_well else CLEARLY_OF_FEW, by_chance(other.numbers, _SELDOM))
-    fits = other.here <= FITS or (basis.real and other.ratio <= MUCH)
+    fits = other.here <= FITS or (basis.real and other.ratio <= MUCH and other.here < TELLS_NOTHING)
     return gap > SMALL and other.ratio <= least and fits
 
 
