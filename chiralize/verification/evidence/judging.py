@@ -35,8 +35,8 @@ that moves the inputs less stops nothing there (0.23 and 0.10): such inputs are 
 TELLS = 1.05
 """Another mirror whose gap is less than so many times that of T fits as well: the network cannot tell the two apart."""
 TELLS_NOTHING = 1.0
-"""A neighbour that predicts its entries worse than their mean does neither fits nor raises a doubt: entries that hardly move are as far
-apart under any mirror (the wrists of a humanoid that walks, 1.4 and 1.7).
+"""A neighbour that predicts its entries worse than their mean does neither fits nor raises a doubt: entries that
+hardly move are as far apart under any mirror (the wrists of a humanoid that walks, 1.4 and 1.7).
 """
 _SELDOM = 5e-4
 """How often one of two equally wrong mirrors may seem clearly better by chance: some dozens of them are tried."""
