@@ -22,6 +22,7 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
 from chiralize.methods.ruled_out import why_ruled_out
 from chiralize.problem.cost import affordable_samples
+from chiralize.problem.data.checks import NOT_SPREAD
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.data.units import QUESTION
 from chiralize.problem.mirror import mirror_if_known
@@ -144,7 +145,7 @@ def _of_gaps(
     of_what = "its spread" if widest == WIDEST else "the spread of what it adds to the last frame"
     facts = f"its two sides are {gap:.2g} of {of_what} apart, and auto stops above {widest}{uneven_in_words(gaps)}"
     for remark in problem.batches.remarks:
-        if QUESTION in remark:
+        if QUESTION in remark or NOT_SPREAD in remark:
             return OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
     first = one_class_first(network, data) or leaving_out(gaps, WIDEST)
     if advice.kind == "one-sided data":

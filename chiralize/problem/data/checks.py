@@ -38,6 +38,7 @@ from chiralize.problem.data.units import unit_by_spread, unit_in_question
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 
+NOT_SPREAD = "the calibration inputs are not spread as those that the network was trained on"
 FEWEST, LEAST = 500, 10
 _OF_POSES, _OF_CLIPS = (FEWEST, "2,000"), (96, "200")
 """Below how many samples a fit loses percents, and how many are nearly enough."""
@@ -327,7 +328,7 @@ def _samples(network: Network, calls: Sequence[Call], frames: int) -> int:
 
 def _poor(similarity: Likeness) -> str:
     return (
-        "warning: the calibration inputs are not spread as those that the network was trained on: at "
+        f"warning: {NOT_SPREAD}: at "
         f"{similarity.norm} variances differ by a factor of {similarity.factor:.2g} (more than {MOST_FACTOR:g}; spread "
         f"{similarity.scale:.2g} of theirs): one person, one action, or another scale? rho is measured on the same "
         "inputs and does not tell. Give more varied ones, or --mix-gaussian 0.5"
