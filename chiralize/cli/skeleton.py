@@ -209,7 +209,7 @@ def _draw(skeleton: Skeleton) -> None:
     console.print(
         f"{skeleton.name}{aliases}: {len(skeleton.joints)} joints, {pairs} pairs, {center} center", markup=False
     )
-    negated = ", ".join(skeleton.negate) or "none"
+    negated = ", ".join(skeleton.negate) or ("joint by joint" if skeleton.has_joint_signs else "none")
     console.print(f"negated: {negated}; lateral axis: {skeleton.lateral or 'not given'}", markup=False)
     console.print(table(skeleton))
     edges = tree(skeleton)

@@ -66,7 +66,8 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
         joints_reflect = entry.reflect or any(
             block.reflect for block in with_parts(entry.fields or ()) if isinstance(block, Joints)
         )
-        if joints_reflect and entry.missing == "none":
+        is_input = any(entry is given for given in spec.inputs or ())
+        if joints_reflect and is_input and entry.missing == "none":
             message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"
             yield warning(entry.where or str(path), message, "add `missing: zero` where the data has such joints")
         if joints_reflect and entry.missing == "zero":

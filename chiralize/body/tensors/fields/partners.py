@@ -107,11 +107,13 @@ def _swapped_words(body: Skeleton) -> dict[str, str]:
 def _told_by_names(items: Sequence[str], silent: Sequence[int], body: Skeleton, where: str) -> set[tuple[int, int]]:
     """Pairs by names, of the items that are no joints of the skeleton."""
     names = [items[number] for number in silent]
-    if not names_agree(body):
+    against = _against_names(body)
+    if against:
         sided = [name for name in names if tells_side(name, names)]
         if sided:
-            facts = f"{sided[0]!r} names a side, but the joints of {body.name} are not paired by left and right"
-            raise UnpairedJointError(where, facts, "give the pairs: swap: [[A, B], ...] (`swap: []` for none)")
+            facts = f"{sided[0]!r} names a side, but {body.name} does not pair its joints by left and right: {against}"
+            remedy = "mend the skeleton's pairs, or give those of the items: swap: [[A, B], ...] (`swap: []` for none)"
+            raise UnpairedJointError(where, facts, remedy)
         return set()
     proposal = infer_pairs(names)
     if proposal.sided:
@@ -127,8 +129,16 @@ def tells_side(name: str, names: Sequence[str]) -> bool:
 
 def names_agree(body: Skeleton) -> bool:
     """Whether the pairs of the joints are those that their names tell, as far as these tell anything."""
+    return not _against_names(body)
+
+
+def _against_names(body: Skeleton) -> str:
+    """The first two joints that names say are partners, and pairs do not; "" where there are none."""
     partner = dict(body.pairs) | {j: i for i, j in body.pairs}
-    return all(partner.get(i) == j for i, j in infer_pairs(body.joints).pairs)
+    for i, j in infer_pairs(body.joints).pairs:
+        if partner.get(i) != j:
+            return f"{body.joints[i]!r} and {body.joints[j]!r} are no pair"
+    return ""
 
 
 def _without_partner(where: str, item: str, other: str) -> UnpairedJointError:
