@@ -63,7 +63,8 @@ def test_saying_so_takes_no_warning_away() -> None:
     """T takes them for points all the same."""
     kept, calls = network(PIXELS.replace("{x: 320}", "{x: 320}, missing: zero"), poses(320, 100, 0.0))
     (said,) = odd_values(kept, calls)
-    assert "These joints are missing, and T takes them for points" in said and "store them at the centre, 320" in said
+    assert "These joints are missing, and T takes them for points" in said
+    assert "reads coordinates less their centre, 320, and 0 for missing" in said
 
 
 def test_a_number_for_each_coordinate() -> None:

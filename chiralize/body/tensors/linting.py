@@ -74,5 +74,5 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
             yield warning(
                 entry.where or str(path),
                 "missing joints stored as 0 are not mirrored by an affine T: what is proved holds without such joints",
-                "fill them before the network, or store them at the centre",
+                "fill them in before the network, or convert a class around it that reads centred coordinates",
             )

@@ -54,8 +54,7 @@ def missing_remarks(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[s
             f"warning: the calibration inputs hold exactly {stored.value:.6g} in {percent(stored.share)} of the "
             f"coordinates of {tensor.where} that T negates, and hardly ever {stored.image:.6g}, its mirror image. "
             f"{meaning} T takes them for points: gaps, drift and rho are measured with them, may call a right mirror "
-            "wrong, and an average answers to them, too. Fill them in before the network, or store them at the centre, "
-            f"{(stored.value + stored.image) / 2:.6g}{hint}"
+            f"wrong, and an average answers to them, too. Fill them in before the network, or {_wrapped(stored)}{hint}"
         )
 
 
@@ -66,10 +65,18 @@ def fill_in_first(resolved: ResolvedSpec, calls: Sequence[Call]) -> str:
         if stored is not None:
             return (
                 f"fill in the joints of {tensor.where} that are stored as {stored.value:.6g} ({percent(stored.share)} "
-                f"of its coordinates), or store them at the centre, {(stored.value + stored.image) / 2:.6g}: T puts "
-                f"them at {stored.image:.6g}, where no joint is; then "
+                f"of its coordinates), or {_wrapped(stored)}; T puts them at {stored.image:.6g}, where no joint is; "
+                "then "
             )
     return ""
+
+
+def _wrapped(stored: Stored) -> str:
+    """What mends a network that was trained with missing joints stored so: there the centre is a place like others."""
+    return (
+        f"convert a class around it that reads coordinates less their centre, {(stored.value + stored.image) / 2:.6g}, "
+        f"and 0 for missing joints, which it stores as {stored.value:.6g} again (with T linear, no `reflect`)"
+    )
 
 
 def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored | None:
