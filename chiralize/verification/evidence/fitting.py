@@ -183,9 +183,8 @@ class Answers:
     def pairs(self, mirror: NetworkMirror, index: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """f(x) and T f(T x) of one output in its own unit, call by call. Raises ModelRunError."""
         unit = self._unit_of_entries(index)
-        both = self.plain(index), self.turned_back(mirror, index)
-        plain, turned = ([each * unit for stack in stacks for each in stack] for stacks in both)
-        return plain, turned
+        plain, turned = map(chain.from_iterable, (self.plain(index), self.turned_back(mirror, index)))
+        return [each * unit for each in plain], [each * unit for each in turned]
 
     def _in_units(self, answers: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The answers to one call, in spreads of their units where they have several."""
