@@ -206,6 +206,15 @@ def test_pictures_along_the_other_axis_are_tried(given: str, other: str) -> None
     assert [name.partition(" instead")[0] for name in tried] == [f"pictures reversed along {other}"]
 
 
+def test_a_confidence_in_front_of_the_coordinates_is_named() -> None:
+    """[x, y, c] read as [c, x, y]: y is negated, and no single sign mends that."""
+    body = BODY.replace("dims: [x, y, z]", "dims: [x, y]")
+    right = body + "inputs: [{layout: b d j, dims: [x, y, c]}]\noutputs: [{layout: b j d}]\n"
+    shapes = ([(3, 6)], (6, 2))
+    error = refused(OfOne(right, shapes, 0.1), right.replace("[x, y, c]", "[c, x, y]"), shapes)
+    assert error.remedy.startswith("try x at place 1 of the dims of input 0 instead of 2 in the specification")
+
+
 def names(spec: ConversionSpec, shapes: list[tuple[int, ...]], numbers: tuple[int, ...] = (0, 1)) -> list[str]:
     return [other.name for other in nearby(resolve(spec, shapes, [(4, 6, 3)]), numbers=numbers)]
 

@@ -115,6 +115,26 @@ def moved_reversals(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
             yield f"axis {word} of {names} {AT_ANOTHER_CELL} (`mirror: {{{word}: {float(cell):g}}}`)", entries
 
 
+def other_places_of_dims(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
+    """Poses whose one negated coordinate has another place among the coordinates: [x, y, c] read as [c, x, y]."""
+    for tensor in (*resolved.input_tensors, *resolved.output_tensors):
+        if tensor.pose is None or tensor.pose.layout.has_matrices or tensor.pose.layout.axis_of("d") is None:
+            continue
+        body = tensor.pose.body
+        if len(body.negate) != 1:
+            continue
+        (dim,) = body.negate
+        place = body.dims.index(dim)
+        for other in range(len(body.dims)):
+            dims = list(body.dims)
+            dims[place], dims[other] = dims[other], dims[place]
+            if other != place:
+                override = replace(tensor.entry.override, dims=tuple(dims), negate=body.negate, signs=None)
+                entry = replace(tensor.entry, layout=tensor.layout, override=override)
+                words = f"{dim} at place {other + 1} of the dims of {tensor.where} instead of {place + 1}"
+                yield words, {(tensor.io, tensor.index): entry}
+
+
 def heights_for_widths(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
     """Pictures reversed along their widths where the specification reverses heights, or the other way round."""
     for word, other in (("h", "w"), ("w", "h")):

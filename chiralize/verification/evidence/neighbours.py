@@ -29,6 +29,7 @@ from chiralize.verification.evidence.misread import (
     heights_for_widths,
     moved_reversals,
     other_orders,
+    other_places_of_dims,
     reversed_axes,
 )
 from chiralize.verification.evidence.off_center import negated
@@ -400,6 +401,7 @@ def _tensors_read_otherwise(resolved: ResolvedSpec, numbers: Collection[int]) ->
     """Whole tensors of another kind or in another order, the likeliest first."""
     yield from outputs_of_another_kind(resolved)
     yield from other_orders(resolved)
+    yield from other_places_of_dims(resolved)
     yield from free_as_mirrored(resolved, numbers)
     yield from heights_for_widths(resolved)
     yield from moved_reversals(resolved)
