@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -110,35 +111,47 @@ def _sliced(x: Tensor, axis: int, before: int, behind: int, step: int = 1) -> Te
 
 
 class Channels(Butterfly):
-    """An axis of channels, taken apart by views where its entries lie as firsts of pairs, seconds, and others."""
+    """An axis of channels, taken apart into firsts of its pairs, seconds, and others.
 
-    partner: Tensor | None
+    By views where they lie in that order, else by a gather before that.
+    """
 
-    def __init__(self, representation: Representation, device: Any = None) -> None:
-        super().__init__(representation, device)
-        self.in_views = self.order is None and self.runs == 1 and representation.is_sign_free
-        exchanged = representation.is_sign_free and not self.in_views
-        self._table("partner", representation.action.partner if exchanged else None, device)
+    in_runs = False
 
     @property
     def in_parts(self) -> bool:
-        """Whether there are several parts; an axis without pairs, or in another order, is one."""
-        return self.in_views and bool(self.pairs)
+        """Whether there are several parts; an axis without pairs, or one with signs, is one."""
+        return bool(self.pairs) and self.representation.is_sign_free
 
     def parts(self, x: Tensor, dim: int) -> list[Tensor]:
         """Firsts of the pairs, seconds, and entries without a partner, if there are any; else the axis itself."""
         if not self.in_parts:
             return [x]
-        if self.in_halves:
+        if self.order is not None:
+            x = x.index_select(dim, self.order)
+        return self.views(x, dim)
+
+    def views(self, x: Tensor, dim: int) -> list[Tensor]:
+        """The same of an axis whose entries are in the order of the parts already."""
+        if not self.in_parts:
+            return [x]
+        if 2 * self.pairs == self.size:
             halves = x.chunk(2, dim)
             return [halves[0], halves[1]]
         sizes = self.pairs, self.pairs, self.size - 2 * self.pairs
         return [x.narrow(dim, start, size) for start, size in zip((0, self.pairs, 2 * self.pairs), sizes, strict=True)]
 
-    def exchanged(self, parts: Sequence[Any], dim: int) -> list[Any]:
+    def whole(self, parts: Sequence[Tensor], dim: int) -> Tensor:
+        """The way back from `parts`: the axis in one tensor, contiguous in memory."""
+        if not self.in_parts:
+            return parts[0].contiguous()
+        x = torch.cat(list(parts), dim)
+        if self.places is None:
+            return x
+        return x.index_select(dim, self.places)
+
+    def exchanged(self, parts: Sequence[Any]) -> list[Any]:
         """The parts of the axis whose pairs have changed places."""
-        if self.partner is not None:
-            return [parts[0].index_select(dim, self.partner)]
         if self.in_parts:
             return [parts[1], parts[0], *parts[2:]]
         return list(parts)
@@ -155,16 +168,29 @@ class Channels(Butterfly):
             return self.halves(even, odd, dim)
         return [self.join(even, odd, dim)]
 
+    def at_taps(self, taps: int, device: Any = None) -> Butterfly:
+        """The butterfly of as many entries for every channel, tap by tap, which T exchanges from the last to the first.
+
+        The pairs come in the order in which `Windows` and `Answers` have them: those of a tap as the parts do.
+        """
+        each = reversal(taps) * self.representation
+        if not self.in_parts or self.order is None:
+            return Butterfly(each, device)
+        rank = np.argsort(self.entries) + self.size * np.arange(taps)[:, None]
+        return Butterfly(each, device, rank.reshape(-1))
+
 
 class Windows(nn.Module):
     """To the even and odd coordinates of channels at every tap. Holds no parameters.
 
-    taps: the butterfly of an axis with an entry for every tap and channel, tap by tap, whose coordinates they are.
+    axis: the channels. taps: the butterfly of an axis with an entry for every tap and channel, whose coordinates they
+    are.
     """
 
-    def __init__(self, channels: Representation, along: Along, taps: Butterfly, device: Any = None) -> None:
+    def __init__(self, channels: Representation, along: Along, device: Any = None) -> None:
         super().__init__()
-        self.axis, self.taps, self.along = Channels(channels, device), taps, along
+        self.axis, self.along = Channels(channels, device), along
+        self.taps = self.axis.at_taps(along.taps, device)
 
     def is_like(self, other: Any) -> bool:
         """Whether another one gives the same coordinates of the same windows."""
@@ -186,7 +212,8 @@ class Windows(nn.Module):
     def mixed(self, parts: Sequence[Tensor], dim: int = -3) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates of channels without signs, taken apart as `Channels.parts` does it."""
         taps = self.along.taps
-        views, partners = self._views(parts, dim)
+        views = [self.along.of_taps(part) for part in parts]
+        partners = self.axis.exchanged(views)
         even: list[Tensor] = []
         odd: list[Tensor] = []
         for tap in range(taps // 2):
@@ -198,19 +225,13 @@ class Windows(nn.Module):
             even, odd = [*even, e], [*odd, o]
         return torch.cat(even, dim), torch.cat(odd, dim)
 
-    def _views(self, parts: Sequence[Tensor], dim: int) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
-        """The taps of every part, and those of the part whose entries are their partners."""
-        views = [self.along.of_taps(part) for part in parts]
-        if self.axis.partner is None:
-            return views, self.axis.exchanged(views, dim)
-        return views, [self.along.of_taps(part) for part in self.axis.exchanged(parts, dim)]
-
     def written(self, x: Tensor, order: torch.memory_format) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates of halves without scale, "batch coordinate h w", each written at once to its place.
 
         order: how they lie in memory.
         """
-        views, partners = self._views(x.chunk(2, 1), 1)
+        views = [self.along.of_taps(half) for half in x.chunk(2, 1)]
+        partners = self.axis.exchanged(views)
         shape = list(views[0][0].shape)
         shape[1] *= self.along.taps
         even, odd = (torch.empty(shape, dtype=x.dtype, memory_format=order) for _ in range(2))
@@ -227,11 +248,12 @@ class Windows(nn.Module):
 
 
 class Answers(nn.Module):
-    """From the even and odd coordinates of channels at every tap to what the windows write. Arguments as `Windows`."""
+    """From the even and odd coordinates of channels at every tap to what the windows write. Its parts: `Windows`."""
 
-    def __init__(self, channels: Representation, along: Along, taps: Butterfly, device: Any = None) -> None:
+    def __init__(self, channels: Representation, along: Along, device: Any = None) -> None:
         super().__init__()
-        self.axis, self.taps, self.along = Channels(channels, device), taps, along
+        self.axis, self.along = Channels(channels, device), along
+        self.taps = self.axis.at_taps(along.taps, device)
 
     def halves(self, even: Tensor, odd: Tensor, dim: int = -3) -> list[Tensor]:
         """The channels taken apart as `Channels.parts` does it, every window added up."""
@@ -241,8 +263,8 @@ class Answers(nn.Module):
         of_taps: list[Any] = [None] * taps
         for tap in range(taps // 2):
             e, o = even.narrow(dim, tap * size, size), odd.narrow(dim, tap * size, size)
-            of_taps[tap] = self.axis.parts(e + o, dim)
-            of_taps[taps - 1 - tap] = self.axis.exchanged(self.axis.parts(e - o, dim), dim)
+            of_taps[tap] = self.axis.views(e + o, dim)
+            of_taps[taps - 1 - tap] = self.axis.exchanged(self.axis.views(e - o, dim))
         if taps % 2:
             start = taps // 2 * size
             e, o = (x.narrow(dim, start, count - start) for x, count in ((even, self.taps.even), (odd, self.taps.odd)))

@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -35,20 +36,27 @@ class Butterfly(Tables):
     Coordinates: the plain pairs, the pairs with a sign, then the fixed entries. Entries that lie as [firsts of the
     pairs, seconds, fixed even, fixed odd] are taken apart by views alone, and so are several such runs of plain pairs
     (the gates of a recurrent layer; query, key and value); any other order costs a gather.
+    rank: of every entry; pairs of one kind come by the rank of their first entries, by these entries where it is None.
     """
 
     order: Tensor | None
     places: Tensor | None
+    in_runs = True  # whether several runs of pairs are taken apart by views, run by run
 
-    def __init__(self, representation: Representation, device: Any = None) -> None:
+    def __init__(
+        self, representation: Representation, device: Any = None, rank: npt.NDArray[Any] | None = None
+    ) -> None:
         super().__init__()
         action = representation.action
         self.representation, self.size = representation, action.size
         self.even, self.odd = action.even, action.odd
-        pairs = sorted(action.pairs, key=lambda pair: bool(action.sign[pair[0]] < 0))
-        unpaired = np.flatnonzero(action.fixed)
-        fixed = sorted(unpaired.tolist(), key=lambda entry: bool(action.sign[entry] < 0))
+        place = np.arange(action.size)
+        if rank is not None:
+            place = rank
+        pairs = sorted(action.pairs, key=lambda pair: (action.sign[pair[0]] < 0, place[pair[0]]))
+        fixed = sorted(np.flatnonzero(action.fixed), key=lambda entry: (action.sign[entry] < 0, place[entry]))
         order = np.array([*(i for i, _ in pairs), *(j for _, j in pairs), *fixed], dtype=np.int64)
+        self.entries = order  # the firsts of the pairs, their seconds, the fixed ones: as the coordinates have them
         self.pairs = len(pairs)
         self.scale = HALF  # 1 where a weight has taken the half up
         self.plain = sum(bool(action.sign[i] > 0) for i, _ in pairs)
@@ -56,7 +64,7 @@ class Butterfly(Tables):
         if straight:
             self.runs = 1
         else:
-            self.runs = _runs(order, self.pairs if self.plain == len(pairs) and not fixed else 0)
+            self.runs = _runs(order, self.pairs if self.in_runs and self.plain == len(pairs) and not fixed else 0)
         straight = straight or self.runs > 1
         self.in_halves = straight and 2 * self.plain == action.size > 0  # plain pairs alone, taken apart by views
         self._table("order", None if straight else order, device)
@@ -69,7 +77,8 @@ class Butterfly(Tables):
 
     def is_like(self, other: Any) -> bool:
         """Whether another one gives the same coordinates of the same axis."""
-        return isinstance(other, Butterfly) and other.representation.action == self.representation.action
+        same = isinstance(other, Butterfly) and other.representation.action == self.representation.action
+        return same and np.array_equal(other.entries, self.entries)
 
     def split(self, x: Tensor, dim: int = -1, scaled: bool = True) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates, scaled for a weight of the orthonormal basis. Raises RepresentationSizeError.

@@ -149,7 +149,8 @@ class ReversedConv2d(Reversed):
         self.around = padded_around(torch_layer)
         if self.around:
             self.windows = replace(windows, padding=(0, 0))
-        self.reader = Windows(rep_in, self.windows.along, self.into, device)
+        self.reader = Windows(rep_in, self.windows.along, device)
+        self.into = self.reader.taps
         self.in_channels, self.out_channels, self.kernel_size = rep_in.size, rep_out.size, windows.size
 
     def forward(self, x: Tensor) -> Tensor:
@@ -240,7 +241,8 @@ class ConvTranspose2d(Reversed):
         taps = reversal(windows.along.taps)
         super().__init__(rep_in, taps * rep_out, windows.across, False, {"device": device, "dtype": dtype})
         self.windows, self.settings, self.channels_in, self.channels_out = windows, settings, rep_in, rep_out
-        self.writer = Answers(rep_out, windows.along, self.out, device)
+        self.writer = Answers(rep_out, windows.along, device)
+        self.out = self.writer.taps
         del self.bias_even  # of the map there is none: a bias is added once, not by every tap
         self._hold("bias_even", torch.empty(rep_out.even, device=device, dtype=dtype) if bias else None)
         self.in_channels, self.out_channels, self.kernel_size = rep_in.size, rep_out.size, windows.size
@@ -270,10 +272,7 @@ class ConvTranspose2d(Reversed):
     def forward(self, x: Tensor) -> Tensor:
         """The transposed convolution of x."""
         even, odd = self.parts(x, _CHANNELS, self.apply_block, None)
-        parts = self.halves(even, odd, self.bias_even)
-        if len(parts) > 1:
-            return torch.cat(parts, _CHANNELS)
-        return parts[0].contiguous()
+        return self.writer.axis.whole(self.halves(even, odd, self.bias_even), _CHANNELS)
 
     def halves(self, even: Tensor, odd: Tensor, bias: Tensor | None) -> list[Tensor]:
         """The answer's channels taken apart, every window added up, and the bias."""

@@ -187,9 +187,11 @@ def test_products_compile() -> None:
 class Pictures(nn.Module):
     """Two residual branches of convolutions along a reversed axis, on a trunk that another layer begins."""
 
+    space = HALVES
+
     def __init__(self) -> None:
         super().__init__()
-        maps = [chiral.Conv2d(HALVES, HALVES, 3, 1, 1, mirror="w") for _ in range(4)]
+        maps = [chiral.Conv2d(self.space, self.space, 3, 1, 1, mirror="w") for _ in range(4)]
         self.known = {f"layers.{at}.{name}": rep for at, own in enumerate(maps)
                       for name, rep in own.dense_representations().items()}  # fmt: skip
         self.layers = nn.ModuleList(own.folded() for own in maps)
@@ -224,6 +226,47 @@ def test_pictures_stay_in_one_order_and_apart() -> None:
     assert all(weight.is_contiguous() for weight in made.parameters())  # for what flattens and saves them
     program = export(made, (x.float(),), {}).module()
     torch.testing.assert_close(program(x.float()), made(x.float()))
+
+
+class InAnyOrder(Pictures):
+    """The same of channels whose pairs stand apart."""
+
+    space = SCATTERED
+
+
+class WithSigns(Pictures):
+    """The same of channels of which some change their sign."""
+
+    space = SIGNED
+
+
+class InRuns(Pictures):
+    """The same of pairs side by side."""
+
+    space = Representation.parse("8: (0 1) (2 3) (4 5) (6 7)")
+
+
+class Up(Pictures):
+    """Two transposed convolutions of channels in any order, with a function of every entry between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        maps = [chiral.ConvTranspose2d(SCATTERED, SCATTERED, 3, 1, 1, mirror="w") for _ in range(2)]
+        self.known = {f"layers.{at}.{name}": rep for at, own in enumerate(maps)
+                      for name, rep in own.dense_representations().items()}  # fmt: skip
+        self.layers = nn.ModuleList(own.folded() for own in maps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.layers
+        return second(torch.relu(first(x)))
+
+
+@pytest.mark.parametrize(("kind", "gathers"), [(InAnyOrder, 4), (WithSigns, 8), (InRuns, 4), (Up, 2)])
+def test_pictures_of_channels_in_any_order(kind: type[Pictures], gathers: int) -> None:
+    """They are put in order before the first map of a branch and behind the last, not at every tap."""
+    made, x = in_halves(kind, 2)
+    graph = export(made, (x,), {}).graph
+    assert sum(node.target is torch.ops.aten.index_select.default for node in graph.nodes) == gathers
 
 
 class OfOne(Pictures):

@@ -185,7 +185,7 @@ class _Rewriter:
             if other is node and reader.is_like(self._module(name)):
                 return coordinates
         parts = self.parts.get(node)
-        if parts is not None and parts.is_like(reader.axis, dim):
+        if parts is not None and _halving(reader.axis) and parts.is_like(reader.axis, dim):
             proxies: list[Any] = [fx.Proxy(part, self.tracer) for part in parts.nodes]
             coordinates = reader.mixed(proxies, -dim)
         else:
@@ -274,7 +274,7 @@ class _Rewriter:
 
 
 def _halving(butterfly: Butterfly) -> bool:
-    """Whether an axis is handed on in halves; channels at the taps of windows have to lie so already."""
+    """Whether an axis is handed on in halves; of channels at the taps of windows, where none of them has a sign."""
     if isinstance(butterfly, Channels):
         return butterfly.in_parts
     return bool(butterfly.pairs) and butterfly.runs <= 1
