@@ -302,8 +302,10 @@ class _Reader:
         if not holds_tensor(value):
             self._check_number(node, depends)
             return
+        if self._is_unchanged(node, value, inputs):
+            return
         if not depends and _is_deterministic(node):
-            if isinstance(value, torch.Tensor) and not self._is_unchanged(node, value, inputs):
+            if isinstance(value, torch.Tensor):
                 self._add_constant(node, value, inputs)
             return
         self.varying.add(node.name)
@@ -340,17 +342,19 @@ class _Reader:
             return whole
         return None
 
-    def _is_unchanged(self, node: torch.fx.Node, value: torch.Tensor, inputs: list[str]) -> bool:
-        """Whether a value equals the constant from which it is made, such as a table cut to its own length.
+    def _is_unchanged(self, node: torch.fx.Node, value: Any, inputs: list[str]) -> bool:
+        """Whether a value equals the constant or weight from which it is made, such as a table cut to its own length.
 
-        If so, it keeps the name of the constant, which the user knows.
+        If so, it keeps the name of that leaf, which the user knows.
         """
         source = self.leaves.get(self._alias(inputs[0])) if inputs else None
-        if source is None or target_of(node) not in _COPIES:
+        if source is None or source.kind in ("input", "state") or target_of(node) not in _COPIES:
             return False
         if source.tensor.shape != value.shape or source.tensor.dtype != value.dtype:
             return False
         self.aliases[node.name] = source.name
+        if source.kind != "constant":
+            self.varying.add(node.name)
         return True
 
     def _check_number(self, node: torch.fx.Node, depends: bool) -> None:

@@ -167,6 +167,48 @@ def test_half_of_the_multiplications(form: str, tmp_path: Path) -> None:
     assert np.abs(np.asarray(of_onnx) - answer.numpy()).max() <= close
 
 
+class Mat(nn.Module):
+    """A flattened head on small maps of pressure: the posture, and the joints in pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            nn.Conv2d(1, 6, 3, 1, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 9, 3, 1, 1), nn.ReLU()
+        )
+        self.head = nn.Linear(9 * 3 * 4, 14)
+        self.posture, self.joints = nn.Linear(14, 3), nn.Linear(14, 34)
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures "b 1 6 8" to scores "b 3" and joints "b 17 2" around (3.5, 2.5)."""
+        x = torch.relu(self.head(self.trunk(pictures).flatten(1)))
+        return self.posture(x), self.joints(x).view(-1, 17, 2) * 2 + torch.tensor([3.5, 2.5])
+
+
+POSTURES = {"classes": {"names": ["back", "left", "right"], "swap": [["left", "right"]]}}
+IN_PIXELS = {"layout": "b j d", "dims": ["x", "y"], "reflect": {"x": 3.5}}
+ON_MATS = {"skeleton": "coco", "inputs": ["b c h ~w"], "outputs": [POSTURES, IN_PIXELS]}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["blocks", "fused"])
+def test_units_that_are_paired_in_any_order_take_half(form: str, tmp_path: Path) -> None:
+    """`match` pairs units wherever they stand, and leaves some alone; the blocks are proved all the same."""
+    torch.manual_seed(0)
+    net, pictures = scrambled(Mat()).eval().double(), torch.randn(2, 1, 6, 8, dtype=torch.float64)
+    options: dict[str, Any] = {"method": "match", "samples": 1, "force": True}
+    chiral: Any = chiralize(net, ON_MATS, example_inputs=(pictures,), form=form, **options)
+    dense = chiralize(net, ON_MATS, example_inputs=(pictures,), form="folded", **options)
+    report = chiral.chirality.report
+    assert report.form == form and report.judgement.certificate.passed
+    cost = report.cost
+    assert 2 * cost.macs_after <= 1.2 * cost.macs_before
+    save(chiral, tmp_path / "mat.pt2")
+    for blocks in (chiral, load(tmp_path / "mat.pt2")):
+        with torch.no_grad():
+            for wanted, answer in zip(dense(pictures), blocks(pictures), strict=True):
+                assert (answer - wanted).abs().max() <= 1e-9
+
+
 @pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 def test_nearly_all_units_in_one_pass_are_nearly_the_flip_test() -> None:

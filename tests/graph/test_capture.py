@@ -83,6 +83,30 @@ def test_what_depends_on_no_input_is_folded() -> None:
     assert [node.target for node in graph.nodes] == ["aten.mul.Tensor"]
 
 
+class Copied(nn.Module):
+    """Reads copies of its weights."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+        self.register_buffer("mean", torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features "b 3" to features "b 3"."""
+        return self.layer(x - self.mean.detach().clone()) + self.mean[:2].sum()
+
+
+def test_a_copy_of_a_weight_is_the_weight() -> None:
+    """So that what is asked of the weight, such as the point that it takes up, is asked of it there, too."""
+    x = torch.randn(2, 3)
+    graph = capture(export(Copied(), (x,), {}), (x,), {})
+    assert [node.target for node in graph.nodes][:2] == ["aten.sub.Tensor", "aten.linear.default"]
+    assert graph.nodes[0].names_read == ("x", "b_mean")
+    assert "aten.slice.Tensor" in [node.target for node in graph.nodes]  # a part of it is not
+
+
 class Kept(nn.Module):
     """A BatchNorm that goes on keeping statistics in eval mode."""
 
