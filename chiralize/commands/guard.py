@@ -167,9 +167,11 @@ def stamped(passport: Passport, report: ConvertReport) -> Passport:
 
 def unproved_form(form: str, verdict: Verdict) -> MethodUnavailableError:
     """The refusal of blocks that no proof reaches, although they compute the same."""
-    proof = verdict.certificate
+    proof, error = verdict.certificate, verdict.unproved
     if proof is not None:
         gap = f"{proof.where}: {proof.broken}"
+    elif error is not None:
+        gap = f"{error.where}: {error.facts}"
     else:
         gap = "the result cannot be captured"
     return MethodUnavailableError(f"--form {form}", f"no proof for the blocks ({gap})", "use --form folded")

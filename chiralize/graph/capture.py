@@ -47,7 +47,7 @@ _COPIES = frozenset(
 )
 """Ops whose result has the numbers of their argument wherever it has its shape and type."""
 _OURS = str(Path(__file__).parents[1])
-_LIBRARY = re.compile(r"(^|/)(torch|onnx_reading)/|^<")
+_LIBRARY = re.compile(r"(^|/)(torch|chiralize/nn|onnx_reading)/|^<")
 
 
 def read_graph(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -19,6 +20,7 @@ from chiralize.graph.model import CapturedModel
 from chiralize.graph.tracing import trace
 from chiralize.infer.capture import capture, functional
 from chiralize.infer.registry import registry
+from chiralize.nn import ReversedConv2d, hidden
 from chiralize.problem.preparation import prepare
 from tests.support.small_body import ROUNDING, converted, normal, residual, stored, trained, verdicts, verified_file
 from tests.support.zoo import CASES
@@ -71,6 +73,26 @@ def test_nodes_know_module_and_line() -> None:
     conv = next(node for node in graph.nodes if node.target.startswith("aten.conv1d"))
     assert conv.where.module == "expand_conv" and "lifters.py:" in conv.where.line
     assert all(leaf.where.module for leaf in graph.weights)
+
+
+class Chiral(nn.Module):
+    """A layer of this package in code of the user's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = ReversedConv2d(hidden(4), hidden(4), 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures "b 4 h w" to pictures of the same sizes."""
+        return self.layer(x)
+
+
+def test_lines_of_our_layers_are_not_the_users() -> None:
+    """What a layer of this package does is said to be where the user calls it."""
+    x = torch.randn(2, 4, 3, 5)
+    graph = capture(export(Chiral(), (x,), {}), (x,), {})
+    line = inspect.getsourcelines(Chiral.forward)[1] + 2
+    assert {node.where.line for node in graph.nodes} == {f"test_capture.py:{line}"}
 
 
 def test_what_depends_on_no_input_is_folded() -> None:
