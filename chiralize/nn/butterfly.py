@@ -50,11 +50,9 @@ class Butterfly(Tables):
         action = representation.action
         self.representation, self.size = representation, action.size
         self.even, self.odd = action.even, action.odd
-        place = np.arange(action.size)
-        if rank is not None:
-            place = rank
-        pairs = sorted(action.pairs, key=lambda pair: (action.sign[pair[0]] < 0, place[pair[0]]))
-        fixed = sorted(np.flatnonzero(action.fixed), key=lambda entry: (action.sign[entry] < 0, place[entry]))
+        ranks = np.arange(action.size) if rank is None else rank
+        pairs = sorted(action.pairs, key=lambda pair: (action.sign[pair[0]] < 0, ranks[pair[0]]))
+        fixed = sorted(np.flatnonzero(action.fixed), key=lambda entry: (action.sign[entry] < 0, ranks[entry]))
         order = np.array([*(i for i, _ in pairs), *(j for _, j in pairs), *fixed], dtype=np.int64)
         self.entries = order  # the firsts of the pairs, their seconds, the fixed ones: as the coordinates have them
         self.pairs = len(pairs)
