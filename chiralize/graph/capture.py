@@ -350,7 +350,8 @@ class _Reader:
         source = self.leaves.get(self._alias(inputs[0])) if inputs else None
         if source is None or source.kind in ("input", "state") or target_of(node) not in _COPIES:
             return False
-        if source.tensor.shape != value.shape or source.tensor.dtype != value.dtype:
+        tensor = source.tensor
+        if (tensor.shape, tensor.dtype, tensor.device) != (value.shape, value.dtype, value.device):
             return False
         self.aliases[node.name] = source.name
         if source.kind != "constant":
