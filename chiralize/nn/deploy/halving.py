@@ -157,7 +157,8 @@ class _Rewriter:
         elif isinstance(twin, Reversed):
             function, rest, settings = twin.apply_block, (), {}
         source = node.args[0]
-        if isinstance(twin, ReversedConv2d) and self.functional:
+        is_gathered = isinstance(twin, ReversedConv2d) and twin.reader.axis.order is not None
+        if isinstance(twin, ReversedConv2d) and self.functional and not is_gathered:  # by channels that takes too long
             source = self._by_channels(source)
         is_late = isinstance(twin, ConvTranspose2d)  # it adds its bias to what its windows have written
         even, odd = self._coordinates(source, f"{path}.{twin.read}", dim)
@@ -263,11 +264,11 @@ class _Rewriter:
             parts = self.parts[node]
             with self.graph.inserting_before(node):
                 whole = self.graph.call_function(torch.cat, (list(parts.nodes), -parts.dim))
+                if parts.dim == _OF_PICTURES:
+                    whole = self.graph.call_function(pictures.as_torch_has_it, (whole,))
                 if parts.butterfly.places is not None:
                     places = self.graph.get_attr(f"{parts.path}.places")
                     whole = self.graph.call_function(torch.index_select, (whole, -parts.dim, places))
-                if parts.dim == _OF_PICTURES:
-                    whole = self.graph.call_function(pictures.as_torch_has_it, (whole,))
             whole.meta = dict(node.meta)
             self.wholes[node] = whole
         return self.wholes[node]
