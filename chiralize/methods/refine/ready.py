@@ -92,20 +92,20 @@ def ready_for(problem: Problem, draft: Draft, option: str, rows: int, device: to
     if network.carried:
         return _ready_along(problem, draft, option, rows)
     calls, others = problem.batches.fitted, problem.batches.fitted_held_out
-    if device != CPU:
-        calls, others = (mapped(partial(on, device), part) for part in (calls, others))
     pixels = _pixels(network, result, calls, option, device) if network.resolved.is_affine else None
     if pixels is None:
         seen, held = (in_rows(network, part, rows, _ROOM) for part in (calls, others))
     else:
         seen, held = calls, others
+    most = 1
+    if seen is calls and pixels is None and not pictures_of(network.resolved):  # these are turned along counted axes
+        most = samples_at_once(network, calls, rows, _ROOM)
+    if device != CPU:  # not before: whether larger batches run is tried on the graph, which lies on the CPU
+        calls, others, seen, held = (mapped(partial(on, device), part) for part in (calls, others, seen, held))
     aim, answer = aim_of(problem), pixels or result.module
     outputs = _imitated(network, aim(held[0]), option)
     squared = _squared(network, outputs)
     weights = Weights(answer, result.action)
-    most = 1
-    if seen is calls and pixels is None and not pictures_of(network.resolved):  # these are turned along counted axes
-        most = samples_at_once(network, calls, rows, _ROOM)
     with weights, torch.enable_grad():
         is_together = most > 1 and _run_together(aim, weights, result, others)
     if is_together:
