@@ -12,6 +12,7 @@ import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from chiralize.errors import CaptureError
+from chiralize.graph.other_sizes import is_open
 from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.storage.onnx_reading.module import OPERATORS
 from chiralize.storage.onnx_reading.reading import read_back
@@ -220,6 +221,22 @@ def test_refused_with_the_name_of_the_node(sample: Sample, facts: str) -> None:
     with pytest.raises(CaptureError, match=rf"ONNX node 'the_node' \({sample.kind}\): .*{facts}") as refused:
         read_back(sample.model())(*(torch.from_numpy(array) for array in sample.inputs))
     assert "use --method average" in refused.value.remedy
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_recurrent_layers_refuse_other_sizes(kind: str) -> None:
+    """torch's kernels would read past the end: of a state of another batch, and of an input of other channels."""
+    gates, states = (4, 2) if kind == "LSTM" else (3, 1)
+    weights = [draw(1, gates * 5, 3), draw(1, gates * 5, 5), None, None, *[draw(1, 2, 5)] * states]
+    network = read_back(Sample(kind, [draw(6, 2, 3)], weights, {"hidden_size": 5, "linear_before_reset": 1}).model())
+    says = r"a state has sizes \(1, 2, 5\), its input asks for \(1, 4, 5\)"
+    with pytest.raises(CaptureError, match=says):
+        network(torch.from_numpy(draw(6, 4, 3)))
+    with pytest.raises(CaptureError, match="its input has 9 channels, its weights take 3"):
+        network(torch.from_numpy(draw(6, 2, 9)))
+    x = torch.from_numpy(draw(6, 2, 3))
+    program = torch.export.export(network, (x,), dynamic_shapes=({1: torch.export.Dim.AUTO},))
+    assert not is_open(program)  # it does not promise to take another batch than that of its state
 
 
 def test_operators_of_other_domains() -> None:

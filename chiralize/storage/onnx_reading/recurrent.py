@@ -53,8 +53,22 @@ def _check(call: NodeCall) -> None:
         )
 
 
+def _check_sizes(call: NodeCall, x: Tensor, states: Sequence[Tensor], channels: int, zeros: Tensor) -> None:
+    """Raise CaptureError where an input has other channels than the weights take, or a state other sizes than zeros.
+
+    torch's kernels look at no size; they would read past the end. Exported, this ties the states' batch to the input's.
+    """
+    call.require(x.shape[-1] == channels, f"its input has {x.shape[-1]} channels, its weights take {channels}")
+    for state in states:
+        facts = f"a state has sizes {tuple(state.shape)}, its input asks for {tuple(zeros.shape)}"
+        call.require(state.shape == zeros.shape, facts)
+
+
 def _layer(call: NodeCall, values: Sequence[Any]) -> tuple[Tensor, ...]:
-    """(Y, Y_h, Y_c). values: x "frame batch channel", the states or None, then the weights in torch's order."""
+    """(Y, Y_h, Y_c). values: x "frame batch channel", the states or None, then the weights in torch's order.
+
+    Raises CaptureError for an input or a state of other sizes.
+    """
     x, *rest = values
     states = rest[: 1 + (call.kind == "LSTM")]
     weights = rest[len(states) :]
@@ -64,6 +78,7 @@ def _layer(call: NodeCall, values: Sequence[Any]) -> tuple[Tensor, ...]:
     zeros = x.new_zeros(count, x.shape[1], size)
     for position, state in enumerate(states):
         states[position] = zeros if state is None else state
+    _check_sizes(call, x, states, weights[0].shape[-1], zeros)
     if direction == "reverse":
         x = x.flip(0)
     has_bias = len(weights) > 2 * count
