@@ -29,12 +29,12 @@ class Resized:
 
 def is_open(program: ExportedProgram) -> bool:
     """Whether some size of its inputs is open."""
-    return any(not isinstance(size, int) for sizes in _inputs(program) for size in sizes)
+    return any(not isinstance(size, int) for sizes in symbolic_sizes(program) for size in sizes)
 
 
 def is_open_along(program: ExportedProgram, axes: Sequence[Sequence[int]]) -> bool:
     """Whether all of these axes of the inputs are open.  axes: of every tensor."""
-    sizes = zip(_inputs(program), axes, strict=False)
+    sizes = zip(symbolic_sizes(program), axes, strict=False)
     return not any(isinstance(tensor[axis], int) for tensor, of_it in sizes for axis in of_it)
 
 
@@ -52,7 +52,7 @@ def resizings(
     room: how many times the examples' size can be afforded.  bounded: whether the program's own bounds count; False
     where it stands for a module that has none.
     """
-    symbolic = _inputs(program)
+    symbolic = symbolic_sizes(program)
     shapes = [tuple(tensor.shape) for tensor in tensors]
     if list(map(len, symbolic)) != list(map(len, shapes)):
         return []
@@ -83,7 +83,7 @@ def _bounds(program: ExportedProgram, symbol: Any, bounded: bool) -> tuple[int, 
     return _number(bounds.lower, 1), _number(bounds.upper, _MOST)
 
 
-def _inputs(program: ExportedProgram) -> list[list[Any]]:
+def symbolic_sizes(program: ExportedProgram) -> list[list[Any]]:
     """The sizes of every tensor that a program takes: numbers, or expressions of symbols where they are open."""
     return [list(map(_plain, value.shape)) for value in input_values(program) if isinstance(value, torch.Tensor)]
 

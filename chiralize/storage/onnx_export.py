@@ -83,13 +83,13 @@ def save_onnx(
     Raises ExportError (no ONNX for this network), ParityError (the ONNX computes something else), OutputFileError.
     """
     require_packages(str(path))
-    wanted = open_axes(program)
+    wanted = {*open_axes(program)}  # before the exporter closes some of them, in place
     record = {**metadata, METADATA_KEY: passport, CALL_KEY: call_text(_tensors(calls[0], program, path), states)}
 
     def compared(source: ExportedProgram, optimize: bool) -> tuple[Any, Parity]:
         """The exported model with its metadata, and how near it comes to the reference."""
         model = exported_model(source, path, optimize)
-        wider = reopened(model, wanted)
+        wider = reopened(model, sorted(wanted))
         if wider is not None:
             with suppress(ParityError):
                 return finished(wider, everywhere=True)
@@ -108,7 +108,9 @@ def save_onnx(
     try:
         model, parity = compared(program, optimize=True)
     except ParityError:  # the runtime's DFT or the exporter's own optimizer is at fault, or the file stays refused
-        products = as_products(program) if transforms(program) else program
+        now_open = open_axes(program)
+        products = as_products(program, calls[0]) if transforms(program) else program
+        wanted -= {*now_open} - {*open_axes(products)}
         model, parity = compared(products, optimize=products is not program)
     data = model.SerializeToString()
     write_bytes(path, data)

@@ -6,12 +6,20 @@ where torch has 1e-7. Up to some hundred points a product with the matrix of cos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import chain
 from math import pi, prod
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
+
+from chiralize.errors import CaptureError
+from chiralize.graph.open_axes import axes_of
+from chiralize.graph.open_sizes import opened
+from chiralize.graph.other_sizes import symbolic_sizes
+from chiralize.graph.running import Call
 
 _MOST = 1024
 _aten = torch.ops.aten
@@ -22,19 +30,64 @@ def transforms(program: ExportedProgram) -> bool:
     return any("fft_" in str(node.target) for node in program.graph.nodes if node.op == "call_function")
 
 
-def as_products(program: ExportedProgram) -> ExportedProgram:
-    """The program with every Fourier transform as a matrix product; itself where a length is open, or above `_MOST`."""
+def as_products(program: ExportedProgram, example: Call) -> ExportedProgram:
+    """The program with every Fourier transform as a matrix product; itself where a length is above `_MOST`.
+
+    Lengths that are open are closed, at those of the example: a file for these alone is better than none.
+    """
+    current: ExportedProgram | None = program
+    while current is not None:
+        try:
+            return _with_matrices(current)
+        except _OtherLengthError as error:
+            current = _closed(current, example, error.symbols)
+    return program
+
+
+def _with_matrices(program: ExportedProgram) -> ExportedProgram:
+    """The program with every Fourier transform as a matrix product. Raises _OtherLengthError."""
     defaults = torch.export.default_decompositions()
     table = {op: decompose for op, decompose in defaults.items() if str(op).startswith("aten.fft_")}
     table |= {_aten._fft_r2c.default: _real, _aten._fft_c2c.default: _complex, _aten._fft_c2r.default: _to_real}
-    try:
-        return program.run_decompositions(table)
-    except _OtherLengthError:
-        return program
+    return program.run_decompositions(table)
 
 
 class _OtherLengthError(Exception):
-    """A length for which no matrix is built: an open one, or one above `_MOST`."""
+    """A length for which no matrix is built: an open one, or one above `_MOST`.
+
+    symbols: of the program, on which an open one depends; none where it is too long.
+    """
+
+    def __init__(self, length: Any) -> None:
+        self.symbols: Collection[Any] = () if isinstance(length, int) else length.node.expr.free_symbols
+        super().__init__(f"{length} points")
+
+
+def _closed(program: ExportedProgram, example: Call, symbols: Collection[Any]) -> ExportedProgram | None:
+    """The program without the open axes that depend on these symbols; None where there are none, or export refuses."""
+    sizes = symbolic_sizes(program)
+    of_tensors = iter(sizes)
+
+    def depends(size: Any) -> bool:
+        """Whether a size depends on one of the symbols."""
+        return not getattr(size, "free_symbols", set[Any]()).isdisjoint(symbols)
+
+    def left_open(leaf: Any) -> Any:
+        """The axes of an argument that stay open."""
+        if not isinstance(leaf, Tensor):
+            return None
+        axes = dict[int, Any]()
+        for axis, size in enumerate(next(of_tensors)):
+            if not (isinstance(size, int) or depends(size)):
+                axes[axis] = torch.export.Dim.AUTO
+        return axes
+
+    if not any(map(depends, chain.from_iterable(sizes))):
+        return None
+    try:
+        return opened(program.module(check_guards=False), *example, axes_of(left_open, example))
+    except CaptureError:
+        return None
 
 
 def _complex(x: Tensor, dim: Sequence[int], normalization: int, forward: bool) -> Tensor:
@@ -84,7 +137,7 @@ def _from_parts(re: Tensor, im: Tensor, axis: int) -> Tensor:
 def _waves(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """cos and sin of 2 pi k t / n, "t k"."""
     if not isinstance(count, int) or count > _MOST:
-        raise _OtherLengthError
+        raise _OtherLengthError(count)
     steps = torch.arange(count, device=x.device)
     angles = (torch.outer(steps, steps) % count).to(torch.float64) * (2 * pi / count)
     dtype = x.real.dtype if x.is_complex() else x.dtype

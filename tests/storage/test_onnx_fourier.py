@@ -17,6 +17,7 @@ from chiralize.errors import ParityError
 from chiralize.problem.preparation import prepare
 from chiralize.storage import onnx_export
 from chiralize.storage.onnx_fourier import as_products, transforms
+from chiralize.storage.onnx_reopening import open_axes
 from tests.support.small_body import CLIP, Net, normal
 
 CASES = [
@@ -45,19 +46,28 @@ def program_of(kind: str, size: int, norm: str) -> tuple[torch.export.ExportedPr
 @pytest.mark.parametrize(("kind", "size", "norm"), CASES)
 def test_the_same_numbers(kind: str, size: int, norm: str) -> None:
     program, x = program_of(kind, size, norm)
-    products = as_products(program)
+    products = as_products(program, ((x,), {}))
     assert transforms(program) and not transforms(products)
     torch.testing.assert_close(products.module()(x), program.module()(x), rtol=0, atol=1e-12)
 
 
 def test_long_ones_stay() -> None:
-    program, _ = program_of("rfft", 2048, "ortho")
-    assert as_products(program) is program
+    program, x = program_of("rfft", 2048, "ortho")
+    assert as_products(program, ((x,), {})) is program
+
+
+def test_open_lengths_are_closed() -> None:
+    """Those of the transforms alone, and as long as the example."""
+    net, x = Net(lambda _, x: torch.fft.rfft(x, dim=1).abs()), normal(2, 7, 6)
+    axes = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
+    products = as_products(torch.export.export(net, (x,), dynamic_shapes=(axes,), strict=False), ((x,), {}))
+    assert not transforms(products) and open_axes(products) == [(0, 0)]
+    torch.testing.assert_close(products.module()(normal(5, 7, 6)), net(normal(5, 7, 6)), rtol=0, atol=1e-12)
 
 
 @pytest.mark.thorough
 def test_where_the_runtime_is_not_exact_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """243 frames: the file holds no DFT, where it was refused before."""
+    """243 frames: the file holds no DFT, where it was refused before. It takes these frames alone, and any batch."""
 
     def compute(s: Net, x: Tensor) -> Tensor:
         waves = torch.view_as_real(torch.fft.fft(s.first(x), dim=1))
@@ -68,7 +78,10 @@ def test_where_the_runtime_is_not_exact_enough(tmp_path: Path, monkeypatch: pyte
     network = prepare(net.eval(), spec, (normal(1, 243, 6, 2).float(),))
     found = convert(network, "net", Request("project", samples=1))
     written = write_onnx(found, network, tmp_path / "net.onnx")
-    assert "DFT" not in {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}
+    graph = onnx.load(tmp_path / "net.onnx").graph
+    assert "DFT" not in {node.op_type for node in graph.node}
+    batch, frames, *_ = graph.input[0].type.tensor_type.shape.dim
+    assert (batch.dim_param, frames.dim_value) == ("b", 243)
     assert any("onnxruntime is at most" in note for note in written.report.notes)
     monkeypatch.setattr(onnx_export, "transforms", lambda program: False)
     with pytest.raises(ParityError, match="CH403"):
