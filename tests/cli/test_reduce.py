@@ -134,7 +134,9 @@ def test_beyond_the_bound_nothing_is_written(shell: Shell) -> None:
 def test_beyond_the_bound_auto_averages(shell: Shell) -> None:
     words = (*AUTO, "--calibration", "poses.npz", "--max-drift", "0.0001", "-o", "o.pt2")
     result = shell("convert", "net.pt2", *words)
-    assert result.status == 0 and "reduce at width 0.707 was not taken: " in result.out and "average" in result.out
+    assert result.status == 0 and "the same answers as the original's flip average" in result.out
+    assert "reduce at width 0.5 was not taken: rho = " in result.out
+    assert "reduce at width 0.707 was not tried: a fourth of that rho, " in result.out  # beyond four times the bound
 
 
 @pytest.mark.thorough

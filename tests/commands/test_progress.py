@@ -153,7 +153,7 @@ def test_quiet_is_one_sentence_and_verbose_a_line_for_each_step(shell: Shell) ->
     verified = shell("verify", "a.pt2", "-q")
     assert (verified.status, verified.err) == (0, "") and len(verified.out.splitlines()) == 1
     loud = shell(*convert, "-o", "b.pt2", "--verbose")
-    assert re.search(r"^chiralize: +[0-9.]+ s  converting by average$", loud.err, re.MULTILINE)
+    assert re.search(r"^chiralize: took +[0-9.]+ s  converting by average$", loud.err, re.MULTILINE)
     assert len(loud.out.splitlines()) > 10
     both = shell("verify", "a.pt2", "-q", "-v")
     assert both.status == 2 and "--quiet: --verbose is given as well" in both.err

@@ -103,7 +103,7 @@ def test_nothing_is_fitted(options: Request) -> None:
 def reduced(samples: tuple[Call, ...], patch: pytest.MonkeyPatch | None = None) -> Conversion:
     """At ½; patch: to the raw answers, whatever the inputs are."""
     if patch is not None:
-        patch.setattr(command, "aimed", lambda problem: problem)
+        patch.setattr(command, "aimed", lambda problem, is_tried: problem)
     return convert(ready(), "net", Request("reduce", width=0.5, samples=1, rounds=0, calibration=samples))
 
 

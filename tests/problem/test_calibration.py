@@ -361,7 +361,7 @@ def test_mixing_repairs_a_conversion() -> None:
     assert error(mended.module) < 1.05 * error(learnt()) < 1.1 * error(learnt()) < error(poor.module)
     assert any("not spread as those" in note for note in poor.report.notes)
     source = "samples of a Gaussian, moments recovered from norm, 64 channels for 42 unknowns"
-    assert mended.report.notes[0] == "fitted for 50% on " + source.replace(",", ":", 1)
+    assert "fitted for 50% on " + source.replace(",", ":", 1) in mended.report.notes
     assert mended.report.drift is not None
     assert mended.report.drift.source == f"held-out calibration inputs and {source}"
 
