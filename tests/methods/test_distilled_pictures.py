@@ -52,6 +52,12 @@ def teacher() -> nn.Module:
     return Maps().eval()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def ten_batches(for_the_file: pytest.MonkeyPatch) -> None:
+    """Of 20 pictures each, more than a step reads; with --thorough, too."""
+    for_the_file.setattr("chiralize.problem.data.cutting._BATCHES", 10)
+
+
 def converted(**options: Any) -> Conversion:
     pictures = spots(200, 0)
     given = {"calibration": [((pictures,), {})], "rounds": 0, "samples": 1, **options}

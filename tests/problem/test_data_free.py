@@ -17,7 +17,7 @@ from chiralize.graph.running import Call
 from chiralize.problem.data import drawn
 from chiralize.problem.preparation import prepare
 from tests.methods.test_reduce_trained import error, learnt, poses, ready
-from tests.support.reduce_nets import Residual, subject_of
+from tests.support.reduce_nets import Residual, flip_average, subject_of
 from tests.support.small_body import BODY, normal, residual, trained
 
 UNKNOWN = (
@@ -40,6 +40,14 @@ def told(found: Conversion) -> str:
     return " | ".join(found.report.notes)
 
 
+def off_the_average(net: nn.Module) -> float:
+    """RMS distance from the original's flip average on samples that nothing has seen."""
+    x = poses(2000, 11).double()
+    original = learnt()
+    with torch.no_grad():
+        return float((net(x) - flip_average(original, x)).square().mean().sqrt())
+
+
 def test_auto_reduces_without_data() -> None:
     """As good as with data, within a hundredth; the report says what it stands on."""
     found = without_data()
@@ -55,9 +63,9 @@ def test_auto_reduces_without_data() -> None:
 
 @pytest.mark.thorough
 def test_a_diagonal_gaussian_would_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A planted fault: the correlations forgotten."""
+    """A planted fault: the correlations forgotten. It is off what is aimed at, to which the learnt error does not add."""
     plain = drawn.recover
-    good = error(without_data().module)
+    good = off_the_average(without_data().module)
 
     def uncorrelated(*arguments: Any) -> Any:
         found = plain(*arguments)
@@ -65,7 +73,8 @@ def test_a_diagonal_gaussian_would_not_do(monkeypatch: pytest.MonkeyPatch) -> No
         return replace(found, gaussian=replace(found.gaussian, factor=spreads))
 
     monkeypatch.setattr(drawn, "recover", uncorrelated)
-    assert error(convert(ready(), "net", Request("reduce", force=True, rounds=0, samples=1)).module) > 1.02 * good
+    found = convert(ready(), "net", Request("reduce", width=0.5, force=True, rounds=0, samples=1))
+    assert off_the_average(found.module) > 1.1 * good
 
 
 @pytest.mark.thorough
