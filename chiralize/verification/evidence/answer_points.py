@@ -20,6 +20,7 @@ from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.layout import parse_layout
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.graph.mirror import NetworkMirror
+from chiralize.problem.data.joints import by_joint, has_coordinates
 from chiralize.verification.evidence.fitting import Answers
 from chiralize.verification.evidence.misread import Entries
 from chiralize.verification.evidence.off_center import is_away, negated, values_of
@@ -99,10 +100,12 @@ def points_beside(resolved: ResolvedSpec, mirror: NetworkMirror, answers: Answer
     warnings = list[str]()
     for index in answers.indices:
         tensor = resolved.output_tensors[index]
+        if not has_coordinates(tensor):
+            continue
         given = dict(tensor.entry.reflect)
         for dim in filter(given.__contains__, negated(tensor)):
             point = float(given[dim])
-            beside = _beside(*answers.pairs(mirror, index), partial(values_of, tensor, dim=dim))
+            beside = _beside(*answers.pairs(mirror, index), partial(_of_joints, tensor, dim=dim))
             if beside:
                 right = _nearest_half(point + beside, abs(beside))
                 warnings.append(
@@ -116,10 +119,10 @@ def points_beside(resolved: ResolvedSpec, mirror: NetworkMirror, answers: Answer
 def _beside(plain: Sequence[Tensor], turned_back: Sequence[Tensor], of_dim: Callable[[Tensor], Tensor]) -> float:
     """How far the answers lie from the point of T, if all joints do so by the same; else 0.
 
-    plain, turned_back: f(x) and T f(T x), call by call.  of_dim: one coordinate of all joints, "sample ... joint".
+    plain, turned_back: f(x) and T f(T x), call by call.  of_dim: one coordinate of them, "sample joint".
     """
-    values = torch.cat([of_dim(one).flatten(0, -2) for one in plain])
-    off = torch.cat([of_dim(one - other).flatten(0, -2) for one, other in zip(plain, turned_back, strict=True)]) / 2
+    values = torch.cat(list(map(of_dim, plain)))
+    off = torch.cat([of_dim(one - other) for one, other in zip(plain, turned_back, strict=True)]) / 2
     samples, joints = off.shape
     if samples < _FEWEST or joints < _JOINTS:
         return 0.0
@@ -127,6 +130,12 @@ def _beside(plain: Sequence[Tensor], turned_back: Sequence[Tensor], of_dim: Call
     apart, error = float(by_joint.std()), float(off.mean(1).std()) / samples**0.5
     is_shared = abs(mean) > _SURE * max(apart, error) and bool((by_joint * mean > 0).all())
     return mean if is_shared and abs(mean) > _SEEN * float(values.std()) else 0.0
+
+
+def _of_joints(tensor: ResolvedTensor, values: Tensor, dim: str) -> Tensor:
+    """One coordinate, "sample joint"."""
+    assert tensor.pose is not None
+    return by_joint(tensor, values)[..., tensor.pose.body.dims.index(dim)]
 
 
 def _nearest_half(point: float, beside: float) -> Fraction:
