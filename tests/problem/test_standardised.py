@@ -71,7 +71,8 @@ def test_poses_scaled_by_the_statistics_of_others_are_remarked_on() -> None:
     scaled = (standardised(x) + 0.4 * torch.randn(4, 2, generator=torch.Generator().manual_seed(1))) * others
     (remark,) = said("b j d", scaled)
     assert (
-        "(spreads about 1 that partners do not share, means about 0 that are not each other's mirror images)" in remark
+        "network: spreads about 1 that partners do not share, means about 0 that are not each other's mirror images"
+        in remark
     )
     image = scaled[:, [0, 2, 1, 3]] * torch.tensor([-1.0, 1.0])
     assert said("b j d", torch.cat([scaled, image])) == [], "T leaves these means alone"
@@ -90,7 +91,7 @@ def test_poses_scaled_to_a_range_are_remarked_on() -> None:
     """As diffusion policies do, and where only a part of the training data is looked at."""
     scaled = ranged(poses(1000))
     (remark,) = said("b j d", scaled[:800])
-    assert "number by number (each from -1 to 1) outside the network" in remark
+    assert "number by number outside the network: each from -1 to 1" in remark
     assert said("b j d", 1.1 * scaled) == said("b j d", 0.5 * scaled) == []
     assert said("b j d", 2 * torch.rand(400, 4, 2) - 1) == []  # noise
 
@@ -127,4 +128,4 @@ def test_quantities_of_several_units_that_vary_alike_are_remarked_on(factor: flo
     calls: list[Call] = [((numbers,), {})]
     remarks = list(standardised_remarks(resolve(parse_spec(ROBOT), [(300, 12)], [(1, 3)]), calls))
     assert bool(remarks) == is_remarked_on
-    assert not is_remarked_on or "(spreads about 1 of all of them, whatever their units)" in remarks[0]
+    assert not is_remarked_on or "network: spreads about 1 of all of them, whatever their units" in remarks[0]

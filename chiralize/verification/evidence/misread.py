@@ -29,6 +29,7 @@ _VIEWS = 6
 _WORDS = ("b", "n", "m", "k")
 """The first axis holds samples; the other words stand for axes that nothing is known of."""
 _COLOURS, _PICTURE = "c", {"h", "w"}
+_HEIGHT, _WIDTH = "h", "w"
 _BESIDE = (Fraction(1, 2), Fraction(1))
 """Cells by which an axis of beams or bins may be reversed beside its place."""
 _FAR = 20
@@ -136,16 +137,18 @@ def other_places_of_dims(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]
 
 
 def heights_for_widths(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
-    """Pictures reversed along their widths where the specification reverses heights, or the other way round."""
-    for word, other in (("h", "w"), ("w", "h")):
-        entries: dict[tuple[str, int], TensorEntry] = {}
-        for tensor in (*resolved.input_tensors, *resolved.output_tensors):
-            if _PICTURE <= set(parse_layout(tensor.layout).words) and word in dict(tensor.entry.mirror):
-                others = [mirrored for mirrored in tensor.entry.mirror if mirrored[0] != word]
-                mirror = (*others, (other, None))
-                entries[tensor.io, tensor.index] = replace(tensor.entry, layout=tensor.layout, mirror=mirror)
-        if entries:
-            yield f"pictures reversed along {other} instead of {word} (`~{other}` in the layout)", entries
+    """Pictures reversed along their widths where the specification reverses heights.
+
+    Not the other way round: a network of pictures that know no top and bottom commutes with both.
+    """
+    entries: dict[tuple[str, int], TensorEntry] = {}
+    for tensor in (*resolved.input_tensors, *resolved.output_tensors):
+        if _PICTURE <= set(parse_layout(tensor.layout).words) and _HEIGHT in dict(tensor.entry.mirror):
+            others = [mirrored for mirrored in tensor.entry.mirror if mirrored[0] != _HEIGHT]
+            mirror = (*others, (_WIDTH, None))
+            entries[tensor.io, tensor.index] = replace(tensor.entry, layout=tensor.layout, mirror=mirror)
+    if entries:
+        yield "pictures reversed along w instead of h (`~w` in the layout)", entries
 
 
 def _cells_beside(middle: Fraction, size: int, tensor: ResolvedTensor) -> Iterator[Fraction]:
