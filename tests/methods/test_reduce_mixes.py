@@ -115,9 +115,12 @@ _OTHERS = itertools.product(
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(("name", "method"), mainly(_OTHERS, [("shared and tied", "reduce")]))
 def test_other_networks_are_proved(name: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Joints as an axis, classes that swap, tied weights: mixed or matched and refitted, both verdicts agree."""
+    """Joints as an axis, classes that swap, tied weights: mixed or matched and refitted, both verdicts agree.
+
+    On 64 samples: of 16, pairs of similar units keep less of the odd part than imposed ones, which are taken then.
+    """
     monkeypatch.setattr("chiralize.methods.ways.reduce.reduced", _last)
-    calls = [CASES[name].steps(1, seed=seed)[0] for seed in range(8)]
+    calls = [CASES[name].steps(1, seed=seed)[0] for seed in range(32)]
     options = Request(method, calibration=calls, samples=1, rounds=0, force=True)
     report = convert(of_the_zoo(name), name, options).report
     assert report.changes.fitted and report.method == method

@@ -63,7 +63,7 @@ def test_auto_reduces_without_data() -> None:
 
 @pytest.mark.thorough
 def test_a_diagonal_gaussian_would_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A planted fault: correlations are forgotten. It is off what is aimed at, to which learnt errors do not add."""
+    """A planted fault: the correlations forgotten. It is further from what is aimed at."""
     plain = drawn.recover
     good = off_the_average(without_data().module)
 

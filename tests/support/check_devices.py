@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.graph import devices
 from chiralize.nn.training import keep_symmetric
 from tests.support import elsewhere
+from tests.support.cases import mainly
 from tests.support.small_body import POSE, Net, normal, turned
 from tests.support.zoo.case import scrambled
 
@@ -73,9 +75,12 @@ def places(net: nn.Module) -> set[str]:
     return {own.device.type for own in (*net.parameters(), *net.buffers())}
 
 
-@pytest.mark.one_in(5)
-@pytest.mark.parametrize("way", WAYS)
-def test_result_comes_back_to_the_device_and_is_what_it_is_on_the_cpu(way: str) -> None:
+@pytest.mark.parametrize(("way",), mainly(product(WAYS), [("average",), ("reduce",)]))
+def test_result_comes_back_to_the_device_and_is_what_it_is_on_the_cpu(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Distilling runs there, in batches of the same samples; a CPU without bfloat16 steps otherwise than a device."""
+    monkeypatch.setattr("chiralize.methods.refine.steps.has_bfloat16", lambda: True)
     plain, net = network(), there(network())
     before = [own.cpu().clone() for own in net.state_dict().values()]
     expected, found = (converted(own, place, WAYS[way]) for own, place in ((plain, "cpu"), (net, elsewhere.NAME)))
