@@ -125,14 +125,14 @@ def other_places_of_dims(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]
         if len(body.negate) != 1:
             continue
         (dim,) = body.negate
-        place = body.dims.index(dim)
+        at = body.dims.index(dim)
         for other in range(len(body.dims)):
             dims = list(body.dims)
-            dims[place], dims[other] = dims[other], dims[place]
-            if other != place:
+            dims[at], dims[other] = dims[other], dims[at]
+            if other != at:
                 override = replace(tensor.entry.override, dims=tuple(dims), negate=body.negate, signs=None)
                 entry = replace(tensor.entry, layout=tensor.layout, override=override)
-                words = f"{dim} at place {other + 1} of the dims of {tensor.where} instead of {place + 1}"
+                words = f"{dim} at place {other + 1} of the dims of {tensor.where} instead of {at + 1}"
                 yield words, {(tensor.io, tensor.index): entry}
 
 

@@ -244,7 +244,8 @@ def nearby(
     yield from everywhere
     for name, entries in others_everywhere(resolved):
         yield Neighbour(name, _with_entries(base, entries))
-    for name, entries in rarely_other_fields_of(resolved, resolved.input_tensors):
+    rare = rarely_other_fields_of(resolved, resolved.input_tensors)
+    for name, entries in chain(rare, other_places_of_dims(resolved)):
         yield Neighbour(name, _with_entries(base, entries))
 
 
@@ -401,7 +402,6 @@ def _tensors_read_otherwise(resolved: ResolvedSpec, numbers: Collection[int]) ->
     """Whole tensors of another kind or in another order, the likeliest first."""
     yield from outputs_of_another_kind(resolved)
     yield from other_orders(resolved)
-    yield from other_places_of_dims(resolved)
     yield from free_as_mirrored(resolved, numbers)
     yield from heights_for_widths(resolved)
     yield from moved_reversals(resolved)
