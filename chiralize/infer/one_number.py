@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from chiralize.graph.model import CapturedModel, Node, Shape
-from chiralize.graph.traits import Product, Recurrence
+from chiralize.graph.model import CapturedModel, Node
+from chiralize.graph.traits import Sum
 from chiralize.infer.calls import shapes_by_name
 from chiralize.infer.registry import traits
 
@@ -83,23 +83,24 @@ def _is_behind_one(name: str, readers: Readers, captured: CapturedModel) -> bool
     """
     shapes = shapes_by_name(captured)
     for source in filter(captured.is_weight, _sources(_values_beside(name, readers, captured), captured)):
-        if captured.leaves[source].shape[0] == 1:
-            read = list(map(shapes.get, _values_beside(source, readers, captured)))
-            if not _is_of_a_layer(source, readers, read):
-                continue
+        if captured.leaves[source].shape[0] == 1 and not _is_added(source, readers):
+            read = map(shapes.get, _values_beside(source, readers, captured))
             if not any(shape and len(shape) > 1 and shape[-1] == 1 for shape in read):
                 return True
     return False
 
 
-def _is_of_a_layer(name: str, readers: Readers, read: Sequence[Shape | None]) -> bool:
-    """Whether what is multiplied with a weight is summed up. A table that is added, or that scales, keeps all units.
-
-    read: the shapes of what is read with it.
-    """
-    known = traits()
-    products = [node for node in readers.get(name, ()) if isinstance(known.get(node.target), (Product, Recurrence))]
-    return any(node.shapes[0] not in read for node in products)
+def _is_added(name: str, readers: Readers) -> bool:
+    """Whether a weight, or what is made of it alone, is only added to other values: one row for all samples."""
+    known, left = traits(), [name]
+    while left:
+        source = left.pop()
+        for node in readers.get(source, ()):
+            if set(node.names_read) == {source}:
+                left.append(node.name)
+            elif not isinstance(known.get(node.target), Sum):
+                return False
+    return True
 
 
 def _comes_out(name: str, readers: Readers, captured: CapturedModel) -> bool:

@@ -27,7 +27,7 @@ from chiralize.problem.progress import Progress, silent
 from chiralize.problem.stateful import mirror_of_calls
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
-from chiralize.verification.evidence.answer_points import Points, points_beside, points_of_answers
+from chiralize.verification.evidence.answer_points import Points, as_measured, points_beside, points_of_answers
 from chiralize.verification.evidence.answered_signs import with_other_signs
 from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
@@ -225,7 +225,7 @@ def _compared(
     if not answers.indices:
         return _of_still(answers, calls, real) if answers.hardly_vary else Evidence()
     _settle_unit(network, mirror, answers)
-    points = _points(network, answers, calls)
+    points = _points(network, mirror, answers, calls)
     if real:
         others = _others(network, answers, mirror, calls, points)
     else:
@@ -233,7 +233,7 @@ def _compared(
     away = (fill_in_first(network.resolved, calls) or off_center(network.resolved, calls)) if real else ""
     collapsed = _collapsed(network, answers, calls) if real else ""
     rows, is_trained = sum(map(network.samples_in, calls)), not is_untrained(network.module)
-    beside = points_beside(network.resolved, mirror, answers) if real else ()
+    beside = points_beside(network.resolved, mirror, answers) if real else {}
     basis = Basis(real, is_trained, rows, away, collapsed, beside, tuple(answers.displaced.items()))
     runs = _runs(network, calls, real)
     gap = f"its gap{when(not real, ' on random inputs')} is {gap_of(mirror, answers):.2g}; looking at other mirrors"
@@ -407,7 +407,7 @@ def _candidates(
         yield Candidate(neighbour.name, other, neighbour.skeleton)
 
 
-def _points(network: Network, answers: Answers, calls: Sequence[Call]) -> Points:
+def _points(network: Network, mirror: NetworkMirror, answers: Answers, calls: Sequence[Call]) -> Points:
     """Points that coordinates of the answers could be mirrored at; none where inputs lie away from theirs.
 
     calls: what was answered.
@@ -415,7 +415,7 @@ def _points(network: Network, answers: Answers, calls: Sequence[Call]) -> Points
     by_output = dict[int, list[torch.Tensor]]()
     for index in answers.indices:
         by_output[index] = [answer for stack in answers.plain(index) for answer in stack]
-    points = points_of_answers(network.resolved, by_output)
+    points = as_measured(network.resolved, mirror, answers, points_of_answers(network.resolved, by_output))
     of_inputs = {dim for _, dim in means_away(network.resolved, calls)}
     return {(index, dim): point for (index, dim), point in points.items() if dim not in of_inputs}
 

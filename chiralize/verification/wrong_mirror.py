@@ -22,7 +22,7 @@ from chiralize.verification.evidence.blocks import block_to_check
 from chiralize.verification.evidence.names import BY_NAMES, names_of_entries
 from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.evidence.one_class import one_class_first
-from chiralize.verification.evidence.records import AT_A_POINT, PAIRED
+from chiralize.verification.evidence.records import AT_A_POINT, LIE_ABOUT, PAIRED
 from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy, pairs_first
 from chiralize.verification.verdicts import Evidence
 
@@ -36,6 +36,7 @@ _SEVERAL_AT_ONCE = (
     ": several may be wrong at once, or the specification is of another body, since none of the mirrors that were "
     "tried fits"
 )
+_SAY_THE_POINT = "say the point that answers lie about first; then "
 _USUAL = 0.25
 """The gap that the right mirror mostly has at most."""
 _ROWS = 256
@@ -55,7 +56,8 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence, remembered
     mirror = mirror_if_known(network, None)
     against = names_of_entries(mirror).warnings if mirror is not None else ()
     facts, first = "; ".join((*asked.warnings, *against)), _first_to_check(network, inputs, fit, bool(against))
-    first = first or when(not fit.fits_another, remembered)
+    is_beside = any(LIE_ABOUT in warning for warning in asked.warnings)
+    first = first or when(not fit.fits_another, when(is_beside, _SAY_THE_POINT) or remembered)
     calls = thinned(network, inputs, affordable_samples(network, _WORK, BATCH, _ROWS))
     if mirror is not None and calls and not network.carried.keeps_state:
         gaps = asymmetry(network.module, mirror, calls, network.resolved.output_tensors)

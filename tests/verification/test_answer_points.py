@@ -102,7 +102,7 @@ def test_a_point_beside_the_one_of_the_answers(point: str, warned: bool) -> None
     told = [warning for warning in evidence.warnings if "is mirrored at" in warning]
     assert len(told) == warned
     if warned:
-        assert told[0].startswith(f"x of output 0 is mirrored at {point}, while its answers lie about 5.5")
+        assert told[0].startswith(f"spine_0.x of output 0 is mirrored at {point}, while its answers lie about 5.5")
         assert "`reflect: {x: 11/2}` is the mirror then" in told[0]
 
 

@@ -64,11 +64,14 @@ def test_an_output_that_alone_stops_it_may_be_left_out(measured: Asymmetry, outp
     assert leaving_out(measured, 0.3) == expected
 
 
-@pytest.mark.parametrize(("changed", "is_said"), [(0.043, True), (0.2, False), (None, False)])
-def test_scores_that_decide_nothing(changed: float | None, is_said: bool) -> None:
+@pytest.mark.parametrize(
+    ("changed", "others", "is_said"),
+    [(0.043, 0.8, True), (0.2, 0.8, False), (0.043, 0.1, False), (0.0, 0.0, False), (None, 0.0, False)],
+)
+def test_scores_that_decide_nothing(changed: float | None, others: float, is_said: bool) -> None:
     """A wide gap of logits of classes that are never the highest changes few answers."""
     measured = gaps(0.1, 1.2)
-    scores = replace(measured.outputs[1], changed=changed)
+    scores = replace(measured.outputs[1], changed=changed, others=others)
     said = leaving_out(replace(measured, outputs=(measured.outputs[0], scores)), 0.3, "--method average --force")
     start = "see that output 1 picks another class for 4.3 % of the samples alone: "
     assert said.startswith(start) == is_said and ("or use --method average --force, which" in said) == is_said

@@ -2,7 +2,7 @@
 
 Understood: the words left/right anywhere, single letters l/r between separators, capital L/R before a capital or
 after a small letter, l/r before one more letter (rk and lk; with x, y, z they are coordinates), l/r behind one letter
-that stands alone (the corners TL, TR, BL, BR), and the leg codes of four-legged robots (FL/FR, RL/RR, LF/RF, LH/RH).
+that stands alone (the corners TL, TR, BL, BR), and the leg codes of four-legged robots (FL/FR, LF/RF, HL/HR).
 Partners may be written large and small, `r.hip` and `L.hip`. What else tells sides is seen where pairs are given: `_0`
 and `_1`, as in most of them. Of several sides in one name, as in a distance between two joints,
 `left_hip_right_knee`, the mirror image has all exchanged.
@@ -30,7 +30,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], bool], ...] = (
     (re.compile(r"^([lr])(?=[a-z]{2}|[a-w]$)"), False),
     (re.compile(r"^([LR])(?=[A-W]$|[A-Z]{2})"), False),
     (re.compile(r"(?<=[^A-Za-z])([LR])(?=[A-W]\d*$|[A-Z]{2})"), False),
-    (re.compile(r"(?<=(?<![A-Za-z0-9])[A-Za-z])([lr])(?![A-Za-z])", re.I), False),
+    (re.compile(r"(?<=(?<![A-Za-z0-9])[A-Z])([LR])(?![A-Za-z])"), False),
+    (re.compile(r"(?<=(?<![A-Za-z0-9])[a-z])([lr])(?![A-Za-z])"), False),
 )
 _MANY, _REPEATED = 3, 2
 """So many pairs at least whose names differ as those of another pair do are a rule."""

@@ -26,9 +26,9 @@ from chiralize.storage.arrays import load_arrays
 Array = torch.Tensor | np.ndarray
 _LOOKED_AT, _FEWEST = 64, 12
 """Sequences, and steps, in which time is looked for, and of how many at least."""
-_RANDOM, _SMOOTHER = 0.9, 0.8
-"""How far neighbours are apart, in what any two values are, along an axis that is not time; and how much less far they
-are along time. 150 steps of a fly had 0.72, its 100 walks 1.02; of other motions time had 0.06 to 0.5.
+_RANDOM, _SMOOTHER = (0.9, 1.1), 0.8
+"""Distance of neighbours, over that of any two values: between these bounds along an axis that has no order, and by
+this factor nearer along time. 150 steps of a fly had 0.72, its 100 walks 1.02; other motions 0.06 to 0.5 along time.
 """
 
 
@@ -160,11 +160,15 @@ def _of_arrays(arrays: Sequence[Array], reading: Reading, where: str) -> list[St
 
 def _refuse_time_first(array: Array, where: str) -> None:
     """Raises DataFileError for an array that is smooth along its first axis alone, where the second is to be time."""
-    part = torch.as_tensor(array[:_LOOKED_AT, :_LOOKED_AT])
-    if not part.is_floating_point() or min(part.shape[:2]) < _FEWEST:
+    part = array[:_LOOKED_AT, :_LOOKED_AT]
+    if isinstance(part, np.ndarray):
+        part = torch.from_numpy(part.astype(np.float64)) if part.dtype.kind == "f" else torch.zeros(0, 0)
+    if not part.is_floating_point() or min(part.shape[:2]) < _FEWEST or not part.numel():
         return
-    along_first, along_second = (_roughness(part.double(), axis) for axis in (0, 1))
-    if along_second > _RANDOM and along_first < _SMOOTHER * along_second:
+    entries = part.double().flatten(2) if part.ndim > 2 else part.double().unsqueeze(2)
+    entries = entries - entries.mean(0)  # trials of one stimulus are alike, and are no time
+    along_first, along_second = (_roughness(entries, axis) for axis in (0, 1))
+    if _RANDOM[0] < along_second < _RANDOM[1] and along_first < _SMOOTHER * along_second:
         facts = (
             f"time seems to go along the first axis of {tuple(array.shape)}: neighbours there are {along_first:.2g} as "
             f"far apart as any two values, along the second, where time is expected, {along_second:.2g}"
@@ -173,9 +177,11 @@ def _refuse_time_first(array: Array, where: str) -> None:
         raise DataFileError(where, facts, remedy)
 
 
-def _roughness(values: torch.Tensor, axis: int) -> float:
-    """How far neighbours along an axis are apart, over how far any two values of an entry are: 1 where in no order."""
-    entries = values.flatten(2) if values.ndim > 2 else values.unsqueeze(2)
+def _roughness(entries: torch.Tensor, axis: int) -> float:
+    """How far neighbours along an axis are apart, over how far any two values of an entry are: 1 where in no order.
+
+    entries: "sequence time entry".
+    """
     spread = entries.flatten(0, 1).var(0)
     moving = spread > 0
     if not bool(moving.any()):

@@ -52,8 +52,10 @@ _MIXES_OR_MENDS = (
     "A flip average mixes good answers with bad ones where one side was never seen, and mends both where both are "
     "noisy (a scorer of exercises with a gap of 0.82 on its training clips was right in 79 % in place of 75 %)"
 )
-_HARDLY_DECIDES = 0.1
-"""Share of samples that get another class, up to which a wide gap is mostly of scores that are never the highest."""
+_HARDLY_DECIDES = 0.15
+"""Of the samples that are not of the commonest class, the share that the mirror gives another one, up to which a wide
+gap is mostly of scores that are never the highest.
+"""
 _CLEARLY_BETTER = " clearly better"
 _NOT_ITS_MIRROR = "T does not look like the mirror of this network"
 _HANDED = (
@@ -363,7 +365,7 @@ def leaving_out(measured: Asymmetry, bound: float, average: str = _AVERAGE) -> s
     if len(wide) != 1:
         return ""
     (output,) = wide
-    if output.changed is not None and output.changed <= _HARDLY_DECIDES:
+    if output.changed is not None and output.changed < _HARDLY_DECIDES * output.others:
         return (
             f"see that output {output.index} picks another class for {percent(output.changed)} of the samples alone: "
             "far apart are mostly scores that decide nothing, as of classes that were seldom trained. Leave these "

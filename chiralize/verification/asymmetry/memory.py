@@ -38,7 +38,7 @@ class Memory:
     @property
     def is_two_sided(self) -> bool:
         """Whether all entries were on both sides in training, as after flips or in people of all kinds."""
-        return bool(self.gaps) and self.gaps[0].gap <= _ON_BOTH_SIDES
+        return bool(self.moments) and all(gap.gap <= _ON_BOTH_SIDES for gap in self.gaps[:1])
 
 
 def memory(network: Network, mirror: NetworkMirror) -> Memory:

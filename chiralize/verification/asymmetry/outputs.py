@@ -25,8 +25,8 @@ from chiralize.verification.asymmetry.records import Asymmetry, EntryGap, Output
 from chiralize.verification.asymmetry.spreads import Spreads
 
 _ROUNDING = 1e-12
-_NO_CHOICE = 0.95
-"""Share of samples in which the same score is the highest, above which nothing is chosen by the highest."""
+_FEWEST_CLASSES = 3
+"""Of two, neither is one that never occurs."""
 
 
 def asymmetry(
@@ -189,10 +189,12 @@ class _Sums:
             apart = 0.0
         else:
             apart = float(self.lengths[0].mean()) / self.part_rows
-        changed = None
-        if self.winners is not None and int(self.winners.max()) <= _NO_CHOICE * self.answers:
-            changed = self.changed / self.answers
-        return OutputGap(self.index, gap, odd_share, apart, changed, self.spreads.result(), lean)
+        changed, others = None, 0.0
+        if self.winners is not None and self.answers:
+            changed, others = self.changed / self.answers, 1 - int(self.winners.max()) / self.answers
+            if len(self.winners) < _FEWEST_CLASSES:
+                others = 0.0
+        return OutputGap(self.index, gap, odd_share, apart, changed, self.spreads.result(), lean, others)
 
     def entries(self) -> list[EntryGap]:
         """The gap of every entry that has one."""

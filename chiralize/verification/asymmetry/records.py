@@ -36,10 +36,10 @@ class OutputGap:
 
     gap: RMS(f(x) - T f(Tx)) / s.  apart: mean |f(x) - T f(Tx)| in the output's own units, the length over the
     coordinates of a joint.  odd_share: share of its energy that T negates.
-    changed: share of samples whose highest score is another one after the mirror, None where there are no scores, or
-    the highest is nearly always the same: numbers of several kinds are no scores.
+    changed: share of samples whose highest score is another one after the mirror, None where there are no scores.
     spread: of the answers to mirrored inputs, None where answers do not differ.
     lean: RMS over the entries of mean(f(x) - T f(Tx)) / s, less what chance leaves of it.
+    others: share of samples whose highest score is not the commonest one, 0 of less than three scores.
     """
 
     index: int
@@ -49,6 +49,7 @@ class OutputGap:
     changed: float | None = None
     spread: Spread | None = None
     lean: float = 0.0
+    others: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -7,34 +7,43 @@ pixel beside it, W - x for W - 1 - x, hardly changes the gap, but all joints are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.layout import parse_layout
 from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
-from chiralize.problem.data.joints import by_joint, has_coordinates
+from chiralize.symmetry.action import act
 from chiralize.verification.evidence.fitting import Answers
 from chiralize.verification.evidence.misread import Entries
 from chiralize.verification.evidence.off_center import is_away, negated, values_of
-from chiralize.verification.evidence.records import AT_A_POINT
+from chiralize.verification.evidence.records import AT_A_POINT, LIE_ABOUT
 
 Points = Mapping[tuple[int, str], Fraction]
 """Points by output and coordinate."""
 _BESIDE = 0.2
 """How far answers may leave the picture, in its widths: a joint may lie outside of it."""
-_FEWEST, _JOINTS = 32, 5
-"""Samples, and joints, that tell what all joints are off by."""
-_SURE, _SEEN = 3.0, 0.02
-"""What they are off by, in what joints are apart in it and samples leave open; and in the spread of the coordinate."""
-_NEAR = 0.2
+_FEWEST = 32
+"""Samples that tell what all numbers are off by."""
+_SURE, _FAR = 3.0, 0.5
+"""What they are off by, in what numbers are apart in it and in its error; and in the spread of those mirrored at 0."""
+_HALF, _NEAR, _ROUNDING = 0.5, 0.4, 1e-6
+"""A cell's half, and how near to it, in it, what is measured lies."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A point that answers lie about, and the error of that."""
+
+    point: float
+    error: float
 
 
 def points_of_answers(resolved: ResolvedSpec, answers: Mapping[int, Sequence[torch.Tensor]]) -> Points:
@@ -91,57 +100,104 @@ def mirrored_at_points(resolved: ResolvedSpec, points: Points) -> Iterator[tuple
         yield name, {("output", index): _mirrored(tensor, tensor.entry, dim, point)}
 
 
-def points_beside(resolved: ResolvedSpec, mirror: NetworkMirror, answers: Answers) -> tuple[str, ...]:
-    """Warnings of points given beside the one that f(x) and T f(T x) lie about: the same one for all joints.
+def points_beside(resolved: ResolvedSpec, mirror: NetworkMirror, answers: Answers) -> dict[str, bool]:
+    """Warnings of points beside the one that f(x) and T f(T x) lie about; and whether the specification gives these.
 
-    Where T mirrors at c, and the network at c', f(x) - T f(T x) is 2 (c' - c) in the mean.  mirror: T, which has been
-    run.
+    Where T mirrors at c, and the network at c', f(x) - T f(T x) is 2 (c' - c) in the mean, for all numbers the same.
+    So it is where a network leans, or shrinks towards the mean of its training. Two cases tell: c' is the other one of
+    (W - 1)/2 and W/2, W the width of a picture; or c is 0, and all answers are far from it.  mirror: T, which has run.
     """
-    warnings = list[str]()
+    warnings = dict[str, bool]()
     for index in answers.indices:
-        tensor = resolved.output_tensors[index]
-        if not has_coordinates(tensor):
-            continue
-        given = dict(tensor.entry.reflect)
-        for dim in filter(given.__contains__, negated(tensor)):
-            point = float(given[dim])
-            beside = _beside(*answers.pairs(mirror, index), partial(_of_joints, tensor, dim=dim))
-            if beside:
-                right = _nearest_half(point + beside, abs(beside))
-                warnings.append(
-                    f"{dim} of {tensor.where} is mirrored at {point:g}, while its answers lie about "
-                    f"{point + beside:.4g}, all joints alike; {_words(dim, right)} is the mirror then: of cells that "
-                    "are counted from 0 the middle is (W - 1)/2"
+        for point, entries in _by_point(resolved.output_tensors[index], mirror, index).items():
+            measured = _measured(answers, mirror, index, entries, point)
+            right = _likely(measured, _widths(resolved)) if point == 0 else _other_middle(measured, point, resolved)
+            if measured is not None and right is not None:
+                name = mirror.label("output", index, entries[0])
+                text = (
+                    f"{name} of output {index} is mirrored at {point:g}, {LIE_ABOUT} {measured.point:.4g}"
+                    f"{when(len(entries) > 1, ', as all such numbers do')}; {_words(name.rpartition('.')[2], right)} "
+                    "is the mirror then" + when(point != 0, ": of cells counted from 0 the middle is (W - 1)/2")
                 )
-    return tuple(warnings)
+                warnings[text] = point != 0
+    return warnings
 
 
-def _beside(plain: Sequence[Tensor], turned_back: Sequence[Tensor], of_dim: Callable[[Tensor], Tensor]) -> float:
-    """How far the answers lie from the point of T, if all joints do so by the same; else 0.
+def as_measured(resolved: ResolvedSpec, mirror: NetworkMirror, answers: Answers, points: Points) -> Points:
+    """The points of `points_of_answers`, where f(x) and T f(T x) tell: those that they lie about.
 
-    plain, turned_back: f(x) and T f(T x), call by call.  of_dim: one coordinate of them, "sample joint".
+    Of coordinates that have a point in another tensor, that is tried, and these stay.
     """
-    values = torch.cat(list(map(of_dim, plain)))
-    off = torch.cat([of_dim(one - other) for one, other in zip(plain, turned_back, strict=True)]) / 2
-    samples, joints = off.shape
-    if samples < _FEWEST or joints < _JOINTS:
-        return 0.0
-    mean, by_joint = float(off.mean()), off.mean(0)
-    apart, error = float(by_joint.std()), float(off.mean(1).std()) / samples**0.5
-    is_shared = abs(mean) > _SURE * max(apart, error) and bool((by_joint * mean > 0).all())
-    return mean if is_shared and abs(mean) > _SEEN * float(values.std()) else 0.0
+    better = dict(points)
+    given = set[str]()
+    for tensor in (*resolved.input_tensors, *resolved.output_tensors):
+        given.update(dim for dim, _ in tensor.entry.reflect)
+    for index, dim in points:
+        if dim in given:
+            continue
+        at_zero = _by_point(resolved.output_tensors[index], mirror, index).get(0.0, [])
+        entries = [entry for entry in at_zero if mirror.label("output", index, entry).endswith(f".{dim}")]
+        right = _likely(_measured(answers, mirror, index, entries, 0.0), _widths(resolved)) if entries else None
+        if right is not None:
+            better[index, dim] = right
+    return better
 
 
-def _of_joints(tensor: ResolvedTensor, values: Tensor, dim: str) -> Tensor:
-    """One coordinate, "sample joint"."""
-    assert tensor.pose is not None
-    return by_joint(tensor, values)[..., tensor.pose.body.dims.index(dim)]
+def _by_point(tensor: ResolvedTensor, mirror: NetworkMirror, index: int) -> dict[float, list[tuple[int, ...]]]:
+    """The entries of one sample of an output that T negates, by the point that it mirrors them at."""
+    by_point = dict[float, list[tuple[int, ...]]]()
+    if tensor.representation is None or not tensor.has_rows:
+        return by_point
+    negated_ones = act(torch.ones(tensor.shape, dtype=torch.float64), mirror.outputs[index])[0] < 0
+    center = torch.zeros(tensor.shape, dtype=torch.float64)
+    if tensor.center is not None:
+        center = torch.from_numpy(np.broadcast_to(tensor.center, tensor.shape).copy())
+    for entry in negated_ones.nonzero().tolist():
+        by_point.setdefault(float(center[(0, *entry)]), []).append((0, *entry))
+    return by_point
 
 
-def _nearest_half(point: float, beside: float) -> Fraction:
-    """A point, as a multiple of 1/2 where that is near in what it was beside."""
-    half = Fraction(round(2 * point), 2)
-    return half if abs(float(half) - point) < _NEAR * beside else Fraction(f"{point:.4g}")
+def _measured(
+    answers: Answers, mirror: NetworkMirror, index: int, entries: Sequence[tuple[int, ...]], point: float
+) -> Measured | None:
+    """The point that some entries of an output lie about, T mirroring at `point`; None where they differ in it.
+
+    Of entries mirrored at 0, None as well where their values are not far from it.
+    """
+    plain, turned_back = (torch.cat(each).flatten(1) for each in answers.pairs(mirror, index))
+    sizes = answers.plain(index)[0].shape[2:]
+    chosen = [int(np.ravel_multi_index(entry[1:], sizes)) for entry in entries]
+    values, off = plain[:, chosen], (plain - turned_back)[:, chosen] / 2
+    if len(off) < _FEWEST:
+        return None
+    mean, by_entry = float(off.mean()), off.mean(0)
+    error = float(off.mean(1).std()) / len(off) ** 0.5
+    is_shared = abs(mean) > _SURE * max(float(by_entry.std(correction=0)), error)
+    if not is_shared or not bool((by_entry * mean > 0).all()):
+        return None
+    is_far = abs(float(values.mean())) > float(values.std()) and abs(mean) > _FAR * float(values.std())
+    return Measured(point + mean, error) if point != 0 or is_far else None
+
+
+def _likely(measured: Measured | None, widths: Sequence[int]) -> Fraction | None:
+    """The point that a measured one may stand for: a picture's middle or a whole number, within the error."""
+    if measured is None:
+        return None
+    middles = [Fraction(width, 2) for width in widths] + [Fraction(width - 1, 2) for width in widths]
+    for likely in (*middles, Fraction(round(measured.point))):
+        if abs(float(likely) - measured.point) < _SURE * measured.error:
+            return likely
+    return Fraction(f"{measured.point:.3g}")
+
+
+def _other_middle(measured: Measured | None, point: float, resolved: ResolvedSpec) -> Fraction | None:
+    """The middle of a picture half a cell beside the given point, where that is what was measured; else None."""
+    for width in _widths(resolved)[1:]:
+        for middle in (Fraction(width, 2), Fraction(width - 1, 2)):
+            is_beside = abs(abs(float(middle) - point) - _HALF) < _ROUNDING
+            if measured is not None and is_beside and abs(float(middle) - measured.point) < _NEAR * _HALF:
+                return middle
+    return None
 
 
 def _mirrored(tensor: ResolvedTensor, entry: TensorEntry, dim: str, point: Fraction) -> TensorEntry:

@@ -5,8 +5,8 @@ The bounds are measured (docs/decisions/0026-a-wrong-mirror-must-not-pass.md).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf, isfinite, sqrt
 
 from scipy.special import fdtri
@@ -14,7 +14,7 @@ from scipy.special import fdtri
 from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import CLEARLY, FITS, NOTHING_IN_COMMON, MirrorFit
 from chiralize.verification.evidence.fitting import FEWEST_ROWS
-from chiralize.verification.evidence.records import AT_ANOTHER_CELL, PAIRED, Comparison, MirrorGap
+from chiralize.verification.evidence.records import ALONG_WIDTHS, AT_ANOTHER_CELL, PAIRED, Comparison, MirrorGap
 from chiralize.verification.verdicts import Evidence
 
 CLEARLY_OF_FEW = 0.5
@@ -60,7 +60,8 @@ class Basis:
 
     real: real inputs, not noise.  trained: the network is not plainly untrained.  rows: samples.
     away: what to look at first where the inputs are not about the point that T mirrors them at, ending in `; then `.
-    collapsed: which outputs hardly vary, in a sentence, or "".  beside: warnings of points that T mirrors answers at.
+    collapsed: which outputs hardly vary, in a sentence, or "".
+    beside: warnings of points that T mirrors answers at, and whether the specification gives these.
     displaced: of outputs that are forecasts, by position, the spread of what they add to the last frame, in shares of
     their own: there it is the unit of gaps.
     """
@@ -70,7 +71,7 @@ class Basis:
     rows: int
     away: str = ""
     collapsed: str = ""
-    beside: tuple[str, ...] = ()
+    beside: Mapping[str, bool] = field(default_factory=dict)
     displaced: tuple[tuple[int, float], ...] = ()
 
     @property
@@ -110,8 +111,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     checks, warnings, notes = _sentences(fit, tried, better, basis.unit_in_words)
     if warnings and basis.away and not fit.is_refuted:  # else it is the first thing to do
         warnings = (*warnings, basis.away.removesuffix("; then "))
-    if not fit.is_refuted:
-        warnings = (*warnings, *basis.beside)
+    beside = [text for text, is_given in basis.beside.items() if not (is_given and fit.is_refuted)]
+    warnings = (*warnings, *beside)
     return Evidence(checks, warnings, fit, notes)
 
 
@@ -122,6 +123,8 @@ def _nearness(other: MirrorGap) -> tuple[float, float]:
 
 def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:
     """Whether another mirror fits much better than T, whose gap is given."""
+    if ALONG_WIDTHS in other.name and gap <= FITS:
+        return False  # some networks commute with both
     is_near = other.given < APART and other.inputs != "same"  # of the same inputs no nearness to known ones tells
     is_measured_well = basis.real and basis.rows >= FEWEST_ROWS and not is_near
     least = min(CLEARLY if is_measured_well else CLEARLY_OF_FEW, by_chance(other.numbers, _SELDOM))
@@ -286,6 +289,8 @@ def _raises_doubt(other: MirrorGap) -> bool:
     """Whether another mirror comes nearer than T by more than chance explains, on entries that it predicts, and
     that vary beside the others.
     """
+    if ALONG_WIDTHS in other.name:
+        return False
     least = [DOUBTFUL, by_chance(other.numbers, _AT_TIMES)]
     if AT_ANOTHER_CELL in other.name:
         least.append(_OF_CELLS)

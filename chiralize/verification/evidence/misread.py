@@ -16,7 +16,7 @@ from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.layout import Layout, parse_layout
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.body.tensors.reversal import KEPT
-from chiralize.verification.evidence.records import AT_ANOTHER_CELL
+from chiralize.verification.evidence.records import ALONG_WIDTHS, AT_ANOTHER_CELL
 
 Words = tuple[str, ...]
 Entries = Mapping[tuple[str, int], TensorEntry]
@@ -139,16 +139,16 @@ def other_places_of_dims(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]
 def heights_for_widths(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
     """Pictures reversed along their widths where the specification reverses heights.
 
-    Not the other way round: a network of pictures that know no top and bottom commutes with both.
+    Not the other way round: a network of pictures that know no top and bottom commutes with both, and is not refused.
     """
     entries: dict[tuple[str, int], TensorEntry] = {}
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
-        if _PICTURE <= set(parse_layout(tensor.layout).words) and _HEIGHT in dict(tensor.entry.mirror):
-            others = [mirrored for mirrored in tensor.entry.mirror if mirrored[0] != _HEIGHT]
-            mirror = (*others, (_WIDTH, None))
+        reversed_words = dict(tensor.entry.mirror)
+        if _PICTURE <= set(parse_layout(tensor.layout).words) and list(reversed_words) == [_HEIGHT]:
+            mirror = ((_WIDTH, None),)
             entries[tensor.io, tensor.index] = replace(tensor.entry, layout=tensor.layout, mirror=mirror)
     if entries:
-        yield "pictures reversed along w instead of h (`~w` in the layout)", entries
+        yield f"{ALONG_WIDTHS} instead of h (`~w` in the layout)", entries
 
 
 def _cells_beside(middle: Fraction, size: int, tensor: ResolvedTensor) -> Iterator[Fraction]:

@@ -158,7 +158,7 @@ def symmetric_pose(module: torch.nn.Module, mirror: NetworkMirror, calls: Sequen
             for index, mirrored in enumerate(Arguments.of(*named.turned(call)).tensors):
                 if tensors[index].is_floating_point():
                     tensors[index] = (tensors[index] + mirrored) / 2
-            symmetric, usual = (results(steps)[0] for steps in runner.run([plain.filled(tensors), call]).steps)
+            symmetric, usual = (results(runner.run([each]).steps[0])[0] for each in (plain.filled(tensors), call))
             for index, value in enumerate(symmetric):
                 if value.is_floating_point() and index not in named.state_outputs:
                     apart = max(apart, float((value - named.turned_output(index, value)).abs().max()))

@@ -9,6 +9,10 @@ from chiralize.graph.mirror import NetworkMirror
 
 AT_A_POINT, PAIRED = "mirrored at", "paired with"
 """In the names of mirrors that differ in the point that coordinates are mirrored at, and in partners."""
+ALONG_WIDTHS = "pictures reversed along w"
+"""Of those that reverse pictures along their widths where T reverses heights."""
+LIE_ABOUT = "while its answers lie about"
+"""What a warning says of a point that T mirrors answers at."""
 AT_ANOTHER_CELL = "reversed at another cell"
 """The same of those that reverse an axis beside its place."""
 
