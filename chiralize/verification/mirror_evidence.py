@@ -126,7 +126,11 @@ def outside_evidence(
     asked: what the network itself says, as `ask_network` returns it.  Nothing is asked of names where T is not known.
     """
     skeleton = network.resolved.spec.skeleton
-    parts = [name_findings(skeleton.joints, skeleton.pairs, skeleton.edges)]
+    of_names = [name_findings(skeleton.joints, skeleton.pairs, skeleton.edges)]
+    if mirror is not None:
+        of_names.append(names_of_entries(mirror))
+    are_refuted = asked is not None and asked.names_mislead
+    parts = [_refuted(joined(*of_names)) if are_refuted else joined(*of_names)]
     if network.resolved.is_trivial:
         parts.append(Evidence(warnings=(IDLE,)))
     parts += [reflection_findings(network.resolved), rotation_findings(network.resolved)]
@@ -134,14 +138,23 @@ def outside_evidence(
     parts.append(side_findings(network.resolved, inputs))
     parts.append(free_findings(network.resolved, (tuple(network.args), dict(network.kwargs)), inputs))
     if mirror is not None:
-        parts.append(names_of_entries(mirror))
         parts.append(derived_findings(mirror, _samples(network, inputs)))
     if asked is not None:
         parts.append(asked)
-    if equivariant is not None and mirror is not None:
+    if equivariant is not None and mirror is not None and not are_refuted:
         calls = _few(network, inputs) or _random(network, mirror, 2)
         parts.append(symmetric_pose(equivariant, mirror, calls))
     return joined(*parts)
+
+
+def _refuted(of_names: Evidence) -> Evidence:
+    """What names say where the network answers clearly worse under the mirror that they tell: numbers may cross."""
+    if not of_names.warnings:
+        return of_names
+    first, count = of_names.warnings[0], len(of_names.warnings)
+    more = when(count > 1, f" (and {count - 1} more like it)")
+    note = f"{first}{more}: the network fits T, and clearly worse the mirror that names tell, which are left aside"
+    return Evidence(checks=of_names.checks, notes=(note,))
 
 
 def ask_network(

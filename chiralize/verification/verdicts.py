@@ -352,6 +352,7 @@ class Evidence:
     notes: what was examined and is evidence neither for it nor against it.
     fit: the figures of the network itself, None where nothing was compared.
     are_sides_unknown: nothing shows whether the network learned both sides.
+    names_mislead: the network fits T, and clearly worse the mirror that names tell.
     lacks_time: inputs were given to a network that keeps a state, and no sequences, along which it could be asked.
     still: that its answers hardly change with its inputs, in a sentence, so that they are evidence of nothing; else "".
     collapsed: the same of single outputs beside others that vary.
@@ -368,3 +369,4 @@ class Evidence:
     collapsed: str = ""
     displaced: tuple[tuple[int, float], ...] = ()
     lacks_time: bool = False
+    names_mislead: bool = False

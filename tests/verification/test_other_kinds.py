@@ -21,7 +21,7 @@ from chiralize.verification.evidence.names import pairs_by_names
 from chiralize.verification.evidence.one_class import one_class_first
 from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
 from chiralize.verification.evidence.records import Comparison, MirrorGap
-from chiralize.verification.mirror_evidence import ask_network
+from chiralize.verification.mirror_evidence import ask_network, outside_evidence
 from tests.support.small_body import BODY, IMAGE, Net, normal
 
 INVARIANT = BODY + 'negate: x\ninputs: [{layout: "b j d"}]\noutputs: [{invariant: true}]\n'
@@ -191,6 +191,20 @@ def test_two_scores_refute_nothing(numbers: int, is_refuted: bool) -> None:
     assert seen.fit is not None and seen.fit.is_refuted == is_refuted
     if numbers == 2:
         assert not seen.warnings  # no doubt either
+
+
+@pytest.mark.parametrize(("by_names", "mislead"), [(0.12, True), (0.07, False)])
+def test_names_that_tell_other_pairs_than_the_network(by_names: float, mislead: bool) -> None:
+    """Points of eyes are numbered around each, so that 1 of one side belongs to 4 of the other."""
+    other = MirrorGap("the swaps that the names tell (l_1.x)", by_names, by_names / 0.05, by_names, 0.05, numbers=6000)
+    asked = judged(Comparison(0.05, (other,)), Basis(real=True, trained=True, rows=2000))
+    assert asked.names_mislead == mislead
+    body = "joints: [l_1, l_4, r_1, r_4]\npairs: [[l_1, r_4], [l_4, r_1]]\ndims: [x, y]\n"
+    spec = parse_spec(f"{body}inputs: ['b j d']\noutputs: ['b j d']\n")
+    network = prepare(nn.Identity(), spec, (torch.zeros(2, 4, 2),))
+    said = outside_evidence(network, mirror_if_known(network, None), asked=asked)
+    assert any("by its name it belongs to" in warning for warning in said.warnings) != mislead
+    assert any(note.endswith("the mirror that names tell, which are left aside") for note in said.notes) == mislead
 
 
 @pytest.mark.parametrize(("inputs", "ratio", "doubts"), [("less", 0.88, 0), ("less", 0.75, 1), ("more", 0.88, 1)])

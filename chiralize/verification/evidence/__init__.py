@@ -21,5 +21,6 @@ def joined(*parts: Evidence) -> Evidence:
     still = next((part.still for part in parts if part.still), "")
     collapsed = next((part.collapsed for part in parts if part.collapsed), "")
     displaced = next((part.displaced for part in parts if part.displaced), ())
-    lacks_time = any(part.lacks_time for part in parts)
-    return Evidence(tuple(checks), tuple(warnings), fit, tuple(notes), unknown, still, collapsed, displaced, lacks_time)
+    lacks_time, mislead = any(part.lacks_time for part in parts), any(part.names_mislead for part in parts)
+    sentences = tuple(checks), tuple(warnings), fit, tuple(notes)
+    return Evidence(*sentences, unknown, still, collapsed, displaced, lacks_time, mislead)

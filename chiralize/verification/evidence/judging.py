@@ -14,6 +14,7 @@ from scipy.special import fdtri
 from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import CLEARLY, FITS, NOTHING_IN_COMMON, MirrorFit
 from chiralize.verification.evidence.fitting import FEWEST_ROWS
+from chiralize.verification.evidence.names import BY_NAMES
 from chiralize.verification.evidence.records import ALONG_WIDTHS, AT_ANOTHER_CELL, PAIRED, Comparison, MirrorGap
 from chiralize.verification.verdicts import Evidence
 
@@ -113,7 +114,9 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
         warnings = (*warnings, basis.away.removesuffix("; then "))
     beside = [text for text, is_given in basis.beside.items() if not (is_given and fit.is_refuted)]
     warnings = (*warnings, *beside)
-    return Evidence(checks, warnings, fit, notes)
+    by_names = next((other for other in tried if other.name.startswith(BY_NAMES)), _NO_OTHER)
+    mislead = fit.is_confirmed and not fit.is_wide and gap <= CLEARLY_OF_FEW * by_names.gap
+    return Evidence(checks, warnings, fit, notes, names_mislead=mislead)
 
 
 def _nearness(other: MirrorGap) -> tuple[float, float]:
