@@ -106,6 +106,35 @@ def test_a_point_beside_the_one_of_the_answers(point: str, warned: bool) -> None
         assert "`reflect: {x: 11/2}` is the mirror then" in told[0]
 
 
+class Regard(nn.Module):
+    """A point on a screen about column 959, nearly symmetric, and a height, which the mirror leaves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner = nn.Sequential(nn.Flatten(), nn.Linear(3 * 6 * WIDTH, 32), nn.Tanh(), nn.Linear(32, 2))
+        with torch.no_grad():
+            for weights in self.inner.parameters():  # unlike an initialisation
+                weights += 0.2 * torch.randn(weights.shape[0], *[1] * (weights.ndim - 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = self.inner(x), self.inner(x.flip(-1))
+        return torch.stack((959 + 300 * (one[:, 0] - 0.9 * other[:, 0]), 50 + one[:, 1] + other[:, 1]), 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "point"), [("{vector: por, dims: [x, y]}", "959"), ("{signs: [1, -1], name: por}", "")]
+)
+def test_a_point_that_a_field_lacks(fields: str, point: str) -> None:
+    """It is what answers to x and T x lie about; of a number that T negates and the network leaves there is none."""
+    spec = f"{BODY}outputs: [{{fields: [{fields}]}}]\n"
+    calls = pictures()
+    evidence = ask_network(prepare(Regard(), parse_spec(spec), calls[0][0]), calls)
+    told = [warning for warning in evidence.warnings if "is mirrored at 0, while its answers lie about" in warning]
+    assert bool(told) == bool(point)
+    assert not point or f"`reflect: {{x: {point}}}` is the mirror then" in told[0]
+
+
 def test_several_outputs_are_mirrored_at_their_points_at_once() -> None:
     _, evidence = asked(Landmarks(outputs=2), "{layout: b j d}, {layout: b j d}")
     assert evidence.fit is not None

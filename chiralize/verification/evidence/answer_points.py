@@ -33,7 +33,9 @@ _BESIDE = 0.2
 _FEWEST = 32
 """Samples that tell what all numbers are off by."""
 _SURE, _FAR = 3.0, 0.5
-"""What they are off by, in what numbers are apart in it and in its error; and in the spread of those mirrored at 0."""
+"""What they are off by, in what numbers are apart in it and in its error. In the spread of their values: what those
+mirrored at 0 are off by, and how much all are off by differs from sample to sample, at most.
+"""
 _HALF, _NEAR, _ROUNDING = 0.5, 0.4, 1e-6
 """A cell's half, and how near to it, in it, what is measured lies."""
 
@@ -160,9 +162,10 @@ def _by_point(tensor: ResolvedTensor, mirror: NetworkMirror, index: int) -> dict
 def _measured(
     answers: Answers, mirror: NetworkMirror, index: int, entries: Sequence[tuple[int, ...]], point: float
 ) -> Measured | None:
-    """The point that some entries of an output lie about, T mirroring at `point`; None where they differ in it.
+    """The point that some entries of an output lie about, T mirroring at `point`; None where nothing shows one.
 
-    Of entries mirrored at 0, None as well where their values are not far from it.
+    All lie about the same one, sample by sample: what T negates and the network does not lies about none. Of entries
+    mirrored at 0, None as well where their values are not far from it.
     """
     plain, turned_back = (torch.cat(each).flatten(1) for each in answers.pairs(mirror, index))
     sizes = answers.plain(index)[0].shape[2:]
@@ -170,12 +173,13 @@ def _measured(
     values, off = plain[:, chosen], (plain - turned_back)[:, chosen] / 2
     if len(off) < _FEWEST:
         return None
-    mean, by_entry = float(off.mean()), off.mean(0)
+    mean, by_entry, spread = float(off.mean()), off.mean(0), float((values - values.mean(0)).square().mean().sqrt())
     error = float(off.mean(1).std()) / len(off) ** 0.5
     is_shared = abs(mean) > _SURE * max(float(by_entry.std(correction=0)), error)
-    if not is_shared or not bool((by_entry * mean > 0).all()):
+    is_one = float((off - by_entry).square().mean().sqrt()) < _FAR * spread
+    if not (is_shared and is_one and bool((by_entry * mean > 0).all())):
         return None
-    is_far = abs(float(values.mean())) > float(values.std()) and abs(mean) > _FAR * float(values.std())
+    is_far = abs(float(values.mean())) > float(values.std()) and abs(mean) > _FAR * spread
     return Measured(point + mean, error) if point != 0 or is_far else None
 
 
