@@ -107,7 +107,7 @@ def test_a_point_beside_the_one_of_the_answers(point: str, warned: bool) -> None
 
 
 class Regard(nn.Module):
-    """A point on a screen about column 959, nearly symmetric, and a height, which the mirror leaves."""
+    """A point on a screen of 1920 columns, nearly symmetric, and a height, which the mirror leaves."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,11 +119,11 @@ class Regard(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         one, other = self.inner(x), self.inner(x.flip(-1))
-        return torch.stack((959 + 300 * (one[:, 0] - 0.9 * other[:, 0]), 50 + one[:, 1] + other[:, 1]), 1)
+        return torch.stack((960 + 300 * (one[:, 0] - 0.99 * other[:, 0]), 50 + one[:, 1] + other[:, 1]), 1)
 
 
 @pytest.mark.parametrize(
-    ("fields", "point"), [("{vector: por, dims: [x, y]}", "959"), ("{signs: [1, -1], name: por}", "")]
+    ("fields", "point"), [("{vector: por, dims: [x, y]}", "960"), ("{signs: [1, -1], name: por}", "")]
 )
 def test_a_point_that_a_field_lacks(fields: str, point: str) -> None:
     """It is what answers to x and T x lie about; of a number that T negates and the network leaves there is none."""
