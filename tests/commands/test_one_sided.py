@@ -10,9 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.one_sided import may_act
+from chiralize.commands.one_sided import may_act, refuse_by_answers
 from chiralize.errors import MirrorError, OneSidedError
+from chiralize.graph.mirror import MirrorFit
+from chiralize.methods.registry import method_of
 from chiralize.problem.preparation import prepare
+from chiralize.problem.problem import Problem
+from chiralize.problem.request import Request
+from chiralize.verification.asymmetry.memory import Memory
+from chiralize.verification.asymmetry.records import DataGap
+from chiralize.verification.verdicts import Evidence
 from tests.support.small_body import POSE, Net, converted
 
 JOINTS, ROWS = 6, 400
@@ -166,3 +173,39 @@ def test_inputs_that_are_not_centred_are_named_before_the_side() -> None:
     with pytest.raises((OneSidedError, MirrorError)) as caught:
         converted(lopsided(0.15), method="auto", calibration=pixels.split(20))
     assert caught.value.remedy.startswith("x of input 0 is 3 in the mean, and T mirrors it at 0: where its mirror is ")
+
+
+class Normalised(nn.Module):
+    """A nearly symmetric answer to poses that a normaliser of its own has scaled, by what both sides share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed = lopsided(0.04)
+        self.register_buffer("mean", torch.tensor([0.0, 0.1], dtype=torch.float64).expand(JOINTS, 2).clone())
+        self.register_buffer("std", torch.tensor([0.7, 0.9], dtype=torch.float64).expand(JOINTS, 2).clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mixed((x - self.mean) / self.std)
+
+
+@pytest.mark.parametrize(("net", "is_left_alone"), [(Normalised, False), (lambda: lopsided(0.04), True)])
+def test_inputs_of_one_side_where_both_are_remembered(net: Any, is_left_alone: bool) -> None:
+    """One person can be told from the mirror image; that says nothing of a network that was trained on both sides."""
+    person = walk()
+    person[:, 1, 1] += 1.5
+    result = converted(net(), method="match", calibration=person.split(20), rounds=0, force=True)
+    alone = "fitted to the answers to unmirrored inputs alone"
+    assert any(note.startswith(alone) for note in result.chirality.report.notes) == is_left_alone
+
+
+@pytest.mark.parametrize(("mirrored", "first"), [(-9.0, True), (-3.0, False)])
+def test_a_mean_in_training_that_no_side_explains_is_checked_first(mirrored: float, first: bool) -> None:
+    """Of a network that T is wrong for, and that nothing else fits."""
+    gap = DataGap("hip.x", 1.0, mirrored, 1.0)
+    evidence = Evidence(fit=MirrorFit(2.0, real=True))
+    network = prepare(lopsided(0.04), parse_spec(POSE), (torch.zeros(3, JOINTS, 2, dtype=torch.float64),))
+    problem = Problem.of(network, Request("auto"), method_of("auto"))
+    with pytest.raises(MirrorError) as caught:
+        refuse_by_answers(problem, "net", evidence, Memory(gaps=(gap,), keeper="norm"), is_tried=False)
+    told = "check the order, the pairs and the signs at hip.x first, whose mean in training is 10 spreads from"
+    assert caught.value.remedy.startswith(told) == first

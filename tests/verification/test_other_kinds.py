@@ -193,6 +193,15 @@ def test_two_scores_refute_nothing(numbers: int, is_refuted: bool) -> None:
         assert not seen.warnings  # no doubt either
 
 
+@pytest.mark.parametrize(("gap", "is_refuted"), [(0.4, False), (1.2, True)])
+def test_widths_refute_heights_that_do_not_fit_alone(gap: float, is_refuted: bool) -> None:
+    """Pictures without a top and a bottom may commute with both, and better with one of them."""
+    name = "pictures reversed along w instead of h (`~w` in the layout)"
+    widths = MirrorGap(name, 0.01, 0.01 / gap, 0.01, gap, numbers=6000)
+    seen = judged(Comparison(gap, (widths,)), Basis(real=True, trained=True, rows=2000))
+    assert seen.fit is not None and seen.fit.is_refuted == is_refuted and bool(seen.warnings) == is_refuted
+
+
 @pytest.mark.parametrize(("by_names", "mislead"), [(0.12, True), (0.07, False)])
 def test_names_that_tell_other_pairs_than_the_network(by_names: float, mislead: bool) -> None:
     """Points of eyes are numbered around each, so that 1 of one side belongs to 4 of the other."""
