@@ -260,7 +260,7 @@ def _obstacle_along(network: Network, sequences: Sequence[Steps]) -> tuple[str, 
         return f"{_CARRIES}, and has no graph to be followed along sequences", _ELSE
     if network.resolved.is_affine:
         return f"{_CARRIES}: it is not trained on pixels (`reflect`)", "centre them before the network"
-    first = cut(sequences, 2)[:2]
+    first = cut([steps[:3] for steps in sequences[:2]], 2)[:2]
     if first and not runs_together(original_along(network, both_views=False)[0], first):
         return _NOT_TOGETHER, _ELSE
     return None
