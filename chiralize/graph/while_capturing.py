@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp import decomposition_table
 from torch._subclasses.fake_tensor import FakeTensor
 
 _ATEN = torch.ops.aten
@@ -28,13 +29,17 @@ Layer = Callable[..., tuple[Tensor, ...]]
 def recurrent_shapes() -> Iterator[None]:
     """Context in which recurrent layers of tensors without values are not taken apart."""
     before = {op: dict(op.py_kernels) for op in _LAYERS}
+    # Where a size is a symbol, torch asks this table and no kernel.
+    table = {op: decomposition_table[op] for op in _LAYERS}
     try:
         for op, kernels in before.items():
+            decomposition_table[op] = partial(_shapes_alone, table[op])
             for key in kernels.keys() & _KEYS:
                 op.py_kernels[key] = partial(_shapes_alone, kernels[key])
             op._dispatch_cache.clear()
         yield
     finally:
+        decomposition_table.update(table)
         for op, kernels in before.items():
             op.py_kernels.update(kernels)
             op._dispatch_cache.clear()

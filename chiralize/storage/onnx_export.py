@@ -25,6 +25,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import ExportError, ParityError
 from chiralize.graph.running import Call, results
+from chiralize.graph.while_capturing import recurrent_shapes
 from chiralize.storage.atomic import write_bytes
 from chiralize.storage.onnx_checks import MAX_BYTES, all_graphs, all_nodes, require_packages
 from chiralize.storage.onnx_fourier import as_products, transforms
@@ -154,12 +155,7 @@ def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) 
     wished = _output_names(program, path)
     names = [f"{name}{_OUTPUT}" for name in wished]
     try:
-        with _silent():
-            exported = torch.onnx.export(
-                program, dynamo=True, external_data=False, verbose=False, output_names=names, optimize=optimize
-            )
-            assert exported is not None
-            model = exported.model_proto
+        model = _translated(program, names, optimize)
     except Exception as error:  # the exporter raises many kinds of errors
         facts = f"torch.onnx cannot export the network ({_cause(error)})"
         raise ExportError(str(path), facts, _INSTEAD) from error
@@ -169,6 +165,17 @@ def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) 
     _strip(model)
     _rename(model, dict(zip(names, wished, strict=True)))
     return model
+
+
+def _translated(program: ExportedProgram, names: list[str], optimize: bool) -> Any:
+    """The program in the exporter's words, as onnx.ModelProto; what the exporter prints and warns is not shown."""
+    # Taken apart step by step, a GRU of two directions fails over frames whose number a strided layer halves.
+    with _silent(), recurrent_shapes():
+        exported = torch.onnx.export(
+            program, dynamo=True, external_data=False, verbose=False, output_names=names, optimize=optimize
+        )
+    assert exported is not None
+    return exported.model_proto
 
 
 def _rename(model: Any, wished: Mapping[str, str]) -> None:

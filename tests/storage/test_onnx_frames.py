@@ -41,6 +41,31 @@ def test_frames_of_recurrent_layers_stay_open(tmp_path: Path, kind: type[nn.GRU 
         torch.testing.assert_close(torch.from_numpy(answer), result(x), rtol=0, atol=1e-5)
 
 
+class Halved(nn.Module):
+    """Frames that a convolution halves go into a layer of two directions, as in detectors of sound."""
+
+    def __init__(self, kind: type[nn.GRU | nn.LSTM]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.halve = nn.Conv1d(12, 12, 3, stride=2, padding=1)
+        self.memory, self.head = kind(12, 8, batch_first=True, bidirectional=True), nn.Linear(16, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.memory(self.halve(x.transpose(1, 2)).transpose(1, 2))[0].mean(1))
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_two_directions_over_frames_that_a_stride_halves(tmp_path: Path, kind: type[nn.GRU | nn.LSTM]) -> None:
+    """torch's exporter takes such a layer apart step by step, and fails: the layer is left whole."""
+    spec = parse_spec(BODY + 'inputs: [{layout: "b t (j d)"}]\noutputs: [{layout: "b (j d)"}]\n')
+    result = chiralize.chiralize(Halved(kind).eval(), spec, (torch.randn(3, 8, 12),), method="average")
+    session = onnxruntime.InferenceSession(chiralize.save(result, tmp_path / "net.onnx"))
+    (port,) = session.get_inputs()
+    x = torch.randn(2, 8, 12)
+    (answer,) = session.run(None, {port.name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(answer), result(x), rtol=0, atol=1e-5)
+
+
 class Scaled(Recurrent):
     """With a number before its tensor, which ONNX has no input for."""
 
