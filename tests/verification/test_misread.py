@@ -162,6 +162,22 @@ def test_a_mask_of_places_that_swap_is_named() -> None:
     assert error.remedy.startswith(f"try {name} in the specification"), error.remedy
 
 
+CORNERS = "{joints: [c000, c001, c010, c011, c100, c101, c110, c111], pairs: PAIRS}"
+BOX = BODY + f'inputs: [{POSE}, {{layout: "b j d", skeleton: {CORNERS}}}]\noutputs: [{{layout: "b j d"}}]\n'
+BOX_SHAPES = ([(6, 2), (8, 3)], (6, 3))
+ACROSS = "[[c000, c100], [c001, c101], [c010, c110], [c011, c111]]"
+ALONG = "[[c000, c001], [c010, c011], [c100, c101], [c110, c111]]"
+
+
+@pytest.mark.parametrize("wrong", ["[]", ALONG], ids=["no pairs", "pairs along another axis"])
+def test_corners_of_a_box_that_swap_otherwise_are_named(wrong: str) -> None:
+    """Their names tell no side, and all of their pairs are wrong at once."""
+    right = BOX.replace("PAIRS", ACROSS)
+    error = refused(OfTwo(right, BOX_SHAPES, 0.1), BOX.replace("PAIRS", wrong), BOX_SHAPES)
+    name = "the pairs c000 with c100, c001 with c101 and so on"
+    assert error.remedy.startswith(f"try {name} in the specification"), error.remedy
+
+
 THREE = "{joints: [top, one, other], pairs: [PAIR], dims: [x], negate: []}"
 VIEWS = BODY + f'inputs: [{{layout: "b j ~w", dims: [], skeleton: {THREE}}}]\noutputs: [{{layout: "b j d"}}]\n'
 VIEWS_SHAPES = ([(3, 5)], (6, 3))

@@ -35,6 +35,15 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[
         ("{joints: q}",), ("{feet: [l, r], each: [{scalar: 2}], name: contact, major: entries}",),
         ("{joints: q}",), ("{scalar: 4, name: c}",), "every two neighbours of c swapped of output 0",
     ),
+    "legs that are numbered round the body": (
+        ("{joints: q}",), ("{items: [a, b, c, d], each: [{scalar: 1}], swap: [[a, d], [b, c]], name: contact}",),
+        ("{joints: q}",), ("{scalar: 4, name: c}",), "c in reverse of output 0",
+    ),
+    "things that swap otherwise": (
+        ("{items: [a, b, c, d], each: [{scalar: 2}], swap: [[a, c], [b, d]], name: paws}",), ("{joints: q}",),
+        ("{items: [a, b, c, d], each: [{scalar: 2}], swap: [[a, b], [c, d]], name: paws}",), ("{joints: q}",),
+        "the pairs a with c, b with d in paws of input 0",
+    ),
     "a clock for every leg": (
         ("{joints: q}",), ("{legs: [l, r], each: [{phase: sin_cos, shift: none}], name: clock}",),
         ("{joints: q}",), ("{phase: sin_cos, shift: half, name: one}", "{phase: sin_cos, shift: half, name: two}"),
@@ -50,6 +59,10 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[
         ("{history: 3, of: [{joints: q}, {scalar: 2, name: way}]}",),
         ("{history: 2, of: [{joints: q}, {scalar: 2, name: way}]}",),
         "the other sign of way[1] of input 0 and output 0",
+    ),
+    "a difference of two sides in many bands": (
+        ("{joints: q}", f"{{signs: {[-1] * 14}, name: level}}"), ("{joints: q}",),
+        ("{joints: q}", "{scalar: 14, name: level}"), ("{joints: q}",), "the other sign of all of level of input 0",
     ),
     "blocks in another order": (
         ("{joints: q}", "{vector: pos}", "{rotation: 6d_by_row, name: ori}", "{axial: turn}"), ("{joints: q}",),

@@ -41,6 +41,7 @@ from chiralize.verification.evidence.other_fields import (
     reordered_fields_of,
 )
 from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
+from chiralize.verification.evidence.paired_in_order import paired_in_order
 from chiralize.verification.evidence.records import AT_A_POINT, PAIRED
 from chiralize.verification.evidence.reflection import is_no_reflection
 from chiralize.verification.evidence.turns import as_rotations
@@ -89,6 +90,7 @@ def _changes(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
     for i, j in skeleton.pairs:
         yield f"{joints[i]} and {joints[j]} unswapped", partial(_without_pair, names={joints[i], joints[j]})
     yield from _other_joint_signs(skeleton)
+    yield from paired_in_order(skeleton)
     if len(skeleton.center) <= MOST_CENTER_JOINTS:
         for i, j in combinations(skeleton.center, 2):
             yield f"{joints[i]} and {joints[j]} swapped", partial(_with_pair, one=joints[i], other=joints[j])

@@ -74,15 +74,32 @@ def with_block(fields: Sequence[Field], way: Way, other: Field) -> tuple[Field, 
 
 def _within(block: Field) -> Iterator[tuple[str, Field]]:
     """Numbers without names as those of two sides: one side after the other, or the two in turn."""
-    if not isinstance(block, Scalar) or block.entries or block.count % 2 or block.count > MOST_SCALARS:
+    if not isinstance(block, Scalar) or block.entries or not 1 < block.count <= MOST_SCALARS:
         return
-    name, count = block.name or "the numbers", block.count // 2
+    name = block.name or "the numbers"
+    if block.count > 2:
+        yield f"{name} in reverse", _reversed(block)
+    if block.count % 2:
+        return
+    count = block.count // 2
     halves = Items(block.name, "items", ("first", "second"), (Scalar("", count),), _BOTH, where=block.where)
     if count == 1:
         yield f"both of {name} swapped", halves
     else:
         yield f"the halves of {name} swapped", halves
         yield f"every two neighbours of {name} swapped", replace(halves, major="entries")
+
+
+def _reversed(block: Scalar) -> Items:
+    """The numbers of which the first and the last swap, the second and the last but one, and so on.
+
+    Legs are numbered so that go round the body, 1 to 6, and rows of sensors that go from side to side.
+    """
+    ends: list[tuple[int, int]] = []
+    for at in range(block.count // 2):
+        ends.append((at, block.count - 1 - at))
+    numbers = tuple(map(str, range(block.count)))
+    return Items(block.name, "items", numbers, (Scalar("", 1),), tuple(ends), where=block.where)
 
 
 def _is_as(one: Field, other: Field) -> bool:

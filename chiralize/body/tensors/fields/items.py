@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chiralize.body.skeleton.regular_pairs import regular_pairs
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.fields.field import (
     Field,
@@ -149,6 +150,9 @@ class Items(Field):
         if self.swap != ():
             yield f"{name} unswapped", replace(self, swap=())
         yield from self._with_a_swap(name)
+        if not any(tells_side(item, self.items) for item in self.items):
+            for words, pairs in regular_pairs(self.items):
+                yield f"{words} in {name}", replace(self, swap=pairs)
         for words, others in other_fields(self.each):
             yield _of(name, words), replace(self, each=others)
 

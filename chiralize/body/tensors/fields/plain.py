@@ -302,8 +302,14 @@ def _labels(name: str, entries: tuple[str, ...], size: int) -> list[str]:
 
 
 def other_signs_of(block: Scalar | Signs) -> Iterator[tuple[str, Signs]]:
-    """Numbers that are kept, or have signs, with one other sign, and words for it; none where they are many."""
+    """Numbers that are kept, or have signs, with other signs, and words for it: all of them, then each.
+
+    All turn together where all are kept or all negated, as one quantity in many bands; each only where they are few.
+    """
     signs = (1,) * block.count if isinstance(block, Scalar) else block.signs
+    if len(signs) > 1 and len(set(signs)) == 1:
+        words = f"the other sign of all of {block.name or 'the numbers'}"
+        yield words, Signs(block.name, tuple(-sign for sign in signs), block.entries, where=block.where)
     if len(signs) > MOST_SCALARS:
         return
     for words, others in other_signs(_labels(block.name, block.entries, len(signs)), signs):
