@@ -66,7 +66,7 @@ from chiralize.report.in_the_loop import objection_in_the_loop
 from chiralize.storage.passport import Passport
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
 from chiralize.verification.drift import random_inputs
-from chiralize.verification.figures import Figures, Others, with_dead_inputs, with_those_beyond
+from chiralize.verification.figures import Figures, Others, on_random_inputs, with_dead_inputs, with_those_beyond
 from chiralize.verification.judge import Verdict, in_own_precision
 from chiralize.verification.mirror_evidence import ask_network
 from chiralize.verification.mixing import mixing_notes
@@ -263,7 +263,8 @@ class _Finish:
         own_precision = in_own_precision(judged.network, judged.verdict, self.rounded(), request.samples, real)
         report = replace(report, judgement=replace(report.judgement, own_precision=own_precision))
         module = with_modes(without_entry(judged.draft.converted.module))
-        passport = stamped(judged.passport, report)
+        odd_random = on_random_inputs(judged.network, judged.verdict.mirror)[1].odd_after
+        passport = stamped(judged.passport, report, odd_random)
         return Conversion(module, judged.network.program, passport, judged.verdict.mirror, report)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -150,8 +151,11 @@ def why_no_weights(module: torch.nn.Module, report: ConvertReport) -> str:
     return ""
 
 
-def stamped(passport: Passport, report: ConvertReport) -> Passport:
-    """The passport with the figures of the report."""
+def stamped(passport: Passport, report: ConvertReport, odd_random: Sequence[float] = ()) -> Passport:
+    """The passport with the figures of the report.
+
+    odd_random: share of each output of the result that is odd on random inputs, which `verify` draws again.
+    """
     figures: dict[str, Any] = {}
     numeric, degeneracy = report.judgement.numeric, report.judgement.degeneracy
     if numeric is not None:
@@ -160,6 +164,8 @@ def stamped(passport: Passport, report: ConvertReport) -> Passport:
         figures |= {"gap": report.drift.gap, "rho": report.drift.rho}
     if degeneracy is not None:
         figures["odd"] = list(degeneracy.odd_before)
+    if odd_random:
+        figures["odd_random"] = list(odd_random)
     if report.evidence.fit is not None:
         figures["mirror"] = figures_of(report.evidence.fit)
     return replace(passport, figures=figures)

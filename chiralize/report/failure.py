@@ -57,8 +57,10 @@ def raise_for_failure(report: VerifyReport) -> None:
         before, after = degeneracy.odd_before[index], degeneracy.odd_after[index]
         raise DegenerateError(
             f"output {index}",
-            f"the share of its variance that the mirror negates fell from {percent(before)} to {percent(after)}",
-            "give the hidden spaces pairs (hidden: {pairing: half}), or use --method average",
+            f"the share of its variance that the mirror negates fell from {percent(before)} to {percent(after)} since "
+            "the file was written",
+            "its weights are others than those that were verified: convert the original again, or train with pairs in "
+            "the hidden spaces",
         )
 
 

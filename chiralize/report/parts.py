@@ -133,7 +133,7 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
         return []
     before, after = "flip average", "result"
     if without_original:
-        before, after = "original, when converted", "now, random inputs"
+        before, after = "when converted, random inputs", "now, the same inputs"
     rows: list[tuple[str, ...]] = []
     for index, (old, new) in enumerate(zip(degeneracy.odd_before, degeneracy.odd_after, strict=True)):
         mark = "COLLAPSED" if index in degeneracy.collapsed else ""

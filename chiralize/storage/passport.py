@@ -145,8 +145,8 @@ def _from_table(record: Any) -> Passport:
         if not is_region(name):
             raise ValueError(f"averaged: {name!r} names no stretch of a graph")
     figures = dict(record["figures"].items())
-    if "odd" in figures:
-        figures["odd"] = tuple(map(float, figures["odd"]))
+    for key in figures.keys() & {"odd", "odd_random"}:
+        figures[key] = tuple(map(float, figures[key]))
     if "mirror" in figures:
         _mirror_fit(figures["mirror"])
     exchanged = {str(name): str(other) for name, other in record.get("exchanged", {}).items()}

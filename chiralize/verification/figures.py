@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from chiralize.errors import ModelRunError
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
 from chiralize.problem.cost import affordable_samples, multiplications
 from chiralize.problem.data.cutting import in_one, thinned
@@ -23,6 +24,7 @@ Others = Callable[[], Kinds]
 """Inputs of other kinds than those given, made when they are asked for."""
 _RANDOM = 16
 _KEPT = 0.6
+_WITNESSES = 4
 _WORK, _LEAST = 5e10, 24
 """Multiplications to spend on the figures of an average, and its fewest samples."""
 
@@ -90,6 +92,12 @@ def with_dead_inputs(problem: Problem, draft: Draft, figures: Figures) -> Figure
     probed = measure(network.module, draft.converted.module, mirror, few, "", probes=1)[1]
     with_dead = replace(degeneracy, dead_inputs=probed.dead_inputs, live_inputs=probed.live_inputs)
     return replace(figures, degeneracy=with_dead)
+
+
+def on_random_inputs(network: Network, mirror: NetworkMirror) -> tuple[Drift, Degeneracy]:
+    """A network against its own flip average, on random inputs that are the same whenever it is asked."""
+    calls = random_inputs(network.args, network.kwargs, _WITNESSES, 1, network.around)
+    return measure(network.module, network.module, mirror, calls, "", probes=0)
 
 
 def loss(converted: Converted, figures: Figures) -> tuple[bool, bool, bool, float]:

@@ -150,8 +150,8 @@ Certificate: a proof for all inputs, op by op
 graph holds
 
 Left and right: share of the output's variance that the mirror negates
-  what      original, when converted  now, random inputs
-  output 0                    49.7 %              46.9 %
+  what      when converted, random inputs  now, the same inputs
+  output 0                         49.7 %                46.9 %
   50.0 % of its parameters can be chosen freely; the mirror determines the others
 
 Is it the right mirror?
