@@ -24,7 +24,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import under_each
-from chiralize.report.in_the_loop import loss_in_words, mirror_faults
+from chiralize.report.in_the_loop import even_starts_in_words, loss_in_words, mirror_faults
 from chiralize.storage.factory import imported, working_folder_importable
 from chiralize.verification.closed_loop.acting import Policy
 from chiralize.verification.closed_loop.environment import HOOK, Environment
@@ -321,7 +321,9 @@ def refuse_lost(rollout: Rollout, name: str, method: str, doubt: str = "") -> No
         return
     facts = f"{method}: in the loop {loss_in_words(rollout)}"
     remedy = "use --method average or a larger --width, fit on more --calibration, or --force"
-    if rollout.is_short(rollout.average):
+    if rollout.is_short(rollout.average) and rollout.begins_even:
+        remedy = even_starts_in_words(rollout)
+    elif rollout.is_short(rollout.average):
         remedy = (
             "the flip average returns less, too: the gait is one-sided. Train on with mirrored samples first; or write "
             "the result by --force, and train that on"

@@ -227,11 +227,24 @@ def _of_average(rollout: Rollout) -> list[Caution]:
     if not rollout.is_short(average):
         return []
     brief = "the flip average returns less than the original"
+    if rollout.begins_even:
+        text = f"{_compared(rollout, average, brief)}: {even_starts_in_words(rollout)}"
+        return [Caution("loop", text, f"{brief} (its starts are their own mirror image)")]
     remedy = (
         "this policy's answers to x and to T x are too unlike to be averaged, and what is converted without training "
         "follows their average; train on with mirrored samples first, or train the result on (keep_symmetric)"
     )
     return [Caution("loop", f"{_compared(rollout, average, brief)}: {remedy}", brief)]
+
+
+def even_starts_in_words(rollout: Rollout) -> str:
+    """Why an equivariant policy may do nothing from starts that are their own mirror image, and what to do."""
+    return (
+        f"{rollout.original.even_starts} of {plural(rollout.starts, 'start')} are their own mirror image, where an "
+        "equivariant policy can do only what is its own mirror image: nothing, where all actions are negated. The "
+        "original leaves such a start by an error of its own. Begin a little off it (noise at the start, as real "
+        "robots have), and compare again"
+    )
 
 
 def loss_in_words(rollout: Rollout) -> str:

@@ -18,7 +18,7 @@ from torch import nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.on_examples import prepared
-from chiralize.commands.rollouts import Episodes, Loop, environment_of
+from chiralize.commands.rollouts import Episodes, Loop, environment_of, refuse_lost
 from chiralize.errors import ChiralizeError, FactoryError, ModelRunError, UsageError
 from chiralize.problem.network import Network
 from chiralize.report.in_the_loop import loop_cautions
@@ -115,6 +115,26 @@ def test_returns_are_those_that_can_be_computed() -> None:
     assert original.action_gap > 0.1 and average.action_gap == 0 and max(original.parting) > 0.1
     assert record.how == "reset" and record.probe is not None and record.probe.is_symmetric
     assert briefs(record) == []
+
+
+class Moored(Mirrored):
+    """Every start lies on the line, heads along it, and is its own mirror image."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.state = np.array([0.0, 0.0, 0.2])
+        return self.state.copy(), {}
+
+
+def test_starts_that_are_their_own_mirror_image_are_named() -> None:
+    """Turning is paid; from such a start an equivariant policy pulls both oars alike, and never turns."""
+    record = run(Rower(0.3), lambda: Moored(Water(spin=4.0)))
+    assert record.original.even_starts == STARTS and record.begins_even
+    (caution,) = [caution for caution in loop_cautions(record) if "flip average" in caution.text]
+    assert "5 of 5 starts are their own mirror image, where an equivariant policy can do only what is" in caution.text
+    with pytest.raises(ChiralizeError, match="Begin a little off it"):
+        refuse_lost(replace(record, walkers=(*record.walkers, replace(record.average, name="result"))), "boat", "match")
+    assert not run(Rower(0.3), Mirrored).begins_even
 
 
 def test_an_even_policy_has_no_gap() -> None:

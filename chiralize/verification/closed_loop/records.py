@@ -75,6 +75,7 @@ class Walker:
     parting: of every start, how far the mirror image of the robot is from the robot that began at the mirror image,
     mean over the steps that both took.  parted: the first step at which that is more than `Rollout.apart`, None where
     it never is.  action_gap: along the way, RMS(a(o) - T a(T o)) in units of the spread of the actions.
+    even_starts: from how many starts what is seen first is its own mirror image.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Walker:
     parting: tuple[float, ...]
     parted: tuple[int | None, ...]
     action_gap: float
+    even_starts: int = 0
 
     @property
     def mean(self) -> Estimate:
@@ -275,6 +277,11 @@ class Rollout:
         """Whether a policy returns less than the original by more than is no matter."""
         before = self.original.mean.mean
         return before - walker.mean.mean > (1 - LEAST_SHARE) * abs(before)
+
+    @property
+    def begins_even(self) -> bool:
+        """Whether most starts are their own mirror image. There an equivariant policy does what is its own image."""
+        return 2 * self.original.even_starts > self.starts
 
     @property
     def is_lost(self) -> bool:

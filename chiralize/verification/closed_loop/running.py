@@ -17,6 +17,7 @@ Array = npt.NDArray[np.float64]
 APART_METRES, APART_SPREADS = 0.05, 0.5
 _DRAWN = 5
 """Starts whose paths a report draws."""
+_ROUNDED = 1e-6
 _POINTS = 200
 """Points of a drawn path at most."""
 
@@ -27,6 +28,7 @@ class Episode:
 
     places: `step+1 3`, in metres; or what was seen, `step+1 entry`, where nobody knows where the robot is.
     actions, turned: of both views, `step action`.  coordinates: of all joints, `step+1 joint`; None: no simulator.
+    begins_even: what was seen first is its own mirror image.
     """
 
     rewards: Array
@@ -35,6 +37,7 @@ class Episode:
     actions: Array
     turned: Array
     coordinates: Array | None = None
+    begins_even: bool = False
 
     @property
     def steps(self) -> int:
@@ -76,6 +79,7 @@ def _episode(environment: Environment, policy: Policy, name: str, start: int, st
     policy.start()
     in_view = mirrored and environment.how == "view"
     observation = environment.begin(start, mirrored and not in_view)
+    begins_even = _is_even(policy, observation, environment.name)
     places = [_where(environment, policy, observation)]
     coordinates = [environment.coordinates()]
     rewards: list[float] = []
@@ -105,7 +109,15 @@ def _episode(environment: Environment, policy: Policy, name: str, start: int, st
         np.stack(actions),
         np.stack(turned),
         np.stack(drawable) if drawable else None,
+        begins_even,
     )
+
+
+def _is_even(policy: Policy, observation: Any, where: str) -> bool:
+    """Whether what is seen is its own mirror image, as of a robot that stands straight and is to go straight ahead."""
+    seen = np.concatenate(policy.flat_observation(observation, where))
+    turned = np.concatenate(policy.turned_observation(observation, where))
+    return bool(np.abs(seen - turned).max() <= _ROUNDED * max(np.abs(seen).max(), 1.0))
 
 
 def _where(environment: Environment, policy: Policy, observation: Any) -> Array:
@@ -138,6 +150,7 @@ def walker_of(environment: Environment, policy: Policy, walked: Walk) -> Walker:
         tuple(float(distance.mean()) for distance in distances),
         tuple(parted),
         0.0 if walked.name == AVERAGE else _action_gap(walked),
+        sum(episode.begins_even for episode in walked.ahead),
     )
 
 
