@@ -73,7 +73,19 @@ def test_both_together_are_the_network(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "model_9.pt", factory=FACTORY, factory_args={"hidden": "16"})
     obs = torch.randn(4, 10)
     assert torch.equal(loaded.module(obs), as_its_runner(one_sided(), obs))
-    assert "put the normaliser of the entry obs_norm_state_dict before the policy" in loaded.notes[-1]
+    assert "put the normaliser of the entry obs_norm_state_dict before the policy" in loaded.notes[-2]
+
+
+def test_a_critic_behind_the_same_normaliser_is_named(tmp_path: Path) -> None:
+    """Its values are off behind other statistics; one with a normaliser of its own keeps both."""
+    torch.save(one_sided(), tmp_path / "both.pt")
+    torch.save({**one_sided(), "privileged_obs_norm_state_dict": {}}, tmp_path / "own.pt")
+    notes: dict[str, str] = {}
+    for name in ("both", "own"):
+        loaded = load_model(tmp_path / f"{name}.pt", factory=FACTORY, factory_args={"hidden": "16"})
+        notes[name] = " ".join(loaded.notes)
+    assert "the critic of this checkpoint reads the same normaliser" in notes["both"]
+    assert "reads the same normaliser" not in notes["own"]
 
 
 def test_put_back(shell: Shell) -> None:

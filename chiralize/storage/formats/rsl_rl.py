@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from chiralize.storage.content import Content
 from chiralize.storage.format import Format, LoadedModel, Wanted
+from chiralize.storage.tables import table_under
 from chiralize.storage.torch_formats import arrays, write_back
 
 if TYPE_CHECKING:
     import torch
+
+    from chiralize.storage.weights import Stored
 
 _TABLES = ("actor_state_dict", "model_state_dict", "student_state_dict")
 _TRAINING = ("std", "log_std", "distribution.", "critic.", "critic_obs_normalizer.", "memory_c.")
@@ -18,6 +21,10 @@ _TRAINING = ("std", "log_std", "distribution.", "critic.", "critic_obs_normalize
 _NORMALISER = "obs_norm_state_dict"
 _OTHERS = ("privileged_obs_norm_state_dict", "critic_obs_norm_state_dict")
 """Names in versions 1 and 2.3, and in versions 2.0 to 2.2."""
+_OF_CRITIC = (
+    "the critic of this checkpoint reads the same normaliser, and was trained behind its old statistics: once they "
+    "change, its values are off until it is trained on"
+)
 _SEES_MORE = ("critic", "teacher")
 """Networks that versions 1 and 2 give other observations than the policy, by the starts of their weights' names."""
 
@@ -42,7 +49,10 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     if entry is None:
         return model
     if _takes_one_tensor(model.module):
-        return behind_normaliser(model, content, stored, entry)
+        model = behind_normaliser(model, content, stored, entry)
+        if entry == _NORMALISER and _critic_sees_the_same(model, content, stored):
+            model = replace(model, notes=(*model.notes, _OF_CRITIC))
+        return model
     note = (
         f"warning: the normaliser before the policy is not converted: its statistics, the entry {entry}, stay as "
         "they are, and where they differ between the sides the policy behind it is no mirror of itself. Its `forward` "
@@ -51,6 +61,14 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
         "converted whole"
     )
     return replace(model, notes=(*model.notes, note))
+
+
+def _critic_sees_the_same(model: LoadedModel, content: Content, stored: Stored) -> bool:
+    """Whether the checkpoint has a critic and no normaliser for it: then it reads what the policy reads."""
+    assert model.origin is not None
+    weights = table_under(stored.tree, model.origin.key, content.where).tensors
+    is_critics = any(name.startswith("critic.") for name in weights)
+    return is_critics and not any(name in content.keys for name in _OTHERS)
 
 
 def _takes_one_tensor(module: torch.nn.Module) -> bool:
