@@ -10,8 +10,9 @@ of the fit: rho on these predicts rho on unseen people within a tenth (decision 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import torch
 
@@ -25,7 +26,8 @@ from chiralize.problem.data.cutting import in_rows, thinned
 from chiralize.problem.data.drawn import ROWS, drawn, supplied
 from chiralize.problem.data.moments.norms import UndeterminedError
 from chiralize.problem.data.moments.recovery import recover
-from chiralize.problem.data.scattered import changed, has_joints, joints_of
+from chiralize.problem.data.remembered import Spreading, spreadings
+from chiralize.problem.data.scattered import changed, has_joints, joints_of, spread
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.verification.drift import measure
@@ -37,8 +39,11 @@ _WORK, _LEAST = 2e11, 24
 REMEMBERED = "samples with the moments that its first batch norm remembers"
 MIXED = "samples put together of joints of different ones"
 APART = "samples moved away from each other"
+SPREAD = "samples spread as far as it remembers of its training"
 POSES = "built-in poses that it was not fitted on"
 _AWAY = 0.5
+_OTHER_SEED = 1
+"""What is drawn is not what was fitted on."""
 Kinds = Sequence[tuple[str, Sequence[Call]]]
 """Kinds of inputs: what they are, in words, and the inputs in batches."""
 
@@ -86,16 +91,28 @@ def _others(network: Network, given: Sequence[Call]) -> Iterator[tuple[str, Sequ
     with suppress(UndeterminedError, ChiralizeError):
         moments = recover(network.graph(), network.resolved.inputs)
         yield REMEMBERED, in_rows(network, drawn(network, moments.gaussian, moments.inputs, most), ROWS)
-    inputs = network.resolved.input_tensors
+    inputs, wide = network.resolved.input_tensors, spreadings(network, given)
     if network.has_rows and any(map(has_joints, inputs)):
         calls = in_rows(network, thinned(network, given, most), ROWS)
         yield MIXED, changed(inputs, calls, _mixed, torch.Generator().manual_seed(0))
         yield APART, changed(inputs, calls, _moved_apart, torch.Generator().manual_seed(0))
+        if wide:
+            yield (
+                SPREAD,
+                changed(inputs, calls, partial(_spread, wide=wide), torch.Generator().manual_seed(_OTHER_SEED)),
+            )
 
 
 def _moved_apart(tensor: torch.Tensor, entry: ResolvedTensor, generator: torch.Generator) -> torch.Tensor:
     """Every sample moved away from another one, by half of the difference."""
     return tensor + _AWAY * (tensor - tensor[torch.randperm(len(tensor), generator=generator)])
+
+
+def _spread(
+    tensor: torch.Tensor, entry: ResolvedTensor, generator: torch.Generator, wide: Mapping[int, Spreading]
+) -> torch.Tensor:
+    """Samples spread as far as the network remembers, where it remembers more than they show."""
+    return spread(tensor, entry, wide[entry.index], generator) if entry.index in wide else tensor
 
 
 def _mixed(tensor: torch.Tensor, entry: ResolvedTensor, generator: torch.Generator) -> torch.Tensor:

@@ -5,6 +5,9 @@ Where samples are of one person or one action, their own mean m' and spread s' d
 
     x' = m + max(1, s / s') (x - m')
 
+An entry that hardly moves in the samples (an arm held still while its robot walks) says nothing that could be spread:
+what moves there is noise. It is drawn from N(m, s), by itself, for every sample.
+
 These are no inputs in use, but they reach as far, and stay as smooth over time as the samples are. To fit on some of
 them costs little where samples are varied, and saves most of what narrow ones cost (decision 0097).
 """
@@ -25,9 +28,11 @@ from chiralize.problem.data.moments.norms import same
 from chiralize.problem.network import Network
 
 _MOST = 10.0
-"""By which factor samples are spread at most: what hardly moves in them is noise."""
+"""By which factor samples are spread at most: what hardly moves in them is noise, and is drawn instead."""
 _DEAD = 1e-6
-"""Of the remembered spread: an entry that varies less is constant, and stays."""
+"""Of the remembered spread: an entry that varies less is constant."""
+_OFF, _UNIT = 0.1, 1.0
+"""Normalisers keep a spread of 1 for what never varied. A constant stays where it is within a tenth of that."""
 _WIDER = 1.1
 """By which factor an entry was spread further in training, for samples to be spread at all."""
 
@@ -37,16 +42,28 @@ class Spreading:
     """How samples of one input are spread.
 
     given, remembered: mean of every entry in the samples, and in training; factor: by which distances from it grow.
+    drawn: the spread of entries that are drawn, 0 of the others.
     All have the axes of a sample, of size one where the network keeps one number for a whole axis (frames).
     """
 
     given: Tensor
     remembered: Tensor
     factor: Tensor
+    drawn: Tensor
 
-    def of(self, samples: Tensor) -> Tensor:
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything was spread further in training than in the samples."""
+        return float(self.factor.max()) > _WIDER or bool(self.drawn.any())
+
+    def of(self, samples: Tensor, generator: torch.Generator) -> Tensor:
         """The samples, "sample entry...", spread."""
-        return self.remembered.to(samples) + (samples - self.given.to(samples)) * self.factor.to(samples)
+        spread = self.remembered.to(samples) + (samples - self.given.to(samples)) * self.factor.to(samples)
+        if not self.drawn.any():
+            return spread
+        noise = torch.randn(len(samples), *self.drawn.shape, generator=generator, dtype=torch.float64)
+        drawn = (self.remembered + self.drawn * noise).to(samples)
+        return torch.where(self.drawn.to(samples.device) > 0, drawn, spread)
 
 
 def spreadings(network: Network, calls: Sequence[Call]) -> Mapping[int, Spreading]:
@@ -66,7 +83,7 @@ def spreadings(network: Network, calls: Sequence[Call]) -> Mapping[int, Spreadin
         axes = _alike(moments)
         if inputs[moments.index].has_rows and _fits(moments, axes, calls[0]):
             spreading = _spreading(network, moments, axes, calls)
-            if float(spreading.factor.max()) > _WIDER:
+            if spreading.is_needed:
                 by_input[moments.index] = spreading
     return by_input
 
@@ -110,15 +127,19 @@ def _moments_here(
 
 
 def _spreading(network: Network, moments: InputMoments, axes: Sequence[int], calls: Sequence[Call]) -> Spreading:
-    """Where nothing is remembered of an entry, or it does not vary in the samples, it stays as it is."""
+    """Where nothing is remembered of an entry, or it never varied in training either, it stays as it is."""
     mean, spread = (_first_along(values[0], axes) for values in (moments.mean, moments.spread))
     given, spread_here = _moments_here(network, moments, axes, calls)
-    stays = ~(mean.isfinite() & (spread_here > _DEAD * spread))
-    factor = (spread / spread_here).clamp(1.0, _MOST).masked_fill(stays, 1.0)
+    is_constant = spread_here <= _DEAD * spread
+    is_unit = (spread - _UNIT).abs() < _DEAD
+    stays = ~mean.isfinite() | (is_constant & is_unit & ((given - mean).abs() <= _OFF * spread)) | (spread <= 0)
+    is_drawn = ~stays & (_MOST * spread_here < spread)
+    factor = (spread / spread_here).clamp(1.0, _MOST).masked_fill(stays | is_drawn, 1.0)
     remembered = torch.where(stays, given, mean)
+    drawn = torch.where(is_drawn, spread, 0.0)
     center = network.resolved.input_centers[moments.index]
     offset = 0.0 if center is None else torch.from_numpy(center).double()
-    return Spreading(given + offset, remembered + offset, factor)
+    return Spreading(given + offset, remembered + offset, factor, drawn)
 
 
 def _alike(moments: InputMoments) -> list[int]:

@@ -79,7 +79,7 @@ def _beside(
         """Every other sample scattered, and the others spread where the network remembers more."""
         moved = scattered(tensor, resolved, generator)
         if resolved.index in wide:
-            moved[1::2] = spread(tensor[1::2], resolved, wide[resolved.index])
+            moved[1::2] = spread(tensor[1::2], resolved, wide[resolved.index], generator)
         return moved
 
     for start in range(0, len(numbers), count):
@@ -148,11 +148,15 @@ def scattered(tensor: Tensor, resolved: ResolvedTensor, generator: torch.Generat
     return moved
 
 
-def spread(tensor: Tensor, resolved: ResolvedTensor, wide: Spreading) -> Tensor:
-    """The tensor spread as far as the network remembers, every entry in the range of its kind."""
-    moved = wide.of(tensor)
+def spread(tensor: Tensor, resolved: ResolvedTensor, wide: Spreading, generator: torch.Generator) -> Tensor:
+    """The tensor spread as far as the network remembers, every entry in the range of its kind.
+
+    One that never varied shows no range.
+    """
+    moved = wide.of(tensor, generator)
     for entry in chain.from_iterable(joints_of(resolved)):
-        moved[entry] = _of_the_kind(moved[entry], tensor[entry])
+        if tensor[entry].amax() > tensor[entry].amin():
+            moved[entry] = _of_the_kind(moved[entry], tensor[entry])
     return moved
 
 
