@@ -1,12 +1,22 @@
 """Writing a network as ONNX: exported from its program, run by onnxruntime beside the original, then written.
 
 Nothing is written that onnxruntime does not compute as torch does, on every size that the program takes.
+
+`save_onnx` is for a converted network, of which there is a torch.export program; `save_joined` for the average of an
+ONNX file that could not be read op by op (`onnx_joining`).  Both are called by `commands/onnx.py`, the last step of a
+conversion.  The steps of `save_onnx`:
+
+    export     torch.onnx.export, its notes about this machine removed          exported_model
+    reopen     axes that the exporter fixed are declared open again, on trial   onnx_reopening
+    name       outputs, open sizes and ports as the original's file has them
+    compare    onnxruntime against torch                                        onnx_comparing
+    again      once more without the exporter's optimizer, or with Fourier transforms as products, if they differ
+    write      whole or not at all                                              atomic
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import logging
 import re
@@ -14,7 +24,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,10 +33,11 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import ExportError, ParityError
-from chiralize.graph.running import Call, results
+from chiralize.graph.running import Call
 from chiralize.graph.while_capturing import recurrent_shapes
 from chiralize.storage.atomic import write_bytes
 from chiralize.storage.onnx_checks import MAX_BYTES, all_graphs, all_nodes, require_packages
+from chiralize.storage.onnx_comparing import INSTEAD, Parity, compare, tensors_in_order
 from chiralize.storage.onnx_fourier import as_products, transforms
 from chiralize.storage.onnx_network import (
     CALL_KEY,
@@ -38,31 +48,16 @@ from chiralize.storage.onnx_network import (
     runtime_message,
 )
 from chiralize.storage.onnx_reopening import open_axes, reopened
-from chiralize.storage.parity import PARITY, moved_by_rounding, share_apart, widened
 from chiralize.storage.sidecar import DIGEST_KEY
 from chiralize.symmetry.representation import TensorRepresentation
 
-_SIZES = (1, 2, 3, 5)
 _OUTPUT, _INSIDE = "__output", "__inside"
+"""Endings of names in a graph: of outputs until they get theirs, of values inside that have an output's name."""
 _SIZE_NAME = re.compile(r"[A-Za-z_]\w*")
-_INSTEAD = "write a .pt2, or run the ONNX exporter yourself and verify its file with --skeleton"
 
 
 PortNames = tuple[Sequence[str | None], Sequence[str | None]]
 """Names of inputs and of outputs, in their order; None for one whose name stays."""
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How near onnxruntime comes to torch: the largest difference in units of the output's scale, and its bound.
-
-    calls: inputs tried.  sizes: names of open sizes and the values that were tried for them.
-    """
-
-    worst: float
-    bound: float
-    calls: int
-    sizes: Mapping[str, tuple[int, ...]]
 
 
 def save_onnx(
@@ -78,18 +73,26 @@ def save_onnx(
 ) -> Parity:
     """Export, compare with `reference`, and write the file whole or not at all.
 
+    reference: the network in torch.
     passport: travels along.  calls: the example first, then other inputs.  states: how the mirror acts on tensors
     that the passport's specification leaves open.  size_names: words for open axes, by (input, axis).
     metadata: further texts, by key.  port_names: what inputs and outputs should be called, in their order.
+    Returns how near onnxruntime came to the reference.
     Raises ExportError (no ONNX for this network), ParityError (the ONNX computes something else), OutputFileError.
     """
     require_packages(str(path))
     wanted = {*open_axes(program)}  # before the exporter closes some of them, in place
-    record = {**metadata, METADATA_KEY: passport, CALL_KEY: call_text(_tensors(calls[0], program, path), states)}
+    record = {
+        **metadata,
+        METADATA_KEY: passport,
+        CALL_KEY: call_text(tensors_in_order(calls[0], program, path), states),
+    }
 
     def compared(source: ExportedProgram, optimize: bool) -> tuple[Any, Parity]:
         """The exported model with its metadata, and how near it comes to the reference."""
         model = exported_model(source, path, optimize)
+        # Whether a graph still holds the example's size somewhere inside does not show without running it.  So the
+        # wider file is tried on every size that the reference takes, and dropped if it fails on one.
         wider = reopened(model, sorted(wanted))
         if wider is not None:
             with suppress(ParityError):
@@ -109,6 +112,8 @@ def save_onnx(
     try:
         model, parity = compared(program, optimize=True)
     except ParityError:  # the runtime's DFT or the exporter's own optimizer is at fault, or the file stays refused
+        # With transforms, those are replaced and the optimizer stays on; without, the optimizer is left out.
+        # Axes that had to be closed for the transforms are not asked to be open any more.
         now_open = open_axes(program)
         products = as_products(program, calls[0]) if transforms(program) else program
         wanted -= {*now_open} - {*open_axes(products)}
@@ -119,7 +124,10 @@ def save_onnx(
 
 
 def _add_texts(model: Any, texts: Mapping[str, str]) -> None:
-    """Put texts into the metadata of a model, with the digest of the network that they are of."""
+    """Put texts into the metadata of a model, with the digest of the network that they are of.
+
+    Of entries with the same key only the new one stays.
+    """
     texts = {**texts, DIGEST_KEY: network_digest(model)}
     others = [entry for entry in model.metadata_props if entry.key not in texts]
     del model.metadata_props[:]
@@ -152,16 +160,17 @@ def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) 
 
     optimize: let the exporter fold and merge nodes, which has been seen to change what a graph network computes.
     """
+    # Outputs are exported under names that nothing else has, and get their own afterwards: see `_rename`.
     wished = _output_names(program, path)
     names = [f"{name}{_OUTPUT}" for name in wished]
     try:
         model = _translated(program, names, optimize)
     except Exception as error:  # the exporter raises many kinds of errors
         facts = f"torch.onnx cannot export the network ({_cause(error)})"
-        raise ExportError(str(path), facts, _INSTEAD) from error
+        raise ExportError(str(path), facts, INSTEAD) from error
     if len(model.graph.output) != len(names):
         facts = f"torch.onnx made {len(model.graph.output)} outputs of {len(names)}"
-        raise ExportError(str(path), facts, _INSTEAD)
+        raise ExportError(str(path), facts, INSTEAD)
     _strip(model)
     _rename(model, dict(zip(names, wished, strict=True)))
     return model
@@ -181,9 +190,12 @@ def _translated(program: ExportedProgram, names: list[str], optimize: bool) -> A
 def _rename(model: Any, wished: Mapping[str, str]) -> None:
     """Give inputs or outputs their names, in place; values inside that have one of these get another.
 
-    The exporter names the values inside after the outputs, without regard to the names of the outputs.
-    wished: by the names that they have now.
+    The exporter names the values inside after the ops, without regard to the names of the outputs: asked for an output
+    "linear" it writes Gemm -> linear, Relu(linear) -> linear.
+    wished: by the names that they have now.  {"linear__output": "linear"} makes the value "linear" inside the graph
+    "linear__inside", and the output "linear".
     """
+    # The right side wins: where two ports exchange their names, both are ports and nothing inside is renamed.
     table = {wish: f"{wish}{_INSIDE}" for wish in wished.values()} | dict(wished)
     for graph in all_graphs(model):
         for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
@@ -199,10 +211,11 @@ def _name_ports(model: Any, wished: PortNames) -> None:
 
     Where there are more or fewer of them than names, all stay: nothing says which is which.
     """
-    table: dict[str, str] = {}
+    table: dict[str, str] = {}  # from the present name of a port to the wished one
     for ports, names in zip((model.graph.input, model.graph.output), wished, strict=True):
         if len(ports) == len(names):
             table |= {port.name: name for port, name in zip(ports, names, strict=True) if name and name.isidentifier()}
+    # Two ports of one name would be one value.  Names that stay count, too: a wish must not meet one of them.
     ports = [port.name for port in (*model.graph.input, *model.graph.output)]
     named = Counter(table.get(port, port) for port in ports)
     table = {port: name for port, name in table.items() if named[name] == 1 and port != name}
@@ -210,7 +223,10 @@ def _name_ports(model: Any, wished: PortNames) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """The reason why an export failed, which exporters wrap in advice."""
+    """The reason why an export failed, which exporters wrap in advice.
+
+    Of a text with a line `<class 'torch.onnx.errors.SomeError'>: why` this is `SomeError: why`, cut to 300 characters.
+    """
     wrapped = re.search(r"^<class '[\w.]*?(\w+)'>: (.+)$", str(error), re.MULTILINE)
     if wrapped is not None:
         return f"{wrapped[1]}: {wrapped[2]}"[:300]
@@ -230,22 +246,27 @@ def _strip(model: Any) -> None:
 
 
 def _output_names(program: ExportedProgram, path: Path) -> list[str]:
-    """A name for every result that is a tensor. Raises ExportError where one is neither a tensor nor None."""
+    """A name for every result that is a tensor. Raises ExportError where one is neither a tensor nor None.
+
+    Results of {"pose": y, "state": (h, c)} are called pose, state_0, state_1.
+    """
     structure = program.call_spec.out_spec
     assert structure is not None
     specs = [output.arg for output in program.graph_signature.output_specs if output.kind.name == "USER_OUTPUT"]
+    # The structure filled with numbers and flattened again gives for each leaf the keys that lead to it.
     keyed, _ = pytree.tree_flatten_with_path(pytree.tree_unflatten(range(structure.num_leaves), structure))
     taken = {argument.arg.name for argument in program.graph_signature.input_specs}
     names: list[str] = []
     for (keys, _), spec in zip(keyed, specs, strict=True):
         name = _output_name(keys)
-        while name in taken:
+        while name in taken:  # inputs and weights are values of the same graph
             name += "_out"
         taken.add(name)
+        # None is left out of the file.  Numbers that the program computes or holds cannot be: ONNX has tensors alone.
         if type(spec).__name__ == "TensorArgument":
             names.append(name)
         elif getattr(spec, "value", None) is not None or type(spec).__name__ != "ConstantArgument":
-            raise ExportError(str(path), f"result {name!r} is no tensor; ONNX has no others", _INSTEAD)
+            raise ExportError(str(path), f"result {name!r} is no tensor; ONNX has no others", INSTEAD)
     return names
 
 
@@ -261,7 +282,11 @@ def _output_name(keys: Sequence[Any]) -> str:
 
 
 def _name_sizes(model: Any, words: Mapping[tuple[int, int], str]) -> None:
-    """Call open sizes by the words of the layout (`b`), not the exporter's (`s77`); `2` in quotes becomes a number."""
+    """Call open sizes by the words of the layout (`b`), not the exporter's (`s77`); `2` in quotes becomes a number.
+
+    words: by (input, axis).  One size may stand on several axes: its first word counts.  Where one word stands for two
+    sizes, the second gets the number of its input: `b`, `b_1`.  Expressions are changed inside: `2*s77` to `2*b`.
+    """
     rename: dict[str, str] = {}
     for (index, axis), word in words.items():
         size = model.graph.input[index].type.tensor_type.shape.dim[axis].dim_param
@@ -278,6 +303,7 @@ def _name_sizes(model: Any, words: Mapping[tuple[int, int], str]) -> None:
 @contextmanager
 def _silent() -> Iterator[None]:
     """Keep an exporter from printing, warning and logging meanwhile; what matters is in its errors."""
+    # `logging.disable` is global: what was disabled before has to be put back, not enabled.
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -287,144 +313,3 @@ def _silent() -> Iterator[None]:
                 yield
     finally:
         logging.disable(disabled)
-
-
-# ---- comparing ------------------------------------------------------------------------------------------------------
-def compare(
-    network: OnnxNetwork,
-    calls: Sequence[Call],
-    reference: Callable[..., Any],
-    program: ExportedProgram | None,
-    path: Path,
-    everywhere: bool = False,
-) -> Parity:
-    """onnxruntime against torch on the calls, and on other sizes where they are open. Raises ParityError.
-
-    program: that the model was exported from; None for one whose inputs are the tensors of a call in their order.
-    everywhere: the file has to take all sizes that the reference takes, other ones than the examples' among them.
-    """
-    comparison = _Comparison(network, reference, program, path)
-    worst, bound = 0.0, 0.0
-    for call in calls:
-        share, allowed = comparison.difference(call)
-        worst, bound = max(worst, share), max(bound, allowed)
-    module = reference if program is None else program.module()
-    sizes: dict[str, tuple[int, ...]] = {}
-    for word, axes in _open_axes(network).items():
-        for size in _SIZES:
-            call = _resized(calls[-1], axes, size)
-            # A size that neither the program nor the reference takes has nothing to be compared with.
-            if not _takes(module, call) and not (everywhere and _takes(reference, call) or comparison.both_take(call)):
-                continue
-            share, allowed = comparison.difference(call, f" ({word} = {size})")
-            worst, bound = max(worst, share), max(bound, allowed)
-            sizes[word] = (*sizes.get(word, ()), size)
-        if everywhere and len(sizes.get(word, ())) < 2:
-            raise ParityError(str(path), f"other sizes of {word} cannot be compared", _INSTEAD)
-    return Parity(worst, bound, len(calls) + sum(map(len, sizes.values())), sizes)
-
-
-def _open_axes(network: OnnxNetwork) -> dict[str, list[tuple[int, int]]]:
-    """Open sizes by name, and the axes that have them: {"b": [(0, 0), (1, 0)]}, as (input, axis)."""
-    axes: dict[str, list[tuple[int, int]]] = {}
-    for index, port in enumerate(network.inputs):
-        for axis, size in enumerate(port.sizes):
-            if isinstance(size, str):
-                axes.setdefault(size, []).append((index, axis))
-    return axes
-
-
-def _resized(call: Call, axes: Sequence[tuple[int, int]], size: int) -> Call:
-    """The call with another size on these axes (input, axis): entries are repeated or left out."""
-    leaves, structure = pytree.tree_flatten(call)
-    positions = [position for position, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
-    for index, axis in axes:
-        leaf = leaves[positions[index]]
-        resized = leaf.index_select(axis, torch.arange(size) % leaf.shape[axis])
-        if resized.is_floating_point():  # repeated samples would hide what is mixed up between them
-            spread = torch.linspace(0.7, 1.3, size, dtype=torch.float64).to(resized.dtype)
-            along_axis = [1] * resized.ndim
-            along_axis[axis] = -1
-            resized = resized * spread.reshape(along_axis)
-        leaves[positions[index]] = resized
-    return pytree.tree_unflatten(leaves, structure)
-
-
-def _takes(network: Callable[..., Any], call: Call) -> bool:
-    args, kwargs = copy.deepcopy(call)  # some networks write into their inputs
-    try:
-        with torch.no_grad():
-            network(*args, **kwargs)
-    except Exception:  # noqa: BLE001 - whatever it says, it does not take this size
-        return False
-    return True
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """A network in onnxruntime, and the reference with which it has to agree.
-
-    program: it gives the order of the tensors of a call among the file's inputs. path: of the file, for messages.
-    """
-
-    network: OnnxNetwork
-    reference: Callable[..., Any]
-    program: ExportedProgram | None
-    path: Path
-
-    def both_take(self, call: Call) -> bool:
-        """Whether both can be run on a call."""
-        if not _takes(self.reference, call):
-            return False
-        return _takes(self.network.run, ((_tensors(call, self.program, self.path),), {}))
-
-    def difference(self, call: Call, context: str = "") -> tuple[float, float]:
-        """Largest difference in units of the output's scale, and the largest bound of an output.
-
-        Where a bound is passed, what the reference itself enlarges of rounding is measured, and allowed for.
-        context: appended to messages.  Raises ParityError.
-        """
-        inputs = _tensors(call, self.program, self.path)
-        args, kwargs = copy.deepcopy(call)
-        with torch.no_grad():
-            expected, _ = results(self.reference(*args, **kwargs))
-        try:
-            outputs = self.network.run(inputs)
-        except Exception as error:  # onnxruntime has many kinds of its own
-            raise self._error(f"onnxruntime fails where torch does not{context}: {runtime_message(error)}") from error
-        if len(outputs) != len(expected):
-            raise self._error(f"{len(outputs)} outputs from onnxruntime, {len(expected)} from torch{context}")
-        worst, bound = 0.0, 0.0
-        moved = list[float]()
-        for index, (port, output, wanted) in enumerate(zip(self.network.outputs, outputs, expected, strict=True)):
-            wanted = wanted.detach().cpu()
-            name, kind, wanted_kind = f"output {port.name!r}", _kind(output), _kind(wanted)
-            if kind != wanted_kind:
-                raise self._error(f"{name} is {kind}, {wanted_kind} from torch{context}")
-            is_of_size_one = port.name in self.network.of_size_one
-            allowed, share = PARITY.get(wanted.dtype, 0.0), share_apart(output, wanted, is_of_size_one)
-            if not share <= allowed:
-                moved = moved or moved_by_rounding(self.reference, call, expected)
-                allowed = widened(allowed, moved[index])
-            if not share <= allowed:
-                facts = f"onnxruntime is {share:.3g} of the scale of {name} away from torch, bound {allowed:.2g}"
-                raise self._error(facts + context)
-            worst, bound = max(worst, share), max(bound, allowed)
-        return worst, bound or PARITY[torch.float32]
-
-    def _error(self, facts: str) -> ParityError:
-        return ParityError(str(self.path), facts, _INSTEAD)
-
-
-def _kind(tensor: torch.Tensor) -> str:
-    return f"{tensor.dtype} {tuple(tensor.shape)}"
-
-
-def _tensors(call: Call, program: ExportedProgram | None, path: Path) -> tuple[torch.Tensor, ...]:
-    """Tensors of a call in the order of the program's inputs. Raises ExportError where the orders differ."""
-    spec = None if program is None else program.call_spec.in_spec
-    leaves = pytree.tree_leaves((tuple(call[0]), dict(call[1])))
-    if spec is not None and list(call[1]) != list(spec.child(1).context or []):
-        facts = f"the examples name {', '.join(call[1])}, the program {', '.join(spec.child(1).context or [])}"
-        raise ExportError(str(path), facts, "give the examples in the program's order")
-    return tuple(leaf for leaf in leaves if isinstance(leaf, torch.Tensor))

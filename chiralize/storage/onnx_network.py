@@ -1,4 +1,16 @@
-"""An ONNX file as a module: onnxruntime runs it on the CPU, in the precision that it was written in."""
+"""An ONNX file as a module: onnxruntime runs it on the CPU, in the precision that it was written in.
+
+`formats/onnx.py` makes one of every ONNX file that it loads (the model comes checked, from `onnx_checks`); all steps
+that run the file itself go through it: `verify`, the average of a file that cannot be read op by op, the comparison of
+a written file with its original.  There is no graph of torch ops in it: `onnx_reading` makes a module that has one.
+
+A file says less about its inputs than torch.export does: types and sizes, where those are not open.  So a converted
+file remembers the call that it was exported with in its metadata, under the key `chirality.call`:
+
+    {"shapes": [[2, 17, 2], [2]], "values": {"1": [0, 3]}, "states": {"input 1": [1, "..."]}}
+
+Numbers of floating-point inputs are not stored, since any will do; those of indices are (`values`).
+"""
 
 from __future__ import annotations
 
@@ -30,10 +42,15 @@ _CONTRACTIONS = frozenset(
     " QLinearMatMul QLinearConv ConvInteger LayerNormalization RMSNormalization InstanceNormalization"
     " GroupNormalization SimplifiedLayerNormalization SkipLayerNormalization".split()
 )
+"""Operators that sum products: each is a step at which rounding may grow, see `OnnxNetwork.depth`."""
 _OVER_FRAMES = frozenset({"LSTM", "GRU", "RNN", "Scan", "Loop"})
+"""Operators that do so once per frame."""
 _STATISTICS = slice(3, 5)
+"""Inputs of BatchNormalization (x, scale, bias, mean, variance) that hold running statistics."""
 _MOST_VALUES = 100_000
+"""Values of an input of whole numbers are written into the file up to this many."""
 _MOST_ENTRIES = 2**28
+"""Entries of an example input: a record of a few bytes could ask for any number."""
 _SHARED = (
     "where",
     "model",
@@ -51,7 +68,7 @@ _SHARED = (
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output. sizes: numbers, and names (or "") where a size is open."""
+    """An input or output. sizes: numbers, and names (or "") where a size is open: ("batch", 17, 3)."""
 
     name: str
     dtype: torch.dtype
@@ -130,13 +147,14 @@ class OnnxNetwork(torch.nn.Module):
     def _name_arguments(self) -> None:
         """Give `forward` named arguments, so that arrays of --example find their inputs by name."""
         names = [_identifier(port.name) for port in self.inputs]
-        if len(set(names)) < len(names):
+        if len(set(names)) < len(names):  # `x-1` and `x_1`: then inputs can be given in their order only
             return
 
         def forward(*tensors: torch.Tensor, **named: torch.Tensor) -> tuple[torch.Tensor, ...]:
             """The outputs; those inputs that are not named come in the order of the graph."""
             return self.run(self.in_order(tensors, named))
 
+        # The signature stands on the function, of which every network has its own: the inputs are those of the file.
         parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
         forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         self.forward = forward
@@ -156,17 +174,19 @@ class OnnxNetwork(torch.nn.Module):
         return lambda: self.session.run(None, feeds, options)
 
     def _feeds(self, tensors: Sequence[torch.Tensor]) -> dict[str, np.ndarray]:
+        """Arrays by the names of the inputs.  Raises TypeError for another number of tensors, or another kind."""
         if len(tensors) != len(self.inputs):
             raise TypeError(f"{len(tensors)} tensors are given, the ONNX file takes {len(self.inputs)}")
         feeds: dict[str, np.ndarray] = {}
         for port, tensor in zip(self.inputs, tensors, strict=True):
+            # After `double()` a file of float32 takes no input at all: its answers would not be those of float64.
             if tensor.dtype != port.dtype or (self.widened and self.stored != torch.float64):
                 raise TypeError(f"input {port.name!r} is {port.dtype}, {tensor.dtype} is given")
             feeds[port.name] = tensor.detach().cpu().contiguous().numpy()
         return feeds
 
     def in_order(self, args: Sequence[torch.Tensor], kwargs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """The tensors of a call in the order of the graph."""
+        """The tensors of a call in the order of the graph.  Raises StopIteration where one is missing."""
         rest = iter(args)
         tensors: list[torch.Tensor] = []
         for name in map(_identifier, [port.name for port in self.inputs]):
@@ -181,7 +201,8 @@ class OnnxNetwork(torch.nn.Module):
     def moved(self) -> OnnxNetwork:
         """The network with every stored number moved by a unit in its last place, up or down.
 
-        Single numbers stay: exponents and factors are written as they are meant.
+        Single numbers stay: exponents and factors are written as they are meant.  So do zeros, whose neighbours are
+        denormal numbers.  The random choice is the same each time.
         """
         from onnx import ModelProto, numpy_helper
 
@@ -191,6 +212,7 @@ class OnnxNetwork(torch.nn.Module):
         for tensor in all_tensors(model):
             values = numpy_helper.to_array(tensor)
             if values.dtype.kind == "f" and values.size > 1:
+                # nextafter(x, limit) is the next number from x towards the limit.
                 limits = np.where(random.random(values.shape) < 0.5, -np.inf, np.inf).astype(values.dtype)
                 moved = np.where(values == 0, values, np.nextafter(values, limits))
                 tensor.CopyFrom(numpy_helper.from_array(moved, tensor.name))
@@ -233,11 +255,14 @@ class OnnxNetwork(torch.nn.Module):
 
 
 def _session(data: bytes, where: str) -> Any:
+    """A session of onnxruntime on the CPU.  Raises ModelFileError where it cannot load the model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    options.log_severity_level = 4  # fatal errors only: others are raised, and need not be printed as well
     options.intra_op_num_threads = torch.get_num_threads()
+    # Without this, bytes with "ORTM" at position 4 are read as onnxruntime's own format, which nothing here checked.
+    # A checked model can have them there: its producer's name may begin so.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints before it raises
@@ -253,6 +278,7 @@ def runtime_message(error: BaseException) -> str:
 
 
 def _quiet_run() -> Any:
+    """Options of a run that prints nothing; errors are raised all the same."""
     import onnxruntime
 
     options = onnxruntime.RunOptions()
@@ -269,6 +295,7 @@ def _identifier(name: str) -> str:
 
 
 def _port(argument: Any, where: str) -> Port:
+    """The port of an input or output of a session.  Raises ModelFileError for text, sequences and maps."""
     if argument.type not in _KINDS:
         facts = f"{argument.name!r} is a {argument.type}; only tensors of numbers that numpy knows can be run"
         raise ModelFileError(where, facts, "export the model with float32 inputs and outputs.")
@@ -292,6 +319,7 @@ def recorded_call(network: OnnxNetwork) -> CallRecord | None:
     if text is None:
         return _declared(network)
     try:
+        # The text comes from the file: everything in it may be of another type, or absurdly large.
         record = json.loads(text)
         shapes, values = record["shapes"], record["values"]
         if len(shapes) != len(network.inputs) or not all(map(_fits, shapes, network.inputs)):
@@ -299,6 +327,7 @@ def recorded_call(network: OnnxNetwork) -> CallRecord | None:
         args: list[torch.Tensor] = []
         for index, (port, shape) in enumerate(zip(network.inputs, shapes, strict=True)):
             args.append(_example(port.dtype, shape, values.get(str(index))))
+        # A state is [sign, axis, axis, ...], each axis as `str(Representation)` writes it.
         states: dict[str, TensorRepresentation] = {}
         for name, (sign, *axes) in record["states"].items():
             states[str(name)] = TensorRepresentation(tuple(map(Representation.parse, axes)), int(sign))
@@ -327,11 +356,15 @@ def _fits(shape: Any, port: Port) -> bool:
             return False
         if isinstance(declared, int) and declared != size:
             return False
+    # With dtype object the product is Python's, which cannot overflow to a small number.
     return int(np.prod(shape, dtype=object)) <= _MOST_ENTRIES
 
 
 def _declared(network: OnnxNetwork) -> CallRecord | None:
-    """A call of a file that remembers none: sizes as declared, 2 for an open leading one; None for other open ones."""
+    """A call of a file that remembers none: sizes as declared, 2 for an open leading one; None for other open ones.
+
+    An open leading size is a batch, of which any number will do; of other open sizes nothing tells a likely one.
+    """
     args: list[torch.Tensor] = []
     for port in network.inputs:
         shape: list[Any] = list(port.sizes)
@@ -344,7 +377,10 @@ def _declared(network: OnnxNetwork) -> CallRecord | None:
 
 
 def _example(dtype: torch.dtype, shape: Sequence[int], values: Sequence[Any] | None) -> torch.Tensor:
-    """Random numbers; the given values, else 0 and True, for whole numbers and truth values."""
+    """Random numbers, the same each time; for whole numbers and truth values the given values, else 0 and True.
+
+    Raises ValueError or RuntimeError where the values are none of this kind, or not as many as the shape has entries.
+    """
     if values is not None:
         return torch.tensor(values, dtype=dtype).reshape(tuple(shape))
     if dtype.is_floating_point:
@@ -360,6 +396,7 @@ def as_declared(network: Any, args: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _in_declared_kind(argument: Any, port: Port) -> Any:
+    """A tensor in the number type of its input.  Random floats would be no indices: zeros stand in for them."""
     if not isinstance(argument, torch.Tensor) or argument.dtype == port.dtype:
         return argument
     if argument.is_floating_point() and not port.dtype.is_floating_point:

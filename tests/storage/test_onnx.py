@@ -28,7 +28,7 @@ from chiralize.errors import ExportError, MissingPackageError, ParityError, Unsu
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.report import VerifyReport
-from chiralize.storage import onnx_export, packages
+from chiralize.storage import onnx_comparing, onnx_export, packages
 from chiralize.storage.load import load_model
 from chiralize.storage.passport import Passport
 from tests.support.cases import mainly
@@ -239,7 +239,7 @@ def test_what_a_network_enlarges_of_rounding_is_allowed_for(
     monkeypatch.setattr(onnx_export, "exported_model", last_weight_times(1.0001, made))
     target = tmp_path / "out.onnx"
     for moved, is_written in ((0.0, False), (1e-6, False), (3e-5, True)):
-        monkeypatch.setattr(onnx_export, "moved_by_rounding", lambda *_, moved=moved: [moved])
+        monkeypatch.setattr(onnx_comparing, "moved_by_rounding", lambda *_, moved=moved: [moved])
         if not is_written:
             with pytest.raises(ParityError, match="away from torch"):
                 write_onnx(found, original, target)

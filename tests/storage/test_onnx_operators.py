@@ -110,6 +110,9 @@ SAMPLES = [
     Sample("Flatten", [draw(2, 3, 4)], attributes={"axis": 2}),
     Sample("Flatten", [draw(2, 3, 4)], attributes={"axis": 0}),
     Sample("Flatten", [draw(5)]),
+    Sample("Flatten", [draw(2, 3, 4)], attributes={"axis": -1}),
+    Sample("Flatten", [draw(2, 3, 4)], attributes={"axis": -2}),
+    Sample("Flatten", [draw(2, 3, 4)], attributes={"axis": -3}),
     Sample("Squeeze", [draw(2, 1, 3, 1)]),
     Sample("Squeeze", [draw(2, 1, 3, 1)], [whole(-1)]),
     Sample("Squeeze", [draw(2, 1, 3, 1)], attributes={"axes": [1]}, opset=11),
@@ -136,6 +139,7 @@ SAMPLES = [
     Sample("Tile", [draw(2, 3)], [whole(2, 1)]),
     Sample("Pad", [IMAGE], [whole(0, 0, 2, 0, 0, 1)]),
     Sample("Pad", [IMAGE], [whole(0, 0, 2, 0, 0, 1), np.float32(0.5)]),
+    Sample("Pad", [draw(2, 3, 4, 5)], [whole(0, 0, 0, 1, 0, 0, 0, 2)], attributes={"mode": "reflect"}),
     Sample("Pad", [IMAGE], [whole(0, 0, 2, 0, 0, 1)], attributes={"mode": "reflect"}),
     Sample("Pad", [IMAGE], [whole(0, 0, 2, 0, 0, 1)], attributes={"mode": "edge"}),
     Sample("Pad", [IMAGE], attributes={"pads": [0, 0, 2, 0, 0, 1], "value": 0.25}, opset=10),
@@ -212,6 +216,7 @@ REFUSED = [
     (Sample("Slice", [draw(5, 6)], [whole(3), whole(0), whole(1), whole(-1)]), "it takes part of an axis backwards"),
     (Sample("Expand", [draw(1, 1)], [whole(2**20, 2**20)]), "its result has 1,099,511,627,776 entries"),
     (Sample("ConstantOfShape", [], [whole(2**31)]), "its result has 2,147,483,648 entries"),
+    (Sample("Range", [], [np.array(0.0), np.array(1e12), np.array(1.0)]), "its result has 1,000,000,000,000 entries"),
     (Sample("Tile", [draw(1, 1)], [whole(2**20, 2**20)]), "its result has 1,099,511,627,776 entries"),
 ]  # fmt: skip
 

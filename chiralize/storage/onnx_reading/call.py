@@ -1,4 +1,4 @@
-"""One node of an ONNX graph, ready to be called."""
+"""One node of an ONNX graph, ready to be called: what an operator of the table gets beside the values of its inputs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from chiralize.errors import CaptureError
 from chiralize.storage.onnx_reading.sizes import Value, listed
 
 MOST_ENTRIES = 2**28
+"""Entries of a result that a node may ask for by numbers alone: 1 GiB in float32."""
 REMEDY = "export it again with torch.onnx.export, or use --method average, which runs the file as it is"
 
 
 @dataclass(frozen=True)
 class NodeCall:
-    """A node without its inputs. attributes: plain values by name.  opset: version of its operators.
+    """A node without its inputs. kind: the operator.  attributes: plain values by name.  opset: version of operators.
 
     outputs: how many results it has, those that nobody reads included.
     """

@@ -1,4 +1,9 @@
-"""A file read back, held against onnxruntime before anything else is done with it."""
+"""A file read back, held against onnxruntime before anything else is done with it.
+
+The table of operators may be wrong for a use of an operator that no test has.  So the module that was read and the file
+itself answer the same five inputs, the example and four drawn ones.  Where an output differs by more than 1e-5 of its
+scale (float32), the file counts as one that cannot be read, and is averaged by running it.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +22,13 @@ from chiralize.storage.onnx_reading.reading import read_back
 from chiralize.storage.parity import PARITY, share_apart
 
 _DRAWN = 4
+"""Random inputs beside the example."""
 
 
 def read_and_compared(network: OnnxNetwork, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[OnnxModule, str]:
     """The file as a module, and a note on how near it is to onnxruntime on the example and on random inputs.
 
+    args, kwargs: the example, whose sizes the random inputs have.
     Raises CaptureError where a node has no counterpart, or where the two differ.
     """
     module = read_back(network.model)
@@ -43,7 +50,11 @@ def read_and_compared(network: OnnxNetwork, args: Sequence[Any], kwargs: Mapping
 
 
 def check_example(network: OnnxNetwork, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Raises ModelRunError where the file does not take these inputs, with the sizes that it declares."""
+    """Raises ModelRunError where the file does not take these inputs, with the sizes that it declares.
+
+    Looked at in turn: how many inputs there are, their names, whether onnxruntime runs on them.  Only where it does
+    not, the sizes: what a file declares may be narrower or wider than what its nodes take.
+    """
     shapes = " ".join(f"--input-shape {port.as_option}" for port in network.inputs)
     if len(args) + len(kwargs) != len(network.inputs):
         listed = ", ".join(f"{port.name!r} {port.shown}" for port in network.inputs)
@@ -92,7 +103,7 @@ def _difference(
     except Exception as error:  # an op that is used in a way that its counterpart does not know
         facts = f"it cannot be run in torch ({type(error).__name__}: {first_line(error)})"
         raise CaptureError(network.where, facts, REMEDY) from error
-    if len(answers) != len(expected):
+    if len(answers) != len(expected):  # "y-1" and "y_1" are one name in Python
         facts = f"{len(expected)} outputs have {len(answers)} names in Python: {', '.join(module.outputs[:5])}"
         raise CaptureError(network.where, facts, "export it again with names that differ in letters or digits")
     worst, bound = 0.0, 0.0
@@ -102,7 +113,7 @@ def _difference(
             raise CaptureError(network.where, f"{facts}, {wanted.dtype} {tuple(wanted.shape)} when run", REMEDY)
         is_of_size_one = port.name in network.of_size_one
         share, allowed = share_apart(answer, wanted, is_of_size_one), PARITY.get(wanted.dtype, 0.0)
-        if not share <= allowed:
+        if not share <= allowed:  # NaN is no answer either
             facts = f"read op by op, output {port.name!r} is {share:.2g} of its scale away from onnxruntime"
             raise CaptureError(network.where, f"{facts}, bound {allowed:.0e}", REMEDY)
         worst, bound = max(worst, share), max(bound, allowed)

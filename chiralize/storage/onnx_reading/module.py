@@ -1,4 +1,9 @@
-"""An ONNX graph as a module: every node a submodule of its own name, every weight under its own name."""
+"""An ONNX graph as a module: every node a submodule of its own name, every weight under its own name.
+
+`reading` makes it; torch.export then captures it like any other network.  A node is a submodule, since torch.export
+notes for every op the submodule that it comes from: so messages and reports name the node of the file.  A file with
+the node `/first/MatMul` and the weight `first.weight` becomes a module with `nodes.first_MatMul` and `first.weight`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +29,10 @@ OPERATORS: Mapping[str, Operator] = {
 
 
 def run(call: NodeCall, values: Sequence[Any]) -> tuple[Any, ...]:
-    """The results of a node. Numbers that sizes are computed from stay Python's. Raises CaptureError."""
+    """The results of a node. Numbers that sizes are computed from stay Python's. Raises CaptureError.
+
+    values: of its inputs, in their order, None where one is left out.
+    """
     if call.kind in ARITHMETIC and all(map(is_numbers, values)):
         return (ARITHMETIC[call.kind](*values),)
     result = OPERATORS[call.kind](call, values)
@@ -105,6 +113,7 @@ class OnnxModule(nn.Module):
         values.update(self.numbers)
         for name, path in self.paths.items():
             values[name] = _at(self, path)
+        # Steps stand in an order in which each value is computed before it is read.
         for key, step in self.steps:
             read = [values.get(name) for name in step.inputs]  # what is left out has no name, and no value
             values.update(zip(step.outputs, self.nodes[key](*read), strict=False))
@@ -112,7 +121,10 @@ class OnnxModule(nn.Module):
 
 
 def with_names(inputs: Sequence[str]) -> type[OnnxModule]:
-    """The class whose forward has the names of these inputs, which programs and files made of it take over."""
+    """The class whose forward has the names of these inputs, which programs and files made of it take over.
+
+    It is OnnxModule itself where two inputs have one name in Python.
+    """
     names = [identifier(name) for name in inputs]
     if len(set(names)) < len(names):
         return OnnxModule
@@ -146,7 +158,11 @@ def _free(wish: str, taken: Mapping[str, Any]) -> str:
 
 
 def _register(root: nn.Module, name: str, tensor: Tensor) -> str:
-    """Put a tensor into a module under the path that its name says; returns the path."""
+    """Put a tensor into a module under the path that its name says; returns the path.
+
+    `layers.0.weight` gets submodules `layers` and `layers.0`.  A name that would meet something else (`forward`, or a
+    tensor `layers` where there is a submodule `layers`) becomes one word, with as many `_` behind it as it takes.
+    """
     path = [re.sub(r"\W", "_", part) or "_" for part in name.split(".")]
     if not _fits(root, path):
         path = ["_".join(path)]
@@ -165,10 +181,13 @@ def _register(root: nn.Module, name: str, tensor: Tensor) -> str:
 
 
 def _fits(root: nn.Module, path: Sequence[str]) -> bool:
-    """Whether a path leads through modules alone, to something that is not there yet."""
+    """Whether a path leads through modules alone, to something that is not there yet.
+
+    `nodes` is left free: the submodules of the nodes are put there when all tensors have theirs.
+    """
     owner: nn.Module = root
     for part in path[:-1]:
-        if part not in owner._modules:
+        if part not in owner._modules:  # from here on submodules would be new, with no attributes but a module's
             return not hasattr(owner, part) and part != "nodes" and not hasattr(nn.Module, path[-1])
         owner = owner.get_submodule(part)
     return not hasattr(owner, path[-1]) and path[-1] != "nodes"

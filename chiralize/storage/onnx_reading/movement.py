@@ -1,7 +1,14 @@
-"""Operators that move numbers without changing them, and those that ask for sizes."""
+"""Operators that move numbers without changing them, and those that ask for sizes.
+
+Each function takes a node and the values of its inputs, None where one is left out.  A value is a tensor, or an array
+of Python numbers where sizes are computed (`sizes`): Shape, Gather, Slice, Concat and the like take and give both.
+Inputs that were attributes in old operator sets (`axes`, `pads`) are read by `call.numbers`, with the set in which
+that changed.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +39,7 @@ def _shape(call: NodeCall, values: Sequence[Any]) -> Value:
 
 def _reshape(call: NodeCall, values: Sequence[Any]) -> Value:
     x, wanted = values[0], listed(values[1]) if len(values) > 1 else list(call.get("shape"))
+    # 0 means: as large as this axis of the input.  A size of -1 is left to torch.
     for axis, size in enumerate(wanted):
         if _is_zero(size) and not call.get("allowzero", 0):
             wanted[axis] = x.shape[axis]
@@ -39,13 +47,17 @@ def _reshape(call: NodeCall, values: Sequence[Any]) -> Value:
 
 
 def _is_zero(size: Any) -> bool:
+    """Whether a size is 0.  An open one is not asked: that would fix it, or add a guard to the program."""
     return isinstance(size, int) and size == 0
 
 
 def _flatten(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """Two axes: those before `axis` in one, the others in one; (2, 3, 4) becomes (6, 4) for axis 2 and for axis -1."""
     (x,) = values
-    axis = call.get("axis", 1) % (x.ndim + 1)
-    if axis == 1:
+    axis = call.get("axis", 1)
+    if axis < 0:
+        axis += x.ndim
+    if axis == 1:  # the usual case, as torch's own Flatten, which keeps an open batch as it is
         if x.ndim > 1:
             return x.flatten(1)
         return x.reshape(x.shape[0], 1)
@@ -59,6 +71,7 @@ def _squeeze(call: NodeCall, values: Sequence[Any]) -> Value:
     x, axes = values[0], call.numbers("axes", values, 1, 13)
     if axes is None:
         axes = [axis for axis, size in enumerate(x.shape) if isinstance(size, int) and size == 1]
+    # From the last axis to the first, so that those still to come keep their numbers.
     for axis in sorted((axis % x.ndim for axis in axes), reverse=True):
         x = x.squeeze(axis)
     return x
@@ -67,6 +80,7 @@ def _squeeze(call: NodeCall, values: Sequence[Any]) -> Value:
 def _unsqueeze(call: NodeCall, values: Sequence[Any]) -> Value:
     x, axes = values[0], call.numbers("axes", values, 1, 13)
     assert axes is not None
+    # Axes are counted in the result, and so from the first to the last.
     count = x.ndim + len(axes)
     for axis in sorted(axis % count for axis in axes):
         x = x.unsqueeze(axis) if isinstance(x, Tensor) else np.expand_dims(x, axis)
@@ -90,7 +104,7 @@ def _concat(call: NodeCall, values: Sequence[Any]) -> Value:
 
 def _split(call: NodeCall, values: Sequence[Any]) -> tuple[Tensor, ...]:
     x, sizes, axis = values[0], call.numbers("split", values, 1, 13), call.get("axis", 0)
-    if sizes is None:
+    if sizes is None:  # equal parts, the last one smaller: 5 in 2 is 3 and 2
         size = x.shape[axis]
         width = -(-size // call.outputs)
         sizes = [width] * (call.outputs - 1) + [size - width * (call.outputs - 1)]
@@ -104,6 +118,8 @@ def _slice(call: NodeCall, values: Sequence[Any]) -> Value:
     axes = call.numbers("axes", values, 3, 10) or list(range(len(starts)))
     steps = call.numbers("steps", values, 4, 10) or [1] * len(starts)
     axes = [axis % x.ndim for axis in axes]
+    # torch takes no negative steps.  A whole axis backwards is a flip: it starts at the last entry (-1) and ends at the
+    # smallest number that there is, which means before the first one.
     backward = [axis for axis, step in zip(axes, steps, strict=True) if step < 0]
     if backward:
         whole = all(start == -1 and end <= -(2**31) + 1 for start, end in zip(starts, ends, strict=True))
@@ -117,9 +133,11 @@ def _slice(call: NodeCall, values: Sequence[Any]) -> Value:
 def _gather(call: NodeCall, values: Sequence[Any]) -> Value:
     x, index = values
     axis = call.get("axis", 0)
-    if is_numbers(x):
+    if is_numbers(x):  # a size picked out of a shape stays Python's
         return numbers(np.take(x, np.array(listed(index), dtype=np.int64).reshape(index.shape), axis))
     axis = axis % x.ndim
+    # x of shape (2, 17, 3), axis 1.  A single index takes the axis away: (2, 3).  One of shape (4,) gives (2, 4, 3).
+    # One of shape (4, 5) gives (2, 4, 5, 3): it is taken as 20 entries, which are laid out afterwards.
     if is_numbers(index) and index.ndim == 0:
         return x.select(axis, single(index))
     index = as_tensor(index)
@@ -135,12 +153,16 @@ def _from_the_front(index: Tensor, size: Any) -> Tensor:
 
 
 def _expand(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """Both ways, as numpy broadcasts: (3, 1) to (2, 1, 4) is (2, 3, 4), (2, 3, 4) to (4) is (2, 3, 4).
+
+    torch's `expand` keeps no axis that is larger than the size asked for, so that 1 is replaced by what x has there.
+    """
     x, wanted = as_tensor(values[0]), listed(values[1])
-    missing = len(wanted) - x.ndim
-    sizes = [1] * -missing + wanted if missing < 0 else wanted
+    added = max(len(wanted) - x.ndim, 0)  # leading axes of the result that x does not have
+    sizes = [1] * (x.ndim - len(wanted)) + wanted
     for axis, size in enumerate(sizes):
-        if isinstance(size, int) and size == 1 and axis - missing >= 0:
-            sizes[axis] = x.shape[axis - max(missing, 0)] if missing >= 0 else x.shape[axis]
+        if isinstance(size, int) and size == 1 and axis >= added:
+            sizes[axis] = x.shape[axis - added]
     call.check_size(sizes)
     return x.expand(*sizes)
 
@@ -151,6 +173,7 @@ def _pad(call: NodeCall, values: Sequence[Any]) -> Tensor:
     call.require(len(values) < 4 or values[3] is None, "it pads some axes alone")
     mode = call.get("mode", "constant")
     call.check_size([abs(width) + 1 for width in widths])
+    # ONNX: all beginnings, then all ends.  torch: beginning and end of the last axis, of the one before it, ...
     count = len(widths) // 2
     flat: list[Any] = []
     for axis in reversed(range(count)):
@@ -159,7 +182,8 @@ def _pad(call: NodeCall, values: Sequence[Any]) -> Tensor:
         fill = values[2] if len(values) > 2 and values[2] is not None else None
         return F.pad(x, flat, value=call.get("value", 0.0) if fill is None else listed(fill)[0])
     call.require(mode in _MODES, f"mode {mode!r} is not known")
-    while len(flat) > 2 and flat[-2:] == [0, 0]:
+    # Behind batch and channels torch wants widths for all axes, and takes none for the others, not even zeros.
+    while len(flat) > max(2, 2 * (x.ndim - 2)) and flat[-2:] == [0, 0]:
         del flat[-2:]
     return F.pad(x, flat, mode=_MODES[mode])
 
@@ -170,7 +194,7 @@ def _constant_of_shape(call: NodeCall, values: Sequence[Any]) -> Value:
     number = 0.0 if fill is None else fill.reshape(-1)[0].item()
     kind = torch.float32 if fill is None else fill.dtype
     call.check_size(sizes)
-    if not kind.is_floating_point and len(sizes) <= 1:
+    if not kind.is_floating_point and len(sizes) <= 1:  # a shape that is filled with ones, say
         return numbers([number] * (sizes[0] if sizes else 1))
     return torch.full(sizes, number, dtype=kind)
 
@@ -178,8 +202,8 @@ def _constant_of_shape(call: NodeCall, values: Sequence[Any]) -> Value:
 def _range(call: NodeCall, values: Sequence[Any]) -> Tensor:
     call.require(all(map(is_numbers, values)), "its bounds are computed from data")
     start, end, step = map(single, values)
-    if all(isinstance(number, int) for number in (start, end, step)):
-        call.check_size([len(range(start, end, step))])
+    if all(isinstance(number, (int, float)) for number in (start, end, step)):  # open sizes are symbols
+        call.check_size([math.ceil((end - start) / step)])
     return torch.arange(start, end, step)
 
 

@@ -1,4 +1,8 @@
-"""Operators that act on every number by itself."""
+"""Operators that act on every number by itself.
+
+ONNX has no types of operands that differ: a factor of a float64 tensor is float64.  Here single numbers are Python's
+(`sizes`), so that they take the type of the tensor they meet, as `2 * x` does in torch.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +33,14 @@ _KINDS = {
 
 
 def _plain(function: Callable[[Tensor], Tensor]) -> Operator:
+    """A function of one tensor as an operator."""
     return lambda call, values: function(as_tensor(values[0]))
 
 
 def _operand(value: Value, other: Value) -> Any:
     """An operand of two: a single number as Python's, so that it takes the type of the other."""
     if is_numbers(value):
+        # Only beside a tensor: two numbers are no tensor for torch's functions.
         assert isinstance(value, np.ndarray)
         if value.size == 1 and isinstance(other, Tensor):
             return single(value)
@@ -56,6 +62,7 @@ def _of_two(function: Callable[[Any, Any], Tensor]) -> Operator:
 def _extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
     def apply(one: Any, other: Any) -> Tensor:
         """The larger or smaller of two, one of which may be a number."""
+        # torch.minimum takes tensors alone.
         like = one if isinstance(one, Tensor) else other
         one, other = (torch.as_tensor(value, dtype=like.dtype) for value in (one, other))
         return function(one, other)
@@ -64,6 +71,7 @@ def _extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
 
 
 def _quotient(one: Any, other: Any) -> Tensor:
+    """Division as ONNX does it: of whole numbers towards zero, -7 / 2 = -3, where Python has -4."""
     whole = not any(isinstance(value, Tensor) and value.is_floating_point() for value in (one, other))
     if whole:
         return torch.div(one, other, rounding_mode="trunc")
@@ -78,12 +86,13 @@ def _power(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _clip(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """Between two bounds: attributes up to operator set 10, then inputs, of which each may be left out."""
     bounds = [call.get("min"), call.get("max")]
     for position, value in enumerate(values[1:3]):
         if value is not None:
             call.require(is_numbers(value) or value.numel() == 1, "its bounds are computed")
             (bounds[position],) = listed(value)
-    if bounds == [0, None]:
+    if bounds == [0, None]:  # a ReLU by another name
         return torch.relu(values[0])
     return torch.clamp(values[0], *bounds)
 

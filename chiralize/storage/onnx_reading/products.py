@@ -1,4 +1,8 @@
-"""Operators that multiply by weights, and those that take means over axes."""
+"""Operators that multiply by weights, and those that take means over axes.
+
+Each function takes a node and the values of its inputs, None where one is left out, and calls the torch function with
+the same meaning.  What torch's function cannot be set to is refused (`call.require`), and never approximated.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +46,15 @@ def _linear(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _padding(call: NodeCall, x: Tensor, fill: float = 0.0) -> tuple[Tensor, list[int]]:
-    """The input, padded where the two ends differ, and what is left to pad at both ends."""
+    """The input, padded where the two ends differ, and what is left to pad at both ends.
+
+    torch's layers pad both ends of an axis alike.  pads [2, 1] of one axis: x is padded by hand, [0] is left.
+    """
     auto = call.get("auto_pad", "NOTSET")
     call.require(auto in ("NOTSET", "VALID"), f"auto_pad {auto!r} depends on sizes")
     count = x.ndim - 2
     widths = list(call.get("pads") or [0] * 2 * count)
+    # ONNX: all beginnings, then all ends.  torch: beginning and end of the last axis, of the one before it, ...
     if widths[:count] == widths[count:]:
         return x, widths[:count]
     flat: list[int] = []
@@ -56,6 +64,7 @@ def _padding(call: NodeCall, x: Tensor, fill: float = 0.0) -> tuple[Tensor, list
 
 
 def _conv(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """x "batch channel ...", weight "out (in / group) kernel...": the same axes in both libraries."""
     x, padding = _padding(call, values[0])
     count = x.ndim - 2
     call.require(count in _CONVOLUTIONS, f"{count} axes")
@@ -66,6 +75,7 @@ def _conv(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _conv_transpose(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """The transpose of a convolution.  Its pads are cut off the result, so that x cannot be padded in their place."""
     x, padding = _padding(call, values[0])
     count = x.ndim - 2
     call.require(count in _TRANSPOSED and call.get("output_shape") is None, "its sizes are given otherwise")
@@ -78,6 +88,8 @@ def _conv_transpose(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _pool(pools: dict[int, Callable[..., Tensor]], is_mean: bool) -> Operator:
+    """Pooling by these functions of torch, by the number of axes."""
+
     def apply(call: NodeCall, values: Sequence[Any]) -> Tensor:
         """Windows along all axes behind the channels."""
         x, padding = _padding(call, values[0], 0.0 if is_mean else float("-inf"))
@@ -87,6 +99,7 @@ def _pool(pools: dict[int, Callable[..., Tensor]], is_mean: bool) -> Operator:
         kernel, strides = call.get("kernel_shape"), call.get("strides", ones)
         call.require(count in pools and call.outputs == 1, "it is used in another way than torch does")
         if is_mean:
+            # Zeros that were padded by hand would count in every mean.
             call.require(call.get("dilations", ones) == ones and x is values[0], "it is dilated, or its ends differ")
             counts_padding = bool(call.get("count_include_pad", 0))
             return pools[count](x, kernel, strides, padding, rounds_up, counts_padding)
@@ -96,6 +109,8 @@ def _pool(pools: dict[int, Callable[..., Tensor]], is_mean: bool) -> Operator:
 
 
 def _reduction(function: Callable[..., Tensor]) -> Operator:
+    """A reduction over axes by a function of torch, which takes (x, dims, keepdim)."""
+
     def apply(call: NodeCall, values: Sequence[Any]) -> Tensor:
         """Over the axes that are given, over all if none are."""
         x = as_tensor(values[0])

@@ -1,4 +1,17 @@
-"""From an ONNX model to a module: weights are told from constants, and turned to the order that torch has them in."""
+"""From an ONNX model to a module: weights are told from constants, and turned to the order that torch has them in.
+
+In: a checked onnx.ModelProto.  Out: an `OnnxModule`, which is then compared with onnxruntime (`checking`) and converted
+like any network.  One pass over the nodes, which ONNX stores in the order in which they can be computed:
+
+    Constant                    its value is noted; there is no step
+    node of stored values       computed now (`_fold`), so that sizes written into the file are known as numbers
+    MatMul with a stored "in out" matrix    a step `Linear` with "out in", as torch's layers have it
+    LSTM, GRU                   a step whose weights have torch's order of gates
+    any other node              a step
+
+Behind the pass a Linear and the Add of a stored vector become one layer with a bias.  What is stored is a parameter
+where training moved it (`_WEIGHTS`), else a buffer.  Whole numbers of at most one axis stay Python's (`sizes`).
+"""
 
 from __future__ import annotations
 
@@ -39,8 +52,11 @@ _WEIGHTS = {
 }
 """Inputs of operators that are weights: training moved them. Other stored tensors (means, tables) are constants."""
 _NUMBERED = re.compile(r"(.*_)?(val|onnx::\w+|output)_\d+(\.T)?$")
+"""Names that exporters number: `val_12`, `onnx::MatMul_30`, `output_3`; `.T` is what `_with_rows_out` adds."""
 _ROLES = {1: "weight", 2: "bias"}
+"""What an input of a node is called, by its position."""
 _STATISTICS = re.compile(r"mean|var(?!iableop)|std|scale|norm.*count", re.IGNORECASE)
+"""Names of numbers that a normaliser counted: they are added and multiplied like weights, and are none."""
 
 
 def read_back(model: Any) -> OnnxModule:
@@ -65,7 +81,11 @@ def _inlined(model: Any) -> Any:
 
 
 class _Reader:
-    """A model that is being read: what is known of its values so far."""
+    """A model that is being read: what is known of its values so far.
+
+    tensors, numbers: stored or computed values by name; each value is in one of the two.  uses: how often a value is
+    read, as an output of the graph too.  steps: nodes that are left to be computed.  weights: names of parameters.
+    """
 
     def __init__(self, model: Any) -> None:
         from onnx import numpy_helper
@@ -89,6 +109,7 @@ class _Reader:
         for number, node in enumerate(self.graph.node):
             self._take(node, number)
         self._join_biases()
+        # Only what is still read becomes part of the module: folding and joining leave values that nobody needs.
         read = {name for step in self.steps for name in step.inputs}
         outputs = [output.name for output in self.graph.output]
         read.update(outputs)
@@ -99,6 +120,7 @@ class _Reader:
         parameters = {name: self.tensors[name] for name in self.tensors if name in read and name in self.weights}
         buffers = {name: self.tensors[name] for name in self.tensors if name in read and name not in self.weights}
         numbers = {name: self.numbers[name] for name in self.numbers if name in read}
+        # Old files list stored tensors among the inputs too, as defaults.
         stored = {tensor.name for tensor in self.graph.initializer}
         inputs = [value.name for value in self.graph.input if value.name not in stored]
         titles = self._titles()
@@ -110,11 +132,13 @@ class _Reader:
         """Names for weights that an exporter has numbered: those of the nodes that read them.
 
         An exporter that is to write the result would number its own values in the same way.
+        `val_3`, read as the weight of the node `/first/MatMul`, becomes `first_MatMul.weight`.
         """
         titles: dict[str, str] = {}
         for step in self.steps:
             node = re.sub(r"\W+", "_", step.call.name).strip("_") or step.call.kind
             for position, name in enumerate(step.inputs):
+                # Weights of recurrent layers are called `NAME.weight_ih_l0` here, NAME maybe with an exporter's number.
                 if step.call.kind in recurrent.GATES:
                     stem, _, rest = name.partition(".weight_")
                 else:
@@ -128,12 +152,14 @@ class _Reader:
         return titles
 
     def _note_weight(self, name: str) -> None:
+        """Count a value among the parameters: a stored one of floats, no single number, no statistics, no Constant."""
         tensor = None if name in self.written else self.tensors.get(name)
         if tensor is not None and tensor.is_floating_point() and tensor.ndim and not _STATISTICS.search(name):
             self.weights.add(name)
 
     def _store(self, name: str, tensor: Tensor) -> None:
         """Note a stored value: as numbers where sizes may be computed from it, else as a tensor."""
+        # Single numbers of any kind, too: factors and exponents take the type of the tensor that they meet.
         is_size = not tensor.is_floating_point() and tensor.ndim <= 1 and tensor.numel() <= sizes.LARGEST
         if is_size or not tensor.ndim:
             self.numbers[name] = sizes.of_tensor(tensor)
@@ -163,9 +189,11 @@ class _Reader:
         self.steps.append(Step(call, tuple(inputs), tuple(node.output)))
 
     def _is_stored(self, names: Sequence[str]) -> bool:
+        """Whether all values are known by now; what is left out ("") is, too."""
         return all(not name or name in self.tensors or name in self.numbers for name in names)
 
     def _value(self, name: str) -> Any:
+        """A stored value; None for what is left out."""
         if not name:
             return None
         if name in self.tensors:
@@ -173,7 +201,11 @@ class _Reader:
         return self.numbers[name]
 
     def _fold(self, call: NodeCall, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        """Compute a node from stored values; a copy of a weight is that weight."""
+        """Compute a node from stored values; a copy of a weight is that weight.
+
+        Raises CaptureError where it cannot be computed.
+        """
+        # A new tensor would be a second parameter, and the two would be no tied weights any more.
         if call.kind == "Identity" and inputs[0] in self.tensors:
             self.tensors[outputs[0]] = self.tensors[inputs[0]]
             return
@@ -197,6 +229,7 @@ class _Reader:
             return call, inputs
         if call.kind == "Gemm" and call.get("transB", 0):
             return call, inputs
+        # A matrix that others read as well stays as it is, and gets a turned copy beside it; all products share that.
         name = f"{inputs[1]}.T" if self.uses[inputs[1]] > 1 else inputs[1]
         if name not in self.tensors or name == inputs[1]:
             self.tensors[name] = weight.t().contiguous()
@@ -205,7 +238,11 @@ class _Reader:
         return replace(call, kind="Linear"), [inputs[0], name]
 
     def _join_biases(self) -> None:
-        """Take a product with a weight and the addition of a stored vector behind it as one layer, in place."""
+        """Take a product with a weight and the addition of a stored vector behind it as one layer, in place.
+
+        Linear(x, w) -> p, Add(p, b) -> y becomes Linear(x, w, b) -> y.  Not where something else reads p, since p is
+        gone then; nor where b is as long as another axis than the units of w, which would be broadcast.
+        """
         produced = {step.outputs[0]: position for position, step in enumerate(self.steps) if step.call.kind == "Linear"}
         gone: set[int] = set()
         for position, step in enumerate(self.steps):
@@ -216,7 +253,7 @@ class _Reader:
                 source = produced.get(one)
                 if bias is None or source is None or bias.ndim != 1 or self.uses[one] != 1 or source in gone:
                     continue
-                layer = self.steps[source]
+                layer = self.steps[source]  # its weight is "out in", so that its length is the number of units
                 if len(layer.inputs) == 2 and len(bias) == len(self.tensors[layer.inputs[1]]):
                     self.steps[position] = Step(layer.call, (*layer.inputs, other), step.outputs)
                     gone.add(source)
@@ -224,7 +261,10 @@ class _Reader:
         self.steps = [step for position, step in enumerate(self.steps) if position not in gone]
 
     def _recurrent(self, call: NodeCall, inputs: list[str]) -> list[str]:
-        """The inputs of a recurrent layer: x, states, and its weights in torch's order. Raises CaptureError."""
+        """The inputs of a recurrent layer: x, states, and its weights in torch's order. Raises CaptureError.
+
+        Weights that nodes compute from inputs are refused: their gates cannot be put into another order here.
+        """
         inputs += [""] * (8 - len(inputs))
         x, w, r, b, lengths, h, c, peepholes = inputs[:8]
         call.require(not lengths and not peepholes, "it has lengths of sequences, or peepholes")
@@ -243,11 +283,12 @@ class _Reader:
 
 
 def _count(outputs: Sequence[str]) -> int:
-    """How many outputs are named, up to the last one that is."""
+    """How many outputs are named, up to the last one that is: 3 of ("y", "", "c"); 1 where none is."""
     return max((number for number, name in enumerate(outputs, 1) if name), default=1)
 
 
 def _tensor(array: np.ndarray) -> Tensor:
+    """A tensor with memory of its own: arrays of protobuf cannot be written to."""
     return torch.from_numpy(np.array(array))
 
 
@@ -279,6 +320,7 @@ def _attributes(node: Any) -> Mapping[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    """Text for the bytes that protobuf has in its place; anything else as it is."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return value

@@ -1,4 +1,13 @@
-"""LSTM and GRU layers: ONNX has the gates of one layer in another order than torch, and the axes of its answer."""
+"""LSTM and GRU layers: ONNX has the gates of one layer in another order than torch, and the axes of its answer.
+
+`reading` asks for the weights in torch's order (`weights_of`) once; the step then runs torch's own layer (`_layer`).
+The rows of a weight are one block per gate.  Of an LSTM with 5 units they are, in blocks of 5:
+
+    ONNX    i o f c     rows 0-4 input, 5-9 output, 10-14 forget, 15-19 cell
+    torch   i f g o     so the blocks 0, 2, 3, 1 of ONNX
+
+torch's `y` is "frame batch (direction unit)", that of ONNX "frame direction batch unit".
+"""
 
 from __future__ import annotations
 
@@ -17,6 +26,8 @@ _ACTIVATIONS = {"LSTM": ["sigmoid", "tanh", "tanh"], "GRU": ["sigmoid", "tanh"]}
 
 def weights_of(call: NodeCall, w: Tensor, r: Tensor, b: Tensor | None) -> Mapping[str, Tensor]:
     """The weights under torch's names, for every direction. Raises CaptureError for a layer that torch does not have.
+
+    In the order in which torch's function takes them: both weights, then both biases, of one direction after the other.
 
     w, r: "direction (gate unit) input".  b: "direction (both, gate unit)", None where there is none.
     """
@@ -41,6 +52,7 @@ def _ordered(weight: Tensor, gates: Sequence[int]) -> Tensor:
 
 
 def _check(call: NodeCall) -> None:
+    """Raise CaptureError for what torch's layers cannot be set to."""
     count = 2 if call.get("direction", "forward") == "bidirectional" else 1
     activations = [name.lower() for name in call.get("activations") or _ACTIVATIONS[call.kind] * count]
     call.require(activations == _ACTIVATIONS[call.kind] * count, f"its activations are {', '.join(activations)}")
@@ -70,18 +82,20 @@ def _layer(call: NodeCall, values: Sequence[Any]) -> tuple[Tensor, ...]:
     Raises CaptureError for an input or a state of other sizes.
     """
     x, *rest = values
-    states = rest[: 1 + (call.kind == "LSTM")]
+    states = rest[: 1 + (call.kind == "LSTM")]  # h, and c of an LSTM
     weights = rest[len(states) :]
     direction = call.get("direction", "forward")
     count = 2 if direction == "bidirectional" else 1
     size = weights[1].shape[-1]
     zeros = x.new_zeros(count, x.shape[1], size)
-    for position, state in enumerate(states):
+    for position, state in enumerate(states):  # a state that is left out begins at zero
         states[position] = zeros if state is None else state
     _check_sizes(call, x, states, weights[0].shape[-1], zeros)
+    # A layer that runs backwards alone is one on the reversed frames, whose answers are reversed again.
     if direction == "reverse":
         x = x.flip(0)
     has_bias = len(weights) > 2 * count
+    # has_biases, num_layers, dropout, train, bidirectional, batch_first
     settings = (has_bias, 1, 0.0, False, count == 2, False)
     if call.kind == "LSTM":
         y, *last = torch.lstm(x, states, weights, *settings)

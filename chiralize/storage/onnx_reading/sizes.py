@@ -2,6 +2,9 @@
 
 A shape, and what is computed from one, is a numpy array of objects: of ints, or of the symbols that torch.export puts
 in the place of open sizes. No tensor would hold those.
+
+Of x.reshape(x.shape[0], -1) an exporter makes Shape, Gather, Concat and Reshape.  With x of shape (b, 17, 2) the values
+are here [b, 17, 2], then b, then [b, -1]: arrays throughout, so that Reshape gets the symbol b and no number.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from torch import Tensor
 Numbers = np.ndarray
 """An array of Python numbers or symbols, dtype object."""
 Value = Tensor | Numbers | None
+"""A value of the graph; None for an input that is left out."""
 LARGEST = 4096
+"""Entries of a stored tensor of whole numbers that are still kept as Python's."""
 
 
 def numbers(values: Any) -> Numbers:
@@ -39,13 +44,13 @@ def listed(value: Any) -> list[Any]:
 
 
 def single(value: Numbers) -> Any:
-    """The only number of an array."""
+    """The only number of an array.  Raises ValueError where there are more or none."""
     (number,) = listed(value)
     return number
 
 
 def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
-    """A value as a tensor: whole numbers as int64, others in the type of `like`."""
+    """A value as a tensor: truth values as bool, whole numbers as int64, others in the type of `like`, else float32."""
     if isinstance(value, Tensor):
         return value
     given = value.tolist()
@@ -70,20 +75,22 @@ def _quotient(one: Any, other: Any) -> Any:
     """Division as ONNX does it: of whole numbers towards zero, which is down where none is negative."""
     if isinstance(one, float) or isinstance(other, float):
         return one / other
-    if isinstance(one, int) and isinstance(other, int):
-        if one * other < 0:
-            return int(math.trunc(one / other))
-        return one // other
-    return one // other
+    if isinstance(one, int) and isinstance(other, int) and one * other < 0:
+        return -(abs(one) // abs(other))  # -7 / 2 is -3, where `//` gives -4
+    return one // other  # an open size is taken to be positive: a negated one would have to be rounded up
 
 
 def _each(function: Callable[..., Any]) -> Callable[..., Numbers]:
-    """A function of single numbers as one of arrays."""
+    """A function of single numbers as one of arrays, which are broadcast.
+
+    Those of `operator` have no `__code__`: all that are used here take two numbers.
+    """
     vectorised = np.frompyfunc(function, function.__code__.co_argcount if hasattr(function, "__code__") else 2, 1)
 
     def apply(*arrays: Numbers) -> Numbers:
         """The function, number by number."""
         result = vectorised(*arrays)
+        # Of arrays without axes numpy returns the number itself.
         if isinstance(result, np.ndarray):
             return result
         return numbers(result)
@@ -119,7 +126,10 @@ ARITHMETIC: dict[str, Callable[..., Numbers]] = {
 
 
 def cast(array: Numbers, is_float: bool, is_bool: bool) -> Numbers:
-    """The numbers in another kind."""
+    """The numbers in another kind: truth values, floats, or whole numbers, cut off as ONNX does (-1.5 to -1).
+
+    An open size stays the symbol that it is where whole numbers are wanted.
+    """
     if is_bool:
         return _each(lambda number: bool(number))(array)
     if is_float:
@@ -134,7 +144,7 @@ def _whole(number: Any) -> Any:
 
 
 def sliced(array: Any, starts: Sequence[Any], ends: Sequence[Any], axes: Sequence[int], steps: Sequence[int]) -> Any:
-    """Part of an array or a tensor, as Slice takes it."""
+    """Part of an array or a tensor, as Slice takes it: per axis of `axes` a start, an end and a positive step."""
     picks: list[slice] = [slice(None)] * array.ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         picks[axis] = slice(start, _within(end), step)
@@ -142,7 +152,7 @@ def sliced(array: Any, starts: Sequence[Any], ends: Sequence[Any], axes: Sequenc
 
 
 def _within(end: Any) -> Any:
-    """An end, None where it is the largest number there is: all that follows."""
+    """An end, None where it is the largest number there is, of int32 or int64: all that follows."""
     if isinstance(end, int) and abs(end) >= 2**31 - 1:
         return None
     return end
