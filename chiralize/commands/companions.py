@@ -16,7 +16,7 @@ from torch import Tensor
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.commands.records import Conversion
 from chiralize.problem.network import Network
-from chiralize.storage.weights import SPREADS
+from chiralize.storage.weight_notes import SPREADS
 from chiralize.symmetry.involution import SignedPermutation
 
 _VARIANCE, _DEVIATION = "_var", "_std"

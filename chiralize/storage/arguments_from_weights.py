@@ -3,6 +3,16 @@
 A checkpoint seldom says with which arguments its network was built, but names and sizes of its weights depend on them.
 An argument counts as found where the network then has exactly the weights of the file and no other value does that.
 What the weights do not tell (how many heads share the channels) is left to the user.
+
+`weights` asks where the class cannot be built with what the user gave, or where its weights are not the file's.  The
+class is built on trial, without numbers (`trial_builds`), and its *distance* is how many names and sizes of its weights
+differ from the file's.  For `Lifter(joints, width, layers=2)` and a file with `first.weight` (256, 34) and four layers:
+
+    start     joints=17 (of the skeleton), width=1        it can be built: distance 9, say
+    descend   width=2, 3, ..., 256 is nearer: distance 4; then layers=4: distance 0
+    judged    does another width, another number of layers fit as well?  Then the user is asked for it.
+
+Decision 0059 has the reasons and what was measured.
 """
 
 from __future__ import annotations
@@ -23,13 +33,17 @@ from chiralize.storage.trial_builds import FAILED, TrialBuilds
 SECONDS = 20.0
 """Processor time after which the search ends."""
 _STARTS = 40
+"""Steps of looking for values under which the class can be built at all."""
+# Names of arguments: of a number of joints, of numbers per joint (`joint_dim`, `kpt_channels`), of coordinates.
 _JOINTS = re.compile(r"joint|point|keypoint|kpt|node|vert", re.I)
 _OF_ONE_JOINT = re.compile(r"(joint|point|kpt|node|vert)\w*?_?(d|dims?|coords?|chan\w*|feat\w*)$", re.I)
 _DIMS = re.compile(r"(in|input|coord).*(chan|feat|dim|size)|(dim|chan|feat)\w*_in$|^in_|coord", re.I)
 _DROP = re.compile(r"drop", re.I)
 _SWEEPS = 6
+"""Rounds over all arguments."""
 _MOST = 48
 _LENGTHS = range(1, 9)
+"""Lengths of lists that are tried, as one entry per layer has it."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,7 @@ def arguments_from_weights(
 
     fixed: those that the user or the file gives.  joints: of the skeleton, 0 where it is not known; it decides only
     where the weights determine a product of joints and something else.  tell: called with the number of builds.
+    None also where the class cannot be built with any values that were tried.
     """
     try:
         parameters = inspect.signature(build).parameters.values()
@@ -67,6 +82,7 @@ def arguments_from_weights(
         return None
     named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     needed = [each.name for each in named if each.default is each.empty and each.name not in fixed]
+    # Defaults that are sizes may be changed as well, where the weights fit no other way; texts and switches stay.
     sized = [each.name for each in named if _is_size(each.default) and each.name not in fixed]
     builds = TrialBuilds(build, tables, TimeLimit(SECONDS), tell)
     if not needed and builds.distance(fixed) == FAILED:  # `args=None`, of which the class reads all the same
@@ -90,6 +106,7 @@ def _is_dims(name: str) -> bool:
 
 
 def _is_size(default: Any) -> bool:
+    """Whether a default is a whole number or a list of them; True and False are none."""
     if isinstance(default, (list, tuple)):
         return bool(default) and all(type(entry) is int for entry in default)
     return type(default) is int
@@ -105,11 +122,14 @@ class _Candidates:
             for tensor in weights.tensors.values():
                 sizes.update(size for size in tensor.shape if type(size) is int)  # nested tensors have others
         counts = _layer_counts(name for weights in tables for name in weights.tensors)
+        # The commonest sizes first: the width of a network stands on most of its weights.
         common = [size for size, _ in sizes.most_common(_MOST // 2)]
+        # A size of 34 or 51 is 17 joints times 2 or 3; one of 256 may be 4 heads of 64, or twice an argument of 128.
         parts = [size // joints for size in common if joints and size % joints == 0]
         multiples = [factor * joints for factor in (2, 3) if joints]
         halves = [size // part for size in common[: _MOST // 6] for part in (2, 4) if size % part == 0]
         self._numbers = list(dict.fromkeys([*common, *counts, *multiples, *parts, *range(1, 17), *halves]))
+        # Lists are mostly kernels, one per layer: [3, 3, 3].  Their entries are changed one by one afterwards (`near`).
         kernels = [size for size in sorted(sizes) if 1 < size <= 9]
         self._lists = [[size] * count for count in _LENGTHS for size in (kernels[:4] or [1])]
 
@@ -125,7 +145,7 @@ class _Candidates:
         return [value for value in dict.fromkeys([*likely, *self._numbers]) if value > 0]
 
     def all(self, name: str) -> list[Any]:
-        """Values of every kind for an argument of this name."""
+        """Values of every kind for an argument of this name, the likeliest first."""
         if _DROP.search(name):
             return [0.0]
         return [*self.numbers(name), *self._lists, True, False, None]
@@ -136,7 +156,7 @@ class _Candidates:
         return self.all(name)[0] if suggested else 1
 
     def near(self, name: str, value: Any) -> list[Any]:
-        """Values of the kind that an argument has now."""
+        """Values of the kind that an argument has now: of [3, 3] other lengths, and lists with one entry changed."""
         if isinstance(value, bool) or value is None:
             return [True, False, None]
         if isinstance(value, float):
@@ -158,7 +178,7 @@ class _Candidates:
 
 def _layer_counts(names: Iterable[str]) -> list[int]:
     """How many layers are numbered under a name, 4 of `layers.0.weight` to `layers.3.weight`; and one more or less."""
-    last: dict[str, int] = {}
+    last: dict[str, int] = {}  # the largest number under each head
     for name in names:
         parts = name.split(".")
         for depth, part in enumerate(parts):
@@ -170,11 +190,13 @@ def _layer_counts(names: Iterable[str]) -> list[int]:
 
 
 class _Search:
-    """Looks for the values of arguments, one argument at a time."""
+    """Looks for the values of arguments, one argument at a time.
+
+    Values are by name, without those that are fixed; `args.frames` is an entry of an object `args`.
+    """
 
     def __init__(self, builds: TrialBuilds, fixed: dict[str, Any], candidates: _Candidates) -> None:
         self._builds, self._fixed, self._candidates = builds, fixed, candidates
-        self._free: list[str] = []
 
     def _distance(self, values: Mapping[str, Any]) -> float:
         return self._builds.distance({**self._fixed, **values})
@@ -187,6 +209,8 @@ class _Search:
         """
         objects = [name for name in needed if name in NAMES]
         values: dict[str, Any] = {name: self._candidates.first(name) for name in needed if name not in objects}
+        # Each round ends in one of three ways: it can be built; its object was asked for one more name, which gets a
+        # value; it failed otherwise, and one value is changed.
         for _ in range(_STARTS):
             if self._distance(self._with_objects(values, objects)) < FAILED:
                 return values
@@ -199,7 +223,10 @@ class _Search:
         return None
 
     def _with_objects(self, values: Mapping[str, Any], objects: Sequence[str]) -> dict[str, Any]:
-        """The values, with an empty object for each that no value is of yet."""
+        """The values, with an empty object for each that no value is of yet.
+
+        An entry under a name that no class asks for (`_NOTHING`) makes the object.
+        """
         filled = {name.partition(".")[0] for name in values if "." in name}
         return {**values, **{f"{name}.{_NOTHING}": None for name in objects if name not in filled}}
 
@@ -224,6 +251,7 @@ class _Search:
 
         sized: arguments that have a default, which is left as it is unless another value is nearer.
         """
+        # Coordinate descent: a sweep sets each argument to the value with the smallest distance, the others unchanged.
         best = self._distance(values)
         names = [*values, *(name for name in sized if name not in values)]
         names.sort(key=lambda name: self._candidates.is_known(name, values.get(name)))  # those move last
@@ -242,15 +270,17 @@ class _Search:
         return values
 
     def _tried(self, name: str, current: Any) -> list[Any]:
-        """Values for an argument: of every kind where it has no default, since the first that ran may be of another."""
-        near = self._candidates.near(name, current)
-        if name not in self._fixed and not isinstance(current, bool):
-            return near
-        return self._candidates.all(name)
+        """Values for an argument: of the kind that it has; of every kind where the first that ran is True or False."""
+        if isinstance(current, bool):
+            return self._candidates.all(name)
+        return self._candidates.near(name, current)
 
     def judged(self, values: Mapping[str, Any]) -> Found:
         """Which of the values the weights determine. A value that there was no time to check does not count as
         determined.
+
+        Without a fit: no arguments, but the nearest ones.  With a fit every value is questioned in three rounds, the
+        likeliest alternatives first: near ones of each argument, pairs of arguments that trade, all others.
         """
         fits = self._distance(values) == 0
         undecided: set[str] = set()
@@ -259,7 +289,7 @@ class _Search:
             open_names = [name for name, value in values.items() if not self._candidates.is_known(name, value)]
             undecided |= {name for name in open_names if self._may_be_other(values, name, _others(values[name]))}
             undecided |= self._shared(values)
-            if self._builds.limit.is_over:
+            if self._builds.limit.is_over:  # the first two rounds did not end: no value is sure
                 undecided |= set(open_names)
             for name in open_names:  # for as long as there is time: others were tried for each
                 if name not in undecided and self._may_be_other(
@@ -278,7 +308,10 @@ class _Search:
         return Found(decided, tuple(open_names), True, joints=self._joint_counts(values, open_names))
 
     def _joint_counts(self, values: Mapping[str, Any], open_names: Sequence[str]) -> tuple[int, ...]:
-        """Numbers of joints that fit with 2 or 3 coordinates each, where the weights leave both open."""
+        """Numbers of joints that fit with 2 or 3 coordinates each, where the weights leave both open.
+
+        Weights of 30 inputs fit joints=30 and dims=1, and so 15 joints of 2 and 10 of 3.
+        """
         counts: dict[int, None] = {}
         numbers = [name for name in open_names if type(values[name]) is int]
         for name, other, dims in product(filter(_is_joints, numbers), filter(_is_dims, numbers), (2, 3)):
@@ -305,6 +338,7 @@ class _Search:
 
 
 _NOTHING = "none_of_these"
+"""A name that no class asks its object of arguments for."""
 
 
 def _others(value: Any) -> list[Any]:
@@ -321,7 +355,7 @@ def _others(value: Any) -> list[Any]:
 
 
 def _trades(one: str, other: str, values: Mapping[str, Any]) -> list[dict[str, int]]:
-    """Other values of two arguments with the same product, or the same sum."""
+    """Other values of two arguments with the same product, or the same sum: of 4 and 6 5 and 5, 8 and 3, 6 and 4."""
     left, right = values[one], values[other]
     trades = [{one: left + 1, other: right - 1}, {one: left - 1, other: right + 1}]
     for factor in (2, 3, 5):

@@ -15,8 +15,8 @@ from chiralize.errors import ModelFileError
 from chiralize.storage.content import Content
 from chiralize.storage.format import LoadedModel
 from chiralize.storage.perceptron import Normaliser
+from chiralize.storage.stored import Stored
 from chiralize.storage.tables import Weights, name_beside, table_under
-from chiralize.storage.weights import Stored
 
 _SPREAD = "_std"
 _STATISTICS = ("_mean", _SPREAD)

@@ -1,4 +1,13 @@
-"""`--model pkg.mod:factory`: the user's own function that builds the network for a weights file."""
+"""`--model pkg.mod:factory`: the user's own function that builds the network for a weights file.
+
+`weights` imports it, calls it with `--arg name=value` and what the file says (`build_module`), and fills the result
+(`fill_weights`).  This is the only place where the user's code runs to load a model, and it may do anything: print,
+parse the command line, exit, ask for a GPU.  Whatever it raises leaves as FactoryError with the command that helps:
+
+    --model nets.lifter:Lifter --arg width=256     Lifter(width=256) of nets/lifter.py, which is below this folder
+    --model lifter.py:Lifter                       refused: name the module, not its file
+    --arg args.frames=27                           Lifter(args=Settings(frames=27)), see `settings`
+"""
 
 from __future__ import annotations
 
@@ -31,7 +40,7 @@ Factory = str | torch.nn.Module | Callable[..., torch.nn.Module]
 
 
 def name_of(factory: Factory) -> str:
-    """What messages call it."""
+    """What messages call it: the text that the user typed, else the name of the class or function."""
     if isinstance(factory, str):
         return factory
     if isinstance(factory, torch.nn.Module):
@@ -56,12 +65,12 @@ def build_module(
     shown_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     shown = f"{name_of(factory)}({shown_arguments})"
     try:
-        with working_folder_importable(), Staying():
+        with working_folder_importable(), Staying():  # requests for a GPU stay on the CPU
             module = function(**nested(arguments))
     except MissingSettingError as error:
         facts = f"{shown} asks its object of arguments for {error.wanted!r}"
         raise FactoryError("--model", facts, f"give it: --arg {_owner(arguments)}.{error.wanted}=VALUE") from error
-    except (Exception, SystemExit) as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code, which may call `sys.exit`
         facts = f"{shown} raised {type(error).__name__}: {_line(error) or _place(error)}"
         raise FactoryError("--model", facts, _needed(function, arguments)) from error
     if not isinstance(module, torch.nn.Module):
@@ -83,7 +92,10 @@ def _owner(arguments: Mapping[str, Any]) -> str:
 
 
 def _needed(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
-    """Which arguments to give, by their names where the class wants some."""
+    """Which arguments to give, by their names where the class wants some.
+
+    Those without a default; where all have one, those whose default is None, which often means that it has to be set.
+    """
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -131,11 +143,12 @@ def arguments_for(
     function = called_by(factory)
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # classes written in C have none
         return {}
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     taken = {parameter.name for parameter in parameters if parameter.kind in by_name}
     brought = {name: value for name, value in known.items() if name in taken and name not in given}
+    # `Net(args)`: the trainer's options go in as one object, unless the user or the file gives that argument itself.
     whole = [each.name for each in parameters if each.name in NAMES and each.default is each.empty]
     if settings and len(whole) == 1 and not {whole[0]} & {*known, *given}:
         brought |= {f"{whole[0]}.{name}": value for name, value in settings.items()}
@@ -157,11 +170,13 @@ def working_folder_importable() -> Iterator[None]:
         yield
     finally:
         sys.argv = arguments
+        # The user's code may have changed the path: only this entry is taken away again.
         if added and folder in sys.path:
             sys.path.remove(folder)
 
 
 def _imported(factory: str) -> Any:
+    """What `--model` names.  Raises FactoryError."""
     return imported(factory, "--model", "your_package.your_module:YourNet")
 
 
@@ -179,7 +194,7 @@ def imported(factory: str, option: str, example: str) -> Any:
             target: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # the user's own code
         raise _not_imported(error, module_name, attribute, option) from error
-    for name in attribute.split("."):
+    for name in attribute.split("."):  # `nets:Lifters.small` is an attribute of a class
         if not hasattr(target, name):
             raise _no_attribute(target, name, module_name, attribute, option)
         target = getattr(target, name)
@@ -196,6 +211,7 @@ def _not_imported(error: BaseException, module: str, attribute: str, option: str
         f"run in the folder that holds it (now {Path.cwd()}), name that folder before the command, "
         "`PYTHONPATH=FOLDER chiralize ...`, or install the package."
     )
+    # Three causes with a remedy each: no such module from here, a line inside it that fails, a path in place of a name.
     line = where_it_fails(error)
     if is_absent(error, module):
         remedy = _elsewhere(module, attribute, option) + remedy
@@ -231,13 +247,18 @@ def parse_value(name: str, text: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         facts = f"{text!r} is not a YAML value"
         raise UsageError(f"--arg {name}", facts, "quote the value, for example `--arg name='[1, 2]'`.") from error
+    # YAML has no tuples: `3,3,3` is a text for it.  Quoted, `'a,b'` stays one.
     if isinstance(value, str) and "," in value and not text.strip().startswith(("'", '"')):
         return tuple(parse_value(name, part) for part in value.split(",") if part.strip())
     return value
 
 
 def fill_weights(module: torch.nn.Module, state: Mapping[str, torch.Tensor], factory: str, where: str) -> None:
-    """Load the weights; every name and shape has to fit.  Raises FactoryError."""
+    """Load the weights; every name and shape has to fit.  Raises FactoryError.
+
+    factory, where: what messages call the network and the file.  The error lists what is missing, unexpected or of
+    another shape, each with the nearest name on the other side.
+    """
     expected = module.state_dict()
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
@@ -261,7 +282,10 @@ def fill_weights(module: torch.nn.Module, state: Mapping[str, torch.Tensor], fac
 
 
 def _inside(expected: Mapping[str, Any], state: Mapping[str, Any]) -> str:
-    """The remedy where the file holds a network that is a part of the one that was built; "" elsewhere."""
+    """The remedy where the file holds a network that is a part of the one that was built; "" elsewhere.
+
+    Of a wrapper with the weights `net.first.weight` and a file with `first.weight`: all names lack the same beginning.
+    """
     prefix, _, _ = next(iter(expected), "").partition(".")
     if not state or set(expected) != {f"{prefix}.{name}" for name in state}:
         return ""
@@ -279,6 +303,7 @@ def _take_precision_of(state: Mapping[str, torch.Tensor], module: torch.nn.Modul
 
 
 def _float_kinds(tensors: Iterable[torch.Tensor]) -> set[torch.dtype]:
+    """The number types of those that hold floating-point numbers."""
     return {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
 
 
@@ -286,6 +311,7 @@ _REMEDY = "build the network with the arguments it was trained with (`--arg name
 
 
 def _nearest(name: str, names: list[str]) -> str:
+    """The most similar of the names, in brackets; "" where none is similar."""
     near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f" (nearest: {near[0]!r})"
@@ -299,5 +325,6 @@ def _place(error: BaseException) -> str:
 
 
 def _line(error: BaseException) -> str:
+    """The words of an error in one line of at most 200 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines)[:200]

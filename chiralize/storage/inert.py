@@ -3,6 +3,15 @@
 Trainers pickle objects of theirs beside the weights (histories, configurations, callbacks).  Here nothing that a pickle
 names is imported or called: a name becomes a class of ours that swallows whatever it is given.  So the weights beside
 such objects can be read, and the objects stay what they are: bytes of the file.
+
+A pickle is a program for a stack machine.  Of `torch.save({"w": torch.zeros(2, 3), "log": History()})` it says
+
+    call torch._utils._rebuild_tensor_v2 with (storage "0" of floats, offset 0, shape (2, 3), strides (3, 1), ...)
+    call trainer.log.History.__new__, give it the state {...}
+
+and the result here is {"w": StoredTensor(Storage("0", "float32"), "float32", 0, (2, 3), (3, 1)), "log": Foreign}.
+The numbers themselves lie beside the pickle, and `torch_file` reads them.  Callers: `content` for every file of torch,
+to tell formats apart; `torch_file` for weights; `vec_normalize` for statistics.
 """
 
 from __future__ import annotations
@@ -20,6 +29,7 @@ from chiralize.storage.bounds import MAX_DEPTH, check_claim, check_parts
 _COMPILED = ".OptimizedModule"
 _WRAPPERS, _WRAPPED = ("DataParallel", "DistributedDataParallel", "OptimizedModule"), ("module", "_orig_mod")
 MAX_NAMES = 1_000_000
+"""Parts and weights of a pickled module; what is more contains itself."""
 _REMEDY = "copy or download the file again; if it was written by torch, save it again."
 
 
@@ -46,6 +56,7 @@ class StoredTensor:
         """How many entries the storage must have at least."""
         if 0 in self.shape:
             return 0
+        # The last entry lies at offset + sum of (size - 1) * stride: of shape (2, 3), strides (3, 1) at offset + 5.
         steps = zip(self.shape, self.strides, strict=True)
         return self.offset + 1 + sum((size - 1) * stride for size, stride in steps)
 
@@ -64,6 +75,7 @@ class Foreign:
         del kwargs
         blank = object.__new__(cls)
         blank.entries, blank.state = {}, None
+        # A compiled module pickles the network as an argument of its class, not in its state.
         if cls.origin.endswith(_COMPILED) and args and isinstance(args[0], Foreign):
             blank.state = {"_modules": {"_orig_mod": args[0]}}
         return blank
@@ -87,7 +99,7 @@ class Foreign:
         return [self.entries, self.state]
 
     def append(self, value: Any) -> None:
-        """Forget a part of a list."""
+        """Forget a part of a list: subclasses of list are filled so."""
 
     def extend(self, values: Any) -> None:
         """Forget parts of a list."""
@@ -104,7 +116,10 @@ class Table(dict):
 
 
 class _Call:
-    """A function of ours that a pickle may call, and cannot change."""
+    """A function of ours that a pickle may call, and cannot change.
+
+    A plain function has attributes, which a pickle could set (BUILD), for all files to come.
+    """
 
     __slots__ = ("_function",)
 
@@ -126,7 +141,11 @@ class _Name:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor | Foreign:
-    """The record of a tensor; a stand-in for one of a kind of numbers that is not known here."""
+    """The record of a tensor; a stand-in for one of a kind of numbers that is not known here.
+
+    rest: requires_grad, hooks and, of `_rebuild_tensor_v3`, the number type.
+    Raises ValueError for a shape or strides that are none.
+    """
     dtype = rest[2].name if len(rest) > 2 and isinstance(rest[2], _Name) else ""
     if not isinstance(storage, Storage):
         raise ValueError("a tensor without a storage")
@@ -175,13 +194,15 @@ class _InertUnpickler(pickle.Unpickler):
     """Builds containers, numbers and text; imports nothing."""
 
     def __init__(self, data: bytes, known: Mapping[str, Any]) -> None:
-        super().__init__(io.BytesIO(data), encoding="latin1")
+        super().__init__(io.BytesIO(data), encoding="latin1")  # texts of Python 2, of which every byte is a letter
         self._known = known
         self._classes: dict[str, type] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         """The object for a name: a record of ours for tensors and their parts, else a stand-in."""
         full = f"{module}.{name}"
+        # The caller's stand-ins first, then tensors and their parts.  Any other name gets a class of its own, so that
+        # objects of one class of the file are of one class here.
         if full in self._known:
             stand_in = self._known[full]
             if isinstance(stand_in, type):
@@ -205,7 +226,7 @@ class _InertUnpickler(pickle.Unpickler):
             raise ValueError("an outside object that is no storage")
         if len(pid) > 5 and pid[5] is not None:
             raise ValueError("a storage that is a view of another one")
-        kind, key = pid[1], pid[2]
+        kind, key = pid[1], pid[2]  # ("storage", class of storage, key, device, number of entries[, view])
         if not isinstance(key, str):
             raise ValueError("a storage without a name")
         return Storage(key, kind.name if isinstance(kind, _Name) else "")
@@ -252,7 +273,7 @@ def state_of(module: Foreign, where: str) -> dict[str, Any] | None:
             if name not in forgotten:
                 names[f"{prefix}{name}"] = tensor
         inner = [(f"{prefix}{name}.", child) for name, child in fields["_modules"].items()]
-        waiting += reversed(inner)
+        waiting += reversed(inner)  # the last one is taken first: the order is that of `state_dict`
     return names or None
 
 
@@ -263,6 +284,7 @@ def named_in(tree: Any, where: str) -> Any:
 
 def class_of(module: Foreign) -> str:
     """The class of a pickled module, or of the one in its wrapper (DataParallel, torch.compile)."""
+    # Wrappers may be nested, and a hostile one may contain itself: not more often than `MAX_DEPTH`.
     for _ in range(MAX_DEPTH):
         inner = module.state.get("_modules") if isinstance(module.state, dict) else None
         wrapped = next((inner[key] for key in _WRAPPED if isinstance(inner, dict) and key in inner), None)

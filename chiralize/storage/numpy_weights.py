@@ -12,8 +12,9 @@ from chiralize.errors import ModelFileError, UnsafeFileError
 from chiralize.storage.content import Content
 from chiralize.storage.format import LoadedModel, Wanted
 from chiralize.storage.missing import KINDS, plain_pickle
+from chiralize.storage.stored import Stored
 from chiralize.storage.unpickle import imported_names, restricted_load
-from chiralize.storage.weights import Stored, load_weights
+from chiralize.storage.weights import load_weights
 
 _NUMBERS = "biufc"
 

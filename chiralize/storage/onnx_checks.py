@@ -3,6 +3,10 @@
 A model may name files beside it (external data) and operators of any domain. Data files are read here, from the
 model's own folder only, and put inside; operators that could touch files or call back into Python are refused. What
 onnxruntime gets is written anew from what was checked.
+
+`formats/onnx.py` calls `read_checked` first of all. The iterators over graphs, nodes and tensors below go into branches
+and loops (graphs that are attributes of a node) and into the model's functions: a check of `model.graph` alone would
+miss those. Every module that looks through a model uses them.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from chiralize.storage.packages import is_installed
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 MAX_BYTES = 2**31 - 1  # what protobuf can hold
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+"""Whose operators may occur, beside those that the model defines itself."""
 _FORBIDDEN = frozenset({"EPContext", "PythonOp", "PythonOpGrad", "PyOp", "PyCustomOp"})
 _DAMAGED = "copy or download the file again; if you made it, export the model again."
 _HOSTILE = "do not use this file; ask its author for one written by an ordinary exporter."
@@ -49,6 +54,7 @@ def read_checked(data: bytes, path: Path) -> Any:
         facts = f"starts like an ONNX model, but its {len(data):,} bytes cannot be read; it is truncated or damaged"
         raise ModelFileError(where, facts, _DAMAGED) from error
     try:
+        # Fields that this version of onnx does not know were not checked, and would be written out again.
         model.DiscardUnknownFields()
         _check(model, path)
     except (ChiralizeError, MemoryError):
@@ -60,6 +66,7 @@ def read_checked(data: bytes, path: Path) -> Any:
 
 
 def _check(model: Any, path: Path) -> None:
+    """Check operators and values, and read external data.  Raises ModelFileError, UnsafeFileError, NonFiniteError."""
     where = str(path)
     if not model.HasField("graph") or not model.graph.output:
         raise ModelFileError(where, "is an ONNX model without a graph", _DAMAGED)
@@ -71,6 +78,7 @@ def _check(model: Any, path: Path) -> None:
         if node.domain not in domains:
             facts = f"operator {node.domain}::{node.op_type} belongs to a library of its own, which is never loaded"
             raise ModelFileError(where, facts, "export the model with standard ONNX operators only.")
+    # The model with all its data has to fit into one protobuf: each tensor gets what those before it left.
     room = MAX_BYTES - model.ByteSize()
     for tensor in all_tensors(model):
         room -= _take_in(tensor, path, room)
@@ -86,6 +94,7 @@ def all_nodes(model: Any) -> Iterator[Any]:
 
 
 def _nodes(nodes: Any) -> Iterator[Any]:
+    """The nodes, each followed by those of the graphs inside it."""
     for node in nodes:
         yield node
         for graph in _graphs(node):
@@ -93,6 +102,7 @@ def _nodes(nodes: Any) -> Iterator[Any]:
 
 
 def _graphs(node: Any) -> Iterator[Any]:
+    """The graphs that are attributes of a node: branches of an If, the body of a Loop or Scan."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
@@ -130,6 +140,7 @@ def _take_in(tensor: Any, path: Path, room: int) -> int:
     from onnx import TensorProto
 
     if tensor.data_location != TensorProto.EXTERNAL:
+        # The data are inside: what names a file all the same must not reach onnxruntime.
         if tensor.external_data:
             del tensor.external_data[:]
         return 0
@@ -157,7 +168,11 @@ def _take_in(tensor: Any, path: Path, room: int) -> int:
 
 
 def _beside(path: Path, location: str, where: str) -> Path:
-    """The path of a data file, which has to be in the model's folder or below it."""
+    """The path of a data file, which has to be in the model's folder or below it.
+
+    Judged twice: the text, by the rules of Unix and of Windows, then the file behind all symbolic links.
+    Raises UnsafeFileError for one outside, ModelFileError for one that is not there.
+    """
     folder = path.resolve().parent
     parts = location.replace("\\", "/").split("/")
     if not location or location.startswith(("/", "\\", "~")) or ".." in parts or ":" in parts[0] or "\0" in location:
@@ -171,6 +186,7 @@ def _beside(path: Path, location: str, where: str) -> Path:
 
 
 def _count(text: str, name: str, where: str) -> int:
+    """A number of bytes.  `int` alone takes `-1`, `1_0` and digits of other scripts.  Raises ModelFileError."""
     if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise ModelFileError(where, f"{name} of its external data is {text[:40]!r}, no plain number", _DAMAGED)
     return int(text)
@@ -192,13 +208,16 @@ def _require_finite(model: Any, where: str) -> None:
 
 
 def coarsest_float(model: Any) -> str:
-    """The coarsest kind of floating-point number that weights, inputs, outputs or casts of a model have."""
+    """The coarsest kind of floating-point number that weights, inputs, outputs or casts of a model have.
+
+    A name of `_FLOATS`, FLOAT where there is none.  A model of float32 with one cast to FLOAT16 rounds as float16 does.
+    """
     from onnx import TensorProto
 
     kinds = {tensor.data_type for tensor in all_tensors(model)}
     kinds |= {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
     for node in all_nodes(model):
-        if node.op_type == "Cast":
+        if node.op_type == "Cast":  # the attribute `to` is the number type of the result
             kinds |= {attribute.i for attribute in node.attribute if attribute.name == "to"}
     names = {TensorProto.DataType.Name(kind) for kind in kinds if kind in TensorProto.DataType.values()}
     return min(names & set(_FLOATS), key=lambda name: _FLOATS[name], default="FLOAT")
@@ -227,6 +246,7 @@ def outputs_of_size_one(model: Any) -> frozenset[str]:
         """Whether a value is made of such answers. A graph has no cycles, and nodes come in order."""
         return saturating.get(name, False)
 
+    # Nodes inside branches are not looked at: an output of an If counts as one that does not saturate.
     for node in model.graph.node:
         inputs, kind = list(node.input), node.op_type
         if kind in _SATURATING:

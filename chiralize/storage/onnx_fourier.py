@@ -2,6 +2,18 @@
 
 onnxruntime's DFT loses digits where the length is no power of two: 7e-6 of the largest value at 27 points, 7e-5 at 243,
 where torch has 1e-7. Up to some hundred points a product with the matrix of cosines and sines is as good as torch.
+
+`onnx_export` calls `as_products` where a file with transforms was not near enough to torch. Transforms of torch are of
+three kinds: complex to complex (c2c), real to complex (r2c) and complex to real (c2r). Each becomes
+
+    X[k] = sum over t of x[t] (cos a - i sin a),   a = 2 pi k t / n
+
+on real and imaginary parts. For n = 4 the matrices "t k" are
+
+    cos  1  1  1  1      sin  0  0  0  0
+         1  0 -1  0           0  1  0 -1
+         1 -1  1 -1           0  0  0  0
+         1  0 -1  0           0 -1  0  1
 """
 
 from __future__ import annotations
@@ -22,6 +34,7 @@ from chiralize.graph.other_sizes import symbolic_sizes
 from chiralize.graph.running import Call
 
 _MOST = 1024
+"""Points of a transform: the matrices have n x n entries, and are written into the file."""
 _aten = torch.ops.aten
 
 
@@ -35,6 +48,7 @@ def as_products(program: ExportedProgram, example: Call) -> ExportedProgram:
 
     Lengths that are open are closed, at those of the example: a file for these alone is better than none.
     """
+    # Each round closes the open axes on which one length depends. It ends, since `_closed` gives None without any.
     current: ExportedProgram | None = program
     while current is not None:
         try:
@@ -46,6 +60,7 @@ def as_products(program: ExportedProgram, example: Call) -> ExportedProgram:
 
 def _with_matrices(program: ExportedProgram) -> ExportedProgram:
     """The program with every Fourier transform as a matrix product. Raises _OtherLengthError."""
+    # torch.fft.rfft and the like are first taken apart into the three kinds, by torch's own decompositions.
     defaults = torch.export.default_decompositions()
     table = {op: decompose for op, decompose in defaults.items() if str(op).startswith("aten.fft_")}
     table |= {_aten._fft_r2c.default: _real, _aten._fft_c2c.default: _complex, _aten._fft_c2r.default: _to_real}
@@ -65,7 +80,7 @@ class _OtherLengthError(Exception):
 
 def _closed(program: ExportedProgram, example: Call, symbols: Collection[Any]) -> ExportedProgram | None:
     """The program without the open axes that depend on these symbols; None where there are none, or export refuses."""
-    sizes = symbolic_sizes(program)
+    sizes = symbolic_sizes(program)  # of every input that is a tensor, in their order
     of_tensors = iter(sizes)
 
     def depends(size: Any) -> bool:
@@ -73,7 +88,7 @@ def _closed(program: ExportedProgram, example: Call, symbols: Collection[Any]) -
         return not getattr(size, "free_symbols", set[Any]()).isdisjoint(symbols)
 
     def left_open(leaf: Any) -> Any:
-        """The axes of an argument that stay open."""
+        """The axes of an argument that stay open. Called once for each, in the order of the sizes."""
         if not isinstance(leaf, Tensor):
             return None
         axes = dict[int, Any]()
@@ -91,17 +106,22 @@ def _closed(program: ExportedProgram, example: Call, symbols: Collection[Any]) -
 
 
 def _complex(x: Tensor, dim: Sequence[int], normalization: int, forward: bool) -> Tensor:
-    """X[k] = sum over t of x[t] exp(-2 pi i k t / n), along every axis; backwards with the other sign."""
+    """X[k] = sum over t of x[t] exp(-2 pi i k t / n), along every axis; backwards with the other sign.
+
+    dim: the axes.  normalization: see `_scale`.  A transform along several axes is one along each in turn.
+    """
     sign = -1.0 if forward else 1.0
     for axis in dim:
         cos, sin = _waves(x, x.shape[axis])
         re, im = _parts_along(x, axis)
+        # (re + i im)(cos + sign i sin)
         x = _from_parts(re @ cos - sign * (im @ sin), im @ cos + sign * (re @ sin), axis)
     return x * _scale(x.shape, dim, normalization)
 
 
 def _real(x: Tensor, dim: Sequence[int], normalization: int, onesided: bool) -> Tensor:
     """The transform of real values; onesided: of the last axis only the first half, which determines the other."""
+    # Real values have X[n - k] = conj X[k]. Only the last axis can use that: behind it the values are complex.
     axis = dim[-1]
     count = x.shape[axis]
     frequencies = count // 2 + 1 if onesided else count
@@ -113,6 +133,7 @@ def _real(x: Tensor, dim: Sequence[int], normalization: int, onesided: bool) -> 
 
 def _to_real(x: Tensor, dim: Sequence[int], normalization: int, last_dim_size: int) -> Tensor:
     """Real values from the first half of their transform: its other half are the conjugates."""
+    # The complex axes first, without scale: the scale counts all axes, and is known when the last one has its size.
     x, axis = _complex(x, dim[:-1], 0, False), dim[-1]
     cos, sin = (waves[: x.shape[axis]] for waves in _waves(x, last_dim_size))
     # Every frequency stands for itself and its conjugate, but for those that are their own conjugates: 0 and n / 2.
@@ -135,9 +156,10 @@ def _from_parts(re: Tensor, im: Tensor, axis: int) -> Tensor:
 
 
 def _waves(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """cos and sin of 2 pi k t / n, "t k"."""
+    """cos and sin of 2 pi k t / n, "t k", in the number type of x (of its parts). Raises _OtherLengthError."""
     if not isinstance(count, int) or count > _MOST:
         raise _OtherLengthError(count)
+    # k t modulo n, as whole numbers: angles below 2 pi keep all digits of float64.
     steps = torch.arange(count, device=x.device)
     angles = (torch.outer(steps, steps) % count).to(torch.float64) * (2 * pi / count)
     dtype = x.real.dtype if x.is_complex() else x.dtype
@@ -145,5 +167,8 @@ def _waves(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _scale(shape: Sequence[int], dim: Sequence[int], normalization: int) -> float:
-    """normalization: 0 none, 1 by the root of the number of points, 2 by their number."""
+    """The factor of a transform over these axes. normalization: 0 none, 1 by the root of the number of points, 2 by it.
+
+    2 ** -(0.5) for one axis of 2 points and normalization 1.
+    """
     return float(prod(shape[axis] for axis in dim)) ** -(normalization / 2)

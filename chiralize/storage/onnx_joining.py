@@ -4,6 +4,17 @@
 
 The nodes are there twice, under names of their own; T is a Gather and a Mul along every axis that it moves, and an Add
 where it has a centre. Of a state each view has its half, side by side on the last axis.
+
+For files that cannot be read op by op: `methods/fill/both_views.py` joins, `onnx_export.save_joined` compares and
+writes. Of a model with the input x, the state h and the outputs y and h_new comes
+
+    x ------------------> view ----------> view_y, view_h_new
+    x -> T -------------> mirrored_view -> mirrored_view_y, mirrored_view_h_new
+    y = (view_y + T mirrored_view_y) * 0.5
+    h -> Split -> one half for each view;  h_new = Concat of both halves
+
+T is an involution, so that f averaged so commutes with T. How T acts on a state nobody has to know: in the mirror the
+two halves change places.
 """
 
 from __future__ import annotations
@@ -23,7 +34,8 @@ _VIEWS = ("view", "mirrored_view")
 _INSTEAD = "convert what it was exported from, for example a .pt2"
 _SPLIT_BY_INPUT, _NEGATIVE_AXES, _OLDEST = 13, 11, 7
 """Operator sets from which Split takes its sizes as an input, Concat counts axes from the end, and Mul broadcasts."""
-_MIRRORED = "ai.onnx"
+_STANDARD = "ai.onnx"
+"""The other name of the domain "" of standard operators."""
 
 
 def both_views(model: Any, inputs: Sequence[Turn | None], outputs: Sequence[Turn | None], where: str) -> Any:
@@ -40,26 +52,29 @@ class _Joining:
 
     def __init__(self, model: Any, where: str) -> None:
         self.where = where
-        self.opset = next((entry.version for entry in model.opset_import if entry.domain in ("", _MIRRORED)), 1)
+        self.opset = next((entry.version for entry in model.opset_import if entry.domain in ("", _STANDARD)), 1)
         if self.opset < _OLDEST:
             facts = f"its operators are those of set {self.opset}, which know no broadcasting"
             raise ExportError(where, facts, f"export it again, for operator set {_OLDEST} or later")
         self.original = model.graph
+        # The result begins as the model without its nodes, and without declarations of values inside, which get others.
         self.result = copy.deepcopy(model)
         graph = self.result.graph
         del graph.node[:], graph.value_info[:], graph.quantization_annotation[:], self.result.training_info[:]
         stored = {tensor.name for tensor in graph.initializer}
         stored |= {tensor.values.name for tensor in graph.sparse_initializer}
-        self.stored = stored
-        self.inputs = [value for value in graph.input if value.name not in stored]
+        # Old files list stored tensors among the inputs too; nothing is to be given for those.  `extend` copies, so
+        # that the inputs have to be taken from the graph again to be changed in place (`_double`).
+        given = [value for value in graph.input if value.name not in stored]
         del graph.input[:]
-        graph.input.extend(self.inputs)
+        graph.input.extend(given)
         self.inputs = list(graph.input)
         self.taken = stored | {value.name for value in (*self.inputs, *graph.output)}
         self.taken |= _names_in(self.original)
 
     def joined(self, inputs: Sequence[Turn | None], outputs: Sequence[Turn | None]) -> Any:
         """The finished model."""
+        # What each view reads for an input: the same value and its mirror image, or its half of a state.
         names: tuple[dict[str, str], dict[str, str]] = ({}, {})
         for value, turn in zip(self.inputs, inputs, strict=True):
             if turn is None:
@@ -104,6 +119,7 @@ class _Joining:
         return result
 
     def _constant(self, array: npt.NDArray[Any], wish: str) -> str:
+        """The name of a new stored tensor."""
         from onnx import numpy_helper
 
         name = self._name(wish)
@@ -112,12 +128,14 @@ class _Joining:
 
     def _turned(self, value: Any, name: str, turn: Turn) -> str:
         """T of a value.  value: the port whose kind it has.  name: of the value itself."""
+        # T x = c + R x - R c: R entry by entry along each axis (x[partner] * sign), then the constant c - R c.
         representation, center = turn
         kind = _kind_of(value)
         for axis in representation.moved_axes:
             action = representation.axes[axis].action
             order = self._constant(np.asarray(action.partner, dtype=np.int64), f"{name}_partner{axis}")
             name = self._op("Gather", [name, order], f"{name}_swapped{axis}", axis=axis)
+            # Truth values change places, and have no sign: ONNX knows no Mul of them.
             if not action.is_sign_free and kind != np.bool_:
                 along = np.asarray(action.sign).reshape(shape_along(axis, len(representation.axes)))
                 sign = self._constant(along.astype(kind), f"{name}_sign{axis}")
@@ -136,7 +154,7 @@ class _Joining:
         from onnx import helper
 
         operands, attributes = [value.name], dict[str, Any](axis=-1)
-        if self.opset >= _SPLIT_BY_INPUT:
+        if self.opset >= _SPLIT_BY_INPUT:  # then -1 is an axis, too
             operands.append(self._constant(np.array([size, size], dtype=np.int64), f"{value.name}_sizes"))
         else:
             dims = len(value.type.tensor_type.shape.dim)
@@ -158,12 +176,16 @@ class _Joining:
         return size
 
     def _average(self, value: Any, turn: Turn | None, ours: str, theirs: str) -> None:
-        """The nodes that give an output.  turn: T on it, None for a state."""
+        """The nodes that give an output: the average, or both states side by side.
+
+        turn: T on it, None for a state.  ours, theirs: what the views have for it.  Raises ExportError for integers.
+        """
         from onnx import helper
 
         nodes = self.result.graph.node
         if turn is None:
             dims = value.type.tensor_type.shape.dim
+            # An output may have no declared sizes at all; an input has, see `_double`.
             if dims and dims[-1].HasField("dim_value"):
                 dims[-1].dim_value *= 2
             axis = -1 if self.opset >= _NEGATIVE_AXES else len(dims) - 1
@@ -192,6 +214,7 @@ class _Joining:
 
 
 def _kind_of(value: Any) -> np.dtype[Any]:
+    """The number type of an input or output."""
     from onnx import helper
 
     return np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
@@ -223,7 +246,12 @@ def _renamed(node: Any, table: Mapping[str, str], view: str) -> Any:
 
 
 def _rename_inside(graph: Any, table: Mapping[str, str], view: str) -> None:
-    """Rename the values of a graph inside a node, in place; values from outside have the names of the table."""
+    """Rename the values of a graph inside a node, in place; values from outside have the names of the table.
+
+    A branch reads values of the graph around it by name, so that both views need branches of their own.  Its own values
+    get the name of the view in front: names must differ from those of the other view and of the graph around.
+    """
+    # Names inside win over those outside: inputs and stored tensors of this graph, then results of its nodes.
     inner = dict(table)
     for holder in (*graph.input, *graph.initializer):
         inner[holder.name] = f"{view}_{holder.name}"

@@ -2,6 +2,10 @@
 
 Its decompositions of recurrent layers count frames in Python, which fixes the symbol of their number in the whole
 program. The graph that comes out often has no use of that number: it is declared open again, on trial.
+
+An input of an LSTM was `(b, frames, 34)` in the program, and is (b, 27, 34) in the file. `reopened` makes it
+(b, size_27, 34). Whether the graph works with other numbers of frames is for its caller to find out, by running it
+(`onnx_export.save_onnx`).
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ Axes = Collection[tuple[int, int]]
 
 
 def open_axes(program: ExportedProgram) -> Axes:
-    """The axes of its inputs whose sizes are open, by the place of the input among those that are tensors."""
+    """The axes of its inputs whose sizes are open, as (input, axis): the input by its position among the tensors."""
     tensors = [value for value in input_values(program) if isinstance(value, Tensor)]
     axes = list[tuple[int, int]]()
     for index, tensor in enumerate(tensors):
@@ -31,6 +35,7 @@ def reopened(model: Any, axes: Axes) -> Any | None:
     """A copy of an onnx.ModelProto with these axes of its inputs open; None where they are.
 
     What is declared of values inside and of results is left out, but for how many axes they have.
+    Axes of one size get one symbol: nothing says which of two axes of 27 another one belongs to.
     """
     import onnx
 
@@ -43,6 +48,7 @@ def reopened(model: Any, axes: Axes) -> Any | None:
     symbols = {size.dim_value or int(size.dim_param): f"size_{size.dim_value or size.dim_param}" for size in fixed}
     for size in fixed:
         size.dim_param = symbols[size.dim_value or int(size.dim_param)]
+    # Declared sizes inside would contradict the open ones. onnx works out those of the results, where it can.
     del copy.graph.value_info[:]
     cleared: list[tuple[int, int, str]] = []
     for index, value in enumerate(copy.graph.output):

@@ -1,4 +1,10 @@
-"""How near two runs of one network are to each other, and how near they have to be."""
+"""How near two runs of one network are to each other, and how near they have to be.
+
+For files that another runtime computes: a written ONNX file (`onnx_comparing`), one that was read (`onnx_reading`).
+The unit is the scale of an output, its largest absolute value: answers 2.00 and -1.00, computed as 2.00 and -1.01, are
+0.01 / 2 = 0.005 apart. Runtimes sum in different orders, so that the last digits differ. Some networks enlarge such
+differences by themselves: theirs get a wider bound, by how far they move when only their inputs are rounded.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +38,7 @@ def moved_by_rounding(network: Callable[..., Any], call: Call, answers: Sequence
 
     answers: to the call as it is.  The largest of three draws; nothing moves integers.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)  # the same verdict each time
     moved = [0.0] * len(answers)
 
     def nudged(leaf: Any) -> Any:
@@ -61,9 +67,10 @@ def share_apart(output: torch.Tensor, expected: torch.Tensor, of_size_one: bool 
         return 0.0
     last_digit = torch.finfo(expected.dtype).eps if expected.is_floating_point() else 0.0
     output, expected = output.double(), expected.double()
+    # Equal ones returned above, infinite entries included. Else a difference with infinities would be NaN.
     if not bool(torch.isfinite(output).all() and torch.isfinite(expected).all()):
         return float("inf")
     apart, scale = float((output - expected).abs().max()), float(expected.abs().max())
     if of_size_one and apart <= _DIGITS_OF_ONE * last_digit:
         return apart
-    return apart / scale if scale else float("inf")
+    return apart / scale if scale else float("inf")  # zeros were wanted, and are not there

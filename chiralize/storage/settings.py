@@ -1,4 +1,8 @@
-"""Arguments in one object, as classes take them that read `args.frames`: `--arg args.frames=27`."""
+"""Arguments in one object, as classes take them that read `args.frames`: `--arg args.frames=27`.
+
+Many networks are built as `Net(args)` from the options of their trainer's command line.  A `Settings` stands for that
+object.  Asked for a name that it does not have, it says which: so `arguments_from_weights` learns what is to be found.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,11 @@ class MissingSettingError(AttributeError):
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as a call takes them: `{"args.frames": 27}` is `{"args": Settings(frames=27)}`."""
+    """Arguments as a call takes them: `{"args.frames": 27}` is `{"args": Settings(frames=27)}`.
+
+    Deeper names make objects in objects: `args.model.width` is `args=Settings(model=Settings(width=...))`.  An object
+    wins over a plain value of the same name that stands before it.
+    """
     call: dict[str, Any] = {}
     for name, value in values.items():
         head, *parts = name.split(".")

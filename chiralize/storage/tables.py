@@ -3,6 +3,13 @@
 A trainer's checkpoint names the weights of a network as its own wrapper does: `model.first.weight` of a network whose
 first layer is called `first`.  A prefix *fits* where the names behind it are those of the network, all of them and no
 others, in the same shapes.
+
+    checkpoint   {"epoch": 3, "ema": {"first.weight": ...}, "state_dict": {"model.first.weight": ..., "model.std": ...}}
+    tables       "ema" and "state_dict"
+    fits         of a network with first.weight: "ema" under "", and "state_dict" under "model." if `model.std` is idle
+
+Nothing here reads numbers: a tensor in memory and the record of one in a file (`inert.StoredTensor`) have a `shape`.
+`choosing` asks which table fits, `patching` where a weight lies in the file, other modules for names in messages.
 """
 
 from __future__ import annotations
@@ -22,6 +29,7 @@ MARKS = {
 }
 """What wrappers put into the names of weights, anywhere in them, with whose mark it is."""
 _DEPTH = 5
+"""Levels of tables within tables in which weights are looked for."""
 _SHOWN = 12
 
 _T = TypeVar("_T")
@@ -80,13 +88,14 @@ def tables_in(tree: Any, where: str) -> list[Weights]:
 
 
 def _tables(part: Any, key: str, where: str, depth: int) -> Iterator[Weights]:
+    """The tables in a part of a checkpoint.  key: of the part.  depth: levels that are still looked into."""
     if is_table(part):
         yield Weights(key, part)
     elif isinstance(part, Foreign):
         names = state_of(part, where)
         if names:
             yield Weights(key, names, class_of(part))
-        elif part.entries and depth:
+        elif part.entries and depth:  # a trainer's own kind of dict
             yield from _tables(part.entries, key, where, depth - 1)
     elif depth and not is_of_optimizer(part):
         for name, entry in _entries(part).items():
@@ -117,6 +126,7 @@ def table_under(tree: Any, key: str, where: str) -> Weights:
 
     Raises ModelFileError where there is none, with what is there.
     """
+    # Keys may contain dots themselves.  At each level the whole rest is tried as one key before it is split.
     current, rest = tree, key
     while rest:
         entries = _entries(current.entries if isinstance(current, Foreign) else current)
@@ -147,6 +157,7 @@ def contents(value: Any) -> str:
 
 
 def _kind(value: Any) -> str:
+    """What an entry is, in a word or two: `table of 12 tensors`, `tensor (3, 4)`, `Namespace`, `int`."""
     if is_table(value):
         return f"table of {len(value)} tensors"
     if is_tensor(value):
@@ -165,6 +176,7 @@ def fits(weights: Weights, expected: Mapping[str, Any], idle: Sequence[str] = ()
     plain = plain_names(weights.tensors)
     ways: list[Fit] = []
     for prefix in _prefixes(plain, expected):
+        # behind: from the network's name to the full name in the file.  more: weights that the network does not have.
         behind = under(prefix, plain)
         more = [full for name, full in behind.items() if name not in expected]
         if not all(_has_shape(weights.tensors.get(behind.get(name, "")), tensor) for name, tensor in expected.items()):
@@ -189,7 +201,10 @@ def fit_under(weights: Weights, prefix: str, expected: Mapping[str, Any], idle: 
 
 
 def nearest(tables: Sequence[Weights], expected: Mapping[str, Any]) -> Fit:
-    """The table and prefix of which most names are the network's, to show what is missing."""
+    """The table and prefix of which most names are the network's, to show what is missing.
+
+    Of prefixes with as many names of the network the shortest; of the tables, of which there must be one, the first.
+    """
     best: tuple[int, Fit] | None = None
     for weights in tables:
         plain = plain_names(weights.tensors)
@@ -214,6 +229,7 @@ def plain_names(tensors: Mapping[str, Any]) -> dict[str, str]:
     plain = {_unmarked(name): name for name in tensors}
     if len(plain) == len(tensors):
         return plain
+    # Two names would become one, and a weight would be lost: the marks stay.
     return {name: name for name in tensors}
 
 
@@ -223,13 +239,14 @@ def under(prefix: str, table: Mapping[str, _T]) -> dict[str, _T]:
 
 
 def _unmarked(name: str) -> str:
+    """A name without the marks of wrappers: `_orig_mod.first.weight` is `first.weight`."""
     for mark in MARKS:
         name = name.replace(mark, "")
     return name
 
 
 def prefixes_of(names: Mapping[str, Any]) -> list[str]:
-    """Beginnings that a dot ends, of names, in file order."""
+    """Beginnings that a dot ends, of names, in file order: "a." and "a.b." of "a.b.weight"."""
     beginnings: dict[str, None] = {}
     for name in names:
         parts = name.split(".")[:-1]
@@ -248,7 +265,7 @@ def first_parts(names: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _prefixes(plain: Mapping[str, str], expected: Mapping[str, Any]) -> list[str]:
-    """Prefixes under which the first name of the network is in the table."""
+    """Prefixes under which the first name of the network is in the table: no others can fit.  "" for no weights."""
     if not expected:
         return [""]
     first = next(iter(expected))
@@ -257,15 +274,18 @@ def _prefixes(plain: Mapping[str, str], expected: Mapping[str, Any]) -> list[str
 
 
 def _has_shape(tensor: Any, wanted: Any) -> bool:
+    """Whether a tensor is there (not None) and has the shape of another."""
     return tensor is not None and tuple(tensor.shape) == tuple(wanted.shape)
 
 
 def _is_idle(name: str, idle: Sequence[str]) -> bool:
+    """Whether only training needs the weight of this name, see `fits`."""
     plain = _unmarked(name)
     return any(plain == word or (word.endswith(".") and plain.startswith(word)) for word in idle)
 
 
 def _fit(weights: Weights, prefix: str, behind: Mapping[str, str], wanted: Mapping[str, Any]) -> Fit:
+    """The fit with these weights.  behind: full names by what follows the prefix.  wanted: which of those are taken."""
     names = {name: behind[name] for name in wanted}
     used = set(names.values())
     return Fit(weights, prefix, names, tuple(name for name in weights.tensors if name not in used))

@@ -20,9 +20,10 @@ from chiralize.storage.numpy_weights import read_plain_pickle, with_tensors
 from chiralize.storage.patching import torch_patched, unchanged_source
 from chiralize.storage.save import save_beside
 from chiralize.storage.sidecar import certificate_beside
+from chiralize.storage.stored import Stored
 from chiralize.storage.tables import tables_in
 from chiralize.storage.torch_file import TorchFile
-from chiralize.storage.weights import Stored, load_weights
+from chiralize.storage.weights import load_weights
 
 _OPTIMIZERS = ("optimizer", "optim")
 OF_OLD_WEIGHTS = "the state of its optimizer is kept as it was: it belongs to the weights before the conversion"

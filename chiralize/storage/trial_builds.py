@@ -1,4 +1,12 @@
-"""A class or function built on trial, without numbers, to see how far its weights are from those of a file."""
+"""A class or function built on trial, without numbers, to see how far its weights are from those of a file.
+
+`arguments_from_weights` builds a class hundreds of times within seconds.  So weights are made on torch's meta device,
+where a tensor has a size and no numbers, and initial values are not drawn.  A build is compared by names and sizes:
+
+    built  {"a.weight": (8, 4), "b.weight": (2, 8)}
+    file   {"net.a.weight": (8, 3), "net.c.weight": (2, 8)}
+    distance 1 (a size of a.weight differs) + 4 (b is missing) + 4 (c is too many) = 9, under the prefix "net."
+"""
 
 from __future__ import annotations
 
@@ -51,6 +59,8 @@ class _Sparing(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         options = dict(kwargs or {})
+        # In place, so that the tensor itself is the answer.  Draws are left out on any device: they cost most, and no
+        # size depends on them.  Other fills are left out only where there are no numbers to fill.
         if args and (func in _DRAWS or (func in _FILLS and args[0].is_meta)):
             return args[0]
         if func in _UNFILLED:
@@ -91,13 +101,14 @@ class TrialBuilds:
         self._known: dict[str, float] = {}
         self.limit = limit
         self._mode = 0
+        # Small files get some room: a class may make tensors that are no weights.
         self._most = 64 + _MORE_WEIGHTS * max(map(len, self._tables), default=0)
         self.wanted = ""
         self.made = 0
 
     def distance(self, values: Mapping[str, Any]) -> float:
         """How far the weights of a build are from those of the file: 0 where all names and sizes are the same."""
-        key = repr(sorted(values.items(), key=lambda item: item[0]))
+        key = repr(sorted(values.items(), key=lambda item: item[0]))  # lists among the values cannot be hashed
         if key not in self._known:
             if self.limit.is_over:
                 return FAILED
@@ -122,6 +133,7 @@ class TrialBuilds:
             self.wanted = error.wanted
             return None
         except (Exception, SystemExit) as error:  # the user's own code
+            # Torch's message on a number that is wanted of a meta tensor names the device.  Later builds start here.
             if self._mode + 1 < len(_MODES) and _NEEDS_NUMBERS.search(str(error)):  # it computes while it is built
                 self._mode += 1
                 return self._sizes(values)
@@ -155,6 +167,7 @@ def _likely(built: Mapping[str, Any], table: Mapping[str, Any]) -> list[str]:
 
 
 def _differing(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """How many sizes of a weight differ."""
     if len(one) != len(other):
         return _OTHER_RANK
     return sum(left != right for left, right in zip(one, other, strict=True))

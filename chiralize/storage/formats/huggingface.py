@@ -29,8 +29,9 @@ def _recognises(content: Content) -> bool:
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
+    from chiralize.storage.stored import Stored
     from chiralize.storage.transformers_model import model_builder
-    from chiralize.storage.weights import Stored, load_weights
+    from chiralize.storage.weights import load_weights
 
     tensors: dict[str, Any] = {}
     for name in _files(content.path):

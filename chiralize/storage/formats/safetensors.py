@@ -15,7 +15,8 @@ def _recognises(content: Content) -> bool:
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
     from chiralize.storage.other_folders import shard_given, shard_of
-    from chiralize.storage.weights import Stored, load_weights
+    from chiralize.storage.stored import Stored
+    from chiralize.storage.weights import load_weights
 
     if wanted.key is None and wanted.prefix is None and (part := shard_of(content)):
         raise shard_given(content, wanted, part)
