@@ -3,6 +3,10 @@
 Two zip readers can disagree about the same bytes (duplicate names, data before or behind the archive), and a file can
 change between two looks at it.  So every member that is judged is read once, what was read is packed into a fresh
 archive that nobody else can write to, and only that archive is handed to torch.
+
+    open_archive    the directory is checked: names, sizes, overlaps          -> zipfile.ZipFile
+    members_of      the files below torch's one top folder                    -> Members, read one by one
+    pack            what the caller adds, uncompressed                        -> an open file for torch
 """
 
 from __future__ import annotations
@@ -21,10 +25,13 @@ from chiralize.errors import ModelFileError, UnsafeFileError
 from chiralize.storage.files import CHUNK
 
 MAX_TOTAL_BYTES = 64 << 30
+"""Bytes that an archive may unpack to."""
 MAX_MEMBER_RATIO = 1000
 MAX_TOTAL_RATIO = 100
+"""By how much a member, and a whole archive, may grow when it is unpacked, where that makes it large."""
 LARGE_MEMBER_BYTES = 1 << 30
 IN_MEMORY = 1 << 24
+"""Bytes up to which a checked copy is kept in memory."""
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, MemoryError)
 _REMEDY_BROKEN = "copy or download the file again; if it was written by torch, save it again."
 _REMEDY_HOSTILE = "do not use this file; ask its author for one written by an ordinary save."
@@ -52,6 +59,7 @@ def _leave_out_missing_checksums(archive: zipfile.ZipFile) -> None:
     """Members of a file that torch wrote without checksums (`set_crc32_options(False)`: 0 throughout) are not held to
     them.
     """
+    # zipfile compares sums only where a record has one.
     infos = archive.infolist()
     if not any(info.CRC for info in infos):
         for info in infos:
@@ -59,13 +67,17 @@ def _leave_out_missing_checksums(archive: zipfile.ZipFile) -> None:
 
 
 def _check_directory(archive: zipfile.ZipFile, file_size: int, where: str) -> None:
+    """Refuse names and sizes that only a hostile archive has.  Raises UnsafeFileError; ModelFileError for encryption.
+
+    All of this is read off the directory, before any member is unpacked.
+    """
     members = archive.infolist()
     seen: dict[str, str] = {}
     for member in members:
         name = member.filename
         if _escapes(name):
             raise UnsafeFileError(where, f"member {name!r} would be written outside its folder", _REMEDY_HOSTILE)
-        if name.casefold() in seen:
+        if name.casefold() in seen:  # `A` and `a` are one file for readers on Windows and macOS
             facts = f"two members bear the name {name!r}, so that two readers would see two different files"
             raise UnsafeFileError(where, facts, _REMEDY_HOSTILE)
         seen[name.casefold()] = name
@@ -82,6 +94,7 @@ def _check_directory(archive: zipfile.ZipFile, file_size: int, where: str) -> No
     if total > LARGE_MEMBER_BYTES and total > MAX_TOTAL_RATIO * file_size:
         facts = f"{len(members)} members unpack {file_size:,} bytes to {total:,} (a zip bomb)"
         raise UnsafeFileError(where, facts, _REMEDY_HOSTILE)
+    # Overlapping members unpack the same bytes many times, each by a harmless ratio.
     packed = sum(member.compress_size for member in members)
     if packed > file_size:
         facts = f"members claim {packed:,} packed bytes in a file of {file_size:,}: they overlap"
@@ -89,6 +102,7 @@ def _check_directory(archive: zipfile.ZipFile, file_size: int, where: str) -> No
 
 
 def _escapes(name: str) -> bool:
+    """Whether a name leads out of the folder that it is unpacked into, by the rules of Unix or of Windows."""
     parts = name.replace("\\", "/").split("/")
     return name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name
 
@@ -139,7 +153,7 @@ class Members(Mapping[str, bytes]):
     def __len__(self) -> int:
         return len(self._infos)
 
-    def __contains__(self, name: object) -> bool:
+    def __contains__(self, name: object) -> bool:  # that of Mapping would read the member
         return name in self._infos
 
     @contextmanager

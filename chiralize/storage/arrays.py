@@ -1,4 +1,8 @@
-"""Arrays of calibration, example and audit data: .npy, .npz, .csv, .pt and .safetensors, without running code."""
+"""Arrays of calibration, example and audit data: .npy, .npz, .csv, .pt and .safetensors, without running code.
+
+`problem/data` asks for the user's inputs.  The kind of file is found by its content; what the formats' `arrays` give,
+however nested, becomes one table of arrays: {"S1": {"Walking": [a, b]}} has the names S1/Walking/0 and S1/Walking/1.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from chiralize.storage.registry import format_of
 from chiralize.storage.sniff import describe
 
 _PART = 2**22
+"""Entries that are looked at in one go."""
 
 
 def load_arrays(path: Path | str, *, skip_text: bool = False) -> dict[str, np.ndarray]:
@@ -51,6 +56,7 @@ def _on_disk(path: Path) -> np.ndarray | None:
         with path.open("rb") as file:
             _, dtype, needed = npy_header(file)
             available = path.stat().st_size - file.tell()
+        # Objects would be unpickled, and a file that is too short has no such memory: both get their message elsewhere.
         if dtype.hasobject or not 0 < needed <= available:
             return None
         return np.load(path, mmap_mode="r", allow_pickle=False)
@@ -59,6 +65,7 @@ def _on_disk(path: Path) -> np.ndarray | None:
 
 
 def _by_kind(data: bytes, where: str) -> dict[str, np.ndarray]:
+    """The arrays in a file, by the format that recognises it.  Raises DataFileError where none holds arrays."""
     content = content_of_bytes(data, where)
     record = format_of(content)
     if record is not None and record.arrays is not None:
@@ -84,10 +91,13 @@ def _flatten(name: str, value: Any, where: str) -> dict[str, np.ndarray]:
 
 
 def _is_numbers(value: list | tuple) -> bool:
+    """Whether a list is one of numbers, and so an array itself."""
     return bool(value) and all(isinstance(entry, (int, float, complex, np.number)) for entry in value)
 
 
 def _as_array(name: str, value: Any, where: str) -> np.ndarray:
+    """One entry as an array, text as an array of text.  Raises DataFileError for objects."""
+    # By its module, since torch is imported only where a file has made a tensor.
     if type(value).__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
         return _from_tensor(name, value, where)
     if isinstance(value, (np.ndarray, np.generic, list, tuple, int, float)):
@@ -98,6 +108,7 @@ def _as_array(name: str, value: Any, where: str) -> np.ndarray:
 
 
 def _from_tensor(name: str, tensor: Any, where: str) -> np.ndarray:
+    """A tensor as an array.  Raises DataFileError for one that numpy cannot hold."""
     try:
         dense = tensor.detach().cpu().to_dense().resolve_conj().resolve_neg()
         if str(dense.dtype).startswith(("torch.bfloat16", "torch.float8")):  # kinds that numpy lacks
@@ -109,6 +120,7 @@ def _from_tensor(name: str, tensor: Any, where: str) -> np.ndarray:
 
 
 def _require_numbers(name: str, array: np.ndarray, where: str) -> None:
+    """Refuse text, no entries, and NaN or infinity.  Raises DataFileError, NonFiniteError."""
     shown = repr(name) if name else "the array"
     if array.dtype.kind not in "biufc":
         remedy = "keep text and records out of the file, or save the arrays alone with np.savez."

@@ -5,6 +5,9 @@ weights. A checkpoint that was trained with other values loads all the same, and
 that nobody gave is changed once, on trial. Where the network keeps names and sizes of its weights, the default is
 doubtful. Whether answers depend on it shows when both are run (`problem.doubts`); until then, whether modules hold
 other numbers than before, or other constants.
+
+`weights.load_weights` asks at its end. Of `Attention(width, heads=8)` with width=256 given, heads=16 is built on trial:
+all weights keep their sizes, the module's `heads` is 16 in place of 8, so that the headline warns of `heads=8`.
 """
 
 from __future__ import annotations
@@ -36,9 +39,11 @@ SECONDS = 5.0
 _WITHOUT_EFFECT = re.compile(r"drop|init|checkpoint|verbose|debug|seed|pretrain|momentum|training", re.I)
 """Names of what changes no answer in use."""
 _LARGE = 20_000_000
+"""Parameters of a network that is built on trial only without its numbers."""
 _NAMED = 4
 """Assumed arguments that are named in the headline."""
 Settings = dict[str, Any]
+"""What modules hold beside their weights, by path and name."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ def doubtful_defaults(
     end = time.process_time() + SECONDS
     is_large = number_count(module.parameters()) > _LARGE
     sizes, plain = _sizes(module), _built(build, given, is_large) or module
+    # `plain` is built in the same way as the others, so that only the argument can make a difference.
     settings = _settings(plain)
     doubtful: list[Doubtful] = []
     for name, default in _defaults(build, known):
@@ -98,6 +104,7 @@ def assumed_note(assumed: tuple[Doubtful, ...], is_sure: bool = False) -> tuple[
 
 
 def _shown_first(doubtful: list[Doubtful]) -> tuple[Doubtful, ...]:
+    """Those whose change shows in what modules hold, then the others."""
     return tuple(sorted(doubtful, key=lambda each: not each.shows))
 
 
@@ -114,7 +121,7 @@ def _defaults(build: Callable[..., Any], known: Container[str]) -> Iterator[tupl
 
 
 def _others(default: float) -> Iterator[Any]:
-    """Other values for a default, of its own kind."""
+    """Other values for a default, of its own kind: 16, 9 and 4 for 8; 0.2 for 0.1, 0.5 for 0.0."""
     if isinstance(default, bool):
         yield not default
     elif isinstance(default, int):
@@ -128,6 +135,7 @@ def _built(build: Callable[..., nn.Module], arguments: Mapping[str, Any], is_lar
 
     None where it cannot be built; a large one is not built with its numbers.
     """
+    # Classes that compute while they are built need the CPU, see `trial_builds`.
     for device in ("meta",) if is_large else ("meta", "cpu"):
         module = _built_on(device, build, arguments)
         if module is not None:
@@ -162,6 +170,7 @@ def _filling(
 
 
 def _sizes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Sizes of all weights by name."""
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
@@ -193,6 +202,7 @@ def _numbers_of(constant: torch.Tensor | np.ndarray) -> tuple[Any, ...]:
 
 
 def _is_plain(value: Any) -> bool:
+    """Whether a value is a number, a text, or a list of those."""
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, (bool, int, float, str))

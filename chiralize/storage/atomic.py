@@ -1,6 +1,14 @@
 """Writing of outputs: whole or not at all.
 
 A kill at any moment leaves the old file or the whole new one.  Parent folders are never created.
+
+Every output of every command goes through `atomic_writes`.  For each file:
+
+    check      that the target can be written, before any work
+    fill       a temporary file in the same folder, locked while it is filled (`leftovers`)
+    sync       its bytes reach the disk; else a loss of power could leave the name with nothing in it
+    rename     it takes the target's place, which the system does at once
+    sync       the folder, which holds the names
 """
 
 from __future__ import annotations
@@ -41,6 +49,7 @@ def atomic_writes(files: Sequence[tuple[Path | str, Writer]]) -> None:
     temporaries: list[Temporary] = []
     with _interruptible():
         try:
+            # All targets are checked before the first writer is called, which may take minutes.
             for path, writer in [(_checked(path), writer) for path, writer in files]:
                 remove_leftovers(path)
                 temporary = Temporary(path)
@@ -49,12 +58,14 @@ def atomic_writes(files: Sequence[tuple[Path | str, Writer]]) -> None:
                     temporary.create(_mode(path))
                     writer(temporary.path)
                     _sync(temporary.path)
+            # Of weights and their certificate the certificate goes first.  A kill between the two leaves it beside the
+            # old weights, whose digest it does not name: a reader notices (`sidecar.certificate_beside`).
             for temporary in reversed(temporaries):
                 with _os_errors_explained(temporary.target):
                     temporary.replace_target()
                 with suppress(OSError):  # a folder that may be written to and not read; the file is there
                     _sync(temporary.target.parent)
-        finally:
+        finally:  # those that took their places are gone from here
             for temporary in temporaries:
                 temporary.discard()
 
@@ -139,6 +150,7 @@ def _signals_deferred() -> Iterator[None]:
     """Hold back SIGTERM and SIGINT that arrive meanwhile, and raise them at the end."""
     arrived: list[int] = []
     handlers: dict[int, Any] = {}
+    # Only the main thread may set handlers; others never get a signal.  One that is ignored stays ignored.
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             if callable(signal.getsignal(number)):
@@ -146,6 +158,7 @@ def _signals_deferred() -> Iterator[None]:
     try:
         yield
     finally:
+        # First the old handlers, then the signals that came: they are to do what they would have done.
         for number, handler in handlers.items():
             signal.signal(number, handler)
         for number in arrived:
@@ -190,6 +203,7 @@ def _mode(path: Path) -> int:
 
 
 def _check_target(path: Path) -> None:
+    """Raise OutputFileError where no file of this name can be written."""
     if not path.name:
         raise OutputFileError(str(path), "is not a file name", "name a file: `-o model.chiral.pt2`.")
     if path.is_dir():
@@ -206,6 +220,7 @@ def _check_target(path: Path) -> None:
 
 
 def _os_error(path: Path, error: OSError) -> OutputFileError:
+    """The error for the user, by its cause: a full disk, a long name, a limit on sizes, or anything else."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         facts = f"the disk is full ({error.strerror}); nothing was changed"
         return OutputFileError(str(path), facts, "free some space or choose another disk.")
@@ -219,6 +234,7 @@ def _os_error(path: Path, error: OSError) -> OutputFileError:
 
 
 def _sync(path: Path) -> None:
+    """Let a file or a folder reach the disk.  Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -245,6 +261,7 @@ def _interruptible() -> Iterator[None]:
         raise caught[-1]
 
     ours = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    # Handlers that the user's program has set are left alone: only the system's own are replaced.
     in_main = threading.current_thread() is threading.main_thread()
     replaced = {number: old for number, old in ours.items() if in_main and signal.getsignal(number) is old}
     for number in replaced:

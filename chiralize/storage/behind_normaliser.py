@@ -2,6 +2,11 @@
 
 They run the policy on what the normaliser makes of an observation, so that both together are the network: what the
 mirror does to an observation is said of the one that the environment gives.
+
+`formats/rsl_rl.py` calls this where the checkpoint has such an entry. Weights of the result are in two tables of it:
+
+    policy.0.weight         model_state_dict: actor.0.weight
+    obs_normalizer._mean    obs_norm_state_dict: _mean         noted as "obs_norm_state_dict/_mean"
 """
 
 from __future__ import annotations
@@ -59,6 +64,7 @@ def behind_normaliser(loaded: LoadedModel, content: Content, stored: Stored, ent
 
 
 def _filled(table: Weights, stored: Stored, entry: str, where: str) -> Normaliser:
+    """The normaliser with the statistics of the entry.  Raises ModelFileError where they are of other sizes."""
     tensors = {name: stored.tensor(value, f"{entry}.{name}") for name, value in table.tensors.items()}
     size = tensors[_SPREAD].numel()
     normaliser = Normaliser(size)
@@ -68,7 +74,7 @@ def _filled(table: Weights, stored: Stored, entry: str, where: str) -> Normalise
             facts = f"in its entry {entry!r}, {name} and {_SPREAD} do not belong together"
             raise ModelFileError(where, facts, "save the checkpoint again.")
     for name in normaliser.state_dict():
-        if name in state:
+        if name in state:  # in the precision and the shape of the file, "1 observation" or "observation"
             normaliser.register_buffer(name, state[name].detach().clone())
         else:
             delattr(normaliser, name)  # nothing reads it, and the file has no place for it

@@ -2,6 +2,9 @@
 
 A small file can describe much: a list that holds another one twice, which holds another one twice, and so on, or a
 tensor of 10**12 entries that are all the same byte.  Such files are refused before anything is walked or computed.
+
+Of what torch.load gave, `check_parts` counts each part as often as it appears, but looks at it once: a list that holds
+the list before it twice, 40 times over, has 40 parts in memory and 2**40 when it is walked.
 """
 
 from __future__ import annotations
@@ -18,12 +21,16 @@ if TYPE_CHECKING:
 
 MAX_TEXT_BYTES = 64 << 20
 MAX_ITEMS = 100_000
+"""Entries of a list or table in the description of a graph."""
 MAX_GUARDS = 5_000
 MAX_EXPRESSIONS = 250_000
+"""Characters of all size expressions and guards that differ."""
 MAX_WORK = 30_000_000
+"""Steps of sympy over all expressions, in the units of `Extent.nested`: a minute or so."""
 MAX_PARTS = 10_000_000
 MAX_DEPTH = 200
 MAX_REPEATED = 1 << 26
+"""Entries that a tensor may have beyond its bytes, as an expanded one has."""
 REMEDY = "do not use this file; ask its author for one written by an ordinary save."
 _EXPRESSIONS = ("expr_str", "guards_code")
 
@@ -56,6 +63,7 @@ def check_work(tree: Any, member: str, where: str) -> None:
 
     tree: checked already, so that every expression in it is plain.
     """
+    # Each is read whenever it appears, but multiplied out only the first time.
     texts = list(_expressions(tree))
     work = sum(work_of(text).nested for text in texts) + sum(work_of(text).expanded for text in set(texts))
     if work > MAX_WORK:
@@ -64,6 +72,7 @@ def check_work(tree: Any, member: str, where: str) -> None:
 
 
 def _expressions(tree: Any) -> Iterable[str]:
+    """Every text in a graph that torch evaluates: sizes, their ranges, guards."""
     for key, value in _entries(tree):
         if key == "range_constraints" and isinstance(value, dict):
             yield from value
@@ -105,6 +114,8 @@ def check_parts(value: Any, subject: str, where: str) -> None:
             _check_tensor(part, f"a tensor in {subject}", where)
             return 1
         inside = _inside(part)
+        # By identity: the count of what appears twice is known the second time.  What contains itself has none yet, and
+        # ends at the bound on depth.
         if inside and id(part) not in counts:
             counts[id(part)] = sum(parts_of(inner, depth + 1) for inner in inside)
         return 1 + counts.get(id(part), 0)
@@ -116,6 +127,7 @@ def check_parts(value: Any, subject: str, where: str) -> None:
 
 
 def _inside(part: Any) -> list[Any]:
+    """The parts of a container, of a stand-in for an object, or of an array of objects; none of anything else."""
     if isinstance(part, Mapping):
         return list(part.values())
     if isinstance(part, (list, tuple, set, frozenset)):
@@ -130,6 +142,7 @@ def _inside(part: Any) -> list[Any]:
 
 
 def _check_tensor(tensor: torch.Tensor, what: str, where: str) -> None:
+    """Refuse a dense tensor that repeats few bytes.  Raises UnsafeFileError."""
     import torch
 
     if tensor.layout == torch.strided and not tensor.is_nested and not tensor.is_meta:

@@ -1,6 +1,10 @@
 """The inputs of a call as JSON values: sizes and kinds, and the values of what is not random; and back.
 
-So that a file of ours knows what it was verified on.
+So that a file of ours knows what it was verified on (`Passport.inputs`).  Numbers that are random anyway are not
+written.  Of a call net(poses, frames=[3, 5], mask=None) with poses (2, 17, 2) the record is
+
+    [{"tuple": [{"sizes": [2, 17, 2], "kind": "float32"}]},
+     {"dict": {"frames": {"list": [{"value": 3}, {"value": 5}]}, "mask": {"value": null}}}]
 """
 
 from __future__ import annotations
@@ -12,7 +16,9 @@ from typing import Any
 import torch
 
 _MOST_VALUES = 4096
+"""Whole numbers of one tensor that are written."""
 _MOST_ENTRIES = 2**28
+"""Entries of all tensors of a call that is read: a record of a few bytes could ask for any number."""
 _DEEPEST = 16
 _MOST_AXES = 64
 _PLAIN = (bool, int, str, type(None))
@@ -61,6 +67,7 @@ def _record(value: Any) -> Any:
 
 
 def _tensor_record(tensor: torch.Tensor) -> dict[str, Any]:
+    """A tensor's sizes and kind, and its values where they are no random floats. Raises TypeError."""
     kind = str(tensor.dtype).removeprefix("torch.")
     record: dict[str, Any] = {"sizes": list(tensor.shape), "kind": kind}
     if kind not in _KINDS:
@@ -107,6 +114,7 @@ def _sizes(record: Mapping[str, Any]) -> list[int]:
 
 
 def _is_size(size: Any) -> bool:
+    """Whether a value is a size of an axis; True is none."""
     return type(size) is int and size >= 0
 
 
@@ -128,6 +136,7 @@ def _value(record: Any, generator: torch.Generator, depth: int) -> Any:
 
 
 def _tensor(record: Mapping[str, Any], generator: torch.Generator) -> torch.Tensor:
+    """A tensor: of the values that are written, of zeros, or N(0, 1). Raises ValueError for what is none."""
     sizes, kind = _sizes(record), _KINDS.get(str(record.get("kind")))
     if kind is None:
         raise ValueError("inputs: the kind of a tensor is none")

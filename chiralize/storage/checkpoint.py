@@ -1,4 +1,9 @@
-"""Checkpoints: dictionaries of tensors, read without running code; by consent, whole pickles."""
+"""Checkpoints: dictionaries of tensors, read without running code; by consent, whole pickles.
+
+`read_safely` is torch.load with `weights_only`, which builds tensors and containers and refuses other names; our own
+bounds and stand-ins for numpy come on top.  Files, members of a `.pt2` and data files go through it.
+`read_whole_pickle` runs the file's code, and is called where the user typed `--unsafe-pickle`, nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,7 @@ from chiralize.storage.bounds import check_parts
 from chiralize.storage.recipes import NUMPY_RECIPES, built
 
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)|(?:class|function|global) ['\"]?([\w.]+)['\"]? (?:was not|which)")
+"""What torch's messages call the name that it refuses."""
 _DAMAGE = ("EOF", "Ran out of input", "truncated", "PytorchStreamReader", "pop from")
 
 
@@ -68,6 +74,7 @@ def read_safely(data: bytes, where: str, member: str | None = None) -> Any:
         facts = f"{subject} is nested too deeply, or contains itself"
         raise ModelFileError(where, facts, "save the weights alone: torch.save(model.state_dict(), path).") from error
     except Exception as error:  # torch raises many kinds on damaged files
+        # Torch has one kind of error for hostile and for damaged files: the text tells which it is.
         text = str(error)
         refused = _GLOBAL.search(text)
         if refused:
@@ -80,6 +87,7 @@ def read_safely(data: bytes, where: str, member: str | None = None) -> Any:
 
 
 def _unsafe_remedy(member: str | None) -> str:
+    """What to do about names that are refused.  No flag restores a member of a `.pt2`, which holds tensors alone."""
     if member:
         return "do not use this file; ask its author for one written by torch.export.save."
     return (

@@ -1,4 +1,15 @@
-"""What lies at a path, looked at only as far as somebody asks, and without running any of it."""
+"""What lies at a path, looked at only as far as somebody asks, and without running any of it.
+
+Formats recognise a file by its content, one after the other (`registry.format_of`).  Each asks for what it needs: the
+first bytes, the names in an archive, the keys of a pickle.  Every answer is kept, so that it is found once:
+
+    names      members of a zip archive, files right in a folder        archive/data.pkl
+    inner      members below the top folder of torch                    data.pkl
+    pickled    the pickle of a file of torch, of either layout          bytes
+    tree       what that pickle holds, with stand-ins                   {"state_dict": {...}, "epoch": 3}
+    keys       the texts among the keys of that                         state_dict, epoch
+    foreign    names that it imports beside those of tensors            pytorch_lightning.callbacks...
+"""
 
 from __future__ import annotations
 
@@ -38,6 +49,7 @@ class Content:
         """SHA-256 of the file; of a folder, of the names and digests of the files of weights right in it."""
         if self.file is not None:
             return digest_of(self.file, self.path)
+        # Other files of a folder may change (a README, the certificate itself) without it being another network.
         total = hashlib.sha256()
         for name in self.names:
             if not name.endswith(WEIGHTS):
@@ -80,6 +92,7 @@ class Content:
         """The pickle of a torch file, which says what it holds; None where it is none, or cannot be read."""
         if self.file is None:
             return None
+        # Damage is no error here: a format that knows the file by other marks says what is wrong with it.
         if not self.is_zip:
             try:
                 if not self.starts_like_pickle:

@@ -1,4 +1,8 @@
-"""Where below the current folder a class or function is defined that is looked for under another module's name."""
+"""Where below the current folder a class or function is defined that is looked for under another module's name.
+
+`factory` asks where an import fails: of `--model lifter:Net` with `class Net` in `code/model/lifter.py` the remedy is
+`--model code.model.lifter:Net`. Files are read as text.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +27,12 @@ def defined_below(module: str, attribute: str) -> tuple[str, ...]:
     name = attribute.partition(".")[0]
     defines = re.compile(rf"^(?:class|def)\s+{re.escape(name)}\b", re.M)
     folder, stem = Path.cwd(), module.rpartition(".")[2]
-    wanted = list[tuple[bool, int, str]]()
+    wanted = list[tuple[bool, int, str]]()  # to be sorted: those of the module's name, then the least nested
     for path in _sources(folder):
         parts = path.relative_to(folder).with_suffix("").parts
         if parts[-1] == "__init__":
             parts = parts[:-1]
-        dotted = ".".join(parts)
+        dotted = ".".join(parts)  # each part has to be a name of Python, or nobody can import it
         if parts and all(map(str.isidentifier, parts)) and dotted != module and defines.search(_text(path)):
             wanted.append((parts[-1] != stem, len(parts), f"{dotted}:{attribute}"))
     return tuple(shown for _, _, shown in sorted(wanted)[:_SHOWN])
@@ -54,6 +58,7 @@ def _may_hold(folder: Path, name: str) -> bool:
 
 
 def _text(path: Path) -> str:
+    """The beginning of a file as text; "" where it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(_LARGEST).decode("utf-8", "replace")

@@ -1,4 +1,12 @@
-"""Size expressions and input guards of a `.pt2`: text that torch evaluates as Python, so only arithmetic may pass."""
+"""Size expressions and input guards of a `.pt2`: text that torch evaluates as Python, so only arithmetic may pass.
+
+`program` asks before torch reads a file.  The text is parsed, never run; every node of its tree has to be on a list.
+Both functions answer with the fault, or None:
+
+    size expression    "Max(1, s5 - 8)", "Symbol('s77', positive=True, integer=True)"     sympy's functions by name
+    guard              "L['x'].size()[0] >= 2"                                            Python on the inputs L
+    refused            "().__class__", "__import__('os')", "9**9**9" (harmless, but it would never end: `extents`)
+"""
 
 from __future__ import annotations
 
@@ -9,6 +17,7 @@ from functools import lru_cache
 from chiralize.storage.extents import Extent, TooLargeError, extent_of
 
 MAX_LENGTH = 4000
+"""Characters of one expression."""
 
 _SIZE_CALLS = frozenset(
     "Symbol Integer Float Rational Add Mul Pow Mod Max Min Abs floor ceiling And Or Not Eq Ne Lt Le Gt Ge "
@@ -30,6 +39,7 @@ _PLAIN_NODES = (
     "Expression BoolOp And Or BinOp UnaryOp Not USub UAdd Invert Add Sub Mult Div FloorDiv Mod Pow LShift RShift "
     "BitAnd BitOr Compare Eq NotEq Lt LtE Gt GtE Load keyword IfExp Tuple"
 )
+"""Nodes of a tree that do no harm whatever they hold."""
 _PLAIN: tuple[type[ast.AST], ...] = tuple(getattr(ast, name) for name in _PLAIN_NODES.split())
 
 
@@ -39,10 +49,12 @@ def size_expression_fault(text: Hashable) -> str | None:
     tree = _parse(text)
     if isinstance(tree, str):
         return tree
+    # A text is harmless where sympy takes it for a name; elsewhere it would parse it as an expression.
     symbol_names: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _is_name(node.func, "Symbol") and node.args:
             symbol_names.add(id(node.args[0]))
+    # Whatever no line lets pass is the fault: lambdas, comprehensions, attributes, other names, other calls.
     for node in ast.walk(tree):
         if isinstance(node, _PLAIN):
             continue
@@ -103,6 +115,7 @@ def _parse(text: object) -> ast.Expression | str:
 
 
 def _size_fault(tree: ast.Expression) -> str | None:
+    """Why an expression would take too long, or None where it would not."""
     try:
         extent_of(tree.body)
     except TooLargeError as error:
@@ -123,11 +136,12 @@ def _is_name(node: ast.expr, name: str) -> bool:
 
 
 def _is_symbol(name: str) -> bool:
-    """Symbols of torch: a letter or two and a number (s77, u0, zf3)."""
+    """Symbols of torch: up to three letters and a number (s77, u0, zf3)."""
     return name.rstrip("0123456789").isalpha() and len(name.rstrip("0123456789")) <= 3 and name[-1].isdigit()
 
 
 def _is_number_text(node: ast.Constant, quoted: bool) -> bool:
+    """Whether a constant is a number of at most 64 bits or a text that is one (`Float('0.5')`); quoted: or a name."""
     value = node.value
     if isinstance(value, str):
         if quoted:
@@ -137,6 +151,7 @@ def _is_number_text(node: ast.Constant, quoted: bool) -> bool:
 
 
 def _is_decimal(text: str) -> bool:
+    """Whether a text is a number, of fewer than 64 characters."""
     try:
         float(text)
     except ValueError:
@@ -145,6 +160,7 @@ def _is_decimal(text: str) -> bool:
 
 
 def _is_guard_call(function: ast.expr) -> bool:
+    """Whether a guard may call this: a function of Python's, math's or torch's, or a method of a tensor."""
     if isinstance(function, ast.Name):
         return function.id in _GUARD_CALLS
     if not isinstance(function, ast.Attribute):
@@ -157,10 +173,12 @@ def _is_guard_call(function: ast.expr) -> bool:
 
 
 def _is_constant_attribute(node: ast.Attribute) -> bool:
+    """Whether an attribute that is not called may stand in a guard: `math.inf`."""
     return _is_name(node.value, "math") and node.attr in _MATH_NAMES
 
 
 def _is_guard_constant(node: ast.Constant, quoted: bool) -> bool:
+    """Whether a constant may stand in a guard: None, a number, or, where it is a key or compared, a plain text."""
     if isinstance(node.value, str):
         return quoted and is_plain_text(node.value)
     return node.value is None or _is_number_text(node, quoted=False)
@@ -172,5 +190,6 @@ def is_plain_text(text: str) -> bool:
 
 
 def _describe(node: ast.AST) -> str:
+    """A node for a message: `Attribute '().__class__'`."""
     shown = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
     return f"{type(node).__name__} {shown[:60]!r}"

@@ -2,6 +2,13 @@
 
 `9**9**9` is short, harmless arithmetic, and never ends; so is a product of forty sums, which sympy multiplies out.
 Nothing is evaluated here: each operation tells what its operands can grow to.
+
+`expressions` asks for every size and guard of a `.pt2` before torch hands it to sympy.  Bounds go from the leaves of
+the expression to its root.  With a symbol counted as 64 bits, (s0 + 1) * (s1 + 2) * s2 has
+
+    s0 + 1           66 bits, 2 terms, depth 2, 3 nodes
+    s1 + 2           66 bits, 2 terms, depth 2, 3 nodes
+    the product      196 bits (their sum), 2 * 2 * 1 = 4 terms, depth 3, 8 nodes
 """
 
 from __future__ import annotations
@@ -16,6 +23,7 @@ MAX_BITS = 1 << 15
 MAX_TERMS = 256
 MAX_DEPTH = 64
 SYMBOL_BITS = 64
+"""Bits of a symbol: sizes of tensors are numbers of 64 bits."""
 _POWERS = frozenset({"Pow", "PowByNatural", "FloatPow", "pow"})
 _SHIFTS = frozenset({"LShift", "RShift", "RoundDecimal", "round"})
 _PRODUCTS = frozenset({"Mul", "Integer", "Rational"})
@@ -24,7 +32,9 @@ _TUPLES = frozenset({"Tuple", "ExprCondPair"})
 _NUMBERS = frozenset({"Integer", "Float", "Rational"})
 _EXPONENT = re.compile(r"[\d._]+[eE][+-]?(\d+)")
 _DECIMAL_BITS = 4
+"""Bits of a decimal digit: the next whole number above 3.32."""
 _PER_TERM = 2_000
+"""Work of a term that is multiplied out, in the units of `Extent.nested`."""
 
 
 class TooLargeError(Exception):
@@ -73,12 +83,14 @@ def extent_of(node: ast.expr) -> Extent:
 
 
 def _count(value: int) -> str:
+    """A number for a message, a very large one by its power of two."""
     if value < 10**9:
         return f"{value:,}"
     return f"2**{value.bit_length() - 1}"
 
 
 def _extent(node: ast.expr) -> Extent:
+    """The bounds, whose own limits the caller checks; operands are checked here, so that no bound grows for ever."""
     if isinstance(node, ast.Constant):
         return _leaf(_constant_bits(node.value))
     if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
@@ -89,11 +101,13 @@ def _extent(node: ast.expr) -> Extent:
         return _of_operator(node)
     if isinstance(node, ast.Call):
         return _of_call(node)
+    # Comparisons, `and`, `not`, `a if b else c`: no larger number than their parts have.
     parts = [extent_of(part) for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
     return _combined(parts)
 
 
 def _of_operator(node: ast.BinOp) -> Extent:
+    """The bounds of `a + b` and the like.  Raises TooLargeError."""
     operands = [extent_of(part) for part in _chain(node)]
     if any(operand.is_tuple for operand in operands):
         raise TooLargeError("arithmetic on a tuple, which repeats it")
@@ -120,6 +134,7 @@ def _chain(node: ast.BinOp) -> list[ast.expr]:
 
 
 def _of_call(node: ast.Call) -> Extent:
+    """The bounds of a call of sympy's or torch's by its name, as of the operator that does the same."""
     function = node.func
     if isinstance(function, ast.Attribute) and not (isinstance(function.value, ast.Name) and node.args):
         return _leaf(SYMBOL_BITS)  # x.size(), x.numel(): judged as a whole by `guard_fault`
@@ -141,6 +156,7 @@ def _of_call(node: ast.Call) -> Extent:
 
 
 def _leaf(bits: int) -> Extent:
+    """The bounds of a number or symbol."""
     return Extent(bits, 1, 1, 1)
 
 
@@ -158,6 +174,7 @@ def _combined(
 
 
 def _largest_bits(parts: Sequence[Extent]) -> int:
+    """Bits of the largest of several numbers."""
     return max((part.bits for part in parts), default=1)
 
 
@@ -167,16 +184,19 @@ def _total_bits(parts: Sequence[Extent]) -> int:
 
 
 def _sum_bits(parts: Sequence[Extent]) -> int:
+    """Bits of a sum: n numbers below 2**b have one below n 2**b."""
     return _largest_bits(parts) + len(parts).bit_length()
 
 
 def _product(parts: Sequence[Extent]) -> Extent:
+    """The bounds of a product: bits are added, terms multiplied, as in (a + b)(c + d)."""
     return _combined(parts, bits=_total_bits(parts), terms=math.prod(part.terms for part in parts))
 
 
 def _power(base: Extent, exponent: ast.expr, extent: Extent) -> Extent:
+    """The bounds of a power: (a + b)**3 counts as (a + b)(a + b)(a + b).  extent: of the exponent."""
     times = max(_largest(exponent, extent), 1)
-    if times > MAX_BITS:
+    if times > MAX_BITS:  # before `terms ** times` is computed, which would be the very harm
         raise TooLargeError(f"a power of up to {_count(times)}")
     return _combined([base, extent], bits=base.bits * times, terms=base.terms**times)
 
@@ -188,17 +208,19 @@ def _scaled(parts: Sequence[Extent], places: ast.expr) -> Extent:
 
 
 def _largest(node: ast.expr, extent: Extent) -> int:
-    """The largest absolute value of a number."""
+    """The largest absolute value of a number: itself where it is written out, else by its bits."""
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         return _largest(node.operand, extent)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _NUMBERS and node.args:
         return _largest(node.args[0], extent)
-    if isinstance(node, ast.Constant) and math.isfinite(value := float(node.value)):  # type: ignore[arg-type]
-        return math.ceil(abs(value))
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str)):  # a guard may hold None as well
+        if math.isfinite(value := float(node.value)):
+            return math.ceil(abs(value))
     return 1 << min(extent.bits, MAX_BITS)
 
 
 def _constant_bits(value: object) -> int:
+    """Bits of a constant; of a float those of the fraction that it is exactly, 0.5 = 1 / 2."""
     if isinstance(value, str):
         return _text_bits(value)
     if isinstance(value, int):
@@ -210,7 +232,7 @@ def _constant_bits(value: object) -> int:
 
 def _text_bits(text: str) -> int:
     """Bits of a number that is written as text, to which sympy may give as many digits as its exponent says."""
-    digits = len(text)
+    digits = len(text)  # 1e9 has a thousand million digits when it is written out
     if exponent := _EXPONENT.fullmatch(text):
         digits += int(exponent[1])
     return _DECIMAL_BITS * digits

@@ -1,4 +1,8 @@
-"""Why a module of the user's cannot be imported: it is not there, or something that it does or imports itself fails."""
+"""Why a module of the user's cannot be imported: it is not there, or something that it does or imports itself fails.
+
+For the messages of `factory`. Of `--model nets.lifter:Net`, where nets/lifter.py imports matplotlib, which is not
+installed, Python names matplotlib; the user has to know which line asks for it: `nets/lifter.py:3, import matplotlib`.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ def where_it_fails(error: BaseException) -> str:
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_short(error.filename)}:{error.lineno}"
+    # The last frame of the user's is the line to mend: the frames behind it are of packages or of the import system.
     installed = [*sysconfig.get_paths().values(), str(Path(__file__).parents[1])]
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
     users = [frame for frame in frames if not frame.filename.startswith(tuple(installed))]

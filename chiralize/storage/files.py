@@ -1,4 +1,9 @@
-"""Model and array files, opened for reading, with messages for whoever named them."""
+"""Model and array files, opened for reading, with messages for whoever named them.
+
+A zip archive stays on the disk, since it may be as large as the memory and is read member by member; anything else is
+read at once.  Every OSError leaves as ModelFileError with what to do: the nearest name in the folder, the command that
+downloads what an address names, the permissions.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +21,10 @@ from chiralize.storage.suffixes import OF_ARRAYS, OF_MODELS
 
 ARCHIVE_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 CHUNK = 1 << 20
+"""Bytes that are read at a time where a whole file need not be in memory."""
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs):/+([\w./%~+@:=&?-]+)")
 _NO_DATA = (".py", ".pyc", ".ipynb", ".sh", ".md", ".rst", ".txt", ".log", ".yaml", ".yml")
+"""Files beside a model that are none: they are no likely names for one that is missing."""
 _ON_HUB = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w-]*")
 
 
@@ -28,6 +35,7 @@ def open_file(path: Path | str) -> BinaryIO:
     """
     path = Path(path)
     with readable(path):
+        # To open a pipe would wait for somebody to write to it.
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise ModelFileError(str(path), "is a device or a pipe, not a file", "copy its content to a file first.")
         file = path.open("rb")
@@ -76,6 +84,7 @@ def unchanged(file: BinaryIO, path: Path | str) -> Iterator[None]:
 
 
 def _last_written(file: BinaryIO) -> tuple[int, int]:
+    """Size and time of the last change, nanoseconds; of a file in memory always the same."""
     if isinstance(file, io.BytesIO):
         return 0, 0
     status = os.fstat(file.fileno())
@@ -103,7 +112,10 @@ def readable(path: Path | str) -> Iterator[None]:
 
 
 def _elsewhere(path: Path) -> str:
-    """How to get what an address or a name on a hub stands for; "" for a path of this machine."""
+    """How to get what an address or a name on a hub stands for; "" for a path of this machine.
+
+    Path takes one slash of `https://`, so that any number of them is looked for.
+    """
     if address := _ADDRESS.fullmatch(str(path)):
         return f"nothing is downloaded here; download it first, and give the file: curl -LO {address[1]}://{address[2]}"
     name = str(path).removeprefix("hf:/")
@@ -121,6 +133,7 @@ def _could_be(path: Path, neighbour: Path) -> bool:
 
 
 def _near_names(path: Path) -> str:
+    """The most similar name in the folder, for a message; "" where none is similar."""
     if not path.parent.is_dir():
         return f"; the folder {str(path.parent)!r} does not exist either"
     import difflib

@@ -1,4 +1,9 @@
-"""Folders of a model, written whole or not at all: filled under another name, then given their own."""
+"""Folders of a model, written whole or not at all: filled under another name, then given their own.
+
+Folders of Hugging Face go back as folders (`formats/huggingface.py`): the files of weights hold other numbers, all
+other files are copied, and the certificate is one more. `out` is filled as `.out.0f3a9c1e.tmp` and renamed at the end.
+Unlike a file a folder cannot be replaced at once, so that it has to be a new one.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +44,7 @@ def write_folder(origin: Origin, files: Mapping[str, bytes], target: Path, sidec
         raise ModelFileError(str(origin.path), "was written to since it was read", "convert again.")
     unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
+        # The digest is taken of what was written: it is of the files of weights, see `Content.digest`.
         left_out = _copied(origin.path, unfinished, files)
         digest = Content(unfinished, None).digest
         table = {**json.loads(sidecar), DIGEST_KEY: digest}

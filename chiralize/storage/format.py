@@ -1,4 +1,10 @@
-"""What is known of a file format, in one record; what a command wants of a file; and the model that comes of it."""
+"""What is known of a file format, in one record; what a command wants of a file; and the model that comes of it.
+
+`load.load_model` fills a `Wanted` from its arguments, finds the `Format` that recognises the file, and gets a
+`LoadedModel`.  That of a file of weights has an `Origin`, by which `writing_back` puts results into a file like it.
+A new format is a file in `formats/` with a record FORMAT.  Of two that recognise a file the one with the higher rank
+counts: a checkpoint of rsl_rl (20) is a file of weights (0) as well.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A file of weights that lacks a few of those that its network has."""
+"""A file of weights that lacks a few of those that its network has.
+
+`weights` asks when no arguments make a class fit a file, and a few weights are missing with the nearest ones: then the
+file is at fault, not the arguments. Of 40 weights up to 5 may be missing, and all others have to fit.
+"""
 
 from __future__ import annotations
 

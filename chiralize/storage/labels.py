@@ -1,4 +1,8 @@
-"""Labels of samples, one per sample: .npy, .npz, .csv or text with a line each."""
+"""Labels of samples, one per sample: .npy, .npz, .csv or text with a line each.
+
+All kinds become texts in the order of the samples: numbers 2 and 2.0 and the text "2" are one label. A file goes by its
+suffix here, since a line of text with a comma is one label in a `.txt` and two columns in a `.csv`.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +36,13 @@ def load_labels(path: Path | str, samples: int) -> list[str]:
 
 
 def _require_count(count: int, samples: int, where: str) -> None:
+    """Raise DataFileError where there are not as many labels as samples."""
     if count != samples:
         raise DataFileError(where, f"holds {count} labels, the data hold {samples} samples", _REMEDY)
 
 
 def _from_numpy(data: bytes, where: str, samples: int) -> list[str]:
+    """The labels in a file of numpy.  Raises DataFileError."""
     try:
         arrays = read_plain(data, where)
     except DataFileError as error:
@@ -62,6 +68,7 @@ def _from_numpy(data: bytes, where: str, samples: int) -> list[str]:
 
 
 def _from_text(data: bytes, where: str, comma: bool, samples: int) -> list[str]:
+    """The labels in a text; comma: it has columns.  Raises DataFileError."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -72,6 +79,7 @@ def _from_text(data: bytes, where: str, comma: bool, samples: int) -> list[str]:
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except csv.Error as error:
         raise DataFileError(where, f"cannot be read: {error}", _REMEDY) from error
+    # Names of columns look like labels: only the number of lines tells them from one more label.
     header = rows[0] if len(rows) == samples + 1 else []
     width = max(map(len, rows), default=0)
     if width > 1 and _COLUMN not in header:

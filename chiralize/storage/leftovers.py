@@ -2,6 +2,9 @@
 
 A process that is killed cannot tidy up.  The system, though, takes its lock away, so that the next one that writes the
 same output can tell a dead temporary file from one that is being filled, also across containers that share a folder.
+(The number of its process would not tell: other containers count processes anew.)
+
+The temporary file of `out/chiral.pt2` is `out/.chiral.pt2.0f3a9c1e.tmp`.  `atomic` makes, replaces and discards it.
 """
 
 from __future__ import annotations
@@ -31,11 +34,13 @@ class Temporary:
         self._descriptor = -1
 
     def _named(self) -> Path:
+        """A hidden name beside the output, with a random part."""
         return self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}.tmp")
 
     def create(self, mode: int) -> None:
         """Make the file, empty, and lock it.  mode: its permissions, less the umask.  Raises OSError."""
         for _ in range(_ATTEMPTS):
+            # Between the creation and the lock another process may remove the file: then it has no name any more.
             self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
             if _lock(self._descriptor) is not False and _is_at(self._descriptor, self.path):
                 return
@@ -45,7 +50,7 @@ class Temporary:
 
     def replace_target(self) -> None:
         """Put the file in the output's place.  Raises OSError."""
-        if fcntl is None:
+        if fcntl is None:  # Windows renames no open file
             self.release()
         self.path.replace(self.target)
         self.release()
@@ -74,18 +79,21 @@ def remove_leftovers(target: Path) -> None:
 
 
 def _remove_dead(path: Path) -> None:
+    """Remove a temporary file that nobody has locked.  Raises OSError."""
     if not stat.S_ISREG(path.lstat().st_mode):
         return
     if fcntl is None:
         path.unlink()
         return
     with _opened(path) as descriptor:
+        # Locked by us: nobody fills it.  Where there are no locks (None) nobody can know, and it stays.
         if _lock(descriptor) and _is_at(descriptor, path):
             path.unlink()
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
+    """A file open for a lock, but never the file behind a symbolic link."""
     descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     try:
         yield descriptor

@@ -1,4 +1,9 @@
-"""`load_model` turns any model file into a module, without running code that the file carries."""
+"""`load_model` turns any model file into a module, without running code that the file carries.
+
+The first step of every command on a network.  A format recognises the file by its content (`registry`, `formats/`) and
+loads it; here is what holds for all of them: the file must not change meanwhile, a file of no format gets a message
+with the way on, and no weight may be NaN or infinite, since no comparison of answers would mean anything.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +109,7 @@ def certificate_in(path: Path) -> dict[str, str]:
 
 @contextmanager
 def _open(path: Path) -> Iterator[Content]:
-    """What lies there; raises ModelFileError where it is written to meanwhile."""
+    """What lies there; raises ModelFileError where it is written to meanwhile.  A folder has no file to be closed."""
     content = opened(path)
     with nullcontext() if content.file is None else content.file as file:
         with nullcontext() if file is None else unchanged(file, path):
@@ -112,6 +117,7 @@ def _open(path: Path) -> Iterator[Content]:
 
 
 def _not_a_model(content: Content, record: Format | None, wanted: Wanted) -> ModelFileError:
+    """The error for what is no model, by what it is instead.  record: of a format of data, None for unknown kinds."""
     if record is not None:
         return ModelFileError(content.where, f"is {record.title}, not a model", f"give {KINDS}.")
     if content.file is None:
@@ -129,6 +135,7 @@ def _not_a_model(content: Content, record: Format | None, wanted: Wanted) -> Mod
 
 
 def _require_finite(module: torch.nn.Module, where: str) -> None:
+    """Raise NonFiniteError for NaN or infinity in weights, but for masks; ModelFileError for those without values."""
     named = [*module.named_parameters(), *module.named_buffers()]
     bad: list[tuple[str, int, int]] = []
     for name, tensor in named:
@@ -151,6 +158,7 @@ def _require_finite(module: torch.nn.Module, where: str) -> None:
 
 
 def _known(values: torch.Tensor) -> torch.Tensor:
+    """Values of a number type of which torch can tell what is finite."""
     return values.float() if values.dtype.itemsize == 1 else values  # float8 knows no isfinite
 
 

@@ -1,4 +1,13 @@
-"""What is missing before a file of weights can become a network, in one message whose command can work."""
+"""What is missing before a file of weights can become a network, in one message whose command can work.
+
+Weights alone are no network: somebody has to name the class, its arguments, or a flag.  Each function here makes the
+error for one such case, for `weights`, `torch_weights` and the formats.  The remedy repeats the user's command with
+what is missing, so that it can be copied:
+
+    UsageError  weights.pt: holds 12 weights (first: 'first.weight' (256, 34)) but not the network they belong to; ...
+        Fix: say which class or function builds it:
+        chiralize convert weights.pt --model your_package.your_module:YourNet
+"""
 
 from __future__ import annotations
 
@@ -32,7 +41,7 @@ def command_of(content: Content, wanted: Wanted) -> str:
 
 def command_on(content: Content, wanted: Wanted, path: Path) -> str:
     """The command that the user typed, on another file or folder."""
-    words = shlex.split(command_of(content, wanted))
+    words = shlex.split(command_of(content, wanted))  # quoted names are one word
     for position, word in enumerate(words):
         if Path(word) == content.path:
             words[position] = str(path)
@@ -57,6 +66,7 @@ def network_needed(
 
 def _how_to_build(content: Content, tables: Sequence[Weights], wanted: Wanted, named: str, before: Remembered) -> str:
     """The command with what is missing: as in the conversion, else as the file says, else as its weights show."""
+    # The surest first: what built it before, what the file says, what its weights could be.
     command = command_of(content, wanted)
     if before.factory and before.factory != AUTO:
         args = "".join(f" --arg {shlex.quote(f'{name}={value}')}" for name, value in before.factory_args.items())
@@ -138,6 +148,7 @@ def _as_perceptron(tables: Sequence[Weights], wanted: Wanted, command: str) -> s
 def pickled_module(content: Content, wanted: Wanted, tables: Sequence[Weights]) -> UnsafeFileError:
     """The error for a module that only its own code could restore: the flag, or the class, which runs no code of it."""
     weights = max(tables, key=lambda weights: len(weights.tensors))
+    # Two ways on: the file's own code, or the same class by --model, filled with the weights as with any others.
     package, _, name = weights.owner.rpartition(".")
     count, shown = len(weights.tensors), layers(weights.tensors)
     facts = f"is a pickled module ({printable(weights.owner)}, {count} weights; {shown}); to restore it would run code "
@@ -170,6 +181,7 @@ def layers(tensors: dict[str, Any] | Any) -> str:
         sizes, owner = tuple(tensor.shape), printable(name).rpartition(".")[0]
         if name.endswith("weight") and len(sizes) > 1:
             kernel = when(len(sizes) > 2, f", kernel {'x'.join(map(str, sizes[2:]))}")
+            # A Linear that is called an embedding (`joints_embed`) has a bias; torch's Embedding has none.
             has_bias = f"{name.removesuffix('weight')}bias" in tensors
             if len(sizes) == 2 and "embed" in owner.lower() and not has_bias:
                 shown.append(f"Embedding {sizes[0]} x {sizes[1]} ({owner})")

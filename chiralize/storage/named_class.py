@@ -1,4 +1,12 @@
-"""Classes that a file names: its arguments as plain values, and the import, which only the user's consent allows."""
+"""Classes that a file names: the class by its dotted name, and its arguments as plain values.
+
+Checkpoints of Lightning save what their module was built with, trainers their options. Only numbers, texts and
+containers of those are taken over: anything else would be an object that code has to restore. Nothing is imported
+here; `factory.build_named` does, where the user consents.
+
+    {"_class_path": "nets.lifter.Lifter", "init_args": {"width": 256}}     LightningCLI: nets.lifter.Lifter(width=256)
+    {"width": 256, "logger": <object>}                                     arguments alone: width=256
+"""
 
 from __future__ import annotations
 
@@ -12,6 +20,7 @@ CLASS_KEYS = ("_class_path", "class_path", "_target_")
 """Under which key LightningCLI and hydra write the class."""
 _ARGUMENTS = "init_args"
 _DEPTH = 8
+"""Levels of containers in a value."""
 
 
 def plain_values(saved: Any) -> dict[str, Any]:

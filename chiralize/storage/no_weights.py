@@ -1,4 +1,7 @@
-"""Files that torch wrote and that hold no table of weights: what they hold instead, and what to give."""
+"""Files that torch wrote and that hold no table of weights: what they hold instead, and what to give.
+
+`choosing` asks where `tables.tables_in` finds nothing: an optimizer's state, tensors without names, quantized layers.
+"""
 
 from __future__ import annotations
 
@@ -39,4 +42,5 @@ def only_adapters(names: Iterable[str], where: str) -> ModelFileError | None:
 
 
 def _is_list_of_tensors(tree: Any) -> bool:
+    """Whether it is a list of at least one tensor, and of nothing else."""
     return isinstance(tree, (list, tuple)) and bool(tree) and all(map(is_tensor, tree))

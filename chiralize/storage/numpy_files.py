@@ -1,4 +1,9 @@
-"""Files of numpy, .npy and .npz, read without running code."""
+"""Files of numpy, .npy and .npz, read without running code.
+
+A `.npy` is a header (shape, type) and numbers behind it, or, for arrays of Python objects, a pickle. numpy would run
+that pickle (allow_pickle=True); here the restricted unpickler reads it. Sizes are compared with the bytes that are
+there before numpy sees the file: a header of 100 bytes can ask for any memory.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +41,7 @@ def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype, int]:
     else:
         read = np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
+    # With dtype object the product is Python's, which cannot overflow.
     return shape, dtype, int(np.prod(shape, dtype=object)) * dtype.itemsize
 
 

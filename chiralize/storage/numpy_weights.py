@@ -1,4 +1,7 @@
-"""Weights stored as arrays of numpy: `.npz`, a dict in a `.npy`, a plain pickle of arrays."""
+"""Weights stored as arrays of numpy: `.npz`, a dict in a `.npy`, a plain pickle of arrays.
+
+Files of arrays are mostly data. A network's names have dots, `first.weight`; `poses` or `S1/Walking` have none.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ def load_arrays(content: Content, wanted: Wanted, format_name: str, title: str, 
 def with_tensors(tree: Any) -> Any:
     """The same dicts, lists and tuples with tensors in place of arrays of numbers."""
     if isinstance(tree, np.ndarray) and tree.dtype.kind in _NUMBERS:
+        # torch has no other order of bytes than the machine's.
         native = tree.astype(tree.dtype.newbyteorder("="), copy=True)
         return torch.from_numpy(native)
     if isinstance(tree, Mapping):
@@ -43,6 +47,7 @@ def with_tensors(tree: Any) -> Any:
 
 
 def _names(tree: Mapping[Any, Any], depth: int = 4) -> list[Any]:
+    """All keys of nested tables, down to a depth."""
     names = list(tree)
     for entry in tree.values():
         if isinstance(entry, Mapping) and depth:

@@ -1,4 +1,8 @@
-"""Folders that are no model, parts of folders, and source code: which command to type instead."""
+"""Folders that are no model, parts of folders, and source code: which command to type instead.
+
+`load` asks where no format knows what the user gave. Each function makes the error for one case, or gives None where it
+is another: `runs/exp1/` with `best.pt` in it, one of several files of weights, `config.json`, `lifter.py`.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +21,12 @@ from chiralize.storage.missing import command_on
 from chiralize.storage.suffixes import OF_MODELS
 
 _DEPTH = 4
+"""Levels of folders that are looked into."""
 _MOST = 10_000
+"""Names of files that are looked at: a home folder has many."""
 _SHOWN = 3
 _INDEX = ".index.json"
+"""How the name of the table ends that says which of several files has which weight."""
 _SHARD = re.compile(r".*-(\d+)-of-(\d+)\.(safetensors|bin)")
 _CLASS = re.compile(r"^class\s+(\w+)\s*\(.*\bModule\b", re.M)
 _NOT_WEIGHTS = re.compile(r"optim|sched|rng|random_states|scaler|training_args|events\.", re.I)
@@ -75,6 +82,7 @@ def part_of_folder(content: Content, wanted: Wanted) -> ModelFileError | None:
 
 
 def _is_part(content: Content) -> bool:
+    """Whether a JSON file describes a model that lies beside it: an index of weights, or a config."""
     if content.path.name.endswith(_INDEX):
         return True
     try:

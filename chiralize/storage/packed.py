@@ -1,4 +1,11 @@
-"""Models inside a compressed file or an archive: nothing is unpacked here, the error has the commands that do it."""
+"""Models inside a compressed file or an archive: nothing is unpacked here, the error has the commands that do it.
+
+Compressed files would be one more kind of file to defend against bombs, and the shell has tools for them (decision
+0067). `load` asks where no format knows a file. Of `net.tar.gz` with `best.pt` in it the remedy is
+
+    tar -xf net.tar.gz
+    chiralize convert best.pt --skeleton h36m
+"""
 
 from __future__ import annotations
 
@@ -20,6 +27,7 @@ from chiralize.storage.missing import command_on
 from chiralize.storage.suffixes import OF_MODELS
 
 _HEAD = 1 << 16
+"""Bytes that are read of a compressed file, and bytes that are unpacked of them."""
 _SHOWN = 3
 
 
@@ -55,7 +63,7 @@ def packed_model(content: Content, wanted: Wanted) -> ModelFileError | None:
         return _of_archive(content, wanted, "a zip archive", f"unzip {_quoted(content)}", names)
     packing = next((kind for kind in _PACKINGS if content.data.startswith(kind.magic)), None)
     head = _head(content.data, packing) if packing else content.data
-    if head[257:262] == b"ustar":
+    if head[257:262] == b"ustar":  # where the first header of a tar archive has its magic word
         words = f"a tar archive packed by {packing.words}" if packing else "a tar archive"
         return _of_archive(content, wanted, words, f"tar -xf {_quoted(content)}", _names_in_tar(head))
     if packing is None:
@@ -69,6 +77,7 @@ def packed_model(content: Content, wanted: Wanted) -> ModelFileError | None:
 
 
 def _quoted(content: Content) -> str:
+    """The path as a shell takes it."""
     return shlex.quote(content.where)
 
 

@@ -1,6 +1,13 @@
 """The record that travels with a converted network (`chirality.json`): mirror, hidden representations, figures.
 
 With it `verify` needs no skeleton, and the certificate needs no search.
+
+Conversion makes a `Passport`, writers put its text into the file or beside it (`sidecar`), and `verify`, `load` and
+`attach` read it.  Nothing in it is believed: both verdicts are found anew.  Representations of axes are long and few,
+so that the text has each of them once.  Of a network with two weights "out in" over the same hidden axis, abbreviated:
+
+    "representations": ["<axis of joints>", "<axis of hidden units>"],
+    "hidden": {"first.weight": [1, 1, 0], "second.weight": [1, 0, 1]}     sign, then positions of the axes
 """
 
 from __future__ import annotations
@@ -20,6 +27,7 @@ from chiralize.storage.calls import recorded_call
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 FORMAT = 1
+"""Of the text; other numbers are refused."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class Passport:
 
     @property
     def example(self) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Arguments of a call of the network; None where the record names none. Raises ValueError for what is none."""
+        """(args, kwargs) of a call of the network; None where the record names none. Raises ValueError for no call."""
         if self.inputs is None:
             return None
         return recorded_call(self.inputs)
@@ -134,6 +142,7 @@ def _from_table(record: Any) -> Passport:
         raise ValueError("it is no table")
     if record["chirality"] != FORMAT:
         raise ValueError(f"format {record['chirality']!r}, this version reads {FORMAT}")
+    # The text may be anybody's: every entry is given the type that it should have, or refused.
     axes = list(map(Representation.parse, record["representations"]))
     hidden = _of_table(record["hidden"], axes)
     spec = ConversionSpec.from_dict(record["spec"])
@@ -148,7 +157,7 @@ def _from_table(record: Any) -> Passport:
     for key in figures.keys() & {"odd", "odd_random"}:
         figures[key] = tuple(map(float, figures[key]))
     if "mirror" in figures:
-        _mirror_fit(figures["mirror"])
+        _mirror_fit(figures["mirror"])  # raises now if it is none
     exchanged = {str(name): str(other) for name, other in record.get("exchanged", {}).items()}
     method, entry = str(record["method"]), str(record["entry"])
     method = former_names.METHODS.get(method, method)  # as files of older versions say
@@ -183,6 +192,7 @@ def figures_of(fit: MirrorFit) -> dict[str, Any]:
 
 
 def _number_or_text(value: Any) -> Any:
+    """A value as JSON has it, which knows no infinities and no tuples."""
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     if isinstance(value, tuple):

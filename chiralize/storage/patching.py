@@ -2,6 +2,16 @@
 
 What else a trainer keeps in a file (histories, configurations, the state of an optimizer) is never unpickled for that,
 so that it stays as it is, bit by bit, whatever classes it is of.
+
+The formats' `write_back` come here with the origin of a network: the file, and what it calls each weight.  The result
+has the same sizes, so that no byte moves:
+
+    torch, zip      the members `data/KEY` of the storages, and their checksums in three places
+    torch, old      the numbers behind the pickles
+    safetensors     the numbers behind the header
+
+In a zip archive a member is `local header, content[, descriptor]`; a directory at the end has a record of each.  All
+three hold its checksum.
 """
 
 from __future__ import annotations
@@ -24,6 +34,7 @@ from chiralize.storage.torch_file import TorchFile, stored_in, view_of
 
 _LOCAL, _CENTRAL = struct.Struct("<4s5H3I2H"), struct.Struct("<4s6H3I5H2I")
 _DESCRIPTOR = b"PK\x07\x08"
+"""What a descriptor behind a member may begin with, and need not."""
 _ELSEWHERE = "write to a .safetensors, .pt2 or .onnx instead"
 
 
@@ -46,6 +57,8 @@ def torch_patched(
     """
     file = TorchFile(data, where)
     table = _table_of(file, origin, where)
+    # Several tensors may lie in one storage (views, tied weights).  All are written into one copy of it, and looked at
+    # afterwards: each weight has to be what was written, and nothing else may lie on the same memory.
     rooms: dict[str, bytearray] = {}
     written: dict[str, dict[StoredTensor, torch.Tensor]] = {}
     for full, (name, tensor) in by_full_name(origin.names, state).items():
@@ -53,7 +66,7 @@ def torch_patched(
             continue
         stored = table[full]
         _check_kind(name, tensor, stored.shape, stored.dtype, where)
-        if not stored.end:
+        if not stored.end:  # no entries
             continue
         key = stored.storage.key
         room = rooms.setdefault(key, bytearray(file.storage(key)))
@@ -64,6 +77,7 @@ def torch_patched(
         if tensors is None:
             continue
         if stored not in tensors or not torch.equal(view_of(rooms[stored.storage.key], stored), tensors[stored]):
+            # Some other tensor of the file, such as the state of an optimizer, would be changed along with the weight.
             facts = f"a weight of the network shares its memory with another tensor, of shape {stored.shape}"
             raise UsageError("-o", facts, _ELSEWHERE)
     if file.members is None:
@@ -103,6 +117,7 @@ def _table_of(file: TorchFile, origin: Origin, where: str) -> dict[str, StoredTe
 
 
 def _root_table(file: TorchFile, where: str) -> Mapping[str, StoredTensor]:
+    """The weights of a file that is a table itself, or a pickled module."""
     names = named_in(file.tree, where)
     assert isinstance(names, Mapping)
     return names
@@ -129,7 +144,7 @@ def safetensors_patched(data: bytes, names: Mapping[str, str], state: Mapping[st
             continue
         entry, tensor = header[full], tensor.contiguous()
         _check_kind(name, tensor, tuple(entry["shape"]), KINDS.get(entry["dtype"], "another kind"), where)
-        first, end = entry["data_offsets"]
+        first, end = entry["data_offsets"]  # from the end of the header on, which stands behind its own size
         spans[start + first, end - first] = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
     return _spliced(data, spans)
 
@@ -149,12 +164,15 @@ def zip_patched(data: bytes, members: Mapping[str, bytes], where: str) -> bytes:
         info = infos[name]
         if info.compress_type or info.file_size != len(content):
             raise UsageError("-o", f"member {name!r} of {where} is compressed, which torch never does", _ELSEWHERE)
+        # The local header has lengths of its own: its extra field may differ from that in the directory.
         *_, name_size, extra_size = _LOCAL.unpack_from(data, info.header_offset)
         start = info.header_offset + _LOCAL.size + name_size + extra_size
         end = start + len(content)
-        checksum = struct.pack("<I", zlib.crc32(content))
+        # A file that torch wrote without checksums has 0 throughout.  One that is right would make all others wrong.
+        checksum = struct.pack("<I", zlib.crc32(content) if hasattr(info, "CRC") else 0)
         patched[start:end] = content
         _put(patched, centrals[name] + 16, checksum)
+        # Where flag 8 is set the checksum was not known when the header was written, and stands behind the content.
         if not info.flag_bits & 0x8:
             _put(patched, info.header_offset + 14, checksum)
         elif data[end : end + 4] == _DESCRIPTOR:
@@ -165,6 +183,7 @@ def zip_patched(data: bytes, members: Mapping[str, bytes], where: str) -> bytes:
 
 
 def _put(data: bytearray, position: int, content: bytes) -> None:
+    """Replace as many bytes as the content has."""
     data[position : position + len(content)] = content
 
 
@@ -180,6 +199,7 @@ def _central_records(data: bytes, start: int, count: int) -> dict[str, int]:
 
 
 def _spliced(data: bytes, spans: Mapping[tuple[int, int], bytes]) -> bytes:
+    """The data with other content in spans (start, size), of the same size each."""
     patched = bytearray(data)
     for (start, size), content in spans.items():
         assert size == len(content)

@@ -2,6 +2,11 @@
 
 A file of weights does not say what the network does with them, in general. A chain of Linear layers numbered 0, 2, 4 is
 a perceptron; what is between the layers, ELU or tanh, is for the user to say: `--arg activation=Tanh`.
+
+`missing` offers it where weights come without a class. Of a checkpoint with actor.0.weight (128, 47), actor.2.weight
+(12, 128) and their biases the command is
+
+    --model chiralize.storage.perceptron:perceptron --arg sizes=47,128,12 --arg activation=ELU --prefix actor.
 """
 
 from __future__ import annotations
@@ -73,7 +78,7 @@ def perceptrons_in(tensors: Mapping[str, Any]) -> list[Perceptron]:
 
     Weights of other layers beside them could be a part of the same network: then there is none.
     """
-    chains: dict[str, dict[int, tuple[int, ...]]] = {}
+    chains: dict[str, dict[int, tuple[int, ...]]] = {}  # by prefix, then by number, the shape "out in"
     for name, tensor in tensors.items():
         if (match := _LAYER.fullmatch(name)) and len(tensor.shape) == 2:
             chains.setdefault(match["prefix"], {})[int(match["number"])] = tuple(tensor.shape)
@@ -82,6 +87,7 @@ def perceptrons_in(tensors: Mapping[str, Any]) -> list[Perceptron]:
         return []
     perceptrons: list[Perceptron] = []
     for prefix, layers in chains.items():
+        # A chain without all its biases, or with gaps in its numbers, is some other network.
         sizes = _sizes(layers)
         if not sizes or not all(f"{prefix}{number}.bias" in tensors for number in layers):
             continue

@@ -3,6 +3,14 @@
 `torch.export.load` evaluates size expressions, compiles guards, pastes node and argument names into generated Python,
 looks operators up by dotted name and imports the modules of enum keys.  So each text is judged by the key it stands
 under, and a text under a key that is not listed here is refused.
+
+`read_pt2` calls `checked_program` for the graph and `checked_config` for the tables of weights.  Both give back what
+was checked, written anew.  Of this node
+
+    {"target": "torch.ops.aten.add.Tensor", "inputs": [{"name": "self", "arg": {"as_tensor": {"name": "x"}}}],
+     "metadata": {"stack_trace": "..."}}
+
+the target must be a tensor operator, both names must be identifiers, and of the metadata only texts for messages stay.
 """
 
 from __future__ import annotations
@@ -21,6 +29,7 @@ _REMEDY = "do not use this file; or export the model again, or give its weights 
 _PATH = re.compile(r"[A-Za-z0-9_@\-]*(\.[A-Za-z0-9_@\-]+)*")
 _FILE = re.compile(r"(weight|tensor)_\d+")
 _DUNDER = re.compile(r"(^|\.)__")
+"""A part of a path that begins so leads to Python's own attributes: `forward.__globals__`."""
 _NUMBER = re.compile(r"-?(nan|inf|infinity|\d+(\.\d+)?(e[+-]?\d+)?)", re.IGNORECASE)
 _ATEN = re.compile(
     r"torch\.ops\.(aten|prims|quantized|quantized_decomposed|torchvision|mkldnn)\.[A-Za-z]\w*(\.[A-Za-z]\w*)?"
@@ -39,7 +48,9 @@ _PYTHON_NAMES = frozenset(
     + [f"torch._functorch.predispatch.{name}" for name in _VMAP.split()]
     + [f"torch.{name}" for name in "_sym_sqrt sym_float sym_int sym_ite sym_max sym_min sym_not sym_sum".split()]
 )
+"""Ops of Python on sizes: torch looks a target up by its dotted name, whatever module that is in."""
 _FILE_OPS = re.compile(r"\.(from_file|save|load|_print|open\w*)(\.|$)")
+"""Tensor operators that read or write files, or print."""
 _KEPT_METADATA = ("stack_trace", "nn_module_stack", "torch_fn")
 _TREE_TYPES = frozenset("builtins.tuple builtins.list builtins.dict collections.OrderedDict collections.deque".split())
 
@@ -49,14 +60,17 @@ class _RefusedError(Exception):
 
 
 def _identifier(text: str) -> bool:
+    """A name of Python in ASCII, or nothing.  Names are pasted into code, where `__` begins the interpreter's own."""
     return text == "" or (text.isascii() and text.isidentifier() and not text.startswith("__"))
 
 
 def _argument(text: str) -> bool:
+    """A name that a function can have as an argument."""
     return _identifier(text) and not keyword.iskeyword(text)
 
 
 def _dotted(text: str) -> bool:
+    """A path of attributes: `layers.0.weight`."""
     return _PATH.fullmatch(text) is not None and _DUNDER.search(text) is None
 
 
@@ -102,6 +116,7 @@ _TABLES: dict[str, Callable[[str], bool]] = {
 
 def checked_program(data: bytes, member: str, where: str) -> bytes:
     """The graph `models/NAME.json`, checked and written anew for the CPU.  Raises UnsafeFileError, ModelFileError."""
+    # In this order: lists of bearable length, then plain texts, then the work of expressions, which takes plain ones.
     tree = _json(data, member, where)
     check_lists(tree, member, where)
     tree = _harmless(tree, member, where)
@@ -124,6 +139,7 @@ def checked_config(data: bytes, member: str, where: str) -> dict[str, dict[str, 
 
 
 def _json(data: bytes, member: str, where: str) -> Any:
+    """The values of a JSON text.  Raises ModelFileError."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -140,7 +156,10 @@ def _harmless(tree: Any, member: str, where: str) -> Any:
 
 
 def _walk(value: Any, key: str, location: str, in_node: bool) -> Any:
-    """`value` with CPU devices and without unused metadata.  Raises _RefusedError."""
+    """`value` with CPU devices and without unused metadata.  Raises _RefusedError.
+
+    key: under which it stands, for lists that of the list.  location: for messages.  in_node: below a list of nodes.
+    """
     if isinstance(value, str):
         _check_text(value, key, location, in_node)
         return value
@@ -148,12 +167,13 @@ def _walk(value: Any, key: str, location: str, in_node: bool) -> Any:
         return [_walk(entry, key, location, in_node) for entry in value]
     if not isinstance(value, dict):
         return value
-    if set(value) == {"type", "index"}:
+    if set(value) == {"type", "index"}:  # a device: everything is read on the CPU
         _check_text(str(value["type"]), "type", location, in_node)
         return {"type": "meta" if value["type"] == "meta" else "cpu", "index": None}
     _check_custom_objects(value, location)
     result: dict[str, Any] = {}
     for name, item in value.items():
+        # Keys are texts, too.  Mostly they are torch's own words; in a few tables they are the file's.
         if not _TABLES.get(key, _identifier)(name):
             raise _RefusedError(f"{location}: the name {name[:80]!r} is not one that torch writes")
         if name == "metadata":
@@ -169,6 +189,7 @@ def _walk(value: Any, key: str, location: str, in_node: bool) -> Any:
 
 
 def _check_text(text: str, key: str, location: str, in_node: bool) -> None:
+    """Raise _RefusedError for a text that may not stand under this key."""
     if in_node and key in ("as_string", "as_strings"):
         return  # an argument of an operator: written into generated code as a quoted literal by `repr`
     allowed = _TEXTS.get(key)
@@ -186,6 +207,7 @@ def _check_text(text: str, key: str, location: str, in_node: bool) -> None:
 
 
 def _check_custom_objects(value: dict, location: str) -> None:
+    """Raise _RefusedError for a table that holds or names a pickled object."""
     if value.get("custom_obj_values") or "custom_obj" in value or "as_custom_obj" in value:
         raise _RefusedError(f"{location}: holds a custom object, which only running its own code could restore")
 
@@ -214,6 +236,7 @@ def _checked_tree(text: Any, location: str) -> Any:
     except (ValueError, TypeError) as error:
         raise _RefusedError(f"{location}: not a tree description") from error
     _check_spec(spec, location)
+    # Of inputs the tree is (args, kwargs): names of keyword arguments become arguments of a generated function.
     children = spec.get("children_spec") or []
     if len(children) == 2 and children[1].get("type") == "builtins.dict":
         names = json.loads(children[1]["context"])
@@ -223,6 +246,11 @@ def _checked_tree(text: Any, location: str) -> Any:
 
 
 def _check_spec(spec: Any, location: str) -> None:
+    """Check a level of a tree and those below.  Raises _RefusedError.
+
+    {"pose": x} is {"type": "builtins.dict", "context": '["pose"]', "children_spec": [{"type": null, ...}]}: a leaf has
+    no type.
+    """
     if not isinstance(spec, dict) or not isinstance(spec.get("children_spec", []), list):
         raise _RefusedError(f"{location}: not a tree description")
     kind, context = spec.get("type"), spec.get("context")
@@ -240,6 +268,7 @@ def _check_spec(spec: Any, location: str) -> None:
 
 
 def _check_context(context: Any, location: str) -> None:
+    """Check the keys of a dict, which stand in a JSON text of their own.  Raises _RefusedError."""
     try:
         keys = json.loads(context)
     except (ValueError, TypeError) as error:

@@ -3,6 +3,15 @@
 `torch.export.load` unpickles without limits when the safe way fails, and runs text of the file as Python (see
 `chiralize.storage.program`).  Here every pickle is read with `weights_only` and written anew, so that torch unpickles
 nothing but our own bytes.  One member is held at a time, since a model can be as large as the memory.
+
+`formats/pt2.py` calls `load_program`.  A `.pt2` is a zip archive; each member is handled by its name:
+
+    models/model.json                        the graph: checked and written anew          program.checked_program
+    data/weights/model_weights_config.json   which weight is in which member: checked     program.checked_config
+    data/weights/weight_0                    numbers: copied, or a pickle: written anew, as the config says
+    data/sample_inputs/model.pt              a pickle of example inputs: written anew
+    extra/chirality.json                     a text: copied
+    anything else                            refused
 """
 
 from __future__ import annotations
@@ -44,6 +53,7 @@ def load_program(file: BinaryIO, where: str) -> tuple[torch.export.ExportedProgr
     members = members_of(archive, where)
     with pack(lambda packer: pack_checked(members, packer, where), members.size, where) as checked:
         contents = _read(checked, where)
+    # torch.export.save calls the program "model".  Packages of several programs have names of their own.
     programs = contents.exported_programs
     if "model" not in programs and len(programs) != 1:
         names = ", ".join(programs) or "none"
@@ -53,6 +63,7 @@ def load_program(file: BinaryIO, where: str) -> tuple[torch.export.ExportedProgr
 
 
 def _one_of(names: Iterable[str], where: str) -> str:
+    """The remedy for a file with several programs or none: the line of Python that saves the first."""
     name = next(iter(names), "")
     if not name:
         return "save the program: torch.export.save(program, 'net.pt2')."
@@ -61,6 +72,7 @@ def _one_of(names: Iterable[str], where: str) -> str:
 
 
 def _read(checked: BinaryIO, where: str) -> Any:
+    """What torch reads of an archive that was checked.  Raises ModelFileError."""
     try:
         with quiet(), parsed_once():
             from torch.export.pt2_archive import _package
@@ -88,6 +100,7 @@ def pack_checked(members: Members, packer: Packer, where: str) -> None:
             packer.add(name, _checked_samples(members[name], name, where))
         elif name in _PLAIN_MEMBERS or _EXTRA.fullmatch(name):
             packer.copy(name, members)
+        # Payloads come with the config that lists them, in whose light alone they can be judged.
         elif name != "archive_format" and not _PAYLOAD.fullmatch(name):
             raise UnsafeFileError(where, _refusal(name), _COMPILED if name.startswith(_MACHINE_CODE) else _REMEDY)
 
@@ -101,6 +114,7 @@ def _checked_payloads(name: str, members: Members, packer: Packer, packed: dict[
     config = checked_config(members[name], name, where)
     folder = name.rsplit("/", 1)[0]
     for entry in config.values():
+        # Several weights may share a member (tied weights): it is packed once, as one kind.
         member = f"{folder}/{entry['path_name']}"
         if member not in members:
             facts = f"{name} refers to {member}, which the archive does not hold"
@@ -129,6 +143,7 @@ def _sizes(entry: Mapping[str, Any]) -> list[int]:
 
 
 def _refusal(name: str) -> str:
+    """Why a member is refused, by its name."""
     if name.startswith(_MACHINE_CODE):
         return f"member {name!r} belongs to a compiled model: loading it would run machine code from the file"
     if "custom_obj" in name or "opaque_obj" in name:
@@ -139,7 +154,10 @@ def _refusal(name: str) -> str:
 
 
 def _checked_samples(data: bytes, member: str, where: str) -> bytes:
-    """Example inputs, whose keys torch writes into the text of input guards."""
+    """Example inputs, checked and written anew; their keys torch writes into the text of input guards.
+
+    Raises UnsafeFileError, ModelFileError.
+    """
     if not data:
         return data
     value = read_safely(data, where, member=member)
@@ -159,6 +177,7 @@ def _checked_samples(data: bytes, member: str, where: str) -> bytes:
 
 
 def _keys(value: Any) -> Iterator[Any]:
+    """The keys of all dicts in nested inputs."""
     if isinstance(value, Mapping):
         for key, entry in value.items():
             yield key
@@ -169,12 +188,14 @@ def _keys(value: Any) -> Iterator[Any]:
 
 
 def _saved(value: Any) -> bytes:
+    """A value as a file of torch.save."""
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return buffer.getvalue()
 
 
 def _last_line(error: BaseException) -> str:
+    """The kind of an error and its last line: torch puts what happened behind what it was doing."""
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[-1].strip()[:200]}"
 

@@ -2,6 +2,14 @@
 
 A pickled numpy dtype can claim that raw bytes are not references when they are; numpy would then follow them.  Here
 only simple number and text types are rebuilt, and every array from bytes of the right length.
+
+A pickled array [1.0, 2.0] says
+
+    _reconstruct(ndarray, (0,), b"b")                         ArrayRecipe
+    dtype("f8"), its state (3, "<", None, None, None, ...)    DtypeRecipe: float64, little endian
+    the state (1, (2,), that dtype, False, 16 bytes)          shape, type, whether in Fortran's order, numbers
+
+`unpickle` and `checkpoint` put these recipes in the places of numpy's functions, and call `built` on what comes out.
 """
 
 from __future__ import annotations
@@ -25,6 +33,7 @@ class DtypeRecipe:
         self._order = "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
+        # (version, order of bytes, subtype, names, fields, ...): only a plain type has None for the last three.
         _, order, subtype, names, fields = state[:5]
         if (subtype, names, fields) != (None, None, None) or order not in ("<", ">", "=", "|"):
             raise ValueError("array type with fields")
@@ -50,6 +59,7 @@ class ArrayRecipe:
         """Take the numbers from bytes; of an array of objects, take the list of them."""
         dtype = recipe.dtype()
         if dtype.hasobject:
+            # Shapes of objects are not kept: callers go through their entries in order.
             self.value = list(data) if shape != () else data[0]
             return
         self.value = np.frombuffer(_raw(data), dtype).reshape(shape, order=order).copy()
@@ -70,6 +80,7 @@ def _from_buffer(data: Any, recipe: DtypeRecipe, shape: Any, order: Any, axis_or
 
 
 def _scalar(recipe: DtypeRecipe, data: Any) -> Any:
+    """`numpy.core.multiarray.scalar` of a pickle: a number of numpy's.  Raises ValueError."""
     dtype = recipe.dtype()
     if dtype.hasobject:
         raise ValueError("an object scalar")
@@ -88,7 +99,10 @@ for _core in ("numpy.core", "numpy._core"):  # before numpy 2, and since
 
 
 def built(value: Any) -> Any:
-    """`value` with the arrays in place of their recipes, through nested dicts, lists and tuples."""
+    """`value` with the arrays in place of their recipes, through nested dicts, lists and tuples.
+
+    Dicts and lists are changed in place.
+    """
     if isinstance(value, ArrayRecipe):
         if isinstance(value.value, np.ndarray):
             return value.value

@@ -1,4 +1,7 @@
-"""The table of file formats: every file of `storage/formats`, those that know most first."""
+"""The table of file formats: every file of `storage/formats`, those that know most first.
+
+Nothing has to be listed: a module in that folder with a record FORMAT is a format.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Files of safetensors: a JSON header, and numbers behind it."""
+"""Files of safetensors: a JSON header, and numbers behind it.
+
+    8 bytes         size of the header, little endian
+    the header      {"first.weight": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "__metadata__": {...}}
+    the numbers     offsets are counted from the end of the header
+
+Tensors are read by the package; the header is read here, for the texts in it (the certificate) and for `patching`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +38,7 @@ _REMEDY = "copy or download the file again."
 
 
 def is_safetensors(data: bytes) -> bool:
-    """Whether this is the start of a safetensors file."""
+    """Whether this is the start of a safetensors file: a size, at most the package's limit, and a JSON table."""
     if len(data) < 10 or data[8:9] != b"{":
         return False
     (size,) = struct.unpack("<Q", data[:8])

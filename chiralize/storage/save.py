@@ -1,4 +1,8 @@
-"""A `.pt2`, a `.safetensors` or a state dict that others can read, written whole or not at all."""
+"""A `.pt2`, a `.safetensors` or a state dict that others can read, written whole or not at all.
+
+The last step of a conversion, for results that do not go back into the file that they came from (`patching`).  Each
+takes the certificate along: as an extra file in the `.pt2`, in the header of safetensors, as a file beside others.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +83,7 @@ def save_beside(path: Path, data: bytes, sidecar_json: str) -> None:
 def _write_both(path: Path, write: Writer, sidecar_json: str) -> None:
     """Write a file of weights and the table that belongs to it, which gets the digest of the weights."""
     check_writable(path)
-    digests: list[str] = []
+    digests: list[str] = []  # of the weights, known when they are written: `atomic_writes` fills files in order
 
     def weights(temporary: Path) -> None:
         """Write the file of weights, and take its digest."""
@@ -96,7 +100,10 @@ def _write_both(path: Path, write: Writer, sidecar_json: str) -> None:
 
 
 def _without_rest(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor, in memory of its own where it is a part of a larger one."""
+    """The tensor, in memory of its own where it is a part of a larger one.
+
+    torch.save writes the whole memory that a tensor lies in.
+    """
     is_part = tensor.layout is torch.strided and tensor.untyped_storage().nbytes() > tensor.nbytes
     return tensor.clone(memory_format=torch.contiguous_format) if is_part else tensor
 
@@ -107,6 +114,7 @@ def _independent(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     independent: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         plain = tensor.detach().cpu().contiguous()
+        # safetensors refuses tensors that share memory, and parts of a larger one.
         storage = plain.untyped_storage()
         if storage.data_ptr() in seen or storage.nbytes() != plain.numel() * plain.element_size():
             plain = plain.clone()

@@ -2,6 +2,11 @@
 
 The other half are pickles, base64 in the text.  They are never loaded; of the one that is the class, only the name is
 read off.  Sizes of spaces and of layers stand in plain JSON beside them.
+
+`formats/sb3.py` asks for a builder.  It calls the package's own class, as the algorithm does, by consent
+(`--model auto`): of a class `stable_baselines3.common.policies.ActorCriticPolicy`, observations of shape (24,),
+actions of shape (6,) and net_arch [64, 64] comes a policy whose weights have the names of `policy.pth`.  A policy of
+the package answers with more than the action, so that a subclass with a `forward` of its own is built.
 """
 
 from __future__ import annotations
@@ -57,6 +62,7 @@ def _class_name(entry: Any) -> str:
 
 
 def _built(name: str, table: dict[str, Any], where: str) -> torch.nn.Module:
+    """The policy with untrained weights.  Raises MissingPackageError, UsageError, FactoryError."""
     module_name, _, class_name = name.rpartition(".")
     try:
         policy = getattr(importlib.import_module(module_name), class_name)
@@ -67,6 +73,7 @@ def _built(name: str, table: dict[str, Any], where: str) -> torch.nn.Module:
         raise MissingPackageError(where, facts, f"pip install stable-baselines3, or {_BY_MODEL}") from error
     if not (isinstance(policy, type) and issubclass(policy, bases.BasePolicy)):
         raise UsageError(where, f"{name} is no policy", _BY_MODEL)
+    # The bounds of the spaces are in pickles.  The sizes of layers do not depend on them.
     observed, acted = (box(-1.0, 1.0, _shape(table, space, where)) for space in ("observation_space", "action_space"))
     options = _options(table.get("policy_kwargs"), where)
     if issubclass(policy, bases.ActorCriticPolicy):
@@ -87,6 +94,8 @@ def _built(name: str, table: dict[str, Any], where: str) -> torch.nn.Module:
 
 
 def _actor(policy: Any) -> Any:
+    """The class of a policy with a value beside its actions (PPO, A2C), which answers with the actions alone."""
+
     class Deterministic(policy):
         """The policy, called with observations; it answers with the mean of the actions, or with logits.
 
@@ -103,6 +112,8 @@ def _actor(policy: Any) -> Any:
 
 
 def _predicting(policy: Any) -> Any:
+    """The class of any other policy (SAC, TD3, DQN), which answers with its deterministic action."""
+
     class Deterministic(policy):
         """The policy, called with observations; it answers with its deterministic action, in (-1, 1)."""
 

@@ -3,6 +3,13 @@
 torch's C++ reader believes how many numbers a member holds, and reads past the end of its bytes: the process dies, or
 memory that is not the file's ends up in a weight.  Here the pickle is followed on a stack that holds
 numbers, names and tuples only.  Nothing is imported, called or built.
+
+`torchscript` calls `check_script_tensors` for each pickle of an archive, before torch reads it.  A weight is written as
+
+    BINPERSID of ("storage", torch.FloatStorage, "0", "cpu", 6)        6 numbers of the member data/0: 24 bytes
+    torch._utils._rebuild_tensor_v2(that, offset 0, sizes (2, 3), strides (3, 1), ...)
+
+and is fine where data/0 has 24 bytes at least, and the last entry, number 0 + 1 * 3 + 2 * 1 = 5, is one of the 6.
 """
 
 from __future__ import annotations
@@ -28,6 +35,7 @@ _REBUILT = frozenset({"torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_
 _FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
 _PARAMETER = "torch._utils._rebuild_parameter"
 _LARGEST = 1 << 62
+"""Above any count of a real file, and small enough for the C++ reader's 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _Tensor:
+    """A tensor that was checked."""
+
     sizes: tuple[int, ...]
 
 
@@ -92,6 +102,7 @@ class _Follower:
             self._take(op.name, argument)
 
     def _take(self, op: str, argument: Any) -> None:
+        """An op that puts something on the stack, or remembers its top.  Raises as `follow`."""
         stack = self._stack
         if op in ("PROTO", "STOP"):
             return
@@ -134,6 +145,7 @@ class _Follower:
             raise ValueError(f"opcode {op}")
 
     def _pop(self, count: int) -> list[Any]:
+        """The last entries of the stack, which are taken off it, in their order."""
         if len(self._stack) < count:
             raise IndexError("it takes more from its stack than there is")
         values = self._stack[-count:]
@@ -141,19 +153,21 @@ class _Follower:
         return values
 
     def _pop_to_mark(self) -> list[Any]:
+        """The entries behind the last mark, in their order; they and the mark are taken off."""
         values: list[Any] = []
         while (value := self._stack.pop()) is not _MARK:
             values.append(value)
         return values[::-1]
 
     def _called(self, function: Any, arguments: Any) -> Any:
+        """What a call puts on the stack: a tensor that was checked, or a stand-in for anything else."""
         if not isinstance(function, _Global):
             raise _DescriptionError("it calls something that has no name")
         if function.name in _REBUILT:
             return self._tensor(arguments)
         if function.name == _PARAMETER and isinstance(arguments, tuple) and arguments:
             return arguments[0]
-        if function.name == _FROM_TYPE:
+        if function.name == _FROM_TYPE:  # (function, type, its arguments, state): a tensor inside a call
             if not (isinstance(arguments, tuple) and len(arguments) == 4):
                 raise _DescriptionError("a tensor of a type of its own is not described as torch does")
             return self._called(arguments[0], arguments[2])
@@ -185,7 +199,7 @@ class _Follower:
             facts = f"a tensor in {storage.member!r} has offset {offset!r}, sizes {sizes!r} and strides {strides!r}"
             raise _DescriptionError(facts[:300])
         end = offset
-        if 0 not in sizes:
+        if 0 not in sizes:  # the last entry lies at offset + sum of (size - 1) * stride
             end += 1 + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
         if end > storage.count:
             facts = f"a tensor of sizes {sizes}, strides {strides} and offset {offset} reaches to number {end:,}"
@@ -207,6 +221,7 @@ def _check_scales(quantizer: Any, sizes: Sequence[int], member: str) -> None:
 
 
 def _is_count(value: Any) -> bool:
+    """Whether a value is a whole number that can count something; True is none."""
     return type(value) is int and 0 <= value < _LARGEST
 
 

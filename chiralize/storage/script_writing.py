@@ -1,4 +1,9 @@
-"""TorchScript modules with other weights, as the bytes of a file."""
+"""TorchScript modules with other weights, as the bytes of a file.
+
+Results of TorchScript files keep the original's code (decision 0038): a copy of the module gets the converted weights.
+A weight may stand in several places of a module, under two names (tied) or in a list of weights (`_flat_weights` of an
+LSTM). So it is written in place, or every list is linked anew to the new tensors, found by the address of the old ones.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +42,7 @@ def on_parameters_of(script: Any, other: Any) -> Any:
     """A copy of a TorchScript module with states of its own, on the parameters of another one of the same class."""
     result = replaced(script, {})
     parts = dict(result.named_modules())
+    # shared: the other's parameter by the address of the one that it replaces.
     shared: dict[int, Tensor] = {}
     for path, part in other.named_modules():
         for name, parameter in part.named_parameters(recurse=False):

@@ -1,4 +1,12 @@
-"""The certificate that travels with weights: in the file where that has room for texts, else beside it."""
+"""The certificate that travels with weights: in the file where that has room for texts, else beside it.
+
+It is the text of a `passport.Passport`.  Beside weights it has two entries more: the digest of the weights that it is
+of, and where in the file they were found.  Where it is:
+
+    chiral.pt2, .safetensors, .onnx    inside, as an extra file or in the metadata
+    weights.pt                         weights.pt.chirality.json
+    a folder                           chirality.json in it
+"""
 
 from __future__ import annotations
 
@@ -57,6 +65,7 @@ def certificate_beside(path: Path, digest: str) -> dict[str, str]:
         text = beside.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelFileError(str(beside), f"cannot be read ({error})", "delete it or restore it.") from error
+    # A certificate proves nothing of other weights.  Two files cannot be replaced at once, so that this does happen.
     named = _table(text).get(DIGEST_KEY)
     if named not in (None, digest):
         facts = (
@@ -80,6 +89,7 @@ def with_source(passport: str, origin: Origin) -> str:
 
 def remembered(extra: Mapping[str, str]) -> Remembered:
     """What a certificate says of the file; nothing where it says nothing that can be understood."""
+    # These are hints for finding the weights again: any that is of another type is as good as none.
     source = _table(extra.get(CERTIFICATE, "")).get(SOURCE_KEY)
     if not isinstance(source, dict):
         return Remembered()

@@ -31,6 +31,7 @@ def parsed_once() -> Iterator[None]:
     if parse is None:
         yield
         return
+    # The class is everybody's: without the lock a second thread would take the first one's method for torch's.
     with _LOCK:
         setattr(reader, _METHOD, _remembering(parse))
         try:
@@ -44,7 +45,7 @@ def _remembering(parse: Callable[..., Any]) -> Callable[..., Any]:
 
     def parsed(self: Any, text: Any, hint: Any = None) -> Any:
         """The size of a text."""
-        symbols = self.shape_env
+        symbols = self.shape_env  # torch's table of the symbols of the program that is being read
         of, sizes = vars(self).get(_MEMO, (None, {}))
         if of is not symbols:  # another program: its symbols are others
             of, sizes = symbols, {}

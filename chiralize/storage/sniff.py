@@ -1,4 +1,7 @@
-"""The format of a file, judged from its content and never from its suffix."""
+"""The format of a file, judged from its content and never from its suffix.
+
+`load` asks `describe` and `remedy_for` where no format of ours knows a file: others are told by their magic bytes.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +57,7 @@ def sniff(path: Path | str) -> str:
 
 
 def _name(content: Content) -> str:
+    """The name of the format of a content.  Raises ModelFileError for a folder that is no model."""
     record = format_of(content)
     if record is None and content.file is None:
         raise is_folder(content)
@@ -69,6 +73,7 @@ def remedy_for(data: bytes, otherwise: str) -> str:
 
 
 def _known(data: bytes) -> _Other | None:
+    """The kind of file that begins with these bytes, None where it is not in the table."""
     return next((other for other in _KNOWN_OTHERS if data.startswith(other.magic, other.start)), None)
 
 

@@ -1,4 +1,9 @@
-"""Numbers in text, a line a row: commas, semicolons, tabs or blanks between them, names in the first line or not."""
+"""Numbers in text, a line a row: commas, semicolons, tabs or blanks between them, names in the first line or not.
+
+x,y            names: this line is no row of numbers, and is left out
+0.5,1.25       (2, 2): "sample column"
+0.75,1.5
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,7 @@ def read_table(data: bytes, where: str) -> np.ndarray:
     """The rows "sample column" of a text.  Raises DataFileError with the line that is none."""
     text = data.decode("utf-8-sig", "replace")
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    separator = _separator(lines[-1][1])
+    separator = _separator(lines[-1][1])  # the first line may be names, with any sign in them
     if _numbers(lines[0][1], separator) is None:
         lines = lines[1:]  # names of the columns
     rows: list[list[float]] = []
@@ -38,10 +43,12 @@ def read_table(data: bytes, where: str) -> np.ndarray:
 
 
 def _separator(line: str) -> str:
+    """The first of the separators that a line has: numbers with commas may have blanks behind those."""
     return next((sign for sign in _SEPARATORS if sign in line.strip()), ",")
 
 
 def _cells(line: str, separator: str) -> list[str]:
+    """The parts of a line. Any number of blanks is one separator; two commas have an empty part between them."""
     line = line.strip()
     if separator == " ":
         return _BLANKS.split(line)
@@ -49,6 +56,7 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _numbers(line: str, separator: str) -> list[float] | None:
+    """The numbers of a line, None where a part of it is none."""
     cells = _cells(line, separator)
     if not all(map(_is_number, cells)):
         return None

@@ -2,6 +2,13 @@
 
 Torch writes the numbers of every tensor apart from the pickle that says what they are: as a member `data/KEY` of a zip
 archive, or, before version 1.6, one after the other behind the pickle.
+
+    zip    archive/data.pkl, archive/data/0, archive/data/1, ..., archive/byteorder
+    old    pickles of: a magic number, a version, the machine, the object, the keys of its storages;
+           then for each key the number of entries (8 bytes) and the entries
+
+`torch_weights` reads weights through this where the pickle names classes that torch's own reader refuses; `patching`
+has to know which bytes of the file are the numbers of a weight.
 """
 
 from __future__ import annotations
@@ -58,6 +65,7 @@ class TorchFile:
         kinds = {stored.storage.key: stored.storage.dtype for stored in stored_in(self.tree)}
         try:
             self._check_order()
+            # Past the object, then past the keys: there the first storage begins.
             position = len(self.data) - len(legacy_torch_stream(self.data))
             position = _end_of_pickle(self.data, position)
             after = _end_of_pickle(self.data, position)
@@ -67,7 +75,7 @@ class TorchFile:
                 if after + 8 > len(self.data):
                     raise ValueError(f"the size of storage {key} is cut off")
                 (count,) = struct.unpack_from("<q", self.data, after)
-                size = count * itemsize_of(kinds.get(key) or "uint8")
+                size = count * itemsize_of(kinds.get(key) or "uint8")  # untyped storages count bytes
                 spans[key] = after + 8, size
                 after += 8 + size
                 if size < 0 or after > len(self.data):
@@ -90,6 +98,7 @@ class TorchFile:
         return self._read[key]
 
     def _bytes_of(self, key: str) -> bytes:
+        """As `storage`, read anew."""
         if self.members is None:
             start, size = self.old_spans.get(key, (0, -1))
             if size >= 0:
@@ -159,7 +168,10 @@ def _end_of_pickle(data: bytes, start: int) -> int:
 
 
 def _only_texts(pickled: bytes) -> bytes:
-    """The pickle itself, of a list of texts; raises ValueError for one that imports anything."""
+    """The pickle itself, of a list of texts; raises ValueError for one that imports or calls anything.
+
+    `pickle.loads` of what passes can build containers, numbers and texts, and nothing else.
+    """
     for op, _, _ in pickletools.genops(pickled):
         if op.name in ("GLOBAL", "STACK_GLOBAL", "INST", "REDUCE", "BUILD", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID"):
             raise ValueError(f"opcode {op.name} among the names of its storages")

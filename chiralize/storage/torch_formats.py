@@ -1,4 +1,8 @@
-"""What formats of `torch.save` have in common, each part importing torch when it is called and no sooner."""
+"""What formats of `torch.save` have in common, each part importing torch when it is called and no sooner.
+
+All formats are imported to recognise one file; torch, which takes seconds, only where a file is loaded or written.  The
+work is done in `torch_weights`.
+"""
 
 from __future__ import annotations
 

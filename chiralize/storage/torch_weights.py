@@ -1,4 +1,11 @@
-"""Weights in files of `torch.save`: what all formats that trainers write with it have in common."""
+"""Weights in files of `torch.save`: what all formats that trainers write with it have in common.
+
+`torch_formats` hands on to here.  There are three readers of one file, tried from the strictest on:
+
+    checkpoint.read_safely    the file names nothing but tensors and containers
+    torch_file.TorchFile      it names other classes, and weights are found beside stand-ins for those
+    --unsafe-pickle           neither finds weights, or the whole module is wanted: the file's code runs, by consent
+"""
 
 from __future__ import annotations
 
@@ -60,11 +67,13 @@ def load_torch(content: Content, wanted: Wanted, format_name: str, stored: Store
     Raises UsageError, FactoryError, ModelFileError, UnsafeFileError.
     """
     stored = stored or read_stored(content, wanted)
+    # With a class named by --model, or by the file, its weights are read without its code even under --unsafe-pickle.
     if wanted.unsafe_pickle and wanted.factory is None and stored.build is None:
         modules = _modules(content, stored)
         if modules:
             return _network(content, wanted, format_name, modules)
     tables = tables_in(stored.tree, content.where)
+    # Every table is that of a pickled module: the user has to name its class, or to consent.
     if wanted.factory is None and tables and all(weights.owner for weights in tables):
         raise pickled_module(content, wanted, tables)
     return load_weights(content, wanted, format_name, stored)
@@ -74,6 +83,7 @@ def write_back_torch(origin: Origin, state: Mapping[str, torch.Tensor], target: 
     """The torch file with the network's weights replaced, see `torch_patched`; notes on the rest of it."""
     data = unchanged_source(origin)
     save_beside(target, torch_patched(data, origin, state, str(origin.path)), sidecar)
+    # Momenta and second moments were gathered for the old weights; nothing here can convert them.
     tree = TorchFile(data, str(origin.path)).tree
     entries = tree if isinstance(tree, dict) else {}
     trains = any(str(key).lower().startswith(_OPTIMIZERS) for key in entries)
@@ -109,6 +119,7 @@ def _network(content: Content, wanted: Wanted, format_name: str, modules: Mappin
     module, wrapper, prefix = _unwrapped(module)
     module.eval()
     notes = ([f"took the entry {key!r}, the network in the file"] if key else []) + wrapper
+    # In the file the names are those of the wrapped module.
     names = {name: f"{prefix}{name}" for name in module.state_dict()}
     origin = Origin(content.path, content.digest, format_name, key, prefix, names)
     extra = certificate_beside(content.path, content.digest)

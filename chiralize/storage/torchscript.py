@@ -1,4 +1,15 @@
-"""TorchScript archives: read by torch's C++ reader, after a check of their imports and of their own code."""
+"""TorchScript archives: read by torch's C++ reader, after a check of their imports and of their own code.
+
+`formats/torchscript.py` calls `load_script`. An archive holds code in TorchScript, a language without imports, whose
+ops can read files all the same; it runs at load (`__setstate__`) and in every call. Each member is handled by its name:
+
+    code/__torch__/net.py     text: searched for ops that reach outside
+    data.pkl                  the module's attributes: its imports and tensors are checked    unpickle, script_tensors
+    data/0, constants/0       numbers: copied
+    extra/chirality.json      a text: returned
+    *.debug_pkl, bytecode.pkl left out: the module runs without them
+    anything else             refused
+"""
 
 from __future__ import annotations
 
@@ -34,7 +45,7 @@ def load_script(file: BinaryIO, where: str) -> tuple[torch.nn.Module, dict[str, 
     extra: dict[str, str] = {}
     with pack(lambda packer: extra.update(_pack_checked(members, packer, where)), members.size, where) as checked:
         module = _read(checked, where)
-    if getattr(module, "training", False):
+    if getattr(module, "training", False):  # frozen modules have no such attribute
         module.eval()
     return module, extra
 
@@ -60,6 +71,7 @@ def _pack_checked(members: Members, packer: Packer, where: str) -> dict[str, str
 
 
 def _read(checked: BinaryIO, where: str) -> torch.nn.Module:
+    """The module in an archive that was checked.  Raises ModelFileError."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)

@@ -2,6 +2,9 @@
 
 Nothing of the folder is run, whatever its config says: the class is looked up among those of the package, and what
 would fetch code, kernels or weights from elsewhere is taken out of the config before it is used.
+
+`formats/huggingface.py` asks for a builder, which runs by consent (`--model auto`). Of {"architectures":
+["BertModel"], "model_type": "bert", "hidden_size": 128, ...} comes transformers.BertModel with these sizes, untrained.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import torch
 from chiralize.errors import FactoryError, MissingPackageError, UsageError
 from chiralize.errors.words import first_line
 
+# Keys that name code or weights elsewhere, or how layers are implemented, which may be a kernel to be downloaded.
 _FETCHING = re.compile(r"auto_map|custom_pipelines|.*implementation.*|.*kernel_?s?|use_pretrained_backbone|trust_.*")
 _NAME = re.compile(r"[A-Za-z]\w*")
 _KERNEL_SIZES = re.compile(r".*(conv|patch|pool).*kernel.*")
@@ -30,12 +34,14 @@ def model_builder(config: dict[str, Any], where: str) -> tuple[str, Callable[[],
     if not isinstance(names, list) or not names or not isinstance(names[0], str) or not isinstance(kind, str):
         return "", None
     name = names[0]
+    # With `auto_map` the class is one of the folder's own code.
     if not _NAME.fullmatch(name) or "auto_map" in config:
         return "", None
     return f"transformers.{name}", lambda: _built(name, kind, config, where)
 
 
 def _built(name: str, kind: str, config: dict[str, Any], where: str) -> torch.nn.Module:
+    """The network with untrained weights.  Raises MissingPackageError, UsageError, FactoryError."""
     try:
         transformers: Any = importlib.import_module("transformers")
         configs: Any = importlib.import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING
@@ -74,4 +80,5 @@ def without_fetching(value: Any) -> Any:
 
 
 def _fetches(key: str) -> bool:
+    """Whether a key may fetch something; `conv_kernel_size` and the like are sizes of layers."""
     return bool(_FETCHING.fullmatch(key)) and not _KERNEL_SIZES.fullmatch(key)

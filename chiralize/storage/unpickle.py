@@ -1,4 +1,13 @@
-"""Pickles read without running what they name: a restricted unpickler, and a reader of their imports."""
+"""Pickles read without running what they name: a restricted unpickler, and a reader of their imports.
+
+A pickle names functions of Python and calls them.  Three ways to look at one without that:
+
+    restricted_load       arrays of numpy and containers; any other name is refused          data files, plain pickles
+    imported_names        the names alone, off the list of its ops; nothing is built         messages, kinds of files
+    check_script_pickle   names of a member of TorchScript, each of which has to be known    torchscript
+
+`inert` is a fourth, which lets every name pass and puts a stand-in in its place.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +24,7 @@ from chiralize.storage.bounds import check_parts
 from chiralize.storage.recipes import NUMPY_RECIPES, built
 
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+"""The number that a file of torch begins with, before version 1.6."""
 
 _TORCH_NAME = re.compile(
     r"torch\._utils\._\w+|torch\._tensor\._rebuild\w+|torch\.(\w+Storage|\w*Tensor|Size|device|dtype)"
@@ -23,6 +33,7 @@ _TORCH_NAME = re.compile(
     r"|numpy(\._?core\.multiarray)?\.(_reconstruct|scalar|ndarray|dtype)|numpy\.dtypes\.\w+|_codecs\.encode"
     r"|numpy\.random\.(_pickle\.|mtrand\.)?__\w+_ctor|numpy\.random\._mt19937\.MT19937|(builtins|__builtin__)\.set"
 )
+# What a member of TorchScript imports: classes of its own code (but for those that C++ libraries add), and tensors.
 _SCRIPT_NAME = re.compile(
     r"__torch__\.(?!torch\.classes\.)[\w.]+|__torch__\.torch\.classes\.(quantized|rnn|sparse)\.\w+"
     r"|torch\.jit\._pickle\.(build_\w+|restore_type_tag)|torch\._utils\._rebuild_(tensor_v2|qtensor|parameter)"
@@ -34,7 +45,7 @@ class _NumpyUnpickler(pickle.Unpickler):
     """Builds containers, numbers, text and numpy arrays; any other name in the pickle is refused without a call."""
 
     def __init__(self, stream: io.BytesIO, where: str) -> None:
-        super().__init__(stream, encoding="latin1")
+        super().__init__(stream, encoding="latin1")  # texts of Python 2, of which every byte is a letter
         self._where = where
 
     def find_class(self, module: str, name: str) -> Any:
@@ -74,7 +85,12 @@ def restricted_load(data: bytes, where: str) -> Any:
 
 
 def imported_names(data: bytes) -> Iterator[str]:
-    """Dotted names that a pickle imports.  Raises ValueError on damage or on names that only running it would tell."""
+    """Dotted names that a pickle imports.  Raises ValueError on damage or on names that only running it would tell.
+
+    Old protocols write the name into the op (GLOBAL "module name").  New ones take it from the stack (STACK_GLOBAL):
+    the last two texts, which may come from the memo.  A hostile pickle can mislead this, as it can put texts on the
+    stack and take them off again: nothing is loaded on the strength of it.
+    """
     texts: list[str] = []
     memo: dict[int, str | None] = {}
     last: str | None = None  # the text that stands on top of the stack
@@ -84,7 +100,7 @@ def imported_names(data: bytes) -> Iterator[str]:
             last = arg
             continue
         if op.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            memo[len(memo) if arg is None else int(arg)] = last
+            memo[len(memo) if arg is None else int(arg)] = last  # MEMOIZE takes the next free number
         elif op.name in ("GET", "BINGET", "LONG_BINGET") and (text := memo.get(int(arg or 0))) is not None:
             texts.append(text)
         elif name := _imported_name(op.name, arg, texts):
@@ -117,6 +133,7 @@ def foreign_globals(data: bytes) -> list[str]:
 def legacy_torch_stream(data: bytes) -> bytes:
     """The object pickle of a torch file from before the zip layout.  Raises ValueError when it is not one."""
     stream = io.BytesIO(data)
+    # Before the object stand three pickles: the magic number, the version, the machine.
     for position in range(3):
         numbers = [arg for op, arg, _ in _ops(stream) if op.name in ("LONG1", "BININT", "BININT2")]
         if position == 0 and numbers[:1] != [_TORCH_MAGIC]:

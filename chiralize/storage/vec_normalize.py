@@ -2,6 +2,9 @@
 
 The file is a pickle.  It is read with stand-ins for all that it names, so that none of its code runs; a new one is the
 old one, byte by byte, with other numbers in the place of the mean and the variance.
+
+`formats/sb3.py` puts the `Normaliser` before a policy: what the mirror does to an observation is said of the one that
+the environment gives.  Of a VecNormalize the entries obs_rms (mean and var), epsilon and clip_obs are read.
 """
 
 from __future__ import annotations
@@ -69,6 +72,8 @@ class Statistics:
         """The file with other statistics.  Raises UsageError where the places of the old ones are not certain."""
         data = self.data
         for name, old, new in (("mean", self.mean, mean), ("var", self.var, var)):
+            # Bytes that are there twice (mean and variance alike) do not say which are meant; those that are not there
+            # stand in another form, as in old protocols.
             before = old.tobytes()
             if data.count(before) != 1:
                 facts = f"the numbers of obs_rms.{name} are in {self.path.name} {data.count(before)} times"
@@ -106,6 +111,7 @@ def read_statistics(path: Path) -> Statistics:
 
 
 def _row(table: dict[str, Any], name: str, where: str) -> Array:
+    """An entry that has to be a row of finite floats.  Raises ModelFileError."""
     value = built(table.get(name))
     if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind != "f":
         raise ModelFileError(where, f"its obs_rms.{name} is no row of numbers", "save the VecNormalize again.")
@@ -115,6 +121,7 @@ def _row(table: dict[str, Any], name: str, where: str) -> Array:
 
 
 def _number(table: dict[str, Any], name: str, where: str) -> float:
+    """An entry that has to be a positive, finite number.  Raises ModelFileError."""
     value = built(table.get(name))
     number = float(value) if isinstance(value, (int, float, np.number)) else math.nan
     if not (math.isfinite(number) and number > 0):

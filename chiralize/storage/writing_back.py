@@ -1,4 +1,8 @@
-"""Results put back into files like those that the networks came from, for the trainer's own loader."""
+"""Results put back into files like those that the networks came from, for the trainer's own loader.
+
+`cli/targets.py` asks whether a result goes back (`origin_for`): a network from `last.ckpt` does as `out.ckpt`, and is
+written anew as `out.pt2`. The work is the format's own (`Format.write_back`, mostly through `patching`).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ def is_like(target: Path, source: Path) -> bool:
     """Whether a result of this name goes into a file like its source: it has the suffix, or the source is a folder."""
     if target.suffix in OURS:
         return False
-    if source.is_dir():
+    if source.is_dir():  # `out.pt` is a file of weights, any other name a folder
         return target.suffix != ".pt"
     return target.suffix == source.suffix
 

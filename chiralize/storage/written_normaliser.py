@@ -1,4 +1,8 @@
-"""The normaliser that a policy was converted with: it was written beside it, and the mirror holds for both together."""
+"""The normaliser that a policy was converted with: it was written beside it, and the mirror holds for both together.
+
+Conversion of `model.zip` with `vecnormalize.pkl` to `chiral.zip` writes `chiral-vecnormalize.pkl`, with other numbers.
+With the old ones the policy would not be equivariant.  `formats/sb3.py` asks here which file belongs to a policy.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +47,10 @@ def written_normaliser(model: Path, extra: Mapping[str, str]) -> Written | None:
     then it is the only file beside the policy that starts with its name.
     """
     name = remembered(extra).normalizer
-    if name:
+    if name:  # a name, never a path: the certificate may come from elsewhere
         expected = normaliser_beside(model, Path(Path(name).name))
         return Written(expected, expected if expected.is_file() else None)
-    if not names_weight(extra, MEAN):
+    if not names_weight(extra, MEAN):  # no statistics among the weights that were converted
         return None
     beside = sorted(model.parent.glob(f"{escape(model.stem)}-*.pkl"))
     if len(beside) == 1:

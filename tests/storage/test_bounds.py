@@ -135,6 +135,12 @@ def test_honest_guards_pass() -> None:
     assert guard_fault("L['x'].size()[0]**2 <= 4096 and not (L['x'].size()[1] % 8 == 0)") is None
 
 
+@pytest.mark.parametrize("text", ["2 ** None", "2 << None", "round(2, None)"])
+def test_no_number_in_the_place_of_one_is_bounded_all_the_same(text: str) -> None:
+    """Torch cannot evaluate it, and says so; the bound must not fail before."""
+    assert guard_fault(text) is None
+
+
 def test_an_expression_in_a_file(members: Members, tmp_path: Path) -> None:
     def change(tree: dict) -> None:
         for value in tree["graph_module"]["graph"]["tensor_values"].values():

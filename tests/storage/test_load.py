@@ -22,6 +22,7 @@ from chiralize.errors import ChiralizeError, FactoryError, ModelFileError, NonFi
 from chiralize.storage.factory import fill_weights, parse_value
 from chiralize.storage.load import load_model
 from chiralize.storage.missing import layers
+from chiralize.storage.patching import torch_patched
 from chiralize.storage.sniff import sniff
 from tests.support.array_bytes import npy, npz
 
@@ -496,6 +497,11 @@ def test_weights_are_held_to_their_checksums(tmp_path: Path) -> None:
         torch.serialization.set_crc32_options(True)
     loaded = load_model(other, factory=FACTORY)
     assert torch.equal(loaded.module.state_dict()["fc.weight"], state()["fc.weight"])
+    assert loaded.origin is not None
+    doubled = {name: 2 * tensor for name, tensor in loaded.module.state_dict().items()}
+    other.write_bytes(torch_patched(other.read_bytes(), loaded.origin, doubled, "w2.pth"))
+    again = load_model(other, factory=FACTORY).module.state_dict()  # weights put back get no sums, either
+    assert torch.equal(again["fc.weight"], doubled["fc.weight"])
 
 
 def test_near_name_of_a_missing_file(tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""A folder of Hugging Face: weights in one file or in several, of safetensors or of torch; mostly a `config.json`."""
+"""A folder of Hugging Face: weights in one file or in several, of safetensors or of torch; mostly a `config.json`.
+
+Of several files an index says which weight is in which: {"weight_map": {"encoder.weight": "model-00001-of-00002.bin"}}.
+The class is named by the config, and built by consent (`transformers_model`).
+"""
 
 from __future__ import annotations
 
@@ -53,7 +57,7 @@ def _files(folder: Path) -> list[str]:
         raise ModelFileError(str(folder / first), "has no weight_map", _REMEDY)
     suffix = Path(first.removesuffix(".index.json")).suffix
     names = list(dict.fromkeys(table.values()))
-    for name in names:
+    for name in names:  # the index is text of anybody's: a name must not lead out of the folder
         if not isinstance(name, str) or Path(name).name != name or not name.endswith(suffix):
             facts = f"names a file of weights {name!r}, which is not one of the folder's"
             raise UnsafeFileError(str(folder / first), facts, "do not use this folder; download the model again.")

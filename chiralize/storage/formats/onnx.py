@@ -1,4 +1,9 @@
-"""ONNX: a graph that can be run; `onnx_reading` takes it apart."""
+"""ONNX: a graph that can be run; `onnx_reading` takes it apart.
+
+Loading gives an `OnnxNetwork`, which onnxruntime runs. Protobuf has no magic bytes: a file is told by its fields. Each
+is a tag (the number of the field times 8, plus a wire type), then a number or the length of what follows. `08 08 12 07`
+is field 1, the number 8 (version of the format), then field 2, seven bytes (the producer's name).
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,7 @@ def _recognises(content: Content) -> bool:
     has_version = data[:1] == b"\x08" and 1 <= (data[1:2] or b"\0")[0] < 0x20
     if has_version and data[2:3] in (b"\x12", b"\x1a", b"\x3a", b"\x42"):
         return True  # ir_version, then the producer, the graph or the operator sets
+    # From field to field, over their contents, to the very end: other files contain some field that is none.
     position, seen = 0, set()
     while position < len(data):
         tag, position = _varint(data, position)

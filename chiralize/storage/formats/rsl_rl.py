@@ -1,4 +1,8 @@
-"""rsl_rl's `model_*.pt`: actor, critic and normaliser in one table (version 3) or in one each (before, and since 4)."""
+"""rsl_rl's `model_*.pt`: actor, critic and normaliser in one table (version 3) or in one each (before, and since 4).
+
+The network that is wanted is the actor, or the student that was distilled. Where the normaliser of observations is an
+entry of its own, the policy is put behind it (`behind_normaliser`), if its forward takes one tensor.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,7 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     model = load_torch(content, wanted, "rsl_rl", stored)
     if model.origin is None:
         return model
+    # A critic or a teacher sees other observations than the policy, and has the normaliser of those.
     if model.origin.prefix.startswith(_SEES_MORE):
         candidates: tuple[str, ...] = _OTHERS
     else:

@@ -1,4 +1,12 @@
-"""Stable-Baselines3's `.zip`: `policy.pth`, and a JSON `data` whose pickled parts are never loaded."""
+"""Stable-Baselines3's `.zip`: `policy.pth`, and a JSON `data` whose pickled parts are never loaded.
+
+The policy is rebuilt from `data` (`sb3_policy`) and filled from `policy.pth`.  Many policies are trained behind a
+normaliser of observations, which lies in a second file (`vec_normalize`).  Three cases when a policy is loaded:
+
+    converted behind one     the normaliser that was written beside it is put before it, or asked for
+    one is given             --normalizer puts it before the policy
+    neither                  the policy alone; a note, where a vecnormalize.pkl lies beside it
+"""
 
 from __future__ import annotations
 
@@ -26,6 +34,7 @@ _TRAINING = (
     "actor.log_std.",
     "q_net_target.",
 )
+"""Weights that only training needs: spreads of actions, values, slowly following copies."""
 
 
 def _recognises(content: Content) -> bool:
@@ -109,6 +118,7 @@ def _behind(loaded: LoadedModel, path: Path, remark: str = "") -> LoadedModel:
 
 
 def _write_back(origin: Origin, state: Mapping[str, torch.Tensor], target: Path, sidecar: str) -> tuple[str, ...]:
+    """The `.zip` with other weights, and its normaliser beside it; notes.  Raises UsageError, OutputFileError."""
     from chiralize.storage.archive import open_archive
     from chiralize.storage.atomic import write_bytes
     from chiralize.storage.patching import torch_patched, unchanged_source, zip_patched
@@ -118,6 +128,7 @@ def _write_back(origin: Origin, state: Mapping[str, torch.Tensor], target: Path,
 
     data, where = unchanged_source(origin), str(origin.path)
     members = Members(open_archive(data, where), where)
+    # Statistics are weights of the network with names of their own; they go back into the second file.
     statistics, weights = origin.normalizer, dict(state)
     if statistics:
         second = statistics.replaced(weights.pop(MEAN), weights.pop(VARIANCE))
