@@ -120,7 +120,8 @@ def open_network(
     step("exporting")
     args, kwargs = examples.call
     if loaded.format == "onnx":
-        from chiralize.storage.onnx_network import OnnxNetwork, as_declared
+        from chiralize.storage.onnx_call import as_declared
+        from chiralize.storage.onnx_network import OnnxNetwork
         from chiralize.storage.onnx_reading.checking import check_example
 
         args = as_declared(model, args)

@@ -23,9 +23,10 @@ from chiralize.nn.deploy.export import example_call, named_inputs
 from chiralize.nn.two_view import TwoView
 from chiralize.problem.data.shapes import input_names
 from chiralize.problem.network import Network
+from chiralize.storage.onnx_call import call_text
 from chiralize.storage.onnx_comparing import Parity
 from chiralize.storage.onnx_export import PortNames, save_joined, save_onnx
-from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, call_text
+from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork
 from chiralize.storage.onnx_reading.module import OnnxModule
 from chiralize.storage.passport import Passport
 from chiralize.symmetry.action import Center, Turn

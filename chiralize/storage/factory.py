@@ -100,7 +100,7 @@ def _needed(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         parameters = ()
-    heads = {name.partition(".")[0] for name in given}
+    heads = {name.partition(".")[0] for name in given}  # `args.frames` gives `args`
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     missing = [each.name for each in parameters if each.kind in by_name and each.default is each.empty]
     missing = [name for name in missing if name not in heads]
@@ -122,7 +122,7 @@ def build_named(name: str, factory_args: Mapping[str, str], brought: Mapping[str
 
     Only a class of networks is called: a file may name any function, and brings the arguments, too.
     """
-    factory = ":".join(name.rsplit(".", 1))
+    factory = ":".join(name.rsplit(".", 1))  # nets.lifter.Lifter is nets.lifter:Lifter
     target = _imported(factory)
     if not isinstance(target, type) or not issubclass(target, torch.nn.Module):
         facts = f"the file says that its network is a {name}, which is no class of networks"
@@ -297,6 +297,7 @@ def _inside(expected: Mapping[str, Any], state: Mapping[str, Any]) -> str:
 
 def _take_precision_of(state: Mapping[str, torch.Tensor], module: torch.nn.Module) -> None:
     """Give the module the weights' one kind of floats: `load_state_dict` would round float64 to float32."""
+    # Weights of several kinds name no precision: then each is rounded to that of its place in the network.
     stored = _float_kinds(state.values())
     if len(stored) == 1 and stored != _float_kinds(module.parameters()):
         module.to(stored.pop())
@@ -320,6 +321,7 @@ def _nearest(name: str, names: list[str]) -> str:
 
 def _place(error: BaseException) -> str:
     """The line that raised an error without words: `line 31 of graph.py, raise ValueError()`."""
+    # For errors such as a bare `raise ValueError()`, of which only the line tells anything.
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"line {frame.lineno} of {Path(frame.filename).name}, {frame.line}"
 

@@ -36,17 +36,11 @@ from chiralize.errors import ExportError, ParityError
 from chiralize.graph.running import Call
 from chiralize.graph.while_capturing import recurrent_shapes
 from chiralize.storage.atomic import write_bytes
+from chiralize.storage.onnx_call import call_text
 from chiralize.storage.onnx_checks import MAX_BYTES, all_graphs, all_nodes, require_packages
 from chiralize.storage.onnx_comparing import INSTEAD, Parity, compare, tensors_in_order
 from chiralize.storage.onnx_fourier import as_products, transforms
-from chiralize.storage.onnx_network import (
-    CALL_KEY,
-    METADATA_KEY,
-    OnnxNetwork,
-    call_text,
-    network_digest,
-    runtime_message,
-)
+from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, network_digest, runtime_message
 from chiralize.storage.onnx_reopening import open_axes, reopened
 from chiralize.storage.sidecar import DIGEST_KEY
 from chiralize.symmetry.representation import TensorRepresentation

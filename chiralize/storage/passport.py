@@ -146,6 +146,7 @@ def _from_table(record: Any) -> Passport:
     axes = list(map(Representation.parse, record["representations"]))
     hidden = _of_table(record["hidden"], axes)
     spec = ConversionSpec.from_dict(record["spec"])
+    # Entries that came with later versions are looked up by `get`: files of older ones lack them.
     mirrors = {str(name): _of_table(rows, axes) for name, rows in record.get("mirrors", {}).items()}
     if mirrors and set(mirrors) != set(spec.mirrors()):
         raise ValueError("mirrors: other names than those of the specification")
@@ -155,7 +156,7 @@ def _from_table(record: Any) -> Passport:
             raise ValueError(f"averaged: {name!r} names no stretch of a graph")
     figures = dict(record["figures"].items())
     for key in figures.keys() & {"odd", "odd_random"}:
-        figures[key] = tuple(map(float, figures[key]))
+        figures[key] = tuple(map(float, figures[key]))  # JSON has lists in place of tuples
     if "mirror" in figures:
         _mirror_fit(figures["mirror"])  # raises now if it is none
     exchanged = {str(name): str(other) for name, other in record.get("exchanged", {}).items()}
@@ -171,6 +172,7 @@ def _in_table(representations: Mapping[str, TensorRepresentation], table: dict[s
     """Representations as signs and positions in a table of axes, which grows."""
     rows: dict[str, list[int]] = {}
     for name, representation in representations.items():
+        # The table keeps the order of its first entries: the position of an axis is how many were there before it.
         positions = [table.setdefault(str(axis), len(table)) for axis in representation.axes]
         rows[name] = [representation.sign, *positions]
     return rows
@@ -179,7 +181,7 @@ def _in_table(representations: Mapping[str, TensorRepresentation], table: dict[s
 def _of_table(rows: Mapping[str, Any], axes: list[Representation]) -> dict[str, TensorRepresentation]:
     """The inverse of `_in_table`. Raises ValueError."""
     hidden: dict[str, TensorRepresentation] = {}
-    for name, (sign, *positions) in rows.items():
+    for name, (sign, *positions) in rows.items():  # a row that is none raises TypeError or ValueError here
         if sign not in (1, -1):
             raise ValueError(f"hidden: {name!r} has a sign that is neither 1 nor -1")
         hidden[name] = TensorRepresentation(tuple(axes[position] for position in positions), sign)

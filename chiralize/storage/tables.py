@@ -92,6 +92,7 @@ def _tables(part: Any, key: str, where: str, depth: int) -> Iterator[Weights]:
     if is_table(part):
         yield Weights(key, part)
     elif isinstance(part, Foreign):
+        # A pickled module, or another object, which may be a kind of dict with tables in it.
         names = state_of(part, where)
         if names:
             yield Weights(key, names, class_of(part))
@@ -171,7 +172,7 @@ def fits(weights: Weights, expected: Mapping[str, Any], idle: Sequence[str] = ()
     """Every way in which a table fits a network.
 
     expected: tensors of the network by name.  idle: names, or beginnings of names that end with a dot, of weights that
-    only training needs: those may be left aside.
+    only training needs: those may be left aside.  Only full names are looked up among the idle ones.
     """
     plain = plain_names(weights.tensors)
     ways: list[Fit] = []
@@ -179,6 +180,7 @@ def fits(weights: Weights, expected: Mapping[str, Any], idle: Sequence[str] = ()
         # behind: from the network's name to the full name in the file.  more: weights that the network does not have.
         behind = under(prefix, plain)
         more = [full for name, full in behind.items() if name not in expected]
+        # Sizes tell apart what names do not: an actor and a critic may both be `0.weight`, `2.weight` behind a prefix.
         if not all(_has_shape(weights.tensors.get(behind.get(name, "")), tensor) for name, tensor in expected.items()):
             continue
         if all(_is_idle(name, idle) for name in more):
@@ -193,6 +195,7 @@ def fit_under(weights: Weights, prefix: str, expected: Mapping[str, Any], idle: 
     """
     plain = plain_names(weights.tensors)
     behind = under(prefix, plain)
+    # Missing, superfluous and other sizes are left in, for `fill_weights` to say.
     behind = {name: full for name, full in behind.items() if name in expected or not _is_idle(name, idle)}
     if not prefix:
         parts = {name.split(".")[0] for name in expected}
@@ -203,12 +206,12 @@ def fit_under(weights: Weights, prefix: str, expected: Mapping[str, Any], idle: 
 def nearest(tables: Sequence[Weights], expected: Mapping[str, Any]) -> Fit:
     """The table and prefix of which most names are the network's, to show what is missing.
 
-    Of prefixes with as many names of the network the shortest; of the tables, of which there must be one, the first.
+    Of prefixes with as many names of the network the shortest, of those the first in the file; of tables the first.
     """
     best: tuple[int, Fit] | None = None
     for weights in tables:
         plain = plain_names(weights.tensors)
-        for prefix in {"", *prefixes_of(plain)}:
+        for prefix in dict.fromkeys(["", *prefixes_of(plain)]):
             behind = under(prefix, plain)
             count = len(behind.keys() & expected.keys())
             if best is None or count > best[0] or (count == best[0] and len(prefix) < len(best[1].prefix)):

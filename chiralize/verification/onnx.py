@@ -15,7 +15,8 @@ from chiralize.graph.running import Call
 from chiralize.problem.cost import batch_sizes
 from chiralize.problem.mirror import mirror_from
 from chiralize.problem.network import Network
-from chiralize.storage.onnx_network import OnnxNetwork, recorded_call
+from chiralize.storage.onnx_call import recorded_call
+from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification import numeric
 from chiralize.verification.verdicts import NumericVerdict

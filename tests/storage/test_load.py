@@ -24,6 +24,7 @@ from chiralize.storage.load import load_model
 from chiralize.storage.missing import layers
 from chiralize.storage.patching import torch_patched
 from chiralize.storage.sniff import sniff
+from chiralize.storage.tables import Weights, nearest
 from tests.support.array_bytes import npy, npz
 
 FACTORY = "storage_example_net:Net"
@@ -514,3 +515,9 @@ def test_a_layer_with_a_bias_is_no_embedding() -> None:
     weights = {"joints_embed.weight": torch.zeros(64, 3), "joints_embed.bias": torch.zeros(64)}
     assert layers(weights) == "layers: Linear 3 -> 64 (joints_embed)"
     assert layers({"class_embed.weight": torch.zeros(10, 8)}) == "layers: Embedding 10 x 8 (class_embed)"
+
+
+def test_of_prefixes_that_are_alike_the_first_in_the_file_counts() -> None:
+    """A message must not depend on the seed of Python's hashes."""
+    weights = Weights("", {f"{prefix}.first.weight": torch.zeros(1) for prefix in "dbac"})
+    assert nearest([weights], dict.fromkeys(["first.weight", "second.weight"])).prefix == "d."

@@ -20,7 +20,7 @@ from chiralize.commands.verify import verify
 from chiralize.errors import ChiralizeError, ModelFileError, NonFiniteError, UnsafeFileError
 from chiralize.report import VerifyReport
 from chiralize.storage.load import load_model
-from chiralize.storage.onnx_network import call_text
+from chiralize.storage.onnx_call import call_text
 from chiralize.storage.sniff import sniff
 from chiralize.symmetry.representation import TensorRepresentation
 from tests.support.command import LIFTER, Shell, working_shell

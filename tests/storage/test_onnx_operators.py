@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -249,3 +250,10 @@ def test_operators_of_other_domains() -> None:
     model.graph.node[0].domain = "com.microsoft"
     with pytest.raises(CaptureError, match=r"it is of the domain 'com.microsoft'"):
         read_back(model)
+
+
+def test_a_copy_of_a_file_has_what_the_file_has() -> None:
+    network = OnnxNetwork(Sample("Sigmoid", [draw(3)]).model(), "one node")
+    copied = copy.deepcopy(network)
+    assert vars(copied).keys() == vars(network).keys()
+    assert copied.of_size_one == {"y0"}

@@ -56,8 +56,9 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     if not wanted.onnx:
         facts = "is an ONNX model, which the commands take; a module of torch is wanted here"
         raise ModelFileError(content.where, facts, f"give what it was exported from: {KINDS}.")
+    from chiralize.storage.onnx_call import recorded_call
     from chiralize.storage.onnx_checks import read_checked
-    from chiralize.storage.onnx_network import OnnxNetwork, network_digest, recorded_call
+    from chiralize.storage.onnx_network import OnnxNetwork, network_digest
 
     refuse_weight_options(content, "onnx", wanted)
     network = OnnxNetwork(read_checked(content.data, content.path), content.where)

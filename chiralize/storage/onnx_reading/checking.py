@@ -35,6 +35,7 @@ def read_and_compared(network: OnnxNetwork, args: Sequence[Any], kwargs: Mapping
     module.metadata = {key: text for key, text in network.metadata.items() if key not in (METADATA_KEY, CALL_KEY)}
     module.sizes = [port.sizes for port in network.inputs]
     example = Arguments.of(args, kwargs)
+    # Random inputs of the example's sizes: the example itself may be zeros, on which many wrong graphs are right.
     worst, bound = 0.0, 0.0
     calls = [(tuple(args), dict(kwargs)), *random_calls(example, _DRAWN, 5)]
     for call_args, call_kwargs in calls:
@@ -71,6 +72,7 @@ def check_example(network: OnnxNetwork, args: Sequence[Any], kwargs: Mapping[str
     try:
         network.run(tensors)
     except Exception as error:  # onnxruntime has many kinds of its own
+        # Of inputs that do not fit their declared sizes the first is named: that is mostly the cause.
         wrong = [
             (port, tensor) for port, tensor in zip(network.inputs, tensors, strict=True) if not port.takes(tensor.shape)
         ]

@@ -90,6 +90,7 @@ class OnnxModule(nn.Module):
         super().__init__()
         self.numbers = dict(numbers)
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        # Names in the graph may hold any character: `paths` says under which path of this module each tensor is.
         self.paths: dict[str, str] = {}
         for name, tensor in parameters.items():
             self.paths[name] = _register(self, titles.get(name, name), nn.Parameter(tensor))
@@ -98,6 +99,7 @@ class OnnxModule(nn.Module):
         self.steps: list[tuple[str, Step]] = []
         nodes: dict[str, nn.Module] = {}
         for step in steps:
+            # The name of the submodule of a node: `/first/MatMul` becomes first_MatMul.
             key = _free(re.sub(r"\W+", "_", step.call.name).strip("_") or step.call.kind, nodes)
             nodes[key] = NodeModule(step.call)
             self.steps.append((key, step))
@@ -106,7 +108,7 @@ class OnnxModule(nn.Module):
     def forward(self, *tensors: Tensor, **named: Tensor) -> dict[str, Tensor]:
         """All outputs by name."""
         rest = iter(tensors)
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {}  # of inputs, stored values and results so far, by their names in the graph
         for name in self.inputs:
             known = identifier(name)
             values[name] = named[known] if known in named else next(rest)

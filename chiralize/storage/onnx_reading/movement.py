@@ -33,6 +33,7 @@ _MODES = {"reflect": "reflect", "edge": "replicate"}
 
 
 def _shape(call: NodeCall, values: Sequence[Any]) -> Value:
+    """The sizes, or those of the axes from `start` to `end`."""
     sizes = shape_of(values[0])
     return sizes[call.get("start", 0) : call.get("end")]
 
@@ -90,7 +91,7 @@ def _unsqueeze(call: NodeCall, values: Sequence[Any]) -> Value:
 def _transpose(call: NodeCall, values: Sequence[Any]) -> Value:
     (x,) = values
     order = call.get("perm") or list(reversed(range(x.ndim)))
-    if is_numbers(x):
+    if is_numbers(x):  # numpy's transpose, which takes an order of all axes
         return x.transpose(order)
     return x.permute(*order)
 
@@ -98,6 +99,7 @@ def _transpose(call: NodeCall, values: Sequence[Any]) -> Value:
 def _concat(call: NodeCall, values: Sequence[Any]) -> Value:
     if all(map(is_numbers, values)):
         return np.concatenate([np.atleast_1d(value) for value in values], call.get("axis"))
+    # Numbers beside tensors become tensors of their type.
     like = next(value for value in values if isinstance(value, Tensor))
     return torch.cat([as_tensor(value, like) for value in values], call.get("axis"))
 
@@ -170,6 +172,7 @@ def _expand(call: NodeCall, values: Sequence[Any]) -> Tensor:
 def _pad(call: NodeCall, values: Sequence[Any]) -> Tensor:
     x, widths = values[0], call.numbers("pads", values, 1, 11)
     assert widths is not None
+    # Inputs: x, widths, the fill, and since set 18 axes.
     call.require(len(values) < 4 or values[3] is None, "it pads some axes alone")
     mode = call.get("mode", "constant")
     call.check_size([abs(width) + 1 for width in widths])

@@ -29,6 +29,7 @@ def _gemm(call: NodeCall, values: Sequence[Any]) -> Tensor:
         x = x.transpose(0, 1)
     if not call.get("transB", 0):
         weight = weight.transpose(0, 1)
+    # The usual case is a layer of torch.  With factors, or a C that is no row, the parts are written out.
     alpha, beta = call.get("alpha", 1.0), call.get("beta", 1.0)
     if alpha == beta == 1.0 and (bias is None or bias.ndim == 1):
         return F.linear(x, weight, bias)
@@ -79,6 +80,7 @@ def _conv_transpose(call: NodeCall, values: Sequence[Any]) -> Tensor:
     x, padding = _padding(call, values[0])
     count = x.ndim - 2
     call.require(count in _TRANSPOSED and call.get("output_shape") is None, "its sizes are given otherwise")
+    # torch cuts the same at all ends.  `_padding` left the input alone where both ends of each axis are alike.
     call.require(len(set(call.get("pads") or [0])) <= 1, "its two ends are cut differently")
     ones = [1] * count
     bias = values[2] if len(values) > 2 else None
@@ -92,6 +94,7 @@ def _pool(pools: dict[int, Callable[..., Tensor]], is_mean: bool) -> Operator:
 
     def apply(call: NodeCall, values: Sequence[Any]) -> Tensor:
         """Windows along all axes behind the channels."""
+        # A maximum must not see what is padded.
         x, padding = _padding(call, values[0], 0.0 if is_mean else float("-inf"))
         count = x.ndim - 2
         ones = [1] * count
@@ -114,6 +117,7 @@ def _reduction(function: Callable[..., Tensor]) -> Operator:
     def apply(call: NodeCall, values: Sequence[Any]) -> Tensor:
         """Over the axes that are given, over all if none are."""
         x = as_tensor(values[0])
+        # Axes became an input in set 13 for sums, in set 18 for all others.
         axes = call.numbers("axes", values, 1, 13 if call.kind == "ReduceSum" else 18)
         if not axes and call.get("noop_with_empty_axes", 0):
             return x

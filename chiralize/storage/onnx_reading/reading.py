@@ -91,6 +91,7 @@ class _Reader:
         from onnx import numpy_helper
 
         self.graph = model.graph
+        # Operators mean other things in other sets: `NodeCall.numbers` and some operators ask for the number.
         self.opset = next((entry.version for entry in model.opset_import if entry.domain in _STANDARD), 1)
         if self.graph.sparse_initializer:
             raise CaptureError("ONNX file", "it stores sparse tensors", REMEDY)
@@ -113,6 +114,7 @@ class _Reader:
         read = {name for step in self.steps for name in step.inputs}
         outputs = [output.name for output in self.graph.output]
         read.update(outputs)
+        # Which stored values are weights shows only by who reads them.
         for step in self.steps:
             for position in _WEIGHTS.get(step.call.kind, ()):
                 if position < len(step.inputs):
@@ -170,7 +172,7 @@ class _Reader:
         """One node: folded where nothing that it reads depends on an input, else a step."""
         call = NodeCall(node.op_type, node.name or f"{node.op_type}_{number}", _attributes(node), self.opset)
         call = replace(call, outputs=_count(node.output))
-        if node.domain not in _STANDARD:
+        if node.domain not in _STANDARD:  # other domains may have the same names for other operators
             raise call.refuse(f"it is of the domain {node.domain!r}, whose operators are not read")
         if call.kind == "Constant":
             self._store(node.output[0], _constant(call))
@@ -178,6 +180,7 @@ class _Reader:
             return
         if call.kind not in OPERATORS and call.kind not in sizes.ARITHMETIC:
             raise call.refuse("this operator is not in the table of those that are read")
+        # Recurrent layers first: the order of their gates has to be changed, whatever else is stored.
         inputs = list(node.input)
         if call.kind in recurrent.GATES:
             inputs = self._recurrent(call, inputs)
@@ -216,6 +219,7 @@ class _Reader:
             raise
         except Exception as error:
             raise call.refuse(f"it cannot be computed ({type(error).__name__}: {first_line(error)})") from error
+        # A node may name fewer outputs than its operator has: the rest is not wanted.
         for name, value in zip(outputs, results, strict=False):
             if sizes.is_numbers(value):
                 self.numbers[name] = value
@@ -227,7 +231,7 @@ class _Reader:
         weight = self.tensors.get(inputs[1])
         if weight is None or weight.ndim != 2:
             return call, inputs
-        if call.kind == "Gemm" and call.get("transB", 0):
+        if call.kind == "Gemm" and call.get("transB", 0):  # "out in" already
             return call, inputs
         # A matrix that others read as well stays as it is, and gets a turned copy beside it; all products share that.
         name = f"{inputs[1]}.T" if self.uses[inputs[1]] > 1 else inputs[1]
@@ -248,6 +252,7 @@ class _Reader:
         for position, step in enumerate(self.steps):
             if step.call.kind != "Add":
                 continue
+            # A sum has no order: the product may be its first operand or its second.
             for one, other in (step.inputs, step.inputs[::-1]):
                 bias = self.tensors.get(other)
                 source = produced.get(one)
@@ -255,6 +260,7 @@ class _Reader:
                     continue
                 layer = self.steps[source]  # its weight is "out in", so that its length is the number of units
                 if len(layer.inputs) == 2 and len(bias) == len(self.tensors[layer.inputs[1]]):
+                    # At the position of the Add: from there on its result is read.
                     self.steps[position] = Step(layer.call, (*layer.inputs, other), step.outputs)
                     gone.add(source)
                     break
@@ -271,6 +277,7 @@ class _Reader:
         call.require(
             w in self.tensors and r in self.tensors and (not b or b in self.tensors), "its weights are computed"
         )
+        # Each weight gets a name of its own, behind that of the input weights: `W.weight_hh_l0`, `W.bias_ih_l0`.
         weights = recurrent.weights_of(call, self.tensors[w], self.tensors[r], self.tensors[b] if b else None)
         names: list[str] = []
         for name, tensor in weights.items():

@@ -54,6 +54,7 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     if isinstance(value, Tensor):
         return value
     given = value.tolist()
+    # torch guesses a type from all numbers together; ONNX has one type for all: bool, float or int64.
     if all(isinstance(number, bool) for number in listed(value)):
         return torch.tensor(given, dtype=torch.bool)
     if any(isinstance(number, float) for number in listed(value)):
