@@ -83,6 +83,7 @@ def _check_directory(archive: zipfile.ZipFile, file_size: int, where: str) -> No
         seen[name.casefold()] = name
         if member.flag_bits & 0x1:
             raise ModelFileError(where, f"member {name!r} is encrypted", "store the file without a password.")
+        # Small bombs do no harm, and weights that are all 0 are packed well.
         ratio = member.file_size / max(member.compress_size, 1)
         if member.file_size > LARGE_MEMBER_BYTES and ratio > MAX_MEMBER_RATIO:
             facts = f"member {name!r} unpacks {member.compress_size:,} bytes to {member.file_size:,} (a zip bomb)"

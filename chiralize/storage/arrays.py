@@ -33,7 +33,7 @@ def load_arrays(path: Path | str, *, skip_text: bool = False) -> dict[str, np.nd
     """
     where = str(path)
     try:
-        on_disk = _on_disk(Path(path))
+        on_disk = _on_disk(Path(path))  # a data set may be larger than the memory
         arrays = _by_kind(read_file(path), where) if on_disk is None else {"": on_disk}
     except RecursionError as error:
         raise DataFileError(where, "is nested too deeply, or contains itself", REMEDY) from error
@@ -75,6 +75,7 @@ def _by_kind(data: bytes, where: str) -> dict[str, np.ndarray]:
 
 def _flatten(name: str, value: Any, where: str) -> dict[str, np.ndarray]:
     """Nested tables and lists as one table: {"S1": {"Walking": [a, b]}} has the keys S1/Walking/0 and S1/Walking/1."""
+    # An array of objects is a list of whatever is in it.
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
         value = list(value.ravel())
     if isinstance(value, Mapping):

@@ -41,6 +41,7 @@ def call_record(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any] | N
 
 def recorded_call(record: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The inverse of `call_record`, random numbers in place of floating ones. Raises ValueError for what is none."""
+    # First how much memory it asks for, then the values: the text may be anybody's.
     if not isinstance(record, list) or len(record) != 2:
         raise ValueError("inputs: it is no pair")
     entries = sum(_entries(part, 0) for part in record)
@@ -55,10 +56,12 @@ def recorded_call(record: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def _record(value: Any) -> Any:
     """One value. Raises TypeError for what cannot be written."""
+    # Exact types: a named tuple would come back as a plain one, which some networks refuse.
     if type(value) in (torch.Tensor, torch.nn.Parameter):
         return _tensor_record(value)
     if type(value) in (tuple, list):
         return {type(value).__name__: [_record(part) for part in value]}
+    # In a table of its own, so that an argument called "sizes" or "value" is not taken for the record of something else.
     if type(value) is dict and all(type(key) is str for key in value):
         return {"dict": {key: _record(part) for key, part in value.items()}}
     if type(value) in _PLAIN or (type(value) is float and isfinite(value)):

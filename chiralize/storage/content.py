@@ -77,6 +77,7 @@ class Content:
         if self.file is None:
             with readable(self.path):
                 files = [path.name for path in self.path.iterdir() if path.is_file()]
+            # Our certificate is no part of the model: it holds the digest of the rest.
             return tuple(sorted(name for name in files if not name.endswith("chirality.json")))
         if self.is_zip:
             return tuple(self.archive.namelist())
@@ -100,6 +101,7 @@ class Content:
                 return legacy_torch_stream(self.data)
             except ValueError:
                 return None
+        # In a zip archive it lies in torch's one top folder, whatever that is called.
         for name in self.names:
             if name.split("/", 1)[1:] == ["data.pkl"]:
                 try:

@@ -74,12 +74,15 @@ def guard_fault(text: Hashable) -> str | None:
     tree = _parse(text)
     if isinstance(tree, str):
         return tree
+    # Unlike sizes, guards hold texts: L['x'], and comparisons of inputs that are texts.  As operands of arithmetic they
+    # would be repeated ('a' * 10**9).
     quotable = _quotable_nodes(tree)
     for node in ast.walk(tree):
         if isinstance(node, (*_PLAIN, ast.Subscript)):
             continue
         if isinstance(node, ast.Call) and _is_guard_call(node.func):
             continue
+        # The attribute of a call is a node of its own: `x.size` of `x.size()`.  Alone it is a method that nobody calls.
         if isinstance(node, ast.Attribute) and (_is_guard_call(node) or _is_constant_attribute(node)):
             continue
         if isinstance(node, ast.Name) and node.id in _GUARD_NAMES | {"math", "torch"}:
@@ -105,7 +108,7 @@ def _parse(text: object) -> ast.Expression | str:
     """The expression as a tree, or why there is none."""
     if not isinstance(text, str):
         return f"a {type(text).__name__} where text belongs"
-    if len(text) > MAX_LENGTH:
+    if len(text) > MAX_LENGTH:  # before Python's parser, which takes time and stack for long ones
         return f"{len(text):,} characters long, limit {MAX_LENGTH:,}"
     try:
         tree = ast.parse(text, mode="eval")
@@ -145,7 +148,7 @@ def _is_number_text(node: ast.Constant, quoted: bool) -> bool:
     value = node.value
     if isinstance(value, str):
         if quoted:
-            return value.isidentifier()
+            return value.isidentifier()  # Symbol('s77'): sympy parses the text of anything else
         return _is_decimal(value)
     return value is True or value is False or (isinstance(value, (int, float)) and abs(value) < 2**64)
 

@@ -152,13 +152,14 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> 
     sizes = (offset, *shape, *strides)
     if not all(type(size) is int and size >= 0 for size in sizes) or len(shape) != len(strides):
         raise ValueError(f"a tensor of shape {shape!r} and strides {strides!r}")
-    kind = dtype or storage.dtype
+    kind = dtype or storage.dtype  # untyped storages leave it to the tensor
     if kind:
         return StoredTensor(storage, kind, offset, tuple(shape), tuple(strides))
     return Foreign()
 
 
 def _parameter(data: Any, *rest: Any) -> Any:
+    """The tensor of a parameter, which for us is the parameter."""
     del rest
     return data
 
@@ -224,7 +225,7 @@ class _InertUnpickler(pickle.Unpickler):
         """The storage that a torch file has beside its pickle.  Raises ValueError for what is none."""
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] not in ("storage", b"storage"):
             raise ValueError("an outside object that is no storage")
-        if len(pid) > 5 and pid[5] is not None:
+        if len(pid) > 5 and pid[5] is not None:  # old torch: offsets would count from somewhere else
             raise ValueError("a storage that is a view of another one")
         kind, key = pid[1], pid[2]  # ("storage", class of storage, key, device, number of entries[, view])
         if not isinstance(key, str):
@@ -258,6 +259,7 @@ def state_of(module: Foreign, where: str) -> dict[str, Any] | None:
     names: dict[str, Any] = {}
     waiting: list[tuple[str, Any]] = [("", module)]
     steps = 0
+    # A module keeps its parts in three tables of its attributes: _parameters, _buffers, and _modules for those inside.
     while waiting:
         prefix, part = waiting.pop()
         steps += 1
@@ -266,6 +268,7 @@ def state_of(module: Foreign, where: str) -> dict[str, Any] | None:
         fields = part.state if isinstance(part, Foreign) else None
         if not isinstance(fields, dict) or not isinstance(fields.get("_modules"), dict):
             continue
+        # Buffers that `state_dict` leaves out are in the pickle all the same.
         forgotten = fields.get("_non_persistent_buffers_set")
         if not isinstance(forgotten, (set, frozenset)):
             forgotten = frozenset()

@@ -47,6 +47,7 @@ def _from_numpy(data: bytes, where: str, samples: int) -> list[str]:
         arrays = read_plain(data, where)
     except DataFileError as error:
         raise DataFileError(where, f"cannot be read: {error.facts}", _REMEDY) from error
+    # One array needs no name; of several that with the name counts.
     named = [name for name in arrays if name in ("", _COLUMN, _COLUMN + "s")]
     if len(arrays) != 1 and len(named) != 1:
         raise DataFileError(where, f"holds {len(arrays)} arrays: {', '.join(arrays)}", f"call one of them {_COLUMN!r}")
@@ -89,5 +90,6 @@ def _from_text(data: bytes, where: str, comma: bool, samples: int) -> list[str]:
         if len(row) <= column:
             facts = f"has {len(row)} columns, the label is in column {column + 1}"
             raise DataFileError(f"{where}:{line}", facts, _REMEDY)
+    # Rows of other lengths are fine as long as they reach the column.
     labels = [row[column].strip() for row in rows]
     return labels[1:] if header else labels

@@ -71,7 +71,7 @@ def load_model(
     given = factory_args or {}
     wanted = Wanted(factory, given, key, prefix, normalizer, unsafe_pickle, onnx, command, joints)
     wanted = replace(wanted, describes=describes, tell=tell, before_search=before_search)
-    with _open(Path(path)) as content:
+    with _open(Path(path)) as content:  # the file must not change until all of it is read
         record = format_of(content)
         if record is None or record.load is None:
             raise _not_a_model(content, record, wanted)
@@ -99,6 +99,7 @@ def certificate_in(path: Path) -> dict[str, str]:
     with _open(path) as content:
         if path.suffix == ".json":
             return {CERTIFICATE: content.data.decode("utf-8", "replace")}
+        # Cheapest first: the header of safetensors, then the file beside weights; others have it inside.
         record = format_of(content)
         if record is not None and record.name == "safetensors":
             return certificate_of(safetensors_header(content.data, content.where).get("__metadata__") or {})
@@ -126,6 +127,7 @@ def _not_a_model(content: Content, record: Format | None, wanted: Wanted) -> Mod
         facts = "is an archive of torch.package, which restores a network by Python code that it carries"
         remedy = "if you trust it, load it there and save the weights: torch.save(model.state_dict(), 'weights.pt')."
         return ModelFileError(content.where, facts, remedy)
+    # By the name where that tells (`.py`, `.json`), then by the content, then by the first bytes alone.
     known = source_code(content, wanted) or part_of_folder(content, wanted) or packed_model(content, wanted)
     if known is not None:
         return known
@@ -146,7 +148,7 @@ def _require_finite(module: torch.nn.Module, where: str) -> None:
             raise ModelFileError(where, facts, "save the model after its weights were filled in.")
         values = tensor.detach()
         count = 0
-        for rows in blocks(values):
+        for rows in blocks(values):  # some rows at a time, so that the masks of truth values stay small
             count += int((~torch.isfinite(_known(values[rows]))).sum())
         if count and not _is_attention_mask(_known(values), isinstance(tensor, torch.nn.Parameter)):
             bad.append((name, count, values.numel()))

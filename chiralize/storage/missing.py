@@ -97,6 +97,7 @@ def arguments_needed(
     args += "".join(f" --arg {name}=VALUE" for name in undecided)
     remedy = f"put in the values that the network was trained with:\n    {command_of(content, wanted)}{args}"
     remedy += "\n    or, where a value is a tensor or an object, name a function of yours that builds the network."
+    # The weights fit some other number of joints: then the skeleton is likelier wrong than the arguments.
     if wanted.joints and joints:
         facts += f"; with the {wanted.joints} joints of the skeleton no sizes fit them"
         remedy = f"check the skeleton: {_skeletons_of(joints)}; else {remedy}"
@@ -128,6 +129,7 @@ def _as_perceptron(tables: Sequence[Weights], wanted: Wanted, command: str) -> s
     """
     from chiralize.storage.perceptron import perceptrons_in
 
+    # Of an actor and a critic only one has as many inputs and outputs as the specification says.
     all_of_them = [one for weights in tables for one in perceptrons_in(weights.tensors)]
     fitting = [one for one in all_of_them if wanted.describes(one.sizes[0], one.sizes[-1])]
     if not all_of_them:
@@ -164,6 +166,7 @@ def pickled_module(content: Content, wanted: Wanted, tables: Sequence[Weights]) 
 
 def plain_pickle(content: Content, wanted: Wanted, names: Sequence[str]) -> UnsafeFileError:
     """The error for a pickle of Python's own, which only running it restores.  names: those that it imports."""
+    # The message names what would run; imports that every pickle of tensors or arrays has say nothing.
     foreign = [name for name in names if not _OF_NUMBERS.match(name)]
     shown = ", ".join(map(printable, (foreign or names)[:3]))
     facts = f"is a plain pickle (pickle.dump), and to restore it would run code that it names: {shown}"
@@ -178,6 +181,7 @@ def layers(tensors: dict[str, Any] | Any) -> str:
     """The layers that weights are of, by their shapes: `Linear 10 -> 8 (first)`."""
     shown: list[str] = []
     for name, tensor in tensors.items():
+        # Weights are "out in" and kernels behind: (8, 10) is Linear 10 -> 8, (64, 34, 3) is Conv1d 34 -> 64, kernel 3.
         sizes, owner = tuple(tensor.shape), printable(name).rpartition(".")[0]
         if name.endswith("weight") and len(sizes) > 1:
             kernel = when(len(sizes) > 2, f", kernel {'x'.join(map(str, sizes[2:]))}")

@@ -37,7 +37,7 @@ def saved_settings(tree: Any) -> dict[str, Any]:
     entries = tree.entries if isinstance(tree, Foreign) else tree
     if not isinstance(entries, Mapping):
         return {}
-    for name in NAMES:
+    for name in NAMES:  # args, opt, config, ...
         saved = entries.get(name)
         if isinstance(saved, Foreign) and isinstance(saved.state, Mapping):
             saved = saved.state  # argparse.Namespace and its like
@@ -65,6 +65,7 @@ def named_in(saved: Any) -> tuple[str, dict[str, Any]]:
     names = [entries[key] for key in CLASS_KEYS if isinstance(entries.get(key), str)]
     if not names or "." not in names[0]:
         return "", {}
+    # LightningCLI keeps the arguments apart, hydra puts them beside the class.
     inner = entries.get(_ARGUMENTS)
     values = plain_values(inner if isinstance(inner, (Mapping, Foreign)) else saved)
     return names[0], {name: value for name, value in values.items() if not name.startswith("_")}

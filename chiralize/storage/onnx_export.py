@@ -209,11 +209,15 @@ def _name_ports(model: Any, wished: PortNames) -> None:
     for ports, names in zip((model.graph.input, model.graph.output), wished, strict=True):
         if len(ports) == len(names):
             table |= {port.name: name for port, name in zip(ports, names, strict=True) if name and name.isidentifier()}
-    # Two ports of one name would be one value.  Names that stay count, too: a wish must not meet one of them.
+    # Two ports of one name would be one value.  Names that stay count, too: a wish must not meet one of them.  A wish
+    # that is dropped makes one more name stay, which another wish may meet: so again, until none is dropped.
     ports = [port.name for port in (*model.graph.input, *model.graph.output)]
-    named = Counter(table.get(port, port) for port in ports)
-    table = {port: name for port, name in table.items() if named[name] == 1 and port != name}
-    _rename(model, table)
+    dropped = True
+    while dropped:
+        named = Counter(table.get(port, port) for port in ports)
+        dropped = {port for port, name in table.items() if named[name] > 1}
+        table = {port: name for port, name in table.items() if port not in dropped}
+    _rename(model, {port: name for port, name in table.items() if port != name})
 
 
 def _cause(error: BaseException) -> str:

@@ -115,11 +115,13 @@ class OnnxNetwork(torch.nn.Module):
         self.inputs = tuple(_port(argument, where) for argument in self.session.get_inputs())
         self.outputs = tuple(_port(argument, where) for argument in self.session.get_outputs())
         self.stored = _FLOATS[coarsest_float(model)]
+        # Counted over branches and loops as well: an upper bound on the steps at which rounding grows.
         kinds = [node.op_type for node in all_nodes(model)]
         self.contractions = sum(kind in _CONTRACTIONS for kind in kinds)
         self.over_frames = sum(kind in _OVER_FRAMES for kind in kinds)
         self.of_size_one = outputs_of_size_one(model)
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
+        # The network has no parameters: an empty buffer says in which precision it computes.
         self.register_buffer("precision", torch.zeros(0, dtype=self.stored), persistent=False)
         self.widened = False
         self._name_arguments()

@@ -34,6 +34,7 @@ _NOT_WEIGHTS = re.compile(r"optim|sched|rng|random_states|scaler|training_args|e
 
 def other_folder(content: Content, wanted: Wanted) -> ModelFileError:
     """The error for a folder that is no model, with commands on what lies in it, the newest first."""
+    # Two kinds of folders can be turned into a file by a command; of others the files in them are offered.
     where, names = content.where, set(content.names)
     if ".metadata" in names and any(name.endswith(".distcp") for name in names):
         joined = content.path.with_suffix(".pt")
@@ -63,7 +64,7 @@ def _models_in(folder: Path) -> Iterator[Path]:
     seen = 0
     for inner, folders, names in os.walk(folder):
         if len(Path(inner).relative_to(folder).parts) >= _DEPTH:
-            folders.clear()
+            folders.clear()  # os.walk goes into those that are left in the list
         for name in names:
             seen += 1
             path = Path(inner) / name
@@ -95,6 +96,7 @@ def _is_part(content: Content) -> bool:
 def shard_of(content: Content) -> tuple[str, str] | None:
     """Which of how many files of weights this is, where the others' index lies beside it."""
     named = _SHARD.fullmatch(content.path.name)
+    # One part alone lacks weights; without the index it may be all there is, and is loaded as it is.
     if named is None or int(named[2]) < 2 or not any(content.path.parent.glob(f"*{_INDEX}")):
         return None
     return named[1], named[2]

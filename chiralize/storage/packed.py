@@ -68,6 +68,7 @@ def packed_model(content: Content, wanted: Wanted) -> ModelFileError | None:
         return _of_archive(content, wanted, words, f"tar -xf {_quoted(content)}", _names_in_tar(head))
     if packing is None:
         return None
+    # One compressed file, `net.pt.gz`: its name without the last suffix is what the command will write.
     if content.path.suffix:
         inside = content.path.with_suffix("")
     else:
@@ -83,6 +84,7 @@ def _quoted(content: Content) -> str:
 
 def _is_model(name: str) -> bool:
     """Whether a member may be a model: by its suffix, and lying inside the archive's folder."""
+    # The name goes into a command that the user is to type.
     path = PurePosixPath(name)
     return path.suffix in OF_MODELS and name.isprintable() and not path.is_absolute() and ".." not in path.parts
 

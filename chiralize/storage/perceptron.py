@@ -82,6 +82,7 @@ def perceptrons_in(tensors: Mapping[str, Any]) -> list[Perceptron]:
     for name, tensor in tensors.items():
         if (match := _LAYER.fullmatch(name)) and len(tensor.shape) == 2:
             chains.setdefault(match["prefix"], {})[int(match["number"])] = tuple(tensor.shape)
+    # All matrices have to belong to some chain: an LSTM before the perceptron would be left out in silence.
     numbered = sum(map(len, chains.values()))
     if numbered != sum(name.endswith("weight") and len(tensor.shape) > 1 for name, tensor in tensors.items()):
         return []
@@ -103,6 +104,7 @@ def _sizes(layers: Mapping[int, tuple[int, ...]]) -> list[int]:
     if len(layers) < 2 or sorted(layers) != list(range(0, 2 * len(layers), 2)):
         return []
     shapes = [layers[number] for number in sorted(layers)]
+    # "out in": what one layer gives the next one takes.
     if any(before[0] != after[1] for before, after in zip(shapes[:-1], shapes[1:], strict=True)):
         return []
     return [shapes[0][1], *(shape[0] for shape in shapes)]

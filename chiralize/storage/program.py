@@ -83,7 +83,8 @@ def operator_is_known(target: str) -> bool:
     return _ATEN.fullmatch(target) is not None and _FILE_OPS.search(target) is None
 
 
-# What a text may be, by the key it stands under.
+# What a text may be, by the key it stands under.  Those of `name` and the like are pasted into generated functions,
+# `fqn` and its like are split at dots and looked up in the module, `expr_str` and `guards_code` are evaluated.
 _TEXTS: dict[str, Callable[[str], bool]] = {
     "name": _identifier,
     "as_name": _identifier,
@@ -130,6 +131,7 @@ def checked_config(data: bytes, member: str, where: str) -> dict[str, dict[str, 
     if not isinstance(tree, dict) or not isinstance(tree.get("config"), dict):
         raise ModelFileError(where, f"{member} has no table `config`", "export the model again.")
     check_lists(tree, member, where)
+    # torch unpickles members of other names without limits: those of custom objects.
     for name, entry in tree["config"].items():
         file = entry.get("path_name") if isinstance(entry, dict) else None
         if not isinstance(file, str) or not _FILE.fullmatch(file):
@@ -231,6 +233,7 @@ def _checked_tree(text: Any, location: str) -> Any:
     """The description of nested inputs or outputs, checked: torch looks up its types and enum classes by name."""
     if text == "" or text is None:
         return text
+    # A JSON text within JSON: (protocol, tree).
     try:
         version, spec = json.loads(text)
     except (ValueError, TypeError) as error:
@@ -253,6 +256,7 @@ def _check_spec(spec: Any, location: str) -> None:
     """
     if not isinstance(spec, dict) or not isinstance(spec.get("children_spec", []), list):
         raise _RefusedError(f"{location}: not a tree description")
+    # The context of a named tuple is the name of its class, of other containers their keys.
     kind, context = spec.get("type"), spec.get("context")
     if kind == "collections.namedtuple":
         if not isinstance(context, str) or not _dotted(context):

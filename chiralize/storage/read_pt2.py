@@ -51,6 +51,7 @@ def load_program(file: BinaryIO, where: str) -> tuple[torch.export.ExportedProgr
         remedy = "export the model again with torch 2.8 or newer (torch.export.save)."
         raise ModelFileError(where, "written by torch 2.7 or older, in a layout that is no longer read", remedy)
     members = members_of(archive, where)
+    # From here on torch sees only the fresh archive.
     with pack(lambda packer: pack_checked(members, packer, where), members.size, where) as checked:
         contents = _read(checked, where)
     # torch.export.save calls the program "model".  Packages of several programs have names of their own.
@@ -90,7 +91,7 @@ def pack_checked(members: Members, packer: Packer, where: str) -> None:
     packer.add("archive_format", b"pt2")
     packed: dict[str, bool] = {}
     for name in members:
-        if _PROGRAM.fullmatch(name) or _CONFIG.fullmatch(name) or _EXTRA.fullmatch(name):
+        if _PROGRAM.fullmatch(name) or _CONFIG.fullmatch(name) or _EXTRA.fullmatch(name):  # read as a whole
             check_text_size(members.size_of(name), name, where)
         if _PROGRAM.fullmatch(name):
             packer.add(name, checked_program(members[name], name, where))
@@ -120,7 +121,7 @@ def _checked_payloads(name: str, members: Members, packer: Packer, packed: dict[
             facts = f"{name} refers to {member}, which the archive does not hold"
             raise ModelFileError(where, facts, "copy or download the file again.")
         check_claim(_sizes(entry), members.size_of(member), f"member {member!r}", where)
-        pickled = entry.get("use_pickle") is not False
+        pickled = entry.get("use_pickle") is not False  # what torch may take for a pickle is treated as one
         if packed.get(member, pickled) != pickled:
             facts = f"member {member!r} is a pickle by one entry and none by another"
             raise UnsafeFileError(where, facts, _REMEDY)

@@ -111,9 +111,9 @@ class _Follower:
         elif op in _PUSHED:
             stack.append(_PUSHED[op])
         elif op == "GLOBAL":
-            stack.append(_Global(argument.replace(" ", ".")))
+            stack.append(_Global(argument.replace(" ", ".")))  # "module name"
         elif op in ("BINPUT", "LONG_BINPUT"):
-            self._memo[argument] = stack[-1]
+            self._memo[argument] = stack[-1]  # a storage that two tensors share is described once, and fetched later
         elif op in ("BINGET", "LONG_BINGET"):
             stack.append(self._memo[argument])
         else:
@@ -133,7 +133,7 @@ class _Follower:
         elif op in ("LIST", "DICT"):
             self._pop_to_mark()
             stack.append(_OTHER)
-        elif op == "NEWOBJ":
+        elif op == "NEWOBJ":  # a class and its arguments
             self._pop(2)
             stack.append(_OTHER)
         elif op == "REDUCE":
@@ -177,6 +177,7 @@ class _Follower:
         """The bytes behind (the word "storage", its type, the member's name, the device, how many numbers)."""
         if not (isinstance(description, tuple) and len(description) == 5 and description[0] == "storage"):
             raise _DescriptionError("refers to bytes in a way that torch does not")
+        # Sizes are compared in bytes here, and in numbers for each tensor of the storage (`_tensor`).
         kind, key, count = description[1], description[2], description[4]
         name = kind.name if isinstance(kind, _Global) else ""
         itemsize = _BYTES.get(name.removeprefix("torch.").removesuffix("Storage"))
@@ -211,6 +212,7 @@ class _Follower:
 
 def _check_scales(quantizer: Any, sizes: Sequence[int], member: str) -> None:
     """Refuse (kind, scales, zero points, axis) of a quantised tensor where there are not as many as channels."""
+    # One scale for the whole tensor is a number; scales per channel are tensors, which kernels index by the channel.
     if not (isinstance(quantizer, tuple) and any(isinstance(part, _Tensor) for part in quantizer)):
         return
     axis: Any = quantizer[3] if len(quantizer) == 4 else None

@@ -81,6 +81,7 @@ def describe(data: bytes) -> str:
     """A few words on what unrecognised content looks like, for a message."""
     if other := _known(data):
         return other.words
+    # A text shows its first line, which often says what went wrong; a pickle begins with the byte 0x80.
     head = data[:512]
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
         first = head.decode().strip().splitlines()

@@ -74,7 +74,7 @@ class TorchFile:
             for key in keys:
                 if after + 8 > len(self.data):
                     raise ValueError(f"the size of storage {key} is cut off")
-                (count,) = struct.unpack_from("<q", self.data, after)
+                (count,) = struct.unpack_from("<q", self.data, after)  # a claim of the file's, held against its length
                 size = count * itemsize_of(kinds.get(key) or "uint8")  # untyped storages count bytes
                 spans[key] = after + 8, size
                 after += 8 + size
@@ -114,7 +114,7 @@ class TorchFile:
         import torch
 
         dtype = getattr(torch, stored.dtype)
-        room = bytearray(self.storage(stored.storage.key))
+        room = bytearray(self.storage(stored.storage.key))  # a copy, which torch may write to
         check_stored(stored, len(room), dtype.itemsize, name, self.where)
         if not stored.end:
             return torch.empty(stored.shape, dtype=dtype)
@@ -146,7 +146,7 @@ def stored_in(tree: Any) -> list[StoredTensor]:
         part = waiting.pop()
         if isinstance(part, StoredTensor):
             tensors.append(part)
-        if id(part) in seen:
+        if id(part) in seen:  # a hostile pickle may contain itself
             continue
         seen.add(id(part))
         if isinstance(part, dict):

@@ -45,6 +45,7 @@ def notes_on_choice(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored:
         notes.append(f"took the entry {fit.weights.key!r}, {which}")
     for mark in fit.marks:
         notes.append(f"took {mark!r} ({MARKS[mark]}) out of the names")
+    # A policy's mean is converted; its spread is no weight of the class here, and may differ from left to right.
     spreads = list(filter(_is_spread_of_actions, fit.aside))
     if spreads:
         notes.append(
@@ -52,6 +53,7 @@ def notes_on_choice(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored:
             "is: where partners differ in it, samples are not mirrored as the mean is. A class that has it as a "
             "parameter beside its layers gets it made equal for partners"
         )
+    # A prefix that all names have is a wrapper's; one that others lack is a part of a larger network.
     if fit.prefix and not fit.aside:
         owner = when(fit.prefix == "module.", " (DataParallel)")
         notes.append(f"took the prefix {fit.prefix!r}{owner} off all names")

@@ -435,3 +435,15 @@ def test_another_entry_of_a_network_that_is_traced(tmp_path: Path) -> None:
     assert original.origin.traced
     found = write_onnx(convert(original, "policy", Request("match", samples=1)), original, tmp_path / "net.onnx")
     assert any("onnxruntime is at most" in note for note in found.report.notes)
+
+
+def test_a_name_that_cannot_be_given_makes_another_one_stay() -> None:
+    """The input b cannot be called c, as the output is; so it stays b, and the input a cannot be called so."""
+    a, b, c = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in "abc")
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([onnx.helper.make_node("Add", ["a", "b"], ["c"])], "g", [a, b], [c])
+    )
+    onnx_export._name_ports(model, (["b", "c"], ["c"]))
+    assert [port.name for port in (*model.graph.input, *model.graph.output)] == ["a", "b", "c"]
+    onnx_export._name_ports(model, (["b", "a"], ["sum"]))
+    assert [port.name for port in (*model.graph.input, *model.graph.output)] == ["b", "a", "sum"]

@@ -40,6 +40,7 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     tensors: dict[str, Any] = {}
     for name in _files(content.path):
         tensors |= _tensors(content.path / name)
+    # Without a config the class has to be named by the user.
     stored, config = Stored(tensors), content.path / _CONFIG
     if config.is_file():
         name, build = model_builder(_json(config), content.where)
@@ -73,6 +74,7 @@ def _tensors(path: Path) -> dict[str, Any]:
         return read_safetensors(data, str(path))[0]
     from torch import Tensor
 
+    # A file of torch in such a folder is a flat table of tensors, and nothing else.
     from chiralize.storage.checkpoint import read_safely
 
     table = read_safely(data, str(path))

@@ -78,6 +78,7 @@ def _whole(loaded: LoadedModel, content: Content, wanted: Wanted) -> LoadedModel
         if written.path is None:
             raise missing(content.where, written.expected, wanted.command)
         return _behind(loaded, written.path, ", which was written beside it,")
+    # The user's choice counts, but another normaliser than the one it was converted with breaks the mirror.
     behind = _behind(loaded, wanted.normalizer)
     if written is None or written.is_that_of(wanted.normalizer):
         return behind
@@ -100,6 +101,7 @@ def _behind(loaded: LoadedModel, path: Path, remark: str = "") -> LoadedModel:
 
     from chiralize.storage.vec_normalize import read_statistics
 
+    # Classes built by `sb3_policy` have the place for a normaliser; a user's own class does not.
     policy: Any = loaded.module
     if not hasattr(policy, "normaliser") or loaded.origin is None:
         facts = "a class of your own was named, which has its normaliser itself"

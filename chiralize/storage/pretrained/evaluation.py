@@ -70,6 +70,7 @@ def test_windows(data_folder: Path, limit: int | None = None) -> tuple[np.ndarra
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1, or None for every window.")
     sequences = test_sequences(data_folder)
+    # One entry per window of all sequences: the number of its sequence, and its first frame.
     owner = np.concatenate([np.full(len(inputs) - RECEPTIVE_FIELD + 1, i) for i, (inputs, _) in enumerate(sequences)])
     start = np.concatenate([np.arange(len(inputs) - RECEPTIVE_FIELD + 1) for inputs, _ in sequences])
     if limit is not None and limit < len(owner):
