@@ -34,7 +34,8 @@ SECONDS = 20.0
 """Processor time after which the search ends."""
 _STARTS = 40
 """Steps of looking for values under which the class can be built at all."""
-# Names of arguments: of a number of joints, of numbers per joint (`joint_dim`, `kpt_channels`), of coordinates.
+# Names of arguments: of a number of joints (`num_joints`), of numbers per joint (`joint_dim`, `kpt_channels`), of
+# numbers of coordinates (`in_chans`, `input_size`).  A name that fits the second is none of the first.
 _JOINTS = re.compile(r"joint|point|keypoint|kpt|node|vert", re.I)
 _OF_ONE_JOINT = re.compile(r"(joint|point|kpt|node|vert)\w*?_?(d|dims?|coords?|chan\w*|feat\w*)$", re.I)
 _DIMS = re.compile(r"(in|input|coord).*(chan|feat|dim|size)|(dim|chan|feat)\w*_in$|^in_|coord", re.I)
@@ -42,6 +43,7 @@ _DROP = re.compile(r"drop", re.I)
 _SWEEPS = 6
 """Rounds over all arguments."""
 _MOST = 48
+"""Half of it: how many of the file's sizes are tried; a sixth of it: of how many of those halves and quarters are."""
 _LENGTHS = range(1, 9)
 """Lengths of lists that are tried, as one entry per layer has it."""
 
@@ -70,11 +72,12 @@ def arguments_from_weights(
     joints: int = 0,
     tell: Callable[[int], None] = lambda tried: None,
 ) -> Found | None:
-    """Arguments beyond `fixed` under which the network has the weights of one of the tables; None where none is open.
+    """Arguments beyond `fixed` under which the network has the weights of one of the tables.
 
     fixed: those that the user or the file gives.  joints: of the skeleton, 0 where it is not known; it decides only
     where the weights determine a product of joints and something else.  tell: called with the number of builds.
-    None also where the class cannot be built with any values that were tried.
+    None where the class has no signature, or cannot be built with any values that were tried.  Where no argument is
+    open the answer has none, and says whether the network fits as it is.
     """
     try:
         parameters = inspect.signature(build).parameters.values()
@@ -159,7 +162,7 @@ class _Candidates:
         """Values of the kind that an argument has now: of [3, 3] other lengths, and lists with one entry changed."""
         if isinstance(value, bool) or value is None:
             return [True, False, None]
-        if isinstance(value, float):
+        if isinstance(value, float):  # a rate, which changes no size
             return []
         if not isinstance(value, (list, tuple)):
             return list(self.numbers(name))
@@ -237,6 +240,7 @@ class _Search:
         """
         weights_before = self._builds.made
         for name in (*reversed(list(values)), *sized):
+            # Values that a class wants may be of any kind; a default is a size, and is only changed to another one.
             for value in self._candidates.all(name) if name in values else self._candidates.numbers(name):
                 distance = self._distance(self._with_objects({**values, name: value}, objects))
                 if distance < FAILED or self._builds.wanted or self._builds.made > weights_before:
@@ -285,7 +289,7 @@ class _Search:
         fits = self._distance(values) == 0
         undecided: set[str] = set()
         if fits:
-            self._builds.limit.restart()
+            self._builds.limit.restart()  # the search may have used its time up: the questions have as much again
             open_names = [name for name, value in values.items() if not self._candidates.is_known(name, value)]
             undecided |= {name for name in open_names if self._may_be_other(values, name, _others(values[name]))}
             undecided |= self._shared(values)
@@ -300,6 +304,7 @@ class _Search:
         undecided -= known
         texts: dict[str, str] = {}
         for name, value in values.items():
+            # As `--arg` takes it: `[3, 3]`, since `(3, 3)` would be two texts.
             texts[name] = str(list(value)) if isinstance(value, tuple) else str(value)
         if not fits:
             return Found({}, (), False, texts)
@@ -314,6 +319,7 @@ class _Search:
         """
         counts: dict[int, None] = {}
         numbers = [name for name in open_names if type(values[name]) is int]
+        # The product of the two is what the weights tell: it is split into a count of joints and 2 or 3.
         for name, other, dims in product(filter(_is_joints, numbers), filter(_is_dims, numbers), (2, 3)):
             count, rest = divmod(values[name] * values[other], dims)
             if not rest and self._distance({**values, name: count, other: dims}) == 0:
@@ -327,6 +333,7 @@ class _Search:
     def _shared(self, values: Mapping[str, Any]) -> set[str]:
         """Arguments of which the weights determine only a product or sum, unless the skeleton gives one of the two."""
         shared: set[str] = set()
+        # Of each pair: would 2 * one and other / 2 fit, or one + 1 and other - 1?
         names = [name for name, value in values.items() if type(value) is int]
         for position, one in enumerate(names):
             for other in names[position + 1 :]:
@@ -346,6 +353,7 @@ def _others(value: Any) -> list[Any]:
     if isinstance(value, bool) or value is None:
         return [True, False, None]
     if isinstance(value, (list, tuple)):
+        # Of [3, 5]: one entry less, one more, and each entry replaced by a small number.
         kind = list(value)
         changed = [kind[:at] + [size] + kind[at + 1 :] for at in range(len(kind)) for size in (1, 2, 3, 5, 7)]
         return [kind[:-1], [*kind, *kind[-1:]], *changed]

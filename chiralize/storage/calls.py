@@ -61,7 +61,7 @@ def _record(value: Any) -> Any:
         return _tensor_record(value)
     if type(value) in (tuple, list):
         return {type(value).__name__: [_record(part) for part in value]}
-    # In a table of its own, so that an argument called "sizes" or "value" is not taken for the record of something else.
+    # In a table of its own, so that an argument called "sizes" or "value" is not taken for another kind of record.
     if type(value) is dict and all(type(key) is str for key in value):
         return {"dict": {key: _record(part) for key, part in value.items()}}
     if type(value) in _PLAIN or (type(value) is float and isfinite(value)):

@@ -15,6 +15,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from chiralize.errors import CaptureError
 from chiralize.graph.other_sizes import is_open
 from chiralize.storage.onnx_network import OnnxNetwork
+from chiralize.storage.onnx_reading import reading
 from chiralize.storage.onnx_reading.module import OPERATORS
 from chiralize.storage.onnx_reading.reading import read_back
 
@@ -257,3 +258,17 @@ def test_a_copy_of_a_file_has_what_the_file_has() -> None:
     copied = copy.deepcopy(network)
     assert vars(copied).keys() == vars(network).keys()
     assert copied.of_size_one == {"y0"}
+
+
+def test_stored_values_that_double_and_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file must not fill the memory with what is computed from its own values."""
+    nodes = [helper.make_node("Concat", [f"v{step}"] * 2, [f"v{step + 1}"], axis=0) for step in range(6)]
+    nodes.append(helper.make_node("Add", ["x", "v6"], ["y"]))
+    port = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    answer = helper.make_empty_tensor_value_info("y")
+    graph = helper.make_graph(nodes, "doubled", [port], [answer], [numpy_helper.from_array(draw(16), "v0")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9)
+    assert read_back(model)(torch.zeros(1))["y"].shape == (1024,)
+    monkeypatch.setattr(reading, "MOST_ENTRIES", 500)
+    with pytest.raises(CaptureError, match="Concat_4.*values computed from stored ones have 992 entries"):
+        read_back(model)

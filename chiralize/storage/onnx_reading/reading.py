@@ -28,7 +28,7 @@ from torch import Tensor
 from chiralize.errors import CaptureError, ChiralizeError
 from chiralize.errors.words import first_line
 from chiralize.storage.onnx_reading import recurrent, sizes
-from chiralize.storage.onnx_reading.call import REMEDY, NodeCall
+from chiralize.storage.onnx_reading.call import MOST_ENTRIES, REMEDY, NodeCall
 from chiralize.storage.onnx_reading.module import OPERATORS, OnnxModule, Step, run, with_names
 
 _STANDARD = ("", "ai.onnx")
@@ -101,6 +101,7 @@ class _Reader:
             self._store(stored.name, _tensor(numpy_helper.to_array(stored)))
         self.uses = Counter(name for node in self.graph.node for name in node.input)
         self.uses.update(output.name for output in self.graph.output)
+        self.folded = 0  # entries of all values that were computed from stored ones
         self.steps: list[Step] = []
         self.weights: set[str] = set()
         self.written: set[str] = set()  # values of Constant nodes, which no training has moved
@@ -208,7 +209,6 @@ class _Reader:
 
         Raises CaptureError where it cannot be computed.
         """
-        # A new tensor would be a second parameter, and the two would be no tied weights any more.
         if call.kind == "Identity" and inputs[0] in self.tensors:
             self.tensors[outputs[0]] = self.tensors[inputs[0]]
             return
@@ -219,6 +219,10 @@ class _Reader:
             raise
         except Exception as error:
             raise call.refuse(f"it cannot be computed ({type(error).__name__}: {first_line(error)})") from error
+        # A file of 2 kB can double a stored value forty times, by as many Concat nodes.
+        for value in results:
+            self.folded += value.size if sizes.is_numbers(value) else value.numel()
+        call.require(self.folded <= MOST_ENTRIES, f"values computed from stored ones have {self.folded:,} entries")
         # A node may name fewer outputs than its operator has: the rest is not wanted.
         for name, value in zip(outputs, results, strict=False):
             if sizes.is_numbers(value):
