@@ -272,3 +272,17 @@ def test_stored_values_that_double_and_double(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(reading, "MOST_ENTRIES", 500)
     with pytest.raises(CaptureError, match="Concat_4.*values computed from stored ones have 992 entries"):
         read_back(model)
+
+
+def test_names_and_kinds_of_what_a_recurrent_layer_reads() -> None:
+    """Numbered weights and biases get the name of their node; initial states are no weights, neither h nor c."""
+    arrays = [draw(1, 20, 3), draw(1, 20, 5), draw(1, 40), draw(1, 2, 5), draw(1, 2, 5)]
+    names = ["onnx::LSTM_12", "onnx::LSTM_13", "onnx::LSTM_14", "hidden", "cell"]
+    stored = [numpy_helper.from_array(array, name) for array, name in zip(arrays, names, strict=True)]
+    node = helper.make_node("LSTM", ["x", *names[:3], "", *names[3:]], ["y"], name="lstm", hidden_size=5)
+    port = helper.make_tensor_value_info("x", TensorProto.FLOAT, [6, 2, 3])
+    graph = helper.make_graph([node], "recurrent", [port], [helper.make_empty_tensor_value_info("y")], stored)
+    module = read_back(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=9))
+    parameters = [f"lstm.{kind}_{of}h_l0" for kind in ("weight", "bias") for of in "ih"]
+    assert [name for name, _ in module.named_parameters()] == parameters
+    assert [name for name, _ in module.named_buffers()] == ["hidden", "cell"]

@@ -45,7 +45,7 @@ _WEIGHTS = {
     "PRelu": (1,),
     "InstanceNormalization": (1, 2),
     "GroupNormalization": (1, 2),
-    "LSTM": range(2, 11),
+    "LSTM": range(3, 11),
     "GRU": range(2, 11),
     "Concat": range(64),
     "Expand": (0,),
@@ -55,6 +55,8 @@ _NUMBERED = re.compile(r"(.*_)?(val|onnx::\w+|output)_\d+(\.T)?$")
 """Names that exporters number: `val_12`, `onnx::MatMul_30`, `output_3`; `.T` is what `_with_rows_out` adds."""
 _ROLES = {1: "weight", 2: "bias"}
 """What an input of a node is called, by its position."""
+_OF_LAYER = re.compile(r"(.+)\.((?:weight|bias)_[ih]h_l0(?:_reverse)?)")
+"""Names that `_recurrent` gives: that of the file, and torch's."""
 _STATISTICS = re.compile(r"mean|var(?!iableop)|std|scale|norm.*count", re.IGNORECASE)
 """Names of numbers that a normaliser counted: they are added and multiplied like weights, and are none."""
 
@@ -142,16 +144,16 @@ class _Reader:
             node = re.sub(r"\W+", "_", step.call.name).strip("_") or step.call.kind
             for position, name in enumerate(step.inputs):
                 # Weights of recurrent layers are called `NAME.weight_ih_l0` here, NAME maybe with an exporter's number.
-                if step.call.kind in recurrent.GATES:
-                    stem, _, rest = name.partition(".weight_")
-                else:
-                    stem, _, rest = name, "", ""
+                of_layer = _OF_LAYER.fullmatch(name) if step.call.kind in recurrent.GATES else None
+                stem = of_layer[1] if of_layer else name
                 if name in self.tensors and name not in titles and _NUMBERED.match(stem):
-                    if name in self.weights:
+                    if of_layer:
+                        role = of_layer[2]
+                    elif name in self.weights:
                         role = _ROLES.get(position, "stored")
                     else:
                         role = "stored"
-                    titles[name] = f"{node}.{'weight_' + rest if rest else role}"
+                    titles[name] = f"{node}.{role}"
         return titles
 
     def _note_weight(self, name: str) -> None:
