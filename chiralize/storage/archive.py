@@ -159,6 +159,7 @@ class Members(Mapping[str, bytes]):
 
     @contextmanager
     def _undamaged(self, info: zipfile.ZipInfo) -> Iterator[None]:
+        """Turn failures to unpack the member meanwhile into ModelFileError."""
         try:
             yield
         except _DAMAGE as error:

@@ -90,6 +90,7 @@ def _is_model(name: str) -> bool:
 
 
 def _of_archive(content: Content, wanted: Wanted, words: str, unpack: str, names: list[str]) -> ModelFileError:
+    """The error for an archive, with a command for each of the first models in it.  names: of its members."""
     names = [name for name in names if _is_model(name)]
     lines = [f"    {command_on(content, wanted, Path(name))}" for name in names[:_SHOWN]]
     lines = lines or [f"    {command_on(content, wanted, Path('MODEL'))}"]

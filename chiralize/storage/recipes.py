@@ -73,6 +73,7 @@ def _raw(data: Any) -> bytes:
 
 
 def _from_buffer(data: Any, recipe: DtypeRecipe, shape: Any, order: Any, axis_order: Any = None) -> ArrayRecipe:
+    """`_frombuffer` of a pickle of protocol 5: an array that lies whole in one run of bytes."""
     del axis_order
     array = ArrayRecipe()
     array.fill(shape, recipe, order, data)

@@ -8,6 +8,7 @@ from chiralize.storage.content import Content
 from chiralize.storage.format import Format
 
 _LOOKED_AT = 2**16
+"""Bytes at the beginning by which a file is recognised."""
 
 
 def _recognises(content: Content) -> bool:
@@ -16,6 +17,7 @@ def _recognises(content: Content) -> bool:
         return False
     from chiralize.storage.text_tables import is_row
 
+    # The first line may be names of columns, so that the second one decides.  Text has no zero bytes.
     head = content.data[:_LOOKED_AT]
     if b"\0" in head:
         return False

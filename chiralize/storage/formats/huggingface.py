@@ -33,6 +33,7 @@ def _recognises(content: Content) -> bool:
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
+    """The network of the folder, its weights gathered from all files.  Raises as `load_weights`."""
     from chiralize.storage.stored import Stored
     from chiralize.storage.transformers_model import model_builder
     from chiralize.storage.weights import load_weights

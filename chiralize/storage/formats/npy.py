@@ -21,6 +21,7 @@ def _arrays(content: Content) -> Any:
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
+    """The network whose weights the arrays are; ModelFileError where they are data."""
     from chiralize.storage.numpy_weights import load_arrays
 
     return load_arrays(content, wanted, "npy", _TITLE, _arrays(content))

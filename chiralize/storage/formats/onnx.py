@@ -53,6 +53,10 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
+    """The file in a session of onnxruntime, with the call and the certificate that it remembers.
+
+    Raises ModelFileError, UnsafeFileError, MissingPackageError; UsageError for options that are for weights.
+    """
     if not wanted.onnx:
         facts = "is an ONNX model, which the commands take; a module of torch is wanted here"
         raise ModelFileError(content.where, facts, f"give what it was exported from: {KINDS}.")

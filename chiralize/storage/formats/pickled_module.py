@@ -19,6 +19,7 @@ def _recognises(content: Content) -> bool:
 
 
 def _has_globals(data: bytes) -> bool:
+    """Whether a pickle imports anything: a plain one of numbers and texts is no module."""
     try:
         return any(op.name in ("GLOBAL", "STACK_GLOBAL", "INST") for op, _, _ in pickletools.genops(data))
     except Exception:  # pickletools raises many kinds on damaged bytes

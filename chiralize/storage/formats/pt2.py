@@ -1,4 +1,4 @@
-"""`.pt2`: an exported program, as `torch.export.save` writes it."""
+"""`.pt2`: an exported program, as `torch.export.save` writes it; `read_pt2` checks and reads it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ def _recognises(content: Content) -> bool:
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
+    """The program as a module, with the example and the certificate in the file."""
     from chiralize.storage.read_pt2 import example_inputs, load_program, program_module
 
     refuse_weight_options(content, "pt2", wanted)

@@ -38,6 +38,7 @@ def _recognises(content: Content) -> bool:
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
+    """The policy, behind its normaliser where that is an entry of its own; with a warning where it cannot be."""
     from chiralize.storage.behind_normaliser import behind_normaliser
     from chiralize.storage.torch_weights import load_torch, read_stored
 

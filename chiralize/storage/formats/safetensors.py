@@ -14,10 +14,12 @@ def _recognises(content: Content) -> bool:
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
+    """The network of the weights.  Raises ModelFileError for one of several files, which holds only a part of them."""
     from chiralize.storage.other_folders import shard_given, shard_of
     from chiralize.storage.stored import Stored
     from chiralize.storage.weights import load_weights
 
+    # With --key or --prefix the user wants the part that this file has.
     if wanted.key is None and wanted.prefix is None and (part := shard_of(content)):
         raise shard_given(content, wanted, part)
 

@@ -42,6 +42,7 @@ def _recognises(content: Content) -> bool:
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
+    """The policy, behind its normaliser where there is one.  Raises as `load_weights`, and ModelFileError."""
     from dataclasses import replace
 
     from chiralize.storage.sb3_policy import policy_builder

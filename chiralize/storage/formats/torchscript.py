@@ -14,6 +14,7 @@ def _recognises(content: Content) -> bool:
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
+    """The module with the certificate in the file; `torchscript` checks and reads it."""
     from chiralize.storage.torchscript import load_script
 
     refuse_weight_options(content, "torchscript", wanted)

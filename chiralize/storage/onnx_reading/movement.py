@@ -39,6 +39,7 @@ def _shape(call: NodeCall, values: Sequence[Any]) -> Value:
 
 
 def _reshape(call: NodeCall, values: Sequence[Any]) -> Value:
+    """x in the wanted sizes, an attribute up to operator set 4: (2, 17, 3) to [0, -1] is (2, 51)."""
     x, wanted = values[0], listed(values[1]) if len(values) > 1 else list(call.get("shape"))
     # 0 means: as large as this axis of the input.  A size of -1 is left to torch.
     for axis, size in enumerate(wanted):
@@ -69,6 +70,7 @@ def _flatten(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _squeeze(call: NodeCall, values: Sequence[Any]) -> Value:
+    """Without the axes given, or without all of size 1; an open axis is none of those, even if it has one entry now."""
     x, axes = values[0], call.numbers("axes", values, 1, 13)
     if axes is None:
         axes = [axis for axis, size in enumerate(x.shape) if isinstance(size, int) and size == 1]
@@ -79,6 +81,7 @@ def _squeeze(call: NodeCall, values: Sequence[Any]) -> Value:
 
 
 def _unsqueeze(call: NodeCall, values: Sequence[Any]) -> Value:
+    """With axes of one entry: (17, 3) with the axes [0, 2] is (1, 17, 1, 3)."""
     x, axes = values[0], call.numbers("axes", values, 1, 13)
     assert axes is not None
     # Axes are counted in the result, and so from the first to the last.
@@ -89,6 +92,7 @@ def _unsqueeze(call: NodeCall, values: Sequence[Any]) -> Value:
 
 
 def _transpose(call: NodeCall, values: Sequence[Any]) -> Value:
+    """The axes in another order, the reversed one unless it is given."""
     (x,) = values
     order = call.get("perm") or list(reversed(range(x.ndim)))
     if is_numbers(x):  # numpy's transpose, which takes an order of all axes
@@ -97,6 +101,7 @@ def _transpose(call: NodeCall, values: Sequence[Any]) -> Value:
 
 
 def _concat(call: NodeCall, values: Sequence[Any]) -> Value:
+    """One behind the other along an axis; numbers alone stay numbers, since a shape is put together so."""
     if all(map(is_numbers, values)):
         return np.concatenate([np.atleast_1d(value) for value in values], call.get("axis"))
     # Numbers beside tensors become tensors of their type.
@@ -105,6 +110,7 @@ def _concat(call: NodeCall, values: Sequence[Any]) -> Value:
 
 
 def _split(call: NodeCall, values: Sequence[Any]) -> tuple[Tensor, ...]:
+    """Parts along an axis, of the sizes given or of as many as there are outputs."""
     x, sizes, axis = values[0], call.numbers("split", values, 1, 13), call.get("axis", 0)
     if sizes is None:  # equal parts, the last one smaller: 5 in 2 is 3 and 2
         size = x.shape[axis]
@@ -114,6 +120,7 @@ def _split(call: NodeCall, values: Sequence[Any]) -> tuple[Tensor, ...]:
 
 
 def _slice(call: NodeCall, values: Sequence[Any]) -> Value:
+    """Entries from start to end along some axes; steps of -1 are taken for a whole axis alone."""
     x = values[0]
     starts, ends = call.numbers("starts", values, 1, 10), call.numbers("ends", values, 2, 10)
     assert starts is not None and ends is not None
@@ -133,6 +140,7 @@ def _slice(call: NodeCall, values: Sequence[Any]) -> Value:
 
 
 def _gather(call: NodeCall, values: Sequence[Any]) -> Value:
+    """Entries along one axis, at positions of any shape, which takes the place of that axis."""
     x, index = values
     axis = call.get("axis", 0)
     if is_numbers(x):  # a size picked out of a shape stays Python's
@@ -170,6 +178,7 @@ def _expand(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _pad(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """With more entries at both ends of the axes, or fewer (negative widths): constants, reflections or the edge."""
     x, widths = values[0], call.numbers("pads", values, 1, 11)
     assert widths is not None
     # Inputs: x, widths, the fill, and since set 18 axes.
@@ -192,6 +201,7 @@ def _pad(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _constant_of_shape(call: NodeCall, values: Sequence[Any]) -> Value:
+    """One value in the sizes given, a float32 zero unless the attribute says otherwise."""
     fill = call.get("value")
     sizes = listed(values[0])
     number = 0.0 if fill is None else fill.reshape(-1)[0].item()
@@ -203,6 +213,7 @@ def _constant_of_shape(call: NodeCall, values: Sequence[Any]) -> Value:
 
 
 def _range(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """start, start + step, ... below end; the bounds may be open sizes."""
     call.require(all(map(is_numbers, values)), "its bounds are computed from data")
     start, end, step = map(single, values)
     if all(isinstance(number, (int, float)) for number in (start, end, step)):  # open sizes are symbols
@@ -211,6 +222,7 @@ def _range(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _tile(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """The whole repeated along every axis, as often as is given for each."""
     x, counts = as_tensor(values[0]), listed(values[1])
     call.check_size([*x.shape, *counts])
     return x.repeat(*counts)

@@ -49,6 +49,8 @@ def _operand(value: Value, other: Value) -> Any:
 
 
 def _of_two(function: Callable[[Any, Any], Tensor]) -> Operator:
+    """A function of two operands as an operator."""
+
     def apply(call: NodeCall, values: Sequence[Any]) -> Tensor:
         """The function of two operands; Min and Max take more, one after the other."""
         result = values[0]
@@ -60,6 +62,8 @@ def _of_two(function: Callable[[Any, Any], Tensor]) -> Operator:
 
 
 def _extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
+    """Min or Max, by torch's function of two tensors."""
+
     def apply(one: Any, other: Any) -> Tensor:
         """The larger or smaller of two, one of which may be a number."""
         # torch.minimum takes tensors alone.
@@ -79,6 +83,7 @@ def _quotient(one: Any, other: Any) -> Tensor:
 
 
 def _power(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """base ** exponent, a single exponent as a number and not as a tensor."""
     base, exponent = values
     if is_numbers(exponent) and exponent.size == 1:
         return torch.pow(as_tensor(base), single(exponent))
@@ -98,6 +103,7 @@ def _clip(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _cast(call: NodeCall, values: Sequence[Any]) -> Value:
+    """In another number type; a tensor that is of it stays itself, without an op in the graph."""
     kind = _KINDS.get(call.get("to"))
     if kind is None:
         raise call.refuse(f"it casts to kind {call.get('to')}")
@@ -110,6 +116,8 @@ def _cast(call: NodeCall, values: Sequence[Any]) -> Value:
 
 
 def _softmax(function: Callable[..., Tensor]) -> Operator:
+    """Softmax or its logarithm, by torch's function."""
+
     def apply(call: NodeCall, values: Sequence[Any]) -> Tensor:
         """Along one axis; old operators flatten what follows, which is the same for the last axis alone."""
         (x,) = values
@@ -121,11 +129,13 @@ def _softmax(function: Callable[..., Tensor]) -> Operator:
 
 
 def _where(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """Entries of the second input where the first holds, of the third elsewhere; all three are broadcast."""
     condition, one, other = values
     return torch.where(as_tensor(condition), _operand(one, other), _operand(other, one))
 
 
 def _prelu(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """x where it is not negative, slope * x elsewhere; the slope is broadcast from the last axis on."""
     x, slope = values
     return torch.where(x < 0, slope * x, x)
 

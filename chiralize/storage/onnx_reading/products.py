@@ -134,12 +134,14 @@ def _global_mean(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 # ---- normalisations -------------------------------------------------------------------------------------------------
 def _batch_norm(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """With running statistics, as in use."""
     call.require(not call.get("training_mode", 0) and call.outputs == 1, "it is in training mode")
     x, weight, bias, mean, variance = values
     return F.batch_norm(x, mean, variance, weight, bias, False, 0.0, call.get("epsilon", 1e-5))
 
 
 def _layer_norm(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """Over all axes from one on; torch wants weights of exactly these axes."""
     call.require(call.outputs == 1, "its mean is read as well")
     x, weight, bias = values[0], values[1], values[2] if len(values) > 2 else None
     axis = call.get("axis", -1) % x.ndim
@@ -148,6 +150,7 @@ def _layer_norm(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _rms_norm(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """As a layer norm without mean and bias."""
     x, weight = values
     axis = call.get("axis", -1) % x.ndim
     call.require(tuple(weight.shape) == tuple(x.shape[axis:]), "its weights are broadcast")
@@ -160,6 +163,7 @@ def _instance_norm(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _group_norm(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """Over groups of channels, with a weight per channel."""
     x, weight, bias = values
     call.require(call.opset >= 21, "before operator set 21 its weights are per group")
     return F.group_norm(x, call.get("num_groups"), weight, bias, call.get("epsilon", 1e-5))
