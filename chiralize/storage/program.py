@@ -162,6 +162,7 @@ def _walk(value: Any, key: str, location: str, in_node: bool) -> Any:
 
     key: under which it stands, for lists that of the list.  location: for messages.  in_node: below a list of nodes.
     """
+    # A text under its key; a list, whose entries stand under the key of the list; a number; or a table.
     if isinstance(value, str):
         _check_text(value, key, location, in_node)
         return value
@@ -223,7 +224,7 @@ def _kept_metadata(item: Any, location: str) -> dict[str, str]:
 
 def _printable(text: str) -> str:
     """The text with `?` for all but printable characters and line feeds: torch writes origins as comments into code."""
-    for character in set(text):
+    for character in set(text):  # a carriage return would end the comment
         if character != "\n" and not character.isprintable():
             text = text.replace(character, "?")
     return text
@@ -243,7 +244,7 @@ def _checked_tree(text: Any, location: str) -> Any:
     children = spec.get("children_spec") or []
     if len(children) == 2 and children[1].get("type") == "builtins.dict":
         names = json.loads(children[1]["context"])
-        if not all(isinstance(name, str) and _argument(name) for name in names):
+        if not isinstance(names, list) or not all(isinstance(name, str) and _argument(name) for name in names):
             raise _RefusedError(f"{location}: keyword arguments {names!r} are not names")
     return json.dumps([version, spec])
 

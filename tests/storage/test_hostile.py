@@ -314,6 +314,18 @@ def custom_object(members: Members) -> None:
     )
 
 
+def names_that_are_none(members: Members) -> None:
+    """Names of keyword arguments have to be a list, before one looks at each of them."""
+
+    def change(tree: dict) -> None:
+        signature = tree["graph_module"]["module_call_graph"][0]["signature"]
+        version, spec = json.loads(signature["in_spec"])
+        spec["children_spec"][1]["context"] = "5"
+        signature["in_spec"] = json.dumps([version, spec])
+
+    edit(members, PROGRAM, change)
+
+
 BROKEN = [
     Broken(
         "compiled model",
@@ -329,6 +341,7 @@ BROKEN = [
         "custom class",
     ),
     Broken("file operator", file_operator, UnsafeFileError, "aten.from_file"),
+    Broken("keyword names", names_that_are_none, UnsafeFileError, "are not names"),
     Broken("library function", library_function, UnsafeFileError, "os.mkdir"),
     Broken("unknown member", lambda m: m.update({"data/other/x": b"1"}), UnsafeFileError, "data/other/x"),
     Broken("traversal", lambda m: m.update({"../../x": b"1"}), UnsafeFileError, "outside"),
