@@ -52,7 +52,7 @@ def check_lists(tree: Any, member: str, where: str) -> None:
         if isinstance(value, (list, dict)) and len(value) > limit:
             facts = f"{member}: {key or 'it'} has {len(value):,} entries, limit {limit:,}"
             raise UnsafeFileError(where, facts, REMEDY)
-    length = sum(map(len, set(_expressions(tree))))
+    length = sum(map(len, set(_expressions(tree))))  # texts that differ: see `size_texts`
     if length > MAX_EXPRESSIONS:
         facts = f"{member}: its size expressions and guards are {length:,} characters long, limit {MAX_EXPRESSIONS:,}"
         raise UnsafeFileError(where, facts, REMEDY)
@@ -82,7 +82,7 @@ def _expressions(tree: Any) -> Iterable[str]:
 
 def _entries(tree: Any) -> Iterable[tuple[str, Any]]:
     """Every value of JSON with its key; a value in a list has the key of the list."""
-    waiting = [("", tree)]
+    waiting = [("", tree)]  # no recursion: the text may be nested deeper than Python can call
     while waiting:
         key, value = waiting.pop()
         yield key, value

@@ -71,6 +71,7 @@ def extent_of(node: ast.expr) -> Extent:
 
     Raises TooLargeError, and RecursionError for nesting beyond what Python itself can walk.
     """
+    # The limits are checked at every level: bits and terms above them would themselves be numbers without end.
     extent = _extent(node)
     for value, limit, what in (
         (extent.bits, MAX_BITS, "bits in its numbers"),
@@ -109,7 +110,7 @@ def _extent(node: ast.expr) -> Extent:
 def _of_operator(node: ast.BinOp) -> Extent:
     """The bounds of `a + b` and the like.  Raises TooLargeError."""
     operands = [extent_of(part) for part in _chain(node)]
-    if any(operand.is_tuple for operand in operands):
+    if any(operand.is_tuple for operand in operands):  # (1,) * 10**9
         raise TooLargeError("arithmetic on a tuple, which repeats it")
     if isinstance(node.op, ast.Pow):
         return _power(operands[0], node.right, operands[-1])
@@ -124,6 +125,7 @@ def _of_operator(node: ast.BinOp) -> Extent:
 
 def _chain(node: ast.BinOp) -> list[ast.expr]:
     """The operands of `a + b + c`, which are nested for the parser alone; two for other operations."""
+    # `a + b + c` is parsed as (a + b) + c: a sum of a hundred sizes is not a hundred levels deep for sympy.
     rest: list[ast.expr] = [node.right]
     first = node.left
     if isinstance(node.op, (ast.Add, ast.Mult)):
@@ -138,7 +140,7 @@ def _of_call(node: ast.Call) -> Extent:
     function = node.func
     if isinstance(function, ast.Attribute) and not (isinstance(function.value, ast.Name) and node.args):
         return _leaf(SYMBOL_BITS)  # x.size(), x.numel(): judged as a whole by `guard_fault`
-    name = getattr(function, "attr", getattr(function, "id", ""))
+    name = getattr(function, "attr", getattr(function, "id", ""))  # `pow` of `math.pow` and of `pow`
     if name == "Symbol":
         return _leaf(SYMBOL_BITS)
     parts = [extent_of(part) for part in node.args]
@@ -164,6 +166,7 @@ def _combined(
     parts: Sequence[Extent], bits: int | None = None, terms: int | None = None, is_tuple: bool = False
 ) -> Extent:
     """The extent of an operation on these parts.  bits, terms: those of the largest part and of all, unless given."""
+    # Terms are added up: a sum of parts has the terms of all of them.
     if bits is None:
         bits = _largest_bits(parts)
     if terms is None:
@@ -216,7 +219,7 @@ def _largest(node: ast.expr, extent: Extent) -> int:
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str)):  # a guard may hold None as well
         if math.isfinite(value := float(node.value)):
             return math.ceil(abs(value))
-    return 1 << min(extent.bits, MAX_BITS)
+    return 1 << min(extent.bits, MAX_BITS)  # a symbol of 64 bits can be any number below 2**64
 
 
 def _constant_bits(value: object) -> int:

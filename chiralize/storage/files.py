@@ -39,7 +39,7 @@ def open_file(path: Path | str) -> BinaryIO:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise ModelFileError(str(path), "is a device or a pipe, not a file", "copy its content to a file first.")
         file = path.open("rb")
-        archived = file.read(4) in ARCHIVE_STARTS
+        archived = file.read(4) in ARCHIVE_STARTS  # the second is that of an empty archive
         file.seek(0)
         if archived:
             return file
@@ -95,6 +95,7 @@ def _last_written(file: BinaryIO) -> tuple[int, int]:
 def readable(path: Path | str) -> Iterator[None]:
     """Turn failures to open or read the file meanwhile into ModelFileError."""
     path = Path(path)
+    # Memory, too: a file may be larger than it.
     try:
         yield
     except FileNotFoundError as error:

@@ -70,6 +70,7 @@ def _check(model: Any, path: Path) -> None:
     where = str(path)
     if not model.HasField("graph") or not model.graph.output:
         raise ModelFileError(where, "is an ONNX model without a graph", _DAMAGED)
+    # Functions that the model defines itself are made of standard operators, which are checked as nodes of their own.
     domains = _DOMAINS | {function.domain for function in model.functions}
     for node in all_nodes(model):
         if node.op_type in _FORBIDDEN:
@@ -202,6 +203,7 @@ def _require_finite(model: Any, where: str) -> None:
             continue
         values = np.asarray(numpy_helper.to_array(tensor), dtype=np.float64)
         broken = ~np.isfinite(values)
+        # A mask is added to scores before a softmax: 0 lets an entry through, minus infinity does not.
         if broken.any() and not ((values == 0) | np.isneginf(values)).all():
             facts = f"NaN or infinity in {tensor.name!r} ({int(broken.sum())} of {values.size})"
             raise NonFiniteError(where, facts, "take a checkpoint from before the training diverged.")
@@ -240,7 +242,7 @@ def outputs_of_size_one(model: Any) -> frozenset[str]:
     for node in model.graph.node:
         if node.op_type == "Constant":
             constant.update(node.output)
-    saturating: dict[str, bool] = {}
+    saturating: dict[str, bool] = {}  # by the name of a value, what is known so far
 
     def saturates(name: str) -> bool:
         """Whether a value is made of such answers. A graph has no cycles, and nodes come in order."""

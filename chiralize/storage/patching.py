@@ -97,7 +97,7 @@ def by_full_name(names: Mapping[str, str], state: Mapping[str, torch.Tensor]) ->
         tensor = value.detach().cpu()
         if name not in names:
             raise UsageError("-o", f"the file has no place for {name!r}, a weight of the result", _ELSEWHERE)
-        other = named.setdefault(names[name], (name, tensor))
+        other = named.setdefault(names[name], (name, tensor))  # the first weight of this name in the file
         if not torch.equal(other[1], tensor):
             facts = f"{other[0]!r} and {name!r} are one weight in the file, and differ in the result"
             raise UsageError("-o", facts, _ELSEWHERE)

@@ -263,7 +263,7 @@ def _check_spec(spec: Any, location: str) -> None:
         if not isinstance(context, str) or not _dotted(context):
             raise _RefusedError(f"{location}: named tuple {context!r}")
     elif kind is not None:
-        if kind not in _TREE_TYPES:
+        if not isinstance(kind, str) or kind not in _TREE_TYPES:
             raise _RefusedError(
                 f"{location}: nested inputs of type {str(kind)[:80]!r}; only tuple, list and dict are read"
             )

@@ -103,6 +103,7 @@ class _Follower:
 
     def _take(self, op: str, argument: Any) -> None:
         """An op that puts something on the stack, or remembers its top.  Raises as `follow`."""
+        # Ops that torch's reader does not know end in `_combine` as damage: what it would do with them nobody can say.
         stack = self._stack
         if op in ("PROTO", "STOP"):
             return
@@ -121,6 +122,8 @@ class _Follower:
 
     def _combine(self, op: str) -> None:
         """An op that takes entries off the stack, and may put there what it makes of them."""
+        # Containers and objects are stand-ins: what is put into them is dropped.  Only tuples keep their entries, since
+        # descriptions of tensors are tuples.
         stack = self._stack
         if op in _POPPED:
             self._pop(_POPPED[op])
@@ -231,6 +234,7 @@ def _are_counts(values: Any) -> bool:
     return isinstance(values, tuple) and all(map(_is_count, values))
 
 
+# Ops by what they do to the stack: put their argument there, put a stand-in there, take entries off, gather them.
 _NUMBERS_AND_TEXT = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE"})
 _PUSHED: dict[str, Any] = {
     **dict.fromkeys(("EMPTY_LIST", "EMPTY_DICT", "NEWTRUE", "NEWFALSE", "NONE", "BINFLOAT"), _OTHER),

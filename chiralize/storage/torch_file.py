@@ -50,6 +50,7 @@ class TorchFile:
     @cached_property
     def tree(self) -> Any:
         """What the pickle holds, see `inert_tree`."""
+        # ValueError is what the readers of pickles raise on damage, wherever it is.
         try:
             if self.members is None:
                 return inert_tree(legacy_torch_stream(self.data), self.where)
@@ -99,6 +100,7 @@ class TorchFile:
 
     def _bytes_of(self, key: str) -> bytes:
         """As `storage`, read anew."""
+        # Of an old file a part of it, of an archive a member, whose order of bytes a member of its own says.
         if self.members is None:
             start, size = self.old_spans.get(key, (0, -1))
             if size >= 0:

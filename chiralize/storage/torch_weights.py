@@ -92,6 +92,7 @@ def write_back_torch(origin: Origin, state: Mapping[str, torch.Tensor], target: 
 
 def _modules(content: Content, stored: Stored) -> dict[str, torch.nn.Module]:
     """The networks that the file's own code restores, by entry; none where it has no code.  Raises ModelFileError."""
+    # Reading may have run the code already; a file of tensors alone has none to run.
     restored = stored.restored
     if restored is None and (content.pickled is None or content.foreign):
         restored = _unpickled(content)

@@ -50,6 +50,7 @@ class _NumpyUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for a name of numpy's.  Raises UnsafeFileError for other names."""
+        # `_codecs.encode` is how old protocols write bytes; numpy's own functions are replaced, see `recipes`.
         known = {**NUMPY_RECIPES, "collections.OrderedDict": OrderedDict, "_codecs.encode": _encode_latin1}
         if f"{module}.{name}" in known:
             return known[f"{module}.{name}"]
@@ -168,6 +169,7 @@ def _plain_imports(data: bytes) -> list[str]:
     """Dotted names that a pickle imports, all of them written in it.  Raises ValueError for any other import."""
     names: list[str] = []
     for op, arg, _ in _ops(data):
+        # torch.jit.save writes names into GLOBAL.  Of these ops the name is computed, or an object is made in passing.
         if op.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"):
             raise ValueError(f"opcode {op.name}")
         if op.name == "GLOBAL":

@@ -314,16 +314,19 @@ def custom_object(members: Members) -> None:
     )
 
 
-def names_that_are_none(members: Members) -> None:
-    """Names of keyword arguments have to be a list, before one looks at each of them."""
+def in_tree(change: Callable[[dict], object]) -> Callable[[Members], None]:
+    """An attack on the description of the inputs, which is a tree of JSON in a text of its own."""
 
-    def change(tree: dict) -> None:
-        signature = tree["graph_module"]["module_call_graph"][0]["signature"]
-        version, spec = json.loads(signature["in_spec"])
-        spec["children_spec"][1]["context"] = "5"
-        signature["in_spec"] = json.dumps([version, spec])
+    def attack(members: Members) -> None:
+        def changed(tree: dict) -> None:
+            signature = tree["graph_module"]["module_call_graph"][0]["signature"]
+            version, spec = json.loads(signature["in_spec"])
+            change(spec)
+            signature["in_spec"] = json.dumps([version, spec])
 
-    edit(members, PROGRAM, change)
+        edit(members, PROGRAM, changed)
+
+    return attack
 
 
 BROKEN = [
@@ -341,7 +344,15 @@ BROKEN = [
         "custom class",
     ),
     Broken("file operator", file_operator, UnsafeFileError, "aten.from_file"),
-    Broken("keyword names", names_that_are_none, UnsafeFileError, "are not names"),
+    Broken(
+        "keyword names",
+        in_tree(lambda spec: spec["children_spec"][1].update(context="5")),
+        UnsafeFileError,
+        "are not names",
+    ),
+    Broken(
+        "kind of a tree", in_tree(lambda spec: spec.update(type=["x"])), UnsafeFileError, "only tuple, list and dict"
+    ),
     Broken("library function", library_function, UnsafeFileError, "os.mkdir"),
     Broken("unknown member", lambda m: m.update({"data/other/x": b"1"}), UnsafeFileError, "data/other/x"),
     Broken("traversal", lambda m: m.update({"../../x": b"1"}), UnsafeFileError, "outside"),
