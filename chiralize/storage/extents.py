@@ -235,7 +235,7 @@ def _constant_bits(value: object) -> int:
 
 def _text_bits(text: str) -> int:
     """Bits of a number that is written as text, to which sympy may give as many digits as its exponent says."""
-    digits = len(text)  # 1e9 has a thousand million digits when it is written out
+    digits = len(text)  # 1e400 has 401 digits when it is written out
     if exponent := _EXPONENT.fullmatch(text):
         digits += int(exponent[1])
     return _DECIMAL_BITS * digits

@@ -114,7 +114,7 @@ def _independent(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     independent: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         plain = tensor.detach().cpu().contiguous()
-        # safetensors refuses tensors that share memory, and parts of a larger one.
+        # safetensors refuses tensors that share memory.
         storage = plain.untyped_storage()
         if storage.data_ptr() in seen or storage.nbytes() != plain.numel() * plain.element_size():
             plain = plain.clone()

@@ -73,7 +73,7 @@ def _built(name: str, table: dict[str, Any], where: str) -> torch.nn.Module:
         raise MissingPackageError(where, facts, f"pip install stable-baselines3, or {_BY_MODEL}") from error
     if not (isinstance(policy, type) and issubclass(policy, bases.BasePolicy)):
         raise UsageError(where, f"{name} is no policy", _BY_MODEL)
-    # The bounds of the spaces are in pickles.  The sizes of layers do not depend on them.
+    # The bounds of the spaces are not read: the sizes of layers do not depend on them.
     observed, acted = (box(-1.0, 1.0, _shape(table, space, where)) for space in ("observation_space", "action_space"))
     options = _options(table.get("policy_kwargs"), where)
     if issubclass(policy, bases.ActorCriticPolicy):

@@ -101,7 +101,6 @@ class TrialBuilds:
         self._known: dict[str, float] = {}
         self.limit = limit
         self._mode = 0
-        # Small files get some room: a class may make tensors that are no weights.
         self._most = 64 + _MORE_WEIGHTS * max(map(len, self._tables), default=0)
         self.wanted = ""
         self.made = 0

@@ -19,7 +19,6 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     from chiralize.storage.stored import Stored
     from chiralize.storage.weights import load_weights
 
-    # With --key or --prefix the user wants the part that this file has.
     if wanted.key is None and wanted.prefix is None and (part := shard_of(content)):
         raise shard_given(content, wanted, part)
 
