@@ -278,10 +278,15 @@ def _identifier(name: str) -> str:
 
 def _port(argument: Any, where: str) -> Port:
     """The port of an input or output of a session.  Raises ModelFileError for text, sequences and maps."""
+    try:
+        name, sizes = argument.name, tuple(map(_declared_size, argument.shape))
+    except UnicodeDecodeError as error:  # names in protobuf are bytes, and become text only here
+        facts = f"the name of an input, of an output or of a size is no text ({error})"
+        raise ModelFileError(where, facts, "export the model again.") from error
     if argument.type not in _KINDS:
-        facts = f"{argument.name!r} is a {argument.type}; only tensors of numbers that numpy knows can be run"
+        facts = f"{name!r} is a {argument.type}; only tensors of numbers that numpy knows can be run"
         raise ModelFileError(where, facts, "export the model with float32 inputs and outputs.")
-    return Port(argument.name, _KINDS[argument.type], tuple(map(_declared_size, argument.shape)))
+    return Port(name, _KINDS[argument.type], sizes)
 
 
 def _declared_size(size: int | str | None) -> int | str:

@@ -47,8 +47,8 @@ def place_of(path: Path) -> Path:
 
 
 def certificate_of(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """The certificate among the texts of a file, under the name that a file of its own would have."""
-    if METADATA_KEY in metadata:
+    """The certificate among the texts of a file, under the name that a file of its own would have; {} for no table."""
+    if isinstance(metadata, Mapping) and METADATA_KEY in metadata:
         return {CERTIFICATE: str(metadata[METADATA_KEY])}
     return {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import struct
 import sys
 import textwrap
@@ -20,7 +21,7 @@ import torch
 
 from chiralize.errors import ChiralizeError, FactoryError, ModelFileError, NonFiniteError, UnsafeFileError, UsageError
 from chiralize.storage.factory import fill_weights, parse_value
-from chiralize.storage.load import load_model
+from chiralize.storage.load import certificate_in, load_model
 from chiralize.storage.missing import layers
 from chiralize.storage.patching import torch_patched
 from chiralize.storage.sniff import sniff
@@ -521,3 +522,11 @@ def test_of_prefixes_that_are_alike_the_first_in_the_file_counts() -> None:
     """A message must not depend on the seed of Python's hashes."""
     weights = Weights("", {f"{prefix}.first.weight": torch.zeros(1) for prefix in "dbac"})
     assert nearest([weights], dict.fromkeys(["first.weight", "second.weight"])).prefix == "d."
+
+
+@pytest.mark.parametrize("metadata", [["chirality"], "chirality", 5])
+def test_texts_of_a_safetensors_file_that_are_no_table(metadata: object, tmp_path: Path) -> None:
+    header = json.dumps({"__metadata__": metadata}).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    assert certificate_in(path) == {}

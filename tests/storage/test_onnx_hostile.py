@@ -95,6 +95,17 @@ def test_damaged_bytes(tmp_path: Path) -> None:
     assert refused > 75
 
 
+@pytest.mark.parametrize("text", [b"\x12\x01b", b"\x0a\x05poses"], ids=["a size", "an input"])
+def test_names_that_are_no_text(text: bytes, tmp_path: Path) -> None:
+    """Names in protobuf are bytes, which become text only when somebody asks onnxruntime for them."""
+    path = save(small(), tmp_path)
+    data = path.read_bytes()
+    assert text in data
+    path.write_bytes(data.replace(text, text[:-1] + b"\xff"))
+    with pytest.raises(ModelFileError, match="is no text"):
+        load_model(path, onnx=True)
+
+
 def test_no_traceback_on_the_command_line(shell: Shell) -> None:
     data = small().SerializeToString()
     for name, content in {
