@@ -75,6 +75,7 @@ def doubtful_defaults(
     # `plain` is built in the same way as the others, so that only the argument can make a difference.
     settings = _settings(plain)
     doubtful: list[Doubtful] = []
+    # Of each default the first other value counts with which all weights keep their names and sizes.
     for name, default in _defaults(build, known):
         for other in _others(default):
             if time.process_time() > end:
@@ -177,6 +178,7 @@ def _sizes(module: nn.Module) -> dict[str, tuple[int, ...]]:
 def _settings(module: nn.Module) -> Settings:
     """The plain values and the constants that modules hold, by place and name, but for those that change no answer."""
     settings: Settings = {}
+    # Names that begin with `_` are torch's own, or private.  Buffers that no state_dict has are constants, such as a table of positions.
     for path, part in module.named_modules():
         if _WITHOUT_EFFECT.search(type(part).__name__):
             continue

@@ -100,6 +100,7 @@ def streaming(fill: Callable[[BinaryIO], None]) -> Writer:
     def write(temporary: Path) -> None:
         """Fill the temporary file; raise afterwards what went wrong meanwhile."""
         with temporary.open("wb") as file, _signals_deferred():
+            # A full disk is noticed by the stream, which swallows the rest; the archive's writer never learns of it.
             stream = _PatientStream(file)
             try:
                 fill(cast(BinaryIO, stream))

@@ -149,6 +149,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> 
     dtype = rest[2].name if len(rest) > 2 and isinstance(rest[2], _Name) else ""
     if not isinstance(storage, Storage):
         raise ValueError("a tensor without a storage")
+    # All come from the file: negative strides would reach before the storage, texts would fail somewhere later.
     sizes = (offset, *shape, *strides)
     if not all(type(size) is int and size >= 0 for size in sizes) or len(shape) != len(strides):
         raise ValueError(f"a tensor of shape {shape!r} and strides {strides!r}")

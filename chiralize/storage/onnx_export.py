@@ -286,6 +286,7 @@ def _name_sizes(model: Any, words: Mapping[tuple[int, int], str]) -> None:
     sizes, the second gets the number of its input: `b`, `b_1`.  Expressions are changed inside: `2*s77` to `2*b`.
     """
     rename: dict[str, str] = {}
+    # First what each size is to be called, by the inputs; then everywhere that it stands.
     for (index, axis), word in words.items():
         size = model.graph.input[index].type.tensor_type.shape.dim[axis].dim_param
         if size.isidentifier() and size not in rename:

@@ -82,6 +82,7 @@ class _Joining:
             else:
                 ours, theirs = value.name, self._turned(value, value.name, turn)
             names[0][value.name], names[1][value.name] = ours, theirs
+        # Both copies read the same stored tensors, whose names stay.
         for view, table in zip(_VIEWS, names, strict=True):
             self._add_nodes(view, table)
         for value, turn in zip(self.result.graph.output, outputs, strict=True):

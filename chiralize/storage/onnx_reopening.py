@@ -42,6 +42,7 @@ def reopened(model: Any, axes: Axes) -> Any | None:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     sizes = [copy.graph.input[index].type.tensor_type.shape.dim[axis] for index, axis in axes]
+    # A fixed size is a number, which the exporter may write as text ("27"); an open one has a name there.
     fixed = [size for size in sizes if size.dim_value or size.dim_param.isdigit()]
     if not fixed:
         return None
@@ -50,7 +51,7 @@ def reopened(model: Any, axes: Axes) -> Any | None:
         size.dim_param = symbols[size.dim_value or int(size.dim_param)]
     # Declared sizes inside would contradict the open ones. onnx works out those of the results, where it can.
     del copy.graph.value_info[:]
-    cleared: list[tuple[int, int, str]] = []
+    cleared: list[tuple[int, int, str]] = []  # axes of results as (output, axis), and the symbol that they may have
     for index, value in enumerate(copy.graph.output):
         for axis, size in enumerate(value.type.tensor_type.shape.dim):
             if size.dim_value in symbols:

@@ -130,7 +130,7 @@ def table_under(tree: Any, key: str, where: str) -> Weights:
     # Keys may contain dots themselves.  At each level the whole rest is tried as one key before it is split.
     current, rest = tree, key
     while rest:
-        entries = _entries(current.entries if isinstance(current, Foreign) else current)
+        entries = _entries(current.entries if isinstance(current, Foreign) else current)  # of a kind of dict its own
         if rest in entries:
             current, rest = entries[rest], ""
             break

@@ -175,6 +175,7 @@ def _completed_by_sizes(
     """
     if wanted.factory is None or isinstance(wanted.factory, torch.nn.Module):
         return None
+    # The user's arguments are texts of YAML, those of the file are values already.
     fixed = {**brought, **{name: parse_value(name, text) for name, text in wanted.factory_args.items()}}
     wanted.before_search(called_by(wanted.factory))
     step = f"trying arguments of {name_of(wanted.factory)}"
@@ -194,6 +195,7 @@ def _completed_by_sizes(
             near = build_module(wanted.factory, {**wanted.factory_args, **read_off.nearest}, brought)
         if near is not None:
             refuse_incomplete(content, name_of(wanted.factory), untied(near), tables, read_off.nearest)
+    # Nothing fits, or it fits without further arguments, which is no news.
     if read_off is None or not read_off.fits or not (read_off.arguments or read_off.undecided):
         return None
     if read_off.undecided:

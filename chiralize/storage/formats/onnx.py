@@ -14,6 +14,7 @@ from chiralize.storage.missing import KINDS, refuse_weight_options
 from chiralize.storage.sidecar import DIGEST_KEY, certificate_of
 
 _GRAPH, _VERSIONS = 7, {1, 8}
+"""Numbers of fields: the graph; the version of the format, and those of the sets of operators."""
 _FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, _GRAPH: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}  # to wire types
 
 
@@ -28,6 +29,7 @@ def _recognises(content: Content) -> bool:
     # From field to field, over their contents, to the very end: other files contain some field that is none.
     position, seen = 0, set()
     while position < len(data):
+        # What lies past the end of the data has a tag that is in no table, so that the loop ends there.
         tag, position = _varint(data, position)
         field, wire = tag >> 3, tag & 7
         if _FIELDS.get(field) != wire:
@@ -41,6 +43,7 @@ def _recognises(content: Content) -> bool:
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
     """A protobuf number and the position after it; past the end, a tag that no field has."""
+    # Seven bits a byte, the lowest first; the eighth says that another byte follows.  Ten bytes hold 64 bits.
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(data):
