@@ -178,7 +178,8 @@ def _sizes(module: nn.Module) -> dict[str, tuple[int, ...]]:
 def _settings(module: nn.Module) -> Settings:
     """The plain values and the constants that modules hold, by place and name, but for those that change no answer."""
     settings: Settings = {}
-    # Names that begin with `_` are torch's own, or private.  Buffers that no state_dict has are constants, such as a table of positions.
+    # Names that begin with `_` are torch's own, or private.  Buffers that no state_dict has are constants, such as a
+    # table of positions.
     for path, part in module.named_modules():
         if _WITHOUT_EFFECT.search(type(part).__name__):
             continue

@@ -125,6 +125,7 @@ def _value(record: Any, generator: torch.Generator, depth: int) -> Any:
     """The inverse of `_record`. Raises ValueError."""
     if not isinstance(record, dict) or depth > _DEEPEST:
         raise ValueError("inputs: an entry is no table, or lies too deep")
+    # The kind of a record is the key that it has, see the example at the top of this file.
     if "sizes" in record:
         return _tensor(record, generator)
     if isinstance(record.get("tuple"), list):
@@ -143,6 +144,7 @@ def _tensor(record: Mapping[str, Any], generator: torch.Generator) -> torch.Tens
     sizes, kind = _sizes(record), _KINDS.get(str(record.get("kind")))
     if kind is None:
         raise ValueError("inputs: the kind of a tensor is none")
+    # values: all of them in one row, 0 for zeros; nothing for random numbers.
     values = record.get("values")
     if isinstance(values, list):
         try:

@@ -71,6 +71,7 @@ def _copied(source: Path, target: Path, files: Mapping[str, bytes]) -> list[str]
             path, copy = Path(folder) / name, target / inner / name
             if str(inner / name) in files:
                 copy.write_bytes(files[str(inner / name)])
+            # A link to a file outside could bring the user's own files into a folder that is handed on.
             elif not path.is_file() or (path.is_symlink() and not _is_inside(path, source)):
                 left_out.append(str(inner / name))
             else:

@@ -32,6 +32,7 @@ def refuse_incomplete(
     Such a file lacks some: to ask for arguments first would send the user the long way round.
     name, arguments: of the class that was built with them.  expected: its weights.
     """
+    # Of the table that comes nearest: what it lacks, and what it has that the network does not, or not in this size.
     fit = nearest(tables, expected)
     sizes = {weight: tuple(fit.weights.tensors[full].shape) for weight, full in fit.names.items()}
     missing = [weight for weight in expected if weight not in sizes]

@@ -25,6 +25,7 @@ def no_weights(tree: Any, where: str) -> ModelFileError:
         held = "one tensor" if is_tensor(tree) or len(tree) == 1 else f"{len(tree)} tensors"
         facts = f"holds {held} without names, so that nothing says which weights of a network they are"
         return ModelFileError(where, facts, f"save the weights by name: {_SAVE}.")
+    # Layers of torch's quantization keep weight and bias in one packed object, which is no tensor.
     if isinstance(tree, Mapping) and any(str(name).endswith("_packed_params") for name in tree):
         facts = f"holds quantized layers, whose weights are packed for one kind of processor; {contents(tree)}"
         return ModelFileError(where, facts, "give the weights from before quantization, convert, and quantize again.")

@@ -62,6 +62,7 @@ def read_npy(data: bytes, member: str, where: str, *, plain: bool = False) -> An
         if plain:
             facts = f"{member}: holds Python objects, which are not unpickled (allow_pickle=False)"
             raise DataFileError(where, facts, REMEDY)
+        # An array of objects without axes is how np.save stores a dict.
         loaded = restricted_load(data[stream.tell() :], where)
         if isinstance(loaded, np.ndarray) and loaded.shape == ():
             return loaded.item()

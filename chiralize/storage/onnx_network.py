@@ -220,6 +220,7 @@ class OnnxNetwork(torch.nn.Module):
         from onnx import TensorProto
 
         floats = {getattr(TensorProto, name) for name in _FLOATS}
+        # By name: a batch norm reads its statistics as any other stored tensor.
         statistics: set[str] = set()
         for node in all_nodes(self.model):
             if node.op_type == "BatchNormalization":

@@ -206,6 +206,7 @@ def _mirror_fit(values: Any) -> MirrorFit:
     """The inverse of `figures_of`. Raises ValueError for what is none."""
     if not isinstance(values, Mapping):
         raise ValueError("figures: mirror is no table")
+    # Every entry is checked for its type before it is used: the text may be anybody's.
     texts = {key: values.get(key, []) for key in ("skeletons", "better")}
     for key, names in texts.items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

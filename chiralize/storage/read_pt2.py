@@ -159,13 +159,14 @@ def _checked_samples(data: bytes, member: str, where: str) -> bytes:
 
     Raises UnsafeFileError, ModelFileError.
     """
-    if not data:
+    if not data:  # a program without examples has an empty member
         return data
     value = read_safely(data, where, member=member)
     is_pair = isinstance(value, tuple) and len(value) == 2
     if not (is_pair and isinstance(value[0], tuple) and isinstance(value[1], dict)):
         facts = f"member {member!r} does not hold example inputs (args, kwargs)"
         raise ModelFileError(where, facts, "export the model again with torch.export.save.")
+    # All keys at any depth; a value that contains itself has no end of them.
     try:
         keys = list(_keys(value))
     except RecursionError as error:

@@ -134,7 +134,7 @@ def _shape(table: dict[str, Any], space: str, where: str) -> tuple[int, ...]:
     entry = table.get(space)
     if not isinstance(entry, dict):
         entry = {}
-    sizes = entry.get("_shape", entry.get("shape"))
+    sizes = entry.get("_shape", entry.get("shape"))  # gymnasium's name, then gym's
     is_box = str(entry.get(":type:")).endswith("box.Box'>")
     if not is_box or not isinstance(sizes, list) or not all(type(size) is int and 0 < size < 10**6 for size in sizes):
         raise UsageError(where, f"its {space} is not a Box of numbers", _BY_MODEL)

@@ -36,6 +36,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     wins over a plain value of the same name that stands before it.
     """
     call: dict[str, Any] = {}
+    # "args.model.width": `args` is made if it is no object yet, then `model` in it, then `width` is set.
     for name, value in values.items():
         head, *parts = name.split(".")
         if not parts:

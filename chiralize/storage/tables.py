@@ -208,7 +208,7 @@ def nearest(tables: Sequence[Weights], expected: Mapping[str, Any]) -> Fit:
 
     Of prefixes with as many names of the network the shortest, of those the first in the file; of tables the first.
     """
-    best: tuple[int, Fit] | None = None
+    best: tuple[int, Fit] | None = None  # how many names are the network's, and the fit
     for weights in tables:
         plain = plain_names(weights.tensors)
         for prefix in dict.fromkeys(["", *prefixes_of(plain)]):

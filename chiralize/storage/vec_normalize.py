@@ -92,12 +92,14 @@ def read_statistics(path: Path) -> Statistics:
         tree = inert_tree(data, where, NUMPY_RECIPES)
     except ValueError as error:
         raise ModelFileError(where, f"is no readable pickle ({error})", "save the VecNormalize again.") from error
+    # A VecNormalize is an object of a class that is not imported: a stand-in, with its attributes in `state`.
     is_one = isinstance(tree, Foreign) and tree.origin.endswith(".VecNormalize")
     if not is_one or not isinstance(state := tree.state, dict):
         remedy = "give what VecNormalize.save wrote (vecnormalize.pkl)."
         raise ModelFileError(where, "is a pickle of something else than a VecNormalize", remedy)
     if state.get("norm_obs") is False:
         raise UsageError("--normalizer", f"{path.name} leaves observations alone (norm_obs=False)", "leave it out")
+    # Of observations that are a dictionary there is a dict of statistics, which is no stand-in.
     moments = state.get("obs_rms")
     inner = moments.state if isinstance(moments, Foreign) else None
     if not isinstance(inner, dict):

@@ -91,6 +91,7 @@ def _with_arguments_of(before: Remembered, wanted: Wanted) -> tuple[Wanted, tupl
 
     Those that the user gives win.
     """
+    # The class may have been moved to another module since: its own name has to be the same.
     name = before.factory.rpartition(":")[2]
     if not name or not isinstance(wanted.factory, str) or wanted.factory.rpartition(":")[2] != name:
         return wanted, ()

@@ -81,6 +81,7 @@ def _takes_one_tensor(module: torch.nn.Module) -> bool:
     """Whether forward has one argument that has to be given, and it is not written down as a table."""
     import inspect
 
+    # A normaliser of observations can stand before such a forward, and before no other.
     try:
         parameters = inspect.signature(module.forward).parameters.values()
     except (TypeError, ValueError):

@@ -165,7 +165,7 @@ def _register(root: nn.Module, name: str, tensor: Tensor) -> str:
     `layers.0.weight` gets submodules `layers` and `layers.0`.  A name that would meet something else (`forward`, or a
     tensor `layers` where there is a submodule `layers`) becomes one word, with as many `_` behind it as it takes.
     """
-    path = [re.sub(r"\W", "_", part) or "_" for part in name.split(".")]
+    path = [re.sub(r"\W", "_", part) or "_" for part in name.split(".")]  # torch allows neither "" nor dots in a part
     if not _fits(root, path):
         path = ["_".join(path)]
         while not _fits(root, path):
