@@ -17,7 +17,7 @@ from chiralize.storage.torch_formats import arrays, write_back
 if TYPE_CHECKING:
     import torch
 
-    from chiralize.storage.weights import Stored
+    from chiralize.storage.stored import Stored
 
 _TABLES = ("actor_state_dict", "model_state_dict", "student_state_dict")
 _TRAINING = ("std", "log_std", "distribution.", "critic.", "critic_obs_normalizer.", "memory_c.")
