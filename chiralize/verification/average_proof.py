@@ -7,6 +7,22 @@ as opaque functions that give equal results for equal arguments. Gathers and sig
 slices and concatenations are understood, and so are constants that are added (an affine mirror adds 2 c, in the
 precision of the tensor); nothing needs a rule. Weights and constants are what they hold, not what they
 are called: each view may come with a copy of its own.
+
+Example: y = (g(x) + S g(S x)) / 2, with a layer g and S, which swaps the two entries of x. The values in terms of x:
+
+    x = I #0        g(x) = I #1         S x = S #0      g(S x) = I #2       y = I #1 / 2 + S #2 / 2
+
+#1 is the expression "g of I #0", and #2 "g of S #0". Run on S x, the layer g meets the same two arguments the other
+way round, since S S = I:
+
+    S x = S #0      g(S x) = I #2       S S x = I #0    g(S S x) = I #1     y = I #2 / 2 + S #1 / 2
+
+S times the first y is S #1 / 2 + I #2 / 2: the same terms. Nothing was asked of g.
+
+The proof is cautious: where an op or its arguments are not understood, the value gets an expression of its own, and two
+values count as equal only if they were computed alike. It may miss an equality. Rounding is left out of it.
+
+Called by `judge` for results of `average`, by `regions` for stretches that are averaged, and by `other_proofs`.
 """
 
 from __future__ import annotations
@@ -36,6 +52,8 @@ from chiralize.verification.combinations import (
 )
 
 _Known = tuple[Combination, ...] | None  # the results of an op, None where it is not understood
+
+# Ops by what the proof makes of them. Other ops are opaque, which is always sound.
 _COPIES = {"aten.clone.default", "aten.contiguous.default", "aten.lift_fresh_copy.default"}
 _ALIASES = {"aten.alias.default", "aten.detach.default"}
 _RUNS = {"aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.slice.Tensor"}
@@ -54,9 +72,12 @@ def why_no_average(
 ) -> str | None:
     """None if the graph is proved to commute with T, else the first output that is not, in words.
 
+    inputs, outputs: T on every input and output of the graph, in order.
     swapped_states: state leaf -> the state leaf that T exchanges it with.  input_centers, output_centers: c of
     T x = c + R (x - c), None for 0; empty where all are.
+    Returned are `output 0`, or `state NAME` for a state whose new value is not what T makes of its partner's.
     """
+    # One table for both readings, so that equal expressions have one number in both.
     table = Expressions()
     plain = _Reading(captured, table, {})
     centers = input_centers or [None] * len(inputs)
@@ -66,6 +87,8 @@ def why_no_average(
     for index, (name, turn) in enumerate(zip(captured.outputs, turns_out, strict=True)):
         if name is not None and plain.turned(plain.value(name), turn) != turned.value(name):
             return f"output {index}"
+    # States are exchanged by T as they are, without a signed permutation: each view keeps a state of its own. What is
+    # written into one of them on T x has to be what is written into its partner on x.
     for leaf, name in captured.mutations.items():
         partner = swapped_states.get(leaf, leaf)
         if captured.mutations.get(partner) is None or plain.value(captured.mutations[partner]) != turned.value(name):
@@ -74,7 +97,14 @@ def why_no_average(
 
 
 class _Reading:
-    """The values of a graph as combinations, with the inputs replaced by what the mirror makes of them."""
+    """The values of a graph as combinations, with the inputs replaced by what the mirror makes of them.
+
+    table: shared by the readings that are compared.  mirrored: T on inputs, by the name of their leaf; empty to read
+    the graph as a function of x.  swapped: state leaf -> the one whose value stands in its place.
+
+    values: every result of every leaf and node.  shapes: of their first results, None for what is no tensor.
+    constants: the tensors that do not depend on inputs and whose numbers are looked at, as orders and signs.
+    """
 
     def __init__(
         self,
@@ -96,6 +126,7 @@ class _Reading:
             if leaf.kind in ("input", "state"):
                 value = self._opaque("leaf", (swapped or {}).get(leaf.name, leaf.name))
             else:
+                # By contents, since both views may hold a copy of one weight under two names.
                 value = self._opaque("held", *_contents(leaf.tensor))
             turn = mirrored.get(leaf.name)
             self.values[leaf.name] = (value if turn is None else self.turned(value, turn, leaf.tensor.dtype),)
@@ -112,7 +143,10 @@ class _Reading:
         return self.value(node.arguments["self"].name)
 
     def turned(self, value: Combination, turn: Turn, dtype: torch.dtype | None = None) -> Combination:
-        """T of a value, its constant in the precision that the graph computes in."""
+        """T of a value: c + R (x - c) = R x + (c - R c). The constant is rounded as the graph rounds it.
+
+        dtype: of the value; without it the precision that the graph computes in, in which averages store constants.
+        """
         rep, center = turn
         action, sign = action_of(rep)
         out = self.table.scale(self.table.apply(action, value), sign)
@@ -122,15 +156,18 @@ class _Reading:
         return self.table.collect([*out, *self.table.constant(added)])
 
     def _read(self, node: Node) -> tuple[Combination, ...]:
+        """The results of a node: what `_OPS` makes of it, or one opaque expression per result."""
         arguments = node.arguments
         if node.target == "getitem":
             return (self.values[arguments["value"].name][arguments["index"]],)
         known = self._understood(node)
         if known is not None:
             return known
-        key: tuple[Any, ...] = (node.target, node.name)  # random numbers are equal to themselves alone
-        if not node.draws_numbers:
-            key = (node.target, *((name, self._plain(value)) for name, value in sorted(arguments.items())))
+        # Random numbers are equal to those of the same node alone, and only if they were drawn from the same: a dropout
+        # of a(x) is none of a(T x).
+        drawn_by = (node.name,) if node.draws_numbers else ()
+        arguments_read = ((name, self._plain(value)) for name, value in sorted(arguments.items()))
+        key: tuple[Any, ...] = (node.target, *drawn_by, *arguments_read)
         return tuple(self._opaque(*key, index) for index in range(len(node.shapes)))
 
     def _opaque(self, *expression: Any) -> Combination:
@@ -138,7 +175,7 @@ class _Reading:
         return ((IDENTITY, self.table.number(*expression), 1.0),)
 
     def _plain(self, value: Any) -> Any:
-        """An argument as a hashable value."""
+        """An argument as a hashable value: tensors by their combination, whatever else is no number by its text."""
         if isinstance(value, Ref):
             return self.value(value.name)
         if isinstance(value, (list, tuple)):
@@ -155,6 +192,7 @@ class _Reading:
         return read(self, node)
 
     def _unchanged(self, node: Node) -> _Known:
+        """The operand itself: a copy or an alias holds the same numbers."""
         return (self._operand(node),)
 
     def _viewed(self, node: Node) -> _Known:
@@ -164,6 +202,7 @@ class _Reading:
         """
         constant = self._constant(node.arguments["self"])
         if constant is not None:
+            # Signs come as `sign.view(-1, 1) * x`: `_product` looks at the numbers of the view.
             self.constants[node.name] = constant.reshape(node.shapes[0] or ())
         return self._expanded(node)
 
@@ -186,11 +225,13 @@ class _Reading:
         if dtype is None:
             return (value,)
         wanted = ("cast", repr(dtype))
+        # One term that is not moved or scaled, whose expression is a cast to the same type: that term, unchanged.
         if len(value) == 1 and value[0][::2] == (IDENTITY, 1.0) and self.table.all[value[0][1]][:2] == wanted:
             return (value,)
         return (self._opaque(*wanted, value),)
 
     def _constant(self, value: Any) -> torch.Tensor | None:
+        """The numbers of an argument, None where it is no tensor or depends on inputs."""
         if not isinstance(value, Ref):
             return None
         return self.constants.get(value.name)
@@ -199,6 +240,7 @@ class _Reading:
         """Entries that a constant list names along one axis."""
         shape = self.shapes[node.arguments["self"].name] or ()
         if node.target == "aten.index.Tensor":
+            # x[:, order] has the indices [None, order]. Two lists pick single entries: no gather along an axis.
             given = [(dim, entries) for dim, entries in enumerate(node.arguments["indices"]) if entries is not None]
             dim, index = given[0] if len(given) == 1 else (0, None)
         else:
@@ -209,7 +251,11 @@ class _Reading:
         return (self._gather(node, dim, entries.cpu().numpy() % shape[dim]),)
 
     def _permuted(self, node: Node) -> _Known:
-        """Axes in another order: an action moves along with its axis, and the way back is no change."""
+        """Axes in another order: an action moves along with its axis, and the way back is no change.
+
+        dims: axis i of the result is axis dims[i] of the operand. With dims [1, 2, 0] an action on axis 0 acts on
+        axis 2 of the result, which is where 0 stands in dims.
+        """
         count, arguments = len(node.shapes[0] or ()), node.arguments
         dims = list(range(count))
         if node.target == "aten.permute.default":
@@ -225,6 +271,8 @@ class _Reading:
                 out += self.table.constant(factor * self.table.arrays[number].transpose(dims))
                 continue
             inner, before = number, dims
+            # A permutation of a permutation is written as one, of the expression below both; none at all is that
+            # expression. Else the graph of one view, which goes there and back, would not equal that of the other.
             if self.table.all[number][0] == "permuted":
                 _, earlier, inner = self.table.all[number]
                 before = [earlier[dim] for dim in dims]
@@ -234,20 +282,25 @@ class _Reading:
         return (self.table.collect(out),)
 
     def _flipped(self, node: Node) -> _Known:
+        """The reversal of axes, as an action on each: of 4 entries (3, 2, 1, 0)."""
         shape = list[int](self.shapes[node.arguments["self"].name] or ())
         dims = {dim % len(shape) for dim in node.arguments["dims"]}
         action = [(dim, tuple(reversed(range(shape[dim]))), (1,) * shape[dim]) for dim in dims]
         return (self.table.apply(normal(action), self._operand(node)),)
 
     def _selected(self, node: Node) -> _Known:
-        """One entry of an axis, which the action may have brought there from another place."""
+        """One entry of an axis, which the action may have brought there from another place.
+
+        Entry 0 of a value whose entries 0 and 1 are swapped and negated is minus entry 1 of the expression below. So
+        the sign goes into the factor, and the number of the expression names the entry that is really read.
+        """
         shape = self.shapes[node.arguments["self"].name] or ()
         dim = node.arguments["dim"] % len(shape)
         entry = node.arguments["index"] % shape[dim]
         out: list[Term] = []
         for action, number, factor in self._operand(node):
             if number in self.table.arrays:
-                return None
+                return None  # one entry of an added constant: not worked out, so that all of it is opaque
             along = along_axis(action, dim)
             if along is None:
                 source, sign = entry, 1
@@ -259,11 +312,16 @@ class _Reading:
         return (self.table.collect(out),)
 
     def _stacked(self, node: Node) -> _Known:
-        """A stack of all entries of one axis of a value, with signs and in another order."""
+        """A stack of all entries of one axis of a value, with signs and in another order: an action along that axis.
+
+        stack([x[1], -x[0]]) is an action on x with the sources (1, 0) and the signs (1, -1).
+        """
         parts = [self.value(ref.name) for ref in node.arguments["tensors"]]
         dim = node.arguments.get("dim", 0) % len(node.shapes[0] or (1,))
         if any(len(part) != 1 for part in parts):
             return None
+        # What the first part is, all others have to be: ("selected", dim, entry, entries, number) with the same action
+        # beside that axis and the same size of the factor. The expressions differ in the entry, the factors in sign.
         first_rest, first, first_factor = parts[0][0]
         expression, size = self.table.all[first], abs(first_factor)
         if expression[0] != "selected" or expression[1] != dim or expression[3] != len(parts):
@@ -276,12 +334,14 @@ class _Reading:
             entries.append(part[2])
             signs.append(1 if factor > 0 else -1)
         if sorted(entries) != list(range(len(parts))):
-            return None
+            return None  # one entry twice, and another one lost
+        # The stack inserts its axis: those from there on move down by one, as `_selected` had moved them up.
         lifted = [(axis + (axis >= dim), source, sign) for axis, source, sign in first_rest]
         action = normal([*lifted, (dim, tuple(entries), tuple(signs))])
         return (self.table.collect([(action, expression[4], size)]),)
 
     def _gather(self, node: Node, dim: int, entries: IntArray) -> Combination:
+        """Entries along one axis: an action where each occurs once, else opaque."""
         source = node.arguments["self"].name
         value, size = self.value(source), (self.shapes[source] or (1,))[dim]
         if sorted(entries.tolist()) != list(range(size)):
@@ -299,17 +359,20 @@ class _Reading:
         return (self.table.scale(self._operand(node), 1.0 / divisor),)
 
     def _product(self, node: Node) -> _Known:
-        """Multiplication by a number, or by a constant of signs along one axis."""
+        """Multiplication by a number, or by a constant of signs along one axis.
+
+        Other constants make an opaque product: an action is a signed permutation and has no other factors.
+        """
         first, second = node.arguments["self"], node.arguments["other"]
         if isinstance(second, (int, float)):
             return (self.table.scale(self.value(first.name), float(second)),)
         constant = self._constant(second)
         if constant is None or self.shapes[first.name] != node.shapes[0]:
-            return None
+            return None  # the product of two values, or one that the constant broadcasts
         array = _doubles(constant)
         if array.size == 1:
             return (self.table.scale(self.value(first.name), float(array.reshape(()))),)
-        lead = len(node.shapes[0] or ()) - array.ndim
+        lead = len(node.shapes[0] or ()) - array.ndim  # broadcasting aligns the last axes
         filled = [lead + axis for axis, size in enumerate(array.shape) if size != 1]
         if len(filled) != 1 or not np.isin(array, (-1.0, 1.0)).all():
             return None
@@ -335,7 +398,11 @@ class _Reading:
         return (self.table.collect(terms),)
 
     def _parts(self, node: Node) -> _Known:
-        """Runs of one axis, as parts of the value itself; permutations before them make no difference."""
+        """Runs of one axis, as parts of the value itself: of a slice, or of each part of a split.
+
+        A run is read through the action before it. If x has 4 entries and an action exchanges its halves, the first
+        half of the result is the second half of x. A run that the action takes apart is not understood.
+        """
         if node.arguments.get("step", 1) != 1:
             return None
         source = node.arguments["self"].name
@@ -358,6 +425,7 @@ class _Reading:
         return tuple(parts)
 
     def _concatenation(self, node: Node) -> _Known:
+        """One expression that knows its parts: `Expressions.apply` may exchange them."""
         parts = [ref.name for ref in node.arguments["tensors"]]
         dim = node.arguments.get("dim", 0) % len(node.shapes[0] or (1,))
         sizes = tuple((self.shapes[name] or (1,))[dim] for name in parts)
@@ -385,6 +453,7 @@ _OPS: dict[str, Callable[[_Reading, Node], _Known]] = {
 
 
 def _doubles(tensor: torch.Tensor) -> Array:
+    """The numbers of a tensor in float64, which holds those of all coarser types exactly."""
     return tensor.detach().cpu().double().numpy()
 
 

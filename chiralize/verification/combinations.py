@@ -2,6 +2,17 @@
 
 Two values are equal if their combinations are: actions compose exactly, equal expressions have one number, and equal
 terms are added up. Constants are what they hold; actions on them are carried out.
+
+    x + swap(x) / 2, of x with 3 entries, the first two of which are swapped:
+    (((), 0, 1.0), (((0, (1, 0, 2), (1, 1, 1)),), 0, 0.5))         0 is the number of the expression x
+
+All of it are plain tuples, which compare and hash. `average_proof` makes these from a graph, and says which op is what.
+
+Expressions are tuples whose first entry says what they are. These are taken apart again:
+
+    "cat", axis, sizes of the parts, parts          "run", axis, first entry, entries, number
+    "selected", axis, entry, entries, number        "permuted", order of the axes, number
+    "constant", shape, bytes                        "cast", type, value
 """
 
 from __future__ import annotations
@@ -62,6 +73,7 @@ class Expressions:
                 constants.append(factor * self.arrays[number])
             else:
                 total[action, number] = total.get((action, number), 0.0) + factor
+        # x - x leaves no term, as a constant of zeros does: nothing is written in two ways.
         collected = [(action, number, factor) for (action, number), factor in total.items() if factor != 0.0]
         if constants:
             collected += self.constant(np.asarray(sum(constants[1:], constants[0])))
@@ -84,7 +96,12 @@ class Expressions:
         return self.collect(out)
 
     def _inside(self, action: Action, number: int) -> tuple[Action, int]:
-        """An action that only exchanges the parts of a concatenation is carried out on the list of parts."""
+        """An action that only exchanges the parts of a concatenation is carried out on the list of parts.
+
+        Returned are the rest of the action, and the number of the expression that it acts on. So cat([b, a]) and the
+        halves of cat([a, b]) exchanged are one expression: with parts of 2 entries the action has the sources
+        (2, 3, 0, 1), and `starts` is (2, 0).
+        """
         expression = self.all[number]
         if expression[0] == "cat":
             along = along_axis(action, expression[1])
@@ -93,7 +110,8 @@ class Expressions:
         if along is None:
             return action, number
         (_, dim, sizes, parts), (_, entries, signs) = expression, along
-        width, starts = sizes[0], entries[:: sizes[0]]
+        width, starts = sizes[0], entries[:: sizes[0]]  # where each part of the result begins in the operand
+        # Parts of one size, each moved as a whole, none negated, and each begins where a part began.
         whole = entries == tuple(start + step for start in starts for step in range(width))
         if len(set(sizes)) != 1 or not whole or min(signs, default=1) < 0 or any(start % width for start in starts):
             return action, number
@@ -101,12 +119,16 @@ class Expressions:
         return tuple(beside_axis(action, dim)), self.number("cat", dim, sizes, reordered)
 
     def run(self, value: Combination, dim: int, run: range) -> Combination | None:
-        """A run of entries of every term, None where a permutation takes it apart."""
+        """A run of entries of every term, None where a permutation takes it apart.
+
+        The run is cut out of the expression itself, at the place from which the action would have fetched it. What is
+        left of the action along this axis are the signs.
+        """
         out: list[Term] = []
         for action, number, factor in value:
             if number in self.arrays:
                 array = factor * self.arrays[number]
-                if array.shape[dim] != 1:
+                if array.shape[dim] != 1:  # else the same number stands for all entries (`constant`)
                     array = array.take(list(run), dim)
                 out += self.constant(array)
                 continue
@@ -124,7 +146,10 @@ class Expressions:
 
 # ---- actions --------------------------------------------------------------------------------------------------
 def action_of(rep: TensorRepresentation) -> tuple[Action, float]:
-    """T on a tensor as an action, and its overall sign, to which axes of one entry belong: a graph scales by that."""
+    """T on a tensor as an action, and its overall sign, to which axes of one entry belong.
+
+    A graph multiplies by a constant of one entry as by a number (`_product`), so that its sign is a factor there.
+    """
     axes, sign = list[AxisAction](), float(rep.sign)
     for position in rep.moved_axes:
         action = rep.axes[position].action
@@ -155,7 +180,10 @@ def normal(axes: list[AxisAction]) -> Action:
 
 
 def _composed(outer: Action, inner: Action) -> Action:
-    """The action that does `inner` first and then `outer`, axis by axis."""
+    """The action that does `inner` first and then `outer`, axis by axis.
+
+    out[i] = sign[i] * y[source[i]] and y[k] = before_sign[k] * x[before[k]], so that x is read at before[source[i]].
+    """
     by_dim = {axis[0]: axis for axis in inner}
     for dim, source, sign in outer:
         if dim in by_dim:
@@ -170,7 +198,7 @@ def _composed(outer: Action, inner: Action) -> Action:
 def _acted(action: Action, array: Array) -> Array:
     """The constant that an action makes of a constant."""
     for dim, source, sign in action:
-        if array.shape[dim] == 1:
+        if array.shape[dim] == 1:  # one number for all entries, which may have different signs from now on
             array = np.repeat(array, len(source), dim)
         signs = np.array(sign, dtype=np.float64).reshape(shape_along(dim, array.ndim))
         array = array.take(source, dim) * signs

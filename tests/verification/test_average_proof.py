@@ -78,6 +78,21 @@ def test_anything_else_is_refused(change: str) -> None:
     assert broken(Views(change)) == "output 0"
 
 
+@pytest.mark.parametrize("draw", [torch.normal, lambda x: torch.poisson(x.exp()), nn.functional.dropout])
+def test_numbers_that_are_drawn_by_the_input_are_not_those_of_its_mirror_image(
+    draw: Callable[[Tensor], Tensor],
+) -> None:
+    class Drawing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return draw(x)[:, 0]
+
+    args, still = (torch.zeros(3, 6),), TensorRepresentation((Representation.trivial(3),))
+    captured = capture(export(Drawing().eval(), args, {}), args, {})
+    assert [node for node in captured.nodes if node.draws_numbers]
+    assert why_no_average(captured, (rep(SIX),), (still,), {}) == "output 0"
+    assert why_no_average(captured, (rep(SignedPermutation.identity(6)),), (still,), {}) is None
+
+
 def test_another_mirror_is_refused() -> None:
     assert broken(Views(), OTHER) == "output 0"
 
