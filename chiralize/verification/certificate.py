@@ -4,6 +4,12 @@ The average of both views has a proof of its own, which needs no rules: `average
 
 Inference has shown that every op commutes if each weight has the representation found for it. What is left is to look
 at the weights themselves: each must be what the mirror makes of it.
+
+Example: y = W x, where T exchanges the two entries of x, and likewise those of y. Inference says that T acts on W by an
+exchange of its rows and of its columns. W = [[1, 2], [2, 1]] is left as it is, so y commutes. Of [[1, 2], [3, 1]] the
+image is [[1, 3], [2, 1]]: max |W - T W| = 1, and the proof breaks at W.
+
+`judge.judge` calls this with the graph captured anew, and with the representations inferred on it (`repmap`).
 """
 
 from __future__ import annotations
@@ -21,7 +27,7 @@ from chiralize.symmetry.reynolds import act, ground, images, wide
 from chiralize.symmetry.symbolic import evaluate
 from chiralize.verification.verdicts import CertificateVerdict
 
-_ULPS, _SINGLE = 32, 2.0**-23
+_ULPS, _SINGLE = 32, 2.0**-23  # units in the last place that are rounding; eps of float32
 _COARSE = 1e-4  # a weight in half precision was computed in another: it is off by its own rounding at most
 
 
@@ -34,6 +40,7 @@ def judge(captured: CapturedModel, repmap: RepMap) -> CertificateVerdict:
     """
     constants = sum(leaf.kind == "constant" for leaf in captured.leaves.values())
     ops, weights = len(captured.nodes), len(captured.weights) + constants
+    # In the order of the graph, so that the first weight that breaks the proof is the one nearest to the input.
     for leaf in (*_in_order(captured), *captured.states):
         excess, deviation = _excess(leaf, captured, repmap)
         if excess > 1.0:

@@ -11,36 +11,41 @@ are judged in.
 
 What holds in float64 need not hold in the precision in which a network runs: a result whose layers enlarge rounding is
 equivariant on paper alone. `judge_own` asks there, and allows for what the original itself rounds away.
+
+An example of the bound: float64 has eps = 2.2e-16. Outputs of up to 1.5 after 10 contractions (products with weights)
+may be 16 * 2.2e-16 * 1.5 * 10 = 5.3e-14 apart. A real fault, one wrong sign, leaves about the scale, 1.5.
+
+`judge.judge` calls this for every network, original or converted. `task` draws the inputs, `residuals` has the bounds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
 from chiralize.errors import ChiralizeError, ModelRunError
-from chiralize.graph.copies import is_large, replaced
+from chiralize.graph.copies import is_large
 from chiralize.graph.dtypes import coarser_inside, own_dtype
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.other_sizes import Resized
-from chiralize.graph.running import Arguments, Call, Runner, check_outputs, doubled, random_tensor, results
+from chiralize.graph.running import Arguments, Call, Runner, check_outputs, doubled, results
 from chiralize.graph.silence import quiet
 from chiralize.graph.strides import answers_by_layout
 from chiralize.graph.widening import has_float32_written_in
 from chiralize.symmetry.action import act
 from chiralize.verification.residuals import CLOSE, Allowance, Tally, Written
+from chiralize.verification.task import Task
 from chiralize.verification.verdicts import NumericVerdict
 
 __all__ = ["Written", "act", "judge", "judge_own"]
 
-STEPS = 3
+STEPS = 3  # consecutive calls of a network with states, so that a state that was written is read again
 _PLAIN = 0.1  # of the output's scale: more than rounding makes of it in any dtype
-REAL = 8
+REAL = 8  # inputs of the user that one verdict takes
 
 
 def judge(
@@ -78,12 +83,14 @@ def judge(
     The network is left as it was. Raises ModelRunError, UsageError, RepresentationSizeError.
     """
     example = Arguments.of(args, kwargs)
-    mirror.turned(example.filled(example.tensors))
+    mirror.turned(example.filled(example.tensors))  # raises where T does not describe these tensors
     if is_large(module):
         samples, real, batches, sizes = int(not real), real[:1], (), ()
     allowance = Allowance(tolerance, max(depth, 1), written=written)
     trials = tuple(batches), sizes, strides, takes, rows, tell
-    task = _Task(mirror, example, tuple(real[:REAL]), samples, allowance, seed, *trials)
+    task = Task(mirror, example, tuple(real[:REAL]), samples, allowance, seed, *trials)
+    # In float64 first: there a fault of 1e-6 is far above all rounding, in float32 it is hidden in it. A network that
+    # casts to float32 inside would round as that does, and fail a bound of float64.
     try:
         return _judge_in(module, task, True, ())
     except _CoarserInside as signal:
@@ -108,12 +115,14 @@ def _in_one_dtype(module: torch.nn.Module, verdict: NumericVerdict, reason: str)
 def plainly_differs(
     module: torch.nn.Module, mirror: NetworkMirror, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
 ) -> bool:
-    """Whether one input in the network's own dtype is enough to see that it does not commute with the mirror at all."""
+    """Whether one input in the network's own dtype is enough to see that it does not commute with the mirror at all.
+
+    True where some output is more than a tenth of its scale apart. Raises ModelRunError.
+    """
     example = Arguments.of(args, kwargs)
-    task = _Task(mirror, example, samples=1, allowance=Allowance(_PLAIN))
+    task = Task(mirror, example, samples=1, allowance=Allowance(_PLAIN))
     tally = Tally(mirror, 0.0, task.allowance)
     with Runner(module) as runner:
-        runner.stateful = True
         for calls in task.sequences(1):
             _compare(runner, mirror, calls, tally)
     return any(output.bound > 0 and not output.passed for output in tally.outputs())
@@ -134,8 +143,9 @@ def judge_own(
 ) -> NumericVerdict | None:
     """The verdict in the precision in which the network runs: the coarsest of its weights, buffers and inputs.
 
-    original: what the network it was made from rounds away there (`precision.rounding`); the bound is 64 times that,
-    and never below 256 eps of the scale. Without it, 16 eps for every contraction step, as in float64.
+    original: what the network it was made from rounds away there (`dtypes.rounding`), by output; the bound is 64 times
+    that, and never below 256 eps of the scale. Without it, 16 eps for every contraction step, as in float64, and never
+    below 256 eps either.
     rows: see `judge`.
     None where that precision is float64, where the network does not run in it, or where no output rounds.
     """
@@ -145,7 +155,7 @@ def judge_own(
     if is_large(module):
         samples, real = int(not real), real[:1]
     allowance = Allowance(tolerance, max(depth, 1), True, original)
-    task = _Task(mirror, example, tuple(real[:REAL]), samples, allowance, rows=rows)
+    task = Task(mirror, example, tuple(real[:REAL]), samples, allowance, rows=rows)
     try:
         verdict = _judge_in(module, task, False, ())
     except ModelRunError:
@@ -155,101 +165,15 @@ def judge_own(
     return verdict
 
 
-@dataclass(frozen=True)
-class _Task:
-    """The arguments of `judge`."""
+def _judge_in(module: torch.nn.Module, task: Task, double: bool, notes: tuple[str, ...]) -> NumericVerdict:
+    """The verdict in float64 if `double`, else in the network's own dtype. Raises _CoarserInside, ModelRunError.
 
-    mirror: NetworkMirror
-    example: Arguments
-    real: tuple[Call, ...] = ()
-    samples: int = 8
-    allowance: Allowance = Allowance()
-    seed: int = 0
-    batches: tuple[int, ...] = ()
-    sizes: Sequence[Resized] = ()
-    strides: bool = False
-    takes: Callable[[Call], bool] | None = None
-    rows: int | None = None
-    tell: Callable[[float], None] = lambda done: None
-
-    def sequences(self, steps: int, are_few: bool = False) -> list[list[Call]]:
-        """Consecutive calls for every sample; `steps` is 1 for a network without state.
-
-        are_few: whether all random calls but the first have fewer rows than the examples.
-        """
-        generator = torch.Generator().manual_seed(self.seed)
-        sequences = list[list[Call]]()
-        for number in range(self.samples):
-            shapes = self._shapes(self.rows) if are_few and number else None
-            sequences.append([self._drawn(generator, shapes) for _ in range(steps)])
-        return sequences + [[call] * steps for call in self.real]
-
-    def _drawn(self, generator: torch.Generator, shapes: Sequence[Sequence[int]] | None) -> Call:
-        tensors = self.example.tensors
-        drawn = [
-            random_tensor(tensor, generator, shape)
-            for tensor, shape in zip(tensors, shapes or self._shapes(None), strict=True)
-        ]
-        return self.mirror.placed(self.example.filled(drawn))
-
-    def _shapes(self, rows: int | None) -> list[Sequence[int]]:
-        """Sizes of the inputs, with `rows` entries along axis 0 of those that share it."""
-        shapes = list[Sequence[int]]()
-        for tensor in self.example.tensors:
-            has_rows = rows is not None and tensor.ndim > 0 and tensor.shape[0] == self.batch_size
-            shapes.append((rows, *tensor.shape[1:]) if has_rows else tuple(tensor.shape))  # type: ignore[arg-type]
-        return shapes
-
-    def of_rows(self, rows: int) -> list[Call]:
-        """One random call with `rows` entries along axis 0 of the inputs that share it."""
-        return self.of_sizes(rows, self._shapes(rows))
-
-    def light(self, runner: Runner) -> Call | None:
-        """One call of few rows, which shows whether there are states and what is cast; None where it is refused."""
-        size = self.batch_size
-        if self.rows is None or size is None or size <= self.rows or self.mirror.states:
-            return None
-        (call,) = self.of_rows(self.rows)
-        with suppress(ModelRunError), quiet():
-            runner.run([call])
-            return call
-        return None
-
-    def of_sizes(self, size: int, shapes: Sequence[Sequence[int]]) -> list[Call]:
-        """One random call in other shapes."""
-        generator = torch.Generator().manual_seed(self.seed + size)
-        tensors = [
-            random_tensor(tensor, generator, shape) for tensor, shape in zip(self.example.tensors, shapes, strict=True)
-        ]
-        return [self.mirror.placed(self.example.filled(tensors))]
-
-    def measures_rounding(self, double: bool) -> bool:
-        """Whether a residual near its bound is compared with what the network rounds away in this precision.
-
-        In the one of its weights a small fault is no other than rounding: only what has no finer one is excused there.
-        """
-        return double or self.allowance.written is not None
-
-    def moved(self, module: torch.nn.Module, dtype: torch.dtype, double: bool) -> torch.nn.Module | None:
-        """The network with every stored number moved by half its last digit in `dtype`, None where that fails."""
-        if self.allowance.written is not None:
-            return self.allowance.written.moved()
-        return _moved_by_rounding(module, dtype, double)
-
-    @property
-    def batch_size(self) -> int | None:
-        """Size of axis 0 of the first input, or None where axis 0 of some input belongs to the body."""
-        axes = [rep.axes[0] for rep in self.mirror.inputs if rep.axes]
-        if axes and all(axis.is_trivial for axis in axes):
-            return axes[0].size
-        return None
-
-
-def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[str, ...]) -> NumericVerdict:
-    """The verdict in float64 if `double`, else in the network's own dtype. Raises _CoarserInside, ModelRunError."""
+    notes: to begin with.
+    """
     mirror = task.mirror
     dtype = torch.float64 if double else own_dtype(module, task.example)
     with Runner(module, double=double) as runner:
+        # What kind of network it is: does it keep a state, and in which precision does it really compute?
         runner.stateful = bool(mirror.states)
         light = task.light(runner)
         first = light or task.example.filled(task.example.tensors)
@@ -257,11 +181,12 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
         coarser = coarser_inside(runner, first)
         if double and coarser:
             raise _CoarserInside(f"the network itself casts to {', '.join(sorted(map(_name, coarser)))}")
-        eps = max(torch.finfo(kind).eps for kind in {dtype, *coarser})
+        eps = max(torch.finfo(kind).eps for kind in {dtype, *coarser})  # its coarsest step decides
         tally = Tally(mirror, eps, task.allowance)
         notes += mirror.around.notes
         if undescribed:
             notes += ("the network keeps a state that the mirror does not describe; both runs start from the same one",)
+        # F(T x) beside T F(x), at the examples' sizes.
         sequences = task.sequences(STEPS if runner.stateful else 1, light is not None and not runner.stateful)
         for number, calls in enumerate(sequences):
             task.tell(number / len(sequences))
@@ -269,6 +194,7 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
         if mirror.is_affine:  # offsets are stored in biases, and rounded there
             moved = task.moved(module, own_dtype(module, task.example), double)
             _add_rounding(moved, runner, sequences[:2], tally)
+        # Taken before other sizes are merged in: `beyond` names sizes only for a network that holds at the examples'.
         equivariant = all(output.passed for output in tally.outputs())
         ran = _other_batches(module, runner, task, tally, dtype)
         sizes = _other_sizes(module, runner, task, tally, dtype)
@@ -276,14 +202,18 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
         if task.measures_rounding(double) and not mirror.is_affine and tally.is_close() and not is_large(module):
             _add_rounding(task.moved(module, dtype, double), runner, sequences, tally)
         layout = ""
-        if equivariant and sequences:
+        if equivariant and sequences:  # of a network that fails anyhow, layouts are no news
             layout = _other_strides(runner, task, tally, sequences[0][0], is_large(module))
     beyond = tuple(tally.broken) if equivariant else ()
     return NumericVerdict(tally.outputs(), _name(dtype), len(sequences), ran, notes, sizes, beyond, layout)
 
 
 def _compare(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], tally: Tally) -> None:
-    """Run consecutive calls, then their mirror images, and put answers, other results and states in the tally."""
+    """Run consecutive calls, then their mirror images, and put answers, other results and states in the tally.
+
+    Both runs begin at the state s that the network was handed over in, the second one at T s. Each answers step by
+    step, so that answer k of the one is to be T of answer k of the other; then the last states are compared.
+    """
     calls = _as_run(runner, calls)  # before T, which may round
     plain = runner.run(calls, mirror.states)
     turned = runner.run([mirror.turned(call) for call in calls], mirror.states, turned=True)
@@ -312,43 +242,28 @@ def _as_run(runner: Runner, calls: Sequence[Call]) -> Sequence[Call]:
 def _add_rounding(moved: torch.nn.Module | None, runner: Runner, sequences: Sequence[list[Call]], tally: Tally) -> None:
     """Measure by how much the outputs move if every stored number moves by half its last digit, as it has in `moved`.
 
+    The largest move of each output is noted in the tally, where bounds allow for four times that. None: nothing is.
+
     In the network's own dtype: a bias that holds an offset, b - W c, is no more exact than that, and neither is any
     figure about it. In the dtype that it is judged in: whatever is rounded on the way moves as much.
     """
     if moved is None:
         return
     with Runner(moved, double=runner.double) as other:
-        other.stateful = runner.stateful
         for calls in sequences:
             calls = _as_run(runner, calls)
             for step, moved_step in zip(runner.run(calls).steps, other.run(calls).steps, strict=True):
                 pairs = zip(results(step)[0], results(moved_step)[0], strict=True)
-                for index, (a, b) in enumerate(pairs):
+                for index, (answer, moved_answer) in enumerate(pairs):
                     worst = tally.by_name.get(f"output {index}")
-                    if worst is not None and a.shape == b.shape and a.is_floating_point() and a.numel():
-                        worst.rounding = max(worst.rounding, float((a - b).abs().nan_to_num().max()))
-
-
-def _moved_by_rounding(module: torch.nn.Module, dtype: torch.dtype, double: bool) -> torch.nn.Module | None:
-    """A copy with every parameter and buffer moved by half a unit in its last place, up or down."""
-    try:
-        copied = replaced(module, {})
-    except Exception:  # noqa: BLE001 - a network that cannot be copied is judged without this
-        return None
-    if double:
-        copied.double()
-    generator = torch.Generator().manual_seed(0)
-    step = torch.finfo(dtype).eps * (0.5 if double else 1.0)
-    with torch.no_grad():
-        for tensor in {id(tensor): tensor for tensor in (*copied.parameters(), *copied.buffers())}.values():
-            if tensor.is_floating_point():
-                sign = torch.randint(0, 2, tensor.shape, generator=generator).to(tensor.device, tensor.dtype) * 2 - 1
-                tensor.mul_(1 + step * sign)
-    return copied
+                    is_comparable = answer.shape == moved_answer.shape and answer.is_floating_point()
+                    if worst is not None and is_comparable and answer.numel():
+                        apart = (answer - moved_answer).abs().nan_to_num()
+                        worst.rounding = max(worst.rounding, float(apart.max()))
 
 
 def _other_batches(
-    module: torch.nn.Module, runner: Runner, task: _Task, tally: Tally, dtype: torch.dtype
+    module: torch.nn.Module, runner: Runner, task: Task, tally: Tally, dtype: torch.dtype
 ) -> tuple[int, ...]:
     """Try other sizes of axis 0 and return those that ran; a program may refuse sizes other than its own."""
     size = task.batch_size
@@ -366,9 +281,9 @@ def _other_batches(
 
 
 def _other_sizes(
-    module: torch.nn.Module, runner: Runner, task: _Task, tally: Tally, dtype: torch.dtype
+    module: torch.nn.Module, runner: Runner, task: Task, tally: Tally, dtype: torch.dtype
 ) -> tuple[tuple[str, int], ...]:
-    """Axes and sizes of the other sizes that ran."""
+    """Try other sizes of open axes and return axis and size of those that ran."""
     ran = []
     for resized in task.sizes:
         calls = task.of_sizes(resized.size, resized.shapes)
@@ -379,7 +294,7 @@ def _other_sizes(
     return tuple(ran)
 
 
-def _other_strides(runner: Runner, task: _Task, tally: Tally, call: Call, few: bool) -> str:
+def _other_strides(runner: Runner, task: Task, tally: Tally, call: Call, few: bool) -> str:
     """The layout in memory in which the same inputs get other answers than contiguous ones, "" where none does.
 
     Differences within a hundred times the bound count as rounding, since other strides may use other kernels.
@@ -387,7 +302,7 @@ def _other_strides(runner: Runner, task: _Task, tally: Tally, call: Call, few: b
     if not task.strides:
         return ""
     answers = answers_by_layout(runner, call, few)
-    tensors, others = results(next(answers)[1])
+    tensors, others = results(next(answers)[1])  # the first ones are those to contiguous inputs
     for layout, value in answers:
         trial = Tally(task.mirror, tally.eps, task.allowance)
         turned_answers, other_results = results(value)
@@ -396,17 +311,18 @@ def _other_strides(runner: Runner, task: _Task, tally: Tally, call: Call, few: b
             trial.add(f"output {index} with other strides of the inputs", index, turned, expected, label)
         trial.add_others(other_results, others)
         if not all(output.residual <= CLOSE * output.bound for output in trial.outputs()):
-            tally.by_name |= trial.by_name
+            tally.by_name |= trial.by_name  # under names of their own, so that the verdict fails by them
             return layout
     return ""
 
 
 def _tried(
-    module: torch.nn.Module, runner: Runner, task: _Task, tally: Tally, calls: Sequence[Call], dtype: torch.dtype
+    module: torch.nn.Module, runner: Runner, task: Task, tally: Tally, calls: Sequence[Call], dtype: torch.dtype
 ) -> Tally | None:
     """Residuals of calls of other sizes, which may round more than the examples; None where they are refused."""
     if task.takes is not None and not all(map(task.takes, calls)):
         return None
+    # A tally of its own: what it measures of rounding here may not widen the bound at the examples' sizes.
     trial = Tally(task.mirror, tally.eps, task.allowance)
     try:
         with quiet():  # a graph that fails prints where

@@ -4,6 +4,9 @@
 
 `numeric` runs the network and hands the answers in. A `Tally` keeps the largest residual of every output, an
 `Allowance` says what the bounds are made of.
+
+Where 16 eps scale depth comes from: an output is a sum of products, `depth` times over. Every step rounds, by eps of
+the size of what it adds up. Whether the terms come in the order of x or of T x decides how.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Allowance:
-    """What the bounds are made of.
+    """What the bounds are made of. There are two kinds: in float64, and in the precision in which the network runs.
 
     tolerance: a bound relative to the output's scale in place of all else.  depth: contraction steps from input to
     output.  as_it_runs: judged in the precision in which the network runs.  original: what the original rounds away
@@ -54,22 +57,28 @@ class Allowance:
     def of(self, worst: Worst, eps: float, is_affine: bool) -> float:
         """The residual that rounding may leave on one output in a precision of `eps`. is_affine: T moves pixels."""
         if worst.exact:
-            return 0.0
+            return 0.0  # integers and other results do not round
+        # At least eps²: an output that is 0 throughout has no scale, and a bound of 0 would fail any rounding.
         if self.tolerance is not None:
             return max(self.tolerance * worst.scale, eps**2)
         plain = max(16 * eps * worst.scale * self.depth, eps**2)
         if self.as_it_runs:
             plain = self._by_original(worst, plain, eps)
         if is_affine:
+            # x - c of a pixel near 1000 has lost the digits of 1000, though its own size may be 1.
             bound = plain + 8 * eps * worst.size + 4 * worst.rounding
         else:
+            # At most 100 times the plain bound: a network that enlarges rounding without end may not pass anything.
             bound = plain + min(4 * worst.rounding, CLOSE * plain)
         if self.written is None:
             return bound
         return min(bound, max(self.written.most * worst.scale, eps**2))
 
     def _by_original(self, worst: Worst, plain: float, eps: float) -> float:
-        """A multiple of the original's rounding. That of states is not known: they count as its worst output."""
+        """A multiple of the original's rounding, 64 times; without an original the plain bound, if it is larger.
+
+        That of states is not known: they count as its worst output.
+        """
         known = self.original
         least = _LEAST * eps
         if known is None:
@@ -79,7 +88,12 @@ class Allowance:
 
 @dataclass
 class Worst:
-    """The largest residual of one output so far."""
+    """The largest residual of one output so far.
+
+    index: as in `OutputResidual`.  scale: max |F - c|, c the centre of T.  size: max |F|, which differs in pixels.
+    rounding: by how much it moves where all weights are moved in their last digit.  worst: the entry, in words.
+    exact: it is no floating-point number, and has to agree.  finite: F(x) is, on all inputs so far.
+    """
 
     index: int
     residual: float = 0.0
@@ -127,10 +141,11 @@ class Tally:
         first, second = turned.detach().to("cpu", wide), expected.detach().to("cpu", wide)
         for side, values in (("x", second), ("T x", first)):
             broken = ~torch.isfinite(values)
+            # nan - nan is no difference: an output of nan would pass for a perfect one.
             if broken.any():
                 entry = _entry(broken, int(broken.reshape(-1).to(torch.uint8).argmax()))
                 worst.offer(float("inf"), f"{label(entry)} is {values[entry].item()} for {side}")
-                worst.finite = worst.finite and side != "x"
+                worst.finite = worst.finite and side != "x"  # on T x alone it is an asymmetry like any other
             else:
                 if center is None:
                     about = values
@@ -158,7 +173,10 @@ class Tally:
         """Take in the residuals of another size; offsets of pixels round there as they do here.
 
         One answer may happen to be small, where large numbers cancel: rounding is of the size of the others.
+
+        size: the axis and its size, noted in `broken` where some output fails there.
         """
+        # First what is known here widens the bound there, so that `broken` is decided by the larger scale.
         for name, theirs in other.by_name.items():
             ours = self.by_name.get(name)
             if ours is None:
@@ -169,6 +187,7 @@ class Tally:
                 theirs.rounding = max(theirs.rounding, ours.rounding)
         if not all(output.passed for output in other.outputs()):
             self.broken.append(size)
+        # Then their figures count here, so that the verdict fails where another size fails.
         for name, theirs in other.by_name.items():
             worst = self.by_name.setdefault(name, Worst(theirs.index))
             worst.scale = max(worst.scale, theirs.scale)
@@ -199,4 +218,5 @@ class Tally:
 
 
 def _entry(tensor: torch.Tensor, position: int) -> tuple[int, ...]:
+    """The entry of a tensor at a position of its flat form."""
     return tuple(map(int, torch.unravel_index(torch.tensor(position), tensor.shape)))
