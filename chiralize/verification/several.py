@@ -16,7 +16,7 @@ from torch.nn import Module
 
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call, Runner, results
-from chiralize.verification.drift import Tally
+from chiralize.verification.drift_sums import Tally
 from chiralize.verification.verdicts import Degeneracy, Drift
 
 Mirrors = Mapping[str, NetworkMirror]

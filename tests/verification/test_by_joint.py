@@ -14,7 +14,7 @@ from chiralize.errors import DriftError, UsageError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.report.encoding import to_dict
 from chiralize.symmetry.representation import Representation, TensorRepresentation
-from chiralize.verification.drift import Tally
+from chiralize.verification.drift_sums import Tally
 from chiralize.verification.verdicts import OutputDrift
 from tests.support.small_body import BODY, POSE, Net, converted, normal, trained, turned
 

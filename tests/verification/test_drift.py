@@ -17,7 +17,8 @@ from chiralize.symmetry.action import act
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.asymmetry import asymmetry, data_asymmetry
-from chiralize.verification.drift import _Share, measure, random_inputs
+from chiralize.verification.drift import measure, random_inputs
+from chiralize.verification.drift_sums import _Share
 from chiralize.verification.verdicts import Degeneracy, Drift
 
 NAMES = ("hip", "left_knee", "right_knee")

@@ -20,7 +20,7 @@ from chiralize.methods.refine.imitation import Distance
 from chiralize.problem.mirror import mirror_from
 from chiralize.problem.preparation import prepare
 from chiralize.verification.asymmetry.spreads import Spreads
-from chiralize.verification.drift import Tally
+from chiralize.verification.drift_sums import Tally
 from chiralize.verification.evidence.fitting import gap_of, of_calls
 from tests.support.small_body import BODY, normal
 
