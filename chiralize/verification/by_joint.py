@@ -4,6 +4,9 @@
     rho_j = drift_j / max(gap_j / 2, gap / 4, 0.01)
 
 A joint on which both views agree far better than on the others is held to half of what the whole output is held to.
+Without gap / 4 a joint on which both views agree to 0.001, such as a hip at the origin, would be held to 0.01.
+
+`drift_sums` adds the squares up, batch by batch; a report lists the joints.
 """
 
 from __future__ import annotations
@@ -26,6 +29,10 @@ class JointSums:
     """Sums of squares of one output, over all axes but those that the mirror acts on.
 
     representation: T on it, "sample entry...".  name: of the joint (or the quantity) that an entry belongs to.
+
+    sums: of the gap and of the drift, each with size 1 along axes that T leaves alone: for outputs "sample frame joint
+    coordinate" it is 2 x 1 x 1 x joints x coordinates.  count: numbers that went into each of the sums.
+    is_counted: False where T moves one entry or none, or more than anybody reads.
     """
 
     def __init__(self, representation: TensorRepresentation, name: Callable[[tuple[int, ...]], str]) -> None:
@@ -62,6 +69,7 @@ class JointSums:
         if not self.is_counted or not self.count or not bool(scales.any()):
             return ()
         joints = members(self._representation, self._name)
+        # Units along an axis that was summed over: one spread stands for all of its entries.
         for axis in self._summed:
             if scales.ndim > axis and scales.shape[axis] > 1:
                 scales = scales.square().mean(axis, keepdim=True).sqrt()
@@ -73,6 +81,7 @@ class JointSums:
         figures = list[JointDrift]()
         for name, entries in joints.items():
             gap, drift = _length(self.sums[0], entries, self.count), _length(self.sums[1], entries, self.count)
+            # The spread of the vector that the entries of the joint make: sqrt(3) s for three coordinates of one unit.
             size = sqrt(sum(float(spreads[entry].square().mean()) for entry in entries)) or 1.0
             if isfinite(drift):
                 rho = (drift / size) / max(gap / size / 2, whole_gap / 4, FLOOR)
@@ -83,7 +92,10 @@ class JointSums:
         return tuple(figures)
 
     def _over_other_axes(self, squares: torch.Tensor) -> torch.Tensor:
-        """The sums over all axes but those that the mirror acts on."""
+        """The sums over all axes but those that the mirror acts on.
+
+        squares: "sample entry...", and a last axis of two for the parts of complex numbers.
+        """
         if squares.ndim > self.sums.ndim - 1:
             squares = squares.sum(-1)
         if self._summed:

@@ -1,4 +1,9 @@
-"""Which entries of its inputs a network reacts to: gradients where there are any, else finite differences."""
+"""Which entries of its inputs a network reacts to: gradients where there are any, else finite differences.
+
+`drift` asks it of an original and of a result: an entry that only the original reacts to is a dead input.
+
+Example: y = 2 x[0] + 0 x[1] has the reactions (2 |r|, 0), r being the random number that y was multiplied with.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +18,11 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, Call, Runner, random_tensor, results
 
 DRAWS = 2
+"""Random combinations of the outputs whose gradients are taken; the larger reaction counts."""
 STEP = 0.1
+"""By which an entry is moved where there is no gradient."""
 MOST_ENTRIES = 600
+"""The most entries of an input that are moved one by one, a run each."""
 
 
 def influence(runner: Runner, mirror: NetworkMirror, inputs: Sequence[Call]) -> list[torch.Tensor | None]:
@@ -52,6 +60,10 @@ def _answers(mirror: NetworkMirror, value: Any) -> list[torch.Tensor]:
 
 
 def _gradients(runner: Runner, mirror: NetworkMirror, call: Call) -> list[torch.Tensor | None]:
+    """Reactions by gradients, an entry per input; None for integers, and for all where no output is a number.
+
+    Raises RuntimeError where the network has no gradient.
+    """
     arguments = Arguments.of(*call)
     leaves, wanted = list(arguments.tensors), dict[int, torch.Tensor]()
     for index, tensor in enumerate(leaves):
@@ -69,7 +81,7 @@ def _gradients(runner: Runner, mirror: NetworkMirror, call: Call) -> list[torch.
             assert isinstance(loss, torch.Tensor)
             gradients = torch.autograd.grad(loss, list(wanted.values()), retain_graph=True, allow_unused=True)
             for (index, leaf), gradient in zip(wanted.items(), gradients, strict=True):
-                if gradient is None:
+                if gradient is None:  # the outputs do not depend on this input at all
                     reaction = torch.zeros_like(leaf)
                 else:
                     reaction = gradient
@@ -78,6 +90,10 @@ def _gradients(runner: Runner, mirror: NetworkMirror, call: Call) -> list[torch.
 
 
 def _differences(runner: Runner, mirror: NetworkMirror, call: Call) -> list[torch.Tensor | None]:
+    """Reactions by the largest change of any answer where one entry is moved; None for integers and large inputs.
+
+    An entry is moved in all samples and frames at once: along axes that T leaves alone.
+    """
     arguments = Arguments.of(*call)
     base = _answers(mirror, runner.run([call]).steps[0])
     reactions: list[torch.Tensor | None] = []

@@ -1,4 +1,15 @@
-"""Both verdicts on a network: what running it on x and T x shows, and what the rules of its ops prove."""
+"""Both verdicts on a network: what running it on x and T x shows, and what the rules of its ops prove.
+
+`commands` hand a network in, with the passport of its file where it was converted before, and get a `Verdict` back.
+What stands for the proof depends on what the network is:
+
+    a result of `average`      both views are exchanged by T (`average_proof`); no rule has a part in it
+    an ONNX file               no proof: there is no graph of torch ops
+    any other                  the rules and the weights (`certificate`), averaged stretches by `regions`;
+                               where hidden units could not be paired by their weights, `other_proofs`
+
+The numeric verdict is always made: it knows no rules.
+"""
 
 from __future__ import annotations
 
@@ -96,6 +107,7 @@ def judge(
     samples = draws(network, samples)
     run = partial(numeric.judge, samples=samples, real=real, tolerance=tolerance, tell=tell)
     module = network.module
+    # Kinds of networks that have a way of their own.
     if isinstance(module, OnnxNetwork):
         if passport is not None and passport.is_average:
             network = _with_states_of_both(network)
@@ -105,6 +117,7 @@ def judge(
         network = replace(network, treatment=replace(network.treatment, regions=passport.averaged))
     if passport is not None and passport.is_average:
         return _judge_two_view(network, run, progress)
+    # One pass: T on every tensor, then the network on x and T x, then the weights.
     network, known = with_layers(network, passport)
     repmap, refusal = represent(network, passport, known)
     mirror = mirror_of(network, repmap)
@@ -114,11 +127,13 @@ def judge(
         progress(f"verifying, the proof of {len(network.graph().nodes):,} ops")
         proof = prove_regions(network.graph(), repmap, certificate.judge(network.graph(), repmap))
     is_claimed = passport is not None and bool(passport.hidden)  # what a passport says is to be proved itself
+    # Each other proof may take another search, which is in vain for a network that fails on numbers.
     if numbers.passed and not is_claimed and (proof is None or not proof.passed):
         proof, repmap = another_proof(network, mirror, known) or (proof, repmap)
     if proof is not None:
         return Verdict(numbers, _bounded(proof, network, numbers), mirror, repmap)
     assert refusal is not None
+    # Nothing is known where a rule or a graph is missing. Any other refusal is an op that cannot commute.
     if isinstance(refusal, (NoRuleError, CaptureError, OffsetError)):
         return Verdict(numbers, None, mirror, unproved=refusal)
     return Verdict(numbers, certificate.refused(refusal, len(network.graph().nodes)), mirror)
@@ -148,6 +163,7 @@ def _other_sizes(network: Network, mirror: NetworkMirror, repmap: RepMap | None)
     """Other sizes of the open axes, for the numeric verdict: the proof is about the examples'."""
     if network.program is None:
         return []
+    # Axes by (input, axis): only those that T leaves alone may change their size, under the words of the layout.
     words: dict[tuple[int, int], str] = {}
     for tensor in network.resolved.input_tensors:
         for word, axis in tensor.free_axes:
@@ -191,7 +207,10 @@ def _in_all_layouts(proof: CertificateVerdict, numbers: NumericVerdict) -> Certi
 
 
 def _judge_two_view(network: Network, run: _Run, progress: Progress) -> Verdict:
-    """Judge the form of `average`, where every view keeps its own state and T exchanges the two."""
+    """Judge the form of `average`, where every view keeps its own state and T exchanges the two.
+
+    Proved on the graph; without one by the module itself, which is the average if its mirrors are T.
+    """
     resolved = network.resolved
     inputs, outputs = _with_states(resolved.input_tensors), _with_states(resolved.output_tensors)
     mirror = mirror_from(resolved, inputs, outputs, {}, network.around)
@@ -215,6 +234,7 @@ def _with_states_of_both(network: Network) -> Network:
 
 
 def _known(tensors: Sequence[ResolvedTensor]) -> tuple[ResolvedTensor, ...]:
+    """The tensors, each with a representation: `_with_states`."""
     representations = _with_states(tensors)
     return tuple(replace(tensor, representation=rep) for tensor, rep in zip(tensors, representations, strict=True))
 
@@ -225,6 +245,7 @@ def _with_states(tensors: Sequence[ResolvedTensor]) -> list[TensorRepresentation
 
 
 def _proof_by_exchange(captured: CapturedModel, mirror: NetworkMirror) -> CertificateVerdict:
+    """The verdict of `average_proof` on the graph of an average."""
     prove = partial(why_no_average, captured, mirror.inputs, mirror.outputs, _exchanged(captured))
     broken = prove(input_centers=mirror.input_centers, output_centers=mirror.output_centers)
     proof = CertificateVerdict(True, len(captured.nodes), len(captured.weights), notes=(_AVERAGE,))
@@ -235,7 +256,10 @@ def _proof_by_exchange(captured: CapturedModel, mirror: NetworkMirror) -> Certif
 
 
 def _exchanged(captured: CapturedModel) -> dict[str, str]:
-    """The state of the other view, for every state of a view."""
+    """The state of the other view, for every state of a view: `views.1.h` for `views.0.h`, each by its leaf.
+
+    A state that only one view has stands for itself.
+    """
     by_name = {leaf.names[0]: leaf.name for leaf in captured.leaves.values() if leaf.kind == "state"}
     out: dict[str, str] = {}
     for name, leaf in by_name.items():
@@ -275,4 +299,5 @@ def in_own_precision(
 
 
 def _depth(network: Network, repmap: RepMap | None) -> int:
+    """Contraction steps from input to output, by which bounds grow."""
     return depth_of(network.captured, repmap.macs if repmap else None)

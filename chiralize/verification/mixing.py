@@ -2,6 +2,9 @@
 
 Both verdicts mirror all samples of a batch. A network that takes samples for something else (people, whose axis is
 merged with the batch in another order) is equivariant under that, and not where some samples alone are mirrored.
+
+It is asked by three random samples a, b, c: one stays, the others are drawn anew. Where the answer to a moves from
+(a, b, c) to (a, d, e), it depends on the others. `commands` put the warning into their reports.
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ def mixing(network: Network) -> float:
     first, last = (_batches(network, same) for same in (0, -1))
     try:
         with quiet(), Runner(network.module) as runner:
+            # The first sample and the last: what sums up from the first on answers that one without the others.
             moved = [_moved(network, runner, batches, same) for batches, same in ((first, 0), (last, -1))]
             if _answers_once(runner, first[0], _batches(network, 0, _ROWS - 1)[0]):
                 return inf
@@ -60,7 +64,10 @@ def mixing(network: Network) -> float:
 
 
 def _batches(network: Network, same: int, rows: int = _ROWS) -> tuple[Call, Call]:
-    """Two random batches of samples, one of which is the same in both."""
+    """Two random batches of samples, one of which is the same in both. same: its position.  rows: samples.
+
+    Inputs that hold no samples, such as a table, are the same in both.
+    """
     generator = torch.Generator().manual_seed(0)
     example = Arguments.of(network.args, network.kwargs)
     one: list[torch.Tensor] = []
@@ -97,4 +104,5 @@ def _answers_once(runner: Runner, one: Call, other: Call) -> bool:
 
 
 def _shapes(runner: Runner, call: Call) -> list[torch.Size]:
+    """The sizes of the answers to one call. Raises ModelRunError."""
     return [answer.shape for answer in results(runner.run([call]).steps[0])[0]]

@@ -1,4 +1,8 @@
-"""ONNX files are judged by running them: there is no graph of torch ops to prove anything on."""
+"""ONNX files are judged by running them: there is no graph of torch ops to prove anything on.
+
+In place of a proof more of the user's inputs are run. What a file rounds is measured in its own precision, since
+onnxruntime computes in no other: a second file has all stored numbers moved by a unit in their last place.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ from chiralize.verification.verdicts import NumericVerdict
 MOST = 256
 """Calls of the user's that a file is run on, one after the other: nothing is proved of those that are left out."""
 _COARSEST = {torch.float64: 1e-8, torch.float32: 1e-3}
+"""The widest bound, relative to the output's scale, by the type of the stored numbers; 1e-2 for half precision."""
 
 
 def with_states(network: Network, module: torch.nn.Module) -> Network:
@@ -60,13 +65,14 @@ def judge_by_running(
     resolved = network.resolved
     mirror = mirror_from(resolved, resolved.inputs, resolved.outputs, {}, network.around)
     frames = max((tensor.shape[axis] for tensor in resolved.input_tensors for _, axis in tensor.free_axes), default=1)
-    depth = module.depth(frames) + mirror.is_affine
+    depth = module.depth(frames) + mirror.is_affine  # one step more for c + R (x - c)
     written = numeric.Written(cache(module.moved), _COARSEST.get(module.stored, 1e-2))
     run = partial(
         numeric.judge, module, mirror, network.args, network.kwargs, tolerance=tolerance, depth=depth, written=written
     )
     try:
         verdict = run(real=real, samples=samples, batches=batch_sizes(network))
+        # `numeric.judge` takes 8 inputs of the user's: the others in further verdicts, up to the first that fails.
         for start in range(numeric.REAL, len(real[:MOST]), numeric.REAL):
             if not verdict.passed:
                 break
@@ -77,10 +83,4 @@ def judge_by_running(
             "ONNX file", error.facts, "give --skeleton, or --input-shape for its open sizes"
         ) from error
     note = f"run by onnxruntime in {verdict.dtype}, the precision of the file"
-    notes = list(verdict.notes)
-    for index, text in enumerate(notes):
-        if text.startswith("judged in "):
-            notes[index] = note
-    if note not in notes:
-        notes.append(note)
-    return replace(verdict, notes=tuple(notes)), mirror
+    return replace(verdict, notes=(*verdict.notes, note)), mirror

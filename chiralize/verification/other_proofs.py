@@ -27,7 +27,7 @@ from chiralize.verification.average_proof import why_no_average
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.verdicts import CertificateVerdict
 
-_CALLS = 16
+_CALLS = 16  # random calls whose activations pair units
 _AVERAGE = "two views averaged: T exchanges them"
 
 
@@ -36,7 +36,8 @@ def another_proof(
 ) -> tuple[CertificateVerdict, RepMap | None] | None:
     """The first proof that holds, with the representations that it used; None where there is none.
 
-    known: representations of weights, by name.  Networks with states are left to their own proof.
+    known: representations of weights, by name.  Networks with states are left to their own proof. So are those that
+    draw numbers, and those with stretches that are averaged. The RepMap is None for an average, which needs none.
     """
     captured = network.captured
     if captured is None or captured.mutations or captured.drawing or network.treatment.regions or mirror.states:
@@ -52,6 +53,7 @@ def another_proof(
             repmap, _ = analyse(network, chooser, known)
         except UnsupportedError:
             continue
+        # A chooser may guess: the certificate looks at every weight under what it chose.
         proof = certificate.judge(network.graph(), repmap)
         if proof.passed:
             return proof, repmap
@@ -59,6 +61,7 @@ def another_proof(
 
 
 def _choosers(network: Network) -> Iterator[Chooser]:
+    """The ways to say which hidden units are partners, made when they are asked for."""
     yield _by_answers(network)
     yield _unmoved
 

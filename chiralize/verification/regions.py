@@ -1,4 +1,9 @@
-"""A proof for stretches of a network that both views run through: each is an average of the two."""
+"""A proof for stretches of a network that both views run through: each is an average of the two.
+
+The rules take such a stretch (a region of `graph.regions`) as one op, of which inference only says how T acts on what
+flows in and out. That it commutes with these actions is left to be proved here, by `average_proof` on its inner graph.
+`judge` calls this after the certificate.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,10 @@ from chiralize.verification.verdicts import CertificateVerdict
 
 
 def representations_around(collapsed: CapturedModel, repmap: RepMap, name: str) -> Representations:
-    """How the mirror acts on what flows into a region and out of it."""
+    """How the mirror acts on what flows into a region and out of it, in the order of its reads and of its results.
+
+    collapsed: the graph in which a region is one node.  name: of that node.
+    """
     entering = [_concrete(repmap, ref.name) for ref in _node(collapsed, name).reads]
     leaving = [evaluate(rep, {}) for rep in repmap.nodes[name] if rep is not None]
     return entering, leaving

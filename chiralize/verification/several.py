@@ -4,6 +4,9 @@
 
 Figures are those of one mirror, in its words: where f and the average stand for f and its flip average, the other view
 is what would make that average of two, 2 mean - f(x). So gap / 2 is how far f is from the average, and rho what it was.
+
+Example: two mirrors A and B, one number that neither changes. The answers to x, A x, B x and A B x are 1, 2, 3 and 6:
+their mean is 3. The other view is 2 * 3 - 1 = 5, whose mean with f(x) = 1 is 3 again.
 """
 
 from __future__ import annotations
@@ -26,7 +29,11 @@ Mirrors = Mapping[str, NetworkMirror]
 def measure_all(
     original: Module, converted: Module, mirrors: Mirrors, inputs: Sequence[Call], source: str
 ) -> tuple[Drift, dict[str, Degeneracy]]:
-    """Drift of the result from the average over all views, and whether it tells the sides of every mirror apart."""
+    """Drift of the result from the average over all views, and whether it tells the sides of every mirror apart.
+
+    The drift is that of the first mirror. Under each the other view, turned back, is 2 mean - f(x), so that gap, drift
+    and lean are the same; joints differ.  Degeneracy by the name of the mirror.  Raises ModelRunError, UsageError.
+    """
     tallies = {name: Tally(mirror) for name, mirror in mirrors.items()}
     with Runner(original) as first, Runner(converted) as second:
         for call in inputs:
@@ -48,7 +55,7 @@ def views(mirrors: Sequence[NetworkMirror]) -> Iterator[tuple[NetworkMirror, ...
 def _average(runner: Runner, call: Call, plain: Sequence[Tensor], mirrors: Sequence[NetworkMirror]) -> list[Tensor]:
     """The mean over all views of every answer that has one; others as they are."""
     means = list(plain)
-    count = 2 ** len(mirrors)
+    count = 2 ** len(mirrors)  # of views, of which `plain` is the first: no mirror at all
     for chosen in views(mirrors):
         if not chosen:
             continue
@@ -56,6 +63,7 @@ def _average(runner: Runner, call: Call, plain: Sequence[Tensor], mirrors: Seque
         for mirror in chosen:
             turned = mirror.turned(turned)
         for index, answer in enumerate(_answers(runner, turned)):
+            # Turned back in the same order: mirrors of one body commute, so A B f(A B x) is one view.
             for mirror in chosen:
                 answer = mirror.turned_output(index, answer)
             if answer.is_floating_point():
@@ -76,4 +84,5 @@ def _opposite(mirror: NetworkMirror, plain: Sequence[Tensor], means: Sequence[Te
 
 
 def _answers(runner: Runner, call: Call) -> list[Tensor]:
+    """The tensors that a network answers to one call. Raises ModelRunError."""
     return results(runner.run([call]).steps[0])[0]
