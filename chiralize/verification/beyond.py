@@ -33,7 +33,7 @@ from chiralize.problem.problem import Problem
 from chiralize.verification.drift import measure
 from chiralize.verification.verdicts import Beyond, Drift
 
-SAMPLES = 1000
+SAMPLES = 1000  # of a kind, at most
 _WORK, _LEAST = 2e11, 24
 """Multiplications of one run over the samples of a kind, and how many samples they are at least."""
 REMEMBERED = "samples with the moments that its first batch norm remembers"
@@ -41,7 +41,7 @@ MIXED = "samples put together of joints of different ones"
 APART = "samples moved away from each other"
 SPREAD = "samples spread as far as it remembers of its training"
 POSES = "built-in poses that it was not fitted on"
-_AWAY = 0.5
+_AWAY = 0.5  # of the difference to another sample
 _OTHER_SEED = 1
 """What is drawn is not what was fitted on."""
 Kinds = Sequence[tuple[str, Sequence[Call]]]
@@ -72,7 +72,10 @@ def other_inputs(network: Network, batches: Batches) -> Kinds:
 
 
 def furthest(original: torch.nn.Module, result: torch.nn.Module, mirror: NetworkMirror, kinds: Kinds) -> Beyond | None:
-    """How far the result is from the original on the kind of inputs that counts (`Beyond.order`)."""
+    """How far the result is from the original on the kind of inputs that counts (`Beyond.order`).
+
+    None where there are no other kinds, or where the result ran on none of them.
+    """
     measured = list[Beyond]()
     for what, inputs in kinds:
         with suppress(ModelRunError):  # the result may take the batch that it was traced at alone
@@ -87,6 +90,11 @@ def beyond_of(what: str, drift: Drift) -> Beyond:
 
 
 def _others(network: Network, given: Sequence[Call]) -> Iterator[tuple[str, Sequence[Call]]]:
+    """Inputs of every kind that can be made, with words for it: remembered moments, mixed joints, samples apart.
+
+    given: inputs that look like those in use, from which the last two kinds are made. Both begin with one seed, so that
+    results are compared on the same inputs.
+    """
     most = affordable_samples(network, _WORK, max(_LEAST, network.rows), SAMPLES)
     with suppress(UndeterminedError, ChiralizeError):
         moments = recover(network.graph(), network.resolved.inputs)
@@ -118,6 +126,7 @@ def _spread(
 def _mixed(tensor: torch.Tensor, entry: ResolvedTensor, generator: torch.Generator) -> torch.Tensor:
     """Samples whose joints, each with all its coordinates and frames, come from different ones."""
     mixed = tensor.clone()
+    # Another permutation of the samples for every joint: each is as in some sample, beside joints of others.
     for joint in joints_of(entry):
         rows = tensor[torch.randperm(len(tensor), generator=generator)]
         for index in joint:

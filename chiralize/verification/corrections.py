@@ -3,6 +3,11 @@
 A mirror that is wrong in three places is wrong in two after any one correction. So one change is made after the other,
 and the few that bring the network's answers nearest are gone on from. What is named in the end was measured like any
 mirror, and fits.
+
+It is a beam search over specifications. Say a shoulder pair is crossed, y is negated instead of x, and a field has the
+wrong sign, with a gap of 1.6. Of all single changes the 8 nearest are kept (1.1, 1.2, ...); of all changes of those 8
+again (0.5, ...), and so on, up to 5 changes, until the gap needs no explanation. `mirror_evidence` starts it where real
+inputs refute T.
 """
 
 from __future__ import annotations
@@ -69,19 +74,20 @@ def corrected(
     best = _Step((), resolved, mirror, first.gap)
     steps, seen = [best], {whole_key(mirror)}
     least_moved = _LEAST_MOVED * moved_by(mirror, answers)
+    # Every round makes one change more. `best` moves on only if that change takes away what chance would not.
     while steps and len(steps[0].names) < MOST_CHANGES and best.gap > SMALL:
         steps = _next(answers, steps, seen, partial(_candidates, resolve=resolve, near=near), most_runs, least_moved)
         if steps and steps[0].gap <= _NEARER * best.gap:
             best = steps[0]
         elif best.gap <= FITS:
-            break
+            break  # one that fits is not improved; one that does not may need two changes at once
     if best.names and best.gap <= _most_left(best, resolved):
         return Corrected(best.names, best.gap)
     return Corrected((), best.gap)
 
 
 def _most_left(step: _Step, before: ResolvedSpec) -> float:
-    """The gap that these changes may leave to be named."""
+    """The gap that these changes may leave to be named: the less, the easier it is to come so near by chance."""
     if len(step.names) == 1:
         return FITS
     body, other = before.spec.skeleton, step.resolved.spec.skeleton

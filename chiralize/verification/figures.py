@@ -1,4 +1,8 @@
-"""How far a converted network is from its original's flip average, and what it still tells left from right by."""
+"""How far a converted network is from its original's flip average, and what it still tells left from right by.
+
+Methods make drafts; `figures_of` measures each on inputs that it was not fitted on, and `loss` orders them. Figures
+that cost further runs (other kinds of inputs, dead inputs) are added afterwards, where they matter.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +26,8 @@ from chiralize.verification.verdicts import Degeneracy, Drift
 
 Others = Callable[[], Kinds]
 """Inputs of other kinds than those given, made when they are asked for."""
-_RANDOM = 16
-_KEPT = 0.6
+_RANDOM = 16  # random inputs where there are no others
+_KEPT = 0.6  # share of what is odd that a candidate has to keep, or come last
 _WITNESSES = 4
 _WORK, _LEAST = 5e10, 24
 """Multiplications to spend on the figures of an average, and its fewest samples."""
@@ -48,6 +52,7 @@ def figures_of(problem: Problem, draft: Draft) -> Figures:
     """Figures of a draft on held-out inputs or sequences; on random inputs where there are none."""
     network, batches, converted = problem.network, problem.batches, draft.converted
     carried = network.carried
+    # Along sequences every view carries its own states; single calls begin with the stored ones.
     if batches.sequences:
         mirror = mirror_of_calls(network)
         along = partial(measure_along, network.module, converted.module, mirror, two_view=converted.is_average)
@@ -65,6 +70,7 @@ def figures_of(problem: Problem, draft: Draft) -> Figures:
                 drift, degeneracy = compare(in_one(network, inputs), small=inputs[0])
         except ModelRunError:  # the result takes the batch that it was traced at
             drift, degeneracy = compare(inputs)
+    # What the figures do not show by themselves: how the result was made, and what it was measured on.
     zeroed = tuple(weight.name for weight in converted.moved if weight.zeroed)
     forced = draft.repmap.forced if draft.repmap is not None else ()
     degeneracy = replace(degeneracy, forced=forced, zeroed=zeroed, tables=converted.tables)

@@ -1,4 +1,20 @@
-"""Is this the right skeleton? Whether names, bones and the network itself speak for T."""
+"""Is this the right skeleton? Whether names, bones and the network itself speak for T.
+
+A wrong T can be put into a network as exactly as the right one, and no verdict tells. So signs from outside are looked
+for. What needs no run comes from the specification and the inputs: names of joints, bones, signs, ranges. Then the
+network is asked: under T its answers are a small gap away from their mirror images, under another mirror a large one.
+
+`commands` call `ask_network` with the user's inputs before anything is converted, and `outside_evidence` for the
+report. The steps of `ask_network`:
+
+    compared_inputs     which inputs, and how many mirrors may be tried
+    fitting             the answers to x, and to T x for every mirror; gaps
+    neighbours, ...     other mirrors: the same specification with one thing changed
+    judging             from the gaps to sentences
+    corrections         several changes at once, where T is refuted
+
+`wrong_mirror` makes the refusal of it.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +23,30 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
-from math import ceil
 
 import torch
 
 from chiralize.body.tensors import ConversionSpec
 from chiralize.body.tensors.conversion import doubts_of
-from chiralize.errors import ChiralizeError, ModelRunError
+from chiralize.errors import ChiralizeError
 from chiralize.errors.words import percent, when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import Steps
-from chiralize.graph.running import Arguments, Call, Runner, random_calls
-from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
-from chiralize.problem.data.cutting import in_one, in_rows, tensors, thinned
+from chiralize.graph.running import Arguments, Call, Runner
+from chiralize.problem.data.cutting import tensors, thinned
 from chiralize.problem.data.missing_joints import fill_in_first
 from chiralize.problem.mirror import mirror_if_known, resolved_as
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.stateful import mirror_of_calls
+from chiralize.verification.compared_inputs import (
+    FIRST,
+    answers_to,
+    evenly_taken,
+    inputs_to_compare_on,
+    random_inputs_of,
+    runs_for,
+)
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.answer_points import Points, as_measured, points_beside, points_of_answers
@@ -37,11 +59,9 @@ from chiralize.verification.evidence.fitting import (
     along,
     compare,
     gap_of,
-    of_calls,
     variation_of,
     whole_gap_of,
 )
-from chiralize.verification.evidence.forecasts import last_frames
 from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
 from chiralize.verification.evidence.mirrors import swaps
@@ -66,23 +86,12 @@ from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.evidence.turns import rotation_findings
 from chiralize.verification.verdicts import Evidence
 
-_ROWS = 256
-_LOOKED_AT = 2048
-_CALLS = 16
-_NOISE_ROWS, _NOISE_CALLS, _NOISE_RUNS, _NOISE_MIRRORS = 24, 8, 12, 40
+_LOOKED_AT = 2048  # samples in which one input may turn out to be computed from another
+_NOISE_MIRRORS = 40
 """On noise no mirror is confirmed, and none refuted: the likeliest mistakes alone are looked for."""
-_STEPS, _MOST_STEPS, _SEQUENCES, _FIRST = 100, 1600, 16, 4
-"""Steps of a sequence along which mirrors are compared, of all together, and how many sequences at most; of these the
-first suffice to drop a mirror that is far worse than T, and to look for several changes. Which foot goes first sets the
-first steps of two views further apart than all later ones; and one clip, of one motion, spreads less than all clips do:
-of four the gap of a right mirror was anything from 0.24 to 0.48."""
-_WORK = 1e10  # multiplications to spend on all mirrors together
-_LEAST_RUNS, _MOST_RUNS = 16, 160
 _TELLS_AS_A_WHOLE = 0.4
 """The gap without swaps, in spreads of the whole answer, from which on it tells. Forecasts have 0.2, 0.5 and more where
 the last frame is given back without its noise (decision 0105)."""
-_COSTLY, _FEWEST_RUNS = 5e11, 8
-"""Multiplications, about half a minute, and how many mirrors are tried where the first inputs alone take so many."""
 _ASKING = "checking the mirror against the network"
 _HARDLY_VARY = (
     "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a hundredth "
@@ -124,7 +133,9 @@ def outside_evidence(
 
     inputs: real ones.  equivariant: what a pose made symmetric by names is shown to, where its calls are the same.
     asked: what the network itself says, as `ask_network` returns it.  Nothing is asked of names where T is not known.
+    mirror: T, None where it is not known on states.
     """
+    # What the names say, unless the network has clearly contradicted them.
     skeleton = network.resolved.spec.skeleton
     of_names = [name_findings(skeleton.joints, skeleton.pairs, skeleton.edges)]
     if mirror is not None:
@@ -133,16 +144,18 @@ def outside_evidence(
     parts = [_refuted(joined(*of_names)) if are_refuted else joined(*of_names)]
     if network.resolved.is_trivial:
         parts.append(Evidence(warnings=(IDLE,)))
+    # What the specification says of itself, and what the user's inputs say of it.
     parts += [reflection_findings(network.resolved), rotation_findings(network.resolved)]
     parts.append(Evidence(warnings=tuple(doubts_of(network.resolved.spec))))
     parts.append(side_findings(network.resolved, inputs))
     parts.append(free_findings(network.resolved, (tuple(network.args), dict(network.kwargs)), inputs))
     if mirror is not None:
         parts.append(derived_findings(mirror, _samples(network, inputs)))
+    # What the network says: the original, by its gaps, then the result, of a pose that is symmetric by names.
     if asked is not None:
         parts.append(asked)
     if equivariant is not None and mirror is not None and not are_refuted:
-        calls = _few(network, inputs) or _random(network, mirror, 2)
+        calls = _few(network, inputs) or random_inputs_of(network, mirror, 2)
         parts.append(symmetric_pose(equivariant, mirror, calls))
     return joined(*parts)
 
@@ -190,17 +203,21 @@ def _asked(network: Network, inputs: Sequence[Call], sequences: Sequence[Steps],
 def compare_mirrors(
     network: Network, inputs: Sequence[Call] = (), sequences: Sequence[Steps] = (), progress: Progress = silent
 ) -> tuple[Comparison, Basis] | Evidence:
-    """The figures behind `ask_network`, or a note where there can be none."""
+    """The figures behind `ask_network`, or a note where there can be none.
+
+    Networks with states are asked along sequences, and not at all without: from one call to the next a state moves on,
+    which a single call does not show. Raises ModelRunError.
+    """
     if network.resolved.is_trivial or all(rep is None or rep.is_trivial for rep in network.resolved.inputs):
         return Evidence()
     if sequences and network.carried.keeps_state:
-        return _compare_along(network, _evenly_taken(sequences), progress)
+        return _compare_along(network, evenly_taken(sequences), progress)
     mirror = mirror_if_known(network, None)
     if mirror is None or mirror.states or network.origin.unheld:
         return Evidence(notes=(_KEEPS_STATE,), lacks_time=bool(inputs) and not sequences)
-    calls, real = _witnesses(network, mirror, inputs)
+    calls, real = inputs_to_compare_on(network, mirror, inputs)
     with Runner(network.module) as runner:
-        answers = _answers(network, runner, mirror, calls, real)
+        answers = answers_to(network, runner, mirror, calls, real)
         return _compared(network, answers, mirror, calls, real, progress)
 
 
@@ -213,15 +230,8 @@ def _compare_along(
         return Evidence(notes=(_KEEPS_STATE,))
     mirror = mirror_of_calls(network)
     with Runner(network.module) as runner:
-        answers = along(runner, mirror, sequences, network.carried, _FIRST)
+        answers = along(runner, mirror, sequences, network.carried, FIRST)
         return _compared(network, answers, mirror, calls, True, progress)
-
-
-def _evenly_taken(sequences: Sequence[Steps]) -> list[Steps]:
-    """Some of the sequences, from all over their file, which mostly has like beside like."""
-    lengths = sorted(min(len(steps), _STEPS) for steps in sequences)
-    count = min(len(sequences), _SEQUENCES, max(_FIRST, _MOST_STEPS // max(lengths[len(lengths) // 2], 1)))
-    return [sequences[number * len(sequences) // count][:_STEPS] for number in range(count)]
 
 
 def _compared(
@@ -232,23 +242,28 @@ def _compared(
     real: bool,
     progress: Progress,
 ) -> tuple[Comparison, Basis] | Evidence:
-    """T beside other mirrors on these answers, or a note where they tell nothing.  calls: what was answered."""
+    """T beside other mirrors on these answers, or a note where they tell nothing.
+
+    calls: what was answered.  real: these are no noise.  Raises ModelRunError.
+    """
     if not answers.is_finite:
         return Evidence(notes=(_NOT_FINITE,))
     if not answers.indices:
         return _of_still(answers, calls, real) if answers.hardly_vary else Evidence()
+    # The unit of gaps, and the other mirrors, the likeliest mistakes first: only so many can be run.
     _settle_unit(network, mirror, answers)
     points = _points(network, mirror, answers, calls)
     if real:
         others = _others(network, answers, mirror, calls, points)
     else:
         others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
+    # What else may be wrong with the inputs or the network, for the judgement of the gaps.
     away = (fill_in_first(network.resolved, calls) or off_center(network.resolved, calls)) if real else ""
     collapsed = _collapsed(network, answers, calls) if real else ""
     rows, is_trained = sum(map(network.samples_in, calls)), not is_untrained(network.module)
     beside = points_beside(network.resolved, mirror, answers) if real else {}
     basis = Basis(real, is_trained, rows, away, collapsed, beside, tuple(answers.displaced.items()))
-    runs = _runs(network, calls, real)
+    runs = runs_for(network, calls, real)
     gap = f"its gap{when(not real, ' on random inputs')} is {gap_of(mirror, answers):.2g}; looking at other mirrors"
     progress(f"{_ASKING}: {gap}")  # the others may take minutes
 
@@ -259,6 +274,7 @@ def _compared(
     comparison = compare(answers, mirror, others, runs, tell)
     if real and basis.rows < FEWEST_ROWS and comparison.answers_stay:
         return Evidence(notes=(_FEW_SCORES.format(basis.rows),))
+    # Where T is refuted, one change may not be enough: several at once are searched for, on the first inputs alone.
     fit = judged(comparison, basis).fit
     can_tell = real and basis.rows >= FEWEST_ROWS and not comparison.answers_stay
     is_costly = answers.first is not None and not network.carried.keeps_state
@@ -290,7 +306,11 @@ def _settle_unit(network: Network, mirror: NetworkMirror, answers: Answers) -> N
 def _others(
     network: Network, answers: Answers, mirror: NetworkMirror, calls: Sequence[Call], points: Points
 ) -> Iterator[Candidate]:
-    """Mirrors to compare T with on real inputs; of those that are the same, the first has the name."""
+    """Mirrors to compare T with on real inputs; of those that are the same, the first has the name.
+
+    Partners and signs that the answers themselves tell need no further run, since they change T on outputs alone. Of
+    fields that T leaves as they are the neighbours come first: these name the field, and not only its entries.
+    """
     swapped, scores, still, numbers = list[int](), list[int](), list[int](), list[int]()
     for index in answers.indices:
         kind = network.resolved.output_tensors[index].kind
@@ -323,6 +343,7 @@ def _collapsed(network: Network, answers: Answers, calls: Sequence[Call]) -> str
 
     Those that are the same to the last digit are in `network.behaviour.constant`, and free ones may be settings.
     """
+    # `variation` is that of all outputs that are numbers, in their order: those that vary and those that hardly do.
     variations = dict(zip(sorted((*answers.hardly_vary, *answers.indices)), answers.variation, strict=True))
     still: list[str] = []
     for index in answers.hardly_vary:
@@ -340,18 +361,6 @@ def _numbers(call: Call) -> list[torch.Tensor]:
     return [tensor for tensor in tensors(call) if tensor.is_floating_point()]
 
 
-def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], real: bool) -> Answers:
-    """The network's answers to the calls; random ones go in one batch where it takes batches of any size."""
-    if not real:
-        with suppress(ModelRunError):
-            return of_calls(runner, mirror, in_one(network, calls))
-        return of_calls(runner, mirror, calls)
-    samples = network.samples_in(calls[0])
-    is_costly = _LEAST_RUNS * multiplications_a_sample(network) * samples * len(calls) > _WORK
-    first = ceil(FEWEST_ROWS / samples) if is_costly else 0
-    return of_calls(runner, mirror, calls, first, last_frames(network.resolved))
-
-
 def _samples(network: Network, inputs: Sequence[Call]) -> Sequence[Call]:
     """Inputs of the user to look at; none where samples are not the first axis, or the network carries states."""
     if not inputs or not network.has_rows or network.carried:
@@ -360,38 +369,8 @@ def _samples(network: Network, inputs: Sequence[Call]) -> Sequence[Call]:
 
 
 def _few(network: Network, inputs: Sequence[Call]) -> list[Call]:
+    """Eight of the user's calls at most; none of none."""
     return thinned(network, inputs, 8)[:8] if inputs else []
-
-
-def _random(network: Network, mirror: NetworkMirror, count: int) -> list[Call]:
-    """Random calls in the shapes of the example, where inputs live."""
-    example = Arguments.of(network.args, network.kwargs)
-    return list(map(mirror.placed, random_calls(example, count, 0)))
-
-
-def _witnesses(network: Network, mirror: NetworkMirror, inputs: Sequence[Call]) -> tuple[list[Call], bool]:
-    """Inputs on which mirrors are compared, and whether they are real."""
-    rows = affordable_samples(network, _WORK / _LEAST_RUNS, 8, _ROWS)
-    if inputs:
-        rows = max(rows, BATCH)  # however costly: of fewer the network's gap is not known well enough to refuse it
-        calls = in_rows(network, thinned(network, inputs, rows), rows)
-        calls = thinned(network, calls, min(rows, _CALLS * network.samples_in(calls[0])))[:_CALLS]
-        if looks_real(calls):
-            return calls, True
-    example: Call = (tuple(network.args), dict(network.kwargs))
-    if looks_real([example]):
-        return [example], True
-    count = max(2, min(_NOISE_CALLS, min(rows, _NOISE_ROWS) // max(network.rows, 1)))
-    return _random(network, mirror, count), False
-
-
-def _runs(network: Network, calls: Sequence[Call], real: bool) -> int:
-    """How many mirrors may be tried that need runs on inputs of their own: fewer where a run is costly."""
-    if not real:
-        return _NOISE_RUNS
-    work = multiplications_a_sample(network)
-    least = _FEWEST_RUNS if _LEAST_RUNS * FEWEST_ROWS * work > _COSTLY else _LEAST_RUNS
-    return max(least, min(_MOST_RUNS, int(_WORK / max(work * sum(map(network.samples_in, calls)), 1))))
 
 
 # ---- other mirrors --------------------------------------------------------------------------------------------
@@ -404,11 +383,13 @@ def _candidates(
     """
     try:
         named = by_names(mirror)
-    except ChiralizeError:
+    except ChiralizeError:  # names and signs contradict each other
         named = None
     if named is not None:
         yield Candidate(f"{BY_NAMES}{pairs_by_names(mirror)}", named)
     resolved = network.resolved
+    # Pairs that the inputs tell, changes in one place, and last what takes many runs: blocks in another order, and two
+    # of many pairs crossed.
     near = nearby(resolved, means_away(resolved, real), _numbers_among(network), points)
     by_inputs = with_pairs_of_inputs(resolved, real) if real else ()
     crossed = with_crossed_pairs(resolved, real) if real else ()

@@ -1,4 +1,14 @@
-"""Frozen records of what was measured and judged: verdicts, drift, degeneracy, evidence."""
+"""Frozen records of what was measured and judged: verdicts, drift, degeneracy, evidence.
+
+    NumericVerdict, OutputResidual          made by `numeric`: F(T x) beside T F(x)
+    CertificateVerdict                      by `certificate`, `average_proof` and `judge`: the proof
+    Drift, OutputDrift, JointDrift, ...     by `drift_sums`: how far a result is from the original's flip average
+    Degeneracy                              by `drift`: whether the result still tells left from right
+    Evidence                                by `mirror_evidence`: whether T is the right mirror at all
+    Judgement                               what a command puts together of these
+
+Nothing is computed here but what follows from the fields. `report` writes them down.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +53,7 @@ class OutputResidual:
 
 
 def _passed(passed: bool) -> str:
+    """The outcome in a word."""
     return "passed" if passed else "failed"
 
 
@@ -281,6 +292,7 @@ class Degeneracy:
     @property
     def odd_kept(self) -> float:
         """The smallest share of its odd share that an output kept (1 where none had any to speak of)."""
+        # A share of less than 1 % does not matter (decision 0003), and neither does what is left of it.
         pairs = zip(self.odd_before, self.odd_after, strict=True)
         return min((after / before for before, after in pairs if before > 0.01), default=1.0)
 

@@ -1,4 +1,8 @@
-"""Refusing to convert under a mirror that a network shows not to be its own, and what to look at first."""
+"""Refusing to convert under a mirror that a network shows not to be its own, and what to look at first.
+
+`mirror_evidence` has asked the network; here the answer becomes a refusal (MirrorError) with a remedy. Doubts about the
+inputs come before those about T: on inputs that the network cannot read, no mirror fits.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +60,7 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence, remembered
     mirror = mirror_if_known(network, None)
     against = names_of_entries(mirror).warnings if mirror is not None else ()
     facts, first = "; ".join((*asked.warnings, *against)), _first_to_check(network, inputs, fit, bool(against))
+    # What may come first besides is asked only while no other mirror fits: one that does is the better remedy.
     is_beside = any(LIE_ABOUT in warning for warning in asked.warnings)
     first = first or when(not fit.fits_another, when(is_beside, _SAY_THE_POINT) or remembered)
     calls = thinned(network, inputs, affordable_samples(network, _WORK, BATCH, _ROWS))
@@ -72,6 +77,7 @@ def _first_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit, is
     """What to look at before other mirrors: the inputs, names that T contradicts, or single blocks; "" elsewhere."""
     if of_inputs := inputs_to_check(network, inputs, fit):
         return of_inputs
+    # Where the nearest mirror changes pairs itself, it is the remedy, and the names need not be repeated.
     is_named = fit.nearest.startswith(BY_NAMES) or PAIRED in fit.nearest
     if is_against_names and fit.nearest_gap > _USUAL and not is_named:
         return "swap first what the names tell, or rename it; then "
@@ -129,4 +135,5 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
 
 
 def _has_fields(entries: Sequence[TensorEntry] | None) -> bool:
+    """Whether some tensor is described block by block."""
     return any(entry.fields for entry in entries or ())

@@ -16,7 +16,7 @@ from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.storage.format import LoadedModel
-from chiralize.verification import judge, mirror_evidence
+from chiralize.verification import compared_inputs, judge
 from tests.support.small_body import POSE, normal, turned
 
 A_SAMPLE = 2 * 12 * 16
@@ -77,13 +77,13 @@ def test_samples_on_which_mirrors_are_compared(
 
     About 50 of 160, evenly spread, are every third of the calls.
     """
-    monkeypatch.setattr(mirror_evidence, "_WORK", work)
+    monkeypatch.setattr(compared_inputs, "_WORK", work)
     network = plain(4)
     mirror = mirror_if_known(network, None)
     assert mirror is not None
     given = [((part,), {}) for part in SAMPLES.split(4)]
     for inputs, expected in ((given, real), ((), noise)):
-        calls, _ = mirror_evidence._witnesses(network, mirror, inputs)
+        calls, _ = compared_inputs.inputs_to_compare_on(network, mirror, inputs)
         assert sum(map(network.samples_in, calls)) == expected
 
 
