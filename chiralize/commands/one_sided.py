@@ -37,7 +37,7 @@ from chiralize.verification.asymmetry.lean import LEANING, needed_to_show
 from chiralize.verification.asymmetry.memory import Memory, memory
 from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_gap
 from chiralize.verification.asymmetry.records import Asymmetry
-from chiralize.verification.evidence.fitting import FEWEST_ROWS
+from chiralize.verification.evidence.answers import FEWEST_ROWS
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.evidence.one_class import one_class_first

@@ -21,7 +21,8 @@ from chiralize.body.skeleton.naming import as_sets, infer_pairs
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.errors import ChiralizeError
 from chiralize.graph.mirror import FITS, NetworkMirror
-from chiralize.verification.evidence.fitting import Answers, gaps, moved_by
+from chiralize.verification.evidence.answers import Answers
+from chiralize.verification.evidence.fitting import gaps, moved_by
 from chiralize.verification.evidence.judging import SMALL
 from chiralize.verification.evidence.mirrors import Key, whole_key
 from chiralize.verification.evidence.neighbours import Neighbour, nearby

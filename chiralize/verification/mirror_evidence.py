@@ -8,7 +8,8 @@ network is asked: under T its answers are a small gap away from their mirror ima
 report. The steps of `ask_network`:
 
     compared_inputs     which inputs, and how many mirrors may be tried
-    fitting             the answers to x, and to T x for every mirror; gaps
+    answers             the network's answers to x, and to T x for every mirror
+    fitting             gaps between the two, of T and of other mirrors
     neighbours, ...     other mirrors: the same specification with one thing changed
     judging             from the gaps to sentences
     corrections         several changes at once, where T is refuted
@@ -51,17 +52,10 @@ from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.answer_points import Points, as_measured, points_beside, points_of_answers
 from chiralize.verification.evidence.answered_signs import with_other_signs
+from chiralize.verification.evidence.answers import FEWEST_ROWS, Answers, along, variation_of
 from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
-from chiralize.verification.evidence.fitting import (
-    FEWEST_ROWS,
-    Answers,
-    along,
-    compare,
-    gap_of,
-    variation_of,
-    whole_gap_of,
-)
+from chiralize.verification.evidence.fitting import compare, gap_of, whole_gap_of
 from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
 from chiralize.verification.evidence.mirrors import swaps

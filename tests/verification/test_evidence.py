@@ -23,7 +23,8 @@ from chiralize.symmetry.action import act
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.evidence import joined
-from chiralize.verification.evidence.fitting import compare, of_calls
+from chiralize.verification.evidence.answers import of_calls
+from chiralize.verification.evidence.fitting import compare
 from chiralize.verification.evidence.judging import Basis, judged, recalled
 from chiralize.verification.evidence.mirrors import moves_less, undoes_a_part
 from chiralize.verification.evidence.names import (
@@ -32,9 +33,9 @@ from chiralize.verification.evidence.names import (
     names_of_entries,
     symmetric_pose,
 )
-from chiralize.verification.evidence.neighbours import changes
 from chiralize.verification.evidence.records import Candidate, Comparison, MirrorGap
 from chiralize.verification.evidence.reflection import reflection_findings
+from chiralize.verification.evidence.skeleton_changes import changes
 from chiralize.verification.mirror_evidence import ask_network, compare_mirrors
 from chiralize.verification.verdicts import Evidence
 from tests.support.small_body import Net

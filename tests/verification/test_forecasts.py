@@ -14,7 +14,8 @@ from chiralize.errors import MirrorError, OneSidedError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call, Runner
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap
-from chiralize.verification.evidence.fitting import Answers, gap_of, of_calls, whole_gap_of
+from chiralize.verification.evidence.answers import Answers, of_calls
+from chiralize.verification.evidence.fitting import gap_of, whole_gap_of
 from chiralize.verification.evidence.forecasts import LastFrame, last_frames
 from chiralize.verification.evidence.remedies import pairs_first
 

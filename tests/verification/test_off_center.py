@@ -16,8 +16,8 @@ from chiralize.methods.registry import method_of
 from chiralize.problem.preparation import prepare
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
-from chiralize.verification.evidence.neighbours import NO_SWAP
 from chiralize.verification.evidence.off_center import means_away, off_center
+from chiralize.verification.evidence.skeleton_changes import NO_SWAP
 from chiralize.verification.mirror_evidence import ask_network
 from chiralize.verification.verdicts import Evidence
 from chiralize.verification.wrong_mirror import refuse_wrong_mirror

@@ -21,7 +21,8 @@ from chiralize.problem.mirror import mirror_from
 from chiralize.problem.preparation import prepare
 from chiralize.verification.asymmetry.spreads import Spreads
 from chiralize.verification.drift_sums import Tally
-from chiralize.verification.evidence.fitting import gap_of, of_calls
+from chiralize.verification.evidence.answers import of_calls
+from chiralize.verification.evidence.fitting import gap_of
 from tests.support.small_body import BODY, normal
 
 FEATURES = BODY + (

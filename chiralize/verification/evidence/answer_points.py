@@ -21,7 +21,7 @@ from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.symmetry.action import act
-from chiralize.verification.evidence.fitting import Answers
+from chiralize.verification.evidence.answers import Answers
 from chiralize.verification.evidence.misread import Entries
 from chiralize.verification.evidence.off_center import is_away, negated, values_of
 from chiralize.verification.evidence.records import AT_A_POINT, LIE_ABOUT

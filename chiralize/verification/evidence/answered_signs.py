@@ -14,7 +14,7 @@ import torch
 from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.symmetry.involution import SignedPermutation
-from chiralize.verification.evidence.fitting import Answers
+from chiralize.verification.evidence.answers import Answers
 from chiralize.verification.evidence.records import Candidate
 from chiralize.verification.evidence.repairing import with_action
 

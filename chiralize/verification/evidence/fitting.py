@@ -3,28 +3,32 @@
 A network that learned a task whose mirror is T answers T x nearly with T of its answer to x, though nothing holds it to
 that: the gap between the two, in units of the spread of its answers, is 0.1 to 0.25 for networks that know both sides.
 Under a mirror that is not its own the two have nothing in common.
+
+    gap of T     RMS(f(x) - T f(T x)) / spread of f(x), the largest of all outputs
+    ratio        of another mirror O: RMS(f(x) - O f(O x)) / RMS(f(x) - T f(T x)), on the entries where the two differ
+
+The ratio is taken on those entries alone, since two mirrors mostly agree on most: where O exchanges the wrists and T
+does not, all other joints are mirrored alike by both, and would hide the difference.
+
+Example: 17 joints of one coordinate, of which O and T predict 2 differently. f(x) is 0.2 from T f(T x) on 15 of them
+and 1.2 on those two; from O f(O x) it is 0.2 throughout. The gaps are 0.45 and 0.2, and the ratio is 0.2 / 1.2 = 0.17.
+
+`mirror_evidence` calls `compare`, and `judging` makes sentences of the figures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from math import inf, isfinite, sqrt
-from operator import itemgetter
 
 import torch
 
 from chiralize.graph.mirror import FITS, NetworkMirror
-from chiralize.graph.rollouts import Carried, Steps, roll
-from chiralize.graph.running import Arguments, Call, Runner, results
-from chiralize.graph.units import Units
 from chiralize.symmetry.action import act
-from chiralize.symmetry.representation import Representation, TensorRepresentation
-from chiralize.verification.evidence.forecasts import LastFrame
+from chiralize.verification.evidence.answers import Answers, of_stacks, relative_rms
 from chiralize.verification.evidence.mirrors import (
     Key,
-    input_key,
     inputs_beside,
     share_moved,
     swaps,
@@ -33,248 +37,17 @@ from chiralize.verification.evidence.mirrors import (
 )
 from chiralize.verification.evidence.records import Candidate, Comparison, MirrorGap
 
-Run = Callable[[NetworkMirror | None], Sequence[Sequence[torch.Tensor]]]
-"""Answers to all inputs, call by call: as they are, or to their images under a mirror."""
-Start = tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]
-"""Last frames that an output may be the forecast from, a tensor per call, and the inputs that they are the last of."""
-FEWEST_ROWS = 8
-"""Of fewer samples no mean is taken: their answers are counted from 0, which makes gaps smaller."""
-_STILL = 0.01
-"""Answers that vary by less than this share of their size count as constant: in units of so small a spread any gap is
-large.
-"""
-_LEAST_DISPLACED, _MOST_DISPLACED = 0.05, 0.6
-"""A forecast that adds less than this share of its spread to the last frame repeats it: what it adds is rounding, or
-the noise of people who stand still. One that adds more does not start there."""
 _EQUAL = 1e-9
+"""Of the largest answer: two predictions that are no further apart are the same."""
 _NOT_WORSE = 1.05
+"""The largest ratio of any output up to which a mirror counts as no worse there."""
 _ALL = 0.999
+"""The share of what answers vary by from which on it is all."""
 _FEW = 0.25
+"""The share of the answers that T moves, up to which it leaves (nearly) all as they are (decision 0026)."""
 _FAR_WORSE = 1.25
 """A mirror whose gap on the first inputs is so many times that of T is not run on the others; where T does not fit, one
 whose gap is no smaller."""
-
-
-class Answers:
-    """The answers of a network to some inputs, and what it answers to their mirror images, each computed once.
-
-    Calls whose answers have the same shapes lie in one stack, calls first: T is the same for all of them.
-
-    run: see `of_calls` and `along`.  mirror: T, whose states and units count.
-    first: the answers to the first inputs alone, where runs are costly: they suffice to drop most mirrors.
-    indices: the outputs that can tell something.  hardly_vary: those that could if they varied (constant ones, too).
-    variation: of all outputs that are numbers, their spread in shares of their size.
-    displaced: of outputs that are forecasts, the spread of what they add to the last frame, in shares of their own.
-    is_finite: whether all answers to the inputs as they are, are.  count: of the inputs, calls.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        mirror: NetworkMirror,
-        first: Answers | None = None,
-        starts: Mapping[int, Sequence[Start]] | None = None,
-    ) -> None:
-        self._run = run
-        self.first = first
-        self._mirrored: dict[Key, list[list[torch.Tensor]]] = {}
-        plain = list(map(_in_float64, run(None)))
-        self.count = len(plain)
-        self._scales = dict[int, torch.Tensor]()
-        for index, units in mirror.units.items():
-            if plain[0][index].is_floating_point():
-                self._scales[index] = _scale(units, [answers[index] for answers in plain])
-        plain = list(map(self._in_units, plain))
-        self._plain = _stacked(plain)
-        columns = [list(column) for column in zip(*plain, strict=True)]
-        self.centers = [_mean(column) for column in columns]
-        self.spreads = list(map(_spread, columns, self.centers))
-        numbers = list[int]()
-        for index, answer in enumerate(plain[0]):
-            if answer.is_floating_point() and index not in mirror.state_outputs:
-                numbers.append(index)
-        self.is_finite = all(bool(answer.isfinite().all()) for index in numbers for answer in columns[index])
-        self.hardly_vary = [index for index in numbers if self._hardly_varies(columns[index], index)]
-        self.indices = [index for index in numbers if index not in self.hardly_vary]
-        self.variation = [variation_of(columns[index]) for index in numbers]
-        self.displaced = dict[int, float]()
-        self._starts = dict[int, list[torch.Tensor]]()
-        for index in self.indices:
-            for start in (starts or {}).get(index, ()):
-                self._count_from(index, plain, start)
-
-    def _count_from(self, index: int, rows: Sequence[Sequence[torch.Tensor]], start: Start) -> None:
-        """Count a forecast from its last frames, where it varies least about them of all that were tried.
-
-        Not one that varies less about the input, frame by frame: what gives its input back adds its own errors to it.
-
-        rows: all answers, a call each.
-        """
-        column = list(map(itemgetter(index), rows))
-        if sum(len(torch.atleast_1d(answer)) for answer in column) < FEWEST_ROWS:
-            return
-        last, given = start
-        share = self._share_about(index, column, last)
-        are_alike = [tensor.shape for tensor in given] == [answer.shape for answer in column]
-        is_copy = are_alike and self._share_about(index, column, given) < share
-        if _LEAST_DISPLACED < share < self.displaced.get(index, _MOST_DISPLACED) and not is_copy:
-            self.displaced[index] = share
-            unit = self._unit_of_entries(index)
-            with_starts = list(map(list, rows))  # of all outputs, since all shapes decide what lies in one stack
-            for row, frame in zip(with_starts, last, strict=True):
-                row[index] = (frame / unit).expand_as(row[index])
-            self._starts[index] = list(map(itemgetter(index), _stacked(with_starts)))
-
-    def _share_about(self, index: int, column: Sequence[torch.Tensor], about: Sequence[torch.Tensor]) -> float:
-        """The spread of an output about other tensors, a call each, in shares of its own."""
-        unit = self._unit_of_entries(index)
-        moved = [answer - tensor / unit for answer, tensor in zip(column, about, strict=True)]
-        return _ratio(_spread(moved, _mean(moved)), self.spreads[index])
-
-    def _unit_of_entries(self, index: int) -> torch.Tensor:
-        """What the entries of an output are divided by."""
-        return self._scales.get(index, torch.ones((), dtype=torch.float64))
-
-    def count_as_a_whole(self) -> None:
-        """Count forecasts as other answers are."""
-        self.displaced, self._starts = {}, {}
-        if self.first is not None:
-            self.first.count_as_a_whole()
-
-    def unit(self, index: int) -> float:
-        """The sum of squares that gaps of an output are counted in: of its spread, or of its displacements'."""
-        return self.spreads[index] * self.displaced.get(index, 1.0) ** 2
-
-    def moved(self, index: int) -> list[torch.Tensor]:
-        """f(x) about its mean, or what a forecast adds to the last frame about the mean of that, stack by stack."""
-        if index not in self._starts:
-            return [stack - self.centers[index] for stack in self.plain(index)]
-        moved = [plain - start for plain, start in zip(self.plain(index), self._starts[index], strict=True)]
-        center = _mean(list(chain.from_iterable(moved)))
-        return [stack - center for stack in moved]
-
-    def _hardly_varies(self, column: Sequence[torch.Tensor], index: int) -> bool:
-        size = _spread(column, torch.zeros_like(self.centers[index]))
-        return self.spreads[index] <= _STILL**2 * size  # one that is 0 throughout, too
-
-    def plain(self, index: int) -> list[torch.Tensor]:
-        """f(x) of one output, stack by stack, in float64; where entries have several units, in spreads of each."""
-        return [stack[index] for stack in self._plain]
-
-    def knows(self, mirror: NetworkMirror) -> bool:
-        """Whether mirrored inputs of this mirror have been run already, the first at least."""
-        return input_key(mirror) in self._mirrored or (self.first is not None and self.first.knows(mirror))
-
-    def share_run(self, mirror: NetworkMirror) -> float:
-        """What part of the inputs has been run under this mirror, which is known."""
-        if self.first is None or input_key(mirror) in self._mirrored:
-            return 1.0
-        return self.first.count / self.count
-
-    def turned_back(self, mirror: NetworkMirror, index: int) -> list[torch.Tensor]:
-        """T f(T x) of one output, stack by stack, as `plain`. Raises ModelRunError."""
-        key = input_key(mirror)
-        if key not in self._mirrored:
-            self._mirrored[key] = _stacked(list(map(_in_float64, self._run(mirror))))
-        action, scale = _of_stacks(mirror.outputs[index]), self._scales.get(index)
-        turned = [act(stack[index], action, mirror.center_of(index)) for stack in self._mirrored[key]]
-        return turned if scale is None else [stack / scale for stack in turned]
-
-    def pairs(self, mirror: NetworkMirror, index: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """f(x) and T f(T x) of one output in its own unit, call by call. Raises ModelRunError."""
-        unit = self._unit_of_entries(index)
-        plain, turned = map(chain.from_iterable, (self.plain(index), self.turned_back(mirror, index)))
-        return [each * unit for each in plain], [each * unit for each in turned]
-
-    def _in_units(self, answers: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The answers to one call, in spreads of their units where they have several."""
-        scaled = list(answers)
-        for index, scale in self._scales.items():
-            scaled[index] = answers[index] / scale
-        return scaled
-
-
-def of_calls(
-    runner: Runner,
-    mirror: NetworkMirror,
-    calls: Sequence[Call],
-    first: int = 0,
-    frames: Mapping[int, Sequence[LastFrame]] | None = None,
-) -> Answers:
-    """Of calls, each for itself.
-
-    mirror: its states are those that the network starts from.  first: how many calls suffice to drop a mirror that is
-    far worse than T; 0 for all.  frames: those that an output may be the forecast from.
-    """
-
-    def run(other: NetworkMirror | None) -> list[list[torch.Tensor]]:
-        """As `Run` says."""
-        if other is None:
-            return [results(runner.run([call], mirror.states).steps[0])[0] for call in calls]
-        turned = [runner.run([other.turned(call)], other.states, turned=True) for call in calls]
-        return [results(each.steps[0])[0] for each in turned]
-
-    of_first = of_calls(runner, mirror, calls[:first], frames=frames) if 0 < first < len(calls) else None
-    starts = dict[int, list[Start]]()
-    inputs = [Arguments.of(*call).tensors for call in calls]
-    for index, possible in (frames or {}).items():
-        for frame in possible:
-            given = list(map(itemgetter(frame.input), inputs))
-            starts.setdefault(index, []).append((list(map(frame.of, inputs)), given))
-    return Answers(run, mirror, of_first, starts)
-
-
-def along(
-    runner: Runner, mirror: NetworkMirror, sequences: Sequence[Steps], carried: Carried, first: int = 0
-) -> Answers:
-    """Of all calls of sequences, in which every view carries the states that it has come to.
-
-    first: how many sequences suffice to drop a mirror that is far worse than T; 0 for all.
-    """
-
-    def run(other: NetworkMirror | None) -> list[list[torch.Tensor]]:
-        """As `Run` says."""
-        turned = other.turned if other is not None else None
-        return [step.answers for steps in sequences for step in roll(runner, steps, carried, turned)]
-
-    of_first = along(runner, mirror, sequences[:first], carried) if 0 < first < len(sequences) else None
-    return Answers(run, mirror, of_first)
-
-
-def _scale(units: Units, answers: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The spread of the unit of every entry of an output, 1 where it has none; to be broadcast to an answer."""
-    center = units.shaped(sum(map(units.summed, answers), torch.zeros(())), answers[0].ndim)
-    count = sum(answer.numel() for answer in answers) / center.numel()
-    about = [(answer - center / count).square() for answer in answers]
-    variance = sum(map(units.summed, about), torch.zeros(())) / count
-    energy = sum((units.summed(answer.square()) for answer in answers), torch.zeros(())) / count
-    spread = units.squared_spread(variance, energy).sqrt()
-    return units.shaped(torch.where(spread > 0, spread, torch.ones_like(spread)), answers[0].ndim)
-
-
-def _in_float64(answers: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The same with floating-point ones in float64."""
-    wide = list(answers)
-    for index, answer in enumerate(answers):
-        if answer.is_floating_point():
-            wide[index] = answer.double()
-    return wide
-
-
-def _stacked(answers: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
-    """Answers of alike shapes stacked along a new first axis, the calls."""
-    alike: dict[Key, list[Sequence[torch.Tensor]]] = {}
-    for row in answers:
-        alike.setdefault(tuple(answer.shape for answer in row), []).append(row)
-    stacks = list[list[torch.Tensor]]()
-    for rows in alike.values():
-        stacks.append([torch.stack(column) for column in zip(*rows, strict=True)])
-    return stacks
-
-
-def _of_stacks(representation: TensorRepresentation) -> TensorRepresentation:
-    """The same on answers that are stacked along a new first axis."""
-    return replace(representation, axes=(Representation.trivial(1), *representation.axes))
 
 
 def gap_of(mirror: NetworkMirror, answers: Answers) -> float:
@@ -282,7 +55,7 @@ def gap_of(mirror: NetworkMirror, answers: Answers) -> float:
 
     Raises ModelRunError.
     """
-    return max((_ratio(apart, answers.unit(index)) for index, apart in _apart(mirror, answers)), default=0.0)
+    return max((relative_rms(apart, answers.unit(index)) for index, apart in _apart(mirror, answers)), default=0.0)
 
 
 def whole_gap_of(mirror: NetworkMirror, answers: Answers) -> float:
@@ -290,7 +63,7 @@ def whole_gap_of(mirror: NetworkMirror, answers: Answers) -> float:
     largest = 0.0
     for index, apart in _apart(mirror, answers):
         if index in answers.displaced:
-            largest = max(largest, _ratio(apart, answers.spreads[index]))
+            largest = max(largest, relative_rms(apart, answers.spreads[index]))
     return largest
 
 
@@ -305,12 +78,12 @@ def moved_by(mirror: NetworkMirror, answers: Answers) -> float:
     """RMS(T y - y) of the answers y about their mean, in units of their spread: the output that T moves most."""
     most = 0.0
     for index in answers.indices:
-        action = _of_stacks(mirror.outputs[index])
+        action = of_stacks(mirror.outputs[index])
         apart = 0.0
         for stack in answers.plain(index):
             about_mean = stack - answers.centers[index]
             apart += float((act(about_mean, action) - about_mean).square().sum())
-        most = max(most, _ratio(apart, answers.spreads[index]))
+        most = max(most, relative_rms(apart, answers.spreads[index]))
     return most
 
 
@@ -331,6 +104,8 @@ def compare(
     given = whole_key(mirror)
     by_mirror = _by(mirror, answers)
     given_gap = gap_of(mirror, answers)
+    # Where runs are costly the first inputs come alone: a mirror that is far worse than T there is not run on the rest.
+    # Where T itself does not fit there, it is no yardstick, and any mirror that is not nearer is dropped.
     first, limit = {}, 1.0
     if answers.first is not None:
         first = _by(mirror, answers.first)
@@ -358,6 +133,7 @@ def compare(
             recenters=is_about_another,
             swaps_nothing=is_without,
         )
+    # After the loop, since a skeleton may name a mirror that was measured under another name before.
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
     answers_stay = all(share_moved(mirror.outputs[index]) <= _FEW for index in answers.indices)
     return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())), answers_stay)
@@ -401,25 +177,27 @@ def _new(
         is_new = not answers.knows(candidate.mirror)
         if is_new:
             if runs >= most_runs:
-                continue
+                continue  # not the end: later ones may differ in the outputs alone, and cost nothing
             tried += 1
             tell(tried)
         seen.add(key)
         yield key, candidate
-        if is_new:
+        if is_new:  # by now it has been run, on the first inputs or on all
             runs += answers.share_run(candidate.mirror)
 
 
 def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]], candidate: Candidate) -> MirrorGap:
-    """How well another mirror fits, compared with the given one.
+    """How well another mirror fits, compared with the given one: its gap, and its ratio where that is smallest.
 
-    by_mirror: T f(T x) of every output, by the given one.
+    by_mirror: T f(T x) of every output, by the given one.  The ratio is 1 at least where another output fits worse
+    under it, or where both predict the same. Raises ModelRunError.
     """
     name, other = candidate.name, candidate.mirror
     by_other = _by(other, answers)
     best = MirrorGap(name, gap_of(other, answers), inf)
     worst = 0.0
     for index in answers.indices:
+        # Sums of squares over the entries that the two predict differently.
         here = given = spread = 0.0
         numbers = 0
         columns = (answers.plain(index), by_mirror[index], by_other[index], answers.moved(index))
@@ -436,43 +214,12 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
             ratio = inf
         worst = max(worst, ratio)
         if ratio < best.ratio:
+            # Squares a number, of these entries and of all: whether they vary beside the others.
             of_all, count = answers.unit(index), sum(plain.numel() for plain in answers.plain(index))
-            share = _ratio(spread / numbers, of_all / count)
-            here, given = _ratio(here, spread), _ratio(given, spread)
+            share = relative_rms(spread / numbers, of_all / count)
+            here, given = relative_rms(here, spread), relative_rms(given, spread)
             is_of_all = spread >= _ALL * of_all
             best = MirrorGap(name, best.gap, ratio, here, given, is_of_all=is_of_all, numbers=numbers, share=share)
     if worst > _NOT_WORSE or best.ratio == inf:
         return replace(best, ratio=max(worst, 1.0))
     return best
-
-
-def _mean(column: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The mean of all samples, which lie along the first axis; 0 where there are too few to have one."""
-    rows = torch.cat(list(map(torch.atleast_1d, column)))
-    if not (rows.is_floating_point() or rows.is_complex()):
-        rows = rows.double()
-    if len(rows) >= FEWEST_ROWS:
-        return rows.mean(0)
-    return torch.zeros_like(rows[0])
-
-
-def variation_of(column: Sequence[torch.Tensor]) -> float:
-    """The spread of tensors over their samples, in shares of their size; 1 where there are too few to have a spread."""
-    center = _mean(column)
-    size = _spread(column, torch.zeros_like(center))
-    return sqrt(_spread(column, center) / size) if size else 0.0
-
-
-def _spread(column: Sequence[torch.Tensor], center: torch.Tensor) -> float:
-    """Sum of squares about the center."""
-    if not column[0].is_floating_point():
-        return 0.0
-    return sum(float((answer - center).square().sum()) for answer in column)
-
-
-def _ratio(apart: float, spread: float) -> float:
-    if not (isfinite(apart) and isfinite(spread)):
-        return inf
-    if spread > 0:
-        return sqrt(apart / spread)
-    return 0.0

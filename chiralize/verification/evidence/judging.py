@@ -13,7 +13,7 @@ from scipy.special import fdtri
 
 from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import CLEARLY, FITS, NOTHING_IN_COMMON, MirrorFit
-from chiralize.verification.evidence.fitting import FEWEST_ROWS
+from chiralize.verification.evidence.answers import FEWEST_ROWS
 from chiralize.verification.evidence.names import BY_NAMES
 from chiralize.verification.evidence.records import ALONG_WIDTHS, AT_ANOTHER_CELL, PAIRED, Comparison, MirrorGap
 from chiralize.verification.verdicts import Evidence

@@ -3,19 +3,30 @@
 A mirror that is wrong is usually wrong in one place: two joints that do not swap, a pair that is crossed with another,
 the wrong coordinate negated, a field of the wrong kind, another skeleton of the same size. Each of these is undone by
 one change of the specification, so that a network which fits the true mirror fits one of these neighbours better.
+
+A neighbour is a whole specification and a name. The name is read after "with", in messages such as "its gap is 0.21
+with y negated instead of x, 1.4 with T". `mirror_evidence` resolves each and compares its mirror with T on the
+network's answers; `corrections` takes neighbours of neighbours.
+
+    skeleton_changes     one thing about a skeleton
+    misread              an axis, a whole tensor, a place of a coordinate
+    other_fields         blocks of a tensor that is described block by block
+    other_kinds          an output of another kind
+    turns                poses that are rotations
+    answer_points        points that answers are mirrored at
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache, partial
-from itertools import chain, combinations, product, zip_longest
+from functools import partial
+from itertools import chain, product, zip_longest
 
 from chiralize.body.skeleton.catalog import find_shipped, names_of_size
 from chiralize.body.skeleton.kinds import may_fit
-from chiralize.body.skeleton.skeleton import AXES, TURNS, Skeleton
+from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.resolved import ResolvedTensor
@@ -41,17 +52,10 @@ from chiralize.verification.evidence.other_fields import (
     reordered_fields_of,
 )
 from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
-from chiralize.verification.evidence.paired_in_order import paired_in_order
-from chiralize.verification.evidence.records import AT_A_POINT, PAIRED
-from chiralize.verification.evidence.reflection import is_no_reflection
+from chiralize.verification.evidence.records import AT_A_POINT
+from chiralize.verification.evidence.skeleton_changes import Change, changed, changes, other_sign
 from chiralize.verification.evidence.turns import as_rotations
 
-MOST_CROSSED_PAIRS = 8
-"""Crossing every pair with every other one takes n (n - 1) tries; above so many pairs none is tried."""
-MOST_CENTER_JOINTS = 8
-NO_SWAP = "no swap at all"
-
-Change = Callable[[Skeleton], Skeleton]
 Means = Mapping[tuple[int, str], float]
 
 
@@ -68,141 +72,6 @@ class Neighbour:
     skeleton: str = ""
 
 
-# ---- one change of a skeleton ---------------------------------------------------------------------------------
-@lru_cache(4096)
-def _changed(skeleton: Skeleton, change: Change) -> Skeleton:
-    """A skeleton with changes. Cached, since mirrors are compared for inputs and outputs, before and after."""
-    return change(skeleton)
-
-
-@lru_cache(64)
-def changes(skeleton: Skeleton) -> tuple[tuple[str, Change], ...]:
-    """Changes by name, the likeliest mistakes first; they apply to any skeleton that has the joints."""
-    return tuple(_changes(skeleton))
-
-
-def _changes(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
-    if skeleton.pairs:
-        yield NO_SWAP, partial(replace, pairs=())
-    yield from _other_signs(skeleton)
-    yield from _other_axes_of_vectors(skeleton)
-    joints = skeleton.joints
-    for i, j in skeleton.pairs:
-        yield f"{joints[i]} and {joints[j]} unswapped", partial(_without_pair, names={joints[i], joints[j]})
-    yield from _other_joint_signs(skeleton)
-    yield from paired_in_order(skeleton)
-    if len(skeleton.center) <= MOST_CENTER_JOINTS:
-        for i, j in combinations(skeleton.center, 2):
-            yield f"{joints[i]} and {joints[j]} swapped", partial(_with_pair, one=joints[i], other=joints[j])
-    if len(skeleton.pairs) <= MOST_CROSSED_PAIRS:
-        for (a, b), (c, d) in combinations(skeleton.pairs, 2):
-            for first, second in (((a, d), (c, b)), ((a, c), (b, d))):
-                names = [(joints[i], joints[j]) for i, j in (first, second)]
-                words = " and ".join(f"{one} {PAIRED} {other}" for one, other in names)
-                before = [{joints[a], joints[b]}, {joints[c], joints[d]}]
-                yield words, partial(_crossed, before=before, after=names)
-
-
-def _other_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
-    """Changes that negate other coordinates, where all joints have the same signs."""
-    if skeleton.has_joint_signs:
-        yield "no signs of single joints", partial(replace, signs=())
-        return
-    negated = ", ".join(skeleton.negate)
-    if skeleton.negate and not is_no_reflection(skeleton.dims, ()):
-        # First: of mirrors that are the same on these inputs, the first has the name. In space it is no mirror, and
-        # yet a network that treats joints alike fits it before it has learned much.
-        yield f"{negated} not negated", partial(_negating, dims=())
-    if skeleton.dims == TURNS:
-        for axis in AXES:
-            if axis != skeleton.lateral:
-                yield f"{axis} as the lateral axis", partial(_turned_about, axis=axis)
-    for dim in skeleton.dims:
-        if skeleton.negate and (dim not in skeleton.negate or len(skeleton.negate) > 1):
-            yield f"{dim} negated instead of {negated}", partial(_negating, dims=(dim,))
-        elif not skeleton.negate and len(skeleton.dims) > 1:
-            yield f"{dim} negated", partial(_negating, dims=(dim,))
-
-
-def _other_axes_of_vectors(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
-    """Another lateral axis, which of joint angles is that of vectors and rotations beside them alone."""
-    if skeleton.lateral is None or skeleton.dims == TURNS or set(AXES) & set(skeleton.dims):
-        return
-    for axis in AXES:
-        if axis != skeleton.lateral:
-            yield f"{axis} as the lateral axis", partial(_with_lateral, axis=axis)
-
-
-def _with_lateral(body: Skeleton, axis: str) -> Skeleton:
-    return replace(body, lateral=axis)
-
-
-def _other_joint_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
-    """The sign of all joints, of one, or of a pair the other way round; of skeletons with signs of joints.
-
-    So are those of one number a joint, an angle: that all signs are left out is the commonest mistake there.
-    """
-    if not skeleton.signs and (skeleton.negate or len(skeleton.dims) > 1):
-        return
-    groups = [*skeleton.pairs, *((joint,) for joint in skeleton.center)]
-    for dim in skeleton.dims:
-        coordinate = when(len(skeleton.dims) > 1, f" in {dim}")
-        yield f"the other sign of all joints{coordinate}", partial(_other_sign, names=skeleton.joints, dim=dim)
-        for group in groups:
-            names = tuple(skeleton.joints[joint] for joint in group)
-            yield f"the other sign of {' and '.join(names)}{coordinate}", partial(_other_sign, names=names, dim=dim)
-
-
-def _negating(body: Skeleton, dims: tuple[str, ...]) -> Skeleton:
-    """The skeleton with these coordinates negated, and no others; vectors and rotations follow one axis of space."""
-    lateral = dims[0] if len(dims) == 1 and dims[0] in AXES else body.lateral
-    return replace(body, negate=tuple(dim for dim in dims if dim in body.dims), signs=(), lateral=lateral)
-
-
-def _turned_about(body: Skeleton, axis: str) -> Skeleton:
-    """The skeleton of rotations with another axis that points sideways: turns about it stay, the others are negated."""
-    negate = tuple(dim for dim in TURNS if not dim.endswith(axis))
-    return replace(body, negate=negate, lateral=axis) if body.dims == TURNS else body
-
-
-def _without_pair(body: Skeleton, names: set[str]) -> Skeleton:
-    return replace(body, pairs=tuple(pair for pair in body.pairs if _names(body, pair) != names))
-
-
-def _with_pair(body: Skeleton, one: str, other: str) -> Skeleton:
-    """The skeleton with two joints paired, where it has them and neither has a partner."""
-    if one not in body.joints or other not in body.joints:
-        return body
-    pair = body.index(one), body.index(other)
-    if not set(pair) <= set(body.center):
-        return body
-    return replace(body, pairs=(*body.pairs, pair))
-
-
-def _crossed(body: Skeleton, before: Sequence[set[str]], after: Sequence[tuple[str, str]]) -> Skeleton:
-    """The skeleton with the pairs `after` in place of the pairs `before`, where it has these."""
-    rest = [pair for pair in body.pairs if _names(body, pair) not in before]
-    if len(rest) != len(body.pairs) - len(before):
-        return body
-    return replace(body, pairs=(*rest, *((body.index(one), body.index(other)) for one, other in after)))
-
-
-def _other_sign(body: Skeleton, names: tuple[str, ...], dim: str) -> Skeleton:
-    """The skeleton with the sign of some joints the other way round in one coordinate, where it has them."""
-    if dim not in body.dims or not set(names) <= set(body.joints):
-        return body
-    table = body.sign_table()
-    column = body.dims.index(dim)
-    for name in names:
-        table[body.index(name), column] *= -1
-    rows = [(joint, tuple(row)) for joint, row in enumerate(table.tolist())]
-    return replace(body, signs=tuple(rows), lateral=body.lateral)
-
-
-def _names(body: Skeleton, pair: tuple[int, int]) -> set[str]:
-    return {body.joints[joint] for joint in pair}
-
-
 # ---- specifications -------------------------------------------------------------------------------------------
 def nearby(
     resolved: ResolvedSpec,
@@ -217,12 +86,15 @@ def nearby(
     points: that coordinates of outputs could be mirrored at.
     Some of them cannot be resolved, and some are the same mirror: whoever tries them leaves those out.
     """
+    # The order matters: of mirrors that are the same the first has the name, and only so many can be run.
     base = with_layouts(resolved)
     bodies = [_with_used_dims(body, resolved) for body in _bodies(base)]
+    # The whole body, and nothing of it.
     yield from _shipped_skeletons(base)
     for body in bodies[:1]:
         for name, change in changes(body)[:1]:
             yield Neighbour(name, _everywhere(base, change))
+    # Single tensors: how they are read, then signs and fields. Outputs before inputs, since they need no further run.
     for name, entries in _tensors_read_otherwise(resolved, numbers):
         yield Neighbour(name, _with_entries(base, entries))
     yield from _signs_of_tensors(base, resolved.output_tensors)
@@ -230,9 +102,11 @@ def nearby(
     for name, entries in exchanged_fields_of(resolved.input_tensors):
         yield Neighbour(name, _with_entries(base, entries))
     yield from _signs_of_tensors(base, resolved.input_tensors)
+    # Points that coordinates are mirrored at.
     yield from _centers(base, resolved, means or {})
     for name, entries in mirrored_at_points(resolved, points or {}):
         yield Neighbour(name, _with_entries(base, entries))
+    # Single joints and pairs of each skeleton, in the outputs alone and everywhere.
     seen: set[str] = set()
     everywhere: list[Neighbour] = []
     in_outputs: list[Neighbour] = []
@@ -244,6 +118,7 @@ def nearby(
             in_outputs.append(Neighbour(f"{name} in the outputs alone", _in_outputs(base, change)))
     yield from in_outputs  # they need no further run of the network
     yield from everywhere
+    # What is meant least often.
     for name, entries in others_everywhere(resolved):
         yield Neighbour(name, _with_entries(base, entries))
     rare = rarely_other_fields_of(resolved, resolved.input_tensors)
@@ -266,7 +141,7 @@ def with_other_signs_of_joints(resolved: ResolvedSpec, joints: Collection[str]) 
         together = [tuple(chain.from_iterable(groups))] if len(groups) > 1 else []
         for names, dim in product((*groups, *together), body.dims):
             coordinate = when(len(body.dims) > 1, f" in {dim}")
-            change = partial(_other_sign, names=names, dim=dim)
+            change = partial(other_sign, names=names, dim=dim)
             yield Neighbour(f"the other sign of {' and '.join(names)}{coordinate}", _everywhere(base, change))
 
 
@@ -302,6 +177,10 @@ def with_layouts(resolved: ResolvedSpec) -> ConversionSpec:
 
 
 def _written_out(tensor: ResolvedTensor, skeleton: Skeleton) -> TensorEntry:
+    """The entry of a tensor with its layout, and with a skeleton in place of signs of its own.
+
+    skeleton: that of the specification.
+    """
     entry = tensor.entry
     if tensor.kind != "pose":
         return entry
@@ -315,7 +194,7 @@ def _bodies(spec: ConversionSpec) -> list[Skeleton]:
     """The skeletons that tensors have, the specification's first."""
     skeletons = [entry.override.skeleton or spec.skeleton for entry in spec.entries if _has_joints(entry)]
     used = list(dict.fromkeys(skeletons)) or [spec.skeleton]
-    return sorted(used, key=spec.skeleton.__ne__)
+    return sorted(used, key=spec.skeleton.__ne__)  # False, for the specification's, comes before True
 
 
 def _with_used_dims(body: Skeleton, resolved: ResolvedSpec) -> Skeleton:
@@ -336,14 +215,18 @@ def _changed_entry(entry: TensorEntry, change: Change) -> TensorEntry:
     skeleton = entry.override.skeleton
     if skeleton is None:
         return entry
-    return entry.with_skeleton(_changed(skeleton, change))
+    return entry.with_skeleton(changed(skeleton, change))
 
 
 def _everywhere(spec: ConversionSpec, change: Change) -> ConversionSpec:
+    """The specification with every skeleton changed; as it is where some skeleton does not allow the change.
+
+    As it is means T itself, which whoever compares mirrors leaves out.
+    """
     try:
         return replace(
             spec,
-            skeleton=_changed(spec.skeleton, change),
+            skeleton=changed(spec.skeleton, change),
             inputs=tuple(_changed_entry(entry, change) for entry in spec.inputs or ()),
             outputs=tuple(_changed_entry(entry, change) for entry in spec.outputs or ()),
         )
@@ -352,17 +235,19 @@ def _everywhere(spec: ConversionSpec, change: Change) -> ConversionSpec:
 
 
 def _in_outputs(spec: ConversionSpec, change: Change) -> ConversionSpec:
+    """The specification with the skeletons of outputs changed, as if the inputs had another body; else as it is."""
     try:
         outputs = list(spec.outputs or ())
         for index, entry in enumerate(outputs):
             if _has_joints(entry):
-                outputs[index] = entry.with_skeleton(_changed(entry.override.skeleton or spec.skeleton, change))
+                outputs[index] = entry.with_skeleton(changed(entry.override.skeleton or spec.skeleton, change))
     except ChiralizeError:
         return spec
     return replace(spec, outputs=tuple(outputs))
 
 
 def _has_joints(entry: TensorEntry) -> bool:
+    """Whether a skeleton tells how a tensor is mirrored."""
     return entry.kind in ("pose", "fields")
 
 
@@ -389,12 +274,14 @@ def _replaced(skeleton: Skeleton, body: Skeleton) -> Skeleton:
 
 # ---- single tensors -------------------------------------------------------------------------------------------
 def _with_entry(spec: ConversionSpec, io: str, index: int, entry: TensorEntry) -> ConversionSpec:
+    """The specification with another entry for one tensor. io: `input` or `output`."""
     entries = list((spec.inputs if io == "input" else spec.outputs) or ())
     entries[index] = entry
     return replace(spec, **{f"{io}s": tuple(entries)})
 
 
 def _with_entries(spec: ConversionSpec, entries: Entries) -> ConversionSpec:
+    """The specification with other entries for some tensors."""
     for (io, index), entry in entries.items():
         spec = _with_entry(spec, io, index, entry)
     return spec
@@ -422,13 +309,14 @@ def _signs_of_tensors(spec: ConversionSpec, tensors: Sequence[ResolvedTensor]) -
 
 
 def _signs_of_pose(spec: ConversionSpec, tensor: ResolvedTensor) -> Iterator[Neighbour]:
+    """One coordinate of a pose with the other sign, each in turn: where x alone is negated, none, then x and y."""
     assert tensor.pose is not None
     body, entry = tensor.pose.body, tensor.entry
     if body.has_joint_signs:
         return
     negated = {dim for column, dim in enumerate(body.dims) if (body.sign_table()[:, column] < 0).all()}
     for dim in body.dims:
-        others = tuple(one for one in body.dims if (one in negated) != (one == dim))
+        others = tuple(one for one in body.dims if (one in negated) != (one == dim))  # the sign of `dim` is turned
         reflect = tuple((one, center) for one, center in entry.reflect if one in others)
         override = replace(entry.override, dims=body.dims, negate=others, signs=None, quantity=None)
         changed = replace(entry, override=override, reflect=reflect)
@@ -438,6 +326,7 @@ def _signs_of_pose(spec: ConversionSpec, tensor: ResolvedTensor) -> Iterator[Nei
 
 def _centers(spec: ConversionSpec, resolved: ResolvedSpec, means: Means) -> Iterator[Neighbour]:
     """Other points to mirror at: half and twice the given one, and where the inputs lie in the mean."""
+    # Where a point is given, others in its place: a width given for its half, or a half for the width.
     given: dict[tuple[str, Fraction], None] = {}
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
         given.update(dict.fromkeys(tensor.entry.reflect))
@@ -448,6 +337,7 @@ def _centers(spec: ConversionSpec, resolved: ResolvedSpec, means: Means) -> Iter
             yield Neighbour(words, _recentered(spec, (dim, center), (dim, other)))
         words = f"{dim} of all poses {AT_A_POINT} {float(center):g}, also where no point is given"
         yield Neighbour(words, _all_recentered(spec, resolved, (dim, center)))
+    # Where none is given and the inputs lie away from 0: their mean, in all poses, then in that input alone.
     for (index, dim), mean in means.items():
         entry = resolved.input_tensors[index].entry
         if dim in dict(entry.reflect):
@@ -478,6 +368,7 @@ def _all_recentered(spec: ConversionSpec, resolved: ResolvedSpec, center: tuple[
 
 
 def _layout(resolved: ResolvedSpec, index: int) -> str | None:
+    """The layout of an input, written out."""
     return _written_out(resolved.input_tensors[index], resolved.spec.skeleton).layout
 
 

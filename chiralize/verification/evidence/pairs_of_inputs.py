@@ -20,8 +20,9 @@ from chiralize.errors.words import listed
 from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import tensors
 from chiralize.problem.data.joints import by_joint, has_coordinates
-from chiralize.verification.evidence.neighbours import MOST_CROSSED_PAIRS, Neighbour, changed_everywhere
+from chiralize.verification.evidence.neighbours import Neighbour, changed_everywhere
 from chiralize.verification.evidence.records import PAIRED
+from chiralize.verification.evidence.skeleton_changes import MOST_CROSSED_PAIRS
 
 _APART, _AT_HOME = 1.0, 0.5
 """So many spreads a joint is from the image of its partner, where that is wrong; and no more from that of its own."""

@@ -6,7 +6,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec
 from chiralize.graph.mirror import FITS, MirrorFit
 from chiralize.verification.evidence.judging import DOUBTFUL
-from chiralize.verification.evidence.neighbours import NO_SWAP
+from chiralize.verification.evidence.skeleton_changes import NO_SWAP
 
 _PAIRED = 8
 """A body with so many joints in space and no pair among them is none: a spine or a face in profile has fewer."""

@@ -18,7 +18,7 @@ from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation
-from chiralize.verification.evidence.fitting import Answers
+from chiralize.verification.evidence.answers import Answers
 from chiralize.verification.evidence.records import PAIRED, Candidate
 
 _BETTER = 0.5
