@@ -2,6 +2,18 @@
 
 Three kinds of evidence that do not depend on the given pairs: the left and right words in the joints' names, the bones
 of the skeleton, and the trained network itself, which fits its true mirror and no other.
+
+    names, labels, sides, near_shipped                    names and pairs
+    reflection, turns, clocks, free_inputs,
+    derived_inputs, off_center, blocks, one_class         the specification and the inputs, without a run
+    answers, forecasts, fitting, mirrors, judging         the network under T and under other mirrors
+    neighbours, skeleton_changes, misread,
+    other_fields, other_kinds, answer_points,
+    repairing, answered_signs, pairs_of_inputs            the other mirrors
+    noise, training, distributions                        whether inputs are real, and the network trained
+    remedies                                              what to try first
+
+`mirror_evidence` puts them together.
 """
 
 from chiralize.verification.verdicts import Evidence
@@ -22,5 +34,6 @@ def joined(*parts: Evidence) -> Evidence:
     collapsed = next((part.collapsed for part in parts if part.collapsed), "")
     displaced = next((part.displaced for part in parts if part.displaced), ())
     lacks_time, mislead = any(part.lacks_time for part in parts), any(part.names_mislead for part in parts)
+    # In the order of the fields of `Evidence`.
     sentences = tuple(checks), tuple(warnings), fit, tuple(notes)
     return Evidence(*sentences, unknown, still, collapsed, displaced, lacks_time, mislead)

@@ -3,6 +3,16 @@
 A network that reads pictures answers with numbers between 0 and 1, or with pixels. Their mirror is 1 - x, or W - x,
 which `reflect` says. Without it no answer is near its mirror image, and one that T leaves as it is comes nearer. Half a
 pixel beside it, W - x for W - 1 - x, hardly changes the gap, but all joints are off by the same.
+
+Two ways to a point are used. By the values alone: answers between 0 and 1 about 0.5 are likely mirrored at 1/2. By the
+network: T mirrors at c, the network at c'. Then f(T x) is c' + R (f(x) - c') for inputs mirrored rightly, and
+
+    f(x) - T f(T x)  =  2 (c' - c)     in every negated coordinate
+
+Example: c = 0, and the network answers in a picture of 64 columns, mirrored at c' = 63/2. Half of the difference is
+31.5 for every joint and sample: the point that the specification should name.
+
+`mirror_evidence` tries mirrors about the points, and warns of those beside the one that is given.
 """
 
 from __future__ import annotations
@@ -42,7 +52,7 @@ _HALF, _NEAR, _ROUNDING = 0.5, 0.4, 1e-6
 
 @dataclass(frozen=True)
 class Measured:
-    """A point that answers lie about, and the error of that."""
+    """A point that answers lie about, and the standard error of that."""
 
     point: float
     error: float
@@ -113,6 +123,7 @@ def points_beside(resolved: ResolvedSpec, mirror: NetworkMirror, answers: Answer
     for index in answers.indices:
         for point, entries in _by_point(resolved.output_tensors[index], mirror, index).items():
             measured = _measured(answers, mirror, index, entries, point)
+            # No point given: any that is sure. A point given: only the other way to count cells, half a cell beside it.
             right = _likely(measured, _widths(resolved)) if point == 0 else _other_middle(measured, point, resolved)
             if measured is not None and right is not None:
                 name = mirror.label("output", index, entries[0])
@@ -150,6 +161,7 @@ def _by_point(tensor: ResolvedTensor, mirror: NetworkMirror, index: int) -> dict
     by_point = dict[float, list[tuple[int, ...]]]()
     if tensor.representation is None or not tensor.has_rows:
         return by_point
+    # T of ones is -1 where an entry is negated, of the first sample: "entry...".
     negated_ones = act(torch.ones(tensor.shape, dtype=torch.float64), mirror.outputs[index])[0] < 0
     center = torch.zeros(tensor.shape, dtype=torch.float64)
     if tensor.center is not None:
@@ -167,6 +179,7 @@ def _measured(
     All lie about the same one, sample by sample: what T negates and the network does not lies about none. Of entries
     mirrored at 0, None as well where their values are not far from it.
     """
+    # f(x) and T f(T x) as "sample number", of which the entries in question are chosen: "sample chosen".
     plain, turned_back = (torch.cat(each).flatten(1) for each in answers.pairs(mirror, index))
     sizes = answers.plain(index)[0].shape[2:]
     chosen = [int(np.ravel_multi_index(entry[1:], sizes)) for entry in entries]
@@ -175,6 +188,7 @@ def _measured(
         return None
     mean, by_entry, spread = float(off.mean()), off.mean(0), float((values - values.mean(0)).square().mean().sqrt())
     error = float(off.mean(1).std()) / len(off) ** 0.5
+    # Entries are off by the same, beyond chance; each sample is off by about that; and none is off the other way.
     is_shared = abs(mean) > _SURE * max(float(by_entry.std(correction=0)), error)
     is_one = float((off - by_entry).square().mean().sqrt()) < _FAR * spread
     if not (is_shared and is_one and bool((by_entry * mean > 0).all())):
@@ -205,6 +219,7 @@ def _other_middle(measured: Measured | None, point: float, resolved: ResolvedSpe
 
 
 def _mirrored(tensor: ResolvedTensor, entry: TensorEntry, dim: str, point: Fraction) -> TensorEntry:
+    """The entry with a point for one more coordinate, and the layout written out."""
     return replace(entry, layout=tensor.layout, reflect=(*entry.reflect, (dim, point)))
 
 

@@ -2,6 +2,11 @@
 
 Under T an answer y is predicted by z = T f(T x), entry by entry, so that the two go together. An entry of which -z goes
 with y has the other sign: angles of a head among hundreds of coordinates, whose gap is lost in that of the whole.
+
+Example: entry 5 answers 0.3, -0.2, 0.5 to three samples, and T predicts -0.3, 0.2, -0.5. The two go against each other
+entirely (their correlation is -1), and with the sign of T turned nothing is left.
+
+`mirror_evidence` compares the mirror with these signs with T, as any other.
 """
 
 from __future__ import annotations
@@ -42,6 +47,8 @@ def with_other_signs(answers: Answers, mirror: NetworkMirror, indices: Collectio
             continue
         stacks = list(zip(answers.plain(index), answers.turned_back(mirror, index), strict=True))
         for position, axis in enumerate(representation.axes):
+            # Axes that T acts on, and the last one, where numbers that it leaves alone may have a sign after all. Not
+            # axes whose size differs from the example's, as of frames.
             is_last = 0 < position == len(representation.axes) - 1
             if (axis.is_trivial and not is_last) or any(plain.shape[position + 1] != axis.size for plain, _ in stacks):
                 continue
@@ -56,7 +63,10 @@ def with_other_signs(answers: Answers, mirror: NetworkMirror, indices: Collectio
 
 
 def _answer_against(stacks: Sequence[tuple[torch.Tensor, torch.Tensor]], position: int) -> np.ndarray:
-    """Which entries along one axis answer the mirror image with the other sign, "entry"."""
+    """Which entries along one axis answer the mirror image with the other sign, "entry".
+
+    stacks: y and z, calls first.  None do where there are too few answers.
+    """
     rows: list[tuple[torch.Tensor, torch.Tensor]] = []
     for plain, mirrored in stacks:
         rows.append((_by_entry(plain, position), _by_entry(mirrored, position)))

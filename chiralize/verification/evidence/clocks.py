@@ -2,6 +2,9 @@
 
 Where the pairs that the specification states have another sum from sample to sample, and those of the other grouping
 have one, the block is grouped wrongly. A network whose inputs were divided by a spread each has neither.
+
+Example: two clocks in four numbers, as [sin a, cos a, sin b, cos b] or as [sin a, sin b, cos a, cos b]. Grouped by
+neighbours, the second has sin² a + sin² b, which is anything from 0 to 2; by halves it has 1 and 1.
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ def _rows(tensor: ResolvedTensor, calls: Sequence[Call]) -> Tensor:
 
 
 def _of_tensor(tensor: ResolvedTensor, clocks: Sequence[Clocks], rows: Tensor) -> Iterator[str]:
+    """The warnings of the blocks of one input. clocks: each with both groupings of entries.  rows: "row entry"."""
     for grouped in clocks:
         stated, regrouped = _spread(rows, grouped.stated), _spread(rows, grouped.regrouped)
         if stated > _VARIES and regrouped <= _CONSTANT:

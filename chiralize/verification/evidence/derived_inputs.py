@@ -2,6 +2,12 @@
 
 Bones that start at a joint beside the middle (x0 - x5) have no mirror image among bones of the same list. A swap of
 their entries is exact for the network, and no mirror of the body.
+
+Example: joints x = (x0, x1), partners of each other, negated, and a second input b = x0 - 2 x1. T x = (-x1, -x0), from
+which b would be -x1 + 2 x0. If the specification only negates b, T b is -x0 + 2 x1: the two differ, T is wrong on b.
+
+The function is fitted on the samples by least squares and has to be exact there. `mirror_evidence` asks this of the
+user's inputs.
 """
 
 from __future__ import annotations
@@ -66,9 +72,11 @@ def _breaks(source: Tensor, result: Tensor, turned_source: Tensor, turned_result
         return 0.0
     center, middle = source.mean(0), result.mean(0)
     spread = _size(result - middle)
+    # The samples tell the function only within what they span: T may not lead out of that.
     basis = _span(source - center)
     if not spread or _size(_outside(turned_source - center, basis)) > _EXACT * _size(source - center):
         return 0.0
+    # result = middle + (source - center) basis function, exactly, or the result is not computed from this source.
     known = (source - center) @ basis
     function = torch.linalg.lstsq(known, result - middle).solution
     if _size(known @ function - (result - middle)) > _EXACT * spread:
@@ -84,10 +92,12 @@ def _span(rows: Tensor) -> Tensor:
 
 
 def _outside(rows: Tensor, basis: Tensor) -> Tensor:
+    """What of the rows lies outside of the span of a basis."""
     return rows - rows @ basis @ basis.T
 
 
 def _size(rows: Tensor) -> float:
+    """RMS over all numbers."""
     return float(rows.square().mean().sqrt())
 
 

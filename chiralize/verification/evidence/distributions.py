@@ -1,4 +1,8 @@
-"""Whether numbers look drawn from a known distribution, and independently of each other."""
+"""Whether numbers look drawn from a known distribution, and independently of each other.
+
+`noise` asks it of inputs, `training` of weights. Both tests give a figure that does not depend on how many numbers
+there are, so that one bound does for all.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ def distance(expected: torch.Tensor) -> float:
     The test of Kolmogorov and Smirnov.  expected: the distribution function at the sorted values, "value", float64.
     Values that are drawn from it exceed 1.6 once in a hundred times, 2.4 once in 50,000.
     """
+    # The share of values below steps up at every value: both sides of each step are looked at.
     count = len(expected)
     shares = torch.arange(count + 1, dtype=torch.float64) / count
     above, below = (shares[1:] - expected).abs().max(), (expected - shares[:-1]).abs().max()
@@ -37,6 +42,8 @@ def dependence(matrix: torch.Tensor) -> float:
     trace = float(gram.trace())
     if rows < 2 or trace == 0.0:
         return 0.0
+    # The variance of the eigenvalues of the Gram matrix in squares of their mean: 0 where all are alike. Times
+    # columns rows / 2 it is chi squared with so many degrees of freedom; Wilson and Hilferty's cube root of that.
     spread = rows * float(gram.square().sum()) / trace**2 - 1
     freedom = rows * (rows + 1) / 2 - 1
     statistic = columns * rows / 2 * max(spread, 0.0)

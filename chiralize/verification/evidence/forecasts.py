@@ -3,6 +3,10 @@
 The frame turns with T, whatever T is, so that only the displacement tells which mirror is right. Its spread is the unit
 of gaps there: 0.13 to 0.42 of it under the right mirror, 0.7 and 1.1 without its swaps, where in units of the whole
 answer these were 0.18 and 0.21 (decision 0105).
+
+Example: an input `b t j d` of (8, 50, 17, 3) and an output `b t j d` of (8, 10, 17, 3). The frame is the input at
+t = 49, (8, 1, 17, 3), which is subtracted from each of the 10. An output `b j d` is one frame: (8, 17, 3). `answers`
+decides whether an output really starts there.
 """
 
 from __future__ import annotations
@@ -52,6 +56,7 @@ def last_frames(resolved: ResolvedSpec) -> dict[int, list[LastFrame]]:
 
 def _frames_of(tensor: ResolvedTensor, output: ResolvedTensor) -> list[LastFrame]:
     """The last frame along the axis `t` of an input, where the output holds such frames."""
+    # The frame has to be mirrored as the forecast is: the axes of both agree, but for that of time.
     one, other = tensor.representation, output.representation
     if one is None or other is None or one.sign != other.sign or one.is_trivial:
         return []

@@ -2,6 +2,9 @@
 
 The distances between joints, the angles of limbs and velocities belong to the body that the other input shows, and
 change with it. A network is exactly equivariant under a mirror that forgets them, so that no proof tells.
+
+Asked are inputs of many numbers, since a time or a noise level is of few. Not asked are masks, tables (the same in all
+samples) and numbers of frames, of which none belongs to a side. `mirror_evidence` adds the warnings to its own.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ def free_findings(resolved: ResolvedSpec, example: Call, inputs: Sequence[Call] 
         if inputs and (kinds := _count_kinds(rows)):
             notes.append(_OF_KINDS.format(tensor.where, kinds))
         if frames.issuperset(tensor.shape[1:]):
-            continue
+            continue  # one number a frame, such as a time: all of its axes are as long as axes of frames
         if prod(tensor.shape[1:]) <= MOST or not rows[0].is_floating_point() or _is_mask(rows):
             continue
         if not inputs:
@@ -59,6 +62,7 @@ def free_findings(resolved: ResolvedSpec, example: Call, inputs: Sequence[Call] 
 
 
 def _question(tensor: ResolvedTensor, how: str) -> str:
+    """The warning. how: how the numbers behave in the user's samples, in words; "" without any."""
     count = prod(tensor.shape[1:])
     return (
         f"{tensor.where} is `free`: T leaves its {count} numbers a sample as they are, beside inputs that it "

@@ -1,6 +1,16 @@
 """From the gaps of T and of other mirrors to a judgement: does the network fit T, fit another better, or tell nothing?
 
 The bounds are measured (docs/decisions/0026-a-wrong-mirror-must-not-pass.md).
+
+`mirror_evidence` hands in a `Comparison` of T with other mirrors. Out come a `MirrorFit`, the figures, and sentences:
+
+    refuted       T has a gap of 0.95 and more, or another mirror fits clearly better: a warning, the conversion stops
+    in doubt      another mirror comes nearer by more than chance: a warning
+    wide          T has a gap above 0.5, and none fits better: a note, nothing is confirmed
+    fits          a check, with the gap and that of the nearest other mirror
+
+Example: T has a gap of 1.2, the mirror "y negated instead of x" one of 0.2, on all entries. Its ratio of 0.17 is below
+0.7 (`CLEARLY`), and 0.2 is below 0.5 (`FITS`): it fits clearly better, and T is refuted.
 """
 
 from __future__ import annotations
@@ -49,10 +59,15 @@ small a spread noise is a doubt (blendshapes with spreads of 0.005 beside some o
 SMALL = 0.02
 """A gap that nobody needs to explain: the network is as good as equivariant."""
 _AS_GOOD = 1.1
+"""A shipped skeleton with a gap of at most so many times the least fits about as well as the best."""
 _EQUALLY = 1e-3
+"""The share by which one change may leave a wider gap than several and still count as equal to them."""
 _ABOUT = 1.5
+"""Mirrors with ratios of up to so many times the least fit about as well as the best of those that refute T."""
 _DIGITS = 6
+"""Decimals of gaps that count in their order."""
 _NAMED = 3
+"""Mirrors that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +100,14 @@ class Basis:
 
 def judged(comparison: Comparison, basis: Basis) -> Evidence:
     """How well T fits the network, in figures and in sentences."""
+    # Those that refute T: clearly better, of these the best, without those that fit since they move little.
     gap = comparison.gap
     tried = [other for other in comparison.others if isfinite(other.gap)]
     clearly = [other for other in tried if _is_clearly_better(gap, other, basis)]
     better = _best(_without_still_ones([other for other in clearly if not _may_fit_for_moving_less(other)]))
     better = _with_lesser_ones(better, clearly)
     better.sort(key=_nearness)
+    # The figures, with the nearest mirror: of those that refute T where there are some, else of all.
     nearest = min(better or tried, key=_nearness, default=_NO_OTHER)
     names = tuple(other.name for other in better)
     skeletons = _fitting_skeletons(comparison)
@@ -107,6 +124,7 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
         if better and nearest.gap <= ((1.0 + _EQUALLY) if is_one else DOUBTFUL) * changed_gap:
             changes, changed_gap = (nearest.name,), nearest.gap
         fit = replace(fit, changes=changes, changed_gap=changed_gap)
+    # The sentences. Whatever an untrained network answers, it has no mirror that T could contradict.
     if not basis.trained:
         return Evidence(fit=fit, notes=(_UNTRAINED,))
     checks, warnings, notes = _sentences(fit, tried, better, basis.unit_in_words)
@@ -128,9 +146,11 @@ def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:
     """Whether another mirror fits much better than T, whose gap is given."""
     if ALONG_WIDTHS in other.name and gap <= FITS:
         return False  # some networks commute with both
+    # Where T itself is near, a mirror that leaves the inputs nearer to known ones has a smaller gap for that alone.
     is_near = other.given < APART and other.inputs != "same"  # of the same inputs no nearness to known ones tells
     is_measured_well = basis.real and basis.rows >= FEWEST_ROWS and not is_near
     least = min(CLEARLY if is_measured_well else CLEARLY_OF_FEW, by_chance(other.numbers, _SELDOM))
+    # One that fits badly itself proves nothing, but for one that leaves less than a third of the gap.
     fits = other.here <= FITS or (basis.real and other.ratio <= MUCH and other.here < TELLS_NOTHING)
     return gap > SMALL and other.ratio <= least and fits
 
@@ -156,7 +176,8 @@ def _with_lesser_ones(better: Sequence[MirrorGap], clearly: Sequence[MirrorGap])
 def by_chance(numbers: int, how_often: float) -> float:
     """The ratio that two gaps of so many numbers each fall below so often where both mirrors are as far from right.
 
-    The root of an F ratio: two answers of a score are a chance, hundreds of answers are not.
+    The root of an F ratio: two answers of a score are a chance, hundreds of answers are not. Once in 2,000 times
+    (`_SELDOM`) it is below 0.022 of 2 numbers, 0.65 of 60 and 0.90 of 1,000.
     """
     return sqrt(float(fdtri(numbers, numbers, how_often))) if numbers else 0.0
 
@@ -167,8 +188,10 @@ def _without_still_ones(better: Sequence[MirrorGap]) -> list[MirrorGap]:
     A network that nearly repeats its input fits every mirror that leaves the inputs where it knows them: one that
     negates nothing where T lies about another point, one that swaps nothing where something else about T is wrong.
     """
+    # Without those that swap nothing, where one that swaps fits about as well.
     swapping = min((other.ratio for other in better if not other.swaps_nothing), default=inf)
     better = [other for other in better if not other.swaps_nothing or swapping > _ABOUT * other.ratio]
+    # Without those that move less, where T about another point fits about as well.
     recentered = min((other.ratio for other in better if other.recenters), default=inf)
     left_out = [
         other for other in better if other.moves_less and not other.recenters and recentered <= _ABOUT * other.ratio
@@ -200,6 +223,7 @@ def _fitting_skeletons(comparison: Comparison) -> tuple[str, ...]:
     fits: dict[str, float] = {}
     for other in comparison.others:
         fits.update(dict.fromkeys(other.skeletons, other.gap))
+    # Of T as well where it is a shipped skeleton's: another has to fit about as well as that, too.
     gap_of_same = comparison.gap if comparison.same else inf
     least = min(gap_of_same, *fits.values()) if fits else inf
     most = min(FITS, _AS_GOOD * least, CLEARLY * comparison.gap)
@@ -228,10 +252,14 @@ _UNITS_OF_FEW = "in units of the size of its answers, since there are too few sa
 def _sentences(
     fit: MirrorFit, tried: Sequence[MirrorGap], better: Sequence[MirrorGap], units: str
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """The judgement as checks, warnings and notes."""
+    """The judgement as checks, warnings and notes.
+
+    tried: all mirrors with a finite gap.  better: those that refute T.  units: what gaps are counted in, in words.
+    """
     if not fit.real and not better:
         unconfirmed = "the mirror is not confirmed: that takes real inputs; on random ones the gap"
         return (), (), (f"{unconfirmed} ({_both_gaps(fit)}) does not show which mirror is right",)
+    # What refutes T: its own gap, then several changes that are wrong only together, then single other mirrors.
     warnings: list[str] = []
     if fit.real and fit.gap >= NOTHING_IN_COMMON:
         warnings.append(
@@ -317,10 +345,12 @@ def _as_good(tried: Sequence[MirrorGap]) -> str:
 
 
 def _better(other: MirrorGap, real: bool) -> str:
+    """The warning of a mirror that refutes T."""
     return when(not real, "on noise ") + f"another mirror fits the network better: {_compare(other)}"
 
 
 def _compare(other: MirrorGap) -> str:
+    """The gap of another mirror beside that of T, on the entries that the two predict differently."""
     where = when(not other.is_of_all, ", on the entries that the two predict differently")
     return f"its gap is {other.here:.3g} with {other.name}, {other.given:.3g} with T{where}"
 
@@ -335,7 +365,10 @@ def _both_gaps(fit: MirrorFit) -> str:
 
 
 def recalled(fit: MirrorFit) -> Evidence:
-    """Evidence about a converted network whose original was asked before it was converted."""
+    """Evidence about a converted network whose original was asked before it was converted.
+
+    fit: from its file. The result itself cannot be asked: it fits whatever T was put into it.
+    """
     figures = f"the original's gap was {_both_gaps(fit)}"
     if fit.is_refuted:
         fits = when(fit.skeletons, f"; shipped skeletons whose mirror fits: {', '.join(fit.skeletons)}")

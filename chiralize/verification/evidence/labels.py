@@ -2,6 +2,12 @@
 
 A label may name several sides, `distance.left_hip-right_knee`: its mirror image has all of them exchanged. A distance
 of two joints is the same from either end, so that `right_knee-left_hip` is the same entry, and so is an angle of three.
+
+    labels            left_hip.x   right_hip.x   head.x     d.left_hip-right_knee    d.left_knee-right_hip
+    image by words    right_hip.x  left_hip.x    (silent)   d.right_hip-left_knee    d.right_knee-left_hip
+    partner           1            0             as T       4, from the other end    3, from the other end
+
+`names` compares these partners with those of T.
 """
 
 from __future__ import annotations
@@ -49,6 +55,8 @@ def partners_by_label(labels: Sequence[str], action: SignedPermutation) -> Named
         turned = _WORDS.sub(lambda word: opposite.get(word.group(), word.group()), label)
         if turned == label:
             continue
+        # A point of a grid has the partner that T gives it, if that is on the right grid; any other label the one with
+        # its words exchanged, or the only one with these words from the other end.
         given = labels[int(action.partner[index])]
         if label.endswith("]") and given.partition("[")[0] == turned.partition("[")[0]:
             image[index] = position[given]
@@ -83,10 +91,10 @@ def _completed(image: dict[int, int], action: SignedPermutation) -> NamedPartner
     partner = np.arange(action.size)
     tells = np.zeros(action.size, dtype=bool)
     for index, other in image.items():
-        if image.get(other) == index:
+        if image.get(other) == index:  # partners are mutual: an image whose own image is another entry tells nothing
             partner[index], tells[index] = other, True
     if not tells.any():
         return None
-    silent = ~tells & ~tells[action.partner]
+    silent = ~tells & ~tells[action.partner]  # neither the entry nor the one that T takes it to
     partner[silent] = action.partner[silent]
     return NamedPartners(partner, tells)

@@ -1,4 +1,9 @@
-"""How one mirror stands beside another: what both do alike, and what one of them leaves alone."""
+"""How one mirror stands beside another: what both do alike, and what one of them leaves alone.
+
+`fitting` compares many mirrors with T, and asks here which are the same, and whether the fit of one is evidence at all.
+A mirror that does to the inputs only a part of what T does (swaps the hips, and not the hands) leaves them nearer to
+what the network knows. So it may fit better for that reason alone.
+"""
 
 from __future__ import annotations
 
@@ -90,6 +95,7 @@ def share_moved(representation: TensorRepresentation) -> float:
 
 
 def _is_part(one: TensorRepresentation, whole: TensorRepresentation) -> bool:
+    """Whether one action does to every entry what the other does, or nothing: in places, in signs, as a whole."""
     for axis, other in zip(one.axes, whole.axes, strict=True):
         if not (axis.action.fixed | (axis.action.partner == other.action.partner)).all():
             return False

@@ -1,6 +1,10 @@
 """Tensors that a specification reads wrongly: an axis of `(d j)` as `(j d)`, a mirrored input as `free`.
 
 Both run without a complaint, since the sizes are the same, and both look like a network that learned one side.
+
+Every function yields readings that are otherwise: words for it, and the entries to put into the specification. An input
+of 34 numbers with the layout `b (j d)`, 17 joints of x and y, is read as `b (d j)` as well, for which the name is
+"layout 'b (d j)' of input 0". `neighbours` makes specifications of these.
 """
 
 from __future__ import annotations
@@ -61,6 +65,7 @@ def _reordered(tensors: Sequence[ResolvedTensor], words: Words, order: Words) ->
 
 
 def _with_order(tensor: ResolvedTensor, words: Words, order: Words) -> TensorEntry:
+    """The entry of a tensor with other words for an axis: `b (d j)` for `b (j d)`."""
     axes = list(parse_layout(tensor.layout).axes)
     for number, axis in enumerate(axes):
         if axis == words:
@@ -74,6 +79,7 @@ def reversed_axes(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
     Such as two people who change places, since one stands on the left, and the widths of pictures and maps.
     """
     tensors = (*resolved.input_tensors, *resolved.output_tensors)
+    # In all tensors that have the axis at once: two people who change places do so in inputs and answers.
     for word in dict.fromkeys(word for tensor in tensors for word in _kept(tensor)):
         having = [tensor for tensor in tensors if word in _kept(tensor)]
         entries: dict[tuple[str, int], TensorEntry] = {}
@@ -94,6 +100,7 @@ def moved_reversals(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
     A ring of beams that begins straight ahead has its partners one beam further than a fan from right to left. The
     middle of a camera may be some columns off; one or two make no difference there.
     """
+    # Tensors with such an axis of one size, mirrored at one cell. Of n cells the middle is (n - 1) / 2.
     alike: dict[tuple[str, int, Fraction], list[ResolvedTensor]] = {}
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
         layout = parse_layout(tensor.layout)
@@ -105,6 +112,7 @@ def moved_reversals(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
                 alike.setdefault((word, size, middle), []).append(tensor)
     for (word, size, middle), having in alike.items():
         inputs = [tensor for tensor in having if tensor.io == "input"]
+        # All of them, then each input; outputs alone are not tried.
         groups = [having, *([tensor] for tensor in inputs)] if inputs and len(having) > 1 else [inputs]
         for group, cell in product(filter(None, groups), _cells_beside(middle, size, having[0])):
             entries: dict[tuple[str, int], TensorEntry] = {}
@@ -156,7 +164,7 @@ def _cells_beside(middle: Fraction, size: int, tensor: ResolvedTensor) -> Iterat
     is_picture = _PICTURE <= set(parse_layout(tensor.layout).words)
     for step in (Fraction(max(size // _FAR, 3)),) if is_picture else _BESIDE:
         for cell in (middle + step, middle - step):
-            if 0 < cell < size - 1 and (2 * cell).denominator == 1:
+            if 0 < cell < size - 1 and (2 * cell).denominator == 1:  # a cell, or the border between two
                 yield cell
 
 
@@ -167,6 +175,7 @@ def exchanged_views(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
     """
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
         for word, views in _views(tensor).items():
+            # The axis is called `j`, and gets a skeleton of its own in which the two entries are a pair.
             axes = list(parse_layout(tensor.layout).axes)
             axes[axes.index((word,))] = ("j",)
             layout = str(Layout(tuple(axes)))
@@ -240,6 +249,7 @@ def _as_numbers_of_joints(tensor: ResolvedTensor, mirrored: Sequence[ResolvedTen
     for other in mirrored:
         if other.pose is None or not other.pose.body.pairs or "j" not in parse_layout(other.layout).words:
             continue
+        # The one axis of that length but the first, which holds samples; of two nobody knows which is of joints.
         along = [axis for axis, size in enumerate(tensor.shape) if axis and size == len(other.pose.body.joints)]
         if len(along) == 1 and len(tensor.shape) <= len(_WORDS):
             words: list[str] = list(_WORDS[: len(tensor.shape)])

@@ -2,6 +2,12 @@
 
 Left and right words in the names of the joints tell which of them belong together; the bones of the skeleton must map
 to each other; and a pose that is made symmetric by names must come out of an equivariant network symmetric by names.
+
+    joints   hip, left_knee, right_knee, left_foot, right_foot
+    pairs    [1, 4], [3, 2]
+    warning  left_knee is paired with right_foot, by its name it belongs to right_knee
+
+`mirror_evidence` collects the findings; `by_names` gives a further mirror to compare T with on the network itself.
 """
 
 from __future__ import annotations
@@ -24,6 +30,7 @@ from chiralize.verification.evidence.labels import NamedPartners, partners_by_la
 from chiralize.verification.verdicts import Evidence
 
 ASYMMETRIC = 1e-3
+"""Of the scale of the answers: how far an answer to a symmetric pose may be from its mirror image."""
 BY_NAMES = "the swaps that the names tell"
 """What a mirror with the swaps of the names is called."""
 
@@ -42,6 +49,7 @@ def by_names(mirror: NetworkMirror) -> NetworkMirror | None:
         for index, representation in enumerate(representations):
             axes = list(representation.axes)
             for position, axis in enumerate(representation.axes):
+                # Axes whose labels tell nothing keep the action of T, and so do all signs.
                 named = partners_by_label(_labels(mirror, io, index, position, representation), axis.action)
                 if named is not None:
                     has_words = True
@@ -113,6 +121,7 @@ def names_of_entries(mirror: NetworkMirror) -> Evidence:
         return Evidence()
     warnings = list[str]()
     swapped = telling = 0
+    # Of the entries that T swaps, how many have labels that tell a partner at all.
     for io, index, labels, axis in _labelled_axes(mirror):
         by_label = partners_by_label(labels, axis.action)
         swaps = axis.action.partner != np.arange(axis.size)
@@ -153,6 +162,7 @@ def symmetric_pose(module: torch.nn.Module, mirror: NetworkMirror, calls: Sequen
     apart = scale = 0.0
     with Runner(module) as runner:
         for call in calls:
+            # (x + T' x) / 2 is left as it is by T', so its answer has to be, if T' is the mirror.
             plain = Arguments.of(*call)
             tensors = list(plain.tensors)
             for index, mirrored in enumerate(Arguments.of(*named.turned(call)).tensors):
@@ -178,6 +188,7 @@ def name_findings(
 
     pairs: (left, right) indices.  edges: bones as pairs of indices, in any direction.
     """
+    # What the names tell, beside the pairs: a pair by names agrees, or its joints are paired otherwise or not at all.
     names = list(joint_names)
     partner = _partner(pairs)
     warnings, agree = [], 0
@@ -195,6 +206,7 @@ def name_findings(
         warnings.append(f"{names[i]} and {names[j]} are not paired, their names differ as those of most pairs do")
     warnings += _of_pairs(names, pairs)
     checks = _agreement(agree, _telling(names, pairs, by_name), len(pairs))
+    # Bones, which do not depend on names: a mirror takes a skeleton to itself.
     bones = _bones(edges)
     open_bones = _bones_without_image(bones, partner)
     for bone, image in open_bones:
@@ -241,6 +253,7 @@ def _partner(pairs: Sequence[Sequence[int]]) -> dict[int, int]:
 
 
 def _bones(edges: Sequence[Sequence[int]]) -> set[frozenset[int]]:
+    """Bones as sets of two joints, since they have no direction."""
     return {frozenset((int(i), int(j))) for i, j in edges}
 
 
@@ -255,4 +268,5 @@ def _bones_without_image(bones: set[frozenset[int]], partner: Mapping[int, int])
 
 
 def _joined(names: Sequence[str], joints: Sequence[int]) -> str:
+    """`left_hip - left_knee`."""
     return " - ".join(names[joint] for joint in joints)

@@ -4,6 +4,9 @@ What a network answers to noise says little of its symmetry: no body ever takes 
 their numbers could be independent draws from one normal or one uniform distribution, or are all the same. Every entry
 may have a mean and a spread of its own, as of numbers drawn around a mean pose. Poses, joint angles and detections are
 far from all of this: their coordinates cluster, and entries go together.
+
+`compared_inputs` asks it of the user's inputs and of the examples. Numbers count as noise where the tests below find
+nothing: a test that finds something is enough for real ones.
 """
 
 from __future__ import annotations
@@ -45,9 +48,11 @@ def is_noise(tensors: list[torch.Tensor]) -> bool:
 
     The distribution may have a mean and a spread of its own for every entry.  tensors: samples come first in each.
     """
+    # Entries that depend on each other from sample to sample: a body, not draws.
     standard = _standard(tensors)
     if standard is not None and dependence(standard) >= _DEPENDENT:
         return False
+    # All numbers as draws of one distribution; then, where there are samples enough, each entry as draws of its own.
     if not _goes_together(tensors) and _is_drawn(torch.cat([tensor.flatten() for tensor in tensors])):
         return True
     if standard is None:
@@ -102,10 +107,12 @@ def _all_but_one(tensors: list[torch.Tensor], axis: int, start: int) -> torch.Te
 
 
 def _is_normal(values: torch.Tensor) -> bool:
+    """Whether numbers are drawn from a normal distribution with their mean and spread."""
     standard = (values - values.mean()) / values.std()
     return distance(torch.special.ndtr(standard.sort().values)) < _NORMAL
 
 
 def _is_uniform(values: torch.Tensor) -> bool:
+    """Whether numbers are drawn evenly between the least and the largest of them."""
     lowest, highest = values.min(), values.max()
     return distance(((values - lowest) / (highest - lowest)).sort().values) < _UNIFORM

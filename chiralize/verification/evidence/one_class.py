@@ -1,4 +1,7 @@
-"""Calibration inputs that a network takes for one class, nearly all: they tell little of what it learned of others."""
+"""Calibration inputs that a network takes for one class, nearly all: they tell little of what it learned of others.
+
+`wrong_mirror` asks this where T is refuted, before any other mirror is named.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from chiralize.problem.data.cutting import thinned
 from chiralize.problem.network import Network
 
 _NEARLY_ALL, _ONE = 0.98, 1e-3
+"""The share of the inputs that counts as nearly all; how far probabilities may be from 1 in their sum."""
 _FEWEST_CLASSES, _FEWEST_ROWS, _ROWS = 3, 16, 256
+"""Of fewer classes or samples nothing is said; and how many samples are looked at."""
 
 
 def one_class_first(network: Network, inputs: Sequence[Call]) -> str:
@@ -20,6 +25,7 @@ def one_class_first(network: Network, inputs: Sequence[Call]) -> str:
 
     Scores of frames are left out, of which most may well be of no event.  Raises ModelRunError.
     """
+    # Outputs "sample class".
     scores = [tensor for tensor in network.resolved.output_tensors if tensor.class_axis == 1 and len(tensor.shape) == 2]
     if not scores or not inputs or network.carried:
         return ""
@@ -45,4 +51,5 @@ def _are_of_one_choice(rows: torch.Tensor) -> bool:
     """
     if not rows.is_floating_point():
         return False
+    # Scores and logarithms have negative numbers, probabilities the sum 1. Flags and forces mostly have neither.
     return bool((rows < 0).any()) or bool((rows.sum(1) - 1).abs().max() < _ONE)

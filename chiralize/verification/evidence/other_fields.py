@@ -1,4 +1,8 @@
-"""Fields that are read as another kind than they are: in one tensor, or wherever the same block stands."""
+"""Fields that are read as another kind than they are: in one tensor, or wherever the same block stands.
+
+A block that is said to be a vector may really be an axial one, whose mirror has the opposite signs. Which blocks look
+alike is known to `body.tensors.fields`; here each becomes an entry for `neighbours`, with words for it.
+"""
 
 from __future__ import annotations
 
@@ -65,10 +69,12 @@ def others_everywhere(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
 
 
 def _fields(tensor: ResolvedTensor) -> tuple[Field, ...]:
+    """The blocks of a tensor; none of one that is not described by blocks."""
     return tensor.entry.fields or ()
 
 
 def _body(resolved: ResolvedSpec, tensor: ResolvedTensor) -> Skeleton:
+    """The skeleton of a tensor: its own, or that of the specification."""
     return tensor.entry.override.skeleton or resolved.spec.skeleton
 
 
@@ -87,6 +93,7 @@ def _in_several(resolved: ResolvedSpec) -> list[tuple[Field, list[_Place]]]:
         by_name: dict[str, list[_Place]] = {}
         for one in places:
             by_name.setdefault(one[-1], []).append(one)
+        # A tensor with two such blocks does not say which of them is that of another tensor: then names do.
         for group in [places] if _is_once_each(places) else by_name.values():
             if len(group) > 1 and _is_once_each(group):
                 several.append((replace(block, name=group[0][-1]), group))
@@ -94,4 +101,5 @@ def _in_several(resolved: ResolvedSpec) -> list[tuple[Field, list[_Place]]]:
 
 
 def _is_once_each(places: Sequence[_Place]) -> bool:
+    """Whether no tensor has two of these blocks."""
     return len({(tensor.io, tensor.index) for tensor, *_ in places}) == len(places)

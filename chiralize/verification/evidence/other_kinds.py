@@ -1,4 +1,8 @@
-"""Outputs of another kind than a specification says: scores for a pose, a pose for scores, scores that swap."""
+"""Outputs of another kind than a specification says: scores for a pose, a pose for scores, scores that swap.
+
+Example: an output of 4 contacts that is said to stay (`invariant`). Tried are a pose, each two entries swapped, the
+pairs (0 1) (2 3) and the halves (0 2) (1 3), and other signs. They change outputs alone, so that none takes a run.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.verification.evidence.misread import Entries
 
 MOST_CLASSES = 24
+"""Classes without a partner, up to which every two of them are tried as a pair."""
 _TWO_PAIRS = 4
 
 
@@ -24,6 +29,7 @@ def outputs_of_another_kind(resolved: ResolvedSpec) -> Iterator[tuple[str, Entri
 
 
 def _other_entries(tensor: ResolvedTensor) -> Iterator[tuple[str, TensorEntry]]:
+    """The entries that one output could have instead, with words for each."""
     entry, where = tensor.entry, tensor.where
     if tensor.kind == "invariant":
         yield f"{where} as a pose", TensorEntry()
@@ -83,4 +89,5 @@ def _scores_that_move(tensor: ResolvedTensor) -> Iterator[tuple[str, TensorEntry
 
 
 def _swapping(tensor: ResolvedTensor, pairs: tuple[tuple[int, int], ...]) -> TensorEntry:
+    """The entry of scores of which these pairs are partners."""
     return replace(tensor.entry, flag=None, classes=Classes(swap=pairs))

@@ -4,6 +4,10 @@ Under T a joint lies, in the mean over both sides, where the mirror image of its
 and each lies where the image of another one of them does, their pairs are crossed, and the data are not one-sided.
 Joints that are near each other, as heel and toe, are within their spreads all the same: of many pairs, those that lie
 better crossed are tried, and each with the pair that it is nearest to.
+
+Example in one coordinate, negated, with spreads of 0.1: the means are left_hip 0.2, right_hip -0.2, left_hand 0.8,
+right_hand -0.8, and other joints lie right. With the pairs crossed the image of left_hip's partner, right_hand, is at
+0.8: 6 spreads away. All four are wrong, each is near the image of another one, and the right pairs come out.
 """
 
 from __future__ import annotations
@@ -75,14 +79,16 @@ def _likely_crossed(means: torch.Tensor, spreads: torch.Tensor, body: Skeleton) 
     """Two pairs that may be crossed, the likeliest first: by what their means gain, then by how near they are."""
     left, right = torch.tensor(body.pairs).T
     images = torch.from_numpy(body.sign_table()).double() * means
+    # off[i, k]: how far the left joint of pair i is from the image of the right joint of pair k, in its spreads, in the
+    # worst coordinate. A joint that hardly moves counts with a quarter of the usual spread.
     least = float(spreads[spreads > 0].median()) / 4 if bool((spreads > 0).any()) else 1.0
     off = ((means[left][:, None] - images[right][None]).abs() / spreads[left].clamp_min(least)[:, None]).amax(2)
-    gains = off.diagonal()[:, None] + off.diagonal()[None] - off - off.T
+    gains = off.diagonal()[:, None] + off.diagonal()[None] - off - off.T  # of crossing pairs i and k, "pair pair"
     apart = torch.cdist(means[left], means[left]) + torch.cdist(means[right], means[right])
     apart.fill_diagonal_(torch.inf)
     first, second = torch.triu_indices(len(left), len(left), 1)
     by_gain = (-gains[first, second]).argsort()
-    chosen = dict[tuple[int, int], None]()
+    chosen = dict[tuple[int, int], None]()  # a dict keeps the order, and each once
     for number in by_gain[:_MOST_BY_GAIN].tolist():
         if float(gains[first[number], second[number]]) > _GAIN:
             chosen[int(first[number]), int(second[number])] = None
@@ -98,9 +104,11 @@ def _other_partners(means: torch.Tensor, spreads: torch.Tensor, body: Skeleton) 
     least = spreads[spreads > 0].median() / 4 if bool((spreads > 0).any()) else torch.ones(())
     spreads, images = spreads.clamp_min(float(least)), signs * means
     partner = torch.tensor(body.joint_action().partner)
+    # The joints that are more than a spread away from the image of their partner, in some coordinate.
     wrong = ((means - images[partner]).abs() / spreads).amax(1) > _APART
     if not 0 < int(wrong.sum()) <= _MOST * len(means):
         return {}
+    # Among these, whose image is each of them near? "wrong wrong"
     among = wrong.nonzero().flatten()
     errors = ((means[among][:, None] - images[among][None]).abs() / spreads[among][:, None]).amax(2)
     nearest = errors.argmin(1)

@@ -1,4 +1,8 @@
-"""Frozen records of mirrors beside each other: what is tried, how well each fits, and what would make T fit."""
+"""Frozen records of mirrors beside each other: what is tried, how well each fits, and what would make T fit.
+
+A `Candidate` is tried, its `MirrorGap` measured by `fitting`; all of them with T make a `Comparison`, to which
+`corrections` may add a `Corrected`, and which `judging` puts into words.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A mirror reflects space: of the coordinates x, y and z it negates one, or all three.
 
-To negate none, or two, is no reflection: joints change places on a body that stays as it is, or is turned.
+To negate none, or two, is no reflection: joints change places on a body that stays as it is, or is turned. By the sign
+of the determinant: diag(-1, 1, 1) has -1, and diag(-1, -1, 1) has 1, which is half a turn about z.
 """
 
 from __future__ import annotations
@@ -81,4 +82,5 @@ def _in_space(tensors: Iterable[ResolvedTensor]) -> list[ResolvedTensor]:
 
 
 def _is_wrong(tensor: ResolvedTensor) -> bool:
+    """Whether T of a pose is no reflection of space."""
     return tensor.pose is not None and is_no_reflection(tensor.pose.body.dims, tensor.pose.body.negate)

@@ -1,4 +1,7 @@
-"""What to look at first in a specification whose mirror does not fit, as far as other mirrors tell."""
+"""What to look at first in a specification whose mirror does not fit, as far as other mirrors tell.
+
+`wrong_mirror` ends its refusal with it, and `asymmetry.advice` its advice.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ def first_remedy(fit: MirrorFit, spec: ConversionSpec | None = None) -> str:
 
     spec: the one that T is of, whose layouts may be in a file.
     """
+    # The first case that applies, the surest first: changes that were measured together, then a whole skeleton, then
+    # one mirror that fits, one that fits a part of the answers, one that only comes nearer.
     named = (*fit.changes, *fit.better)[:1]
     if len(fit.changes) > 1:
         return f"make all {len(fit.changes)} changes in the specification at once: one alone does not make it fit"
@@ -53,6 +58,7 @@ def pairs_first(body: Skeleton) -> str:
 
 def _with_skeleton(name: str, spec: ConversionSpec | None) -> str:
     """How to take another skeleton: by the option, which would drop the layouts of a file, or in that file."""
+    # `where` is FILE:LINE of an entry that was read from a file, <...>:LINE of one from a string.
     for entry in spec.entries if spec is not None else ():
         file, _, line = entry.where.rpartition(":")
         if file and line.isdigit():

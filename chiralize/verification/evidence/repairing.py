@@ -3,6 +3,11 @@
 Under T an answer y is predicted by z = T f(T x), entry by entry. Where z_k predicts y_i far better than z_i does, entry
 i has the partner that T gives to k. So crossed pairs, and an order of joints that differs from side to side, are found
 among any number of pairs without trying one after the other.
+
+Example: T pairs (0 1) and (2 3), and right are (0 3) and (2 1). T hands z_0 the answer at entry 1, which is the mirror
+image of entry 2. So z_0 predicts y_2, z_2 predicts y_0, and likewise 1 and 3: entry 0 gets T's partner of 2, so 3.
+
+`mirror_evidence` compares the mirror with these partners with T, as any other.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ _BETTER = 0.5
 _WORTH = 0.1
 """The share of all squared error that new partners have to take away: entries that hardly move fit any."""
 _MOST_ENTRIES = 512
+"""Entries of an axis beyond which the table of all errors, "n n", is not made."""
 _NAMED = 2
 _FEW = 5
 """Up to so many scores are named one by one, even if all of them are reversed."""
@@ -47,6 +53,7 @@ def with_other_partners(
                 continue
             if any(stack.shape[position + 1] != axis.size for stack in answers.plain(index)):
                 continue  # of frames, whose number differs from the example's
+            # The action of T with other partners and its own signs, if that is an involution.
             changed = _partners(_errors(answers, mirror, index, position), axis.action)
             partner = axis.action.partner.copy()
             partner[list(changed)] = list(changed.values())
@@ -73,6 +80,7 @@ def with_action(mirror: NetworkMirror, index: int, position: int, action: Signed
 def _errors(answers: Answers, mirror: NetworkMirror, index: int, position: int) -> np.ndarray:
     """Squares of y_i - z_k over all answers, of all entries along one axis, "n n"; infinite where signs differ."""
     squares = products = predicted = torch.zeros(())
+    # |y_i - z_k|² = |y_i|² - 2 y_i z_k + |z_k|², over all answers at once. The stack has the axis of calls in front.
     for plain, mirrored in zip(answers.plain(index), answers.turned_back(mirror, index), strict=True):
         y, z = (stack.movedim(position + 1, -1).flatten(0, -2) for stack in (plain, mirrored))
         squares = squares + y.square().sum(0)
@@ -89,6 +97,7 @@ def _partners(errors: np.ndarray, action: SignedPermutation) -> dict[int, int]:
     best = errors.argmin(1)
     after = errors[np.arange(len(errors)), best]
     clear = after < _BETTER * before
+    # Partners are mutual: the new partner has to be as clear about this entry.
     changed = dict[int, int]()
     for entry in map(int, np.flatnonzero(clear)):
         other = int(action.partner[best[entry]])

@@ -2,6 +2,9 @@
 
 Exchanged names of both hips change no T, which swaps them either way, and a network reads hips of the other side. Only
 the inputs tell, and only pairs that keep their distance, as hips and shoulders do: arms and legs cross.
+
+Example: from right to left the hips point along (0.2, 0, 0) and the shoulders along (-0.3, 0.1, 0). The product is
+-0.06, below 0: the left hip lies where the right shoulder does. If so in nine of ten samples, it is warned of.
 """
 
 from __future__ import annotations
@@ -63,7 +66,7 @@ def _opposite(poses: Tensor, body: Skeleton) -> str:
     across = poses[:, left] - poses[:, right]  # sample pair coordinate
     length = across.norm(dim=-1)
     rigid = (length.std(0) < _RIGID * length.mean(0)).nonzero().flatten().tolist()
-    worst, share = (0, 0), _OPPOSITE
+    worst, share = (0, 0), _OPPOSITE  # no pair is opposite to itself, so that (0, 0) stands for none
     for one, other in combinations(rigid, 2):
         opposite = float(((across[:, one] * across[:, other]).sum(-1) < 0).double().mean())
         if opposite > share:

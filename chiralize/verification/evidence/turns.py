@@ -2,6 +2,9 @@
 
 The mirror keeps the part of such an axis that a position changes the sign of, and negates the two others. So a network
 on rotations fits a mirror that treats them as positions no better than one that knows one side.
+
+Example: x points sideways. A position (x, y, z) becomes (-x, y, z). A turn (a, b, c), in axis times angle, becomes
+(a, -b, -c): nodding stays nodding, and turning to the left becomes turning to the right.
 """
 
 from __future__ import annotations
