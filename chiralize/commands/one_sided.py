@@ -31,12 +31,12 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.report.aligned import alignment_sentence
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, leanings
-from chiralize.verification.asymmetry.advice import leaving_out, uneven_in_words
 from chiralize.verification.asymmetry.alignment import alignments
 from chiralize.verification.asymmetry.lean import LEANING, needed_to_show
 from chiralize.verification.asymmetry.memory import Memory, memory
 from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_gap
 from chiralize.verification.asymmetry.records import Asymmetry
+from chiralize.verification.asymmetry.uneven import leaving_out, uneven_in_words
 from chiralize.verification.evidence.answers import FEWEST_ROWS
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import off_center

@@ -21,7 +21,7 @@ from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.verification.asymmetry import asymmetry
-from chiralize.verification.asymmetry.advice import leaving_out, uneven_in_words
+from chiralize.verification.asymmetry.uneven import leaving_out, uneven_in_words
 from chiralize.verification.evidence.blocks import block_to_check
 from chiralize.verification.evidence.names import BY_NAMES, names_of_entries
 from chiralize.verification.evidence.off_center import off_center

@@ -14,8 +14,8 @@ from chiralize.body.tensors import parse_spec
 from chiralize.errors import MirrorError
 from chiralize.graph.running import Call
 from chiralize.verification import wrong_mirror
-from chiralize.verification.asymmetry.advice import leaving_out, uneven_in_words
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap, PairGap
+from chiralize.verification.asymmetry.uneven import leaving_out, uneven_in_words
 
 JOINTS = ("hip", "left_knee", "right_knee", "left_ear", "right_ear", "left_hand", "right_hand", "nose")
 PARTNER = [0, 2, 1, 4, 3, 6, 5, 7]

@@ -1,4 +1,8 @@
-"""Gaps of a network and its data as they stand: by output, by pair of joints, by layer, by kind of sample."""
+"""Gaps of a network and its data as they stand: by output, by pair of joints, by layer, by kind of sample.
+
+`chiralize audit` measures all of it: `outputs`, `layers`, `data`, `memory`, of pictures `alignment` and `peaks`. Then
+`advice` says whether to convert. Nothing is changed.
+"""
 
 from chiralize.verification.asymmetry.advice import advise
 from chiralize.verification.asymmetry.data import data_asymmetry, leanings

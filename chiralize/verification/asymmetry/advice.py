@@ -4,6 +4,16 @@ Measured on networks trained on real motion capture (docs/decisions/0015-audit.m
 copies were among the training samples, 0.15 to 0.2 without, 0.54 to 0.72 where everybody faced one side. Few samples or
 few steps make it as large, by noise that a flip average takes out. A network that knows one side better spreads its
 answers to the two kinds of inputs unlike, or leans: a part of the difference is the same for all inputs.
+
+`audit` measures a network and its data and calls `advise`. The gravest reason comes first:
+
+    unknown             no answer is a number, or none changes with the inputs
+    equivariant         gap 1e-5 at most: nothing to convert
+    wrong mirror        real inputs refute T, or something speaks against T and the gap is above 0.5
+    one-sided data      85 % of the samples can be told from mirrored ones
+    convert             gap 0.25 at most, no lean
+    uneven              gap up to 0.5, or a lean
+    one-sided network   gap above 0.5, with signs of a side; without such signs it is noise
 """
 
 from __future__ import annotations
@@ -12,19 +22,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chiralize.body.tensors import ConversionSpec
-from chiralize.errors.words import percent, when
+from chiralize.errors.words import when
 from chiralize.graph.mirror import FITS, MirrorFit
 from chiralize.verification.asymmetry.lean import LEANING, would_show
 from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, Leaning, Spread
+from chiralize.verification.asymmetry.uneven import AVERAGE
 from chiralize.verification.evidence.remedies import first_with_figures, rival_in_words
 from chiralize.verification.verdicts import Evidence
 
 EQUIVARIANT = 1e-5
+"""A gap up to which a network commutes with T already, in float32."""
 UNEVEN = 0.25
+"""A gap above what networks have that learned both sides."""
 UNEVEN_FORECASTS = 0.45
 """The same in units of what forecasts add to the last frame; under the right mirror they had at most 0.42."""
 ASYMMETRIC = 0.5
+"""A gap from which on answers to both views have little in common."""
 ONE_SIDED = 0.85
+"""The share of samples that can be told from mirrored ones, from which on data show one side (decision 0015)."""
 
 WORSE = "its flip average, and so an equivariant result, may do the task worse"
 EXPLAINED = "its flip average, and so an equivariant result, may err more than it does"
@@ -47,15 +62,10 @@ _NOISE = (
 _LOOK_AT_TRAINING = (
     "see whether the network is badly trained or knows one side only, since no other mirror that was tried fits"
 )
-_AVERAGE = "`--method average`"
 _MIXES_OR_MENDS = (
     "A flip average mixes good answers with bad ones where one side was never seen, and mends both where both are "
     "noisy (a scorer of exercises with a gap of 0.82 on its training clips was right in 79 % in place of 75 %)"
 )
-_HARDLY_DECIDES = 0.15
-"""Of the samples that are not of the commonest class, the share that the mirror gives another one, up to which a wide
-gap is mostly of scores that are never the highest.
-"""
 _CLEARLY_BETTER = " clearly better"
 _NOT_ITS_MIRROR = "T does not look like the mirror of this network"
 _HANDED = (
@@ -65,12 +75,8 @@ _HANDED = (
 _CORRECT = "correct the specification before anything is converted"
 _OF_STILL = "check its weights and the arguments of its class, or give inputs that differ more from each other"
 _GAIT = ". What a policy of uneven gait sees leans, too, whatever it is told to do"
-_APART = 2.0
-"""The gap of an output over that of the next one from which on it is named alone."""
 _NO_SIDE = 5.0
 """Means of an entry and of its mirror image that are so many spreads apart are seldom those of one side."""
-_HALF, _FEW_OF, _MOST_NAMED = 0.5, 4, 3
-"""Pairs that hold so much of a gap are named, where they are no more than one in so many, and no more than a few."""
 ASK = (
     "`chiralize convert --rollout` lets a policy's environment decide, and `audit --rollout` shows its flip average "
     "there; where there is none, "
@@ -101,20 +107,24 @@ def advise(
     evidence: without what answers to random inputs speak against, which says nothing of the mirror.
     spec: the one that T is of.  labels: the leanings of every label, where the user gave labels.
     """
+    # Nothing to say, and nothing to do.
     if not measured.outputs or (evidence.still and measured.gap > EQUIVARIANT):
         return _unknown(evidence.still)
     if measured.gap <= EQUIVARIANT:
         return _nothing_to_convert(measured)
+    # From here on the outputs of one kind, forecasts or others, in units of their own.
     shares = dict(evidence.displaced)
     measured = measured.gravest(shares, UNEVEN, UNEVEN_FORECASTS)
     is_forecast = any(output.index in shares for output in measured.outputs)
     unit, usual = (_OF_FORECASTS, _USUAL_OF_FORECASTS) if is_forecast else ("", _USUAL)
     gap = f"gap {measured.gap:.2g}{unit}; {usual} is what networks have that learned both sides"
+    # A refuted T before one-sided data, which are named as another cause: data may well look one-sided under a wrong T.
     is_one_sided = leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED
     if evidence.fit is not None and evidence.fit.is_refuted and evidence.warnings:
         return _of_wrong_mirror(evidence, gap, leaning if is_one_sided else None, spec)
     if is_one_sided and leaning is not None:
         return _of_one_sided_data(_one_sided_data(measured, data, leaning, labels), evidence, is_policy)
+    # By the gap. On random inputs one below 0.5 is good news, and a wider one none at all.
     if measured.gap <= ASYMMETRIC:
         if real and (measured.gap > (UNEVEN_FORECASTS if is_forecast else UNEVEN) or measured.lean > LEANING):
             return _of_policy(measured, evidence) if is_policy else _uneven(measured, gap, evidence)
@@ -201,6 +211,7 @@ def _of_policy(measured: Asymmetry, evidence: Evidence) -> Advice:
 
 
 def _nothing_to_convert(measured: Asymmetry) -> Advice:
+    """Advice on a network that is equivariant as it is."""
     text = f"the network commutes with the mirror already (gap {measured.gap:.2g})"
     return Advice("equivariant", text, "there is nothing to convert; `chiralize verify` proves it")
 
@@ -236,7 +247,7 @@ def _asymmetric(measured: Asymmetry, gap: str, leaning: Leaning | None) -> Advic
         "one-sided network",
         f"the network answers its two sides differently{side}: {gap}, and {' and '.join(signs)}. It knows one side "
         f"better, or little of either, or this is not its mirror. {_MIXES_OR_MENDS}",
-        f"train it with mirrored copies; or compare the error of {_AVERAGE} on labelled samples; or {_REDUCE} with "
+        f"train it with mirrored copies; or compare the error of {AVERAGE} on labelled samples; or {_REDUCE} with "
         "--calibration (poses of the side it knows), --distill and --force, which learns from unmirrored answers alone",
     )
 
@@ -254,6 +265,7 @@ def _signs(measured: Asymmetry) -> list[str]:
 def _one_sided_data(
     measured: Asymmetry, data: Sequence[DataGap], leaning: Leaning, labels: Sequence[Leaning]
 ) -> Advice:
+    """Advice on data that show one side: whether the network knows that side only, or both all the same."""
     if data:
         most = f", most in {data[0].label} (mean {data[0].mean:.2g}, mirrored {data[0].mirrored:.2g})"
     else:
@@ -335,51 +347,7 @@ def _without_signs(measured: Asymmetry, gap: str) -> Advice:
     return Advice("uneven", text, _NOISE, is_noise=True)
 
 
-def uneven_in_words(measured: Asymmetry) -> str:
-    """Where the gap is, if it is in few places: in one of several outputs, in few of its pairs; else "".
-
-    To be read after the gap: `; output 1 alone is 1.1 apart, the others at most 0.05; half of it and more is in hip`.
-    """
-    text = ""
-    ordered = sorted(measured.outputs, key=lambda output: -output.gap)
-    if len(ordered) > 1 and ordered[0].gap >= _APART * ordered[1].gap:
-        worst, others = ordered[0], "the other" if len(ordered) == 2 else "the others at most"
-        text = f"; output {worst.index} alone is {worst.gap:.2g} of its spread apart, {others} {ordered[1].gap:.2g}"
-    pairs = [pair for pair in measured.pairs if ordered and pair.output == ordered[0].index]
-    pairs.sort(key=lambda pair: -pair.share)
-    share, holding = 0.0, list[str]()
-    for pair in pairs:
-        if share < _HALF:
-            share, holding = share + pair.share, [*holding, pair.label]
-    if 0 < len(holding) <= min(len(pairs) // _FEW_OF, _MOST_NAMED):
-        text += f"; {percent(share)} of it is in {' and '.join(holding)}"
-    return text
-
-
-def leaving_out(measured: Asymmetry, bound: float, average: str = _AVERAGE) -> str:
-    """The remedy where one output alone is further apart than the bound, which the caller may not use; else "".
-
-    average: what averages both views all the same.
-    """
-    wide = [output for output in measured.outputs if output.gap > bound]
-    if len(wide) != 1:
-        return ""
-    (output,) = wide
-    if output.changed is not None and output.changed < _HARDLY_DECIDES * output.others:
-        return (
-            f"see that output {output.index} picks another class for {percent(output.changed)} of the samples alone: "
-            "far apart are mostly scores that decide nothing, as of classes that were seldom trained. Leave these "
-            f"classes out, or use {average}, which changes no more answers than these; else "
-        )
-    if len(measured.outputs) < 2:
-        return ""
-    others = "the other does" if len(measured.outputs) == 2 else "the others do"
-    return (
-        f"if output {output.index} is not used, or was not trained in all entries, leave it out (a subclass whose "
-        f"forward returns the rest): {others} not stop it; else "
-    )
-
-
 def _side_in_words(leaning: Leaning) -> str:
+    """How many samples can be told from mirrored ones, in words."""
     side = leaning.side or 0.0
     return f"{100 * side:.0f} % of {leaning.samples:,} samples can be told from mirrored ones, 50 % is symmetric"

@@ -4,6 +4,12 @@ A flip test adds the maps of a picture and those of its mirror image, turned bac
 one side, and labels that put cell i at pixel 4 i, leave the two sets of maps part of a cell apart. What is sought is
 the shift s at which the turned maps, moved to the right by s, are most like the others. Estimates without one of eight
 blocks of samples tell how well it is known.
+
+Example: 64 columns, 16 cells, labels that put cell i at pixel 4 i. A joint at pixel p has its peak at p / 4. In the
+mirrored picture it is at pixel 63 - p, with its peak at 15.75 - p / 4; turned back, at 15 - (15.75 - p / 4), which is
+p / 4 - 0.75. So s = 0.75, which is (stride - 1) / stride.
+
+`audit` and `convert --align` ask for it (decision 0051); `grids` has the sums that all shifts are tried on.
 """
 
 from __future__ import annotations
@@ -30,13 +36,19 @@ from chiralize.verification.asymmetry.records import ALIGNED, Alignment, Drawn, 
 
 UNMEASURED = "how far turned maps are off is measured on real pictures: give them with --calibration"
 BLOCKS = 8
+"""Blocks of samples of the jackknife."""
 FEWEST_CELLS = 8
+"""Cells of an axis whose shift is told: the windowed sinc reaches over eight."""
 _MOST_STORED = 1 << 22
 """How many numbers of maps are stored at most, for their peaks and for a picture."""
 _UNSURE = 0.25
+"""Standard error, in cells, above which pictures differ on the shift."""
 _UNLIKE = 0.2
+"""Correlation at the best shift below which the two views have nothing in common."""
 _SHARP = 1e-3
+"""The share by which the correlation has to fall one cell beside the best shift."""
 _CURVE = 0.25
+"""Five steps of the curve that is drawn, in cells."""
 
 
 def alignments(
@@ -105,6 +117,7 @@ def turned_about_the_middle(representation: TensorRepresentation, axis: int) -> 
 def stated_shift(representation: TensorRepresentation, axis: int) -> int:
     """By how many cells the specification moves turned maps to the right: 2 c - (n - 1)."""
     action = representation.axes[axis].action
+    # A reversal about c takes cell i to 2 c - i: the sum of a cell and its partner is 2 c, whichever cell it is.
     moving = np.flatnonzero(~action.fixed)
     if not len(moving):
         return 0
@@ -148,7 +161,10 @@ def _by_layers(graph: CapturedModel, tensor: ResolvedTensor, axis: int, resolved
 
 
 class _Views:
-    """The maps of all pictures by both views, with the axis in question last."""
+    """The maps of all pictures by both views, with the axis in question last.
+
+    plain, turned: "sample row cell".  shape: of one sample, with that axis last.
+    """
 
     def __init__(self, calls: Sequence[tuple[torch.Tensor, torch.Tensor]], axis: int) -> None:
         self.plain = np.concatenate([_as_rows(plain, axis) for plain, _ in calls])
@@ -160,6 +176,8 @@ class _Views:
         cells, samples = self.plain.shape[-1], len(self.plain)
         if cells < FEWEST_CELLS:
             return _untold(f"{cells} cells are too few to tell a shift")
+        # How far to look: a cell beyond what is expected. Cells at the borders are left out, of which some would be
+        # compared with what lies beyond the maps.
         most = min(max(2.0, abs(stated) + 1.0, abs(predicted or 0.0) + 1.0), cells / 4)
         border = min(ceil(most), (cells - 4) // 2)
         edges = np.linspace(0, samples, min(BLOCKS, max(samples // 2, 1)) + 1).astype(int)
@@ -168,12 +186,14 @@ class _Views:
         scale = float(np.square(self.plain).mean() + np.square(self.turned).mean())
         if min(total.energies(0.0, border)[:2]) <= 1e-12 * scale * self.plain.size:
             return replace(_untold("the answers do not change from picture to picture"), stated=stated)
+        # The shift, its error, and why it may mean nothing.
         shift = total.best(most, border)
         if len(blocks) > 1:
             error = _error([(total - block).best(most, border) for block in blocks])
         else:
             error = None
         why = _doubt(total, shift, error, most, border)
+        # Shifts that a report compares: as stated, none, the nearest whole one, the measured one, and a whole cell.
         picked = {float(stated), 0.0, float(round(shift)), shift}
         picked |= {copysign(1.0, shift)} if abs(shift - stated) > ALIGNED else set()
         figures = tuple(self._at(total, each, border) for each in sorted(picked))
@@ -184,10 +204,14 @@ class _Views:
         return replace(result, shift=known, explanations=Explanations(layers=predicted), drawn=drawn)
 
     def _at(self, total: Products, shift: float, border: int) -> Shifted:
+        """The figures at one shift."""
         return Shifted(shift, total.gap(shift, border), self._height(shift))
 
     def _height(self, shift: float) -> float | None:
-        """How high the peaks of the mean of both views are, over the mean of their own heights."""
+        """How high the peaks of the mean of both views are, over the mean of their own heights; None without maps.
+
+        Below 1 where the peaks of the two do not lie on each other, so that the mean is flat.
+        """
         if len(self.shape) < 3:
             return None
         count = max(_MOST_STORED // max(self.plain[0].size, 1), 1)
@@ -202,7 +226,7 @@ class _Views:
     def _section(self, shift: float) -> Section:
         """The row of cells in which the first pictures answer most, by both views."""
         plain, turned = self.plain[:64], self.turned[:64]
-        range_of = (plain.max(-1) - plain.min(-1)) * (turned.max(-1) - turned.min(-1))
+        range_of = (plain.max(-1) - plain.min(-1)) * (turned.max(-1) - turned.min(-1))  # "sample row"
         sample, row = np.unravel_index(int(range_of.argmax()), range_of.shape)
         rows = plain[sample, row], turned[sample, row], moved(turned[sample, row], shift)
         return Section(*(tuple(map(float, cells)) for cells in rows))
@@ -236,4 +260,5 @@ def _doubt(total: Products, shift: float, error: float | None, most: float, bord
 
 
 def _untold(why: str) -> Alignment:
+    """An alignment without a shift, and why."""
     return Alignment(why=why)

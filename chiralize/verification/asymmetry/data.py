@@ -3,6 +3,11 @@
 The side of a sample: with o = (x - T x) / 2 averaged over free axes, w = (sum o o' + ridge)^-1 sum o is the direction
 (Fisher's) that tells samples from mirrored ones best. It is found on one half of the samples, and the share with
 w . o > 0 counted on the other, both ways. T turns the sign of o around, so that symmetric data give one half.
+
+Example: people who all carry a bag in the right hand. o holds how much lower the right hand is than the left; its sign
+is the same in every sample, and the share is 1. Of people who carry it in either hand it is about 0.5.
+
+`audit` takes `data_asymmetry` by entry and `leanings` by label; `advice` has the bound on the share.
 """
 
 from __future__ import annotations
@@ -22,7 +27,9 @@ from chiralize.verification.asymmetry.parts import distances, folded, summed
 from chiralize.verification.asymmetry.records import DataGap, Leaning
 
 FEWEST = 40
+"""Samples of which a side is told, half of them to learn the direction from."""
 RIDGE = 1e-2
+"""In mean squares of an entry of o: there may be more entries than samples."""
 _LEAST_SPREAD = 0.25
 """A turn at one rate is far beyond it; a robot that stands a little askew, within."""
 
@@ -89,8 +96,7 @@ def leanings(
 ) -> tuple[Leaning, ...]:
     """How far all samples together lean to one side, then those of every label, the furthest first.
 
-    labels: one per sample, in order.  Inputs that the mirror leaves alone are
-    left out; empty where all are.
+    labels: one per sample, in order.  Inputs that the mirror leaves alone are left out; empty where all are.
     Raises UsageError where the number of labels is not that of the samples.
     """
     bodies: dict[int, _Body] = {}
@@ -121,7 +127,8 @@ def leanings(
 class _Body:
     """One input of all samples: means over free axes by sample ("sample ..."), and those of squares.
 
-    free: positions of those axes; the batch is none of them.
+    free: positions of those axes; the batch is none of them.  representation: T on "sample ...", with size 1 along free
+    axes.  acting: T on the input as it is given, likewise.  batched: its first axis counts samples.
     """
 
     def __init__(self, mirror: NetworkMirror, index: int, tensor: ResolvedTensor) -> None:
@@ -176,6 +183,7 @@ class _Body:
 
 
 def _leaning(label: str | None, bodies: Sequence[_Body], rows: torch.Tensor) -> Leaning:
+    """The figures of some samples: of the input with the widest gap; the side by all inputs together."""
     apart, gap = max((body.apart(rows) for body in bodies), key=lambda figures: figures[1])
     return Leaning(label, len(rows), apart, gap, _side(torch.cat([body.odd(rows) for body in bodies], 1)))
 
@@ -188,10 +196,12 @@ def _side(odd: torch.Tensor) -> float | None:
         return None
     half = len(odd) // 2
     correct = 0.0
+    # Learned and judged on different halves: with more entries than samples, some direction tells any samples apart.
     for learned, judged in ((odd[:half], odd[half:]), (odd[half:], odd[:half])):
         energy = learned.T @ learned
         ridge = RIDGE * float(energy.trace()) / len(energy) or 1.0
         direction = torch.linalg.solve(energy + ridge * torch.eye(len(energy), dtype=odd.dtype), learned.sum(0))
         side = judged @ direction
+        # A sample whose odd part is 0 is its own mirror image: half of a guess.
         correct += float((side > 0).sum()) + float((side == 0).sum()) / 2
     return correct / len(odd)

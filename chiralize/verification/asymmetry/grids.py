@@ -3,6 +3,12 @@
 Everything is read off sums of products of columns, so that maps of many pictures are run through once and every shift
 is tried afterwards. Between the cells the maps are taken by a windowed sinc of eight cells, which neither blurs nor
 moves what is as smooth as two cells.
+
+With rows a (answers) and b (turned ones), and M the matrix that moves a row by s ("cell cell", eight weights a row):
+
+    sum (a - b Mᵀ)²  =  tr(aᵀa) - 2 tr(aᵀb Mᵀ) + tr(M bᵀb Mᵀ)
+
+aᵀa, aᵀb and bᵀb are summed once; every s costs a few products of them. `alignment` looks for the best s.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ def taps(cells: int, shift: float) -> tuple[npt.NDArray[np.int64], Array]:
     >>> taps(4, 1.0)[0][2, taps(4, 1.0)[1][2].argmax()]
     np.int64(1)
     """
+    # Cell i is read from position i - shift: from four cells on either side, weighted by Lanczos' windowed sinc.
     at = np.arange(cells) - shift
     first = np.floor(at).astype(np.int64)[:, None] + np.arange(1 - _REACH, _REACH + 1)
     away = at[:, None] - first
@@ -68,6 +75,7 @@ class Products:
         index, weights = taps(cells, shift)
         inner = slice(border, cells - border)
         index, weights, at = index[inner], weights[inner], np.arange(cells)[inner]
+        # The diagonals of aᵀb Mᵀ and of M bᵀb Mᵀ, from the eight taps of each cell: pairs is "cell tap tap".
         mixed = (self.mixed[at[:, None], index] * weights).sum()
         pairs = self.turned[index[:, :, None], index[:, None, :]]
         moved_energy = np.einsum("ij,ik,ijk->", weights, weights, pairs)
@@ -96,6 +104,7 @@ class Products:
 
     def best(self, most: float, border: int) -> float:
         """The shift of up to `most` cells, to a thousandth, at which both are most alike."""
+        # A grid of an eighth of a cell, then nine places about the best, in steps that are four times finer each time.
         step = 0.125
         coarse = np.arange(-most, most + step / 2, step)
         best = coarse[np.argmax([self.likeness(shift, border) for shift in coarse])]

@@ -9,6 +9,12 @@ involution O would take a(x) to a(T x), whatever the involution. The best one fo
 no involution can explain: 0 in an equivariant network, and the network's own gap where T is known to be the best. O is
 found on every other sample, in the leading principal directions of A and B together (which O maps to themselves), and
 judged on the others.
+
+Example: a layer of two units answers a = (1, 0) and (2, 0) to two inputs, and (0, 1) and (0, 2) to their mirror images.
+O exchanges the units, and nothing is left: gap 0. If it answered (0, 1) and (0, -2), A'B + B'A is (0 -3; -3 0): O
+exchanges and negates, the second sample fits, and the first is as far off as can be.
+
+`audit` lists the layers with the gap of what each reads and answers: where it grows, left and right are lost.
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ from chiralize.graph.model import CapturedModel, Node
 from chiralize.verification.asymmetry.records import LayerGap
 
 FEWEST, MOST = 64, 512
+"""Samples that a gap of layers takes, and how many are looked at."""
 WORK = 2e10
 """Multiplications that all inner products of samples may take."""
 PER_DIRECTION = 8
@@ -50,6 +57,7 @@ def layer_gaps(captured: CapturedModel, views: Iterable[tuple[View, View]], rows
     views: inputs and mirrored inputs of one call after the other, in the captured sizes.  rows: samples in a call.
     A layer that is used several times is one line, the RMS over its uses.  Empty for fewer than 64 samples.
     """
+    # As many samples n as the products allow: (2 n)² of them for each number that a layer reads or answers.
     sites = _sites(captured, rows)
     wanted = {name for site in sites for name in (site.before, site.after)}
     cost = sum(site.size for site in sites) * 2
@@ -79,19 +87,23 @@ def involution_gap(plain: torch.Tensor, turned: torch.Tensor) -> float:
 
     O is found on every other sample and judged on the rest. Independent rows give about the root of 2.
     """
+    # Everything is read off inner products of samples: layers have more entries than there are samples.
     products = _products(torch.cat([plain, turned]))  # (2 sample) (2 sample)
     count = len(plain)
     order = torch.arange(count)
     fit, judge = order[::2], order[1::2]
     fitted = torch.cat([fit, count + fit])
+    # Principal directions of a and b of the fitted samples together: few enough that O is not made of chance.
     values, vectors = torch.linalg.eigh(products[fitted][:, fitted])
     usable = int((values > SMALL * values[-1]).sum())
     directions = min(max(2 * len(fit) // PER_DIRECTION, 1), usable)
     if not directions:
         return 0.0
+    # A sample's coordinates: its products with the fitted samples, times this. "(2 fit) direction"
     basis = vectors[:, -directions:] / values[-directions:].sqrt()
     parts = (fit, count + fit, judge, count + judge)
     plain_fit, turned_fit, plain_judge, turned_judge = (products[part][:, fitted] @ basis for part in parts)
+    # O = sign(A' B + B' A), an eigenvalue of 0 counted as positive.
     cross = plain_fit.T @ turned_fit
     eigenvalues, eigenvectors = torch.linalg.eigh(cross + cross.T)
     signs = torch.where(eigenvalues >= 0, 1.0, -1.0).to(cross)
@@ -109,6 +121,7 @@ def _about_mean(rows: torch.Tensor) -> float:
 
 
 def _products(rows: torch.Tensor, chunk: int = 4096) -> torch.Tensor:
+    """Inner products of all rows, "row row" in float64, a chunk of entries after the other."""
     total = torch.zeros(len(rows), len(rows), dtype=torch.float64)
     for part in rows.split(chunk, 1):
         total += part.double() @ part.double().T
@@ -119,7 +132,7 @@ def _products(rows: torch.Tensor, chunk: int = 4096) -> torch.Tensor:
 def _sites(captured: CapturedModel, rows: int) -> list[_Site]:
     """The nodes that read an input's descendant and a weight (or what is made from weights alone)."""
     weights = {leaf.name: leaf.names[0] for leaf in captured.weights}
-    data: set[str] = set()
+    data: set[str] = set()  # names of what depends on inputs
     shapes: dict[str, tuple[int, ...] | None] = {}
     for leaf in captured.leaves.values():
         shapes[leaf.name] = leaf.shape
@@ -136,7 +149,7 @@ def _sites(captured: CapturedModel, rows: int) -> list[_Site]:
         weight = next((weights[name] for name in read if name in weights), None)
         if not data & set(read):
             if weight is not None:
-                weights[node.name] = weight
+                weights[node.name] = weight  # a transposed weight is a weight, of the same module
             continue
         data.add(node.name)
         answer = first.get(node.name, node)
@@ -149,6 +162,7 @@ def _sites(captured: CapturedModel, rows: int) -> list[_Site]:
 
 
 def _is_whole(shape: tuple[int, ...] | None, rows: int) -> bool:
+    """Whether the first axis holds the samples of a call, each as often as the others."""
     return bool(shape) and shape[0] % rows == 0
 
 
@@ -161,6 +175,7 @@ def _module(node: Node, weight: str) -> str:
 
 
 def _op(node: Node) -> str:
+    """What an op is called: `linear`."""
     return node.target.removeprefix("aten.").partition(".")[0]
 
 
@@ -197,4 +212,5 @@ def _merged(sites: Sequence[_Site], gaps: Mapping[str, float]) -> tuple[LayerGap
 
 
 def _rms(values: Sequence[float]) -> float:
+    """The root of the mean square."""
     return (sum(value**2 for value in values) / len(values)) ** 0.5

@@ -1,4 +1,9 @@
-"""Whether a network was trained on one side, as far as its normaliser or its first batch norm remembers."""
+"""Whether a network was trained on one side, as far as its normaliser or its first batch norm remembers.
+
+A normaliser keeps mean and spread of every entry of its inputs in training: (x - mean) / spread. If a policy always
+turned left, the turn rate has a mean of 0.3 and a spread of 0.1, and that of the mirror image is -0.3: 6 spreads apart.
+Conversions warn of it, and fit the side that the network knows (decision 0075).
+"""
 
 from __future__ import annotations
 
@@ -50,6 +55,7 @@ def memory(network: Network, mirror: NetworkMirror) -> Memory:
         captured = network.graph()
     except ChiralizeError:
         return Memory()
+    # What a normaliser keeps is exact; behind a first layer, batch norms determine the moments of its inputs.
     stored = input_moments(captured, network.resolved.input_centers) or list(_recovered(network))
     centers = mirror.input_centers or [None] * len(mirror.inputs)
     folded = tuple(

@@ -1,6 +1,10 @@
 """How far the answers of a network are from commuting with the mirror; nothing is changed.
 
 gap of an entry = RMS(f(x) - T f(T x)) / s,      s = RMS(f(x) - mean f) over the whole output, or over its unit
+
+Every call is run on x and on T x, and its answers go into running sums, one `_Sums` per output. At the end these give
+the figures of the whole output, of single entries, and of pairs of joints. `audit` shows them; `wrong_mirror` names the
+output or the pair that holds most of a gap.
 """
 
 from __future__ import annotations
@@ -44,7 +48,6 @@ def asymmetry(
     Raises ModelRunError, UsageError.
     """
     with Runner(module) as runner:
-        runner.stateful = bool(mirror.states) or bool(inputs and runner.notice_state(inputs[0]))
         return _summed_up(_views(runner, mirror, inputs), mirror, tensors, most)
 
 
@@ -72,6 +75,7 @@ _Views = Iterator[tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]]
 
 
 def _views(runner: Runner, mirror: NetworkMirror, inputs: Sequence[Call]) -> _Views:
+    """Both answers to every call, from the stored states and from T of them."""
     for call in inputs:
         plain = results(runner.run([call], mirror.states).steps[0])[0]
         run = runner.run([mirror.turned(call)], mirror.states, turned=True)
@@ -79,6 +83,7 @@ def _views(runner: Runner, mirror: NetworkMirror, inputs: Sequence[Call]) -> _Vi
 
 
 def _summed_up(views: _Views, mirror: NetworkMirror, tensors: Sequence[ResolvedTensor], most: int) -> Asymmetry:
+    """The figures of all calls together. most: entries that are listed."""
     sums: dict[int, _Sums] = {}
     samples = 0
     for plain, turned in views:
@@ -98,11 +103,19 @@ def _summed_up(views: _Views, mirror: NetworkMirror, tensors: Sequence[ResolvedT
 
 
 class _Sums:
-    """Running sums of one output."""
+    """Running sums of one output. With a = f(x), b = f(T x), counted from the centre of T:
+
+    square, odd, gap: of a², ((a - T a) / 2)² and (a - T b)², over all numbers or by entry of several units.
+    apart: of (a - T b)², with size 1 along axes that T leaves alone.  total, leaning: of a and a - T b, "entry...".
+    lengths: |a - T b| of every part (joint, class) and its square, "2 part".  winners: of the classes.
+    rows: samples.  count: numbers.  part_rows: rows of parts.  answers, changed: classes that were picked, and those
+    of which the mirror picks another.
+    """
 
     def __init__(self, mirror: NetworkMirror, index: int, tensor: ResolvedTensor | None) -> None:
         representation: TensorRepresentation = mirror.outputs[index]
         is_flat = len(representation.axes) == 1 and not mirror.is_single
+        # A score for each sample, "sample", would look like an axis of entries: it gets one of size 1.
         self.is_one_number = is_flat and (tensor is None or tensor.pose is None)
         if self.is_one_number:  # of each sample: samples are no entries
             representation = replace(representation, axes=(*representation.axes, Representation.trivial(1)))
@@ -131,7 +144,7 @@ class _Sums:
         else:
             about = torch.from_numpy(center).to(plain.device)
         a, b = plain.double() - about, turned.double() - about  # counted from the centre, T is linear
-        back, image = act(b, representation), act(a, representation)
+        back, image = act(b, representation), act(a, representation)  # T f(T x) and T f(x)
         apart = summed((a - back).square(), representation)
         self.apart = _added(self.apart, apart)
         self.square = _added(self.square, self.units.summed(a.square()).cpu())
@@ -146,7 +159,8 @@ class _Sums:
         self.rows, self.count = self.rows + a.shape[0], self.count + a.numel()
 
     def _add_parts(self, plain: torch.Tensor, back: torch.Tensor, tensor: ResolvedTensor) -> None:
-        lengths = distances(plain - back, tensor, self.representation)
+        """Take f(x) and T f(T x) in by joints or classes, and the highest scores of both."""
+        lengths = distances(plain - back, tensor, self.representation)  # "row part"
         sums = torch.stack([lengths.sum(0), lengths.square().sum(0)]).cpu()
         self.lengths = _added(self.lengths, sums)
         self.part_rows += len(lengths)
@@ -162,6 +176,7 @@ class _Sums:
         """RMS about the mean of each entry, of all or of each unit; about zero where the output is constant."""
         assert self.total is not None and self.square is not None
         count = self.count / self.square.numel()
+        # `total` has no axis of samples, unless the call is one sample: then `in_rows` has given it one.
         units = self.units.within(int(self.mirror.is_single) - 1)
         spread = self.square - units.summed(self.total.square()).cpu() / self.rows
         spread = torch.where(spread > _ROUNDING * self.square, spread, torch.zeros_like(spread))
@@ -177,11 +192,13 @@ class _Sums:
     def output(self) -> OutputGap:
         """The figures of the whole output."""
         assert self.square is not None and self.odd is not None and self.gap is not None and self.leaning is not None
+        # Gap and lean: means of squares in squares of the spread, each unit in its own.
         squared, count = self.scales.square(), self.count / self.scales.numel()
         gap = relative(self.gap / count, squared) if bool(squared.any()) else 0.0
         means = self.units.within(int(self.mirror.is_single) - 1).summed((self.leaning / self.rows).square()).cpu()
         mean = relative(means * (squared.numel() / self.leaning.numel()), squared) if bool(squared.any()) else 0.0
         lean = beyond_chance(mean, gap, self.rows)
+        # The odd share of energy; mean length of a part; and what the mirror changes of the classes that are picked.
         known = torch.where(squared > 0, squared, torch.ones_like(squared))
         energy = float((self.square / known).sum())
         odd_share = float((self.odd / known).sum()) / energy if energy else 0.0
@@ -211,6 +228,7 @@ class _Sums:
         """The figures of every pair of joints or classes; empty where the output is not described."""
         if self.parts is None or self.lengths is None:
             return []
+        # Both joints of a pair are added up under its label: `rows` of it are twice those of a single one.
         owner = torch.tensor(self.parts.owner)
         sums = torch.zeros(2, len(self.parts.labels), dtype=torch.float64).index_add_(1, owner, self.lengths)
         rows = owner.bincount(minlength=len(self.parts.labels)) * self.part_rows

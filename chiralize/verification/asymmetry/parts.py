@@ -1,4 +1,10 @@
-"""The parts of a tensor that people name: joints with their coordinates, classes, fields; and which belong together."""
+"""The parts of a tensor that people name: joints with their coordinates, classes, fields; and which belong together.
+
+    an output (8, 17, 3), `b j d`       17 parts of 3 numbers; labels such as hip, left_knee/right_knee
+    an output (8, 60), classes          60 parts of one number
+
+`outputs` and `data` take their figures by these parts.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +45,7 @@ def parts_of(tensor: ResolvedTensor, representation: TensorRepresentation) -> Pa
         else:
             partner = [0]
         first = [at for at, other in enumerate(partner) if at == other or body.side(at) == "left"]
+        # With two axes of coordinates, as of rotation matrices, a part has 3 x 3 numbers.
         return _parts(names, partner, first, sizes.get("d", 1) ** max(tensor.pose.layout.words.count("d"), 1))
     if not tensor.shape:
         return Parts((tensor.where,), (0,), 1)
@@ -57,6 +64,7 @@ def distances(difference: torch.Tensor, tensor: ResolvedTensor, representation: 
         else:
             flat = difference[None]
         return flat.abs().reshape(-1, flat.shape[-1])
+    # Merged axes are taken apart, `b (j d)` to `b j d`, so that every axis has one word.
     sizes, words, shape = tensor.pose.word_sizes(), [], []
     for axis, size in zip(tensor.pose.layout.axes, difference.shape, strict=True):
         words += axis
@@ -65,6 +73,7 @@ def distances(difference: torch.Tensor, tensor: ResolvedTensor, representation: 
         else:
             shape += [sizes[word] for word in axis]
     split = difference.reshape(shape)
+    # Joints, then coordinates, to the end: "... part number". The norm over the numbers is the length.
     for letter in ("j", "d"):
         split = _last(split, [axis for axis, word in enumerate(words) if word == letter])
         words = [word for word in words if word != letter] + [letter]
@@ -89,7 +98,11 @@ def _axis(tensor: ResolvedTensor, representation: TensorRepresentation) -> int:
 
 
 def _parts(names: list[str], partner: list[int], first: list[int], numbers: int) -> Parts:
-    """first: the parts that give their names to a pair, or have no partner, in order."""
+    """The parts by their pairs.
+
+    names, partner: of every part.  first: those that give their names to a pair, or have no partner, in order.
+    numbers: entries of a part.
+    """
     labels = list[str]()
     owner = [0] * len(names)
     for at in first:

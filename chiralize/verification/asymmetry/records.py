@@ -1,4 +1,11 @@
-"""Frozen records of what was found asymmetric. Every `gap` is in units of the spread of what it is a gap of."""
+"""Frozen records of what was found asymmetric. Every `gap` is in units of the spread of what it is a gap of.
+
+Asymmetry: OutputGap, EntryGap, PairGap; Spread     of a network's answers (`outputs`, `spreads`)
+LayerGap                                            of its layers (`layers`)
+DataGap, Leaning                                    of the data (`data`), and of what it remembers (`memory`)
+Alignment: Shifted, Explanations, Drawn, Section    of its maps (`alignment`)
+Advice                                              whether to convert (`advice`)
+"""
 
 from __future__ import annotations
 
