@@ -1,4 +1,12 @@
-"""Networks as policies: observations of an environment to actions, in both views at once."""
+"""Networks as policies: observations of an environment to actions, in both views at once.
+
+    plain view       o         -> a(o)
+    other view       o -> T o  -> T a(T o)          both flat arrays, as the environment takes them
+
+Each view has a copy of the network with states of its own, which move on step by step. An equivariant policy answers
+both alike; their mean is the flip average. `running` takes actions from here, and `probe` asks how T acts on what is
+seen and done, without letting the network act.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +35,11 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Reader:
-    """Which tensors of a call an observation fills, and how. inputs: their positions.  names: of the arguments."""
+    """Which tensors of a call an observation fills, and how.
+
+    example: the call whose sizes and other tensors are used.  inputs: positions of the tensors that are filled.  names:
+    of the arguments, by which a dict of observations is read.  double: floating-point numbers go in as float64.
+    """
 
     example: Arguments
     double: bool
@@ -54,6 +66,7 @@ class Reader:
         for position, part in zip(self.inputs, parts, strict=True):
             example = self.example.tensors[position]
             values = torch.from_numpy(np.ascontiguousarray(part)).to(self._dtype(example))
+            # A network that was exported for 8 samples gets one observation eight times; only its first answer counts.
             rows = example.numel() // max(values.numel(), 1)
             if not values.numel() or example.numel() != rows * values.numel() or rows not in (1, *example.shape[:1]):
                 facts = f"an observation has {values.numel()} numbers, the network reads {tuple(example.shape)}"
@@ -64,6 +77,7 @@ class Reader:
         return tensors
 
     def _dtype(self, example: Tensor) -> torch.dtype:
+        """The type in which an observation goes in: float64 where it was asked for, else that of the example."""
         if self.double and example.is_floating_point():
             return torch.float64
         return example.dtype
@@ -75,6 +89,7 @@ class Reader:
         return dict(zip(self.names, np.split(row, np.cumsum(sizes)[:-1]), strict=True))
 
     def _parts(self, observation: Any, where: str) -> list[Any]:
+        """The arrays of an observation, one for every tensor that it fills. Raises UsageError where they mismatch."""
         if not isinstance(observation, Mapping):
             if len(self.inputs) == 1:
                 return [observation]
@@ -197,6 +212,7 @@ class Policy:
 
 
 def _labels(tensor: Any, has_rows: bool) -> list[str]:
+    """Names of the entries of one sample of a tensor, in their order."""
     shape = tensor.shape[1:] if has_rows else tensor.shape
     lead = (0,) if has_rows else ()
     return [tensor.label((*lead, *index)) for index in np.ndindex(*shape)]

@@ -5,6 +5,15 @@ left is whether the result, or the flip average that it is made from, does the t
 
 Models of real robots are not quite their own mirror images. Then nothing is settled of the task, but the returns count
 all the same: a policy that returns as much from starts of both sides may be used there.
+
+    the environment contradicts T                                   wrong mirror
+    it is symmetric, and the result does as much as the original    convert
+    it is symmetric, and the result does worse                      one-sided network
+    its sides differ, and the result returns 0.97 and more          convert
+    its sides differ, the result does worse, the data were fine     one-sided network
+    anything else                                                   the advice of the data stays
+
+`report` asks for `advice_after` where an audit ran policies.
 """
 
 from __future__ import annotations
@@ -93,6 +102,7 @@ def _of_uneven(rollout: Rollout, advice: Advice) -> Advice:
 
 def _of_too_few(rollout: Rollout, share: Estimate, advice: Advice) -> Advice:
     """Advice where the starts are too few to tell, with as many as should do if they go on as they began."""
+    # The error falls with the root of the number of starts: so many that twice the error fits above the bound.
     spread = share.error if isfinite(share.error) else 0.0
     count = max(2 * FEW, ceil(rollout.starts * (2 * spread / (share.mean - LEAST_SHARE)) ** 2))
     figures = f"{share.mean:.3g} ± {share.error:.2g} of the original's return over {rollout.starts} starts"
@@ -120,6 +130,7 @@ def _judged(rollout: Rollout) -> Walker:
 
 
 def _is_worse(rollout: Rollout, walker: Walker) -> bool:
+    """Whether a policy returns less than is allowed, or falls more often than the original."""
     return rollout.is_short(walker) or walker.falls > rollout.original.falls
 
 

@@ -1,4 +1,13 @@
-"""Environments that begin at a start, or at its mirror image."""
+"""Environments that begin at a start, or at its mirror image.
+
+A start is a seed of `reset`. Its mirror image comes about in one of three ways (`How`, decision 0046):
+
+    reset    the environment has a method mirrored_reset(seed), which knows more than the robot: commands, terrain
+    state    a MuJoCo environment of gymnasium: T on its positions and velocities, set where `reset` draws them
+    view     neither: the start stays, and the mirror image of the policy runs from it
+
+T of the simulator's state is read off the robot's own model, not off the specification that is to be checked.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +31,7 @@ HOOK = "mirrored_reset"
 """The method by which an environment itself begins at the mirror image of what `reset(seed=...)` gives."""
 _SIMULATED = ("model", "data", "reset_model", "_get_obs")
 """Attributes that setting the state of an environment needs, as gymnasium's MujocoEnv and those like it have them."""
-_FREE = 0  # mjtJoint
+_FREE = 0  # mjtJoint: a first joint that is free holds the place of the robot in the world
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ class Environment:
             self.unsettled = f"it is no MuJoCo environment of gymnasium, and has no {HOOK}(seed)"
 
     def _read_robot(self, lateral: str | None) -> None:
+        """Read the mirror of the simulator's state off the robot's model; note why where there is none."""
         try:
             self.robot = mirror_of_robot(self.base.model, self.name, lateral)
         except ChiralizeError as error:
@@ -138,6 +148,7 @@ class Environment:
     @contextmanager
     def _hook_in_place_of_reset(self) -> Iterator[None]:
         """Context in which the innermost environment begins at the mirror image. Wrappers see a usual reset."""
+        # Only what the instance itself holds is put back: a method of its class is found again once `reset` is removed.
         before = vars(self.base).get("reset")
 
         def restore() -> None:
@@ -179,6 +190,10 @@ class Environment:
             del self.base.reset_model
 
     def _settle(self, mirrored: bool) -> None:
+        """Put the simulator into the state that it is in, or into its mirror image. Raises UsageError.
+
+        Also where nothing is mirrored: resetting the data drops what the solver stored at earlier steps.
+        """
         mujoco: Any = import_module("mujoco")
         assert self.robot is not None
         model, data = self.base.model, self.base.data

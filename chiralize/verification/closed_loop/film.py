@@ -1,4 +1,8 @@
-"""Pictures of the first start: frames of robots that began there, and at its mirror image."""
+"""Pictures of the first start: frames of robots that began there, and at its mirror image.
+
+MuJoCo draws them without a window, by EGL; by OSMesa where the user's PYOPENGL_PLATFORM asks for it. Where neither
+works the report says so, and has no film.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,8 @@ from chiralize.verification.closed_loop.records import AVERAGE, RESULT
 from chiralize.verification.closed_loop.running import Episode, Walk
 
 Frames = npt.NDArray[np.uint8]
-FRAMES = 8
-WIDTH, HEIGHT = 200, 150
+FRAMES = 8  # of a row, from the start to the end of the longest episode
+WIDTH, HEIGHT = 200, 150  # of a frame, in pixels
 _DISTANCE, _AZIMUTH, _ELEVATION = 3.0, 0.0, -30.0
 """Of the camera, behind the robot, so that the mirror exchanges the sides of the frame; in sizes of the robot."""
 _PLANE = 0  # mjtGeom
@@ -42,7 +46,7 @@ def film_of(environment: Environment, walks: Sequence[Walk]) -> tuple[Film | Non
     names = {walked.name for walked in walks}
     for walked in walks:
         if walked.name == AVERAGE and RESULT in names:
-            continue
+            continue  # the result stands for it
         episodes.append((f"{walked.name}, start", walked.ahead[0]))
         episodes.append((f"{walked.name}, mirrored start", walked.mirrored[0]))
     if environment.model is None or any(episode.coordinates is None for _, episode in episodes):
@@ -72,6 +76,7 @@ def _drawing(renderer: str, model: Any) -> Iterator[Any]:
     """Context with a function from the coordinates of joints to a frame. Raises any error of the graphics drivers."""
     mujoco: Any = import_module("mujoco")
 
+    # MuJoCo's contexts refuse to be imported where this names another platform, and PyOpenGL reads it once.
     if sys.platform == "linux":
         os.environ.setdefault("PYOPENGL_PLATFORM", renderer)
     contexts: Any = import_module(f"mujoco.{renderer}")
@@ -98,7 +103,7 @@ def _drawing(renderer: str, model: Any) -> Iterator[Any]:
             mujoco.mjr_render(view, scene, surface)
             frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
             mujoco.mjr_readPixels(frame, None, view, surface)
-            return np.flipud(frame)
+            return np.flipud(frame)  # OpenGL counts rows from below
 
         yield draw
         surface.free()

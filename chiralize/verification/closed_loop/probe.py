@@ -1,4 +1,13 @@
-"""Is an environment its own mirror image? Asked with random actions, so that no policy has a part in the answer."""
+"""Is an environment its own mirror image? Asked with random actions, so that no policy has a part in the answer.
+
+    o_0, a_1 -> o_1, a_2 -> o_2, ...            from a start, actions at random
+    p_0, T a_1 -> p_1, T a_2 -> p_2, ...        from the mirror image of the start
+    T o_k = p_k for all k                       if T is the mirror, and the environment symmetric
+
+What differs tells the cause (decision 0046). At k = 0 no action has been taken: T of an observation is wrong, or the
+start is. Later, with the same actions twice giving the same: the environment's sides differ, or T of actions is wrong.
+Rewards alone: they ask for one side. `commands.rollouts` asks this before any policy runs.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +49,8 @@ class _Run:
 def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
     """Run random actions from a start and T of them from its mirror image, and compare.  Raises ModelRunError.
 
-    policy: says how observations and actions are mirrored; it does not act.
+    policy: says how observations and actions are mirrored; it does not act.  starts: of which five at most are taken.
+    Differences are the largest over all starts and steps, by entry in the size of that entry.
     """
     figures: list[tuple[Array, Array, float, float, float]] = []
     paid = list[float]()
@@ -48,6 +58,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
     pairs: list[tuple[Array, Array]] = []
     turned_runs: list[_Run] = []
     for start in range(min(starts, STARTS)):
+        # Three runs: from the start, the same once more (what is drawn at random shows), and from the mirror image.
         actions = _actions(environment, start)
         plain = _run(environment, policy, start, actions, mirrored=False, turned=True)
         again = _run(environment, policy, start, actions, mirrored=False, turned=True)
@@ -60,12 +71,12 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         pairs.append((plain.seen[1:steps], other.seen[1:steps]))
         restarted, repeated = (float(difference.max()) for difference in _apart(plain.seen, again.seen))
         if len(plain.seen) != len(again.seen):
-            repeated = np.inf
+            repeated = np.inf  # one of the two ended
         figures.append((at_start, later, _rewards_apart(plain.rewards, other.rewards), repeated, restarted))
         paid.append(_paid_at_once(plain, other))
     at_starts, at_steps, rewards, repeats, restarts = zip(*figures, strict=True)
     first, later = np.max(at_starts, axis=0), np.max(at_steps, axis=0)
-    worst = first if first.max() > MIRRORED else later
+    worst = first if first.max() > MIRRORED else later  # what differs at the start differs later in consequence
     at_start = [(run.seen[:1], run.shown[:1]) for run in turned_runs]
     along = [(run.seen, run.shown) for run in turned_runs]
     moved = _moved(environment, policy)
@@ -103,12 +114,13 @@ def _tested(views: Sequence[tuple[Array, Array]], moved: npt.NDArray[np.bool_]) 
 def _moved(environment: Environment, policy: Policy) -> npt.NDArray[np.bool_]:
     """Which entries of what is seen T moves or negates."""
     sizes = [len(policy.labels(index)) for index in range(len(policy.reads.inputs))]
-    row = np.arange(1.0, sum(sizes) + 1)
+    row = np.arange(1.0, sum(sizes) + 1)  # numbers that all differ, in size too, and none of which is 0
     turned = np.concatenate(policy.turned_observation(policy.reads.split(row, sizes), environment.name))
     return turned != row
 
 
 def _actions(environment: Environment, start: int) -> list[Array]:
+    """Random actions, the same for a start whenever it is asked for."""
     rng = np.random.default_rng([start, 41])
     return [environment.random_action(rng) for _ in range(STEPS)]
 
@@ -116,7 +128,7 @@ def _actions(environment: Environment, start: int) -> list[Array]:
 def _run(
     environment: Environment, policy: Policy, start: int, actions: Sequence[Array], *, mirrored: bool, turned: bool
 ) -> _Run:
-    """Actions from a start. turned: T of what is seen."""
+    """Actions from a start, or from its mirror image. turned: T of what is seen. Raises ModelRunError, UsageError."""
     observations = [environment.begin(start, mirrored)]
     rewards: list[float] = []
     ended = False
@@ -159,6 +171,7 @@ def _opposed(pairs: Sequence[tuple[Array, Array]], policy: Policy) -> tuple[str,
 
 
 def _rewards_apart(rewards: Array, other: Array) -> float:
+    """Largest difference of two rewards of one step, in the size of the largest; 0 where all are 0."""
     steps = min(len(rewards), len(other))
     rewards, other = rewards[:steps], other[:steps]
     size = float(np.abs(np.concatenate([rewards, other])).max(initial=0.0))
@@ -172,6 +185,7 @@ def _paid_at_once(plain: _Run, other: _Run) -> float:
     size = float(np.abs(np.concatenate([plain.rewards, other.rewards])).max(initial=0.0))
     if not size or min(len(plain.seen), len(other.seen)) < 2:
         return 0.0
+    # Robots whose sides differ see other things after one step, and are paid for these a little otherwise.
     seen = float(_apart(plain.seen[:2], other.seen[:2])[1].max())
     paid = abs(float(plain.rewards[0] - other.rewards[0])) / size
     return paid if paid > max(_PAID, _FURTHER * seen) else 0.0

@@ -1,4 +1,8 @@
-"""What a policy sees in its environment, as inputs that a conversion can be fitted on."""
+"""What a policy sees in its environment, as inputs that a conversion can be fitted on.
+
+Example: 20 episodes of 100 steps from the starts 100 to 119, every second one from a mirrored start: 2,000
+observations. These are fewer than 2,500, so that further starts follow.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,7 @@ def recorded(environments: Sequence[Environment], policy: Policy, first: int, co
 
 
 def _episode(environment: Environment, policy: Policy, start: int, steps: int, mirrored: bool) -> Track:
+    """What the policy sees as it acts by its plain view, until the episode ends. Raises ModelRunError, UsageError."""
     policy.start()
     observation = environment.begin(start, mirrored)
     track: Track = []

@@ -1,4 +1,11 @@
-"""Frozen records of what policies did in an environment, from starts and from the mirror images of those starts."""
+"""Frozen records of what policies did in an environment, from starts and from the mirror images of those starts.
+
+    Rollout          all of it; Walker: one policy, with a Side for the starts and one for their mirror images
+    Probe            what the environment is, asked without a policy; Coverage, Contrary, Rival are parts of it
+    Estimate         a mean with its standard error
+
+`running` and `probe` fill them; `advising` and `report` read them.
+"""
 
 from __future__ import annotations
 
@@ -266,6 +273,7 @@ class Rollout:
         if before <= 0:
             return None
         ratio = walker.mean.mean / before
+        # Start by start, w - ratio * o in units of the original's return: easy starts are easy for both policies.
         differences: list[float] = []
         for number in range(self.starts):
             one = walker.ahead.returns[number] + walker.mirrored.returns[number]

@@ -3,6 +3,10 @@
 Where T has the sign of a joint wrong both in what is seen and in what is done, mirrored actions move that joint the
 wrong way, and what is seen of it has the wrong sign, too: nearly the two make up for each other. A joint that begins
 at 0 shows nothing at the start. With the right sign the environment is its own mirror image.
+
+Example: the torso's roll is negated by the mirror, and the specification keeps it. T of an action rolls to the same
+side, and T of what is seen says so: the two agree in that entry, and only what follows from it differs. `commands`
+asks this after `probe`.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from chiralize.verification.evidence.neighbours import with_other_signs_of_joint
 _CLEARLY = 0.2
 """With the right sign no more than this share of the difference is left, or nothing at all."""
 _MOST = 4
+"""Mirrors that are tried, a probe each."""
 
 
 def with_rival(environment: Environment, policy: Policy, probed: Probe, starts: int) -> Probe:
@@ -32,6 +37,7 @@ def with_rival(environment: Environment, policy: Policy, probed: Probe, starts: 
     is_asked = not probed.contradicts and max(probed.start, probed.repeated) <= MIRRORED < probed.steps
     if not is_asked or probed.contrary.opposed:
         return probed
+    # Joints are found by the words of the entries that differ most: `knee_left.velocity (0.4)` names knee_left.
     words = {word for entry in probed.entries for word in re.findall(r"[\w-]+", entry)}
     for neighbour in islice(with_other_signs_of_joints(policy.network.resolved, words), _MOST):
         try:

@@ -1,4 +1,9 @@
-"""Policies in an environment, from starts and from their mirror images, and what there is to say of both."""
+"""Policies in an environment, from starts and from their mirror images, and what there is to say of both.
+
+Example: from start 7 a robot walks to (3, 0.4) and returns 210; from the mirrored start one walks to (3, -0.4) and
+returns 209. Their mirror images part by little, and the gap in return is 1. A policy that walks well on one side only
+returns 210 and 90. `commands.rollouts` runs the original, its flip average and the result so.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ from chiralize.verification.closed_loop.records import AVERAGE, Side, Walker
 
 Array = npt.NDArray[np.float64]
 APART_METRES, APART_SPREADS = 0.05, 0.5
+"""Distances from which on robots have parted: in metres, or in spreads of what is seen where no place is known."""
 _DRAWN = 5
 """Starts whose paths a report draws."""
 _ROUNDED = 1e-6
@@ -76,7 +82,13 @@ def walk(
 
 
 def _episode(environment: Environment, policy: Policy, name: str, start: int, steps: int, mirrored: bool) -> Episode:
+    """One policy, or the flip average of it, from one start or from its mirror image.
+
+    name: of the policy.  steps: the most that are taken.  Raises ModelRunError, UsageError.
+    """
     policy.start()
+    # Where the start cannot be mirrored, T a(T o) acts from the start as it is: in a symmetric environment it does
+    # there what a does at the mirrored start, seen in a mirror.
     in_view = mirrored and environment.how == "view"
     observation = environment.begin(start, mirrored and not in_view)
     begins_even = _is_even(policy, observation, environment.name)
@@ -121,6 +133,7 @@ def _is_even(policy: Policy, observation: Any, where: str) -> bool:
 
 
 def _where(environment: Environment, policy: Policy, observation: Any) -> Array:
+    """The place of the robot, x y z; where it cannot be mirrored what is seen, all inputs in one row."""
     position = environment.position() if environment.how == "state" else None
     if position is not None:
         return position
@@ -155,6 +168,7 @@ def walker_of(environment: Environment, policy: Policy, walked: Walk) -> Walker:
 
 
 def _side(environment: Environment, episodes: tuple[Episode, ...]) -> Side:
+    """The figures of the episodes of one side; paths of the first few, of 200 points, where places are known."""
     paths: list[tuple[tuple[float, float], ...]] = []
     for episode in episodes[:_DRAWN] if environment.how == "state" else ():
         every = -(-len(episode.places) // _POINTS)
@@ -170,6 +184,7 @@ def _side(environment: Environment, episodes: tuple[Episode, ...]) -> Side:
 def _distances(environment: Environment, policy: Policy, walked: Walk) -> list[Array]:
     """For every start, the distance between T of one robot and the other, step by step, as long as both go on."""
     pairs = list(zip(walked.ahead, walked.mirrored, strict=True))
+    # Of what is seen, every entry counts in its own spread, over the observations and their mirror images.
     spread = np.ones(1)
     if environment.how != "state":
         seen = np.concatenate([episode.places for episode in walked.ahead])
@@ -183,6 +198,7 @@ def _distances(environment: Environment, policy: Policy, walked: Walk) -> list[A
             difference = environment.turned_position(one.places[:steps]) - other.places[:steps]
             distances.append(np.linalg.norm(difference, axis=-1))
             continue
+        # With mirrored views both ran from the same start: no T lies between them.
         image = one.places[:steps]
         if environment.how == "reset":
             image = np.stack([_turned(policy, row) for row in image])
