@@ -164,10 +164,10 @@ class _Reading:
         if known is not None:
             return known
         # Random numbers are equal to those of the same node alone, and only if they were drawn from the same: a dropout
-        # of a(x) is none of a(T x).
-        drawn_by = (node.name,) if node.draws_numbers else ()
+        # of a(x) is none of a(T x). What a region computes is not in its arguments: it is equal to itself alone, too.
+        is_alone = node.draws_numbers or node.inner is not None
         arguments_read = ((name, self._plain(value)) for name, value in sorted(arguments.items()))
-        key: tuple[Any, ...] = (node.target, *drawn_by, *arguments_read)
+        key: tuple[Any, ...] = (node.target, node.name if is_alone else "", *arguments_read)
         return tuple(self._opaque(*key, index) for index in range(len(node.shapes)))
 
     def _opaque(self, *expression: Any) -> Combination:

@@ -73,9 +73,10 @@ class JointSums:
         for axis in self._summed:
             if scales.ndim > axis and scales.shape[axis] > 1:
                 scales = scales.square().mean(axis, keepdim=True).sqrt()
-        spreads = scales.expand(self.sums.shape[1:])
+        spreads = scales.expand(self.sums.shape[1:])  # of every entry, in the shape of one of the sums
         if len(joints) < 2:
             return ()
+        # The lean by joint: the mean has no axis of samples, and gets one of size 1.
         squares = self._over_other_axes(mean.square()[None])
         times = mean.numel() // squares.numel()
         figures = list[JointDrift]()

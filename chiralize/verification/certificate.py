@@ -78,11 +78,13 @@ def _excess(leaf: Leaf, captured: CapturedModel, repmap: RepMap) -> tuple[float,
     with W.
     """
     tensor, rep = leaf.tensor.detach(), evaluate(repmap.leaves[leaf.name], {})
+    # Two weights of one shape may be exchanged: those of a left and of a right branch.
     other = captured.leaves[repmap.partners.get(leaf.name, leaf.name)]
     if not tensor.numel():
         return 0.0, 0.0
     exact = not (tensor.is_floating_point() or tensor.is_complex())
     eps = 0.0 if exact else torch.finfo(tensor.dtype).eps
+    # Half precision, with eps of 1e-3 and 8e-3: 32 of those would pass a weight that is off by a quarter.
     if eps > _COARSE:
         entry_eps, ground_eps = eps, _ULPS * _SINGLE
     else:
@@ -91,7 +93,7 @@ def _excess(leaf: Leaf, captured: CapturedModel, repmap: RepMap) -> tuple[float,
     excess = deviation = 0.0
     for rows, image in images(other.tensor.detach(), rep):
         weight, mirrored = wide(tensor[rows]), wide(image)
-        apart = torch.where(weight == mirrored, 0.0, (weight - mirrored).abs())
+        apart = torch.where(weight == mirrored, 0.0, (weight - mirrored).abs())  # inf - inf is no difference
         largest = torch.maximum(weight.abs(), mirrored.abs())
         allowed = torch.maximum(entry_eps * largest, ground_eps * ground(weight))
         if slack is not None:

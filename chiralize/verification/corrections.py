@@ -111,6 +111,8 @@ def _next(
         candidates = near(step.resolved, others)
         for name, gap in gaps(answers, step.mirror, candidates, most_runs, seen):
             other = others[name]
+            # Under a mirror that leaves more in place answers are nearer whatever is true: it counts only where it is
+            # the one that fits, and what it was made from did not.
             is_nearer_anyhow = (gap > FITS or step.gap <= FITS) and _swaps_less(other[1], step.mirror)
             is_idle = moved_by(other[1], answers) < least_moved
             if isfinite(gap) and not is_nearer_anyhow and not is_idle:

@@ -71,7 +71,7 @@ def _gradients(runner: Runner, mirror: NetworkMirror, call: Call) -> list[torch.
             leaves[index] = wanted[index] = tensor.detach().clone().requires_grad_()
     largest: list[torch.Tensor | None] = [None] * len(leaves)
     generator = torch.Generator().manual_seed(0)
-    with torch.enable_grad():
+    with torch.enable_grad():  # `Runner.run` would switch gradients off
         module = runner.start()
         outputs = _answers(mirror, runner.call(module, arguments.filled(leaves)))
         if not outputs or not wanted:
@@ -103,6 +103,7 @@ def _differences(runner: Runner, mirror: NetworkMirror, call: Call) -> list[torc
         if not tensor.is_floating_point() or reaction.numel() > MOST_ENTRIES:
             reactions.append(None)
             continue
+        # With axes that T leaves alone of size 1: of an input (8, 27, 17, 2) there are 17 x 2 entries.
         for entry in product(*map(range, reaction.shape)):
             where: list[int | slice] = list(entry)
             for axis in representation.still_axes:

@@ -186,9 +186,10 @@ def _bounded(proof: CertificateVerdict, network: Network, numbers: NumericVerdic
     free = network.program is not None and is_open(network.program)
     if not proof.passed or not (free or network.origin.traced):
         return proof
-    if numbers.beyond:
+    if numbers.beyond:  # one counterexample at another size, whatever the proof says of the examples'
         sizes = ", ".join(dict.fromkeys(f"{axis} {size}" for axis, size in numbers.beyond))
         return replace(proof, passed=False, broken=f"it holds at the examples' sizes, not at others: {sizes}")
+    # What the proof is about, and what was only run beside it.
     note = "proved for the sizes of the examples" + when(network.origin.traced, " and the branches that they take")
     ran = "; ".join(f"{axis} {', '.join(map(str, sizes))}" for axis, sizes in numbers.tried.items())
     if ran:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.graph.capture import export
+from chiralize.graph.regions import collapse
 from chiralize.infer.capture import capture
 from chiralize.nn.two_view import TwoView
 from chiralize.symmetry.involution import SignedPermutation
@@ -91,6 +92,14 @@ def test_numbers_that_are_drawn_by_the_input_are_not_those_of_its_mirror_image(
     assert [node for node in captured.nodes if node.draws_numbers]
     assert why_no_average(captured, (rep(SIX),), (still,), {}) == "output 0"
     assert why_no_average(captured, (rep(SignedPermutation.identity(6)),), (still,), {}) is None
+
+
+def test_two_regions_are_no_views_of_one_network() -> None:
+    """Regions read values alone; what they compute is within them."""
+    args = (torch.zeros(3, 6),)
+    captured = collapse(capture(export(Views("weights").eval(), args, {}), args, {}), ("net#0", "second#0"))
+    assert [node.name for node in captured.nodes if node.inner is not None] == ["net#0", "second#0"]
+    assert why_no_average(captured, (rep(SIX),), (rep(SIX),), {}) == "output 0"
 
 
 def test_another_mirror_is_refused() -> None:

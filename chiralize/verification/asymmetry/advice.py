@@ -167,7 +167,7 @@ def _of_wrong_mirror(evidence: Evidence, gap: str, leaning: Leaning | None, spec
 
 def _what_to_correct(fit: MirrorFit | None, spec: ConversionSpec | None) -> str:
     """The mirror that comes clearly nearer than T first, with its gap; the network's training where there is none."""
-    if fit is None or not fit.is_refuted:
+    if fit is None or not fit.is_refuted:  # something else speaks against T: names, bones, the inputs
         rival = rival_in_words(fit)
         is_handed = fit is not None and bool(fit.nearest) and fit.nearest_gap > FITS
         return when(is_handed, _HANDED) + when(rival, f"look at the nearest mirror first ({rival}); ") + _CORRECT
@@ -225,6 +225,7 @@ def _uneven(measured: Asymmetry, gap: str, evidence: Evidence) -> Advice:
     if measured.lean > LEANING:
         text = f"the network {leaning_in_words(measured.lean)} ({gap}): {WORSE}{doubt}"
         return Advice("uneven", text, first + _LEANING)
+    # Without a sign of a side the gap is noise, unless something speaks against T.
     signs = _signs(measured)
     if not signs:
         advice = _without_signs(measured, gap)
@@ -301,7 +302,7 @@ def _check_first(data: Sequence[DataGap]) -> str:
     """What to look at where an entry hardly varies, and its mirror image is another number: that is seldom a side."""
     if not data or data[0].gap < _NO_SIDE:
         return ""
-    most = data[0]
+    most = data[0]  # they come in order, the widest gap first
     return (
         f"check the order of the joints and of the numbers, pairs and signs: {most.label} is {most.mean:.3g} in "
         f"nearly all inputs and {most.mirrored:.3g} in their mirror images, {most.gap:.2g} spreads apart; "
@@ -335,6 +336,7 @@ def leaning_in_words(lean: float) -> str:
 def _without_signs(measured: Asymmetry, gap: str) -> Advice:
     """Advice on a gap without signs of a side, which is noise if there are enough samples for such signs to show."""
     differently = f"the network answers x and its mirror image differently ({gap})"
+    # A lean of 0.12 stands out of a gap of 0.8 from 90 samples on, out of one of 0.4 from 24 on.
     if not would_show(measured.gap, measured.samples):
         few = "sample is" if measured.samples == 1 else "samples are"
         text = f"{differently}, and {measured.samples} {few} too few to tell noise of training from a better side"

@@ -65,6 +65,8 @@ def alignments(
     axes = list(_reversed_axes(resolved))
     if not axes or not inputs or mirror.states:
         return ()
+    # The maps of all pictures by both views, those of the mirrored picture turned back about the middle of the axis: so
+    # the whole shift is measured, and not what is left of the one that the specification states.
     views: dict[tuple[int, int], list[tuple[torch.Tensor, torch.Tensor]]] = {}
     with Runner(module) as runner:
         for call in inputs:
@@ -73,6 +75,7 @@ def alignments(
             for tensor, axis in axes:
                 image = act(turned[tensor.index], turned_about_the_middle(mirror.outputs[tensor.index], axis))
                 views.setdefault((tensor.index, axis), []).append((plain[tensor.index], image))
+    # What is measured, beside what the layers and the labels would explain.
     measurements: list[Alignment] = []
     for tensor, axis in axes:
         columns = _columns(resolved)
@@ -103,6 +106,7 @@ def _reversed_axes(resolved: ResolvedSpec) -> Iterator[tuple[ResolvedTensor, int
 
 
 def _word(tensor: ResolvedTensor, axis: int) -> str:
+    """The word, or the words, of an axis in the layout."""
     return " ".join(parse_layout(tensor.layout).axes[axis])
 
 
@@ -180,6 +184,8 @@ class _Views:
         # compared with what lies beyond the maps.
         most = min(max(2.0, abs(stated) + 1.0, abs(predicted or 0.0) + 1.0), cells / 4)
         border = min(ceil(most), (cells - 4) // 2)
+        # Sums of products of eight blocks of pictures, two pictures at least in each; of all without one they give an
+        # estimate of the jackknife.
         edges = np.linspace(0, samples, min(BLOCKS, max(samples // 2, 1)) + 1).astype(int)
         blocks = [Products.of(self.plain[a:b], self.turned[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
         total = sum(blocks[1:], blocks[0])
@@ -216,7 +222,7 @@ class _Views:
             return None
         count = max(_MOST_STORED // max(self.plain[0].size, 1), 1)
         plain, turned = self.plain[:count], self.turned[:count]
-        maps = (len(plain), self.shape[0], -1)
+        maps = (len(plain), self.shape[0], -1)  # sample, map, cells of all axes
         mean = ((plain + moved(turned, shift)) / 2).reshape(maps).max(-1)
         each = (plain.reshape(maps).max(-1) + turned.reshape(maps).max(-1)) / 2
         if each.mean() > 0:
@@ -246,6 +252,7 @@ def _error(without: Sequence[float]) -> float:
 
 def _doubt(total: Products, shift: float, error: float | None, most: float, border: int) -> str:
     """Why the shift means nothing; "" where it is valid."""
+    # Is there anything in common; is there a peak over the shifts; does it lie within; is it known well enough?
     alike = total.likeness(shift, border)
     if alike < _UNLIKE:
         return f"no shift brings the two views together (they correlate by {alike:.2f} at the best one)"

@@ -53,9 +53,10 @@ def gaps_of(mirror: NetworkMirror, index: int, mean: torch.Tensor, spread: torch
     mean, spread: with size 1 along free axes. Of an entry that hardly varies, as of a robot that turns at one rate, the
     spread counts as a part of what is usual: the rounding of a constant is no side.
     """
-    usual = spread[spread > 0].nanmedian() if bool((spread > 0).any()) else spread.new_zeros(())
+    usual = spread[spread > 0].nanmedian() if bool((spread > 0).any()) else spread.new_zeros(())  # of one entry
     spread = spread.clamp_min(float(_LEAST_SPREAD * usual))
     center = mirror.input_centers[index] if mirror.input_centers else None
+    # The mean of the mirror images is T of the mean, also for an affine T.
     image = act(mean, folded(mirror.inputs[index]), center)
     for entry in ((mean - image).abs() > 0).nonzero().tolist():
         at = tuple(entry)
@@ -99,6 +100,7 @@ def leanings(
     labels: one per sample, in order.  Inputs that the mirror leaves alone are left out; empty where all are.
     Raises UsageError where the number of labels is not that of the samples.
     """
+    # Every input that the mirror moves, as means over free axes: one row for every sample of every call.
     bodies: dict[int, _Body] = {}
     for call in inputs:
         given = Arguments.of(*call).tensors
@@ -117,6 +119,7 @@ def leanings(
             "--labels", f"{len(labels)} labels, the data hold {samples} samples", "give one label per sample, in order"
         )
     everything = _leaning(None, bodies_of_inputs, torch.arange(samples))
+    # Then the samples of every label, by their rows.
     rows_of: dict[str, list[int]] = {}
     for row, label in enumerate(labels):
         rows_of.setdefault(label, []).append(row)
@@ -150,7 +153,7 @@ class _Body:
         numbers = call.double().cpu()
         for power, parts in zip((numbers, numbers.square()), self.parts, strict=True):
             mean = power.mean(self.free, keepdim=True) if self.free else power
-            parts.append(mean if self.batched else mean.expand(rows, *mean.shape))
+            parts.append(mean if self.batched else mean.expand(rows, *mean.shape))  # "sample ..."
 
     @cached_property
     def means(self) -> torch.Tensor:
@@ -198,10 +201,10 @@ def _side(odd: torch.Tensor) -> float | None:
     correct = 0.0
     # Learned and judged on different halves: with more entries than samples, some direction tells any samples apart.
     for learned, judged in ((odd[:half], odd[half:]), (odd[half:], odd[:half])):
-        energy = learned.T @ learned
+        energy = learned.T @ learned  # "entry entry"
         ridge = RIDGE * float(energy.trace()) / len(energy) or 1.0
         direction = torch.linalg.solve(energy + ridge * torch.eye(len(energy), dtype=odd.dtype), learned.sum(0))
-        side = judged @ direction
+        side = judged @ direction  # "sample"; above 0 for a sample as it is, below for a mirrored one
         # A sample whose odd part is 0 is its own mirror image: half of a guess.
         correct += float((side > 0).sum()) + float((side == 0).sum()) / 2
     return correct / len(odd)

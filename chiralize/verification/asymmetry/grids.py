@@ -59,7 +59,7 @@ class Products:
         """Of rows "sample row cell", each cell less its mean over the samples where there are some."""
         if len(plain) > 1:
             plain, turned = plain - plain.mean(0), turned - turned.mean(0)
-        a, b = plain.reshape(-1, plain.shape[-1]), turned.reshape(-1, turned.shape[-1])
+        a, b = plain.reshape(-1, plain.shape[-1]), turned.reshape(-1, turned.shape[-1])  # "(sample row) cell"
         return Products(a.T @ a, a.T @ b, b.T @ b)
 
     def __add__(self, other: Products) -> Products:
@@ -82,7 +82,7 @@ class Products:
         return float(self.plain[at, at].sum()), float(moved_energy), float(mixed)
 
     def likeness(self, shift: float, border: int) -> float:
-        """Correlation of the answers with the turned ones, moved by a shift.
+        """Correlation of the answers with the turned ones, moved by a shift. 0 where one of them is 0 throughout.
 
         Noise loses energy between the cells, which would favour shifts by half a cell; so the energy of the turned
         ones is taken between those at whole cells.

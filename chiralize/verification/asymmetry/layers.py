@@ -91,6 +91,7 @@ def involution_gap(plain: torch.Tensor, turned: torch.Tensor) -> float:
     products = _products(torch.cat([plain, turned]))  # (2 sample) (2 sample)
     count = len(plain)
     order = torch.arange(count)
+
     fit, judge = order[::2], order[1::2]
     fitted = torch.cat([fit, count + fit])
     # Principal directions of a and b of the fitted samples together: few enough that O is not made of chance.

@@ -216,7 +216,7 @@ class _Sums:
     def entries(self) -> list[EntryGap]:
         """The gap of every entry that has one."""
         assert self.apart is not None
-        numbers = self.count / self.apart.numel()
+        numbers = self.count / self.apart.numel()  # that were added up in each entry: samples, frames
         gaps = self._to_scale((self.apart / numbers).sqrt())
         entries = list[EntryGap]()
         rank = len(self.mirror.outputs[self.index].axes)
@@ -232,12 +232,12 @@ class _Sums:
         owner = torch.tensor(self.parts.owner)
         sums = torch.zeros(2, len(self.parts.labels), dtype=torch.float64).index_add_(1, owner, self.lengths)
         rows = owner.bincount(minlength=len(self.parts.labels)) * self.part_rows
-        apart, square = sums / rows
+        apart, square = sums / rows  # by label: mean length and mean square of it
         scales = self.scales
         if scales.ndim:  # partners have one unit
             scales = torch.ones(len(self.parts.labels), dtype=torch.float64).index_copy_(0, owner, scales)
         scales = torch.where(scales > 0, scales, torch.ones_like(scales))
-        gaps = (square / self.parts.numbers).sqrt() / scales
+        gaps = (square / self.parts.numbers).sqrt() / scales  # RMS of one number, as the gap of the output
         squares = sums[1] / scales.square()
         shares = squares / (squares.sum() or 1.0)
         named = zip(self.parts.labels, apart.tolist(), gaps.tolist(), shares.tolist(), strict=True)

@@ -87,14 +87,14 @@ def peaks(maps: Tensor) -> Tensor:
     maps: "sample joint ...".
     """
     sizes = maps.shape[2:]
-    flat = maps.detach().flatten(2).double()
-    best = flat.argmax(-1)
+    flat = maps.detach().flatten(2).double()  # "sample joint cell"
+    best = flat.argmax(-1)  # "sample joint"
     cells = torch.unravel_index(best, sizes)
     places: list[Tensor] = []
     step = flat.shape[-1]
     for cell, size in zip(cells, sizes, strict=True):
         step //= size  # of the flat map, from one cell to the next along this axis
-        is_inside = (cell > 0) & (cell < size - 1)
+        is_inside = (cell > 0) & (cell < size - 1)  # at a border there is no parabola: the cell itself
         reach = step * is_inside
         below, middle, above = (flat.gather(2, (best + side * reach)[..., None])[..., 0] for side in (-1, 0, 1))
         bend = (2 * middle - below - above).clamp(min=1e-30)  # 0 where all three are equal

@@ -43,7 +43,7 @@ class Spreads:
 
     def add(self, plain: torch.Tensor, turned: torch.Tensor) -> None:
         """Take f(x) (plain) and f(T x) (turned) in, each "sample ..."."""
-        both = torch.stack([plain, turned])
+        both = torch.stack([plain, turned])  # "view sample entry..."
         if self.first is None:
             self.first = both[:, :1].clone()
         for block in (both - self.first).chunk(_OF_A_CALL, 1):
@@ -68,6 +68,7 @@ class Spreads:
 
     def result(self) -> Spread | None:
         """The ratio and its standard error, by leaving out block after block; None without a spread."""
+        # Over all blocks: samples, "view entry..." and "view", or "view entry" where there are several units.
         rows, totals, squares = sum(self.rows), torch.stack(self.totals).sum(0), torch.stack(self.squares).sum(0)
         ratio = self._log_ratio(rows, totals, squares)
         if ratio is None:
@@ -89,11 +90,12 @@ class Spreads:
         if not rows or self.first is None:
             return None
         variances = squares - self._summed(totals.square(), self.units.within(-1)) / rows
-        if self.units.groups:
+        if self.units.groups:  # each unit in shares of its spread, both views together, so that they can be added up
             energy = rows * self._summed(self.first.square(), self.units)
             spread = self.units.squared_spread(variances.sum(0), energy.sum(0))
             variances = (variances / torch.where(spread > 0, spread, torch.ones_like(spread))).sum(1)
         plain, turned = variances.tolist()
+        # One view that does not spread at all is no reason for an infinite ratio: it counts as 1e-12 of the other.
         plain, turned = max(plain, _LEAST * turned), max(turned, _LEAST * plain)
         if plain > 0:
             return log(turned / plain) / 2

@@ -173,7 +173,7 @@ class Policy:
         for position, tensor in zip(self.reads.inputs, tensors, strict=True):
             filled[position] = tensor
         call = self.reads.example.filled(filled)
-        plain, other = self.views
+        plain, other = self.views  # each with its own states, so that each is called once a step
         turned = self.mirror.turned_output(self.output, other.answers(self.mirror.turned(call))[self.output])
         return self._first(plain.answers(call)[self.output]), self._first(turned)
 
@@ -196,6 +196,7 @@ class Policy:
 
     def turned_action(self, action: Array) -> Array:
         """T of a flat action."""
+        # T is of the whole output: the action stands in every row, and is read from the first.
         shape = self.network.resolved.output_tensors[self.output].shape
         rows = shape[0] if self.network.has_rows else 1
         answer = torch.from_numpy(action).repeat(rows).reshape(shape)

@@ -92,7 +92,7 @@ class Environment:
     def begin(self, start: int, mirrored: bool = False) -> Any:
         """The observation at a start, or at its mirror image. Raises ModelRunError."""
         with self._explained("reset"):
-            if self.how == "state":
+            if self.how == "state":  # both sides, so that the solver's stored values are the same for both
                 with self._state_after_reset(mirrored):
                     return self.raw.reset(seed=start)[0]
             if mirrored:
@@ -125,7 +125,7 @@ class Environment:
         data = self.base.data
         if self.model.njnt and self.model.jnt_type[0] == _FREE:
             return np.array(data.qpos[:3])
-        return np.array(data.xpos[1])
+        return np.array(data.xpos[1])  # body 0 is the world
 
     def turned_position(self, positions: Array) -> Array:
         """The mirror images of positions, `... 3`."""

@@ -74,6 +74,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
             repeated = np.inf  # one of the two ended
         figures.append((at_start, later, _rewards_apart(plain.rewards, other.rewards), repeated, restarted))
         paid.append(_paid_at_once(plain, other))
+    # The largest differences over all starts, by entry, and what they are evidence of.
     at_starts, at_steps, rewards, repeats, restarts = zip(*figures, strict=True)
     first, later = np.max(at_starts, axis=0), np.max(at_steps, axis=0)
     worst = first if first.max() > MIRRORED else later  # what differs at the start differs later in consequence
@@ -148,12 +149,12 @@ def _run(
 
 def _apart(seen: Array, other: Array) -> tuple[Array, Array]:
     """Largest difference of every entry at the start, and later, in the size of the entry."""
-    steps = min(len(seen), len(other))
+    steps = min(len(seen), len(other))  # one of the two may have ended before
     seen, other = seen[:steps], other[:steps]
     both = np.abs(np.concatenate([seen, other]))
     floor = _LEAST * float(np.sqrt(np.square(both).mean())) + np.finfo(np.float64).tiny
     difference = np.abs(seen - other) / np.maximum(both.max(0), floor)
-    difference[~np.isfinite(difference)] = np.inf
+    difference[~np.isfinite(difference)] = np.inf  # nan in one of them must not look like no difference
     if steps > 1:
         later = difference[1:].max(0)
     else:
@@ -164,6 +165,7 @@ def _apart(seen: Array, other: Array) -> tuple[Array, Array]:
 def _opposed(pairs: Sequence[tuple[Array, Array]], policy: Policy) -> tuple[str, ...]:
     """Entries "step entry" that are the negative of each other all along, but for what a few steps let grow."""
     one, other = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    # -1 where one is minus the other throughout; by the larger size, so that one near 0 is no opposite of a large one.
     product, size = (one * other).sum(0), np.maximum(np.square(one).sum(0), np.square(other).sum(0))
     moves = size > (_LEAST**2) * size.max(initial=0.0)
     labels = _labels(policy)
@@ -210,7 +212,7 @@ def _actions_mirrored_otherwise(environment: Environment, policy: Policy) -> tup
     """
     if environment.how != "state" or environment.robot is None or environment.robot.ctrl.size != environment.low.size:
         return ()
-    asked = np.arange(1.0, environment.low.size + 1)
+    asked = np.arange(1.0, environment.low.size + 1)  # an action whose entries all differ, as in `_moved`
     difference = np.abs(environment.robot.ctrl.act(asked) - policy.turned_action(asked))
     labels = policy.action_labels()
     return tuple(labels[int(index)] for index in np.flatnonzero(difference)[:_SHOWN])

@@ -102,11 +102,13 @@ def _episode(environment: Environment, policy: Policy, name: str, start: int, st
         plain, other = policy.both(observation, environment.name)
         actions.append(plain)
         turned.append(other)
+        # The flip average is its own mirror image: in views both of its episodes are the same.
         action = (plain + other) / 2 if name == AVERAGE else plain
         if in_view and name != AVERAGE:
             action = other
         step = environment.step(action)
         observation = step.observation
+        # One place more than there are actions: that of the start.
         places.append(_where(environment, policy, observation))
         coordinates.append(environment.coordinates())
         rewards.append(step.reward)

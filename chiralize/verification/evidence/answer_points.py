@@ -90,6 +90,7 @@ def _widths(resolved: ResolvedSpec) -> list[int]:
 def _middle(values: torch.Tensor, widths: Sequence[int]) -> Fraction:
     """Half of the width that the values lie in and about the middle of, or their mean."""
     low, high, mean = float(values.min()), float(values.max()), float(values.mean())
+    # The smallest width that holds them: numbers between 0 and 1 lie in every picture, too.
     for width in widths:
         is_inside = -_BESIDE * width <= low and high <= (1 + _BESIDE) * width
         if is_inside and width / 4 <= mean <= 3 * width / 4:
@@ -142,7 +143,7 @@ def as_measured(resolved: ResolvedSpec, mirror: NetworkMirror, answers: Answers,
     Of coordinates that have a point in another tensor, that is tried, and these stay.
     """
     better = dict(points)
-    given = set[str]()
+    given = set[str]()  # coordinates that have a point somewhere
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
         given.update(dim for dim, _ in tensor.entry.reflect)
     for index, dim in points:
@@ -186,6 +187,7 @@ def _measured(
     values, off = plain[:, chosen], (plain - turned_back)[:, chosen] / 2
     if len(off) < _FEWEST:
         return None
+    # Half of the difference is c' - c: in the mean over all, by entry, and in what samples differ by.
     mean, by_entry, spread = float(off.mean()), off.mean(0), float((values - values.mean(0)).square().mean().sqrt())
     error = float(off.mean(1).std()) / len(off) ** 0.5
     # Entries are off by the same, beyond chance; each sample is off by about that; and none is off the other way.
@@ -193,6 +195,7 @@ def _measured(
     is_one = float((off - by_entry).square().mean().sqrt()) < _FAR * spread
     if not (is_shared and is_one and bool((by_entry * mean > 0).all())):
         return None
+    # At 0 a lean of the network looks the same, but for answers that lie far from 0 themselves.
     is_far = abs(float(values.mean())) > float(values.std()) and abs(mean) > _FAR * spread
     return Measured(point + mean, error) if point != 0 or is_far else None
 
@@ -201,6 +204,7 @@ def _likely(measured: Measured | None, widths: Sequence[int]) -> Fraction | None
     """The point that a measured one may stand for: a picture's middle or a whole number, within the error."""
     if measured is None:
         return None
+    # Of a width 64: 32 and 63/2; of the width 1: 1/2 and 0. The first that is near enough counts.
     middles = [Fraction(width, 2) for width in widths] + [Fraction(width - 1, 2) for width in widths]
     for likely in (*middles, Fraction(round(measured.point))):
         if abs(float(likely) - measured.point) < _SURE * measured.error:

@@ -107,6 +107,7 @@ class Answers:
             return
         last, given = start
         share = self._share_about(index, column, last)
+        # A network that gives its input back (an autoencoder) is nearer to it frame by frame than to its last frame.
         are_alike = [tensor.shape for tensor in given] == [answer.shape for answer in column]
         is_copy = are_alike and self._share_about(index, column, given) < share
         if _LEAST_DISPLACED < share < self.displaced.get(index, _MOST_DISPLACED) and not is_copy:
@@ -212,6 +213,7 @@ def of_calls(
         return [results(each.steps[0])[0] for each in turned]
 
     of_first = of_calls(runner, mirror, calls[:first], frames=frames) if 0 < first < len(calls) else None
+    # For every frame that an output may start from: that frame of each call, and the input that it is the last of.
     starts = dict[int, list[Start]]()
     inputs = [Arguments.of(*call).tensors for call in calls]
     for index, possible in (frames or {}).items():
@@ -240,6 +242,7 @@ def along(
 
 def _scale(units: Units, answers: Sequence[torch.Tensor]) -> torch.Tensor:
     """The spread of the unit of every entry of an output, 1 where it has none; to be broadcast to an answer."""
+    # Sums over all answers by entry of the units; `count` is how many numbers each of them is of.
     center = units.shaped(sum(map(units.summed, answers), torch.zeros(())), answers[0].ndim)
     count = sum(answer.numel() for answer in answers) / center.numel()
     about = [(answer - center / count).square() for answer in answers]

@@ -68,6 +68,7 @@ def _breaks(source: Tensor, result: Tensor, turned_source: Tensor, turned_result
 
     All four "sample number".
     """
+    # With as many samples as numbers every result is an exact function of every source.
     if len(source) != len(result) or source.shape[1] > _MOST or len(source) < 2 * source.shape[1]:
         return 0.0
     center, middle = source.mean(0), result.mean(0)
@@ -77,10 +78,11 @@ def _breaks(source: Tensor, result: Tensor, turned_source: Tensor, turned_result
     if not spread or _size(_outside(turned_source - center, basis)) > _EXACT * _size(source - center):
         return 0.0
     # result = middle + (source - center) basis function, exactly, or the result is not computed from this source.
-    known = (source - center) @ basis
+    known = (source - center) @ basis  # "sample direction"
     function = torch.linalg.lstsq(known, result - middle).solution
     if _size(known @ function - (result - middle)) > _EXACT * spread:
         return 0.0
+    # What the mirrored source gives, beside T of the result.
     expected = middle + (turned_source - center) @ basis @ function
     return _size(expected - turned_result) / spread
 
@@ -102,6 +104,7 @@ def _size(rows: Tensor) -> float:
 
 
 def _warning(source: int, result: int, apart: float) -> str:
+    """The warning, with how far apart the two are, in spreads of the result."""
     return (
         f"in these samples input {result} is computed from input {source}, and its mirror image is not computed so "
         f"from the mirrored input {source}: {apart:.2g} of its spread apart. The mirror that is stated for input "

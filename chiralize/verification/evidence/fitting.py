@@ -124,6 +124,7 @@ def compare(
             compared = _compared(answers.first, first, candidate)
         if compared is None or compared.ratio < limit:
             compared = _compared(answers, by_mirror, candidate)
+        # How it stands beside T: `judging` trusts less what moves less of the inputs.
         other = candidate.mirror
         is_about_another = other.inputs == mirror.inputs and other.outputs == mirror.outputs
         is_without = swaps(mirror) and not swaps(other)
@@ -202,13 +203,13 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
         numbers = 0
         columns = (answers.plain(index), by_mirror[index], by_other[index], answers.moved(index))
         for plain, one, two, moved in zip(*columns, strict=True):
-            differ = (one - two).abs() > _EQUAL * plain.abs().max()
+            differ = (one - two).abs() > _EQUAL * plain.abs().max()  # "call ..." of one stack
             given += float((plain - one).square()[differ].sum())
             here += float((plain - two).square()[differ].sum())
             numbers += int(differ.sum())
             spread += float(moved.square()[differ].sum())
         if given == here == 0.0:
-            continue
+            continue  # both predict the same, or both exactly: this output tells nothing
         ratio = sqrt(here / given) if given else inf
         if not isfinite(ratio):
             ratio = inf
@@ -220,6 +221,7 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
             here, given = relative_rms(here, spread), relative_rms(given, spread)
             is_of_all = spread >= _ALL * of_all
             best = MirrorGap(name, best.gap, ratio, here, given, is_of_all=is_of_all, numbers=numbers, share=share)
+    # A mirror is better only if no output speaks against it, however well it fits another one.
     if worst > _NOT_WORSE or best.ratio == inf:
         return replace(best, ratio=max(worst, 1.0))
     return best

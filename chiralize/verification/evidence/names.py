@@ -129,6 +129,7 @@ def names_of_entries(mirror: NetworkMirror) -> Evidence:
         if by_label is None:
             continue
         telling += int((swaps & by_label.tells).sum())
+        # One warning an axis, with its first entry that T takes elsewhere, and how many there are.
         apart = _contradicting(by_label, axis.action)
         if apart:
             at = apart[0]
@@ -173,7 +174,7 @@ def symmetric_pose(module: torch.nn.Module, mirror: NetworkMirror, calls: Sequen
                 if value.is_floating_point() and index not in named.state_outputs:
                     apart = max(apart, float((value - named.turned_output(index, value)).abs().max()))
                     scale = max(scale, float(value.abs().max()), float(usual[index].abs().max()))
-    share = apart / scale if scale else 0.0
+    share = apart / scale if scale else 0.0  # the larger scale of both answers: one of them may be near 0
     if share <= ASYMMETRIC:
         return Evidence()
     return Evidence(
@@ -204,6 +205,7 @@ def name_findings(
             warnings.append(f"{names[i]} and {names[j]} are not paired, their names say that they are partners")
     for i, j in sorted({*unpaired_like_others(names, pairs)} - {*by_name}):
         warnings.append(f"{names[i]} and {names[j]} are not paired, their names differ as those of most pairs do")
+    # What the pairs say themselves: two joints of one side, or the right one first.
     warnings += _of_pairs(names, pairs)
     checks = _agreement(agree, _telling(names, pairs, by_name), len(pairs))
     # Bones, which do not depend on names: a mirror takes a skeleton to itself.
