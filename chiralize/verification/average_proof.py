@@ -75,7 +75,8 @@ def why_no_average(
     inputs, outputs: T on every input and output of the graph, in order.
     swapped_states: state leaf -> the state leaf that T exchanges it with.  input_centers, output_centers: c of
     T x = c + R (x - c), None for 0; empty where all are.
-    Returned are `output 0`, or `state NAME` for a state whose new value is not what T makes of its partner's.
+    Returned are `output 0`, or `state NAME` for a state whose new value is not what T makes of its partner's. What the
+    states start from is not looked at: that is run by the numeric verdict.
     """
     # One table for both readings, so that equal expressions have one number in both.
     table = Expressions()

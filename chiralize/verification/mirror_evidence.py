@@ -10,7 +10,7 @@ report. The steps of `ask_network`:
     compared_inputs     which inputs, and how many mirrors may be tried
     answers             the network's answers to x, and to T x for every mirror
     fitting             gaps between the two, of T and of other mirrors
-    neighbours, ...     other mirrors: the same specification with one thing changed
+    other_mirrors       the others: the same specification with one thing changed
     judging             from the gaps to sentences
     corrections         several changes at once, where T is refuted
 
@@ -19,21 +19,20 @@ report. The steps of `ask_network`:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 
 import torch
 
-from chiralize.body.tensors import ConversionSpec
 from chiralize.body.tensors.conversion import doubts_of
 from chiralize.errors import ChiralizeError
 from chiralize.errors.words import percent, when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import Steps
-from chiralize.graph.running import Arguments, Call, Runner
+from chiralize.graph.running import Call, Runner
 from chiralize.problem.data.cutting import tensors, thinned
 from chiralize.problem.data.missing_joints import fill_in_first
 from chiralize.problem.mirror import mirror_if_known, resolved_as
@@ -50,8 +49,7 @@ from chiralize.verification.compared_inputs import (
 )
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
-from chiralize.verification.evidence.answer_points import Points, as_measured, points_beside, points_of_answers
-from chiralize.verification.evidence.answered_signs import with_other_signs
+from chiralize.verification.evidence.answer_points import points_beside
 from chiralize.verification.evidence.answers import FEWEST_ROWS, Answers, along, variation_of
 from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
@@ -60,24 +58,26 @@ from chiralize.verification.evidence.free_inputs import free_findings
 from chiralize.verification.evidence.judging import Basis, judged
 from chiralize.verification.evidence.mirrors import swaps
 from chiralize.verification.evidence.names import (
-    BY_NAMES,
-    by_names,
     name_findings,
     names_of_entries,
-    pairs_by_names,
     symmetric_pose,
 )
 from chiralize.verification.evidence.near_shipped import near_shipped
-from chiralize.verification.evidence.neighbours import changed_everywhere, nearby, with_reordered_fields
+from chiralize.verification.evidence.neighbours import changed_everywhere, nearby
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import means_away, off_center
-from chiralize.verification.evidence.pairs_of_inputs import with_crossed_pairs, with_pairs_of_inputs
-from chiralize.verification.evidence.records import Candidate, Comparison
+from chiralize.verification.evidence.records import Comparison
 from chiralize.verification.evidence.reflection import reflection_findings
-from chiralize.verification.evidence.repairing import with_other_partners
 from chiralize.verification.evidence.sides import side_findings
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.evidence.turns import rotation_findings
+from chiralize.verification.other_mirrors import (
+    candidates,
+    mirror_as,
+    mirrors_on_real_inputs,
+    numbers_among,
+    points_to_try,
+)
 from chiralize.verification.verdicts import Evidence
 
 _LOOKED_AT = 2048  # samples in which one input may turn out to be computed from another
@@ -107,8 +107,6 @@ _FEW_SCORES = (
     f"{{}} samples fit many mirrors; give {FEWEST_ROWS} and more (--calibration)"
 )
 _NOT_FINITE = "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite"
-_OF_ENTRIES, _NUMBERS = ("pose", "fields", "classes", "invariant"), ("pose", "fields")
-"""Kinds of answers whose entries may have other partners, and other signs: no mirror negates a score."""
 _KEEPS_STATE = (
     "the network was not asked whether T is its mirror: it keeps a state from call to call, of which single calls "
     "tell little; --calibration sequences tell"
@@ -246,11 +244,11 @@ def _compared(
         return _of_still(answers, calls, real) if answers.hardly_vary else Evidence()
     # The unit of gaps, and the other mirrors, the likeliest mistakes first: only so many can be run.
     _settle_unit(network, mirror, answers)
-    points = _points(network, mirror, answers, calls)
+    points = points_to_try(network, mirror, answers, calls)
     if real:
-        others = _others(network, answers, mirror, calls, points)
+        others = mirrors_on_real_inputs(network, answers, mirror, calls, points)
     else:
-        others = islice(_candidates(network, mirror), _NOISE_MIRRORS)
+        others = islice(candidates(network, mirror), _NOISE_MIRRORS)
     # What else may be wrong with the inputs or the network, for the judgement of the gaps.
     away = (fill_in_first(network.resolved, calls) or off_center(network.resolved, calls)) if real else ""
     collapsed = _collapsed(network, answers, calls) if real else ""
@@ -276,7 +274,7 @@ def _compared(
         read_as = partial(resolved_as, network)
         progress(f"{_ASKING}, several changes at once")
         means = means_away(network.resolved, calls)
-        near = partial(nearby, means=means, numbers=_numbers_among(network), points=points)
+        near = partial(nearby, means=means, numbers=numbers_among(network), points=points)
         few = answers.first or answers
         start = replace(comparison, gap=gap_of(mirror, few))
         changes = corrected(few, network.resolved, mirror, start, read_as, runs, near)
@@ -293,34 +291,8 @@ def _settle_unit(network: Network, mirror: NetworkMirror, answers: Answers) -> N
         return
     without = changed_everywhere(network.resolved, partial(replace, pairs=()))
     with suppress(ChiralizeError):  # it does not fit, or is no mirror
-        if whole_gap_of(_mirror_of(network, without), answers) > _TELLS_AS_A_WHOLE:
+        if whole_gap_of(mirror_as(network, without), answers) > _TELLS_AS_A_WHOLE:
             answers.count_as_a_whole()
-
-
-def _others(
-    network: Network, answers: Answers, mirror: NetworkMirror, calls: Sequence[Call], points: Points
-) -> Iterator[Candidate]:
-    """Mirrors to compare T with on real inputs; of those that are the same, the first has the name.
-
-    Partners and signs that the answers themselves tell need no further run, since they change T on outputs alone. Of
-    fields that T leaves as they are the neighbours come first: these name the field, and not only its entries.
-    """
-    swapped, scores, still, numbers = list[int](), list[int](), list[int](), list[int]()
-    for index in answers.indices:
-        kind = network.resolved.output_tensors[index].kind
-        is_still = mirror.outputs[index].is_trivial
-        if kind in _NUMBERS:
-            numbers.append(index)
-        if kind in _OF_ENTRIES and not is_still:
-            swapped.append(index)
-        elif kind == "fields":
-            still.append(index)
-        elif kind in _OF_ENTRIES:
-            scores.append(index)
-    yield from with_other_partners(answers, mirror, swapped, scores)
-    yield from _candidates(network, mirror, calls, points)
-    yield from with_other_partners(answers, mirror, (), still)
-    yield from with_other_signs(answers, mirror, numbers)
 
 
 def _of_still(answers: Answers, calls: Sequence[Call], real: bool) -> Evidence:
@@ -365,55 +337,3 @@ def _samples(network: Network, inputs: Sequence[Call]) -> Sequence[Call]:
 def _few(network: Network, inputs: Sequence[Call]) -> list[Call]:
     """Eight of the user's calls at most; none of none."""
     return thinned(network, inputs, 8)[:8] if inputs else []
-
-
-# ---- other mirrors --------------------------------------------------------------------------------------------
-def _candidates(
-    network: Network, mirror: NetworkMirror, real: Sequence[Call] = (), points: Points | None = None
-) -> Iterator[Candidate]:
-    """Other mirrors that the network could have.
-
-    real: inputs, for the point that they could be mirrored at.  points: the same of answers to them.
-    """
-    try:
-        named = by_names(mirror)
-    except ChiralizeError:  # names and signs contradict each other
-        named = None
-    if named is not None:
-        yield Candidate(f"{BY_NAMES}{pairs_by_names(mirror)}", named)
-    resolved = network.resolved
-    # Pairs that the inputs tell, changes in one place, and last what takes many runs: blocks in another order, and two
-    # of many pairs crossed.
-    near = nearby(resolved, means_away(resolved, real), _numbers_among(network), points)
-    by_inputs = with_pairs_of_inputs(resolved, real) if real else ()
-    crossed = with_crossed_pairs(resolved, real) if real else ()
-    for neighbour in chain(by_inputs, near, with_reordered_fields(resolved), crossed):
-        try:
-            other = _mirror_of(network, neighbour.spec)
-        except ChiralizeError:  # it does not fit the sizes, or is no mirror
-            continue
-        yield Candidate(neighbour.name, other, neighbour.skeleton)
-
-
-def _points(network: Network, mirror: NetworkMirror, answers: Answers, calls: Sequence[Call]) -> Points:
-    """Points that coordinates of the answers could be mirrored at; none where inputs lie away from theirs.
-
-    calls: what was answered.
-    """
-    by_output = dict[int, list[torch.Tensor]]()
-    for index in answers.indices:
-        by_output[index] = [answer for stack in answers.plain(index) for answer in stack]
-    points = as_measured(network.resolved, mirror, answers, points_of_answers(network.resolved, by_output))
-    of_inputs = {dim for _, dim in means_away(network.resolved, calls)}
-    return {(index, dim): point for (index, dim), point in points.items() if dim not in of_inputs}
-
-
-def _numbers_among(network: Network) -> frozenset[int]:
-    """The positions of the inputs of floating-point numbers."""
-    example = Arguments.of(*network.example).tensors
-    return frozenset(index for index, tensor in enumerate(example) if tensor.is_floating_point())
-
-
-def _mirror_of(network: Network, spec: ConversionSpec) -> NetworkMirror:
-    """T as another specification would have it."""
-    return resolved_as(network, spec)[1]

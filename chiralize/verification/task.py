@@ -46,8 +46,7 @@ class Task:
     def sequences(self, steps: int, are_few: bool = False) -> list[list[Call]]:
         """Consecutive calls for every sample; `steps` is 1 for a network without state.
 
-        are_few: whether all random calls but the first have fewer rows than the examples. The first has the examples'
-        sizes, since those are what a proof is about.
+        are_few: whether all random calls but the first have fewer rows than the examples. The first has their sizes.
         """
         generator = torch.Generator().manual_seed(self.seed)
         sequences = list[list[Call]]()

@@ -38,7 +38,7 @@ UNMEASURED = "how far turned maps are off is measured on real pictures: give the
 BLOCKS = 8
 """Blocks of samples of the jackknife."""
 FEWEST_CELLS = 8
-"""Cells of an axis whose shift is told: the windowed sinc reaches over eight."""
+"""Cells of an axis below which no shift is told."""
 _MOST_STORED = 1 << 22
 """How many numbers of maps are stored at most, for their peaks and for a picture."""
 _UNSURE = 0.25

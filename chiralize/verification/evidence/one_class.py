@@ -51,5 +51,5 @@ def _are_of_one_choice(rows: torch.Tensor) -> bool:
     """
     if not rows.is_floating_point():
         return False
-    # Scores and logarithms have negative numbers, probabilities the sum 1. Flags and forces mostly have neither.
+    # Scores and logarithms have negative numbers, probabilities the sum 1. Flags and contact forces have neither.
     return bool((rows < 0).any()) or bool((rows.sum(1) - 1).abs().max() < _ONE)
