@@ -266,7 +266,7 @@ def _compared(
     comparison = compare(answers, mirror, others, runs, tell)
     if real and basis.rows < FEWEST_ROWS and comparison.answers_stay:
         return Evidence(notes=(_FEW_SCORES.format(basis.rows),))
-    # Where T is refuted, one change may not be enough: several at once are searched for, on the first inputs alone.
+    # Where T is refuted, one change may not be enough: several at once are searched for, of sequences on the first few.
     fit = judged(comparison, basis).fit
     can_tell = real and basis.rows >= FEWEST_ROWS and not comparison.answers_stay
     is_costly = answers.first is not None and not network.carried.keeps_state
