@@ -389,6 +389,7 @@ class _Reading:
         for operand in (node.arguments["self"], node.arguments["other"]):
             constant = self._constant(operand)
             if constant is not None and constant.is_floating_point():
+                # With as many axes as the sum, so that an action finds the axis that it acts along.
                 array = _doubles(constant)
                 lead = (1,) * (len(node.shapes[0] or ()) - array.ndim)
                 terms += self.table.constant(array.reshape(lead + array.shape))
@@ -412,13 +413,13 @@ class _Reading:
         if node.target == "aten.slice.Tensor":
             runs = [range(size)[slice(node.arguments.get("start"), node.arguments.get("end"))]]
         else:
-            widths = [(shape or (1,))[dim] for shape in node.shapes]
+            widths = [(shape or (1,))[dim] for shape in node.shapes]  # of the parts, whichever way they were asked for
             ends = np.cumsum(widths).tolist()
             runs = [range(end - width, end) for end, width in zip(ends, widths, strict=True)]
         parts: list[Combination] = []
         for run in runs:
             part = self.value(source)
-            if len(run) != size:
+            if len(run) != size:  # all of the axis is the value itself: an export leaves such slices in one view
                 part = self.table.run(part, dim, run)
             if part is None:
                 return None

@@ -88,6 +88,7 @@ def _moved(network: Network, runner: Runner, batches: tuple[Call, Call], same: i
     before, after = (results(runner.run([call]).steps[0])[0] for call in batches)
     most = 0.0
     for described, one, other in zip(network.resolved.output_tensors, before, after, strict=False):
+        # An answer of another first size is none of three samples: that is left to `_answers_once`.
         is_of_samples = described.has_rows and one.shape == other.shape and one.ndim and one.shape[0] == _ROWS
         if is_of_samples and one.is_floating_point() and one.numel():
             size = float(one.abs().max())

@@ -99,6 +99,7 @@ def inputs_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit) ->
         return f"{IN_ITS_UNIT} first; then "
     if of_one := one_class_first(network, inputs):
         return of_one
+    # Inputs away from the point: unless another mirror leaves nothing to explain and does not say the same itself.
     away = off_center(network.resolved, thinned(network, inputs, _ROWS))
     if away and (not fit.is_settled or AT_A_POINT in fit.nearest):
         return away

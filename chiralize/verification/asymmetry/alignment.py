@@ -154,6 +154,7 @@ def _by_layers(graph: CapturedModel, tensor: ResolvedTensor, axis: int, resolved
     pictures = [picture for picture in resolved.input_tensors if picture.entry.mirror]
     if len(pictures) != 1 or len(pictures[0].shape) != len(tensor.shape):
         return None
+    # What cell i of the answer reads in the middle, in columns of the picture; of branches on different grids nothing.
     (picture,) = pictures
     name, answer = graph.inputs[picture.index], graph.outputs[tensor.index]
     if parse_layout(picture.layout).axis_of(picture.entry.mirror[0][0]) != axis or name is None or answer is None:

@@ -182,6 +182,7 @@ def _op(node: Node) -> str:
 
 def _values(captured: CapturedModel, inputs: View, wanted: set[str], rows: int) -> Mapping[str, torch.Tensor]:
     """The wanted values of one run, "sample entry" in float32."""
+    # Every value is dropped as soon as nothing reads it; those that are wanted are kept until the end.
     values = start(captured, inputs)
     unused = last_readers(captured.nodes, wanted | set(captured.leaves))
     seen = {name: values[name] for name in captured.inputs if name in wanted}

@@ -52,6 +52,7 @@ def leaving_out(measured: Asymmetry, bound: float, average: str = AVERAGE) -> st
     if len(wide) != 1:
         return ""
     (output,) = wide
+    # Scores: the gap is in those that are hardly ever the highest. Anything else: that output may not be used.
     if output.changed is not None and output.changed < _HARDLY_DECIDES * output.others:
         return (
             f"see that output {output.index} picks another class for {percent(output.changed)} of the samples alone: "

@@ -90,6 +90,7 @@ class Reader:
 
     def _parts(self, observation: Any, where: str) -> list[Any]:
         """The arrays of an observation, one for every tensor that it fills. Raises UsageError where they mismatch."""
+        # One array for the one tensor, whatever their names; several by name.
         if not isinstance(observation, Mapping):
             if len(self.inputs) == 1:
                 return [observation]

@@ -57,6 +57,7 @@ def advice_after(advice: Advice | None, rollout: Rollout) -> Advice | None:
         return advice
     if rollout.fell_at_once(rollout.original):
         return _without_asking(advice)
+    # What the environment says; then, where it says to convert, whether the result that ran is what it is said to be.
     after = _after(advice, rollout)
     result = rollout.result
     if after.speaks_for and result is not None and result.action_gap > EQUIVARIANT_ALONG:
@@ -64,6 +65,7 @@ def advice_after(advice: Advice | None, rollout: Rollout) -> Advice | None:
         return Advice("unknown", text, _NOT_EQUIVARIANT)
     if after.speaks_for or after.kind == "wrong mirror" or not _average_does(rollout):
         return after
+    # The result falls short, and the flip average beside it does not: two passes are the way out.
     return replace(after, remedy=_AVERAGE + after.remedy.replace(ADD_IMAGES, ""))
 
 
@@ -92,6 +94,7 @@ def _of_uneven(rollout: Rollout, advice: Advice) -> Advice:
     text = f"{_does(rollout)}, over starts and their mirror images, in an environment whose two sides differ"
     if _is_worse(rollout, walker):
         return Advice("one-sided network", text, _LEARN) if advice.speaks_for else _without_asking(advice)
+    # Enough of the return, and certainly enough: twice its error below it is still allowed.
     share = rollout.share(walker)
     if share is None or share.mean < AS_MUCH:
         return _without_asking(advice)

@@ -194,6 +194,7 @@ class Probe:
         All of it where mirrored actions from mirrored starts show the mirror image. Where they do not, be it by chance
         or by a robot whose sides differ, only what is seen at the start.
         """
+        # Starts that differ by themselves cannot be compared; and at starts of zeros nothing was tested.
         if self.contradicts or max(self.restarted, self.start) > MIRRORED or not self.coverage.tested_at_start:
             return "nothing"
         if self.contrary.opposed or self.ends or not self.is_repeatable or self.steps > MIRRORED:

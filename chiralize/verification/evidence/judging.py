@@ -166,6 +166,7 @@ def _with_lesser_ones(better: Sequence[MirrorGap], clearly: Sequence[MirrorGap])
     clearly: all that fit much better than T.
     """
     nearest = min((other.gap for other in better), default=0.0)
+    # Not one that swaps nothing: a network that nearly repeats its input fits that in any case.
     lesser = [other for other in clearly if other.moves_less and not other.swaps_nothing]
     least = min(lesser, key=lambda other: other.gap, default=None)
     if least is not None and least not in better and least.gap <= CLEARLY * nearest:
@@ -208,6 +209,7 @@ def _best(better: Sequence[MirrorGap]) -> list[MirrorGap]:
     """
     ordered = sorted(better, key=lambda other: other.ratio)
     best = [other for other in ordered if other.ratio <= _ABOUT * ordered[0].ratio]
+    # By the gap on all entries, of those that move as much as T: one clearly nearer than all of the best takes it.
     of_all = min((other for other in ordered if not other.moves_less), key=lambda other: other.gap, default=None)
     if of_all is not None and of_all.gap < DOUBTFUL * min(other.gap for other in best):
         return [of_all]

@@ -43,7 +43,7 @@ _FAR = 20
 def other_orders(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
     """The words of a merged axis with joints in other orders: in all tensors that have this axis, then in each."""
     tensors = [tensor for tensor in (*resolved.input_tensors, *resolved.output_tensors) if tensor.kind == "pose"]
-    by_words: dict[Words, list[ResolvedTensor]] = {}
+    by_words: dict[Words, list[ResolvedTensor]] = {}  # tensors by a merged axis that they have, as (j d)
     for tensor in tensors:
         for words in dict.fromkeys(parse_layout(tensor.layout).axes):
             if len(words) > 1 and "j" in words:
@@ -138,6 +138,7 @@ def other_places_of_dims(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]
             dims = list(body.dims)
             dims[at], dims[other] = dims[other], dims[at]
             if other != at:
+                # The coordinate changes places with another one, and is still the one that is negated.
                 override = replace(tensor.entry.override, dims=tuple(dims), negate=body.negate, signs=None)
                 entry = replace(tensor.entry, layout=tensor.layout, override=override)
                 words = f"{dim} at place {other + 1} of the dims of {tensor.where} instead of {at + 1}"
@@ -234,6 +235,7 @@ def free_as_mirrored(resolved: ResolvedSpec, numbers: Collection[int]) -> Iterat
         yield from _as_numbers_of_joints(tensor, mirrored)
         if tensor.index not in numbers:
             continue
+        # Read as another input is, where one has its shape; only without such a one as a pose of its own.
         alike = [other for other in mirrored if other.shape == tensor.shape]
         for other in alike:
             layout = other.layout if other.kind == "pose" else other.entry.layout

@@ -94,6 +94,7 @@ def _goes_together(tensors: list[torch.Tensor]) -> bool:
         first, second = _all_but_one(long, axis, 0), _all_but_one(long, axis, 1)
         if len(first) < _FEWEST:
             continue
+        # The correlation of every number with the next one along the axis: frames, joints or samples beside each other.
         first, second = first - first.mean(), second - second.mean()
         scale = float(first.norm() * second.norm())
         if scale and abs(float(first @ second)) / scale > _ALIKE / len(first) ** 0.5:

@@ -59,6 +59,7 @@ def _other_classes(classes: Classes, size: int) -> Iterator[tuple[str, Classes]]
     for pair in classes.swap:
         rest = tuple(other for other in classes.swap if other != pair)
         yield f"{named(pair)} unswapped", replace(classes, swap=rest)
+    # One pair more, of classes that have no partner yet.
     taken = {at for pair in classes.swap for at in pair}
     single = [at for at in range(size) if at not in taken]
     if len(single) <= MOST_CLASSES:

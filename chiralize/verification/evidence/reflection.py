@@ -42,7 +42,7 @@ def reflection_findings(resolved: ResolvedSpec) -> Evidence:
         negated = sorted(_SPACE.intersection(tensor.pose.body.negate))
         which = listed(negated) or "none"
         text = f"T negates {which} of x, y and z in {tensor.where}, which is no reflection of space"
-        if tensor.io == "output" and is_reflected:
+        if tensor.io == "output" and is_reflected:  # another output is a pose in space, so that this one may be sizes
             notes.append(f"{text}: right for sizes, such as absolute errors by coordinate, and wrong for a pose")
         else:
             warnings.append(f"{text}: {_WRONG}{_OR_TURNS if len(negated) == 2 else ''}")

@@ -122,6 +122,7 @@ def _in_words(mirror: NetworkMirror, index: int, position: int, changed: Mapping
     labels = dict[int, str]()
     for entry[position] in sorted(changed):
         labels[entry[position]] = mirror.label("output", index, tuple(entry))
+    # Labels are `joint.coordinate`: pairs of entries are collected by the joints that they belong to.
     coordinates: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for one, other in changed.items():
         if one <= other:

@@ -48,6 +48,7 @@ _MISSED = 16.0
 def is_untrained(module: torch.nn.Module) -> bool:
     """Whether every weight of a network is as an initialisation leaves it. False for one without weights."""
     weights = [weight.detach() for weight in module.parameters() if weight.is_floating_point() and weight.numel()]
+    # Small matrices and biases alone tell nothing: then the network counts as trained.
     large = [weight for weight in weights if weight.ndim > 1 and weight.numel() >= _FEWEST]
     if not large or any(weight.is_meta or weight.is_quantized for weight in weights):
         return False

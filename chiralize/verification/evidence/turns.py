@@ -54,6 +54,7 @@ def _quantities(resolved: ResolvedSpec, tensor: ResolvedTensor) -> Sequence[Quan
         return []
     if pose.body.has_joint_signs or pose.layout.has_matrices:
         return []
+    # A pose: as rotations of as many numbers. An axis times an angle: as a position. Other rotations: in other orders.
     if given.quantity is None:
         return ROTATIONS.get(len(pose.body.dims), ())
     if given.quantity == ROTATIONS[3][0]:
