@@ -176,13 +176,14 @@ class _Reading:
         return ((IDENTITY, self.table.number(*expression), 1.0),)
 
     def _plain(self, value: Any) -> Any:
-        """An argument as a hashable value: tensors by their combination, whatever else is no number by its text."""
+        """An argument as a hashable value: tensors by their combination, whatever else by its text.
+
+        By its text, since 0.0 == -0.0 and 1 == True == 1.0, while an op may tell them apart.
+        """
         if isinstance(value, Ref):
             return self.value(value.name)
         if isinstance(value, (list, tuple)):
             return tuple(map(self._plain, value))
-        if isinstance(value, (int, float, bool, str, type(None))):
-            return value
         return repr(value)
 
     def _understood(self, node: Node) -> _Known:

@@ -102,6 +102,18 @@ def test_two_regions_are_no_views_of_one_network() -> None:
     assert why_no_average(captured, (rep(SIX),), (rep(SIX),), {}) == "output 0"
 
 
+def test_numbers_that_an_op_tells_apart_are_not_equal() -> None:
+    """Views of two functions: copysign(x, 0.0) and copysign(x, -0.0), of which each negates the other."""
+
+    class Signed(Views):
+        def forward(self, x: Tensor) -> Tensor:
+            first, second = torch.copysign(x, 0.0), torch.copysign(self.mirror(x), 0.0 if self.change else -0.0)
+            return 0.5 * (first + self.mirror(second))
+
+    assert broken(Signed()) == "output 0"
+    assert broken(Signed("equal")) is None
+
+
 def test_another_mirror_is_refused() -> None:
     assert broken(Views(), OTHER) == "output 0"
 
