@@ -26,6 +26,8 @@ def even_and_odd(node: Node, call: Call, partners: Partners) -> SymbolicRepresen
     other = _other_of_two(node, partners)
     if other is None:
         return None
+    # e - o may stand beside e + o or o + e; the difference says which part comes first, and that one has the R above:
+    # (o - e)(T x) = -R (e + o)(x) is written with -R, the representation of o.
     minuend = (node if _sign(node) < 0 else other).reads[0].name
     in_order = partners.one(node.reads[0].name) == partners.one(minuend)
     whole, part = call.operands if in_order else call.operands[::-1]
@@ -33,7 +35,9 @@ def even_and_odd(node: Node, call: Call, partners: Partners) -> SymbolicRepresen
     if first.shape != second.shape or whole.zero:
         return None
     if not part.zero:
-        if first.sign == second.sign:
+        # A sign that is still open is no evidence. Of a quaternion, ij - kw and ij + kw are both in the network, with
+        # signs that turn out to be the same; the ordinary rule for sums makes them so.
+        if first.sign * second.sign != -1:
             return None
         for left, right in zip(first.axes, second.axes, strict=True):
             if call.solver.same(left, right) < 0:
@@ -43,7 +47,11 @@ def even_and_odd(node: Node, call: Call, partners: Partners) -> SymbolicRepresen
 
 
 def _other_of_two(node: Node, partners: Partners) -> Node | None:
-    """The difference of the two values that a node adds, or the sum of those that it subtracts."""
+    """The difference of the two values that a node adds, or the sum of those that it subtracts.
+
+    None where the graph has no such node, where one of the two values is of one side of the body, or where T takes the
+    node to something else.
+    """
     terms = _terms(node, partners)
     if len(terms) < 2 or any(partners.exchanged(name) or name in partners.summands for name in terms):
         return None

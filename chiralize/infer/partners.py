@@ -6,23 +6,27 @@ op(R a, S b) = Q op(a, b) for all a and b, so it holds here too, if the partners
 the partner. What is left is to find partners: where entries are taken out of an axis, forwards from there, and where
 branches meet again. Weights of exchanged branches are exchanged as well.
 
-Every run checks what earlier ones decided, so the last one proves it.
+    left, right = x[:, 1], x[:, 2]                `take`: T exchanges joints 1 and 2
+    a, b = net_1(left), net_2(right)              `follow`: the same ops; the weights of net_1 and net_2 are partners
+    y = torch.stack([a, b], 1)                    `join`: parts 0 and 1 change places, T acts on y by itself again
+
+`Answers` calls all three in every run, before the rule of the op. Every run checks what earlier ones decided, so the
+last one proves it. (Decision 0005 has what else was tried.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from chiralize.graph.model import CapturedModel, Node, Ref
-from chiralize.graph.traits import Extremum, Join, Scaling, Sum
+from chiralize.graph.model import CapturedModel, Node
+from chiralize.graph.traits import Join
 from chiralize.infer.actions import between, closed, exchange, involution, part, positions_of
-from chiralize.infer.calls import holds, names_read
-from chiralize.infer.constants import equal
-from chiralize.infer.picks import AxisOf, Picks, taken_by
+from chiralize.infer.calls import names_read
+from chiralize.infer.exchanges import Exchanges, settings, sign_of_exchange
+from chiralize.infer.picks import AxisOf
 from chiralize.infer.registry import Call, traits
 from chiralize.infer.solver.terms import Conflict, Wait, product
 from chiralize.infer.taking import Taken, taken
@@ -30,61 +34,28 @@ from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, is_known, known_axis
 
 
-class Partners:
-    """Which value of a graph the mirror takes to which other one; most are their own partners.
+class Partners(Exchanges):
+    """Finds partners: where entries are taken out, forwards from there, and where branches meet.
 
     zero: weights that can only be zero; nothing has to be exchanged there.
+    summands: partial sums in which values of one side meet, and whose partners are looked for in the whole sum.
+    apart: splits whose outputs are exchanged one by one.
     """
 
     def __init__(self, captured: CapturedModel, zero: frozenset[str] = frozenset()) -> None:
-        self.leaves = captured.leaves
-        self.taken = taken_by(captured)
-        self.nodes = captured.by_name
-        self.images: dict[str, str] = {}
-        self.moved = 0
+        super().__init__(captured, zero)
         self.summands: set[str] = set()
         self.apart: set[str] = set()
-        self.open: set[AxisOf] = set()
-        self.zero = zero
         self.results = set(captured.results)
-        self.users: dict[str, list[Node]] = {}
-        self.twins: dict[str, str] = {}
-        self.loose = {leaf.name for leaf in captured.leaves.values() if leaf.kind not in ("input", "state")}
-        picks: dict[Any, str] = {}
-        for node in captured.nodes:
-            names = list(dict.fromkeys(map(self.one, names_read(node))))
-            for name in names:
-                self.users.setdefault(name, []).append(node)
-            if names and self.loose.issuperset(names):
-                self.loose.add(node.name)
-            if (picked := self.taken.get(node.name)) is not None and len(picked.entries) == 1:
-                self.twins[node.name] = picks.setdefault((names[0], picked), node.name)
-        self.picks = Picks(captured, self.taken, self.one)
 
     @property
     def decided(self) -> int:
         """Grows with everything that is decided here."""
         return self.moved + len(self.summands) + len(self.apart)
 
-    def one(self, name: str) -> str:
-        """The first of several values that are the same entries of the same tensor."""
-        return self.twins.get(name, name)
-
-    def of(self, name: str) -> str:
-        """The value that T takes this one to."""
-        return self.images.get(self.one(name), self.one(name))
-
-    def exchanged(self, name: str) -> bool:
-        """Whether T takes the value to another one."""
-        return bool(self.images) and self.of(name) != self.one(name)
-
     def reads_exchanged(self, node: Node) -> bool:
         """Whether an op reads a value of one side, or a part of a sum in which such values meet."""
         return any(self.exchanged(ref.name) or ref.name in self.summands for ref in node.reads)
-
-    def same_constant(self, name: str) -> bool:
-        """Whether a constant and its partner hold the same numbers, so that a rule may look at them."""
-        return not self.exchanged(name) or equal(self.leaves[name].tensor, self.leaves[self.of(name)].tensor)
 
     # ---- taking entries ------------------------------------------------------------------------------------
     def take(self, node: Node, call: Call) -> tuple[SymbolicRepresentation, ...] | None:
@@ -98,6 +69,7 @@ class Partners:
         rep = call.solver.representation(call.operands[0].rep)
         action = self._settled(node, selection, rep.axes[selection.dim], call)
         # Entries that the mirror exchanges among each other are a part of the axis, which the ordinary rule covers.
+        # So it does where T on the axis is unknown yet: most axes that are cut are not cut into sides.
         if action is None or all(closed(action, entries) for entries in selection.entries):
             return None
         outputs: list[SymbolicRepresentation] = []
@@ -117,6 +89,7 @@ class Partners:
         source_axis = AxisOf(self.one(node.reads[0].name), selection.dim, selection.size)
         images = self.picks.images(source_axis, self.of)
         if not is_known(axis):
+            # An open join has found partners among the entries: T on the axis exchanges those, if nothing says more.
             self.open.add(source_axis)
             if not images or any(other < 0 for _, other in images) or not call.solver.last_resort:
                 return None
@@ -127,12 +100,17 @@ class Partners:
             call.solver.guessed = True
         self.open.discard(source_axis)
         action = product(call.solver.resolve(axis))
+        # Where the source is exchanged itself, its entries have their partners in the source's partner.
         if not self.exchanged(source_axis.source) and any(action.partner[entry] != other for entry, other in images):
             raise Conflict("entries of an axis are used as if the mirror exchanged them, and it does not")
         return action
 
     def _mirrored(self, node: Node, output: int, selection: Taken, image: Sequence[int]) -> list[int] | None:
-        """The entries, in their order, that the partner of an output takes: those in `image`, in any order."""
+        """The entries, in their order, that the partner of an output takes: those in `image`, in any order.
+
+        None where nothing takes them. For x[:, [1, 2, 3]] of joints whose partners are [4, 5, 6] this may be
+        x[:, [6, 5, 4]], and [6, 5, 4] is returned.
+        """
         if len(selection.entries) > 1:
             ordered = [sorted(entries) for entries in selection.entries]
             if sorted(image) not in ordered:
@@ -153,6 +131,7 @@ class Partners:
             entries = self._entries(other, selection)
             if entries is None or sorted(entries) != sorted(image):
                 continue
+            # Several ops may take the same entries. One that has its partner is no partner of another one.
             if self.exchanged(node.name) or not self.exchanged(other.name):
                 self.pair(node.name, other.name)
                 return list(entries)
@@ -168,9 +147,13 @@ class Partners:
     def _pair_outputs(self, node: Node, output: int, selection: Taken, other: int) -> bool:
         """Exchange the outputs of a split, or of two splits of exchanged values; False if nothing reads the other
         one.
+
+        output: a part of `node`.  other: the part of the same split, or of the split of the partner, that is taken to
+        it.
         """
         source = node.reads[0].name
         twin = node
+        # Of one split parts are exchanged with each other; a value of one side and its partner are split alike.
         if self.exchanged(node.name):
             twin = self.nodes[self.of(node.name)]
         elif self.exchanged(source):
@@ -179,6 +162,7 @@ class Partners:
             if twin is None:
                 return False
             self.pair(node.name, twin.name)
+        # A split has no partner as a whole, only its parts have: `follow` must not look for one.
         self.apart |= {node.name, twin.name}
         ours, theirs = self._readers(node, output), self._readers(twin, other)
         if len(ours) != len(theirs) or any(self.images.get(a, b) != b for a, b in zip(ours, theirs, strict=True)):
@@ -200,10 +184,12 @@ class Partners:
         """
         if node.target == "getitem" and node.arguments["value"].name in self.apart:
             return 1  # `take` has found its partner
+        # A pair of an earlier run is compared anew: operands may have been paired otherwise since.
         if self.exchanged(node.name):
             if not self._alike(node, self.nodes[self.of(node.name)], {}):
                 raise Conflict("two branches that the mirror exchanges do not compute the same")
             return 1
+        # Values of both sides that meet in one op come before partners of the op: left + right is its own partner.
         sign = self._exchanges_terms(node)
         if sign:
             return sign
@@ -218,6 +204,7 @@ class Partners:
 
     def _pair_with_alike(self, node: Node) -> bool:
         """Pair an operation with the first that does the same to the partners of its operands; False if none does."""
+        # There are no candidates for an op of which a partial sum is the only operand of one side.
         free = self._free_candidates(node)
         # Exchanged operands are only a guess, so operations whose operands are partners come first.
         for deep in (False, True):
@@ -236,8 +223,11 @@ class Partners:
         return []
 
     def _exchanges_terms(self, node: Node) -> int:
-        """+1 or -1 for an operation whose two operands are partners of each other, 0 for any other."""
-        sign, refs = _sign_of_exchange(node), list(node.reads)
+        """+1 or -1 for an operation whose two operands are partners of each other, 0 for any other.
+
+        left - right becomes right - left: it is taken to itself and negated.
+        """
+        sign, refs = sign_of_exchange(node), list(node.reads)
         mutual = len(refs) == 2 and self.exchanged(refs[0].name) and self.of(refs[0].name) == self.one(refs[1].name)
         if mutual and not (sign < 0 and self._is_taken_both_ways(node)):
             return sign
@@ -259,7 +249,8 @@ class Partners:
     def _is_summand(self, node: Node) -> bool:
         """A partial sum that only a larger sum reads: partners are looked for among the terms of the whole.
 
-        So it is with products, and with the largest and the smallest of several.
+        (a + l) + r is computed as a + l first, which T takes to a + r, and nothing computes that. The terms {a, l, r}
+        of the whole are exchanged among each other. So it is with products, and with the largest and the smallest.
         """
         users = self.users.get(node.name, [])
         inner = len(users) == 1 and node.name not in self.results and _is_chained(node) and _is_chained(users[0])
@@ -273,6 +264,7 @@ class Partners:
         return sorted(self.of(name) for name in terms) == sorted(self.one(name) for name in terms)
 
     def _terms(self, node: Node) -> list[str]:
+        """The values that a chain of sums adds up, partial sums written out: a, l, r of (a + l) + r."""
         names: list[str] = []
         for ref in node.reads:
             inner = ref.name in self.summands and self.nodes[ref.name].target == node.target
@@ -283,6 +275,7 @@ class Partners:
         """Branches that meet in a concatenation or a stack; None where they do not exchange places there.
 
         Places may be those of two joins that the mirror exchanges: stack(a, b) and stack(b', a').
+        reps: of the parts. Raises Wait while the axis of a part is unknown, Conflict where parts cannot be exchanged.
         """
         trait, meeting = traits().get(node.target), self._meeting(node)
         if not isinstance(trait, Join) or meeting is None:
@@ -294,6 +287,8 @@ class Partners:
         dim = call.axis(call.get("dim", 0), len(call.shape))
         first = reps[0]
         parts: list[SignedPermutation] = []
+        # All parts have the other axes of the first; the sign by which one differs goes into its place on the axis
+        # along which they are joined. A part of a stack has one entry there.
         for rep in reps:
             sign = first.sign * rep.sign
             for position, axis in enumerate(rep.axes):
@@ -310,6 +305,7 @@ class Partners:
     def _meeting(self, node: Node) -> tuple[Node, list[int]] | None:
         """The join in which the partners of what a node joins meet, and their places in it; None if there is none.
 
+        cat(l, m, r) has the partners (r, m, l): they meet in the node itself, at [2, 1, 0].
         Two joins whose parts stand in the same order do the same to partners, which is no exchange of places.
         """
         if not isinstance(traits().get(node.target), Join):
@@ -324,7 +320,7 @@ class Partners:
                 return node, order
             others = [other for other in self.users.get(images[0], ()) if other.name not in self.images]
         for other in others:
-            alike = other.target == node.target and other.shapes == node.shapes and _settings(other) == _settings(node)
+            alike = other.target == node.target and other.shapes == node.shapes and settings(other) == settings(node)
             if alike:
                 order = positions_of(images, list(map(self.one, names_read(other))))
             else:
@@ -339,11 +335,13 @@ class Partners:
         """Branches with weights of their own that meet: what follows decides which of them the mirror exchanges.
 
         whole: the axis that they form together. None where it leaves every branch at its place.
+        Raises Conflict where it takes a branch apart, or to one that computes something else.
         """
         dim = call.axis(call.get("dim", 0), len(call.shape))
         trait = traits().get(node.target)
         stacked = isinstance(trait, Join) and trait.adds_axis
         first = reps[0]
+        # While the axis is unknown, readers get it as it is: they are to determine it.
         if not is_known(whole):
             axes = (*first.axes[:dim], whole, *first.axes[dim if stacked else dim + 1 :])
             return SymbolicRepresentation(axes, first.sign)
@@ -354,6 +352,8 @@ class Partners:
         action, names = product(whole), names_read(node)
         starts = [0, *ends[:-1].tolist()]
         for start, end, name, rep in zip(starts, ends, names, reps, strict=True):
+            # The part in which the image of each entry lies: parts of 2 entries end at 2 and 4, and entry 3 lies in
+            # part 1. All images have to lie in the same one.
             image = np.searchsorted(ends, action.partner[start:end], side="right")
             other = names[int(image[0])]
             if len(set(image.tolist())) > 1:
@@ -382,108 +382,15 @@ class Partners:
         if not isinstance(traits().get(node.target), Join):
             return False
         names = names_read(node)
+        # Left and right stand next to each other in a list of limbs, or half of the list apart: no part is compared
+        # with one that is farther away.
         for position, one in enumerate(names):
             nearest = names[position + 1 : position + 2 + len(names) // 2]
             if any(self._mates(one, two, {}) for two in nearest):
                 return True
         return False
 
-    def _mates(self, one: str, two: str, pairs: dict[str, str]) -> bool:
-        """Whether two values could be exchanged: computed by the same operations, from the same values or mates."""
-        known = {**self.images, **pairs}
-        if one == two or known.get(one) == two:
-            return True
-        if one in known or two in known:
-            return False
-        if self.picks.axis(one) == self.picks.axis(two) in self.open:
-            pairs[one], pairs[two] = two, one
-            return True
-        if one in self.loose or one not in self.nodes or two not in self.nodes:
-            return self._agree_names(one, two, pairs)
-        a, b = self.nodes[one], self.nodes[two]
-        if a.target != b.target or a.shapes != b.shapes or len(a.reads) != len(b.reads):
-            return False
-        if _settings(a) != _settings(b):
-            return False
-        for x, y in zip(a.reads, b.reads, strict=True):
-            if not self._mates(self.one(x.name), self.one(y.name), pairs):
-                return False
-        pairs[one], pairs[two] = two, one
-        return True
-
-    # ---- comparing -------------------------------------------------------------------------------------------
-    def _alike(self, node: Node, other: Node, pairs: dict[str, str], deep: bool = False) -> bool:
-        """Whether two operations do the same to partners; weights without a partner become partners.
-
-        deep: values that could be exchanged become partners, too.
-        """
-        if node.target != other.target or node.shapes != other.shapes or set(node.arguments) != set(other.arguments):
-            return False
-        trial = dict(pairs)
-        if all(self._agree(value, other.arguments[key], trial, deep) for key, value in node.arguments.items()):
-            pairs.update(trial)
-            return True
-        if _sign_of_exchange(node) != 1 or len(node.reads) != 2:
-            return False
-        (a, b), (c, d) = node.reads, other.reads
-        return len(other.reads) == 2 and self._agree(a, d, pairs) and self._agree(b, c, pairs)
-
-    def _agree(self, ours: Any, theirs: Any, pairs: dict[str, str], deep: bool = False) -> bool:
-        if isinstance(ours, Ref) and isinstance(theirs, Ref):
-            return self._agree_names(ours.name, theirs.name, pairs) or (
-                deep and self._mates(self.one(ours.name), self.one(theirs.name), pairs)
-            )
-        if isinstance(ours, (list, tuple)) and isinstance(theirs, (list, tuple)):
-            both = zip(ours, theirs, strict=False)
-            return len(ours) == len(theirs) and all(self._agree(a, b, pairs, deep) for a, b in both)
-        return type(ours) is type(theirs) and ours == theirs
-
-    def _agree_names(self, ours: str, theirs: str, pairs: dict[str, str]) -> bool:
-        ours, theirs = self.one(ours), self.one(theirs)
-        if ours in self.zero or theirs in self.zero:
-            return ours in self.zero and theirs in self.zero
-        known = {**self.images, **pairs}
-        if ours in known or theirs in known:
-            return known.get(ours) == theirs
-        if ours not in self.loose or theirs not in self.loose:
-            return ours == theirs
-        if ours in self.leaves and theirs in self.leaves:
-            one, two = self.leaves[ours], self.leaves[theirs]
-            alike = (one.kind, one.shape, one.tensor.dtype) == (two.kind, two.shape, two.tensor.dtype)
-        elif ours in self.nodes and theirs in self.nodes:
-            alike = ours == theirs or self._alike(self.nodes[ours], self.nodes[theirs], pairs)
-        else:
-            return False
-        if alike:
-            pairs[ours], pairs[theirs] = theirs, ours
-        return alike
-
-    def pair(self, name: str, other: str) -> None:
-        """T takes each of the two values to the other."""
-        name, other = self.one(name), self.one(other)
-        self.moved += self.images.get(name) != other
-        self.images[name], self.images[other] = other, name
-
-    def leaf_pairs(self) -> Mapping[str, str]:
-        """Exchanged leaves, each with its partner."""
-        return {name: other for name, other in self.images.items() if name != other and name in self.leaves}
-
-
-def _settings(node: Node) -> list[Any]:
-    """The arguments of an op that are no tensors."""
-    return [value for value in node.arguments.values() if not holds(value)]
-
 
 def _is_chained(node: Node) -> bool:
     """Whether it does not matter in which order, and in which groups, the terms of such operations are taken."""
-    return _sign_of_exchange(node) == 1 and len(node.reads) == 2
-
-
-def _sign_of_exchange(node: Node) -> int:
-    """The change of a result when its two operands are exchanged: 1 none, -1 it is negated, 0 something else."""
-    match traits().get(node.target):
-        case Sum() as trait if node.arguments.get("alpha", 1) == 1:
-            return trait.signs[0] * trait.signs[1]
-        case Scaling(divides=False) | Extremum():
-            return 1
-    return 0
+    return sign_of_exchange(node) == 1 and len(node.reads) == 2

@@ -105,6 +105,33 @@ def test_not_approved(name: str) -> None:
     assert judged(FAULTS[name]) == (False, False)
 
 
+def test_units_of_unknown_sign() -> None:
+    """Of two hidden units that are both odd the sum is no mirror image of the difference, though no op says so."""
+    spec = parse_spec("""\
+joints: [left, right]
+pairs: [[left, right]]
+dims: [x]
+inputs: [{layout: "b (j d)"}]
+outputs: [{layout: "b j"}]
+""")
+
+    class Units(torch.nn.Module):
+        """Units of which every one is odd: they read the sum of both joints, whose x the mirror negates."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.tensor([[1.0, 1.0], [2.0, 2.0]], dtype=torch.float64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            """Two joints, as if the units were an even and an odd part."""
+            u, v = torch.nn.functional.linear(x, self.weight).unbind(1)
+            return torch.stack([u + v, u - v], 1)
+
+    judgement = chiralize.verify(Units().eval(), spec, (normal(4, 2),), samples=2).judgement
+    assert not judgement.numeric.passed
+    assert judgement.certificate is None or not judgement.certificate.passed
+
+
 # ---- a law: whatever is proved holds --------------------------------------------------------------------------------
 VALUES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "e": lambda e, o: e, "o": lambda e, o: o, "sin e": lambda e, o: e.sin(), "sin o": lambda e, o: o.sin(),

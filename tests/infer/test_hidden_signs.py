@@ -126,6 +126,16 @@ def of_quaternions(net: Net, x: Tensor) -> Tensor:
     ], -1)  # fmt: skip
 
 
+def of_quaternions_by_products(net: Net, x: Tensor) -> Tensor:
+    """Every product once, so that each stands in a sum and in a difference with another one."""
+    w, i, j, k = F.normalize(features(net, x, 6, 4), dim=-1).unbind(-1)
+    ii, jj, kk, ij, ik, jk, iw, jw, kw = i * i, j * j, k * k, i * j, i * k, j * k, i * w, j * w, k * w
+    return torch.stack([
+        1 - 2 * (jj + kk), 2 * (ij - kw), 2 * (ik + jw), 2 * (ij + kw), 1 - 2 * (ii + kk),
+        2 * (jk - iw), 2 * (ik - jw), 2 * (jk + iw), 1 - 2 * (ii + jj),
+    ], -1)  # fmt: skip
+
+
 def of_axis_and_angle(net: Net, x: Tensor) -> Tensor:
     turn = features(net, x, 3)
     angle = turn.norm(dim=1, keepdim=True) + 1e-9
@@ -166,6 +176,7 @@ NETS: dict[str, tuple[Layer, int, tuple[int, ...]]] = {
     "matrices": (of_matrices, 6, MATRIX),
     "cross products by entries": (entry_by_entry, 6, MATRIX),
     "quaternions": (of_quaternions, 4, MATRIX),
+    "quaternions, products shared": (of_quaternions_by_products, 4, MATRIX),
     "axis and angle": (of_axis_and_angle, 3, MATRIX),
     "quaternions themselves": (lambda net, x: F.normalize(features(net, x, 6, 4), dim=-1), 4, FACTORS),
     "angles": (of_angles, 2, VECTOR),
