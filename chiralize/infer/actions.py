@@ -1,4 +1,10 @@
-"""Actions between values that the mirror exchanges."""
+"""Actions between values that the mirror exchanges.
+
+For value(T x) = R partner(x), R is a signed permutation from the entries of the one to those of the other. The order of
+the entries may differ: with joints 1, 2 exchanged with 4, 5, T takes x[[1, 2]] to x[[5, 4]] by the R that exchanges
+both entries. Only an R that is an involution is allowed, since the partner's partner is the value itself, by the same
+R. `Partners` uses these functions to describe what is taken out of an axis, and what is joined again.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +30,7 @@ def closed(action: SignedPermutation, entries: Sequence[int]) -> bool:
 def between(action: SignedPermutation, entries: Sequence[int], theirs: Sequence[int]) -> SignedPermutation:
     """R of value(T x) = R partner(x): entry i of ours is the mirror image of that entry of theirs."""
     positions: dict[int, list[int]] = {}
+    # An entry may be taken several times: copies correspond in their order.
     for position, entry in enumerate(theirs):
         positions.setdefault(entry, []).append(position)
     partner = [positions[int(action.partner[entry])].pop(0) for entry in entries]
@@ -58,6 +65,7 @@ def positions_of(images: Sequence[str], names: Sequence[str]) -> list[int] | Non
     order: list[int] = []
     for number, (name, image) in enumerate(zip(names, images, strict=True)):
         positions = [position for position, candidate in enumerate(names) if candidate == image]
+        # The second a of (a, b, a, b) goes to the second b.
         rank = names[:number].count(name)
         if rank >= len(positions):
             return None

@@ -1,4 +1,8 @@
-"""Ops as the rules see them, before anything is known of representations."""
+"""Ops as the rules see them, before anything is known of representations.
+
+Some facts about an op need no mirror: which entries it takes, how many multiplications it costs. Its rule file knows
+them of a `Call`. `BareCalls` makes one of a node, with operands that have a shape and stay where they are.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,16 @@
 A tensor filled part by part, in a loop, is a stack or a concatenation, and so is one that grows there; parts of a
 tensor that are put together again, such as all but one (`cat([x[:, :i], x[:, i + 1:]])`), are a list of its entries; a
 product that is only summed up is an inner product, in which the signs of the factors have to agree, not to be absent.
+
+    as it is written                                        as it is read
+    out[:, 0] = left; out[:, 1] = right                     out = stack([left, right], 1)
+    xs = cat([xs, x_1], 1); xs = cat([xs, x_2], 1)          xs = cat([xs, x_1, x_2], 1)
+    (a * b).sum(-1)                                         sum([a, b]): the rule of a sum takes both factors
+    cat([x[:, :i], x[:, i + 1:]], 1)                        x[:, [0, ..., i - 1, i + 1, ...]] (`with_selections`)
+
+Each op by itself would have to be equivariant; as a whole more is possible. A tensor in which only the left arm has
+been written is not symmetric, the finished one is. `Inference` reads every graph like this before its rules run; the
+network itself stays as it is. The last form is a repair, tried where a graph is refused without it.
 """
 
 from __future__ import annotations
@@ -29,6 +39,7 @@ def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]
     And the nodes that were left out since they change nothing, each with the value that it was. A sum of a product that
     nothing else reads has its factors for an operand; the product stays, and nothing reads it any more.
     """
+    # Idle ops first: they would stand between the members of a chain.
     captured, same = _without_idle(captured)
     captured = _with_whole_joins(captured)
     if not any(map(_is_write, captured.nodes)):
@@ -39,6 +50,7 @@ def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]
         for ref in node.reads:
             users.setdefault(ref.name, []).append(node)
     results = set(captured.results)
+    # By the last write of a chain, what stands for the whole chain: the join, and rows that it reads.
     filled: dict[str, list[Node]] = {}
     for node in captured.nodes:
         if _is_write(node) and not _is_step(node, users, results):
@@ -56,6 +68,7 @@ def _without_idle(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, 
     shapes = shapes_by_name(captured)
     for node in captured.nodes:
         node = replace(node, arguments={key: _renamed(value, same) for key, value in node.arguments.items()})
+        # Names of idle ops before this one are replaced already, so `same` never leads to another idle op.
         ref = _whole(node)
         if isinstance(ref, Ref) and node.shapes[0] == shapes[ref.name] and _is_idle(node):
             same[node.name] = ref.name
@@ -67,6 +80,7 @@ def _without_idle(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, 
 
 
 def _trait(node: Node) -> Trait | None:
+    """What kind of op a node is; None for a kind that has no name."""
     return traits().get(node.target)
 
 
@@ -118,6 +132,7 @@ def _with_whole_joins(captured: CapturedModel) -> CapturedModel:
         parts: list[Ref] = []
         for ref in node.arguments["tensors"]:
             inner = joins.get(ref.name)
+            # Popped, not copied: a beginning that something else reads has to stay a value of its own.
             if inner is not None and readers[ref.name] == 1 and _dim(inner) == _dim(node):
                 parts += joins.pop(ref.name).arguments["tensors"]
             else:
@@ -128,6 +143,7 @@ def _with_whole_joins(captured: CapturedModel) -> CapturedModel:
 
 
 def _dim(join: Node) -> int:
+    """The axis along which a concatenation joins, counted from the front."""
     return join.arguments.get("dim", 0) % max(len(join.shapes[0] or ()), 1)
 
 
@@ -139,6 +155,11 @@ def _readers(captured: CapturedModel) -> Counter[str]:
 
 
 def _with_inner_products(captured: CapturedModel) -> CapturedModel:
+    """Sums over axes of a product that they alone read take the factors of the product for their operand.
+
+    By themselves `a * b` and the sum demand more: the sum wants no signs along its axis, and the product, where both
+    factors are unknown, wants one without signs. For a sum of a product the signs of both only have to be the same.
+    """
     nodes = captured.by_name
     readers = _readers(captured)
 
@@ -155,11 +176,13 @@ def _with_inner_products(captured: CapturedModel) -> CapturedModel:
 
 
 def _is_idle(node: Node) -> bool:
+    """Whether a slice or write that covers all, or a sum, leaves its operand as it is."""
     other = node.arguments.get("other", 0)
     return node.arguments.get("step", 1) == 1 and isinstance(other, (int, float)) and other == 0
 
 
 def _renamed(value: Any, same: Mapping[str, str]) -> Any:
+    """An argument of an op that reads what idle ops were made from, in place of them."""
     if isinstance(value, Ref):
         return Ref(same.get(value.name, value.name))
     if isinstance(value, (list, tuple)):
@@ -191,11 +214,16 @@ def _is_template(node: Node, users: Mapping[str, Sequence[Node]]) -> bool:
 def _filled(
     last: Node, nodes: Mapping[str, Node], users: Mapping[str, Sequence[Node]], results: set[str]
 ) -> list[Node] | None:
-    """The chain that ends here as one op (its last), None unless it writes every entry of one axis just once."""
+    """The chain that ends here as one op (its last), None unless it writes every entry of one axis just once.
+
+    Entries that were written one by one are stacked; runs of entries are concatenated, single ones among them as rows
+    with an axis of one entry.
+    """
     shape: list[int] = list(last.shapes[0] or ())
     dim = last.arguments.get("dim", 0) % max(len(shape), 1)
     parts: dict[tuple[int, int], tuple[Node, Ref]] = {}
     node = last
+    # From the last write back to the first.
     while True:
         span, source = _span(node, shape[dim]), _source(node, nodes)
         if node.arguments.get("dim", 0) % len(shape) != dim or span is None or source is None or span in parts:
@@ -232,7 +260,7 @@ def _row(write: Node, source: Ref, dim: int, shape: tuple[int, ...]) -> Node:
 
 
 def _span(node: Node, size: int) -> tuple[int, int] | None:
-    """The entries that a write replaces."""
+    """The entries that a write replaces, as (first, behind the last); None where they are no run or none at all."""
     if _is_single(node):
         entry = node.arguments["index"] % size
         return entry, entry + 1
@@ -243,7 +271,10 @@ def _span(node: Node, size: int) -> tuple[int, int] | None:
 
 
 def _source(node: Node, nodes: Mapping[str, Node]) -> Ref | None:
-    """The tensor that is written, before it is copied onto the part that it replaces; None if it is stretched there."""
+    """The tensor that is written, before it is copied onto the part that it replaces; None if it is stretched there.
+
+    `out[:, 0] = left` is captured as select, copy of `left` onto that, and a write of the copy.
+    """
     ref = node.arguments["src"]
     copy = nodes.get(ref.name)
     if copy is None or not isinstance(_trait(copy), Overwrite):
@@ -307,6 +338,7 @@ def _entries(join: Node, captured: CapturedModel) -> tuple[Ref, int, tuple[int, 
     dim = _dim(join)
     sources: set[str] = set()
     entries: list[int] = []
+    # Operands that came in, single entries and several outputs of a split are no parts that a list could name.
     for ref in join.reads:
         node = nodes.get(ref.name)
         if node is None or not takes(node.target):

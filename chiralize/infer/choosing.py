@@ -1,4 +1,12 @@
-"""Constants that decide how their open axes transform: by whatever leaves them invariant."""
+"""Constants that decide how their open axes transform: by whatever leaves them invariant.
+
+A graph layer `A @ x` has a constant A of joints x joints. The rule of the product ties its second axis to the joints of
+x, and nothing ties the first one to anything. The numbers of A do: if it is symmetric about the mirror, the first axis
+has to be the joints as well. `Propagation.settle` asks for one such choice whenever all rules have come to rest.
+
+Some constants are a hindrance instead: a table of positions that is added to the channels leaves these nothing but to
+be even. They are noted (`tables`), for methods that can treat them as weights (decision 0023).
+"""
 
 from __future__ import annotations
 
@@ -59,9 +67,14 @@ class Constants:
         return keys
 
     def choose(self, reps: Representations, solver: Solver) -> bool:
-        """Give one open constant the first representation that leaves it invariant; True if something moved."""
+        """Give one open constant the first representation that leaves it invariant; True if something moved.
+
+        Only one: what follows from it may decide others, for which a guess would be worse.
+        """
         for leaf in self.open(reps, solver):
             rep = solver.representation(reps[leaf.name])
+            # An open axis is compared with the axes of all leaves: the joints among them, and hidden ones that are
+            # known.
             known = chain.from_iterable(_resolved(other, solver) for other in reps.values())
             values = invariant(leaf.tensor, rep, self.partner_of(leaf), known)
             if self._is_table(leaf.tensor, rep, values, reps, solver):
@@ -100,6 +113,7 @@ class Constants:
         weights = [solver.representation(reps[leaf.name]).axes for leaf in self.captured.weights]
         ties = [axes for axes in map(_open, weights) if len(axes) == 2]
         more, reached = set(map(_unknowns, unknowns)), set[frozenset[int]]()
+        # From these axes through weights to the axes on the other side, and on from there, until one is moved by T.
         while not more <= reached:
             reached |= more
             met = [axis for axes in ties if not reached.isdisjoint(map(_unknowns, axes)) for axis in axes]

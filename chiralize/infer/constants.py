@@ -1,4 +1,14 @@
-"""Constants: how far the mirror changes them, and what leaves them alone."""
+"""Constants: how far the mirror changes them, and what leaves them alone.
+
+A constant, unlike a weight, may not be changed: it limits what the mirror can be. Two questions are asked of its
+numbers:
+
+    deviation   T is known on all its axes: how far is c from T c? More than rounding is refused (`check_constants`).
+    invariant   T is unknown on some axes: which values of the unknowns leave c alone? (`choosing.Constants`)
+
+[[1, 1, 0], [1, 1, 1], [0, 1, 1]] says which of three joints in a row are neighbours. If T exchanges rows 0 and 2 and
+the columns are unknown, `invariant` finds that it exchanges columns 0 and 2: to leave them alone would change it.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +39,7 @@ from chiralize.symmetry.symbolic import (
 )
 
 _MOST_TRIALS = 200
+"""Combinations of values that are tried for the unknown axes of one constant."""
 
 
 def deviation(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Tensor | None = None) -> float:
@@ -38,6 +49,7 @@ def deviation(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Te
     nan equal themselves alone; beside anything else they are infinitely far.
     """
     array, image, apart = _beside_image(tensor, rep, partner)
+    # A constant that is symmetric to the bit needs no scale.
     if not apart.any():
         return 0.0
     left, right = array[apart], image[apart]
@@ -48,6 +60,8 @@ def deviation(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Te
         eps = torch.finfo(tensor.dtype).eps
     else:
         eps = 0.0
+    # Rounding is judged against the entry itself or, for those near 0, against its row: a cosine of 90 degrees is
+    # 6e-17.
     ground = np.broadcast_to(reynolds.ground(tensor.detach()).numpy(), array.shape)[apart]
     scale = np.maximum(np.maximum(np.abs(left), np.abs(right)), ground)
     if (difference > 4 * eps * scale).any():
@@ -61,6 +75,7 @@ def largest_change(tensor: torch.Tensor, rep: TensorRepresentation, partner: tor
     with np.errstate(invalid="ignore"):
         distance = np.nan_to_num(np.where(apart, np.abs(array - image), 0.0), nan=np.inf)
     worst = np.unravel_index(int(distance.argmax()), array.shape)
+    # T of the numbers 1, 2, 3, ... says of every entry where it comes from.
     sources = rep.act(1.0 + np.arange(array.size).reshape(array.shape))
     source = np.unravel_index(int(abs(sources[worst])) - 1, array.shape)
     position, origin = list(map(int, worst)), list(map(int, source))
@@ -75,6 +90,7 @@ def nearest(
     rep: as it was found, with axes left alone that nothing decided.  actions: what any axis may be as well.
     """
     choices: list[list[Representation]] = []
+    # Every axis as it was found, or as some axis of the inputs or outputs of that size.
     for axis in rep.axes:
         choices.append([axis, *(Representation.of(action) for action in actions if action.size == axis.size)])
     trials = (replace(rep, axes=axes) for axes in islice(product(*choices), _MOST_TRIALS))
@@ -83,7 +99,11 @@ def nearest(
 
 
 def beyond(whole: torch.Tensor, rep: TensorRepresentation) -> float:
-    """As `deviation`, of what a constant was cut from along axes that the mirror leaves alone."""
+    """As `deviation`, of what a constant was cut from along axes that the mirror leaves alone.
+
+    whole: the constant before a slice cut it to the size of the examples, such as positions of 1000 frames. 0.0 where
+    the mirror moves an axis that was cut, since T on its other entries is not known.
+    """
     if len(rep.axes) != whole.ndim:
         return 0.0
     sizes = list(zip(rep.axes, whole.shape, strict=True))
@@ -105,6 +125,7 @@ def _beside_image(
 
 
 def _wide(tensor: torch.Tensor) -> npt.NDArray[np.generic]:
+    """The numbers in double precision; truth values as 0 and 1, since numpy does not subtract them."""
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bool:
         return tensor.numpy().astype(float)
@@ -133,12 +154,14 @@ def invariant(
 
     known: axes that occur in the network; the trivial one is tried first. A constant of which nothing is known is left
     to the hidden spaces: to leave all its axes alone would always fit.
+    Returns pairs of an unknown and its value.
     """
     unknowns = list({var.id: var for var in (*variables(rep.axes), *variables((signed((), rep.sign),)))}.values())
     settled = (term for axis in rep.axes for term in axis if not any(variables(((term,),))) and term.size > 1)
     if not unknowns or (sum(not is_known(axis) for axis in rep.axes) > 1 and not any(settled)):
         return []
     known = [axis for axis in known if is_known(axis)]
+    # An open axis may be joints x coordinates where the network has joints and coordinates merged: their factors count.
     known += [factor for axis in rep.axes if not is_known(axis) for factor in _factors(axis, known)]
     for values in islice(product(*(_candidates(var.size, known) for var in unknowns)), _MOST_TRIALS):
         chosen = {var.id: action_of(value, {}) for var, value in zip(unknowns, values, strict=True)}

@@ -1,4 +1,8 @@
-"""The start of a propagation: the network, what is known of its tensors, which repairs it may try, what rules saw."""
+"""The start of a propagation: the network, what is known of its tensors, which repairs it may try, what rules saw.
+
+`Known` is the same for all attempts on one network; `Repair` is what one attempt differs by. Both are frozen, so that
+an attempt leaves nothing behind but its result: the next one starts from them anew.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,16 @@ choose (whatever leaves them invariant), then single entries of unknown axes are
 all lists that name entries several times choose how their positions move.
 What is still free then is a hidden space: `choose` gives it a value. `finish` runs every rule once more with all
 values in place; that run alone decides, everything before it was a search, of 300 attempts at most.
+
+A net of two layers, 17 joints (x, y) in and 17 joints (x, y, z) out, goes like this:
+
+    known      input 17 x 2, output 17 x 3        (6 pairs and 5 fixed joints; x is negated)
+    rules      fc1.weight [H, 34], fc1.bias [H], relu: H carries no signs, fc2.weight [51, H]
+    spaces     H, of 512 units: `methods` say which of them are partners, and call `choose`
+    finish     every rule is checked with H in place; the result says how each weight transforms
+
+`problem.mirror.infer` makes an `Inference` of a network and its specification: before a conversion, and for the
+certificate on the converted network.
 """
 
 from __future__ import annotations
@@ -48,6 +58,7 @@ from chiralize.symmetry.symbolic import (
 )
 
 _TRIALS = 16
+"""Of each kind of repair so many are tried after a refusal, those nearest to the op that refused."""
 _MOST_ATTEMPTS = 300
 """Propagations for one network; networks of the field take one to five. Over 600 ops each takes a tenth of a second."""
 OR_AVERAGE = ", or use --method average"
@@ -138,7 +149,8 @@ class Inference:
         """Propagate. Where that fails, try the repairs that let the propagation get further.
 
         Repairs are: to take parts of a tensor that meet again as one list, to let a bias be zero, or to leave branches
-        open.
+        open. A repair that helps stays, and the next ones are tried on top of it. Raises the refusal of the plain
+        attempt where nothing helps: errors of repairs speak of guesses that the user never made.
         """
         repair = Repair(self._zero_already())
         refusal = self._refusal_with(repair)
@@ -151,6 +163,8 @@ class Inference:
                     raise first
                 refusal = self._refusal_with(trial)
                 more = self._reached() - reached
+                # To take axes for the joints is progress even where it comes no further: the attempt may meet more
+                # axes of that kind, and all of them are needed. There are finitely many, so the search ends.
                 if refusal is None or more > 0 or (more == 0 and trial.singles != repair.singles):
                     repair, reached = trial, self._reached()
                     break
@@ -167,6 +181,7 @@ class Inference:
         """
         if self.now.waiting:
             return
+        # Unknowns that occur once in all weights, and in no value that depends on the inputs.
         weights = Counter[Var]()
         for leaf in self.captured.weights:
             weights.update(self._unknown(self.now.leaves[leaf.name]))
@@ -186,6 +201,9 @@ class Inference:
     def _open_waiting(self, repair: Repair) -> None:
         """Leave open the joins of exchanged branches that still wait for their parts: later ops may determine the
         whole.
+
+        Where they do not, the whole is taken to be the joints, in the orders in which readers take its entries. An
+        attempt counts if it is not refused and the whole is known after it; else what was before is restored.
         """
         tried: set[str] = set()
         while names := [name for name in self.now.waiting_joints if name not in tried]:
@@ -203,11 +221,15 @@ class Inference:
                 self.now = before
 
     def _reached(self) -> int:
-        """How far the propagation came, counted in the graph as it was captured."""
-        beyond = self.now.index - len(self.now.captured.nodes)
-        if beyond < 0:
+        """How far the propagation came, counted in the graph as it was captured.
+
+        Repairs change the graph (`with_selections` drops nodes), so positions in it cannot be compared. Outputs are
+        counted behind all nodes.
+        """
+        behind_nodes = self.now.index - len(self.now.captured.nodes)
+        if behind_nodes < 0:
             return self.positions[self.now.at]
-        return len(self.positions) + beyond
+        return len(self.positions) + behind_nodes
 
     def _refusal_with(self, repair: Repair) -> UnsupportedError | None:
         """Propagate anew; returns the error that stops it, None if it comes to rest."""
@@ -224,12 +246,15 @@ class Inference:
         """Repairs that might help, those nearest to the node that refused first."""
         nodes = self.captured.until(refusal.at)[::-1]
         trials: list[Repair] = []
+        # One sign may decide others, which at once were all taken to be 1.
         if self.now.at_once:
             trials.append(replace(repair, one_by_one=True))
         trials += [replace(repair, singles=singles) for singles in self._singles(repair)]
         parts = parts_joined_with(refusal.at, self.now.captured)
         if parts:
             trials.append(replace(repair, selections=repair.selections | parts))
+        # A bias along negated channels can only be zero. That gives up numbers of the network, so it is tried only
+        # where signs are what stops it.
         if isinstance(refusal, NegatedChannelsError):
             biases = chain.from_iterable(added_weights(node, self.captured) for node in nodes)
             nonzero = (name for name in biases if name not in repair.zero)
@@ -247,11 +272,12 @@ class Inference:
                 yield {**repair.singles, **dict.fromkeys(labels, known_axis(action))}
 
     def _zero_already(self) -> frozenset[str]:
-        """Weights of which it is given that the mirror negates them whole."""
+        """Weights of which it is given that the mirror negates them whole: T w = -w, so that they are zero."""
         given = {name for name, rep in self.known.given.items() if rep.sign < 0 and replace(rep, sign=1).is_trivial}
         return frozenset(leaf.name for leaf in self.captured.weights if given & set(leaf.names))
 
     def _check_rules(self) -> None:
+        """Raises NoRuleError at the first op without a rule, before anything is inferred of the others."""
         for node in self.captured.drawing:
             raise random_numbers(node)
         for node in self.captured.nodes:
@@ -277,7 +303,7 @@ class Inference:
         return space.key not in self.now.solver.bindings
 
     def _writer(self, space: Space) -> str:
-        """The first node whose weights carry a space."""
+        """The first node whose weights carry a space; its label is the name of the weight with the axis in brackets."""
         label = space.label.rpartition("[")[0]
         for node in self.captured.nodes:
             if label in [leaf.names[0] for leaf in self._weights_of(node)]:
@@ -285,15 +311,20 @@ class Inference:
         return ""
 
     def _weights_of(self, node: Node) -> list[Leaf]:
+        """Leaves that a node reads, but for inputs and for constants of one number, which carry no space."""
         names = [name for name in names_read(node) if name in self.now.leaves and name not in self.captured.inputs]
         return [self.captured.leaves[name] for name in names if self.now.constants.uniform.get(name) is None]
 
     def choose(self, space: Space, action: SignedPermutation) -> None:
-        """Give a hidden space its representation; what waited for it is decided at once."""
+        """Give a hidden space its representation; what waited for it is decided at once.
+
+        Raises the errors of the class where the network forbids that one.
+        """
         try:
             self.now.solver.bind(Var(space.key, space.size), known_axis(action))
         except Conflict as conflict:
             raise refusal(space.where, space.label, conflict, self._writer(space)) from None
+        # Where nothing waits, nothing can follow from the choice. Whether all rules agree with it `finish` will say.
         if self.now.waiting or self.now.constants.open(self.now.leaves, self.now.solver):
             self.now.settle()
             self._leave_unread()
@@ -305,6 +336,7 @@ class Inference:
             if name in self.captured.leaves:
                 leaves[name] = self.now.solver.representation(rep)
         nodes = {name: tuple(map(self._resolved, outputs)) for name, outputs in self.now.nodes.items()}
+        # Nodes that were left out of the graph since they change nothing are the value that they read.
         for name, value in self.idle.items():
             if value in leaves:
                 nodes[name] = (leaves[value],)
@@ -325,6 +357,7 @@ class Inference:
 
     def finish(self) -> RepMap:
         """The last run: every space has a value, every rule is checked. Raises at the first node that refuses."""
+        # Methods choose before; what they left is taken to be fixed points.
         for space in self.spaces():
             self.choose(space, SignedPermutation.identity(space.size))
         self._close()
@@ -353,6 +386,7 @@ class Inference:
     def check_constants(self) -> None:
         """Raises AsymmetricConstantError where the mirror changes one; those that are still open are passed over."""
         for leaf in self.captured.leaves.values():
+            # One number everywhere is the same under every mirror, unless the leaf was cut from a longer constant.
             uniform = self.now.constants.number(leaf.name) is not None and leaf.whole is None
             if leaf.kind != "constant" or uniform:
                 continue
@@ -362,12 +396,14 @@ class Inference:
             partner = self.now.constants.partner_of(leaf)
             known = evaluate(rep, {})
             worst = change = deviation(leaf.tensor, known, partner)
+            # Other sizes of the inputs read other entries of the whole, which the mirror may not change either.
             if partner is None and leaf.whole is not None:
                 worst = max(worst, beyond(leaf.whole, known))
             if worst > 0 and self.symmetrize and leaf.stored:
                 self.symmetrized.append(leaf.name)
             elif worst > 0:
                 example = ""
+                # For the message alone: under the mirror that fits best a single slip stands out.
                 if change > 0:
                     known = nearest(leaf.tensor, known, partner, self.known.actions())
                     worst = deviation(leaf.tensor, known, partner)

@@ -3,6 +3,12 @@
 An axis of one entry has no place for a sign. So the weight of shape (n, 1) that reads an input, and the one of shape
 (1, n) that an output comes from, have an open sign of their own, and so has the bias of one number beside the latter.
 Within the network no mirror has to negate a single unit: there they have none, and what is odd is refused behind it.
+
+    nn.Linear(34, 64), tanh, nn.Linear(64, 1)     the last weight (1, 64) may be odd: a turn to the left becomes one to
+                                                  the right
+    nn.Linear(1, 64), tanh, nn.Linear(64, 34)     the first weight (64, 1) reads a number that the mirror may negate
+
+`given.Known` asks for these leaves once a network; `Answers` starts them with an open sign.
 """
 
 from __future__ import annotations
@@ -18,7 +24,10 @@ Readers = Mapping[str, Sequence[Node]]
 
 
 def weights_of_one_number(captured: CapturedModel) -> frozenset[str]:
-    """The names of these leaves."""
+    """The names of these leaves.
+
+    Weights of one row that an output comes from, or that read inputs and nothing that is computed from weights.
+    """
     readers = dict[str, list[Node]]()
     for node in captured.nodes:
         for name in node.names_read:
@@ -44,6 +53,7 @@ def _is_in_groups(name: str, readers: Readers) -> bool:
 
 
 def _biases_beside(name: str, readers: Readers, captured: CapturedModel) -> Iterable[str]:
+    """Biases of one number that are read together with a weight: they take on the same sign."""
     for node in readers.get(name, ()):
         for other in node.names_read:
             leaf = captured.leaves.get(other)
@@ -106,6 +116,7 @@ def _is_added(name: str, readers: Readers) -> bool:
 def _comes_out(name: str, readers: Readers, captured: CapturedModel) -> bool:
     """Whether no value that is computed from a weight is read together with another weight."""
     seen, left = set[str](), list[Node]()
+    # The weight's own reader may read a bias, too, so the search begins behind it.
     for node in readers.get(name, ()):
         left += readers.get(node.name, ())
     while left:

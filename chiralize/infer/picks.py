@@ -1,4 +1,8 @@
-"""Which values are entries of an axis of another value, taken out by an op of their own or as one output of several."""
+"""Which values are entries of an axis of another value, taken out by an op of their own or as one output of several.
+
+`x[:, 3]` is entry 3 of axis 1 of x, and so is output 3 of `x.unbind(1)`. `Exchanges` asks for this where T on the axis
+is unknown: which entries are used as if they were partners tells what T does there.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,15 @@
-"""Element by element: how representations meet in a sum, in a product, and where one follows another."""
+"""Element by element: how representations meet in a sum, in a product, and where one follows another.
+
+    x + y     T x + T y is a mirrored sum if both carry the same T: axis by axis the same, signs included
+    x * y     both carry the same permutation P, with signs s and t of their own: the product carries P with s t
+    x, w      w follows x: it carries |T|, the permutation of x without signs (a gate, an exponent, an angle's x)
+
+Broadcasting makes an axis of one entry longer. Along it the other operand decides; a sum demands no signs there, since
+one number is added to entries that are negated and to others. Rules of all elementwise ops use these functions.
+
+Unknown factors of a product are the hard case: nothing says which of two carries a sign. One is taken to carry none,
+at once or as late as possible (`at_once`).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +34,9 @@ from chiralize.symmetry.symbolic import (
 )
 
 Column = tuple[Axis | None, Axis | None]
+"""The axes of two operands at one place of the result; None: it is stretched there."""
 Sides = tuple[bool, bool]
+"""For each of two factors."""
 
 
 def left_alone(shape: Shape, sign: Sign = 1) -> SymbolicRepresentation:
@@ -42,7 +55,10 @@ def without_axis(rep: SymbolicRepresentation, dim: int) -> SymbolicRepresentatio
 
 
 def _align(left: SymbolicRepresentation, right: SymbolicRepresentation) -> list[Column]:
-    """For every axis of the broadcast result the two axes there; None where one is broadcast along it."""
+    """For every axis of the broadcast result the two axes there; None where one is broadcast along it.
+
+    The empty axis has one entry: next to a longer one it is stretched, next to another one it stays.
+    """
     ndim = max(len(left.axes), len(right.axes))
     columns: list[Column] = []
     for a, b in zip(widened(left, ndim).axes, widened(right, ndim).axes, strict=True):
@@ -51,7 +67,11 @@ def _align(left: SymbolicRepresentation, right: SymbolicRepresentation) -> list[
 
 
 def equal_sum(operands: Sequence[Operand], shape: Shape, solver: Solver) -> SymbolicRepresentation:
-    """Terms of a sum transform alike; along an axis where one is broadcast there must be no signs."""
+    """Terms of a sum transform alike; along an axis where one is broadcast there must be no signs.
+
+    Returns the representation of the sum, of this shape. Raises Conflict where terms differ, Wait while a sign is open.
+    """
+    # Zeros fit any representation, so they demand nothing of the others.
     terms = [operand for operand in operands if not operand.zero] or list(operands)
     result = solver.representation(terms[0].rep)
     for operand in terms[1:]:
@@ -60,12 +80,15 @@ def equal_sum(operands: Sequence[Operand], shape: Shape, solver: Solver) -> Symb
 
 
 def _add(left: SymbolicRepresentation, right: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
+    """The representation that both terms have, over the axes of the broadcast result."""
     columns = _align(left, right)
+    # The sign by which both differ so far; an unknown axis may absorb it.
     sign = left.sign * right.sign
     for a, b in sorted(columns, key=_openness):
         if a is not None and b is not None:
             sign = solver.same(b, a, sign)
     if not solver.positive(sign):
+        # An axis that is not known may turn out to be a negated one.
         if not solver.last_resort and not _all_known((left, right), solver):
             raise Wait("terms of a sum differ by a sign, and not all axes are known")
         raise Conflict("one term of a sum is negated by the mirror and the other is not", negated=True)
@@ -127,7 +150,7 @@ def element_product(operands: Sequence[Operand], shape: Shape, solver: Solver) -
 def multiplied(
     left: SymbolicRepresentation, right: SymbolicRepresentation, solver: Solver, at_once: Sides = (True, True)
 ) -> SymbolicRepresentation:
-    """Product of two tensors, entry by entry.
+    """Product of two tensors, entry by entry; axes where one of them has one entry are the other's.
 
     at_once: of each of them, whether it carries no signs where it is unknown and the other is known, whoever reads it.
     """
@@ -144,6 +167,7 @@ def multiply(left: Axis, right: Axis, solver: Solver, at_once: Sides = (True, Tr
     if is_known(a) and is_known(b):
         return _multiply_known(product(a), product(b))
     out: list[Term] = []
+    # Terms from the front, in pairs of the same size, as in `Solver.same`; signs of one entry go to the result.
     while a and b:
         if 1 in (a[0].size, b[0].size):
             out.extend(term for term in (*a, *b) if term.size == 1)
@@ -163,12 +187,14 @@ def _longer_terms(axis: Axis) -> Axis:
 
 
 def _multiply_known(x: SignedPermutation, y: SignedPermutation) -> Axis:
+    """(P, s) and (P, t) make (P, s t). Raises Conflict where the permutations differ."""
     if abs(x) != abs(y):
         raise Conflict(f"the factors of a product of {x.size} entries move differently under the mirror")
     return known_axis(SignedPermutation(x.partner, x.sign * y.sign))
 
 
 def _multiply_terms(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
+    """The product of two terms of the same size."""
     match a, b:
         case (Known(x), Known(y)):
             return _multiply_known(x, y)
@@ -178,10 +204,11 @@ def _multiply_terms(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
             return _multiply_unknown(b, x, solver, at_once[1])
         case (Sum(), _) | (_, Sum()):
             return _multiply_sums(a, b, solver, at_once)
-        case (Var(), Var()) if a == b:
+        case (Var(), Var()) if a == b:  # x * x: signs are squared
             return solver.absolute((a,))
         case (Abs(var), other) | (other, Abs(var)):
             return _multiply_absolute(var, other, solver)
+        # Of two unknowns one that may carry no signs leaves them to the other, else the second is taken to have none.
         case (Var(), _) if a.id in solver.demanded_sign_free:
             return _bind_absolute(a, b, solver)
         case (_, Var()):
@@ -192,7 +219,8 @@ def _multiply_terms(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
 def _multiply_unknown(var: Var, known: SignedPermutation, solver: Solver, at_once: bool) -> Axis:
     """The product of a known factor and an unknown one.
 
-    The ops that read the unknown factor, or the product, may determine its signs.
+    The ops that read the unknown factor, or the product, may determine its signs. Where the known factor carries none,
+    the product has those of the unknown one; where it does carry some, they cannot be told apart yet.
     """
     decided = at_once or solver.last_resort or var.id in solver.demanded_sign_free or var.id in solver.passing
     if decided:
@@ -204,13 +232,14 @@ def _multiply_unknown(var: Var, known: SignedPermutation, solver: Solver, at_onc
 
 
 def _bind_absolute(var: Var, other: Term, solver: Solver) -> Axis:
-    """The unknown factor is taken to carry no signs."""
+    """The unknown factor is taken to carry no signs, and the product those of the other; returns the product."""
     solver.sign_free((var,))
     solver.bind(var, solver.absolute((other,)))
     return solver.resolve((other,))
 
 
 def _multiply_absolute(var: Var, other: Term, solver: Solver) -> Axis:
+    """The product of |T| and another term: both have the same permutation, and the other one's signs remain."""
     match other:
         case Abs(second) if second == var:
             return (other,)
@@ -229,6 +258,7 @@ def _multiply_absolute(var: Var, other: Term, solver: Solver) -> Axis:
 
 
 def _multiply_sums(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
+    """Concatenated axes are multiplied part by part, both cut where either has an end."""
     ends = sorted(set(part_ends(a)) | set(part_ends(b)))
     pairs = zip(solver.cut((a,), ends), solver.cut((b,), ends), strict=True)
     return solver.concatenate([multiply(left, right, solver, at_once) for left, right in pairs])
@@ -238,7 +268,10 @@ def _multiply_sums(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
 def contracted(
     left: Operand, right: Operand, left_dims: Sequence[int], right_dims: Sequence[int], solver: Solver
 ) -> SymbolicRepresentation:
-    """Summed over pairs of axes, one of each tensor; the axes that are left stand side by side."""
+    """Summed over pairs of axes, one of each tensor; the axes that are left stand side by side.
+
+    Signs along a summed axis may be any, if both tensors have them: in sum_i x_i y_i they cancel.
+    """
     a, b = solver.representation(left.rep), solver.representation(right.rep)
     sign = a.sign * b.sign
     for i, j in zip(left_dims, right_dims, strict=True):
@@ -249,7 +282,7 @@ def contracted(
 
 
 def matrix_product(first: Operand, second: Operand, solver: Solver) -> SymbolicRepresentation:
-    """Representation of first @ second."""
+    """Representation of first @ second: "... m k" by "... k n", "... m k" by "k", "k" by "... k n", or "k" by "k"."""
     a, b = solver.representation(first.rep), solver.representation(second.rep)
     rows, left = (a.axes[-2:-1], a.axes[-1])
     right, columns = (b.axes[0], ()) if len(b.axes) == 1 else (b.axes[-2], b.axes[-1:])

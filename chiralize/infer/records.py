@@ -1,4 +1,8 @@
-"""Results of inference: spaces that are still free, how every tensor transforms, and what a space was given."""
+"""Results of inference: spaces that are still free, how every tensor transforms, and what a space was given.
+
+`Inference.result` makes a `RepMap`. Methods read the spaces of it, choose an action for each (a `Choice`, with its
+reason for the report), and later read from the finished `RepMap` how each weight has to be symmetric.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +39,7 @@ class RepMap:
 
     leaves, nodes: representation by name (a tuple per output; None where an output is no tensor or unread).
     forced: axes that were taken to be trivial because nothing else could decide.
+    names: of the spaces, by their keys, for messages.  macs: multiplications by node.
     symmetrized: constants that the mirror changes and that may be changed.
     partners: values that T does not take to themselves but to another one, by name (branches that it exchanges).
     tables: constants that leave hidden axes nothing but the trivial representation, though weights tie those to an axis

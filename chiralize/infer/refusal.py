@@ -1,4 +1,8 @@
-"""Errors of a propagation that cannot go on: in the user's words, at the user's line."""
+"""Errors of a propagation that cannot go on: in the user's words, at the user's line.
+
+A `Conflict` says what cannot be. It often shows at another op than the one that is to blame: ReLU demands that H
+carries no signs, and the output layer finds that it does. The solver remembers whose demand it was (`Conflict.site`).
+"""
 
 from __future__ import annotations
 

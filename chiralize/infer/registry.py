@@ -1,4 +1,15 @@
-"""The one table of op rules, and the records that a rule is given and returns."""
+"""The one table of op rules, and the records that a rule is given and returns.
+
+A rule is a function of a `Call`. It reads the representations of the op's operands, ties them to each other by the
+solver, and returns how the outputs transform. For torch.tanh, which is odd, that is one line:
+
+    def odd(call: Call) -> Results:
+        return call.operands[0].rep            # tanh(T x) = T tanh(x), whatever signs T has
+
+An `OpRule` holds it together with its statement for the documentation, with samples on which the oracle of the tests
+tries all mirrors, and with what kind of op it is (`traits`), for code that walks through graphs. Files in `rules/`
+register theirs when they are imported; `registry()` imports them all. An op that is not in the table is refused.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +127,10 @@ class Call:
         return dim % ndim if ndim else 0
 
     def run(self, size: int) -> range:
-        """The entries of an axis that start and length of a call name, or start, end and step."""
+        """The entries of an axis that start and length of a call name, or start, end and step.
+
+        size: entries of the axis. A slice that ends behind it is cut off there.
+        """
         if "length" in self.arguments:
             start = self["start"] % size if self["start"] < 0 else self["start"]
             return range(start, start + self["length"])
@@ -215,6 +229,7 @@ class OpRule:
         results = self.apply(call)
         if not isinstance(results, tuple):
             results = (results,)
+        # A truth value or a byte has no minus: an answer with signs would be a claim that no value can meet.
         for result, dtype in zip(results, call.dtypes, strict=False):
             if dtype is not None and not dtype.is_signed and isinstance(result, SymbolicRepresentation):
                 demand_plain(call.solver.representation(result), call)
@@ -238,7 +253,7 @@ def register(rule: OpRule) -> OpRule:
     for target in rule.targets:
         if target in _RULES:
             raise InternalError(target, f"two rules: {_RULES[target].name} and {rule.name}", "keep one")
-        overload(target)
+        overload(target)  # raises for an op that torch does not have
         if not rule.samples.get(target):
             raise InternalError(target, f"rule {rule.name} has no oracle samples for it", "add samples")
         _RULES[target] = rule

@@ -1,4 +1,9 @@
-"""Which weights carry hidden spaces, and which are only added."""
+"""Which weights carry hidden spaces, and which are only added.
+
+When a propagation has come to rest, axes that are still unknown are hidden spaces: of fc1.weight [H, 34] and fc2.weight
+[51, H] the unknown H is one space, called `fc1.weight[0]` after the first weight that has it. An axis of heads x
+channels has two unknowns, and is two spaces, of which the smaller one is a cofactor.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +29,7 @@ def free_spaces(
         cofactors |= _cofactors(rep)
         for dim, axis in enumerate(rep.axes):
             for var in variables((axis,)):
+                # An unknown of one entry is a sign, which propagation settles by itself.
                 if var.size > 1:
                     order.setdefault(var.id, (var, f"{leaf.names[0]}[{dim}]", leaf.where))
     spaces: list[Space] = []

@@ -1,4 +1,10 @@
-"""Which entries of an axis an op takes out: what single entries, slices, lists and splits have in common."""
+"""Which entries of an axis an op takes out: what single entries, slices, lists and splits have in common.
+
+x[:, 3]                          Taken(1, 17, ((3,),), single=True)
+x[:, 4:7]                        Taken(1, 17, ((4, 5, 6),))
+x[:, [4, 5, 11]]                 Taken(1, 17, ((4, 5, 11),))
+x.split([1, 16], 1)              Taken(1, 17, ((0,), (1, ..., 16)))
+"""
 
 from __future__ import annotations
 
@@ -39,6 +45,7 @@ def taken(call: Call) -> Taken | None:
             return Taken(dim, size, (tuple(call.run(size)),))
         case Pick():
             return _at(dim, size, call[trait.lists])
+    # A split: the sizes of its outputs say where it cuts, however it was written.
     single = isinstance(trait, Split) and trait.is_single
     parts: list[tuple[int, ...]] = []
     start = 0
@@ -50,6 +57,7 @@ def taken(call: Call) -> Taken | None:
 
 
 def _listed(shape: tuple[int, ...], indices: list[Operand | None]) -> Taken | None:
+    """The entries of x[:, [4, 5]], whose lists are one for each axis; None where several axes have one."""
     used = [(dim, value) for dim, value in enumerate(indices) if value is not None]
     if len(used) != 1:
         return None
@@ -57,6 +65,7 @@ def _listed(shape: tuple[int, ...], indices: list[Operand | None]) -> Taken | No
 
 
 def _at(dim: int, size: int, value: object) -> Taken | None:
+    """The entries that a constant list of numbers, or a mask, names; None for any other index."""
     if not isinstance(value, Operand) or value.constant is None or value.constant.ndim != 1:
         return None
     if value.constant.is_floating_point():

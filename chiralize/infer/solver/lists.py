@@ -8,6 +8,11 @@ and carry the signs of the entries named. Where an entry is named several times 
 right depends on who reads the result: x[children] - x[parents] needs the same q for both lists. So the positions are an
 unknown that readers may bind; a value is checked against all lists that share it, and chosen to fit them all where no
 reader decides.
+
+With p = (1 2) and L = [0, 0, 1, 2], positions 2 and 3 are exchanged; positions 0 and 1, which both name entry 0, may
+stay or be exchanged. If another list [3, 4, 5, 6] with p = (3 4)(5 6) is read beside it, they are exchanged.
+
+Rules of indices, gathers and writes come here by `along` and `together`, and call `decided` at their end.
 """
 
 from __future__ import annotations
@@ -26,9 +31,10 @@ from chiralize.symmetry.symbolic import Axis, axis_size, is_known, known_axis
 
 @dataclass(frozen=True)
 class Tie:
-    """The demand of a list on its positions: q(k) is named `images[k]`, and k carries `signs[k]`.
+    """The demand of a list on its positions: position q(k) has the label `images[k]`, and k carries `signs[k]`.
 
-    wanted: a pairing to try first.
+    labels: what every position names, an entry or a tuple of entries.  wanted: a pairing to try first.
+    axis: the positions, as an unknown that readers may bind.
     """
 
     axis: Axis
@@ -48,7 +54,10 @@ class Tie:
 
 
 def along(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") -> Axis:
-    """Positions of a constant list of entries of one axis. Raises Conflict where it is not closed under the mirror."""
+    """Positions of a constant list of entries of one axis. Raises Conflict where it is not closed under the mirror.
+
+    name: tells several lists of one call apart.  Raises Wait for an empty list of an unknown axis.
+    """
     solver = call.solver
     axis = solver.resolve(axis)
     size = axis_size(axis)
@@ -61,6 +70,8 @@ def along(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") ->
         return solver.pick(axis, chosen)
     action = product(axis)
     labels = np.array(chosen)
+    # x[parents] has an entry for every joint, its parent: where partners have partners for parents, positions move as
+    # the joints do. x - x[parents] needs that.
     fitting = len(chosen) == size and np.array_equal(labels[action.partner], action.partner[labels])
     wanted = abs(action) if fitting else None
     images, signs = action.partner[labels].tolist(), action.sign[labels].tolist()
@@ -69,10 +80,14 @@ def along(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") ->
 
 
 def together(call: Call, axes: Sequence[Axis], lists: Sequence[Sequence[int]], name: str = "list") -> Axis:
-    """Positions of lists that are read side by side, an entry of every axis for each. Raises Conflict, Wait."""
+    """Positions of lists that are read side by side, an entry of every axis for each. Raises Conflict.
+
+    x[rows, columns]: position k names (rows[k], columns[k]), and its signs are the product of both.
+    """
     solver = call.solver
     resolved = [solver.resolve(axis) for axis in axes]
     unknown = [axis for axis in resolved if not is_known(axis)]
+    # A part without entries teaches nothing of the axis. It makes `decided` wait until the axis is known.
     if unknown:
         positions = solver.positions(_key(call, name), len(lists[0]))
         solver.tied[_key(call, name)] = Part(unknown[0], positions, ())
@@ -91,20 +106,26 @@ def together(call: Call, axes: Sequence[Axis], lists: Sequence[Sequence[int]], n
 
 
 def settled(call: Call, tie: Tie, name: str, words: str) -> Axis:
-    """The positions of a list; an unknown while readers may still decide between several pairings."""
+    """The positions of a list; an unknown while readers may still decide between several pairings.
+
+    words: what the list is called in messages. Raises Conflict where no pairing fits.
+    """
     solver = call.solver
     only = _paired([tie])
     if only is None:
         raise Conflict(f"{words} is not closed under the mirror{_missing(tie)}")
+    # Without repetitions there is just one pairing.
     if len(set(tie.labels)) == len(tie.labels):
         return known_axis(only)
     key = _key(call, name)
     axis = solver.positions(key, len(tie.labels))
     solver.tied[key] = Tie(axis, tie.labels, tie.images, tie.signs, tie.wanted)
+    # A reader has decided: that is taken, if the list allows it.
     if is_known(axis):
         if not tie.fits(product(axis)):
             raise Conflict(f"{words} is read with another mirror than the one that moves it")
         return axis
+    # No reader has. Lists whose positions have become one unknown are paired together, or they could contradict.
     if solver.lists_choose:
         ties = [other for other in solver.tied.values() if isinstance(other, Tie)]
         shared = [other for other in ties if solver.resolve(other.axis) == axis]
@@ -117,7 +138,10 @@ def settled(call: Call, tie: Tie, name: str, words: str) -> Axis:
 
 
 def decided(call: Call) -> None:
-    """At the end of a rule: waits while positions of its lists are open (its results are known to readers by then)."""
+    """At the end of a rule: waits while positions of its lists are open (its results are known to readers by then).
+
+    The first time it does not: only a rule that comes to its end hands its result, with the open positions, to readers.
+    """
     solver = call.solver
     for key, tie in solver.tied.items():
         if key.startswith(f"{call.key}[") and not is_known(solver.resolve(tie.axis)):
@@ -127,12 +151,13 @@ def decided(call: Call) -> None:
 
 
 def _key(call: Call, name: str) -> str:
+    """The name of a list of one call, the same at every run."""
     return f"{call.key}[{name}]"
 
 
 @dataclass(frozen=True)
 class Part:
-    """Entries that a list takes from an axis that is not known yet."""
+    """Entries that a list takes from an axis that is not known yet, and the unknown axis of its positions."""
 
     axis: Axis
     positions: Axis
@@ -140,7 +165,11 @@ class Part:
 
 
 def _of_unknown(call: Call, axis: Axis, chosen: Sequence[int], name: str) -> Axis:
-    """A list of entries of an axis that is not known yet: other lists may cover the rest of its entries."""
+    """A list of entries of an axis that is not known yet: other lists may cover the rest of its entries.
+
+    Then the axis follows from their positions, once readers know these: h[[0, 2]] and h[[1, 3]] with exchanged
+    positions say that h has the pairs (0 2) and (1 3). Returns the positions.
+    """
     solver = call.solver
     key = _key(call, name)
     if not chosen:
@@ -160,7 +189,7 @@ def _learnt(parts: Sequence[Part], size: int, solver: Solver) -> SignedPermutati
 
     As a last resort entries that no list takes are left alone.
     """
-    partner, sign = np.full(size, -1, np.int64), np.ones(size, np.int64)
+    partner, sign = np.full(size, -1, np.int64), np.ones(size, np.int64)  # -1: nothing is known of an entry
     for part in parts:
         positions = solver.resolve(part.positions)
         if is_known(positions) and part.entries:
@@ -177,7 +206,11 @@ def _learnt(parts: Sequence[Part], size: int, solver: Solver) -> SignedPermutati
 
 
 def _paired(ties: Sequence[Tie]) -> SignedPermutation | None:
-    """An action on the positions that every list allows: copies in order, those of an entry that stays alone."""
+    """An action on the positions that every list allows: copies in order, those of an entry that stays alone.
+
+    ties: lists of one length, read side by side. None where no action fits them all.
+    """
+    # A position has one sign, whoever reads it.
     if len({tie.signs for tie in ties}) > 1:
         return None
     for tie in ties:
@@ -185,6 +218,8 @@ def _paired(ties: Sequence[Tie]) -> SignedPermutation | None:
             action = SignedPermutation(tie.wanted.partner, np.array(tie.signs))
             if all(other.fits(action) for other in ties):
                 return action
+    # Positions that have the same labels in all lists are copies of each other. The copies of a label go to those of
+    # its image, the first to the first and so on, so there have to be as many.
     labels = list(zip(*(tie.labels for tie in ties), strict=True))
     images = list(zip(*(tie.images for tie in ties), strict=True))
     positions: dict[Hashable, list[int]] = {}

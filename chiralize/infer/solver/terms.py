@@ -1,4 +1,8 @@
-"""Shared by the parts of the solver: the two ways in which a rule can fail, and terms without unknowns."""
+"""Shared by the parts of the solver: the two ways in which a rule can fail, and terms without unknowns.
+
+A rule that raises `Wait` is run again when more is known. One that raises `Conflict` ends the attempt: `refusal` makes
+of it the error that the user reads, at the line where the op stands.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +68,10 @@ def part_ends(term: Term) -> list[int]:
 
 
 def restricted(axis: Axis, entries: Sequence[int]) -> Axis:
-    """A known axis on the chosen entries. Raises Conflict where they are not closed under the mirror."""
+    """A known axis on the chosen entries, in their order. Raises Conflict where they are not closed under the mirror.
+
+    Of 3 entries with 0 and 1 exchanged, [1, 0] are closed and exchanged, [0, 2] are not: entry 0 goes to 1.
+    """
     whole = product(axis)
     action = whole.restrict(entries)
     if action is not None:
@@ -86,5 +93,6 @@ def difference(x: SignedPermutation, y: SignedPermutation) -> str:
 
 
 def _image_of(entry: int, action: SignedPermutation) -> str:
+    """Where an entry goes, with the sign that it takes on: "5", "-5"."""
     sign = "-" if action.sign[entry] < 0 else ""
     return f"{sign}{int(action.partner[entry])}"

@@ -8,6 +8,16 @@ every unknown given a value, checks them all. So a binding is a choice, and soun
 Signs. A factor of -1 may be moved freely between the axes of one tensor. `same` therefore returns the sign that is
 left over after comparing, and lets an unknown absorb it where it can. Signs may be unknown, too: then they are tied by
 `positive`, linear equations over the field of two elements.
+
+Rules call this while they run, and nobody else does but the choice of constants and of hidden spaces. Small cases, with
+H an unknown on 6 entries and swap = (0 1) on 2:
+
+    same(H, A x B)            H is A x B, where A has 2 entries and B has 3
+    same(H, A + B)            H is A + B, where A has 2 entries and B has 4: the mirror mixes no parts
+    same(swap, -swap)         returns -1: equal up to a sign, for the caller to put somewhere
+    same(H x B, C x D)        with C on 3 entries, D on 4: H is C x K for a new unknown K on 2, then K x B is D
+    regroup([H], [2, 3])      a view of 6 entries as 2 x 3: H is A x B, [A, B] is returned
+    cut(H, [2, 6])            the first 2 entries and the other 4: H is A + B, [A, B] is returned
 """
 
 from __future__ import annotations
@@ -70,6 +80,7 @@ class Solver(Unknowns):
         a, b = self.resolve(left), self.resolve(right)
         if not key or (is_known(a) and is_known(b)) or bare(a)[0] == bare(b)[0]:
             return self.same(a, b)
+        # `same` by itself would let the unknown axis take a sign of 1 for granted, and a reader may show that it is -1.
         sign = self.sign_at(key)
         if not self.positive(self.same(a, b, sign)):
             raise Conflict("two axes that must agree differ by a sign", negated=True)
@@ -83,12 +94,15 @@ class Solver(Unknowns):
         a, b = self.resolve(left), self.resolve(right)
         if axis_size(a) != axis_size(b):
             raise Conflict(f"axes of {axis_size(a)} and {axis_size(b)} entries")
+        # Invariant: what is left of the first axis has to be `sign` times what is left of the second. Terms are
+        # compared from the front, and taken away in pairs of the same size.
         while True:
             (a, one), (b, other) = bare(a), bare(b)
             sign = self.decided(sign * one * other)
             if not (a and b):
                 break
             a, b = self._level(a, b)
+            # An unknown that has just got its value may begin with a sign: the next round takes that out first.
             if 1 not in (a[0].size, b[0].size):
                 sign = self._same_term(a[0], b[0], sign)
                 a, b = a[1:], b[1:]
@@ -98,14 +112,17 @@ class Solver(Unknowns):
         return sign
 
     def _level(self, a: Axis, b: Axis) -> tuple[Axis, Axis]:
-        """Both axes with a first term of the same size."""
+        """Both axes with a first term of the same size. Raises Conflict, Wait where the longer one does not split."""
         if a[0].size == b[0].size:
             return a, b
+        # (2 x 3) and (3 x 2) have no factors in common and may be the same action all the same.
         if is_known(a) and is_known(b):
             return known_axis(product(a)) or a[:1], known_axis(product(b)) or b[:1]
         if a[0].size < b[0].size:
             b, a = self._level(b, a)
             return a, b
+        # A direct sum that fills its axis is compared part by part, with the other side cut at the same entries. To
+        # write it as a product would demand that all its rows are the same.
         if isinstance(a[0], Sum) and is_known(b):
             if len(a) == 1:
                 return a, known_axis(product(b))
@@ -113,14 +130,17 @@ class Solver(Unknowns):
         return self.resolve(tuple(self.split(a, b[0].size)) + a[1:]), self.resolve(b)
 
     def _same_term(self, a: Term, b: Term, sign: Sign) -> Sign:
+        """Make a term equal to `sign` times one of its size; returns the sign that is left over."""
         if a == b:
             return sign
         match a, b:
             case (Known(x), Known(y)):
                 return self._same_known(x, y, sign)
+            # T = s |T|: T carries no signs, and s belongs to something else.
             case (Var(), Abs(var)) | (Abs(var), Var()) if var in (a, b) and isinstance(sign, OpenSign):
                 self.sign_free((var,))
                 return sign
+            # An unknown that lives for one run only must not become the value of one that stays.
             case (Var(), Var()) if b.id in self.passing:
                 return self._bind_signed(b, a, sign)
             case (Var(), _):
@@ -129,6 +149,7 @@ class Solver(Unknowns):
                 return self._bind_signed(b, a, sign)
             case (Sum(), Sum() | Known()) | (Known(), Sum()):
                 return self._same_sums(a, b, sign)
+            # |T| = A says nothing of the signs of T. To guess that there are none waits for the end.
             case (Abs(var), Known(x)) | (Known(x), Abs(var)) if x.is_sign_free:
                 if not self.last_resort:
                     raise Wait("an axis without signs is known, and the signs of what it was made from are not")
@@ -138,6 +159,7 @@ class Solver(Unknowns):
                 return sign
 
     def _same_known(self, x: SignedPermutation, y: SignedPermutation, sign: Sign) -> Sign:
+        """The sign that is left over between two actions. Raises Conflict where they differ by more than a sign."""
         if x == y:
             return sign
         if x == -y:
@@ -145,6 +167,11 @@ class Solver(Unknowns):
         raise Conflict(difference(x, y), site=self.orderer(x, y))
 
     def _bind_signed(self, var: Var, term: Term, sign: Sign) -> Sign:
+        """Give an unknown the value `sign` times a term, and return 1; or the term, and return the sign.
+
+        An unknown absorbs a sign if it may carry one. A sign of -1 can be written only into a known term, so between
+        two unknowns it waits; as a last resort it is left to the caller.
+        """
         if sign != 1 and var.id not in self.demanded_sign_free:
             if isinstance(term, Known) or isinstance(sign, OpenSign):
                 self.bind(var, times((term,), sign))
@@ -158,6 +185,7 @@ class Solver(Unknowns):
         """All parts differ by the same sign, which the known parts determine."""
         ends = sorted(set(part_ends(a)) | set(part_ends(b)))
         pairs = zip(self.cut((a,), ends), self.cut((b,), ends), strict=True)
+        # Known parts first: an unknown part would absorb a sign, and hide that all others need one.
         first, *rest = sorted(pairs, key=_openness)
         left_over = self.same(*first, sign)
         for left, right in rest:
@@ -167,7 +195,10 @@ class Solver(Unknowns):
 
     # ---- products -----------------------------------------------------------------------------------------
     def split(self, terms: Sequence[Term], first: int) -> list[Term]:
-        """Write the first term as (size `first`) x rest. Raises Conflict or Wait where that is impossible."""
+        """Write the first term as (size `first`) x rest. Raises Conflict or Wait where that is impossible.
+
+        Returns the factors in the place of this one term; callers add the terms behind it.
+        """
         term = terms[0]
         if term.size % first:
             raise Conflict(f"an axis of {term.size} entries does not split at {first}")
@@ -187,11 +218,19 @@ class Solver(Unknowns):
                 return self._split_sum(term, term.size // first)
 
     def _split_sum(self, term: Sum, rest: int) -> list[Term]:
-        """A direct sum of rows of `rest` entries: every row is the same axis, up to signs and order of the rows."""
+        """A direct sum of rows of `rest` entries: every row is the same axis, up to signs and order of the rows.
+
+        Parts of 4 and 6 entries as 5 rows of 2: the first part has 2 rows, the second 3, and the factor of 2 entries
+        has to be the same in both. Returns the terms of (A + B) x row, A on 2 rows and B on 3.
+        """
+        # Every part consists of whole rows,
         if all(end % rest == 0 for end in part_ends(term)):
             blocks = list(term.parts)
+        # or every row of whole parts: parts of 1, 1, 2 entries as rows of 2.
         elif set(range(rest, term.size, rest)) <= set(part_ends(term)):
             blocks = self.cut((term,), list(range(rest, term.size + 1, rest)))
+        # Parts of 6 and 2 entries as rows of 4 are neither. Cut into four parts of 2 they are the latter, but to cut
+        # them is a guess: the mirror may mix the entries of a part.
         elif self.last_resort and (common := gcd(rest, *part_ends(term))) > 1:
             finer = self.cut((term,), list(range(common, term.size + 1, common)))
             return self._split_sum(Sum(tuple(finer)), rest)
@@ -204,7 +243,11 @@ class Solver(Unknowns):
         return [*self.concatenate(heads), *self.resolve(rows[0][1])]
 
     def regroup(self, axes: Sequence[Axis], sizes: Sequence[int]) -> list[Axis]:
-        """Lay the factors of some axes, in order, out over axes of new sizes (a view)."""
+        """Lay the factors of some axes, in order, out over axes of new sizes (a view).
+
+        Row-major order makes this possible: axes that stand side by side are one axis, the Kronecker product of all.
+        Returns an axis for every size. Raises Conflict where a factor lies across a boundary, Wait while it may.
+        """
         queue = tuple(term for axis in axes for term in self.resolve(axis))
         out: list[Axis] = []
         for size in sizes:
@@ -213,21 +256,24 @@ class Solver(Unknowns):
                 queue = self._fit(self.resolve(queue), size // max(axis_size(taken), 1))
                 taken, queue = (*taken, queue[0]), queue[1:]
             out.append(taken)
+        # A sign of +1 may be left behind; anything else would be lost.
         for term in queue:
             if term.size != 1 or not isinstance(term, Known) or not term.action.is_sign_free:
                 raise Conflict("a view leaves entries or a sign over")
         return out
 
     def _fit(self, queue: Axis, room: int) -> Axis:
-        """The queue with a first term whose size divides `room`."""
+        """The queue with a first term whose size divides `room`, the entries that the new axis has left."""
         if not queue:
             raise Conflict("a view changes the number of entries")
         size = queue[0].size
         if size == 0 or room % size == 0:
             return queue
+        # A term of 6 entries for 4 that are left: the first 2 of it fit.
         common = gcd(size, room)
         if common > 1:
             return (*self.split(queue, common), *queue[1:])
+        # A term of 3 for 2 that are left, with one of 2 behind it: as one term of 6 it may split the other way round.
         if len(queue) > 1 and isinstance(queue[0], Known) and isinstance(queue[1], Known):
             return self._fit((Known(queue[0].action.kronecker(queue[1].action)), *queue[2:]), room)
         if is_known(queue):
@@ -236,16 +282,22 @@ class Solver(Unknowns):
 
     # ---- direct sums --------------------------------------------------------------------------------------
     def cut(self, axis: Axis, ends: Sequence[int]) -> list[Axis]:
-        """Write the axis as a direct sum with parts ending at `ends`. Raises Conflict where the mirror mixes parts."""
+        """Write the axis as a direct sum with parts ending at `ends`. Raises Conflict where the mirror mixes parts.
+
+        ends: ascending, the last one the size of the axis. Returns an axis for every part. Raises Wait while too little
+        is known.
+        """
         axis = self.resolve(axis)
         starts = [0, *ends[:-1]]
         if len(ends) == 1:
             return [axis]
         if is_known(axis):
             return [restricted(axis, range(*run)) for run in zip(starts, ends, strict=True)]
+        # Signs go into every part.
         entries, sign = bare(axis)
         if len(entries) < len(axis):
             return [signed(part, sign) for part in self.cut(entries, ends)]
+        # Of a product the first factor is cut: 4 x 3 entries that end at 6 are 2 rows of 3.
         lead, rest = axis[0], axis[1:]
         inner = axis_size(rest)
         if inner > 1:
@@ -264,6 +316,12 @@ class Solver(Unknowns):
                 return [restricted((lead,), range(*run)) for run in zip(starts, ends, strict=True)]
 
     def _cut_var(self, var: Var, starts: Sequence[int], ends: Sequence[int]) -> list[Axis]:
+        """An unknown as a direct sum: that is a claim, that the mirror exchanges nothing between the parts.
+
+        For parts of an ordinary hidden axis it is made at once. It is doubtful where single entries are read, or where
+        the axis has as many entries as the body has joints: entry 3 may be a joint, and have a partner. Then it waits
+        for the last resort, unless a repair says what the axis is (`likely`).
+        """
         sizes = [end - start for start, end in zip(starts, ends, strict=True)]
         label = self.labels.get(var.id, "an unnamed axis")
         if 1 in sizes or var.size in self.exchanging:
@@ -276,6 +334,7 @@ class Solver(Unknowns):
                 raise Wait("a single entry of an unknown axis" if 1 in sizes else "a part of an unknown axis")
             if 1 in sizes:
                 self.forced.append(label)
+        # A single entry may be negated, which its readers decide. What fits anything fits without a sign, too.
         fits = var.id in self.passing
         parts: list[Axis] = []
         for size in sizes:
@@ -285,8 +344,14 @@ class Solver(Unknowns):
         return [self.resolve(part) for part in parts]
 
     def _cut_sum(self, parts: Sequence[Axis], ends: Sequence[int]) -> list[Axis]:
+        """A direct sum with parts that end elsewhere: parts are cut where one ends inside, and joined up to an end.
+
+        Parts of 4 and 6 entries that are to end at 2, 4, 10 become 2, 2, 6. Parts of 2, 2, 6 that are to end at 4, 10
+        become 4, 6.
+        """
         out: list[Axis] = []
         pending: list[Axis] = []
+        # Where the part begins, and how many entries the pieces have so far.
         start, stretched = 0, 0
         for part in parts:
             stop = start + axis_size(part)
@@ -312,7 +377,7 @@ class Solver(Unknowns):
 
     @contextmanager
     def resort(self, lists: bool) -> Iterator[None]:
-        """Within: single entries of unknown axes are taken to be fixed points.
+        """Within: rules may guess; single entries of unknown axes, for example, are taken to be fixed points.
 
         lists: lists of entries choose among the pairings that they allow, which whoever reads them may know better.
         """

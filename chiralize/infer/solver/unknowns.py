@@ -1,4 +1,14 @@
-"""Unknown axes, their values, and what is demanded of a single axis."""
+"""Unknown axes, their values, and what is demanded of a single axis.
+
+An unknown is a number with a size, `Var(7, 64)`. `bind` gives it a value, once; the value may hold other unknowns, and
+`resolve` follows them as far as they are known. Nothing is ever unbound: whoever wants another value starts anew.
+
+    bind(H, A x B)    H[64] is A[4] x B[16]          bind(A, Known(swap halves))
+    resolve(H)        (Known(swap halves), B)        `changes` has grown by two, so that rules run again
+
+What is demanded before a value is known ("no signs", `sign_free`) is remembered, and passed on to the value when it
+comes. `Solver` adds what ties two axes together.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +42,7 @@ class Unknowns:
     """Bindings of unknowns, and what is demanded of those still open.
 
     changes counts everything that moved; a rule that runs again without moving it has nothing new to say.
-    tied, noted: what constant lists demand of their positions, and which have been read (`rules/_lists.py`).
+    tied, noted: what constant lists demand of their positions, and which have been read (`solver/lists.py`).
     passing: unknowns that live for one run of a rule only (what fits anything); binding them is no change.
     seen: unknowns without a value that rules have looked at.  asked: how often one has asked for the positions of a
     list.  consulted: whether one has asked if it may guess.  Who runs a rule sees from the three what its answer rests
@@ -109,6 +119,7 @@ class Unknowns:
         fresh = unknowns_in(rep.axes)
         self.passing |= fresh
         self.seen |= fresh
+        # A number that is repeated is the same wherever the mirror moves it. Negated it is another one, unless it is 0.
         if not zero:
             self.demanded_sign_free |= fresh
         return rep
@@ -169,6 +180,7 @@ class Unknowns:
         """Demand that a sign is 1; False where it is -1. A product of unknown signs gives one of them its value."""
         sign = self.decided(sign)
         if isinstance(sign, OpenSign):
+            # a b c = 1 is solved for the newest of them, c = a b, so that the choice is the same at every run.
             key = max(sign.unknowns)
             self.bind(Var(key, 1), signed((), sign * OpenSign(frozenset({key}))))
             return True
@@ -182,15 +194,20 @@ class Unknowns:
         return len(open_signs)
 
     def bind(self, var: Var, axis: Axis) -> None:
-        """Give an unknown its value, with all that is demanded of it."""
+        """Give an unknown its value, with all that is demanded of it.
+
+        Raises Conflict where the value contains the unknown itself, or carries signs that are forbidden.
+        """
         axis = self.resolve(axis)
         if axis == (var,):
             return
         if axis == (Abs(var),):  # T = |T|: no entry carries a sign
             return self.sign_free((var,))
+        # With T = A x T, `resolve` would never end.
         if var.id in unknowns_in((axis,)):
             raise Conflict("an axis would have to be a part of itself")
         self.bindings[var.id] = axis
+        # What lives for one run of a rule is new in the next one: it would keep all rules running for ever.
         if var.id not in self.passing:
             self.changes += 1
         if var.id in self.labels:
@@ -199,6 +216,7 @@ class Unknowns:
             self.sign_free(axis, self.demanded_at.get(var.id))
 
     def _pass_label_on(self, label: str, axis: Axis) -> None:
+        """Parts of a named unknown are called after it: `fc.weight[0].0`, `fc.weight[0].1`."""
         unknowns = list(variables((axis,)))
         for number, var in enumerate(unknowns):
             self.labels.setdefault(var.id, label if len(unknowns) == 1 else f"{label}.{number}")
@@ -206,6 +224,7 @@ class Unknowns:
     # ---- values -------------------------------------------------------------------------------------------
     def resolve(self, axis: Axis) -> Axis:
         """The axis with every bound unknown replaced by its value."""
+        # Most calls are for one unknown, or for known factors of two entries and more: these need no new tuple.
         if len(axis) == 1 and type(axis[0]) is Var:
             return self._resolve_term(axis[0])
         for term in axis:
@@ -216,6 +235,7 @@ class Unknowns:
         out: list[Term] = []
         for term in axis:
             out.extend(self._resolve_term(term))
+        # Several signs become one product, in one order: axes that are equal have to compare as equal.
         if sum(term.size == 1 for term in out) > 1:
             rest, sign = bare(tuple(out))
             return signed(rest, sign)
@@ -242,7 +262,7 @@ class Unknowns:
                 return self.concatenate(parts)
 
     def concatenate(self, parts: Sequence[Axis]) -> Axis:
-        """Direct sum of axes."""
+        """Direct sum of axes, without sums within sums; one known action where all parts are known."""
         flat: list[Axis] = []
         for part in parts:
             resolved = self.resolve(part)
@@ -255,7 +275,11 @@ class Unknowns:
         return (Sum(tuple(flat)),)
 
     def representation(self, rep: SymbolicRepresentation) -> SymbolicRepresentation:
-        """The representation with every bound unknown replaced; signs common to a whole factor go to the front."""
+        """The representation with every bound unknown replaced; signs common to a whole factor go to the front.
+
+        A tensor of 3 x 2 entries of which T negates every one is the same whether a sign is written at the 3, at the 2
+        or before both: in front of all axes there is one way to write it.
+        """
         sign = self.decided(rep.sign)
         axes: list[Axis] = []
         for axis in rep.axes:
@@ -333,13 +357,13 @@ class Unknowns:
         return ""
 
     def absolute(self, axis: Axis) -> Axis:
-        """The axis without its signs, |T|."""
+        """The axis without its signs, |T|: how the square of a value moves, or a gate that multiplies it."""
         out: list[Term] = []
         for term in self.resolve(axis):
             match term:
                 case Known(action):
                     out.append(Known(abs(action)))
-                case Var(size=1):
+                case Var(size=1):  # a sign
                     pass
                 case Var(id=key):
                     out.append(term if key in self.demanded_sign_free else Abs(term))
