@@ -60,6 +60,16 @@ def test_an_involution_close_to_the_best(size: int, sign_free: bool, fixed: bool
     assert sum(reached) >= 14
 
 
+def test_units_that_say_nothing_are_paired() -> None:
+    """Without fixed points only the last of an odd number of units has no partner, though zeros fit any pairing."""
+    rng = np.random.default_rng(0)
+    for size, living in [(11, 7), (8, 5), (10, 7), (12, 9)] * 20:
+        signed = np.zeros((size, size))
+        signed[:living, :living] = rng.normal(size=(living, living))
+        action = best_involution(Score(signed, np.zeros_like(signed)), False, fixed_points=False)
+        assert int(action.fixed.sum()) == size % 2
+
+
 def test_a_hidden_pairing_is_found() -> None:
     """Scores with a clear answer, noise around it."""
     rng = np.random.default_rng(1)

@@ -1,4 +1,13 @@
-"""Answers of hidden units to x and to T x, summed into scores for matching."""
+"""Answers of hidden units to x and to T x, summed into scores for matching.
+
+Unit j is the mirror image of unit i if its answer to x is that of i to T x, for all x. Over many inputs that is a
+correlation of 1; of -1 where it is negated. So the score of a pair is the correlation of both, over samples and over
+all other axes (frames, joints). Those axes are mirrored back first: the answer to T x of unit i at the left wrist is
+compared with the answer to x of unit j at the right wrist.
+
+Values that contractions read are used, since there the units are what the next layer sees. Sums are kept, not answers:
+five vectors and one matrix "unit unit" for a space. `FromActivations` in `match` makes pairs of them.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +28,16 @@ from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import is_known
 
-_TOGETHER = 256  # samples that are summed at once
+_TOGETHER = 256  # columns that are summed at once: samples, each at every place of the other axes
 
 
 @dataclass
 class _Sums:
-    """Moments of one carrier: unit answers to x (a) and, mirrored back, to T x (b)."""
+    """Moments of one carrier: unit answers to x (a) and, mirrored back, to T x (b).
+
+    a, b, aa, bb: sums of answers and of their squares, "unit".  ab: sums of products, "unit unit".
+    waiting: answers that are not in the sums yet, "unit sample" each.
+    """
 
     size: int
     count: int = 0
@@ -46,6 +59,7 @@ class _Sums:
             self._add_waiting()
 
     def _add_waiting(self) -> None:
+        """Put the waiting answers into the sums."""
         if not self.waiting:
             return
         a, b = (np.concatenate(side, 1) for side in zip(*self.waiting, strict=True))
@@ -66,8 +80,9 @@ class _Sums:
         return self
 
     def correlation(self) -> Array:
-        """Correlation of unit i's answer to x with unit j's answer to T x."""
+        """Correlation of unit i's answer to x with unit j's answer to T x, "unit unit"."""
         n = max(self.count, 1)
+        # Rounding may bring the variance of a unit that hardly moves below 0.
         spread_a = np.sqrt(np.maximum(self.aa / n - (self.a / n) ** 2, 0))
         spread_b = np.sqrt(np.maximum(self.bb / n - (self.b / n) ** 2, 0))
         scale = np.outer(spread_a, spread_b)
@@ -96,6 +111,7 @@ def activation_scores(
             if rep:
                 mirrored[index] = reynolds.act(batch[index], rep)
         plain, turned = _values(captured, batch, wanted), _values(captured, mirrored, wanted)
+        # Of exchanged branches the answer of the left one to T x is compared with that of the right one to x.
         for number, (name, axis, block) in enumerate(carriers):
             rep = repmap.nodes[name][0]
             assert rep is not None
@@ -107,6 +123,7 @@ def activation_scores(
         key = _key(repmap, name, axis, block, spaces)
         correlation = sums[number].shared().correlation()
         empty = np.zeros_like(correlation)
+        # A carrier that only |T| acts on cannot tell a negated unit from another one.
         score = Score(empty, correlation) if block.absolute else Score(correlation, empty)
         scores[key] = scores.get(key, Score.zero(block.units)) + score
     return scores
@@ -136,6 +153,7 @@ def _carriers(captured: CapturedModel, repmap: RepMap, spaces: Sequence[Space]) 
 
 
 def _read_by_contractions(captured: CapturedModel) -> Iterator[str]:
+    """Computed values that ops with multiplications read, as often as they do."""
     for node in captured.nodes:
         rule = registry().get(node.target)
         if rule is not None and rule.macs is not None:
@@ -145,6 +163,7 @@ def _read_by_contractions(captured: CapturedModel) -> Iterator[str]:
 
 
 def _key(repmap: RepMap, name: str, axis: int, block: Block, spaces: Sequence[Space]) -> int:
+    """The space that a carrier carries."""
     rep = repmap.nodes[name][0]
     assert rep is not None
     for space in spaces:

@@ -53,6 +53,7 @@ def assign(propagation: Propagation, chooser: Chooser, plain: set[int]) -> tuple
             try:
                 propagation.choose(space, action)
             except NegatedChannelsError:
+                # The caller starts anew with one more space in `plain`, until none is refused.
                 signed = [choice.space.key for choice in choices if not choice.action.is_sign_free]
                 plain.update(signed[-1:])
                 raise

@@ -33,6 +33,7 @@ class Imposed:
         self.depths: dict[int, int] = {}
 
     def __call__(self, spaces: Sequence[Space], repmap: RepMap) -> Chosen:
+        # Later calls bring new spaces; those that were seen keep their depth, by which a specification may name them.
         for space in spaces:
             self.depths.setdefault(space.key, len(self.depths))
         wanted = {space.key: self._pairing(space) for space in spaces}
@@ -44,11 +45,13 @@ class Imposed:
         return chosen
 
     def _pairing(self, space: Space) -> str:
+        """The pairing that the specification names for a space."""
         return self.spec.hidden.pairing_for(self.depths[space.key], space.module)
 
     def _impose(
         self, space: Space, pairing: str, earlier: Sequence[SignedPermutation]
     ) -> tuple[SignedPermutation, str]:
+        # The larger factor of an axis, heads x channels, is paired and the other left alone (decision 0010).
         if space.cofactor:
             return SignedPermutation.identity(space.size), "trivial: another factor of the axis is paired"
         share = self.spec.hidden.negated_for(self.depths[space.key], space.module)

@@ -49,6 +49,7 @@ class FromWeights:
             listed.append(_Voter(tensor, partner, repmap.leaves[name]))
         voters = _Voters(listed)
         queue = list(spaces)
+        # The first space is one beside axes that are known (inputs, outputs); each choice gives others evidence.
         while queue:
             space = max(queue, key=lambda candidate: voters.evidence.get(candidate.key, 0))
             queue.remove(space)
@@ -61,7 +62,10 @@ class FromWeights:
 
 @dataclass(frozen=True)
 class _Voter:
-    """A weight, the one that the mirror takes it to (itself but for exchanged branches), and its representation."""
+    """A weight, the one that the mirror takes it to (itself but for exchanged branches), and its representation.
+
+    A weight (64, 34) of representation [H | joints x coords] votes on H once T on joints and coordinates is known.
+    """
 
     tensor: Tensor
     partner: Tensor
@@ -125,14 +129,17 @@ def _vote(total: Score, voter: _Voter, dim: int, key: int, known: Mapping[int, S
     With w = (even, odd) in the isotypic basis of T_rest this is <even_i, even_j> - <odd_i, odd_j>.
     """
     stretches = blocks(voter.rep.axes[dim], key, known)
+    # How large the numbers of a weight are is arbitrary, as the next layer may undo it: all vote at unit mean square.
     scale = _mean_square(voter.tensor)
     if stretches is None or not scale > _LEAST:
         return  # as good as zero: an untrained or decayed weight says nothing
     rest = [action_of(axis, known) for position, axis in enumerate(voter.rep.axes) if position != dim]
     rest += [SignedPermutation.identity(size) for size in voter.tensor.shape[len(voter.rep.axes) :]]
+    # Gates of a recurrent cell, or concatenated parts, are several stretches of one axis; each of them votes.
     for block in stretches:
         action = block.before.kronecker(block.after, *rest)
-        rows = _rows(voter.tensor, dim, block)
+        rows = _rows(voter.tensor, dim, block)  # "unit rest"; `action` is T on rest
+        # Where only |T| acts, a unit that is negated has the same row as one that is not.
         target = total.plain if block.absolute else total.signed
         if voter.partner is not voter.tensor:
             theirs = action.act(_rows(voter.partner, dim, block).numpy(), 1)
@@ -151,6 +158,7 @@ def _real(tensor: Tensor) -> Tensor:
 
 
 def _mean_square(tensor: Tensor) -> float:
+    """Mean of the squares of all entries, summed in double precision; 0.0 of a tensor without entries."""
     return float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) ** 2 / max(tensor.numel(), 1)
 
 
@@ -174,6 +182,7 @@ class FromActivations:
     def __call__(self, spaces: Sequence[Space], repmap: RepMap) -> Chosen:
         chosen: dict[int, tuple[SignedPermutation, str]] = {}
         for space in spaces:
+            # A space that no op reads as its input, or not with all else known, has no answers to go by.
             if space.key in self.scores:
                 earlier = self.weights.keep(space, repmap)
                 involution = best_commuting(self.scores[space.key], space.sign_free, self.fixed_points, earlier)

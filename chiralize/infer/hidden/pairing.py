@@ -1,4 +1,17 @@
-"""From scores between units to the best involution."""
+"""From scores between units to the best involution.
+
+In goes how well unit i fits as the mirror image of unit j, for all i and j; out comes which units are partners, which
+are negated with it, and which are their own partners. With the scores
+
+         0    1    2
+    0   .1   .9    0        best with fixed points:   (0 1), 2 stays     0.9 + 0.9 + 0.5 = 2.3
+    1   .9   .1    0        where signs are allowed, |score| counts, and a pair of negative score is negated
+    2    0    0   .5
+
+This is a matching of largest weight in a graph whose edges are all pairs and all single units. It is solved nearly, not
+exactly: an assignment says which unit goes to which, each used once; its cycles are cut into pairs; and pairs exchange
+members as long as that helps.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +27,9 @@ from chiralize.symmetry.involution import SignedPermutation
 
 Array = npt.NDArray[np.floating]
 _SWEEPS = 200
+"""At most so many rounds of exchanges."""
 _EXACT = 2048  # units; beyond, an assignment takes too long, and so do all exchanges
-_NEAR = 32
+_NEAR = 32  # candidates for each unit beyond that number
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,7 @@ def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) ->
     sign_free: no entry may be negated.  fixed_points: units may be their own mirror images (else an odd one out does).
     Raises NonFiniteError where the scores overflow.
     """
+    # Of a pair only the sum of both scores counts. Where signs are free the better one is taken, hence |score|.
     signed = symmetric(score.signed)
     total = signed if sign_free else np.abs(signed)
     if score.plain.any():
@@ -67,6 +82,7 @@ def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) ->
         near = units[None]
         pairs = _assigned_pairs(total) if fixed_points else _perfect_pairs(total)
     else:
+        # Exchanges start from units without partners: in the first round the best pairs that share no unit are made.
         near = _nearest(total)
         _exchange(partner, total, near, True)
         pairs = [] if fixed_points else _left_over(partner, total)
@@ -83,6 +99,7 @@ def add_products(target: Array, rows: torch.Tensor, sign: int) -> None:
     diagonal in place of what lies above it, since scores are made symmetric in the end.
     """
     out = torch.from_numpy(target)
+    # "unit unit" of one product would be a third array of that size, beside the scores.
     for start in range(0, len(out), _EXACT):
         stop = start + _EXACT
         stripe = rows[start:stop] @ rows[:stop].T
@@ -115,6 +132,7 @@ def _left_over(partner: npt.NDArray[np.int64], total: Array) -> list[tuple[int, 
 
 
 def _assigned_pairs(total: Array) -> list[tuple[int, int]]:
+    """Pairs of the best assignment: its cycles, each cut into its best pairs; a cycle of one unit makes none."""
     from scipy.optimize import linear_sum_assignment  # a third of a second, which most commands need not spend
 
     rows, columns = linear_sum_assignment(total, maximize=True)
@@ -124,8 +142,10 @@ def _assigned_pairs(total: Array) -> list[tuple[int, int]]:
 def _perfect_pairs(total: Array) -> list[tuple[int, int]]:
     """Pairs for all units (but the last of an odd number): what an assignment leaves over is assigned again."""
     left = np.arange(len(total))
+    # Lower than what all other entries of an assignment could make up for, so that no unit is assigned to itself.
     never = -4.0 * len(total) * (float(np.abs(total).max(initial=0.0)) + 1.0)
     pairs: list[tuple[int, int]] = []
+    # A cycle of three units gives one pair and leaves one unit over.
     while len(left) > 1:
         part = total[np.ix_(left, left)].copy()
         np.fill_diagonal(part, never)
@@ -144,18 +164,22 @@ def _exchange(partner: npt.NDArray[np.int64], total: Array, near: npt.NDArray[np
     units = np.arange(len(total))
     fixed, unit = np.diagonal(total).astype(np.float64), units[:, None]
     for _ in range(_SWEEPS):
+        # Per unit: the score of its pair (or of itself), and what its partner would score by itself.
         unpaired = partner == units
         cost = np.where(unpaired, fixed, 2 * total[units, partner])
         left = np.where(unpaired, 0.0, fixed[partner])
+        # "unit candidate": what those who are left behind score, each by itself or paired with the other one.
         apart = left[unit] + left[near]
         both = ~unpaired[unit] & ~unpaired[near]
         rest = np.where(both, 2 * total[partner[unit], partner[near]], apart)
         if fixed_points:
             rest = np.maximum(rest, apart)
         gain = 2 * total[unit, near] + rest - cost[unit] - cost[near]
+        # A candidate that is the unit itself stands for parting from its partner. Partners are paired already.
         gain = np.where(unit == near, (fixed + left - cost)[unit] if fixed_points else -np.inf, gain)
         gain[(partner[unit] == near) & ~unpaired[unit]] = -np.inf
-        if not _apply_best(partner, near, gain, rest == apart, unpaired):
+        # Two that are left behind and fit equally well both ways are paired where fixed points are not wanted.
+        if not _apply_best(partner, near, gain, fixed_points & (rest == apart), unpaired):
             return
 
 
@@ -166,7 +190,11 @@ def _apply_best(
     parted: npt.NDArray[np.bool_],
     unpaired: npt.NDArray[np.bool_],
 ) -> bool:
-    """Carry out the best exchanges that do not touch each other; False where there is none."""
+    """Carry out the best exchanges that do not touch each other; False where there is none.
+
+    gain, parted: "unit candidate". parted: those who are left behind stay without a partner.
+    """
+    # Rounding could exchange the same units to and fro for ever.
     least = 1e-9 * (1 + np.abs(gain[np.isfinite(gain)]).max(initial=0.0))
     first, column = np.nonzero(gain > least)
     order = np.argsort(-gain[first, column])
@@ -178,6 +206,7 @@ def _apply_best(
         if used & {i, j, a, b}:
             continue
         used |= {i, j, a, b}
+        # Both pairs part, i and j are paired, and so are a and b unless they stay alone. With i = j a pair parts.
         partner[[i, a]] = i, a
         partner[[j, b]] = j, b
         partner[i], partner[j] = j, i
@@ -187,6 +216,7 @@ def _apply_best(
 
 
 def _cycles(successor: npt.NDArray[np.int64]) -> Iterator[list[int]]:
+    """The cycles of a permutation that are longer than one, each as its units in their order."""
     seen: set[int] = set()
     for start in range(len(successor)):
         cycle: list[int] = []
@@ -203,6 +233,8 @@ def _cut(cycle: Sequence[int], total: Array) -> list[tuple[int, int]]:
     """Disjoint neighbours on a cycle with the largest gain over leaving both where they are."""
     if len(cycle) == 2:
         return [(cycle[0], cycle[1])]
+    # Edge k joins cycle[k] to the next unit; the last one closes the cycle. No two chosen edges may share a unit:
+    # either the last edge is not chosen, or it is, and then neither the first nor the last but one.
     gain = [2 * total[a, b] - total[a, a] - total[b, b] for a, b in zip(cycle, [*cycle[1:], cycle[0]], strict=True)]
     closed = _best_path(gain[:-1])
     opened = _best_path(gain[1:-2])
@@ -213,6 +245,7 @@ def _cut(cycle: Sequence[int], total: Array) -> list[tuple[int, int]]:
 
 def _best_path(gain: Sequence[float]) -> list[int]:
     """Edges of a path, no two of them adjacent, with the largest total gain."""
+    # best[k + 1]: of the first k edges. The last edge is chosen beside the best of all but its neighbour, or left out.
     best: list[tuple[float, list[int]]] = [(0.0, []), (0.0, [])]
     for edge, value in enumerate(gain):
         taken = (best[-2][0] + value, [*best[-2][1], edge])

@@ -3,6 +3,9 @@
 A choice for a space has to commute with what the other mirrors do there. Such choices are involutions of their orbits
 (`symmetry.orbits`): of two orbits the better way to take one to the other is scored, and the search for pairs goes on
 among orbits of one kind as it does among units.
+
+A quadruped has two mirrors, left/right and front/back. If units 0 and 1 are left/right partners, and 2 and 3 are, then
+front/back may take 0 to 2 and 1 to 3, or 0 to 3 and 1 to 2: two ways between the orbits {0, 1} and {2, 3}.
 """
 
 from __future__ import annotations
@@ -38,11 +41,14 @@ def best_commuting(
     orbits = Orbits(len(score.signed), mirrors)
     signed, plain = symmetric(score.signed), symmetric(score.plain)
     chosen: list[tuple[Kind, SignedPermutation, IntArray]] = []
+    # An orbit can only go to one of its kind, so each kind is a search of its own.
     for kind in orbits.kinds:
+        # Ways that need no signs, "way orbit orbit".
         possible = np.stack([orbits.is_sign_free(kind, way) for way in kind.ways])
         if not sign_free:
             possible[:] = True
         of_orbits, ways = _better_ways(orbits.folded(kind, signed), _unsigned(orbits, kind, plain), sign_free, possible)
+        # A pair without a possible way scores lowest, but the search may be left with no better one.
         action = _without(best_involution(of_orbits, sign_free, fixed_points), np.asarray(possible.any(0)))
         best = ways[np.arange(action.size), action.partner]
         chosen.append((kind, action, np.array(kind.ways)[best]))

@@ -1,4 +1,9 @@
-"""Where the units of a hidden space sit in a tensor, and their answers as rows."""
+"""Where the units of a hidden space sit in a tensor, and their answers as rows.
+
+Units need not fill an axis by themselves. Of an LSTM weight the axis is |H| + |H| + H + |H|: four stretches of the same
+units. Of a layer on flattened joints it is joints x H. A `Block` is one such stretch, before x units x after; `grid`
+brings it into that shape, and `rows` makes one row of it for every sample, with a column for every unit.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +81,11 @@ def _beside(rep: SymbolicRepresentation, dim: int) -> TensorRepresentation | Non
 
 
 def blocks(axis: Axis, key: int, known: Assignment, start: int = 0) -> list[Block] | None:
-    """Every stretch of an axis that carries the space; None where something else there is not known yet."""
+    """Every stretch of an axis that carries the space; None where something else there is not known yet.
+
+    key: of the space.  known: what other spaces have been given.  start: where the axis begins in a longer one.
+    None as well where the space is a factor twice, H x H: no row would belong to one unit.
+    """
     if len(axis) == 1 and isinstance(axis[0], Sum):
         stretches: list[Block] = []
         for part in axis[0].parts:
@@ -101,6 +110,7 @@ def blocks(axis: Axis, key: int, known: Assignment, start: int = 0) -> list[Bloc
 
 
 def _known_product(terms: Sequence[Term], known: Assignment) -> SignedPermutation | None:
+    """The action of factors beside a space, None where one is not known."""
     result = SignedPermutation.identity(1)
     for term in terms:
         match term:
