@@ -6,6 +6,16 @@ The same letter is the same representation; `|c|` is it without signs, `+c` dema
 that the mirror leaves the axis alone (its size may change), `...` is any number of axes. A letter that is summed over
 counts like any other, since signed permutations are orthogonal. A `+` anywhere also demands that no overall sign is
 left, because something is added that does not change its sign.
+
+How `+... i, o i, o -> +... o` is applied to x "17 2", weight "64 2" and bias "64":
+
+    x         `...` is joints, which must carry no signs (the same bias is added at every joint); i is (x, y)
+    weight    o is an unknown, its second axis is made equal to i
+    bias      made equal to o, signs included
+    output    joints, o
+
+The sign of an operand as a whole is the difficulty: it may stand for a negated axis (-1 times 64 entries is the same as
+64 negated entries). `_place_sign` says where it may go.
 """
 
 from __future__ import annotations
@@ -80,6 +90,10 @@ class _Application:
     """One use of an equation: letters seen so far, and the overall sign.
 
     Where a letter is summed over, the operands that hold one are factors; the others are added to their product.
+    letters: by letter, the axis that it stands for.  absolutes: letters written `|c|`, each with the axis there, for
+    the end, when all letters are known.  dots: the axes of `...`, of all operands.
+    summed: letters that are read and not written.  signed: letters written without a `+` anywhere: they may carry
+    signs.
     """
 
     def __init__(self, equation: Equation, solver: Solver) -> None:
@@ -109,6 +123,10 @@ class _Application:
         )
 
     def _read(self, pattern: Pattern, rep: SymbolicRepresentation) -> None:
+        """State what the pattern of one operand demands of its axes, and note the letters that are new.
+
+        A letter seen before has to be the same axis up to a sign, which joins that of the operand.
+        """
         sign = rep.sign
         new: list[str] = []
         for token, axis in _match(pattern, rep.axes):
@@ -133,7 +151,10 @@ class _Application:
     def _place_sign(self, pattern: Pattern, new: Sequence[str], sign: Sign) -> None:
         """Move the sign that an operand has over into one of its axes, or of the result; or keep it."""
         is_factor = any(token.letter in self.summed for token in pattern)
+        # Only axes that came with this operand: those of others are compared already. A summed one comes first, whose
+        # other copy, in a later operand, is made equal to the negated axis.
         free = [letter for letter in new if letter in self.summed] + [letter for letter in new if letter in self.signed]
+        # The sign of a factor is one of the product, so that any axis of the result can have it.
         if is_factor:
             free += [letter for letter in self.signed if letter in self.letters]
         for letter in free:
@@ -141,6 +162,8 @@ class _Application:
             if is_known(axis):
                 self.letters[letter] = times(axis, sign)
                 return
+        # No known axis takes it. It may stay in front of the result unless a `+` forbids that; an unknown sign is then
+        # 1, and a known one waits for an axis that may become known.
         if not self.equation.demands_plus:
             self.sign *= sign
         elif isinstance(sign, OpenSign):
@@ -151,6 +174,7 @@ class _Application:
             raise Conflict("all entries are negated", negated=True)
 
     def _write(self, pattern: Pattern, shape: tuple[int, ...]) -> SymbolicRepresentation:
+        """The representation of an output of this shape, by the letters that its operands have settled."""
         axes: list[Axis] = []
         for token in pattern:
             if token.letter == "...":

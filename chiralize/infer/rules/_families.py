@@ -1,4 +1,9 @@
-"""Constructors for families of op rules, so that most ops are one line of data."""
+"""Constructors for families of op rules, so that most ops are one line of data.
+
+pointwise(odd, "tanh-like", "tanh sin neg", sample(normal(3, 4)))      three ops by their parity
+@rule(...) @op(...) def f(call): ...                                   any other rule
+apply_equation(call, ("input", "weight"), "... i, o i -> ... o")       the body of a rule that is an equation
+"""
 
 from __future__ import annotations
 
@@ -95,6 +100,7 @@ def apply_equation(call: Call, names: Sequence[str], text: str, bare: str = "", 
     if bare:
         given[-1] = unless_zero(given[-1])
     parsed = _equation.parse(bare if bare and given[-1] is None else text)
+    # Arguments that are absent take their pattern with them: a norm without weights, a linear layer without bias.
     patterns: list[_equation.Pattern] = []
     operands: list[Operand] = []
     for pattern, operand in zip(parsed.inputs, given, strict=False):

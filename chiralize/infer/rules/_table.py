@@ -29,6 +29,7 @@ def markdown() -> str:
 
 
 def _row(rule: OpRule) -> str:
+    """A rule as a row of the table."""
     names = ", ".join(f"`{target.removeprefix('aten.')}`" for target in rule.targets)
     cells = [rule.name, names, rule.statement, rule.incomplete]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,6 +1,12 @@
 """Axes whose order matters, and which the mirror may reverse all the same: those of pictures and of their maps.
 
 Windows that slide along such an axis turn it where `graph.windows` says so.
+
+A convolution of kernel 3, stride 1 and padding 1 on a row of 8 pixels: if T reverses the row, pixel e to 7 - e, it has
+to reverse the kernel, and the 8 outputs come reversed. If T leaves the row alone, it leaves kernel and outputs alone.
+Nothing else is possible. So three axes (`Turn`) are tied to each other by one bit, turned or still, and any of them
+that is known decides it: `turned_or_still`. With stride 2 and no padding a row of 8 is read from one end, and cannot be
+turned as a whole; then the message names sizes that could (`from_one_end`).
 """
 
 from __future__ import annotations
@@ -65,9 +71,11 @@ def turned_or_still(
     Raises Conflict where the mirror does anything else to one of the axes.
     """
     solver, key = call.solver, call.at(name)
+    # The result's own axis counts, too, if an earlier run has handed it to readers as an unknown.
     turns = [*given, *map(end_to_end, solver.asked_for(key))]
     possible = possible and all(turn.possible for turn in given)
     says = _decision(turns, solver, refusal)
+    # Where no input or output is reversed nothing can be, and there is no need to leave anything open.
     if says is None and solver.reversing and key and possible and not solver.last_resort:
         for turn in given:
             solver.default(turn.axis, trivial(axis_size(turn.axis)))
@@ -88,6 +96,7 @@ def _decision(turns: Sequence[Turn], solver: Solver, refusal: str) -> bool | Non
     """Whether the axes are reversed, as the first known one says; None where none is known."""
     for turn in turns:
         axis = solver.resolve(turn.axis)
+        # One known factor of an axis decides: a part that is turned cannot stay as a whole, nor the other way round.
         actions = [term.action for term in axis if isinstance(term, Known) and term.size > 1]
         if not actions:
             continue
@@ -141,12 +150,14 @@ def _off_the_middle(windows: Windows, middle: int) -> str:
 
 
 def _order_matters(size: int) -> str:
+    """Why an axis that the mirror moves in another way cannot pass."""
     return f"the mirror acts on an axis of {size} entries whose order matters here"
 
 
 def from_one_end(windows: Windows, after: int | None = None) -> str:
     """Why a whole axis cannot be reversed, and which sizes near its own could be. after: entries behind its end."""
     others: list[int] = []
+    # Sizes up to one stride below and above repeat the pattern of windows, so a symmetric one is among them, if any.
     for size in range(max(windows.size - windows.stride, 1), windows.size + windows.stride + 1):
         room = size + windows.before + (windows.before if after is None else after)
         room -= windows.dilation * (windows.kernel - 1) + 1

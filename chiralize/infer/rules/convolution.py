@@ -8,6 +8,13 @@ What a convolution demands of an axis depends on the kernel there:
                                 where the windows lie as they do seen from the other end (`_turning.py`)
 
 so that a 1 x 1 convolution takes joints along, and one of 1 x V is a linear map of channels x joints.
+
+Axes are treated apart for that reason. Those whose order matters are settled one by one (`_slid`) and taken away from
+input and weight; what is left is an equation of channels and of the other axes (`_contracted`), and the settled axes
+are put back into its result. For a kernel of 3 x 1 on "batch channel frame joint" the frames are settled and the
+equation is `+... i q, o i 1k, o -> +... o q` with q the joints.
+
+`_SAME` stands for padding "same", of which one entry more lies at the end where the kernel has an even length.
 """
 
 from __future__ import annotations
@@ -88,6 +95,7 @@ class _Window:
 
 
 def _windows(call: Call) -> list[_Window]:
+    """The kernel along every axis behind the channels, in the order of these axes."""
     x, kernel = tensor(call["input"]), tensor(call["weight"]).shape[2:]
     count = len(kernel)
 
@@ -116,6 +124,7 @@ def convolve(call: Call) -> Results:
     if vanishes(call, ("input", "weight"), "bias"):
         return Uniform(call.shape, True)
     solver, windows = call.solver, _windows(call)
+    # Axes are numbered from 0 behind the channels; counted from the end of a tensor, `number - behind`.
     x = _strided(tensor(call["input"]), windows, solver)
     ordered = [number for number, window in enumerate(windows) if window.order_matters]
     written = {number: _slid(call, x, windows, number) for number in ordered}
@@ -169,12 +178,15 @@ def _contracted(
     if groups == 1:
         text = f"+... i {given}, {channels} {kernel}, o -> +... o {_plus(written)}"
     else:
+        # The weight has an axis for outputs of all groups, (g o), and one for inputs of one group, i. Groups may be
+        # permuted; the weight follows with |g|, as the signs of g are the input's and the output's.
         text = f"+... g i {given}, |g| {channels} {kernel}, g o -> +... g o {_plus(written)}"
         channel = len(shape) - len(windows) - 1
         x, weight = _grouped(x, channel, groups, solver), _grouped(weight, 0, groups, solver)
         bias = _grouped(bias, 0, groups, solver) if bias is not None else None
         equation_shape = (*shape[:channel], groups, shape[channel] // groups, *shape[channel + 1 :])
     operands = [operand for operand in (x, weight, bias) if operand is not None]
+    # Without a bias nothing forbids signs, and the third pattern has no operand.
     parsed = _equation.parse(text if bias is not None else text.replace("+", ""))
     used = _equation.Equation(parsed.text, parsed.inputs[: len(operands)], parsed.outputs)
     out = _equation.apply(used, operands, replace(call, shapes=(equation_shape,)))[0]

@@ -1,4 +1,12 @@
-"""Entries taken from places that a tensor of indices names."""
+"""Entries taken from places that a tensor of indices names.
+
+`gather(x, 1, index)` reads x[b, index[b, k]]. Three kinds of index are told apart:
+
+    constant, the same in every row     a list, as in `selection`
+    constant, different in the rows     column k of the index is the label of position k: where the mirror takes the
+                                        labels to each other, positions move as they do (`_varying`)
+    computed from the inputs            which entries are named depends on x, so the axis that is read has to stay
+"""
 
 from __future__ import annotations
 
@@ -49,6 +57,7 @@ def named(call: Call, rep: SymbolicRepresentation, dim: int, index: Operand) -> 
         raise Conflict("an index without axes")
     still(call, index)
     axes = list(rep.axes)
+    # An index may be shorter than the tensor along the other axes: only the first entries are read there.
     for position, length in enumerate(index.shape):
         if position != dim and length != rep.shape[position]:
             axes[position] = picked(call, axes[position], range(length), f"other {position}")
@@ -61,7 +70,11 @@ def named(call: Call, rep: SymbolicRepresentation, dim: int, index: Operand) -> 
 
 
 def _varying(call: Call, axis: Axis, others: Sequence[Axis], dim: int, index: torch.Tensor) -> Axis:
-    """Positions of a constant index that differs along other axes too: columns of it move as whole."""
+    """Positions of a constant index that differs along other axes too: columns of it move as whole.
+
+    out[b, k] = x[b, I[b, k]] becomes out[b', k'] with b' the partner of b. So column k' has to hold, at b', the partner
+    of I[b, k]. The column of images is the label that position k has to go to.
+    """
     known = [call.solver.resolve(other) for position, other in enumerate(others) if position != dim]
     axis = call.solver.resolve(axis)
     if not all(map(is_known, [axis, *known])):

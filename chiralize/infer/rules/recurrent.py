@@ -5,8 +5,12 @@ Sigmoid gates move with |H| (a gate multiplies, its sign must not change), the c
     LSTM gates  |H| + |H| + H + |H|   (i, f, g, o)          GRU gates  |H| + |H| + H   (r, z, n)
 
 H may carry signs, since tanh is odd. An LSTM with a projection returns P, its cell keeps H. Every layer and direction
-has an H of its own unless the state is read or
-returned: it is stacked over layers and directions, so that they then share one.
+has an H of its own unless the state is read or returned: it is stacked over layers and directions, so that they then
+share one.
+
+With c' = f c + i g and h' = o tanh(c'), T h = H h and T c = H c need T g = H g, and gates i, f, o that are permuted
+alike without signs. A row of w_ih belongs to one gate of one unit, so its rows move with |H| + |H| + H + |H| and its
+columns with the inputs; w_hh has the same rows, and its columns move with H.
 """
 
 from __future__ import annotations
@@ -39,7 +43,10 @@ def gru_gates(hidden: Axis, solver: Solver) -> Axis:
 def _weights_of_cell(
     x: Axis, hidden: Axis, weights: Sequence[Operand], gates: Gates, solver: Solver, cell: Axis | None = None
 ) -> None:
-    """w_ih "gates input", w_hh "gates hidden", b_ih "gates", b_hh "gates"; gates are those of `cell` if it is given."""
+    """w_ih "gates input", w_hh "gates hidden", b_ih "gates", b_hh "gates"; gates are those of `cell` if it is given.
+
+    weights: in this order, without biases that the layer does not have. Raises Conflict where one cannot move so.
+    """
     for position, weight in enumerate(weights):
         rep = solver.representation(weight.rep)
         sign = rep.sign
@@ -48,6 +55,7 @@ def _weights_of_cell(
         if isinstance(sign, OpenSign):  # of a weight that one feature goes into: its gates have none
             solver.positive(sign)
             sign = 1
+        # The gates are built anew each time: what is known of H may have grown with the last weight.
         sign = solver.same(gates(hidden if cell is None else cell, solver), rep.axes[0], sign)
         if not solver.positive(sign):
             raise Conflict("recurrent weights differ by a sign", negated=True)
@@ -73,6 +81,7 @@ def recurrent_layer(call: Call, states: Sequence[Operand], gates: Gates) -> Resu
     time = int(call["batch_first"])
     solver.trivial(x.axes[time])
     layers = _layers(call)
+    # A cell has two matrices, or these and two biases; a third matrix is a projection.
     if len(layers[0][0]) in (3, 5):
         return _projected(call, states, x)
     if call["train"] and call["dropout"]:
@@ -83,6 +92,7 @@ def recurrent_layer(call: Call, states: Sequence[Operand], gates: Gates) -> Resu
         shared = _hidden(layers[0][0][1], solver)
         for state in states:
             _state(state, (batch,), shared, solver)
+    # Both directions of a layer read the same features; the next layer reads what both return, side by side.
     features = x.axes[-1]
     for cells in layers:
         outputs: list[Axis] = []
@@ -118,6 +128,7 @@ def _projected(call: Call, states: Sequence[Operand], x: SymbolicRepresentation)
         outputs: list[Axis] = []
         for *others, last in cells:
             out = solver.representation(last.rep)
+            # `hidden` is P, the axis that w_hh reads; the sign by which w_hr has it otherwise is the cell's.
             hidden, cell = _hidden(others[1], solver), out.axes[1]
             cell = times(cell, solver.same(hidden, out.axes[0], out.sign))
             _weights_of_cell(features, hidden, others, gates=lstm_gates, solver=solver, cell=cell)
@@ -127,7 +138,10 @@ def _projected(call: Call, states: Sequence[Operand], x: SymbolicRepresentation)
 
 
 def _state(state: Operand, batch: tuple[Axis, ...], hidden: Axis, solver: Solver) -> None:
-    """A state "[layers] batch hidden" that is given: its features are the hidden space."""
+    """A state "[layers] batch hidden" that is given: its features are the hidden space. Zeros fit any.
+
+    Raises Conflict where the mirror moves layers, or treats the batch otherwise than that of the inputs.
+    """
     if state.zero:
         return
     rep = solver.representation(state.rep)

@@ -1,4 +1,17 @@
-"""Parts of a tensor: slices, single entries, lists of entries, runs."""
+"""Parts of a tensor: slices, single entries, lists of entries, runs.
+
+A part of an axis has a representation of its own only if the mirror takes the part to itself. Of joints 0 to 6 with the
+pairs (1 4), (2 5), (3 6):
+
+    x[:, 0]             joint 0 stays: the axis disappears, its sign goes to the tensor
+    x[:, [1, 4]]        closed: the positions 0 and 1 are exchanged
+    x[:, 1:4]           not closed; refused here, unless another op takes 4, 5, 6 (`Partners.take`)
+    x[:, [0, 0, 1, 4]]  closed; positions 0 and 1 may stay or be exchanged, which readers decide (`solver.lists`)
+
+An unknown axis is cut where a slice says: it is then a direct sum, and the mirror mixes no parts. For lists of several
+axes (`x[rows, columns]`) `_positions` follows the rules of numpy: lists that vary along different axes of the result
+are crossed, others are read side by side.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +48,7 @@ def picked(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") -
     size = axis_size(axis)
     chosen = [entry % size for entry in entries]
     run = range(chosen[0], chosen[0] + len(chosen)) if chosen else range(0)
+    # A list that happens to be a run may cut an unknown axis, as a slice does; any other list has to wait for it.
     if len(chosen) < 2 or chosen == list(run):
         return part_of(axis, run, call.solver)
     return lists.along(call, axis, chosen, name)
@@ -157,6 +171,10 @@ def at_lists(call: Call, rep: SymbolicRepresentation, indices: Indices) -> Symbo
 
 
 def _placed(rep: SymbolicRepresentation, dims: Sequence[int], taken: Sequence[Axis]) -> tuple[Axis, ...]:
+    """The axes of a tensor with those of `dims` replaced by the axes of the lists, where torch puts these.
+
+    In place of the first if `dims` are adjacent, else in front of all: x[:, rows, columns] and x[rows, :, columns].
+    """
     rest = [axis for dim, axis in enumerate(rep.axes) if dim not in dims]
     adjacent = dims[-1] - dims[0] + 1 == len(dims)
     start = dims[0] if adjacent else 0
@@ -171,6 +189,7 @@ def _positions(
     varying = {dim: _varying(entries) for dim, entries in padded.items()}
     used = [position for positions in varying.values() for position in positions]
     axes: list[Axis] = [()] * len(shape)
+    # Along an axis of the result that no list varies along, entries are only repeated.
     for position, size in enumerate(shape):
         if position not in used:
             axes[position] = _copies(call, position, size)
@@ -179,6 +198,7 @@ def _positions(
         sign: Sign = 1
         for dim, entries in padded.items():
             part = picked(call, rep.axes[dim], entries.reshape(-1).tolist(), f"list {dim}")
+            # A list of one entry has no axis that could hold the entry's sign.
             if entries.numel() == 1:
                 sign *= call.solver.representation(SymbolicRepresentation((part,))).sign
             else:

@@ -21,7 +21,11 @@ _lists_of_rows = [[0, 2, 2, 1]] * 3
 
 
 def anchored(operand: Operand, call: Call) -> SymbolicRepresentation:
-    """The tensor that is written into. If it is one number everywhere it may move in any way, the same at every run."""
+    """The tensor that is written into. If it is one number everywhere it may move in any way, the same at every run.
+
+    Zeros that are filled by several writes move as what is written. As operands they get new unknowns for each run of a
+    rule; here they get lasting ones, so that what one write says of them is known to the next.
+    """
     solver = call.solver
     rep = solver.representation(operand.rep)
     axes: list[Axis] = []
@@ -33,7 +37,10 @@ def anchored(operand: Operand, call: Call) -> SymbolicRepresentation:
 
 
 def spread(call: Call, rep: SymbolicRepresentation, dim: int, source: Operand) -> None:
-    """Before a part along `dim` is known: what is written has the other axes of the whole."""
+    """Before a part along `dim` is known: what is written has the other axes of the whole.
+
+    The rule may wait for the part; these axes are tied to each other already by then.
+    """
     if source.ndim == len(rep.axes) and not source.zero:
         source_rep = call.solver.representation(source.rep)
         for position, (axis, source_axis) in enumerate(zip(rep.axes, source_rep.axes, strict=True)):
@@ -69,8 +76,10 @@ def written(call: Call, rep: SymbolicRepresentation, old: SymbolicRepresentation
 def index_put(call: Call) -> Results:
     """A tensor with the entries of constant lists replaced, or added to."""
     rep = anchored(tensor(call["self"]), call)
+    # The largest of negated numbers is not the negated largest.
     if "reduce" in call.arguments:
         demand_plain(call.solver.representation(rep), call)
+    # Several lists, or masks (index_put), else one list along `dim` (index_fill, index_copy, index_add).
     if "indices" in call.arguments:
         lists = call["indices"]
         if not call.get("accumulate", False):
@@ -115,6 +124,7 @@ def _once(call: Call, shape: Sequence[int], lists: Sequence[Operand | None], sou
     used = [item for item in lists if item is not None]
     if source.zero or math.prod(source.shape) == 1:
         return
+    # Which entries are written twice is not known: the order in which they are written may not change.
     if is_computed(used):
         for item in used:
             for axis in plain_of(item, call).axes:
