@@ -1,6 +1,10 @@
 """Functions applied entry by entry.
 
 Odd ones commute with signs, even ones lose them, all others need entries that are only permuted.
+
+    tanh(-x) = -tanh(x)      odd: T passes as it is
+    abs(-x) = abs(x)         even: |T| is left
+    relu(-x) = neither       a hidden unit behind a ReLU cannot be negated by the mirror
 """
 
 from __future__ import annotations

@@ -1,4 +1,13 @@
-"""Sums, differences, products and quotients, entry by entry with broadcasting."""
+"""Sums, differences, products and quotients, entry by entry with broadcasting.
+
+What a function of two numbers lets pass is a matter of its parities. Odd in x: f(-x, y) = -f(x, y), and signs of x go
+to the result. Even in x: they are lost. Neither: there must be none. In all cases both tensors are permuted alike.
+
+    x + y           odd in both together: both carry the same signs        `equal_sum`
+    x * y, x / y    odd in each: signs multiply                            `element_product`
+    atan2(y, x)     odd in y, neither in x                                 `following`
+    max(x, y)       neither: no signs                                      `joint_plain`
+"""
 
 from __future__ import annotations
 
@@ -35,6 +44,7 @@ def add(call: Call) -> Results:
 
 
 def _adds_number(call: Call) -> bool:
+    """Whether a number other than 0 is added; `alpha` only multiplies."""
     numbers = {name: value for name, value in call.arguments.items() if isinstance(value, (int, float, complex))}
     return any(value != 0 for name, value in numbers.items() if name != "alpha")
 

@@ -4,6 +4,9 @@
 
 Queries and keys may carry signs along d, which is summed over, values along v. The weights are positive, so that
 neither queries nor keys may be negated as a whole; permuted they may be, and heads as well.
+
+softmax(T_q A T_k') = T_q softmax(A) T_k' for permutations of rows and columns: of tokens that are joints, T exchanges
+those of the left and of the right. With -A in place of A it would be another function.
 """
 
 from __future__ import annotations
@@ -24,7 +27,11 @@ Rep = SymbolicRepresentation
 
 
 def attention_weights(query: Rep, key: Rep, mask: Operand | None, causal: bool, call: Call) -> Rep:
-    """softmax(q k' + mask): all of it plain, and mask and weights alike."""
+    """softmax(q k' + mask): all of it plain, and mask and weights alike.
+
+    query: "... queries channels", key: "... keys channels"; returns "... queries keys". causal: no token sees a later
+    one, so that their order matters.
+    """
     solver = call.solver
     logits = matrix_product(Operand(query), Operand(_transposed(key)), solver)
     if causal:
@@ -37,15 +44,18 @@ def attention_weights(query: Rep, key: Rep, mask: Operand | None, causal: bool, 
 
 
 def _transposed(rep: Rep) -> Rep:
+    """The last two axes exchanged."""
     return Rep((*rep.axes[:-2], rep.axes[-1], rep.axes[-2]), rep.sign)
 
 
 def _macs(call: Call) -> int:
+    """Every query with every key, then every weight with every value."""
     query, key, value = call.operands[:3]
     return prod(query.shape[:-1]) * key.shape[-2] * (key.shape[-1] + value.shape[-1])
 
 
 def _heads(*shapes: tuple[int, ...], mask: object = None, **options: Any) -> Sample:
+    """Queries, keys and values of these shapes, none of them a weight."""
     return sample(*normals(*shapes), mask, **options)
 
 
@@ -68,6 +78,7 @@ def attention(call: Call) -> Results:
         raise Conflict("dropout stays on in eval mode (scaled_dot_product_attention with dropout_p)")
     solver, mask = call.solver, call.get("attn_mask")
     query, key, value = representations(call, "query", "key", "value")
+    # Grouped queries: 8 heads of queries on 2 of keys are 2 x 4 on 2 x 1, and the 1 is stretched.
     grouped = bool(call.get("enable_gqa", False)) and query.shape[-3] != key.shape[-3]
     if grouped:
         if mask is not None and mask.ndim > 2:
@@ -99,6 +110,7 @@ def _projections(inputs: Sequence[Rep], call: Call) -> list[Rep]:
     """Queries, keys, values as "batch heads tokens channels"; their weights stand on top of each other."""
     solver, heads = call.solver, call.get("num_head", call.get("num_heads"))
     weight, bias = representations(call, "qkv_weight", "qkv_bias")
+    # Rows 0 to d - 1 make queries, d to 2 d - 1 keys, the rest values: the mirror mixes no two of them.
     size = weight.shape[0] // 3
     ends = [size, 2 * size, 3 * size]
     rows, entries = solver.cut(weight.axes[0], ends), solver.cut(bias.axes[0], ends)

@@ -1,4 +1,9 @@
-"""Comparisons, truth values, and choices by a mask."""
+"""Comparisons, truth values, and choices by a mask.
+
+x > y turns round where both are negated, so that comparisons need entries without signs; x == y does not. A truth value
+has no negative, and moves with the entries that it is about. A mask chooses entry by entry: it has to move along with
+both tensors, and has no signs that could go to the result.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +104,7 @@ def choose(call: Call) -> Results:
     values = [operand for operand in call.operands if operand is not mask]
     numbers = [call[name] for name in ("self", "other", "value") if isinstance(call.get(name), (int, float, complex))]
     mask_rep = plain_of(mask, call)
-    if not values:
+    if not values:  # a number here, another one there
         return mask_rep
     shape = tuple(torch.broadcast_shapes(*(value.shape for value in values)))
     rep = solver.representation(equal_sum(values, shape, solver))

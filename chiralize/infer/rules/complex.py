@@ -1,4 +1,8 @@
-"""Complex numbers: real and imaginary parts, length and angle."""
+"""Complex numbers: real and imaginary parts, length and angle.
+
+A sign negates both parts of a number, so that taking one part, or the conjugate, commutes with it. An angle turns by
+pi.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Sums over an axis of a product: linear maps, matrix products in all their spellings, inner products."""
+"""Sums over an axis of a product: linear maps, matrix products in all their spellings, inner products.
+
+    y = sum_i w_i x_i, with T x and T w along i the same signed permutation: y stays, since T is orthogonal
+
+So an axis that is summed over ties two operands to each other, signs included, and the axes that are left go to the
+result: `m k, k n -> m n`. For the weight of a linear layer that is what projection then enforces: its columns move as
+the inputs and its rows as the outputs.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +37,7 @@ def _weight_macs(call: Call) -> int:
 
 
 def _product_macs(call: Call) -> int:
+    """A product for every entry of the result and of the axis that is summed over."""
     return prod(call.shape) * call.operands[-2].shape[-1]
 
 
@@ -111,6 +119,7 @@ def inner(call: Call) -> Results:
     a = solver.representation(widened(left.rep, ndim))
     b = solver.representation(widened(right.rep, ndim))
     rest = without_axis(a, dim), without_axis(b, dim)
+    # Where one vector is a single number, it is multiplied with the sum of the other.
     if not a.axes[dim] or not b.axes[dim]:
         solver.sign_free(a.axes[dim] or b.axes[dim])
         return multiplied(rest[0], rest[1], solver)

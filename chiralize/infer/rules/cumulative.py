@@ -1,4 +1,8 @@
-"""Running sums, products and extrema, differences of neighbours: along axes whose order matters."""
+"""Running sums, products and extrema, differences of neighbours: along axes whose order matters.
+
+Entry k of a running sum is the sum of entries 0 to k: exchange two entries, and sums between them change. Along other
+axes sums and differences are linear, so that signs pass; of extrema and products they do not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Diagonals and triangles: two axes read together."""
+"""Diagonals and triangles: two axes read together.
+
+Entry (i, i) goes to (p(i), q(i)), which is on the diagonal where both axes are permuted alike; its sign is the product
+of both. Off the diagonal, or above it, order decides which entries count: there both axes have to stay in place.
+"""
 
 from __future__ import annotations
 

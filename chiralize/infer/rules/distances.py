@@ -1,4 +1,8 @@
-"""Lengths and distances: signs do not matter, permutations do not either."""
+"""Lengths and distances: signs do not matter, permutations do not either.
+
+|T x| = |x| along the axes that the length is taken of, so they may carry anything and are gone from the result; signs
+of other axes are lost, since a length has none.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ _x = normal(3, 4)
 
 
 def _rep(call: Call, name: str) -> SymbolicRepresentation:
+    """How an argument transforms, as far as is known by now."""
     return call.solver.representation(tensor(call[name]).rep)
 
 

@@ -2,6 +2,9 @@
 
 Every letter stands for the axes that carry it. Where it is written to the output the axes are multiplied entry by
 entry: same permutation, signs multiplied. Where it is summed over, the signs have to cancel, up to one for the whole.
+
+"bi,ij->bj": i is summed over, so x and w carry the same T there; b comes from x alone, j from w alone.
+"bv,bv,bv->b": all three are permuted alike along v, and the product of their signs is the same for all entries.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ def letters_of(equation: str, ndims: Sequence[int]) -> tuple[list[Words], Words]
 
 
 def _words(part: str, ndim: int) -> Words:
+    """The letters of one operand, a word for each of its axes. Raises Conflict where they do not describe it."""
     before, dots, after = part.partition("...")
     extra = ndim - len(before) - len(after)
     middle = [f".{number}" for number in reversed(range(extra))] if dots else []
@@ -47,6 +51,7 @@ def _words(part: str, ndim: int) -> Words:
 
 
 def _written(part: str, dots: Words) -> Words:
+    """The letters of the output, with all axes that `...` stands for in some operand."""
     before, has_dots, after = part.partition("...")
     return (*before, *(dots if has_dots else ()), *after)
 
@@ -62,6 +67,7 @@ def _macs(call: Call) -> int:
 
 
 def _product_of(equation: str, *shapes: tuple[int, ...]) -> Sample:
+    """An equation and tensors of these shapes."""
     return sample(equation, normals(*shapes))
 
 
@@ -92,6 +98,7 @@ def einsum(call: Call) -> Results:
         sign *= rep.sign
         for word, axis in zip(words, rep.axes, strict=True):
             axes_of.setdefault(word, [])
+            # An axis of one entry is stretched along the others of its letter, and demands nothing of them.
             if axis:
                 axes_of[word].append(axis)
     for word in sorted(axes_of, key=lambda word: _openness(axes_of[word], solver)):

@@ -1,4 +1,8 @@
-"""Plain (Elman) recurrent networks: one gate, which moves with the hidden space; with ReLU it carries no signs."""
+"""Plain (Elman) recurrent networks: one gate, which moves with the hidden space; with ReLU it carries no signs.
+
+h' = tanh(W x + V h + b): rows of all weights move with H, columns of V with H, columns of W with the inputs. The walk
+through layers and directions is that of LSTM and GRU (`recurrent`).
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,7 @@ def rnn(call: Call) -> Results:
 
 
 def _without_signs(hidden: Axis, solver: Solver) -> Axis:
+    """H, without signs: ReLU is not odd."""
     solver.sign_free(hidden)
     return hidden
 

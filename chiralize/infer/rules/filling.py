@@ -1,4 +1,9 @@
-"""Tensors of one repeated number."""
+"""Tensors of one repeated number.
+
+`ones_like(x)` is the same tensor whatever is permuted in it, and zeros are, whatever is negated. So the answer of these
+rules is no representation but a `Uniform`; every reader gets unknown axes of its own for it, which fit what it needs. A
+view or a selection of such a tensor is one again (`keeps_one_number`).
+"""
 
 from __future__ import annotations
 
@@ -32,6 +37,7 @@ def _repeated(call: Call) -> Uniform | None:
     terms = [term for axis in operand.rep.axes for term in axis]
     if operand.zero:
         return Uniform(call.shape, True)
+    # A tensor without axes has no unknowns that could show that it is one.
     is_open = bool(terms) and all(isinstance(term, Var) and term.id in call.solver.passing for term in terms)
     if not is_open:
         return None

@@ -1,4 +1,9 @@
-"""Resampling: more or fewer entries by interpolation, mostly of frames."""
+"""Resampling: more or fewer entries by interpolation, mostly of frames.
+
+New entry o lies at (o + 1/2) old / new - 1/2 of the old axis, with `align_corners` at o (old - 1) / (new - 1). Seen
+from the other end both are the same places, so that a reversed axis comes reversed. Three things favour one end: a
+factor that does not lead to the new size exactly, rounding down to the nearest entry, and one entry that is the first.
+"""
 
 from __future__ import annotations
 
@@ -61,6 +66,8 @@ def _resampled(call: Call, axis: Axis, new: int, factor: float | None, dim: int)
     if old == new and exact:
         return axis
     axis = solver.resolve(axis)
+    # Every entry some times in a row: any mirror passes, and copies need no order of their own. Those of a reversed
+    # axis are reversed, so that the new axis is reversed as a whole.
     if "nearest" in call.target and new % old == 0 and exact:
         if not is_known(axis):
             return (*axis, *trivial(new // old))

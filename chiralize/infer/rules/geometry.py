@@ -1,4 +1,9 @@
-"""Products of vectors in space, and distances between points."""
+"""Products of vectors in space, and distances between points.
+
+A reflection P = diag(-1, 1, 1) turns a x b into (P a) x (P b) = det(P) P (a x b) = diag(1, -1, -1) (a x b): a cross
+product is a pseudovector, as an axis of rotation is. Distances are the same whatever signed permutation acts on the
+coordinates of both points.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +47,10 @@ def cross(call: Call) -> Results:
 
 
 def _pseudovector(space: Axis, call: Call) -> Axis:
-    """det(P) P. Until P is known, it is either P or -P, and always the same."""
+    """det(P) P. Until P is known, it is either P or -P, and always the same.
+
+    So what is unknown is one sign, which belongs to this place of the graph; readers of the product may decide it.
+    """
     solver, orientation = call.solver, handedness(space)
     if orientation is not None:
         axial = times(space, orientation)
@@ -56,7 +64,10 @@ def _pseudovector(space: Axis, call: Call) -> Axis:
 
 
 def handedness(space: Axis) -> Sign | None:
-    """det(P): every pair and every sign changes it; None where more than its signs is unknown."""
+    """det(P): every pair and every sign changes it; None where more than its signs is unknown.
+
+    An axis that was cut into single entries has unknown signs and exchanges nothing: its determinant is their product.
+    """
     if is_known(space):
         action = product(space)
         return (-1) ** (len(action.pairs) + int((action.sign < 0).sum()))
@@ -75,6 +86,7 @@ def cdist(call: Call) -> Results:
     """Length of every difference: signs of a coordinate are lost, and those that both tensors share."""
     solver = call.solver
     a, b = representations(call)
+    # Differences as "... m n a": the points of one tensor are stretched along those of the other.
     left = SymbolicRepresentation((*a.axes[:-1], (), a.axes[-1]), a.sign)
     right = SymbolicRepresentation((*b.axes[:-2], (), *b.axes[-2:]), b.sign)
     solver.sign_free(a.axes[-2])

@@ -1,4 +1,9 @@
-"""Tensors put together: concatenations, writes into a part of a tensor, padding."""
+"""Tensors put together: concatenations, writes into a part of a tensor, padding.
+
+Side by side along an axis tensors make a direct sum there, and along all other axes they have to transform alike. A
+sign by which one differs as a whole goes into its part: where x carries P along the axis, and y carries P and a sign of
+-1, cat([x, y]) carries P + (-P). Tensors that the mirror exchanges never come here: `Partners.join` has them.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +31,7 @@ def _joined(reps: Sequence[SymbolicRepresentation], dim: int, call: Call) -> Sym
     solver, first = call.solver, reps[0]
     parts: list[Axis] = []
     for number, rep in enumerate(reps):
+        # The sign of this part against the first; axes that are not known yet may absorb it.
         sign = first.sign * rep.sign
         for position, axis in enumerate(rep.axes):
             if position != dim and axis_size(rep.axes[dim]) == 1:
@@ -81,12 +87,14 @@ def scatter(call: Call) -> Results:
     solver = call.solver
     rep = anchored(tensor(call["self"]), call)
     dim = call.axis(call.get("dim", 0), len(rep.axes))
+    # select_scatter writes one entry, without the axis; slice_scatter a run of them.
     single = "index" in call.arguments
     entries = call.run(rep.shape[dim])
     if single:
         entry = call["index"] % rep.shape[dim]
         entries = range(entry, entry + 1)
     source = tensor(call["src"])
+    # All of it is replaced, so nothing is left of the old tensor.
     if len(entries) == rep.shape[dim] > 1:
         return source.rep
     if not single:
@@ -160,6 +168,8 @@ def _filled_up(axis: Axis, dim: int, before: int, after: int, are_zero: bool, ca
     """
     axis = call.solver.resolve(axis)
     size = axis_size(axis)
+    # Entry e of the axis is entry before + e now, and goes to before + (size - 1 - e): so both add up to the center.
+    # With more padding at one end than at the other, the entries too many stay.
     if is_known(axis) and product(axis).is_reversal:
         return known_axis(reversal(before + size + after, 2 * before + size - 1))
     is_still = is_known(axis) and product(axis).is_identity

@@ -1,6 +1,9 @@
 """Numbers that belong to a matrix however its rows and columns are turned: its determinant, its singular values.
 
 Eigenvalues of a symmetric matrix are no such rule: torch reads one of its triangles, whatever the other holds.
+
+With P on rows and Q on columns, det(P A Q) = det(P) det(Q) det(A), and the determinant of a signed permutation is 1 or
+-1. Where P = Q both cancel, known or not; -A has det(A) in an even number of rows and -det(A) in an odd one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,12 @@
-"""Normalisation with stored or measured statistics."""
+"""Normalisation with stored or measured statistics.
+
+    (x - mean) / sqrt(var + eps) * weight + bias
+
+Stored statistics (batch norm) are parameters of a channel each. Where T takes channel c to -d, mean and bias of c are
+minus those of d, and var and weight are the same: `c` and `|c|` in the equation. Measured ones are means over axes, so
+along these axes there must be no signs, and any permutation leaves the mean as it is (layer, instance, group norm).
+Without a mean and a bias the function is odd, and signs pass (rms norm).
+"""
 
 from __future__ import annotations
 
@@ -23,11 +31,13 @@ from chiralize.symmetry.symbolic import SymbolicRepresentation, is_known
 
 
 def _batch(*shape: int) -> Sample:
+    """Input, weight, bias, mean and variance of a batch norm, in the form that traced code calls."""
     channels = [normal(shape[1]) for _ in range(3)]
     return sample(normal(*shape), *channels, positive(shape[1]), 0.1, 1e-5, weights={1, 2, 3, 4})
 
 
 def _trained(*shape: int) -> Sample:
+    """The same in eval mode, for the op that can be in either."""
     return sample(*_batch(*shape).args[:5], False, 0.1, 1e-5, False, weights={1, 2, 3, 4})
 
 
@@ -68,6 +78,7 @@ def layer_norm(call: Call) -> Results:
     weight, bias = call.get("weight"), unless_zero(call.get("bias"))
     first = len(x.axes) - len(call["normalized_shape"])
     batch, normalised = x.axes[:first], x.axes[first:]
+    # The same bias is added to every sample, negated or not.
     if bias is not None:
         demand_plain(x, call)
     for position, axis in enumerate(normalised):
@@ -78,6 +89,7 @@ def layer_norm(call: Call) -> Results:
     _demand_positive(call, weight, bias)
     if len(call.shapes) == 1:
         return x
+    # Beside the result its mean and 1 / standard deviation, with one entry along the normalised axes.
     left = ((),) * len(normalised)
     scales = tuple(solver.absolute(axis) for axis in batch)
     return x, SymbolicRepresentation(batch + left, x.sign), SymbolicRepresentation(scales + left)
@@ -150,8 +162,11 @@ def group_norm(call: Call) -> Results:
         solver.sign_free(x.axes[0])
         if not solver.positive(solver.same(bias.rep.axes[0], x.axes[1], x.sign * bias.rep.sign)):
             raise Conflict("all entries are negated", negated=True)
+    # Frames are averaged over, in every group.
     for axis in x.axes[2:]:
         solver.sign_free(axis)
+    # Of channels that are known, groups may go to groups in any order, and be negated as a whole. Unknown ones become
+    # groups x channels, which is less general: all groups are permuted inside in the same way.
     if is_known(solver.resolve(x.axes[1])):
         blocks_move(x.axes[1], size, solver)
     else:

@@ -4,6 +4,10 @@ Along an axis that is known, output o reads the window W(o). If the mirror takes
 as the windows do: kernels of one entry, windows that cover the whole axis, blocks of an axis (blocks entries), and the
 reversal of an axis are all of this kind. Windows that reach past both ends may be reversed as a convolution's are
 (`_turning.py`). An axis that nothing else decides is split by blocks, and other windows demand that it stays in place.
+
+    axis of 4 with (0 1), blocks of 2         W = {0, 1}, {2, 3}: T takes each to itself, the outputs stay
+    axis of 4 with (0 2) (1 3), blocks of 2   T exchanges both windows, and the outputs
+    axis of 4 with (0 2), blocks of 2         {0, 1} goes to {2, 1}, which is no window: refused
 """
 
 from __future__ import annotations
@@ -58,6 +62,7 @@ class _Windows:
 def _windowed(call: Call, axis: Axis, windows: _Windows, name: str) -> Axis:
     """The axis of outputs that each read one window."""
     solver, axis, entries = call.solver, call.solver.resolve(axis), windows.entries
+    # Two cases hold for axes known or not: windows of one entry, and one window of all.
     if entries == [(first,) for first in range(windows.size)]:
         return axis
     if len(entries) == 1 and len(entries[0]) == windows.size and windows.inside:
@@ -67,6 +72,7 @@ def _windowed(call: Call, axis: Axis, windows: _Windows, name: str) -> Axis:
         return known_axis(_moved(product(axis), windows))
     if windows.are_blocks:
         count = len(entries)
+        # To split an unknown axis at a place where no factor ends is a guess.
         if not _ends_at(axis, count) and not solver.last_resort:
             raise Wait("windows along an axis that is not known yet")
         block, inside = solver.regroup([axis], [count, windows.size // count])
@@ -95,6 +101,8 @@ def _moved(action: SignedPermutation, windows: _Windows) -> SignedPermutation:
         return SignedPermutation.identity(len(entries))
     if windows.reversed(action):
         return reversal(len(entries))
+    # Any other mirror is followed window by window. Past an end windows read padding, which the mirror does not move;
+    # of two equal windows it is open which one is taken to which.
     positions = {frozenset(window): position for position, window in enumerate(entries)}
     if not windows.inside or len(positions) < len(entries):
         raise Conflict(_refusal(action, windows))
@@ -111,6 +119,7 @@ def _moved(action: SignedPermutation, windows: _Windows) -> SignedPermutation:
 
 
 def _refusal(action: SignedPermutation, windows: _Windows) -> str:
+    """Why windows cannot follow a mirror, with sizes of the axis that could, where it reverses all of it."""
     if windows.sliding is not None and action == reversal(action.size):
         return from_one_end(windows.sliding)
     if not windows.inside:
@@ -188,12 +197,13 @@ def pool(call: Call) -> Results:
     """Windows along the last axes."""
     solver = call.solver
     rep = solver.representation(call.operands[0].rep)
-    rank = int(call.target.split("d_with")[0].split("d.default")[0][-1])
+    rank = int(call.target.split("d_with")[0].split("d.default")[0][-1])  # the 2 of max_pool2d_with_indices
     if "max" in call.target:
         demand_plain(rep, call)
     first = len(rep.axes) - rank
     axes = list(rep.axes[:first])
     for position, axis in enumerate(rep.axes[first:]):
+        # Positions are numbers of entries, which T would renumber.
         if len(call.shapes) > 1 and call.reads(1):
             solver.trivial(axis)
         windows = _axis_windows(call, rank, position, rep.shape[first + position], call.shape[first + position])

@@ -1,4 +1,12 @@
-"""An axis summed, averaged or searched: what is left must not depend on its order."""
+"""An axis summed, averaged or searched: what is left must not depend on its order.
+
+Whatever permutation T is along the axis, a sum or a maximum over it stays the same. Signs are another matter: the sum
+of (a, -b) is not plus or minus the sum of (a, b), so there must be none (`_reduced`). Ops differ in what signs along
+the other axes do: a sum keeps them, a norm loses them, a maximum forbids them, since -max(a, b) is a minimum.
+
+Where an op also returns positions (`argmax`), these are numbers of entries, which T would renumber: the axis has to
+stay as it is. It has to even where only the choice between equal entries depends on the order (`_keep_in_order`).
+"""
 
 from __future__ import annotations
 
@@ -57,7 +65,11 @@ def total(call: Call) -> Results:
 
 
 def _inner(call: Call) -> Results:
-    """A product of two tensors, summed over axes along which their signs agree up to one for the whole."""
+    """A product of two tensors, summed over axes along which their signs agree up to one for the whole.
+
+    `canonical` makes this call of (a * b).sum(dim): the factors are tied along the summed axes as in an inner product,
+    and multiplied entry by entry along all others.
+    """
     solver, ndim = call.solver, max(operand.ndim for operand in call.operands)
     if any(operand.zero for operand in call.operands):
         return Uniform(call.shape, True)
@@ -66,6 +78,7 @@ def _inner(call: Call) -> Results:
     b = widened(solver.representation(right.rep), ndim)
     dims, sign = _dimensions(call, ndim), a.sign * b.sign
     for dim in sorted(dims):
+        # Where one factor is broadcast along the axis, the other one is summed by itself.
         if a.axes[dim] and b.axes[dim]:
             sign *= solver.paired(a.axes[dim], b.axes[dim], "" if right.fixed else call.at(dim))
         else:
@@ -95,6 +108,7 @@ def extreme(call: Call) -> Results:
     """The largest value over an axis; where its position is used too the axis must stay in place."""
     if "kthvalue" in call.target or "mode" in call.target:
         call = replace(call, arguments={"dim": -1, **call.arguments})
+    # The middle of negated numbers is the negated middle, so that signs of other axes pass, unlike for the largest.
     if _is_middle(call):
         values = _reduced(call, call.solver.representation(call.operands[0].rep))
         return first_outputs(call, values)
@@ -110,6 +124,8 @@ def _is_middle(call: Call) -> bool:
     """Whether the value is the middle of all, as far from the largest as from the smallest: negated with them."""
     name, shape = call.target.split(".")[1], call.operands[0].shape
     count = prod(shape[dim] for dim in _dimensions(call, len(shape)))
+    # Of an even number of entries the middle lies between two: it is negated with them if it is halfway, and is not if
+    # the lower one is taken, as `median` does.
     if name in ("quantile", "nanquantile"):
         between = call.get("interpolation", "linear") in ("linear", "midpoint")
         return call["q"] == 0.5 and (between or (name == "quantile" and count % 2 == 1))
@@ -119,6 +135,7 @@ def _is_middle(call: Call) -> bool:
 
 
 def _keep_in_place(call: Call, rep: SymbolicRepresentation) -> None:
+    """Demand that the mirror leaves all reduced axes alone, since positions along them are returned."""
     for dim in _dimensions(call, len(rep.axes)):
         _keep_in_order(call, rep.axes[dim])
 

@@ -1,4 +1,4 @@
-"""Special functions of mathematics and statistics, entry by entry: a table of parities."""
+"""Special functions of mathematics and statistics, entry by entry: a table of parities, as in `activation`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Fourier transforms: linear, along axes that stay in place."""
+"""Fourier transforms: linear, along axes that stay in place.
+
+A transform mixes all entries of its axis with weights that depend on their places, so T must leave that axis alone.
+Along the others it is the same linear map for every entry, and commutes with any signed permutation.
+"""
 
 from __future__ import annotations
 

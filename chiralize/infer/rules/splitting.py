@@ -1,4 +1,8 @@
-"""One axis cut into several tensors."""
+"""One axis cut into several tensors.
+
+The axis has to be a direct sum of the parts: the mirror mixes no two of them. (Where it exchanges whole parts, as the
+halves of left and right, `Partners.take` has answered before this rule is asked.)
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Ops that only lay the same entries out differently: views, permutations, copies, casts, reversals."""
+"""Ops that only lay the same entries out differently: views, permutations, copies, casts, reversals.
+
+Entries stay what they are, so the representation only has to be written for the new axes. "17 3" viewed as "51" has the
+product of both axes; back again, an axis of 51 known entries is factored, and an unknown one becomes a product of two
+unknowns (`Solver.regroup`). Repeated entries make an axis of copies, which may be permuted at will: who reads them says
+how (`_stretched`).
+"""
 
 from __future__ import annotations
 
@@ -47,6 +53,7 @@ def cast(call: Call) -> Results:
 def view(call: Call) -> Results:
     """The same entries in the same order under another shape."""
     rep = call.solver.representation(call.operands[0].rep)
+    # Axes of no entries have no factors to lay out, and nothing can be moved.
     if prod(call.shape) == 0:
         return left_alone(call.shape)
     return call.solver.representation(
@@ -118,7 +125,11 @@ def expand(call: Call) -> Results:
 
 
 def _stretched(call: Call, x: Operand, shape: Shape, key: str) -> SymbolicRepresentation:
-    """A tensor repeated along its axes, each as often as fits into the shape."""
+    """A tensor repeated along its axes, each as often as fits into the shape.
+
+    key: of the call; the axis of copies belongs to it, the same at every run. Raises Conflict where an axis of the
+    shape is no multiple of the tensor's.
+    """
     rep = call.solver.representation(x.rep)
     axes: list[Axis] = []
     for position, (size, axis) in enumerate(zip(shape, widened(rep, len(shape)).axes, strict=True)):
@@ -171,6 +182,7 @@ def flip(call: Call) -> Results:
     if not dims:
         raise Conflict("a flattened tensor is rotated")
     for dim, shift in zip(dims, call.get("shifts", [None] * len(dims)), strict=True):
+        # Entry k of the result is entry order[k]: the same T in the new order, which `pick` gives.
         entries = list(range(rep.shape[dim]))
         if shift is None:
             order = entries[::-1]

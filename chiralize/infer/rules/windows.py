@@ -2,6 +2,9 @@
 
 Along an axis a window is like the kernel of a convolution: one entry long it lets the axis pass, as long as the axis it
 takes the axis with it, else the order matters: both the places and the entries of a window are reversed, or neither.
+
+Windows of 2 on (a, b, c, d) are (a, b), (b, c), (c, d). Of (d, c, b, a) they are (d, c), (c, b), (b, a): the places and
+the entries of each window in reversed order.
 """
 
 from __future__ import annotations
@@ -15,7 +18,10 @@ from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size,
 
 
 def windows_of(call: Call, axis: Axis, windows: Windows, name: str) -> tuple[Axis, Axis]:
-    """(places, entries of a window) of an axis that is cut into windows."""
+    """(places, entries of a window) of an axis that is cut into windows.
+
+    name: tells the axes of one call apart.  Raises Conflict where the mirror does to the axis what no window follows.
+    """
     solver = call.solver
     if _plain(windows) and windows.kernel == 1:
         return solver.resolve(axis), ()
@@ -137,6 +143,7 @@ def channel_shuffle(call: Call) -> Results:
     solver = call.solver
     rep = solver.representation(call.operands[0].rep)
     count, groups = rep.shape[1], call["groups"]
+    # Known channels are put into the new order; unknown ones become groups x channels, whose factors change places.
     if is_known(rep.axes[1]):
         order = [entry for first in range(count // groups) for entry in range(first, count, count // groups)]
         return solver.representation(rep.with_axis(1, solver.pick(rep.axes[1], order)))

@@ -1,4 +1,14 @@
-"""Entries written to, or added at, places that constant lists or a tensor of indices name."""
+"""Entries written to, or added at, places that constant lists or a tensor of indices name.
+
+A write takes the entries that it replaces out of the whole, as a read would (`at_lists`, `named`), and demands that
+what is written transforms as they do. The whole then moves as it did before:
+
+    x[:, [1, 4]] = y          positions of the list are exchanged by T, so T has to exchange the two entries of y
+    out.index_add(1, parents, m)    several entries of m may go to one place: they are summed, and their order is free
+
+Where entries are replaced and one is written twice, the last one wins; T would make it the first one. `_once` refuses
+it.
+"""
 
 from __future__ import annotations
 
