@@ -1,7 +1,7 @@
 """Ops that Python writes in parts, read as the one op that they are.
 
-A tensor filled part by part, in a loop, is a stack or a concatenation, and so is one that grows there; parts of a
-tensor that are put together again, such as all but one (`cat([x[:, :i], x[:, i + 1:]])`), are a list of its entries; a
+A tensor filled part by part, in a loop, is a stack or a concatenation, and so is one that grows there. Parts of a
+tensor that are put together again, such as all but one (`cat([x[:, :i], x[:, i + 1:]])`), are a list of its entries. A
 product that is only summed up is an inner product, in which the signs of the factors have to agree, not to be absent.
 
     as it is written                                        as it is read
@@ -168,6 +168,7 @@ def _with_inner_products(captured: CapturedModel) -> CapturedModel:
         if not isinstance(_trait(node), Total):
             return node
         product = nodes.get(node.arguments["self"].name)
+        # A product that something else reads, too, has to be a value with a representation of its own.
         if product is None or not _is_product(product) or readers[product.name] > 1 or len(product.reads) < 2:
             return node
         return replace(node, arguments={**node.arguments, "self": list(product.reads)})
@@ -195,6 +196,7 @@ def _is_step(node: Node, users: Mapping[str, Sequence[Node]], results: set[str])
     count.
     """
     readers = users.get(node.name, [])
+    # A loop writes into its last result: the next write is the one reader that counts.
     writes = [user for user in readers if _is_write(user) and user.arguments["self"] == Ref(node.name)]
     rest = [user for user in readers if user not in writes]
     overwritten = all(isinstance(_trait(user), (Entry, Slice)) and _is_template(user, users) for user in rest)
@@ -203,6 +205,7 @@ def _is_step(node: Node, users: Mapping[str, Sequence[Node]], results: set[str])
 
 def _is_template(node: Node, users: Mapping[str, Sequence[Node]]) -> bool:
     """Whether a part is read for its shape only, and overwritten."""
+    # To copy onto a part, that part is read; nothing of its numbers is left.
     whole = Ref(node.name)
     for user in users.get(node.name, []):
         arguments = user.arguments
@@ -287,7 +290,10 @@ def _source(node: Node, nodes: Mapping[str, Node]) -> Ref | None:
 
 
 def unread(captured: CapturedModel) -> frozenset[str]:
-    """Products that nothing reads, since they are taken together with their sum."""
+    """Products that nothing reads, since they are taken together with their sum.
+
+    They stay in the graph, so that they have a representation, and are checked, in the end.
+    """
     products = frozenset(node.name for node in captured.nodes if _is_product(node))
     return products.difference(names_read(*captured.nodes), captured.results)
 

@@ -94,6 +94,7 @@ class Constants:
 
         values: what the constant decides. rep: how it transforms, before that.
         """
+        # Unknowns that the constant leaves as they are, and of those the ones along which its numbers differ.
         closed = {unknown for unknown, value in values if axis_size(value) > 1 and value == trivial(axis_size(value))}
         decided: set[Axis] = set()
         for dim, axis in enumerate(rep.axes):

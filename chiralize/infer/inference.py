@@ -1,8 +1,8 @@
 """How every tensor of a captured network transforms, found by running the op rules to a fixpoint.
 
 Known at the start: the inputs and outputs, from the specification. Parameters, statistics and states are unknowns that
-the rules tie to each other. A rule that cannot say anything yet waits; when nothing moves any more, constants may
-choose (whatever leaves them invariant), then single entries of unknown axes are taken to be fixed points, and last of
+the rules tie to each other. A rule that cannot say anything yet waits. When nothing moves any more, constants may
+choose: whatever leaves them invariant. Then single entries of unknown axes are taken to be fixed points, and last of
 all lists that name entries several times choose how their positions move.
 What is still free then is a hidden space: `choose` gives it a value. `finish` runs every rule once more with all
 values in place; that run alone decides, everything before it was a search, of 300 attempts at most.
@@ -124,6 +124,8 @@ class Inference:
 
     inputs, outputs: representation of every tensor argument and result, None where it is to be found.
     joined: pairs of (`input` or `output`, position) that transform alike.  given: what is known of weights, by name.
+    symmetrize: constants that the model stores may be changed; `symmetrized` then names those that the mirror changes.
+    idle: nodes that change nothing, each with the value that it is.  now: the propagation that went furthest.
     Raises NoRuleError, NeverEquivariantError, NegatedChannelsError, AsymmetricConstantError, each at its node.
     """
 
@@ -148,13 +150,15 @@ class Inference:
     def _search(self) -> None:
         """Propagate. Where that fails, try the repairs that let the propagation get further.
 
-        Repairs are: to take parts of a tensor that meet again as one list, to let a bias be zero, or to leave branches
-        open. A repair that helps stays, and the next ones are tried on top of it. Raises the refusal of the plain
-        attempt where nothing helps: errors of repairs speak of guesses that the user never made.
+        Repairs are: to take parts of a tensor that meet again as one list, to let a bias be zero, to leave branches
+        open, to take axes of single entries for the joints, and to settle open signs one after the other. A repair that
+        helps stays, and the next ones are tried on top of it. Raises the refusal of the plain attempt where nothing
+        helps: errors of repairs speak of guesses that the user never made.
         """
         repair = Repair(self._zero_already())
         refusal = self._refusal_with(repair)
         first, reached = refusal, self._reached()
+        # Usually the plain attempt is not refused, and this loop does not run at all.
         while refusal is not None:
             for trial in self._repairs(refusal, repair):
                 if self.attempts >= _MOST_ATTEMPTS:
@@ -343,6 +347,7 @@ class Inference:
             elif value in nodes:
                 nodes[name] = nodes[value]
         spaces = self.spaces()
+        # Spaces are H1, H2, ... in messages and plans, in the order in which the network writes them.
         names = {space.key: f"H{space.depth + 1}" for space in spaces}
         partners = {name: self.now.partners.of(name) for name in (*leaves, *nodes) if self.now.partners.exchanged(name)}
         forced, symmetrized = tuple(self.now.solver.forced), tuple(self.symmetrized)

@@ -1,7 +1,7 @@
 """Weights that one number goes into or comes out of, and that take its sign where the mirror negates it.
 
 An axis of one entry has no place for a sign. So the weight of shape (n, 1) that reads an input, and the one of shape
-(1, n) that an output comes from, have an open sign of their own, and so has the bias of one number beside the latter.
+(1, n) that an output comes from, have an open sign of their own. So has the bias of one number beside the latter.
 Within the network no mirror has to negate a single unit: there they have none, and what is odd is refused behind it.
 
     nn.Linear(34, 64), tanh, nn.Linear(64, 1)     the last weight (1, 64) may be odd: a turn to the left becomes one to
@@ -106,6 +106,7 @@ def _is_added(name: str, readers: Readers) -> bool:
     while left:
         source = left.pop()
         for node in readers.get(source, ()):
+            # A token or a position is stretched or cast before it is added.
             if set(node.names_read) == {source}:
                 left.append(node.name)
             elif not isinstance(known.get(node.target), Sum):

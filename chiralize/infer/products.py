@@ -82,7 +82,7 @@ def equal_sum(operands: Sequence[Operand], shape: Shape, solver: Solver) -> Symb
 def _add(left: SymbolicRepresentation, right: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
     """The representation that both terms have, over the axes of the broadcast result."""
     columns = _align(left, right)
-    # The sign by which both differ so far; an unknown axis may absorb it.
+    # Invariant: in the columns that are not compared yet, right has to be `sign` times left. Unknown axes absorb it.
     sign = left.sign * right.sign
     for a, b in sorted(columns, key=_openness):
         if a is not None and b is not None:
@@ -94,6 +94,7 @@ def _add(left: SymbolicRepresentation, right: SymbolicRepresentation, solver: So
         raise Conflict("one term of a sum is negated by the mirror and the other is not", negated=True)
     axes: list[Axis] = []
     for a, b in columns:
+        # The same number is added to every entry along this axis, to negated ones as to others.
         if a is None or b is None:
             solver.sign_free(a or b or ())
         axes.append(solver.resolve(a or b or ()))
@@ -140,7 +141,7 @@ def element_product(operands: Sequence[Operand], shape: Shape, solver: Solver) -
     What does not depend on the inputs, such as a learned scale, comes last, where it leaves the signs to the others: an
     entry that the mirror negates and does not move could only be scaled by zero.
     """
-    first, *others = sorted(operands, key=lambda operand: operand.fixed)
+    first, *others = sorted(operands, key=lambda operand: operand.fixed)  # stable: else in their order
     result = solver.representation(first.rep)
     for operand in others:
         result = multiplied(result, solver.representation(operand.rep), solver, (first.fixed, operand.fixed))

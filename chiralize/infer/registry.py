@@ -249,11 +249,14 @@ _TRAITS: dict[str, Trait] = {}
 
 
 def register(rule: OpRule) -> OpRule:
-    """Put a rule into the table. Raises InternalError on duplicates, unknown ops and missing samples."""
+    """Put a rule into the table. Raises InternalError on duplicates, missing samples and traits of other ops.
+
+    An op that torch does not have raises AttributeError.
+    """
     for target in rule.targets:
         if target in _RULES:
             raise InternalError(target, f"two rules: {_RULES[target].name} and {rule.name}", "keep one")
-        overload(target)  # raises for an op that torch does not have
+        overload(target)
         if not rule.samples.get(target):
             raise InternalError(target, f"rule {rule.name} has no oracle samples for it", "add samples")
         _RULES[target] = rule

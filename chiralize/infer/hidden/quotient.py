@@ -94,6 +94,7 @@ def _better_ways(
     """
     of_pairs = np.stack(signed)
     total = (of_pairs if sign_free else np.abs(of_pairs)) + np.stack(plain)
+    # Below what any number of possible pairs could make up for.
     worst = -4.0 * len(of_pairs[0]) * (float(np.abs(total).max(initial=0.0)) + 1.0)
     of_pairs = np.where(possible, of_pairs, worst)
     best = np.argmax(np.where(possible, total, worst), 0)

@@ -58,6 +58,7 @@ class Block:
 
     def turned(self, value: Tensor, rep: SymbolicRepresentation, dim: int) -> Tensor | None:
         """T on everything but the units, as `rows`; None where the other axes are not known."""
+        # First T on the other axes of the value, then on what stands beside the units on their own axis.
         beside = _beside(rep, dim)
         if beside is None:
             return None
@@ -95,6 +96,7 @@ def blocks(axis: Axis, key: int, known: Assignment, start: int = 0) -> list[Bloc
             stretches += inner
             start += axis_size(part)
         return stretches
+    # Of a product, the one factor that is the space; the others have to be known.
     carriers = {position: term for position, term in enumerate(axis) if isinstance(term, (Var, Abs))}
     positions = [position for position, term in carriers.items() if var_of(term).id == key]
     if not positions:

@@ -138,6 +138,7 @@ def _attended(inputs: Sequence[Rep], call: Call) -> tuple[Rep, Rep]:
     query, key, value = _projections(inputs, call)
     weights = attention_weights(query, key, _mask(call), False, call)
     out = matrix_product(Operand(weights), Operand(value), solver)
+    # "batch heads tokens channels" to "batch tokens (heads channels)".
     batch, head, tokens, channel = out.axes
     merged = Rep((batch, tokens, head + channel), out.sign)
     return _linear(merged, tensor(call["proj_weight"]), tensor(call["proj_bias"]), call), weights
@@ -179,6 +180,7 @@ def _encoder_sample(gelu: bool, norm_first: bool) -> Sample:
 def encoder_layer(call: Call) -> Results:
     """The op that a scripted nn.TransformerEncoderLayer calls in eval mode."""
     solver = call.solver
+    # Two layer norms with a bias stand around the residual sums, so that all of it has to be without signs.
     x = plain_of(tensor(call["src"]), call)
     for name in ("norm_weight_1", "norm_bias_1", "norm_weight_2", "norm_bias_2"):
         solver.equal(tensor(call[name]).rep.axes[0], x.axes[2])

@@ -10,7 +10,7 @@ What a convolution demands of an axis depends on the kernel there:
 so that a 1 x 1 convolution takes joints along, and one of 1 x V is a linear map of channels x joints.
 
 Axes are treated apart for that reason. Those whose order matters are settled one by one (`_slid`) and taken away from
-input and weight; what is left is an equation of channels and of the other axes (`_contracted`), and the settled axes
+input and weight. What is left is an equation of channels and of the other axes (`_contracted`), and the settled axes
 are put back into its result. For a kernel of 3 x 1 on "batch channel frame joint" the frames are settled and the
 equation is `+... i q, o i 1k, o -> +... o q` with q the joints.
 
@@ -135,6 +135,7 @@ def convolve(call: Call) -> Results:
     lead = call.shape[:-behind]
     shape = (*lead, *(call.shape[number - behind] for number in others))
     out = _contracted(call, x, weight, [windows[number] for number in others], shape)
+    # Batch and channels, then the axes behind them: those that were settled, and those of the equation in between.
     axes = [*out.axes[: len(lead)]]
     rest = iter(out.axes[len(lead) :])
     for number in range(behind):
@@ -147,6 +148,7 @@ def _slid(call: Call, x: Operand, windows: Sequence[_Window], number: int) -> Ax
     window, position = windows[number], number - len(windows)
     rep = call.solver.representation(x.rep)
     kernel = call.solver.representation(tensor(call["weight"]).rep).axes[position]
+    # Of a transposed convolution every entry is used, and the windows lie on the result (`layout`).
     if window.transposed:
         read = end_to_end(rep.axes[position])
     else:
@@ -192,6 +194,7 @@ def _contracted(
     out = _equation.apply(used, operands, replace(call, shapes=(equation_shape,)))[0]
     if groups == 1:
         return out
+    # (g o) as one axis of channels again.
     return SymbolicRepresentation(tuple(solver.regroup(out.axes, shape)), out.sign)
 
 

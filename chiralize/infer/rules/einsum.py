@@ -35,6 +35,7 @@ def letters_of(equation: str, ndims: Sequence[int]) -> tuple[list[Words], Words]
     dots = tuple(sorted({word for word in every if word.startswith(".")}, key=lambda word: -int(word[1:])))
     if arrow:
         return operands, _written(right, dots)
+    # Without an arrow letters that stand once are written, in alphabetical order, behind the axes of `...`.
     once = sorted(word for word in set(every) - set(dots) if every.count(word) == 1)
     return operands, (*dots, *once)
 

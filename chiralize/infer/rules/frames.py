@@ -91,6 +91,7 @@ def _is_palindrome(old: int, new: int, step: Fraction) -> bool:
 
     A middle between two entries belongs to the upper one if the step is a number that floating point holds exactly.
     """
+    # Exact fractions: in floating point a middle that is a whole number could fall on either side of it.
     middles = [(2 * entry + 1) * step / 2 for entry in range(new)]
     has_ties = any(middle.denominator == 1 for middle in middles)
     if has_ties and step.denominator & (step.denominator - 1):

@@ -8,9 +8,9 @@ H may carry signs, since tanh is odd. An LSTM with a projection returns P, its c
 has an H of its own unless the state is read or returned: it is stacked over layers and directions, so that they then
 share one.
 
-With c' = f c + i g and h' = o tanh(c'), T h = H h and T c = H c need T g = H g, and gates i, f, o that are permuted
-alike without signs. A row of w_ih belongs to one gate of one unit, so its rows move with |H| + |H| + H + |H| and its
-columns with the inputs; w_hh has the same rows, and its columns move with H.
+With c' = f c + i g and h' = o tanh(c'), h and c can move with H only if g does, too, and if the gates i, f, o are
+permuted alike without signs. A row of w_ih belongs to one gate of one unit, so its rows move with |H| + |H| + H + |H|
+and its columns with the inputs; w_hh has the same rows, and its columns move with H.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ def recurrent_layer(call: Call, states: Sequence[Operand], gates: Gates) -> Resu
 
 def _layers(call: Call) -> list[list[list[Operand]]]:
     """The weights of every cell, one or two (the directions) in each layer."""
+    # In the order of torch: w_ih, w_hh and biases of a direction, both directions of a layer, layer by layer.
     weights, directions = call["params"], 1 + int(call["bidirectional"])
     size = len(weights) // (call["num_layers"] * directions)
     cells = [weights[start : start + size] for start in range(0, len(weights), size)]
@@ -155,7 +156,7 @@ def _state(state: Operand, batch: tuple[Axis, ...], hidden: Axis, solver: Solver
 
 def _states_matter(call: Call, states: Sequence[Operand]) -> bool:
     """A state that is computed or given, not just filled with zeros, or that something reads afterwards."""
-    returned = call.read is None or bool(call.read - {0})
+    returned = call.read is None or bool(call.read - {0})  # output 0 is the sequence, the others are states
     return returned or any(not state.zero for state in states)
 
 

@@ -41,6 +41,8 @@ from chiralize.symmetry.symbolic import (
 class Unknowns:
     """Bindings of unknowns, and what is demanded of those still open.
 
+    bindings: values, by the numbers of unknowns.  labels: names for messages, by number: of an axis of a weight.
+    demanded_sign_free: unknowns that may carry no signs.
     changes counts everything that moved; a rule that runs again without moving it has nothing new to say.
     tied, noted: what constant lists demand of their positions, and which have been read (`solver/lists.py`).
     passing: unknowns that live for one run of a rule only (what fits anything); binding them is no change.
@@ -134,6 +136,7 @@ class Unknowns:
 
         signed: entries may carry signs.
         """
+        # Rules run again and again: a new unknown at each run would forget what readers have said of the last one.
         if key not in self._by_key:
             self._by_key[key] = self.fresh(size)
             self.changes += 1
@@ -170,6 +173,7 @@ class Unknowns:
         if isinstance(sign, OpenSign):
             for key in sign.unknowns:
                 if key in self.bindings:
+                    # Times the unknown itself takes it out of the product, since a sign twice is none.
                     value = map(sign_of, self.resolve(self.bindings[key]))
                     sign = prod((OpenSign(frozenset({key})), *value), start=sign)
                 else:
@@ -342,6 +346,7 @@ class Unknowns:
                 case Known(action):
                     if not action.is_identity:
                         raise Conflict(f"the mirror acts on an axis of {action.size} entries whose order matters here")
+                # Where only |T| has to be 1, T could carry signs: that it is 1 as well is a choice.
                 case Var() | Abs():
                     var = var_of(term)
                     self.ordered_at[var.size] = self.site
