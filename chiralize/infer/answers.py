@@ -248,6 +248,7 @@ class Answers:
                 raise Conflict("two branches that the mirror exchanges differ by a sign", negated=True)
 
     def _argument(self, value: Any) -> Any:
+        """An argument of a node with operands in place of references, also within lists."""
         if isinstance(value, Ref):
             return self._operand(value.name)
         if isinstance(value, (list, tuple)):
@@ -298,6 +299,7 @@ class Answers:
 
 
 def _negated(out: Result) -> Result:
+    """How an output transforms that T negates besides, as it does a - b where it exchanges a and b."""
     if isinstance(out, SymbolicRepresentation):
         return SymbolicRepresentation(out.axes, -out.sign)
     return out

@@ -37,6 +37,7 @@ class BareCalls:
         return Call(node.target, arguments, node.shapes, Solver())
 
     def _argument(self, value: Any) -> Any:
+        """An argument of a node with operands in place of references, also within lists."""
         if isinstance(value, Ref):
             leaf = self.leaves.get(value.name)
             rep = left_alone(self.shapes[value.name])

@@ -111,6 +111,7 @@ class Partners(Exchanges):
         None where nothing takes them. For x[:, [1, 2, 3]] of joints whose partners are [4, 5, 6] this may be
         x[:, [6, 5, 4]], and [6, 5, 4] is returned.
         """
+        # A split takes all of the axis: the image of a part has to be another part of it.
         if len(selection.entries) > 1:
             ordered = [sorted(entries) for entries in selection.entries]
             if sorted(image) not in ordered:
@@ -244,6 +245,7 @@ class Partners(Exchanges):
         return False
 
     def _targets_of_readers(self, node: Node) -> list[str]:
+        """Which ops read a value, one name for each, in a fixed order."""
         return sorted(user.target for user in self.users.get(node.name, []))
 
     def _is_summand(self, node: Node) -> bool:

@@ -110,6 +110,7 @@ def _openness(column: Column) -> tuple[int, bool]:
 
 
 def _all_known(reps: Sequence[SymbolicRepresentation], solver: Solver) -> bool:
+    """Whether no axis is open by now, so that no sign can be absorbed any more."""
     return all(is_known(solver.resolve(axis)) for rep in reps for axis in rep.axes)
 
 
@@ -184,6 +185,7 @@ def multiply(left: Axis, right: Axis, solver: Solver, at_once: Sides = (True, Tr
 
 
 def _longer_terms(axis: Axis) -> Axis:
+    """The axis without the signs among its terms."""
     return tuple(term for term in axis if term.size != 1)
 
 

@@ -51,6 +51,7 @@ class Imposed:
     def _impose(
         self, space: Space, pairing: str, earlier: Sequence[SignedPermutation]
     ) -> tuple[SignedPermutation, str]:
+        """The layout of one space and the reason for it, in words for the report. earlier: other mirrors there."""
         # The larger factor of an axis, heads x channels, is paired and the other left alone (decision 0010).
         if space.cofactor:
             return SignedPermutation.identity(space.size), "trivial: another factor of the axis is paired"

@@ -70,10 +70,12 @@ def parse(text: str) -> Equation:
 
 
 def _patterns(side: str) -> tuple[Pattern, ...]:
+    """The patterns of one side of an equation: one for each tensor, between commas."""
     return tuple(tuple(map(_token, operand.split())) for operand in side.split(","))
 
 
 def _token(word: str) -> Token:
+    """One word of a pattern: `i`, `+c`, `|c|`, `1t`, `...` or `+...`. Raises ValueError on any other."""
     match = _TOKEN.match(word)
     if not match:
         raise ValueError(f"not an axis of an equation: {word!r}")

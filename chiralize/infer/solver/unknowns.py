@@ -246,6 +246,7 @@ class Unknowns:
         return tuple(out)
 
     def _resolve_term(self, term: Term) -> Axis:
+        """The value of a term as far as it is known; an unknown that stays is noted in `seen`."""
         match term:
             case Known(action):
                 return known_axis(action)
