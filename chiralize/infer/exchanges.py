@@ -96,9 +96,9 @@ class Exchanges:
         if all(self._agree(value, other.arguments[key], trial, deep) for key, value in node.arguments.items()):
             pairs.update(trial)
             return True
-        if sign_of_exchange(node) != 1 or len(node.reads) != 2:
+        if sign_of_exchange(node) != 1 or len(node.reads) != 2 or settings(node) != settings(other):
             return False
-        # Of a + b and d' + b' the operands may stand in any order.
+        # Of a + b and b' + a' the operands stand the other way round.
         (a, b), (c, d) = node.reads, other.reads
         return len(other.reads) == 2 and self._agree(a, d, pairs) and self._agree(b, c, pairs)
 

@@ -444,6 +444,37 @@ def test_entries_that_are_said_to_be_exchanged() -> None:
         found.run_until_still()
 
 
+class Weighted(nn.Module):
+    """Two joints, a layer each; in either order of its terms, a sum that counts the joint twice is none that does not.
+
+    The mirror exchanges the joints and negates x, so the offsets of one joint are those of the other with x negated.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.once = nn.ParameterList([torch.tensor([sign * 0.3, 0.7], dtype=torch.float64) for sign in (1, -1)])
+        self.twice = nn.ParameterList([torch.tensor([sign * 0.2, 0.5], dtype=torch.float64) for sign in (1, -1)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = x[:, 0], x[:, 1]
+        once_left = torch.add(left, self.once[0])
+        twice_right = torch.add(self.twice[1], right, alpha=2)
+        once_right, twice_left = torch.add(right, self.once[1]), torch.add(self.twice[0], left, alpha=2)
+        return torch.stack([once_left.tanh() + twice_left, once_right.tanh() + twice_right], 1)
+
+
+def test_weighted_terms_have_no_partner_without_weights() -> None:
+    two = """\
+joints: [left, right]
+pairs: [[left, right]]
+dims: [x, y]
+inputs: [{layout: "b j d"}]
+outputs: [{layout: "b j d"}]
+"""
+    judgement = chiralize.verify(Weighted().eval(), parse_spec(two), (normal(3, 2, 2),), samples=2).judgement
+    assert judgement.numeric.passed and judgement.certificate is not None and judgement.certificate.passed
+
+
 def test_unequal_constants_are_averaged_if_asked() -> None:
     net = trained(mixed(0.5))
     with pytest.raises(AsymmetricConstantError, match=r"mix_\d.*changes by 0\.5 (?s:.*)--symmetrize-constants"):

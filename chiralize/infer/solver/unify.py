@@ -149,7 +149,7 @@ class Solver(Unknowns):
                 return self._bind_signed(b, a, sign)
             case (Sum(), Sum() | Known()) | (Known(), Sum()):
                 return self._same_sums(a, b, sign)
-            # |T| = A says nothing of the signs of T. To guess that there are none waits for the end.
+            # |T| = A says nothing of the signs of T. That there are none is a guess, for the last resort.
             case (Abs(var), Known(x)) | (Known(x), Abs(var)) if x.is_sign_free:
                 if not self.last_resort:
                     raise Wait("an axis without signs is known, and the signs of what it was made from are not")
@@ -223,10 +223,10 @@ class Solver(Unknowns):
         Parts of 4 and 6 entries as 5 rows of 2: the first part has 2 rows, the second 3, and the factor of 2 entries
         has to be the same in both. Returns the terms of (A + B) x row, A on 2 rows and B on 3.
         """
-        # Every part consists of whole rows,
+        # Every part consists of whole rows.
         if all(end % rest == 0 for end in part_ends(term)):
             blocks = list(term.parts)
-        # or every row of whole parts: parts of 1, 1, 2 entries as rows of 2.
+        # Every row consists of whole parts: parts of 1, 1, 2 entries as rows of 2.
         elif set(range(rest, term.size, rest)) <= set(part_ends(term)):
             blocks = self.cut((term,), list(range(rest, term.size + 1, rest)))
         # Parts of 6 and 2 entries as rows of 4 are neither. Cut into four parts of 2 they are the latter, but to cut
