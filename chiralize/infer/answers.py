@@ -34,6 +34,7 @@ from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, is_known, known_axis, lower, sign_of
 
 Outputs = tuple[Result, ...]
+"""How every output of a node transforms."""
 
 
 class Answers:

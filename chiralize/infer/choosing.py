@@ -23,7 +23,9 @@ from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, action_of, axis_size, is_known, trivial, variables
 
 Representations = Mapping[str, SymbolicRepresentation]
+"""Of all leaves, by name."""
 Values = Sequence[tuple[Axis, Axis]]
+"""Unknowns, each with its value."""
 
 
 class Constants:

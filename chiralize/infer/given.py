@@ -18,7 +18,9 @@ from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import Axis
 
 Tensor = tuple[str, int]
+"""An argument or a result of the network: `input` or `output`, and its position."""
 Spec = Sequence[TensorRepresentation | None]
+"""How T acts on every argument, or on every result; None where it is to be found."""
 
 
 @dataclass(frozen=True)

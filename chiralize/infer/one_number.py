@@ -21,6 +21,7 @@ from chiralize.infer.calls import shapes_by_name
 from chiralize.infer.registry import traits
 
 Readers = Mapping[str, Sequence[Node]]
+"""By value, the nodes that read it."""
 
 
 def weights_of_one_number(captured: CapturedModel) -> frozenset[str]:

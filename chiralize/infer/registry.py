@@ -31,6 +31,7 @@ from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.symbolic import SymbolicRepresentation
 
 Shape = tuple[int, ...]
+"""Number of entries along every axis."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class Uniform:
 
 
 Result = SymbolicRepresentation | Uniform | None
+"""What a rule says of an output; None of one that is no tensor or that nobody reads."""
 Results = Result | tuple[Result, ...]
+"""Of the only output, or of all."""
 
 
 @dataclass(frozen=True)

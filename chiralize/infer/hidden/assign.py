@@ -14,6 +14,7 @@ from chiralize.infer.records import Choice, RepMap, Space
 from chiralize.symmetry.involution import SignedPermutation
 
 Chooser = Callable[[Sequence[Space], RepMap], Mapping[int, tuple[SignedPermutation, str]]]
+"""Of free spaces, and what is known by now, the involution of each space and the reason for it, by key."""
 
 
 class Propagation(Protocol):

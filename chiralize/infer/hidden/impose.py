@@ -18,6 +18,7 @@ from chiralize.symmetry.involution import SignedPermutation
 
 Chosen = Mapping[int, tuple[SignedPermutation, str]]
 Fallback = Callable[[Sequence[Space], RepMap], Chosen]
+"""What chooses for spaces that are to be matched."""
 
 
 class Imposed:

@@ -27,6 +27,7 @@ from chiralize.symmetry.isotypic import IsotypicBasis
 from chiralize.symmetry.symbolic import SymbolicRepresentation, action_of
 
 Chosen = Mapping[int, tuple[SignedPermutation, str]]
+"""By the key of a space, the involution of its units and the reason for it."""
 _LEAST = torch.finfo(torch.float32).tiny ** 2  # mean square of numbers that float32 can just hold
 
 

@@ -38,7 +38,10 @@ class Turn:
     windows: Windows | None = None
 
     def is_of(self, action: SignedPermutation) -> bool:
-        """Whether an action is this one, as far as it counts."""
+        """Whether an action is this one, as far as it counts.
+
+        Windows may stop before the end of an axis: what the mirror does to entries that none of them reads is free.
+        """
         read = np.arange(action.size) if self.read is None else np.array(self.read, np.int64)
         return self.possible and action.is_sign_free and np.array_equal(action.partner[read], self.action.partner[read])
 

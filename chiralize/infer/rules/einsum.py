@@ -24,6 +24,7 @@ from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.symbolic import Axis, Sign, SymbolicRepresentation, is_known
 
 Words = tuple[str, ...]
+"""A letter for every axis of a tensor; axes of `...` are `.1`, `.0`, counted from the last."""
 
 
 def letters_of(equation: str, ndims: Sequence[int]) -> tuple[list[Words], Words]:

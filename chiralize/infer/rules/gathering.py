@@ -143,6 +143,7 @@ def gather(call: Call) -> Results:
 
 def _stretched(index: Operand, rep: SymbolicRepresentation, dim: int) -> Operand:
     """take_along_dim repeats an index along axes of size 1."""
+    # Which way the copies of a computed index move is not followed, so there may be none.
     if index.constant is None:
         if without_axis(index.rep, dim).shape != without_axis(rep, dim).shape:
             raise Conflict("a computed index that is stretched along other axes")

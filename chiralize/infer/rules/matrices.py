@@ -21,6 +21,7 @@ def _turned(rep: SymbolicRepresentation, call: Call) -> Sign:
     """det of what the mirror does to rows and columns, and to the matrix as a whole."""
     rows, columns = (call.solver.resolve(axis) for axis in rep.axes[-2:])
     common = rep.sign if rep.shape[-1] % 2 else 1
+    # det(P) det(P) = 1, even while P is unknown: A A' has the rows of A for rows and columns.
     if rows == columns:
         return common
     first, second = handedness(rows), handedness(columns)

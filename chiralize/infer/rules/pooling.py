@@ -27,6 +27,7 @@ from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, known_axis
 
 Entries = list[tuple[int, ...]]
+"""The entries that every window reads, window by window."""
 
 
 @dataclass(frozen=True)

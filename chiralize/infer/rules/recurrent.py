@@ -26,6 +26,7 @@ from chiralize.infer.solver.unify import Solver, times
 from chiralize.symmetry.symbolic import Axis, OpenSign, SymbolicRepresentation, trivial
 
 Gates = Callable[[Axis, Solver], Axis]
+"""From the hidden space to the axis of all gates of a cell, stacked."""
 
 
 def lstm_gates(hidden: Axis, solver: Solver) -> Axis:

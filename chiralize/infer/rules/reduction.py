@@ -73,6 +73,7 @@ def _inner(call: Call) -> Results:
     solver, ndim = call.solver, max(operand.ndim for operand in call.operands)
     if any(operand.zero for operand in call.operands):
         return Uniform(call.shape, True)
+    # What does not depend on the inputs comes second, and takes whatever sign the other has.
     left, right = sorted(call.operands, key=lambda operand: operand.fixed)
     a = widened(solver.representation(left.rep), ndim)
     b = widened(solver.representation(right.rep), ndim)

@@ -136,6 +136,7 @@ def entries_of(call: Call, value: object) -> list[int]:
 
 
 Indices = Sequence[Operand | None]
+"""As `x[:, rows, columns]` has them: a list for each axis, None where all entries are taken."""
 
 
 def is_computed(indices: Indices) -> bool:
@@ -255,6 +256,7 @@ def computed(call: Call, rep: SymbolicRepresentation, indices: Indices) -> Symbo
         raise Conflict("a mask that is computed from the input, or beside an index that is")
     for dim in dims:
         solver.trivial(rep.axes[dim])
+    # Lists that are read side by side are broadcast; where two have the same axis it moves alike.
     ndim = max(len(index_rep.axes) for index_rep in reps)
     axes: list[Axis] = [()] * ndim
     for index_rep in reps:

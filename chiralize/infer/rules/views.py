@@ -199,6 +199,7 @@ def rot90(call: Call) -> Results:
     """Two axes turned: swapped, and one of them reversed."""
     rep = call.solver.representation(call.operands[0].rep)
     first, second = call.axes(call.get("dims", [0, 1]), len(rep.axes))
+    # One quarter turn: entry (i, j) of the result is entry (j, n - 1 - i) of the tensor.
     for _ in range(call.get("k", 1) % 4):
         axes = list(rep.axes)
         order = range(rep.shape[second])[::-1]
