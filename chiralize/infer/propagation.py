@@ -7,8 +7,9 @@ which ways out it may take. `Answers` has what happens to one node; here is in w
     run      every node once, in the order of the graph; then states, outputs and exchanged weights are compared
     settle   runs until nothing moves; then the mildest guess that moves anything; then runs again
 
-A rule moves something by giving an unknown a value, or by finding that two values are partners. Nothing is ever undone
-within one attempt: where a guess was wrong the attempt is refused, and `Inference` tries another (decision 0071).
+A rule moves something by giving an unknown a value, by demanding that it carries no signs, or by finding that two
+values are partners. Nothing is ever undone within one attempt: where a guess was wrong the attempt is refused, and
+`Inference` tries another (decision 0071).
 """
 
 from __future__ import annotations

@@ -69,6 +69,7 @@ def imposed_on_orbits(
     orbits = Orbits(size, mirrors)
     chosen: list[tuple[Kind, SignedPermutation, IntArray]] = []
     for kind in orbits.kinds:
+        # Way 0 is the identity: the base of an orbit goes to the base of its partner.
         chosen.append((kind, impose(len(kind.bases)), np.zeros(len(kind.bases), np.int64)))
     return orbits.unfolded(chosen)
 
@@ -78,6 +79,7 @@ def _unsigned(orbits: Orbits, kind: Kind, scores: Array) -> list[Array]:
     folded: list[Array] = []
     for way in kind.ways:
         total = np.zeros((len(kind.bases),) * 2)
+        # Elements are sets of mirrors as bits, so the one after the other is their XOR. B takes h u to h g v.
         for element in kind.ways:
             rows, columns = orbits.partner[element, kind.bases], orbits.partner[element ^ way, kind.bases]
             total += scores[np.ix_(rows, columns)]

@@ -133,6 +133,7 @@ def pad(call: Call) -> Results:
     repeated = call.get("mode", "constant") != "constant"
     if not repeated and call.get("value", 0):
         demand_plain(rep, call)
+    # Lengths come in pairs, that of the last axis first.
     for pair in range(len(lengths) // 2):
         before, after = lengths[2 * pair : 2 * pair + 2]
         dim = len(rep.axes) - 1 - pair
