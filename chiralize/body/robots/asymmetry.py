@@ -1,6 +1,11 @@
 """What a robot does not share between its sides: masses, inertias, axes, ranges, friction, gears.
 
-Everything is compared in the world's frame and in the reference pose, each part with the image of its partner.
+Everything is compared in the world's frame and in the reference pose, each part with the image of its partner. An
+import lists the differences for the user; `mending` takes their mean, part by part. Example, under y -> -y:
+
+    left knee   mass 2.1 kg, centre ( 0, 0.1, -0.3), range (-2.0, 0.1), sign -1
+    right knee  mass 1.9 kg, centre ( 0, -0.1, -0.3), range (-0.1, 2.0)
+    image of the right one: 1.9 kg, (0, 0.1, -0.3), (-2.0, 0.1)      one difference: mass, share 0.2 / 2.1
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from chiralize.body.robots.robot import BALL, FREE, HINGE, SLIDE, Array, Joint, 
 from chiralize.errors.words import percent, when
 
 _IN_METRES = ("place", "centre of mass", "place of the shape")
+"""Properties whose difference is said as a distance."""
 SAME = 1e-6
 """Shares by which values may differ, and metres of the robot's size by which places may."""
 
@@ -60,6 +66,7 @@ class Difference:
 
 
 def _numbers(values: Sequence[float]) -> str:
+    """One number as it is, several in brackets."""
     texts = [f"{value:.6g}" for value in values]
     if len(texts) == 1:
         return texts[0]
@@ -112,7 +119,11 @@ def around(mirror: RobotMirror, link: int) -> Reflection:
 def _compared(
     part: str, partner: str, name: str, value: Array | float, other: Array | float, scale: float = 0.0
 ) -> Iterator[Difference]:
-    """A difference where two values are not the same up to `SAME`.  scale: what it is a share of, if more than they."""
+    """A difference where two values are not the same up to `SAME`, else nothing.
+
+    value, other: a number or an array, of equal shape.  scale: what the difference is a share of, if more than the
+    largest entry of both; of places the size of the robot, since a place near 0 is not small in itself.
+    """
     one, two = np.ravel(np.asarray(value, float)), np.ravel(np.asarray(other, float))
     largest = max(scale, float(np.abs(one).max(initial=0)), float(np.abs(two).max(initial=0)))
     gap = float(np.abs(one - two).max(initial=0))
@@ -131,11 +142,12 @@ def _world(mirror: RobotMirror) -> Iterator[Difference]:
 
 
 def _links(mirror: RobotMirror) -> Iterator[Difference]:
+    """Masses, their centres and inertias, each pair once."""
     robot = mirror.robot
     for index, link in enumerate(robot.links):
         image = mirror.links[index]
         if index == 0 or image < index:
-            continue
+            continue  # the world, or a pair that was compared already
         other, reflection = robot.links[image], around(mirror, index)
         if not link.mass and not other.mass:
             continue
@@ -146,6 +158,7 @@ def _links(mirror: RobotMirror) -> Iterator[Difference]:
 
 
 def _joints(mirror: RobotMirror) -> Iterator[Difference]:
+    """Axes, places, ranges and the like, each pair once. Of all properties a spring's reference alone has a sign."""
     robot, reflection = mirror.robot, mirror.reflection
     for index, joint in enumerate(robot.joints):
         image = mirror.partner[index]
@@ -160,9 +173,11 @@ def _joints(mirror: RobotMirror) -> Iterator[Difference]:
 
 
 def _geometry(joint: Joint, other: Joint, reflection: Reflection, size: float) -> Iterator[Difference]:
+    """Axis and place of a joint.  size: of the robot, metres. A slide has no place, a ball no axis."""
     if joint.kind == FREE:
         return
     if joint.kind in (HINGE, SLIDE):
+        # Either direction is the same line: which of the two it is, the joint's sign says.
         axis = reflection.axis(other)
         axis = axis * (1 if axis @ joint.axis >= 0 else -1)
         yield from _compared(joint.name, other.name, "axis", joint.axis, axis)
@@ -170,12 +185,12 @@ def _geometry(joint: Joint, other: Joint, reflection: Reflection, size: float) -
         center = reflection.point(other.anchor)
         away = joint.anchor - center
         if joint.kind == HINGE:
-            away = away - (away @ joint.axis) * joint.axis
+            away = away - (away @ joint.axis) * joint.axis  # where on its line it is anchored is no difference
         yield from _compared(joint.name, other.name, "place", joint.anchor, joint.anchor - away, size)
 
 
 def _spans(joint: Joint, other: Joint, mirror: RobotMirror, index: int) -> Iterator[Difference]:
-    """Ranges, the partner's as its image has it."""
+    """Ranges, the partner's as its image has it; one range alone differs by a share of 1."""
     nothing = (-np.inf, np.inf)
     if joint.kind not in (HINGE, SLIDE) or joint.span == other.span is None:
         value, image = joint.span or (0.0, 0.0), other.span or (0.0, 0.0)
@@ -190,12 +205,17 @@ def _spans(joint: Joint, other: Joint, mirror: RobotMirror, index: int) -> Itera
 
 
 def mirrored_span(span: tuple[float, float], sign: int, shift: float = 0.0) -> tuple[float, float]:
-    """The image of a range."""
+    """The image of a range (lower, upper) under q -> sign q + shift, again with the lower end first.
+
+    >>> mirrored_span((-0.5, 2.0), -1)
+    (-2.0, 0.5)
+    """
     lower, upper = sorted((sign * span[0] + shift, sign * span[1] + shift))
     return lower, upper
 
 
 def _actuators(mirror: RobotMirror) -> Iterator[Difference]:
+    """Gears, control ranges, gains and forces, each pair once. Signs of gears are in the sign of the control."""
     robot = mirror.robot
     for index, actuator in enumerate(robot.actuators):
         image, sign = mirror.actuators[index], int(mirror.ctrl.sign[index])
@@ -217,7 +237,11 @@ def _actuators(mirror: RobotMirror) -> Iterator[Difference]:
 
 
 def _force(name: str, properties: object, sign: int, value: float) -> float:
-    """The image of a property of an actuator: constant forces and force ranges turn round with the sign."""
+    """The image of a property of an actuator: constant forces and force ranges turn round with the sign.
+
+    With the sign -1 the image of the range (-1, 4) is (-4, 1): its least force is minus the largest one. `bias 0` is a
+    force that does not depend on the state; gains and the other biases multiply what has a sign already.
+    """
     table = dict(properties) if isinstance(properties, dict) else {}
     if sign < 0 and name == "least force":
         return -table.get("largest force", 0.0)
@@ -240,7 +264,7 @@ def _shapes(mirror: RobotMirror) -> Iterator[Difference]:
         reflection, size = around(mirror, shape.link), mirror.robot.size
         if image < index:
             continue
-        if shape.kind != "plane":
+        if shape.kind != "plane":  # which lies in all of its points; its height is part of the distance to its image
             center = reflection.point(other.center)
             yield from _compared(shape.name, other.name, "place of the shape", shape.center, center, size)
         form = reflection.tensor(other.form)
@@ -265,7 +289,11 @@ def image_of_shape(mirror: RobotMirror, index: int) -> int | None:
 
 
 def _shape_distance(mirror: RobotMirror, shape: Shape, other: Shape) -> float:
-    """How far a shape is from the image of another, metres: places, and half sizes."""
+    """How far a shape is from the image of another, metres: places, and half sizes.
+
+    A plane has the form n n^T: its point with n n^T p is the foot of the perpendicular from 0, whichever p it is given
+    by, and so two planes are compared by these points and by their normals.
+    """
     reflection = around(mirror, shape.link)
     form = reflection.tensor(other.form)
     if shape.kind == "plane":

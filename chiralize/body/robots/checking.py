@@ -2,6 +2,11 @@
 
 Three kinds of evidence: the places and axes in the file; the simulator, which steps states and their images; and the
 observation, computed from a state and from its image.
+
+This is `chiralize skeleton check --robot FILE SPECIFICATION`. In go two files, out comes a `RobotCheck`. The mirror of
+the file is derived first, and everything that the specification says is held against it, since a robot that was made
+equal by the specification's mirror would agree with any. The joints of the specification are found in the robot by
+their names: `left_hip` is the joint `left_hip`, what the actuator `left_hip` drives, or `left_hip_joint`.
 """
 
 from __future__ import annotations
@@ -9,14 +14,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from chiralize.body.robots.agreement import EXACT, Agreement, Rung, agreement, rung
-from chiralize.body.robots.asymmetry import Difference, differences, summary
+from chiralize.body.robots.agreement import EXACT, Agreement, agreement, rung
+from chiralize.body.robots.asymmetry import differences
+from chiralize.body.robots.checked import RobotCheck, WrongJoint
 from chiralize.body.robots.deriving import derive
 from chiralize.body.robots.describing import Entry, RobotWishes, entries_of, image_of
 from chiralize.body.robots.matching import FARTHEST, joint_distance
@@ -41,148 +47,8 @@ from chiralize.symmetry.involution import SignedPermutation
 _FELT = 1e3 * EXACT
 """A wrong sign counts as noticed if it separates the two states by at least this much."""
 _PLANTED_STARTS = 3
+"""From how many states the simulator steps to feel a sign that was turned round; there is one run for each joint."""
 _ACTION = re.compile("action|target|command|torque", re.IGNORECASE)
-_WORDS = {1: "kept", -1: "negated"}
-
-
-@dataclass(frozen=True)
-class WrongJoint:
-    """A joint of which the specification says another partner or sign than the robot has."""
-
-    joint: str
-    partner: str
-    sign: int
-    right_partner: str
-    right_sign: int
-
-    def __str__(self) -> str:
-        """`left_hip: its partner is right_hip, not left_hip; it is negated, not kept`."""
-        parts = []
-        if self.partner != self.right_partner:
-            right = "none" if self.right_partner == self.joint else self.right_partner
-            parts.append(f"its partner is {right}, not {'none' if self.partner == self.joint else self.partner}")
-        if self.sign != self.right_sign:
-            parts.append(f"it is {_WORDS[self.right_sign]} ({self.right_sign}), not {_WORDS[self.sign]} ({self.sign})")
-        return f"{self.joint}: {'; '.join(parts)}"
-
-
-@dataclass(frozen=True, eq=False)
-class RobotCheck:
-    """What came out.
-
-    agreed: the simulator with the mirror that the file says.  given: with the one that the specification says, under
-    the last of these conditions.  joints, entries: what is wrong.  unfelt: joints whose sign makes no difference to
-    the simulator.  checked, unchecked: blocks of the observation.  by_name: blocks that are right by the names of their
-    entries, and wrong where the simulator takes them one after the other.
-    """
-
-    robot: RobotMirror
-    agreed: Agreement
-    given: Rung
-    joints: tuple[WrongJoint, ...]
-    entries: tuple[WrongEntry, ...]
-    differences: tuple[Difference, ...]
-    unfelt: tuple[str, ...] = ()
-    checked: tuple[str, ...] = ()
-    unchecked: tuple[str, ...] = ()
-    notices: tuple[str, ...] = field(default=())
-    by_name: tuple[str, ...] = ()
-    of_joints: tuple[str, ...] = ()
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the simulator agrees with the specification, no entry of the observation is wrong, and none is likely
-        to be.
-        """
-        return self._agrees_by_name and not self.by_name and not self.of_joints
-
-    @property
-    def _agrees_by_name(self) -> bool:
-        return self.given.agrees and not self.joints and not self.entries
-
-    def to_dict(self) -> dict[str, object]:
-        """The check as JSON values."""
-        return {
-            "agrees": self.agrees,
-            "lateral": self.robot.lateral,
-            "simulator_with_the_mirror_of_the_file": [step.to_dict() for step in self.agreed.rungs],
-            "simulator_with_the_specification": self.given.to_dict(),
-            "wrong_joints": [vars(wrong) for wrong in self.joints],
-            "wrong_entries": [vars(wrong) for wrong in self.entries],
-            "asymmetric": [difference.to_dict() for difference in self.differences],
-            "signs_not_felt": list(self.unfelt),
-            "right_by_name_only": list(self.by_name),
-            "mirrored_as_no_joint_is": list(self.of_joints),
-            "checked": list(self.checked),
-            "unchecked": list(self.unchecked),
-            "notices": list(self.notices),
-        }
-
-    def lines(self) -> list[str]:
-        """The check for people."""
-        lines = [f"{self.robot.robot.name}: lateral axis {self.robot.lateral}", "", "largest deviation of T of a step"]
-        lines.append(f"  {'':46}{'1 step':>10}{'20 steps':>10}")
-        lines += [_row(f"mirror of the file, {step.label}", step) for step in self.agreed.rungs]
-        lines.append(_row(f"specification, {self.agreed.rungs[-1].label}", self.given))
-        for title, items in (
-            ("wrong joints", self.joints),
-            ("wrong entries", self.entries),
-            ("asymmetric in the model", summary(self.differences)),
-            ("signs that the simulator does not feel", self.unfelt),
-            ("right by name, wrong in these places", self.by_name),
-            ("numbers of joints that are mirrored as no joint is", self.of_joints),
-            ("checked against the state", self.checked),
-            ("not checked", self.unchecked),
-        ):
-            if items:
-                lines += ["", title, *(f"  {item}" for item in items)]
-        return [*lines, "", self.verdict]
-
-    @property
-    def verdict(self) -> str:
-        """One sentence."""
-        if not self.agrees or not self.unchecked:
-            return self._of_what_was_checked
-        count, of_all = len(self.unchecked), len(self.unchecked) + len(self.checked)
-        return (
-            f"{self._of_what_was_checked}. Of {of_all} blocks {count} could not be checked and may be wrong; "
-            "commands and clocks are in no robot's file, so look at them yourself; others can be checked where their "
-            "names say what they hold, and where the file has it: another file of this robot may (a free base, motors)"
-        )
-
-    @property
-    def _of_what_was_checked(self) -> str:
-        if not self.agrees and not self.agreed.agrees and not self.joints:
-            return (
-                "UNDECIDED: the joints are as in the file, but the simulator disagrees with that mirror, too: "
-                "the model is asymmetric in what is not read (tendons, ties, actuators without a joint)"
-            )
-        if self._agrees_by_name and self.by_name:
-            return (
-                "UNDECIDED: the specification is the mirror of this robot where its entries are put in the model's "
-                "order by their names (--by-name says so); taken one after the other, they are not mirrored rightly"
-            )
-        if self._agrees_by_name and self.of_joints:
-            return (
-                "UNDECIDED: some numbers of joints are mirrored otherwise than joints are, and no state holds them: "
-                "write {joints: NAME}"
-            )
-        if not self.agrees:
-            return "DISAGREES: the specification is not the mirror of this robot"
-        if self.agreed.is_exact:
-            return "AGREES: T of a step is the step of T"
-        if not self.differences:
-            return (
-                "AGREES, but for contacts or ties: nothing that is read is asymmetric, and yet with them the "
-                "simulator's step is not its own mirror image"
-            )
-        return (
-            "AGREES, once what is asymmetric in the model is made equal; the robot itself is not its own mirror image"
-        )
-
-
-def _row(label: str, step: Rung) -> str:
-    return f"  {label:46}{step.one:10.1e}{step.many:10.1e}"
 
 
 def check(
@@ -197,20 +63,24 @@ def check(
     """
     spec = load_spec(specification)
     body = spec.skeleton
+    # The mirror of the file, and whether the simulator agrees with it.
     opened = open_model(robot_file)
     standing = [read_robot(opened, name, qpos) for name, qpos in poses(opened)]
     entries = joints_of(standing[0], body)
     mirror, lateral = _mirror_of(standing, body, entries, wishes or RobotWishes())
     agreed = agreement(opened, mirror)
+    # The mirror of the specification, in the same model and from the same states.
     given = _given_mirror(mirror, body, entries)
     outcome = rung(agreed.rungs[-1].label, agreed.model, given, agreed.states)
     unfelt = _unfelt(mirror, agreed, entries)
     notices = [*spec.notices, *doubts_of(spec), *opened.notices, *mirror.notices]
     wrong = _wrong_joints(mirror, body, entries)
+    # Legs that lie in one another may be exchanged or not: the specification may have chosen otherwise, and be right.
     if wrong and outcome.agrees and _is_mirror_too(mirror, body, entries):
         listed = "; ".join(map(str, wrong))
         notices.append(f"another mirror is as right by places, axes and steps: {listed}")
         wrong = []
+    # What is observed, block by block.
     scene = scene_of(agreed, mirror)
     observed = observation_of(spec, mirror, lambda other: joints_of(mirror.robot, other), scene, by_name)
     return RobotCheck(
@@ -230,10 +100,15 @@ def check(
 
 
 def _mirrored_as_no_joint(spec: ConversionSpec) -> Iterator[str]:
-    """Blocks of a number for each joint that stay where they are, and actions without the signs that joints have."""
+    """Blocks of a number for each joint that stay where they are, and actions without the signs that joints have.
+
+    `{scalar: 12, name: last_action}` of a robot of 12 joints, or `{joints: action, kind: scalar}`.
+    """
     for kind, entries in (("input", spec.inputs or ()), ("output", spec.outputs or ())):
         for number, entry in enumerate(entries):
             body = entry.override.skeleton or spec.skeleton
+            # An answer is an action, whatever it is called (`str` of a name is true). An input has to be called one:
+            # other numbers of joints, such as confidences, have no sign.
             is_action = _ACTION.search if kind == "input" else str
             for block in with_parts(entry.fields or ()):
                 if isinstance(block, Scalar) and block.is_one_for_each_joint(body):
@@ -247,14 +122,15 @@ def _mirrored_as_no_joint(spec: ConversionSpec) -> Iterator[str]:
 def joints_of(robot: Robot, body: Skeleton) -> list[Entry]:
     """The robot's numbers that the joints of a skeleton name: as joints, as actuators, or but for the word `joint`.
 
-    Raises WrongValueError where joints have several coordinates, UnknownNameError.
+    One for each joint of the skeleton, in its order. Raises WrongValueError where joints have several coordinates or
+    two of them are the same number of the robot, UnknownNameError where one is none of it.
     """
     if len(body.dims) != 1:
         facts = f"joints have {len(body.dims)} coordinates, a robot's have one each"
         raise WrongValueError(f"skeleton {body.name}", facts, "list every number as a joint, `dims: [q]`")
     entries = entries_of(robot, range(len(robot.joints)))
     exact = {entry.name: entry for entry in entries}
-    by_joint = {entry.joint: entry for entry in reversed(entries)}
+    by_joint = {entry.joint: entry for entry in reversed(entries)}  # of a ball its first number, which comes last here
     driven = {actuator.name: by_joint[actuator.joint] for actuator in robot.actuators if actuator.joint in by_joint}
     plain: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -282,7 +158,7 @@ def _by_words(name: str, entries: Sequence[Entry]) -> Entry | None:
     words = _words(name)
     by_words = {_words(entry.name): entry for entry in entries}
     if len(by_words) < len(entries):
-        return None
+        return None  # two joints have the same words: words do not tell them apart
     if words in by_words:
         return by_words[words]
     for side, other in (("right", "left"), ("left", "right")):
@@ -292,18 +168,25 @@ def _by_words(name: str, entries: Sequence[Entry]) -> Entry | None:
 
 
 def _words(name: str) -> frozenset[str]:
+    """The words and numbers of a name: `Left_Knee_joint2` has left, knee and 2."""
     return frozenset(re.findall(r"[a-z]+|[0-9]+", name.lower())) - {"joint"}
 
 
 def _plain(name: str) -> str:
+    """The name in small letters without separators and the word joint: `FL_hip_joint` is flhip."""
     return re.sub(r"[^a-z0-9]|joint", "", name.lower())
 
 
 def _mirror_of(
     standing: Sequence[Robot], body: Skeleton, entries: Sequence[Entry], wishes: RobotWishes
 ) -> tuple[RobotMirror, tuple[WrongEntry, ...]]:
-    """The mirror that the file has, along the lateral axis of the specification if there is one along it."""
+    """The mirror that the file has, along the lateral axis of the specification if there is one along it.
+
+    Beside it what is wrong with the specification's axis. Raises RobotMirrorError where there is no mirror at all, or
+    none along the axis that the user asks for.
+    """
     names = standing[0].names
+    # The specification's pairs decide between legs that lie in one another, and nowhere else: it may be wrong.
     hints = {names[entries[left].joint]: names[entries[right].joint] for left, right in body.pairs}
     for index in body.center:
         hints[names[entries[index].joint]] = names[entries[index].joint]
@@ -338,13 +221,19 @@ class _Given:
 
 
 def _given_mirror(mirror: RobotMirror, body: Skeleton, entries: Sequence[Entry]) -> _Given:
-    """T with the partners and the signs of a skeleton in place of the robot's."""
+    """T with the partners and the signs of a skeleton in place of the robot's.
+
+    entries: of the robot, one for each joint of the skeleton.
+    """
     images = {number: (body.partner(number), int(body.sign_table()[number, 0])) for number in range(len(entries))}
     return with_images(mirror, entries, images)
 
 
 def with_images(mirror: RobotMirror, entries: Sequence[Entry], images: Mapping[int, tuple[int, int]]) -> _Given:
-    """T in which some entries, by number, go to others with a sign."""
+    """T in which some entries, by number, go to others with a sign.
+
+    images: number of an entry to (number of its image, sign).  What it does not list is as in `mirror`.
+    """
     robot = mirror.robot
     qpos = np.array([mirror.qpos.partner, mirror.qpos.sign])
     qvel = np.array([mirror.qvel.partner, mirror.qvel.sign])
@@ -355,13 +244,16 @@ def with_images(mirror: RobotMirror, entries: Sequence[Entry], images: Mapping[i
         first, second = position_of(joint, entries[number]), position_of(other, entries[image])
         qpos[:, first] = second, sign
         qvel[:, joint.velocity + entries[number].component] = other.velocity + entries[image].component, sign
+        # Also with another partner or sign the reference pose is its own image: q0 = sign q0_image + shift.
         if joint.kind != BALL:
             qpos_shift[first] = robot.qpos[first] - sign * robot.qpos[second]
         else:
             qpos_shift[first] = 0.0
+        # As in the file: its shift may hold more (things that slide), and its controls are right already.
         if sign == mirror.qpos.sign[first] and second == mirror.qpos.partner[first]:
             qpos_shift[first] = mirror.qpos_shift[first]
             continue
+        # The actuators follow their joints, with the sign of the joint unless one of two gears is negative.
         drivers = [index for index, actuator in enumerate(robot.actuators) if actuator.joint == entries[number].joint]
         theirs = [index for index, actuator in enumerate(robot.actuators) if actuator.joint == entries[image].joint]
         for mine, his in zip(drivers, theirs, strict=False):
@@ -376,7 +268,11 @@ def with_images(mirror: RobotMirror, entries: Sequence[Entry], images: Mapping[i
 
 
 def _involution(table: npt.NDArray[np.int64]) -> SignedPermutation:
-    """The signed permutation of a table of partners and signs. Joints whose partner has another partner stay alone."""
+    """The signed permutation of a table "2 entry" of partners and signs.
+
+    Joints whose partner has another partner stay alone: of 0 -> 1, 1 -> 2, 2 -> 1 the first keeps its place. A sign
+    that partners do not share becomes 1.
+    """
     partner, sign = table
     stays = partner[partner] != np.arange(len(partner))
     partner = np.where(stays, np.arange(len(partner)), partner)
@@ -384,6 +280,10 @@ def _involution(table: npt.NDArray[np.int64]) -> SignedPermutation:
 
 
 def _wrong_joints(mirror: RobotMirror, body: Skeleton, entries: Sequence[Entry]) -> list[WrongJoint]:
+    """The joints whose partner or sign differ from the file's.
+
+    A partner that the skeleton does not have is called by its name in the file.
+    """
     names = {(entry.joint, entry.component): name for entry, name in zip(entries, body.joints, strict=True)}
     wrong = []
     for number, entry in enumerate(entries):
@@ -421,7 +321,8 @@ def _unfelt(mirror: RobotMirror, agreed: Agreement, entries: Sequence[Entry]) ->
         partner, sign = image_of(mirror, entry)
         image = position.get(partner)
         if image is None or image < number:
-            continue
+            continue  # no joint of the skeleton, or a pair that was looked at from its other member
+        # Both members of a pair have the same sign, so both are turned round.
         planted = with_images(mirror, entries, {number: (image, -sign), image: (number, -sign)})
         if deviations(agreed.model, planted, agreed.states[:_PLANTED_STARTS]).max() < _FELT:
             unfelt += [entries[index].name for index in dict.fromkeys((number, image))]

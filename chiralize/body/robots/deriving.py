@@ -1,7 +1,14 @@
 """The mirror of a robot: partner and sign of every joint, and T on the simulator's positions, velocities and controls.
 
+In: the robot in one or more poses, and what a user says. Out: a `RobotMirror`, or an error that says which joint has
+no partner. `describing` makes a skeleton of it, `checking` compares a specification with it.
+
 Places and axes in the reference pose decide; names decide where places alone leave a choice (planar robots, whose legs
 lie in one another), and where the two disagree that is said.
+
+It is a search: for each pose, each lateral axis and each plane across it, `matching` pairs the links. The first pose
+that has a complete and believable attempt is taken, and in it the attempt of most merit. Some quadrupeds are symmetric
+along x and along y. Names (`left_hip`, `right_hip`) then tell which of the two is meant.
 """
 
 from __future__ import annotations
@@ -41,6 +48,7 @@ def derive(
     """
     given = both_ways(partners or {})
     attempts: list[_Attempt] = []
+    # Poses are read one by one: the first one mostly suffices.
     for robot in poses:
         _check_names(robot, given)
         for axis in (lateral,) if lateral else _PREFERRED:
@@ -48,9 +56,11 @@ def derive(
         best = _best(attempts, robot, lateral is not None)
         if best is not None:
             return _mirror(best, given)
+    # No pose will do. Every joint had a partner, yet nothing was exchanged (a planar robot), or it was not believable.
     flat = next((one for one in attempts if one.matching.is_complete and not one.is_even), None)
     if flat is not None:
         raise _trivial(flat)
+    # Else say what is missing where most of it fits.
     best = max((attempt for attempt in attempts if not attempt.matching.is_complete), key=lambda attempt: attempt.reach)
     raise _incomplete(best, len({id(attempt.robot) for attempt in attempts}))
 
@@ -65,6 +75,7 @@ def _best(attempts: Sequence[_Attempt], robot: Robot, is_asked: bool) -> _Attemp
     of_pose = [attempt for attempt in attempts if attempt.robot is robot]
     complete = [attempt for attempt in of_pose if attempt.matching.is_complete and (attempt.is_even or is_asked)]
     best = max(complete, key=lambda attempt: attempt.merit, default=None)
+    # `near` is also counted of incomplete attempts: another axis has more pairs by names at mirrored places.
     if best is None or max(attempt.near for attempt in of_pose) > best.near:
         return None
     return best
@@ -119,9 +130,10 @@ def _attempts(robot: Robot, lateral: int, given: Mapping[str, str], hints: Mappi
     attempts: list[_Attempt] = []
     for offset in _offsets(robot, lateral):
         reflection = Reflection(lateral, offset)
+        # The user's word comes first, then a specification's, then names.
         matching = match(robot, reflection, [_says(robot, names) for names in (given, hints, by_names)])
         if matching.is_complete and robot.base is None:
-            reflection = _centred(robot, reflection, matching)
+            reflection = _centred(robot, reflection, matching)  # a floating base lies in the plane already
         attempts.append(_judged(robot, reflection, matching, by_names))
         if matching.is_complete:
             break
@@ -129,6 +141,7 @@ def _attempts(robot: Robot, lateral: int, given: Mapping[str, str], hints: Mappi
 
 
 def _judged(robot: Robot, reflection: Reflection, matching: Matching, by_names: Mapping[str, str]) -> _Attempt:
+    """The attempt with its counts; those of joints leave out free ones, and joints whose link has no partner."""
     agreeing = near = moving = uneven = 0
     is_one_sided = False
     for index, joint in enumerate(robot.joints):
@@ -148,7 +161,10 @@ def _judged(robot: Robot, reflection: Reflection, matching: Matching, by_names: 
 
 
 def _bends_one_way(joint: Joint) -> bool:
-    """Whether a range lies mostly to one side of its zero."""
+    """Whether a range lies mostly to one side of its zero: its middle is farther from 0 than a quarter of its width.
+
+    A knee from -0.1 to 2.5 rad does (middle 1.2, width 2.6), a hip from -0.5 to 0.8 rad does not (0.15, 1.3).
+    """
     if joint.span is None:
         return False
     lower, upper = (end - float(joint.zero[0]) for end in joint.span)
@@ -162,13 +178,17 @@ def _is_uneven(robot: Robot, reflection: Reflection, joint: Joint, other: Joint,
     if joint.span is None or other.span is None:
         spans = joint.span != other.span
     else:
+        # A negated range has its ends exchanged: (-0.5, 2) becomes (-2, 0.5).
         gap = np.abs(np.sort(np.array(other.span) * sign) - joint.span).max()
         spans = gap > _UNEVEN * (joint.span[1] - joint.span[0])
     return bool(away > FARTHEST * robot.size or spans)
 
 
 def _centred(robot: Robot, reflection: Reflection, matching: Matching) -> Reflection:
-    """The plane in the middle between partners. In a robot that stands fixed it may lie a little beside 0."""
+    """The plane in the middle between partners. In a robot that stands fixed it may lie a little beside 0.
+
+    The median, so that one pair that is a little off does not move the plane.
+    """
     lateral, middles = reflection.lateral, []
     for index, joint in enumerate(robot.joints):
         image = image_of_joint(robot, matching.partner, index)
@@ -181,7 +201,9 @@ def _centred(robot: Robot, reflection: Reflection, matching: Matching) -> Reflec
 
 
 def _offsets(robot: Robot, lateral: int) -> list[float]:
-    """Where the plane may lie: through a floating base, else through 0 or the middle of the joints."""
+    """Where the plane may lie, metres along the axis: through a floating base, else through 0 or the middle of the
+    joints, as the mean of their anchors or between the outermost ones.
+    """
     if robot.base is not None:
         return [float(robot.joints[robot.base].anchor[lateral])]
     places = np.array([joint.anchor[lateral] for joint in robot.joints])
@@ -200,6 +222,7 @@ def _pairs_by_names(robot: Robot) -> dict[str, str]:
     partners = {names[left]: names[right] for left, right in infer_pairs(names).pairs}
     bodies = [link.name for link in robot.links]
     for left, right in infer_pairs(bodies).pairs:
+        # By names alone two links need not have as many joints as each other; the first ones go together.
         for first, second in zip(robot.links[left].joints, robot.links[right].joints, strict=False):
             if names[first] not in both_ways(partners) and names[second] not in both_ways(partners):
                 partners[names[first]] = names[second]
@@ -218,6 +241,7 @@ def _says(robot: Robot, partners: Mapping[str, str]) -> Names:
 
 
 def _check_names(robot: Robot, given: Mapping[str, str]) -> None:
+    """Raise RobotMirrorError where the user names a joint that the robot does not have."""
     for name in given:
         if name not in robot.names:
             raise RobotMirrorError(robot.name, f"no joint is called {name!r}", f"joints are {some_names(robot.names)}")
@@ -229,6 +253,7 @@ def _disagreements(robot: Robot, partner: Sequence[int], given: Mapping[str, str
     wrong = []
     for index, name in enumerate(robot.names):
         image = robot.names[partner[index]]
+        # What the user said is not questioned, and of a pair one line is enough: that of the name that sorts first.
         if name in given or by_names.get(name, image) == image or by_names[name] < name:
             continue
         wrong.append(f"{name} ({robot.links[robot.joints[index].link].name}) with {by_names[name]}, not {image}")
@@ -238,6 +263,7 @@ def _disagreements(robot: Robot, partner: Sequence[int], given: Mapping[str, str
 
 
 def _mirror(attempt: _Attempt, given: Mapping[str, str]) -> RobotMirror:
+    """T from a complete attempt. Raises RobotMirrorError where it contradicts the user's partners."""
     robot, links = attempt.robot, attempt.matching.partner
     partner = [image_of_joint(robot, links, index) or 0 for index in range(len(robot.joints))]
     _check_given(robot, partner, given)
@@ -245,6 +271,7 @@ def _mirror(attempt: _Attempt, given: Mapping[str, str]) -> RobotMirror:
 
 
 def _check_given(robot: Robot, partner: Sequence[int], given: Mapping[str, str]) -> None:
+    """Raise RobotMirrorError where a partner that the user gave lies elsewhere: `match` asks names in ties only."""
     for index, name in enumerate(robot.names):
         image = robot.names[partner[index]]
         if given.get(name, image) != image:
@@ -254,9 +281,13 @@ def _check_given(robot: Robot, partner: Sequence[int], given: Mapping[str, str])
 
 # ---- what is missing ------------------------------------------------------------------------------------------
 def _incomplete(attempt: _Attempt, count: int) -> RobotMirrorError:
-    """The reason why the robot has no mirror, in the axis and the pose that come nearest to one."""
+    """The reason why the robot has no mirror, in the axis and the pose that come nearest to one.
+
+    count: how many poses were tried.
+    """
     robot, axis = attempt.robot, AXES[attempt.reflection.lateral]
     if not attempt.matching.unmatched:
+        # Every link has candidates, and some have several: the user can name the partners.
         lines = []
         for link, candidates in attempt.matching.ambiguous.items():
             mine, theirs = (", ".join(_joint_names(robot, one)) for one in (link, candidates[0]))
@@ -274,7 +305,11 @@ def _incomplete(attempt: _Attempt, count: int) -> RobotMirrorError:
 
 
 def _trivial(attempt: _Attempt) -> RobotMirrorError:
-    """Every joint is its own partner and keeps its sign, or bends to one side only."""
+    """The error for a robot of which every joint has a partner, and which still has no left and right.
+
+    Either joints are exchanged or negated, but most of them are uneven or bend to one side only; or nothing moves: the
+    robot is one free body, or planar.
+    """
     robot, axis = attempt.robot, AXES[attempt.reflection.lateral]
     if attempt.moving:
         facts = f"it has no left and right: {axis} -> -{axis} comes nearest, but of {attempt.moving} joints that it "
@@ -296,7 +331,7 @@ def _joint_names(robot: Robot, link: int) -> list[str]:
 
 
 def _is_planar(robot: Robot, reflection: Reflection) -> bool:
-    """Whether no joint moves anything across the plane."""
+    """Whether no joint moves anything across the plane: hinges turn about the lateral axis, slides run across it."""
     return all(
         joint.kind not in (BALL, FREE)
         and sign_of_joint(reflection, joint, joint) > 0

@@ -1,4 +1,13 @@
-"""From a robot's file to a skeleton: one coordinate for each joint, its partner and its sign."""
+"""From a robot's file to a skeleton: one coordinate for each joint, its partner and its sign.
+
+This is `chiralize skeleton import --from mujoco` (or `urdf`): open the file, find the mirror, ask the simulator whether
+it is one, and write down what was found. The body of the skeleton is the joint space: a hinge is a joint with the
+single coordinate `q`, a ball is three of them, and T is
+
+    (T q)[i] = sign[i] q[partner[i]]
+
+The shift of `RobotMirror` is not part of it: angles of a skeleton count from the pose in which the robot is symmetric.
+"""
 
 from __future__ import annotations
 
@@ -72,12 +81,17 @@ def entries_of(robot: Robot, joints: Sequence[int]) -> list[Entry]:
 def mirror_of(opened: OpenedModel, wishes: RobotWishes | None = None) -> RobotMirror:
     """The mirror of an opened model. Raises RobotMirrorError."""
     wishes = wishes or RobotWishes()
+    # A generator: keyframes are read only where the robot is not symmetric in the poses before them.
     robots = (read_robot(opened, name, qpos) for name, qpos in poses(opened))
     return derive(robots, wishes.lateral, wishes.partners)
 
 
 def import_robot(path: Path, kind: str, wishes: RobotWishes, notices: list[str]) -> Skeleton:
-    """The skeleton of a robot's file; what was decided, what is asymmetric and what the simulator says is noticed."""
+    """The skeleton of a robot's file; what was decided, what is asymmetric and what the simulator says is noticed.
+
+    A simulator that disagrees is a notice, too: a skeleton of an asymmetric robot is still of use.
+    Raises ImportFormatError, RobotMirrorError, UsageError, UnpairedJointError, MissingPackageError.
+    """
     opened = open_model(path, kind)
     mirror = mirror_of(opened, wishes)
     joints = _ordered(mirror.robot, opened, wishes.order, notices)
@@ -91,6 +105,7 @@ def import_robot(path: Path, kind: str, wishes: RobotWishes, notices: list[str])
 
 
 def _said(result: Agreement) -> str:
+    """The notice about the simulator, by the last condition that was tried."""
     last = result.rungs[-1]
     far = f"to {last.one:.0e} after 1 step and {last.many:.0e} after 20"
     if not result.agrees:
@@ -132,7 +147,10 @@ def skeleton_of(
 
 
 def image_of(mirror: RobotMirror, entry: Entry) -> tuple[tuple[int, int], int]:
-    """Joint and component that an entry goes to, and its sign."""
+    """((joint, component), sign) of the image of an entry.
+
+    It is read off T on velocities, whose entries are those of a skeleton, balls included.
+    """
     at = mirror.robot.joints[entry.joint].velocity + entry.component
     partner = mirror.partner[entry.joint]
     component = int(mirror.qvel.partner[at]) - mirror.robot.joints[partner].velocity
@@ -144,6 +162,7 @@ def _left_first(
 ) -> tuple[int, int]:
     """(left, right) by the names where they tell, else by the side: left is y > 0, and x < 0."""
     first, second = names[pair[0]], names[pair[1]]
+    # Two names that tell the same side, or none, leave it to the places.
     if side_in_pair(first, second) is not None and side_in_pair(second, first) != side_in_pair(first, second):
         return orient(pair, names)
     if _is_left(mirror, entries[pair[0]].joint):
@@ -161,7 +180,12 @@ def _is_left(mirror: RobotMirror, joint: int) -> bool:
 
 
 def _ordered(robot: Robot, opened: OpenedModel, order: str | None, notices: list[str]) -> list[int]:
-    """Indices of the joints in the order that was asked for."""
+    """Indices of the joints in the order that was asked for; free ones are left out.
+
+    Unasked it is the order of the actuators, in which a policy's actions come, without joints that none drives; of a
+    robot without motors it is the order of the model. Raises UsageError where actuators are asked for and there are
+    none.
+    """
     driven = [actuator.joint for actuator in robot.actuators if actuator.joint is not None]
     movable = [index for index, joint in enumerate(robot.joints) if joint.kind != FREE]
     chosen = list(dict.fromkeys(joint for joint in driven if joint in movable))
@@ -201,7 +225,7 @@ def _about_sides(mirror: RobotMirror) -> list[str]:
     """Whether names call left what lies to the right of a robot that looks along x."""
     if mirror.lateral != "y":
         return []
-    names, wrong, right = mirror.robot.names, [], 0
+    names, wrong, right = mirror.robot.names, [], 0  # names on the wrong side, and how many are on the right one
     for index, name in enumerate(names):
         other = names[mirror.partner[index]]
         if mirror.partner[index] != index and side_in_pair(name, other) == "left":

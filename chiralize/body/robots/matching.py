@@ -1,9 +1,20 @@
 """Which link of a robot is at the mirrored place of which, and joint by joint with which sign.
 
+In: a robot in one pose, one plane, and what names say. Out: a partner for every link, or why some have none.
+`deriving` calls this for each plane that may be the mirror's, and keeps the plane that fits best.
+
 The tree of links is walked from the world down. A child of one link may be the mirror image of a child of its partner
-where their joints are of the same kinds, at the mirrored places, about the mirrored axes, and the same holds of all
+where their joints are of the same kinds, at the mirrored places, about the mirrored axes. The same has to hold of all
 that hangs on them. The axis of a hinge is a pseudo-vector: its lateral component is kept, and the two others are
 negated; that of a slide is a polar vector.
+
+Four links under y -> -y, axes in brackets:
+
+    0 world ── 1 trunk ─┬─ 2 left hip   at ( 0.1,  0.2, 0), hinge about (1, 0, 0)
+                        └─ 3 right hip  at ( 0.1, -0.2, 0), hinge about (1, 0, 0)
+
+The image of link 2 lies at link 3, so they are partners: partner = [0, 1, 3, 2]. The image of its axis is
+-diag(1, -1, 1) (1, 0, 0) = (-1, 0, 0), opposite to the axis of link 3, so the sign of the joint is -1.
 """
 
 from __future__ import annotations
@@ -24,10 +35,11 @@ _STRAIGHT = 0.96
 """Cosine of 16 degrees, by which axes of partners may differ; smaller differences are listed as asymmetric."""
 _EQUALLY_FAR = 1e-3
 """Between candidates whose distances differ by less than this share of the robot's size, names alone decide."""
-
-
 _ANYWHERE = 0.9
-"""A free body is its own partner wherever it lies, unless another one lies at its mirrored place."""
+"""A free body is its own partner wherever it lies, unless another one lies at its mirrored place.
+
+It counts as being this share of `FARTHEST` from its image: near enough to be a candidate, farther than a true image.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,11 +67,16 @@ class Reflection:
         return self.signs[:, None] * tensor * self.signs
 
     def turn(self, joint: Joint, other: Joint) -> Array:
-        """How the mirror takes vectors in the frame of a joint's body to the frame of its partner's, "3 3"."""
+        """How the mirror takes polar vectors in the frame of a joint's body to the frame of its partner's, "3 3".
+
+        With frames F and F' and S = diag(signs) it is F'^T S F; its determinant is -1.
+        """
         return other.frame.T @ (self.signs[:, None] * joint.frame)
 
     def axis(self, joint: Joint) -> Array:
-        """The image of a joint's axis: of a pseudo-vector for hinges, of a polar one for slides."""
+        """The image of a joint's axis: of a pseudo-vector for hinges, of a polar one for slides. Without meaning for
+        balls and free joints.
+        """
         return (self.signs if joint.kind == SLIDE else -self.signs) * joint.axis
 
 
@@ -88,6 +105,7 @@ def match(robot: Robot, reflection: Reflection, named: Sequence[Names]) -> Match
     """Partners of all links.
 
     named: where several links are equally near, the first of these that says of exactly one that it is meant decides.
+    Nothing is raised: links without a partner, and those with several, are listed in the result.
     """
     return _Walk(robot, reflection, named).matching()
 
@@ -100,7 +118,10 @@ def sign_of_joint(reflection: Reflection, joint: Joint, other: Joint) -> int:
 
 
 class _Walk:
-    """The walk down the tree, which remembers how far links are from the images of others."""
+    """The walk down the tree, which remembers how far links are from the images of others.
+
+    far: distances by (link, image). lonely: joints whose name has a side while no joint has the name of the other side.
+    """
 
     def __init__(self, robot: Robot, reflection: Reflection, named: Sequence[Names]) -> None:
         self.robot, self.reflection, self.named = robot, reflection, named
@@ -111,25 +132,29 @@ class _Walk:
 
     def matching(self) -> Matching:
         """Partners from the world down."""
-        waiting = [(0, 0)]
+        waiting = [(0, 0)]  # the world is its own partner
         while waiting:
             link, other = waiting.pop()
-            pairs = self._pairs(link, other)
-            for child, image in pairs.items():
+            for child, image in self._pairs(link, other).items():
+                # Both directions at once: the children of two partners need a visit from one side only.
                 self.result.partner[child], self.result.partner[image] = image, child
-                if child <= image or link != other:
-                    waiting.append((child, image))
+                waiting.append((child, image))
         return self.result
 
     def _pairs(self, link: int, other: int) -> Mapping[int, int]:
-        """Children of a link and their partners among the children of its partner."""
+        """Children of a link and their partners among the children of its partner.
+
+        Where the link is its own partner, both members of a pair are its children, and the pair is listed once.
+        """
         pairs: dict[int, int] = {}
         taken: set[int] = set()
         images = self.children[other]
         candidates = {child: self._candidates(child, images) for child in self.children[link]}
+        # The child with the fewest candidates chooses first: with candidates {a: [a, b], b: [a]}, `a` would take itself
+        # and leave `b` without a partner.
         for child, near in sorted(candidates.items(), key=lambda item: len(item[1])):
             if link == other and child in taken:
-                continue
+                continue  # it is the image of an earlier sibling
             free = [image for image in near if image not in taken]
             image = self._chosen(child, free, images)
             if image is None:
@@ -141,16 +166,22 @@ class _Walk:
         return pairs
 
     def _candidates(self, link: int, images: Sequence[int]) -> list[int]:
+        """Those of the images that may be the link's partner, the nearest first."""
         near = [image for image in images if self.distance(link, image) <= FARTHEST * self.robot.size]
         return sorted(near, key=lambda image: self.distance(link, image))
 
     def _chosen(self, link: int, near: Sequence[int], images: Sequence[int]) -> int | None:
-        """The one at the mirrored place; of several that are equally near, the one that names mean."""
+        """The one at the mirrored place; of several that are equally near, the one that names mean.
+
+        near: candidates that are still free, the nearest first.  images: all siblings, for the explanation. Returns
+        None and notes why where there is none, or where nothing tells several apart.
+        """
         if not near:
             self._explain(link, images)
             return None
         least = self.distance(link, near[0])
         equal = [image for image in near if self.distance(link, image) - least <= _EQUALLY_FAR * self.robot.size]
+        # The order is that of trust: names, then masses, and last that a link in the middle is its own partner.
         for says in (*self.named, self._is_heavy_alike, self._is_itself):
             meant = [image for image in equal if says(link, image)]
             if len(meant) == 1 and len(equal) > 1 and not self._is_contested(says, equal):
@@ -161,7 +192,11 @@ class _Walk:
         return equal[0]
 
     def _is_contested(self, says: Names, equal: Sequence[int]) -> bool:
-        """Whether another candidate names a side whose other side is missing: it may be this one's partner."""
+        """Whether another candidate names a side whose other side is missing: it may be this one's partner.
+
+        MuJoCo's walker has `thigh_joint` and `thigh_left_joint`, both in the plane. The first must not become its own
+        partner, since it is the missing right one.
+        """
         names = {self.robot.names[joint] for image in equal for joint in self.robot.links[image].joints}
         return says == self._is_itself and bool(names & self.lonely)
 
@@ -182,18 +217,19 @@ class _Walk:
         """How far a link and all that hangs on it are from the mirrored places, metres; infinite where they differ."""
         key = (link, image)
         if key not in self.far:
-            self.far[key] = np.inf
             self.far[key] = self._distance(link, image)
         return self.far[key]
 
     def _distance(self, link: int, image: int) -> float:
+        """The largest distance in the two subtrees: of the links themselves, and of each child to its nearest image."""
         below, below_image = self.children[link], self.children[image]
         if len(below) != len(below_image):
             return np.inf
         far = self._distance_alone(link, image)
         if far > FARTHEST * self.robot.size:
-            return far
+            return far  # no candidate already, whatever hangs on it
         for child in below:
+            # A lower bound: two children may be nearest to the same image. The walk gives each image away once.
             far = max(far, min(self.distance(child, other) for other in below_image))
         return far
 
@@ -210,13 +246,17 @@ class _Walk:
         """Whether the centres of mass are too far apart for two links to be partners, but for an asymmetric mass."""
         one, other = self.robot.links[link], self.robot.links[image]
         is_base = self.robot.base is not None and self.robot.joints[self.robot.base].link == link
+        # The base is its own partner whatever it carries on one side; a thing may lie anywhere; no mass has no centre.
         if not one.mass or not other.mass or self.robot.is_thing(link) or is_base:
             return False
         away = self.reflection.point(one.center) - other.center
         return bool(np.linalg.norm(away) > _FARTHEST_MASS * self.robot.size)
 
     def _explain(self, link: int, images: Sequence[int]) -> None:
-        """Note the nearest candidate for a link without a partner, or for the links on it that are the cause."""
+        """Note the nearest candidate for a link without a partner, or for the links on it that are the cause.
+
+        A shoulder without a partner because of a finger far out is noted as that finger.
+        """
         like = [image for image in images if self._distance_alone(link, image) <= FARTHEST * self.robot.size]
         for image in like:
             below = self.children[image]
@@ -241,6 +281,7 @@ class _Walk:
         return words
 
     def _gap(self, joint: int, other: int, far: float) -> str:
+        """What keeps two joints that are `far` metres apart from being partners: the mass, or place and angle."""
         one, image = self.robot.joints[joint], self.robot.joints[other]
         if one.kind in (HINGE, SLIDE):
             cosine = abs(float(self.reflection.axis(one) @ image.axis))
@@ -256,7 +297,8 @@ class _Walk:
 def joint_distance(robot: Robot, reflection: Reflection, joint: int, other: int, *, turned: bool = False) -> float:
     """How far a joint is from another one's mirrored place, metres; infinite where kind or axis differ.
 
-    turned: whatever the axis.  Slides have no place.
+    turned: whatever the axis, and from anchor to anchor; for messages. Otherwise hinges are compared as lines, and
+    slides have no place, since a slide moves its body alike wherever it is anchored.
     """
     one, image = robot.joints[joint], robot.joints[other]
     if one.kind != image.kind:
@@ -266,7 +308,7 @@ def joint_distance(robot: Robot, reflection: Reflection, joint: int, other: int,
         return np.inf
     if one.kind == FREE and joint == other:
         if joint == robot.base:
-            return 0.0
+            return 0.0  # the base is its own partner, wherever it floats
         return _ANYWHERE * FARTHEST * robot.size
     away = reflection.point(one.anchor) - image.anchor
     if one.kind == SLIDE and not turned:
@@ -277,10 +319,12 @@ def joint_distance(robot: Robot, reflection: Reflection, joint: int, other: int,
 
 
 def _line_distance(robot: Robot, reflection: Reflection, one: Joint, image: Joint, away: Array) -> float:
-    """How far the lines of two hinges are apart, and how far along the line what they move.
+    """How far two hinges are apart, metres: the larger of the distance across and along their line.
+
+    away: "3", from the partner's anchor to the mirrored one.
 
     Where on its line a hinge is anchored makes no difference to how it moves, so that the mass that it moves may say
-    that two are partners whose anchors are not at mirrored places.
+    that two are partners whose anchors are not at mirrored places. Along the line the smaller of both distances counts.
     """
     along = float(abs(away @ image.axis))
     across = float(np.linalg.norm(away - (away @ image.axis) * image.axis))

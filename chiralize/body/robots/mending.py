@@ -1,6 +1,12 @@
 """A compiled model made equal on both sides: each part and the image of its partner get the mean of the two.
 
-With what is asymmetric out of the way, a simulator that still disagrees disagrees with the mirror.
+With what is asymmetric out of the way, a simulator that still disagrees disagrees with the mirror. `agreement` asks for
+it where the model as it is deviates. It is the projection of the model onto the symmetric ones, P(x) = (x + T x) / 2,
+for each property with the T of its kind: masses 2.1 and 1.9 kg both become 2.0 kg; a left axis (0, 1, 0.1), whose image
+on the right should be (0, 1, -0.1) and is (0, 1, 0), becomes (0, 1, 0.05) before it is normalised.
+
+Values are read off the `Robot`, in the world's frame, and written into the `mjModel`, in the frames of its bodies.
+Frames of bodies stay as they are, since they are labels only.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ def mended(opened: OpenedModel, mirror: RobotMirror) -> Any:
     """A copy of the model in which partners are each other's images; shapes without an image touch nothing."""
     mujoco = simulator(opened.path)
     model = copy.copy(opened.model)
+    # Frames of the bodies in the reference pose, in which the robot's places and axes are.
     data = mujoco.MjData(model)
     data.qpos[:] = mirror.robot.qpos
     mujoco.mj_kinematics(model, data)
@@ -37,14 +44,15 @@ def mended(opened: OpenedModel, mirror: RobotMirror) -> Any:
     _mend_shapes(model, mirror)
     model.opt.gravity[:] = _symmetric(mirror, model.opt.gravity)
     model.opt.wind[:] = _symmetric(mirror, model.opt.wind)
+    # Marks of the compiler that two frames coincide, by which the simulator skips turns: no longer true.
     for name in ("body_sameframe", "geom_sameframe", "site_sameframe"):
         getattr(model, name)[:] = 0
-    mujoco.mj_setConst(model, mujoco.MjData(model))
+    mujoco.mj_setConst(model, mujoco.MjData(model))  # what is derived from masses and axes
     return model
 
 
 def _symmetric(mirror: RobotMirror, vector: Array) -> Array:
-    """The part of a vector that the mirror keeps."""
+    """The part of a polar vector that the mirror keeps: of gravity (0, 1, -9.8) under y -> -y it is (0, 0, -9.8)."""
     return (vector + mirror.reflection.signs * vector) / 2
 
 
@@ -69,6 +77,7 @@ def _mend_links(model: Any, data: Any, mirror: RobotMirror) -> None:
     link_of, moved = links_of_bodies(model)
     for index, link in enumerate(robot.links):
         other, reflection = robot.links[mirror.links[index]], around(mirror, index)
+        # The compiler marks bodies whose centre of mass is their origin as simple, and refuses another centre then.
         if index == 0 or model.body_simple[moved[index]]:
             continue
         body = moved[index]
@@ -78,8 +87,9 @@ def _mend_links(model: Any, data: Any, mirror: RobotMirror) -> None:
         turn, origin = data.xmat[body].reshape(3, 3), data.xpos[body]
         center = (link.center + reflection.point(other.center)) / 2
         inertia = (link.inertia + reflection.tensor(other.inertia)) / 2
+        # MuJoCo has an inertia as three moments and the turn of their axes, in the frame of the body: turn^T I turn.
         moments, axes = np.linalg.eigh(turn.T @ inertia @ turn)
-        axes = axes * np.sign(np.linalg.det(axes))
+        axes = axes * np.sign(np.linalg.det(axes))  # eigenvectors may be left-handed, which no quaternion is
         model.body_mass[body] = (link.mass + other.mass) / 2
         model.body_ipos[body] = turn.T @ (center - origin)
         model.body_inertia[body] = np.maximum(moments, 0)
@@ -87,7 +97,11 @@ def _mend_links(model: Any, data: Any, mirror: RobotMirror) -> None:
 
 
 def _quaternion(turn: Array) -> Array:
-    """The quaternion w, x, y, z of a rotation matrix, from the largest of four equivalent forms."""
+    """The quaternion w, x, y, z of a rotation matrix, from the largest of four equivalent forms.
+
+    products: 4 q q^T, "4 4", written in the entries of the matrix. Each row is q up to a factor; the one with the
+    largest diagonal entry is divided by a number that is far from 0.
+    """
     products = np.array(
         [
             [1 + np.trace(turn), turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]],
@@ -126,7 +140,7 @@ def _mend_axes(model: Any, data: Any, mirror: RobotMirror) -> None:
         turn, origin = data.xmat[body].reshape(3, 3), data.xpos[body]
         anchor = (joint.anchor + reflection.point(other.anchor)) / 2
         if joint.kind in (HINGE, SLIDE):
-            axis = joint.axis + mirror.sign[index] * reflection.axis(other)
+            axis = joint.axis + mirror.sign[index] * reflection.axis(other)  # never near 0: the sign is chosen so
             axis /= np.linalg.norm(axis)
             model.jnt_axis[index] = turn.T @ axis
             if joint.kind == HINGE:  # where on its line it is anchored is no difference
@@ -136,7 +150,8 @@ def _mend_axes(model: Any, data: Any, mirror: RobotMirror) -> None:
 
 
 def _mend_joints(model: Any, mirror: RobotMirror) -> None:
-    before = copy.copy(model)
+    """Damping, armature, friction, springs and ranges of the joints."""
+    before = copy.copy(model)  # partners are written one after the other, and read as they were
     for index, joint in enumerate(mirror.robot.joints):
         image = mirror.partner[index]
         other = mirror.robot.joints[image]
@@ -162,6 +177,7 @@ def _mean(value: float, other: float) -> float:
 
 
 def _mend_actuators(model: Any, mirror: RobotMirror) -> None:
+    """Gears, gains and ranges of the actuators; gears keep their own signs."""
     before = copy.copy(model)
     for index in range(len(mirror.actuators)):
         image, sign, shift = mirror.actuators[index], int(mirror.ctrl.sign[index]), mirror.ctrl_shift[index]
@@ -170,6 +186,7 @@ def _mend_actuators(model: Any, mirror: RobotMirror) -> None:
         for name in ("actuator_gainprm", "actuator_biasprm", "actuator_dynprm"):
             values = getattr(before, name)
             getattr(model, name)[index] = (values[index] + values[image]) / 2
+        # The one bias that is a force by itself turns round with the sign.
         constant = (before.actuator_biasprm[index, 0] + sign * before.actuator_biasprm[image, 0]) / 2
         model.actuator_biasprm[index, 0] = constant
         controls = np.sort(sign * before.actuator_ctrlrange[image] + shift)

@@ -1,4 +1,19 @@
-"""How a mirror acts on a robot: T on the simulator's positions, velocities and controls, from the links' partners."""
+"""How a mirror acts on a robot: T on the simulator's positions, velocities and controls, from the links' partners.
+
+`deriving` finds the partners of links and calls `mirror_from`; the result is what all other files of this folder use.
+T of a state is affine, a signed permutation and a shift:
+
+    (T q)[i] = sign[i] q[partner[i]] + shift[i]
+
+Entries of qpos and of qvel by kind of joint, under y -> -y, and their signs where the joint is its own partner:
+
+    free    x y z | w qx qy qz       + - +  | + - + -     velocities  vx vy vz | wx wy wz     + - + | - + -
+    ball            w qx qy qz              + - + -                              wx wy wz             - + -
+    hinge   its angle                + about y, else - (sign_of)              the same
+    slide   its way                  - along y, else + (sign_of)              the same
+
+A position is a polar vector, a turn (the vector part of a quaternion, an angular velocity) is a pseudo-vector.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +42,10 @@ class RobotMirror:
     """How the mirror acts on a robot.
 
     partner: index of every joint's partner.  sign: of hinges and slides, else 1.  links: partner of every link.
-    qpos, qvel, ctrl: T on the simulator's coordinates.  qpos_shift, ctrl_shift: what is added to T qpos and T ctrl,
-    not 0 where partners count from different zeros, or the plane of the mirror does not go through 0.
+    qpos, qvel, ctrl: T on the simulator's coordinates, "nq", "nv", "nu".  qpos_shift, ctrl_shift: what is added to
+    T qpos and T ctrl, not 0 where partners count from different zeros, or the plane of the mirror does not go through
+    0.  A left elbow that is straight at 0.3 rad and a right one at 0.1 rad, exchanged and negated, have
+    q_left' = -q_right + 0.4.
     actuators: partner of every actuator.  notices: what was decided, for the user to see.
     """
 
@@ -59,7 +76,7 @@ class RobotMirror:
 
     @property
     def is_trivial(self) -> bool:
-        """Whether it leaves every joint as it is: nothing is left or right."""
+        """Whether it leaves every joint but the free ones as it is: nothing is left or right."""
         joints = [index for index, joint in enumerate(self.robot.joints) if joint.kind != FREE]
         entries = [self.robot.joints[index].velocity for index in joints]
         return all(self.qvel.partner[entry] == entry and self.qvel.sign[entry] == 1 for entry in entries)
@@ -78,8 +95,8 @@ def mirror_from(
 ) -> RobotMirror:
     """T on everything, from the partners of links and joints.
 
-    notices: what was decided about them. Raises RobotMirrorError where frames of balls are no mirror images, or the two
-    sides have other actuators.
+    links, partner: of every link and joint; involutions, complete.  notices: what was decided about them. Raises
+    RobotMirrorError where frames of balls are no mirror images, or the two sides have other actuators.
     """
     joints = robot.joints
     sign = tuple(sign_of(reflection, joint, joints[image]) for joint, image in zip(joints, partner, strict=True))
@@ -114,7 +131,10 @@ def some_names(names: Sequence[str]) -> str:
 
 
 def image_of_joint(robot: Robot, links: Sequence[int], joint: int) -> int | None:
-    """The joint's partner: the one with its number on the partner of its link."""
+    """The joint's partner: the one with its number on the partner of its link; None where the link has none.
+
+    links: the partner of every link, -1 for none.
+    """
     link = robot.joints[joint].link
     if links[link] < 0:
         return None
@@ -122,6 +142,7 @@ def image_of_joint(robot: Robot, links: Sequence[int], joint: int) -> int | None
 
 
 def _is_shifted(joint: Joint, shift: Array) -> bool:
+    """Whether something is added to T of the joint's positions.  shift: "nq"."""
     entries = shift[joint.position : joint.position + POSITIONS[joint.kind]]
     return bool(np.abs(entries).max() > 1e-9)
 
@@ -137,31 +158,38 @@ def _coordinates(
     robot: Robot, reflection: Reflection, partner: Sequence[int], sign: Sequence[int]
 ) -> tuple[SignedPermutation, SignedPermutation, Array]:
     """T on qpos and on qvel, and what is added to T qpos."""
-    position = np.zeros((2, len(robot.qpos)), np.int64)
+    position = np.zeros((2, len(robot.qpos)), np.int64)  # rows: partners, signs
     velocity = np.zeros((2, robot.velocities), np.int64)
     shift = np.zeros(len(robot.qpos))
     for index, joint in enumerate(robot.joints):
         image = robot.joints[partner[index]]
         at, dof = joint.position, joint.velocity
         if joint.kind == FREE:
+            # Place x y z and velocity are polar; w of the quaternion, the cosine of half the angle, is kept.
             turned = _axes_exchanged(robot, reflection, image, joint)
             linear = [0, 1, 2], list(map(int, reflection.signs))
             rows = [(0, linear), (3, ([0], [1])), (4, turned)]
             _fill(position[:, at : at + 7], image.position, rows)
             _fill(velocity[:, dof : dof + 6], image.velocity, [(0, linear), (3, turned)])
-            shift[at + reflection.lateral] = 2 * reflection.offset
+            shift[at + reflection.lateral] = 2 * reflection.offset  # points y go to 2 offset - y
         elif joint.kind == BALL:
             turned = _axes_exchanged(robot, reflection, image, joint)
             _fill(position[:, at : at + 4], image.position, [(0, ([0], [1])), (1, turned)])
             _fill(velocity[:, dof : dof + 3], image.velocity, [(0, turned)])
         else:
             position[:, at], velocity[:, dof] = (image.position, sign[index]), (image.velocity, sign[index])
+            # The sign is that of differences from the reference pose: q' - q0 = sign (q_image - q0_image).
             shift[at] = joint.zero[0] - sign[index] * image.zero[0] + _slid(robot, reflection, partner[index], index)
     return SignedPermutation(*position), SignedPermutation(*velocity), np.where(np.abs(shift) < 1e-12, 0.0, shift)
 
 
 def _slid(robot: Robot, reflection: Reflection, index: int, other: int) -> float:
-    """How far a sliding body has to move to be at the mirrored place of its partner; 0 for other joints."""
+    """How far a sliding body has to move to be at the mirrored place of its partner; 0 for other joints.
+
+    index, other: joints; the answer is a distance along the axis of `other`, metres.  A puck that stands at y = 0.5 in
+    the reference pose, with the plane at 0, is its own partner and has to go 1 m back. Only things that lie about
+    (`Robot.is_thing`) are asked, which `match` lets be anywhere.
+    """
     joint, image = robot.joints[index], robot.joints[other]
     if joint.kind != SLIDE or not robot.is_thing(joint.link):
         return 0.0
@@ -172,7 +200,11 @@ def _slid(robot: Robot, reflection: Reflection, index: int, other: int) -> float
 def _fill(
     table: npt.NDArray[np.int64], start: int, rows: Sequence[tuple[int, tuple[Sequence[int], Sequence[int]]]]
 ) -> None:
-    """Writes partners and signs of blocks of entries; blocks begin at the first number of each row."""
+    """Writes partners and signs of blocks of entries; blocks begin at the first number of each row.
+
+    table: "2 entry", a view of the entries of one joint; row 0 receives partners, row 1 signs.  start: the first entry
+    of the joint's partner.
+    """
     for begin, (columns, signs) in rows:
         for offset, (column, sign) in enumerate(zip(columns, signs, strict=True)):
             table[:, begin + offset] = start + begin + column, sign
@@ -181,13 +213,17 @@ def _fill(
 def _axes_exchanged(robot: Robot, reflection: Reflection, joint: Joint, other: Joint) -> _Columns:
     """Which component of a turn (a pseudo-vector) of `joint` each component of `other`'s is, with its sign.
 
+    For turn = [[0, 1, 0], [-1, 0, 0], [0, 0, 1]] it is ([1, 0, 2], [1, -1, 1]).
     Raises RobotMirrorError where components mix, which no signed permutation says.
     """
-    turn = -reflection.turn(joint, other)
+    turn = -reflection.turn(joint, other)  # of pseudo-vectors: det(S) S = -S
+    # The nearest matrix with a single 1 or -1 in each row.
     columns = np.abs(turn).argmax(axis=1)
     signs = np.sign(turn[np.arange(3), columns])
     whole = np.zeros((3, 3))
     whole[np.arange(3), columns] = signs
+    # A ball: T keeps w and turns the vector part, so it takes no turn to no turn, and a reference pose of another turn
+    # to another pose. A free joint: its velocity is mirrored in the world's axes, so its frame has to have them, too.
     is_turned = joint.kind == BALL and max(_turn_of(joint), _turn_of(other)) > WHOLE
     is_free = joint.kind == FREE and np.abs(whole - np.diag(-reflection.signs)).max() > WHOLE
     if np.abs(turn - whole).max() > WHOLE or is_turned or is_free:
@@ -198,7 +234,7 @@ def _axes_exchanged(robot: Robot, reflection: Reflection, joint: Joint, other: J
 
 
 def _turn_of(joint: Joint) -> float:
-    """How far a ball's quaternion in the reference pose is from no turn."""
+    """How far a ball's quaternion in the reference pose is from no turn, which is (1, 0, 0, 0) and its negative."""
     return float(np.abs(np.abs(joint.zero) - np.array([1.0, 0.0, 0.0, 0.0])).max())
 
 
@@ -211,8 +247,12 @@ def _controls(
     qvel: SignedPermutation,
     notices: list[str],
 ) -> tuple[tuple[int, ...], SignedPermutation, Array]:
-    """Partners of the actuators, T on the controls, and what is added to it."""
+    """Partners of the actuators, T on the controls, and what is added to it.
+
+    sign, shift: of joints and of qpos.  notices: a list that what was decided is added to.
+    """
     count = len(robot.actuators)
+    # First those that drive no joint: tendons, sites, bodies.
     loose = _loose_images(robot, qvel)
     images = list(range(count))
     signs = [1] * count
@@ -222,11 +262,13 @@ def _controls(
     if unread:
         facts = f"in the {robot.pose} their force does not tell the sign of the controls {some_names(unread)}"
         notices.append(f"{facts}; they are taken as kept")
+    # Then those of joints, whose partners drive the partner of the joint.
     shifts = np.zeros(len(images))
     for index, actuator in enumerate(robot.actuators):
         if actuator.joint is not None:
             images[index] = _actuator_image(robot, partner, index)
             signs[index] = _control_sign(robot, reflection, partner, sign, actuator, robot.actuators[images[index]])
+            # The control of a servo is a position, gear times q, and is shifted as q is.
             if actuator.is_servo and robot.joints[actuator.joint].kind not in (BALL, FREE):
                 shifts[index] = actuator.gear[0] * shift[robot.joints[actuator.joint].position]
     return tuple(images), SignedPermutation(np.array(images, int), np.array(signs, int)), shifts
@@ -236,7 +278,8 @@ def _loose_images(robot: Robot, qvel: SignedPermutation) -> dict[int, tuple[int,
     """Partner and sign of each actuator that drives a tendon, a site or a body, by the force that it has on joints.
 
     The sign is 0 where there is no force in the reference pose, or where no actuator has the image of the force; the
-    partner is then the one that names say.
+    partner is then the one that names say. Two legs with a cable each: the force of the left cable on qvel is
+    (3, 0), its image (0, 3) is what the right cable does, so they are partners with sign 1.
     """
     loose = [index for index, actuator in enumerate(robot.actuators) if actuator.joint is None]
     named = infer_pairs([robot.actuators[index].name for index in loose]).pairs
@@ -245,11 +288,13 @@ def _loose_images(robot: Robot, qvel: SignedPermutation) -> dict[int, tuple[int,
     images: dict[int, tuple[int, int]] = {}
     for index in loose:
         image = qvel.act(robot.actuators[index].moment)
+        # Several cables may pull alike: the one that names mean is asked first.
         preferred = sorted(loose, key=lambda other: (other != by_name.get(index, index), other))
         for other in preferred:
             sign = _parallel(image, robot.actuators[other].moment)
             if sign and index not in images and other not in images:
                 images[index], images[other] = (other, sign), (index, sign)
+    # Names decide the rest, unless the force gave that partner to another one: partners have to be mutual.
     for index in loose:
         other = by_name.get(index, index)
         if index not in images:
@@ -261,7 +306,7 @@ def _loose_images(robot: Robot, qvel: SignedPermutation) -> dict[int, tuple[int,
 
 
 def _parallel(force: Array, other: Array) -> int:
-    """1 or -1 where a force is another one with that sign, 0 where it is neither, or there is none."""
+    """1 or -1 where a force is another one with that sign, 0 where it is neither, or there is none.  "nv"."""
     size = max(float(np.linalg.norm(force)), float(np.linalg.norm(other)))
     for sign in (1, -1):
         if size > 0 and np.linalg.norm(force - sign * other) <= WHOLE * size:
@@ -295,12 +340,15 @@ def _control_sign(
     actuator: Actuator,
     other: Actuator,
 ) -> int:
-    """The joint's sign, but where one of the two gears is negative; of balls and free joints, by the gears' images."""
+    """The joint's sign, but where one of the two gears is negative; of balls and free joints, by the gears' images.
+
+    A gear of a ball is a torque "3" in the frame of its body, of a free joint a force and a torque, "6".
+    """
     joint = robot.joints[actuator.joint or 0]
     image = robot.joints[partner[actuator.joint or 0]]
     if joint.kind not in (BALL, FREE):
         return sign[actuator.joint or 0] * (1 if actuator.gear[0] * other.gear[0] >= 0 else -1)
-    turn = -reflection.turn(joint, image)
+    turn = -reflection.turn(joint, image)  # of pseudo-vectors, such as torques
     if joint.kind == BALL:
         mirrored, theirs = turn @ actuator.gear[:3], other.gear[:3]
     else:

@@ -1,4 +1,11 @@
-"""A specification's observation against the robot: T of what is observed has to be what is observed of T."""
+"""A specification's observation against the robot: T of what is observed has to be what is observed of T.
+
+For a state s, a block r(s) and the block's T' by the specification it has to be T' r(s) = r(T s). `checking` calls
+`observation_of` once for all tensors of a specification. A block is computed by a reader: from the state (`observing`),
+by the simulator (`sensing`), or not at all, and then it is listed as unchecked. Example: `{vector: base_ang_vel}` under
+y -> -y. r(s) = (1, 2, 3), the specification's T' gives (1, -2, 3), but an angular velocity is a pseudo-vector and
+r(T s) = (-1, 2, -3). All three entries are wrong, and the report says `it has to be negated` of the first.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +43,15 @@ from chiralize.errors.words import listed
 from chiralize.symmetry.involution import SignedPermutation
 
 _MOMENTS = 4
+"""How many states blocks are read of; more are needed for no block, since their numbers are random."""
 _SAME = 1e-9
+"""By how much numbers that are read off a state may differ from the image's: roundings."""
 _FELT = 1e-4
 """Share of an entry's largest value by which its image has to differ to be wrong, where the simulator computes it."""
 _SILENT = 1e-9
 """Share of a block's largest value below which an entry stayed 0, so that nothing is known of its sign."""
 _NAMED = 4
+"""How many silent entries are named in a line."""
 _MANY = 5
 """Blocks of more plain numbers may be one of MuJoCo's arrays of bodies; of fewer, the base's."""
 Places = npt.NDArray[np.int64]
@@ -152,12 +162,13 @@ def observation_of(
                 if block.read is None:
                     unchecked.append(title)
                     continue
-                values, right = block.read.sampled()
+                values, right = block.read.sampled()  # r(s) and r(T s), "state entry"
                 checked.append(f"{title} ({block.read.words})")
                 wrong += _wrong_entries(block, values, right)
                 unchecked += _silent(block, title, values, right)
                 if block.read.seats and not by_name:
                     seated.append(_seated(block, block.read))
+    # Places are evidence only of tensors whose entries are right by their names.
     tensors = {entry.tensor for entry in wrong}
     placing = placing_of(mirror, [block for block in seated if block.tensor not in tensors])
     wrong += [WrongEntry(entry.tensor, entry.position, entry.name, entry.right) for entry in placing.wrong]
@@ -171,6 +182,7 @@ def _seated(block: _Block, read: _Read) -> Seated:
 
 
 def _wrong_entries(block: _Block, values: Array, right: Array) -> list[WrongEntry]:
+    """The entries at which T' r(s) differs from r(T s) in some state.  values, right: the two, "state entry"."""
     same = _tolerance(block, values, right)
     said = block.action.act(values, -1)
     faults = np.flatnonzero(np.abs(said - right).max(axis=0) > same)
@@ -181,7 +193,11 @@ def _wrong_entries(block: _Block, values: Array, right: Array) -> list[WrongEntr
 
 
 def _tolerance(block: _Block, values: Array, right: Array) -> Array:
-    """How far every entry may be off, "entry"."""
+    """How far every entry may be off, "entry".
+
+    What the simulator computes is a share of the entry's own largest value, since forces are large and the simulator's
+    roundings are, too; and a little of the block's, for entries that stay near 0.
+    """
     if block.read is None or not block.read.is_simulated:
         return np.full(right.shape[1], _SAME)
     return _FELT * np.abs(right).max(axis=0) + _SILENT * max(1.0, float(np.abs(values).max()))
@@ -199,7 +215,10 @@ def _silent(block: _Block, title: str, values: Array, right: Array) -> list[str]
 
 
 def _right(block: _Block, at: int, values: Array, right: Array, same: Array) -> str:
-    """What the entry has to be in the image, in words."""
+    """What the entry has to be in the image, in words: the one entry of the block that r(T s) equals, up to sign.
+
+    right: r(T s) at the entry, "state".  same: "entry".
+    """
     for sign, word in ((1, ""), (-1, "negated ")):
         alike = np.flatnonzero(np.abs(sign * values - right[:, None]).max(axis=0) <= same[at]).tolist()
         if at in alike:
@@ -213,7 +232,11 @@ def _right(block: _Block, at: int, values: Array, right: Array, same: Array) -> 
 
 # ---- blocks ---------------------------------------------------------------------------------------------------
 def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witness: _Witness) -> Iterator[_Block]:
-    """The blocks of a tensor; one that is described otherwise is one block that cannot be checked."""
+    """The blocks of a tensor; one that is described otherwise is one block that cannot be checked.
+
+    Three kinds of tensors: a row of joints (the action of a policy, one block), a list of fields (their leaves), and
+    anything else.
+    """
     body = entry.body(spec.skeleton)
     nowhere = np.zeros(0, np.int64)
     if entry.kind == "pose" and len(body.dims) == 1 and "j" in (entry.layout or "j"):
@@ -224,6 +247,7 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
     if entry.kind != "fields":
         yield _Block(tensor, nowhere, (), entry.name or entry.kind, SignedPermutation.identity(0), None)
         return
+    # The tensor by itself, as a row of all its fields, gives T and the labels of its entries.
     fields = entry.fields or ()
     widths = [block.size(body) for block in fields]
     resolved = resolve(
@@ -232,6 +256,7 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
     representation, names, start = resolved.inputs[0], resolved.input_tensors[0].names, 0
     for block, width in zip(fields, widths, strict=True):
         for leaf, inside in _leaves(block, np.arange(start, start + width), body):
+            # None where T takes entries out of the leaf: it cannot be compared by itself.
             action = None if representation is None else representation.axes[-1].action.restrict(inside)
             labels = tuple(names[at] for at in inside)
             title = ".".join(filter(None, [leaf.name, *(part.name for part in leaf.parts)])) or block.name or leaf.kind
@@ -246,9 +271,12 @@ def _leaves(block: Field, places: Places, body: Skeleton) -> Iterator[tuple[Fiel
     """What a block is built of, down to blocks that are computed as one, and where their entries stand.
 
     Of things that swap, every block of each is one, with all numbers of the first thing first.
+    Two frames of `{joints: q}` (a, b) and `{scalar: 1}` (s) at places 0 to 5 are four leaves. Frame by frame,
+    a b s a b s, they are 01, 2, 34, 5; term by term, a b a b s s, they are 01, 23, 4, 5.
     """
     if isinstance(block, History):
         if block.major == "terms":
+            # All frames of one term stand together.
             parts = _cut(block.of, places, body, block.frames)
             framed = [(part, frame) for part, inside in parts for frame in inside.reshape(block.frames, -1)]
         else:
@@ -256,6 +284,7 @@ def _leaves(block: Field, places: Places, body: Skeleton) -> Iterator[tuple[Fiel
         for part, inside in framed:
             yield from _leaves(part, inside, body)
     elif isinstance(block, Items):
+        # table: "thing number", where each number of each thing stands.
         if block.major == "items":
             table = places.reshape(len(block.items), -1)
         else:
@@ -270,13 +299,16 @@ def _leaves(block: Field, places: Places, body: Skeleton) -> Iterator[tuple[Fiel
 
 
 def _cut(parts: Sequence[Field], places: Places, body: Skeleton, times: int) -> list[tuple[Field, Places]]:
-    """Blocks one after the other, each taking its size so many times."""
+    """Blocks one after the other, each taking its size so many times, with their places."""
     ends = np.cumsum([times * part.size(body) for part in parts])
     return list(zip(parts, np.split(places, ends[:-1]), strict=True))
 
 
 def _read(block: Field, width: int, body: Skeleton, witness: _Witness) -> _Read | None:
-    """How a block is computed; None where nothing is known that computes it."""
+    """How a block is computed; None where nothing is known that computes it.
+
+    width: of the block.  The kind of the block and its name decide together, from the most special case on.
+    """
     robot = witness.mirror.robot
     if isinstance(block, Items):
         return _read_of_bodies(block, witness)
@@ -284,6 +316,7 @@ def _read(block: Field, width: int, body: Skeleton, witness: _Witness) -> _Read 
     if isinstance(block, Joints) and not block.is_plain:
         entries = witness.entries_named(block.body_of(body))
         scene = witness.scene
+        # A force on joints is neither a position nor a velocity nor a control: the simulator computes it.
         if "qfrc" in block.name.lower() and scene is not None:
             columns = [robot.joints[entry.joint].velocity + entry.component for entry in entries]
             force = generalized_force(columns)

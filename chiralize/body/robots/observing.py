@@ -1,4 +1,10 @@
-"""What a robot observes, computed from its state, for those blocks of an observation whose names say what they hold."""
+"""What a robot observes, computed from its state, for those blocks of an observation whose names say what they hold.
+
+`observation` calls the readers of this file on a state s and on its image T s, and compares: a block that reads r(s)
+is mirrored rightly by T' where T' r(s) = r(T s). A block that is called `base_lin_vel` reads the base's velocity,
+`joint_pos` the joints' positions, `actions` the controls. A block whose name says nothing is not checked.
+No simulator runs here; `sensing` has the readers that want one.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +35,7 @@ _OF_THE_BASE = set(
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """A state of a robot and what drives it.  controls: "nu"."""
+    """A state of a robot and what drives it.  qpos: "nq".  qvel: "nv".  controls: "nu"."""
 
     qpos: Array
     qvel: Array
@@ -41,12 +47,18 @@ Reader = Callable[[Moment], Array]
 
 
 def mirrored(mirror: RobotMirror, moment: Moment) -> Moment:
-    """T on a state and its controls; what is added to T, since zeros differ, is taken off where blocks are read."""
+    """T on a state and its controls; what is added to T, since zeros differ, is taken off where blocks are read.
+
+    Of controls it is left off here, of positions in the readers, which take differences from the reference pose.
+    """
     return Moment(mirror.act_qpos(moment.qpos), mirror.qvel.act(moment.qvel), mirror.ctrl.act(moment.controls))
 
 
 def random_moments(mirror: RobotMirror, count: int) -> list[Moment]:
-    """States with every number at random: this is about how they are read, not about how they come to be."""
+    """States with every number at random: this is about how they are read, not about how they come to be.
+
+    Quaternions have length 1. The seed is fixed, so that a check says the same each time.
+    """
     rng, robot = np.random.default_rng(0), mirror.robot
     moments = []
     for _ in range(count):
@@ -65,6 +77,7 @@ def joints_reader(robot: Robot, name: str, entries: Sequence[Entry]) -> tuple[Re
     Positions are those from the reference pose.
     """
     word = name.lower()
+    # Actions first: `joint_pos_target` and `target_velocity` are controls.
     if _ACTION.search(word):
         driver = drivers_of(robot)
         if any(entry.joint not in driver for entry in entries) or _has_balls(robot, entries):
@@ -86,18 +99,19 @@ def drivers_of(robot: Robot) -> dict[int | None, int]:
 
 
 def _has_balls(robot: Robot, entries: Sequence[Entry]) -> bool:
+    """Whether some entry is of a ball, which has three numbers and may have one actuator."""
     return any(robot.joints[entry.joint].kind == BALL for entry in entries)
 
 
 def position_of(joint: Joint, entry: Entry) -> int:
-    """Where an entry stands in qpos; of a ball the vector part of its quaternion."""
+    """Where an entry stands in qpos; of a ball the vector part of its quaternion (w, x, y, z), behind w."""
     return joint.position + (1 + entry.component if joint.kind == BALL else 0)
 
 
 def base_reader(robot: Robot, kind: str, name: str, size: int) -> tuple[Reader, str] | None:
     """How a block about the base is read, and in which words; None where its name says nothing, or the base is fixed.
 
-    kind: vector, axial, signs or scalar.
+    kind: vector, axial, signs or scalar; of quaternions and angles the kind is not looked at.  size: of the block.
     """
     word = name.lower()
     if robot.base is None or set(re.findall("[a-z]+", word)) - _OF_THE_BASE:
@@ -121,15 +135,18 @@ def position_reader(robot: Robot, name: str, dims: Sequence[str]) -> tuple[Reade
         return None
     start = robot.joints[robot.base].position
     columns = [start + AXES.index(axis) for axis in dims]
-    return lambda moment: moment.qpos[columns], "the base's position"
+    # From the reference pose, as of joints: a base that stands at y = 2 there is mirrored at y = 2.
+    return lambda moment: (moment.qpos - robot.qpos)[columns], "the base's position"
 
 
 def _three(base: Joint, kind: str, word: str) -> tuple[Reader, str] | None:
-    """Three numbers about the base."""
+    """Three numbers about the base, by their name; gravity and velocities are in the base's own frame."""
     if _GRAVITY.search(word):
+        # (0, 0, -1) in the frame of the base: R^T (0, 0, -1), the last row of R negated.
         return lambda moment: _turn(base, moment)[2] * -1.0, "gravity in the base's frame"
     if _EULER.search(word):
         return lambda moment: _euler(_turn(base, moment)), "the base's roll, pitch and yaw"
+    # Before `vel`, which is in the name of an angular velocity, too.
     if kind == "axial" or _ANGULAR.search(word):
         return lambda moment: moment.qvel[base.velocity + 3 : base.velocity + 6], "the base's angular velocity"
     if _LINEAR.search(word):
@@ -153,6 +170,7 @@ def _turn(base: Joint, moment: Moment) -> Array:
 
 
 def _euler(turn: Array) -> Array:
+    """Roll, pitch and yaw, rad, of R = Rz(yaw) Ry(pitch) Rx(roll)."""
     return np.array(
         [
             np.arctan2(turn[2, 1], turn[2, 2]),

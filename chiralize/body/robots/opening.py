@@ -2,6 +2,10 @@
 
 Nothing of the file is executed. MuJoCo's XML reader knows no entities, and a file with a document type is refused
 before it sees it.
+
+In go a path and, perhaps, the kind of file; out comes an `OpenedModel`, which `reading` turns into a `Robot`. Robots
+are often published without their meshes, or with inertias that no body can have. So a file that does not compile is
+mended where MuJoCo's message says how (`_MENDS`), and each mend is a notice for the user.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from chiralize.errors import ImportFormatError, MissingPackageError
 from chiralize.errors.words import first_line, when
 
 LARGEST_FILE = 1 << 26
+"""Bytes, 64 MiB."""
 MOST_BODIES = 20_000
 _TINY_MASS, _TINY_INERTIA = 1e-3, 1e-6  # kg, kg m2; of bodies whose mass only a missing mesh knows
 _ROOTS = {"mujoco": "mujoco", "robot": "urdf"}
@@ -66,6 +71,7 @@ def open_model(path: Path, kind: str | None = None) -> OpenedModel:
     """
     if not is_file(path):
         raise ImportFormatError(str(path), "there is no such file", "check the path")
+    # Before MuJoCo sees the file: what it is, and that it is neither hostile nor endless.
     root = _root(path)
     actual = _ROOTS.get(root.tag)
     if actual is None or (kind is not None and kind != actual):
@@ -96,6 +102,7 @@ def opened_from(model: Any, name: str) -> OpenedModel:
 
 
 def _say_movable(model: Any, path: Path) -> None:
+    """Raises ImportFormatError where the model has no joints."""
     if not model.njnt:
         facts = "nothing in it moves: there are no joints"
         raise ImportFormatError(str(path), facts, "give the file of a robot, not of a scene or a part")
@@ -106,6 +113,7 @@ def _root(path: Path) -> ElementTree.Element:
     if path.stat().st_size > LARGEST_FILE:
         raise ImportFormatError(str(path), "the file is longer than 64 MiB", "give a robot's file")
     text = path.read_bytes()
+    # Parsed twice: this parser stops where a document type begins, before any entity is expanded.
     checker = expat.ParserCreate()
 
     def refuse(*_: object) -> None:
@@ -122,19 +130,26 @@ def _root(path: Path) -> ElementTree.Element:
 
 
 def _refuse_multitudes(path: Path, root: ElementTree.Element) -> None:
-    """Raises ImportFormatError where a short file asks for more copies of a part than any robot has."""
+    """Raises ImportFormatError where a short file asks for more copies of a part than any robot has.
+
+    Counts are multiplied, as if all of these elements were nested. `count="10 10 10"` has three of them.
+    """
     copies = 1
     for element in root.iter():
         if element.tag in ("replicate", "composite", "flexcomp"):
             for number in re.findall(r"\d+", element.get("count", "1"))[:3]:
-                copies *= max(1, int(number[:9]))
+                copies *= max(1, int(number[:9]))  # nine digits are too many already
     if copies > MOST_BODIES:
         facts = f"<replicate>, <composite> and <flexcomp> ask for {copies:.0e} copies"
         raise ImportFormatError(str(path), facts, f"give a robot of at most {MOST_BODIES} bodies")
 
 
 def _lenient_root(path: Path, text: bytes, fault: str) -> ElementTree.Element:
-    """The bare root of a file that is not quite XML: MuJoCo reads more than the standard allows, and it decides."""
+    """The bare root of a file that is not quite XML: MuJoCo reads more than the standard allows, and it decides.
+
+    fault: what the strict parser said, for the message. Raises ImportFormatError where the file does not begin with the
+    root of a robot's file (behind a mark, declarations and comments), or has a document type.
+    """
     first = re.match(rb"(?:\xef\xbb\xbf)?\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*<(mujoco|robot)[\s>]", text, re.DOTALL)
     if first is None or b"<!DOCTYPE" in text:
         raise ImportFormatError(str(path), f"not XML ({fault})", "give MuJoCo XML or a URDF")
@@ -169,6 +184,7 @@ def _float(spec: Any, notices: list[str]) -> None:
     spec.compiler.fusestatic = False
     floats = False
     for body in spec.worldbody.bodies:
+        # Body 0 is the world, body 1 the base: a base that has joints of its own hangs on a link called `world`.
         if not list(body.joints) and spec.bodies[1].name == body.name:
             body.add_freejoint()
             floats = True
@@ -177,15 +193,19 @@ def _float(spec: Any, notices: list[str]) -> None:
 
 
 def _compiled(mujoco: Any, spec: Any, path: Path, notices: list[str]) -> Any:
-    """The model without what its files lack: missing meshes, and inertias that no body can have."""
+    """The model without what its files lack: missing meshes, and inertias that no body can have.
+
+    notices: a list that the mends are added to. Raises ImportFormatError where no mend is left for MuJoCo's message.
+    """
     mends = dict(_MENDS)
-    while True:
+    while True:  # each round uses up one mend, so that it ends
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about deprecated words in the file, for its author
                 return spec.copy().compile()  # a specification cannot be used again after a failure
         except (ValueError, mujoco.FatalError, mujoco.UnexpectedError) as error:
             message = _said(error)
+        # The order of the table counts, since a message may hold several of the words.
         word = next((word for word in mends if word in message.lower()), None)
         if word is None:
             raise ImportFormatError(str(path), message, "correct the file; MuJoCo cannot compile it")
@@ -222,17 +242,22 @@ def _is_all_mesh(body: Any, kinds: Sequence[Any]) -> bool:
 
 
 def _with_masses(mujoco: Any, spec: Any) -> str:
+    """Gives moving bodies without mass the least mass and inertia that count; returns the notice."""
     spec.compiler.boundmass, spec.compiler.boundinertia = _TINY_MASS, _TINY_INERTIA
     return "bodies without mass count as 1 g"
 
 
 def _balanced(mujoco: Any, spec: Any) -> str:
+    """Lets the compiler replace inertias that break the triangle inequality; returns the notice."""
     spec.compiler.balanceinertia = True
     return "inertias that no body can have (A + B < C) count as balls of the same trace"
 
 
 def _positive(mujoco: Any, spec: Any) -> str:
-    """Replaces inertia matrices that are not positive by their diagonals, and names the bodies."""
+    """Replaces inertia matrices that are not positive by their diagonals, and names the bodies.
+
+    `fullinertia` is (xx, yy, zz, xy, xz, yz), not a number where the file does not give it.
+    """
     bodies = []
     for body in spec.bodies:
         diagonal, (xy, xz, yz) = body.fullinertia[:3], body.fullinertia[3:]

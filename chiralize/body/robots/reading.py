@@ -1,4 +1,13 @@
-"""A compiled MuJoCo model as a `Robot`, in its initial pose or in that of a keyframe."""
+"""A compiled MuJoCo model as a `Robot`, in its initial pose or in that of a keyframe.
+
+In go an `OpenedModel` and a pose, out come plain records (`robot.Robot`), all in the world's frame. MuJoCo runs its
+kinematics once, and no step. Bodies that are welded to each other are one link: of
+
+    torso (free joint) ── head (no joint) ── visor (no joint)
+                       └─ arm (hinge)
+
+there are three links: the world, {torso, head, visor} with masses and inertias summed, and {arm}.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +37,7 @@ def poses(opened: OpenedModel) -> Iterator[tuple[str, Array]]:
 
 
 def _unturned(model: Any, qpos: Array) -> Array:
+    """The pose with the quaternions of free bodies set to no turn, in place.  qpos: "nq"."""
     free = np.flatnonzero(model.jnt_type == _KINDS.index(FREE))
     for start in model.jnt_qposadr[free].tolist():
         qpos[start + 3 : start + 7] = _NO_TURN
@@ -35,17 +45,18 @@ def _unturned(model: Any, qpos: Array) -> Array:
 
 
 def read_robot(opened: OpenedModel, pose: str, qpos: Array) -> Robot:
-    """The robot of a compiled model as it stands in a pose."""
+    """The robot of a compiled model as it stands in a pose.  pose: its name.  qpos: "nq"."""
     mujoco, model = simulator(opened.path), opened.model
     data = mujoco.MjData(model)
     data.qpos[:] = qpos
+    # In the order in which they build on each other, up to the forces of actuators on joints.
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)
     mujoco.mj_tendon(model, data)
     mujoco.mj_transmission(model, data)
     link_of, moved = links_of_bodies(model)
     links = tuple(_link(model, data, link_of, moved, index) for index in range(len(moved)))
-    name = model.names[: model.names.index(b"\0")].decode() or opened.path.stem
+    name = model.names[: model.names.index(b"\0")].decode() or opened.path.stem  # the model's own name comes first
     return Robot(
         name=name,
         links=links,
@@ -64,7 +75,7 @@ def read_robot(opened: OpenedModel, pose: str, qpos: Array) -> Robot:
 def links_of_bodies(model: Any) -> tuple[list[int], list[int]]:
     """For every body its link, and for every link the body that moves by joints; the world comes first."""
     link_of, moved = [0], [0]
-    for body in range(1, model.nbody):
+    for body in range(1, model.nbody):  # parents before their children, so that the parent's link is known
         if model.body_jntnum[body]:
             link_of.append(len(moved))
             moved.append(body)
@@ -74,6 +85,7 @@ def links_of_bodies(model: Any) -> tuple[list[int], list[int]]:
 
 
 def _link(model: Any, data: Any, link_of: list[int], moved: list[int], index: int) -> Link:
+    """A link with the mass of all its bodies, about their common centre."""
     bodies = [body for body, link in enumerate(link_of) if link == index]
     masses = model.body_mass[bodies]
     total = float(masses.sum())
@@ -81,6 +93,7 @@ def _link(model: Any, data: Any, link_of: list[int], moved: list[int], index: in
         center = masses @ data.xipos[bodies] / total
     else:
         center = np.array(data.xipos[bodies[0]])
+    # Each body's inertia turned into the world's frame, and moved to the common centre by the parallel axis theorem.
     inertia = np.zeros((3, 3))
     for body, mass in zip(bodies, masses, strict=True):
         turn = data.ximat[body].reshape(3, 3)
@@ -99,6 +112,7 @@ def _link(model: Any, data: Any, link_of: list[int], moved: list[int], index: in
 
 
 def _joint(model: Any, data: Any, link_of: list[int], index: int) -> Joint:
+    """A joint as it stands in the pose; the reference of its spring counts from that pose."""
     kind = _KINDS[model.jnt_type[index]]
     body, start, dof = int(model.jnt_bodyid[index]), int(model.jnt_qposadr[index]), int(model.jnt_dofadr[index])
     width = {FREE: 7, BALL: 4}.get(kind, 1)
@@ -135,6 +149,8 @@ def _shapes(model: Any, data: Any, link_of: list[int]) -> Iterator[Shape]:
         kind = _GEOMS[model.geom_type[geom]]
         turn = data.geom_xmat[geom].reshape(3, 3)
         size = model.geom_size[geom].copy()
+        # Half sizes along the shape's own axes, "3"; MuJoCo has fewer numbers of round shapes, whose axis is z. A
+        # plane keeps its normal alone.
         if kind == "plane":
             size = np.array([0.0, 0.0, 1.0])
         elif kind == "sphere":
@@ -164,7 +180,9 @@ def _contact(model: Any, geom: int) -> dict[str, float]:
 
 
 def _actuators(mujoco: Any, model: Any, data: Any) -> tuple[Actuator, ...]:
+    """All actuators, with their forces on joints."""
     moments = np.zeros((model.nu, model.nv))
+    # Flat and sparse, or dense: versions of MuJoCo differ.
     if model.nu and data.actuator_moment.ndim == 1:
         table = data.actuator_moment, data.moment_rownnz, data.moment_rowadr, data.moment_colind
         mujoco.mju_sparse2dense(moments, *table)
@@ -174,6 +192,7 @@ def _actuators(mujoco: Any, model: Any, data: Any) -> tuple[Actuator, ...]:
 
 
 def _actuator(model: Any, index: int, moment: Array) -> Actuator:
+    """One actuator.  moment: its force on every velocity, "nv"."""
     on_joint = int(model.actuator_trntype[index]) in _ON_JOINT
     limits = model.actuator_ctrlrange[index]
     if model.actuator_ctrllimited[index]:
@@ -190,7 +209,7 @@ def _actuator(model: Any, index: int, moment: Array) -> Actuator:
         joint=int(model.actuator_trnid[index, 0]) if on_joint else None,
         gear=np.array(model.actuator_gear[index]),
         moment=moment.copy(),
-        is_servo=bool(model.actuator_biasprm[index, 1]),
+        is_servo=bool(model.actuator_biasprm[index, 1]),  # its force depends on the position
         control=control,
         properties=properties,
     )

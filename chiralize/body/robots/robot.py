@@ -1,4 +1,13 @@
-"""A robot as plain records, all of it in the world's frame and in one reference pose."""
+"""A robot as plain records, all of it in the world's frame and in one reference pose.
+
+`reading` makes a `Robot` of a compiled MuJoCo model; the rest of this folder works with it and not with the simulator,
+as far as no step is taken. Numbers of joints, links and actuators are indices into the tuples of the robot. MuJoCo
+counts positions and velocities apart, since a turn has four numbers as a quaternion and three as a velocity:
+
+    joints      free base       ball        hinge
+    qpos        0 ... 6         7 ... 10    11          nq = 12
+    qvel        0 ... 5         6 ... 8     9           nv = 10
+"""
 
 from __future__ import annotations
 
@@ -44,6 +53,8 @@ class Joint:
 class Shape:
     """A geom that can touch others.
 
+    link: index of the link that it is part of.  center: "3".  properties: what contacts depend on, and its `index` in
+    the model.
     form: "3 3", its half sizes squared along its axes, in the world's frame, so that turns which leave the shape as it
     is make no difference; of a plane, the normal's outer product.
     """
@@ -61,7 +72,7 @@ class Link:
     """A body that moves by joints of its own, with all bodies welded to it; link 0 is the world.
 
     parent: index of the link that it hangs on.  joints: indices, in their order.  bodies: names of its bodies, the
-    moved one first.  mass: kg.  center: of mass.  inertia: "3 3" about the center of mass.
+    moved one first.  mass: kg.  center: of mass, "3", metres.  inertia: "3 3" about the center of mass, kg m2.
     """
 
     bodies: tuple[str, ...]
@@ -97,8 +108,8 @@ class Actuator:
 class Robot:
     """A robot in its reference pose.
 
-    pose: the pose's name, `initial pose` or the name of a keyframe.  qpos: of the pose.
-    velocities: the size of qvel.  gravity, wind: of the world, m/s2 and m/s.
+    pose: the pose's name, `initial pose` or `keyframe NAME`.  qpos: of the pose, "nq".
+    velocities: the size of qvel, nv.  gravity, wind: of the world, m/s2 and m/s.
     document: names of the joints in the order of the file.
     """
 
@@ -148,6 +159,7 @@ class Robot:
         free = [index for index, joint in enumerate(self.joints) if joint.kind == FREE]
         weights = {index: self.links_below(self.joints[index].link) for index in free}
         best = max(free, key=lambda index: weights[index], default=None)
+        # A free body that nothing hangs on is a thing beside a fixed arm, unless all that moves is such: a drone.
         if best is not None and (weights[best] or len(free) == len(self.joints)):
             return best
         return None

@@ -3,6 +3,13 @@
 A network's action is a row of numbers, and the simulator takes the first for its first actuator, whatever the
 specification calls it.  So T of the row, place by place, is held against T of the simulator's controls, and the same of
 joint positions and velocities.
+
+A specification lists the actions as hip_1, hip_2, ankle_1, ankle_2, with 1 and 2 partners: T exchanges entries 0 and 1.
+The model has its actuators in the order hip_1, ankle_1, hip_2, ankle_2. If the action is handed to it as it is, the
+number in place 0 drives hip_1, whose image is the number in place 2: right by names, wrong by places.
+
+`observation` calls `placing_of` with all blocks whose seats are known. This is a verdict only where the specification's
+joint positions and velocities stand in the model's order; otherwise the user has to say what orders them (`--by-name`).
 """
 
 from __future__ import annotations
@@ -60,7 +67,9 @@ class Placing:
 
 @dataclass(frozen=True)
 class _Seat:
-    """An entry.  partner: the position in the tensor that T takes it to."""
+    """An entry.  position: in the tensor.  seat: in the simulator's array, by its name.  partner: the position in the
+    tensor that the specification's T takes it to, with `sign`.
+    """
 
     position: int
     seat: int
@@ -70,7 +79,11 @@ class _Seat:
 
 
 def joints_seats(robot: Robot, words: str, entries: Sequence[Entry]) -> tuple[int, ...]:
-    """The seats of joints: of controls their actuators, else their places in qvel."""
+    """The seats of joints: of controls their actuators, else their places in qvel, also for positions.
+
+    words: what the block reads, as `joints_reader` says it.  Every entry has to have an actuator where controls are
+    meant, as that reader asks for.
+    """
     if words == CONTROLS:
         driver = drivers_of(robot)
         return tuple(driver[entry.joint] for entry in entries)
@@ -87,6 +100,7 @@ def placing_of(mirror: RobotMirror, blocks: Sequence[Seated]) -> Placing:
             states_seen, states_right = states_seen + 1, states_right + (not wrong)
         if wrong:
             misplaced.append((group, wrong))
+    # States in the model's order are evidence that nothing reorders the action either.
     is_own_order = 0 < states_seen == states_right
     if is_own_order:
         return Placing(tuple(entry for _, wrong in misplaced for entry in wrong), ())
@@ -130,6 +144,8 @@ def _misplaced(mirror: RobotMirror, group: Sequence[Seated]) -> list[Misplaced]:
     """The entries of an array of which T is wrong once the simulator takes them one after the other."""
     truth = mirror.ctrl if group[0].words == CONTROLS else mirror.qvel
     entries = _seats(group)
+    # The array may be a part of the simulator's, such as the legs alone. Its numbers fill the seats that are named, but
+    # in the order of the tensor: the k-th entry sits in the k-th of these seats, whatever its name.
     taken = sorted(entry.seat for entry in entries)
     position_of = {seat: entry.position for seat, entry in zip(taken, entries, strict=True)}
     wrong = []
@@ -145,7 +161,10 @@ def _misplaced(mirror: RobotMirror, group: Sequence[Seated]) -> list[Misplaced]:
 
 
 def _in_words(mirror: RobotMirror, groups: Sequence[Sequence[Seated]]) -> tuple[str, ...]:
-    """`output 0: action: the model's order is hip_4, ankle_4`; frames of a history share a line."""
+    """`output 0: action: the model's order is hip_4, ankle_4`; frames of a history share a line.
+
+    The order is that of the seats which the block names.
+    """
     alike: dict[tuple[str, str], list[str]] = {}
     for group in groups:
         titles = _titles(mirror.robot, group[0].words)
@@ -158,7 +177,10 @@ def _in_words(mirror: RobotMirror, groups: Sequence[Sequence[Seated]]) -> tuple[
 
 
 def _titles(robot: Robot, words: str) -> dict[int, str]:
-    """The joints that the numbers of an array belong to, else what drives something else."""
+    """The name of every seat of an array: its joint, or an actuator that drives no joint.
+
+    A joint of several velocities has as many seats: each is overwritten by the next joint from its first seat on.
+    """
     if words == CONTROLS:
         titles = {}
         for index, actuator in enumerate(robot.actuators):

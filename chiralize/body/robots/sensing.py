@@ -1,4 +1,10 @@
-"""What the simulator says of bodies: forces on them, how they move, their inertia; in a state and in its image."""
+"""What the simulator says of bodies: forces on them, how they move, their inertia; in a state and in its image.
+
+Observations such as Ant-v5's `cfrc_ext` are not read off a state but computed by the simulator, so MuJoCo computes them
+here: `scene_of` puts the robot into a few states and their images, and the readers take blocks of numbers out of both.
+`observation` holds T of the first against the second. T of bodies exchanges them by place: the left foot's force is
+mirrored into the right foot's.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +31,18 @@ _FORCE = re.compile(r"cfrc|contact|force|wrench|grf|load|touch")
 _ENDS = ("foot", "toe", "ankle", "calf", "shank", "shin", "hand", "wrist")
 """Bodies that are meant where a specification names a leg or an arm alone, the first that there is."""
 _LINEAR, _ANGULAR = slice(3, 6), slice(0, 3)
-"""Where MuJoCo has them in `cvel`, and force and torque in `cfrc_ext`."""
+"""Where MuJoCo has them in `cvel`, "body 6"; likewise torque (first) and force in `cfrc_ext`, "body 6"."""
 
 BodyReader = Callable[[Any], Array]
-"""The numbers of one quantity of some bodies, "bodies numbers", from an `mjData`."""
+"""The numbers of one quantity of some bodies, "bodies numbers" or flat, from an `mjData`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
     """States and their images in the simulator, forces computed.
 
-    names: of all bodies but the world.  conditions: how the model was changed so that T of a step is the step of T.
+    names: of all bodies but the world.  states, images: `mjData`, one for one.  conditions: how the model was changed
+    so that T of a step is the step of T.
     """
 
     names: tuple[str, ...]
@@ -61,6 +68,7 @@ def scene_of(agreed: Agreement, mirror: RobotMirror) -> Scene | None:
     partner, signs = partners_of_bodies(model, mirror), mirror.reflection.signs
     rng, states, images = np.random.default_rng(3), list[Any](), list[Any]()
     for state in agreed.states[:_STATES]:
+        # Force and torque on every body but the world, "body 6"; a force is a polar vector, a torque a pseudo-vector.
         push = _PUSH * rng.standard_normal((model.nbody, 6)) * (np.arange(model.nbody) > 0)[:, None]
         mirrored = push[partner] * np.r_[signs, -signs]
         data, image = mujoco.MjData(model), mujoco.MjData(model)
@@ -72,7 +80,7 @@ def scene_of(agreed: Agreement, mirror: RobotMirror) -> Scene | None:
         ):
             one.ctrl[:], one.xfrc_applied[:] = control, force
             mujoco.mj_forward(model, one)
-            mujoco.mj_rnePostConstraint(model, one)
+            mujoco.mj_rnePostConstraint(model, one)  # `cfrc_ext` is filled by this alone
         states.append(data)
         images.append(image)
     names = tuple(model.body(body).name for body in range(1, model.nbody))
@@ -80,7 +88,10 @@ def scene_of(agreed: Agreement, mirror: RobotMirror) -> Scene | None:
 
 
 def partners_of_bodies(model: Any, mirror: RobotMirror) -> list[int]:
-    """For every body the one at the mirrored place on the partner of its link, by its centre of mass."""
+    """For every body the one at the mirrored place on the partner of its link, by its centre of mass and its origin.
+
+    The list is an involution where welded bodies lie at mirrored places; bodies need no joints of their own.
+    """
     data = import_module("mujoco").MjData(model)
     begin(model, data, mirror.robot.qpos, np.zeros(model.nv))
     link_of, _ = links_of_bodies(model)
@@ -89,6 +100,7 @@ def partners_of_bodies(model: Any, mirror: RobotMirror) -> list[int]:
         others = [other for other, owner in enumerate(link_of) if owner == mirror.links[link]]
         image = np.r_[mirror.reflection.point(data.xipos[body]), mirror.reflection.point(data.xpos[body])]
         far = {other: float(np.abs(np.r_[data.xipos[other], data.xpos[other]] - image).sum()) for other in others}
+        # Of bodies at the same place the body itself comes first; rounding keeps the last digits out of it.
         partner.append(min(others, key=lambda other: (round(far[other], 6), other != body)))
     return partner
 
@@ -101,7 +113,8 @@ def bodies_named(scene: Scene, items: Sequence[str]) -> list[int] | None:
     words = [name.lower() for name in scene.names]
     chosen = [_body(words, item.lower()) for item in items]
     if None not in chosen and len(set(chosen)) == len(chosen):
-        return [number + 1 for number in chosen if number is not None]
+        return [number + 1 for number in chosen if number is not None]  # `names` leaves out the world, body 0
+    # Names that mean no bodies: a block of all of them can be meant by its size alone.
     first = 0 if "world" in map(str.lower, items) else 1
     if len(items) != len(words) + 1 - first:
         return None
@@ -109,7 +122,10 @@ def bodies_named(scene: Scene, items: Sequence[str]) -> list[int] | None:
 
 
 def _body(words: Sequence[str], item: str) -> int | None:
-    """The position of a body by its name, or by the name of its limb: `FL` is FL_foot, or FL_calf without feet."""
+    """The position of a body by its name, or by the name of its limb: `FL` is FL_foot, or FL_calf without feet.
+
+    -1 is the world; None where no body is meant, or several are.
+    """
     if item in words:
         return words.index(item)
     if item == "world":
@@ -125,6 +141,7 @@ def _body(words: Sequence[str], item: str) -> int | None:
 
 
 def _split(name: str) -> list[str]:
+    """The words and numbers of a name in small letters: `fl_foot2` is fl, foot, 2."""
     return re.findall("[a-z]+|[0-9]+", name)
 
 
@@ -150,6 +167,7 @@ def body_reader(quantity: Quantity, name: str, bodies: Sequence[int]) -> tuple[B
     return _vector_reader(rows, word, [AXES.index(axis) for axis in quantity.dims])
 
 
+# In this order: a `contact_torque` is a torque, an `ang_vel` an angular velocity.
 _VECTORS = (
     (re.compile(r"torque|moment"), "cfrc_ext", _ANGULAR, "torques on bodies"),
     (_FORCE, "cfrc_ext", _LINEAR, "forces on bodies"),
@@ -169,18 +187,19 @@ def _vector_reader(rows: Sequence[int], word: str, columns: Sequence[int]) -> tu
 
 
 def _columns(source: str, rows: Sequence[int], part: slice, columns: Sequence[int]) -> BodyReader:
+    """Some axes of the linear or of the angular half of an array of bodies."""
     return lambda data: getattr(data, source)[rows][:, part][:, columns]
 
 
 def _motion(axial_first: bool) -> list[int]:
-    """MuJoCo's order has the torque, or the angular velocity, first."""
+    """The columns of MuJoCo's order, which has the torque, or the angular velocity, first; or of the other order."""
     if axial_first:
         return [0, 1, 2, 3, 4, 5]
     return [3, 4, 5, 0, 1, 2]
 
 
 _ARRAYS = (("cfrc_ext", 6), ("cvel", 6), ("cinert", 10))
-"""MuJoCo's arrays of bodies, and how many numbers of each."""
+"""MuJoCo's arrays of bodies, and how many numbers of each: Ant-v5 has 13 bodies and 13 * 6 = 78 of `cfrc_ext`."""
 
 
 def is_array(name: str) -> bool:

@@ -1,4 +1,12 @@
-"""The simulator as the judge of a mirror: T of a step has to be the step of T of the state and of the controls."""
+"""The simulator as the judge of a mirror: T of a step has to be the step of T of the state and of the controls.
+
+    s(0) ──step──> s(1) ──step──> ...
+     │T             │T
+    s'(0) ──step─> s'(1) ──step──> ...        deviation at t:  |T s(t) - s'(t)|
+
+`deviations` runs both rows from random states. Roundings grow along a row, a wrong sign shows after one step:
+`agreement` and `checking` tell them apart by the bound `agreement.EXACT`.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +51,9 @@ class Acting(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Where a robot starts and what drives it.  controls, pushes: "step ..."."""
+    """Where a robot starts and what drives it.  qpos: "nq".  qvel: "nv".  controls: "step nu".  pushes: generalized
+    forces, "step nv".
+    """
 
     qpos: Array
     qvel: Array
@@ -54,26 +64,30 @@ class State:
 def random_states(model: Any, robot: Robot, steps: int, starts: int, seed: int = 0) -> list[State]:
     """States around the reference pose, some of which touch the ground, with controls about the middle of their ranges.
 
-    Every joint is pushed besides, so that those without an actuator are asked, too.
+    Every joint but the free ones is pushed besides, so that those without an actuator are asked, too.
+    steps: how many controls and pushes a state has.  starts: how many states.
     """
     rng = np.random.default_rng(seed)
     lower, upper = model.actuator_ctrlrange.T.copy()
     limited = model.actuator_ctrllimited.astype(bool)
     lower[~limited], upper[~limited] = -_LARGEST_CONTROL, _LARGEST_CONTROL
-    heavy = np.ones(model.nv)
+    heavy = np.ones(model.nv)  # 1 for velocities that are pushed
     for joint in robot.joints:
         if joint.kind == FREE:
             heavy[joint.velocity : joint.velocity + 6] = 0
     states = []
     for _ in range(starts):
         qpos = robot.qpos + _AROUND * rng.standard_normal(model.nq)
+        # Noise has taken the quaternions of free joints (type 0, behind three positions) and balls (1) off length 1.
         for joint in np.flatnonzero(model.jnt_type <= 1).tolist():
             start = int(model.jnt_qposadr[joint]) + (3 if model.jnt_type[joint] == _FREE else 0)
             qpos[start : start + 4] /= np.linalg.norm(qpos[start : start + 4])
         if robot.base is not None:
+            # Lower than it stands in most cases, so that feet touch the ground.
             height = robot.joints[robot.base].position + 2
             qpos[height] = robot.qpos[height] * rng.uniform(0.6, 1.1)
         controls = (lower + upper) / 2 + _SHARE * (upper - lower) / 2 * rng.uniform(-1, 1, (steps, model.nu))
+        # A force is an acceleration times what it moves: M0 is the diagonal of the mass matrix.
         pushes = _PUSH * heavy * model.dof_M0 * rng.standard_normal((steps, model.nv))
         states.append(State(qpos, rng.standard_normal(model.nv), controls, pushes))
     return states
@@ -105,7 +119,7 @@ def _quiet(mujoco: Any) -> Iterator[None]:
 
 
 def _parting(mujoco: Any, model: Any, mirror: Acting, state: State, skip: int) -> Array:
-    """The same from one start."""
+    """|T s(t) - s'(t)| from one start, "step entry"."""
     far = np.zeros((len(state.controls), model.nv))
     one, other = mujoco.MjData(model), mujoco.MjData(model)
     begin(model, one, state.qpos, state.qvel)
@@ -135,6 +149,7 @@ def fastest(model: Any, states: list[State]) -> float:
 
 def _gap(mujoco: Any, model: Any, mirror: Acting, one: Any, other: Any) -> Array:
     """How far two states are from being each other's images, "entry"; not a number counts as infinitely far."""
+    # Positions are subtracted as the simulator does it, "nv": two quaternions q and -q are the same turn.
     turned = np.zeros(model.nv)
     mujoco.mj_differentiatePos(model, turned, 1.0, mirror.act_qpos(one.qpos), other.qpos)
     speeds = mirror.qvel.act(one.qvel) - other.qvel

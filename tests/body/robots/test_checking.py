@@ -266,3 +266,10 @@ def test_joints_under_other_names(tmp_path: Path) -> None:
         )
     with pytest.raises(ChiralizeError, match="joints have 3 coordinates"):
         check(write(tmp_path, biped()), "h36m")
+
+
+def test_a_base_beside_the_plane(tmp_path: Path) -> None:
+    """A base that stands at y = 2 is mirrored there, so that its position from there is negated."""
+    robot = biped().replace('name="pelvis" pos="0 0 .7"', 'name="pelvis" pos="0 2 .7"')
+    observation = "inputs:\n  - fields: [{vector: base_position, reflect: {y: 2}}, {joints: dof_pos}]\n"
+    assert checked(tmp_path, JOINTS + observation, robot, by_name=True).agrees

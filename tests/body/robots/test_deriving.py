@@ -187,3 +187,15 @@ def test_things_that_lie_about(tmp_path: Path) -> None:
     mirror = mirror_of(tmp_path, biped().replace("<worldbody>", f"<worldbody>{box}"))
     assert mirror.joints == BIPED_JOINTS
     assert mirror.robot.joints[mirror.robot.base or 0].name == "root"
+
+
+def test_a_hip_that_chooses_before_its_partner(tmp_path: Path) -> None:
+    """The second hip is near the image of the first alone, and chooses first: both knees have partners, too."""
+    capsule = '<geom type="capsule" fromto="0 0 0 0 0 -.5" size=".03"/>'
+    hip = '<body pos="0 {y} 0"><joint name="{side}_hip" axis="0 1 0"/>{capsule}{knee}</body>'
+    knee = '<body pos="0 0 -.5"><joint name="{side}_knee" axis="0 1 0"/>{capsule}</body>'
+    text = '<freejoint/><geom type="box" size=".1 .1 .5" pos="0 0 .5"/>'
+    for side, y in (("left", 0.005), ("right", -0.02)):
+        text += hip.format(side=side, y=y, capsule=capsule, knee=knee.format(side=side, capsule=capsule))
+    mirror = mirror_of(tmp_path, f"<mujoco><worldbody><body>{text}</body></worldbody></mujoco>", "y")
+    assert mirror.joints["right_hip"] == ("left_hip", 1) and mirror.joints["right_knee"] == ("left_knee", 1)
