@@ -3,6 +3,11 @@
 A point is given from the 17 joints of Human3.6M: a mean of some of them, moved in the frame of a part of the body (the
 head, the trunk, a foot, a hand) by a few centimetres outward, up and forward. Skeletons of hands, faces, animals and
 robots are none of these: their names do not match, or they say that they are something else.
+
+Drawn poses are of the 17 joints; with these landmarks they become poses of any human skeleton that is known by its
+names (`problem/poses/`). `landmarks` is asked with a skeleton and answers with one `Landmark` a joint, or with the
+reason why there are none. `left_heel` is the left ankle, moved 6 cm down and 5 cm back in the frame of the foot.
+`Spine1` is 0.4 hip + 0.6 spine.
 """
 
 from __future__ import annotations
@@ -20,8 +25,9 @@ Offset = tuple[float, float, float]
 LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _FEWEST = 4
 """Kinds of limb joints that a body has, both of each."""
+# What is no person though its joints are called as a person's.
 _OTHERS = ("macaque", "monkey", "animal", "horse", "dog", "cat", "mouse", "robot", "quadruped")
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")  # RHip: R, Hip; EYE_INNER: EYE, INNER; finger2: finger, 2
 _SIDES = ("left", "right", "l", "r")
 
 
@@ -42,7 +48,9 @@ class Landmark:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A landmark without its side. outward: the first number of the offset of a point on the left."""
+    """A landmark without its side.  joints: weights, limb joints without their side.  outward, up, forward: metres; the
+    first is that of a point on the left.
+    """
 
     joints: Mapping[str, float]
     frame: Frame = "none"
@@ -66,14 +74,17 @@ def landmarks(skeleton: Skeleton) -> tuple[Landmark, ...] | str:
     if others:
         return f"skeleton {skeleton.name} is no human body"
     stems = [stem(joint) for joint in skeleton.joints]
+    # Later tables win: what a name means beside others of this skeleton comes last.
     table = {**_LIMBS, **_TRUNK, **_HEAD, **_ENDS, **_FINGERS, **_FACE, **_special(skeleton.name, stems)}
     points: list[Landmark] = []
     for index, name in enumerate(stems):
         side = skeleton.side(index)
+        # A `hip` without a partner is the root, the middle of the two hips.
         entry = (_CENTRAL if side == "center" else {}).get(name) or table.get(name)
         if entry is None:
             return f"joint {skeleton.joints[index]!r} of skeleton {skeleton.name} is no known part of a human body"
         points.append(entry.on(side))
+    # A head alone, or two arms, have known names, too, and no pose can be drawn from them.
     missing = [name for name in LIMBS if not {f"left_{name}", f"right_{name}"} <= _bare(points)]
     if len(missing) > len(LIMBS) - _FEWEST:
         return f"skeleton {skeleton.name} has no {missing[0]}s and {missing[1]}s, and is no whole body"
@@ -98,6 +109,8 @@ def _bare(points: Sequence[Landmark]) -> set[str]:
 def _special(name: str, stems: Container[str]) -> dict[str, _Entry]:
     """What a name means beside other names: a foot is a toe where there is an ankle, a head is its top where no other
     joint is.
+
+    name: of the skeleton.  stems: of all its joints. Returns entries that replace those of the tables below.
     """
     special: dict[str, _Entry] = {}
     if "ankle" in stems:
@@ -106,6 +119,7 @@ def _special(name: str, stems: Container[str]) -> dict[str, _Entry]:
         special |= {"head": _Entry({"neck": 0.5, "head": 0.5})}
     if "collar" in stems:  # SMPL: the joint at the base of the skull, and the one of the neck below it
         special |= {"head": _Entry({"neck": 1.0}), "neck": _Entry({"thorax": 0.6, "neck": 0.4})}
+    # Beside a chest or a head, and without a nose, a neck lies between the two; otherwise it is between the shoulders.
     elif any(chest in stems for chest in ("thorax", "spineshoulder", "head", "headtop")) and "nose" not in stems:
         special |= {"neck": _Entry({"thorax": 0.6, "neck": 0.4})}
     return special | (_H36M_32 if name == "h36m-32" else {})
@@ -186,8 +200,9 @@ _H36M_32 = {
 
 
 def _fingers() -> dict[str, _Entry]:
-    """Four joints of every finger, from its root to its tip."""
+    """Four joints of every finger, from its root to its tip, 27 mm apart, in the frame of the hand."""
     fingers: dict[str, _Entry] = {}
+    # Of the first joint: along the hand, forward; and by how much each next one lies farther forward. Metres.
     rows = {
         "thumb": (0.02, 0.03, 0.02),
         "forefinger": (0.09, 0.025, 0.0),
@@ -208,11 +223,14 @@ def _face() -> dict[str, _Entry]:
     for number in range(17):  # from ear to ear along the jaw
         angle = pi * number / 16
         right.append((0.072 * cos(angle), 0.05 - 0.11 * sin(angle), 0.03 + 0.07 * sin(angle)))
+    # The right brow from outside to inside (17 to 21), the left one from inside to outside (22 to 26).
     brow = [(0.055, 0.08), (0.045, 0.087), (0.035, 0.09), (0.025, 0.088), (0.015, 0.085)]
     right += [(aside, up, 0.105) for aside, up in brow]
     right += [(-aside, up, 0.105) for aside, up in reversed(brow)]
+    # The bridge of the nose from its top (27 to 30), and its lower edge from right to left (31 to 35).
     right += [(0.0, 0.068 - 0.013 * number, 0.105 + 0.005 * number) for number in range(4)]
     right += [(aside, 0.02, 0.115) for aside in (0.014, 0.007, 0.0, -0.007, -0.014)]
+    # The right eye from its outer corner over the upper lid (36 to 41); the left one from its inner corner (42 to 47).
     eye = [(0.045, 0.065), (0.037, 0.069), (0.027, 0.069), (0.02, 0.065), (0.027, 0.061), (0.037, 0.061)]
     right += [(aside, up, 0.1) for aside, up in eye]
     right += [(-eye[index][0], eye[index][1], 0.1) for index in (3, 2, 1, 0, 5, 4)]

@@ -1,7 +1,9 @@
 """Names made of joints, of what lies between them: `left_hip-right_knee`, a distance; `left_hip-left_knee-left_ankle`,
 the angle at the joint in the middle.
 
-Both are the same from either end. Four joints are not read: the angle of a bond turns its sign under the mirror.
+Both are the same from either end, so that the partner of `left_hip-right_knee` may be written `left_knee-right_hip`.
+Four joints are not read: the angle of a bond turns its sign under the mirror. `verification/evidence/labels.py` looks
+for partners among the names of a data set in this way.
 """
 
 from __future__ import annotations

@@ -2,6 +2,11 @@
 
 Shipped files lie in the package (`chiralize/_skeletons`, as the wheel installs them) or, in a checkout and in an
 editable install, in the folder `skeletons` beside the package. This is the only place that knows.
+
+`load_skeleton("h36m")`, `load_skeleton("mine.yaml")` and `skeleton: h36m` within a file all end here. A reference is
+looked up in this order: a shipped name or alias, a file relative to the file that names it, and, for the name of a
+missing file, the shipped skeleton of its stem, with a notice. Nothing is guessed: a name that is nearly right is
+offered in the error.
 """
 
 from __future__ import annotations
@@ -25,7 +30,9 @@ SPEC_KEYS = ("inputs", "outputs", "hidden", "activation")
 FILE_KEYS = (*SKELETON_KEYS, *SPEC_KEYS, MIRRORS)
 _SUFFIXES = (".yaml", ".yml", ".json")
 _EXTENDS_LIMIT = 8
+"""Files that extend each other, one the next; a circle is found by it."""
 _START = 1 << 16
+"""Bytes at the beginning of a file by which it is told what it is."""
 _ALIKE = 0.7
 """How like a missing file's name another one has to be, to be offered for it."""
 _ROOT = re.compile(r"<(?P<name>[A-Za-z_][\w:.-]*)[\s/>]")
@@ -67,7 +74,7 @@ def names_of_size(*counts: int) -> list[str]:
 
 
 def shipped_file(name: str) -> Path:
-    """The file of a shipped skeleton or robot."""
+    """The file of a shipped skeleton or robot; of an unknown name a path that does not exist."""
     plain = skeleton_folder() / f"{name}.yaml"
     if is_file(plain):
         return plain
@@ -76,6 +83,7 @@ def shipped_file(name: str) -> Path:
 
 @lru_cache(maxsize=64)
 def _shipped_skeleton(name: str) -> Skeleton:
+    """A shipped skeleton; of a robot's file with several mirrors that of the first. Its notices are dropped."""
     root = read_yaml(shipped_file(name))
     root.mapping("a skeleton file", FILE_KEYS)
     root = of_first_mirror(root, [])
@@ -156,6 +164,7 @@ def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) 
     Raises UnknownNameError; no name is ever guessed.
     """
     text = str(reference)
+    # A `Path` always means a file, also where a skeleton is called so.
     if isinstance(reference, str):
         by_name = find_shipped(text)
         if by_name is not None:
@@ -174,6 +183,7 @@ def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) 
     if fallback is not None:
         notices.append(f"{text} is not a file: the shipped skeleton {fallback.name} is used")
         return fallback
+    # It looks like a path: say where it was looked for. The path may be right from the working directory instead.
     if stem or "/" in text or "\\" in text:
         looked = when(path != Path(text) and len(text) <= 255, f" ({path}: it counts from the file that names it)")
         remedy = _remedy_for_file(path, text)
@@ -192,6 +202,7 @@ def skeleton_at(reference: str | Path, folder: Path, where: str, notices: list[s
 
 
 def _remedy(name: str, alike: float = 0.5) -> str:
+    """The shipped skeleton that is called nearly so, or how to see all of them."""
     known = nearest(name, [*shipped(), *shipped_robots(), *_alias_table()], alike)
     if known is not None:
         return f"did you mean {known!r}? (all names: chiralize skeleton list)"
@@ -222,14 +233,17 @@ def skeleton_of(root: Node, path: Path | None, notices: list[str], depth: int = 
     """
     root.mapping("a skeleton file", FILE_KEYS)
     root = of_first_mirror(root, notices)
-    fields = root.mapping("a skeleton file", FILE_KEYS)
+    fields = root.mapping("a skeleton file", FILE_KEYS)  # again, since a mirror brings keys of its own
     default = path.stem if path is not None else "unnamed"
     base = read_optional(fields, "skeleton", base_of, path, notices, depth)
     return read_skeleton(root, default, base, notices)
 
 
 def base_of(node: Node, path: Path | None, notices: list[str], depth: int = 0) -> Skeleton:
-    """The skeleton that a `skeleton:` key means: a name, a file, or a map with the skeleton's own keys."""
+    """The skeleton that a `skeleton:` key means: a name, a file, or a map with the skeleton's own keys.
+
+    path: the file with the key.  depth: how many files lead here. Raises SpecError of every kind.
+    """
     if depth >= _EXTENDS_LIMIT:
         facts = f"skeleton files extend each other more than {_EXTENDS_LIMIT} deep"
         raise SpecError(node.where, facts, "end the circle")

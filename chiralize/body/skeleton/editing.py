@@ -1,4 +1,14 @@
-"""A skeleton file with other pairs: its text as it was, comments and all, but for the value of `pairs`."""
+"""A skeleton file with other pairs: its text as it was, comments and all, but for the value of `pairs`.
+
+`chiralize skeleton draw` lets a user click partners on a picture and writes them back with this. The text is cut at the
+places that YAML's marks give, and not written anew, since users keep sources and remarks in it. The result is parsed
+again: only where nothing but `pairs` has changed is it handed out.
+
+    joints: [nose, l_ear, r_ear]  # of the head          joints: [nose, l_ear, r_ear]  # of the head
+                                                  ->     pairs:
+    dims: [x, y]                                           - [l_ear, r_ear]
+                                                         dims: [x, y]
+"""
 
 from __future__ import annotations
 
@@ -68,6 +78,7 @@ def with_pairs(text: str, pairs: Pairs, path: Path) -> tuple[str, Skeleton]:
 
 
 def _others(root: Node) -> list[tuple[Any, Any]]:
+    """All keys but `pairs` with their values, in their order."""
     return [(key.text, _plain(value)) for key, value in root.entries or () if key.text != "pairs"]
 
 
@@ -108,6 +119,7 @@ def _edited(text: str, pairs: Pairs) -> str:
     newline = "\r\n" if "\r\n" in text else "\n"
     old = values.get("pairs")
     if old is not None:
+        # `pairs:` without a value ends right behind the colon, where a value needs a blank.
         gap = "" if text[: old.start].endswith((" ", "\n")) else " "
         indent = old.start - (text.rfind("\n", 0, old.start) + 1)
         if old.is_block:
@@ -116,6 +128,7 @@ def _edited(text: str, pairs: Pairs) -> str:
             new = gap + _brackets(pairs, in_braces, old.column)
         return text[: old.start] + new.replace("\n", newline) + text[old.end :]
     joints = next(value for key, value in values.items() if key in JOINT_KEYS)
+    # No pairs yet: behind the joints, in the layout of the file. JSON, and YAML in braces, has its keys in a row.
     if in_braces:
         return text[: joints.end] + f', "pairs": {_brackets(pairs, True, 0)}' + text[joints.end :]
     line_end = text.find("\n", joints.end)

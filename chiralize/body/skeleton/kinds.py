@@ -1,4 +1,8 @@
-"""What kind of body a skeleton is of, and which shipped skeletons could be meant instead of another."""
+"""What kind of body a skeleton is of, and which shipped skeletons could be meant instead of another.
+
+Messages use it: a tensor of 21 joints does not fit a skeleton of 17, and the remedy offers shipped ones with 21, of the
+same kind of body. A network of a person is not told to try a robot.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +38,7 @@ def kind_of(body: Skeleton) -> str:
     >>> kind_of(Skeleton("mine", ("wrist", "thumb1", "thumb2"), ()))
     'a hand'
     """
+    # Coordinates first: the joints of a robot and of a rotating body may be called as those of a person.
     if set(body.dims) >= set(TURNS):
         return ROTATIONS
     if not set(body.dims) & set(AXES):
@@ -80,8 +85,10 @@ def offered(*counts: int, instead_of: Skeleton | None = None, most: int = 20, di
         kind = kind_of(shipped)
         if kind != ROTATIONS or dims == len(TURNS):
             kinds[name] = kind
+    # A robot for a robot, no robot for anything else.
     if instead_of is not None:
         kinds = {name: kind for name, kind in kinds.items() if (kind == ROBOT) == (given == ROBOT)}
+    # Where something of the same kind exists, that alone; else all, each with a word about its kind.
     if alike := [name for name, kind in kinds.items() if given and kind == given]:
         return ", ".join(alike[:most])
     texts: list[str] = []

@@ -1,4 +1,9 @@
-"""Lint: what is wrong with a skeleton or specification file (errors), and what is probably not meant (warnings)."""
+"""Lint: what is wrong with a skeleton or specification file (errors), and what is probably not meant (warnings).
+
+`chiralize skeleton lint` prints the findings; `tensors/linting.py` adds those of a specification. An error is what
+reading refuses anyway, one at a time. Warnings are about files that read well: pairs that contradict names, edges
+without a mirror image, signs that leave left where it is. T is an involution all the same, and perhaps not the mirror.
+"""
 
 from __future__ import annotations
 
@@ -61,6 +66,7 @@ def error_finding(error: ChiralizeError) -> Finding:
 
 
 def _split(notice: str, path: Path) -> tuple[str, str]:
+    """A notice as (where, text): some begin with file and line, others with neither."""
     where, _, rest = notice.partition(": ")
     if rest and where.startswith(str(path)):
         return where, rest
@@ -103,9 +109,11 @@ def lint_skeleton(skeleton: Skeleton, lines: Lines | None = None) -> Iterator[Fi
 
 
 def _sided_centers(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
+    """Joints that stay in the middle though their names, or the names of the other pairs, say that they have a side."""
     names = skeleton.joints
     inferred = infer_pairs(names).pairs
     if not skeleton.pairs and inferred:
+        # One finding in place of one for each joint.
         left, right = inferred[0]
         message = f"no pairs, but the names tell {len(inferred)}, such as {names[left]} and {names[right]}"
         yield warning(lines.item("pairs", 0), message, "use `pairs: infer`, or list them")
@@ -132,6 +140,7 @@ def _sided_centers(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
 
 
 def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
+    """Pairs that names contradict: written right first, both of one side, or another partner exists."""
     names = skeleton.joints
     for number, (left, right) in enumerate(skeleton.pairs):
         first, second = side_in_pair(names[left], names[right]), side_in_pair(names[right], names[left])
@@ -148,6 +157,7 @@ def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
 
 
 def _open_edges(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
+    """Edges (i, j) without (p(i), p(j)): the adjacency A of such a graph does not commute with T."""
     edges = set(map(frozenset, skeleton.edges))
     partner = skeleton.joint_action().partner
     for number, (i, j) in enumerate(skeleton.edges):
@@ -177,6 +187,7 @@ def unmirrored_space(skeleton: Skeleton) -> str:
 
 
 def _signs(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
+    """Signs that are probably not meant, and a missing lateral axis."""
     if not skeleton.pairs and not skeleton.negate and not skeleton.signs:
         yield warning(
             lines.source,

@@ -7,7 +7,9 @@
 Such a file is read once for each of its mirrors, as if it said nothing of the others: what stands below the mirror's
 name counts as if it stood on the top level, and wherever a map has the names of the mirrors as its keys
 (`signs: {left_right: [1, -1, 1], front_back: [-1, 1, 1]}`), its value for this mirror takes its place. So nobody beyond
-this file knows of more than one mirror. Applied one after the other, mirrors must not depend on their order.
+this file knows of more than one mirror. For left_right the file above is read as `pairs: [[FL, FR], [RL, RR]]` and
+`lateral: y`. Applied one after the other, mirrors must not depend on their order: a conversion for one keeps the others
+exact only where they commute.
 """
 
 from __future__ import annotations
@@ -59,7 +61,11 @@ def _check_names(root: Node, names: Mapping[str, Node]) -> None:
 
 
 def _under(root: Node, name: str, of_mirror: Node, names: tuple[str, ...]) -> Node:
-    """The file as if it had the mirror of this name alone."""
+    """The file as if it had the mirror of this name alone.
+
+    of_mirror: what stands below its name.  names: of all mirrors. Raises UnknownKeyError where a key stands below the
+    mirror and on the top level.
+    """
     chosen = dict(of_mirror.named_entries(f"mirror {name}"))
     keys = {key.text: key for key in chosen}
     entries: list[tuple[Node, Node]] = []
@@ -84,6 +90,7 @@ def _for(node: Node, name: str, names: tuple[str, ...]) -> Node:
         return node
     by_key = {key.text: value for key, value in node.entries}
     if by_key.keys() & set(names):
+        # One name of a mirror among the keys makes it a map by mirrors: then all have to be there, and nothing else.
         missing = [other for other in names if other not in by_key]
         others = [str(key) for key in by_key if key not in names]
         if missing or others:
@@ -102,6 +109,7 @@ def check_skeletons(skeletons: Mapping[str, Skeleton], where: str) -> None:
     for (name, one), (other_name, other) in combinations(skeletons.items(), 2):
         if one.joints != other.joints or one.dims != other.dims:
             raise SpecError(where, f"mirrors {name} and {other_name} are of different bodies", "give the same joints")
+        # An entry at which T1 T2 and T2 T1 differ, as an index of (joint dim); None where they are the same.
         apart = entry_apart(one.merged_action(), other.merged_action())
         if apart is not None:
             joint, dim = divmod(apart, len(one.dims))

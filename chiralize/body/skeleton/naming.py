@@ -6,6 +6,11 @@ that stands alone (the corners TL, TR, BL, BR), and the leg codes of four-legged
 Partners may be written large and small, `r.hip` and `L.hip`. What else tells sides is seen where pairs are given: `_0`
 and `_1`, as in most of them. Of several sides in one name, as in a distance between two joints,
 `left_hip_right_knee`, the mirror image has all exchanged.
+
+`infer_pairs` reads the pairs of a whole list of names: for `pairs: infer` in a skeleton file, for importers, and where
+a robot's places leave a choice. `readings` is below all: every way to read a side out of one name, with the name that
+its partner then has. Whether a joint of that name exists decides between doubtful readings: `lock` could be the left
+one of `rock`, and is not, since nothing is called `rock`.
 """
 
 from __future__ import annotations
@@ -18,24 +23,26 @@ from itertools import permutations
 from os.path import commonprefix
 
 # (pattern, certain): `certain` patterns tell the side by themselves; the others only where the partner exists too.
+# Group 1 is the word or letter that is exchanged. The order is that of `readings`: the first pair that exists counts.
 _PATTERNS: tuple[tuple[re.Pattern[str], bool], ...] = (
-    (re.compile(r"(?:(?<=^)|(?<=[^A-Za-z]))((?i:left|right))(?=$|[^a-z])"), True),
-    (re.compile(r"(?:(?<=^)|(?<=[^A-Za-z]))((?i:left|right))(?=[a-z])"), False),
-    (re.compile(r"(?<=[a-z])(Left|Right)(?=$|[^a-z])"), True),
-    (re.compile(r"(?<=[a-z])(left|right)(?=$|[^a-z])"), False),
-    (re.compile(r"(?<![A-Za-z0-9])([lr])(?![A-Za-z0-9])", re.I), True),
-    (re.compile(r"^([LR])(?=[A-Z][a-z])"), True),
-    (re.compile(r"^([lr])(?=[A-Z])"), True),
-    (re.compile(r"(?<=[a-z])([LR])(?=\d*$)"), True),
-    (re.compile(r"^([lr])(?=[a-z]{2}|[a-w]$)"), False),
-    (re.compile(r"^([LR])(?=[A-W]$|[A-Z]{2})"), False),
-    (re.compile(r"(?<=[^A-Za-z])([LR])(?=[A-W]\d*$|[A-Z]{2})"), False),
-    (re.compile(r"(?<=(?<![A-Za-z0-9])[A-Z])([LR])(?![A-Za-z])"), False),
-    (re.compile(r"(?<=(?<![A-Za-z0-9])[a-z])([lr])(?![A-Za-z])"), False),
+    (re.compile(r"(?:(?<=^)|(?<=[^A-Za-z]))((?i:left|right))(?=$|[^a-z])"), True),  # left_hip, LeftHip, hip_LEFT
+    (re.compile(r"(?:(?<=^)|(?<=[^A-Za-z]))((?i:left|right))(?=[a-z])"), False),  # lefthip
+    (re.compile(r"(?<=[a-z])(Left|Right)(?=$|[^a-z])"), True),  # hipLeft
+    (re.compile(r"(?<=[a-z])(left|right)(?=$|[^a-z])"), False),  # hipleft
+    (re.compile(r"(?<![A-Za-z0-9])([lr])(?![A-Za-z0-9])", re.I), True),  # l_hip, hip.L
+    (re.compile(r"^([LR])(?=[A-Z][a-z])"), True),  # LHip
+    (re.compile(r"^([lr])(?=[A-Z])"), True),  # lHip
+    (re.compile(r"(?<=[a-z])([LR])(?=\d*$)"), True),  # hipL, hipR2
+    (re.compile(r"^([lr])(?=[a-z]{2}|[a-w]$)"), False),  # lknee, rk; not rx, a coordinate
+    (re.compile(r"^([LR])(?=[A-W]$|[A-Z]{2})"), False),  # LKNE, LK
+    (re.compile(r"(?<=[^A-Za-z])([LR])(?=[A-W]\d*$|[A-Z]{2})"), False),  # arm_LKNE, arm_LK2
+    (re.compile(r"(?<=(?<![A-Za-z0-9])[A-Z])([LR])(?![A-Za-z])"), False),  # TL, corner_BR
+    (re.compile(r"(?<=(?<![A-Za-z0-9])[a-z])([lr])(?![A-Za-z])"), False),  # tl, corner_br
 )
 _MANY, _REPEATED = 3, 2
 """So many pairs at least whose names differ as those of another pair do are a rule."""
 OPPOSITE = {"left": "right", "right": "left"}
+# Front, rear, hind or back, and left or right, in either order; the letter of the side alone is exchanged.
 _LEG_CODES = re.compile(r"(?<![A-Za-z])(FL|FR|RL|RR|LF|RF|LH|RH|HL|HR|BL|BR|LB|RB)(?![a-z])", re.I)
 _LEG_PARTNER = {"FL": "FR", "RL": "RR", "HL": "HR", "BL": "BR", "LF": "RF", "LH": "RH", "LB": "RB"}
 _PARTNER = {"left": "right", "l": "r", **{code.lower(): other.lower() for code, other in _LEG_PARTNER.items()}}
@@ -61,10 +68,12 @@ def readings(name: str) -> Iterator[Reading]:
     'right_hip-left_knee'
     """
     certain_words = [match for pattern, certain in _PATTERNS if certain for match in pattern.finditer(name)]
+    # One match for each place: two patterns may see the same letter.
     words = sorted({match.start(1): match for match in certain_words}.values(), key=lambda match: match.start(1))
     if len(words) > 1:
         yield from _all_exchanged(name, words)
         return
+    # Before the patterns: in `FL_hip` these would find nothing certain. Mixed letters, `Fl`, are no code.
     for match in _LEG_CODES.finditer(name):
         if match.group(1).isupper() or match.group(1).islower():
             yield _reading(name, match, certain=False)
@@ -86,7 +95,11 @@ def side(name: str) -> str | None:
 
 
 def partner_name(name: str) -> str | None:
-    """The name on the other side, where the name alone tells its side; else None."""
+    """The name on the other side, where the name alone tells its side; else None.
+
+    >>> partner_name("hipL"), partner_name("neck")
+    ('hipR', None)
+    """
     if side(name) is None:
         return None
     return next(reading.partner for reading in readings(name) if reading.certain)
@@ -94,7 +107,10 @@ def partner_name(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class PairProposal:
-    """Pairs read from names.  pairs: (left, right) indices.  sided: joints that name a side but have no partner."""
+    """Pairs read from names.
+
+    pairs: (left, right) indices.  center: joints that name no side.  sided: those that name one and have no partner.
+    """
 
     pairs: tuple[tuple[int, int], ...]
     center: tuple[int, ...]
@@ -109,8 +125,9 @@ def infer_pairs(names: Sequence[str]) -> PairProposal:
     """
     position = {name: index for index, name in enumerate(names)}
     in_small = _in_small_letters(names)
-    partner: dict[int, tuple[int, str]] = {}
+    partner: dict[int, tuple[int, str]] = {}  # joint to its partner and its own side
     for index, name in enumerate(names):
+        # The first reading whose partner exists and is free.
         for reading in readings(name):
             other = position.get(reading.partner, in_small.get(reading.partner.casefold()))
             if other is not None and other != index and other not in partner:
@@ -118,7 +135,7 @@ def infer_pairs(names: Sequence[str]) -> PairProposal:
                 partner[other] = (index, OPPOSITE[reading.side])
                 break
             if other is not None and other in partner and partner[other][0] == index:
-                break
+                break  # paired from the other side: a weaker reading must not look for another partner
     pairs: set[tuple[int, int]] = set()
     for index, (other, index_side) in partner.items():
         pairs.add((index, other) if index_side == "left" else (other, index))
@@ -145,6 +162,7 @@ def unpaired_like_others(names: Sequence[str], pairs: Sequence[Sequence[int]]) -
     [(6, 7)]
     """
     usual = Counter(_difference(names[first], names[second]) for first, second in pairs)
+    # The difference of most pairs; of numbers, such as (1, 2) and (3, 4), all that come more than once.
     repeated = dict(usual.most_common(1))
     if repeated and all(mark.isdigit() for difference in repeated for mark in difference):
         for difference, count in usual.items():
@@ -155,6 +173,7 @@ def unpaired_like_others(names: Sequence[str], pairs: Sequence[Sequence[int]]) -
     paired = {joint for pair in pairs for joint in pair}
     partnerless = [joint for joint in range(len(names)) if joint not in paired]
     alike = list[tuple[int, int]]()
+    # Both orders, since the difference has one: (_0, _1) is the usual one, (_1, _0) is not.
     for first, second in permutations(partnerless, 2):
         if _difference(names[first], names[second]) in repeated:
             alike.append((first, second))
@@ -171,6 +190,7 @@ def sided_like_others(names: Sequence[str], pairs: Sequence[Sequence[int]]) -> l
     """
     sides, paired = set[frozenset[str]](), set[int]()
     for first, second in pairs:
+        # One pair of another form is enough to say that the first letter is no rule here.
         if names[first][1:] != names[second][1:] or not (names[first].isupper() and names[second].isupper()):
             return []
         sides.add(frozenset((names[first][0], names[second][0])))
@@ -186,7 +206,11 @@ def sided_like_others(names: Sequence[str], pairs: Sequence[Sequence[int]]) -> l
 
 
 def _difference(one: str, other: str) -> tuple[str, str]:
-    """What is left of two names without what they begin and end with alike."""
+    """What is left of two names without what they begin and end with alike.
+
+    >>> _difference("left_hip", "right_hip"), _difference("C3", "C4")
+    (('lef', 'righ'), ('3', '4'))
+    """
     one, other = one.casefold(), other.casefold()
     start = len(commonprefix([one, other]))
     one, other = one[start:], other[start:]
@@ -224,10 +248,11 @@ def _all_exchanged(name: str, words: Sequence[re.Match[str]]) -> Iterator[Readin
 
     words: matches that do not overlap, in their order.
     """
-    partner, end = "", 0
+    partner, end = "", 0  # of the partner's name what stands for name[:end]
     sides: dict[str, None] = {}
     for match in words:
         reading = _reading(name, match, certain=True)
+        # The reading exchanges this word alone: what stands between what comes before it and what comes behind it.
         rest = len(name) - match.end(1)
         partner += name[end : match.start(1)] + reading.partner[match.start(1) : len(reading.partner) - rest]
         end = match.end(1)
@@ -237,6 +262,7 @@ def _all_exchanged(name: str, words: Sequence[re.Match[str]]) -> Iterator[Readin
 
 
 def _reading(name: str, match: re.Match[str], certain: bool) -> Reading:
+    """The reading of one word or letter of a name, large and small letters kept: RIGHT, Right, right."""
     word = match.group(1)
     other = _PARTNER[word.lower()]
     if word.isupper():

@@ -2,6 +2,13 @@
 
 Reading is parsing: `node.name("joint")` gives a str or raises an error that names file, line, value and the nearest
 right one. Numbers are read exactly: `1/3` and `0.25` become fractions.
+
+`yaml_source` makes Nodes of YAML, `from_python` of dictionaries, the importers of Python and JSON files; `schema`,
+`pairing` and `tensors/` read them. A scalar stays the text that the user wrote until somebody reads it as something,
+so that `on` can be a name in quotes, a boolean, or a mistake that is named as such. Two lines of a file,
+
+    name: dog                Node(line 1, entries=((name, dog), (pairs, ...)))
+    pairs: [[l_ear, r_ear]]  where pairs has items, and each of its items has items
 """
 
 from __future__ import annotations
@@ -22,6 +29,7 @@ _INTEGER = re.compile(r"[-+]?\d{1,18}")
 _DIGITS = re.compile(r"[-+]?\d+")
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?|[-+]?\d+/\d+")
 _NUMBER_LIMIT = 320
+"""Characters of a number, so that nobody has to compute with a fraction of a million digits."""
 _DEPTH_LIMIT = 100
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,7 +43,7 @@ def nearest(value: str, options: Iterable[str], alike: float = 0.5) -> str | Non
     >>> nearest("left_hipp", ["left_knee", "left_hip"])
     'left_hip'
     """
-    folded = {option.lower(): option for option in reversed(list(options))}
+    folded = {option.lower(): option for option in reversed(list(options))}  # of equal ones the first is offered
     close = difflib.get_close_matches(value.lower(), list(folded), n=1, cutoff=alike)
     if not close:
         return None
@@ -140,7 +148,11 @@ class Node:
         return self.items
 
     def name(self, what: str) -> str:
-        """A non-empty text. Raises WrongValueError on what other YAML readers take for a boolean, null or number."""
+        """A non-empty text. Raises WrongValueError on what other YAML readers take for a boolean, null or number.
+
+        A joint called `on` or `1` without quotes would be another one for other tools; quoted ones are names.
+        what: the value in words, for the message, here as in all readings.
+        """
         if self.text is None:
             self.wrong(f"{what} must be a name, not {self.show()}", "give one name")
         if self.is_boolean:
@@ -161,6 +173,7 @@ class Node:
         return self._encodable(what)
 
     def _encodable(self, what: str) -> str:
+        """The text. Raises WrongValueError on half a surrogate pair, which JSON can hold and UTF-8 cannot write."""
         text = self.text or ""
         try:
             text.encode()
@@ -267,6 +280,7 @@ def only_key(fields: Mapping[str, Node], keys: Sequence[str], what: str) -> str 
 
 
 def _short(text: str) -> str:
+    """A text of at most 60 characters, for a message."""
     if len(text) <= 60:
         return text
     return text[:57] + "..."
@@ -298,6 +312,7 @@ def from_python(value: object, source: str, depth: int = 0) -> Node:
 
 
 def _text(value: object, source: str) -> str:
+    """A value as text. Raises WrongValueError where Python refuses to write it."""
     try:
         return str(value)
     except ValueError:

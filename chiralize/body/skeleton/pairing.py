@@ -4,6 +4,13 @@ Own spelling: `pairs: [[left_hip, right_hip], ...]`, `pairs: []` (explicitly non
 Spellings of other tools: a list of pairs (`flip_pairs`, `symmetries`, `symmetric_pairs`, `keypoint_pairs`,
 `keypoint_flip_pairs`, `keypoint_flip_map`), a partner per joint (`swap`), a permutation (`flip_idx`, `permutation`
 with `reflection`), two parallel lists (`left` and `right`).
+
+`schema.read_skeleton` calls `read_pairing` once a file. Of joints nose, l_ear, r_ear these say the same, ((1, 2),):
+
+    pairs: [[l_ear, r_ear]]      swap: {l_ear: r_ear}      flip_idx: [0, 2, 1]      left: [l_ear]
+    symmetries: [[2, 1]]         pairs: infer              permutation: [[0, 2, 1]] right: [r_ear]
+
+Spellings of other tools say which joints are partners and not which is the left one: names decide where they tell.
 """
 
 from __future__ import annotations
@@ -41,6 +48,7 @@ def read_pairing(root: Node, fields: dict[str, Node], joints: Sequence[Node], no
     if key is None:
         _refuse_missing(root, names)
     node = fields[key]
+    # One branch a spelling; what is left at the end are the lists of pairs.
     if key == "left":
         return Pairing(_from_sides(node, fields.get("right"), names))
     if key == "permutation":
@@ -64,6 +72,7 @@ def _check_owners(fields: dict[str, Node], key: str | None) -> None:
 
 
 def _refuse_missing(root: Node, names: Sequence[str]) -> NoReturn:
+    """Raise MissingKeyError: pairs are never assumed, also where the names would tell them."""
     count = len(infer_pairs(names).pairs)
     hint = when(count, f"; the names tell {count} pairs, `pairs: infer` takes them")
     facts = "no `pairs`: which joints are left and right of each other is not stated"
@@ -79,7 +88,7 @@ def collect(
     ordered: the first of a pair is the left one.  noun: what is paired, for messages.
     Raises WrongValueError, NotAnInvolutionError at the line of the pair.
     """
-    partner: dict[int, tuple[int, int]] = {}
+    partner: dict[int, tuple[int, int]] = {}  # joint to its partner and the line that says so
     pairs: list[tuple[int, int]] = []
     for node, first, second in listed:
         if first == second:
@@ -87,6 +96,7 @@ def collect(
             if noun != "joint":
                 remedy = f"leave it out of `swap`: the mirror then leaves this {noun} in its place"
             node.wrong(f"{noun} {names[first]!r} is paired with itself", remedy)
+        # The same pair again, as a `swap` with an entry for each of the two has it.
         if partner.get(first, (None,))[0] == second and partner.get(second, (None,))[0] == first:
             continue
         for one, other in ((first, second), (second, first)):
@@ -110,7 +120,10 @@ def pair_of(node: Node, noun: str) -> tuple[Node, Node]:
 
 
 def from_pair_list(node: Node, names: Sequence[str], *, ordered: bool) -> Pairs:
-    """`[[left_hip, right_hip], [2, 5], ...]`, names or indices.  ordered: the first of a pair is the left one."""
+    """`[[left_hip, right_hip], [2, 5], ...]`, names or indices.  ordered: the first of a pair is the left one.
+
+    Raises WrongValueError, UnknownNameError, NotAnInvolutionError.
+    """
     listed = []
     for item in node.sequence("the list of pairs"):
         if item.items is None:
@@ -123,7 +136,11 @@ def from_pair_list(node: Node, names: Sequence[str], *, ordered: bool) -> Pairs:
 
 
 def from_swap(node: Node, names: Sequence[str]) -> Pairs:
-    """A partner per joint: `{left_hip: right_hip}`, or a list as long as the joints with '' for none."""
+    """A partner per joint: `{left_hip: right_hip}`, or a list as long as the joints with '' for none.
+
+    A list says of every joint what its partner is, and both have to say it; in a map one entry for a pair is enough.
+    Raises WrongValueError, UnknownNameError, NotAnInvolutionError.
+    """
     if node.entries is not None:
         listed = [(value, key.index_in(names, "joint"), value.index_in(names, "joint")) for key, value in node.entries]
         return collect(listed, names, ordered=False)
@@ -139,6 +156,7 @@ def from_swap(node: Node, names: Sequence[str]) -> Pairs:
     pairs = collect(listed, names, ordered=False)
     paired = {index for pair in pairs for index in pair}
     for index, value in enumerate(partners):
+        # ['l_ear names r_ear', 'r_ear names nobody'] is a slip in one of the two.
         if index in paired and (value.is_null or value.text == ""):
             facts = f"joint {names[index]!r} has no partner here, but another joint names it"
             raise NotAnInvolutionError(value.where, facts, "make it mutual")
@@ -146,7 +164,10 @@ def from_swap(node: Node, names: Sequence[str]) -> Pairs:
 
 
 def from_flip_idx(node: Node, names: Sequence[str], notices: list[str]) -> Pairs:
-    """`flip_idx`, read as a flat permutation, or as a list of pairs where its entries are lists; says which."""
+    """`flip_idx`, read as a flat permutation, or as a list of pairs where its entries are lists; says which.
+
+    Both are in use under this name: [0, 2, 1] and [[1, 2]].
+    """
     entries = node.sequence("flip_idx")
     if entries and all(entry.items is not None for entry in entries):
         notices.append(f"{node.where}: flip_idx read as a list of {len(entries)} pairs (it holds lists of two)")
@@ -157,7 +178,9 @@ def from_flip_idx(node: Node, names: Sequence[str], notices: list[str]) -> Pairs
 
 
 def from_permutation(node: Node, names: Sequence[str], what: str = "permutation") -> Pairs:
-    """A flat list: entry i is the partner of joint i, itself for a centre joint."""
+    """A flat list: entry i is the partner of joint i, itself for a centre joint. Raises NotAnInvolutionError where a
+    partner's partner is another joint.
+    """
     entries = node.sequence(what)
     _same_length(node, len(entries), names, what)
     partner = [entry.index_in(names, "joint") for entry in entries]
@@ -170,11 +193,13 @@ def from_permutation(node: Node, names: Sequence[str], what: str = "permutation"
 
 
 def _same_length(node: Node, count: int, names: Sequence[str], what: str) -> None:
+    """Raise WrongValueError unless a list has one entry a joint."""
     if count != len(names):
         node.wrong(f"{what} has {count} entries for {len(names)} joints", f"give {len(names)} entries, one per joint")
 
 
 def _from_sides(left: Node, right: Node | None, names: Sequence[str]) -> Pairs:
+    """Two parallel lists, `left: [1, 3]` and `right: [2, 4]`: the k-th joints of both are partners."""
     if right is None:
         raise MissingKeyError(left.where, "'left' stands without 'right'", "add `right`, a list in the same order")
     first, second = left.sequence("left"), right.sequence("right")
@@ -189,6 +214,7 @@ def _from_sides(left: Node, right: Node | None, names: Sequence[str]) -> Pairs:
 
 
 def _from_names(node: Node, joints: Sequence[Node], notices: list[str]) -> Pairs:
+    """`pairs: infer`. Raises UnpairedJointError where a name has a side and no partner."""
     proposal = infer_pairs(texts(joints))
     if proposal.sided:
         raise unpaired(joints[proposal.sided[0]], joints)
@@ -226,6 +252,7 @@ def _single(node: Node) -> Node:
 
 
 def _read_reflection(node: Node | None, size: int) -> tuple[int, ...] | None:
+    """One sign per joint; None where the file has none. Raises WrongValueError on another number of signs."""
     if node is None:
         return None
     node = _single(node)

@@ -2,6 +2,15 @@
 
 Every message names file and line. The pair spellings of other tools are read in `pairing`; all of them end as
 (left, right) index pairs.
+
+`catalog` parses a file and calls `read_skeleton`; importers call it with keys that they put together. A file
+
+    joints: [nose, l_ear, r_ear]
+    pairs: [[l_ear, r_ear]]
+    dims: [x, y]
+
+becomes Skeleton(joints=("nose", "l_ear", "r_ear"), pairs=((1, 2),), dims=("x", "y"), negate=("x",)). A file that says
+`skeleton: h36m` instead of joints extends that one: it may choose joints and coordinates, and cannot change pairs.
 """
 
 from __future__ import annotations
@@ -37,6 +46,7 @@ def read_skeleton(root: Node, default_name: str, base: Skeleton | None, notices:
     Keys of the specification (inputs, hidden, ...) are not looked at. Raises SpecError of every kind.
     """
     fields = root.mapping("a skeleton file")
+    # The format's version comes first: of another version nothing else can be relied on.
     if "chiralize" in fields and fields["chiralize"].integer("chiralize (the format's version)") != 1:
         fields["chiralize"].wrong(f"format version {fields['chiralize'].text}", "this version reads `chiralize: 1`")
     name = read_optional(fields, "name", Node.name, "name") or default_name
@@ -45,6 +55,7 @@ def read_skeleton(root: Node, default_name: str, base: Skeleton | None, notices:
         if changed:
             return _extend(root, fields, base, name)
         return _check_fixed(fields, base)
+    # Joints, then their pairs, then the signs: each is read by what comes before it.
     joints = read_joints(root, fields)
     names = texts(joints)
     pairing = read_pairing(root, fields, joints, notices)
@@ -68,6 +79,7 @@ def read_skeleton(root: Node, default_name: str, base: Skeleton | None, notices:
 
 
 def _check_fixed(fields: dict[str, Node], base: Skeleton) -> Skeleton:
+    """The base. Raises UnknownKeyError where the file gives pairs or centre joints beside it."""
     for key in _FIXED_BY_BASE:
         if key in fields:
             facts = f"{key!r} beside `skeleton: {base.name}`, which gives it already"
@@ -80,13 +92,16 @@ def _check_fixed(fields: dict[str, Node], base: Skeleton) -> Skeleton:
 
 
 def _extend(root: Node, fields: dict[str, Node], base: Skeleton, name: str) -> Skeleton:
+    """The base with what the file changes: which joints, then which coordinates, their signs, and the rest."""
     _check_fixed(fields, base)
     used = _joint_node(fields)
     if used is not None:
+        # By index in the base too, and each with its partner.
         chosen = [item.index_in(base.joints, "joint") for item in used.sequence("joints")]
         base = base.with_joints(chosen, used.where)
     dims = read_optional(fields, "dims", read_dim_list)
     negate = read_optional(fields, "negate", read_negate, dims or base.dims)
+    # `signs` replaces those of the base, which could not stand beside a `negate` of other dims.
     if "signs" in fields:
         base = replace(base, signs=())
     body = _built(root, base.with_dims, dims=dims, negate=negate)
@@ -107,6 +122,7 @@ def _with_signs(root: Node, node: Node, body: Skeleton) -> Skeleton:
         body = replace(body, negate=listed)
     else:
         rows = read_sign_map(node, body.joints, body.dims)
+    # Here, at the line of the joint; `Skeleton` checks the same again and knows no lines.
     _check_sign_pairs(node, body.joints, common_signs(body.dims, body.negate), body.pairs, rows)
     return _built(root, lambda **parts: replace(body, **parts), signs=rows)
 
@@ -121,6 +137,7 @@ def _built(root: Node, build: object, **parts: object) -> Skeleton:
 
 # ---- joints, center, edges ------------------------------------------------------------------------------------
 def _joint_node(fields: dict[str, Node]) -> Node | None:
+    """The list of joints under whichever name it has. Raises UnknownKeyError where two keys give one."""
     key = only_key(fields, JOINT_KEYS, "the joints")
     if key is None:
         return None
@@ -146,6 +163,12 @@ def read_joints(root: Node, fields: dict[str, Node]) -> tuple[Node, ...]:
 
 
 def _check_center(fields: dict[str, Node], joints: Sequence[Node], pairing: Pairing) -> None:
+    """Raise where a joint is neither in a pair nor, as far as one can tell, one of the middle.
+
+    A joint without a pair is fine where its name has no side; `l_ear` has to be listed under `center`, or the file has
+    to say `pairs: []`. Where there is a `center`, it has to list all that are in no pair. Raises WrongValueError,
+    UnpairedJointError.
+    """
     names = texts(joints)
     paired = {index: pair for pair in pairing.pairs for index in pair}
     listed: set[int] = set()
@@ -204,6 +227,11 @@ def read_negate(node: Node, dims: Sequence[str]) -> tuple[str, ...]:
 
 
 def _read_dims(root: Node, fields: dict[str, Node], pairing: Pairing) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """dims and those that are negated.
+
+    A list of `signs` counts as `negate`. Unsaid, x is negated where there is an x, nothing where joints have signs of
+    their own; elsewhere MissingKeyError is raised, since a wrong guess would be a wrong mirror.
+    """
     is_robot = pairing.reflection is not None
     dims = ("q",) if is_robot else AXES
     if "dims" in fields:
@@ -218,7 +246,7 @@ def _read_dims(root: Node, fields: dict[str, Node], pairing: Pairing) -> tuple[t
         return dims, read_negate(fields["negate"], dims)
     if "x" in dims:
         return dims, ("x",)
-    if is_robot or ("signs" in fields and fields["signs"].entries):  # per joint
+    if is_robot or ("signs" in fields and fields["signs"].entries):  # signs of single joints say it
         return dims, ()
     facts = f"dims {list(dims)} without x, and no `negate`"
     remedy = "add `negate: DIM` (`negate: []` for none), or `signs` per joint"
@@ -255,6 +283,11 @@ def read_sign_map(node: Node, names: Sequence[str], dims: Sequence[str]) -> Sign
 def _read_signs(
     fields: dict[str, Node], names: Sequence[str], dims: Sequence[str], negate: Sequence[str], pairing: Pairing
 ) -> Signs:
+    """The signs of single joints: from `reflection`, one a joint, or from a map under `signs`.
+
+    A list under `signs` is of all joints alike and has been read as `negate`. Of a reflection only what differs from
+    the common sign is listed. Raises UnknownKeyError, MissingKeyError, NotAnInvolutionError.
+    """
     node, common = fields.get("signs"), common_signs(dims, negate)
     if pairing.reflection is not None:
         if node is not None:
@@ -273,7 +306,10 @@ def _read_signs(
 
 
 def _check_sign_pairs(node: Node, names: Sequence[str], common: tuple[int, ...], pairs: Pairs, rows: Signs) -> None:
-    """Raises NotAnInvolutionError where partners have different signs.  common: of joints that `rows` does not list."""
+    """Raises NotAnInvolutionError where partners have different signs.  common: of joints that `rows` does not list.
+
+    left +1, right -1: (T T x)[left] = +1 * -1 * x[left], which is not x.
+    """
     signs_of = dict(rows)
     lines = {key.text: key.where for key, _ in node.entries or ()}
     for left, right in pairs:

@@ -1,7 +1,13 @@
 """The skeleton: joints, their left/right pairs, and the signs that the mirror gives to coordinates.
 
 The mirror swaps the joints of each pair and negates some coordinates: the same ones for every joint (`negate`), or,
-for the joints listed in `signs` (robots, whose joint frames differ), the ones listed there instead.
+for the joints listed in `signs` (robots, whose joint frames differ), the ones listed there instead. With the partner
+p(j) of joint j and its sign s[j, d] at coordinate d:
+
+    (T x)[j, d] = s[j, d] x[p(j), d],        s[p(j), d] = s[j, d], so that T T x = x
+
+A nose and two paws with dims x, y and negate x: (T x)[left_paw] = (-x, y) of the right paw. `tensors/` lays this action
+out over the axes of a tensor: `joint_action` and `coord_action` on two axes, `merged_action` on one.
 """
 
 from __future__ import annotations
@@ -20,6 +26,7 @@ from chiralize.errors.words import when
 from chiralize.symmetry.involution import SignedPermutation
 
 Signs = tuple[tuple[int, tuple[int, ...]], ...]
+"""(joint index, one sign a dim) of joints that have their own; a tuple in place of a dict, so that it can be hashed."""
 AXES = ("x", "y", "z")
 TURNS = ("rx", "ry", "rz")
 """Coordinates of joints that are turned in space: an axis times an angle."""
@@ -31,7 +38,8 @@ class Skeleton:
 
     joints: names in the order of the tensors.  pairs: (left, right) indices.  dims: names of the coordinates.
     negate: the dims that the mirror negates.  signs: (joint index, signs over dims) for joints that have their own.
-    lateral: the axis of the body (x, y or z) that points sideways; None where nothing says so.
+    lateral: the axis of the body (x, y or z) that points sideways; None where nothing says so.  edges: bones, as index
+    pairs.  aliases, source, note: other names, where the order of the joints is from, and a remark.
     Raises UnpairedJointError, NotAnInvolutionError, UnknownNameError or WrongValueError.
 
     >>> dog = Skeleton("dog", ("nose", "left_paw", "right_paw"), ((1, 2),))
@@ -54,11 +62,13 @@ class Skeleton:
     note: str = ""
 
     def __post_init__(self) -> None:
+        # Callers may pass lists and numpy integers; the record holds tuples of plain ones, and can be hashed.
         for field in ("joints", "dims", "negate", "aliases"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         for field in ("pairs", "edges"):
             object.__setattr__(self, field, tuple((int(i), int(j)) for i, j in getattr(self, field)))
         object.__setattr__(self, "signs", tuple((int(joint), _integers(row)) for joint, row in self.signs))
+        # A reflection negates the coordinate across its plane: a single negated axis of space points sideways.
         if self.lateral is None and len(self.negate) == 1 and self.negate[0] in AXES:
             object.__setattr__(self, "lateral", self.negate[0])
         _check(self)
@@ -89,6 +99,7 @@ class Skeleton:
         return self.joints.index(joint)
 
     def _as_index(self, joint: str | int) -> int:
+        """An index as it is, unchecked; of a name its index."""
         if isinstance(joint, int):
             return joint
         return self.index(joint)
@@ -98,7 +109,7 @@ class Skeleton:
         return int(self.joint_action().partner[index])
 
     def side(self, index: int) -> str:
-        """`left`, `right` or `center`."""
+        """`left`, `right` or `center`, by the pair that the joint is in, whatever it is called."""
         for left, right in self.pairs:
             if index in (left, right):
                 return "left" if index == left else "right"
@@ -136,10 +147,17 @@ class Skeleton:
         return SignedPermutation(np.arange(table.shape[1]), row)
 
     def merged_action(self, dims: Sequence[str] | None = None, *, joint_major: bool = True) -> SignedPermutation:
-        """T on joints and coordinates merged, (j d), or (d j) where `joint_major` is False."""
+        """T on joints and coordinates merged, (j d), or (d j) where `joint_major` is False.
+
+        Joints may have signs of their own here, where T is no product of an action on each.
+
+        >>> print(Skeleton("paws", ("left", "right"), ((0, 1),), ("x", "y")).merged_action())
+        4: -(0 2) (1 3)
+        """
         table = self.sign_table(dims)
         joints, size = table.shape
-        partner = np.tile(self.joint_action().partner[:, None], (1, size))
+        partner = np.tile(self.joint_action().partner[:, None], (1, size))  # "joint dim", the partner joint
+        # The number of an entry is joint * dims + dim, or dim * joints + joint.
         if joint_major:
             partner = partner * size + np.arange(size)[None, :]
             return SignedPermutation(partner.reshape(-1), table.reshape(-1))
@@ -178,6 +196,7 @@ class Skeleton:
         their own in dims that stay.
         """
         chosen = self.dims if dims is None else tuple(dims)
+        # `negate` would silently drop the signs of single joints; where all dims are new ones there are none to drop.
         if negate and self.signs and set(chosen) & set(self.dims):
             facts = f"`negate: {list(negate)}` is of all joints, and some have signs of their own in {list(self.dims)}"
             remedy = f"say `signs` over {list(chosen)} instead: one list for all joints, or {{joint: [signs]}}"
@@ -189,6 +208,7 @@ class Skeleton:
         base = replace(self, dims=chosen, negate=negated, signs=(), lateral=self.lateral)
         if not self.signs or negate is not None:
             return base
+        # Signs of single joints, in the order of the new dims.
         table = base.sign_table()
         for joint, row in self.signs:
             for dim in set(chosen) & set(self.dims):
@@ -224,6 +244,7 @@ def _renumbered(pairs: Sequence[tuple[int, int]], position: Mapping[int, int]) -
 
 
 def _check(skeleton: Skeleton) -> None:
+    """Raise where T would be no involution, or names and indices do not fit: see `Skeleton` for the errors."""
     where = f"skeleton {skeleton.name}"
     for what, names in (("joint", skeleton.joints), ("dim", skeleton.dims)):
         for name, count in Counter(names).items():
@@ -245,6 +266,7 @@ def _check(skeleton: Skeleton) -> None:
 
 
 def _check_pair(where: str, joints: Sequence[str], pair: tuple[int, int], seen: dict[int, tuple[int, int]]) -> None:
+    """Raise unless a pair is of two joints that are in no other.  seen: pairs before it, by joint; it is added."""
     for index in pair:
         if not 0 <= index < len(joints):
             raise WrongValueError(where, f"pair {pair} lies outside 0..{len(joints) - 1}", "count joints from 0")
@@ -258,6 +280,7 @@ def _check_pair(where: str, joints: Sequence[str], pair: tuple[int, int], seen: 
 
 
 def _check_signs(where: str, skeleton: Skeleton) -> None:
+    """Raise unless there is one sign a dim, and partners share theirs: T T x = s[j] s[p(j)] x."""
     for joint, row in skeleton.signs:
         if not 0 <= joint < len(skeleton.joints):
             raise WrongValueError(where, f"signs of joint {joint}, which does not exist", "count joints from 0")

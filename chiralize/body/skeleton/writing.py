@@ -1,4 +1,8 @@
-"""Skeletons as text: the YAML of a skeleton file, laid out for people, that reads back to an equal skeleton."""
+"""Skeletons as text: the YAML of a skeleton file, laid out for people, that reads back to an equal skeleton.
+
+`Skeleton.to_dict` and `to_yaml` are this; `editing` writes pairs with the same words. Names are put in quotes wherever
+some YAML reader takes them for something else: `y` is a boolean for YAML 1.1, and a coordinate here.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,10 @@ if TYPE_CHECKING:
     from chiralize.body.skeleton.skeleton import Skeleton
 
 _WIDTH = 110
+# Words that may stand bare: letters, digits and a few marks that mean nothing in YAML, single blanks between them.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*(?: [A-Za-z0-9_./+-]+)*")
 _SPECIAL = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
+# A sentence that may stand bare: it begins with a letter, has no mark of YAML and does not end with a blank.
 _PROSE = re.compile(r"[A-Za-z][^:#'\"\[\]{}\\\n,&*!|>%@`]*[^:#'\"\[\]{}\\\n,&*!|>%@` ]")
 
 
@@ -42,7 +48,7 @@ def names_in_brackets(names: Iterable[str]) -> str:
 
 
 def wrapped(key: str, items: Sequence[str]) -> list[str]:
-    """`key: [a, b, ...]` over as many lines as the width asks for."""
+    """`key: [a, b, ...]` over as many lines as the width asks for.  items: as YAML already."""
     line = f"{key}: [{', '.join(items)}]"
     if len(line) <= _WIDTH:
         return [line]
@@ -63,6 +69,7 @@ def skeleton_to_dict(skeleton: Skeleton) -> dict[str, object]:
         fields["aliases"] = list(skeleton.aliases)
     fields["joints"] = list(joints)
     fields["pairs"] = [[joints[i], joints[j]] for i, j in skeleton.pairs]
+    # Needed where a name has a side and the joint no partner; reading would refuse it otherwise.
     if any(side(joints[index]) for index in skeleton.center):
         fields["center"] = [joints[index] for index in skeleton.center]
     fields["dims"] = list(skeleton.dims)

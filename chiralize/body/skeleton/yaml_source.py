@@ -2,6 +2,12 @@
 
 Plain means: one document, maps, lists and scalars. Tags, anchors and aliases are refused (an alias can blow a small
 file up to gigabytes), as are duplicate keys, deep nesting and files above a size that no skeleton reaches.
+
+Only PyYAML's parser is used, which gives events: of `pairs: [a, b]`
+
+    MappingStart, Scalar pairs, SequenceStart, Scalar a, Scalar b, SequenceEnd, MappingEnd
+
+`_Builder` puts Nodes together from them. What a scalar means is left to whoever reads the Node.
 """
 
 from __future__ import annotations
@@ -16,7 +22,9 @@ from chiralize.errors import UnknownKeyError, YamlSyntaxError
 from chiralize.errors.words import first_line
 
 SIZE_LIMIT = 1 << 20
+"""Bytes."""
 DEPTH_LIMIT = 24
+"""Lists and maps within one another."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -25,7 +33,7 @@ def read_text(path: Path, limit: int = SIZE_LIMIT) -> str:
     where = str(path)
     try:
         with path.open("rb") as stream:
-            raw = stream.read(limit + 1)
+            raw = stream.read(limit + 1)  # one byte more than allowed tells that there are too many
     except OSError as error:
         raise YamlSyntaxError(where, f"cannot be read ({error.strerror or error})", "check the path") from None
     if len(raw) > limit:
@@ -52,6 +60,7 @@ def parse_yaml(text: str, source: str) -> Node:
             builder.take(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        # The end of the text may lie a line behind its last one.
         where = f"{source}:{min(mark.line, text.count(chr(10))) + 1}" if mark else source
         if "\t" in _line(text, mark):
             remedy = "indent with spaces, not tabs"
@@ -66,6 +75,7 @@ def parse_yaml(text: str, source: str) -> Node:
 
 
 def _line(text: str, mark: Any) -> str:
+    """The line of the text that a mark is in; "" where there is none."""
     lines = text.splitlines()
     if mark is not None and mark.line < len(lines):
         return lines[mark.line]
@@ -73,7 +83,10 @@ def _line(text: str, mark: Any) -> str:
 
 
 class _Builder:
-    """Turns parser events into Nodes with an explicit stack (no recursion, so depth is ours to limit)."""
+    """Turns parser events into Nodes with an explicit stack (no recursion, so depth is ours to limit).
+
+    open: lists and maps that have begun: kind, line, and what they hold so far; of a map keys and values in turn.
+    """
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -103,6 +116,7 @@ class _Builder:
             self._pop()
 
     def _check_plain(self, event: Any) -> None:
+        """Raise YamlSyntaxError on a tag, which could ask for any object, and on an anchor."""
         if getattr(event, "tag", None) is not None:
             self._refuse(event, f"tag {event.tag} is not read", "write plain values without tags")
         if event.anchor is not None:
@@ -123,6 +137,7 @@ class _Builder:
             self._put(Node(self.source, line, entries=entries))
 
     def _check_keys(self, entries: tuple[tuple[Node, Node], ...]) -> None:
+        """Raise on keys that are no words, and on one that comes twice, of which other readers keep the last."""
         seen: dict[str, int] = {}
         for key, _ in entries:
             if key.text is None:
@@ -133,6 +148,7 @@ class _Builder:
             seen[key.text] = key.line
 
     def _put(self, node: Node) -> None:
+        """Hand a finished value to the list or map around it, or make it the document."""
         if self.open:
             self.open[-1][2].append(node)
         else:

@@ -2,6 +2,11 @@
 
 Every module has `read(path, notices) -> Skeleton`. What had to be assumed (pairs inferred from names, one of several
 categories, ...) is said in `notices`.
+
+`chiralize skeleton import --from TOOL FILE` calls `import_skeleton`. An importer finds the joints and pairs of its tool
+in the file, as Nodes that know their lines, gives them the keys of a skeleton file (`building.build`), and leaves the
+rest to `schema`. So a slip in a file of another tool is named as one in a file of ours: file, line, joint. The modules
+are imported when they are asked for, since those of robots need MuJoCo.
 """
 
 from __future__ import annotations
@@ -39,7 +44,7 @@ def import_skeleton(tool: str, path: Path | str, notices: list[str], wishes: Rob
     path = Path(path)
     if not is_file(path):
         raise ImportFormatError(str(path), "there is no such file", "check the path")
-    reader = import_module(f"chiralize.body.skeleton.dialects.{tool}")
+    reader = import_module(f"chiralize.body.skeleton.dialects.{tool}")  # one of `TOOLS`, as checked
     if tool in ROBOT_TOOLS:
         return reader.read(path, notices, wishes)
     if wishes is not None and wishes.asks:

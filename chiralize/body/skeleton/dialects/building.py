@@ -1,4 +1,9 @@
-"""What the importers share: reading a file to Nodes, and building the Skeleton from what was read in it."""
+"""What the importers share: reading a file to Nodes, and building the Skeleton from what was read in it.
+
+An importer ends with `build(path, "COCO", root, name, notices, joints=..., pairs=..., dims=["x", "y"])`, whose keywords
+are the keys of a skeleton file. Where the file has no names or no pairs, `numbered` and `pairs_of` stand in, with a
+notice that says so.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ from chiralize.errors import ImportFormatError
 from chiralize.errors.words import when
 
 JSON_LIMIT = 1 << 28
+"""Bytes; annotation files are large, and most of it is dropped."""
 MOST_JOINTS = 10_000
 
 
@@ -22,6 +28,7 @@ def read_json(path: Path, only: str | None = None) -> Node:
     """A JSON file as Nodes.  only: the one key to keep where the file has it. Raises ImportFormatError."""
     try:
         value = json.loads(read_text(path, JSON_LIMIT))
+        # Before anything becomes a Node: a COCO file has millions of annotations beside its few categories.
         if only is not None and isinstance(value, dict) and only in value:
             value = {only: value[only]}
         return from_python(value, str(path))
@@ -53,7 +60,8 @@ def numbered(count: int, like: Node) -> Node:
 def build(path: Path, tool: str, root: Node, name: str, notices: list[str], **keys: Node | object) -> Skeleton:
     """A Skeleton from the keys of a skeleton file; values are Nodes (with their lines) or Python values.
 
-    Keys whose value is None are left out. Raises SpecError.
+    tool: for the key `source`.  root: the node whose file and line messages about the whole name.  Keys whose value is
+    None are left out. Raises SpecError.
     """
     keys = {"name": text_node(name, root), "source": text_node(f"{tool} file {path.name}", root), **keys}
     entries = list[tuple[Node, Node]]()
@@ -68,7 +76,7 @@ def build(path: Path, tool: str, root: Node, name: str, notices: list[str], **ke
 
 
 def without_names(skeleton: Skeleton, notices: list[str]) -> Skeleton:
-    """The skeleton with a notice that its joints have no names, and which shipped ones have the same pairs."""
+    """The skeleton itself, with a notice that its joints have no names, and which shipped ones have the same pairs."""
     pairs = set(map(frozenset, skeleton.pairs))
     same = []
     for name in shipped():
@@ -81,7 +89,10 @@ def without_names(skeleton: Skeleton, notices: list[str]) -> Skeleton:
 
 
 def pairs_of(infer_from: Node, pairs: Node | None, notices: list[str]) -> Node:
-    """The pairs that the file gives, else the word `infer`, with a notice that says so."""
+    """The pairs that the file gives, else the word `infer`, with a notice that says so.
+
+    An empty list counts as none given.  infer_from: the joints.
+    """
     if pairs is not None and (pairs.items or pairs.entries):
         return pairs
     notices.append(f"{infer_from.source} has no pairs: they are inferred from the names, check them")

@@ -1,4 +1,9 @@
-"""COCO: a JSON annotation file whose `categories` list keypoints and a 1-based skeleton; it has no pairs."""
+"""COCO: a JSON annotation file whose `categories` list keypoints and a 1-based skeleton; it has no pairs.
+
+    {"categories": [{"name": "dog", "keypoints": ["nose", "l_ear", "r_ear"], "skeleton": [[1, 2], [1, 3]]}]}
+
+has the edges (0, 1) and (0, 2), and its pair (1, 2) is inferred from the names.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     """The first category that has keypoints; the pairs are inferred from the names, which is said."""
     root = read_json(path, only="categories")
     categories = get(root, "categories")
-    listed = items_of(categories) if categories is not None else (root,)
+    listed = items_of(categories) if categories is not None else (root,)  # the file may be one category alone
     with_points = list[tuple[Node, Node]]()
     for category in listed:
         points = get(category, "keypoints")

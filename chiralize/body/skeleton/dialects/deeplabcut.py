@@ -1,6 +1,7 @@
 """DeepLabCut: a project's config.yaml (`bodyparts`, `skeleton`), pytorch_config.yaml or pose_cfg.yaml.
 
 Pairs: `symmetric_pairs` (TensorFlow) or `data.train.hflip.symmetries` (PyTorch), indices into the body parts.
+A project of several animals says `bodyparts: MULTI!` and lists the parts under `multianimalbodyparts`.
 """
 
 from __future__ import annotations

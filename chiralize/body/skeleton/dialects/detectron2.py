@@ -1,7 +1,7 @@
 """detectron2: `keypoint_names`, `keypoint_flip_map`, `keypoint_connection_rules` in Python, JSON or YAML.
 
 In Python they are constants (`COCO_PERSON_KEYPOINT_NAMES`), attributes of `MetadataCatalog.get(...)`, or arguments of
-its `.set(...)`.
+its `.set(...)`. The flip map lists pairs of names, the rules bones with a colour: ("nose", "left_eye", (102, 204, 25)).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     for key, node in metadata.items():
         readable(node, key)
     rules = read_optional(metadata, _RULES, Node.sequence, "rules") or ()
-    edges = [list_node(rule.sequence("a rule")[:2], rule) for rule in rules]
+    edges = [list_node(rule.sequence("a rule")[:2], rule) for rule in rules]  # without the colour
     pairs = {_FLIPS: flips} if items_of(flips) else {"pairs": pairs_of(names, None, notices)}
     keys = {"joints": names, **pairs, "dims": ["x", "y"], "edges": optional_list(edges, names)}
     return build(path, "detectron2", names, path.stem, notices, **keys)
@@ -50,6 +50,7 @@ def _from_python(path: Path) -> dict[str, Node]:
 
 
 def _from_document(path: Path) -> dict[str, Node]:
+    """The keys of the metadata in a YAML or JSON file, in small or in large letters."""
     root = read_document(path)
     metadata: dict[str, Node] = {}
     for key in _KEYS:

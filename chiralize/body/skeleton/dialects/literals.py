@@ -3,6 +3,12 @@
 Understood: constants, lists, tuples, dicts, `dict(...)`, `list(...)`, `tuple(...)`, `np.array(...)`, `range(...)`,
 sums, `[x] * n`, and names assigned earlier in the file. Anything else becomes an unreadable mark, which is refused only
 where its value is needed.
+
+    LEFT = list(range(1, 4))                         names["LEFT"] = [1, 2, 3]
+    skeleton = Skeleton(load(), joints_left=LEFT)    calls: Skeleton(an expression, joints_left=[1, 2, 3])
+
+Importers of tools whose skeletons are Python files (mmpose, pyskl, detectron2, VideoPose3D) look for their names and
+calls in the result. A false reading is possible where a file rebinds a name in a branch: the last assignment counts.
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ from chiralize.errors import ImportFormatError
 
 UNREADABLE = "(an expression)"
 _REPEAT_LIMIT = 10_000
+"""Entries of `[x] * n` and `range(n)`, which a short file can make as long as it likes."""
 _CONTAINERS = ("list", "tuple", "array", "asarray", "OrderedDict")
 
 
@@ -77,6 +84,8 @@ def readable(node: Node, what: str) -> Node:
 
 
 class _Reader:
+    """What the assignments of a file gave so far, by name; the values of later expressions are read with it."""
+
     def __init__(self, source: str) -> None:
         self.source = source
         self.names: dict[str, Node] = {}
@@ -88,6 +97,7 @@ class _Reader:
         elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
             targets, value = [statement.target], statement.value
         else:
+            # Within classes, functions, branches and loops, too, as if each were run once.
             for child in ast.iter_child_nodes(statement):
                 if isinstance(child, ast.stmt):
                     self.take(child)
@@ -129,6 +139,7 @@ class _Reader:
         return self._unreadable(line)
 
     def _constant(self, value: object, line: int) -> Node:
+        """A constant as the scalar that YAML would have; texts count as quoted, so that `"on"` is no boolean."""
         if isinstance(value, str):
             return Node(self.source, line, text=value, quoted=True)
         if value is None:
@@ -148,12 +159,13 @@ class _Reader:
     def _dict(self, expression: ast.Dict, line: int) -> Node:
         entries = []
         for key, value in zip(expression.keys, expression.values, strict=True):
-            if key is None:
+            if key is None:  # `**other`
                 return self._unreadable(line)
             entries.append((self.node(key), self.node(value)))
         return Node(self.source, line, entries=tuple(entries))
 
     def _operation(self, expression: ast.BinOp, line: int) -> Node:
+        """`a + b` of two lists, and a list times a number of moderate size."""
         left, right = self.node(expression.left), self.node(expression.right)
         if isinstance(expression.op, ast.Add) and left.items is not None and right.items is not None:
             return self._list([*left.items, *right.items], line)
@@ -164,6 +176,7 @@ class _Reader:
         return self._unreadable(line)
 
     def _call(self, expression: ast.Call, line: int) -> Node:
+        """`dict(a=1)`, what holds a list by another name, and ranges. Other functions are never looked into."""
         function = _function(expression)
         if function == "dict" and not expression.args:
             named = [(keyword.arg, self.node(keyword.value)) for keyword in expression.keywords]
@@ -181,12 +194,14 @@ class _Reader:
         if not bounds or not all(bound.is_integer for bound in bounds):
             return self._unreadable(line)
         numbers = [int(bound.text or "0") for bound in bounds[:3]]
+        # A step of 0 is an error in Python; the length of a range is known without making it.
         if numbers[2:] == [0] or len(range(*numbers)) > _REPEAT_LIMIT:
             return self._unreadable(line)
         return self._list([Node(self.source, line, text=str(number)) for number in range(*numbers)], line)
 
 
 def _function(call: ast.Call) -> str:
+    """The last part of the name that is called: `array` of `np.array(...)`; "" where no name is called."""
     function = call.func
     if isinstance(function, ast.Name):
         return function.id

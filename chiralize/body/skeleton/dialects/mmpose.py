@@ -1,4 +1,7 @@
-"""mmpose: a Python file with `dataset_info = dict(keypoint_info={0: dict(name=..., swap=...)}, skeleton_info=...)`."""
+"""mmpose: a Python file with `dataset_info = dict(keypoint_info={0: dict(name=..., swap=...)}, skeleton_info=...)`.
+
+`swap` is the name of the partner, '' for none, and both partners give it. The file is parsed and never run.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
 
 
 def _ordered(points: Node, notices: list[str]) -> list[Node]:
+    """The keypoints by their numbers 0, 1, 2, ... Raises ImportFormatError where one comes twice or is missing."""
     by_index: dict[int, Node] = {}
     for key, value in entries_of(points):
         index = key.integer("keypoint index")
@@ -46,6 +50,7 @@ def _ordered(points: Node, notices: list[str]) -> list[Node]:
 
 
 def _part(point: Node, key: str) -> Node:
+    """The value of a key that every keypoint has. Raises ImportFormatError."""
     value = get(point, key)
     if value is None:
         raise ImportFormatError(point.where, f"a keypoint without {key!r}", f"add {key}=...")
@@ -65,6 +70,7 @@ def _edges(info: Node) -> Node | None:
 
 
 def _compare_pairs(info: Node, skeleton: Skeleton, notices: list[str]) -> None:
+    """Notice weights of the loss and of the metric that partners do not share, by which training prefers a side."""
     for key in ("joint_weights", "sigmas"):
         values = get(info, key)
         items = items_of(values)

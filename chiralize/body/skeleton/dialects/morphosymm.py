@@ -1,4 +1,10 @@
-"""MorphoSymm: a robot YAML with `permutation_Q_js` and `reflection_Q_js`, one list per generator of the group."""
+"""MorphoSymm: a robot YAML with `permutation_Q_js` and `reflection_Q_js`, one list per generator of the group.
+
+    permutation_Q_js: [[1, 0]]        (T q)[0] = -q[1],  (T q)[1] = -q[0]
+    reflection_Q_js: [[-1, -1]]
+
+Files build on one another as Hydra's do, by `defaults: [base, _self_]`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +19,7 @@ from chiralize.body.skeleton.yaml_source import read_yaml
 from chiralize.errors import ImportFormatError
 
 _PARENTS_LIMIT = 5
+"""Files that build on one another, after which no more are opened."""
 
 
 def read(path: Path, notices: list[str]) -> Skeleton:
@@ -31,7 +38,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
             hint = "give a robot's YAML"
         raise ImportFormatError(str(path), "no `permutation_Q_js` and `reflection_Q_js`", hint)
     first = _generator(lists[0], notices)
-    joints = numbered(len(first.sequence("permutation_Q_js")), first)
+    joints = numbered(len(first.sequence("permutation_Q_js")), first)  # the file has no names of joints
     keys = {"joints": joints, "permutation": first, "reflection": _generator(lists[1], [])}
     name = name_of(get(root, "name"), path)
     skeleton = build(path, "MorphoSymm", root, name, notices, **keys, dims=["q"], negate=[], lateral="y")
@@ -43,7 +50,7 @@ def _lists(root: Node, path: Path, notices: list[str], depth: int) -> tuple[Node
     permutation, reflection = get(root, "permutation_Q_js"), get(root, "reflection_Q_js")
     if permutation is not None and reflection is not None and not (permutation.is_null or reflection.is_null):
         return permutation, reflection
-    for parent in reversed(_parents(root)):
+    for parent in reversed(_parents(root)):  # of the files that are listed, the last one wins
         above = path.parent / f"{parent}.yaml"
         if depth and is_file(above) and above != path:
             lists = _lists(read_yaml(above), above, notices, depth - 1)
@@ -60,6 +67,7 @@ def _parents(root: Node) -> list[str]:
 
 
 def _generator(node: Node, notices: list[str]) -> Node:
+    """The list of the first generator; the list itself where it is not wrapped in another one."""
     rows = node.sequence("generators")
     first = next(iter(rows), None)
     if first is None or first.items is None:

@@ -1,4 +1,11 @@
-"""pyskl and MMAction: a Python config with `left_kp` and `right_kp`, or with a graph layout known by name."""
+"""pyskl and MMAction: a Python config with `left_kp` and `right_kp`, or with a graph layout known by name.
+
+    left_kp = [1, 3, 5]                                  two parallel lists of indices
+    right_kp = [2, 4, 6]
+    model = dict(backbone=dict(graph_cfg=dict(layout='coco')))
+
+The lists are those of the augmentation that flips keypoints, so they count before the layout, which only names joints.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +49,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
 
 
 def _argument(literals: Literals, key: str) -> Node | None:
+    """A list that is assigned to a name, or else is an argument of a call: `dict(type='Flip', left_kp=[1, 3])`."""
     node = literals.names.get(key) or next((call.named[key] for call in literals.calls if key in call.named), None)
     if node is None:
         return None
@@ -49,12 +57,17 @@ def _argument(literals: Literals, key: str) -> Node | None:
 
 
 def _size(root: Node, left: Node, right: Node, known: Skeleton | None, notices: list[str]) -> int:
+    """The number of joints: that of the layout, of the input's channels, or the least that has all indices.
+
+    Pictures of joints (PoseC3D) have a channel a joint. Raises ImportFormatError where both lists are empty.
+    """
     indices = [item.integer("a keypoint") for side in (left, right) for item in side.sequence("keypoints")]
     if not indices:
         raise ImportFormatError(left.where, "`left_kp` and `right_kp` are empty", "give a config that flips keypoints")
     least = 1 + max(indices)
     if known is not None and len(known.joints) >= least:
         return len(known.joints)
+    # Joints behind the last pair are few; many more channels than that are something else.
     channels = find(root, "in_channels")
     if channels is not None and channels.is_integer and least <= channels.integer("in_channels") <= least + 8:
         notices.append(f"{channels.where}: in_channels {channels.text} taken as the number of joints")

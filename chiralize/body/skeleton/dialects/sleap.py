@@ -1,7 +1,14 @@
 """SLEAP: a skeleton JSON (jsonpickle of a graph): nodes, links of type 1 (bones) and of type 2 (symmetries).
 
 Objects are numbered from 1 in the order in which they first appear, and `{"py/id": n}` refers to number n. Nothing is
-unpickled: only names and the type numbers are read.
+unpickled: only names and the type numbers are read. Shortened, with a and b partners:
+
+    "links": [{"source": {"py/object": "...Node", "py/state": {"py/tuple": ["a", 1.0]}},      number 1
+               "target": {"py/object": "...Node", "py/state": {"py/tuple": ["b", 1.0]}},      number 2
+               "type": {"py/reduce": [{"py/type": "...EdgeType"}, {"py/tuple": [2]}]}}],      number 3
+    "nodes": [{"id": {"py/id": 1}}, {"id": {"py/id": 2}}]
+
+In a labels JSON, nodes stand in a list of their own, and skeletons refer to them by their numbers, from 0.
 """
 
 from __future__ import annotations
@@ -25,6 +32,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     root = read_json(path)
     labels = _label_names(root)
     graph = root
+    # The graph may lie in a labels file, and within `nx_graph`; of several skeletons the first is taken.
     for key in ("skeletons", "nx_graph"):
         inner = get(graph, key)
         if inner is not None:
@@ -57,6 +65,7 @@ def _label_names(root: Node) -> list[str]:
 
 
 def _end(link: Node, key: str) -> Node:
+    """The node at an end of a link. Raises ImportFormatError where there is none."""
     end = get(link, key)
     if end is None:
         raise ImportFormatError(link.where, f"a link without {key!r}", "give a skeleton JSON saved by SLEAP")
@@ -64,7 +73,11 @@ def _end(link: Node, key: str) -> Node:
 
 
 class _Objects:
-    """The numbered objects of a jsonpickle document: node names and link types."""
+    """The numbered objects of a jsonpickle document: node names and link types.
+
+    values: object number n at n - 1. The document is walked from its beginning to its end, in which order jsonpickle
+    numbers what it writes; within an object that is read nothing is numbered.
+    """
 
     def __init__(self, labels: list[str], graph: Node) -> None:
         self.labels = labels
@@ -100,6 +113,7 @@ class _Objects:
         return int(value)
 
     def _resolve(self, node: Node) -> str | int | None:
+        """The name or type number that an object has, also where it is a reference; None for anything else."""
         reference = get(node, "py/id")
         if reference is None or not reference.is_integer:
             return _value(node)

@@ -1,4 +1,11 @@
-"""ultralytics: a data YAML with `kpt_shape: [17, 3]`, `flip_idx` and, in newer files, `kpt_names`."""
+"""ultralytics: a data YAML with `kpt_shape: [17, 3]`, `flip_idx` and, in newer files, `kpt_names`.
+
+    kpt_shape: [3, 2]                      three keypoints, x and y
+    flip_idx: [0, 2, 1]                    the partner of each, itself in the middle
+    kpt_names: {0: [nose, l_ear, r_ear]}   by class
+
+Without `flip_idx` pairs are inferred from the names; without either, nothing says what the mirror is.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +46,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
 
 
 def _names(node: Node | None) -> Node | None:
-    """`kpt_names: {0: [nose, ...]}` (by class) or a plain list."""
+    """`kpt_names: {0: [nose, ...]}` (by class, of which the first is taken) or a plain list; None for anything else."""
     if node is not None and node.entries:
         node = node.entries[0][1]
     if node is not None and node.items:

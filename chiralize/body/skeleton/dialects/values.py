@@ -1,4 +1,8 @@
-"""Values in the files of other tools: looked up by their keys, and put together for the keys of a skeleton file."""
+"""Values in the files of other tools: looked up by their keys, and put together for the keys of a skeleton file.
+
+All of these take what is missing or of another kind for empty, so that importers can look for keys without asking first
+whether there is a map: `get(get(None, "a"), "b")` is None.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,10 @@ from chiralize.body.skeleton.nodes import Node
 
 
 def find(node: Node, *keys: str) -> Node | None:
-    """The value of the first of `keys` that occurs anywhere below, nearest to the top first."""
+    """The value of the first of `keys` that occurs anywhere below, nearest to the top first; None where none occurs.
+
+    Level by level, so that `symmetries` of the file comes before one of a part of it.
+    """
     level = [node]
     while level:
         below: list[Node] = []

@@ -1,5 +1,8 @@
 """VideoPose3D and its relatives: `Skeleton(parents=..., joints_left=..., joints_right=...)` in Python, or the
 `metadata` of a 2D keypoint archive (`keypoints_symmetry: [[left], [right]]`), as .npz or JSON.
+
+Both hold two parallel lists of indices: joints_left=[4, 5, 6], joints_right=[1, 2, 3] pairs 4 with 1, 5 with 2, 6 with
+3. `metadata` is a pickled dict within the archive; it is read by an unpickler that knows plain data alone.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import ImportFormatError
 
 _METADATA_LIMIT = 1 << 20
+# What numpy pickles an array of numbers or texts with, by its old and its new name.
 _ALLOWED = {
     *(("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")),
     *(("numpy", "ndarray"), ("numpy", "dtype")),
@@ -28,7 +32,11 @@ _ALLOWED = {
 
 
 def read(path: Path, notices: list[str]) -> Skeleton:
-    """The skeleton of a data set file, or of a keypoint archive's metadata."""
+    """The skeleton of a data set file, or of a keypoint archive's metadata.
+
+    Joints of an archive get the names of a shipped skeleton where `layout_name` is one's and the numbers of joints
+    agree. Raises ImportFormatError, SpecError.
+    """
     suffix = path.suffix.lower()
     if suffix == ".py":
         return _from_python(path, notices)
@@ -53,6 +61,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
 
 
 def _from_python(path: Path, notices: list[str]) -> Skeleton:
+    """The skeleton of the first call with `joints_left` and `joints_right`. Raises ImportFormatError where none is."""
     for call in read_python(path).calls:
         if "joints_left" in call.named and "joints_right" in call.named:
             left, right = (readable(call.named[key], key) for key in ("joints_left", "joints_right"))
@@ -72,6 +81,7 @@ def _from_python(path: Path, notices: list[str]) -> Skeleton:
 
 
 def _edges(parents: Node | None) -> list[list[int]] | None:
+    """Bones from the parent of every joint, -1 for the root; None where the file does not say parents."""
     if parents is None:
         return None
     edges = list[list[int]]()
@@ -83,6 +93,7 @@ def _edges(parents: Node | None) -> list[list[int]] | None:
 
 
 def _size_of(sides: list[Node], notices: list[str]) -> int:
+    """The least number of joints that has all indices of both sides, which is noticed: there may be more."""
     size = 1 + max((item.integer("a joint") for side in sides for item in side.sequence("joints")), default=0)
     notices.append(f"the number of joints is not stated: {size}, from the largest index")
     return size
@@ -103,6 +114,7 @@ def _metadata(path: Path) -> object:
     try:
         with zipfile.ZipFile(path) as archive, archive.open("metadata.npy") as member:
             raw = member.read(_METADATA_LIMIT + 1)
+        # The header of the .npy member says whether a pickle follows; it is unpickled here and not by numpy.
         stream = io.BytesIO(raw)
         version = np.lib.format.read_magic(stream)
         if version[0] == 1:
