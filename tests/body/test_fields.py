@@ -434,3 +434,12 @@ def test_clocks_are_recommended_for_the_legs_that_there_are(names: tuple[str, ..
     body = f"joints: [{', '.join(names)}]\npairs: [{pairs}]\ndims: [q]\nnegate: []\n"
     notices = doubts_of(parse_spec(f"{body}inputs:\n  - fields: [{{scalar: 4, name: clock}}]\n"))
     assert any(line in notice for notice in notices)
+
+
+def test_joints_without_coordinates_have_no_entries() -> None:
+    """Also beside a block that is mirrored at a centre, of which the spread is asked."""
+    box = {"box": "xyxy", "name": "person", "reflect": {"x": 320}}
+    fields = [{"joints": "pose", "dims": []}, box]
+    spec = load_spec({"skeleton": "h36m", "inputs": [{"fields": fields}], "outputs": ["b j d"]})
+    (tensor,) = resolve(spec, [(2, 4)], [(2, 17, 3)]).input_tensors
+    assert tensor.shape == (2, 4) and tensor.names[0] == "person.x1"

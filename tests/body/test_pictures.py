@@ -174,3 +174,10 @@ def test_recognisers_of_poses_are_not_read_as_pictures() -> None:
         resolve(load_spec("coco", invariant=True), [(2, 3, 64, 25)], [(2, 60)])
     resolved = resolve(load_spec("ntu-25", invariant=True), [(2, 3, 64, 25)], [(2, 60)])
     assert resolved.input_tensors[0].layout == "b d t j"
+
+
+def test_a_reversed_axis_that_is_merged_beside_classes_is_refused() -> None:
+    classes = "{swap: [[0, 1]]}"
+    text = f'skeleton: coco\ninputs: ["b c h ~w"]\noutputs: [{{layout: "b classes (h ~w)", classes: {classes}}}]\n'
+    with pytest.raises(LayoutSizeError, match="axis 'w' is reversed, and layout .* merges it"):
+        resolve(parse_spec(text), [(2, 3, 32, 32)], [(2, 2, 64)])

@@ -1,8 +1,8 @@
 """A skeleton file with other pairs: its text as it was, comments and all, but for the value of `pairs`.
 
-`chiralize skeleton draw` lets a user click partners on a picture and writes them back with this. The text is cut at the
-places that YAML's marks give, and not written anew, since users keep sources and remarks in it. The result is parsed
-again: only where nothing but `pairs` has changed is it handed out.
+`chiralize skeleton infer FILE` reads pairs from the names of the joints and puts them into the file with this. The text
+is cut at the places that YAML's marks give, and not written anew: comments and the layout stay. The result is parsed
+again, and handed out only where nothing but `pairs` has changed.
 
     joints: [nose, l_ear, r_ear]  # of the head          joints: [nose, l_ear, r_ear]  # of the head
                                                   ->     pairs:

@@ -1,4 +1,11 @@
-"""What the mirror does to every input and output of a specification, in a line each, before any network is there."""
+"""What the mirror does to every input and output of a specification, in a line each, before any network is there.
+
+    input 0 'b t j d': swaps the 6 pairs; negates x
+    output 0: stays as it is
+
+`chiralize skeleton show` prints it. T is the same for every length of a free axis. So the specification is fitted to
+the smallest tensor of its layout, and T is read off a tensor of numbered entries.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +19,8 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.layout import CLASSES, parse_layout
-from chiralize.body.tensors.resolution import fields_width, resolve
+from chiralize.body.tensors.one_tensor import fields_width
+from chiralize.body.tensors.resolution import resolve
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import SpecError
 from chiralize.errors.words import listed, when
@@ -21,6 +29,7 @@ _CELLS = 4
 """Length of an axis that is reversed, to try it on."""
 _FREE = TensorEntry(flag="free")
 _MOST = 8
+"""Names in a list."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ def acted_on(spec: ConversionSpec) -> Iterator[ActedOn]:
 
 
 def _acted_on(where: str, entry: TensorEntry, spec: ConversionSpec) -> ActedOn:
+    """T on one tensor; words where it has none, or where its sizes would have to be known."""
     if entry.kind == "like":
         return ActedOn(where, says=(f"as {entry.like}",))
     if entry.kind == "state":
@@ -71,6 +81,7 @@ def _acted_on(where: str, entry: TensorEntry, spec: ConversionSpec) -> ActedOn:
     if entry.kind == "unclaimed":
         return ActedOn(where, says=("nothing is claimed of it",))
     layout = entry.layout or _usual(entry, entry.body(spec.skeleton))
+    # As the one input of a specification, whether it is an input or an output: T on it is the same.
     single = replace(spec, inputs=(replace(entry, layout=layout),), outputs=(_FREE,), named=())
     try:
         (tensor,) = resolve(single, [_sizes(layout, entry, spec.skeleton)], [(1,)]).input_tensors
@@ -94,7 +105,7 @@ def _usual(entry: TensorEntry, body: Skeleton) -> str:
 
 
 def _sizes(layout: str, entry: TensorEntry, skeleton: Skeleton) -> list[int]:
-    """Small sizes for every axis of a layout."""
+    """The smallest sizes for every axis of a layout: 1 for free words, at least the classes that swap."""
     body = entry.body(skeleton)
     known = {"j": len(body.joints), "d": len(body.dims) or 1, "f": fields_width(entry.fields or (), body)}
     if entry.classes is not None:
@@ -115,6 +126,7 @@ def _moves(tensor: ResolvedTensor) -> tuple[tuple[tuple[str, str], ...], tuple[s
     is one name.
     """
     assert tensor.representation is not None
+    # Entries are numbered from 1, so that each has a sign: where T x holds -7, the seventh entry came, negated.
     numbers = np.arange(1, int(np.prod(tensor.shape)) + 1).reshape(tensor.shape)
     moved = tensor.representation.act(numbers)
     pairs: dict[tuple[str, str], None] = {}
@@ -130,6 +142,7 @@ def _moves(tensor: ResolvedTensor) -> tuple[tuple[tuple[str, str], ...], tuple[s
             negated[dim].append(joint)
     names: list[str] = []
     for dim, those in negated.items():
+        # Negated for all joints, it is the coordinate; else each joint by name.
         if dim and len(those) == len(joints[dim]):
             names.append(dim)
         else:

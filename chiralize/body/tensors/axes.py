@@ -1,4 +1,15 @@
-"""Building the representation of a pose tensor from its layout and its shape."""
+"""Building the representation of a pose tensor from its layout and its shape.
+
+`fit` gives every word of the layout its size, `represent` gives every axis its signed permutation. For joints (nose,
+l_ear, r_ear), partner p = (0, 2, 1), and dims (x, y) with signs (-1, 1):
+
+    "b j d"     (8, 3, 2)   1 x p x (-1, 1)      three axes, T on each
+    "b (j d)"   (8, 6)      1 x (p x (-1, 1))    entry j * 2 + d goes to p(j) * 2 + d
+    "b (d j)"   (8, 6)      1 x ((-1, 1) x p)    entry d * 3 + j goes to d * 3 + p(j)
+
+Where joints have signs of their own (robots), s[j, d] is a table. It fits a merged axis; on two axes it has to be a
+product of a sign of the joint and a sign of the coordinate, else there is no representation, and the user is told.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +30,7 @@ from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 SignTable = npt.NDArray[np.int64]
+"""Signs, "joint dim" or along one of them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,7 @@ class Pose:
         """Every word with the position along it of the entry at `index`: `[("b", 0), ("j", 3), ("d", 1)]`."""
         positions = list[tuple[str, int]]()
         for words, position in zip(self.layout.axes, index, strict=True):
+            # A merged axis counts its last word fastest.
             split = np.unravel_index(int(position), self.sizes_of(words))
             positions += [(word, int(along)) for word, along in zip(words, split, strict=True)]
         return positions
@@ -57,13 +70,14 @@ def fit(layout: Layout, shape: Sequence[int], body: Skeleton, fixed_dims: bool, 
     Raises LayoutSizeError that names the axis, its size and what was expected.
     """
     layout = layout.expanded(len(shape), where)
-    fixed_dims = fixed_dims or layout.has_matrices
+    fixed_dims = fixed_dims or layout.has_matrices  # of a matrix both sides are all dims
     known = {"1": 1, "j": len(body.joints)}
     if fixed_dims:
         known["d"] = len(body.dims)
     sizes: dict[str, int] = {}
     for axis, (words, size) in enumerate(zip(layout.axes, shape, strict=True)):
         sizes |= _fit_axis(words, size, known, f"{where}: axis {axis} of layout '{layout}'", body)
+    # Fewer coordinates than the skeleton's are its first ones, as of a 2D pose; more have no names.
     if "d" in sizes and not fixed_dims:
         if sizes["d"] > len(body.dims):
             facts = f"{sizes['d']} coordinates, but skeleton {body.name} has the dims {list(body.dims)}"
@@ -73,6 +87,7 @@ def fit(layout: Layout, shape: Sequence[int], body: Skeleton, fixed_dims: bool, 
             remedy = f"name them all in a file: {line} (a name that negate does not list is kept)"
             raise LayoutSizeError(where, facts, remedy)
         body = body.with_dims(body.dims[: sizes["d"]])
+    # One number a joint: x, a score? Their signs differ, so it is not guessed.
     if "j" in sizes and "d" not in sizes and len(body.dims) > 1:
         facts = f"layout '{layout}' has j but no d, and skeleton {body.name} has the dims {list(body.dims)}"
         remedy = f"say what each joint holds: dims: [{body.dims[0]}] for one coordinate, dims: [] for a score"
@@ -81,7 +96,10 @@ def fit(layout: Layout, shape: Sequence[int], body: Skeleton, fixed_dims: bool, 
 
 
 def _fit_axis(words: Sequence[str], size: int, known: Mapping[str, int], where: str, body: Skeleton) -> dict[str, int]:
-    """The size of every word of an axis, of which at most one may be unknown.  Raises LayoutSizeError."""
+    """The size of every word of an axis, of which at most one may be unknown.  Raises LayoutSizeError.
+
+    "(j d)" of size 51 with 17 joints has d = 3.
+    """
     if words == ("d",) and "d" not in known:
         return {"d": size}
     open_words = [word for word in words if word not in known]
@@ -99,6 +117,7 @@ def _fit_axis(words: Sequence[str], size: int, known: Mapping[str, int], where: 
 
 
 def _advice(words: Sequence[str], size: int, body: Skeleton) -> str:
+    """What to do about an axis whose size does not fit its words."""
     if "j" in words and len(words) == 1:
         others = offered(size, instead_of=body)
         fits = when(others, f" (of {size} joints: {others})")
@@ -109,11 +128,15 @@ def _advice(words: Sequence[str], size: int, body: Skeleton) -> str:
 
 
 def represent(pose: Pose, where: str) -> TensorRepresentation:
-    """How the mirror acts on the tensor. Raises SpecError where per-joint signs meet separate axes."""
+    """How the mirror acts on the tensor. Raises SpecError where per-joint signs meet separate axes.
+
+    There are four cases, by whether joints share their signs (uniform), and whether j and d are on one axis (together):
+    uniform signs are a factor of d; others need the merged axis, a single coordinate, or a table that is a product.
+    """
     layout, body = pose.layout, pose.body
     mode, signs = "factors", None
     if "d" in layout or "j" in layout:
-        table = body.sign_table()
+        table = body.sign_table()  # "joint dim"
         uniform = bool((table == table[:1]).all())
         together = layout.axis_of("j") == layout.axis_of("d")
         if not uniform:
@@ -121,6 +144,7 @@ def represent(pose: Pose, where: str) -> TensorRepresentation:
         if together and not uniform:
             mode = "merged"
         elif not together and len(body.dims) == 1 and "j" in layout:
+            # "b j" of a robot has no axis d to carry the sign; also of "b j d" it is the joints'.
             mode = "folded"
         elif not together and not uniform:
             signs = _factors(table, body, where)
@@ -142,8 +166,8 @@ def _refuse_signs(pose: Pose, where: str) -> None:
 def _factors(table: SignTable, body: Skeleton, where: str) -> tuple[SignTable, SignTable]:
     """Signs of the joints and of the coordinates whose product is a table "joint dim". Raises SpecError.
 
-    For example rotations of six coordinates, [1, -1, -1, -1, 1, 1], beside a padded translation, [-1, 1, 1, 1, -1,
-    -1].
+    If there are any, then those of the first row, and those of the first column over its first sign. For example
+    rotations of six coordinates, [1, -1, -1, -1, 1, 1], beside a padded translation, [-1, 1, 1, 1, -1, -1].
     """
     joints, dims = table[:, 0] * table[0, 0], table[0]
     product = np.outer(joints, dims)
@@ -191,14 +215,18 @@ def _axis(
             factors.append(body.merged_action() if mode == "folded" else body.joint_action())
         elif word == "d" and mode == "factors":
             factors.append(body.coord_action())
-        else:
+        else:  # a free word, or the one coordinate whose sign is in the joints'
             factors.append(SignedPermutation.identity(sizes[word]))
     return Representation.of(*factors)
 
 
 def _merged(words: Sequence[str], pose: Pose, turned: Mapping[str, SignedPermutation]) -> SignedPermutation:
-    """The whole axis at once: joints swap, and the sign of an entry depends on its joint and its coordinate."""
+    """The whole axis at once: joints swap, and the sign of an entry depends on its joint and its coordinate.
+
+    words: of the axis, j and d among them.
+    """
     sizes = pose.sizes_of(words)
+    # For every word the position along it of each entry, in the shape `sizes`; then those of the entry's partner.
     along = dict(zip(words, np.indices(sizes), strict=True))
     sign = pose.body.sign_table()[along["j"], along["d"]]
     along["j"] = pose.body.joint_action().partner[along["j"]]
@@ -209,7 +237,10 @@ def _merged(words: Sequence[str], pose: Pose, turned: Mapping[str, SignedPermuta
 
 
 def centers(pose: Pose, reflect: Sequence[tuple[str, float]]) -> npt.NDArray[np.float64] | None:
-    """The point c of x -> 2 c - x, an array that broadcasts to the tensor; None where every centre is 0."""
+    """The point c of x -> 2 c - x, an array that broadcasts to the tensor; None where every centre is 0.
+
+    It is c of T x = c + R (x - c), so that a centre of what R keeps changes nothing.
+    """
     given = dict(reflect)
     values = np.array([float(given.get(dim, 0)) for dim in pose.body.dims])
     if not values.any():
@@ -233,6 +264,7 @@ def _over_dims(pose: Pose, values: npt.NDArray[np.float64]) -> npt.NDArray[np.fl
     axis, shape = pose.layout.axis_of("d"), [1] * len(pose.layout.axes)
     if axis is None:
         return np.full(shape, values[0])
+    # Along a merged axis such as (j d) the values repeat: x y x y x y.
     words = pose.layout.axes[axis]
     along_dims = [1] * len(words)
     along_dims[words.index("d")] = len(values)

@@ -1,4 +1,10 @@
-"""What a specification claims of a network, where it leaves entries of outputs out."""
+"""What a specification claims of a network, where it leaves entries of outputs out.
+
+An output of 12 leg joints and 7 of a handed arm: `fields: [{joints: legs}, {unclaimed: 7, name: arm}]`. The network is
+converted and proved for the first 12 entries, and the rows of the arm are put back afterwards. Three views of such a
+specification are needed: `claimed` for T (12 entries), `sized` for shapes (19 entries), and `claimed_parts` for where
+they lie (0 to 11 claimed, 12 to 18 not).
+"""
 
 from __future__ import annotations
 
@@ -45,10 +51,12 @@ def is_partial(spec: ConversionSpec) -> bool:
 
 
 def _is_partial(entry: TensorEntry) -> bool:
+    """Whether some blocks of an output are left out."""
     return any(isinstance(block, Unclaimed) for block in entry.fields or ())
 
 
 def _is_left_out(entry: TensorEntry) -> bool:
+    """Whether an output is left out as a whole."""
     return entry.kind == "unclaimed"
 
 
@@ -63,10 +71,11 @@ def claimed(spec: ConversionSpec) -> ConversionSpec:
         return tuple(block for block in blocks if not isinstance(block, Unclaimed))
 
     spec = _with_blocks(spec, without)
-    left = list[int]()
+    left = list[int]()  # outputs that are claimed: output left[k] becomes output k
     for number, entry in enumerate(spec.outputs or ()):
         if not _is_left_out(entry):
             left.append(number)
+    # Nothing to renumber; where no output is left, `claimed_parts` refuses.
     if not left or spec.outputs is None or len(left) == len(spec.outputs):
         return spec
     gone = {entry.name for entry in spec.outputs if _is_left_out(entry)}
@@ -150,6 +159,7 @@ def _name(entry: TensorEntry, number: int) -> str:
 
 
 def _part(number: int, entry: TensorEntry, body: Skeleton) -> ClaimedPart:
+    """Where the claimed and the other entries of an output lie along its last axis. Raises SpecError."""
     layout = parse_layout(entry.layout or "... f", entry.where)
     if layout.axes[-1] != ("f",):
         facts = f"entries of output {number} are left out along an axis that is not the last ({layout})"

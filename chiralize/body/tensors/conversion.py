@@ -1,6 +1,12 @@
 """The specification of one conversion: skeletons, the layout of every tensor, and the policy for hidden spaces.
 
 `load_spec` is the only way from a name or file to a `ConversionSpec`; after it nobody looks at YAML again.
+
+    load_spec("h36m")                                          a shipped skeleton; layouts are inferred from sizes
+    load_spec("dog.yaml", input_layouts=["b t j d"])           a file, with layouts of the command line
+    load_spec({"skeleton": "h36m", "inputs": ["b j d"]})       the keys of a file
+
+All commands begin here. No network is known yet: `resolution.resolve` fits the specification to a network's shapes.
 """
 
 from __future__ import annotations
@@ -77,6 +83,7 @@ class ConversionSpec:
     @staticmethod
     def from_dict(fields: Mapping[str, object]) -> ConversionSpec:
         """The inverse of `to_dict`. Raises SpecError."""
+        # What no file may say is taken out before the rest is read as a file.
         rest = dict(fields)
         several = rest.pop(MIRRORS, {})
         if not isinstance(several, Mapping):
@@ -98,6 +105,7 @@ def _layouts(entries: tuple[TensorEntry, ...] | None) -> str:
 
 
 def _layout(entry: TensorEntry) -> str:
+    """`'b t j d'`, else the kind of the entry."""
     if entry.layout:
         return repr(entry.layout)
     return entry.kind
@@ -141,6 +149,7 @@ def parse_spec(text: str, source: str = "<text>") -> ConversionSpec:
 
 
 def _load(name_or_path: str | Path | Mapping[str, object] | Skeleton | ConversionSpec) -> ConversionSpec:
+    """The specification without options; a relative path counts from the working directory."""
     if isinstance(name_or_path, ConversionSpec):
         return name_or_path
     if isinstance(name_or_path, Skeleton):
@@ -150,6 +159,7 @@ def _load(name_or_path: str | Path | Mapping[str, object] | Skeleton | Conversio
     notices: list[str] = []
     location = locate(name_or_path, Path(), "skeleton", notices)
     if isinstance(location, Skeleton):
+        # Shipped files of robots describe tensors, too, which the skeleton alone does not have.
         file = shipped_file(location.name)
         return replace(_read(read_yaml(file), file), notices=tuple(notices))
     return _read(read_yaml(location), location, notices)
@@ -157,6 +167,7 @@ def _load(name_or_path: str | Path | Mapping[str, object] | Skeleton | Conversio
 
 def _read(root: Node, path: Path | None = None, noticed: Sequence[str] = ()) -> ConversionSpec:
     """The specification of a parsed file.  path: the file.  noticed: what was assumed on the way to it."""
+    # Of several mirrors each is read as a file of its own, which names none.
     by_mirror = mirrors_in(root)
     if by_mirror:
         return _of_several({name: _read(one, path, noticed) for name, one in by_mirror.items()}, root.where)
@@ -202,6 +213,10 @@ def _of_several(specs: Mapping[str, ConversionSpec], where: str) -> ConversionSp
 def _with_layouts(
     entries: tuple[TensorEntry, ...] | None, layouts: Sequence[str], what: str
 ) -> tuple[TensorEntry, ...] | None:
+    """The entries with layouts of the command line in place of the file's, from the first on.
+
+    what: `input` or `output`. Raises WrongValueError where there are more layouts than entries, SpecError.
+    """
     if not layouts:
         return entries
     option = f"--{what}-layout"
@@ -213,6 +228,7 @@ def _with_layouts(
         raise WrongValueError(option, facts, "give one layout per tensor")
     merged = list(entries)
     for number, (entry, new) in enumerate(zip(entries, given, strict=False)):
+        # A layout changes where joints and fields lie, and keeps what the file says of them; a word replaces all of it.
         if new.kind == "pose" and entry.kind in ("pose", "fields"):
             new = replace(entry, layout=new.layout, mirror=new.mirror or entry.mirror)
         if new.kind == "fields" and new.layout is not None and "f" not in new.layout.split():

@@ -1,4 +1,9 @@
-"""What a specification says about one tensor, as a frozen record, and back to the keys of a file."""
+"""What a specification says about one tensor, as a frozen record, and back to the keys of a file.
+
+`reading` makes a `TensorEntry` of a file's entry, `one_tensor` fits it to a shape. A tensor may have another body than
+the specification (other joints, coordinates, signs), which a `BodyOverride` holds. Reading `to_dict` again gives an
+equal entry: files of converted networks carry their specification in this way.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ from chiralize.body.tensors.fields.quantities import Quantity
 from chiralize.body.tensors.reversal import Reversed, written
 from chiralize.errors import MissingKeyError
 
+# The keys that `to_dict` writes, in their order.
 _WRITTEN = (
     *("name", "layout", "skeleton", "joints", "dims", "negate", "signs", "fields"),
     *("free", "invariant", "state", "unclaimed", "classes", "like", "feeds", "mirror", "reflect", "missing"),
@@ -74,9 +80,11 @@ class BodyOverride:
         body = self.skeleton or default
         if self.joints is not None:
             body = body.with_joints(self.joints, where)
+        # The signs of a rotation follow from the axis that points sideways, and those of coordinates do not count.
         negate = self.negate
         if self.quantity is not None:
             negate = self.quantity.negated(_lateral(body, self.quantity, where))
+        # Before the dims change: signs of single joints that are replaced must not be carried over to other dims.
         if self.signs is not None or self.quantity is not None:
             body = replace(body, signs=())
         if self.dims is not None or negate is not None:
@@ -163,7 +171,7 @@ class TensorEntry:
 
     def _leaves_signs_out(self, body: Skeleton) -> bool:
         """Whether joints of one number each, some of them negated, stand on an axis that no signs are asked for."""
-        words = re.findall(r"\w+", self.layout or "")
+        words = re.findall(r"\w+", self.layout or "")  # of a layout that nobody has checked yet
         is_plain = self.override.dims is None and self.override.signs is None and "j" in words and "d" not in words
         return is_plain and len(body.dims) == 1 and bool((body.sign_table() < 0).any())
 
@@ -173,6 +181,7 @@ class TensorEntry:
         quantity = self.override.quantity
         for key in _WRITTEN:
             value = self._value(key)
+            # A quantity brings its own names of dims, and writes `kind` and `order` instead.
             if value != _EMPTY._value(key) and not (quantity and key == "dims"):
                 written_fields[key] = _as_json(key, value)
         return written_fields | (quantity.to_dict() if quantity else {})

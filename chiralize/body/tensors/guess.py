@@ -2,6 +2,10 @@
 
 The first axis is the batch. Tried are every axis of J joints with every axis of coordinates, and every axis that
 merges the two in either order; readings that mean the same are one.
+
+For 17 joints with dims x, y, z: (8, 17, 3) is "b j d". (8, 51) could be "b (j d)" and "b (d j)", on which T differs, so
+the user is asked. Nothing is ever chosen for being likelier. `resolution` comes here for tensors without a layout;
+most of the file is the message where none fits or several do.
 """
 
 from __future__ import annotations
@@ -27,7 +31,11 @@ SCORES = " (class scores: --invariant)"
 
 
 def infer_pose(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) -> Pose:
-    """The one layout that fits. Raises AmbiguousLayoutError with the candidates, or LayoutSizeError."""
+    """The one layout that fits. Raises AmbiguousLayoutError with the candidates, or LayoutSizeError.
+
+    fixed_dims: whether all dims of the body are there, since the file lists them for this tensor; else an axis may have
+    the first ones of them.  where: `input 0 ...`, whose first word names the option in the remedy.
+    """
     poses = fitting(shape, body, fixed_dims, where)
     if len(poses) == 1:
         return poses[0]
@@ -46,6 +54,7 @@ def fitting(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) 
     poses: dict[TensorRepresentation, Pose] = {}
     for layout in _candidates(shape, body, fixed_dims):
         pose = fit(layout, shape, body, fixed_dims, where)
+        # Signs of single joints exclude a layout. One representation is one reading, whatever its words.
         try:
             poses.setdefault(represent(pose, where), pose)
         except SpecError:
@@ -54,6 +63,7 @@ def fitting(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) 
 
 
 def _candidates(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> Iterator[Layout]:
+    """Layouts whose sizes fit: one axis of joints alone, joints and coordinates on two axes, both merged on one."""
     joints = len(body.joints)
     counts = coordinate_counts(body, fixed_dims)
     axes = range(1, len(shape))
@@ -66,7 +76,7 @@ def _candidates(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> Itera
     for axis in axes:
         for count in sorted(counts - {0, 1}):
             if shape[axis] == joints * count:
-                if joints > 1:
+                if joints > 1:  # of one joint (j d) and (d j) are the same
                     yield _layout(shape, {axis: ("j", "d")})
                     yield _layout(shape, {axis: ("d", "j")})
                 else:
@@ -82,6 +92,7 @@ def coordinate_counts(body: Skeleton, fixed_dims: bool) -> set[int]:
 
 
 def _layout(shape: Sequence[int], marked: dict[int, tuple[str, ...]]) -> Layout:
+    """The layout with these axes, all others free in the usual words: {2: ("j",)} of four axes is "b t j u"."""
     free = iter(free_names(len(shape) - len(marked)))
     return Layout(tuple(marked.get(axis) or (next(free),) for axis in range(len(shape))))
 
@@ -96,10 +107,12 @@ def _of_other_dims(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> tu
         return None
     layouts: list[tuple[Layout, int]] = []
     for axis in range(1, len(shape)):
+        # An axis of joints beside a short one, which may be their numbers: (8, 17, 5).
         if shape[axis] == joints:
             others = [other for other in range(1, len(shape)) if other != axis]
             few = [other for other in others if shape[other] <= _MOST_DIMS and shape[other] not in counts]
             layouts += [(_layout(shape, {axis: ("j",), other: ("d",)}), shape[other]) for other in few]
+        # A multiple of the joints: (8, 85).
         count, rest = divmod(shape[axis], joints)
         if joints > 1 and not rest and count not in counts and count <= _MOST_DIMS:
             if len(shape) == 2 or count > 1:
@@ -109,7 +122,11 @@ def _of_other_dims(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> tu
 
 
 def described_dims(layout: object, count: int, body: Skeleton, io: str) -> str:
-    """The line of a file that describes joints with so many coordinates, in place of those of the skeleton."""
+    """The line of a file that describes joints with so many coordinates, in place of those of the skeleton.
+
+    layout: a `Layout` or its text.  io: `input` or `output`. Further numbers are called c, or c1, c2, ...; what else
+    they could be follows behind it: several bodies, a confidence behind all coordinates, a rotation.
+    """
     names = list(body.dims[:count])
     further = count - len(names)
     names += ["c"] if further == 1 else [f"c{number}" for number in range(1, further + 1)]
@@ -129,6 +146,7 @@ def described_dims(layout: object, count: int, body: Skeleton, io: str) -> str:
 
 def _of_several_bodies(layout: str, count: int, body: Skeleton, io: str) -> str:
     """How to describe numbers that are those of several bodies, with a score of each joint or without; "" for none."""
+    # With dims x, y: 6 numbers are two bodies with x, y and a score, 4 are two with x, y. The first that fits is taken.
     for names in ([*body.dims, "c"], [*body.dims], [*body.dims[:2], "c"], [*body.dims[:2]]):
         if count % len(names) == 0 and count > len(names):
             several = layout.replace("(j d)", "(m j d)")
@@ -140,6 +158,7 @@ def _of_several_bodies(layout: str, count: int, body: Skeleton, io: str) -> str:
 
 
 def _why(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> str:
+    """Why no layout fits: another number of coordinates, no axis of coordinates, or no axis of joints."""
     joints, dims = len(body.joints), list(body.dims)
     text = f"no layout fits shape {tuple(shape)}: {body.name} has {joints} joints and dims {dims}"
     other = _of_other_dims(shape, body, fixed_dims)
@@ -154,6 +173,9 @@ def _why(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> str:
 
 
 def _remedy(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) -> str:
+    """What to do about it, from the most special case on: joints with other numbers, a picture, a robot's observation,
+    a skeleton with another number of joints.
+    """
     io = where.split()[0]
     scores = SCORES if io == "output" else ""
     other = _of_other_dims(shape, body, fixed_dims)

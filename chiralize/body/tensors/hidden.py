@@ -4,6 +4,13 @@ half      unit i swaps with unit i + H // 2 (an odd H's last unit stays); with a
           round(s * (H // 2)) units of each half carry a minus.
 adjacent  unit 2 i swaps with unit 2 i + 1, otherwise the same.
 skeleton  channels in the proportion of the joints, in the order left, right, centre, in each the negated ones first.
+
+Five units with a negated share of 1/2, where - marks a negated pair and . a unit that stays:
+
+    half       0<->2 -   1<->3     4 .
+    adjacent   0<->1 -   2<->3     4 .
+
+`infer/hidden/` asks for it where the user, or a method, imposes a layout in place of one that follows from the weights.
 """
 
 from __future__ import annotations
@@ -82,6 +89,7 @@ def _chosen(globs: Sequence[tuple[str, T]], by_depth: Sequence[T], depth: int, m
 
 
 def _one_or_list(values: list[str]) -> object:
+    """A list of one as its value, as a file writes it."""
     if len(values) == 1:
         return values[0]
     return values
@@ -96,7 +104,7 @@ def impose(size: int, pairing: str, negated: Fraction | float, skeleton: Skeleto
     >>> impose(5, "half", 0, Skeleton("s", ("c",), ()))  # doctest: +ELLIPSIS
     SignedPermutation(...)
     """
-    share = Fraction(negated).limit_denominator(10**6)
+    share = Fraction(negated).limit_denominator(10**6)  # 0.1 as a float is no tenth
     if not 0 <= share <= 1:
         raise WrongValueError("hidden.negated", f"share {negated} lies outside 0..1", "give a share such as 1/3")
     if pairing == "half":
@@ -112,7 +120,10 @@ def impose(size: int, pairing: str, negated: Fraction | float, skeleton: Skeleto
 
 
 def _proportions(size: int, skeleton: Skeleton) -> tuple[int, int]:
-    """(pairs, centre units): the centre share nearest to the joints' that leaves an even rest."""
+    """(pairs, centre units): the centre share nearest to the joints' that leaves an even rest.
+
+    64 units of 17 joints with 5 in the centre: 64 * 5 / 17 = 18.8, so 18 in the centre and 23 pairs.
+    """
     wanted = Fraction(size * len(skeleton.center), len(skeleton.joints))
     near = range(max(floor(wanted) - 1, 0), min(floor(wanted) + 2, size) + 1)
     options = [center for center in near if (size - center) % 2 == 0]
@@ -128,4 +139,5 @@ def _blocks(count: int, center: int, negated: int, negated_center: int) -> Signe
 
 
 def _nearest(value: Fraction) -> int:
+    """The nearest whole number, of two the larger: `round` would take the even one."""
     return floor(value + Fraction(1, 2))

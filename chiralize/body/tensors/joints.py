@@ -1,4 +1,8 @@
-"""Entries of a tensor by the joint, or the quantity, that they belong to."""
+"""Entries of a tensor by the joint, or the quantity, that they belong to.
+
+For "b t j d", on which T leaves b and t alone, the left ear (joint 1, dims x, y) has two places: (:, :, 1, 0) and
+(:, :, 1, 1). Gaps and leans are added up over them, joint by joint.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +38,7 @@ def _along(axis: Representation) -> Sequence[int | slice]:
 
 
 def _first(position: int | slice) -> int:
+    """The position, 0 for a whole axis."""
     if isinstance(position, slice):
         return 0
     return position

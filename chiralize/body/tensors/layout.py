@@ -2,6 +2,13 @@
 
 `j` is the joint axis, `d` the coordinate axis (two of them hold a matrix), `f` an axis of concatenated fields; every
 other word is a free axis, which the mirror leaves alone. `~w` is an axis of a picture that the mirror reverses.
+
+    "b t j d"      (32, 27, 17, 2)    batch, frames, joints, coordinates
+    "b t (j d)"    (32, 27, 34)       x and y of the first joint, of the second, ...
+    "b j d d"      (32, 24, 3, 3)     a rotation matrix a joint
+    "... f"        (32, 48)           an observation in blocks
+
+A `Layout` knows no sizes: `axes.fit` gives every word its own.
 """
 
 from __future__ import annotations
@@ -16,7 +23,7 @@ from chiralize.errors import LayoutSizeError, WrongValueError
 ELLIPSIS = "..."
 KNOWN = ("j", "d", "f")
 CLASSES = "classes"
-_TOKEN = re.compile(r"\s*(\.\.\.|\(|\)|[A-Za-z_][A-Za-z0-9_]*|1(?![A-Za-z0-9_])|\S)")
+_TOKEN = re.compile(r"\s*(\.\.\.|\(|\)|[A-Za-z_][A-Za-z0-9_]*|1(?![A-Za-z0-9_])|\S)")  # the last: any sign, refused
 _REVERSED = re.compile(r"~([A-Za-z_][A-Za-z0-9_]*)")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|1")
 
@@ -59,14 +66,17 @@ class Layout:
         return " ".join(map(_spelled, self.axes))
 
     def expanded(self, ndim: int, where: str) -> Layout:
-        """The layout with `...` written out for a tensor of `ndim` axes. Raises LayoutSizeError."""
+        """The layout with `...` written out for a tensor of `ndim` axes. Raises LayoutSizeError.
+
+        "... f" of three axes is "b t f". The words that stand for `...` are free ones that the layout does not use.
+        """
         count = len(self.axes)
         if (ELLIPSIS,) not in self.axes:
             if count != ndim:
                 facts = f"layout {str(self)!r} has {count} axes, the tensor has {ndim}"
                 raise LayoutSizeError(where, facts, "name each axis once, or `...`")
             return self
-        if ndim < count - 1:
+        if ndim < count - 1:  # `...` may stand for no axis at all
             facts = f"layout {str(self)!r} needs {count - 1} axes or more, the tensor has {ndim}"
             raise LayoutSizeError(where, facts, "drop some words")
         axis = self.axes.index((ELLIPSIS,))
@@ -75,6 +85,7 @@ class Layout:
 
 
 def _spelled(words: Sequence[str]) -> str:
+    """The words of one axis, in parentheses where there are several."""
     if len(words) == 1:
         return words[0]
     return "(" + " ".join(words) + ")"
@@ -113,9 +124,9 @@ def with_tildes(text: str, words: Iterable[str]) -> str:
 
 @lru_cache(1024)
 def parse_layout(text: str, where: str = "layout") -> Layout:
-    """The Layout that `text` spells. Raises WrongValueError that repeats the text."""
+    """The Layout that `text` spells, without tildes. Raises WrongValueError that repeats the text."""
     axes: list[tuple[str, ...]] = []
-    group: list[str] | None = None
+    group: list[str] | None = None  # the words behind an open parenthesis
     for token in _TOKEN.findall(text.strip()):
         reason = _misplaced(token, axes, group)
         if reason:
@@ -132,7 +143,7 @@ def parse_layout(text: str, where: str = "layout") -> Layout:
     if group is not None:
         _refuse(where, text, "a '(' without ')'")
     layout = Layout(tuple(axes))
-    most = {"1": len(layout.words), "d": 2}
+    most = {"1": len(layout.words), "d": 2}  # axes of length 1 as many as one likes, the sides of a matrix
     often = [word for word in layout.words if layout.words.count(word) > most.get(word, 1)]
     if often:
         count = "twice" if layout.words.count(often[0]) == 2 else "too often"

@@ -1,4 +1,8 @@
-"""Lint of a whole file: its skeleton, and what it says about tensors and hidden spaces."""
+"""Lint of a whole file: its skeleton, and what it says about tensors and hidden spaces.
+
+`chiralize skeleton lint FILE` calls `lint_specification`. Findings of the skeleton come from `skeleton/lint.py`. Those
+of tensors are the doubts that conversion warns of, too, each with a remedy, and some that only a file can have.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +45,13 @@ def lint_specification(source: Path | str) -> list[Finding]:
         spec = load_spec(path)
     except SpecError as error:
         return [error_finding(error), *findings]
+    # A doubt about the body and one about a tensor of it may be the same sentence: it is said once.
     messages = {finding.message for finding in findings}
     return findings + [finding for finding in _lint_tensors(spec, path) if finding.message not in messages]
 
 
 def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
+    """Warnings about hidden spaces, then about tensors: among each other, and each by itself."""
     if spec.activation == "keep" and spec.hidden.any_negated:
         message = "hidden.negated with activation: keep: spaces before an activation that is not odd become sign-free"
         yield warning(str(path), message, "use `activation: tanh` for the layout of the paper, or negated: 0")
@@ -66,7 +72,8 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
         joints_reflect = entry.reflect or any(
             block.reflect for block in with_parts(entry.fields or ()) if isinstance(block, Joints)
         )
-        is_input = any(entry is given for given in spec.inputs or ())
+        is_input = any(entry is given for given in spec.inputs or ())  # equal entries may be of inputs and outputs
+        # Missing joints stored as 0 would be mirrored to 2 c: a place in the picture, and no longer missing.
         if joints_reflect and is_input and entry.missing == "none":
             message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"
             yield warning(entry.where or str(path), message, "add `missing: zero` where the data has such joints")

@@ -1,4 +1,8 @@
-"""Every entry of a tensor of fields with its partner and its sign, for people to check by eye."""
+"""Every entry of a tensor of fields with its partner and its sign, for people to check by eye.
+
+0 gyro.x -> -0 gyro.x
+3 q.left_knee -> +4 q.right_knee      the mirrored vector has x[4] at 3
+"""
 
 from __future__ import annotations
 
@@ -45,6 +49,7 @@ def listed_tensors(spec: ConversionSpec) -> Iterator[tuple[str, list[ListedEntry
 
 def listed(entry: TensorEntry, spec: ConversionSpec) -> list[ListedEntry]:
     """The entries of a tensor of fields in their order; those of which nothing is claimed have the sign 0."""
+    # Blocks that are left out have no T: numbers of their size stand in, and their entries are marked below.
     body, blocks = entry.body(spec.skeleton), with_sizes(entry.fields or ())
     action, labels = joined_action(blocks, body), joined_labels(blocks, body)
     unclaimed = set[int]()

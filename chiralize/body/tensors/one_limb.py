@@ -1,4 +1,9 @@
-"""Specifications of one limb: its mirror image is the other limb, of which nothing is read."""
+"""Specifications of one limb: its mirror image is the other limb, of which nothing is read.
+
+The policy of one leg reads three angles and a velocity. T mirrors the velocity and leaves the angles where they are, an
+involution like any other; but a mirrored left leg is a right leg, whose angles this network never sees. `conversion`
+lists the doubt.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +39,7 @@ def doubts_of_one_limb(entries: tuple[TensorEntry, ...], body: Skeleton) -> Iter
         return
     if len(body.joints) < 2 or not of_joints:
         return
+    # All joints stay, nothing beside them swaps, and yet something beside them is negated.
     are_still = all(action.is_identity for _, action in of_joints)
     swaps = any((action.partner != range(action.size)).any() for action in beside)
     if are_still and not swaps and not all(action.is_identity for action in beside):

@@ -2,6 +2,9 @@
 
 A picture, "b c h w", goes in; a map of every joint over the same picture, "b j h w", comes out, or scores over bins of
 its columns and of its rows, "b j x" and "b j y". The mirror reverses the width of all of them.
+
+(1, 3, 256, 192) to (1, 17, 64, 48) is read without a layout: a picture, and a map of each of 17 joints at a quarter of
+its size. `resolution` calls `read_pictures` before it looks at layouts.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ def read_pictures(
     if len(picture) != 4 or picture[1] not in PICTURE_CHANNELS or min(picture[2:]) < _SMALLEST:
         return spec
     entries = _maps(outputs, picture, spec.skeleton) or _bins(outputs, picture, spec.skeleton)
+    # Sizes that could also be joints and coordinates are left to the user.
     others = any(fitting(shape, spec.skeleton, False, "a tensor") for shape in (picture, *outputs))
     if not entries or others:
         return spec
@@ -64,7 +68,7 @@ def _maps(
 def _bins(
     shapes: Sequence[Sequence[int]], picture: Sequence[int], skeleton: Skeleton
 ) -> tuple[TensorEntry, ...] | None:
-    """Two outputs, over the columns and over the rows, as many bins to a pixel."""
+    """Two outputs, over the columns and over the rows, as many bins to a pixel, one at least; None elsewhere."""
     if len(shapes) != 2 or any(len(shape) != 3 or shape[1] != len(skeleton.joints) for shape in shapes):
         return None
     columns, rows = (shape[2] for shape in shapes)
@@ -83,6 +87,7 @@ def check_pictures(inputs: Sequence[TensorEntry], outputs: Sequence[TensorEntry]
     entries = [entry for entry in (*inputs, *outputs) if entry.layout is not None]
     turned = {word: entry for entry in entries for word, _ in entry.mirror}
     for entry in entries:
+        # Words that are reversed elsewhere and stand here without a tilde.
         missing = set(parse_layout(entry.layout or "").words) & turned.keys() - {word for word, _ in entry.mirror}
         for word in sorted(missing - {*KNOWN}):
             facts = f"axis {word!r} of '{entry.layout}' is not reversed, that of '{_marked(turned[word])}' is"

@@ -1,4 +1,16 @@
-"""From the keys `inputs`, `outputs`, `hidden` and `activation` of a file to the records of a specification."""
+"""From the keys `inputs`, `outputs`, `hidden` and `activation` of a file to the records of a specification.
+
+`conversion` parses the file and calls `read_entries` and `read_hidden`. In go Nodes, out come frozen records; every
+mistake is raised at its line. An entry is a layout string, one of a few words, or a map:
+
+    inputs:
+      - "b t j d"                                  TensorEntry(layout="b t j d")
+      - free                                       TensorEntry(flag="free")
+      - {layout: "b c h ~w"}                       layout="b c h w", mirror=(("w", None),)
+      - {fields: [{vector: v}, {joints: q}]}       fields=(Measured, Joints)
+
+No shape is known here: whether a layout fits its tensor is seen in `resolution`.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +37,9 @@ ENTRY_KEYS = (
     *("like", "state", "feeds", "mirror", "reflect", "missing", "name"),
 )
 _KINDS = ("fields", "free", "invariant", "unclaimed", "classes", "like", "state")
+"""Keys that say what a tensor is; without any it is a pose."""
 _POSE_KEYS = ("joints", "dims", "negate", "signs", "kind", "order", "reflect")
+"""Keys that say something of joints and coordinates."""
 _NOT_OF_QUANTITIES = ("negate", "reflect")
 _MOST_ENTRIES = 1_000_000
 _FLAGS: dict[str, Flag] = {flag: flag for flag in get_args(Flag)}
@@ -53,13 +67,16 @@ def entry_from_layout(text: str, where: str) -> TensorEntry:
 
 
 def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -> TensorEntry:
+    """One tensor.  what: `input 0`, for messages.  default: the skeleton of the file.  base_of: reads another one."""
     if node.text is not None:
         return entry_from_layout(node.prose("layout"), node.where)
     fields = node.mapping(what, ENTRY_KEYS)
+    # What kind of tensor it is: at most one of the keys, of which `free: false` is none.
     flags = {key: fields[key].boolean(key) for key in _FLAGS if key in fields}
     kinds = [key for key in _KINDS if key in fields and flags.get(key, True)]
     if len(kinds) > 1:
         fields[kinds[1]].wrong(f"{what} is both `{kinds[0]}` and `{kinds[1]}`", "keep one of them")
+    # Keys of joints have a meaning for poses, and for the body of fields; there, blocks have a `reflect` of their own.
     for key in _POSE_KEYS:
         if key in fields and kinds and not (kinds == ["fields"] and key != "reflect"):
             fields[key].wrong(f"`{key}` has no meaning beside `{kinds[0]}`", "drop one of them")
@@ -90,12 +107,14 @@ def _read_body(fields: dict[str, Node], default: Skeleton, base_of: BaseReader) 
     """How the body of the tensor differs from that of the specification. Raises SpecError."""
     skeleton = read_optional(fields, "skeleton", base_of)
     body = skeleton or default
+    # First the joints, by which signs are read, then what each of them has: a quantity, or coordinates.
     joints = read_optional(fields, "joints", _read_joints, body)
     if joints is not None:
         body = body.with_joints(joints, fields["joints"].where)
     if "kind" in fields or "order" in fields:
         return _read_quantity(fields, skeleton, joints, body)
     dims = read_optional(fields, "dims", read_dim_list)
+    # Signs of dims that the body knows are its own; of unknown ones alone nothing would say what is negated.
     if dims and not {"negate", "signs"} & set(fields) and not set(dims) & set(body.dims):
         facts = f"dims {list(dims)}, none of which skeleton {body.name} knows ({list(body.dims)}), and no `negate`"
         raise MissingKeyError(fields["dims"].where, facts, "add `negate: [DIM]` (`negate: []` for none)")
@@ -135,6 +154,7 @@ def _read_layout(fields: dict[str, Node], kinds: list[str]) -> tuple[str | None,
         if mirror:
             fields["mirror"].wrong("`mirror` without `layout`", 'name the axes: layout: "b c h w"')
         return None, ()
+    # A tilde in the layout, and a word under `mirror`, say the same.
     layout, tildes = split_reversed(fields["layout"].prose("layout"))
     _check_layout(fields["layout"], layout, kinds)
     mirror = joined(tildes, mirror)
@@ -163,6 +183,7 @@ def _read_mirror(node: Node) -> Reversed:
 
 
 def _check_layout(node: Node, text: str, kinds: list[str]) -> None:
+    """Raise WrongValueError where a layout does not go with what the tensor is.  text: without tildes."""
     layout = parse_layout(text, node.where)
     if kinds == ["fields"] and ("j" in layout or "d" in layout or "f" not in layout):
         node.wrong(f"layout {text!r} beside `fields`", "mark the axis of the fields with f, without j and d")
@@ -175,6 +196,7 @@ def _check_layout(node: Node, text: str, kinds: list[str]) -> None:
 
 
 def _read_joints(node: Node, body: Skeleton) -> tuple[str, ...]:
+    """Names of some joints of the body, listed by name or index. Raises WrongValueError, UnknownNameError."""
     items = node.sequence("joints")
     if not items:
         node.wrong("`joints` is empty", "list joints of the skeleton, or use `free: true`")
@@ -184,6 +206,10 @@ def _read_joints(node: Node, body: Skeleton) -> tuple[str, ...]:
 def _read_signs(
     fields: dict[str, Node], body: Skeleton, dims: Sequence[str]
 ) -> tuple[tuple[str, ...] | None, tuple[tuple[str, tuple[int, ...]], ...] | None]:
+    """(negated dims, signs of single joints), each None where the file leaves it to the skeleton.
+
+    A list of signs is of all joints: it is the negated dims, and no joint has signs of its own any more.
+    """
     negate = read_optional(fields, "negate", read_negate, dims)
     if "signs" not in fields:
         return negate, None
@@ -197,6 +223,7 @@ def _read_signs(
 
 
 def _read_classes(node: Node) -> Classes:
+    """`classes: {swap: [[wave_left, wave_right]], names: [...]}`, or by numbers, `{swap: [[0, 3]]}`."""
     keys = node.mapping("classes", ("swap", "names"))
     name_nodes = read_optional(keys, "names", Node.sequence, "names") or ()
     names = [item.prose("class name") for item in name_nodes]
@@ -209,12 +236,14 @@ def _read_classes(node: Node) -> Classes:
     for item in keys["swap"].sequence("swap"):
         first, second = pair_of(item, "classes")
         swapped.append((item, _class_index(first, names), _class_index(second, names)))
+    # `collect` wants a name for every index, also where nobody gave names.
     highest = max((max(pair) for _, *pair in swapped), default=0)
     labels = names or list(map(str, range(1 + highest)))
     return Classes(collect(swapped, labels, ordered=True, noun="class"), tuple(names))
 
 
 def _class_index(node: Node, names: Sequence[str]) -> int:
+    """A class by its name, or by its number where there are no names. Raises SpecError."""
     if names:
         return node.index_in(names, "class")
     if not node.is_number:
@@ -239,6 +268,10 @@ def read_hidden(node: Node) -> HiddenPolicy:
 def _by_depth(
     node: Node | None, what: str, read: Callable[[Node], T], default: tuple[T, ...]
 ) -> tuple[tuple[T, ...], tuple[tuple[str, T], ...]]:
+    """(values by depth, (glob, value) pairs): of a map the pairs, of a list or a single value the values.
+
+    node: None where the file does not say it.  read: of one value.  default: the values where there are none.
+    """
     if node is None:
         return default, ()
     if node.entries is not None:
@@ -251,6 +284,7 @@ def _by_depth(
 
 
 def _share(node: Node) -> Fraction:
+    """A number from 0 to 1. Raises WrongValueError."""
     share = node.fraction("negated")
     if not 0 <= share <= 1:
         raise WrongValueError(node.where, f"negated share {node.show()} lies outside 0..1", "give a share such as 1/3")

@@ -1,4 +1,8 @@
-"""What a specification says of a model's tensors once it is fitted to them: records, frozen."""
+"""What a specification says of a model's tensors once it is fitted to them: records, frozen.
+
+`resolution.resolve` makes a `ResolvedSpec`; from here on T on inputs and outputs is known, and files are not. T on a
+tensor is affine: T x = c + R (x - c), with its `representation` R and its `center` c, None for 0.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ Center = npt.NDArray[np.float64] | None
 TensorKey = tuple[str, int]
 """`input` or `output`, and the position among those tensors."""
 Joined = tuple[TensorKey, TensorKey]
+"""Two tensors that carry one representation."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class ResolvedTensor:
     layout: the layout as text, or the word free, invariant or state.  free_axes: (word, position) of the free axes.
     center: c of the affine mirror x -> 2 c - x, broadcastable to the tensor, or None where it is linear.
     spread: how far values are apart where there is a centre, in the same shape.
+    pose: of joints and coordinates.  names, name_axis: of fields and classes, the name of every entry along that axis.
     """
 
     io: str
@@ -113,6 +119,7 @@ class ResolvedTensor:
     def part(self, index: Sequence[int]) -> str:
         """The joint, or the quantity, that the entry at `index` belongs to: `right_elbow`, `gravity`."""
         label = self.label(index)
+        # The last word is a coordinate, and not a part of a name such as `knee.left`.
         joint, _, dim = label.rpartition(".")
         dims = self.pose.body.dims if self.pose is not None else ()
         if joint and dim in {*"xyz", *dims}:

@@ -1,7 +1,8 @@
 """Axes of pictures, maps and bins that the mirror reverses: entry i swaps with entry 2 c - i.
 
 c is the middle of the axis, (n - 1) / 2, or the cell that a specification gives. Where it is not the middle, the cells
-near one border have no partner within the axis, and stay.
+near one border have no partner within the axis, and stay. Four cells mirrored at their middle, c = 3/2, become 3 2 1 0;
+mirrored at cell 2, 0 3 2 1.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def check_reversed(layout: Layout, words: Reversed, where: str) -> None:
 
 
 def _example(layout: Layout) -> str:
+    """How to write it, with the last axis of the layout that could be reversed."""
     words = [word for word in layout.words if word not in KEPT] or ["w"]
     return f"mirror: {words[-1]}"
 
@@ -44,7 +46,7 @@ def reversal(size: int, center: Fraction | None, where: str) -> SignedPermutatio
     >>> reversal(4, None, "").partner.tolist(), reversal(4, Fraction(2), "").partner.tolist()
     ([3, 2, 1, 0], [0, 3, 2, 1])
     """
-    twice = Fraction(size - 1) if center is None else 2 * center
+    twice = Fraction(size - 1) if center is None else 2 * center  # 2 c, exact
     if twice.denominator > 1:
         facts = (
             f"mirrored at cell {center}, between a cell and the next but not half-way, so that no cell meets another"

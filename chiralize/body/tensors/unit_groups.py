@@ -1,4 +1,8 @@
-"""Which entries of a tensor have one unit, by its specification: speeds beside angles have two."""
+"""Which entries of a tensor have one unit, by its specification: speeds beside angles have two.
+
+An observation of a gyro and two joint angles has the groups (0, 0, 0, 1, 1). Entries of a group are measured by a
+spread in common, so that rad/s do not drown in metres.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ def unit_groups(tensor: ResolvedTensor, skeleton: Skeleton) -> tuple[int, ...]:
     if tensor.entry.fields is None or tensor.name_axis is None or tensor.representation is None:
         return ()
     groups = joined_unit_groups(tensor.entry.fields, tensor.entry.body(skeleton))
+    # T carries an entry's values to its partner: two groups that it exchanges are one.
     partners: list[int] = tensor.representation.axes[tensor.name_axis].action.partner.tolist()
     for entry, partner in enumerate(partners):
         if groups[entry] != groups[partner]:

@@ -1,4 +1,8 @@
-"""The same things, swapped in one place of a specification and left where they are in another."""
+"""The same things, swapped in one place of a specification and left where they are in another.
+
+Positions of `bodies: [l_hand, r_hand]` swap, and in their velocities somebody wrote `swap: []`: one of the two is most
+likely wrong. Every function yields (file and line, sentence); `conversion` and `linting` show them as warnings.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,7 @@ def unlike_swaps(
     an output do; inputs of base quantities alone tell left from right by signs.
     """
     of_inputs, of_outputs = _all_listed(inputs, skeleton), _all_listed(outputs, skeleton)
+    # Of every kind of things the first list in which some swap.
     swapping = dict[object, _Listed]()
     for each in (*of_outputs, *of_inputs):
         if each.pairs:
@@ -78,6 +83,7 @@ def _may_swap(entry: TensorEntry, skeleton: Skeleton) -> bool:
 
 
 def _all_listed(entries: Sequence[TensorEntry], skeleton: Skeleton) -> list[_Listed]:
+    """The joints and things of all tensors, in their order."""
     listed = list[_Listed]()
     for entry in entries:
         listed += _listed(entry, skeleton)
@@ -85,7 +91,7 @@ def _all_listed(entries: Sequence[TensorEntry], skeleton: Skeleton) -> list[_Lis
 
 
 def _listed(entry: TensorEntry, skeleton: Skeleton) -> Iterator[_Listed]:
-    """The joints of a tensor, or the things in its blocks."""
+    """The joints of a tensor, or the things in its blocks; none where the entry does not fit the skeleton."""
     try:
         body = entry.body(skeleton)
         if entry.kind == "pose":

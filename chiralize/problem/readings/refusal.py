@@ -13,7 +13,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.fields.quantities import ROTATIONS
 from chiralize.body.tensors.guess import SCORES, fitting
-from chiralize.body.tensors.resolution import fields_width
+from chiralize.body.tensors.one_tensor import fields_width
 from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
 from chiralize.errors.words import when
 from chiralize.problem.data.misfit import how_to_store

@@ -13,7 +13,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import TensorEntry
 from chiralize.body.tensors.guess import coordinate_counts
 from chiralize.body.tensors.layout import ELLIPSIS, Layout, parse_layout
-from chiralize.body.tensors.resolution import fields_width
+from chiralize.body.tensors.one_tensor import fields_width
 from chiralize.problem.readings.weights import hidden_sizes, widths_read
 
 FRAMES = "t"

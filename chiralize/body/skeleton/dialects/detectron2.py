@@ -1,7 +1,7 @@
 """detectron2: `keypoint_names`, `keypoint_flip_map`, `keypoint_connection_rules` in Python, JSON or YAML.
 
 In Python they are constants (`COCO_PERSON_KEYPOINT_NAMES`), attributes of `MetadataCatalog.get(...)`, or arguments of
-its `.set(...)`. The flip map lists pairs of names, the rules bones with a colour: ("nose", "left_eye", (102, 204, 25)).
+its `.set(...)`. The flip map lists pairs of names; a rule is a bone and its colour, ("nose", "neck", (102, 204, 255)).
 """
 
 from __future__ import annotations

@@ -1,4 +1,12 @@
-"""Blocks of a concatenated axis: what every entry of an observation or an action is, and what the mirror does to it."""
+"""Blocks of a concatenated axis: what every entry of an observation or an action is, and what the mirror does to it.
+
+`field` says what a block can be asked, and each kind is a file: `plain` (quantities and numbers), `joints`, `items`
+(feet, bodies), `history`, `command`, `phase`, `grid`, `box`, `unclaimed`. `quantities` has the signs of vectors and
+rotations, `partners` who swaps with whom, `reading` makes blocks of a file. `exchanged` and `clocks` are about what a
+block may be mistaken for.
+
+    - fields: [{axial: gyro}, {joints: q}, {scalar: 1, name: height}]       3 + J + 1 entries, T = T_gyro + T_q + 1
+"""
 
 from chiralize.body.tensors.fields.clocks import Clocks, grouped_clocks, in_flow_style
 from chiralize.body.tensors.fields.exchanged import (

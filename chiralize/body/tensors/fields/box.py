@@ -1,4 +1,8 @@
-"""The box around a body in a picture, by its corners or by its centre."""
+"""The box around a body in a picture, by its corners or by its centre.
+
+A box by its edges at x1 = 100 and x2 = 180 in a picture that is mirrored at 320 has them at 640 - 180 = 460 and
+640 - 100 = 540: x1' = 2 c - x2 and x2' = 2 c - x1, so the edges swap, and each is negated about c.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +56,7 @@ class Box(Field):
             raise SpecError(self.where or f"field {self.name!r}", facts, "say the picture's `lateral: x`")
         partner, signs = list(range(len(numbers))), [1] * len(numbers)
         for at, number in enumerate(numbers):
+            # x1, x2 and cx are counted along x; of these, edges have the other edge as their partner.
             if number.strip("c12") == lateral:
                 partner[at] = numbers.index(number[:-1] + _EDGES[number[-1]]) if number[-1] in _EDGES else at
                 signs[at] = -1

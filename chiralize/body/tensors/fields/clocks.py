@@ -1,6 +1,9 @@
 """Which entries of an axis blocks call the sine and the cosine of one clock, and which another grouping does.
 
 Two legs' clocks stand as cos, sin, cos, sin, or as cos, cos, sin, sin. `major` says which, and no sum of sizes tells.
+Data does: sin^2 + cos^2 = 1 in the right grouping alone. For a block at entries 0 to 3, `Clocks` has the positions of
+each clock's functions in both groupings, stated [[0, 1], [2, 3]] and regrouped [[0, 2], [1, 3]]. Whoever has inputs
+compares the two.
 """
 
 from __future__ import annotations
@@ -62,12 +65,14 @@ def _in_blocks(blocks: Sequence[Field], body: Skeleton, entries: Entries) -> Ite
 
 
 def _in_block(block: Field, body: Skeleton, entries: Entries) -> Iterator[Clocks]:
+    """The clocks of one block, and of those that it is built of.  entries: of its copies, "copy number"."""
     if isinstance(block, History):
         for blocks, frames in _frames(block, body, entries):
             yield from _in_blocks(blocks, body, frames)
     elif isinstance(block, Items):
         yield from _in_blocks(block.each, body, _of_each(block, entries))
         other = block.regrouped()
+        # A grouping under which T is the same makes no difference.
         if other is not None and other.action(body) != block.action(body):
             stated, regrouped = _pairs(block, body, entries), _pairs(other, body, entries)
             if len(stated):
@@ -97,14 +102,14 @@ def _of_each(block: Items, entries: Entries) -> Entries:
 def _pairs(block: Items, body: Skeleton, entries: Entries) -> Entries:
     """Sine and cosine of every thing: of one block, or of two that follow each other.  "clock function"."""
     table = _of_each(block, entries)
-    pairs, functions = list[Entries](), list[str]()
+    pairs, functions = list[Entries](), list[str]()  # functions: of every number of a thing, "" for no clock
     for part in block.each:
         functions += part.functions.split("_") if isinstance(part, Phase) else [""] * part.size(body)
     at = 0
     while at + 1 < len(functions):
         if set(functions[at : at + 2]) == _BOTH:
             pairs.append(table[:, at : at + 2])
-            at += 1
+            at += 1  # both are used up
         at += 1
     return np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
 

@@ -1,4 +1,9 @@
-"""What the robot is told to do, entry by entry: the sign of `vy`, `yaw_rate` or `heading` is told by its name."""
+"""What the robot is told to do, entry by entry: the sign of `vy`, `yaw_rate` or `heading` is told by its name.
+
+A name gives the axes that the number is made of (`quantities`): vy is made of y, a yaw rate of x and y, a height of
+none. The sign follows from the body's lateral axis. Under y -> -y the command (vx, vy, yaw_rate, height) has the signs
+(1, -1, -1, 1). A name that tells nothing, or two things, wants a sign in the file.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +21,9 @@ from chiralize.symmetry.involution import SignedPermutation
 _SPLIT = re.compile(r"[^a-z0-9]+")
 _POLAR = {"lin", "linear", "vel", "velocity", "v", "pos", "position", "p", "acc", "acceleration", "force", "goal"}
 _TURNING = {"ang", "angular", "w", "omega", "torque", "rot", "rotation", "gyro"}
+# Numbers without a direction; a period or a speed is the same on both sides.
 _KEPT = {"height", "speed", "frequency", "period", "duration", "clearance"}
-_SHORT = re.compile(r"([vpaw])([xyz])")
+_SHORT = re.compile(r"([vpaw])([xyz])")  # velocity, position, acceleration, angular velocity: vx, wz
 
 
 def axes_of(name: str) -> str | None:
@@ -29,7 +35,7 @@ def axes_of(name: str) -> str | None:
     True
     """
     words = [word for word in _SPLIT.split(name.lower()) if word]
-    answers = set[str]()
+    answers = set[str]()  # of all words; they have to agree
     for word in words:
         short = _SHORT.fullmatch(word)
         if short is not None:
@@ -38,6 +44,7 @@ def axes_of(name: str) -> str | None:
             answers.add(ABOUT[AXIS_OF_TURN.get(word, "z")])
         elif word in _KEPT:
             answers.add("")
+    # An axis at the end, as in lin_vel_y; `ang` before it makes it a turn. `foo_y` alone tells nothing.
     if words and words[-1] in ABOUT:
         axis = words[-1]
         answers.add(ABOUT[axis] if _TURNING & set(words) else axis)

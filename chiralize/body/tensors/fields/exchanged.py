@@ -1,4 +1,10 @@
-"""Blocks as they would be if more of their numbers changed places: left and right that nobody wrote down as such."""
+"""Blocks as they would be if more of their numbers changed places: left and right that nobody wrote down as such.
+
+`verification/` tries other mirrors near the given one on a trained network, and names one that fits clearly better.
+These are the candidates: `{scalar: 4, name: contacts}` could be two numbers of each side, (0 1 | 2 3), or four sides in
+turn, (0 2 | 1 3); two blocks alike, `left_foot` and `right_foot`, could swap; two neighbours could stand in the other
+order.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +21,7 @@ from chiralize.body.tensors.fields.plain import MOST_SCALARS, Scalar
 Way = tuple[int, ...]
 """Where a block is: its position, then that in what this one is built of, ..."""
 _BOTH = ((0, 1),)
+"""The swap of two things."""
 
 
 def exchanged_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
@@ -35,6 +42,7 @@ def reordered_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field
         for words, parts in reordered_fields(block.parts):
             yield words, (*fields[:at], block.of_parts(parts), *fields[at + 1 :])
     for at, (one, other) in enumerate(pairwise(fields)):
+        # Two blocks alike are the same in either order.
         if replace(one, name="") != replace(other, name=""):
             words = f"{other.name or other.kind} before {one.name or one.kind}"
             yield words, (*fields[:at], other, one, *fields[at + 2 :])

@@ -1,4 +1,10 @@
-"""One block of a concatenated axis, such as a robot's observation: what every kind of block can be asked."""
+"""One block of a concatenated axis, such as a robot's observation: what every kind of block can be asked.
+
+A kind of block is a frozen record with four methods: how many entries (`size`), T on them (`action`), their names
+(`labels`), and the keys of a file (`to_dict`). The rest has defaults. T on an axis is the direct sum over its blocks
+(`joined_action`). `lookalikes` and `doubts` serve the search for slips: another reading of the same numbers that the
+network's answers may confirm, and a block that is formally right and probably not meant.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +23,7 @@ Sign = TypeVar("Sign", int, int | None)
 
 @dataclass(frozen=True)
 class Field(ABC):
-    """A block.  name: for messages and labels.  where: file and line, for messages.
+    """A block.  name: for messages and labels.  where: file and line, for messages; of equal blocks it may differ.
 
     reflect: (dim, centre): that coordinate of it is mirrored at the centre, x -> 2 c - x.
     A block knows no axis by heart: which one the mirror negates is the body's `lateral`.
@@ -54,11 +60,11 @@ class Field(ABC):
         return ()
 
     def of_parts(self, parts: tuple[Field, ...]) -> Field:
-        """The same block built of others."""
+        """The same block built of others, as many as `parts`; itself where it is built of none."""
         return self
 
     def unit_groups(self, body: Skeleton) -> list[int]:
-        """A number for every entry, which those share that have one unit."""
+        """A number for every entry, "entry", which those share that have one unit: their spread can be compared."""
         return [0] * self.size(body)
 
     def coordinates(self, body: Skeleton) -> list[str]:
@@ -130,7 +136,7 @@ def joined_unit_groups(fields: Sequence[Field], body: Skeleton) -> list[int]:
     """The units of the entries of blocks one after the other; no two blocks share one."""
     groups = list[int]()
     for block in fields:
-        first = max(groups, default=-1) + 1
+        first = max(groups, default=-1) + 1  # behind all numbers of the blocks before it
         groups += [first + group for group in block.unit_groups(body)]
     return groups
 
@@ -143,7 +149,7 @@ def other_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ..
 
 
 def other_signs(names: Sequence[str], signs: Sequence[Sign]) -> Iterator[tuple[str, tuple[Sign, ...]]]:
-    """The signs with one of them turned, and words for it; none is turned where it is None."""
+    """For every sign that is not None, the signs with that one turned, and words for it."""
     for at, (name, sign) in enumerate(zip(names, signs, strict=True)):
         if sign is not None:
             yield f"the other sign of {name}", (*signs[:at], -sign, *signs[at + 1 :])

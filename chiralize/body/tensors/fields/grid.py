@@ -1,4 +1,8 @@
-"""Values on a grid about the body: height scans, images. The axis that points sideways is reversed."""
+"""Values on a grid about the body: height scans, images. The axis that points sideways is reversed.
+
+`{grid: [2, 3], axes: [x, y]}` under y -> -y: points (i, j) at 3 i + j, and T takes (i, j) to (i, 2 - j), so that the
+entries 0 1 2 | 3 4 5 become 2 1 0 | 5 4 3. The values themselves are kept, as heights and distances are.
+"""
 
 from __future__ import annotations
 

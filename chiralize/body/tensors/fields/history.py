@@ -1,4 +1,8 @@
-"""Several frames of the same blocks in one axis. The mirror acts on every frame alike."""
+"""Several frames of the same blocks in one axis. The mirror acts on every frame alike.
+
+Two frames of blocks a (2 numbers) and b (1): `major: frames` is a a b | a a b, T = 1_2 x (T_a + T_b); `major: terms` is
+a a a a | b b, T = (1_2 x T_a) + (1_2 x T_b).
+"""
 
 from __future__ import annotations
 
@@ -75,6 +79,7 @@ class History(Field):
         """The same entry has one unit in all frames."""
         if self.major == "frames":
             return joined_unit_groups(self.of, body) * self.frames
+        # By terms it is one history after the other, each of a single block.
         repeated = [replace(self, of=(block,), major="frames") for block in self.of]
         return joined_unit_groups(repeated, body)
 
@@ -86,6 +91,7 @@ class History(Field):
         return joined_centers(repeated, body)
 
     def _frame(self, frame: int) -> str:
+        """`t-0` is the newest frame, whichever comes first; `frame0` the first where the order is not said."""
         if not self.order:
             return f"frame{frame}"
         return f"t-{self.frames - 1 - frame if self.order == 'oldest_first' else frame}"

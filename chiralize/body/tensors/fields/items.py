@@ -1,4 +1,9 @@
-"""Things that swap without being joints: bodies, feet, sites; each with the same numbers."""
+"""Things that swap without being joints: bodies, feet, sites; each with the same numbers.
+
+`{feet: [FL, FR], kind: vector, dims: [y, z]}` is FL.y, FL.z, FR.y, FR.z. With P the swap of the things and S the signs
+of one thing's numbers, T = P x S; with `major: entries`, FL.y, FR.y, FL.z, FR.z, it is S x P. `partners` finds P by the
+skeleton and by names, unless the file says `swap`.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +74,7 @@ class Items(Field):
         """Which things change places. Raises SpecError where one has no partner."""
         pairs = self.swap
         if pairs is None:
+            # A distance between two joints is the same from its other end, a vector is not.
             has_ends = not all(map(_is_scalar, self.each))
             pairs = partners_of(self.items, body, self.where or f"field {self.name!r}", has_ends)
         return SignedPermutation.of(pairs, size=len(self.items))
@@ -86,7 +92,7 @@ class Items(Field):
         by_item = []
         for item in self.items:
             by_item.append([self._label(item, number) for number in numbers])
-        table = np.array(by_item, dtype=object)
+        table = np.array(by_item, dtype=object)  # "thing number"
         ordered = table if self.major == "items" else table.T
         return list(map(str, ordered.reshape(-1)))
 
@@ -120,6 +126,7 @@ class Items(Field):
         return keys
 
     def _each_as_keys(self) -> dict[str, object]:
+        """`kind: vector` where each has one quantity without a name, else `each: [...]`."""
         (first, *others) = self.each
         if others or first.name or not isinstance(first, Measured):
             return {"each": [block.to_dict() for block in self.each]}
@@ -157,7 +164,7 @@ class Items(Field):
             yield _of(name, words), replace(self, each=others)
 
     def _with_a_swap(self, name: str) -> Iterator[tuple[str, Field]]:
-        """Any two that swap, where nothing does."""
+        """Any two that swap, where the file names no pairs, no name has a side, and the things are few."""
         if len(self.items) > _FEW or self.swap or any(tells_side(item, self.items) for item in self.items):
             return
         for i, j in combinations(range(len(self.items)), 2):

@@ -1,4 +1,8 @@
-"""One number, or the skeleton's coordinates, for every joint of the skeleton or for some of them."""
+"""One number, or the skeleton's coordinates, for every joint of the skeleton or for some of them.
+
+Entries stand joint by joint: `{joints: pose}` of joints n, l, r with dims x, y is n.x, n.y, l.x, l.y, r.x, r.y. T is
+the skeleton's `merged_action`. With `kind: scalar` it is n, l, r, and T swaps l and r without a sign.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ class Joints(Field):
         return "joints"
 
     def body_of(self, body: Skeleton) -> Skeleton:
-        """The body with the chosen joints and coordinates."""
+        """The body with the chosen joints and coordinates. Raises SpecError where a joint comes without its partner."""
         if self.chosen is not None:
             body = body.with_joints(self.chosen, self.where)
         return body if self.dims is None else body.with_dims(self.dims)
@@ -61,8 +65,8 @@ class Joints(Field):
         """The skeleton's, of every joint; none of plain numbers."""
         if self.is_plain:
             return super().coordinates(body)
-        dims = self._dims(body)
-        return list(dims) * (self.size(body) // len(dims))
+        count = len(body.joints if self.chosen is None else self.chosen)
+        return list(self._dims(body)) * count
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
         """Numbers with the signs of the joints taken for numbers without, and the other way round.

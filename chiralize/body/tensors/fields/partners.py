@@ -3,6 +3,10 @@
 The skeleton decides. Where it pairs FL_hip with FR_hip, FL and FR are partners; where it pairs FL_hip with RL_hip, as
 the mirror between front and back does, FL and RL are. Names speak where the skeleton is silent, and only if they agree
 with its pairs.
+
+Four questions are asked of an item, in this order: is it a joint; is it made of joints (`left_hip-right_knee`); has it
+a word that partners of the skeleton exchange (`FL_foot`, where joints are FL_hip, FR_hip); does its name tell a side by
+itself? An item to which all say no is its own partner.
 """
 
 from __future__ import annotations
@@ -37,7 +41,8 @@ def partners_of(items: Sequence[str], body: Skeleton, where: str, has_ends: bool
     for number, item in enumerate(items):
         other = _partner(item, body, words)
         if other is None or other == item:
-            continue
+            continue  # nothing is known by the skeleton, or it is its own partner
+        # The distance left_hip-right_knee may be listed as left_knee-right_hip on the other side.
         if other not in position and not has_ends:
             turned = _from_the_other_end(other, body)
             other = turned if turned in position else other
@@ -92,6 +97,7 @@ def _swapped_words(body: Skeleton) -> dict[str, str]:
     swapped: dict[str, str] = {}
     ambiguous: set[str] = set()
     for i, j in body.pairs:
+        # FL_hip and FR_hip differ in one word: FL and FR are exchanged.
         first, second = _WORDS.findall(body.joints[i]), _WORDS.findall(body.joints[j])
         apart = [pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]]
         if len(first) != len(second) or len(apart) != 1:
@@ -99,13 +105,18 @@ def _swapped_words(body: Skeleton) -> dict[str, str]:
         for word, other in (apart[0], apart[0][::-1]):
             if swapped.setdefault(word, other) != other:
                 ambiguous.add(word)
+    # A word of a joint in the middle tells no side, whatever pairs exchange.
     unmoved = {word for index in body.center for word in _WORDS.findall(body.joints[index])}
     dropped = ambiguous | unmoved
     return {word: other for word, other in swapped.items() if word not in dropped and other not in dropped}
 
 
 def _told_by_names(items: Sequence[str], silent: Sequence[int], body: Skeleton, where: str) -> set[tuple[int, int]]:
-    """Pairs by names, of the items that are no joints of the skeleton."""
+    """Pairs by names, of the items of which the skeleton says nothing.
+
+    silent: their positions. Raises UnpairedJointError where a name tells a side, and the skeleton's pairs are others
+    than those of its names, as those of a mirror between front and back; or where a partner is missing.
+    """
     names = [items[number] for number in silent]
     against = _against_names(body)
     if against:
@@ -142,6 +153,7 @@ def _against_names(body: Skeleton) -> str:
 
 
 def _without_partner(where: str, item: str, other: str) -> UnpairedJointError:
+    """The error for an item whose partner is not listed."""
     facts = f"{item!r} without its partner {other!r}"
     remedy = f"add {other!r}, or give the pairs: swap: [[A, B], ...] (`swap: []` for none)"
     return UnpairedJointError(where, facts, remedy)

@@ -1,4 +1,8 @@
-"""The clock of a gait. The mirrored gait is the same half a period later, so its sine and cosine are both negated."""
+"""The clock of a gait. The mirrored gait is the same half a period later, so its sine and cosine are both negated.
+
+When the left foot lifts at phase p, the right one lifts at p + pi; in the mirror the two have changed places. With one
+clock for every leg the clocks themselves swap, and each is not shifted (`shift: none`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,13 @@
-"""Blocks whose entries stay where they are: quantities of the base, numbers that are kept, numbers with given signs."""
+"""Blocks whose entries stay where they are: quantities of the base, numbers that are kept, numbers with given signs.
+
+    {vector: velocity}          vx vy vz -> vx -vy vz     under y -> -y: a polar vector
+    {axial: gyro}               wx wy wz -> -wx wy -wz    a pseudo-vector
+    {scalar: 2, name: gains}    kept
+    {signs: [1, -1]}            as given
+
+Half of the file are doubts: numbers that are said to be kept, and whose name or number says otherwise (`foot contacts`,
+as many as the body has joints, three numbers called `velocity`). A doubt is a warning, never an error.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +29,7 @@ MOST_SCALARS = 12
 """Blocks of more numbers are not tried with every other sign."""
 SWAPS = "if the mirror swaps them: {items: [left, right], kind: scalar, name: ...}, or feet, bodies, sites"
 """What to do about numbers that look like left and right."""
+# Limbs and joints that come in pairs, as words of their own.
 _LIMBS = re.compile(
     r"(?:^|[^a-z])(?:feet|foot|legs?|hands?|arms?|ankles?|knees?|hips?|wheels?|toes?|heels?|contacts?|shoulders?)"
     r"(?:$|[^a-z])"
@@ -27,6 +37,7 @@ _LIMBS = re.compile(
 
 
 _FEWEST_JOINTS = 4
+"""Numbers that are as many as the joints of a smaller body may be anything."""
 _COMMANDED, _COMMANDED_AHEAD = (1, -1, -1), (-1, 1, -1)
 """Signs of vx, vy and a yaw rate under the mirror of y, and of x."""
 _POINTS = frozenset(("ball", "com", "cube", "goal", "head", "object", "obj", "puck", "racket", "root", "target", "tip"))
@@ -39,6 +50,7 @@ _OF_SPACE = {
 _NOT_OF_SPACE = {*"joint joints motor motors dof dofs actuator height heights history command commands gain".split()}
 """Words beside these of numbers that are none."""
 _CLOCK, _PARTS, _FEET = re.compile(r"gait|clock|phase"), 2, 4
+"""Names of clocks; one clock has a sine and a cosine; a quadruped has four feet."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ class Measured(Field):
         """`gravity.x`, `contact.force.x`, `base[x,y]`."""
         labels = []
         for component in self.quantity.components():
-            is_numbered = component.label.startswith("[")
+            is_numbered = component.label.startswith("[")  # entries of a matrix follow without a dot
             labels.append(self.name + component.label if is_numbered else dotted(self.name, component.label))
         return labels
 
@@ -106,6 +118,7 @@ class Measured(Field):
             yield words, Signs(self.name, others, labels, where=self.where)
 
     def _with(self, quantity: Quantity) -> Field:
+        """The block with another quantity of the same name."""
         return replace(self, quantity=quantity)
 
 
@@ -229,10 +242,14 @@ class Signs(Field):
 
 
 def _sideways(entries: tuple[str, ...], body: Skeleton) -> Iterator[str]:
-    """Kept entries that by their names are a coordinate of a point or a velocity, the one that points sideways."""
+    """Kept entries that by their names are a coordinate of a point or a velocity, the one that points sideways.
+
+    `{scalar: [ball_x, ball_y]}` under y -> -y: ball_y stands beside ball_x, so that it is a coordinate of a point.
+    """
     lowered = [entry.lower() for entry in entries]
     for entry in entries:
         stem, axis = entry[:-1], entry[-1].lower()
+        # A coordinate has another one of the same thing beside it.
         others = [other for other in AXES if other != axis and stem.lower() + other in lowered]
         is_coordinate = axes_of(entry) == axis or bool(_POINTS & set(re.split(r"[^a-z]+", stem.lower())))
         if axis == body.lateral and others and is_coordinate:
@@ -266,7 +283,10 @@ def _of_commands(name: str, signs: tuple[int, ...]) -> Iterator[str]:
 
 
 def _of_clocks(name: str, signs: tuple[int, ...], body: Skeleton) -> Iterator[str]:
-    """Sine and cosine of a gait's clock are both negated; the phase itself has no sign that is right."""
+    """Sine and cosine of a gait's clock are both negated; the phase itself has no sign that is right.
+
+    A sentence where a block called so has other signs, or four numbers, which are mostly a clock for every leg.
+    """
     if not _CLOCK.search(name.lower()):
         return
     if len(signs) == _FEET:
@@ -294,6 +314,7 @@ def _clock_of_legs(body: Skeleton) -> str:
 
 
 def _labels(name: str, entries: tuple[str, ...], size: int) -> list[str]:
+    """`gains.kp` of entries with names, `gains[0]` of several without, `height` of one."""
     if entries:
         return [dotted(name, entry) for entry in entries]
     if size == 1:
@@ -306,7 +327,7 @@ def other_signs_of(block: Scalar | Signs) -> Iterator[tuple[str, Signs]]:
 
     All turn together where all are kept or all negated, as one quantity in many bands; each only where they are few.
     """
-    signs = (1,) * block.count if isinstance(block, Scalar) else block.signs
+    signs = (1,) * block.count if isinstance(block, Scalar) else block.signs  # a scalar is signs that are all 1
     if len(signs) > 1 and len(set(signs)) == 1:
         words = f"the other sign of all of {block.name or 'the numbers'}"
         yield words, Signs(block.name, tuple(-sign for sign in signs), block.entries, where=block.where)

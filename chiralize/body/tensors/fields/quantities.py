@@ -4,6 +4,10 @@ A reflection of one axis multiplies a number by -1 for every time that this axis
 once. A torque about y is made of x and z, since it is a cross product; so is a turn about y, and the y part of a
 quaternion. A product of inertia Ixy holds x and y; an entry (i, j) of a rotation matrix holds axis i and axis j. A mass
 holds none.
+
+So every kind is a list of components, each with the axes that it is made of, and one rule gives all signs for any
+lateral axis. Under y -> -y: roll holds y and z, one y, and is negated; pitch holds x and z, and is kept; w of a
+quaternion holds none, and is kept; entry (y, y) of a matrix holds two y, and is kept.
 """
 
 from __future__ import annotations
@@ -158,6 +162,7 @@ def is_euler_order(text: str) -> bool:
 
 
 def _vector(prefix: str, dims: Sequence[str], is_axial: bool) -> list[Component]:
+    """The coordinates of a polar vector or of a pseudo-vector along these axes."""
     components = []
     for axis in dims:
         components.append(Component(prefix + axis, ABOUT[axis] if is_axial else axis))
@@ -179,6 +184,7 @@ def _mujoco_inertia() -> list[Component]:
 
 
 def _part_of_quaternion(letter: str) -> Component:
+    """w is the cosine of half the angle; x, y and z are a pseudo-vector."""
     return Component(letter, ABOUT.get(letter, ""))
 
 

@@ -1,4 +1,9 @@
-"""From the keys `kind`, `order` and `dims` of a file to what one thing's numbers are."""
+"""From the keys `kind`, `order` and `dims` of a file to what one thing's numbers are.
+
+The same three keys stand beside things (`{feet: [...], kind: wrench, order: force_first}`), beside a tensor of joints
+(`{layout: "b j d", kind: rotation, order: 6d_by_column}`), and read the same. An order is never assumed: torque first
+and force first are equally common.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""From the items of `fields:` in a file to blocks."""
+"""From the items of `fields:` in a file to blocks.
+
+`{vector: velocity, dims: [x, y]}` becomes a `Measured`, `{joints: q}` a `Joints`, and so on: one of the keys says the
+kind (`READERS`), the others belong to it (`_KEYS_OF`), and any other key is refused. What cannot be known is never
+assumed: an order, a shift or a sign that the file does not give is an error with the choices. Lists nest: `each` of
+things and `of` of histories hold blocks again. `tensors/reading.py` calls `read_fields` for an entry with `fields`.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +36,7 @@ from chiralize.body.tensors.fields.unclaimed import Unclaimed
 from chiralize.errors import MissingKeyError, UnknownNameError
 
 _FARTHEST_CENTRE = 10**30
+"""Beyond it, twice a centre is no float32."""
 _MOST_ENTRIES = 1_000_000
 _MOST_FRAMES = 10_000
 Keys = Mapping[str, Node]
@@ -48,7 +55,7 @@ def read_fields(node: Node) -> tuple[Field, ...]:
 
 def read_field(node: Node) -> Field:
     """One block: the key that says its kind, and what belongs to it. Raises SpecError."""
-    _refuse_unknown_actions(node)
+    _refuse_unknown_actions(node)  # before the check of keys, since these are keys elsewhere and want another remedy
     keys = node.mapping("a field", _ALL_KEYS)
     kinds = [kind for kind in READERS if kind in keys]
     if len(kinds) != 1:
@@ -63,6 +70,10 @@ def read_field(node: Node) -> Field:
 
 
 def _read_blocks(node: Node, what: str, remedy: str) -> tuple[Field, ...]:
+    """The blocks of a list, or the one block of a map.
+
+    what: the key that holds them.  remedy: for an empty list.
+    """
     items = node.sequence(what) if node.entries is None else (node,)
     if not items:
         node.wrong(f"`{what}` is empty", remedy)
@@ -96,10 +107,12 @@ def check_claims(keys: Keys, fields: Sequence[Field], what: str) -> None:
 
 
 def _name(keys: Keys, default: str = "") -> str:
+    """The block's name, where the file gives it."""
     return read_optional(keys, "name", Node.name, "name") or default
 
 
 def _choice(keys: Keys, key: str, options: Sequence[str], default: str) -> str:
+    """One of the options, where the file gives the key. Raises WrongValueError."""
     return read_optional(keys, key, Node.choice, key, options) or default
 
 
@@ -112,6 +125,7 @@ def _required(node: Node, keys: Keys, key: str, why: str, options: Sequence[str]
 
 # ---- entries that stay where they are -------------------------------------------------------------------------
 def _vector(node: Node, kind: str, keys: Keys) -> Field:
+    """`{vector: velocity, dims: [x, y], reflect: {x: 320}}`, `{axial: gyro}`: the value is the name."""
     value = keys[kind]
     if "name" in keys:
         keys["name"].wrong(
@@ -130,6 +144,7 @@ def _ordered(node: Node, kind: str, keys: Keys) -> Field:
 
 
 def _reflect(keys: Keys, dims: Sequence[str] | None = None) -> tuple[tuple[str, Fraction], ...]:
+    """The centres that coordinates are mirrored at, none without the key."""
     return read_optional(keys, "reflect", read_reflect, dims) or ()
 
 
@@ -148,6 +163,7 @@ def read_reflect(node: Node, dims: Sequence[str] | None = None) -> tuple[tuple[s
 
 
 def _box(node: Node, kind: str, keys: Keys) -> Field:
+    """`{box: xyxy, name: person}`. Raises WrongValueError on orders whose mirror image is no exchange of numbers."""
     value = keys[kind]
     if value.text is not None and value.text.lower() in BY_CORNER:
         value.wrong(
@@ -159,6 +175,7 @@ def _box(node: Node, kind: str, keys: Keys) -> Field:
 
 
 def _scalar(node: Node, kind: str, keys: Keys) -> Field:
+    """`{scalar: 3, name: gains}`, or with a name for every entry, `{scalar: [height, speed]}`."""
     value, name = keys[kind], _name(keys, kind)
     if value.items is not None:
         entries = _entries(value)
@@ -192,6 +209,7 @@ def _entries(value: Node) -> tuple[str, ...]:
 
 
 def _signs(node: Node, kind: str, keys: Keys) -> Field:
+    """`{signs: [1, -1], name: NAME}`, or with names, `{signs: {vx: 1, vy: -1}}`."""
     value, name = keys[kind], _name(keys, kind)
     if value.entries:
         named = value.named_entries("signs")
@@ -224,6 +242,7 @@ def _refuse_unknown_commands(blocks: Sequence[Node]) -> None:
 
 
 def _command(node: Node, kind: str, keys: Keys) -> Field:
+    """`{command: [vx, vy, {gait: 1}]}`: names that tell their sign, or a map of one name to its sign."""
     entries: list[str] = []
     signs: list[int | None] = []
     for item in keys[kind].sequence("command"):
@@ -243,6 +262,7 @@ def _command(node: Node, kind: str, keys: Keys) -> Field:
 
 
 def _phase(node: Node, kind: str, keys: Keys) -> Field:
+    """`{phase: sin_cos, shift: half}`. Raises WrongValueError on a phase as a number, MissingKeyError."""
     value = keys[kind]
     text = value.prose("phase")
     if text in RAW:
@@ -258,6 +278,10 @@ def _phase(node: Node, kind: str, keys: Keys) -> Field:
 
 # ---- entries that swap ----------------------------------------------------------------------------------------
 def _joints(node: Node, kind: str, keys: Keys) -> Field:
+    """`{joints: q, of: [l_hip, r_hip], dims: [x, y]}`, or `{joints: gains, kind: scalar}`.
+
+    Rotations and the like of joints are refused here: those are blocks of `bodies`.
+    """
     if "name" in keys:
         keys["name"].wrong(
             f"the name of a {kind} field stands after `{kind}:`", f"drop `name`, or write {kind}: {_name(keys)}"
@@ -275,11 +299,12 @@ def _joints(node: Node, kind: str, keys: Keys) -> Field:
 
 
 def _items(node: Node, kind: str, keys: Keys) -> Field:
+    """`{feet: [FL, FR], kind: vector}`, or `{feet: [FL, FR], each: [...], swap: [[FL, FR]], major: entries}`."""
     items = _entries(keys[kind])
     each = _each(node, kind, keys)
     swap = read_optional(keys, "swap", _read_swap, items)
     major = _choice(keys, "major", ITEM_MAJOR, "items")
-    default = each[0].kind if "each" not in keys else ""
+    default = each[0].kind if "each" not in keys else ""  # blocks of `each` have names of their own
     return Items(_name(keys, default), kind, items, each, swap, major, where=node.where)
 
 
@@ -304,6 +329,7 @@ def _coordinates(quantity: Quantity) -> tuple[str, ...]:
 
 
 def _read_swap(node: Node, items: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """`swap: [[FL, FR]]`, by names or positions; an empty list says that nothing swaps."""
     pairs = []
     for item in node.sequence("swap"):
         first, second = pair_of(item, "items")
@@ -313,6 +339,7 @@ def _read_swap(node: Node, items: Sequence[str]) -> tuple[tuple[int, int], ...]:
 
 # ---- grids and frames -----------------------------------------------------------------------------------------
 def _grid(node: Node, kind: str, keys: Keys) -> Field:
+    """`{grid: [17, 11], axes: [x, y]}`, or `{grid: [17, 11], flip: 1}`. Raises MissingKeyError without either."""
     sizes = tuple(item.integer("a size") for item in keys[kind].sequence("grid"))
     if not sizes or min(sizes) < 1 or prod(sizes) > _MOST_ENTRIES:
         keys[kind].wrong(f"a grid of the sizes {list(sizes)}", f"give 1 to {_MOST_ENTRIES} points")
@@ -328,6 +355,7 @@ def _grid(node: Node, kind: str, keys: Keys) -> Field:
 
 
 def _read_flip(node: Node, sizes: Sequence[int]) -> tuple[int, ...]:
+    """`flip: 1` or `flip: [0, 1]`: numbers of axes."""
     items = (node,) if node.items is None else node.items
     flipped = []
     for item in items:
@@ -339,6 +367,7 @@ def _read_flip(node: Node, sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _history(node: Node, kind: str, keys: Keys) -> Field:
+    """`{history: 5, of: [{joints: q}], order: oldest_first, major: frames}`."""
     frames = keys[kind].integer("history (the number of frames)")
     if not 1 <= frames <= _MOST_FRAMES:
         keys[kind].wrong(f"a history of {frames} frames", f"give 1 to {_MOST_FRAMES}")
@@ -384,6 +413,7 @@ READERS: Mapping[str, Callable[[Node, str, Keys], Field]] = {
 }
 """The reader of every kind of block, by the key that says the kind."""
 _INFERRED = ("like", "state", "latent")
+"""Words that mean, of a whole tensor, that inference finds how the mirror acts on it."""
 _KEYS_OF: Mapping[str, tuple[str, ...]] = {
     "vector": ("dims", "reflect"),
     "axial": ("dims",),

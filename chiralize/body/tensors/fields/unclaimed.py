@@ -1,4 +1,7 @@
-"""Entries of an output of which nothing is claimed: a handed arm beside legs that the mirror exchanges."""
+"""Entries of an output of which nothing is claimed: a handed arm beside legs that the mirror exchanges.
+
+`claims` takes such blocks out before anybody asks for T, or puts numbers of their size in their place.
+"""
 
 from __future__ import annotations
 
