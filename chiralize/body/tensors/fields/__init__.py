@@ -2,8 +2,8 @@
 
 `field` says what a block can be asked, and each kind is a file: `plain` (quantities and numbers), `joints`, `items`
 (feet, bodies), `history`, `command`, `phase`, `grid`, `box`, `unclaimed`. `quantities` has the signs of vectors and
-rotations, `partners` who swaps with whom, `reading` makes blocks of a file. `exchanged` and `clocks` are about what a
-block may be mistaken for.
+rotations, `partners` who swaps with whom; `reading` and `leaf_readers` make blocks of a file. `exchanged` and `clocks`
+are about what a block may be mistaken for.
 
     - fields: [{axial: gyro}, {joints: q}, {scalar: 1, name: height}]       3 + J + 1 entries, T = T_gyro + T_q + 1
 """
@@ -26,7 +26,8 @@ from chiralize.body.tensors.fields.field import (
     other_fields,
     with_parts,
 )
-from chiralize.body.tensors.fields.reading import READERS, check_claims, read_fields, read_reflect
+from chiralize.body.tensors.fields.leaf_readers import read_reflect
+from chiralize.body.tensors.fields.reading import READERS, check_claims, read_fields
 
 __all__ = [
     "READERS",

@@ -2,8 +2,8 @@
 
 Two legs' clocks stand as cos, sin, cos, sin, or as cos, cos, sin, sin. `major` says which, and no sum of sizes tells.
 Data does: sin^2 + cos^2 = 1 in the right grouping alone. For a block at entries 0 to 3, `Clocks` has the positions of
-each clock's functions in both groupings, stated [[0, 1], [2, 3]] and regrouped [[0, 2], [1, 3]]. Whoever has inputs
-compares the two.
+each clock's functions in both groupings, stated [[0, 1], [2, 3]] and regrouped [[0, 2], [1, 3]].
+`verification/evidence/clocks.py` compares the two on the user's inputs.
 """
 
 from __future__ import annotations
