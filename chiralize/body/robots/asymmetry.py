@@ -109,6 +109,7 @@ def around(mirror: RobotMirror, link: int) -> Reflection:
     """The mirror of a link; of a thing that lies about, through its own middle, wherever it lies."""
     robot = mirror.robot
     if mirror.links[link] == link and robot.is_thing(link):
+        # A puck beside the plane is symmetric in itself. A slide is anchored anywhere: the mass says where it is.
         anchor = robot.joints[robot.links[link].joints[0]].anchor
         if robot.joints[robot.links[link].joints[0]].kind == SLIDE:
             anchor = robot.links[link].center
@@ -150,7 +151,7 @@ def _links(mirror: RobotMirror) -> Iterator[Difference]:
             continue  # the world, or a pair that was compared already
         other, reflection = robot.links[image], around(mirror, index)
         if not link.mass and not other.mass:
-            continue
+            continue  # no centre and no inertia either
         yield from _compared(link.name, other.name, "mass", link.mass, other.mass)
         center = reflection.point(other.center)
         yield from _compared(link.name, other.name, "centre of mass", link.center, center, robot.size)
@@ -192,6 +193,7 @@ def _geometry(joint: Joint, other: Joint, reflection: Reflection, size: float) -
 def _spans(joint: Joint, other: Joint, mirror: RobotMirror, index: int) -> Iterator[Difference]:
     """Ranges, the partner's as its image has it; one range alone differs by a share of 1."""
     nothing = (-np.inf, np.inf)
+    # The range of a ball is how far it turns, which has no sign; two joints without limits are alike.
     if joint.kind not in (HINGE, SLIDE) or joint.span == other.span is None:
         value, image = joint.span or (0.0, 0.0), other.span or (0.0, 0.0)
     elif joint.span is None or other.span is None:
@@ -256,6 +258,7 @@ def _force(name: str, properties: object, sign: int, value: float) -> float:
 def _shapes(mirror: RobotMirror) -> Iterator[Difference]:
     """Shapes that touch: those without an image, and those that their image differs from."""
     for index, shape in enumerate(mirror.robot.shapes):
+        # Looked for from both sides: of two feet, one with a sole more, that sole alone has no image.
         image = image_of_shape(mirror, index)
         if image is None:
             yield Difference(shape.name, shape.name, "shape without an image", (), (), 1.0)
@@ -270,7 +273,7 @@ def _shapes(mirror: RobotMirror) -> Iterator[Difference]:
         form = reflection.tensor(other.form)
         yield from _compared(shape.name, other.name, "size or turn of the shape", shape.form, form)
         for name, value in shape.properties.items():
-            if name != "index":
+            if name != "index":  # its number in the model, no property
                 yield from _compared(shape.name, other.name, name, value, other.properties[name])
 
 

@@ -145,6 +145,7 @@ def _judged(robot: Robot, reflection: Reflection, matching: Matching, by_names: 
     agreeing = near = moving = uneven = 0
     is_one_sided = False
     for index, joint in enumerate(robot.joints):
+        # `near` is counted of pairs by names, whether the walk took them or not: it says whether this is their axis.
         image, named = image_of_joint(robot, matching.partner, index), by_names.get(joint.name)
         if named is not None:
             near += joint_distance(robot, reflection, index, robot.names.index(named)) <= FARTHEST * robot.size
@@ -189,7 +190,7 @@ def _centred(robot: Robot, reflection: Reflection, matching: Matching) -> Reflec
 
     The median, so that one pair that is a little off does not move the plane.
     """
-    lateral, middles = reflection.lateral, []
+    lateral, middles = reflection.lateral, []  # of each pair, counted from both of its members
     for index, joint in enumerate(robot.joints):
         image = image_of_joint(robot, matching.partner, index)
         if image is not None and image != index:
@@ -206,6 +207,7 @@ def _offsets(robot: Robot, lateral: int) -> list[float]:
     """
     if robot.base is not None:
         return [float(robot.joints[robot.base].anchor[lateral])]
+    # None of the three is right for every robot: they are tried one after the other.
     places = np.array([joint.anchor[lateral] for joint in robot.joints])
     middles = (0.0, float(places.mean()), float(places.min() + places.max()) / 2)
     distinct: list[float] = []
@@ -327,6 +329,7 @@ def _trivial(attempt: _Attempt) -> RobotMirrorError:
 
 
 def _joint_names(robot: Robot, link: int) -> list[str]:
+    """The names of the joints that move a link."""
     return [robot.names[joint] for joint in robot.links[link].joints]
 
 

@@ -129,7 +129,7 @@ def skeleton_of(
             missing = robot.names[partner[0]]
             facts = f"joint {entry.name!r} is in the order, its partner {missing!r} is not"
             raise UnpairedJointError(robot.name, facts, "use --order joints")
-        if number < position[partner]:
+        if number < position[partner]:  # each pair once; in the middle both are the same
             pairs.append(_left_first(mirror, (number, position[partner]), entries, names))
         if sign < 0:
             signs.append((number, (-1,)))
@@ -186,6 +186,7 @@ def _ordered(robot: Robot, opened: OpenedModel, order: str | None, notices: list
     robot without motors it is the order of the model. Raises UsageError where actuators are asked for and there are
     none.
     """
+    # A joint with two actuators counts at the first of them.
     driven = [actuator.joint for actuator in robot.actuators if actuator.joint is not None]
     movable = [index for index, joint in enumerate(robot.joints) if joint.kind != FREE]
     chosen = list(dict.fromkeys(joint for joint in driven if joint in movable))
@@ -197,6 +198,7 @@ def _ordered(robot: Robot, opened: OpenedModel, order: str | None, notices: list
             notices.append("joints are in MuJoCo's order, depth first: --order file is that of the file")
         return movable
     if order == "file":
+        # Joints that the file does not name come last.
         place_of = {name: number for number, name in enumerate(opened.document)}
         return sorted(movable, key=lambda index: place_of.get(robot.names[index], len(place_of)))
     left_out = [robot.names[index] for index in movable if index not in chosen]

@@ -182,6 +182,7 @@ class _Walk:
         least = self.distance(link, near[0])
         equal = [image for image in near if self.distance(link, image) - least <= _EQUALLY_FAR * self.robot.size]
         # The order is that of trust: names, then masses, and last that a link in the middle is its own partner.
+        # One candidate alone is taken whatever it is called: places decide, and `deriving` says where names disagree.
         for says in (*self.named, self._is_heavy_alike, self._is_itself):
             meant = [image for image in equal if says(link, image)]
             if len(meant) == 1 and len(equal) > 1 and not self._is_contested(says, equal):
@@ -257,6 +258,7 @@ class _Walk:
 
         A shoulder without a partner because of a finger far out is noted as that finger.
         """
+        # Links that would do but for what hangs on them: then the cause is below.
         like = [image for image in images if self._distance_alone(link, image) <= FARTHEST * self.robot.size]
         for image in like:
             below = self.children[image]
@@ -265,6 +267,7 @@ class _Walk:
                 self._explain(child, below)
             if blamed:
                 return
+        # The link itself is the cause, or the numbers of links on the two differ.
         self.result.unmatched[link] = self._nearest(link, like)
 
     def _nearest(self, link: int, like: Sequence[int]) -> str:
@@ -272,6 +275,7 @@ class _Walk:
         if like:
             theirs, mine = len(self.children[like[0]]), len(self.children[link])
             return f"{mine} links hang on it, and {theirs} on what is at its mirrored place"
+        # Of all joints of the robot, also on links that could be no partner: the slip may be anywhere.
         best, words = np.inf, "no joint of its kind is there"
         for joint in self.robot.links[link].joints:
             for other, image in enumerate(self.robot.joints):
@@ -288,7 +292,7 @@ class _Walk:
         else:
             cosine = 1.0
         angle = np.degrees(np.arccos(min(1.0, cosine)))
-        if far <= FARTHEST * self.robot.size and cosine > _STRAIGHT:
+        if far <= FARTHEST * self.robot.size and cosine > _STRAIGHT:  # then it can only be the mass
             away = self.reflection.point(self.robot.links[one.link].center) - self.robot.links[image.link].center
             return f"but its mass is {1000 * float(np.linalg.norm(away)):.3g} mm off"
         return f"{1000 * far:.3g} mm and {angle:.2g} degrees off"
@@ -303,6 +307,7 @@ def joint_distance(robot: Robot, reflection: Reflection, joint: int, other: int,
     one, image = robot.joints[joint], robot.joints[other]
     if one.kind != image.kind:
         return np.inf
+    # Parallel axes of either direction: the direction is the sign of the joint.
     axis = reflection.axis(one)
     if one.kind in (HINGE, SLIDE) and not turned and abs(float(axis @ image.axis)) < _STRAIGHT:
         return np.inf
@@ -326,6 +331,8 @@ def _line_distance(robot: Robot, reflection: Reflection, one: Joint, image: Join
     Where on its line a hinge is anchored makes no difference to how it moves, so that the mass that it moves may say
     that two are partners whose anchors are not at mirrored places. Along the line the smaller of both distances counts.
     """
+    # away = along axis + across it: two ankles about y at the mirrored height, one anchored 5 cm farther out, have
+    # across = 0 and along = 5 cm, or less where the centres of their feet lie at mirrored places.
     along = float(abs(away @ image.axis))
     across = float(np.linalg.norm(away - (away @ image.axis) * image.axis))
     first, second = robot.links[one.link], robot.links[image.link]

@@ -104,6 +104,7 @@ def mirror_from(
     said = [*notices]
     if robot.pose != "initial pose":
         said.append(f"the robot is symmetric in {robot.pose}, not in its initial pose: angles count from there")
+    # The shift of a free base is where the plane lies, no difference between two sides.
     turned = [joint.name for joint in joints if joint.kind != FREE and _is_shifted(joint, shift)]
     if turned:
         facts = f"partners count from different zeros: {some_names(turned)}"
@@ -321,6 +322,7 @@ def _actuator_image(robot: Robot, partner: Sequence[int], index: int) -> int:
     """
     actuator = robot.actuators[index]
     assert actuator.joint is not None
+    # A joint may have several, such as two muscles: the first belongs to the first, the second to the second.
     same = [number for number, other in enumerate(robot.actuators) if other.joint == actuator.joint]
     image = partner[actuator.joint]
     others = [number for number, other in enumerate(robot.actuators) if other.joint == image]

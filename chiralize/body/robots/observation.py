@@ -184,7 +184,7 @@ def _seated(block: _Block, read: _Read) -> Seated:
 def _wrong_entries(block: _Block, values: Array, right: Array) -> list[WrongEntry]:
     """The entries at which T' r(s) differs from r(T s) in some state.  values, right: the two, "state entry"."""
     same = _tolerance(block, values, right)
-    said = block.action.act(values, -1)
+    said = block.action.act(values, -1)  # T' r(s)
     faults = np.flatnonzero(np.abs(said - right).max(axis=0) > same)
     return [
         WrongEntry(block.tensor, int(block.places[at]), block.names[at], _right(block, at, values, right[:, at], same))
@@ -220,6 +220,7 @@ def _right(block: _Block, at: int, values: Array, right: Array, same: Array) -> 
     right: r(T s) at the entry, "state".  same: "entry".
     """
     for sign, word in ((1, ""), (-1, "negated ")):
+        # Entries that r(T s) equals in every state; kept before negated, and the entry itself before others.
         alike = np.flatnonzero(np.abs(sign * values - right[:, None]).max(axis=0) <= same[at]).tolist()
         if at in alike:
             if sign > 0:
@@ -239,6 +240,7 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
     """
     body = entry.body(spec.skeleton)
     nowhere = np.zeros(0, np.int64)
+    # A row of one number a joint, as robots' actions are; a tensor without a layout is taken for one.
     if entry.kind == "pose" and len(body.dims) == 1 and "j" in (entry.layout or "j"):
         title = entry.name or ("action" if io == "output" else "joints")
         read = _read_of_joints(title, witness.entries_named(body), witness)
@@ -326,6 +328,7 @@ def _read(block: Field, width: int, body: Skeleton, witness: _Witness) -> _Read 
     if isinstance(block, Measured) and block.kind == "vector" and "pos" in block.name.lower():
         read = position_reader(robot, block.name, block.quantity.dims)
     elif block.kind in ("signs", "scalar") and witness.scene is not None and _MANY < width:
+        # `{signs: [...], name: cfrc_ext}` of all bodies in one block.
         felt, scene = array_reader(witness.scene, block.name, width), witness.scene
         if felt is not None:
             return _Read(lambda: scene.both(felt[0]), f"{felt[1]}, {scene.conditions}", True)
@@ -349,7 +352,7 @@ def _read_of_joints(name: str, entries: Sequence[Entry], witness: _Witness) -> _
 
 def _read_of_bodies(block: Items, witness: _Witness) -> _Read | None:
     """How a block of things is computed: bodies, or feet that are bodies."""
-    (part,) = block.each
+    (part,) = block.each  # `_leaves` has cut things into one block of each
     scene = witness.scene
     bodies = None if scene is None else bodies_named(scene, block.items)
     quantity = part.quantity if isinstance(part, Measured) else Quantity("scalar")

@@ -157,6 +157,7 @@ def _lenient_root(path: Path, text: bytes, fault: str) -> ElementTree.Element:
 
 
 def _remedy(tag: str, actual: str | None) -> str:
+    """What to do about a file of another kind.  tag: of its root.  actual: the kind that it is, None for no robot's."""
     if actual is not None:
         return f"use --from {actual}"
     if tag == "mujocoinclude":

@@ -115,6 +115,7 @@ def _arrays(blocks: Sequence[Seated]) -> list[list[Seated]]:
     arrays: list[list[Seated]] = []
     for group in together.values():
         seats = _all_seats(group)
+        # Legs and arms in two blocks are one array; two frames of all joints are two.
         if len(set(seats)) == len(seats):
             arrays.append(group)
         else:
@@ -150,6 +151,7 @@ def _misplaced(mirror: RobotMirror, group: Sequence[Seated]) -> list[Misplaced]:
     position_of = {seat: entry.position for seat, entry in zip(taken, entries, strict=True)}
     wrong = []
     for seat, entry in zip(taken, entries, strict=True):
+        # What the simulator does with the number in this place, against what the specification says of it.
         image, sign = position_of.get(int(truth.partner[seat])), int(truth.sign[seat])
         if (image, sign) != (entry.partner, entry.sign):
             word = "" if sign > 0 else "negated "

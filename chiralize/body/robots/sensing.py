@@ -130,6 +130,7 @@ def _body(words: Sequence[str], item: str) -> int | None:
         return words.index(item)
     if item == "world":
         return -1
+    # Bodies whose names have all words of the item; of these the one farthest out that has a name of an end.
     limb = [number for number, name in enumerate(words) if set(_split(item)) <= set(_split(name))]
     for end in _ENDS:
         ends = [number for number in limb if end in words[number]]
@@ -182,6 +183,7 @@ def _vector_reader(rows: Sequence[int], word: str, columns: Sequence[int]) -> tu
         if pattern.search(word):
             return _columns(source, rows, part, columns), words
     if "pos" in word:
+        # From the common centre of mass of the robot's first tree: the place of the world's origin does not count.
         return lambda data: (data.xipos[rows] - data.subtree_com[1])[:, columns], "positions of bodies"
     return None
 

@@ -50,6 +50,7 @@ def skeleton_folder() -> Path:
 
 @lru_cache(maxsize=4)
 def _names_in(folder: Path) -> tuple[str, ...]:
+    """Names of the skeleton files in a folder, without those below it, sorted."""
     return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
 
 
@@ -65,6 +66,7 @@ def shipped_robots() -> list[str]:
 
 @lru_cache(maxsize=1)
 def _joint_counts() -> dict[str, int]:
+    """How many joints every shipped skeleton has, robots left out."""
     return {name: len(_shipped_skeleton(name).joints) for name in shipped()}
 
 
@@ -97,6 +99,7 @@ def _shipped_skeleton(name: str) -> Skeleton:
 
 @lru_cache(maxsize=1)
 def _alias_table() -> dict[str, str]:
+    """Alias -> name; reads all shipped files, once."""
     return {alias: name for name in shipped() for alias in _shipped_skeleton(name).aliases}
 
 

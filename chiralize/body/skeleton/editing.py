@@ -151,6 +151,7 @@ def _dashes(pairs: Pairs, indent: int) -> str:
 
 
 def _brackets(pairs: Pairs, as_json: bool, column: int) -> str:
+    """Pairs in brackets, on more lines where the width asks for it.  column: of the key."""
     if as_json:
         return json.dumps([list(pair) for pair in pairs], ensure_ascii=False)
     lines = wrapped("pairs", [names_in_brackets(pair) for pair in pairs])

@@ -148,6 +148,7 @@ def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
         if first == "right" and second == "left":
             yield warning(where, f"pair [{names[left]}, {names[right]}] is written right first", "write [left, right]")
         elif first is not None and first == second:
+            # Both left: a slip of the pen in one of the two.
             yield warning(where, f"both joints of pair [{names[left]}, {names[right]}] are {first}", "check the pair")
         else:
             expected = partner_name(names[left])
@@ -158,7 +159,7 @@ def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
 
 def _open_edges(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
     """Edges (i, j) without (p(i), p(j)): the adjacency A of such a graph does not commute with T."""
-    edges = set(map(frozenset, skeleton.edges))
+    edges = set(map(frozenset, skeleton.edges))  # without directions
     partner = skeleton.joint_action().partner
     for number, (i, j) in enumerate(skeleton.edges):
         mirrored = (int(partner[i]), int(partner[j]))
@@ -196,6 +197,7 @@ def _signs(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
         )
     elif doubt := unmirrored_space(skeleton):
         yield warning(lines.item("negate", 0), doubt, NEGATE_ONE)
+    # Of rotations others are negated than the lateral one; of positions that one is.
     are_positions = bool(set(skeleton.dims) & set(AXES))
     if are_positions and skeleton.lateral is not None and skeleton.negate and skeleton.lateral not in skeleton.negate:
         message = f"lateral is {skeleton.lateral}, but {', '.join(skeleton.negate)} is negated"

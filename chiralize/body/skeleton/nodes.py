@@ -237,7 +237,7 @@ class Node:
             if not 0 <= index < len(names):
                 self.wrong(f"{what} index {index} lies outside 0..{len(names) - 1}", "count from 0")
             return index
-        self._refuse_digits(f"{what} index")
+        self._refuse_digits(f"{what} index")  # too long for `is_integer`: a wrong number, and not an unknown name
         name = self.name(what)
         try:
             return names.index(name)
@@ -307,7 +307,7 @@ def from_python(value: object, source: str, depth: int = 0) -> Node:
     if isinstance(value, bool):
         return Node(source, 0, text="true" if value else "false")
     if isinstance(value, str):
-        return Node(source, 0, text=value, quoted=True)
+        return Node(source, 0, text=value, quoted=True)  # in Python "on" is a text, and no boolean
     return Node(source, 0, text=_text(value, source))
 
 

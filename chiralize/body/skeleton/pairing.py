@@ -99,6 +99,7 @@ def collect(
         # The same pair again, as a `swap` with an entry for each of the two has it.
         if partner.get(first, (None,))[0] == second and partner.get(second, (None,))[0] == first:
             continue
+        # Either joint may be in another pair already.
         for one, other in ((first, second), (second, first)):
             if one in partner:
                 before, line = partner[one]
@@ -231,6 +232,7 @@ def unpaired(joint: Node, joints: Sequence[Node]) -> UnpairedJointError:
     name = joint.text or ""
     joint_side = side(name) or "left"
     others = [node for node in joints if node is not joint]
+    # `l_paw_front` asks for `r_paw_front`, and `r_paw_frnt` is nearest to that.
     near = nearest(partner_name(name) or name, texts(others))
     hint = ""
     if near:

@@ -325,13 +325,16 @@ def _check_sign_pairs(node: Node, names: Sequence[str], common: tuple[int, ...],
 
 
 def _read_lateral(fields: dict[str, Node]) -> str | None:
+    """`lateral: y`, None where the file does not say it."""
     return read_optional(fields, "lateral", Node.choice, "lateral", AXES)
 
 
 # ---- texts ----------------------------------------------------------------------------------------------------
 def _read_aliases(fields: dict[str, Node]) -> tuple[str, ...]:
+    """`aliases: [human36m]`."""
     return tuple(item.name("alias") for item in read_optional(fields, "aliases", Node.sequence, "aliases") or ())
 
 
 def _read_texts(fields: dict[str, Node]) -> dict[str, str]:
+    """`source` and `note`, empty where the file does not give them."""
     return {key: read_optional(fields, key, Node.prose, key) or "" for key in ("source", "note")}

@@ -123,11 +123,13 @@ class _Builder:
             self._refuse(event, f"anchor &{event.anchor} is not read", "write the value out where it is needed")
 
     def _push(self, kind: str, line: int, event: Any) -> None:
+        """A list or a map begins. Raises YamlSyntaxError where it lies too deep."""
         if len(self.open) >= DEPTH_LIMIT:
             self._refuse(event, f"nested deeper than {DEPTH_LIMIT}", "a skeleton needs three levels or so")
         self.open.append((kind, line, []))
 
     def _pop(self) -> None:
+        """The innermost list or map ends: what was read since then belongs to it."""
         kind, line, parts = self.open.pop()
         if kind == "list":
             self._put(Node(self.source, line, items=tuple(parts)))

@@ -169,5 +169,6 @@ def _misplaced(token: str, axes: Sequence[tuple[str, ...]], group: list[str] | N
 
 
 def _refuse(where: str, text: str, reason: str) -> None:
+    """Raises WrongValueError, with the layout as the user wrote it."""
     facts = f"layout {text!r}: {reason}"
     raise WrongValueError(where, facts, 'write one word per axis, such as "b t j d" or "b t (j d)"')

@@ -151,12 +151,15 @@ class _Reader:
         return self._unreadable(line)
 
     def _unreadable(self, line: int) -> Node:
+        """The mark for what only running the file would tell."""
         return Node(self.source, line, text=UNREADABLE, quoted=True)
 
     def _list(self, items: list[Node], line: int) -> Node:
+        """A list; each item keeps the line that it stands in."""
         return Node(self.source, line, items=tuple(items))
 
     def _dict(self, expression: ast.Dict, line: int) -> Node:
+        """A map; unreadable as a whole where another one is unpacked into it."""
         entries = []
         for key, value in zip(expression.keys, expression.values, strict=True):
             if key is None:  # `**other`

@@ -89,6 +89,7 @@ def _within(block: Field) -> Iterator[tuple[str, Field]]:
         yield f"{name} in reverse", _reversed(block)
     if block.count % 2:
         return
+    # (0 1 | 2 3) as halves, (0 2 | 1 3) as neighbours; of two numbers both are the same.
     count = block.count // 2
     halves = Items(block.name, "items", ("first", "second"), (Scalar("", count),), _BOTH, where=block.where)
     if count == 1:

@@ -165,6 +165,7 @@ class Items(Field):
 
     def _with_a_swap(self, name: str) -> Iterator[tuple[str, Field]]:
         """Any two that swap, where the file names no pairs, no name has a side, and the things are few."""
+        # n things have n (n - 1) / 2 pairs, each a mirror that would be tried: 15 of 6.
         if len(self.items) > _FEW or self.swap or any(tells_side(item, self.items) for item in self.items):
             return
         for i, j in combinations(range(len(self.items)), 2):

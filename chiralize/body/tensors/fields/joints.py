@@ -45,6 +45,7 @@ class Joints(Field):
         return count * len(self._dims(body))
 
     def _dims(self, body: Skeleton) -> tuple[str, ...]:
+        """The coordinates of each joint."""
         return body.dims if self.dims is None else self.dims
 
     def action(self, body: Skeleton) -> SignedPermutation:

@@ -71,7 +71,7 @@ class Measured(Field):
     def action(self, body: Skeleton) -> SignedPermutation:
         """Signs by the axes that every number is made of."""
         if self.kind == "scalar":
-            return SignedPermutation.identity(1)
+            return SignedPermutation.identity(1)  # also where the body has no lateral axis
         signs = self.quantity.signs(self.lateral(body))
         return SignedPermutation(np.arange(len(signs)), np.array(signs))
 
@@ -111,7 +111,7 @@ class Measured(Field):
     def rare_lookalikes(self, body: Skeleton) -> Iterator[tuple[str, Field]]:
         """A vector with one other sign: three numbers that are none, as (vx, vy, yaw rate)."""
         if self.kind not in WITH_DIMS or self.reflect:
-            return
+            return  # a wrench has six; numbers with a centre are coordinates
         labels = tuple(component.label for component in self.quantity.components())
         signs = self.quantity.signs(self.lateral(body))
         for words, others in other_signs(self.labels(body), signs):
@@ -332,7 +332,7 @@ def other_signs_of(block: Scalar | Signs) -> Iterator[tuple[str, Signs]]:
         words = f"the other sign of all of {block.name or 'the numbers'}"
         yield words, Signs(block.name, tuple(-sign for sign in signs), block.entries, where=block.where)
     if len(signs) > MOST_SCALARS:
-        return
+        return  # each is a mirror that would be tried
     for words, others in other_signs(_labels(block.name, block.entries, len(signs)), signs):
         yield words, Signs(block.name, others, block.entries, where=block.where)
 
