@@ -135,7 +135,7 @@ def _edited(text: str, pairs: Pairs) -> str:
     next_line = line_end + 1
     if line_end < 0:  # the joints end with the file, and its last line may have no newline
         text, next_line = text + newline, len(text + newline)
-    margin = " " * joints.column
+    margin = " " * joints.column  # the keys of the file may be indented
     if pairs:
         lines = f"{margin}pairs:\n{margin}  {_dashes(pairs, joints.column + 2)}\n"
     else:

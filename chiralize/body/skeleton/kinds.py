@@ -47,6 +47,7 @@ def kind_of(body: Skeleton) -> str:
         return "a person"
     stems = [stem(joint) for joint in body.joints]
     names = set(_WORDS.findall(" ".join((body.name, *body.aliases)).lower()))
+    # Its own name or an alias says it; else the names of its joints.
     for kind, words in _BY_NAME.items():
         if names.intersection(words):
             return kind

@@ -171,6 +171,7 @@ def _check_center(fields: dict[str, Node], joints: Sequence[Node], pairing: Pair
     """
     names = texts(joints)
     paired = {index: pair for pair in pairing.pairs for index in pair}
+    # First what is listed under `center`, then the joints that are neither there nor in a pair.
     listed: set[int] = set()
     for item in read_optional(fields, "center", Node.sequence, "center") or ():
         index = item.index_in(names, "joint")
@@ -295,6 +296,7 @@ def _read_signs(
         if len(dims) != 1:
             facts = f"one sign per joint, but dims {list(dims)}"
             raise MissingKeyError(fields["reflection"].where, facts, "use `dims: [q]`, or `signs` with a map")
+        # [1, -1, -1] with nothing negated in common: the joints 1 and 2 have signs of their own.
         rows = tuple((joint, (sign,)) for joint, sign in enumerate(pairing.reflection) if (sign,) != common)
         node = fields["reflection"]
     elif node is None or node.items is not None:

@@ -54,6 +54,7 @@ def wrapped(key: str, items: Sequence[str]) -> list[str]:
         return [line]
     lines, current = [f"{key}: ["], "  "
     for item in items:
+        # The line is full: without the blank behind its last comma.
         if len(current) + len(item) + 1 > _WIDTH:
             lines.append(current.rstrip())
             current = "  "

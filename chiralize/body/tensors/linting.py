@@ -65,8 +65,10 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
         )
     for entry in spec.entries:
         for where, doubt in entry.doubts(spec.skeleton):
+            # Doubts that hold a line of a file, in braces, say already what to write.
             is_without_line = "swap" in doubt and "{" not in doubt
             yield warning(where or str(path), doubt, SWAPS if is_without_line else _SAYS_SO)
+        # A tensor that says `negate: []`: the doubt about the skeleton does not cover it.
         if entry.override.negate == () and not entry.fields and (doubt := unmirrored_space(entry.body(spec.skeleton))):
             yield warning(entry.where or str(path), doubt, NEGATE_ONE)
         joints_reflect = entry.reflect or any(

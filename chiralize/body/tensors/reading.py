@@ -82,6 +82,7 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
             fields[key].wrong(f"`{key}` has no meaning beside `{kinds[0]}`", "drop one of them")
     if "feeds" in fields and what.startswith("input"):
         fields["feeds"].wrong(f"`feeds` of {what}", "an output feeds an input: write it there")
+    # What is left are the values; an `override` without any key is the body of the file.
     layout, mirror = _read_layout(fields, kinds)
     override = _read_body(fields, default, base_of)
     blocks = read_optional(fields, "fields", read_fields)
@@ -133,6 +134,7 @@ def _read_quantity(
         if key in fields:
             fields[key].wrong(f"`{key}` beside `kind`, from which all signs follow", "keep one of them")
     quantity = read_quantity(fields)
+    # Beside rotations, single joints may hold something else, such as the translation of the root.
     signs = read_optional(fields, "signs", _read_signs_of_joints, body, quantity)
     override = BodyOverride.of_quantity(skeleton, joints, quantity, signs)
     override.of(body, fields["kind"].where)  # what does not fit is said of this line
@@ -185,6 +187,7 @@ def _read_mirror(node: Node) -> Reversed:
 def _check_layout(node: Node, text: str, kinds: list[str]) -> None:
     """Raise WrongValueError where a layout does not go with what the tensor is.  text: without tildes."""
     layout = parse_layout(text, node.where)
+    # The axis that the entry is about has to be marked, and no other one may be.
     if kinds == ["fields"] and ("j" in layout or "d" in layout or "f" not in layout):
         node.wrong(f"layout {text!r} beside `fields`", "mark the axis of the fields with f, without j and d")
     if kinds == ["classes"] and (CLASSES,) not in layout.axes:

@@ -44,6 +44,7 @@ def _from_python(path: Path) -> dict[str, Node]:
                 metadata.setdefault(key, call.named[key])
     for key in _KEYS:
         for name, node in literals.names.items():
+            # COCO_PERSON_KEYPOINT_NAMES ends with the key, whatever the data set is called.
             if name.lower().endswith(key) and node.items is not None:
                 metadata.setdefault(key, node)
     return metadata

@@ -174,6 +174,7 @@ class _Reader:
             return self._list([*left.items, *right.items], line)
         if isinstance(expression.op, ast.Mult) and left.items is not None and right.is_integer:
             count = int(right.text or "0")
+            # Counted before the list is made: `[0] * 10**9` is a short file, too.
             if 0 <= len(left.items) * count <= _REPEAT_LIMIT:
                 return self._list([*left.items] * count, line)
         return self._unreadable(line)
@@ -183,7 +184,7 @@ class _Reader:
         function = _function(expression)
         if function == "dict" and not expression.args:
             named = [(keyword.arg, self.node(keyword.value)) for keyword in expression.keywords]
-            if all(name for name, _ in named):
+            if all(name for name, _ in named):  # no `**other` among them
                 entries = tuple((Node(self.source, line, text=name, quoted=True), value) for name, value in named)
                 return Node(self.source, line, entries=entries)
         if function in _CONTAINERS and len(expression.args) >= 1:

@@ -24,6 +24,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
         raise ImportFormatError(str(path), facts, "give a file of configs/_base_/datasets")
     ordered = _ordered(points, notices)
     names = [_part(point, "name") for point in ordered]
+    # Without the key a keypoint has no partner, as with ''.
     swaps = [readable(get(point, "swap") or text_node("", point), "swap") for point in ordered]
     name = name_of(get(info, "dataset_name"), path)
     keys = {"joints": list_node(names, points), "swap": list_node(swaps, points), "edges": _edges(info)}
@@ -40,6 +41,7 @@ def _ordered(points: Node, notices: list[str]) -> list[Node]:
         if index in by_index:
             raise ImportFormatError(key.where, f"keypoint {index} appears twice", "keep one")
         by_index[index] = value
+        # The key counts, and an `id` that differs from it is noticed.
         number = get(value, "id")
         if number is not None and number.is_integer and number.integer("id") != index:
             notices.append(f"{value.where}: keypoint {index} has id {number.text}; the key {index} counts")

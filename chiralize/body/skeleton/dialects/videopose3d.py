@@ -50,6 +50,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
         size = count.integer("num_joints")
     else:
         size = _size_of([left, right], notices)
+    # Names of joints are in no archive; `layout_name` may be that of a shipped skeleton.
     layout = find(root, "layout_name")
     known = find_shipped(layout.text or "") if layout is not None else None
     build_of = partial(build, path, "VideoPose3D", root, path.stem, notices, left=left, right=right)
@@ -65,6 +66,7 @@ def _from_python(path: Path, notices: list[str]) -> Skeleton:
     for call in read_python(path).calls:
         if "joints_left" in call.named and "joints_right" in call.named:
             left, right = (readable(call.named[key], key) for key in ("joints_left", "joints_right"))
+            # The tree says how many joints there are; without it the largest index does.
             parents = call.named.get("parents") or (call.positional[0] if call.positional else None)
             if parents is not None:
                 readable(parents, "parents")

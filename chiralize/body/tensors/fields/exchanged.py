@@ -1,9 +1,9 @@
 """Blocks as they would be if more of their numbers changed places: left and right that nobody wrote down as such.
 
 `verification/` tries other mirrors near the given one on a trained network, and names one that fits clearly better.
-These are the candidates: `{scalar: 4, name: contacts}` could be two numbers of each side, (0 1 | 2 3), or four sides in
-turn, (0 2 | 1 3); two blocks alike, `left_foot` and `right_foot`, could swap; two neighbours could stand in the other
-order.
+These are the candidates: `{scalar: 4, name: contacts}` could be one side after the other, (0 1 | 2 3), or the two sides
+in turn, (0 2 | 1 3); two blocks alike, `left_foot` and `right_foot`, could swap; two neighbours could stand in the
+other order.
 """
 
 from __future__ import annotations

@@ -97,6 +97,7 @@ def read_reflect(node: Node, dims: Sequence[str] | None = None) -> tuple[tuple[s
 def read_box(node: Node, kind: str, keys: Keys) -> Field:
     """`{box: xyxy, name: person}`. Raises WrongValueError on orders whose mirror image is no exchange of numbers."""
     value = keys[kind]
+    # Known orders that cannot be taken want another remedy than unknown ones.
     if value.text is not None and value.text.lower() in BY_CORNER:
         value.wrong(
             f"a box as corner and size ({value.text}): its mirrored left edge is W - x - w, no exchange of numbers",
@@ -158,7 +159,7 @@ def read_command(node: Node, kind: str, keys: Keys) -> Field:
     entries: list[str] = []
     signs: list[int | None] = []
     for item in keys[kind].sequence("command"):
-        sign = None
+        sign = None  # the name tells it; `reading` has refused names that do not
         if item.entries is not None and len(item.entries) == 1:
             ((key, value),) = item.entries
             entry, sign = key.name("command"), value.sign("a sign")
@@ -177,6 +178,7 @@ def read_phase(node: Node, kind: str, keys: Keys) -> Field:
     """`{phase: sin_cos, shift: half}`. Raises WrongValueError on a phase as a number, MissingKeyError."""
     value = keys[kind]
     text = value.prose("phase")
+    # p + pi (mod 2 pi) is no linear map of p, while sin(p + pi) = -sin p.
     if text in RAW:
         value.wrong(
             f"a phase as it is ({text}): half a period later is an addition, which the mirror of a linear layer is not",
@@ -200,6 +202,7 @@ def read_joints(node: Node, kind: str, keys: Keys) -> Field:
         )
     chosen = read_optional(keys, "of", read_names)
     stated = keys["kind"].prose("kind") if "kind" in keys else ""
+    # A kind that exists for other blocks: say which block it is. Any other word is refused as no `scalar` below.
     if stated != "scalar" and stated in ORDERS:
         keys["kind"].wrong(f"`kind: {stated}` beside `joints`", f"beside `joints`: {AS_BODIES}")
     is_plain = "kind" in keys and keys["kind"].choice("kind", ("scalar",)) == "scalar"
@@ -230,6 +233,7 @@ def read_grid(node: Node, kind: str, keys: Keys) -> Field:
     if axes and len(axes) != len(sizes):
         keys["axes"].wrong(f"{len(axes)} axes of a grid of {len(sizes)} sizes", "name every axis once, slowest first")
     grid = Grid(block_name(keys, kind), sizes, axes, flip, where=node.where)
+    # Axes may have any name, such as `ring`; then nothing says which of them points sideways.
     if flip is None and not grid.runs_along_the_body:
         facts = "which axis of the grid the mirror reverses is not said"
         raise MissingKeyError(node.where, facts, "add `axes: [x, y]`, the body's axes, slowest first; or `flip: 1`")

@@ -106,7 +106,10 @@ def check_claims(keys: Keys, fields: Sequence[Field], what: str) -> None:
 
 
 def _refuse_unknown_commands(blocks: Sequence[Node]) -> None:
-    """Refuse commands whose names do not tell what the mirror does to them: all those of these blocks at once."""
+    """Refuse commands whose names do not tell what the mirror does to them: all those of these blocks at once.
+
+    Before the blocks are read, so that a user sees all names in one message and not one after the other.
+    """
     unknown: dict[str, Node] = {}
     for block in blocks:
         commands = [value for key, value in block.entries or () if key.text == "command"]
@@ -138,6 +141,7 @@ def _items(node: Node, kind: str, keys: Keys) -> Field:
 def _each(node: Node, kind: str, keys: Keys) -> tuple[Field, ...]:
     """The blocks of one thing: `each`, or a quantity as `kind`, `order` and `dims` say it."""
     if "each" in keys:
+        # Either the blocks say what each thing has, or these keys do.
         for key in (*QUANTITY_KEYS, "reflect"):
             if key in keys:
                 keys[key].wrong(f"`{key}` beside `each`", "say it in the blocks of `each`")
@@ -163,7 +167,7 @@ def _history(node: Node, kind: str, keys: Keys) -> Field:
     if "of" not in keys:
         raise MissingKeyError(node.where, "a history of nothing", "list the blocks of one frame: of: [...]")
     of = _read_blocks(keys["of"], "of", "list the blocks of one frame")
-    order = choice_of(keys, "order", FRAME_ORDERS, "")
+    order = choice_of(keys, "order", FRAME_ORDERS, "")  # for labels alone: T is the same either way
     major = choice_of(keys, "major", HISTORY_MAJOR, "frames")
     return History(block_name(keys), frames, of, order, major, where=node.where)
 
