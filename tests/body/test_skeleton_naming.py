@@ -43,6 +43,9 @@ CLOSE = [
     ("FL_hip", "FR_hip"),
     ("RL", "RR"),
     ("LF_HAA", "RF_HAA"),
+    ("LR_hip", "RR_hip"),
+    ("lr_hip", "rr_hip"),
+    ("LM_coxa", "RM_coxa"),
     ("hl", "hr"),
     ("lhip", "rhip"),
     ("lk", "rk"),
@@ -165,3 +168,11 @@ def test_roles_of_two_teams() -> None:
     names = [f"{team}_{role}" for team in ("home", "away") for role in ("GK", "LB", "LCB", "RCB", "RB", "LM", "RM")]
     paired = [(names[left], names[right]) for left, right in infer_pairs(names).pairs]
     assert paired[:3] == [("home_LB", "home_RB"), ("home_LCB", "home_RCB"), ("home_LM", "home_RM")] and len(paired) == 6
+
+
+def test_rear_legs_that_begin_with_their_side() -> None:
+    """`RR` is the partner of `LR` where there is one, else of `RL`."""
+    names = ["LF_hip", "RF_hip", "LR_hip", "RR_hip"]
+    assert infer_pairs(names).pairs == ((0, 1), (2, 3))
+    assert infer_pairs(["RL_hip", "RR_hip"]).pairs == ((0, 1),)
+    assert infer_pairs(["rx_a", "lx_a", "RX_b", "LX_b"]).pairs == ()

@@ -2,7 +2,7 @@
 
 Understood: the words left/right anywhere, single letters l/r between separators, capital L/R before a capital or
 after a small letter, l/r before one more letter (rk and lk; with x, y, z they are coordinates), l/r behind one letter
-that stands alone (the corners TL, TR, BL, BR), and the leg codes of four-legged robots (FL/FR, LF/RF, HL/HR).
+that stands alone (the corners TL, TR, BL, BR), and the leg codes of robots (FL/FR, LF/RF, HL/HR, LM/RM, LR/RR).
 Partners may be written large and small, `r.hip` and `L.hip`. What else tells sides is seen where pairs are given: `_0`
 and `_1`, as in most of them. Of several sides in one name, as in a distance between two joints,
 `left_hip_right_knee`, the mirror image has all exchanged.
@@ -36,6 +36,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], bool], ...] = (
     (re.compile(r"^([lr])(?=[a-z]{2}|[a-w]$)"), False),  # lknee, rk; not rx, a coordinate
     (re.compile(r"^([LR])(?=[A-W]$|[A-Z]{2})"), False),  # LKNE, LK
     (re.compile(r"(?<=[^A-Za-z])([LR])(?=[A-W]\d*$|[A-Z]{2})"), False),  # arm_LKNE, arm_LK2
+    (re.compile(r"(?<![A-Za-z])([LR])(?=[A-W](?![A-Za-z]))"), False),  # LR_hip, left rear, whose partner is RR_hip
+    (re.compile(r"(?<![A-Za-z])([lr])(?=[a-w](?![A-Za-z]))"), False),  # lr_hip
     (re.compile(r"(?<=(?<![A-Za-z0-9])[A-Z])([LR])(?![A-Za-z])"), False),  # TL, corner_BR
     (re.compile(r"(?<=(?<![A-Za-z0-9])[a-z])([lr])(?![A-Za-z])"), False),  # tl, corner_br
 )
