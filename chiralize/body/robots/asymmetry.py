@@ -89,7 +89,7 @@ def summary(asymmetric: Sequence[Difference]) -> list[str]:
 
 
 def short_summary(asymmetric: Sequence[Difference]) -> str:
-    """The same in one sentence: `mass (2 parts, up to 10 %), range (1)`."""
+    """The same in one sentence: `mass (2 parts, up to 10 %), range (1 part, up to 3 %)`."""
     words = []
     for name, of_one in _by_property(asymmetric).items():
         count = f"{len(of_one)} part" + ("s" if len(of_one) > 1 else "")

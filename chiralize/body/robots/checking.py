@@ -107,13 +107,13 @@ def _mirrored_as_no_joint(spec: ConversionSpec) -> Iterator[str]:
     for kind, entries in (("input", spec.inputs or ()), ("output", spec.outputs or ())):
         for number, entry in enumerate(entries):
             body = entry.override.skeleton or spec.skeleton
-            # An answer is an action, whatever it is called (`str` of a name is true). An input has to be called one:
-            # other numbers of joints, such as confidences, have no sign.
-            is_action = _ACTION.search if kind == "input" else str
             for block in with_parts(entry.fields or ()):
+                # An answer is an action, whatever it is called. An input has to be called one: other numbers of joints,
+                # such as confidences, have no sign.
+                is_action = kind == "output" or _ACTION.search(block.name) is not None
                 if isinstance(block, Scalar) and block.is_one_for_each_joint(body):
                     yield f"{kind} {number}: {block.name} stays where it is, as many numbers as there are joints"
-                elif isinstance(block, Joints) and block.is_plain and is_action(block.name):
+                elif isinstance(block, Joints) and block.is_plain and is_action:
                     if (body.sign_table() < 0).any():
                         yield f"{kind} {number}: {block.name} has no signs (kind: scalar), where the joints have"
 
