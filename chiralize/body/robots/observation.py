@@ -30,6 +30,7 @@ from chiralize.body.robots.robot import Array
 from chiralize.body.robots.seats import Seated, joints_seats, placing_of
 from chiralize.body.robots.sensing import Scene, array_reader, bodies_named, body_reader, generalized_force, is_array
 from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.claims import with_sizes
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.fields import Field
@@ -38,6 +39,7 @@ from chiralize.body.tensors.fields.items import Items
 from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.plain import Measured, Scalar
 from chiralize.body.tensors.fields.quantities import Quantity
+from chiralize.body.tensors.fields.unclaimed import Unclaimed
 from chiralize.body.tensors.resolution import resolve
 from chiralize.errors.words import listed
 from chiralize.symmetry.involution import SignedPermutation
@@ -249,14 +251,18 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
     if entry.kind != "fields":
         yield _Block(tensor, nowhere, (), entry.name or entry.kind, SignedPermutation.identity(0), None)
         return
-    # The tensor by itself, as a row of all its fields, gives T and the labels of its entries.
-    fields = entry.fields or ()
+    # The tensor by itself, as a row of all its fields, gives T and the labels of its entries. Numbers stand in for what
+    # nothing is claimed of, which has no T, so that the others keep their places.
+    fields = with_sizes(entry.fields or ())
     widths = [block.size(body) for block in fields]
-    resolved = resolve(
-        ConversionSpec(spec.name, spec.skeleton, (replace(entry, layout=None),), ()), [(1, sum(widths))], []
-    )
+    row = replace(entry, layout=None, fields=fields)
+    resolved = resolve(ConversionSpec(spec.name, spec.skeleton, (row,), ()), [(1, sum(widths))], [])
     representation, names, start = resolved.inputs[0], resolved.input_tensors[0].names, 0
-    for block, width in zip(fields, widths, strict=True):
+    for stated, block, width in zip(entry.fields or (), fields, widths, strict=True):
+        if isinstance(stated, Unclaimed):
+            yield _Block(tensor, nowhere, (), stated.name, SignedPermutation.identity(0), None)
+            start += width
+            continue
         for leaf, inside in _leaves(block, np.arange(start, start + width), body):
             # None where T takes entries out of the leaf: it cannot be compared by itself.
             action = None if representation is None else representation.axes[-1].action.restrict(inside)

@@ -273,3 +273,13 @@ def test_a_base_beside_the_plane(tmp_path: Path) -> None:
     robot = biped().replace('name="pelvis" pos="0 0 .7"', 'name="pelvis" pos="0 2 .7"')
     observation = "inputs:\n  - fields: [{vector: base_position, reflect: {y: 2}}, {joints: dof_pos}]\n"
     assert checked(tmp_path, JOINTS + observation, robot, by_name=True).agrees
+
+
+def test_entries_of_which_nothing_is_claimed_are_not_checked(tmp_path: Path) -> None:
+    """What stands behind them keeps its place."""
+    outputs = "outputs:\n  - fields: [{unclaimed: 2, name: arm}, {joints: action}]\n"
+    result = checked(tmp_path, JOINTS + outputs, by_name=True)
+    assert result.agrees and result.unchecked == ("output 0: arm",)
+    assert result.checked == ("output 0: action (controls)",)
+    fault = checked(tmp_path, JOINTS + outputs.replace("{joints: action}", "{joints: action, kind: scalar}"))
+    assert not fault.agrees
