@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from chiralize.body.skeleton.catalog import load_skeleton
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, load_spec, parse_spec, resolve
+from chiralize.body.tensors.acting import acted_on
 from chiralize.body.tensors.conversion import doubts_of
 from chiralize.body.tensors.fields import Field, joined_action, joined_labels
 from chiralize.body.tensors.fields.partners import partners_of
@@ -443,3 +444,10 @@ def test_joints_without_coordinates_have_no_entries() -> None:
     spec = load_spec({"skeleton": "h36m", "inputs": [{"fields": fields}], "outputs": ["b j d"]})
     (tensor,) = resolve(spec, [(2, 4)], [(2, 17, 3)]).input_tensors
     assert tensor.shape == (2, 4) and tensor.names[0] == "person.x1"
+
+
+def test_what_is_left_out_is_said_beside_what_the_mirror_does() -> None:
+    fields = [{"joints": "legs"}, {"unclaimed": 2, "name": "arm"}]
+    spec = load_spec({"skeleton": "quadruped", "outputs": [{"fields": fields}]})
+    (line,) = map(str, acted_on(spec))
+    assert "pairs of its" in line and line.endswith("nothing is claimed of arm")

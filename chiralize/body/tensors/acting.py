@@ -16,8 +16,10 @@ from math import prod
 import numpy as np
 
 from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.claims import with_sizes
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
+from chiralize.body.tensors.fields.unclaimed import Unclaimed
 from chiralize.body.tensors.layout import CLASSES, parse_layout
 from chiralize.body.tensors.one_tensor import fields_width
 from chiralize.body.tensors.resolution import resolve
@@ -82,7 +84,9 @@ def _acted_on(where: str, entry: TensorEntry, spec: ConversionSpec) -> ActedOn:
         return ActedOn(where, says=("nothing is claimed of it",))
     layout = entry.layout or _usual(entry, entry.body(spec.skeleton))
     # As the one input of a specification, whether it is an input or an output: T on it is the same.
-    single = replace(spec, inputs=(replace(entry, layout=layout),), outputs=(_FREE,), named=())
+    # Numbers stand in for entries of which nothing is claimed.
+    fields = None if entry.fields is None else with_sizes(entry.fields)
+    single = replace(spec, inputs=(replace(entry, layout=layout, fields=fields),), outputs=(_FREE,), named=())
     try:
         (tensor,) = resolve(single, [_sizes(layout, entry, spec.skeleton)], [(1,)]).input_tensors
     except SpecError as error:
@@ -90,7 +94,9 @@ def _acted_on(where: str, entry: TensorEntry, spec: ConversionSpec) -> ActedOn:
     swapped, negated = _moves(tensor)
     if entry.kind == "fields":  # their entries are listed one by one
         counts = f"{len(swapped)} pairs of its {len(tensor.names)} entries swap, {len(negated)} entries change sign"
-        return ActedOn(where, entry.layout or "", says=(counts,))
+        left_out = [block.name for block in entry.fields or () if isinstance(block, Unclaimed)]
+        claims = when(left_out, f"nothing is claimed of {listed(left_out, _MOST)}")
+        return ActedOn(where, entry.layout or "", says=tuple(filter(None, (counts, claims))))
     joints = spec.skeleton.joints
     all_pairs = {frozenset((joints[one], joints[other])) for one, other in spec.skeleton.pairs}
     has_all_pairs = len(all_pairs) > 1 and set(map(frozenset, swapped)) == all_pairs
