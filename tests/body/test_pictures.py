@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chiralize.body.skeleton.catalog import load_skeleton
 from chiralize.body.tensors import ConversionSpec, load_spec, parse_spec, resolve
+from chiralize.body.tensors.acting import acted_on
 from chiralize.body.tensors.reversal import reversal
 from chiralize.errors import LayoutSizeError, SpecError, UnknownKeyError, WrongValueError
 
@@ -181,3 +182,9 @@ def test_a_reversed_axis_that_is_merged_beside_classes_is_refused() -> None:
     text = f'skeleton: coco\ninputs: ["b c h ~w"]\noutputs: [{{layout: "b classes (h ~w)", classes: {classes}}}]\n'
     with pytest.raises(LayoutSizeError, match="axis 'w' is reversed, and layout .* merges it"):
         resolve(parse_spec(text), [(2, 3, 32, 32)], [(2, 2, 64)])
+
+
+def test_a_cell_far_out_asks_for_no_tensor_of_that_size() -> None:
+    spec = parse_spec('skeleton: coco\ninputs: [{layout: "b c h w", mirror: {w: 100000000000}}]\n')
+    (line,) = map(str, acted_on(spec))
+    assert line == "input 0 'b c h w': not known without its sizes (more than 1000000 entries)"

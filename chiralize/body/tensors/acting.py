@@ -32,6 +32,8 @@ _CELLS = 4
 _FREE = TensorEntry(flag="free")
 _MOST = 8
 """Names in a list."""
+_MOST_ENTRIES = 1_000_000
+"""Of a tensor that T is tried on: one number of a file can ask for any size, `mirror: {w: 100000000000}`."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,11 @@ def _acted_on(where: str, entry: TensorEntry, spec: ConversionSpec) -> ActedOn:
     # Numbers stand in for entries of which nothing is claimed.
     fields = None if entry.fields is None else with_sizes(entry.fields)
     single = replace(spec, inputs=(replace(entry, layout=layout, fields=fields),), outputs=(_FREE,), named=())
+    sizes = _sizes(layout, entry, spec.skeleton)
+    if prod(sizes) > _MOST_ENTRIES:
+        return ActedOn(where, layout, says=(f"not known without its sizes (more than {_MOST_ENTRIES} entries)",))
     try:
-        (tensor,) = resolve(single, [_sizes(layout, entry, spec.skeleton)], [(1,)]).input_tensors
+        (tensor,) = resolve(single, [sizes], [(1,)]).input_tensors
     except SpecError as error:
         return ActedOn(where, layout, says=(f"not known without its sizes ({error.facts})",))
     swapped, negated = _moves(tensor)
