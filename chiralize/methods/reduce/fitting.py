@@ -4,6 +4,14 @@ Targets are the original's own answers: of a hidden space what its kept units do
 that the mirror is known on, the answer to x, or the mean of that and, mirrored back, of the answer to T x. Weights that
 work in several places (a decoder's, step after step) are fitted before all others, on what the original's kept units
 give.
+
+`filling` calls `Fitting(...).run`. Three runs of every batch go through the graph side by side: of the original on x
+and on T x, and of the smaller network. They halt at every weight, of linear -> relu -> linear twice:
+
+    halt at linear_0    the originals run it, their answers are the targets; features are what the smaller one reads
+                        solve: weights of linear_0
+    carry on            the smaller one runs linear_0, all three run relu
+    halt at linear_1    ...                                           the smaller one reads what the fit before has made
 """
 
 from __future__ import annotations
@@ -30,7 +38,9 @@ from chiralize.problem.data.both_views import Batch
 from chiralize.problem.data.shelf import Shelf
 
 _ROWS = 24_000
+"""Samples of all batches together that a weight is fitted on, about."""
 _HELD = 5
+"""One batch of so many is held out."""
 Report = Callable[[int, int], None]
 
 
@@ -44,6 +54,7 @@ class Layer:
 
 def tasks(captured: CapturedModel, repmap: RepMap, lifting: Lifting, both_views: bool) -> list[Task]:
     """Everything that is fitted, in the order of the graph; what shares its weights is one task."""
+    # weights, in the order of their first op: a task takes samples in at all of its ops, and is solved once
     at, sites = sites_of(captured), dict[str, list[Site]]()
     cells: dict[str, list[recurrent.Cell]] = {}
     weights: dict[str, None] = {}
@@ -66,7 +77,11 @@ def tasks(captured: CapturedModel, repmap: RepMap, lifting: Lifting, both_views:
 
 
 def _trunks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> dict[str, str]:
-    """For ops whose results are hidden and read by one sum only: the other operand of that sum."""
+    """For ops whose results are hidden and read by one sum only: the other operand of that sum.
+
+    That is a residual branch, y = trunk + branch. What layers before have got wrong in the trunk can be made up for by
+    the branch, since nothing else reads it.
+    """
     readers: dict[str, list[Node]] = {}
     for node in captured.nodes:
         for ref in node.reads:
@@ -77,6 +92,7 @@ def _trunks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> dict[s
         if len(read_by) != 1 or not _adds(read_by[0]):
             continue
         others = [ref.name for ref in read_by[0].reads if ref.name != node.name]
+        # two values of one representation: x + x leaves one name, and a sum that broadcasts has two representations
         reps = [next(iter(repmap.nodes.get(name, ())), None) for name in (node.name, *others)]
         if len(reps) == 2 and reps[0] is not None and reps[0] == reps[1] and lifting.holds(reps[0]):
             trunks[node.name] = others[0]
@@ -95,6 +111,9 @@ class Fitting:
     captured, smaller: graphs with the same ops, of the original and in the new sizes.
     batches: what is read, in the captured sizes.  given: weights that are known already.  both_views: aim at the mean
     of the original's answers to x and, mirrored back, to T x.
+
+    count: batches of all processes.  weights: by leaf, lifted at first and replaced as they are fitted.  freed: what no
+    op after a node reads.  nodes: of both graphs, by name.  behind: values that depend on fitted weights.
     """
 
     def __init__(
@@ -121,6 +140,8 @@ class Fitting:
 
     def run(self, report: Report) -> tuple[dict[str, Tensor], list[Layer]]:
         """All weights by leaf, and what was left over of every layer.  report: layers done, layers in all."""
+        # Weights of several places first: a decoder's later steps read what its first one gave, which is known only
+        # when its weights are. They are fitted on the original's values, and one by one after their samples are in.
         layers: list[Layer] = []
         shared = [task for task in self.tasks if len(task.nodes) > 1]
         if shared:
@@ -128,15 +149,18 @@ class Fitting:
         for task in shared:
             layers.append(Layer(task.name, task.solve(self.weights)))
             report(len(layers), len(self.tasks))
+        # All others at their one op; a recurrent op has a task for each of its cells.
         due: dict[str, list[Task]] = {}
         for task in self.tasks:
             if len(task.nodes) == 1:
                 due.setdefault(task.nodes[0].name, []).append(task)
         places = [name for name in self.nodes if name in due]
-        stretch: list[str] = []
+        stretch: list[str] = []  # ops from the last halt, that op included, up to the next one
         with Shelf(len(self.batches)) as shelf:
             for name in self.nodes:
                 if name in due:
+                    # the shelf holds the runs of all batches between halts; the first halt has none to go on from,
+                    # and after the last one nothing is read again
                     runs: Iterable[list[execution.Values]] = map(self._starts, self.batches)
                     if name != places[0]:
                         runs = (runs_of_batch for _, runs_of_batch in shelf)
@@ -163,6 +187,7 @@ class Fitting:
     def _lifted(self, name: str, plain: Tensor, turned: Tensor) -> Tensor:
         """The value of an input or state for the smaller network, from the values that it has in both views."""
         layers, rep = self.layered.get(name), self.repmap.leaves.get(name)
+        # A state of several recurrent layers, "layer batch unit": each layer keeps units of its own.
         if layers is None:
             if rep is None:
                 return plain
@@ -202,6 +227,7 @@ class Fitting:
         """The samples of one batch at an op, which both runs of the original are past then."""
         node = self.nodes[name][0]
         seen = [{**base, **values} for values, base in zip(runs, bases, strict=True)]
+        # the originals run the op, since its answers are the targets; the smaller one waits for its weights
         for values, run in zip(seen[:2], runs[:2], strict=True):
             run[name] = values[name] = execution.evaluate(node, values)
         for task in due:
@@ -213,10 +239,11 @@ class Fitting:
     def _carry(
         self, runs: Sequence[execution.Values], bases: Sequence[execution.Values], stretch: Sequence[str]
     ) -> None:
+        """Run the ops of a stretch in all three runs. bases: weights and constants, which runs on a shelf leave out."""
         for name in stretch:
             nodes = self.nodes[name]
             for values, base, node in zip(runs, bases, (nodes[0], *nodes), strict=True):
-                if name not in values:
+                if name not in values:  # of the originals the first op of a stretch is there already
                     values[name] = execution.evaluate(node, {**base, **values})
             _check_shape(nodes[1], runs[2][name])
             self._couple(nodes[0], runs[0], runs[1])
@@ -246,6 +273,7 @@ class Fitting:
                 for node in self.captured.nodes:
                     for values in runs:
                         values[node.name] = execution.evaluate(node, values)
+                    # what the smaller network would read if all before were right: the original's units, lifted
                     for task in (task for task in shared if node in task.nodes):
                         source = task.source(node)
                         given = self.lifting.value(
@@ -259,7 +287,8 @@ class Fitting:
 def lifted_weights(
     captured: CapturedModel, repmap: RepMap, lifting: Lifting, readers: Mapping[str, frozenset[int]]
 ) -> dict[str, Tensor]:
-    """Every weight for the new spaces, by leaf, doing to kept units what the old one did.
+    """Every weight for the new spaces, by leaf, doing to kept units what the old one did: where a fit starts, and its
+    end for weights that no fit reaches, such as tables and gains of norms.
 
     readers: axes that take values in, by weight.
     """
@@ -267,7 +296,7 @@ def lifted_weights(
     for leaf in captured.weights:
         rep = repmap.leaves[leaf.name]
         value = lifting.weight(leaf.tensor.detach(), rep, readers.get(leaf.name, frozenset()))
-        if lifting.earlier:
+        if lifting.earlier:  # `weight` has projected for this mirror alone
             weights[leaf.name] = lifting.symmetric(value, leaf.name, rep)
         else:
             weights[leaf.name] = value
@@ -284,6 +313,7 @@ def _behind(captured: CapturedModel, fitted: Sequence[Task]) -> frozenset[str]:
 
 
 def _check_shape(node: Node, value: Any) -> None:
+    """Raises MethodUnavailableError where an op gives another size than its representation: it took one for granted."""
     if isinstance(value, Tensor) and node.shapes[0] is not None and tuple(value.shape) != node.shapes[0]:
         raise MethodUnavailableError(
             str(node.where),

@@ -8,6 +8,13 @@ representation T of theirs,
 so that T a'(x) = a'(T x) for every network. Kept units and their mirror images: K picks units for the first half of
 the new space, T swaps the halves. Units matched into pairs: K = 1, T the matching, and half of the sum, once for a
 tensor however many of its spaces are matched. Tensors that no hidden space touches are left as they are.
+
+Of three units, unit 2 kept in a pair and unit 0 as its own, with a(x) = (1, 2, 3) and a(T x) = (10, 20, 30):
+
+    K = [[0, 0, 1], [0, 0, 0], [½, 0, 0]]    T swaps 0 and 1    a'(x) = (3, 30, 5.5)    a'(T x) = (30, 3, 5.5)
+
+`design` and `choosing` make the maps. `Lifting` then takes any tensor to the new spaces: a value in both views to what
+the smaller network should have there (`fitting`), a weight to the start of its fit, a representation to the new one.
 """
 
 from __future__ import annotations
@@ -60,7 +67,10 @@ class HiddenMap:
 
 
 class _Matrix:
-    """A matrix "new unit". Where every new unit is of one old one alone, these are picked, which is quick."""
+    """A matrix "new unit". Where every new unit is of one old one alone, these are picked, which is quick.
+
+    Rows of zeros, as those of mirror images are, are no such picks: then it is a product.
+    """
 
     def __init__(self, matrix: Tensor) -> None:
         self.matrix = matrix
@@ -80,8 +90,8 @@ def pairs_and_fixed(key: int, size: int, pairs: Sequence[int], fixed: Sequence[i
     count = len(pairs)
     action = SignedPermutation.halves(2 * count).direct_sum(SignedPermutation.identity(len(fixed)))
     keep = torch.zeros(action.size, size, dtype=torch.float16)
-    keep[range(count), list(pairs)] = 1.0
-    keep[range(2 * count, action.size), list(fixed)] = 0.5
+    keep[range(count), list(pairs)] = 1.0  # rows of images stay 0: T K a(T x) fills them
+    keep[range(2 * count, action.size), list(fixed)] = 0.5  # T leaves them, so the sum of both views is the mean
     return HiddenMap((key,), {key: action}, keep, keep.ne(0).to(keep.dtype).T)
 
 
@@ -94,6 +104,7 @@ def matched(key: int, action: SignedPermutation) -> HiddenMap:
 def matched_in_order(key: int, action: SignedPermutation) -> HiddenMap:
     """The same for pairs without signs, in another order: [firsts of the pairs, seconds, fixed]."""
     unpaired = [unit for unit in range(action.size) if action.partner[unit] == unit]
+    # [(0, 3), (1, 2)] becomes 0, 1, 3, 2: seconds in the order of their firsts
     order = [*(unit for pair in zip(*action.pairs, strict=True) for unit in pair), *unpaired]
     keep = torch.eye(action.size, dtype=torch.float16)[order]
     new = SignedPermutation.halves(2 * len(action.pairs)).direct_sum(SignedPermutation.identity(len(unpaired)))
@@ -130,6 +141,8 @@ class Lifting:
         if not self.holds(SymbolicRepresentation((axis,))):
             return old
         positions = [position for position, term in enumerate(axis) if (_number(term),) in self.by_key]
+        # The other mirror is known on the axis as a whole, `now`. What it does to the units alone is taken from the
+        # space's map, and believed only where identities around it give the same action again.
         if len(positions) == 1 and len(list(variables((axis,)))) == 1:
             (at,) = positions
             before, after, now = _size(axis[:at]), _size(axis[at + 1 :]), old.action
@@ -143,6 +156,7 @@ class Lifting:
     def symmetric(self, value: Tensor, name: str, rep: SymbolicRepresentation) -> Tensor:
         """The nearest new tensor in the place of a leaf that every mirror leaves alone."""
         value = reynolds.project(value.contiguous(), self.representation(rep))
+        # the mirrors commute, so that averaging over the others keeps what this one has made symmetric
         return symmetric_under(value, self.earlier_representations(name, rep))
 
     def holds(self, rep: SymbolicRepresentation) -> bool:
@@ -155,10 +169,15 @@ class Lifting:
             return plain
         new = self.representation(rep)
         both = self.mapped(plain, rep) + reynolds.act(self.mapped(turned, rep), new)
+        # In a doubled space each new unit is of one view, so the sum is its value; elsewhere both views are in every
+        # entry, and half of the sum is their mean.
         return both * (0.5 + 0.5 * self._doubled(rep.axes)).to(both.dtype)
 
     def coupled(self, plain: Tensor, turned: Tensor, rep: SymbolicRepresentation) -> tuple[Tensor, Tensor]:
-        """What both views go on with: their average where the mirror is known, each its own in hidden spaces."""
+        """What both views go on with: their average where the mirror is known, each its own in hidden spaces.
+
+        Returns (a, T a) with a = (plain + T turned) / 2. Integers and booleans, which have no mean, stay as they are.
+        """
         if self.holds(rep) or not plain.is_floating_point():
             return plain, turned
         new = self.representation(rep)
@@ -174,16 +193,21 @@ class Lifting:
         given = list(rep.axes)
         for position in readers.intersection(range(len(given))):
             given[position] = ()
+        # K W back fills the block from view 1 to view 1 alone. The projection halves it and puts the other half where
+        # view 2 goes to view 2. So what is doubled along an axis that is given is taken twice; behind known axes
+        # [W, 0] becomes [W, T W] / 2, the mean of both views, as it should.
         views = 1 + self._doubled(given).to(tensor.dtype)
         return reynolds.project(views * self.mapped(tensor, rep, readers), new)
 
     def _doubled(self, axes: Sequence[Axis]) -> Tensor:
         """1 for entries of the new tensor that are of one view, in spaces that are doubled; else 0. Broadcastable."""
         factors = [self._doubled_along(axis) for axis in axes]
+        # An entry is of one view as soon as one of its axes is doubled: 1 - (1 - d_0) (1 - d_1) ...
         shaped = (factor.reshape(-1, *[1] * (len(factors) - position - 1)) for position, factor in enumerate(factors))
         return 1 - reduce(torch.mul, (1 - factor for factor in shaped), torch.ones(()))
 
     def _doubled_along(self, axis: Axis) -> Tensor:
+        """The same along one axis: a single number for the whole of it, or one for each entry of joined axes."""
         if len(axis) == 1 and isinstance(axis[0], Sum):
             parts = [(self._doubled_along(part), SymbolicRepresentation((part,))) for part in axis[0].parts]
             return torch.cat([entries.expand(self.representation(rep).shape[0]) for entries, rep in parts])
@@ -197,12 +221,15 @@ class Lifting:
         return tensor
 
     def _along(self, tensor: Tensor, position: int, axis: Axis, reads: bool) -> Tensor:
+        """K (or, where it `reads`, the transpose of `back`) along the one axis at a position."""
         if not self.holds(SymbolicRepresentation((axis,))):
             return tensor
         if len(axis) == 1 and isinstance(axis[0], Sum):
             sizes = [_size(part) for part in axis[0].parts]
             parts = zip(tensor.split(sizes, position), axis[0].parts, strict=True)
             return torch.cat([self._along(part, position, part_axis, reads) for part, part_axis in parts], position)
+        # A merged axis such as joints x units: an axis for every term, those of a space replaced, and merged again.
+        # at: terms read so far.  count: axes that they are now; the terms of one space become a single axis.
         tensor = tensor.unflatten(position, [term.size for term in axis])
         at, count = 0, 0
         while at < len(axis):
@@ -214,7 +241,8 @@ class Lifting:
         return tensor.flatten(position, position + count - 1)
 
     def _width(self, axis: Axis) -> int:
-        """How many leading terms make up one hidden space."""
+        """How many leading terms make up one hidden space; 0 where they begin none."""
+        # the longest key first, so that heads x dimensions are taken as the one space that they are
         for width in range(len(axis), 0, -1):
             if all(isinstance(term, (Var, Abs)) for term in axis[:width]) and (
                 tuple(map(_number, axis[:width])) in self.by_key
@@ -224,11 +252,13 @@ class Lifting:
 
 
 def _applied(tensor: Tensor, space: HiddenMap, position: int, width: int, reads: bool) -> Tensor:
+    """A space's matrix on the `width` axes of a tensor from a position on, which become one."""
     matrix = space.reading if reads else space.picking
     return matrix.applied(tensor.flatten(position, position + width - 1) if width > 1 else tensor, position)
 
 
 def _number(term: Term) -> int:
+    """The id of the unknown that a term is; -1 of others, which no space has."""
     if isinstance(term, Var):
         return term.id
     if isinstance(term, Abs):

@@ -4,6 +4,11 @@ For every place where a weight reads a hidden space: second moments of the lifte
 and odd (a(x) - a(T x)) / sqrt 2, and likewise E[g g'], even and odd, g the gradient of a random combination of the
 outputs with respect to the value as this reader sees it. An error e in either then changes the mean of both views'
 answers by about e' E[g g'] e; what only their difference depends on costs nothing.
+
+`elimination` chooses units by these sums, `trunk` directions, and `design` pairs by their correlations. One batch goes
+through the network three times: on x and on T x with a backward pass each, and once with both views averaged behind
+every weight. That last run says what a unit loses that is kept as its own partner, since that one is averaged before
+its activation:   bend = (a(x) + a(T x)) / sqrt 2 - sqrt 2 act(½ (z(x) + z(T x)))
 """
 
 from __future__ import annotations
@@ -33,7 +38,9 @@ from chiralize.symmetry.symbolic import SymbolicRepresentation, evaluate, is_kno
 
 _ROOT = 0.5**0.5
 _ROWS = 512
+"""Samples of a batch at one place: a convolution over 243 frames has 243 of every input."""
 _LEAST = 1e-6
+"""Share of the largest spread below which a unit is taken to be constant."""
 
 
 @dataclass
@@ -84,9 +91,12 @@ class Sensitivity:
 
     def correlation(self) -> Tensor:
         """Of unit i on x with unit j on T x, "unit unit", symmetric."""
+        # With a = a(x), b = a(T x), summed over samples: even + odd = aa' + bb' and even - odd = ab' + ba'.
+        # Both views are taken to have the mean of both, m: their means make 2 n m m' of either sum.
         even, odd = self.even.whole(), self.odd.whole()
         mean = torch.outer(self.sum, self.sum) / max(self.count, 1)
         spread = ((even + odd - mean).diagonal() / 2).clamp_min(0).sqrt()
+        # a unit that hardly moves correlates with nothing: over its spread, rounding would look like a match
         scale = torch.where(spread > _LEAST * spread.max(), 1 / spread, torch.zeros_like(spread))
         return scale[:, None] * (even - odd - mean) / 2 * scale
 
@@ -97,7 +107,10 @@ Reading = tuple[str, str]  # the op that reads, and what it reads: a value, or `
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """A stretch of what is read that carries one hidden space."""
+    """A stretch of what is read that carries one hidden space. Of [h, skip], joined, a reader has two places.
+
+    key: of the space.  axis: of the value, where the units lie.  block: where on that axis.  rep: of the whole value.
+    """
 
     key: int
     reading: Reading
@@ -124,7 +137,11 @@ def sensitivities(
     repmap: RepMap,
     batches: Iterable[Batch],
 ) -> dict[int, list[Sensitivity]]:
-    """By hidden space, one for every place that it is read at. batches: in the captured sizes."""
+    """By hidden space, one for every place that it is read at. batches: in the captured sizes.
+
+    Places where something beside the units has an unknown mirror get sums of no samples: there values on T x cannot be
+    mirrored back.
+    """
     sites = sites_of(captured)
     places = list(_places(captured, repmap, sites))
     sums = [Sensitivity.zero(reading_place.block.units) for reading_place in places]
@@ -134,6 +151,7 @@ def sensitivities(
         if reading_place.is_known
     }
     for number, batch in enumerate(batches):
+        # random numbers of the batch alone: the same units are chosen however many processes share the work
         samples = _Samples(tuple(known), processes.generator(number))
         weights = _Combination(captured, repmap, samples.generator)
         results = (
@@ -152,6 +170,7 @@ def sensitivities(
 
 
 def _places(captured: CapturedModel, repmap: RepMap, sites: Mapping[str, Site]) -> Iterator[_Place]:
+    """Every place, reading by reading in the order of the graph."""
     for reading, rep, axis in _readings(captured, repmap, sites):
         for space in repmap.spaces:
             for block in blocks(rep.axes[axis], space.key, {}) or []:
@@ -161,7 +180,7 @@ def _places(captured: CapturedModel, repmap: RepMap, sites: Mapping[str, Site]) 
 def _readings(
     captured: CapturedModel, repmap: RepMap, sites: Mapping[str, Site]
 ) -> Iterator[tuple[Reading, SymbolicRepresentation, int]]:
-    """For every reading, the value that is read, how it transforms, and the axis of the hidden space."""
+    """For every reading: which it is, how the value that is read transforms, and the axis that the weight reads."""
     for node in captured.nodes:
         if node.name in sites:
             site = sites[node.name]
@@ -195,7 +214,7 @@ class _Samples:
         """Values that were read."""
         for reading_place, taken in self.values.items():
             rows = reading_place.rows(seen[reading_place.reading], turned)
-            if reading_place not in self.chosen:
+            if reading_place not in self.chosen:  # on x; the same samples then on T x, of gradients and of averages
                 self.chosen[reading_place] = torch.randperm(len(rows), generator=self.generator)[:_ROWS]
             taken.append(rows[self.chosen[reading_place]])
 
@@ -205,13 +224,13 @@ class _Samples:
             taken.append(reading_place.rows(seen[reading_place.reading], turned)[self.chosen[reading_place]])
 
     def take_average(self, reading: Reading, value: Tensor) -> None:
-        """A value that is read."""
+        """A value that is read in the run where views are averaged."""
         for reading_place in self.values:
             if reading_place.reading == reading:
                 self.averages[reading_place] = reading_place.rows(value, False)[self.chosen[reading_place]]
 
     def at(self, reading_place: _Place) -> tuple[Views, Views, Tensor]:
-        """Values, gradients and averages."""
+        """Values, gradients and averages. Inside recurrent layers nothing is averaged: the mean of both views there."""
         (plain, turned), (gradient, turned_gradient) = self.values[reading_place], self.gradients[reading_place]
         average = self.averages.get(reading_place)
         return (plain, turned), (gradient, turned_gradient), (plain + turned) / 2 if average is None else average
@@ -225,11 +244,12 @@ def _seen(
     samples: _Samples,
     turned: bool,
 ) -> dict[str, Any]:
-    """The results of the ops that read.
+    """The results of the ops that read, by name.
 
     The values that they read are sampled, and at these the gradients of a random sum of the outputs. A value is dropped
     after its last reader.
     """
+    # Inputs need gradients, or nothing would have any: parameters of the graph are detached.
     inputs = {name: x.detach().clone().requires_grad_(x.is_floating_point()) for name, x in read.items()}
     values = execution.start(captured, (), inputs)
     freed = execution.last_readers(captured.nodes, sum_of.names)
@@ -237,12 +257,13 @@ def _seen(
     results: dict[str, Any] = {}
     with torch.enable_grad():
         for node in captured.nodes:
+            # Each reader gets a view of its own, whose gradient is that of this reader, not of all readers together.
             view = dict(values)
             if node.name in sites:
                 source = sites[node.name].source
                 view[source] = watched(values[source])
                 seen[node.name, source] = view[source]
-            if recurrent.cells(node, captured):
+            if recurrent.cells(node, captured):  # in plain steps: torch's one op does not show what its cells read
                 values[node.name], reads = unrolled(node, view, watched)
                 for number, (given, recalled) in enumerate(reads):
                     seen[node.name, f"x{number}"], seen[node.name, f"h{number}"] = given, recalled
@@ -255,7 +276,7 @@ def _seen(
                 del values[name]
         sum_ = sum_of(values, turned)
         samples.take({reading: _stacked(items, Tensor.detach) for reading, items in seen.items()}, turned)
-        del values
+        del values  # backward frees what it is through with, unless something else holds it
         sum_.backward()
     samples.take_gradients({reading: _stacked(items, _gradient) for reading, items in seen.items()}, turned)
     return results
@@ -278,6 +299,8 @@ def _average(
     with torch.no_grad():
         for node in captured.nodes:
             plain, turned = (results_of_view.pop(node.name, None) for results_of_view in results)
+            # Behind a weight the mean of both views' own answers goes on, not this run's: the bend of one activation is
+            # measured, not that of all before it. Cells give their answer to x, and so does what no weight precedes.
             if node.name in sites:
                 source = sites[node.name].source
                 samples.take_average((node.name, source), values[source])
@@ -301,6 +324,7 @@ def _stacked(items: Tensor | Sequence[Tensor], of: Callable[[Tensor], Tensor]) -
 
 
 def _gradient(item: Tensor) -> Tensor:
+    """The gradient at a value, zeros where no output depends on it."""
     if item.grad is None:
         return torch.zeros_like(item)
     return item.grad
@@ -309,6 +333,9 @@ def _gradient(item: Tensor) -> Tensor:
 class _Combination:
     """A random sum of the outputs and the states that are left, the same one of both views: of those on T x, what T
     takes it to.
+
+    With weights w the two sums are w . f(x) + (T w) . f(T x) = w . (f(x) + T f(T x)), the mean of both views but for
+    the factor 2. E[w w'] = 1, so that one backward pass stands for all outputs on average.
     """
 
     def __init__(self, captured: CapturedModel, repmap: RepMap, generator: torch.Generator) -> None:
@@ -323,6 +350,7 @@ class _Combination:
             if not out.is_floating_point():
                 continue
             if name not in self.weights:
+                # over the spread, so that an output in millimetres does not outweigh one in radians
                 weights = torch.randn(out.shape, generator=self.generator, dtype=out.dtype)
                 spread = out.detach().std().clamp_min(1e-30) if out.numel() > 1 else 1.0  # of one there is none
                 self.weights[name] = weights / spread

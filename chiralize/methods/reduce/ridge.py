@@ -2,8 +2,13 @@
 
     min  sum |W x + b - t|^2 + strength |W D|^2      over W = T_out W T_in,  b = T_out b
 
+`tasks` calls it: `Moments` takes samples in, batch by batch, and `fit` gives the weight, its bias and the error left.
 In the isotypic basis such a W is block-diagonal, so the even and the odd coordinates are two independent problems of
-about half the size, and only the even one has a bias. Samples enter through their second moments alone, which are
+about half the size, and only the even one has a bias. Two features that the mirror swaps, and two targets likewise:
+
+    W = [[a, b], [b, a]]        even: (a + b) on (x1 + x2) / sqrt 2        odd: (a - b) on (x1 - x2) / sqrt 2
+
+Samples enter through their second moments alone, which are
 summed batch by batch: memory does not grow with their number, and sums of several processes can be added.
 D holds the features' own spreads, which makes the strength of the ridge a pure number. Features are known to a few
 digits of their level, not of their spread: what rounding adds to them is added to their moments, or a weight would
@@ -63,7 +68,10 @@ class _Part:
         return self.features.diagonal()[: len(self.rounding)]
 
     def add(self, x: Tensor, t: Tensor, rounded: float) -> None:
-        """rounded: share of its level that a feature is known to."""
+        """Take samples in: x is "sample feature", t is "sample target", both in coordinates of this part.
+
+        rounded: share of its level that a feature is known to.
+        """
         self.rounding += (rounded * x).square().sum(0)
         if self.bias:
             x = torch.cat([x, x.new_ones(len(x), 1)], 1)
@@ -96,6 +104,7 @@ class Moments:
     def add(self, features: Tensor, targets: Tensor) -> None:
         """Take samples in: "sample feature" and "sample target"."""
         eps = torch.finfo(features.dtype).eps
+        # 7.6e-6 in single precision. In float16 64 eps would be 6 % of a level, more than most features vary by.
         rounded = min(_ROUNDED * eps, max(_COARSE, eps))
         for rows, wanted in zip(features.split(_ROWS), targets.split(_ROWS), strict=True):
             x, t = self.bases[0].split(rows.double()), self.bases[1].split(wanted.double())
@@ -105,6 +114,8 @@ class Moments:
 
     def levels(self) -> tuple[Tensor, Tensor]:
         """Energies about 0 of the entries that even and odd features are made of: both of a pair have the pair's mean.
+
+        Of a pair with x1 = 3 and x2 = 4 even and odd energies are 24.5 and 0.5. Both are given as 12.5, (9 + 16) / 2.
 
         The difference of two entries that are equal but for rounding is no signal, however exactly it is 1e-8.
         """
@@ -117,6 +128,7 @@ class Moments:
         decayed to 1e-39 in training. A fit would make answers of them, with weights of 1e39.
         """
         even, odd = self._of_pairs(self.even.rounding, self.odd.rounding)
+        # the largest feature's rounding without the factor 64, squared: what one eps of the largest level is
         nothing = torch.cat([even, odd]).amax() / _ROUNDED**2 if len(even) + len(odd) else even.sum()
         return _all_of_little(self.even, even, nothing), _all_of_little(self.odd, odd, nothing)
 
@@ -136,6 +148,7 @@ class Moments:
 
 
 def _all_of_little(part: _Part, rounding: Tensor, nothing: Tensor) -> Tensor:
+    """The roundings of a part's features, of those with at most this energy all of it."""
     return torch.where(part.energies <= nothing, torch.maximum(part.energies, rounding), rounding)
 
 
@@ -158,6 +171,8 @@ def fit(seen: Moments, held: Moments, prior: Tensor | None = None, trained: Tens
     `seen` takes the held-out samples in.
     """
     starts, scales = _split(seen, prior), _split(seen, prior if trained is None else trained)
+    # 1. The strength of the ridge, even and odd apart: fitted on `seen` alone, judged on `held`. It is in units of the
+    # features' spreads, so the choice holds for the larger set of samples as well.
     strengths: list[float] = []
     left = energy = 0.0
     parts = zip((seen.even, seen.odd), (held.even, held.odd), starts, seen.roundings(), strict=True)
@@ -166,17 +181,19 @@ def fit(seen: Moments, held: Moments, prior: Tensor | None = None, trained: Tens
         error, strength = min(ways) if float(test.energy) else (0.0, _UNTESTED)
         left, energy = left + error, energy + float(test.energy)
         strengths.append(strength)
+    # 2. All samples together, and how much a weight may enlarge rounding: |W L|^2 <= most.
     seen.merge(held)
     written = float(seen.even.energy + seen.odd.energy)
     levels = [_in_use(level, weight, written) for level, weight in zip(seen.levels(), scales, strict=True)]
     trained_to = sum(_enlarged(weight, level) for weight, level in zip(scales, levels, strict=True))
     most = max(_MOST_ENLARGED**2 * written, _MORE_ENLARGED**2 * trained_to)
+    # 3. The weight itself. The bound is that of both parts together, though each part is held to all of it.
     parts = zip((seen.even, seen.odd), starts, strengths, seen.roundings(), levels, strict=True)
     even, odd = (
         _within_its_scale(part, start, strength, rounding, level, most)
         for part, start, strength, rounding, level in parts
     )
-    if not float(held.count):
+    if not float(held.count):  # a single batch, none of which is held out
         left, energy = seen.even.error(even) + seen.odd.error(odd), float(seen.even.energy + seen.odd.energy)
     weight, bias = _joined(seen, even, odd)
     return Fit(weight, bias, left / energy if energy else 0.0, (strengths[0], strengths[1]))
@@ -190,6 +207,7 @@ def _split(moments: Moments, prior: Tensor | None) -> tuple[Tensor, Tensor]:
         odd = torch.zeros(features.action.odd, targets.action.odd, dtype=torch.float64)
     else:
         rows = targets.split(prior.double(), 0)
+        # A prior that commutes has nothing in the blocks even-odd and odd-even, the other halves of these splits.
         even, odd = features.split(rows[0], 1)[0].T, features.split(rows[1], 1)[1].T
     if moments.even.bias:
         even = torch.cat([even, even.new_zeros(1, even.shape[1])])
@@ -197,10 +215,11 @@ def _split(moments: Moments, prior: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _joined(moments: Moments, even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The inverse of `_split`: the weight "target feature" and the bias "target", None where the fit has none."""
     features, targets = moments.bases
     bias = None
     if moments.even.bias:
-        bias = targets.join(even[-1], even.new_zeros(targets.action.odd), 0)
+        bias = targets.join(even[-1], even.new_zeros(targets.action.odd), 0)  # b = T b: no odd coordinates
         even = even[:-1]
     zeros = even.new_zeros
     top = features.join(even.T, zeros(len(even.T), features.action.odd), 1)
@@ -213,8 +232,9 @@ def _within_its_scale(
 ) -> Tensor:
     """The solution "feature target" with this strength, of features known to so few digits that |W L|^2 <= most.
 
-    levels: energies of what the features are made of.
+    levels: energies of what the features are made of.  Returns the start where that is never reached.
     """
+    # Rounding is on the diagonal of the normal equations: the more of it, the smaller the weights, down to the start.
     unknown = _FIRST_UNKNOWN
     while unknown < 1 / _FIRST_UNKNOWN:
         solution = _with_strength(part, start, rounding, strength)
@@ -226,9 +246,13 @@ def _within_its_scale(
 
 
 def _in_use(levels: Tensor, trained: Tensor, written: float) -> Tensor:
-    """The energies that features have here, or those at which the trained weight "feature target" makes its share."""
+    """The energies that features have here, or those at which the trained weight "feature target" makes its share.
+
+    written: energy of the targets.  With n features of weights w the share of each is written / n, so that its level
+    is meant to be written / (n w^2). Features that it hardly reads count as read a tenth of its root mean square.
+    """
     read = trained[: len(levels)].square().sum(1)
-    if not read.any():
+    if not read.any():  # nothing trained is known, or all of it is 0
         return levels
     shares = written / len(read) / read.clamp_min(_LEAST_READ**2 * read.mean())
     return torch.maximum(levels, shares)
@@ -247,6 +271,7 @@ def _path(part: _Part, start: Tensor, rounding: Tensor, strengths: Sequence[floa
     problem = _Scaled.of(part, start, rounding)
     values, vectors = torch.linalg.eigh(problem.inner)
     turned = vectors.T @ problem.cross
+    # (V diag(v) V' + s 1)^-1 c = V (V' c / (v + s)): each strength costs one product. Rounding may make a v negative.
     for strength in strengths:
         yield strength, problem.solution(start, vectors @ (turned / (values.clamp_min(0) + strength)[:, None]))
 
@@ -279,11 +304,11 @@ class _Scaled:
     def of(part: _Part, start: Tensor, rounding: Tensor) -> _Scaled:
         """rounding: energy that it may have put into every feature."""
         size = len(rounding)
-        gram, products = part.features, part.products - part.features @ start
+        gram, products = part.features, part.products - part.features @ start  # sums of x x', and of x (t - W_0 x)'
         inner, cross = gram[:size, :size], products[:size]
         mean, offset = gram.new_zeros(size), products.new_zeros(products.shape[1])
-        count = float(gram[-1, -1]) if part.bias else 0.0
-        if count:
+        count = float(gram[-1, -1]) if part.bias else 0.0  # the constant feature's energy is the number of samples
+        if count:  # a bias takes the means up, so that the weight is fitted to what is about them
             mean, offset = gram[-1, :size] / count, products[-1] / count
             inner, cross = inner - count * torch.outer(mean, mean), cross - count * torch.outer(mean, offset)
         is_signal = inner.diagonal() > rounding

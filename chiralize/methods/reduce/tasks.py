@@ -1,4 +1,11 @@
-"""What is fitted at one place of a network: samples are taken in batch by batch, then weights come out."""
+"""What is fitted at one place of a network: samples are taken in batch by batch, then weights come out.
+
+`fitting` makes a task for every weight, or cell of a recurrent op, calls `add` for every batch while it runs the
+network, and `solve` once. A task knows what the features and the targets of its op are, and `ridge` does the rest:
+
+    SiteTask   W, b of z = W x + b      features: x of the smaller network     targets: z of the original, lifted
+    CellTask   W_ih, W_hh and biases    features: [x, h]                       targets: the gates before activation
+"""
 
 from __future__ import annotations
 
@@ -30,7 +37,7 @@ class Views:
 
     plain: Mapping[str, Any]
     turned: Mapping[str, Any]
-    new: Mapping[str, Any]
+    new: Mapping[str, Any]  # empty for weights of several places, which are fitted before it is run
 
 
 class Task(Protocol):
@@ -75,6 +82,8 @@ class _Samples:
 class SiteTask:
     """A linear layer or a convolution; several where they share their weight.
 
+    rep: how the mirror acts on the new weight.  added: how often samples were taken in.
+
     trunks: what the results of sites are added to and nothing else is done with them, by site.  both_views: what is
     aimed at where the mirror is known.
     """
@@ -97,6 +106,7 @@ class SiteTask:
 
     def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None:
         """Aim at what the kept units do, and at what the layers before have got wrong on a trunk."""
+        # 1. the target: what the original gives, in the new spaces
         site, rep = self.sites[node.name], self.repmap.nodes[node.name][0]
         assert rep is not None
         plain, turned = views.plain[node.name], views.turned[node.name]
@@ -104,14 +114,16 @@ class SiteTask:
             plain, turned = self.lifting.coupled(plain, turned, rep)
         value = self.lifting.value(plain, turned, rep)
         trunk = self.trunks.get(node.name)
-        if trunk is not None and trunk in views.new:  # what the layers before have got wrong there is made up for
+        # What the layers before have got wrong on the trunk is made up for, where the trunk is computed before this op.
+        if trunk is not None and trunk in views.new:
             value = value + self.lifting.value(views.plain[trunk], views.turned[trunk], rep) - views.new[trunk]
+        # 2. the same samples of features and targets, at most `rows` of them
         chosen = _drawn(site.count(value), rows, self.added, len(self.nodes))
         self.added += 1
         self.samples.add(held, site.features(given, self.rep.shape, chosen), site.targets(value, chosen))
 
     def solve(self, weights: Weights) -> float:
-        """The weight and its bias."""
+        """The weight and its bias. The ridge pulls towards the original's weight, lifted to the new spaces."""
         site, old = self.first, weights[self.name]
         solution = self.samples.fit(site.matrix(old))
         weights[self.name] = self._symmetric(self.name, site.tensor(solution.weight, self.rep.shape), old)
@@ -121,11 +133,16 @@ class SiteTask:
         return solution.error
 
     def _symmetric(self, name: str, value: Tensor, old: Tensor) -> Tensor:
+        """A fit is symmetric but for rounding; the projection makes it exactly so, for other mirrors as well."""
         return self.lifting.symmetric(value.to(old.dtype), name, self.repmap.leaves[name])
 
 
 class CellTask:
-    """A recurrent cell, fitted on the original's states."""
+    """A recurrent cell, fitted on the original's states.
+
+    axes: of gates, input and hidden state.  count: how many gates are fitted on [x, h] together: all of an LSTM, r and
+    z of a GRU, whose candidate n has an input part and a hidden part apart (`recurrent` says why).
+    """
 
     def __init__(self, cells: Sequence[Cell], captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> None:
         self.cell = cell = cells[0]
@@ -134,6 +151,7 @@ class CellTask:
         self.axes = cell.axes(repmap)
         gates, x, h = (self._action(axis) for axis in self.axes)
         both, bias = x.direct_sum(h), len(cell.weights) > 2
+        # gates lie behind each other, [r, z, n] of `size` units each
         size = gates.size // cell.gates
         self.count = 2 * size if cell.gates == 3 else gates.size
         first = _restricted(gates, 0, self.count)
@@ -152,17 +170,19 @@ class CellTask:
 
     def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None:
         """Gates of every step, on inputs and states."""
+        # "batch time feature": what the cell read on x and on T x, and both lifted to the new spaces
         every = recurrent.cells(node, self.captured)
         position = next(at for at, other in enumerate(every) if other.weights == self.cell.weights)
         steps = [recurrent.steps(node, every, values)[position] for values in (views.plain, views.turned)]
         h = self._lifted([step.h for step in steps], self.axes[2])
         x = self._lifted([step.x for step in steps], self.axes[1])
-        if self.cell.layer == 0:
+        if self.cell.layer == 0:  # what deeper layers read is inside the op, which is run when all of it is fitted
             x = given if node.arguments["batch_first"] else given.transpose(0, 1)
+        # what input and state add to the gates, in both views; lifted, that is what the new cell should have
         parts = [self._gates(step, views.plain) for step in steps]
         z_x = self._lifted([of_input for of_input, _ in parts], self.axes[0])
         z_h = self._lifted([of_state for _, of_state in parts], self.axes[0])
-        x, h, z_x, z_h = (value.flatten(0, 1) for value in (x, h, z_x, z_h))
+        x, h, z_x, z_h = (value.flatten(0, 1) for value in (x, h, z_x, z_h))  # "sample feature", "sample gate"
         chosen = _drawn(len(x), rows, self.added, len(self.nodes))
         self.added += 1
         x, h, z_x, z_h = (value[chosen] for value in (x, h, z_x, z_h))
@@ -172,24 +192,27 @@ class CellTask:
             self.samples[2].add(held, h, z_h[:, self.count :])
 
     def _gates(self, step: recurrent.Step, values: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """W_ih x + b_ih and W_hh h + b_hh of the original, "batch time gate"."""
         w_ih, w_hh, *biases = (values[name] for name in self.cell.weights)
         b_ih, b_hh = biases or (None, None)
         return torch.nn.functional.linear(step.x, w_ih, b_ih), torch.nn.functional.linear(step.h, w_hh, b_hh)
 
     def _lifted(self, views: Sequence[Tensor], axis: Axis) -> Tensor:
+        """Values of both views, "batch time feature", in the new spaces. axis: how features transform."""
         batch, time = views[0].shape[:2]
         return self.lifting.value(views[0], views[1], SymbolicRepresentation((trivial(batch), trivial(time), axis)))
 
     def solve(self, weights: Weights) -> float:
         """Both weights and both biases; what the states add has no bias of its own."""
+        # The weights that were lifted only say how far rounding may be enlarged; the ridge pulls to 0.
         names, old = self.cell.weights, [weights[name] for name in self.cell.weights]
-        width = old[0].shape[1]
+        width = old[0].shape[1]  # of the input: the features are [x, h]
         trained = [torch.cat(old[:2], 1)[: self.count], old[0][self.count :], old[1][self.count :]]
         fits = [samples.fit(trained=weight) for samples, weight in zip(self.samples, trained, strict=False)]
         w_ih, w_hh = fits[0].weight[:, :width], fits[0].weight[:, width:]
         biases: list[Tensor] = []
         if fits[0].bias is not None:
-            biases = [fits[0].bias, torch.zeros_like(fits[0].bias)]
+            biases = [fits[0].bias, torch.zeros_like(fits[0].bias)]  # b_ih and b_hh are only ever added
         if len(fits) > 1:  # a GRU's candidate, its input part and its hidden part
             w_ih, w_hh = torch.cat([w_ih, fits[1].weight]), torch.cat([w_hh, fits[2].weight])
             for index, candidate in enumerate(fits[1:]):
@@ -201,7 +224,10 @@ class CellTask:
 
 
 def _drawn(count: int, rows: int, added: int, places: int) -> Tensor:
-    """Which samples of a batch are taken at one of the places where a weight works, one place after the other."""
+    """Which samples of a batch are taken at one of the places where a weight works, one place after the other.
+
+    added: how often samples were taken in before, batch by batch and in each place by place.
+    """
     batch, position = divmod(added, places)
     return torch.randperm(count, generator=processes.generator(batch, 1 + position))[:rows]
 
@@ -214,6 +240,7 @@ def representation(repmap: RepMap, name: str) -> SymbolicRepresentation:
 
 
 def _restricted(action: SignedPermutation, start: int, stop: int) -> SignedPermutation:
+    """T on a stretch of gates. It takes no gate to another one, so the stretch is closed under T."""
     part = action.restrict(range(start, stop))
     assert part is not None
     return part
