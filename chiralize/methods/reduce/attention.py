@@ -8,6 +8,9 @@ other coordinates only, so the original is rewritten first, without a change of 
                                and so that the rows that make v' are as long as the columns of W_o' that read it
 
 Afterwards the first dimensions of every head are kept.
+
+`design` calls `attentions` (which ops these are), `in_order` (the rewriting) and `kept_heads` (a `HiddenMap` of heads
+x dimensions). With 2 heads of 4 dimensions at ½ the result has 4 heads of 2: [head 0, head 1, image 0, image 1].
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, Var
 
 _RIDGE = 1e-6
+"""Of the mean energy of a head's dimensions, added to each: a dimension that is never used has no root."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ def attentions(captured: CapturedModel, repmap: RepMap) -> Iterator[Heads]:
         if not isinstance(traits().get(node.target), Attention):
             continue
         query, key, value = (node.arguments[name].name for name in ("query", "key", "value"))
+        # The last axis is dimensions, the same for q and k, which are multiplied, and for v and the answer. Elsewhere
+        # there is one more unknown, the same in all four: the heads.
         reps = [_rep(repmap, name) for name in (query, key, value, node.name)]
         last = [_last_unknown(rep) for rep in reps]
         others = [_unknowns(rep.axes[:-1]) for rep in reps if rep]
@@ -63,6 +69,7 @@ def attentions(captured: CapturedModel, repmap: RepMap) -> Iterator[Heads]:
 
 
 def _unknowns(axes: Sequence[Axis]) -> frozenset[Var]:
+    """The unknowns that are factors of axes."""
     return frozenset(term for axis in axes for term in axis if isinstance(term, Var))
 
 
@@ -82,9 +89,10 @@ def kept_heads(heads: Heads, width: float) -> list[HiddenMap]:
 
 
 def _kept(heads: Var, dimensions: Var, width: float) -> HiddenMap:
+    """The map of one merged space: new units (view, head, first dimensions) from old ones (head, dimension)."""
     size = max(round(width * dimensions.size), 1)
     keep = torch.zeros(2, heads.size, size, heads.size, dimensions.size, dtype=torch.float64)
-    for head in range(heads.size):
+    for head in range(heads.size):  # view 0 alone: T K a(T x) fills the images
         keep[0, head, :, head, :size] = torch.eye(size)
     matrix = keep.reshape(2 * heads.size * size, heads.size * dimensions.size)
     actions = {heads.id: SignedPermutation.halves(2 * heads.size), dimensions.id: SignedPermutation.identity(size)}
@@ -94,7 +102,10 @@ def _kept(heads: Var, dimensions: Var, width: float) -> HiddenMap:
 def in_order(
     captured: CapturedModel, repmap: RepMap, attentions: Sequence[Heads], batches: Iterable[Batch]
 ) -> tuple[Rewrite, list[Heads]]:
-    """The same network with the dimensions of its heads in the order of what they carry, and the heads so ordered."""
+    """The same network with the dimensions of its heads in the order of what they carry, and the heads so ordered.
+
+    Heads whose weights cannot be told, or work elsewhere too, are left out, and as they were.
+    """
     sites = sites_of(captured)
     ways = {heads: _ways(captured, repmap, heads, sites) for heads in attentions}
     ordered = [heads for heads, way in ways.items() if way is not None]
@@ -106,7 +117,7 @@ def in_order(
             moments[heads].add(values)
     processes.add_up([sums for heads in moments.values() for sums in heads.sums if isinstance(sums, Tensor)])
     rewrite = Rewrite(captured)
-    for heads in ordered:
+    for heads in ordered:  # the maps of the next ones are made of weights that the ones before have changed
         way = ways[heads]
         assert way is not None
         _turn(rewrite, way, *moments[heads].maps(_columns(rewrite, way)))
@@ -123,7 +134,10 @@ class _Way:
 
 
 class _Moments:
-    """Second moments per head: q, k (about its mean over the tokens) and the answer."""
+    """Second moments per head: q, k (about its mean over the tokens) and the answer; "head dimension dimension" each.
+
+    A vector c that is added to all keys adds q . c to all scores of a query, which softmax does not notice.
+    """
 
     def __init__(self, heads: Heads, repmap: RepMap) -> None:
         self.heads, self.repmap = heads, repmap
@@ -142,7 +156,11 @@ class _Moments:
             self.sums[position] = self.sums[position] + grid @ grid.mT
 
     def maps(self, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """P, P^-T and Q, "head new old" each.  columns: of W_o, "head out dimension"."""
+        """P, P^-T and Q, "head new old" each.  columns: of W_o, "head out dimension".
+
+        With roots L_q, L_k and L_k' L_q = U S V':  P = S^-½ U' L_k',  P^-T = S^-½ V' L_q',  both moments become S.
+        Q whitens the answer, then turns it to the right singular vectors of W_o L, the largest first.
+        """
         query, key, answer = (_root(sums) for sums in self.sums if isinstance(sums, Tensor))
         u, s, vh = torch.linalg.svd(key.mT @ query)
         scale = s.clamp_min(1e-12 * float(s.max())).rsqrt()[..., None]
@@ -158,6 +176,7 @@ def _root(moments: Tensor) -> Tensor:
 
 
 def _columns(rewrite: Rewrite, way: _Way) -> Tensor:
+    """What W_o does to the answers of heads, "head out dimension"."""
     matrix = way.reader.matrix(rewrite[way.reader.weight])
     return matrix[:, way.columns].movedim(0, 1)
 
@@ -165,6 +184,7 @@ def _columns(rewrite: Rewrite, way: _Way) -> Tensor:
 def _turn(rewrite: Rewrite, way: _Way, p: Tensor, q: Tensor, v: Tensor) -> None:
     """Put the maps of queries, keys and values into the weights before them, and undo that of values behind them."""
     v = _balanced(rewrite, way, v)
+    # "out features" of a weight, at rows "head dimension": "head dimension feature". One weight may make q, k and v.
     for (site, rows), change in zip(way.rows, (p, q, v), strict=True):
         matrix = site.matrix(rewrite[site.weight]).clone()
         matrix[rows] = change @ matrix[rows]
@@ -173,6 +193,7 @@ def _turn(rewrite: Rewrite, way: _Way, p: Tensor, q: Tensor, v: Tensor) -> None:
             bias = rewrite[site.bias].clone()
             bias[rows] = (change @ bias[rows][..., None])[..., 0]
             rewrite[site.bias] = bias
+    # The answer is a weighted mean of values, so that it changes as they do: W_o takes that back.
     reader = way.reader
     matrix = reader.matrix(rewrite[reader.weight]).clone()
     matrix[:, way.columns] = (matrix[:, way.columns].movedim(0, 1) @ torch.linalg.inv(v)).movedim(1, 0)
@@ -195,6 +216,8 @@ def _ways(captured: CapturedModel, repmap: RepMap, heads: Heads, sites: Mapping[
     """Which rows and columns of which weights belong to the heads. None where an op in between is no change of
     layout.
     """
+    # 1. Rows: the results of a layer are labelled with their rows, and the labels sent along the changes of layout to
+    # q, k or v. Whichever label arrives at a head's dimension is the row that makes it.
     nodes = captured.by_name
     rows: list[tuple[Site, Tensor]] = []
     for name, key in ((heads.query, heads.shared), (heads.key, heads.shared), (heads.value, heads.given)):
@@ -205,6 +228,7 @@ def _ways(captured: CapturedModel, repmap: RepMap, heads: Heads, sites: Mapping[
         labels = _labels(site.node.shapes[0] or ())
         value = _carried(labels, site.node.name, path)
         rows.append((site, by_terms(value, _rep(repmap, name), (heads.heads, key)).flatten(2)[..., 0]))
+    # 2. Columns: the answer is labelled with head and dimension, and the labels sent to the layer that reads it.
     reader, path = _reader(heads.answer, captured, sites)
     if reader is None or len({site.weight for site, _ in rows} & {reader.weight}) or _is_shared(captured, rows, reader):
         return None
@@ -217,13 +241,14 @@ def _ways(captured: CapturedModel, repmap: RepMap, heads: Heads, sites: Mapping[
 
 
 def _is_shared(captured: CapturedModel, rows: Sequence[tuple[Site, Tensor]], reader: Site) -> bool:
-    """Whether a weight works in several places."""
+    """Whether a weight works in several places: what suits these heads would change the others."""
     counts = captured.read_counts
     weights = [reader.weight, *(site.weight for site, _ in rows)]
     return any(counts[name] > 1 for name in weights)
 
 
 def _source(name: str, nodes: Mapping[str, Node], sites: Mapping[str, Site]) -> tuple[Site, list[Node]] | None:
+    """The layer that a value comes from, and the changes of layout on the way, in order. None where it does not."""
     path: list[Node] = []
     while name not in sites:
         node = nodes.get(name)
@@ -235,6 +260,7 @@ def _source(name: str, nodes: Mapping[str, Node], sites: Mapping[str, Site]) -> 
 
 
 def _reader(name: str, captured: CapturedModel, sites: Mapping[str, Site]) -> tuple[Site | None, list[Node]]:
+    """The one layer that reads a value, and the changes of layout on the way, in order. (None, []) where none does."""
     path: list[Node] = []
     while True:
         readers = captured.readers(name)
@@ -263,6 +289,7 @@ def _answer_labels(shape: Sequence[int], rep: SymbolicRepresentation | None, hea
 
 
 def _carried(labels: Tensor, name: str, path: Sequence[Node]) -> Tensor:
+    """Labels in the place of a value, after the changes of layout of a path."""
     values: execution.Values = {name: labels}
     for node in path:
         is_copy = isinstance(traits().get(node.target), Copy)  # in another type it would round the labels
@@ -279,11 +306,13 @@ def by_terms(value: Tensor, rep: SymbolicRepresentation | None, keys: Sequence[V
     """A value with the unknowns `keys` as its leading axes, and the rest behind them."""
     assert rep is not None
     no_term = Var(-1, 1)  # of an axis of one entry
+    # an axis for every term: "batch token (head dimension)" becomes "batch token head dimension", and heads go first
     terms = [term for axis in rep.axes for term in (axis or (no_term,))]
     grid = value.reshape([term.size for term in terms])
     return grid.movedim([terms.index(key) for key in keys], list(range(len(keys))))
 
 
 def _rep(repmap: RepMap, name: str) -> SymbolicRepresentation | None:
+    """How an op's first result transforms; None where that is not known."""
     outputs = repmap.nodes.get(name) or (None,)
     return outputs[0]

@@ -1,4 +1,8 @@
-"""What becomes of every hidden space: units in pairs, mixed with units of their own, or matched with each other."""
+"""What becomes of every hidden space: units in pairs, mixed with units of their own, or matched with each other.
+
+`reduce` asks for `reductions` (fewer units, one or two designs) or for `matching` (all units, `--method match` with
+inputs) and hands each design to `filling.fitted`. A design is a graph, a map for every hidden space and their reasons.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +61,8 @@ def reductions(
 
     settled: what becomes of some spaces, whatever the width.
     """
+    # 1. Coordinates in which the first dimensions carry most: the same function, written otherwise. Where its answers
+    # to one batch do not agree, heads keep all their dimensions (`_cofactors`), and of a trunk units are chosen.
     captured, heads = network.graph(), list(attentions(network.graph(), repmap))
     if heads:
         ordered, heads = in_order(captured, repmap, heads, batches)
@@ -71,6 +77,7 @@ def reductions(
             captured = centred.graph()
         else:
             found_trunks = []
+    # 2. What units do, in these coordinates; then heads and trunks, which do not depend on a choice of units.
     give_back()
     moments = sensitivities(captured, repmap, batches)
     maps = [*settled, *(hidden_map for heads_of_one in heads for hidden_map in kept_heads(heads_of_one, width))]
@@ -79,6 +86,8 @@ def reductions(
         hidden_map, norms = turned(trunk, captured, moments[trunk.space.key], width)
         maps.append(hidden_map)
         given |= norms
+    # 3. All other spaces. Those that cannot be cut keep all their units; several layers of one recurrent op need one
+    # size, which pairs have and a mixture need not have.
     give_back()
     others = _cofactors(captured, repmap, moments, {key for hidden_map in maps for key in hidden_map.key})
     free = {space.key: mixing for space in repmap.spaces if space.key not in of_one_size(captured, repmap)}
@@ -103,6 +112,7 @@ def matching(
 
     Raises UnsupportedError where an op refuses.
     """
+    # 1. What is known of the units, and what other mirrors do to them, which a matching has to commute with.
     captured = network.graph()
     moments: dict[int, list[Sensitivity]] = {}
     for key, places in measured.items():
@@ -126,6 +136,7 @@ def matching(
             return seen
         return {**weights(spaces, known), **seen}
 
+    # 2. Spaces in the order in which inference asks for them; `separate` has added some that inference does not know.
     choices = {choice.space.key: choice for choice in analyse(network, chosen)[1]}
     for space in repmap.spaces:
         if space.key not in choices:
@@ -133,6 +144,7 @@ def matching(
     if any(not choices[key].action.is_sign_free or key not in moments for key in tied):
         facts = "the states of several layers lie in one tensor, and their units cannot be matched by what they do"
         raise MethodUnavailableError("a recurrent layer", facts, "leave --calibration out")
+    # 3. Maps of the choices. Layers with one state tensor get one order, so that T acts on all of them alike.
     maps: list[HiddenMap] = []
     for key, choice in choices.items():
         map_of = matched_in_order if key in tied else matched

@@ -1,4 +1,12 @@
-"""Weights filled in by least squares, for hidden spaces of which it is settled what becomes of them."""
+"""Weights filled in by least squares, for hidden spaces of which it is settled what becomes of them.
+
+`reduce` hands over a network ready to be fitted and a design (which units, which pairs), and gets a draft: the network
+with its new weights, and how the mirror acts on each. The steps are those of `fitted`: a graph in the new sizes
+(`resizing`), checks that nothing outside has to change with it, the fit (`fitting`), and the weights written into
+
+    a copy of the original's own class     "folded", where every size is what it was: at ½ each unit and its image
+    the exported graph                     "dense", with weights and arguments of other sizes
+"""
 
 from __future__ import annotations
 
@@ -73,7 +81,12 @@ class ByKey:
 
 
 def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft:
-    """All weights by least squares, written into the original or into a graph of other sizes."""
+    """All weights by least squares, written into the original or into a graph of other sizes.
+
+    Raises MethodUnavailableError where the form that was asked for cannot hold the new sizes, where callers pass states
+    of other sizes, and where a layer cannot be fitted or run; AsymmetricConstantError where a constant is in the way.
+    """
+    # 1. The new sizes, and what cannot be done in them, before the long fit.
     request = problem.request
     network, repmap = ready.original, design.repmap
     resizing = Resizing(design.captured, repmap, design.lifting)
@@ -84,6 +97,7 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
     smaller = resizing.graph()
     _check_states(ready.in_batches, repmap, design.lifting, method)
     _check_constants(smaller, repmap, design.lifting, method)
+    # 2. The fit.
     fitting = Fitting(design.captured, smaller, repmap, design.lifting, ready.batches, design.given, problem.both_views)
     try:
         weights, layers = fitting.run(lambda done, count: request.progress("fitting layer by layer", done / count))
@@ -97,12 +111,15 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
             "have, use --width 0.5, --method match or average"
         )
         raise MethodUnavailableError(f"--method {method}", facts, remedy) from error
+    # 3. Weights into a network. Where the captured graph was rewritten (heads in order), `design.captured` names leaves
+    # as the original does, so that keys are the same.
     leaves = design.captured.leaves
     by_key = ByKey.of(design.captured, weights, repmap, design.lifting)
     if same:
         module, program = network.holding(network.restored(by_key.values))
     else:
         module, program = dense(ready.in_batches, resizing, by_key.values)
+    # In the sizes of the batches, which differ from the original's in the number of samples: the ratio holds for both.
     grown = macs_of(smaller) / max(macs_of(design.captured), 1) - 1
     result = Converted(
         module,
@@ -147,6 +164,7 @@ def refuse_states(network: Network, repmap: RepMap, width: float) -> None:
 
     Of attention and of trunks, which have coordinates of their own, they do not.
     """
+    # maps of the right sizes without matrices: only shapes are asked of them
     sizes: list[HiddenMap] = []
     for space in repmap.spaces:
         count = new_size(space.size, width)
@@ -169,7 +187,10 @@ def _check_states(network: Network, repmap: RepMap, lifting: Lifting, method: st
 def dense(
     network: Network, resizing: Resizing, values: Mapping[str, torch.Tensor]
 ) -> tuple[torch.nn.Module, ExportedProgram | None]:
-    """A graph of the original's ops with weights of other sizes."""
+    """A graph of the original's ops with weights of other sizes, and None: it has no exported program yet.
+
+    values: weights by their keys.  Raises MethodUnavailableError where the mirror is affine.
+    """
     if network.resolved.is_affine:
         facts = "heads or hidden spaces get other sizes here, and pixels (reflect) go with the original's only"
         remedy = "use --method match or average, --width 0.5 if you gave another, or feed x - W/2 without reflect"

@@ -1,4 +1,12 @@
-"""Second moments, summed batch by batch."""
+"""Second moments X' X, "entry entry", summed batch by batch from rows X, "sample entry".
+
+They are symmetric, so that of blocks of columns (a, b) and (b, a) one product is enough. Of 600 columns:
+
+    [0:256] x [0:600]      [256:512] x [256:600]      [512:600] x [512:600]
+
+`ridge` sums into a whole matrix with `add_products`; `moments`, which has four sums for every place that reads a hidden
+space, keeps these three blocks (`Gram`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +14,7 @@ import torch
 from torch import Tensor
 
 _COLUMNS = 256
+"""Of a block. Up to so many units there is one block, and nothing is saved."""
 
 
 def add_products(sums: Tensor, rows: Tensor) -> None:
@@ -15,12 +24,16 @@ def add_products(sums: Tensor, rows: Tensor) -> None:
     for start in range(0, size, _COLUMNS):
         stop = min(start + _COLUMNS, size)
         products = rows[:, start:stop].T @ rows[:, start:]
+        # the columns of the block itself are in both triangles, and are added once
         sums[start:stop, start:] += products
         sums[stop:, start:stop] += products[:, stop - start :].T
 
 
 class Gram:
-    """The same sums where memory is short: of every pair of blocks of columns, one half is held."""
+    """The same sums where memory is short: of every pair of blocks of columns, one half is held.
+
+    parts: for every block, its columns against itself and all behind it, "block rest".
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -36,7 +49,7 @@ class Gram:
             part += rows[:, start : start + len(part)].T @ rows[:, start:]
 
     def whole(self) -> Tensor:
-        """ "entry entry"."""
+        """All sums, "entry entry", the other half filled in."""
         sums = torch.empty(self.size, self.size, dtype=torch.float64)
         for part in self.parts:
             start = self.size - part.shape[1]

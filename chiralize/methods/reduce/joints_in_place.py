@@ -9,6 +9,10 @@ map leads into the network, and one out of it:
 The mirror takes z to [T x, x]: it exchanges the views and leaves the joints where they are. Between the two maps layers
 along the joints stay as they are, and channels are kept with their mirror images as in any other network. The maps are
 weights: the identity at first, with which the network is what it was, and fitted with all others.
+
+`reduce` asks in this order: `mixes_joints` (is it worth while?), `led_in_and_out` (the network with its maps, captured
+anew) and `in_place` (which unknowns are joints, which are coordinates). Of 17 joints in the plane the map in is 34 x 34
+at first, on the original's input; reduced it is 34 x 68, since each coordinate is kept once for each view.
 """
 
 from __future__ import annotations
@@ -56,6 +60,7 @@ class InPlace:
 
 def mixes_joints(captured: CapturedModel, repmap: RepMap) -> bool:
     """Whether a weight reads entries that the mirror exchanges, the same one for all hidden channels."""
+    # Read: a joint axis, known to the weight, and beside it an axis that is still open, the hidden channels.
     for site in sites_of(captured).values():
         read = (repmap.nodes.get(site.source) or (None,))[0]
         reader = next(iter(site.readers))
@@ -132,13 +137,14 @@ def in_place(network: Network, captured: CapturedModel, repmap: RepMap) -> InPla
     resolved = network.resolved
     ends = [(LED_IN, 0, resolved.input_tensors[0].representation)]
     ends += [(name_of_map_out(index), 1, out.representation) for index, out in enumerate(resolved.output_tensors)]
+    # 1. The axis of each map that is inside the network: joints times coordinates, which inference has left open.
     for name, at, rep in ends:
         if name not in names:
             continue
         factors = _factors(rep)
         axis = repmap.leaves[names[name]].axes[at]
         if [term.size for term in axis] != [factor.size for factor in factors]:
-            return None
+            return None  # other factors inside than outside: which of them are joints is not known
         for term, factor in zip(axis, factors, strict=True):
             if isinstance(term, Known) and term.action.is_identity and _moves(factor):
                 continue  # some op leaves the joints no other choice
@@ -148,6 +154,7 @@ def in_place(network: Network, captured: CapturedModel, repmap: RepMap) -> InPla
                 joints.add(term.id)
             else:
                 coordinates[term.id] = term
+    # 2. What layers along the joints make of joints stays in its place, too. Channels must be something else.
     joints = along_joints(captured, repmap, joints, coordinates.keys())
     if joints & coordinates.keys():
         return None
@@ -167,7 +174,11 @@ def _factors(rep: TensorRepresentation | None) -> list[SignedPermutation]:
 
 
 def along_joints(captured: CapturedModel, repmap: RepMap, joints: Iterable[int], channels: Iterable[int]) -> set[int]:
-    """The unknowns of joints, and of units that weights make of joints or of frames alone."""
+    """The unknowns of joints, and of units that weights make of joints or of frames alone.
+
+    One pass in the order of the graph: what a weight writes is of the kind that it reads. A weight that reads no
+    unknown at all, such as frames, counts as one along the joints; one that reads a channel makes channels.
+    """
     along, across = set(joints), set(channels)
     for site in sites_of(captured).values():
         rep = repmap.leaves[site.weight]
@@ -182,7 +193,7 @@ def along_joints(captured: CapturedModel, repmap: RepMap, joints: Iterable[int],
 
 
 def left_alone(repmap: RepMap, keys: set[int]) -> RepMap:
-    """The same, with unknowns that are known to be the identity."""
+    """The same, with the unknowns `keys` known to be the identity, and no spaces any more."""
     leaves = {name: _settled(rep, keys) for name, rep in repmap.leaves.items()}
     nodes: dict[str, tuple[SymbolicRepresentation | None, ...]] = {}
     for name, reps in repmap.nodes.items():
@@ -196,6 +207,7 @@ def _settled(rep: SymbolicRepresentation, keys: set[int]) -> SymbolicRepresentat
 
 
 def _axis(axis: Axis, keys: set[int]) -> Axis:
+    """An axis with identities in the place of the unknowns `keys`."""
     terms: list[Term] = []
     for term in axis:
         if isinstance(term, Sum):

@@ -3,6 +3,11 @@
 A network that commutes with A has units u and A u. Kept or dropped together, with their mirror images under B, they are
 [S, A S, B S, A B S], on which A and B act freely. The importance of an orbit is computed from the moments of its units
 in the isotypic basis of A, even and odd under B each: for one mirror beside it four parts in place of two.
+
+A quadruped, say, is converted for left/right (A) first and for front/back (B) then. Of units 0 to 7 with
+A = (0 1)(2 3)(4 5)(6 7) the orbits are {0, 1}, {2, 3}, {4, 5}, {6, 7}. At ½ two of the four are kept, say of 0 and 4:
+
+    [0, 4, 1, 5, 0', 4', 1', 5']        A swaps 0 and 1, 4 and 5, and their images;  B swaps the halves
 """
 
 from __future__ import annotations
@@ -37,10 +42,12 @@ def orbit_reductions(network: Network, repmap: RepMap, batches: Batches, width: 
 
     Raises MethodUnavailableError for attention, recurrent layers, and units that another mirror leaves at their place.
     """
+    # 1. Heads and cells have spaces of several axes, of which no orbits are known here.
     captured = network.graph()
     if list(attentions(captured, repmap)) or any(cells(node, captured) for node in captured.nodes):
         raise _refused("attention and recurrent layers are not reduced for more than one mirror")
     moments = sensitivities(captured, repmap, batches)
+    # 2. Every space: its orbits under the other mirrors, and which of them go.
     shared, keep = factors(repmap), keeping(captured, network.others.earlier)
     maps: list[HiddenMap] = []
     choices: list[Choice] = []
@@ -69,10 +76,12 @@ def _of_orbits(
     space: Space, orbits: Orbits, actions: Sequence[SignedPermutation], places: Sequence[Sensitivity], width: float
 ) -> HiddenMap:
     """The orbits whose loss the readers would feel most, and their images: [units, images]."""
-    (kind,) = orbits.kinds
+    (kind,) = orbits.kinds  # free orbits are all of one kind
     count = max(round(width * len(kind.bases)), 1)
     even: list[Features] = []
     odd: list[Features] = []
+    # A character of the group, "orbit entry", for every part: A acts on it as +1 or as -1. All parts of an orbit stand
+    # or fall together, as even and odd features of a pair do, so that they are summed like places.
     for number in range(len(orbits.partner)):
         rows = torch.from_numpy(orbits.character(kind.bases, number))
         for sums in places:
@@ -89,6 +98,7 @@ def _of_orbits(
 
 
 def _within(moments: Tensor, rows: Tensor) -> Tensor:
+    """Moments "unit unit" in the coordinates that the rows are, "orbit orbit"."""
     return rows @ moments.to(rows.dtype) @ rows.T
 
 
@@ -98,7 +108,7 @@ def with_images(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
     An input and its images are held out together: every fifth batch is, and every part is as long as a multiple of it.
     """
     for mirror in network.others.earlier:
-        if len(calls) >= _ONE_IN:
+        if len(calls) >= _ONE_IN:  # batch 4 and its image, 4 + len(calls), are both fifth ones then
             calls = calls[: len(calls) - len(calls) % _ONE_IN]
         calls = joined(calls, mapped(lambda call, mirror=mirror: _image(call, mirror), calls))
     return calls

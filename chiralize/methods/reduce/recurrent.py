@@ -5,6 +5,12 @@ knows, that is a linear layer on [x, h], and its weights are fitted as one. In a
 part by a gate before it is added, so that its two parts are fitted apart:
 
     LSTM, RNN   all gates on [x, h]            GRU   r, z on [x, h];  n's input part on x;  n's hidden part on h
+
+In a GRU n = tanh(W_in x + b_in + r * (W_hn h + b_hn)), where r is a gate.
+
+A layer and direction of an op is a cell, and a task of its own (`tasks.CellTask`). An op of two layers has one state
+tensor, "layer batch unit", and inference one unknown for the units of both. `separate` gives each layer its own, so
+that each keeps units of its own; `tied` and `of_one_size` say what they must still have in common.
 """
 
 from __future__ import annotations
@@ -40,7 +46,7 @@ class Cell:
     gates: int
 
     def axes(self, repmap: RepMap) -> tuple[Axis, Axis, Axis]:
-        """Gates, input and hidden."""
+        """Gates, input and hidden: w_ih is "gate input", w_hh "gate hidden"."""
         w_ih, w_hh = (repmap.leaves[name] for name in self.weights[:2])
         return w_ih.axes[0], w_ih.axes[1], w_hh.axes[1]
 
@@ -58,11 +64,12 @@ def cells(node: Node, captured: CapturedModel) -> list[Cell]:
     trait = traits().get(node.target)
     if not isinstance(trait, Recurrence) or not runs_in_steps(node):
         return []
+    # params: of layer 0 forward, layer 0 backward, layer 1 forward, ..., two or four tensors each
     names, directions = [ref.name for ref in node.arguments["params"]], directions_of(node.arguments)
     count = cells_of(node.arguments)
     each = len(names) // count
     if any(captured.leaves[name].kind != "parameter" for name in names if name in captured.leaves):
-        return []
+        return []  # weights that are computed, or frozen in the graph, are not fitted
     cells_of_op: list[Cell] = []
     for position in range(count):
         weights = tuple(names[position * each : (position + 1) * each])
@@ -78,14 +85,16 @@ def steps(node: Node, cells_of_op: Sequence[Cell], values: Mapping[str, Any]) ->
         x = x.transpose(0, 1)
     directions = directions_of(arguments)
     read: list[Step] = []
-    for layer in range(arguments["num_layers"]):
+    for layer in range(arguments["num_layers"]):  # one at a time: the op gives the answers of its last layer alone
         cut = slice(layer * directions, (layer + 1) * directions)
         hx = [state[cut].contiguous() for state in states]
         each = len(cells_of_op[0].weights) * directions
         params = arguments["params"][layer * each : (layer + 1) * each]
         given = hx if len(hx) > 1 else hx[0]
+        # has_biases, num_layers, dropout, train, bidirectional, batch_first
         out = op(x, given, params, each // directions == 4, 1, 0.0, False, directions == 2, True)[0]
         for direction, part in enumerate(out.chunk(directions, -1)):
+            # the state before step t is the answer to step t - 1; to t + 1 in the cell that runs backwards
             first = hx[0][direction][:, None]
             before = [first, part[:, :-1]] if direction == 0 else [part[:, 1:], first]
             read.append(Step(x, torch.cat(before, 1)))
@@ -97,6 +106,8 @@ def separate(captured: CapturedModel, repmap: RepMap) -> RepMap:
     """Layers whose states lie in one tensor, "layer batch unit", share one involution. Their units are different ones
     all the same: every layer but the last gets an unknown of its own, of the same size.
     """
+    # The last layer keeps the unknown that it had: its units are what leaves the op and others read. So does a layer
+    # that does not share this unknown: it is told apart already.
     leaves, spaces = dict(repmap.leaves), list(repmap.spaces)
     fresh = count(1 + max((var.id for rep in leaves.values() for var in variables(rep.axes)), default=0))
     unknowns: dict[tuple[int, int], int] = {}
@@ -106,6 +117,8 @@ def separate(captured: CapturedModel, repmap: RepMap) -> RepMap:
         shared = {_unknown(cell, repmap) for cell in cells_of_op if cell.layer == last}
         for cell in cells_of_op:
             key = _unknown(cell, repmap)
+            # Which axes of w_ih, w_hh, b_ih, b_hh hold units of this layer (as gates, or as the state), and which those
+            # of the layer below, which this one reads: the input axis of w_ih.
             for layer, places in ((cell.layer, {0: (0,), 1: (0, 1), 2: (0,), 3: (0,)}), (cell.layer - 1, {0: (1,)})):
                 if key is None or key not in shared or not 0 <= layer < last:
                     continue
@@ -169,6 +182,8 @@ def _unknown(cell: Cell, repmap: RepMap) -> int | None:
 
 
 def _renamed(axis: Axis, old: int, new: int) -> Axis:
+    """An axis with another unknown in the place of one."""
+
     def term(each: Term) -> Term:
         """One factor, renamed wherever it is or holds the unknown."""
         match each:

@@ -1,6 +1,13 @@
 """`reduce`: hidden units of the trained network, each with its mirror image, and what reads them refitted.
 
 `match` with inputs at hand is the same with all units, matched with each other.
+
+`ways.reduce` and `ways.match` call `reduced` and `rematched`. The order of the steps, and who takes them:
+
+    _ready         the network captured in the sizes of the batches, and what stands in the way of a fit
+    moments        what every hidden unit does on x and on T x, and what the outputs make of it
+    design         what becomes of every hidden space: which units stay, in pairs or as their own
+    filling        all weights by least squares, in the original or in a graph of other sizes
 """
 
 from __future__ import annotations
@@ -34,7 +41,7 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.result import Draft
 from chiralize.problem.stateful import batches_along
 
-ROWS = 64  # samples that are run at a time
+ROWS = 64  # samples that are run at a time: every value of the network, of both views, is held for as many
 _IN_PLACE = (
     "its layers mix joints: both views lie beside each other along the channels, between a map that leads in and one "
     "that leads out, and joints stay in place"
@@ -49,6 +56,7 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
 
     Raises MethodUnavailableError where the network cannot be reduced, UnsupportedError where an op refuses.
     """
+    # 1. Refusals, before minutes are spent on measuring.
     batches = problem.batches
     request = problem.request
     if not batches.inputs:
@@ -67,6 +75,8 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         raise refusal
     if not problem.network.others.earlier:  # several mirrors keep other numbers of units
         refuse_states(ready.in_batches, ready.repmap, width)
+    # 2. Designs, which are made one by one as they are asked for. A mixture of pairs and fixed points may have as many
+    # multiplications as pairs, and other sizes; where sizes must stay, it may have as many units.
     measured = _measured(problem, ready)
     has_own_sizes = request.form != "folded" and not request.keeps_sizes
     mixing = MULTIPLICATIONS if has_own_sizes else UNITS
@@ -76,6 +86,7 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         if has_own_sizes and mixes_joints(ready.in_batches.graph(), ready.repmap):
             yield from _with_joints_in_place(problem, width)
         designs = reductions(ready.in_batches, ready.repmap, measured, width, mixing)
+    # 3. The first is in pairs, and what stops it is the caller's to know; the second only might be better.
     yield fitted(ready, next(designs), problem, "reduce")
     for design in designs:
         try:
@@ -94,6 +105,7 @@ def _with_joints_in_place(problem: Problem, width: float) -> Iterator[Draft]:
         network = leading(original)
         if network is None:
             continue
+        # an attempt beside the plain one: whatever refuses here, the plain one may do
         led_problem = replace(problem, network=network)
         try:
             led = _ready(led_problem, tables=True)
@@ -106,6 +118,7 @@ def _with_joints_in_place(problem: Problem, width: float) -> Iterator[Draft]:
             draft = fitted(led, next(designs), led_problem, "reduce")
         except (MethodUnavailableError, UnsupportedError):
             continue
+        # `fitted` scales the macs of the network that it was given, which here has two maps more than the user's
         macs = draft.converted.macs + macs_of(network.graph()) - macs_of(original.graph())
         yield draft.with_record(macs=macs).with_notes(_IN_PLACE)
         return
@@ -143,10 +156,12 @@ def _units(problem: Problem) -> _Units:
 
 
 def _rematched(problem: Problem, measured: Callable[[], _Units], fixed_points: bool) -> Draft:
+    """One of the drafts of `rematched`. measured: gives what units do, and does the work at the first call only."""
     units = measured()
     ready = units.ready
     design = matching(ready.in_batches, ready.repmap, units.moments, fixed_points, ready.tied)
     draft = fitted(ready, design, problem, "match")
+    # Weights that no fit reaches are only averaged with their partners: how far that moved them goes into the record.
     concrete = {
         leaf.name: design.lifting.representation(design.repmap.leaves[leaf.name]) for leaf in design.captured.weights
     }
@@ -167,6 +182,7 @@ def _ready(problem: Problem, tables: bool) -> Ready:
     ones.
     """
     network = problem.network
+    # `tied` compares the representations before and after layers of one state tensor are told apart
     large, batches = _batches(problem, tables)
     inference = infer(large)
     inference.check_constants()
@@ -199,7 +215,10 @@ def _enough(problem: Problem, calls: Sequence[Call]) -> Sequence[Call]:
 
 
 def _obstacle(problem: Problem, repmap: RepMap, waiting: Mapping[str, str]) -> tuple[str, str] | None:
-    """Where and why this method has no answer."""
+    """Where and why this method has no answer; None where nothing is in the way.
+
+    waiting: ops of which inference knows no result, and what each waits for.
+    """
     network = problem.network
     single = not problem.batches.sequences and bool(network.carried)
     reasons = {

@@ -2,6 +2,13 @@
 
 Most ops take whatever size they are given. A few take sizes as arguments, and their traits say which arguments these
 are. The result of an op is checked against its representation on the first run.
+
+`filling` asks for two things: `graph`, the captured graph in the new sizes, in which weights are fitted, and `apply`,
+which writes the same sizes and the fitted weights into the exported module. With 8 hidden units reduced to 6:
+
+    view(x, [4, 2, 8])          view(x, [4, 2, 6])           the axis is known to be the space: its new size is known
+    zeros([4, 8])               zeros([4, 6])                nothing is known of it: a size that its readers take
+    view(x, [4, -1, 8])         view(x, [4, -1, 6])          -1 stays, it is found out when the op runs
 """
 
 from __future__ import annotations
@@ -37,17 +44,23 @@ from chiralize.symmetry.symbolic import Axis, Sum, SymbolicRepresentation, axis_
 
 Shape = tuple[int, ...]
 _END = 1 << 62
+"""Bounds from here on mean the end of an axis, however long: exported slices have 2^63 - 1 there."""
 _MOST_WAYS = 256
+"""Shapes that are tried for a tensor of one number."""
 
 
 class Resizing:
-    """New sizes for everything that hidden spaces touch."""
+    """New sizes for everything that hidden spaces touch.
+
+    nodes: of the captured graph, by name.  filled: new shapes of tensors that hold one number, by name.
+    """
 
     def __init__(self, captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> None:
         self.captured, self.repmap, self.lifting = captured, repmap, lifting
         self.nodes = captured.by_name
         fills = {node.name: node.shapes[0] or () for node in captured.nodes if self._fills(node)}
         fills |= {leaf.name: leaf.shape for leaf in captured.leaves.values() if _is_filled(leaf)}
+        # empty at first: `_sizes` asks for the new sizes of readers, which look into it
         self.filled = dict[str, Shape]()
         self.filled = self._sizes(fills)
 
@@ -62,6 +75,7 @@ class Resizing:
 
     def apply(self, module: fx.GraphModule, weights: Mapping[str, Tensor]) -> None:
         """Give a graph module of the same ops the new sizes and weights, in place.  weights: by name in the module."""
+        # 1. Arguments of ops. A constant that an op makes in the module is a leaf of the captured graph, by its name.
         constants = {name: leaf for name, leaf in self.captured.leaves.items() if leaf.kind == "constant"}
         changed = {name: new for name, leaf in constants.items() if (new := self._resized(leaf)) is not leaf}
         for node in module.graph.nodes:
@@ -77,6 +91,7 @@ class Resizing:
                 _write(node, name, before.get(name), value)
             if node.name in changed and not _is_fill(node.target):
                 self._fill(node, changed[node.name])
+        # 2. Weights, and constants that lie in the module. The attribute of a submodule is `outer.inner.weight`.
         stored = {name: leaf.tensor for leaf in changed.values() if leaf.stored for name in leaf.names}
         for name, value in {**weights, **stored}.items():
             owner, _, attribute = name.rpartition(".")
@@ -100,15 +115,16 @@ class Resizing:
         """Arguments of an op that hold other sizes now. Raises MethodUnavailableError where they cannot be told."""
         outputs = self.repmap.nodes.get(node.name) or ()
         out = outputs[0] if outputs else None
+        # where no result has a representation, no hidden space touches the op
         if out is None and not any(outputs) and node.name not in self.filled:
             return {}
         new = self._shape(out) if out is not None else self.filled.get(node.name)
         match traits().get(node.target):
-            case Trait(sizes=name) if name and new is not None:
+            case Trait(sizes=name) if name and new is not None:  # view, expand, zeros: expand may add axes in front
                 given = node.arguments[name]
                 lead = len(new) - len(given)
                 return _different(name, given, node.shapes[0] or (), new, lead)
-            case Unflatten() if new is not None:
+            case Unflatten() if new is not None:  # one axis of the source becomes len(sizes) axes of the result
                 start = node.arguments["dim"] % (len(new) - len(node.arguments["sizes"]) + 1)
                 return _different("sizes", node.arguments["sizes"], (node.shapes[0] or ())[start:], new[start:], 0)
             case Normalised(shape=name) if name and new is not None:
@@ -117,6 +133,7 @@ class Resizing:
             case Split(lengths=name) if name:
                 return self._split(node, name, outputs)
             case Attention() if node.arguments.get("scale") is None:
+                # by default 1 / sqrt(dimensions), of those that are left now; the weights were trained with the old one
                 query = self._read(node.arguments["query"])
                 old = axis_size(query.axes[-1]) if query else 1
                 if query and self._size(query.axes[-1]) != old:
@@ -129,6 +146,10 @@ class Resizing:
         return {}
 
     def _split(self, node: Node, name: str, outputs: Sequence[SymbolicRepresentation | None]) -> dict[str, Any]:
+        """The lengths of a split's parts, a list, or a number for parts of one length (the last may be shorter).
+
+        Raises MethodUnavailableError where parts of one length would become different ones.
+        """
         dim = node.arguments["dim"]
         sizes: list[int] = []
         for rep, shape in zip(outputs, node.shapes, strict=True):
@@ -147,6 +168,10 @@ class Resizing:
         return {}
 
     def _slice(self, node: Node, rep: SymbolicRepresentation | None, *bounds: str) -> dict[str, Any]:
+        """The bounds of a slice, moved with the parts that it cuts between. rep: of what is sliced.
+
+        Raises MethodUnavailableError where a bound lies within a hidden space, whose new units have another order.
+        """
         if rep is None:
             return {}
         axis = rep.axes[node.arguments["dim"]]
@@ -165,7 +190,10 @@ class Resizing:
         return changes
 
     def _boundary(self, axis: Axis, position: int) -> int | None:
-        """Where a bound between concatenated parts lies now."""
+        """Where a bound between concatenated parts lies now; None where it lies within one.
+
+        Of [h1 | h2], 8 and 4 units that become 6 and 2, the bound 8 becomes 6.
+        """
         if position == axis_size(axis):
             return self._size(axis)
         old = new = 0
@@ -176,6 +204,7 @@ class Resizing:
         return None
 
     def _groups(self, node: Node, new: Shape) -> dict[str, Any]:
+        """The groups of a convolution along single channels, as many as there are. Raises MethodUnavailableError."""
         old = (node.shapes[0] or (0, 0))[1]
         if new[1] == old:
             return {}
@@ -184,23 +213,28 @@ class Resizing:
         return {"groups": new[1]}
 
     def _stuck(self, node: Node, facts: str) -> MethodUnavailableError:
+        """The refusal of an op whose new arguments cannot be told."""
         return MethodUnavailableError(str(node.where), f"--width: {facts}", "use --width 0.5, or --method average")
 
     def _read(self, ref: Any) -> SymbolicRepresentation | None:
+        """How an op's argument transforms, where it is the first result of an op."""
         outputs = self.repmap.nodes.get(ref.name) if isinstance(ref, Ref) else None
         if not outputs:
             return None
         return outputs[0]
 
     def _size(self, axis: Axis) -> int:
+        """The new size of an axis."""
         return self.lifting.representation(SymbolicRepresentation((axis,))).shape[0]
 
     def _shape(self, rep: SymbolicRepresentation | None) -> Shape:
+        """The new shape of a tensor; () where nothing is known of it."""
         if rep is not None:
             return self.lifting.representation(rep).shape
         return ()
 
     def _shapes(self, node: Node) -> tuple[Shape | None, ...]:
+        """The new shapes of an op's results; None of one whose shape is not known."""
         reps = self.repmap.nodes.get(node.name, ())
         if not reps:
             return node.shapes
@@ -210,6 +244,7 @@ class Resizing:
         return tuple(shapes)
 
     def _new_shape(self, leaf: Leaf) -> Shape:
+        """The shape that a leaf has now."""
         if leaf.name in self.filled:
             return self.filled[leaf.name]
         rep = self.repmap.leaves.get(leaf.name)
@@ -218,7 +253,11 @@ class Resizing:
         return leaf.shape
 
     def _fill(self, node: fx.Node, leaf: Leaf) -> None:
-        """Make a constant, which was a view of another one, of the one number that it holds."""
+        """Make a constant, which was a view of another one, of the one number that it holds.
+
+        A view of a constant of the old size has too many entries, or too few. Raises MethodUnavailableError where the
+        op does not list the sizes of its result.
+        """
         source, sizes, *_ = (*node.args, None) if _sizes_of(node.target) else (None, None)
         if not isinstance(sizes, (list, tuple)) or -1 in sizes:
             facts = f"--width: {node.target} makes {leaf.shape} of a constant of another size"
@@ -228,14 +267,18 @@ class Resizing:
 
     # ---- tensors filled with one number ---------------------------------------------------------------------------
     def _fills(self, node: Node) -> bool:
+        """Whether an op fills a tensor of which no representation is known."""
         return _is_fill(node.target) and not any(self.repmap.nodes.get(node.name) or ())
 
     def _sizes(self, fills: Mapping[str, Shape]) -> dict[str, Shape]:
         """The first sizes that all readers take: such a tensor may be anything, as the zeros that states start from."""
+        # 1. What axes of a size have become, anywhere in the network: {8: {6, 8}}, say, of two spaces of 8.
         became: dict[int, dict[int, None]] = {}
         for rep in (*self.repmap.leaves.values(), *(out for outputs in self.repmap.nodes.values() for out in outputs)):
             for axis in rep.axes if rep is not None else ():
                 became.setdefault(axis_size(axis), {})[self._size(axis)] = None
+        # 2. Every axis with its old size or one of those, the old ones first. Tensors of one shape change together,
+        # since an op may read two of them: an LSTM starts from zeros for h and zeros for c.
         sizes = dict(fills)
         for name, shape in fills.items():
             alike = [other for other, other_shape in fills.items() if other_shape == shape]
@@ -257,8 +300,9 @@ class Resizing:
             else:
                 shape, kind = self._new_shape(leaf), leaf.tensor.dtype
             shape = given.get(ref.name, shape)
-            if shape is None:
+            if shape is None:  # of an operand that nobody knows: nothing speaks against it
                 return True
+            # An index stays one. A constant in double precision would not go with the default dtype of the others.
             if kind is not None and kind.is_floating_point:
                 kind = None
             values[ref.name] = torch.empty(shape, dtype=kind, device="meta")
@@ -281,7 +325,7 @@ class Resizing:
         if not (is_stored or _is_filled(leaf)):
             facts = f"--width: constant {leaf.names[0]} {leaf.shape} would have the shape {new}"
             raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method average")
-        if is_stored:
+        if is_stored:  # zeros that take no memory; the fit puts the weights there
             return replace(leaf, tensor=leaf.tensor.new_zeros(()).expand(new))
         return replace(leaf, tensor=leaf.tensor.flatten()[0].expand(new).clone())
 
@@ -304,7 +348,10 @@ def _is_filled(leaf: Leaf) -> bool:
 
 
 def _different(name: str, given: Sequence[Any], old: Shape, new: Shape, lead: int) -> dict[str, Any]:
-    """The argument with new sizes where they changed; -1 stays."""
+    """The argument with new sizes where they changed; -1 stays. Empty where none did.
+
+    given: its sizes as they are.  old, new: shapes of the result.  lead: axes of the result in front of the first.
+    """
     sizes = list(given)
     for position, value in enumerate(given, lead):
         if value != -1 and new[position] != old[position]:
@@ -337,6 +384,6 @@ def _scaled(node: fx.Node, size: fx.Node, old: int, new: int) -> fx.Node:
     """A computed size times new / old."""
     if old == new:
         return size
-    with node.graph.inserting_before(node):
+    with node.graph.inserting_before(node):  # batch * 8 becomes batch * 8 * 6 // 8: the batch stays open
         product = node.graph.call_function(operator.mul, (size, new))
         return node.graph.call_function(operator.floordiv, (product, old))

@@ -2,6 +2,13 @@
 
 A site is an op z = W x + b whose weight carries the representation T_out W T_in = W. Its samples are the positions
 that the weight is applied at: rows of a linear layer, places of a convolution.
+
+`sites_of` finds them; `tasks` asks each for rows of features and targets, and for its weight as a matrix "out feature":
+
+    linear(x, W)       x "4 27 34", W "256 34"         108 samples of 34 features and 256 targets
+    conv1d(x, W)       x "4 34 27", W "256 34 3"       4 x 25 samples of 34 x 3 features, kernel fastest
+    x @ W              W "in out", transposed
+    A @ x              A "out in", along the axis before the last: an adjacency that was learned, axis -2
 """
 
 from __future__ import annotations
@@ -60,7 +67,11 @@ class Site:
         return matrix.reshape(like)
 
     def actions(self, rep: TensorRepresentation) -> tuple[Any, Any]:
-        """How the mirror acts on a row of features and of results."""
+        """How the mirror acts on a row of features and of results.
+
+        rep: of the weight. T on features is that on the input's channels times that on the kernel, which a reversed
+        axis turns round; a sign of the whole weight goes to the results.
+        """
         axes = [axis.action for axis in rep.axes]
         if self.transposed:
             given, taken = axes[1], [axes[0], *axes[2:]]
@@ -73,6 +84,7 @@ class Site:
         spatial = self.spatial
         if not spatial:
             return _rows(value, self.axis)[rows]
+        # "batch channel place..." becomes "batch place... channel kernel...", a view; only chosen windows are copied
         arguments, kernel = self.node.arguments, shape[2:]
         dilation, stride = arguments["dilation"], arguments["stride"]
         if self.transposed:
@@ -122,6 +134,7 @@ def _spread(value: Tensor, arguments: Mapping[str, Any], kernel: Sequence[int]) 
     for axis, length in enumerate(kernel):
         stride, size = arguments["stride"][axis], value.shape[2 + axis]
         wide = value.new_zeros(*value.shape[: 2 + axis], (size - 1) * stride + 1, *value.shape[3 + axis :])
+        # along the axis: 3 entries at stride 2 become x0 0 x1 0 x2, of size 5
         wide.transpose(2 + axis, 0)[::stride] = value.transpose(2 + axis, 0)
         value = wide
         reach = (length - 1) * arguments["dilation"][axis] - arguments["padding"][axis]
@@ -139,10 +152,11 @@ def sites_of(captured: CapturedModel) -> dict[str, Site]:
 def _site_of(node: Node, captured: CapturedModel, nodes: Mapping[str, Node]) -> Site | None:
     arguments, trait = node.arguments, traits().get(node.target)
     match trait:
-        case Contraction(is_transposed=True):
+        case Contraction(is_transposed=True):  # matmul, mm, addmm: either operand may be the weight
             if any(arguments.get(factor, 1) != 1 for factor in ("alpha", "beta")):
                 return None
             added = trait.added(arguments)
+            # a bias goes along the last axis, and so not with a weight from the left, which gives the one before it
             for source, weight, axis in ((trait.source, trait.weight, -1), (trait.weight, trait.source, -2)):
                 if axis == -1 or added is None:
                     site = _of_product(node, captured, nodes, arguments[source], arguments[weight], added, axis)
@@ -152,7 +166,7 @@ def _site_of(node: Node, captured: CapturedModel, nodes: Mapping[str, Node]) -> 
             weight = captured.leaf_of(arguments["weight"])
             spatial = weight.tensor.ndim - 2 if weight is not None else 0
             if arguments["groups"] != 1 or len(node.shapes[0] or ()) != 2 + spatial:
-                return None
+                return None  # a matrix for every group; a value without samples as its first axis
             operands = arguments["input"], arguments["weight"], arguments.get("bias")
             return _site(node, captured, *operands, isinstance(trait, Adjoint), spatial)
         case Contraction():
@@ -170,6 +184,7 @@ def _of_product(
     axis: int,
 ) -> Site | None:
     """The site of `value @ weight`, or, for axis -2, of `weight @ value`, such as of an adjacency that was learned."""
+    # x @ W has W as "in out", W @ x as "out in"; a transpose in the graph between the leaf and the product turns that
     transposed = axis == -1
     before = nodes.get(weight.name)
     if before is not None and isinstance(traits().get(before.target), Transpose):
@@ -189,10 +204,12 @@ def _site(
     transposed: bool = False,
     spatial: int = 0,
 ) -> Site | None:
+    """The site of an op that contracts a value with a weight; None where it is not one matrix that is trained."""
     leaf, source = captured.leaf_of(weight), captured.leaf_of(value)
+    # The weight is trained and read as it is, and the value depends on the inputs: of a parameter there are no samples.
     if leaf is None or leaf.kind != "parameter" or leaf.tensor.ndim < 2 or (source and source.kind != "input"):
         return None
-    if leaf.tensor.ndim > 2 and not spatial:
+    if leaf.tensor.ndim > 2 and not spatial:  # a matrix for every sample of a batched product
         return None
     added = captured.leaf_of(bias)
     if bias is not None and (added is None or added.kind != "parameter" or added.tensor.ndim != 1):

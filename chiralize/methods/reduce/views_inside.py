@@ -8,6 +8,10 @@ come in where a weight first reads features, and go out behind the weight that g
 
 The mirror takes z to [T v, v]: it exchanges the views and leaves the nodes where they are. Between the two, layers
 along the nodes stay as they are. The maps are weights, fitted with all others.
+
+`reduce` tries it where `joints_in_place` finds no place for its maps: `doubled_inside` writes the network anew, and
+`views_in_place` settles which unknowns are nodes and which are the two views. A first layer that reads "batch node
+frame" gets [v, 0] at first, with zeros in its weight for the second half, so that it computes what it did.
 """
 
 from __future__ import annotations
@@ -35,6 +39,8 @@ def doubled_inside(network: Network) -> Network | None:
     """The network with its maps, which change nothing. None where no value can be doubled, or it cannot be written."""
     if network.program is None or not is_plain(network):
         return None
+    # Values that go in and that come out, each with the weights that get room for a second view. No weight gets it
+    # twice: one that works in two places, say, would be padded for both.
     captured, repmap = network.graph(), infer(network).result()
     read, given = tuple(_read(captured, repmap)), tuple(_given(captured, repmap))
     names = list[str]()
@@ -57,12 +63,13 @@ def views_in_place(network: Network, captured: CapturedModel, repmap: RepMap) ->
     names = {name: leaf.name for leaf in captured.leaves.values() for name in leaf.names}
     nodes: set[int] = set()
     views: dict[int, Var] = {}
+    # the maps are numbered from 0, those that lead in and those that lead out each by themselves
     for name_of, at in ((name_of_map_in, 0), (name_of_map_out, 1)):
         index = 0
         while name_of(index) in names:
             *others, view = repmap.leaves[names[name_of(index)]].axes[at]
             if not isinstance(view, Var) or view.size != _VIEWS:
-                return None
+                return None  # an op between the maps fixes how the mirror acts on the views
             views[view.id] = view
             for term in others:
                 if isinstance(term, Var):
@@ -72,6 +79,7 @@ def views_in_place(network: Network, captured: CapturedModel, repmap: RepMap) ->
     if nodes & views.keys():
         return None
     maps = list[HiddenMap]()
+    # Of the two halves, v and 0 at first, v is kept, and its mirror image takes the place of the other.
     for key in views:
         maps.append(replace(pairs_and_fixed(key, _VIEWS, [0], ()), reason="a value and its mirror image"))
     return InPlace(left_alone(repmap, nodes), tuple(maps))
@@ -84,6 +92,7 @@ def _read(captured: CapturedModel, repmap: RepMap) -> Iterator[DoubledValue]:
         read, given = repmap.of(site.source), repmap.of(site.node.name)
         if read is None or given is None or _is_hidden(read) or not _is_hidden(given):
             continue
+        # the axis of the value that the weight reads must not be one that the mirror moves: that is a layer along nodes
         channel = site.out % len(read.axes)
         if _moved(read) and channel not in _moved(read):
             readers.setdefault((site.source, channel), []).append(site)
@@ -103,6 +112,7 @@ def _given(captured: CapturedModel, repmap: RepMap) -> Iterator[DoubledValue]:
         read, given = repmap.of(site.source), repmap.of(site.node.name)
         if read is None or given is None or not _is_hidden(read) or _is_hidden(given) or not _moved(given):
             continue
+        # The last layer goes along the nodes where its axis is moved: then the one before it gives the channels.
         giver: Site | None = site
         if site.out % len(given.axes) in _moved(given):
             giver = sites.get(site.source)
@@ -113,11 +123,13 @@ def _given(captured: CapturedModel, repmap: RepMap) -> Iterator[DoubledValue]:
 
 
 def _padded(captured: CapturedModel, site: Site, axis: int, bias: str | None = None) -> PaddedWeight:
+    """A weight that gets room for a second view along an axis, and its bias, by their names in the module."""
     leaves = captured.leaves
     return PaddedWeight(site.node.name, leaves[site.weight].names[0], axis, bias and leaves[bias].names[0])
 
 
 def _is_hidden(rep: SymbolicRepresentation) -> bool:
+    """Whether some axis is not known."""
     return any(True for _ in variables(rep.axes))
 
 
@@ -135,6 +147,7 @@ def _is_still(term: Term) -> bool:
 
 
 def _led(rep: SymbolicRepresentation) -> Led:
+    """The axes that the mirror moves, and their sizes."""
     axes, sizes = _moved(rep), list[int]()
     for axis in axes:
         sizes.append(axis_size(rep.axes[axis]))

@@ -4,6 +4,10 @@ Nothing is fitted: every layer of the original stands twice on the diagonal of a
 exactly wherever units do not look at each other, as in linear maps and functions of single units; a norm over channels
 is none, and is found out by running both. The wide network commutes with this mirror, and is reduced for the next one:
 what is given up is then given up once, against the average over all views.
+
+`several.stages` calls it where a network has several mirrors and `reduce` is asked for. A layer z = W x becomes
+
+    first:  [z; z'] = [W; W T] x        hidden:  [z; z'] = [[W, 0], [0, W]] [x; x']        last:  y = ½ [W, T W] [x; x']
 """
 
 from __future__ import annotations
@@ -30,11 +34,13 @@ from chiralize.problem.result import Converted, Draft
 from chiralize.verification.drift import random_inputs
 
 _DIGITS = 256
+"""Eps of its largest answer that the wide network may be off the average by."""
 _INSTEAD = "use --method match, or --method average, which runs every view"
 
 
 def widened(network: Network) -> Draft:
     """The flip average of a network as one pass of twice its units. Raises MethodUnavailableError where it is none."""
+    # 1. What cannot be written side by side.
     network = with_tables(network)
     inference = infer(network)
     inference.check_constants()
@@ -50,6 +56,7 @@ def widened(network: Network) -> Draft:
     for reason, holds in reasons.items():
         if holds:
             raise _refused(reason)
+    # 2. Every unit with its image; the mirrors that the network has already do to images what they do to units.
     keep = keeping(captured, network.others.earlier)
     maps: list[HiddenMap] = []
     choices: list[Choice] = []
@@ -58,6 +65,7 @@ def widened(network: Network) -> Draft:
         others = tuple((action, action.direct_sum(action)) for action in keep(space, repmap))
         maps.append(replace(doubled, earlier=others))
         choices.append(Choice(space, doubled.actions[space.key], "all units kept, each with its mirror image"))
+    # 3. Lifted weights as they are: each fit starts from them, and here none follows.
     lifting = Lifting(maps, earlier_by_leaf(captured.weights, network.others.earlier))
     readers = {site.weight: site.readers for site in sites_of(captured).values()}
     weights = lifted_weights(captured, repmap, lifting, readers)
@@ -85,12 +93,14 @@ def _check_average(network: Network, module: torch.nn.Module) -> None:
             for one, other in zip(wanted, given, strict=True):
                 if not one.is_floating_point():
                     continue
+                # "not <=", so that an answer that is no number is refused as well
                 bound = _DIGITS * torch.finfo(one.dtype).eps * float(one.abs().max())
                 if not float((one - other).abs().max()) <= bound:
                     raise _refused("with both views side by side it is not their average: units look at each other")
 
 
 def _refused(reason: str) -> MethodUnavailableError:
+    """The refusal, which holds for every width: another one is not tried."""
     refusal = MethodUnavailableError(
         "--method reduce, several mirrors", f"this network cannot be reduced for them: {reason}", _INSTEAD
     )
