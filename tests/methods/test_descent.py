@@ -144,6 +144,19 @@ def test_what_training_lowers(seed: int, scale: float, is_squared: bool) -> None
     assert torch.allclose(distance.error(call, distance.targets(call)), wanted / 2**0.5)
 
 
+@pytest.mark.parametrize("number", [3.0, -0.1, 1e4])
+def test_the_rounding_of_a_constant_does_not_outweigh_other_outputs(number: float) -> None:
+    """A policy's spread, which is the same for all inputs, beside its mean: it counts in its own size."""
+    calls: list[Call] = [((torch.randn(8, 2, generator=torch.Generator().manual_seed(seed)),), {}) for seed in range(3)]
+
+    def answers(x: Tensor, off: float = 0.0) -> list[Tensor]:
+        return [x + off, torch.full((len(x), 1), number * (1 + 1e-6 * bool(off)))]
+
+    distance = Distance(lambda call: answers(*call[0]), lambda x: answers(x, 0.1), calls, [0, 1])
+    alone = Distance(lambda call: answers(*call[0])[:1], lambda x: answers(x, 0.1)[:1], calls, [0])
+    assert distance.on(calls) == pytest.approx(alone.on(calls) / 2, rel=1e-6)
+
+
 BINS = [{"layout": "b j x", "mirror": "x", "dims": []}, {"layout": "b j y", "dims": []}]
 
 

@@ -7,6 +7,10 @@ averages over both by construction, so either has the same minimum where the inp
 
 Gradient descent lowers |g(x) - y(x)| itself, not its square: in networks that read their own answers a few samples,
 and the last frames, are off by many times more than the others, and would decide on every step.
+
+`ready` makes a `Distance` and `Weights`; `gauss_newton` and `training` lower the one by moving the other. Answers of
+all outputs lie in one row, each entry over the square root of (variance x entries x outputs), so that the distance is
+the plain square of a difference of rows. With outputs of 51 and of 2 entries both count alike.
 """
 
 from __future__ import annotations
@@ -90,7 +94,11 @@ class Weights:
             parameter.grad = None
 
     def projected(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """One tensor for each of some weights, and the nearest that every mirror leaves alone."""
+        """The nearest tensors that every mirror leaves alone, for one tensor of each of some weights, by name.
+
+        Weights of which nothing is claimed are left as they are. One that the mirror takes to another's place (of a
+        left and a right branch) is averaged with that one, if it is among them.
+        """
         symmetric = dict(values)
         with torch.no_grad():
             for name in values.keys() & self.action.hidden.keys():
@@ -139,6 +147,8 @@ class Distance:
         with torch.no_grad():
             for call in calls:
                 answers = [answer.double() for answer in self._aimed(call)]
+                # Sums of squares about the first call's means: about 0 they would lose their digits where means are
+                # large. All processes use those of the first one, or their sums could not be added.
                 if not shifts:
                     shifts = [_means(units, answer) for units, answer in zip(self.units, answers, strict=True)]
                     processes.take_first(shifts)
@@ -147,8 +157,10 @@ class Distance:
         processes.add_up(sums)
         variances: list[Tensor] = []
         for units, (count, total, square), shift in zip(self.units, sums, shifts, strict=True):
+            # energy: about 0, which counts in place of the variance of a constant (a policy's spread beside its mean).
+            # Over a variance of 0 its rounding would outweigh all other outputs.
             variance = (square - total**2 / count) / (count - 1).clamp_min(1)
-            about = shift.flatten().cpu() if units.groups else torch.zeros_like(total)
+            about = shift.flatten().cpu().reshape(total.shape)
             energy = (square + 2 * about * total) / count + about**2
             spread = units.squared_spread(variance, energy).clamp_min(1e-30)
             variances.append(units.shaped(spread, shift.ndim))
@@ -176,6 +188,7 @@ class Distance:
         total = targets.new_zeros(())
         for position, answer, aim in zip(self.outputs, answers, aims, strict=True):
             off = answer - aim
+            # Rows are scaled by 1 / sqrt(entries): a norm is a root mean square already, a sum needs that root again.
             if position in self.squared:
                 total = total + off.norm()
             else:
@@ -189,16 +202,19 @@ class Distance:
         return processes.total(total) / processes.total(len(calls))
 
     def _answers(self, call: Call) -> list[Tensor]:
+        """The network's answers, one scaled row for each output that counts."""
         args, kwargs = fresh(self.arithmetic.laid_out(call))
         with self.arithmetic.precision():
             given = results(self.result(*args, **kwargs))[0]
         return self._scaled([self.arithmetic.whole(given[position]) for position in self.outputs])
 
     def _aimed(self, call: Call) -> list[Tensor]:
+        """What is aimed at, as it is, for each output that counts."""
         wanted = self.aim(call)
         return [wanted[position] for position in self.outputs]
 
     def _scaled(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Every output in a row, over the square root of (variance x entries x outputs)."""
         parts = zip(tensors, self.variances, strict=True)
         count = len(self.outputs)
         return [_flat(tensor, (variance * tensor.numel() * count) ** -0.5) for tensor, variance in parts]
