@@ -3,6 +3,9 @@
 A sequence is one call here, every input of it "time ...". The graph runs op by op, and a state is handed from the node
 that holds its new value to the leaf that the next step reads: derivatives reach back through all steps, also where the
 network's own code lets none through (`detach`), and so does vmap, which knows neither states nor recurrent ops.
+
+`ready` uses `Along` for the original, for its mirrored view and for the result. A policy that reads "env 48" and keeps
+a GRU's state becomes a function of "time env 48", whose answers are those to all steps, stacked to "time env 12".
 """
 
 from __future__ import annotations
@@ -58,6 +61,7 @@ class Along:
 
     def __call__(self, *args: Any, **kwargs: Any) -> list[Tensor]:
         """All results."""
+        # given, answers: of the step before, which `handed_over` makes states and own answers of
         sequence = Arguments.of(args, kwargs)
         states = dict[str, Tensor]()
         given, answers = list[Tensor](), list[Tensor]()
@@ -65,6 +69,7 @@ class Along:
         steps = len(sequence.tensors[0])
         for number in range(steps):
             observed = sequence.filled([tensor[number] for tensor in sequence.tensors])
+            # T goes on what comes from outside alone: this view's own answers are handed over as it gave them
             if self.mirror is not None:
                 observed = self.mirror.turned(observed)
             read = Arguments.of(*observed).tensors
@@ -83,6 +88,7 @@ class Along:
                 values[node.name] = stepped(node, values)
             else:
                 values[node.name] = execution.evaluate(node, values)
+        # the node that holds a state's new value, by the leaf that holds its old one
         after = {leaf: values[name] for leaf, name in self.captured.mutations.items()}
         return [values[name] for name in self.captured.answers], after
 
@@ -118,23 +124,28 @@ def length_of(batches: Batches, network: Network) -> int:
     """The steps of the stretches that sequences are cut to; 0 where there are none, or memory holds too few steps."""
     if not batches.sequences or network.captured is None:
         return 0
+    # of those seen and of those held out at least one sequence has to be as long
     longest = [max(map(len, part)) for part in (batches.seen_sequences, batches.held_sequences)]
     length = min(_usual(list(map(len, batches.sequences))), *longest)
     if length < 2:
         return 0
     if network.carried.has_feedback:
         length = min(length, _OWN_ANSWERS)
+    # steps of one stretch that memory holds: shorter stretches if need be, but none of which a state tells nothing
     held = at_once_in_memory(network, 1)
     return length if held >= length else held if held >= _FEWEST else 0
 
 
 def _usual(lengths: Sequence[int]) -> int:
-    """The largest length such that sequences as long as that hold most of the steps."""
+    """The largest length such that sequences as long as that hold most of the steps.
+
+    Of lengths 100, 100 and 10 it is 100; of 100 and nine times 50 it is 50.
+    """
     total = sum(lengths)
     for length in sorted(set(lengths), reverse=True):
         if sum(each for each in lengths if each >= length) >= _KEPT_STEPS * total:
             return length
-    return min(lengths)
+    return min(lengths)  # not reached: sequences as long as the shortest are all of them
 
 
 def at_once_in_memory(network: Network, steps: int) -> int:
@@ -150,6 +161,7 @@ def cut(sequences: Sequence[Steps], length: int) -> list[Call]:
     """
     calls = list[Call]()
     for steps in sequences:
+        # at half of the length each step but the first and the last ones is in two stretches
         for start in range(0, len(steps) - length + 1, max(length // _OVERLAP, 1)):
             calls.append(_as_one_call(steps[start : start + length]))
     return calls

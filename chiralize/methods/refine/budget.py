@@ -1,5 +1,11 @@
 """What a fit is followed by unasked: rounds of Gauss-Newton for a small network, up to a minute of training for a
 larger one.
+
+`refine` asks. An estimate from multiplications alone, so that a machine's load does not change a result:
+
+    250,000 a sample or fewer       12 rounds, whatever rho is
+    more, 0.4 < rho <= 5            as many steps as 1.2e12 multiplications hold, 200 to 1,500, of 16 to 256 samples
+    else                            nothing
 """
 
 from __future__ import annotations
@@ -65,6 +71,7 @@ def unasked_along(network: Network, frames: int, rho: float) -> Extra:
     if rho <= _LEFT_OVER:
         return Extra()
     work = frames * max(multiplications_a_sample(network), 1.0)
+    # The least of three: what overhead lets through in a minute, what arithmetic does, and what is ever worth it.
     steps = int(min(_STEPS_OF_TIME / (frames + _BESIDE), _WORK / (_PASSES * _FEWEST_ROWS * work), _MOST_STEPS))
     return Extra(steps=steps, rows=_FEWEST_ROWS) if steps >= _FEWEST_ALONG else Extra()
 
@@ -96,6 +103,8 @@ def affordable(work: float, shapes: Iterable[Sequence[int]], rho: float) -> Extr
         return Extra(rounds=_ROUNDS)
     if not _LEFT_OVER < rho <= _HOPELESS:
         return Extra()
+    # A step costs its samples, and what Muon does to every weight however few samples there are. First the samples
+    # that leave room for 200 steps, then as many steps as there is room for with no more than these.
     shapes = list(shapes)
     orthogonal = sum(map(_orthogonalised, shapes)) / _CHEAPER
     possible = int((_WORK / _FEWEST_STEPS - orthogonal) / (_PASSES * work))
@@ -110,6 +119,8 @@ def most_in_a_row(captured: CapturedModel) -> int:
     Errors add up along such a row. Not counted are steps within a recurrent layer, since one op takes them all, and
     weights that several layers add, such as tables of positions.
     """
+    # made_of: by value, the weights that it is nothing but a function of (a transpose, a reshape).  users: by weight,
+    # the layers that multiply by it. A network that is called ten times on its own answers has ten of each.
     known = traits()
     made_of = {leaf.name: {leaf.name} for leaf in captured.leaves.values() if leaf.kind == "parameter"}
     users: dict[str, set[str]] = {name: set() for name in made_of}
@@ -120,6 +131,7 @@ def most_in_a_row(captured: CapturedModel) -> int:
         elif isinstance(known.get(node.target), (Product, Recurrence)):
             for weight in weights:
                 users[weight].add(node.name)
+    # weights of one layer have the same users, and are counted once
     shared = {frozenset(nodes) for nodes in users.values() if len(nodes) > 1}
     return max((_most_on_a_path(captured, nodes) for nodes in shared), default=1)
 

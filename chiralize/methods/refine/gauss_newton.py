@@ -12,6 +12,9 @@ can be differentiated once will do. They start well because the system of one we
 (the Kronecker factors of Martens & Grosse 2015, from gradients alone as in Gupta et al. 2018); L and R commute with
 the mirror because every G does. Each round sees its inputs moved by noise of their own covariance (`perturbation.py`),
 goes as far along d as the held-out inputs like, and is damped more where that was not far.
+
+`refine.refined` calls `refine`, with a distance (`imitation.Distance`, of which r are the roots of the terms) and the
+weights that may move. Vectors of the search (d, J' u) are dicts of tensors by the weights' names.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ _WIDEST = 1024  # side of a weight that gets a factor of its own; of a wider one
 _GAIN = 3e-3  # share of the distance that a round has to gain
 _PATIENCE = 2  # rounds with less gain, after which the fit stops
 Vector = dict[str, Tensor]
+"""One tensor for every weight, of its shape, in units of that weight's root mean square."""
 Report = Callable[[int, int, float], None]
 
 
@@ -61,14 +65,18 @@ def refine(
     generator = torch.Generator().manual_seed(0)
     losses, damping, idle = [distance.on(held)], _DAMPING, 0
     while len(losses) <= rounds and idle < _PATIENCE:
+        # 1. New points beside the inputs, and what the answers there say of J' J.
         calls = [perturbed(batch, seen, rows, generator) for batch in _some(seen, rows, generator)]
         system.look(calls, generator)
         start, step = weights.copies(), system.step(calls, damping)
+        # 2. A share of the step: the model is quadratic, the network is not. A loss that is no number is the worst.
         ways: list[tuple[float, float, Vector]] = []
         for share in _SHARES:
             weights.restore(weights.projected(system.moved(start, step, share)))
             ways.append((distance.on(held), share, weights.copies()))
         loss, share, values = min(ways, key=lambda way: (math.isnan(way[0]), way[0]))
+        # 3. More damping makes the next step shorter: a little more where a quarter was best, ten times where nothing
+        # was better than to stay.
         if loss < losses[-1]:
             damping *= 1 if share > _SHARES[-1] else 2
         else:
@@ -89,7 +97,11 @@ def _some(seen: Sequence[Call], rows: bool, generator: torch.Generator) -> list[
 
 
 class _System:
-    """J' J at the weights as they are, in the symmetric subspace and in units of each parameter's size."""
+    """J' J at the weights as they are, in the symmetric subspace and in units of each parameter's size.
+
+    sizes: the root mean square of every weight, at the start.  known: by weight, L and R (or their diagonals); of a
+    bias the squares alone.  scale: the mean of J' J's diagonal, which damping is a share of.
+    """
 
     def __init__(self, distance: Distance, weights: Weights) -> None:
         self.distance, self.weights = distance, weights
@@ -108,6 +120,7 @@ class _System:
         for call in calls:
             given = self.distance.answers(call)
             for _ in range(_SIGNS):
+                # E[u u'] = 1, so that E[J' u u' J] = J' J
                 u = torch.randint(0, 2, given.shape, generator=generator).to(given) * 2 - 1
                 for name, gradient in self.weights.projected(self._pulled(given, u)).items():
                     new = _factors(gradient)
@@ -120,11 +133,16 @@ class _System:
                 pairs = zip(self.known[name], new, strict=True)
                 new = [_FADING * before + (1 - _FADING) * now for before, now in pairs]
             self.known[name] = new
+        # the trace of L is that of J' J, the sum of G's squares
         count = number_count(self.weights.parameters.values())
         self.scale = sum(float(_diagonal(factors[0]).sum()) for factors in self.known.values()) / count
 
     def step(self, calls: Sequence[Call], damping: float) -> Vector:
-        """d after some conjugate gradients."""
+        """d after some conjugate gradients, preconditioned, from d = 0.
+
+        left: -J' r - (J' J + damping) d, which is 0 at the minimum.  turned: the same over the preconditioner.
+        along: the direction of the search.
+        """
         damping *= self.scale
         prepare = self._preconditioner(damping)
         here, slope = self._slope(calls)
@@ -133,11 +151,11 @@ class _System:
         turned = prepare(left)
         along, energy = turned, _dot(left, turned)
         for _ in range(_PRODUCTS):
-            if not energy > 0:
+            if not energy > 0:  # nothing is left, or it is no number
                 break
             image = self._product(calls, here, along, damping)
             bend = _dot(along, image)
-            if not bend > 0:
+            if not bend > 0:  # by rounding alone, or no number: J' J + damping is positive
                 break
             length = energy / bend
             step = _sum(step, length, along)
@@ -159,6 +177,9 @@ class _System:
 
     def _product(self, calls: Sequence[Call], here: Sequence[Tensor], along: Vector, damping: float) -> Vector:
         """(J' J + damping) along."""
+        # J along is a difference of answers, over a share for which weights move by a thousandth of their size: less
+        # would drown in rounding, more would leave the tangent. J' of that is a backward pass at the weights as they
+        # are.
         start = self.weights.copies()
         share = _DIFFERENCE * (number_count(along.values()) / _dot(along, along)) ** 0.5
         self.weights.restore(self.moved(start, along, share))
@@ -170,6 +191,7 @@ class _System:
 
     def _pulled(self, given: Tensor, u: Tensor) -> Vector:
         """J' u; what is not finite, as behind a root of 0, counts as 0."""
+        # retain_graph: `look` pulls several u through the same answers
         names, parameters = zip(*self.weights.parameters.items(), strict=True)
         gradients = torch.autograd.grad(given, parameters, u, retain_graph=True, allow_unused=True)
         pulled = {name: torch.zeros_like(parameter) for name, parameter in self.weights.parameters.items()}
@@ -180,6 +202,7 @@ class _System:
 
     def _total(self, parts: Iterable[Vector]) -> Vector:
         """The mean over the calls of all processes, made symmetric."""
+        # one after the other: a part is made when it is asked for, and no two need to be in memory
         total: Vector = {}
         count = 0
         for part in parts:
@@ -197,6 +220,7 @@ class _System:
         return [tensor / processes.count() for tensor in tensors]
 
     def _preconditioner(self, damping: float) -> Callable[[Vector], Vector]:
+        """An approximation of (J' J + damping)^-1; one eigendecomposition of each factor serves the whole round."""
         bases = {name: list(map(_basis, moments)) for name, moments in self.known.items()}
 
         def prepare(given: Vector) -> Vector:
@@ -222,6 +246,7 @@ def _moment(rows: Tensor) -> Tensor:
 
 
 def _diagonal(moment: Tensor) -> Tensor:
+    """The diagonal of a moment, which may be all that is known of it."""
     if moment.ndim == 2:
         return moment.diagonal()
     return moment
@@ -236,7 +261,10 @@ def _basis(moment: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def _divided(vector: Tensor, bases: Sequence[tuple[Tensor, Tensor | None]], damping: float) -> Tensor:
-    """A vector over J' J + damping, as the factors have it."""
+    """A vector over J' J + damping, as the factors have it.
+
+    With L = U diag(l) U' and R = V diag(r) V':   U ((U' X V) / (l r' / tr L + damping)) V',   X the vector as a matrix.
+    """
     if len(bases) == 1:
         return vector / (bases[0][0] + damping)
     (left, turn), (right, turn_in) = bases
@@ -260,4 +288,5 @@ def _sum(one: Vector, share: float, other: Vector) -> Vector:
 
 
 def _dot(one: Vector, other: Vector) -> float:
+    """The inner product, summed in double precision."""
     return sum(float((vector.double() * other[name].double()).sum()) for name, vector in one.items())

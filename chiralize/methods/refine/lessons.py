@@ -4,6 +4,10 @@ Inputs are moved by noise of their own covariance (`perturbation.py`), pictures 
 original can be asked about points that nobody recorded, and a few thousand inputs are soon learnt by heart. `MovedAnew`
 does so in every step, which costs a call of the original each time. `Stored` does it once, for a few copies of the
 inputs. Pictures are moved less and less, so that the last steps see what the network will see.
+
+`training` draws from a `Course`, which draws lessons by their numbers. With uses = 2 and a look after 6 steps:
+
+    lessons   7 2 5 7 2 5 | 1 9 4 1 9 4 |        each is kept from its first use to its second, none beyond a look
 """
 
 from __future__ import annotations
@@ -79,6 +83,7 @@ class Course:
             return self._taken(over)
         if self.position == self.length:
             self.block = [self._taken(over)]
+            # different lessons of this block: so many that it ends at the look, rounded up, and as many as memory holds
             self.size = min(-(-left // self.uses), max(_BLOCK // _bytes_of(self.block[0]), 1))
             self.length, self.position = min(self.size * self.uses, left), 0
         elif self.position < self.size:
@@ -88,6 +93,7 @@ class Course:
         return lesson
 
     def _taken(self, over: float) -> Lesson:
+        """The next lesson of the order; where that is at its end, all are shuffled anew."""
         if not self.order:
             self.order += torch.randperm(len(self.lessons), generator=self.generator).tolist()
         return self.lessons.take(self.order.pop(), self.generator, over)
@@ -117,6 +123,7 @@ class Stored:
 
     def __init__(self, distance: Distance, calls: Sequence[Call], in_order: Shuffle, move: Move) -> None:
         generator = torch.Generator().manual_seed(0)
+        # inputs that there is room for, evenly spread; then copies of them, the first as they are, until it is full
         most = max(_STORED // max(_bytes(calls[0]), 1), 1)
         pool = list(calls[:: -(-len(calls) // most)])
         self.lessons: list[Lesson] = []

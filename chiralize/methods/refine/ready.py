@@ -1,4 +1,12 @@
-"""What training a result works on: the distance from the original, the weights that may move, and inputs in batches."""
+"""What training a result works on: the distance from the original, the weights that may move, and inputs in batches.
+
+`refine` asks for it (`ready_for`) before rounds of Gauss-Newton and before descent. Inputs come in one of three forms,
+and what the network answers to must fit them:
+
+    rows         "sample ...", many samples a call, as networks take them
+    together     "sample 1 ...": networks that take one sample at a time, mapped over the first axis by torch.vmap
+    sequences    "sequence time ...": networks that carry states, whole sequences at once (`along`), mapped likewise
+"""
 
 from __future__ import annotations
 
@@ -82,7 +90,8 @@ class Ready:
 
 
 def ready_for(problem: Problem, draft: Draft, option: str, rows: int, device: torch.device = CPU) -> Ready:
-    """rows: of a batch, as in `in_rows`.  device: where the networks lie.
+    """What training works on. option: the user's, which errors name.  rows: of a batch, as in `in_rows`.
+    device: where the networks lie.
 
     Raises MethodUnavailableError, which names the option, where the result cannot be trained.
     """
@@ -91,17 +100,20 @@ def ready_for(problem: Problem, draft: Draft, option: str, rows: int, device: to
         raise MethodUnavailableError(option, obstacle[0], f"{obstacle[1]}, or leave {option} out")
     if network.carried:
         return _ready_along(problem, draft, option, rows)
+    # 1. Inputs in batches. The centred graph of pixels has the sizes of the calls, so that these stay as they are.
     calls, others = problem.batches.fitted, problem.batches.fitted_held_out
     pixels = _pixels(network, result, calls, option, device) if network.resolved.is_affine else None
     if pixels is None:
         seen, held = (in_rows(network, part, rows, _ROOM) for part in (calls, others))
     else:
         seen, held = calls, others
+    # 2. Where `in_rows` had to leave single samples, they may run together.
     most = 1
     if seen is calls and pixels is None and not pictures_of(network.resolved):  # these are turned along counted axes
         most = samples_at_once(network, calls, rows, _ROOM)
     if device != CPU:  # not before: whether larger batches run is tried on the graph, which lies on the CPU
         calls, others, seen, held = (mapped(partial(on, device), part) for part in (calls, others, seen, held))
+    # 3. What is imitated, and by which weights.
     aim, answer = aim_of(problem), pixels or result.module
     outputs = _imitated(network, aim(held[0]), option)
     squared = _squared(network, outputs)
@@ -126,6 +138,7 @@ def _ready_along(problem: Problem, draft: Draft, option: str, rows: int) -> Read
             "of the sequences, those held out among them, none has two steps, or memory has no room for eight of one"
         )
         raise MethodUnavailableError(option, facts, f"give longer sequences, or leave {option} out")
+    # The result has a graph of its own, which has to be captured where it was not handed over.
     program = draft.program or network.program_of(draft.converted.module, network.example)
     captured = draft.graph or capture(program, network.args, network.kwargs)
     weights = Weights(draft.converted.module, draft.converted.action)
@@ -134,6 +147,7 @@ def _ready_along(problem: Problem, draft: Draft, option: str, rows: int) -> Read
     views = original_along(network, problem.both_views or is_unasked)
     answer = result_along(network, captured, weights.parameters)
     calls, others = (cut(part, length) for part in (batches.seen_sequences, batches.held_sequences))
+    # vmap has to know every op of the original and of the result, in both directions
     functions = [*views, answer]
     with weights, torch.enable_grad():
         if not all(runs_together(one, calls, list(one.weights.values())) for one in functions):
@@ -260,6 +274,7 @@ def _obstacle_along(network: Network, sequences: Sequence[Steps]) -> tuple[str, 
         return f"{_CARRIES}, and has no graph to be followed along sequences", _ELSE
     if network.resolved.is_affine:
         return f"{_CARRIES}: it is not trained on pixels (`reflect`)", "centre them before the network"
+    # two steps of two sequences suffice to see whether vmap takes the network; fewer are refused later on
     first = cut([steps[:3] for steps in sequences[:2]], 2)[:2]
     if first and not runs_together(original_along(network, both_views=False)[0], first):
         return _NOT_TOGETHER, _ELSE
@@ -284,7 +299,7 @@ def _is_peaked(resolved: ResolvedSpec, position: int) -> bool:
 
 
 def aim_of(problem: Problem, arithmetic: Arithmetic | None = None) -> Aim:
-    """The original's answers, or the mean of both of its views."""
+    """The original's answers, or the mean of both of its views. arithmetic: in which it computes; plain if None."""
     way = arithmetic or Arithmetic()
     network = problem.network
     mirror = mirror_if_known(network, None) if problem.both_views else None

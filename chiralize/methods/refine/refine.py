@@ -1,5 +1,13 @@
 """What follows a fit: rounds of Gauss-Newton over all layers at once, or steps of gradient descent, both towards the
-original's answers on the calibration inputs. How much of which a network gets unasked is in `budget.py`."""
+original's answers on the calibration inputs. How much of which a network gets unasked is in `budget.py`.
+
+`best` calls `refined` on every result of one pass, and then `distilled` where `--distill` asks for it:
+
+    --rounds N      rounds of Gauss-Newton                      `_fitted`
+    --rounds 0      nothing (so does --fast)
+    neither         what `budget` says: rounds for a small network, training for a larger one, or nothing
+    --distill N     N steps of descent, on top of that          `distilled`
+"""
 
 from __future__ import annotations
 
@@ -53,7 +61,7 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
         if extra.rounds:
             return _fitted(problem, draft, extra.rounds)
         return _trained(problem, draft, extra) if extra.steps else draft
-    except MethodUnavailableError as error:
+    except MethodUnavailableError as error:  # nobody asked: the result stays as it is
         return draft.with_notes(f"not trained along sequences: {error.facts}") if problem.network.carried else draft
 
 
@@ -91,9 +99,10 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
     Raises MethodUnavailableError where they are not possible.
     """
     network = problem.network
+    # A network that takes one size alone has batches of that size: as many samples in all, in fewer steps.
     ready = ready_for(problem, draft, "--rounds", extra.rows)
     batch = ready.batch(extra.rows)
-    steps = max(min(extra.steps, extra.steps * extra.rows // batch), 1)  # fewer of larger batches
+    steps = max(min(extra.steps, extra.steps * extra.rows // batch), 1)
 
     def in_random_order(calls: Sequence[Call], generator: torch.Generator) -> Sequence[Call]:
         """Neighbours among the inputs are often frames of one motion, which teach the same."""
@@ -107,7 +116,7 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
     lessons = Stored(ready.distance, ready.calls, in_random_order, move_of(network, ready.has_rows))
     with ready.weights, silent_vmap():
         training = Training(ready.distance, ready.weights, lessons, ready.held)
-        if network.carried:  # how far an error reaches along a sequence decides the rate
+        if network.carried:  # how far an error reaches along a sequence decides the rate, which is tried out
             outcome = distill(training, steps, report_step)
         else:
             outcome = train(training, steps, extra.rate, report_step)
@@ -148,12 +157,13 @@ def _sped_up(problem: Problem, ready: Ready) -> Distance:
         """What a step computes, in some arithmetic."""
         distance = ready.distance.computed_by(way, aim_of(problem, way))
         answers, targets = distance.answers(ready.seen[0]), distance.targets(ready.seen[0])
-        (answers - targets).square().sum().backward()
+        (answers - targets).square().sum().backward()  # a step has a backward pass, too
         ready.weights.forget_gradients()
         return torch.cat([answers.detach(), targets])
 
     if not pictures:
         return ready.distance
+    # on one thread processor time, which other programs on the machine do not lengthen; of several it is their sum
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     way = quickest(answer, pictures, clock)
     return ready.distance.computed_by(way, aim_of(problem, way))
@@ -196,6 +206,8 @@ def _is_trainable(network: Network, result: Converted) -> bool:
 
 def _taken_over(ready: Ready, draft: Draft, note: str) -> Draft:
     """The result with the weights that it has after training."""
+    # The module was trained in place. A program, where there is one, has weights of its own; and of pixels h was
+    # trained, from whose weights those of the network are computed.
     network, module, program = ready.network, draft.converted.module, draft.program or ready.program
     if ready.pixels is not None:
         module, program = network.holding(ready.pixels.weights())

@@ -3,6 +3,7 @@
 Steps (`steps.py`) down the distance from what is aimed at (`imitation.py`). Gradients are projected onto the symmetric
 subspace in every step, weights, as steps round, whenever they are looked at, so that the network is equivariant to the
 last bit. Statistics of normalisations stay as they are. The weights that do best on held-out inputs are kept.
+`distillation` sets the rates, and `lessons` says what is learnt from.
 
 Processes of `torch.distributed` that each see a part of the inputs average their gradients, in one sum a step: the
 networks are small, and the projection wants whole gradients after the backward pass, so that there is nothing that
@@ -45,7 +46,10 @@ class Distilled:
 
 
 def _share(step: int, steps: int) -> float:
-    """Of the rate: rising at first, while momenta are of few gradients, then falling to 0 as a cosine does."""
+    """Of the rate: rising at first, while momenta are of few gradients, then falling to 0 as a cosine does.
+
+    step: from 1 on.  Of 400 steps the first has a twentieth, the 20th nearly all, the last next to nothing.
+    """
     warm_up = max(_WARM_UP, steps // _WARMS_UP)
     return 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)) * min(step / warm_up, 1.0)
 
@@ -88,6 +92,7 @@ class Training:
         state: of an interrupted run, as it was given to `save`.  looks: how often the held-out inputs are asked.
         lost: stop from half way on where the loss is above so many times the first.
         """
+        # 1. From the start, or from where an interrupted run had looked: the same numbers come next.
         descent = Steps(self.weights.parameters.values())
         generator = torch.Generator().manual_seed(0)
         if state is None:
@@ -99,6 +104,7 @@ class Training:
             self.weights.restore(state["weights"])
             descent.resume(state["descent"])
             generator.set_state(state["generator"])
+        # 2. Steps, with a look at held-out inputs after every `between` of them and after the last.
         best = min(losses, key=lambda look: look[1])
         between = max(steps // looks, 1)
         course = Course(self.lessons, generator, order, self.uses)
@@ -110,6 +116,7 @@ class Training:
             self._average()
             self._project(lambda parameter: parameter.grad)
             descent.take(rate * _share(step, steps))
+            # Gradients are symmetric, and so are steps but for rounding: weights are projected before looks only.
             if until_a_look == 1:
                 self._project(lambda parameter: parameter.data)
                 losses.append((step, self.loss()))
@@ -126,8 +133,10 @@ class Training:
                         "generator": generator.get_state(),
                     }
                 )
+                # "not <=": a loss that is no number is lost as well
                 if lost is not None and 2 * step >= steps and not losses[-1][1] <= lost * losses[0][1]:
                     break
+        # 3. The best of all looks, which may be the start.
         self.weights.restore(best_weights)
         return Distilled(tuple(losses), best[0])
 
