@@ -3,6 +3,12 @@
 Each is made, put into its form, judged from scratch and held to the bounds. Whatever it fails at, be it a refusal or a
 defect of chiralize, becomes a note, and the next one follows. The average of both views comes last: where that can be
 made, `auto` ends well. What is wrong with the user's request, inputs or mirror is no candidate's fault and is raised.
+
+`commands.convert` calls `first_accepted` with its own steps as `attempt` and `objection`. The usual order:
+
+    reduce at width 0.5 -> reduce at width 0.707 -> average        with inputs
+    average                                                        without
+    reduce at width 0.5 -> match                                   where a file of weights alone is wanted
 """
 
 from __future__ import annotations
@@ -82,8 +88,8 @@ class Candidate:
         Only the last one may be forced: before it, there is something better to come.
         """
         request = replace(request, width=self.width, force=request.force and is_last, mix=self.mix or request.mix)
-        if request.keeps_sizes and request.form == "auto":
-            return replace(request, form="folded")  # the sizes of the original's class
+        if request.keeps_sizes and request.form == "auto":  # a graph of other sizes would not fit the original's class
+            return replace(request, form="folded")
         return request
 
 
@@ -91,7 +97,7 @@ def candidates(problem: Problem) -> tuple[Candidate, ...]:
     """What to try, in order. Where weights alone are wanted, no graph of another shape and no second view will do."""
     request = problem.request
     widths = WIDTHS[:1] if request.keeps_sizes else affordable_widths(problem)
-    if request.width is not None:
+    if request.width is not None:  # the user's, in place of both
         widths = (request.width,)
     if not problem.batches.inputs:
         widths = ()
@@ -130,9 +136,10 @@ def first_accepted(
     waiting = deque(tried)
     while waiting:
         candidate = waiting.popleft()
+        # by identity: a candidate that is tried again on more inputs is a new one, and never the last
         is_last = candidate is tried[-1]
         hopeless = _is_hopeless(candidate, failed)
-        if hopeless is not None:
+        if hopeless is not None:  # "" where the notes say it already
             notes += [hopeless] if hopeless else []
             continue
         request.progress(f"converting by {candidate.title}")
@@ -146,13 +153,16 @@ def first_accepted(
             fault = _told(error)
             failed.append((candidate, error))
             last_error, is_narrow = error, isinstance(error, DriftError) and error.of_narrow_inputs
+        # All processes take the same candidate, or their sums would wait for each other for ever.
         failed_somewhere = processes.total(float(bool(fault))) > 0
         if result is not None and not failed_somewhere:
             return result, tuple(notes)
+        # Too far off on other inputs than those given: once more, with others beside them, if there are any.
         if is_narrow and not (candidate.mix or request.mix) and more_is_known():
             waiting.appendleft(replace(candidate, mix=WIDER))
         notes.append(f"{candidate.title} was not taken: {fault or 'it failed in another process'}")
         give_back()
+    # the last note says what the error itself says
     if request.product != "weights" and last_error is not None:
         raise _with_others(last_error, notes[:-1])
     raise _no_weights(notes) from last_error
@@ -162,6 +172,7 @@ def _is_hopeless(candidate: Candidate, failed: Sequence[tuple[Candidate, Excepti
     """Why a width need not be tried after those that failed: a note, "" where theirs say it; None where it may do."""
     if candidate.method != "reduce":
         return None
+    # After a rho of four times the bound at half the width, more units would not bring it within the bound (0093).
     for earlier, error in failed:
         if is_whatever_the_width(error):
             return ""
@@ -203,6 +214,7 @@ def refuse_weights_alone(problem: Problem) -> None:
 
 
 def _no_weights(notes: Sequence[str]) -> ExportError:
+    """The error where weights alone are wanted and every candidate failed. notes: on each of them."""
     facts = f"no result fits the original's class, which a file of weights alone needs: {'; '.join(notes)}"
     remedy = "write a .pt2 or an .onnx, which hold the average of both views; give --calibration inputs.npz; or --force"
     return ExportError("-o", facts, remedy)
@@ -225,6 +237,7 @@ def _why_not_reduced(problem: Problem) -> Sequence[str]:
 
 
 def _why_one_width(problem: Problem) -> Sequence[str]:
+    """Notes on widths that a costly network is not tried at."""
     request = problem.request
     if request.keeps_sizes or request.width is not None:
         return ()
@@ -239,7 +252,7 @@ def _why_one_width(problem: Problem) -> Sequence[str]:
 def _told(error: Exception) -> str:
     """The error in one line; a defect of chiralize with the place where it was raised."""
     if isinstance(error, DriftError):
-        return error.facts.partition(": ")[2]
+        return error.facts.partition(": ")[2]  # before the colon stands the method, which the note begins with
     if isinstance(error, AsymmetricConstantError):  # the network's own table may have a slip
         return f"{error.where}: {error.facts}; for one pass, {error.remedy.partition(OR_AVERAGE)[0]}"
     if isinstance(error, ChiralizeError):
@@ -261,5 +274,6 @@ def _with_others(error: Exception, notes: Sequence[str]) -> Exception:
     others = [note for note in notes if error.facts not in note]
     if not others:
         return error
+    # of the same class, so that its code, its remedy and the exit status stay
     whole = type(error)(error.where, f"{error.facts} (before it: {'; '.join(others)})", error.remedy)
     return whole.with_traceback(error.__traceback__)

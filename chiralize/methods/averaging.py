@@ -1,4 +1,11 @@
-"""`--on-blocked average`: both views round just the stretch of a network that cannot commute with the mirror."""
+"""`--on-blocked average`: both views round just the stretch of a network that cannot commute with the mirror.
+
+    x -> linear -> [ softmax over joints with signs ] -> linear -> y        only what is in brackets runs twice
+
+`fill.projection` widens the network's treatment by one stretch for every refusal (`with_region`), until inference takes
+all of it; such a stretch is one op then, whose outputs transform as they do around it. `averaged` writes the graph with
+both views round each stretch, and `described` says so in the record of the result.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +30,7 @@ from chiralize.verification.regions import representations_around
 
 def with_region(network: Network, error: UnsupportedError) -> Network:
     """The network with a stretch round the op that refused taken as one. Raises the refusal where there is none."""
+    # Of pixels the centre is none inside a network, and two runs of an op that draws random numbers are not one.
     whole = network.whole_graph()
     if network.resolved.is_affine or whole.drawing:
         region = None
@@ -38,6 +46,7 @@ def averaged(network: Network, repmap: RepMap, values: Mapping[str, torch.Tensor
     assert network.program is not None
     whole, collapsed = network.whole_graph(), network.graph()
     inner = regions.inner_graphs(collapsed)
+    # by its new name, a stretch: ops, what it reads, what it gives, and how T acts on both
     stretches = {}
     for new, (name, graph) in zip(_names(network), inner.items(), strict=True):
         representations = representations_around(collapsed, repmap, name)

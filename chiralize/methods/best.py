@@ -1,4 +1,8 @@
-"""The best draft of one method: candidates measured beside each other, then brought closer to the original."""
+"""The best draft of one method: candidates measured beside each other, then brought closer to the original.
+
+`commands` calls `best` with the problem and a method; the drafts come from `drafts`, the figures from verification and
+the training that may follow from `refine`. Drafts are compared before they are trained, so that one of them is.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +44,12 @@ def best(problem: Problem, method: Method) -> Measured:
     for number, draft in enumerate(drafts_of(problem, method)):
         problem.request.progress("measuring the drift")
         tried = Measured(draft, figures_of(problem, draft))
-        if any(tried.loss[:3]):  # whole inputs may be among what it loses
+        # loss: three faults, the worst first, and only then rho. Where there is a fault, whole inputs may be lost too.
+        if any(tried.loss[:3]):
             tried = replace(tried, figures=with_dead_inputs(problem, draft, tried.figures))
         if chosen is None or tried.loss < chosen.loss:
             chosen = tried
+        # however many were tried, it goes on while the best so far would be refused or loses what is odd
         is_enough = number > 0 or not method.is_fitted or is_costly
         if is_enough and not any(chosen.loss[:2]):
             break

@@ -1,4 +1,8 @@
-"""The drafts of a method, of which the best is chosen by measuring; the average where an op stops it, if asked."""
+"""The drafts of a method, of which the best is chosen by measuring; the average where an op stops it, if asked.
+
+`best` asks for one after the other, and stops when it has enough. `match` gives one with fixed points, one without, and
+then the layouts of `project`, its fallback.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,7 @@ def drafts_of(problem: Problem, method: Method) -> Iterator[Draft]:
 
 
 def _drafts(problem: Problem, method: Method) -> Iterator[Draft]:
+    """The method's own drafts, then those of its fallback under its name, with a note."""
     assert method.drafts is not None, f"{method.name} has no drafts of its own"
     ready = method.prepare(problem)
     yield from method.drafts(ready)

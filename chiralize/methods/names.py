@@ -1,4 +1,8 @@
-"""The names of all methods, without a line of theirs being run: the command line starts without torch."""
+"""The names of all methods, without a line of theirs being run: the command line starts without torch.
+
+`auto` is no file, since it has no drafts of its own; all others are the file names in `methods/ways`, so that a new
+file there is in help texts and in `--method` without another edit. The table of methods is in `registry`.
+"""
 
 from __future__ import annotations
 

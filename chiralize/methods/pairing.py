@@ -1,4 +1,8 @@
-"""Which hidden units are each other's mirror image: what is known of a network, at its inputs or without."""
+"""Which hidden units are each other's mirror image: what is known of a network, at its inputs or without.
+
+`ways.match` and `ways.project` take a chooser from here, and inference asks it, space by space: given a hidden space
+of n units and what is known of the others, which involution of n entries is it, and why.
+"""
 
 from __future__ import annotations
 

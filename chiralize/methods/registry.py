@@ -1,4 +1,8 @@
-"""The table of methods: every file of `methods/ways`, and `auto`, which tries some of them in turn."""
+"""The table of methods: every file of `methods/ways`, and `auto`, which tries some of them in turn.
+
+A method is a record (`problem.Method`): how it makes drafts, what it does to a problem before, which other method it
+falls back on, and its bound on rho. `commands` asks for one by the name that the user gave.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What the user asked to have changed in a network before hidden units are paired."""
+"""What the user asked to have changed in a network before hidden units are paired.
+
+`match` and `project` prepare a problem by it: symmetric normalisers always, tanh where the specification asks for it
+(it is odd, so that units may carry signs, as in the paper), constants as weights with `--symmetrize-constants`.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,8 @@ def _with_activation(network: Network) -> Network:
     """The network with tanh in place of its activations, if the specification asks for it."""
     if network.resolved.spec.activation != "tanh":
         return network
+    # Activations that are modules are replaced in the module, those that are called as functions in the program. A
+    # program can hold both; after a change of the latter the module alone would lack it, so that the program counts.
     notes, program, graph = network.notes, network.program, network.captured
     module, count = rewrite.with_tanh(network.module)
     if program is not None:

@@ -37,6 +37,7 @@ def why_ruled_out(problem: Problem, method: Method) -> UnsupportedError | None:
         return None
     if inferred.repmap is None:
         return inferred.refusal
+    # From here on no op is in the way. A constant may be, for a method that leaves constants as they are.
     if inferred.asymmetric is None or method.drafts is None or request.symmetrize_constants:
         return None
     prepared = method.prepare(problem).network

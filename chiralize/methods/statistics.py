@@ -2,6 +2,8 @@
 
 Observation normalisers and the running statistics of batch norms are gathered by whoever runs the network, and often
 kept apart from its weights. Where a result has others than the original, it is equivariant with its own alone.
+
+`drafts` and `best` ask `refuse_changed_statistics`, and `best` puts what changed into the record (`with_statistics`).
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ def changed_statistics(result: Converted, network: Network) -> tuple[Moved, ...]
     if network.captured is None or result.is_average:
         return ()
     before, after = rewrite.tensors_of(network.module), rewrite.tensors_of(result.module)
+    # constants that the user had made symmetric are in the record under their own kind
     named = {entry.name for entry in result.moved if entry.kind in ("constant", "table")}
     changed: list[Moved] = []
     for leaf in network.captured.leaves.values():
@@ -64,6 +67,7 @@ def _distance(leaf: Leaf, before: Mapping[str, Tensor], after: Mapping[str, Tens
     name = next((name for name in leaf.names if name in before), None)
     if name is None or not leaf.tensor.is_floating_point():
         return 0.0
+    # Whoever gathers a statistic needs it in the old size; a constant is nobody's but the result's.
     if name not in after or before[name].shape != after[name].shape:
         return inf if leaf.kind == "statistic" else 0.0
     return reynolds.moved(before[name].detach(), after[name].detach().to(before[name].dtype))

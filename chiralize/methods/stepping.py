@@ -1,6 +1,8 @@
 """Recurrent ops step by step, in plain ops: what their cells read can be watched, and derivatives and vmap go through.
 
-torch runs a whole sequence in one op, which vmap does not know.
+torch runs a whole sequence in one op, which vmap does not know. `reduce.moments` watches what cells read, and
+`refine.along` trains along sequences. Layers and directions of an op are cells, in the order of its states, "cell batch
+unit": layer 0 forward, layer 0 backward, layer 1 forward, ...
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ def unrolled(
     """
     trait = traits()[node.target]
     assert isinstance(trait, Recurrence)
+    # x: "batch time feature"; of deeper layers what both directions of the one below gave
     arguments = execution.arguments(node, values)
     x, states = arguments["input"], states_read(arguments)
     if not arguments["batch_first"]:
@@ -80,6 +83,7 @@ def unrolled(
                     column.append(value)
                 state = _step(trait.cell, seen[0], [seen[1], *state[1:]], weights)
                 results.append(state[0])
+            # results and reads of a cell that runs backwards are put into the order of time again
             back = 1 if direction == 0 else -1
             outs.append(torch.stack(results[::back], 1))
             reads.append((given[0][::back], given[1][::back]))
@@ -91,7 +95,10 @@ def unrolled(
 
 
 def _step(cell: str, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
-    """One step of one cell."""
+    """One step of one cell: its states after it, h first. state: h, and c of an LSTM.  x, h: "batch feature".
+
+    Gates lie in torch's order: i, f, g, o of an LSTM; r, z, n of a GRU, where r multiplies n's hidden part, bias and all.
+    """
     h = state[0]
     biases = list(weights[2:]) or [None, None]
     given = torch.nn.functional.linear(x, weights[0], biases[0])

@@ -1,4 +1,10 @@
-"""One-sided normalisers made symmetric before any method looks at a network, and what the report says of them."""
+"""One-sided normalisers made symmetric before any method looks at a network, and what the report says of them.
+
+Every method but the average begins here (`replaced_parts`, `ways.reduce`). A normaliser (x - m) / s of inputs that lean
+to one side has m_left != m_right. Its mean over both sides takes its place, and the next weights take the difference
+up, so that the network computes what it did (decision 0017; `graph.passes.norms` does it). Where an op in between does
+not let that through, the normaliser stays as it is, and a note says which op, and how much is at stake.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +28,7 @@ from chiralize.problem.problem import Problem
 from chiralize.symmetry.symbolic import evaluate, is_known
 
 _FAR, _FELT = 0.01, 1e-4
+"""Share by which statistics differ from their mirror image that is worth a note; and a change that reaches an op."""
 _IN_THE_FIT = "The fit makes up for that as far as it can; statistics of inputs and of their mirror images need it not"
 _TO_DO = (
     "Keep statistics of inputs and of their mirror images together, or convert with what fits them anew (--calibration "
@@ -39,6 +46,8 @@ def normalised(problem: Problem, method: str = "a single pass") -> Network:
     network, request = problem.network, problem.request
     if network.captured is None:
         return network
+    # 1. What is known without any choice. Stretches that will run on both views are taken as one op, one refusal after
+    # the other; where even then an op has no rule, the method itself will refuse, and says it better.
     probe = network
     while True:
         try:
@@ -51,6 +60,7 @@ def normalised(problem: Problem, method: str = "a single pass") -> Network:
                 probe = averaging.with_region(probe, error)
             except UnsupportedError:
                 return network
+    # 2. Normalisers whose mirror is known, and not exchanged with another one's: those the projection averages.
     captured = probe.graph()
     known = {
         name: evaluate(rep, {})
@@ -86,6 +96,7 @@ def _refuse_one_sided(captured: CapturedModel, absorbed: Absorbed, method: str) 
 
 def _holding(network: Network, captured: CapturedModel, absorbed: Absorbed) -> Network:
     """The network with other tensors in its module, its program and its graph."""
+    # In pixels graphs are seen from the centre: all their weights go back through `restored`, not just those changed.
     leaves = captured.leaves
     held = {
         name: leaf.tensor.detach() for name, leaf in leaves.items() if leaf.is_weight and network.resolved.is_affine
@@ -103,6 +114,7 @@ def _holding(network: Network, captured: CapturedModel, absorbed: Absorbed) -> N
 
 
 def _notes(captured: CapturedModel, absorbed: Absorbed) -> tuple[str, ...]:
+    """A note on what was made symmetric and what makes up for it; none where nothing was."""
     if not absorbed.moved:
         return ()
     moved = [f"{captured.leaves[name].names[0]} ({share:.2g})" for name, share in absorbed.moved.items()]
@@ -123,6 +135,7 @@ def _remarks(absorbed: Absorbed, method: str) -> tuple[str, ...]:
 
 
 def _remark(blocked: list[Blocked], method: str) -> str:
+    """The note on statistics that one op blocks."""
     at, shift, (low, high) = blocked[0].at, blocked[0].shift, blocked[0].scales
     behind = f"{at.target} at {at.where}" if at is not None else "the network's result"
     names = listed([f"{entry.leaf.names[0]} ({entry.moved:.2g})" for entry in blocked], _MOST_NAMES)

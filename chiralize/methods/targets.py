@@ -12,6 +12,9 @@ network may know one side better although no direction of its inputs shows it; t
 (`asymmetry.spreads`). Where a normaliser remembers the one side that was trained on, p is known, and inputs are turned
 to that side (`methods.known_side`). Of a policy whose walks lean either may be right, and where it is tried in its
 environment both are (decision 0090).
+
+`commands.convert` calls `aimed` before any method looks at the inputs. What comes out of it is `both_views` of the
+problem, a remark on why not, or `leaning`, which makes `auto` try both targets.
 """
 
 from __future__ import annotations
@@ -63,6 +66,7 @@ def aimed(problem: Problem, is_tried: bool = False) -> Problem:
     request.progress("choosing whether to fit the flip average or the answers as they are")
     calls, measured = _measured(network, mirror, batches.seen)
     apart = _mean(measured.gap)
+    # "not <=": a gap that is no number counts as large
     if batches.are_built_in and not apart <= WIDEST_ON_BUILT_IN:
         facts = f"on built-in poses its two sides are {apart:.2g} of its spread apart, and 0.1 to 0.25 are usual"
         return problem.with_batches(drawn=(), origin=facts, are_built_in=False)
@@ -87,6 +91,7 @@ def _measured(network: Network, mirror: NetworkMirror, seen: Sequence[Call]) -> 
 
     Of costly networks a few at first: where both views are near each other, more of them would change nothing.
     """
+    # `affordable` alone for cheap networks (the loop ends at once); of costly ones 32, then 96 where 32 leave it open
     affordable = affordable_samples(network, _WORK)
     for count in (max(affordable, _FEW), max(affordable, _LEAST)):
         count = min(count, _LOOKED_AT)
@@ -102,11 +107,13 @@ def _one_sided(problem: Problem, mirror: NetworkMirror, calls: Sequence[Call], m
 
     Inputs of one side, as of one person who leans, say nothing of a network that remembers both.
     """
+    # 1. The network: its two sides are far apart, and its answers to one of them are spread less.
     apart, spread = _mean(measured.gap), _spread(measured)
     if apart > UNEVEN and spread.differs:
         figures = f"gap {apart:.2g}; {spread_in_words(spread)}"
         remedy = f"With {_ADD} it is fitted to both views ({_LEAN})"
         return f"the original knows one side better ({figures})", remedy
+    # 2. The inputs: a plane tells most of them from their mirror images.
     if problem.two_sided:
         return "", ""
     lean = leanings(mirror, calls, problem.network.resolved.input_tensors)
@@ -119,9 +126,11 @@ def _one_sided(problem: Problem, mirror: NetworkMirror, calls: Sequence[Call], m
 
 def _spread(measured: Asymmetry) -> Spread:
     """How the spreads of the answers to both views compare. The same in all processes of a group."""
+    # The mean of n independent figures has an n-th of their mean variance; ratios are averaged as factors.
     spread = measured.spread or Spread(1.0, 0.0)
     return Spread(exp(_mean(log(spread.ratio))), sqrt(_mean(spread.error**2) / processes.count()))
 
 
 def _mean(figure: float) -> float:
+    """The mean of a figure over all processes."""
     return processes.total(figure) / processes.count()

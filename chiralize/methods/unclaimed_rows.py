@@ -3,6 +3,10 @@
 Such a row is bound by no mirror, so it is a least squares fit of its own: of what the original computes there, on what
 the converted network hands to the layer. It is pulled towards the original's row, so that a layer whose inputs have
 not changed keeps its rows as they are.
+
+A specification may leave out entries of an output. The layer that gives them, "out in", has claimed rows, which a
+method makes symmetric, and dropped ones, which are fitted here: the change c is the least one that minimises
+|G c - m|^2, where G is what the layer is given now, and m what the dropped rows are off by.
 """
 
 from __future__ import annotations
@@ -42,6 +46,7 @@ def fitted_rows(
     after = _recorded(rewrite.program_with_weights(program, values), heads, calls)
     fitted: dict[str, torch.Tensor] = {}
     for head in heads:
+        # what the original answers in these rows, less what they answer now to other inputs: the change makes up for it
         rows = list(head.dropped)
         weight, target = values[head.weight].double(), before[head.node].answered[:, rows]
         if head.bias is not None:
@@ -52,7 +57,7 @@ def fitted_rows(
         missing = target - given @ weight[rows].T - bias[rows]
         if head.bias is not None:
             given = torch.cat([given, given.new_ones(len(given), 1)], 1)
-        change = _ridge(given, missing)
+        change = _ridge(given, missing)  # "row column", the bias last
         fitted[head.weight] = values[head.weight].clone()
         fitted[head.weight][rows] += change[:, : weight.shape[1]].to(values[head.weight].dtype)
         if head.bias is not None:

@@ -3,6 +3,10 @@
 A fit runs the network a dozen times on every input. A recogniser of clips may take sixteen thousand million
 multiplications for each: a day for two thousand clips. But every weight works on all joints and frames of a clip. A
 graph network calibrated on 48 clips has a rho of 3.0 at width 0.5, on ten times as many 2.7 (decision 0088).
+
+Two kinds of estimates. What `auto` does (how many inputs, which widths) depends on multiplications alone, so that it is
+the same on every machine; what is said of its time (`forecast`, `how_long`) is measured on one run. A network of 1e9
+multiplications is fitted on 100 inputs if these use its weights often enough, else on more.
 """
 
 from __future__ import annotations
@@ -72,7 +76,7 @@ def takes_minutes(problem: Problem) -> bool:
     if network.carried or not inputs:
         return False
     samples = processes.total(_samples(network, inputs))
-    if problem.method.drafts is None:
+    if problem.method.drafts is None:  # `auto`, which thins them; a method that was named takes all
         samples = min(samples, _most(network) * processes.count())
     return (_RUNS + _RUNS_TO_MEASURE) * samples * multiplications_a_sample(network) > _MINUTES
 
@@ -97,6 +101,7 @@ def forecast(problem: Problem) -> str:
     is_auto, is_average = problem.method.drafts is None, problem.method.averages == "whole"
     if not (is_auto or is_average) or network.carried or not inputs or work < _COSTLY:
         return ""
+    # runs that every conversion makes, then the fit of one width; the longest way is all widths and the average after
     of_a_run = _minutes_of(network, (tuple(network.args), dict(network.kwargs)))
     average = (_RUNS_BESIDE + _WORK_BESIDE / work) * of_a_run
     if not is_auto:
@@ -134,6 +139,7 @@ def _minutes_of(network: Network, call: Call) -> float:
 
 def _minutes_to_solve(network: Network) -> float:
     """The minutes that the normal equations of all layers take, however many inputs there are."""
+    # "out in *kernel": a layer that reads n features has normal equations of n x n
     weights = (weight.shape for weight in network.module.parameters() if weight.ndim > 1)
     return sum(_ROWS * prod(shape[1:]) ** 2 for shape in weights) / _A_MINUTE
 

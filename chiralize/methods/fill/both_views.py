@@ -1,4 +1,8 @@
-"""Both views of a network as one module: no weight changes, and no hidden space is looked at."""
+"""Both views of a network as one module: no weight changes, and no hidden space is looked at.
+
+`ways.average`, `drafts` and `several` call `averaged`. The result is (f(x) + T f(T x)) / 2 with the original inside:
+an ONNX file as a graph with two copies of its ops, anything else as `nn.TwoView`.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,7 @@ def turns_by_port(network: Network, module: OnnxNetwork) -> tuple[list[Turn | No
     """T on the inputs and outputs of an ONNX file in the order of its graph, None for states."""
     resolved = network.resolved
     turns = list(map(_turn, resolved.input_tensors))
+    # a file's inputs are in its own order; which argument each is, is known by the example tensor that it is given
     flat = Arguments.of(*network.example).tensors
     numbers = {id(tensor): number for number, tensor in enumerate(flat)}
     ordered = [turns[numbers[id(tensor)]] for tensor in module.in_order(*network.example)]
@@ -32,6 +37,7 @@ def turns_by_port(network: Network, module: OnnxNetwork) -> tuple[list[Turn | No
 
 
 def _turn(tensor: ResolvedTensor) -> Turn | None:
+    """T on an input or output, with its centre; None for states, of which no T is known."""
     if tensor.representation is None:
         return None
     return tensor.representation, tensor.center
@@ -43,6 +49,7 @@ def averaged(network: Network) -> Converted:
         raise random_numbers(node)
     if network.captured is None and network.answers_vary():
         raise random_numbers(None, type(network.module).__name__)
+    # Buffers that forward writes hold a state, which each view needs for itself. Without a graph nobody knows.
     own_buffers = not network.captured or bool(network.captured.mutations or network.origin.unheld)
     resolved = network.resolved
     if isinstance(network.module, OnnxNetwork):

@@ -1,4 +1,9 @@
-"""Weights projected onto those that commute with T: P = (W + T_out W T_in) / 2, the Reynolds operator."""
+"""Weights projected onto those that commute with T: P = (W + T_out W T_in) / 2, the Reynolds operator.
+
+`ways.project` and `ways.match` (without inputs) call `projected`, each with its own way to pair hidden units:
+
+    chooser  ->  how T acts on every hidden space  ->  on every weight  ->  the nearest weight that it leaves alone
+"""
 
 from __future__ import annotations
 
@@ -28,6 +33,8 @@ def projected(problem: Problem, method: str, chooser_of: Callable[[Problem], Cho
     chooser_of: who settles hidden spaces, of the problem with whatever stretches are taken as one op.
     Raises UnsupportedError.
     """
+    # Each refusal puts one more stretch, or a larger one, under both views. It ends: a stretch that would be the whole
+    # network is refused. A chooser is made anew each time, since the graph is another one.
     while True:
         try:
             return _projected(problem.network, method, chooser_of(problem))
@@ -39,12 +46,15 @@ def projected(problem: Problem, method: str, chooser_of: Callable[[Problem], Cho
 
 def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
     """The projected network, with both views of the stretches that are averaged as one op."""
+    # 1. Choices, and weights projected for them.
     captured = network.graph()
     repmap, choices = analyse(network, chooser)
     give_back()
     held = (*captured.weights, *captured.states, *(captured.leaves[name] for name in repmap.symmetrized))
     concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in held}
     values, moved = rewrite.symmetric_weights(captured, concrete, repmap.partners)
+    # 2. For mirrors that the network commutes with already: where these commute with this one nothing changes but for
+    # rounding of the weights that came in.
     earlier = _earlier(network, held, concrete, repmap)
     for leaf in held if earlier else ():
         others = [reps[leaf.name] for reps in earlier]
@@ -54,6 +64,7 @@ def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
         module, program = averaging.averaged(network, repmap, values), None
     else:
         module, program = network.holding(values)
+    # 3. The record: how mirrors act on the weights, and how many rows and columns can only be zero now.
     action = weight_action(captured, repmap)
     action = replace(action, earlier=tuple(_by_name(held, representations) for representations in earlier))
     matrices = [leaf for leaf in captured.weights if leaf.tensor.ndim > 1 and leaf.name not in repmap.partners]

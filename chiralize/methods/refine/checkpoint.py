@@ -1,4 +1,9 @@
-"""`--distill-checkpoint`: the state of distilling in a file, written whole or not at all, read without running code."""
+"""`--distill-checkpoint`: the state of distilling in a file, written whole or not at all, read without running code.
+
+`refine.keeper` makes one, and `distillation.Journal` asks it. The file is a dict of `kind`, `owner` (a fingerprint of
+network, inputs and number of steps, so that no other run goes on from it) and `runs`: by a run's name, of which there
+is one for every result that was distilled, its trials and its state.
+"""
 
 from __future__ import annotations
 

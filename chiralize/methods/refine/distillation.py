@@ -1,7 +1,11 @@
 """A converted network brought closer to the original by gradient descent, without labels and without leaving symmetry.
 
 How large the steps are is settled here: by short trials (`distill`), or at once (`distill_at_once`, `train`). An
-interrupted run does neither its trials nor its steps again.
+interrupted run does neither its trials nor its steps again. `refine` chooses among the three:
+
+    distill             --distill on poses, and along sequences: up to four trials of a sixth of the steps each
+    distill_at_once     --distill on pictures: 1e-2, and a lower rate only where the loss did not come down
+    train               unasked: the rate that `budget` says, or a tenth of it
 """
 
 from __future__ import annotations
@@ -72,12 +76,14 @@ def distill(training: Training, steps: int, report: Report = say_nothing, keeper
     journal = Journal(keeper, fingerprint(list(start.values()), steps))
     first = training.loss()
     for rate in RATES[len(journal.trials) :]:
+        # the trial before the last did better than the last, and than no step at all: lower rates would do worse still
         trials = journal.trials
         if len(trials) > 1 and trials[-2] < min(trials[-1], first):
             break
         training.weights.restore(start)
         journal.add_trial(training.run(max(steps // _TRIAL, 1), rate, looks=1).losses[-1][1])
     training.weights.restore(start)
+    # a trial that left the range of numbers is the worst; there may be fewer trials than rates
     best = min(zip(journal.trials, RATES, strict=False), key=lambda trial: (math.isnan(trial[0]), trial))[1]
     return training.run(steps, best, report, journal.state, journal.save)
 
@@ -94,7 +100,7 @@ def distill_at_once(
     for rate in RATES_AT_ONCE[len(journal.trials) :]:
         training.weights.restore(start)
         outcome = training.run(steps, rate, report, journal.state, journal.save, lost=_LOST)
-        if outcome.best > 0 and outcome.losses[-1][0] == steps:
+        if outcome.best > 0 and outcome.losses[-1][0] == steps:  # better than at the start, and not given up half way
             break
         journal.add_trial(outcome.losses[-1][1])
     return outcome
@@ -108,7 +114,7 @@ def train(training: Training, steps: int, rate: float, report: Report = say_noth
     """
     start = training.weights.copies()
     done = training.run(steps, rate, report, lost=_LOST)
-    if done.losses[-1][0] == steps:
+    if done.losses[-1][0] == steps:  # not given up
         return done
     training.weights.restore(start)
     return training.run(steps, rate / 10, report)
@@ -116,6 +122,7 @@ def train(training: Training, steps: int, rate: float, report: Report = say_noth
 
 def _together(known: dict[str, Any]) -> dict[str, Any]:
     """A state that was kept, if all processes stopped at the same place; else a new beginning for each."""
+    # n sum s^2 - (sum s)^2 is n^2 times the variance of the steps over the processes: 0 where all are the same
     step = len(known.get("trials", ())) + (known["state"]["losses"][-1][0] if "state" in known else 0)
     spread = processes.count() * processes.total(step**2) - processes.total(step) ** 2
     return {} if spread else known

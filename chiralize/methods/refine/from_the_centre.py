@@ -36,14 +36,17 @@ class FromTheCentre:
     def __init__(self, network: Network, module: nn.Module, calls: Sequence[Call]) -> None:
         self.network = roomy(network, calls)
         assert self.network.captured is not None
+        # 1. The original's graph with the result's weights, which have its shapes and names.
         state = module.state_dict()
         leaves = dict(self.network.captured.leaves)
         for name, leaf in leaves.items():
             if leaf.is_weight and leaf.names[0] in state:
                 leaves[name] = replace(leaf, tensor=state[leaf.names[0]].detach())
+        # 2. h in place of g: biases and statistics take the centres up.
         resolved = self.network.resolved
         graph = replace(self.network.captured, leaves=leaves)
         self.centered = center(graph, resolved.input_centers, resolved.output_centers, traits())
+        # 3. Parameters of h, by their names in the network; `_names` has those by the leaves that they are.
         self.parameters: dict[str, nn.Parameter] = {}
         self._names: dict[str, str] = {}
         for name, leaf in self.centered.captured.leaves.items():
@@ -56,7 +59,7 @@ class FromTheCentre:
         yield from self.parameters.items()
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
-        """All results of g, as tensors in order."""
+        """All results of g, as tensors in order: h of the centred inputs, moved back by the centres of the outputs."""
         captured = self.centered.captured
         weights = {name: self.parameters[known_as] for name, known_as in self._names.items()}
         values = execution.start(captured, self.network.centered(Arguments.of(args, kwargs).tensors), weights)

@@ -5,6 +5,9 @@ take through a layer is learnt at one pace, so that a few hundred steps do. Kern
 What is no matrix moves by Adam. A matrix that commutes with the mirror still does: for orthogonal A and B, as the
 mirror's are, the map that makes singular values equal takes A G B to A (its image of G) B.
 
+`training` calls `take` once a step, after `backward`. What makes singular values equal takes U S V' to U V', so that a
+gradient diag(5, 0.1) moves both entries alike, by about diag(1, 1).
+
 torch's Muon does that in bfloat16. A processor without instructions for it takes twenty times as long as in single
 precision, most of the time of a small network's training: there it is done in single precision (decision 0097).
 """
@@ -40,6 +43,7 @@ class Steps:
             if _is_matrix(parameter):
                 matrix = nn.Parameter(parameter.detach().view(len(parameter), -1))  # the same memory
                 self.matrices.append((matrix, parameter))
+                # over 0.2, so that rate x size is the root mean square of the step
                 by_muon.append({"params": [matrix], "size": size / _ADJUSTED})
             else:
                 by_adam.append({"params": [parameter], "size": size})
@@ -51,6 +55,7 @@ class Steps:
 
     def take(self, rate: float) -> None:
         """One step. rate: of a parameter's root mean square."""
+        # kernels "out in h w" are "out rest" to Muon: views of the weights, whose gradients have to be handed on
         for matrix, parameter in self.matrices:
             matrix.grad = None if parameter.grad is None else parameter.grad.reshape(matrix.shape)
         for optimizer in self.optimizers:
@@ -70,7 +75,10 @@ class Steps:
 
 
 class _InSinglePrecision(TorchFunctionMode):
-    """Within, what is cast to bfloat16 is copied in single precision."""
+    """Within, what is cast to bfloat16 is copied in single precision.
+
+    A copy, as a cast makes one of any other type: Muon divides in place what it has cast.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is Tensor.bfloat16:

@@ -1,6 +1,8 @@
 """Samples that run together, for networks that take one at a time: each alone costs more overhead than arithmetic.
 
-Every tensor of a call gets an axis of samples in front, over which torch.vmap maps the network.
+Every tensor of a call gets an axis of samples in front, over which torch.vmap maps the network. A network that takes
+one clip "1 27 34" at a time is given "16 1 27 34", sixteen of them, and still sees one. `ready` asks `runs_together`
+first, since vmap does not know every op.
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ def runs_together(function: Callable[..., Any], calls: Sequence[Call], parameter
 
     parameters: those that gradients are wanted for.
     """
+    # Two different samples: an op that mixes them, or writes into what both share, gives other answers than alone.
     pair = list(calls[:2])
     args, kwargs = fresh(stacked(list(map(with_axis, pair))))
     try:

@@ -6,6 +6,10 @@ reduce    the flip average of every mirror but the last as one network of twice 
 others    a conversion for each, its choices commuting with those before it (`problem.earlier`)
 
 At the end all layers are fitted together towards the average over all views.
+
+`commands.several` calls `draft_for_all`. With mirrors A and B a network f goes through it as
+
+    f  ->  f_A, which commutes with A  ->  for B, with choices that commute with A  ->  fitted to the mean of four views
 """
 
 from __future__ import annotations
@@ -68,11 +72,14 @@ def all_views(networks: Networks) -> Draft:
 
 def _in_stages(problem: Problem, networks: Networks, method: Method) -> Draft:
     """The draft after the last mirror, before all layers are fitted together."""
+    # No training between the stages: it happens once, at the end, when all mirrors are in.
     request = replace(problem.request, rounds=0, distill=0, on_blocked="refuse", form="auto", checkpoint=None)
     earlier: list[EarlierMirror] = []
     notes: Sequence[str] = ()
     network = next(iter(networks.values()))
     for name, following in pairwise(networks):
+        # Wider by one view after the other, and cut to size once: `reduce` at every stage would give up units each
+        # time.
         if method.name == "reduce":
             draft = widened(normalised(replace(problem, network=network), method.name))
             notes = draft.converted.notes
@@ -86,6 +93,7 @@ def _in_stages(problem: Problem, networks: Networks, method: Method) -> Draft:
 
 
 def _converted(problem: Problem, method: Method) -> Draft:
+    """The draft for one mirror. Raises MethodUnavailableError where it could not carry another one."""
     draft = best(problem, method).draft
     if draft.converted.action.exchanged or draft.converted.averaged or draft.converted.is_average:
         facts = "the mirror exchanges whole branches of the network, or both views run through a part of it"
@@ -100,7 +108,10 @@ def _earlier_after(converted: Converted, earlier: Sequence[EarlierMirror], new: 
 
 
 def _carried_on(network: Network, draft: Draft, earlier: Sequence[EarlierMirror]) -> Network:
-    """The draft for the mirrors so far, as the network for the next mirror."""
+    """The draft for the mirrors so far, as the network for the next mirror.
+
+    network: the original under the next mirror.  Raises MethodUnavailableError where the draft cannot be exported.
+    """
     module = draft.converted.module
     program = draft.program or try_export(module, network)
     if program is None:
@@ -118,11 +129,12 @@ def _refolded(network: Network, draft: Draft) -> Draft:
     for name, old in rewrite.tensors_of(network.module).items():
         if name in new and new[name].shape == old.shape:
             values[name] = new[name].detach()  # weights, and normalisers that were made symmetric
-        elif name in new or name in weights:
+        elif name in new or name in weights:  # of another size, or gone: there is no room for it in the class
             return draft.with_record(form="dense")
     module, program = network.holding(values)
     folded = replace(draft, program=program, graph=None).with_record(module=module, form="folded")
     fitted = {entry.name for entry in draft.converted.fitted}
+    # how far weights moved is known against the original only now: each stage saw the one before it
     moved: list[rewrite.Moved] = []
     for leaf in network.graph().weights:
         if leaf.names[0] not in fitted:
@@ -139,7 +151,7 @@ def _nearer(problem: Problem, networks: Networks, draft: Draft) -> Draft:
     if not (draft.converted.fitted or request.rounds or request.distill):
         return draft
     module = problem.network.module
-    *before, name = networks
+    *before, name = networks  # names of the mirrors, in order
     for other in before:
         module = averaged(replace(networks[other], module=module)).module
     teacher = replace(problem, network=replace(networks[name], module=module), both_views=True)

@@ -1,6 +1,7 @@
 """`match`: hidden units in pairs that resemble each other's mirror image, and all weights made symmetric for them.
 
 With inputs the pairs are found by what units do, and the weights are refitted; without, both come from the weights.
+Class, names and shapes stay. A unit without a partner is its own (a fixed point), which keeps its even part alone.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def _refitted(problem: Problem, refit: Callable[[bool], Draft], fixed_points: bo
     chooser_of = partial(pairing_of, fixed_points=fixed_points)
     if not problem.batches.given:
         return projected(problem, "match", chooser_of)
+    # a network that cannot be fitted (a state, an op without a rule for fits) is still matched, and a note says so
     try:
         return refit(fixed_points)
     except UnsupportedError as error:

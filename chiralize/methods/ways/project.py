@@ -28,6 +28,7 @@ def _drafts(problem: Problem) -> Iterator[Draft]:
 
 
 def _imposed(spec: ConversionSpec, problem: Problem) -> Imposed:
+    """The chooser that imposes a layout; spaces that it leaves to `match` are paired as that pairs them."""
     graph = problem.network.graph()
     return Imposed(spec, pairing_of(problem), keeping(graph, problem.network.others.earlier))
 

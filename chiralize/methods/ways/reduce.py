@@ -19,6 +19,7 @@ _HALF = 0.5
 
 
 def _prepared(problem: Problem) -> Problem:
+    """The problem with symmetric normalisers; as it is where both views run, each with the normalisers that it had."""
     if problem.request.width == 1:
         return problem
     return replace(problem, network=normalised(problem, "reduce"))
