@@ -97,7 +97,7 @@ def unrolled(
 def _step(cell: str, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
     """One step of one cell: its states after it, h first. state: h, and c of an LSTM.  x, h: "batch feature".
 
-    Gates lie in torch's order: i, f, g, o of an LSTM; r, z, n of a GRU, where r multiplies n's hidden part, bias and all.
+    Gates lie in torch's order: i, f, g, o of an LSTM; r, z, n of a GRU, whose r multiplies n's hidden part.
     """
     h = state[0]
     biases = list(weights[2:]) or [None, None]

@@ -1,7 +1,10 @@
 """T on tensors: a signed permutation along every axis, about a centre where coordinates are counted from elsewhere.
 
 T is a signed permutation R, or, where coordinates are not counted from the point that they are mirrored at (pixels),
-the affine T x = c + R (x - c).
+the affine T x = c + R (x - c). In an image 640 wide the centre of x is 320, and x = 100 goes to 320 - (100 - 320), 540.
+
+`reynolds.act` is the same for weights, which have the representation's shape; here inputs and answers may have any size
+along axes that T leaves alone, and any dtype.
 """
 
 from __future__ import annotations
@@ -68,10 +71,12 @@ def act_on_array(
 
 def shift(representation: TensorRepresentation, center: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """c - R c, the constant part of the affine T, with one entry along every axis where it does not change."""
+    # axes that T leaves alone have one entry in `moved_sizes`, so that the result goes with a batch of any size
     full = np.broadcast_to(center, np.broadcast_shapes(center.shape, representation.moved_sizes)).copy()
     moved = full - representation.act(full)
     for axis in range(moved.ndim):
         first = moved.take([0], axis)
+        # the same for all joints, say: one entry is enough, and broadcasts
         if (moved == first).all():
             moved = first
     return moved

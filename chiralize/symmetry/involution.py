@@ -5,6 +5,13 @@
 so T T x = x, and the matrix of T is orthogonal and symmetric. A joint axis swaps left and right (all signs +1),
 a coordinate axis changes the sign of the lateral coordinate (every entry its own partner); both are of this kind,
 and so is any other reversal of an axis. Nothing here knows about joints.
+
+Four joints, of which 1 and 2 are a left and a right hand, and coordinates (x, y) of each:
+
+    joints    partner = [0, 2, 1, 3]   sign = [+, +, +, +]        coordinates    partner = [0, 1]   sign = [-, +]
+    a flat axis of both, joints slowest        partner = [0, 1, 4, 5, 2, 3, 6, 7]   sign = [-, +, -, +, -, +, -, +]
+
+which is `joints.kronecker(coordinates)`. Involutions are values: they compare, hash, print and parse.
 """
 
 from __future__ import annotations
@@ -53,7 +60,7 @@ class SignedPermutation:
 
     @staticmethod
     def _known(partner: IntArray, sign: IntArray) -> SignedPermutation:
-        """Made of involutions in a way that gives one: nothing to check."""
+        """Made of involutions in a way that gives one: nothing to check. The arrays are kept, not copied."""
         involution = object.__new__(SignedPermutation)
         partner.flags.writeable = sign.flags.writeable = False
         involution.__dict__.update(partner=partner, sign=sign)
@@ -170,10 +177,12 @@ class SignedPermutation:
         rest, over = divmod(self.size, first)
         if over:
             return None
+        # 1. Where entries go: (i, j) to (slow[i], fast[j]), as row 0 and column 0 say, for all i and j.
         grid, sign = self.partner.reshape(first, rest), self.sign.reshape(first, rest)
         slow, fast = grid[:, 0] // rest, grid[0] % rest
         if not np.array_equal(grid, slow[:, None] * rest + fast[None, :]):
             return None
+        # 2. Signs: an outer product. With the common sign chosen so, column 0 over entry (0, 0) is A's, row 0 is B's.
         sign_slow, sign_fast = sign[:, 0] * sign[0, 0], sign[0]
         if not np.array_equal(sign, sign_slow[:, None] * sign_fast[None, :]):
             return None
@@ -186,6 +195,9 @@ class SignedPermutation:
 
         An entry may be chosen several times if its partner is chosen as often: the k-th copies are partners. Where the
         list is as long as the axis and T on its places fits (the parent of every joint), that is taken instead.
+
+        With T = (0 1) on three entries: [0, 0, 1, 1] gives (0 2)(1 3), and [0, 2] gives None.
+        With T = (1 2)(3 4) and parents [0, 0, 0, 1, 2] it is T itself, though places 1 and 2 hold one entry.
         """
         chosen = np.asarray(entries, dtype=np.int64)
         if len(chosen) == self.size and np.array_equal(chosen[self.partner], self.partner[chosen]):
@@ -195,6 +207,7 @@ class SignedPermutation:
             positions_of.setdefault(entry, []).append(position)
         partner = np.empty(len(chosen), np.int64)
         for entry, positions in positions_of.items():
+            # of a fixed entry these are its own positions, each its own partner
             theirs = positions_of.get(int(self.partner[entry]), [])
             if len(theirs) != len(positions):
                 return None
@@ -248,10 +261,12 @@ def shape_along(axis: int, ndim: int) -> list[int]:
     return shape
 
 
+# a pair, negated or not, or a single negated entry; single entries without a sign are not written
 _CYCLE = re.compile(r"(-?)\((\d+) (\d+)\)|-(\d+)")
 
 
 def _check(partner: IntArray, sign: IntArray) -> None:
+    """Raises NotAnInvolutionError with the first thing that is wrong, in the order in which one can be looked at."""
     size = len(partner)
     if len(sign) != size:
         raise NotAnInvolutionError(

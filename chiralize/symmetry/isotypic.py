@@ -3,6 +3,11 @@
 On a pair (u, v) that T swaps: even (u + v) / sqrt 2, odd (u - v) / sqrt 2; with a sign, T (u, v) = (-v, -u), the roles
 change. A fixed entry is even, or odd if negated. The change of basis is orthogonal, and made of gathers and adds, so
 that it commutes with T bit for bit.
+
+A linear map that commutes with T takes even to even and odd to odd: two blocks of about half the size in place of one
+matrix, which is what `reduce.ridge` and the layers in blocks make use of. For T = (0 1), entry 2 negated:
+
+    x = (3, 1, 5)        even = (4 / sqrt 2)        odd = (2 / sqrt 2, 5)
 """
 
 from __future__ import annotations
@@ -48,6 +53,7 @@ class IsotypicBasis:
                 "match the sizes",
             )
         x = tensor.movedim(axis, -1)
+        # with T (u, v) = (-v, -u) the even part is u - v: the sign does both cases
         u, v = x[..., torch.tensor(self.first)], x[..., torch.tensor(self.second)]
         sign = torch.tensor(self.sign).to(x.dtype)
         even = torch.cat([(u + sign * v) * _ROOT, x[..., torch.tensor(self.fixed_even)]], -1)

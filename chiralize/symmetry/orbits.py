@@ -8,6 +8,10 @@ A signed involution B commutes with all of them exactly where it takes whole orb
 
 The kind of an orbit is which elements leave its entries at their place, and with which sign. So B is an involution of
 the orbits, with a sign and a way g for each: the search for hidden pairs goes on in the quotient.
+
+On four entries with A = (0 1) and entry 3 negated there are three kinds: {0, 1} is moved, {2} stays, {3} stays with a
+minus. With A = (0 1)(2 3) there is one, bases 0 and 2; the B that swap its orbits are (0 2)(1 3) and (0 3)(1 2), the
+ways 0 and 1, each with either sign.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ def entry_apart(first: SignedPermutation, second: SignedPermutation) -> int | No
     if first.size != second.size:
         facts = f"mirrors of {first.size} and of {second.size} entries on one axis"
         raise RepresentationSizeError("signed permutation", facts, "match the sizes")
+    # (A B x)[i] = s_A[i] s_B[A i] x[B A i], and the same with A and B exchanged
     one, other = second.partner[first.partner], first.partner[second.partner]
     sign, other_sign = first.sign * second.sign[first.partner], second.sign * first.sign[second.partner]
     apart = np.flatnonzero((one != other) | (sign != other_sign))
@@ -53,9 +58,11 @@ def entry_apart(first: SignedPermutation, second: SignedPermutation) -> int | No
 
 def invariants(representations: Sequence[TensorRepresentation]) -> float:
     """Dimension of the tensors that several commuting mirrors leave alone: the mean of their group's traces."""
+    # overall signs of all group elements, in the order in which `Orbits` makes them: without mirror k, then with it
     signs = np.ones(1)
     for representation in representations:
         signs = np.concatenate([signs, representation.sign * signs])
+    # the trace on a tensor is the product of those on its axes: the signs of the entries that stay at their place
     traces = signs
     for axes in zip(*(representation.axes for representation in representations), strict=True):
         orbits = Orbits(axes[0].size, [axis.action for axis in axes])
@@ -76,11 +83,14 @@ class Kind:
 class Orbits:
     """The orbits of an axis under commuting mirrors. Elements of the group are numbers: bit k stands for mirror k.
 
+    partner, sign: of every element, "element entry".
+
     Raises NotAnInvolutionError where the mirrors do not commute.
     """
 
     def __init__(self, size: int, mirrors: Sequence[SignedPermutation]) -> None:
         self.size, self.count = size, len(mirrors)
+        # 1, A, then B, B A, ...: element number e has the mirrors whose bits are set, and e ^ f is their product
         elements = [SignedPermutation.identity(size)]
         for mirror in mirrors:
             elements += [product(mirror, element) for element in elements]
@@ -90,11 +100,13 @@ class Orbits:
     @cached_property
     def kinds(self) -> tuple[Kind, ...]:
         """Every kind of orbit, in the order of the entries."""
+        # The base of an orbit is its smallest entry. The kind is which elements leave it there, and with which sign.
         bases = np.flatnonzero(self.partner.min(0) == np.arange(self.size))
         stays = np.where(self.partner[:, bases] == bases, self.sign[:, bases], 0)
         kinds: list[Kind] = []
         for stay in dict.fromkeys(map(tuple, stays.T.tolist())):
             members = bases[(stays.T == np.array(stay)).all(1)]
+            # elements that take the base to one entry differ by one that leaves it there: the first of them is the way
             images = self.partner[:, members[0]].tolist()
             ways = tuple(way for way, image in enumerate(images) if image not in images[:way])
             kinds.append(Kind(members, ways))
@@ -126,6 +138,7 @@ class Orbits:
         folded: list[Array] = []
         for way in kind.ways:
             total = np.zeros((len(kind.bases),) * 2)
+            # B takes element e of one orbit to element e ^ way of the other: all of these pairs have to fit
             for element in kind.ways:
                 other = element ^ way
                 rows, columns = self.partner[element, kind.bases], self.partner[other, kind.bases]

@@ -3,6 +3,11 @@
 An axis carries a `Representation`: the Kronecker product of signed permutations (joints x coordinates for a merged
 axis), each an involution. A tensor carries a `TensorRepresentation`: one Representation per axis and an overall
 sign, which is what is left when one negated coordinate is selected. Both are values: they compare, print and parse.
+
+    poses "batch (joint coord)"      +[64: | 4: (1 2) x 2: -0]
+    their x alone, "batch joint"     -[64: | 4: (1 2)]              every number changes its sign
+
+The factors of an axis are kept, since a reshape may part them again; equality is that of the action.
 """
 
 from __future__ import annotations
@@ -89,12 +94,16 @@ class Representation:
 
     @property
     def moving(self) -> tuple[SignedPermutation, ...]:
-        """The factors from the first one on that moves something."""
+        """The factors from the first one on that moves something: of "batch x joints", merged, the joints."""
         start = next((at for at, factor in enumerate(self.factors) if not factor.is_identity), len(self.factors))
         return self.factors[start:]
 
     def with_rows(self, size: int) -> Representation:
-        """The same on an axis of another size, leading factors that move nothing adapted to it."""
+        """The same on an axis of another size, leading factors that move nothing adapted to it.
+
+        `4: x 2: (0 1)` with 6 entries is `3: x 2: (0 1)`. As it is where the moving factors do not divide the size, or
+        nothing stands before them.
+        """
         inner = prod(factor.size for factor in self.moving)
         if size == self.size or size % inner or len(self.moving) == len(self.factors):
             return self
@@ -218,6 +227,7 @@ class TensorRepresentation:
 
     def dimensions(self) -> tuple[int, int]:
         """(even, odd): dimensions of the tensors that the mirror leaves alone and of those that it negates."""
+        # even x even and odd x odd are even, even x odd is odd
         even, odd = (1, 0) if self.sign == 1 else (0, 1)
         for axis in self.axes:
             even, odd = even * axis.even + odd * axis.odd, even * axis.odd + odd * axis.even
@@ -229,6 +239,7 @@ class TensorRepresentation:
         A slice is lost if its entry is a fixed point and every entry of it changes its sign: no other axis swaps
         anything, and their signs are uniform. (The column of a coordinate that no unit tells from its mirror image.)
         """
+        # 0 for an axis that swaps, or has both signs: then some entry of every slice across it may be other than zero
         signs = [_uniform_sign(axis.action) for axis in self.axes]
         lost = 0
         for position, axis in enumerate(self.axes):
@@ -243,6 +254,7 @@ class TensorRepresentation:
     @staticmethod
     def parse(text: str) -> TensorRepresentation:
         """The inverse of `str`. Raises ValueError on other text."""
+        # `+[]` is a scalar: no axes, and a sign
         if len(text) < 3 or text[0] not in "+-" or text[1] != "[" or text[-1] != "]":
             raise ValueError(f"not a tensor representation: {text[:40]!r}")
         inside = text[2:-1]

@@ -4,6 +4,10 @@
 
 P is the orthogonal projection onto the tensors that T leaves alone, so P(W) is the nearest of them in the Frobenius
 norm. For a weight "out in" this is (W + T_out W T_in) / 2: the matrices of T are symmetric.
+
+With two swapped units at either side:   [[1, 2], [3, 4]]  ->  [[2.5, 2.5], [2.5, 2.5]],   the mean of both diagonals.
+
+Everything goes block by block over the rows, so that a large weight in half precision needs no copy in another one.
 """
 
 from __future__ import annotations
@@ -29,9 +33,10 @@ def act(tensor: Tensor, representation: TensorRepresentation) -> Tensor:
 
 
 def _acted(tensor: Tensor, representation: TensorRepresentation, rows: Rows) -> Tensor:
-    """Some rows of T on a tensor."""
+    """Some rows of T on a tensor. rows: of axis 0; `...` for all, and for scalars, which have none."""
     out = tensor
     for position, axis in enumerate(representation.axes):
+        # T mixes rows of the tensor: those of the image are gathered from all of it, and other axes follow as they are
         part = rows if position == 0 else ...
         if axis.is_trivial:
             if position == 0:
@@ -70,6 +75,7 @@ def project(tensor: Tensor, representation: TensorRepresentation, partner: Tenso
     """
     dtype = torch.float32 if tensor.dtype in _HALF_PRECISION else tensor.dtype
     out = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+    # 0.5 w + 0.5 v is the same for (w, v) and (v, w), and exact where they are equal: so P P = P = T P, bit for bit.
     for rows, image in images(tensor if partner is None else partner, representation):
         out[rows] = (0.5 * tensor[rows].to(dtype) + 0.5 * image.to(dtype)).to(tensor.dtype)
     return out
@@ -92,6 +98,7 @@ def ground(tensor: Tensor) -> Tensor:
     rows = rows.where(rows.isfinite(), 0.0)
     largest = rows.amax(1)
     tall = largest > 1.0
+    # a row whose largest entry is above 1: its median, if that is smaller, but never less than 1
     largest[tall] = largest[tall].minimum(rows[tall].median(1).values.clamp(min=1.0))
     if tensor.ndim:
         return largest.reshape(count, *[1] * (tensor.ndim - 1))
@@ -99,7 +106,10 @@ def ground(tensor: Tensor) -> Tensor:
 
 
 def distance(tensor: Tensor, representation: TensorRepresentation) -> float:
-    """Relative distance to the symmetric subspace, |W - P(W)| / |W| (0 for a tensor of zeros)."""
+    """Relative distance to the symmetric subspace, |W - P(W)| / |W| (0 for a tensor of zeros).
+
+    W - P(W) is half of W - T W.
+    """
     tensor = tensor.detach()
     return 0.5 * _relative((tensor[rows], image) for rows, image in images(tensor, representation))
 
@@ -116,6 +126,7 @@ def _relative(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
     """|W - V| / |W| over all pairs of blocks, finite entries only; 1 where a pair differs in an entry that is not."""
     apart = norm = 0.0
     for tensor, other in pairs:
+        # minus infinity in a mask is no number to subtract: it has to be alike in both, and counts nothing then
         finite = tensor.isfinite() & other.isfinite()
         if not bool((finite | (tensor == other)).all()):
             return 1.0
@@ -127,6 +138,7 @@ def _relative(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
 
 def forced_zero(representation: TensorRepresentation) -> Tensor:
     """Which entries can only be zero: those that the mirror maps to minus themselves. Boolean, of the shape."""
+    # by axis: the sign of entries that stay at their place, 0 of those that move; negative where the product is
     signs = torch.full((1,) * len(representation.axes), representation.sign, dtype=torch.int8)
     for position, axis in enumerate(representation.axes):
         fixed = torch.tensor(axis.action.sign * axis.action.fixed, dtype=torch.int8)  # 0 where it moves

@@ -9,6 +9,11 @@ An axis is a Kronecker product of terms, slowest first:
 
 The empty product is an axis of size 1; a term of size 1 is a sign. A tensor is a `SymbolicRepresentation`: its axes and
 an overall sign, 1, -1 or an `OpenSign`. `evaluate` turns it into numbers once every unknown has been given a value.
+
+Inference writes these, and `infer/solver` solves equations between them. Of linear(8 -> 6) on flat poses, H unknown:
+
+    weight "out in"     (Var(3, 6),), (Known(joints), Known(coords))        hidden units     (Var(3, 6),)
+    behind abs          (Abs(Var(3, 6)),)                                   a single one     (), sign OpenSign({4})
 """
 
 from __future__ import annotations
@@ -74,7 +79,8 @@ class Sum:
 class OpenSign:
     """A product of unknown signs, and maybe -1: what a single entry of an unknown axis carries.
 
-    unknowns: ids of unknowns of size 1. Comparing it with a number raises Wait.
+    unknowns: ids of unknowns of size 1. Comparing it with a number raises Wait: rules ask `sign < 0` before they go on,
+    and inference then comes back to the op when more is known.
     """
 
     unknowns: frozenset[int]
@@ -170,6 +176,8 @@ def lower(representation: TensorRepresentation) -> SymbolicRepresentation:
 def signed(axis: Axis, sign: Sign) -> Axis:
     """The axis times a sign."""
     signs = list[Term]()
+    # unknown signs become unknowns of size 1, a known one a factor of one negated entry; sorted, so that equal axes
+    # are written alike
     if isinstance(sign, OpenSign):
         signs += [Var(key, 1) for key in sorted(sign.unknowns)]
         sign = sign.known
@@ -185,9 +193,9 @@ def sign_of(term: Term) -> Sign:
             return int(action.sign[0])
         case Var(id=key):
             return OpenSign(frozenset({key}))
-        case Abs():
+        case Abs():  # |T| of one entry
             return 1
-        case Sum(parts):
+        case Sum(parts):  # of size 1: of one part
             return prod(map(sign_of, parts[0]), start=1)
 
 
@@ -229,6 +237,7 @@ def action_of(axis: Axis, assignment: Assignment) -> SignedPermutation:
 
 
 def _term_action(term: Term, assignment: Assignment) -> SignedPermutation:
+    """The signed permutation of one factor. Raises KeyError for an unknown without a value."""
     match term:
         case Known(action):
             return action
