@@ -11,7 +11,7 @@ from chiralize.errors.words import when
 from chiralize.report.cautions import data_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import plain
-from chiralize.report.parts import factors
+from chiralize.report.meaning import factors
 from chiralize.report.records import ConvertReport
 
 NETWORKS = 12

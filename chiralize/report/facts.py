@@ -8,7 +8,7 @@ from chiralize.report.cautions import data_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import plain, plural, short
 from chiralize.report.in_the_loop import share_in_words
-from chiralize.report.parts import factors
+from chiralize.report.meaning import factors
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
 from chiralize.report.verdict import samples_timed
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN

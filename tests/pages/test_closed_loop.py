@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from benchmarks.accuracy.summary import read
 from benchmarks.closed_loop.run import RESULTS
-from chiralize.report.parts import LOOP_MEANING, LOOPS, meaning_in_the_loop
+from chiralize.report.meaning import LOOP_MEANING, LOOPS, meaning_in_the_loop
 
 ROWS = read(RESULTS)
 PROMISES = ("within a few percent", "the same answers")

@@ -35,7 +35,7 @@ from chiralize.report import (
 from chiralize.report.document import ratio, short
 from chiralize.report.encoding import KEYS
 from chiralize.report.facts import Fact, facts_of
-from chiralize.report.parts import CONVERSIONS, MEANING, meaning
+from chiralize.report.meaning import CONVERSIONS, MEANING, meaning
 from chiralize.report.records import Changes, Nearness, Way
 from chiralize.report.text import SCREEN
 from chiralize.symmetry.involution import SignedPermutation
