@@ -1,4 +1,9 @@
-"""The part of an audit report that tells how far the maps of mirrored pictures are off when they are turned back."""
+"""The part of an audit report that tells how far the maps of mirrored pictures are off when they are turned back.
+
+A network with windows of stride 4 may give cell i for pixels 4 i to 4 i + 3 but mean pixel 4 i by it. Its answer to the
+mirrored picture, turned back, then lies a fraction of a cell aside, and a flip test that averages both blurs the peaks.
+`verification.asymmetry` measures by how much (an `Alignment`); shifts are in cells, to the right.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +43,7 @@ def _off(alignment: Alignment) -> str:
 
 
 def _measured(alignment: Alignment, shift: float) -> list[Block]:
+    """The blocks of an output whose shift is known: what it is, what it costs, where it comes from, what helps."""
     error = "" if alignment.error is None else f" ± {alignment.error:.2f}"
     tone = "good" if alignment.is_aligned else "bad"
     stated = f"the specification moves them by {alignment.stated}"
@@ -57,6 +63,7 @@ def _measured(alignment: Alignment, shift: float) -> list[Block]:
 
 
 def _title(alignment: Alignment, figure: Shifted) -> str:
+    """A row's title: `0.75 cells, aligned`. One shift may be several of these at once."""
     words = [f"{figure.shift:.2f} cells"]
     if figure.shift == 0:
         words.append("unshifted")
@@ -86,6 +93,7 @@ def _outlook(alignment: Alignment, shift: float) -> list[str]:
 
 def _origin(alignment: Alignment, shift: float) -> list[str]:
     """What explains the shift: how the maps were labelled, and what the layers would do by themselves."""
+    # agreement within what the measurement can tell, and never closer than half of what counts as aligned
     near = max(ALIGNED / 2, 2 * (alignment.error or 0.0))
     explained, lines = alignment.explanations, list[str]()
     if explained.labels is not None:
@@ -104,6 +112,7 @@ def _origin(alignment: Alignment, shift: float) -> list[str]:
 
 def _remedies(alignment: Alignment, shift: float) -> list[str]:
     """The line of a specification, and the options of `convert`."""
+    # A whole number of cells can be written into the specification. A fraction left over needs resampling.
     word, center = alignment.axis, alignment.center
     lines: list[str] = []
     if center is not None and round(shift) != alignment.stated:
@@ -118,6 +127,7 @@ def _remedies(alignment: Alignment, shift: float) -> list[str]:
 
 
 def _curves(drawn: Drawn, shift: float) -> list[Block]:
+    """The gap over the shift, and one row of a map before and after."""
     shifts = tuple(at for at, _ in drawn.curve)
     gaps = tuple(gap for _, gap in drawn.curve)
     blocks: list[Block] = [Curves("gap by the shift of the turned maps, in cells", shifts, (("gap", gaps),), shift)]

@@ -1,4 +1,8 @@
-"""From the record of a command to the document that is rendered."""
+"""From the record of a command to the document that is rendered.
+
+`text`, `html` and `brief` begin here. A function for each command puts the parts into the order in which they are read;
+what a part says is decided in the modules that it comes from.
+"""
 
 from __future__ import annotations
 
@@ -87,6 +91,7 @@ def _audit(report: AuditReport) -> list[Block]:
 
 
 def _bench(report: BenchReport) -> list[Block]:
+    # the column of what is fair stands only where somebody asked for it
     rows: list[tuple[str, ...]] = []
     is_fair = any(row.to_fair is not None for row in report.rows)
     for row in report.rows:

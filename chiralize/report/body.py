@@ -1,4 +1,8 @@
-"""Where the joints of a network's outputs are drawn: people stand as people do, other bodies as their tree of edges."""
+"""Where the joints of a network's outputs are drawn: people stand as people do, other bodies as their tree of edges.
+
+Commands put the bodies of a network's outputs into their reports (`bodies_of`), so that a page can be drawn from the
+report alone. A skeleton counts as a person's where every joint is known as a part of one, by its name.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +83,7 @@ def _standing(skeleton: Skeleton) -> list[Point] | None:
     marks = landmarks(skeleton)
     if isinstance(marks, str):
         return None
-    joints = np.zeros((len(JOINTS), 3))
+    joints = np.zeros((len(JOINTS), 3))  # "joint (aside, up, forward)"; `_STANDING` has left sides alone
     for index, name in enumerate(JOINTS):
         side, _, limb = name.partition("_")
         aside, up = _STANDING[f"left_{limb}" if side == "right" else name]

@@ -1,4 +1,8 @@
-"""A report in so few lines that it fits on one screen: every warning, a line for each question, and what shows more."""
+"""A report in so few lines that it fits on one screen: every warning, a line for each question, and what shows more.
+
+`text` asks for it where a terminal is written to. Most lines are those of the whole document, chosen by the titles of
+its sections; figures that have a table there get one line here.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +40,7 @@ def brief(report: Report, as_heads: bool = False) -> Document:
         blocks += _verdicts(report)
     if isinstance(report, AuditReport):
         blocks += _tables(whole, ("The network", "In the loop", "Should it be converted?"))
+    # warnings that no block above has shown yet, each once
     texts = dict.fromkeys(caution.text for caution in verdict_of(report).warnings)
     shown = {block.text for block in blocks if isinstance(block, Line)}
     warnings = [text for text in texts if text not in shown]
@@ -56,6 +61,7 @@ def _head(warning: str) -> str:
     depth = 0
     for position, character in enumerate(warning):
         depth += (character == "(") - (character == ")")
+        # followed by a space or the end: not the stop of 0.2 or of a file's name
         if depth == 0 and character in ":;." and warning[position + 1 : position + 2] in ("", " "):
             return warning[:position]
     return warning
@@ -74,6 +80,7 @@ def _of_plan(report: PlanReport, whole: Document, most: int) -> list[Block]:
 
 
 def _of_conversion(report: ConvertReport, whole: Document) -> list[Block]:
+    """What it costs, how it does in the loop, how far it is from the original, and which weights changed."""
     blocks = _tables(whole, ("Cost", "In the loop"))
     if report.drift is not None and report.drift.outputs:
         drift = report.drift

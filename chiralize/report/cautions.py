@@ -1,4 +1,9 @@
-"""The warnings of a report, taken from its records, in the words in which every format prints them."""
+"""The warnings of a report, taken from its records, in the words in which every format prints them.
+
+A `Caution` has a topic (mirror, precision, drift, sides, loop, constants, states, data), a text with figures and what
+to do, and a brief form for the first line. `verdict` puts the briefs into its sentence; a report with any has the
+standing "warning", unless it failed.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +45,7 @@ def cautions_of(report: Report) -> tuple[Caution, ...]:
 
 
 def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
+    """Those of a conversion: a wrong mirror makes all that follows worthless, remarks on the inputs come last."""
     return (
         *mirror_cautions(report.evidence),
         *precision_cautions(report.judgement.own_precision),
@@ -55,6 +61,7 @@ def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
 # ---- the mirror -----------------------------------------------------------------------------------------------
 def mirror_cautions(evidence: Evidence) -> tuple[Caution, ...]:
     """A warning for everything that speaks against the mirror."""
+    # one brief for all of them: the first line has it once
     brief = _doubt(evidence.fit, *evidence.warnings[:1])
     doubts = [Caution("mirror", text, brief) for text in evidence.warnings]
     if evidence.still:
@@ -68,6 +75,7 @@ def _doubt(fit: MirrorFit | None, warning: str = "") -> str:
     """The doubt about the mirror in a few words: another one, no symmetry at all, or what else warns of it."""
     if fit is not None and fit.better:
         where = when(not fit.real, " on random inputs")
+        # the nearest one has its gap known; of others that fit better it is the first
         name = fit.nearest if fit.nearest in fit.better else fit.better[0]
         figures = when(name == fit.nearest, f" (gap {plain(fit.nearest_gap)}, {plain(fit.gap)} with T)")
         return f"another mirror fits better{where}: {name}{figures}"
@@ -82,6 +90,7 @@ def _doubt(fit: MirrorFit | None, warning: str = "") -> str:
 # ---- the answers ----------------------------------------------------------------------------------------------
 def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
     """Warnings of a result that is further from the original than it should be, or at an unknown distance."""
+    # 1. Nothing was measured; or the result is the flip average, and nothing says how good that is.
     how_far = distance(report, data_cautions(report.notes))
     texts: list[Caution] = []
     if not how_far.is_measured:
@@ -91,6 +100,7 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
         texts += _unknown_average(drift, report.evidence, _in_use(report))
     if drift is None or not drift.outputs:
         return tuple(texts)
+    # 2. What the figures say of the original, of the inputs, and of the result.
     texts += _one_sided(drift, report.is_average, _in_use(report))
     if drift.is_narrow and drift.beyond is not None:
         brief = f"the {drift.inputs} are narrow"
@@ -102,7 +112,7 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
     max_drift = report.nearness.max_drift
     if max_drift is not None:
         limit, bound = max_drift, f"--max-drift {plain(max_drift)}"
-    if not drift.rho <= limit:
+    if not drift.rho <= limit:  # nan is above any limit
         text = f"rho is above {bound}: the result is further from the original's flip average than it should be"
         texts.append(Caution("drift", text))
     return tuple(texts)

@@ -1,4 +1,4 @@
-"""Up to two curves over one axis, as a picture of the HTML page."""
+"""Up to two curves over one axis, as a picture of the HTML page: the gap over a shift, a row of a map on both views."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP = 600, 130, 50, 24
 
 def figure(block: Curves) -> str:
     """The curves as SVG: the axis is labelled at its ends and at the place that stands out; the second is dashed."""
+    # heights from 0, or the least value below it: a curve that hardly varies shall not look steep
     low = min(0.0, *(min(values) for _, values in block.curves))
     high = max(max(values) for _, values in block.curves)
     first, last = block.places[0], block.places[-1]

@@ -1,4 +1,8 @@
-"""Error against cost: what widths of reduction came to in the benchmark, and where one network stands beside them."""
+"""Error against cost: what widths of reduction came to in the benchmark, and where one network stands beside them.
+
+`html` draws it on the page of a conversion. Multiplications lie along x on a scale of octaves, the error along y from
+0.9 to 1.3 of the original's; the benchmark is a line in a band, this network a bar over what networks of its rho had.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +61,7 @@ def spot_of(report: ConvertReport) -> Spot | None:
     if report.drift is not None and report.drift.built_in:
         return Spot(ratio, f"{times}; its error on your inputs is unknown")
     if report.way.unchanged or report.drift is None:
-        low, high = (1.0, 1.0) if report.way.unchanged else DIAL[-1][1::2]
+        low, high = (1.0, 1.0) if report.way.unchanged else DIAL[-1][1::2]  # of flip averages a tenth and nine tenths
     else:
         low, high = factors(report.drift.rho, report.drift.steps > 1)
     return Spot(ratio, f"{times}; networks like it had {low:.2f} to {high:.2f} times the original's error", low, high)
@@ -76,6 +80,7 @@ def figure(spot: Spot) -> str:
 
 
 def _svg(spot: Spot) -> str:
+    """The drawing: axes, the benchmark, two squares, and the mark of this network."""
     parts = [*_axes(), *_benchmark()]
     taken = list[Box]()
     for cost, error, name, anchor, aside in (
@@ -96,6 +101,7 @@ def _svg(spot: Spot) -> str:
 
 
 def _axes() -> list[str]:
+    """Lines and labels of both axes."""
     parts: list[str] = []
     for error in (0.9, 1.0, 1.1, 1.2, 1.3):
         y, style = _y(error), "even" if error == 1.0 else "grid"
@@ -114,6 +120,7 @@ def _axes() -> list[str]:
 
 
 def _benchmark() -> list[str]:
+    """The band (a polygon along its upper edge and back along the lower one) and the median."""
     upper = [(_x(cost), _y(high)) for cost, _, _, high in DIAL]
     lower = [(_x(cost), _y(low)) for cost, low, _, _ in reversed(DIAL)]
     middle = [(_x(cost), _y(median)) for cost, _, median, _ in DIAL]
@@ -131,9 +138,10 @@ def _here(spot: Spot, taken: Sequence[Box]) -> list[str]:
     if spot.low is None or spot.high is None:
         line = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP + 4:g}" y2="{_BOTTOM:g}" class="here unknown"/>'
         return [line, _label(x, _TOP + 16, "this network: error unknown", taken)]
-    top, bottom = _y(spot.high), _y(spot.low)
+    top, bottom = _y(spot.high), _y(spot.low)  # y grows downwards
     parts = [f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}" class="here"/>']
     middle = (top + bottom) / 2
+    # a diamond in the middle of the bar, or, where it goes on above the drawing, an arrow at its upper end
     corners = [(x, middle - 8), (x + 8, middle), (x, middle + 8), (x - 8, middle)]
     if spot.high > _HIGHEST:
         corners = [(x, _TOP - 4), (x + 8, _TOP + 10), (x - 8, _TOP + 10)]
@@ -170,6 +178,7 @@ def _path(points: list[tuple[float, float]]) -> str:
 
 
 def _x(cost: float) -> float:
+    # a cost of 0, or none that is a number, stands at the left end; what lies beyond either end stands at it
     first, last = _OCTAVES
     octave = log2(cost) if cost > 0 and isfinite(cost) else first
     share = (octave - first) / (last - first)

@@ -4,6 +4,11 @@ rho is the distance from the original's flip average in units of half the origin
 error in use is known for inputs like those in use, for the whole length of a stateful network's roll-outs, and for
 originals that know both sides (the conversions of benchmarks/accuracy/results.csv). Elsewhere rho promises nothing, and
 where none was measured the distance is "unknown".
+
+`verdict`, `facts`, `cautions` and `parts` all ask `distance`, so that no format promises more than another. The words
+for a rho that was measured on good inputs:
+
+    same  <= 0.01 <  near  <= 1.25 <  apart  <= 2 <  far        any other: unknown, with the reason
 """
 
 from __future__ import annotations
@@ -52,6 +57,7 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
     drift = report.drift
     if report.method == "unchanged":
         return Distance("same", "the same answers as the original's")
+    # 1. Nothing was measured, or nothing that counts: single calls of a network whose errors add up in its state.
     if drift is None and report.is_average:
         return Distance("same", "the same answers as the original's flip average, by construction")
     if drift is None:
@@ -60,6 +66,7 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
         return _unknown("nothing was measured: no output is a floating-point number")
     if drift.stateful and drift.steps <= 1:
         return _unknown("it keeps a state, and only single calls were measured: give --calibration sequences")
+    # 2. Something was: by rho where the inputs are telling.
     rho = f"(rho {plain(drift.rho)})"
     if drift.built_in:
         rho = f"(rho {plain(drift.rho)} on built-in poses, not on yours)"
@@ -68,7 +75,7 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
         return Distance("same", f"the same answers as the original's flip average {rho}")
     if not drift.is_telling:
         return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibration inputs")
-    if given_noise(report) and drift.rho <= NEAR:
+    if given_noise(report) and drift.rho <= NEAR:  # a large rho is bad even on noise
         return _promising_nothing(drift, GIVEN_NOISE)
     return _measured(drift, rho, of_inputs, _on_condition(report))
 
@@ -128,6 +135,7 @@ def _furthest_off(drift: Drift) -> float:
 
 
 def _unknown(reason: str) -> Distance:
+    """The word where nothing was measured that would tell."""
     return Distance("unknown", f"{UNKNOWN}: {reason}", reason, is_measured=False)
 
 

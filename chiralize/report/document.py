@@ -1,4 +1,8 @@
-"""A report as a list of plain blocks, which text and HTML render alike."""
+"""A report as a list of plain blocks, which text and HTML render alike.
+
+`assembling` makes a `Document` of a record, `text` and `html` write it. Below are the blocks, the ways in which numbers
+are written in all of them, and short forms to make them.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +45,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Bar:
-    """A figure to be drawn. limit: where it stops being fine, None without one."""
+    """A figure to be drawn. text: as it is written beside it.  limit: where it stops being fine, None without one."""
 
     label: str
     value: float
@@ -92,7 +96,7 @@ def short(value: float) -> str:
     """
     if not value or not isfinite(value):
         return "0" if value == 0 else str(value)
-    digits, _, exponent = f"{value:.1e}".partition("e")
+    digits, _, exponent = f"{value:.1e}".partition("e")  # Python writes 3.1e-02
     return f"{digits}e{int(exponent)}"
 
 

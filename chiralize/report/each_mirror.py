@@ -1,4 +1,7 @@
-"""The verdicts under each of several mirrors, side by side."""
+"""The verdicts under each of several mirrors, side by side.
+
+A row for left/right, one for front/back, and one for both after each other, whose proof follows from those of the two.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ def mirror_blocks(mirrors: Sequence[OfMirror]) -> list[Block]:
 
 
 def _proof(certificate: CertificateVerdict | None) -> str:
+    """How much was proved; `follows` of mirrors that are others after each other."""
     if certificate is None:
         return "follows"
     if certificate.passed:

@@ -1,4 +1,10 @@
-"""Reports as JSON: stable keys, floats in full, derived figures beside what they derive from."""
+"""Reports as JSON: stable keys, floats in full, derived figures beside what they derive from.
+
+A record becomes an object with its fields as keys. Two tables say what differs from that: `_DERIVED`, properties that
+are written as well, and `KEYS`, records whose keys are those that version 1 had before their parts were moved:
+
+    "way.method"    report.way.method is written as    "method": "reduce"
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""The three or four figures that a page shows large, under its verdict."""
+"""The three or four figures that a page shows large, under its verdict.
+
+Equivariant                 Error, beside the original's        Multiplications
+proved for all inputs       0.97 to 1.02 times                  0.51 of the original's
+31 ops checked              rho 0.42; what such networks had    1 pass
+"""
 
 from __future__ import annotations
 
@@ -75,7 +80,7 @@ def _distance(report: ConvertReport) -> Fact:
 
 def _cost(report: ConvertReport) -> list[Fact]:
     cost, facts = report.cost, []
-    passes = plural(report.passes, "pass").replace("passs", "passes")
+    passes = plural(report.passes, "pass").replace("passs", "passes")  # `plural` adds an s
     if cost.macs_before and cost.macs_after:
         ratio = cost.macs_after / cost.macs_before
         facts.append(Fact("Multiplications", f"{ratio:.2f} of the original's", passes))

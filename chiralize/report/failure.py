@@ -1,4 +1,12 @@
-"""The error that a failed verification raises."""
+"""The error that a failed verification raises: `VerifyReport.raise_for_failure`, `assert_equivariant` of the plugin.
+
+run    proof    error
+nan    any      ModelRunError: nothing can be compared
+ok     breaks   VerdictsDisagreeError; ModelRunError where the answers are the same for all inputs
+fails  holds    VerdictsDisagreeError
+fails  breaks   EquivarianceError, also where there is no proof
+ok     holds    DegenerateError where left and right were lost, else none
+"""
 
 from __future__ import annotations
 

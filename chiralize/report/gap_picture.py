@@ -1,4 +1,8 @@
-"""The body of an output with the gap of every joint: a circle that grows and changes its colour, and the number."""
+"""The body of an output with the gap of every joint: a circle that grows and changes its colour, and the number.
+
+`gaps.gaps_of` says which gaps a report knows, and `html` puts the drawings (SVG) beside each other. Circles stand where
+`body` has the joints; large gaps are drawn over small ones, and numbers go where they cover nothing, the largest first.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +33,8 @@ Box = tuple[float, float, float, float]
 class Gaps:
     """The gaps of the joints of one body.
 
-    title: what they are of.  by_joint: by name; joints without one are left empty.  bound: what none of them exceeds,
-    where that is all that is known; it is written in place of numbers.
+    title: what they are of.  by_joint: by name; joints without one are left empty.  note: below the title, small: on
+    which inputs they were measured.
     """
 
     body: Body
@@ -68,6 +72,7 @@ def key() -> str:
 
 
 def _svg(gaps: Gaps) -> str:
+    """The drawing: bones, circles with their names on hovering, numbers, and which side is which."""
     body = gaps.body
     points, height = _scaled(body)
     parts: list[str] = []
@@ -86,7 +91,7 @@ def _svg(gaps: Gaps) -> str:
         x, y = points[index]
         radius = _RADII[step]
         style = f"joint step{step}"
-        if len(points) > _MOST_NUMBERS:
+        if len(points) > _MOST_NUMBERS:  # points of a face lie close: no circle may cover its neighbour
             radius = max(min(radius / 2, nearest[index] / 2), _LEAST_RADIUS)
             style += " small"
         parts.append(
@@ -127,6 +132,8 @@ def _scaled(body: Body) -> tuple[list[Point], float]:
     room = _WIDTH - 2 * _MARGIN
     wide = (max(xs) - min(xs)) or 1.0
     tall = max(ys) - min(ys)
+    # A person keeps the proportions, as large as the drawing has room for. A tree has a line of text for every level,
+    # less where there are very many.
     across = room / wide
     down = across
     if body.as_person:
@@ -144,6 +151,7 @@ def _numbers(gaps: Gaps, points: Sequence[Point], order: Sequence[int]) -> list[
     Where there is a choice they cover no bone either.
     """
     body = gaps.body
+    # boxes that are taken: first those of all joints, then those of numbers as they are written
     small = len(points) > _MOST_NUMBERS
     spread = 5.0 if small else 8.0
     taken: list[Box] = [(x - spread, y - spread, x + spread, y + spread) for x, y in points]
@@ -177,6 +185,7 @@ def _number(gap: float) -> str:
 
 def _places_for(text: str, point: Point, away: float, taken: Sequence[Box]) -> list[Box]:
     """The free places beside a point, then above and below it, outward first."""
+    # outward: away from the middle of the drawing
     x, y = point
     length = _CHARACTER * len(text)
     outward = 1 if x >= _WIDTH / 2 else -1

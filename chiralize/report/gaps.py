@@ -1,4 +1,8 @@
-"""Which gaps of joints a report knows, before and after, for pictures and for a table."""
+"""Which gaps of joints a report knows, before and after, for pictures and for a table.
+
+`html` draws a `Gaps` (`gap_picture`) for each. Of a conversion there are two bodies for an output: with the gaps of the
+original as they were measured, and of the result, which are 0 up to the rounding that the numeric verdict allows.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,7 @@ def gaps_of(report: Report) -> list[Gaps]:
 
 
 def _converted(report: ConvertReport, body: Body) -> list[Gaps]:
+    """The gaps of one output before and after, as far as they are known."""
     after = _after(report, body)
     output = _output(report.drift, body)
     if report.drift is None or output is None:
@@ -37,7 +42,7 @@ def _converted(report: ConvertReport, body: Body) -> list[Gaps]:
 
 
 def _after(report: ConvertReport, body: Body) -> list[Gaps]:
-    """The gaps by joint of the result: 0 up to rounding, if it passed. None if it failed: the residual is not given by
+    """The gaps by joint of the result: 0 up to rounding, if it passed. Empty if it failed: the residual is not given by
     joint.
     """
     numeric = report.judgement.numeric
@@ -69,6 +74,8 @@ def _verified(report: VerifyReport, body: Body) -> list[Gaps]:
 
 
 def _audited(report: AuditReport, body: Body) -> list[Gaps]:
+    # Pairs are labelled `left/right`, with `output 1 ` in front where there are several outputs; each joint of a pair
+    # gets the gap of both.
     of_joints: dict[str, float] = {}
     prefix = f"output {body.output} "
     for pair in report.network.pairs:

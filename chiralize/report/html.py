@@ -2,6 +2,9 @@
 
 The order is that in which people ask: what is it worth, what is wrong, what changed on the body, what does it cost,
 and then every figure, with the long tables folded.
+
+`to_html` takes the blocks of `assembling.document`, the same that text is made of, and adds what only a page has: large
+figures (`facts`), bodies with their gaps (`gap_picture`), error against cost (`dial`), bars and curves.
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ def to_html(report: Report, pictures: Mapping[str, bytes] | None = None) -> str:
 
 # ---- what is drawn --------------------------------------------------------------------------------------------
 def _facts(facts: Sequence[Fact]) -> str:
+    """The large figures as a list of terms and descriptions."""
     if not facts:
         return ""
     entries: list[str] = []
@@ -66,6 +70,7 @@ def _icon(tone: str) -> str:
 
 
 def _warnings(report: Report) -> str:
+    """All warnings as a section of their own, "" where there are none."""
     warnings = verdict_of(report).warnings
     if not warnings:
         return ""
@@ -74,6 +79,7 @@ def _warnings(report: Report) -> str:
 
 
 def _bodies(report: Report) -> str:
+    """The drawings of gaps by joint, with the key to their colours, and the same figures as a table."""
     drawn = gaps_of(report)
     if not drawn:
         return ""
@@ -92,6 +98,7 @@ def _bodies(report: Report) -> str:
 
 
 def _dial(report: Report) -> str:
+    """Error against cost, of conversions whose multiplications are known."""
     spot = dial.spot_of(report) if isinstance(report, ConvertReport) else None
     if spot is None:
         return ""
@@ -99,6 +106,7 @@ def _dial(report: Report) -> str:
 
 
 def _picture(caption: str, png: bytes) -> str:
+    """A picture within the page itself, so that the page is one file."""
     source = b64encode(png).decode("ascii")
     return _section(caption, f'<img alt="{escape(caption)}" src="data:image/png;base64,{source}">')
 
@@ -123,6 +131,7 @@ class _Part:
 
 def _sections(page: Document) -> list[str]:
     """All figures, one section each. Folded sections stand together at the place of the first of them."""
+    # blocks before the first heading get one of their own
     parts = [_Part(Section("How it was made"))]
     for block in page.blocks:
         if isinstance(block, Section):
@@ -138,7 +147,7 @@ def _sections(page: Document) -> list[str]:
             folded.append(_folded(part))
         else:
             written.append(_open(part))
-    if folded:
+    if folded:  # among the open sections only, which `_after_costs` counts
         written.insert(_after_costs(parts), _section("What changed where", "\n".join(folded)))
     return written
 
@@ -165,6 +174,7 @@ def _folded(part: _Part) -> str:
 
 def _content(part: _Part) -> str:
     """The blocks; the exact words of a heading that has plain ones are the caption of its first table."""
+    # "Left and right are distinguished" is the heading, "share of the output's variance that ..." the caption
     formula = part.heading.title if part.heading.words else ""
     content: list[str] = []
     for block in part.blocks:
@@ -206,7 +216,7 @@ def _row(row: tuple[str, ...], tag: str, right: frozenset[int]) -> str:
     cells: list[str] = []
     for column, text in enumerate(row):
         style = when(column in right, ' class="r"')
-        name = "td" if tag == "th" and not text else tag
+        name = "td" if tag == "th" and not text else tag  # a heading without text is none to screen readers
         scope = when(name == "th", ' scope="col"')
         cells.append(f"<{name}{scope}{style}>{escape(text)}</{name}>")
     return "<tr>" + "".join(cells) + "</tr>"
@@ -224,7 +234,7 @@ def _bars(block: Bars) -> str:
         return ""
     parts: list[str] = []
     for bar in block.bars:
-        share, style = 1.0, ' class="over"'
+        share, style = 1.0, ' class="over"'  # what is not finite fills the track
         if isfinite(bar.value):
             share = min(bar.value / top, 1.0)
             style = when(bar.limit is not None and bar.value > bar.limit, ' class="over"')

@@ -1,4 +1,12 @@
-"""The part of an audit report on policies in their environment, and what it warns of."""
+"""The part of a report on policies in their environment, and what it warns of.
+
+`--rollout` runs the original, its flip average and, of a conversion, the result from some starts and from their mirror
+images (`verification.closed_loop`). Here a `Rollout` becomes a table with a row for each, warnings, and clauses for the
+first line. A policy that commutes with the mirror has a gap of 0 in an environment that is its own mirror image:
+
+    gap of the original 40 ± 9, of the flip average 2 ± 3        the policy leans, the environment does not
+    gap of the original 40 ± 9, of the flip average 38 ± 8       the environment, or its reward, is one-sided
+"""
 
 from __future__ import annotations
 
@@ -54,9 +62,12 @@ def confirmed_in_words(rollout: Rollout | None) -> str:
 
 
 def _row(rollout: Rollout, walker: Walker) -> tuple[str, ...]:
+    """A policy's row: figures as the heads of the table name them."""
     share = "" if walker is rollout.original else _with_error(rollout.share(walker))
     distances = sorted(walker.parting)
     middle = distances[len(distances) // 2]
+    # parted: by start, after how many steps both robots were too far apart; None of those that never were, so that the
+    # median over all starts is known only where half of them did part
     parted = sorted(step for step in walker.parted if step is not None)
     half = (rollout.starts - 1) // 2
     after = f" ({parted[half]})" if half < len(parted) else " (never)"
@@ -81,6 +92,7 @@ def _with_error(estimate: Estimate | None) -> str:
 
 
 def _probe_blocks(probe: Probe | None) -> list[Block]:
+    """What the environment itself is like: a line where it is symmetric, else a table of how far it is from that."""
     if probe is None:
         return []
     if probe.is_symmetric:
@@ -126,6 +138,11 @@ _WHY_NOT_MIRRORED: dict[How, str] = {
 
 
 def _of_environment(rollout: Rollout) -> list[Caution]:
+    """Warnings of the environment, and of a specification that it contradicts.
+
+    Each question presupposes the ones before it: does it begin where it began, does it repeat itself, does T fit what
+    is seen, is it symmetric under T, and are its rewards.
+    """
     probe = rollout.probe
     if probe is None:
         return []
@@ -148,6 +165,7 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
     texts += mirror_faults(probe, rollout.how)
     if not probe.is_repeatable or probe.start > MIRRORED or probe.contrary.actions:
         return [Caution("loop", text, brief) for text, brief in texts]
+    # Where a rival to T fits, it is T that is wrong, and `mirror_faults` has said so.
     if (probe.steps > MIRRORED or probe.ends) and probe.contrary.rival is None:
         where = when(probe.entries, f": {listed(probe.entries)}")
         where += when(probe.robot, f" (the robot's model: {probe.robot})")
@@ -179,6 +197,7 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
 
 def mirror_faults(probe: Probe, how: How) -> list[tuple[str, str]]:
     """What of T the environment contradicts: a sentence, and the same in a few words.  how: starts are mirrored."""
+    # from what is certain (a start is what it is) to what is likely (an entry that goes the opposite way)
     if not probe.contradicts:
         return []
     if probe.start > MIRRORED:
@@ -207,6 +226,7 @@ def mirror_faults(probe: Probe, how: How) -> list[tuple[str, str]]:
 
 
 def _of_falls(rollout: Rollout) -> list[Caution]:
+    """A warning for every policy that falls at once, whose figures say nothing."""
     fallen = [walker for walker in rollout.walkers if rollout.fell_at_once(walker)]
     cautions: list[Caution] = []
     for walker in fallen:
@@ -278,17 +298,20 @@ _LEAST = f"{LEAST_SHARE:g} of it is the least"
 
 
 def _may_be_short(rollout: Rollout, result: Walker, brief: str) -> str:
+    """A sentence on a result that may return less than the least: its share, and that of the flip average."""
     average = _with_error(rollout.share(rollout.average))
     return f"{_compared(rollout, result, brief)}: {_LEAST}, and the flip average returns {average}"
 
 
 def _compared(rollout: Rollout, walker: Walker, brief: str) -> str:
+    """`it returns less (273 ± 9 after 582 ± 20, 0.47 ± 0.03 of it)`: a policy's return beside the original's."""
     share = rollout.share(walker)
     of_original = f", {_with_error(share)} of it" if share is not None else ""
     return f"{brief} ({_with_error(walker.mean)} after {_with_error(rollout.original.mean)}{of_original})"
 
 
 def _of_result(rollout: Rollout) -> list[Caution]:
+    """Warnings of a result that returns less, falls more often, or is more one-sided than the flip average is."""
     result = rollout.result
     if result is None:
         return []
@@ -305,6 +328,7 @@ def _of_result(rollout: Rollout) -> list[Caution]:
         brief = f"the result falls {result.falls} times of {2 * rollout.starts}, the original {rollout.original.falls}"
         cautions.append(Caution("loop", brief, brief))
     average = rollout.average
+    # its own gap against the flip average's, which is the environment's and noise
     size = abs(after.mean) or 1.0
     if result.gap.mean > EVEN * size and result.gap.mean > 2 * average.gap.mean:
         brief = f"the result is one-sided: gap {_with_error(result.gap)}, the flip average's {_with_error(average.gap)}"

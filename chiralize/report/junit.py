@@ -37,6 +37,7 @@ def to_junit(report: VerifyReport) -> str:
 
 
 def _cases(report: VerifyReport) -> list[Case]:
+    """The testcases: outputs, the certificate, several mirrors, left and right."""
     cases: list[Case] = []
     for output in report.numeric.outputs:
         worst = when(output.worst, f"; worst: {output.worst}")

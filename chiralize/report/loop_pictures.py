@@ -38,6 +38,7 @@ def draw(rollout: Rollout) -> bytes:
 
 
 def _draw_returns(axes: Axes, rollout: Rollout) -> None:
+    """A point for every start of every policy; on the grey diagonal both sides return the same."""
     for walker in rollout.walkers:
         axes.scatter(walker.ahead.returns, walker.mirrored.returns, s=14, label=walker.name)
     ends = [*axes.get_xlim(), *axes.get_ylim()]
@@ -47,6 +48,7 @@ def _draw_returns(axes: Axes, rollout: Rollout) -> None:
 
 
 def _draw_paths(axes: Axes, walker: Walker) -> None:
+    """Paths seen from above, metres: from starts, and, with y negated, from mirrored starts."""
     for number, (ahead, mirrored) in enumerate(zip(walker.ahead.paths, walker.mirrored.paths, strict=True)):
         names = ("from the start", "from its mirror image, mirrored") if not number else (None, None)
         axes.plot(*zip(*ahead, strict=True), color=_AHEAD, linewidth=1.2, label=names[0])

@@ -56,10 +56,13 @@ def meaning_in_the_loop(rho: float) -> str:
 
 
 def _range_around(rho: float, table: Sequence[tuple[float, str]]) -> tuple[str, str]:
-    """The row of a table that a rho falls into: the bounds in words, and the multiples of the error."""
+    """The row of a table that a rho falls into: the bounds in words, and the multiples of the error.
+
+    table: rows of an upper end of rho and the multiples up to it, the last of infinity.
+    """
     lower, upper, factors = 0.0, *table[0]
     for (end, _), (next_end, next_factors) in pairwise(table):
-        if not rho <= end:
+        if not rho <= end:  # a rho that is no number belongs to the last row
             lower, upper, factors = end, next_end, next_factors
     if isinf(upper):
         between = f"above {plain(lower)}"

@@ -1,4 +1,8 @@
-"""The parts that reports are put together from: each turns one record into blocks."""
+"""The parts that reports are put together from: each turns one record into blocks.
+
+`assembling` calls them in the order in which they are read. A record that there is none of gives no blocks, so that
+callers add lists without asking. A block is a heading, a line, a table or bars (`document`); text and HTML render them.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +58,7 @@ def numeric_blocks(verdict: NumericVerdict | None) -> list[Block]:
     """Residual and bound of every output, side by side."""
     if verdict is None:
         return []
+    # what it was run at stands in the heading, a column for every figure below
     tried = f"{verdict.dtype}, {plural(verdict.samples, 'sample')}"
     for axis, sizes in verdict.tried.items():
         name = axis
@@ -64,7 +69,7 @@ def numeric_blocks(verdict: NumericVerdict | None) -> list[Block]:
     bars: list[Bar] = []
     for output in verdict.outputs:
         passed, residual, bound = "ok" if output.passed else "FAIL", short(output.residual), short(output.bound)
-        worst = output.worst if output.residual else ""
+        worst = output.worst if output.residual else ""  # where nothing is off, no entry is the worst
         rows.append((passed, output.title, residual, bound, plain(output.scale), worst))
         if output.bound:
             bars.append(Bar(output.title, output.residual / output.bound, f"{residual} of {bound}", 1.0))
@@ -167,7 +172,7 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
             "How far it is from the original",
         )
     ]
-    if not drift.outputs:
+    if not drift.outputs:  # none of them is a floating-point number
         return [*blocks, *warning_lines(cautions)]
     limit = NEAR if max_drift is None else max_drift
     rows: list[tuple[str, ...]] = []
@@ -198,6 +203,7 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
 
 
 def _lean(lean: float) -> str:
+    """A lean as text, nothing where it is 0: it was too small to be told from noise."""
     return plain(lean) if lean else ""
 
 
@@ -223,9 +229,10 @@ def _promise(drift: Drift, distance: Distance) -> str:
         return "Of single calls it says nothing of the error in use: give --calibration sequences"
     if drift.built_in:
         return "It was measured on built-in poses: --calibration poses.npz tells how it is on yours"
+    # from here on inputs are the user's
     if distance.kind == "unknown":
         return f"It promises nothing about the error: {distance.reason}"
-    if not drift.gap <= UNEVEN:
+    if not drift.gap <= UNEVEN:  # nor if it is no number
         return f"It promises nothing about the error: {wide_gap(drift.gap)}, and an average of both views may be worse"
     if drift.steps == 1:
         return meaning(drift.rho)
@@ -317,6 +324,7 @@ def cost_blocks(cost: Cost) -> list[Block]:
 
 
 def _time_row(time: CallTime) -> tuple[str, str, str, str]:
+    """A row of the table of costs: what was timed, before, after, and the ratio."""
     name = f"time, {plural(time.samples, 'sample')}, {plural(time.threads, 'thread')}"
     return name, milliseconds(time.before), milliseconds(time.after), f"x{time.ratio:.2f}"
 

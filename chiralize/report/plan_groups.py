@@ -1,4 +1,9 @@
-"""A plan in few rows: its ops by the modules that they are in, layers that differ in a number alone together."""
+"""A plan in few rows: its ops by the modules that they are in, layers that differ in a number alone together.
+
+`brief` shows it in place of a row for every op. blocks.0.conv, blocks.0.norm, blocks.1.conv, ... and head begin as
+`blocks` and `head`. The largest, `blocks`, is taken apart to `blocks.*`, and that to `blocks.*.conv` and
+`blocks.*.norm`, as long as all of it has at most so many rows.
+"""
 
 from __future__ import annotations
 
@@ -52,11 +57,12 @@ def _groups(rows: Sequence[PlanRow], most: int) -> dict[str, list[PlanRow]]:
         largest = max(open_groups, key=lambda name: len(groups[name]))
         depth = depths.get(largest, 1) + 1
         parts = _by_depth(groups[largest], depth)
+        # what cannot be parted within the limit stays as it is, and the next largest is tried
         if depth > _DEEPEST or len(groups) - 1 + len(parts) > most:
             settled.add(largest)
             continue
         depths |= dict.fromkeys(parts, depth)
-        apart: dict[str, list[PlanRow]] = {}
+        apart: dict[str, list[PlanRow]] = {}  # parts in the place of the whole: rows stay in the order of the network
         for name, members in groups.items():
             apart |= parts if name == largest else {name: members}
         groups = apart
@@ -64,6 +70,7 @@ def _groups(rows: Sequence[PlanRow], most: int) -> dict[str, list[PlanRow]]:
 
 
 def _by_depth(rows: Sequence[PlanRow], depth: int) -> dict[str, list[PlanRow]]:
+    """Rows by the first `depth` names of their module, `*` for numbers."""
     groups: dict[str, list[PlanRow]] = {}
     for row in rows:
         name = ".".join(_NUMBER.sub("*", row.module).split(".")[:depth])

@@ -1,4 +1,7 @@
-"""The methods that every report has, so that a session in Python needs no further import."""
+"""The methods that every report has, so that a session in Python needs no further import.
+
+Records are below all that writes them, and so these methods import it when they are called.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""The reports as frozen records, one per command, and the records in them."""
+"""The reports as frozen records, one per command, and the records in them.
+
+A command fills one and hands it out; all that is said of it (`verdict`, `cautions`, the documents, pages and files) is
+made from the record alone. `passed` is what the exit status comes from.
+
+    verify  VerifyReport    convert  ConvertReport    plan  PlanReport    audit  AuditReport    bench  BenchReport
+"""
 
 from __future__ import annotations
 
@@ -205,7 +211,7 @@ class Nearness:
     @property
     def is_near(self) -> bool:
         """Whether it is within the bounds."""
-        if self.drift is None:
+        if self.drift is None:  # nothing was measured: no figure is beyond a bound
             return True
         pairs = ((self.drift.rho, self.max_drift), (self.drift.shift, self.max_shift))
         return all(bound is None or figure <= bound for figure, bound in pairs)

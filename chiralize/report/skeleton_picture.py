@@ -1,4 +1,13 @@
-"""Drawings of a skeleton: a table of joints and a tree of its edges for the terminal, and a picture."""
+"""Drawings of a skeleton: a table of joints and a tree of its edges for the terminal, and a picture.
+
+`chiralize skeleton show` prints the first two and saves the third; an audit draws its gaps on the picture
+(`save_gaps`), and `body` places joints by the same tree. Of a hip with two legs the tree has three columns, a pair in
+one row:
+
+    left        center    right
+                hip
+      l_knee                r_knee
+"""
 
 from __future__ import annotations
 
@@ -52,6 +61,7 @@ def tree(skeleton: Skeleton) -> RenderableType | None:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for side in ("left", "center", "right"):
         grid.add_column(side, style=_COLORS[side], no_wrap=True)
+    # A pair has one row, that of its left joint. A right joint has one of its own only where no edge leads to its left.
     rows = _rows(skeleton)
     drawn = {index for _, index in rows}
     for depth, index in rows:
@@ -70,6 +80,7 @@ def _rows(skeleton: Skeleton) -> list[tuple[int, int]]:
     for i, j in skeleton.edges:
         neighbours.setdefault(i, []).append(j)
         neighbours.setdefault(j, []).append(i)
+    # every joint with an edge is tried as a root: of parts that are reached already nothing is left
     roots = sorted(neighbours, key=lambda i: (skeleton.side(i) != "center", -len(neighbours[i]), i))
     rows: list[tuple[int, int]] = []
     seen: set[int] = set()
@@ -146,6 +157,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 def tree_positions(skeleton: Skeleton) -> dict[int, tuple[float, float]]:
     """(x, y) of every joint: a line for each pair or centre joint, further out the deeper in the tree it is."""
+    # joints without an edge come last, each in a line of its own
     rows = _rows(skeleton)
     listed = {index for _, index in rows}
     rows += [(0, index) for index in range(len(skeleton.joints)) if index not in listed]

@@ -1,4 +1,13 @@
-"""Reports as plain text with aligned columns, which fit a terminal where its width is given."""
+"""Reports as plain text with aligned columns, which fit a terminal where its width is given.
+
+    net.pt2: converted: equivariant; ...
+
+    Cost
+                  before     after
+      parameters  4,292,000  2,146,000  x0.50
+
+Headings stand at the margin, all else two characters in. Bars and curves are for pages alone.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +42,7 @@ def to_text(report: Report, width: int | None = None, *, short: bool = False) ->
 
 
 def _written(page: Document, width: int | None) -> str:
+    """The first line, then all blocks."""
     lines = wrapped(f"{page.title}: {page.sentence}", width, "")
     for block in page.blocks:
         lines += _lines(block, width)
@@ -43,6 +53,7 @@ def _lines(block: Block, width: int | None) -> list[str]:
     if isinstance(block, Section):
         return ["", *wrapped(block.title, width, "")]
     if isinstance(block, Line):
+        # "FAIL: ..." says by itself that it is no good
         mark = when(block.tone == "bad" and not block.text.startswith("FAIL"), "warning: ")
         return wrapped(f"{mark}{block.text}", width, "  ")
     if isinstance(block, Table):
@@ -87,7 +98,7 @@ def _fitted(widths: dict[int, int], right: frozenset[int], width: int) -> dict[i
     excess = sum(widths.values()) + 2 * len(widths) - width
     while excess > 0:
         wide = {index: size for index, size in widths.items() if index not in right and size > NARROWEST}
-        if not wide:
+        if not wide:  # narrower it does not get: lines run over
             break
         widest = max(wide, key=lambda index: wide[index])
         widths[widest] -= 1

@@ -1,6 +1,10 @@
 """The one sentence that a report opens with, from its records: what a person can act on, true of the worst known.
 
-All formats print the same sentence, and the standing that colours them comes with it.
+All formats print the same sentence, and the standing that colours them comes with it. A sentence is clauses in the
+order of their weight, each "" where it has nothing to say, such as
+
+    converted with warnings: equivariant; its error within a few percent of the original's (rho 0.58); one pass, 0.51 of
+    the multiplications; the mirror is not confirmed: give --calibration real inputs
 """
 
 from __future__ import annotations
@@ -72,6 +76,8 @@ def verdict_of(report: Report) -> Verdict:
 
 # ---- verify ---------------------------------------------------------------------------------------------------
 def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
+    """The sentence on a verification."""
+    # A network that answers the same to everything passes any numeric verdict: then the run is no evidence.
     with_warnings = when(warnings, ", with warnings")
     samples = plural(report.numeric.samples, "sample")
     failure = _failure(report.judgement)
@@ -87,6 +93,7 @@ def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
         head = f"{_what(report)}{under(report.judgement)}{with_warnings}, but only by running it on {ran}: no proof"
     else:
         head = f"{_what(report)}{under(report.judgement)}{with_warnings}: proved op by op, and run on {samples}"
+    # whether T is the right mirror is asked only where there are records of it, of when the file was converted
     unconfirmed = ""
     if report.evidence.fit is not None and not failure:
         unconfirmed = _unconfirmed(report.evidence, False, WITHOUT_INPUTS)
@@ -117,6 +124,7 @@ def _unclaimed(report: VerifyReport | ConvertReport) -> str:
 
 def _failure(judged: Judgement) -> str:
     """Why a network is not equivariant, "" where both verdicts passed."""
+    # the run before the proof: it says what is off, and by how much
     numeric, certificate = judged.numeric, judged.certificate
     if numeric is not None and not numeric.passed:
         if not numeric.outputs:
@@ -135,6 +143,7 @@ def _failure(judged: Judgement) -> str:
 
 # ---- convert --------------------------------------------------------------------------------------------------
 def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
+    """The sentence on a conversion."""
     with_warnings = when(warnings, " with warnings")
     if report.way.unchanged and not report.passed:
         return _sentence(f"NOT {_proof(report)}", *_briefs(warnings))
@@ -204,6 +213,7 @@ def _passes(report: ConvertReport) -> str:
     if cost.times:
         last = cost.times[-1]
         passes += f", {last.ratio:.2f} of the time ({samples_timed(cost)})"
+        # One pass may take longer than one of the original (blocks on a GPU): what counts then is two of the original.
         if report.passes == 1 and last.ratio > _LONGER:
             passes += f", {last.ratio / 2:.2f} of that of two runs"
             passes += when(last.ratio / 2 > _SLOWER, ", which `--method average` makes, without an error of its own")
@@ -225,6 +235,7 @@ def _confirmed_or_not(evidence: Evidence, measured: bool, rollout: Rollout | Non
 
     What an asymmetric environment shows at the start is said beside it, where a hook of the user mirrored the start.
     """
+    # probe.confirms: "all" entries, those seen at the "start" alone, or "nothing" (then `confirmed` is "").
     clause, confirmed = _unconfirmed(evidence, measured), confirmed_in_words(rollout)
     if rollout is None or rollout.probe is None or not confirmed:
         return clause
@@ -232,6 +243,7 @@ def _confirmed_or_not(evidence: Evidence, measured: bool, rollout: Rollout | Non
         return ""
     if rollout.probe.confirms == "start" and rollout.how != "state":
         return _sentence(clause, confirmed)
+    # the environment confirms T; what the network says beside it
     fit = evidence.fit
     if fit is not None and not fit.trained:
         return f"{confirmed}; {UNTRAINED}"
@@ -245,6 +257,7 @@ def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calib
 
     measured: real inputs were given, so asking for them would not help. remedy: the advice where none were given.
     """
+    # From what makes any answer worthless (a constant, an untrained network) to what leaves it open.
     fit = evidence.fit
     if evidence.still:  # which a warning says
         return ""
@@ -280,6 +293,7 @@ def _to_know(report: ConvertReport) -> list[str]:
 
 # ---- the others -----------------------------------------------------------------------------------------------
 def _planned(report: PlanReport, warnings: tuple[Caution, ...]) -> str:
+    """The sentence on a plan: whether it can be converted, else how many ops are in the way, and the first of them."""
     if report.constant:
         return f"NOT to be converted as it is: {report.constant}"
     if not report.blocked:
@@ -289,6 +303,7 @@ def _planned(report: PlanReport, warnings: tuple[Caution, ...]) -> str:
 
 
 def _audited(report: AuditReport, warnings: tuple[Caution, ...]) -> str:
+    """The sentence on an audit: the gap, the advice, and what to do next unless another clause says it already."""
     head, remedy = f"gap {plain(report.network.gap)}", ""
     if report.advice:
         head, remedy = f"{head}: {report.advice.kind}", f"next: {report.advice.remedy}"
@@ -316,6 +331,7 @@ def _unconfirmed_by_audit(report: AuditReport, warnings: tuple[Caution, ...]) ->
 
 
 def _timed(report: BenchReport) -> str:
+    """The sentence on times, those of the largest batch."""
     if report.rollout:
         return _rolled(report)
     row = report.rows[-1]
@@ -327,6 +343,7 @@ def _timed(report: BenchReport) -> str:
 
 
 def _rolled(report: BenchReport) -> str:
+    """The sentence on times of single steps along a sequence."""
     original, chiral = report.rollout[0], report.rollout[-1]
     head = f"{report.chiral} takes {milliseconds(chiral.seconds)} a step, {milliseconds(chiral.slow)} at its slowest"
     before = f"the original {milliseconds(original.seconds)} and {milliseconds(original.slow)}"
@@ -342,7 +359,7 @@ def _briefs(warnings: tuple[Caution, ...]) -> tuple[str, ...]:
 
 
 def _sentence(*clauses: str) -> str:
-    """The clauses, without empty ones and without repetitions."""
+    """The clauses, without empty ones and without those that an earlier one holds word for word."""
     distinct: list[str] = []
     for clause in clauses:
         if clause and not any(clause in earlier for earlier in distinct):
