@@ -269,6 +269,31 @@ def test_frames_first_in_a_batch_of_one(hidden: int | None) -> None:
         assert torch.equal(own(x)[:, :3], own(y)[:, :3]) and not torch.equal(own(x), own(y))
 
 
+class NormedWeights(nn.Module):
+    """An LSTM whose input weights are computed from others, as weight norm does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.last = nn.LSTM(12, 8, batch_first=True), nn.Linear(8, 12)
+        self.length = nn.Parameter(torch.ones(32, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        poses, weight = x.flatten(2), self.cell.weight_ih_l0
+        weights = [self.length * weight / weight.norm(dim=1, keepdim=True), *self.cell._flat_weights[1:]]
+        zeros = poses.new_zeros(1, len(poses), 8)
+        hidden = torch.lstm(poses, (zeros, zeros), weights, True, 1, 0.0, False, False, True)[0]
+        return self.last(hidden).view(x.shape)
+
+
+@pytest.mark.parametrize(("method", "width"), [("reduce", 0.5), ("reduce", 0.35), ("match", None)])
+def test_a_cell_whose_weights_are_computed_is_not_fitted(method: str, width: float | None) -> None:
+    net, shape = trained(NormedWeights()), (2, 4, 6, 2)
+    calibration = normal(200, 4, 6, 2)
+    own = converted(net, CLIP, shape, method=method, width=width, rounds=0, calibration=calibration, force=True)
+    assert residual(own, shape) <= CLOSE
+    assert [entry.name for entry in own.chirality.report.changes.fitted] == ["last.weight"]
+
+
 def test_a_graph_that_does_not_run_on_the_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: Any) -> None:
         raise RuntimeError("shape '[1, 4]' is invalid for input of size 8\nsecond line")

@@ -68,8 +68,9 @@ def cells(node: Node, captured: CapturedModel) -> list[Cell]:
     names, directions = [ref.name for ref in node.arguments["params"]], directions_of(node.arguments)
     count = cells_of(node.arguments)
     each = len(names) // count
-    if any(captured.leaves[name].kind != "parameter" for name in names if name in captured.leaves):
-        return []  # weights that are computed, or frozen in the graph, are not fitted
+    leaves = [captured.leaves.get(name) for name in names]
+    if any(leaf is None or leaf.kind != "parameter" for leaf in leaves):
+        return []  # weights that are computed (weight norm), or constants of the graph, are not fitted
     cells_of_op: list[Cell] = []
     for position in range(count):
         weights = tuple(names[position * each : (position + 1) * each])
