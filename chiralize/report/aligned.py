@@ -75,6 +75,7 @@ def _title(alignment: Alignment, figure: Shifted) -> str:
 
 
 def _figures(figure: Shifted) -> tuple[str, str]:
+    """The gap, and how much of their height peaks keep, as text."""
     return plain(figure.gap), if_known(figure.height, percent)
 
 

@@ -29,6 +29,7 @@ def document(report: Report) -> Document:
 
 
 def _blocks(report: Report) -> list[Block]:
+    """The blocks of a report, by its command."""
     if isinstance(report, VerifyReport):
         return _verify(report)
     if isinstance(report, ConvertReport):
@@ -48,11 +49,13 @@ def _judgement(judged: Judgement, without_original: bool = False) -> list[Block]
 
 
 def _verify(report: VerifyReport) -> list[Block]:
+    """What was run, what was proved, what speaks for the mirror, and remarks."""
     blocks = _judgement(report.judgement, without_original=True)
     return blocks + parts.evidence_blocks(report.evidence) + parts.note_blocks(report.notes)
 
 
 def _convert(report: ConvertReport) -> list[Block]:
+    """What was done and what it costs, how far it is from the original, then the verdicts and the mirror."""
     blocks: list[Block] = [Line(f"method {report.method}, form {report.form}")]
     if report.output:
         blocks.append(Line(f"written to {report.output}"))
@@ -68,6 +71,7 @@ def _convert(report: ConvertReport) -> list[Block]:
 
 
 def _plan(report: PlanReport) -> list[Block]:
+    """A row for every op, then choices, cost, and what is in the way."""
     rows: list[tuple[str, ...]] = []
     for row in report.rows:
         rows.append((row.module, row.op, row.before, row.after, row.action, if_known(row.distance, percent)))
@@ -80,6 +84,7 @@ def _plan(report: PlanReport) -> list[Block]:
 
 
 def _audit(report: AuditReport) -> list[Block]:
+    """The network, its layers, the data, the mirror, the loop, and last the advice."""
     blocks = network_blocks(report.network, report.source) + alignment_blocks(report.alignments)
     blocks += layer_blocks(report.layers, report.begins)
     blocks += (
@@ -91,6 +96,7 @@ def _audit(report: AuditReport) -> list[Block]:
 
 
 def _bench(report: BenchReport) -> list[Block]:
+    """A row for every network at every batch size, how they were timed, and on what."""
     # the column of what is fair stands only where somebody asked for it
     rows: list[tuple[str, ...]] = []
     is_fair = any(row.to_fair is not None for row in report.rows)
@@ -113,6 +119,7 @@ def _bench(report: BenchReport) -> list[Block]:
 
 
 def _rollout(report: BenchReport, how: str) -> list[Block]:
+    """A row for every network along a sequence."""
     rows: list[tuple[str, ...]] = []
     for row in report.rollout:
         away = if_known(row.to_average, "{:.2g}".format)

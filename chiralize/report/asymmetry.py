@@ -131,4 +131,5 @@ def advice_blocks(advice: Advice | None) -> list[Block]:
 
 
 def _figure(gap: float) -> str:
+    """A gap of a layer as text, rounding as 0."""
     return "0" if gap < ROUNDING else plain(gap)

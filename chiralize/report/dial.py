@@ -167,6 +167,7 @@ def _box(x: float, y: float, anchor: str, words: str) -> Box:
 
 
 def _is_free(box: Box, taken: Sequence[Box]) -> bool:
+    """Whether a box lies within the drawing and covers none of the others."""
     left, top, right, bottom = box
     if left < _LEFT or right > _WIDTH or top < _TOP - 12:
         return False
@@ -174,10 +175,12 @@ def _is_free(box: Box, taken: Sequence[Box]) -> bool:
 
 
 def _path(points: list[tuple[float, float]]) -> str:
+    """Points as an SVG attribute."""
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
 def _x(cost: float) -> float:
+    """The x of a cost, on a scale of octaves."""
     # a cost of 0, or none that is a number, stands at the left end; what lies beyond either end stands at it
     first, last = _OCTAVES
     octave = log2(cost) if cost > 0 and isfinite(cost) else first
@@ -186,5 +189,6 @@ def _x(cost: float) -> float:
 
 
 def _y(error: float) -> float:
+    """The y of an error; one beyond the scale stands at its end."""
     share = (min(max(error, _LOWEST), _HIGHEST) - _LOWEST) / (_HIGHEST - _LOWEST)
     return _BOTTOM - (_BOTTOM - _TOP) * share

@@ -42,6 +42,7 @@ def facts_of(report: Report) -> list[Fact]:
 
 
 def _equivariant(judged: Judgement) -> Fact:
+    """Whether both verdicts passed, and whether that is a proof."""
     numeric, proof = judged.numeric, judged.certificate
     if numeric is None and proof is None:
         return Fact("Equivariant", "not judged", tone="unsure")
@@ -55,6 +56,7 @@ def _equivariant(judged: Judgement) -> Fact:
 
 
 def _residual(report: VerifyReport) -> list[Fact]:
+    """The largest residual, with its bound."""
     if not report.numeric.outputs:
         return []
     worst = report.numeric.worst
@@ -63,6 +65,7 @@ def _residual(report: VerifyReport) -> list[Fact]:
 
 
 def _distance(report: ConvertReport) -> Fact:
+    """What networks with such a rho had for an error; unknown where rho is no prediction."""
     how_far = distance(report, data_cautions(report.notes))
     name = "Error, beside the original's"
     drift = report.drift
@@ -79,6 +82,7 @@ def _distance(report: ConvertReport) -> Fact:
 
 
 def _cost(report: ConvertReport) -> list[Fact]:
+    """Multiplications with the number of passes, and the time where it was measured."""
     cost, facts = report.cost, []
     passes = plural(report.passes, "pass").replace("passs", "passes")  # `plural` adds an s
     if cost.macs_before and cost.macs_after:
@@ -92,6 +96,7 @@ def _cost(report: ConvertReport) -> list[Fact]:
 
 
 def _audit(report: AuditReport) -> list[Fact]:
+    """The gap, the advice, and what the policy returns."""
     gap = report.network.gap
     tone, word = "good", "0.1 to 0.25 are usual on real inputs"
     if gap > UNEVEN:

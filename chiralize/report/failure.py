@@ -73,6 +73,7 @@ def raise_for_failure(report: VerifyReport) -> None:
 
 
 def _figures(report: VerifyReport) -> str:
+    """The worst output's residual and bound, and which entry it is, on a line of its own."""
     output = report.numeric.worst
     worst = when(output.worst, f"\n    worst: {output.worst}.")
     return f"{residual_text(output, report.numeric)}.{worst}"
@@ -87,6 +88,7 @@ def residual_text(output: OutputResidual, verdict: NumericVerdict) -> str:
 
 
 def _first_node(report: VerifyReport) -> str:
+    """Where the proof breaks; "" where there is none, or it does not say."""
     proof = report.certificate
     if proof is None or proof.passed or proof.where is None:
         return ""

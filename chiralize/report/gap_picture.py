@@ -202,6 +202,7 @@ def _places_for(text: str, point: Point, away: float, taken: Sequence[Box]) -> l
 
 
 def _is_free(box: Box, taken: Sequence[Box]) -> bool:
+    """Whether a box covers none of the others."""
     return not any(_overlap(box, other) for other in taken)
 
 
@@ -221,4 +222,5 @@ def _crosses(box: Box, bones: Sequence[tuple[Point, Point]]) -> bool:
 
 
 def _overlap(one: Box, other: Box) -> bool:
+    """Whether two boxes (left, top, right, bottom) have a point in common."""
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -66,6 +66,7 @@ def _is_even(report: ConvertReport) -> bool:
 
 
 def _verified(report: VerifyReport, body: Body) -> list[Gaps]:
+    """The gaps of one output of a network that was run on random inputs."""
     of_joints = {joint.name: joint.gap for joint in report.joints if joint.output == body.output}
     note = "on random inputs"
     if not report.numeric.passed:
@@ -74,6 +75,7 @@ def _verified(report: VerifyReport, body: Body) -> list[Gaps]:
 
 
 def _audited(report: AuditReport, body: Body) -> list[Gaps]:
+    """The gaps of one output of a network, by the pairs of the audit."""
     # Pairs are labelled `left/right`, with `output 1 ` in front where there are several outputs; each joint of a pair
     # gets the gap of both.
     of_joints: dict[str, float] = {}
@@ -88,18 +90,21 @@ def _audited(report: AuditReport, body: Body) -> list[Gaps]:
 
 
 def _titled(title: str, report: ConvertReport | VerifyReport | AuditReport, body: Body) -> str:
+    """The title, with the output's number where several are drawn."""
     if len(report.bodies) > 1:
         return f"{title}, output {body.output}"
     return title
 
 
 def _source(drift: Drift) -> str:
+    """On which inputs the original's gaps were measured."""
     if drift.noise:
         return ON_NOISE
     return f"of the original, on {drift.source}"
 
 
 def _output(drift: Drift | None, body: Body) -> OutputDrift | None:
+    """The figures of the output that a body belongs to, where it has some for its joints."""
     outputs: Sequence[OutputDrift] = () if drift is None else drift.outputs
     return next((output for output in outputs if output.index == body.output and output.joints), None)
 

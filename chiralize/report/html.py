@@ -117,6 +117,7 @@ def _marked(text: str) -> str:
 
 
 def _section(title: str, content: str) -> str:
+    """A section with its heading."""
     return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>"
 
 
@@ -163,11 +164,13 @@ def _after_costs(parts: Sequence[_Part]) -> int:
 
 
 def _open(part: _Part) -> str:
+    """A part that is always shown."""
     heading = part.heading
     return _section(heading.words or heading.title, _content(part))
 
 
 def _folded(part: _Part) -> str:
+    """A part that is unfolded by a click on its heading."""
     title = part.heading.words or part.heading.title
     return f"<details>\n<summary><h3>{escape(title)}</h3></summary>\n{_content(part)}\n</details>"
 
@@ -189,6 +192,7 @@ def _content(part: _Part) -> str:
 
 
 def _block(block: Block) -> str:
+    """One block as HTML."""
     if isinstance(block, Section):
         return f"<h3>{escape(block.title)}</h3>"
     if isinstance(block, Line):
@@ -213,6 +217,7 @@ def _table(block: Table, caption: str, is_heading: bool = False) -> str:
 
 
 def _row(row: tuple[str, ...], tag: str, right: frozenset[int]) -> str:
+    """A row of a table. tag: `th` of its header, `td` of others.  right: columns that are aligned to the right."""
     cells: list[str] = []
     for column, text in enumerate(row):
         style = when(column in right, ' class="r"')

@@ -74,12 +74,14 @@ def strip(film: Film) -> bytes:
 
 
 def _figure(size: tuple[float, float]) -> Any:
+    """An empty figure, of a size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, layout="constrained", dpi=110)
 
 
 def _png(figure: Any) -> bytes:
+    """A figure as the bytes of a PNG file."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()

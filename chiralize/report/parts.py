@@ -338,6 +338,7 @@ def note_blocks(notes: Sequence[str]) -> list[Block]:
 
 
 def _note(note: str) -> Line:
+    """A remark as a line; one that warns is a warning."""
     if note.startswith(WARNING):
         return Line(note.removeprefix(WARNING), "bad")
     return Line(note)

@@ -148,6 +148,7 @@ def _bones(skeleton: Skeleton, option: str) -> tuple[Figure, Axes, dict[int, tup
 
 
 def _save(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of the path's suffix. Raises OutputFileError."""
     kind = path.suffix[1:] or "no suffix"
     try:
         atomic_write(path, lambda temporary: figure.savefig(temporary, format=kind))

@@ -50,6 +50,7 @@ def _written(page: Document, width: int | None) -> str:
 
 
 def _lines(block: Block, width: int | None) -> list[str]:
+    """One block as lines."""
     if isinstance(block, Section):
         return ["", *wrapped(block.title, width, "")]
     if isinstance(block, Line):
@@ -86,6 +87,7 @@ def aligned(block: Table, width: int | None = None) -> list[str]:
 
 
 def _cell(text: str, width: int, right: bool) -> str:
+    """A cell at the width of its column."""
     text = shortened(text, width)
     if right:
         return text.rjust(width)

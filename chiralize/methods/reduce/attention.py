@@ -150,7 +150,7 @@ class _Moments:
             ((heads.query, heads.shared), (heads.key, heads.shared), (heads.answer, heads.given))
         ):
             value = values[name].double()
-            if position == 1:
+            if position == 1:  # "... token dimension" in any layout of torch's op
                 value = value - value.mean(-2, keepdim=True)
             grid = by_terms(value, _rep(self.repmap, name), (heads.heads, key)).flatten(2)
             self.sums[position] = self.sums[position] + grid @ grid.mT
@@ -171,6 +171,7 @@ class _Moments:
 def _root(moments: Tensor) -> Tensor:
     """L with L L' = the moments, a little ridge added."""
     size = moments.shape[-1]
+    # 1e-30: of heads whose moments are all 0
     ridge = _RIDGE * moments.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] + 1e-30
     return torch.linalg.cholesky(moments + ridge * torch.eye(size, dtype=moments.dtype))
 
@@ -207,6 +208,7 @@ def _balanced(rewrite: Rewrite, way: _Way, v: Tensor) -> Tensor:
     site, rows = way.rows[2]
     writing = (v @ site.matrix(rewrite[site.weight])[rows]).norm(dim=-1)
     reading = torch.linalg.solve(v.mT, _columns(rewrite, way).mT).norm(dim=-1)
+    # v s makes rows s times as long and columns 1 / s times: equal at s^2 = reading / writing
     tiny = torch.finfo(v.dtype).tiny
     return (reading.clamp_min(tiny) / writing.clamp_min(tiny)).sqrt()[..., None] * v
 
@@ -222,7 +224,7 @@ def _ways(captured: CapturedModel, repmap: RepMap, heads: Heads, sites: Mapping[
     rows: list[tuple[Site, Tensor]] = []
     for name, key in ((heads.query, heads.shared), (heads.key, heads.shared), (heads.value, heads.given)):
         source = _source(name, nodes, sites)
-        if source is None or source[0].out != -1:
+        if source is None or source[0].out != -1:  # labels are those of a last axis
             return None
         site, path = source
         labels = _labels(site.node.shapes[0] or ())
@@ -262,7 +264,7 @@ def _source(name: str, nodes: Mapping[str, Node], sites: Mapping[str, Site]) -> 
 def _reader(name: str, captured: CapturedModel, sites: Mapping[str, Site]) -> tuple[Site | None, list[Node]]:
     """The one layer that reads a value, and the changes of layout on the way, in order. (None, []) where none does."""
     path: list[Node] = []
-    while True:
+    while True:  # one reader at each step: another one would see the turned answer
         readers = captured.readers(name)
         if len(readers) != 1:
             return None, []

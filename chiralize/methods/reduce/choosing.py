@@ -69,6 +69,7 @@ def new_size(size: int, width: float) -> int:
 
 
 def _of_mix(space: Space, mix: Mix) -> tuple[HiddenMap, Choice]:
+    """The map of the units that are kept, and the choice with its reason for the report."""
     hidden_map = pairs_and_fixed(space.key, space.size, mix.pairs, mix.fixed)
     as_their_own = when(mix.fixed, f", and {len(mix.fixed)} as their own")
     reason = f"{len(mix.pairs)} of {space.size} units kept, each with its mirror image{as_their_own}"

@@ -141,6 +141,7 @@ def matching(
     for space in repmap.spaces:
         if space.key not in choices:
             choices[space.key] = Choice(space, *chosen([space], repmap)[space.key])
+    # Tied layers need one involution in the end. Pairs without signs, put in one order, are: swap the halves.
     if any(not choices[key].action.is_sign_free or key not in moments for key in tied):
         facts = "the states of several layers lie in one tensor, and their units cannot be matched by what they do"
         raise MethodUnavailableError("a recurrent layer", facts, "leave --calibration out")
@@ -168,6 +169,7 @@ def _best(
     tied: the space must have the same number of pairs as others. earlier: how other mirrors act on the units, which the
     involution must commute with.
     """
+    # Score(signed, plain): correlations change their sign where a pair is negated
     score = torch.stack([sensitivity.correlation() for sensitivity in places]).sum(0).numpy()
     action = best_commuting(Score(score, 0 * score), space.sign_free or tied, fixed_points and not tied, earlier)
     return action, "matched by activations"
@@ -177,12 +179,13 @@ def _cofactors(
     captured: CapturedModel, repmap: RepMap, moments: Mapping[int, object], settled: Collection[int]
 ) -> dict[int, SignedPermutation]:
     """Spaces that are no unit axes of their own, such as heads beside their channels: matched by weights."""
+    # no correlations are known of these: a factor of an axis is no row of units, and some spaces nothing reads
     shared = factors(repmap)
     odd = [space for space in repmap.spaces if space.key in shared or space.key not in moments]
     odd = [space for space in odd if space.key not in settled]
     if not odd:
         return {}
-    chosen = FromWeights(captured, False)(repmap.spaces, repmap)
+    chosen = FromWeights(captured, False)(repmap.spaces, repmap)  # of all: partners of one depend on those of others
     return {space.key: chosen[space.key][0] for space in odd}
 
 

@@ -267,6 +267,7 @@ def _number(term: Term) -> int:
 
 
 def _size(axis: Axis) -> int:
+    """The number of entries of a product of terms, 1 of none."""
     size = 1
     for term in axis:
         size *= term.size

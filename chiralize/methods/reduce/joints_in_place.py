@@ -63,7 +63,7 @@ def mixes_joints(captured: CapturedModel, repmap: RepMap) -> bool:
     # Read: a joint axis, known to the weight, and beside it an axis that is still open, the hidden channels.
     for site in sites_of(captured).values():
         read = (repmap.nodes.get(site.source) or (None,))[0]
-        reader = next(iter(site.readers))
+        reader = next(iter(site.readers))  # the axis of the weight that takes values in
         if site.weight in repmap.leaves:
             axis = repmap.leaves[site.weight].axes[reader]
         else:
@@ -76,6 +76,7 @@ def mixes_joints(captured: CapturedModel, repmap: RepMap) -> bool:
 
 
 def _exchanges(term: Term) -> bool:
+    """Whether a term is known and takes entries to other places."""
     return isinstance(term, Known) and _moves(term.action)
 
 
@@ -97,6 +98,7 @@ def led_in_and_out(network: Network) -> Network | None:
     inputs, outputs = network.resolved.input_tensors, network.resolved.output_tensors
     if network.program is None or len(inputs) != 1 or not is_plain(network):
         return None
+    # An answer that the mirror leaves alone (scores of classes) needs no map out: both views give the same one.
     into, out = _led(inputs[0]), list(map(_led, outputs))
     is_unmoved = [tensor.representation is not None and tensor.representation.is_trivial for tensor in outputs]
     if into is None or any(led_out is None and not unmoved for led_out, unmoved in zip(out, is_unmoved, strict=True)):
@@ -203,6 +205,7 @@ def left_alone(repmap: RepMap, keys: set[int]) -> RepMap:
 
 
 def _settled(rep: SymbolicRepresentation, keys: set[int]) -> SymbolicRepresentation:
+    """A representation with identities in the place of the unknowns `keys`."""
     return replace(rep, axes=tuple(_axis(axis, keys) for axis in rep.axes))
 
 

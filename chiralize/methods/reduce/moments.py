@@ -63,17 +63,18 @@ class Sensitivity:
     @staticmethod
     def zero(size: int) -> Sensitivity:
         """Of no samples, for so many units."""
-        even, odd, even_metric, odd_metric = (Gram(size) for _ in range(4))
+        even, odd, even_metric, odd_metric = (Gram(size) for _ in range(4))  # "unit unit", a half of each is held
         sum_, bend, bend_square = torch.zeros(3, size, dtype=torch.float64)
         return Sensitivity(even, odd, even_metric, odd_metric, sum_, bend, bend_square)
 
     def add(self, values: Views, gradients: Views, averaged: Tensor) -> None:
         """Take samples in: on x and, mirrored back, on T x; of views averaged beforehand; "sample unit" each."""
+        # orthonormal: the sum of even and odd energies is that of both views
         for pair, (even, odd) in ((values, (self.even, self.odd)), (gradients, (self.even_metric, self.odd_metric))):
             for sum_, sign in ((even, 1), (odd, -1)):
                 sum_.add((pair[0] + sign * pair[1]) * _ROOT)
         self.sum += ((values[0] + values[1]).double() * _ROOT).sum(0)
-        off = (values[0] + values[1] - 2 * averaged).double() * _ROOT
+        off = (values[0] + values[1] - 2 * averaged).double() * _ROOT  # the even unit less what a fixed one would be
         self.bend += off.sum(0)
         self.bend_square += off.square().sum(0)
         self.count += len(values[0])
@@ -86,7 +87,10 @@ class Sensitivity:
 
     @property
     def bending(self) -> Tensor:
-        """What even units of their own lose by the averaging: sums of squares about the mean."""
+        """What even units of their own lose by the averaging: sums of squares about the mean, "unit".
+
+        A constant bend costs nothing: the bias of what reads the unit takes it up.
+        """
         return (self.bend_square - self.bend.square() / max(self.count, 1)).clamp_min(0)
 
     def correlation(self) -> Tensor:
@@ -153,7 +157,7 @@ def sensitivities(
     for number, batch in enumerate(batches):
         # random numbers of the batch alone: the same units are chosen however many processes share the work
         samples = _Samples(tuple(known), processes.generator(number))
-        weights = _Combination(captured, repmap, samples.generator)
+        weights = _Combination(captured, repmap, samples.generator)  # drawn on x, and used again on T x
         results = (
             _seen(captured, batch.plain, sites, weights, samples, turned=False),
             _seen(captured, batch.turned, sites, weights, samples, turned=True),
@@ -188,7 +192,7 @@ def _readings(
             if outputs[0] is not None:
                 yield (node.name, site.source), outputs[0], site.out % len(outputs[0].axes)
         for number, cell in enumerate(recurrent.cells(node, captured)):
-            batch, time = (node.shapes[0] or (0, 0))[:2]
+            batch, time = (node.shapes[0] or (0, 0))[:2]  # of the answer, as the input lies
             if not node.arguments["batch_first"]:
                 batch, time = time, batch
             for letter, axis in zip("xh", cell.axes(repmap)[1:], strict=True):
@@ -274,6 +278,7 @@ def _seen(
             del view
             for name in freed.get(node.name, ()):
                 del values[name]
+        # values and gradients are sampled in two steps, since values may go before the backward pass begins
         sum_ = sum_of(values, turned)
         samples.take({reading: _stacked(items, Tensor.detach) for reading, items in seen.items()}, turned)
         del values  # backward frees what it is through with, unless something else holds it

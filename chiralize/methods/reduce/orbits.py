@@ -67,6 +67,7 @@ def orbit_reductions(network: Network, repmap: RepMap, batches: Batches, width: 
 
 
 def _refused(facts: str) -> MethodUnavailableError:
+    """The refusal, which holds whatever the width."""
     refusal = MethodUnavailableError("--method reduce, several mirrors", facts, _INSTEAD)
     refusal.settled = True  # whatever the width
     return refusal
@@ -115,5 +116,6 @@ def with_images(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
 
 
 def _image(call: Call, mirror: EarlierMirror) -> Call:
+    """A call as another mirror makes it."""
     representations = [rep for rep in mirror.resolved.inputs if rep is not None]
     return mirrored(call, representations, mirror.resolved.input_centers)

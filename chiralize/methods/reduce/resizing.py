@@ -81,12 +81,12 @@ class Resizing:
         for node in module.graph.nodes:
             if node.op != "call_function":
                 continue
-            before, changes = {}, {}
+            before, changes = {}, {}  # arguments as they were, and those that are others now
             if node.name in self.nodes:
                 before, changes = self.nodes[node.name].arguments, self.changes(self.nodes[node.name])
             elif node.name in changed and _sizes_of(node.target):
                 name, old = _sizes_of(node.target), constants[node.name].shape
-                before, changes = {name: old}, _different(name, old, old, changed[node.name].shape, 0)
+                before, changes = {name: old}, _different(name, old, old, changed[node.name].shape)
             for name, value in changes.items():
                 _write(node, name, before.get(name), value)
             if node.name in changed and not _is_fill(node.target):
@@ -120,16 +120,14 @@ class Resizing:
             return {}
         new = self._shape(out) if out is not None else self.filled.get(node.name)
         match traits().get(node.target):
-            case Trait(sizes=name) if name and new is not None:  # view, expand, zeros: expand may add axes in front
-                given = node.arguments[name]
-                lead = len(new) - len(given)
-                return _different(name, given, node.shapes[0] or (), new, lead)
+            case Trait(sizes=name) if name and new is not None:  # view, expand, zeros: a size for every axis
+                return _different(name, node.arguments[name], node.shapes[0] or (), new)
             case Unflatten() if new is not None:  # one axis of the source becomes len(sizes) axes of the result
                 start = node.arguments["dim"] % (len(new) - len(node.arguments["sizes"]) + 1)
-                return _different("sizes", node.arguments["sizes"], (node.shapes[0] or ())[start:], new[start:], 0)
+                return _different("sizes", node.arguments["sizes"], (node.shapes[0] or ())[start:], new[start:])
             case Normalised(shape=name) if name and new is not None:
-                old = node.arguments[name]
-                return _different(name, old, tuple(old), new[-len(old) :], 0)
+                old = node.arguments[name]  # sizes of the last axes
+                return _different(name, old, tuple(old), new[-len(old) :])
             case Split(lengths=name) if name:
                 return self._split(node, name, outputs)
             case Attention() if node.arguments.get("scale") is None:
@@ -157,7 +155,7 @@ class Resizing:
             assert part is not None, f"{node.name} splits a tensor"
             sizes.append(part[dim])
         given = node.arguments[name]
-        if isinstance(given, Sequence):
+        if isinstance(given, Sequence):  # a length for each part
             if sizes != list(given):
                 return {name: sizes}
             return {}
@@ -175,12 +173,12 @@ class Resizing:
         if rep is None:
             return {}
         axis = rep.axes[node.arguments["dim"]]
-        if self._size(axis) == axis_size(axis):
+        if self._size(axis) == axis_size(axis):  # an axis that no reduced space is part of
             return {}
         changes: dict[str, Any] = {}
         for name in bounds:
             bound = node.arguments[name]
-            if bound is None or bound >= _END or bound == 0:
+            if bound is None or bound >= _END or bound == 0:  # either end of the axis, wherever that is
                 continue
             position = bound + axis_size(axis) if bound < 0 else min(bound, axis_size(axis))
             new = self._boundary(axis, position)
@@ -205,10 +203,10 @@ class Resizing:
 
     def _groups(self, node: Node, new: Shape) -> dict[str, Any]:
         """The groups of a convolution along single channels, as many as there are. Raises MethodUnavailableError."""
-        old = (node.shapes[0] or (0, 0))[1]
+        old = (node.shapes[0] or (0, 0))[1]  # "batch channel place"
         if new[1] == old:
             return {}
-        if node.arguments["groups"] != old:
+        if node.arguments["groups"] != old:  # nobody knows which kept channels share a group
             raise self._stuck(node, "a convolution in groups of several channels")
         return {"groups": new[1]}
 
@@ -259,7 +257,7 @@ class Resizing:
         op does not list the sizes of its result.
         """
         source, sizes, *_ = (*node.args, None) if _sizes_of(node.target) else (None, None)
-        if not isinstance(sizes, (list, tuple)) or -1 in sizes:
+        if not isinstance(sizes, (list, tuple)) or -1 in sizes:  # a size that follows from the old number of entries
             facts = f"--width: {node.target} makes {leaf.shape} of a constant of another size"
             raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method average")
         number = leaf.tensor.flatten().tolist()[0]
@@ -311,6 +309,7 @@ class Resizing:
         except (RuntimeError, IndexError, NotImplementedError):
             return False
         outputs = result if isinstance(result, (tuple, list)) else (result,)
+        # a result of unknown shape may have any
         return all(
             wanted is None or tuple(out.shape) == wanted
             for out, wanted in zip(outputs, self._shapes(node), strict=False)
@@ -318,6 +317,7 @@ class Resizing:
 
     def _resized(self, leaf: Leaf) -> Leaf:
         """A constant of one number grows or shrinks with its spaces; of weights and states, only the size counts."""
+        # inputs keep their size: callers make them, and `filling` refuses states that would have another one
         new = self._new_shape(leaf) if leaf.kind != "input" else leaf.shape
         if new == leaf.shape or not leaf.tensor.numel():
             return leaf
@@ -347,15 +347,15 @@ def _is_filled(leaf: Leaf) -> bool:
     return leaf.kind == "constant" and tensor.numel() > 0 and bool((tensor == tensor.flatten()[0]).all())
 
 
-def _different(name: str, given: Sequence[Any], old: Shape, new: Shape, lead: int) -> dict[str, Any]:
+def _different(name: str, given: Sequence[Any], old: Shape, new: Shape) -> dict[str, Any]:
     """The argument with new sizes where they changed; -1 stays. Empty where none did.
 
-    given: its sizes as they are.  old, new: shapes of the result.  lead: axes of the result in front of the first.
+    given: its sizes as they are.  old, new: of the same axes of the result.
     """
     sizes = list(given)
-    for position, value in enumerate(given, lead):
+    for position, value in enumerate(given):
         if value != -1 and new[position] != old[position]:
-            sizes[position - lead] = new[position]
+            sizes[position] = new[position]
     if sizes != list(given):
         return {name: sizes}
     return {}

@@ -133,6 +133,7 @@ class Moments:
         return _all_of_little(self.even, even, nothing), _all_of_little(self.odd, odd, nothing)
 
     def _of_pairs(self, even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
+        """Figures "even" and "odd" with those of a pair replaced by their mean in both; fixed entries keep theirs."""
         pairs = len(self.bases[0].first)
         both = (even[:pairs] + odd[:pairs]) / 2
         return torch.cat([both, even[pairs:]]), torch.cat([both, odd[pairs:]])

@@ -150,6 +150,7 @@ def sites_of(captured: CapturedModel) -> dict[str, Site]:
 
 
 def _site_of(node: Node, captured: CapturedModel, nodes: Mapping[str, Node]) -> Site | None:
+    """The site that an op is; None where its weight cannot be fitted."""
     arguments, trait = node.arguments, traits().get(node.target)
     match trait:
         case Contraction(is_transposed=True):  # matmul, mm, addmm: either operand may be the weight

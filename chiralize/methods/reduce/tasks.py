@@ -162,6 +162,7 @@ class CellTask:
         self.added = 0
 
     def _action(self, axis: Axis) -> SignedPermutation:
+        """T on one axis of the new weights."""
         return self.lifting.representation(SymbolicRepresentation((axis,))).axes[0].action
 
     def source(self, node: Node) -> str:

@@ -107,6 +107,7 @@ def _given(captured: CapturedModel, repmap: RepMap) -> Iterator[DoubledValue]:
     """The values of which all is known and that weights give from hidden ones, with the weight that gives the channels:
     the last one, or the one before it where the last is a layer along the nodes.
     """
+    # read: something hidden.  given: a known value that the mirror moves, such as the pose or its residual.
     sites = sites_of(captured)
     for site in sites.values():
         read, given = repmap.of(site.source), repmap.of(site.node.name)
@@ -143,6 +144,7 @@ def _moved(rep: SymbolicRepresentation) -> list[int]:
 
 
 def _is_still(term: Term) -> bool:
+    """Whether the mirror is known to leave the entries of a term alone."""
     return isinstance(term, Known) and term.action.is_identity
 
 

@@ -46,6 +46,7 @@ class Checkpoint:
         atomic_write(self.path, streaming(lambda stream: torch.save(content, stream)))
 
     def _read(self) -> dict[str, dict[str, Any]]:
+        """The states in the file. Raises UsageError where it is no checkpoint of this run."""
         try:
             content = torch.load(self.path, map_location=CPU, weights_only=True)
         except Exception as error:  # torch raises many kinds of errors on files of another kind
@@ -57,5 +58,6 @@ class Checkpoint:
         return content["runs"]
 
     def _refused(self, why: str) -> UsageError:
+        """The error for a file that is not this run's."""
         facts = f"{self.path} is no checkpoint of this run: {why}"
         return UsageError("--distill-checkpoint", facts, "name another file, or delete it to begin anew")

@@ -110,6 +110,7 @@ class FromTheCentre:
 
 
 def _are_alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two answers are the same but for rounding."""
     if one.shape != other.shape:
         return False
     return not other.numel() or float((one - other).abs().max()) <= _ALIKE * float(other.abs().max())

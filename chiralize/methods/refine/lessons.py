@@ -147,6 +147,7 @@ class Stored:
 
 
 def _bytes(call: Call) -> int:
+    """Of the tensors of a call."""
     return sum(tensor.nbytes for tensor in tensors(call))
 
 

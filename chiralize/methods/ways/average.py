@@ -10,6 +10,7 @@ from chiralize.problem.result import Draft
 
 
 def _drafts(problem: Problem) -> Iterator[Draft]:
+    """The one draft that there is."""
     yield Draft(averaged(problem.network))
 
 

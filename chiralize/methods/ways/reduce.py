@@ -26,6 +26,7 @@ def _prepared(problem: Problem) -> Problem:
 
 
 def _drafts(problem: Problem) -> Iterator[Draft]:
+    """The drafts of half the width, or of the one that was asked for."""
     width = problem.request.width
     if width == 1:
         yield Draft(averaged(problem.network))
