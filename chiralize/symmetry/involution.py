@@ -239,10 +239,12 @@ class SignedPermutation:
 
     @staticmethod
     def parse(text: str) -> SignedPermutation:
-        """The inverse of `str`. Raises ValueError on other text."""
+        """The inverse of `str`. Raises ValueError on other text, NotAnInvolutionError for cycles that are none."""
         head, colon, tail = text.partition(":")
         if not colon or not head.strip().isdigit() or _CYCLE.sub("", tail).strip():
             raise ValueError(f"not a signed permutation: {text!r}")
+        if max(map(int, _NUMBER.findall(tail)), default=-1) >= int(head):
+            raise ValueError(f"not a signed permutation: {text!r} names an entry beyond the last")
         pairs: list[tuple[int, int]] = []
         negated: list[int] = []
         for sign, left, right, single in _CYCLE.findall(tail):
@@ -261,6 +263,7 @@ def shape_along(axis: int, ndim: int) -> list[int]:
     return shape
 
 
+_NUMBER = re.compile(r"\d+")
 # a pair, negated or not, or a single negated entry; single entries without a sign are not written
 _CYCLE = re.compile(r"(-?)\((\d+) (\d+)\)|-(\d+)")
 

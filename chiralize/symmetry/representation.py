@@ -127,7 +127,8 @@ class Representation:
     def parse(text: str) -> Representation:
         """The inverse of `str`. Raises ValueError on other text, and on axes longer than any tensor has."""
         parts = text.split(" x ")
-        size = prod(int(part.partition(":")[0]) for part in parts)
+        sizes = [int(part.partition(":")[0]) for part in parts]
+        size = max(prod(sizes), *sizes)  # beside a factor of size 0 any other would do
         if size > LONGEST_AXIS:
             raise ValueError(f"an axis of {size:,} entries, limit {LONGEST_AXIS:,}")
         return Representation(tuple(map(SignedPermutation.parse, parts)))

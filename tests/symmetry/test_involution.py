@@ -100,7 +100,7 @@ def test_even_and_odd_dimensions(action: SignedPermutation) -> None:
     assert hash(SignedPermutation(action.partner, action.sign)) == hash(action)
 
 
-@pytest.mark.parametrize("text", ["", "4", "x: 1", "4: (0 1", "4: [0 1]", "3: 1"])
+@pytest.mark.parametrize("text", ["", "4", "x: 1", "4: (0 1", "4: [0 1]", "3: 1", "2: (0 2)", "2: -7", "0: -0"])
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a signed permutation"):
         SignedPermutation.parse(text)
