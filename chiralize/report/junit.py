@@ -19,6 +19,7 @@ def to_junit(report: VerifyReport) -> str:
     Its properties are the verdict in one sentence, the standing, and every warning.
     """
     cases = _cases(report)
+    # the same counts for the suite and for the file, which has this suite alone
     failed = sum(message is not None for _, _, message in cases)
     counts = {"tests": str(len(cases)), "failures": str(failed), "errors": "0"}
     root = ET.Element("testsuites", counts)
@@ -61,5 +62,5 @@ def _cases(report: VerifyReport) -> list[Case]:
 
 
 def _clean(text: str) -> str:
-    """The text with `?` for the control characters that XML cannot hold."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f]", "?", text)
+    """The text with `?` for what XML cannot hold: control characters, and bytes of a file's name that are no UTF-8."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]", "?", text)

@@ -423,7 +423,9 @@ def test_junit_passes() -> None:
 
 def test_junit_fails_with_figures() -> None:
     root = ET.fromstring(
-        to_junit(replace(FAILED, judgement=replace(FAILED.judgement, degeneracy=DEAD), model="a<b>\x00")).encode()
+        to_junit(
+            replace(FAILED, judgement=replace(FAILED.judgement, degeneracy=DEAD), model="a<b>\x00\udcff\ufffe")
+        ).encode()
     )
     messages = [own.attrib["message"] for own in root.iter("failure")]
     assert messages == [
@@ -431,7 +433,7 @@ def test_junit_fails_with_figures() -> None:
         "blocks.1.bn (model.py:57): running_mean is not invariant",
         "odd share output 0: 49.7 % -> 0.0 %",
     ]
-    assert root[0].attrib["name"] == "chiralize verify a<b>?"
+    assert root[0].attrib["name"] == "chiralize verify a<b>???"
 
 
 # ---- HTML -----------------------------------------------------------------------------------------------------
