@@ -29,10 +29,12 @@ def brief(report: Report, as_heads: bool = False) -> Document:
     if isinstance(report, BenchReport):
         return whole
     blocks: list[Block] = []
+    # 1. The same head as the whole report has.
     for block in whole.blocks:  # what stands before the first heading: how the inputs were read, where it was written
         if isinstance(block, Section):
             break
         blocks.append(block)
+    # 2. A few lines for each question, by the command.
     if isinstance(report, PlanReport):
         blocks += _of_plan(report, whole, FEWER if as_heads else MOST)
     else:
@@ -40,7 +42,7 @@ def brief(report: Report, as_heads: bool = False) -> Document:
         blocks += _verdicts(report)
     if isinstance(report, AuditReport):
         blocks += _tables(whole, ("The network", "In the loop", "Should it be converted?"))
-    # warnings that no block above has shown yet, each once
+    # 3. Warnings that no block above has shown yet, each once
     texts = dict.fromkeys(caution.text for caution in verdict_of(report).warnings)
     shown = {block.text for block in blocks if isinstance(block, Line)}
     warnings = [text for text in texts if text not in shown]

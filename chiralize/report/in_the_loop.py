@@ -163,6 +163,8 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
         )
         texts.append((text, brief))
     texts += mirror_faults(probe, rollout.how)
+    # What follows compares walks with mirrored walks, which says nothing where walks do not repeat themselves, or T is
+    # wrong from the start or in the actions.
     if not probe.is_repeatable or probe.start > MIRRORED or probe.contrary.actions:
         return [Caution("loop", text, brief) for text, brief in texts]
     # Where a rival to T fits, it is T that is wrong, and `mirror_faults` has said so.

@@ -77,11 +77,11 @@ def verdict_of(report: Report) -> Verdict:
 # ---- verify ---------------------------------------------------------------------------------------------------
 def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
     """The sentence on a verification."""
-    # A network that answers the same to everything passes any numeric verdict: then the run is no evidence.
     with_warnings = when(warnings, ", with warnings")
     samples = plural(report.numeric.samples, "sample")
     failure = _failure(report.judgement)
     constant = report.circumstances.constant
+    # A network that answers the same to everything passes any numeric verdict: then the run is no evidence.
     if failure and constant and report.numeric.passed:
         head = f"NOT proved equivariant, and running it shows nothing: {constant}"
     elif failure:
@@ -155,6 +155,7 @@ def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
     head = f"NOT converted as it should be: {_reason(report)}"
     if report.passed:
         head = f"converted{with_warnings}: {_proof(report)}"
+    # measured on inputs of the user's: then more of them are not what is missing
     measured = report.drift is not None and not (report.drift.noise or report.drift.built_in)
     return _sentence(
         head,
@@ -278,6 +279,7 @@ def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calib
 
 def _to_know(report: ConvertReport) -> list[str]:
     """Facts that have to be known before the result is put to use."""
+    # weights alone are often handed on, without the buffers beside them: those have to go along
     facts: list[str] = []
     changed = {entry.kind for entry in report.changes.moved if entry.distance > 0}
     if "statistic" in changed and not report.is_one_piece:
@@ -324,6 +326,7 @@ def _unconfirmed_by_audit(report: AuditReport, warnings: tuple[Caution, ...]) ->
     """A clause where inputs were random or the network is untrained; "" for a network that fits T, right or wrong."""
     if report.advice and report.advice.kind == "equivariant":
         return ""
+    # leanings and data are of the user's inputs, and there are none of random ones
     is_real = bool(report.leanings or report.data) and all(caution.brief != GIVEN_NOISE for caution in warnings)
     if is_real and report.evidence.fit is None:
         return ""

@@ -133,6 +133,7 @@ def in_place(network: Network, captured: CapturedModel, repmap: RepMap) -> InPla
 
     captured, repmap: of the network with both maps.
     """
+    # joints, coordinates: unknowns by id.  ends: a map's name, its axis inside, and how the tensor outside transforms.
     names = {name: leaf.name for leaf in captured.leaves.values() for name in leaf.names}
     joints: set[int] = set()
     coordinates: dict[int, Var] = {}
@@ -150,7 +151,7 @@ def in_place(network: Network, captured: CapturedModel, repmap: RepMap) -> InPla
         for term, factor in zip(axis, factors, strict=True):
             if isinstance(term, Known) and term.action.is_identity and _moves(factor):
                 continue  # some op leaves the joints no other choice
-            if not isinstance(term, Var):
+            if not isinstance(term, Var):  # settled by some op in another way than the identity
                 return None
             if _moves(factor):
                 joints.add(term.id)
