@@ -30,7 +30,7 @@ from chiralize.verification.regions import representations_around
 
 def with_region(network: Network, error: UnsupportedError) -> Network:
     """The network with a stretch round the op that refused taken as one. Raises the refusal where there is none."""
-    # Of pixels the centre is none inside a network, and two runs of an op that draws random numbers are not one.
+    # two runs that draw random numbers are no two views of one answer
     whole = network.whole_graph()
     if network.resolved.is_affine or whole.drawing:
         region = None

@@ -5,7 +5,7 @@
 P is the orthogonal projection onto the tensors that T leaves alone, so P(W) is the nearest of them in the Frobenius
 norm. For a weight "out in" this is (W + T_out W T_in) / 2: the matrices of T are symmetric.
 
-With two swapped units at either side:   [[1, 2], [3, 4]]  ->  [[2.5, 2.5], [2.5, 2.5]],   the mean of both diagonals.
+With two swapped units at either side:   [[1, 2], [6, 5]]  ->  [[3, 4], [4, 3]],   each diagonal its mean.
 
 Everything goes block by block over the rows, so that a large weight in half precision needs no copy in another one.
 """

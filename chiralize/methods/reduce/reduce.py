@@ -41,7 +41,7 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.result import Draft
 from chiralize.problem.stateful import batches_along
 
-ROWS = 64  # samples that are run at a time: every value of the network, of both views, is held for as many
+ROWS = 64  # samples that are run at a time
 _IN_PLACE = (
     "its layers mix joints: both views lie beside each other along the channels, between a map that leads in and one "
     "that leads out, and joints stay in place"

@@ -34,7 +34,7 @@ def _refitted(problem: Problem, refit: Callable[[bool], Draft], fixed_points: bo
     chooser_of = partial(pairing_of, fixed_points=fixed_points)
     if not problem.batches.given:
         return projected(problem, "match", chooser_of)
-    # a network that cannot be fitted (a state, an op without a rule for fits) is still matched, and a note says so
+    # a network that cannot be fitted (it is too large, say) is still matched, and a note says so
     try:
         return refit(fixed_points)
     except UnsupportedError as error:
