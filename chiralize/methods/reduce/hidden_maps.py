@@ -124,6 +124,7 @@ class Lifting:
 
     def representation(self, rep: SymbolicRepresentation) -> TensorRepresentation:
         """How the mirror acts on the new tensor; what no space says anything of is left alone."""
+        # unknowns without a map, such as those of joints that stay in place
         open_ = {var.id: SignedPermutation.identity(var.size) for var in variables(rep.axes)}
         return evaluate(rep, {**open_, **self.actions})
 
@@ -224,6 +225,7 @@ class Lifting:
         """K (or, where it `reads`, the transpose of `back`) along the one axis at a position."""
         if not self.holds(SymbolicRepresentation((axis,))):
             return tensor
+        # concatenated axes, part by part: [h1 | skip] of two spaces, or the gates of a cell
         if len(axis) == 1 and isinstance(axis[0], Sum):
             sizes = [_size(part) for part in axis[0].parts]
             parts = zip(tensor.split(sizes, position), axis[0].parts, strict=True)

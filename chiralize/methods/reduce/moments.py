@@ -185,6 +185,8 @@ def _readings(
     captured: CapturedModel, repmap: RepMap, sites: Mapping[str, Site]
 ) -> Iterator[tuple[Reading, SymbolicRepresentation, int]]:
     """For every reading: which it is, how the value that is read transforms, and the axis that the weight reads."""
+    # A layer reads one axis of one value. Cells read an input and a state at every step, "batch time feature", which
+    # are no values of the graph: how they transform follows from the weights that read them.
     for node in captured.nodes:
         if node.name in sites:
             site = sites[node.name]
@@ -201,7 +203,7 @@ def _readings(
 
 
 class _Samples:
-    """Some of the samples of a batch at every place.
+    """Some of the samples of a batch at every place. chosen: which ones, by place.
 
     generator: of the batch.  values, gradients: on x and, mirrored back, on T x; "sample unit" each.  averages: what
     the units do where views are averaged beforehand.
@@ -255,6 +257,7 @@ def _seen(
     """
     # Inputs need gradients, or nothing would have any: parameters of the graph are detached.
     inputs = {name: x.detach().clone().requires_grad_(x.is_floating_point()) for name, x in read.items()}
+    # seen: what was read, by reading; of a cell a list of its steps.  results: for the run with averaged views.
     values = execution.start(captured, (), inputs)
     freed = execution.last_readers(captured.nodes, sum_of.names)
     seen: dict[Reading, Tensor | list[Tensor]] = {}

@@ -57,7 +57,7 @@ class Site:
         return frozenset({1})
 
     def matrix(self, weight: Tensor) -> Tensor:
-        """The weight as "out features"."""
+        """The weight as "out feature": a kernel's "in place..." are one axis, in the order of `features`."""
         return (weight.transpose(0, 1) if self.transposed else weight).flatten(1)
 
     def tensor(self, matrix: Tensor, like: tuple[int, ...]) -> Tensor:
@@ -84,19 +84,20 @@ class Site:
         spatial = self.spatial
         if not spatial:
             return _rows(value, self.axis)[rows]
-        # "batch channel place..." becomes "batch place... channel kernel...", a view; only chosen windows are copied
         arguments, kernel = self.node.arguments, shape[2:]
         dilation, stride = arguments["dilation"], arguments["stride"]
-        if self.transposed:
+        if self.transposed:  # as the convolution of a wider value with its kernel turned round
             value, stride = _spread(value, arguments, kernel), [1] * spatial
         else:
             value = functional.pad(value, _pads(arguments, kernel))
+        # "batch channel place... kernel...", a view: windows overlap, and copies of all of them would be as many times
+        # as large as the value as a kernel has entries
         for axis in range(spatial):
             reach, apart = (kernel[axis] - 1) * dilation[axis] + 1, dilation[axis]
             value = value.unfold(2 + axis, reach, stride[axis])[..., ::apart]
-        value = value.movedim(1, 1 + spatial)
+        value = value.movedim(1, 1 + spatial)  # "batch place... channel kernel..."
         places = torch.unravel_index(rows, value.shape[: 1 + spatial])
-        taken = value[places]
+        taken = value[places]  # "sample channel kernel...", a copy of the chosen windows alone
         if self.transposed:  # the first entry of a kernel is the last to reach a place
             taken = taken.flip(list(range(2, 2 + spatial)))
         return taken.flatten(1)
@@ -118,6 +119,7 @@ def _rows(value: Tensor, axis: int) -> Tensor:
 
 def _pads(arguments: Mapping[str, Any], kernel: Sequence[int]) -> list[int]:
     """Zeros in front of every axis and behind it, the last axis first."""
+    # reach: from the first to the last entry of a window. "same" puts the odd zero behind, as torch does.
     pads: list[int] = []
     for axis in reversed(range(len(kernel))):
         given, reach = arguments["padding"], (kernel[axis] - 1) * arguments["dilation"][axis]

@@ -118,6 +118,7 @@ def ready_for(problem: Problem, draft: Draft, option: str, rows: int, device: to
     outputs = _imitated(network, aim(held[0]), option)
     squared = _squared(network, outputs)
     weights = Weights(answer, result.action)
+    # vmap has to know every op of both networks; two samples together must answer as each does alone
     with weights, torch.enable_grad():
         is_together = most > 1 and _run_together(aim, weights, result, others)
     if is_together:
@@ -292,6 +293,7 @@ def _is_peaked(resolved: ResolvedSpec, position: int) -> bool:
     Maps and bins beside a reversed axis count as well: those of heights, which the mirror leaves where they are.
     """
     output = resolved.output_tensors[position]
+    # Absolute errors go to the median: of a heatmap, most of whose cells are 0, that is an empty one.
     if output.entry.mirror or output.class_axis is not None:
         return True
     tensors = (*resolved.input_tensors, *resolved.output_tensors)
@@ -313,6 +315,7 @@ def aim_of(problem: Problem, arithmetic: Arithmetic | None = None) -> Aim:
     def both(call: Call) -> Sequence[torch.Tensor]:
         """(f(x) + T f(T x)) / 2, all results."""
         assert mirror is not None
+        # integers and booleans are those of the answer to x
         turned = answers(mirror.turned(call))
         means = list(answers(call))
         for position, answer in enumerate(means):
