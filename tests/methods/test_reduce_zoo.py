@@ -53,6 +53,20 @@ def test_a_buffer_of_zeros_grows() -> None:
     assert found.state.shape == (1, 1, 24) and residual(found, (9, 7, 6, 2)) < ROUNDING  # type: ignore[union-attr]
 
 
+def test_zeros_beside_a_mask_that_is_computed() -> None:
+    """Which sizes the zeros may have is tried out with a mask, and not with numbers in its place."""
+
+    def compute(s: Net, x: Tensor) -> Tensor:
+        hidden = s.inlet(x.flatten(1)).relu()
+        is_far = x.flatten(1).square().mean(1, keepdim=True) > 0.5
+        return s.outlet(torch.where(is_far, hidden, x.new_zeros(x.shape[0], 16))).view(x.shape)
+
+    net = trained(Net(compute, inlet=nn.Linear(12, 16), outlet=nn.Linear(16, 12)))
+    seen = normal(200, 6, 2, seed=2)
+    found = converted(net, POSE, (4, 6, 2), method="reduce", width=0.75, calibration=seen, rounds=0, force=True)
+    assert found.chirality.form == "dense" and residual(found, (9, 6, 2)) < ROUNDING
+
+
 def fitted(method: str) -> nn.Module:
     """A transformer over joints, fitted on poses."""
     encoder = nn.TransformerEncoderLayer(8, 2, 8, 0.0, batch_first=True)

@@ -294,13 +294,14 @@ class Resizing:
         for ref in node.reads:
             leaf = self.captured.leaves.get(ref.name)
             if leaf is None:
-                shape, kind = self._shapes(self.nodes[ref.name])[0], None
+                before = self.nodes[ref.name]
+                shape, kind = self._shapes(before)[0], next(iter(before.dtypes), None)
             else:
                 shape, kind = self._new_shape(leaf), leaf.tensor.dtype
             shape = given.get(ref.name, shape)
             if shape is None:  # of an operand that nobody knows: nothing speaks against it
                 return True
-            # An index stays one. A constant in double precision would not go with the default dtype of the others.
+            # An index or a mask stays one. Numbers of several precisions might not go together: all get the default.
             if kind is not None and kind.is_floating_point:
                 kind = None
             values[ref.name] = torch.empty(shape, dtype=kind, device="meta")
