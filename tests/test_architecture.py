@@ -258,6 +258,7 @@ OPS_BESIDE_RULES = {
     "chiralize/graph/copies.py": "a kernel",
     "chiralize/graph/devices.py": "what torch.export writes",
     "chiralize/graph/execution.py": "what is run instead of an op",
+    "chiralize/graph/export.py": "what torch.export writes, before a graph is one of ours",
     "chiralize/graph/isolation.py": "kernels that draw numbers",
     "chiralize/graph/local_writes.py": "what torch.export writes",
     "chiralize/graph/tracing.py": "what tracing writes",

@@ -25,7 +25,7 @@ from torch import nn
 from benchmarks.speed.cases import LAYERS, Case, chosen, layers, networks
 from benchmarks.speed.runtimes import RUNTIMES
 from chiralize.commands.timing import interleaved
-from chiralize.graph.capture import export
+from chiralize.graph.export import export
 from chiralize.infer.capture import capture
 from chiralize.nn import ChiralModule
 from chiralize.nn.deploy.graphs import with_calls

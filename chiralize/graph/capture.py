@@ -1,19 +1,22 @@
-"""A PyTorch module and example inputs become a `CapturedModel`: a flat graph of ATen ops without side effects.
+"""An exported program and example inputs become a `CapturedModel`: a flat graph of ATen ops without side effects.
 
-`torch.export` gives the graph, with the user's source line on every node; where it writes in place, into more than
-values of its own, `run_decompositions({})` makes it functional. One run on the examples replaces symbolic sizes by
-numbers and folds what depends on no input.
-What export refuses (data-dependent Python code, TorchScript) is first traced with `make_fx`.
+This is the second half of a capture, behind `export` and `functionalize`. The program has symbolic sizes, lifted
+weights and the user's source line on every node. One run on the examples turns sizes into numbers, folds what
+depends on no input into constants, and notes which weight every value comes from. So of
+
+    def forward(self, x):                       # x: 4 frames, self.pe: a buffer of 20 frames
+        return self.fc(x) + 2 * self.pe[: x.shape[0]]
+
+come two nodes, `linear` and `add`, and a constant of 4 frames that was computed from the key `pe`.
+All later steps (`infer`, `methods`, `verification`) read this graph and never the program.
 """
 
 from __future__ import annotations
 
-import inspect
 import operator
 import re
-import traceback
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,23 +24,18 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
-from torch.fx.experimental import _config as sizes
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
 from chiralize.errors.words import first_line
 from chiralize.graph.execution import RUN_AS, by_reader
+from chiralize.graph.export import LIBRARY
 from chiralize.graph.fixed_sizes import check_sizes, fixed_sizes
 from chiralize.graph.frozen import tables_among
 from chiralize.graph.isolation import Isolated
 from chiralize.graph.local_writes import writes
 from chiralize.graph.model import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
-from chiralize.graph.overlaps import undecided_overlaps
-from chiralize.graph.silence import quiet
-from chiralize.graph.snapshot import untouched
-from chiralize.graph.staying import staying
 from chiralize.graph.tracing import LOOKS, dead_calls, holds_tensor, storage_of, target_of
-from chiralize.graph.while_capturing import recurrent_shapes, unchecked_distributions
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _COPIES = frozenset(
@@ -46,8 +44,6 @@ _COPIES = frozenset(
     aten.to.dtype_layout aten.contiguous.default aten.lift_fresh_copy.default aten.lift_fresh.default""".split()
 )
 """Ops whose result has the numbers of their argument wherever it has its shape and type."""
-_OURS = str(Path(__file__).parents[1])
-_LIBRARY = re.compile(r"(^|/)(torch|chiralize/nn|onnx_reading)/|^<")
 
 
 def read_graph(
@@ -67,135 +63,13 @@ def read_graph(
     return _Reader(program, tables, origin).read(args, kwargs, notes)
 
 
-def export(
-    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], dynamic: Any = None
-) -> ExportedProgram:
-    """The module as exported by `torch.export`, which is kept quiet. Raises CaptureError with its first line.
-
-    dynamic: (args, kwargs) with the open axes in place of every tensor.
-    """
-    try:
-        if dynamic is not None:
-            dynamic = dict(inspect.signature(module.forward).bind(*dynamic[0], **dynamic[1]).arguments)
-        oblivious = sizes.patch(backed_size_oblivious=True)  # pyright: ignore[reportAttributeAccessIssue]
-        with (
-            untouched(module),
-            _writing_what_is_assigned(module),
-            quiet(),
-            unchecked_distributions(),
-            recurrent_shapes(),
-            oblivious,
-            undecided_overlaps(),
-            staying(module),
-        ):
-            program = torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
-    except Exception as error:
-        remedy = "remove control flow that depends on the data, or use --method average, which needs no graph"
-        if "specialized integer" in str(error):
-            remedy = "write out numbers that are read from tensors (int(x), x.item(), one_hot without num_classes), "
-            remedy += "or use --method average, which needs no graph"
-        facts = f"torch.export cannot capture the network: {first_line(error)}{_at_line(error)}"
-        raise CaptureError(type(module).__name__, facts, remedy) from error
-    detached = [node for node in program.graph.nodes if node.target is torch.ops.aten.detach_.default]
-    for node in detached:  # tensors that forward makes of numbers: the write changes nothing
-        node.target = torch.ops.aten.detach.default
-    if _name_unnamed(program) or detached:
-        program.graph_module.recompile()
-    return program
-
-
-def _at_line(error: Exception) -> str:
-    """The innermost line of the user's own code that an error went through, with its text; "" where there is none."""
-    frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
-        if not _LIBRARY.search(frame.filename) and not frame.filename.startswith(_OURS):
-            return f"; at {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
-    return ""
-
-
-@contextmanager
-def _writing_what_is_assigned(module: torch.nn.Module) -> Iterator[None]:
-    """Context in which a tensor that forward assigns to a buffer of a submodule (`self.h = h`) is copied into that
-    buffer.
-
-    torch.export sees such assignments on the outermost module alone, and drops all others without a message.
-    """
-    before: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor]] = []
-
-    def remember(*_: Any) -> None:
-        """Before forward: note the buffers of all submodules."""
-        before.clear()
-        for table in [part._buffers for part in module.modules() if part is not module]:
-            before.extend((table, name, buffer) for name, buffer in table.items() if buffer is not None)
-
-    def write(*_: Any) -> None:
-        """After forward: copy what took the place of a buffer into it, and put the buffer back."""
-        held = {id(buffer) for _, _, buffer in before}
-        replaced: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor, torch.Tensor]] = []
-        for table, name, buffer in before:
-            now = table.get(name)
-            if now is not None and now is not buffer and (now.shape, now.dtype) == (buffer.shape, buffer.dtype):
-                shares_memory = now._is_view() or id(now) in held  # with a buffer that may be written below
-                replaced.append((table, name, buffer, now.clone() if shares_memory else now))
-        for table, name, buffer, now in replaced:
-            table[name] = buffer.copy_(now)
-
-    if isinstance(module, torch.jit.ScriptModule):
-        yield
-        return
-    hooks = module.register_forward_pre_hook(remember), module.register_forward_hook(write)
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def refuse_names(module: torch.nn.Module) -> None:
-    """Raises CaptureError where a part of the network has the name of an attribute of PyTorch's graph modules."""
-    taken = {*dir(torch.fx.GraphModule(torch.nn.Module(), torch.fx.Graph())), "_in_spec", "_out_spec"}
-    held = {name for name, value in vars(module).items() if isinstance(value, torch.Tensor)}
-    held.update(name for name, _ in module.named_children())
-    held.update(name for name, _ in module.named_parameters(recurse=False))
-    held.update(name for name, _ in module.named_buffers(recurse=False))
-    if isinstance(module, torch.fx.GraphModule) or held.isdisjoint(taken):
-        return
-    name = min(held & taken)
-    raise CaptureError(
-        f"the network's attribute {name!r}",
-        "PyTorch's graphs have an attribute of this name themselves, which a part of the network cannot replace",
-        f"rename it ({name}_), or use --method average, which needs no graph",
-    )
-
-
-def _name_unnamed(program: ExportedProgram) -> bool:
-    """Replace, in place, constants without a name by the parameter or buffer that they are; whether there were any.
-
-    Forward may read a tensor through a list, say, that the module also holds by name.
-    """
-    nodes = {node.name: node for node in program.graph.nodes}
-    known: dict[tuple[int, Shape, tuple[int, ...]], torch.fx.Node] = {}
-    merged = []
-    for spec in sorted(program.graph_signature.input_specs, key=lambda spec: spec.kind == InputKind.CONSTANT_TENSOR):
-        held = program.state_dict.get(spec.target or "", program.constants.get(spec.target or ""))
-        if not isinstance(held, torch.Tensor) or not held.numel():
-            continue
-        if spec.kind != InputKind.CONSTANT_TENSOR:
-            known.setdefault(storage_of(held), nodes[spec.arg.name])
-        elif storage_of(held) in known:
-            nodes[spec.arg.name].replace_all_uses_with(known[storage_of(held)])
-            program.graph.erase_node(nodes[spec.arg.name])
-            program.graph_signature.input_specs.remove(spec)
-            merged.append(program.constants.pop(spec.target or ""))
-    return bool(merged)
-
-
 class _Reader:
     """Reads an exported graph once, computes its values, and records its leaves and nodes.
 
     values: of all leaves and nodes so far, by name. wholes: constants before any open size cut them. varying: values
     that depend on an input, a weight or a state; all others are folded into constants. aliases: names of values that
-    are a leaf themselves, and the names of these leaves.
+    are a leaf themselves, and the names of these leaves. sources: by folded value, the keys of what it was computed
+    from. fixed: sizes of every value in the program, None where one is open.
     """
 
     def __init__(self, program: ExportedProgram, tables: Container[str], origin: str) -> None:
@@ -208,6 +82,7 @@ class _Reader:
         self.leaves: dict[str, Leaf] = {}
         self.nodes: list[Node] = []
         self.aliases: dict[str, str] = {}
+        self.sources: dict[str, tuple[str, ...]] = {}
         self.inputs: list[str] = []
         self.frozen: frozenset[str] = frozenset()
 
@@ -220,6 +95,8 @@ class _Reader:
                 if node.op == "call_function" and node.name not in self.dead:
                     self._read_op(node)
                 if node.op != "output":
+                    # Activations go as soon as nothing reads them. Constants stay, since `_whole` reads them again,
+                    # and so do numbers, which stand in the arguments of later nodes.
                     for name in last_use.get(node.name, ()):
                         if name in self.varying and name not in self.leaves:
                             del self.values[name]
@@ -232,10 +109,16 @@ class _Reader:
 
     # ---- leaves -------------------------------------------------------------------------------------------
     def _read_leaves(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Record a leaf for every input of the graph: the user's tensors, and what the export lifted out of the
+        module.
+
+        Raises ModelRunError where the examples do not fit, UnsupportedError for an object that is no tensor.
+        """
         supplied = iter(_flat_inputs(self.program, args, kwargs))
         signature = self.program.graph_signature
         mutated = {spec.target for spec in signature.output_specs if spec.kind == OutputKind.BUFFER_MUTATION}
         self.frozen = _tables(self.program)
+        # By memory, the first leaf that lies there.
         seen: dict[tuple[int, Shape, tuple[int, ...]], str] = {}
         for spec in signature.input_specs:
             name = spec.arg.name
@@ -244,7 +127,8 @@ class _Reader:
                 continue
             tensor = self._stored(spec.target or "")
             storage = storage_of(tensor)
-            if storage in seen and tensor.numel():  # tied: one leaf with two names
+            # Tied weights are one leaf with two names, so that no step can change one and leave the other.
+            if storage in seen and tensor.numel():
                 first = seen[storage]
                 self.aliases[name] = first
                 leaf = self.leaves[first]
@@ -256,12 +140,14 @@ class _Reader:
             seen[storage] = name
             key = spec.target or name
             kind = _kind(spec.kind, tensor, spec.target in mutated, spec.target in self.frozen)
+            # Asked for by the caller: it takes part in the graph as a weight does, whatever it was stored as.
             if key in self.tables:
                 kind = "table"
             sources = (key,) if tensor.is_floating_point() else ()
             self._add_leaf(Leaf(name, kind, (key,), tensor, sources=sources, frozen=self._frozen(sources)))
 
     def _read_input(self, name: str, value: Any) -> None:
+        """Record an argument of the network. Numbers and None are values only: the graph has them as constants."""
         self.values[name] = value
         if isinstance(value, torch.Tensor):
             check_sizes(value, name, self.fixed.get(name), self.origin)
@@ -269,6 +155,7 @@ class _Reader:
             self._add_leaf(Leaf(name, "input", (name,), value))
 
     def _add_leaf(self, leaf: Leaf) -> None:
+        """Record a leaf. All but constants vary: what is computed from them stays in the graph."""
         self.leaves[leaf.name] = leaf
         self.values[leaf.name] = leaf.tensor
         if leaf.kind != "constant":
@@ -278,6 +165,7 @@ class _Reader:
         return tuple(key for key in sources if key in self.frozen)
 
     def _stored(self, target: str) -> torch.Tensor:
+        """A parameter, buffer or constant of the program. Raises UnsupportedError for an object that is no tensor."""
         for store in (self.program.state_dict, self.program.constants):
             if target in store:
                 value = store[target]
@@ -287,7 +175,12 @@ class _Reader:
 
     # ---- ops ----------------------------------------------------------------------------------------------
     def _read_op(self, node: torch.fx.Node) -> None:
+        """Run one op and record it: as nothing (a number, a copy of a leaf), as a constant, or as a node.
+
+        Raises CaptureError for a write in place or a number read from the input, ModelRunError where the op fails.
+        """
         inputs = [argument.name for argument in node.all_input_nodes]
+        # A write would change a value that was recorded already; `functionalize` leaves none that it can replace.
         if writes(node):
             facts = f"{target_of(node)} writes in place and could not be made functional"
             raise CaptureError(str(where_of(node)), facts, "write the operation without an in-place update")
@@ -299,31 +192,40 @@ class _Reader:
             raise ModelRunError(str(where_of(node)), facts, remedy) from error
         self.values[node.name] = value
         depends = any(name in self.varying for name in inputs)
+        # Sizes and other numbers: they stand in the arguments of the nodes that read them.
         if not holds_tensor(value):
             self._check_number(node, depends)
             return
         if self._is_unchanged(node, value, inputs):
             return
         if not depends and _is_deterministic(node):
+            self.sources[node.name] = self._sources_of(inputs)
+            # A list (`pe.chunk(2)`) is no leaf; the ops that take its entries out of it become constants themselves.
             if isinstance(value, torch.Tensor):
-                self._add_constant(node, value, inputs)
+                self._add_constant(node, value)
             return
         self.varying.add(node.name)
         self.nodes.append(self._node(node, value))
 
-    def _add_constant(self, node: torch.fx.Node, value: torch.Tensor, inputs: list[str]) -> None:
+    def _add_constant(self, node: torch.fx.Node, value: torch.Tensor) -> None:
         """Record the result of an op that depends on constants alone as a leaf."""
+        sources = self.sources[node.name]
+        leaf = Leaf(node.name, "constant", (node.name,), value, where_of(node), stored=False, sources=sources)
+        self._add_leaf(replace(leaf, whole=self._whole(node), frozen=self._frozen(sources)))
+
+    def _sources_of(self, inputs: list[str]) -> tuple[str, ...]:
+        """The keys of what constants were computed from, each once, in order. inputs: the constants, by name."""
         sources: dict[str, None] = {}
         for name in map(self._alias, inputs):
-            if name in self.leaves:
-                sources |= dict.fromkeys(self.leaves[name].sources)
-        of, whole = tuple(sources), self._whole(node)
-        where, frozen = where_of(node), self._frozen(of)
-        self._add_leaf(Leaf(node.name, "constant", (node.name,), value, where, None, False, of, whole, frozen))
+            of_input = self.leaves[name].sources if name in self.leaves else self.sources.get(name, ())
+            sources |= dict.fromkeys(of_input)
+        return tuple(sources)
 
     def _whole(self, node: torch.fx.Node) -> torch.Tensor | None:
         """A constant as it would be if no open size had cut it, or a constant that it is computed from.
 
+        Of `pe[: x.shape[0]]` with 20 stored frames and 4 in the examples, all 20: a conversion that only looked at
+        the first 4 could miss that the others tell left from right.
         None where no open size cut it, or where that cannot be computed.
         """
 
@@ -331,13 +233,16 @@ class _Reader:
             """The value of a node before an open size cut it."""
             return self.wholes.get(other.name, self.values[other.name])
 
+        # An open size reaches `slice` as a second node; fixed bounds are plain numbers among its arguments.
         source, *numbers = node.all_input_nodes or [None]
+        # The cut is left out, and the ops behind it are repeated on the uncut values.
         if node.target is torch.ops.aten.slice.Tensor and source is not None and numbers:
             self.wholes[node.name] = uncut(source)
         elif any(other.name in self.wholes for other in node.all_input_nodes):
             with suppress(Exception):  # it cannot be computed from other sizes
                 self.wholes[node.name] = _evaluate(node, uncut)
         whole = self.wholes.get(node.name)
+        # Of the same shape it was not cut: the examples are as long as the table.
         if isinstance(whole, torch.Tensor) and whole.shape != self.values[node.name].shape:
             return whole
         return None
@@ -350,15 +255,20 @@ class _Reader:
         source = self.leaves.get(self._alias(inputs[0])) if inputs else None
         if source is None or source.kind in ("input", "state") or target_of(node) not in _COPIES:
             return False
+        # By their kind these ops keep all numbers, so equal shapes and dtypes mean equal tensors.
         tensor = source.tensor
         if (tensor.shape, tensor.dtype, tensor.device) != (value.shape, value.dtype, value.device):
             return False
         self.aliases[node.name] = source.name
         if source.kind != "constant":
+            # Also what draws random numbers of nothing else, since the next run would draw others.
             self.varying.add(node.name)
         return True
 
     def _check_number(self, node: torch.fx.Node, depends: bool) -> None:
+        """Raises CaptureError where a number is read out of a tensor that depends on the input: it would be frozen
+        into the graph at its value for the examples.
+        """
         if depends and target_of(node) in LOOKS:
             facts = "a number is read out of a tensor that depends on the input"
             raise CaptureError(str(where_of(node)), facts, "replace it by tensor operations, or use --method average")
@@ -372,6 +282,8 @@ class _Reader:
             is_tensor = isinstance(output, torch.Tensor)
             shapes.append(tuple(output.shape) if is_tensor else None)
             dtypes.append(output.dtype if is_tensor else None)
+        # Results that only dead calls take, such as the positions beside a maximum, count as not read: a rule need
+        # not know how they transform.
         read = frozenset(_position(user) for user in node.users if user.name not in self.dead)
         if target == "getitem":
             source = node.args[0]
@@ -406,13 +318,20 @@ class _Reader:
         return out
 
     def _alias(self, name: str) -> str:
+        """The leaf that a value is, by name; its own name for any other value."""
         return self.aliases.get(name, name)
 
     # ---- results ------------------------------------------------------------------------------------------
     def _read_outputs(self) -> tuple[tuple[str | None, ...], tuple[Shape, ...], dict[str, str]]:
+        """The results: (names of the outputs that are tensors, their shapes, the new value of every state by its
+        leaf).
+
+        Outputs that are numbers or None are left out.
+        """
         outputs: list[str | None] = []
         shapes: list[Shape] = []
         mutations: dict[str, str] = {}
+        # Tied buffers have several keys, and the export may name any of them.
         by_name = {name: leaf.name for leaf in self.leaves.values() for name in leaf.names}
         for spec in self.program.graph_signature.output_specs:
             name = getattr(spec.arg, "name", None)
@@ -439,7 +358,11 @@ class _Reader:
 
 
 def where_of(node: torch.fx.Node) -> Where:
-    """Module path and the innermost line of the user's own code."""
+    """Where in the user's model a node of a program comes from: module path, and the innermost line of the user's
+    own code.
+
+    Frames in `torch` and in layers of ours are passed over.
+    """
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values() if path]
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
@@ -447,7 +370,7 @@ def where_of(node: torch.fx.Node) -> Where:
     if paths:
         module = re.sub(r"^L__self__\.?", "", paths[-1])
     for file, number, _ in frames:  # the innermost frame is the last
-        if not _LIBRARY.search(file):
+        if not LIBRARY.search(file):
             line = f"{Path(file).name}:{number}"
     return Where(module, line)
 
@@ -459,7 +382,11 @@ def _tables(program: ExportedProgram) -> frozenset[str]:
 
 
 def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool, table: bool) -> LeafKind:
-    """The kind of a stored tensor. mutated: forward writes it.  table: a formula made it."""
+    """The kind of a stored tensor. mutated: forward writes it.  table: a formula made it.
+
+    A buffer of floating-point numbers along a single axis, such as a running mean "feature", is a statistic, which
+    may be changed. One of more axes (an adjacency) or of one number is a constant, which may not.
+    """
     if kind == InputKind.PARAMETER:
         return "constant" if table else "parameter"
     if mutated:
@@ -470,11 +397,14 @@ def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool, table: bool) -> 
 
 
 def _is_deterministic(node: torch.fx.Node) -> bool:
+    """Whether an op gives the same result each time, so that it may be folded."""
     return torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ())
 
 
 def _evaluate(node: torch.fx.Node, value_of: Callable[[torch.fx.Node], Any]) -> Any:
-    """The result of a node, given the values of the nodes that it reads."""
+    """The result of a node of the program, given the values of the nodes that it reads. Some ops are replaced
+    (`RUN_AS`).
+    """
     args, kwargs = torch.fx.map_arg((node.args, node.kwargs), value_of)
     return RUN_AS.get(node.target, node.target)(*args, **kwargs)  # type: ignore[operator, arg-type]
 

@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError
-from chiralize.graph.capture import export
+from chiralize.graph.export import export
 from chiralize.graph.guards import guards_of, put_back, without_guards_against_one
 from chiralize.graph.open_axes import axes_by_leaf, lengthened, shortened, with_chosen, without_single
 from chiralize.graph.other_sizes import is_open_along

@@ -1,4 +1,11 @@
-"""Recording the ops that a module runs on examples, for modules that `torch.export` refuses."""
+"""Recording the ops that a module runs on examples, for modules that `torch.export` refuses.
+
+`make_fx` lets the module run once and writes down each op, whatever Python or TorchScript decided on the way. So it
+takes nearly anything, and promises little: the branch is the one taken, the sizes are those of the examples, tensors
+have lost their names. This file mends the last two: it compares traces of several batches to find out whether the
+batch may be open, and finds the name of every tensor by its memory.
+The result is a graph module that `torch.export` then takes like any other.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +31,9 @@ from chiralize.graph.snapshot import Change, Snapshot, untouched
 from chiralize.graph.staying import staying
 
 _BATCHES = (1, 2, 5)
+"""Sizes of the batch with which a trace is made again: one sample, two, and more."""
 _RECURRENT = tuple(f"aten.{name}" for name in ("lstm", "gru", "rnn", "_thnn", "quantized"))
+# Ops by which Python reads a number out of a tensor.
 LOOKS = ("aten._local_scalar_dense.default", "aten.item.default", "aten.is_nonzero.default")
 
 
@@ -36,6 +45,7 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
     Raises CaptureError where tracing fails.
     """
     leaves, structure = pytree.tree_flatten((tuple(args), dict(kwargs)))
+    # Arguments that are single tensors keep their names; nested ones are recorded flat, and nested again at the end.
     is_nested = len(leaves) > len(args) + len(kwargs) or any(map(_is_container, (*args, *kwargs.values())))
     if is_nested:
         count, keywords = len(leaves), ()
@@ -62,6 +72,7 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
 
 
 def _is_container(value: Any) -> bool:
+    """Whether an argument may hold several tensors."""
     return isinstance(value, (tuple, list, dict))
 
 
@@ -88,12 +99,15 @@ def _recorded(module: torch.nn.Module, leaves: Sequence[Any], structure: pytree.
         A trace sees writes into a tensor, but not that another tensor takes its place.
         """
         answer = call(*values)
+        # All are copied before any is written: one may be a view of what another write changes.
         stored = [(change.before, _held_at(module, change.location).clone()) for change in replaced]
         for old, new in stored:
             old.copy_(new)
         return answer
 
     with quiet(), staying(module), Isolated(), torch.no_grad():
+        # A first call finds out which attributes forward replaces. The second, recorded one starts from the same
+        # values.
         before = Snapshot.of(module)
         with untouched(module):
             call(*copy.deepcopy(leaves))
@@ -107,12 +121,16 @@ def _recorded(module: torch.nn.Module, leaves: Sequence[Any], structure: pytree.
 
 def _is_replaced(module: torch.nn.Module, change: Change) -> bool:
     """Whether forward put another tensor of the same size into an attribute."""
+    # `_recorded` reads the attribute by its path, and copies the new numbers into the old tensor.
     if not (change.location.is_attribute and change.is_of_same_size):
         return False
+    # It must be another object than before (a write in place is in the trace already), and really be what the
+    # attribute holds.
     return change.now is _held_at(module, change.location) is not change.before
 
 
 def _held_at(module: torch.nn.Module, location: Location) -> Any:
+    """What a module holds at a location now."""
     return getattr(location.owner(module), location.name)
 
 
@@ -121,12 +139,15 @@ def _fixed(
 ) -> list[Sizes | None]:
     """The sizes that every argument of a trace must have; None in place of the batch where any is fine.
 
+    The trace is made again with batches of 1, 2 and 5 repeated rows. Only if all graphs are the same, down to every
+    size that is written into them, is the leading axis taken for an open batch.
     module: to be traced again with other batches; None where that is of no use.  values, structure: its arguments.
     """
     sizes: list[Sizes | None] = [None] * len(values)
     for index, value in enumerate(values):
         if isinstance(value, torch.Tensor):
             sizes[index] = tuple(value.shape)
+    # The batch is the leading size of the first tensor that has axes; others with another one stay fixed.
     rows = next((shape[0] for shape in sizes if shape), None)
     if module is None or rows is None:
         return sizes
@@ -160,6 +181,7 @@ def _resized(value: Any, rows: int, other: int) -> Any:
 
 def _are_alike(one: torch.fx.GraphModule, other: torch.fx.GraphModule) -> bool:
     """Whether two traces have the same ops on the same constants, sizes that are written into them included."""
+    # Text compares ops, arguments and names; constants have only a name there, so they are compared by value below.
     if str(one.graph) != str(other.graph):
         return False
     for node in one.graph.nodes:
@@ -190,6 +212,7 @@ def _fold_constants(traced: torch.fx.GraphModule) -> None:
     Sizes may depend on such numbers (`one_hot` without a number of classes), which export refuses. If any of them is
     written to, nothing is folded: they are a state, such as a counter of steps.
     """
+    # Nodes whose value is known without running the network, and that value.
     values: dict[torch.fx.Node, torch.Tensor] = {}
     for node in traced.graph.nodes:
         if node.op == "get_attr":
@@ -197,6 +220,7 @@ def _fold_constants(traced: torch.fx.GraphModule) -> None:
             if isinstance(stored, torch.Tensor) and not (stored.is_floating_point() or stored.is_complex()):
                 values[node] = stored
         elif isinstance(node.target, torch._ops.OpOverload) and not values.keys().isdisjoint(node.all_input_nodes):
+            # A counter, or the like. `detach_` writes to nothing that counts.
             if node.target._schema.is_mutable and node.target is not torch.ops.aten.detach_.default:
                 return
             random = torch.Tag.nondeterministic_seeded in node.target.tags
@@ -205,6 +229,8 @@ def _fold_constants(traced: torch.fx.GraphModule) -> None:
                 value = node.target(*args, **kwargs)
                 if isinstance(value, torch.Tensor):
                     values[node] = value
+    # Only the last value of each folded chain becomes a buffer; those that folded values alone read are dead
+    # afterwards.
     for number, (node, value) in enumerate(values.items()):
         if node.op == "call_function" and any(user not in values for user in node.users):
             traced.register_buffer(f"_folded_{number}", value)
@@ -222,6 +248,8 @@ def _name_arguments(traced: torch.fx.GraphModule, count: int, names: Sequence[st
 def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.GraphModule:
     """The trace with its tensors, copied, under their names in the module; tracing names them by numbers."""
     _drop_decisions(traced.graph)
+    # Names by memory. Those of `state_dict` win (they stand last in the union), then attributes whose location can be
+    # a path.
     state = module.state_dict(keep_vars=True)  # quantised layers have packed weights and dtypes in theirs
     stored = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
     held = {name: value for name, value in held_tensors(module).items() if name not in stored and _is_path(name)}
@@ -231,18 +259,17 @@ def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.
     for node in traced.graph.nodes:
         if node.op == "get_attr":
             tensor = operator.attrgetter(node.target)(traced)
-            if isinstance(tensor, torch.Tensor):
-                name = known.get(storage_of(tensor))
-            else:
-                name = None
+            name = known.get(storage_of(tensor)) if isinstance(tensor, torch.Tensor) else None
             if name:
                 attributes[node.target] = name
                 node.target = name
+    # All of `state_dict` goes into the result, read or not; of the other tensors that the module holds, those read.
     root = torch.nn.Module()
     read = {name: tensor for name, tensor in held.items() if name in attributes.values()}
     for name, tensor in (stored | read).items():
         _register(root, name, tensor.detach().clone(), parameters.get(name))
     for node in traced.graph.nodes:
+        # Tensors that the module does not hold, such as numbers that forward makes, keep the name of the trace.
         if node.op == "get_attr" and node.target not in attributes.values():
             _register(root, node.target, operator.attrgetter(node.target)(traced).detach().clone(), None)
     result = torch.fx.GraphModule(root, traced.graph, type(module).__name__)
@@ -251,6 +278,9 @@ def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.
 
 
 def _is_path(name: str) -> bool:
+    """Whether a location is a plain path, such as `layers.0.weight`, and no entry of a list or dictionary in an
+    attribute.
+    """
     return all(part.isidentifier() or part.isdecimal() for part in name.split("."))
 
 
@@ -265,7 +295,10 @@ def _drop_decisions(graph: torch.fx.Graph) -> None:
 
 
 def _register(root: torch.nn.Module, name: str, tensor: torch.Tensor, parameter: torch.nn.Parameter | None) -> None:
-    """Put a tensor into a module, under a path: as a parameter where `parameter` is given, else as a buffer."""
+    """Put a tensor into a module, under a path, with the modules on the way made as needed.
+
+    As a parameter where `parameter` is given, which says whether it is trained; else as a buffer.
+    """
     *path, last = name.split(".")
     for part in path:
         if not hasattr(root, part):
@@ -299,6 +332,7 @@ def dead_calls(graph: torch.fx.Graph) -> frozenset[str]:
     """Names of calls whose results nobody needs, such as the positions beside the largest values."""
     dead: set[str] = set()
     for node in reversed(list(graph.nodes)):
+        # Checks of dtypes count as impure, and nobody needs them: sizes and dtypes are those of the examples.
         acts = node.is_impure() and node.target is not torch.ops.aten._assert_tensor_metadata.default
         if node.op == "call_function" and not acts and all(user.name in dead for user in node.users):
             dead.add(node.name)

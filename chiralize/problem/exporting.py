@@ -12,8 +12,8 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError
-from chiralize.graph.capture import refuse_names
 from chiralize.graph.copies import is_large
+from chiralize.graph.export import refuse_names
 from chiralize.graph.fixed_sizes import leaves_open
 from chiralize.graph.isolation import Isolated
 from chiralize.graph.open_axes import open_batch

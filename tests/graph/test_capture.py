@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import CaptureError, ModelRunError
-from chiralize.graph.capture import export
+from chiralize.graph.export import export
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.tracing import trace
 from chiralize.infer.capture import capture, functional
@@ -93,6 +93,24 @@ def test_lines_of_our_layers_are_not_the_users() -> None:
     graph = capture(export(Chiral(), (x,), {}), (x,), {})
     line = inspect.getsourcelines(Chiral.forward)[1] + 2
     assert {node.where.line for node in graph.nodes} == {f"test_capture.py:{line}"}
+
+
+def test_parts_of_a_table_say_which_buffer_they_are_of() -> None:
+    """Also where it is cut by an op that returns a list, which is no constant itself."""
+
+    class Halves(nn.Module):
+        def __init__(self, chunked: bool) -> None:
+            super().__init__()
+            self.chunked = chunked
+            self.register_buffer("table", normal(4, 6))
+
+        def forward(self, x: Tensor) -> Tensor:
+            table: Any = self.table
+            return x + 2 * (table.chunk(2, -1)[0] if self.chunked else table[:, :3])
+
+    for chunked in (False, True):
+        graph = capture(export(Halves(chunked), (normal(4, 3),), {}), (normal(4, 3),), {})
+        assert [leaf.sources for leaf in graph.leaves.values() if leaf.kind == "constant"] == [("table",)]
 
 
 def test_what_depends_on_no_input_is_folded() -> None:

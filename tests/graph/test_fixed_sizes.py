@@ -14,7 +14,7 @@ from torch.export import Dim, ExportedProgram
 from chiralize import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ModelRunError
-from chiralize.graph.capture import export
+from chiralize.graph.export import export
 from chiralize.graph.fixed_sizes import check_sizes, fixed_sizes
 from chiralize.infer.capture import capture
 from chiralize.problem.network import batch_axes

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize.graph.capture import export
+from chiralize.graph.export import export
 from chiralize.graph.functionalize import without_blocks
 from chiralize.infer.capture import functional
 from tests.support.command import library_warnings

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from chiralize.graph.capture import export
+from chiralize.graph.export import export
 from chiralize.graph.local_writes import without_lone_writes, writes
 from tests.support.small_body import POSE, Net, normal, verdicts
 

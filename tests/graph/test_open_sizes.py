@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import CaptureError
 from chiralize.graph import open_sizes
-from chiralize.graph.capture import export
+from chiralize.graph.export import export
 from chiralize.graph.open_axes import open_batch
 from chiralize.graph.open_sizes import opened
 from chiralize.problem.preparation import prepare

@@ -17,7 +17,7 @@ import chiralize.nn as chiral
 from chiralize import chiralize, verify
 from chiralize.commands.convert import Request, convert
 from chiralize.errors import ChiralizeError, MethodUnavailableError
-from chiralize.graph.capture import export
+from chiralize.graph.export import export
 from chiralize.graph.model import Node, Where
 from chiralize.nn import GRU, ChiralModule, hidden
 from chiralize.nn import Linear as ChiralLinear

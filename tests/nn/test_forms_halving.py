@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from chiralize import nn as chiral
 from chiralize.errors import RepresentationSizeError
-from chiralize.graph.capture import export
+from chiralize.graph.export import export
 from chiralize.infer.capture import capture
 from chiralize.nn.deploy.graphs import with_calls
 from chiralize.nn.deploy.speed import always

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize.graph.capture import export
+from chiralize.graph.export import export
 from chiralize.graph.regions import collapse
 from chiralize.infer.capture import capture
 from chiralize.nn.two_view import TwoView

@@ -21,7 +21,7 @@ from chiralize.body.tensors import parse_spec, resolve
 from chiralize.commands.convert import Request, convert
 from chiralize.errors import DegenerateError, UnsupportedError
 from chiralize.graph import rewrite
-from chiralize.graph.capture import export
+from chiralize.graph.export import export
 from chiralize.graph.model import CapturedModel, Leaf
 from chiralize.infer.capture import capture
 from chiralize.infer.hidden.impose import Imposed
