@@ -1,7 +1,8 @@
 """One way through a graph: op by op, each by its trait, stopping at what is not known.
 
-What is followed differs: an offset that biases take up, a map that weights make up for. Whoever follows it says what
-becomes of it in ops of a kind; what kind an op is of, `graph.traits` tells.
+What is followed differs: an offset that biases take up (`passes/centering`), a map that weights make up for
+(`passes/norms`). Whoever follows it says what becomes of it in ops of a kind; what kind an op is of, `graph.traits`
+tells. A subclass that only overrides `sum` can pass sums, copies and `getitem`, and stops at all else.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Interpreter(ABC, Generic[Followed]):
     def through(self, node: Node) -> tuple[Followed | None, ...]:
         """What is followed at all results of an op."""
         others = (None,) * (len(node.shapes) - 1)
+        # Order matters: a copy is a movement too, and one that rounds or drops entries (`keeps_numbers`) passes as
+        # neither.
         match self.traits.get(node.target):
             case Copy() if keeps_numbers(node):
                 return (self.of(node.reads[0]), *others)

@@ -1,8 +1,15 @@
 """What kind of op an op is, apart from the mirror: all that a walk through a graph may know of it.
 
-A rule says how an op meets the mirror, a trait what it does to numbers. Both stand in `infer/rules`, and whoever walks
-through a graph is handed the traits: it goes by them, names no op, and stops at one that has none. Arguments are
-called as in the schema of the op.
+A rule says how an op meets the mirror, a trait what it does to numbers. Both stand in `infer/rules`, and whoever
+walks through a graph is handed the traits: it goes by them, names no op, and stops at one that has none. Arguments
+are called as in the schema of the op. Some ops and their traits:
+
+    relu, tanh    Pointwise           cat, stack       Join
+    reshape       Layout              sum, mean        Total
+    select        Entry               add, sub         Sum
+    slice         Slice               linear, conv1d   Contraction
+
+Where a class is made from another, all that holds of the base holds of it: an `Entry` is a `Layout` is a `Movement`.
 """
 
 from __future__ import annotations
@@ -186,6 +193,7 @@ class Sum(Trait):
     def terms(self, arguments: Mapping[str, Any]) -> list[tuple[Any, float]]:
         """Both operands, each with the factor that it is added with."""
         alpha = float(arguments.get("alpha", 1))
+        # rsub(self, other, alpha) is other - alpha self: there alpha multiplies the first.
         first, second = map(float, self.signs)
         if self.is_turned:
             first *= alpha
@@ -304,6 +312,8 @@ class Recurrence(Trait):
         if self.is_single:
             return [(arguments["w_ih"], arguments.get("b_ih"))]
         params, directions = arguments.get("params"), 1 + bool(arguments.get("bidirectional"))
+        # torch's list, for each layer and direction: w_ih, w_hh, then b_ih, b_hh where there are biases. Only the
+        # first layer reads the input, so `directions` strides of the list are looked at.
         step = 4 if arguments.get("has_biases") else 2
         if not isinstance(params, (list, tuple)) or len(params) < step * directions:
             return []

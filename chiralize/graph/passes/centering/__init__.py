@@ -41,6 +41,8 @@ class Centered:
     def restored(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights of h, by name, as weights of f: biases give back the offsets they took up. Raises OffsetError."""
         leaves = self.original.leaves.values()
+        # The offsets of the new weights: W' c, and not the W c of the old ones. Choices are those of the first walk,
+        # so that the same tensors take them up.
         tensors = {leaf.name: values[leaf.names[0]] for leaf in leaves if leaf.names[0] in values}
         shift = walk(self.original, self.inputs, self.outputs, self.traits, tensors, self.choices)
         restored = dict(values)
@@ -62,6 +64,7 @@ def center(captured: CapturedModel, inputs: Sequence[Center], outputs: Sequence[
     leaves = dict(captured.leaves)
     for name, addend in shift.taken.items():
         leaves[name] = _moved(leaves[name], addend, shift.eps)
+    # Where a number was added (x - 320), only coordinates may be shifted: it becomes a tensor, a new constant.
     dtype = next(leaf.tensor.dtype for leaf in leaves.values() if leaf.tensor.is_floating_point())
     nodes = []
     for node in captured.nodes:

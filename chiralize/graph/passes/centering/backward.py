@@ -1,4 +1,10 @@
-"""Going back from an output to the bias that gives it the offset that it should have."""
+"""Going back from an output to the bias that gives it the offset that it should have.
+
+An output whose coordinates are mirrored at c has to be c larger in f than in h. Where offsets of the inputs do not
+end up there (they were taken up on the way), some bias before the output must add c. This file looks for it: through
+views, copies, scalings and sums, against the direction of the graph. For f(x) = 100 * linear(x) with c = 320 the
+bias of `linear` has to give 3.2.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +37,10 @@ def put_in(graph: Graph, choices: Choices, extra: Mapping[str, Offset], name: st
     node = graph.nodes.get(name)
     if node is None:
         raise Stuck
+    # A value may have been broadcast on the way.
     offset = _in_shape_of(graph, name, offset)
     trait = graph.trait(node)
+    # Found: several outputs, or several readers, may want offsets of one op; they add up.
     if graph.is_leaf(_bias(node, trait)):
         return {**extra, name: extra[name] + offset if name in extra else offset}
     match trait:
@@ -40,6 +48,7 @@ def put_in(graph: Graph, choices: Choices, extra: Mapping[str, Offset], name: st
             return _into_sum(graph, choices, extra, node, trait, offset)
         case Copy():
             return put_in(graph, choices, extra, node.reads[0].name, offset)
+        # y = k x: the operand gets offset / k, in x / k it gets offset * k.
         case Scaling():
             first, factor = _factor(graph, node)
             return put_in(graph, choices, extra, first, offset.times(factor if trait.divides else 1 / factor))
@@ -61,6 +70,7 @@ def _bias(node: Node, trait: Trait | None) -> Any:
 def _factor(graph: Graph, node: Node) -> tuple[str, Tensor | float]:
     """The operand that is scaled, by name, and the fixed number that multiplies or divides it. Raises Stuck."""
     first, second = node.arguments["self"], node.arguments["other"]
+    # The data has to be the first operand, and a factor of 0 would need an infinite offset.
     if graph.fixed(first) or not graph.fixed(second) or not bool(torch.as_tensor(graph.number(second) != 0).all()):
         raise Stuck
     return first.name, graph.number(second)
@@ -71,6 +81,7 @@ def _in_shape_of(graph: Graph, name: str, offset: Offset) -> Offset:
     Stuck.
     """
     shape = graph.zero(name).value.shape
+    # The first of all repetitions: index 0 on axes that the value has not, its own sizes on the others.
     first = (0,) * (offset.value.ndim - len(shape)) + tuple(map(slice, shape))
     single = Offset(offset.value[first], offset.size[first], offset.weighted)
     if bool(((offset.value - single.value).abs() > 4 * graph.eps * offset.size).any()):
@@ -90,6 +101,7 @@ def _into_sum(
     fixed = [(operand, sign) for operand, sign in terms if graph.fixed(operand)]
     weight = bool(fixed) and graph.is_weight(fixed[0][0])
     key = f"{node.name} out"
+    # As in the forward pass, choices are made once and repeated when weights are restored.
     if weight and key not in choices:
         choices[key] = graph.near(fixed[0], offset)
     if weight and choices[key]:
@@ -99,6 +111,7 @@ def _into_sum(
         extra, offset = {**extra, node.name: level}, offset + level.times(-1.0)
         if offset.vanishes(graph.eps):
             return extra
+    # The first operand that has a bias before it takes all of the rest.
     for operand, sign in terms:
         if not graph.fixed(operand):
             with suppress(Stuck):
@@ -116,6 +129,7 @@ def _before(
     The gradient of an operation that only moves numbers moves them back, so it gives the offset of every operand.
     """
     refs = refs_in(value for key, value in node.arguments.items() if key not in PLACES)
+    # Zeros with a gradient; the op is linear in them, so at which values it is run does not matter.
     moving = {ref.name: graph.zero(ref.name).value.requires_grad_() for ref in refs if ref.name in graph.data}
 
     def value_of(name: str, values: Mapping[str, Tensor]) -> Tensor:
@@ -128,12 +142,15 @@ def _before(
 
     changed = without_constants(node, trait)
     result = run(node, lambda name: value_of(name, moving), changed, gradients=True)
+    # Several results (split), or an op that moves nothing by its operands.
     if not isinstance(result, Tensor) or not result.requires_grad:
         raise Stuck
     gradients = torch.autograd.grad(result, list(moving.values()), offset.value, allow_unused=True)
     parts: dict[str, Tensor] = {}
     for name, gradient in zip(moving, gradients, strict=True):
         parts[name] = graph.zero(name).value if gradient is None else gradient
+    # Where A only moves or drops entries, A A' offset = offset. Ops that add up or repeat entries (a mean, an
+    # expansion), and padding where an offset is wanted, fail this test and are refused.
     if not torch.allclose(run(node, lambda name: value_of(name, parts), changed), offset.value, rtol=1e-12, atol=0.0):
         raise Stuck
     out = dict(extra)

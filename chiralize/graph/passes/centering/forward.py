@@ -1,4 +1,11 @@
-"""Following offsets from the inputs to the outputs, until a bias, a mean or a constant takes them up."""
+"""Following offsets from the inputs to the outputs, until a bias, a mean or a constant takes them up.
+
+An offset is by how much a value of f(u + c) differs from that of h(u), the network seen from its centre. Inputs have
+the offset c. Behind W it is W c, and a bias takes it up (b' = b + W c), so that the values behind are equal in both
+graphs. A lifter on pixels with c = (320, 240), whose first layer is `linear`, is done after one op.
+`walk` makes one pass, asks `backward` which ops have to add offsets that outputs want, and makes a second pass with
+these (`extra`).
+"""
 
 from __future__ import annotations
 
@@ -60,6 +67,7 @@ class Forward(Interpreter[Offset]):
         for name, center in zip(graph.captured.inputs, inputs, strict=True):
             if center is not None:
                 tensor = graph.leaves[name].tensor
+                # `size` begins as |c| and grows with every term: by it, what is only rounding is told from an offset.
                 value = torch.from_numpy(center).to(tensor.device).expand(tensor.shape)
                 self.results[name] = (Offset(value, value.abs()),)
         for node in graph.captured.nodes:
@@ -117,14 +125,18 @@ class Forward(Interpreter[Offset]):
         """W x + b: the bias takes the offset W c up; without a bias it goes on."""
         bias, incoming = trait.added(node.arguments), self._multiplied(node, trait)
         scaled = any(node.arguments.get(factor, 1) != 1 for factor in ("alpha", "beta"))
+        # Without a bias of its own that enters with factor 1 the op can add nothing, and the offset goes on.
         if bias is None or not self.graph.is_leaf(bias) or scaled:
             if bias is not None and not self.graph.fixed(bias):
                 self.stop(node)
             return self._passed(node, incoming)
+        # An input or a state as the bias cannot be rewritten.
         if bias.name in self.graph.data:
             self.stop(node)
         axis = None
-        if trait.is_layer:  # its bias lies along the channels
+        # The bias of a layer lies along its channels: the last axis for a weight "out in", the third last for "out in
+        # h w".
+        if trait.is_layer:
             weight = self.graph.value(node.arguments["weight"].name)
             axis = len(node.shapes[0] or ()) - (weight.ndim - 1)
         return self._take(node, bias.name, incoming, 1.0, axis)
@@ -134,11 +146,13 @@ class Forward(Interpreter[Offset]):
         bias = trait.added(node.arguments)
         refs = [ref.name for ref in node.reads if ref != bias]
         moving = list(filter(self.offset, refs))
+        # An addend that is itself off would have to take two offsets up.
         if isinstance(bias, Ref) and self.offset(bias.name) is not None:
             self.stop(node)
         if not moving:
             return None
         offset = self.offset(moving[0])
+        # (x + c)(y + d) has a term in x and y beside the offsets, and 1 / (x + c) is no sum: neither is linear.
         others = set(refs) - {moving[0]}
         divides = isinstance(trait, Scaling) and trait.divides
         divisor = divides and node.arguments["other"] == Ref(moving[0])
@@ -155,6 +169,7 @@ class Forward(Interpreter[Offset]):
             return value.abs() if positive else value
 
         changed = trait.without_bias
+        # W c by the op itself; |W| |c| bounds the sizes of the terms that were added up.
         value = run(node, lambda name: factor(name, offset.value, False), changed)
         size = run(node, lambda name: factor(name, offset.size, True), changed).abs()  # a number may be negative
         return Offset(value, size, offset.weighted or bool(others & self.graph.weighted))
@@ -174,11 +189,14 @@ class Forward(Interpreter[Offset]):
                 self.stop(node)
             self._record(node, mean.name, offset.times(-1.0), 1)
         if wanted is not None:
+            # `_record` adds what a leaf takes up with a plus; what the result shall have more, the bias has to have
+            # less in h.
             self._record(node, node.arguments["bias"].name, wanted.times(-1.0), 1)
         return wanted
 
     def recurrence(self, node: Node, trait: Recurrence) -> tuple[None, ...]:
         """Gates read W x + b: the biases of the first layer take up W c, in every direction."""
+        # The state has no offset at any step: the biases take that of the input up before the gates.
         source, weights = node.arguments.get("input"), trait.first_weights(node.arguments)
         moving = set(filter(self.offset, node.names_read))
         offset = self.offset(source.name) if isinstance(source, Ref) else None
@@ -188,6 +206,7 @@ class Forward(Interpreter[Offset]):
             if not self.graph.is_leaf(bias) or not self.graph.fixed(weight):
                 self.stop(node)
             matrix = self.graph.value(weight.name)
+            # "... in" times "in gate*unit": the offset of all gates, frame by frame.
             taken = Offset(offset.value @ matrix.T, offset.size @ matrix.abs().T, True)
             self._record(node, bias.name, taken, offset.value.ndim - 1)
         return (None,) * len(node.shapes)
@@ -200,14 +219,18 @@ class Forward(Interpreter[Offset]):
         terms = trait.terms(node.arguments)
         for operand, sign in terms:
             offset = self.of(operand)
+            # (x + c) - m = x - (m - c): the stored mean falls by what comes in.
             if offset is not None:
                 total = (total or zero) + offset.times(sign)
         fixed = [(operand, sign) for operand, sign in terms if self.graph.fixed(operand)]
         if not fixed:
             return self._passed(node, total)
+        # Decided in the first pass and kept: the second must take the same up in the same ops.
         if total is not None and not self.extra:
             self.levels[node.name] = self.graph.level(fixed[0], total)
         level = self.levels.get(node.name)
+        # taken: what the constant or weight of this sum takes up.  passing: what goes on behind it. In x - (320, 240)
+        # with the offset (320, 240) the constant takes all; a weight takes all or nothing.
         taken, passing = None, total
         if total is not None and level is not None:
             taken, passing = level.times(-1.0), total + level
@@ -229,6 +252,7 @@ class Forward(Interpreter[Offset]):
         operand = fixed[0]
         if not self.graph.is_weight(operand):
             return False
+        # As for levels: decided in the first pass.
         if node.name not in self.choices and not self.extra:
             fits = self._same_elsewhere(total, self.graph.leaves[operand.name].shape)[1]
             if total.weighted:
@@ -238,7 +262,9 @@ class Forward(Interpreter[Offset]):
         return self.choices.get(node.name, False)
 
     def _moved(self, node: Node, offset: Offset | None) -> Offset:
-        """The offset that comes in less the one that is wanted behind an operation."""
+        """The offset that comes in less the one that is wanted behind an operation: so much has to be taken up
+        there.
+        """
         zero = self.graph.zero(node.name)
         return (offset or zero) + (self.extra.get(node.name) or zero).times(-1.0)
 
@@ -246,7 +272,9 @@ class Forward(Interpreter[Offset]):
         """An added number takes an offset up by becoming a tensor, of size 1 along axes on which it is the same."""
         moved = self._moved(node, offset)
         value = moved.value + number
+        # 320 - 320 leaves its rounding, which would be added to coordinates that have no offset.
         value = torch.where(value.abs() <= 4 * self.graph.eps * (moved.size + abs(number)), 0.0, value)
+        # As few numbers as it takes: a batch or frame axis along which all are equal has size 1 then.
         for axis in range(value.ndim):
             first = value.narrow(axis, 0, 1)
             if bool((value == first).all()):
@@ -259,6 +287,7 @@ class Forward(Interpreter[Offset]):
         """A tensor added with a sign takes an offset up, and adds the one that is wanted behind it."""
         wanted = self.extra.get(node.name)
         if offset is not None or wanted is not None:
+            # The leaf is added with the sign, so it takes the offset over the sign.
             self._record(node, leaf, self._moved(node, offset).times(1 / sign), axis)
         return wanted
 
@@ -281,6 +310,7 @@ class Forward(Interpreter[Offset]):
         """
         axes = axes_without(offset.value.ndim, shape, axis)
         mean = mean_along(offset.value, axes)
+        # 4 eps of the stored numbers: as far as rounding may carry equal offsets apart at different places.
         apart, size = (offset.value - mean).abs(), offset.size
         fits = not bool((apart > 4 * self.graph.eps * size).any())
         if axes:

@@ -1,4 +1,8 @@
-"""Offsets, and a graph with the questions that walks through it ask: values of weights, which values depend on data."""
+"""Offsets, and a graph with the questions that walks through it ask: values of weights, which values depend on data.
+
+`Graph` is shared with `passes/norms`, which asks the same of another change. All values are in float64, and what
+forward computes from weights alone is computed when it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from chiralize.graph.model import CapturedModel, Node, Ref, refs_in
 from chiralize.graph.passes.centering.operations import PLACES, run, wide
 from chiralize.graph.traits import Trait, Traits
 
+# Distinct offsets among the entries of one value; a centre has one per coordinate.
 _MOST_LEVELS = 16
 Choices = dict[str, bool]  # by addition, whether the weight takes the offset up
 Fixed = tuple[Any, float]  # a tensor by name or a number, and the sign that it is added with
@@ -62,6 +67,7 @@ class Graph:
         self.data = {leaf.name for leaf in self.leaves.values() if leaf.kind in ("input", "state")}
         self.weighted = {leaf.name for leaf in self.leaves.values() if leaf.is_weight}
         for node in captured.nodes:
+            # In the order of the graph, so that operands are classified before their readers.
             names = set(node.names_read)
             if names & self.data or not names:  # what draws numbers is no constant either
                 self.data.add(node.name)
@@ -130,7 +136,11 @@ class Graph:
         return readers
 
     def near(self, fixed: Fixed, offset: Offset) -> bool:
-        """Whether a weight that is added is nearer to an offset than to 0."""
+        """Whether a weight that is added is nearer to an offset than to 0, as a stored mean is to the centre of a
+        picture.
+
+        |w - o| < |w| says the same as (w - o) . o > -|o|^2 / 2, which needs no roots.
+        """
         value = self.number(fixed[0]) * fixed[1] - offset.value
         return bool((value * offset.value).sum() > -0.5 * offset.value.square().sum())
 
@@ -143,6 +153,7 @@ class Graph:
         operand, sign = fixed
         if self.is_weight(operand) or offset.weighted or (isinstance(operand, Ref) and not self.is_leaf(operand)):
             return None
+        # Entries with one offset are one coordinate: all x with 320, all y with 240, those without an offset 0.
         value = torch.zeros_like(offset.value) + self.number(operand) * sign
         averages = torch.zeros_like(value)
         levels = offset.value.unique()

@@ -44,6 +44,7 @@ def run(
     """
     arguments = with_values({**node.arguments, **(changed or {})}, value_of)
     dtype = arguments.get("dtype")
+    # A cast in the graph would round the offset to the network's precision.
     if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
         arguments["dtype"] = torch.float64
     with torch.set_grad_enabled(gradients):

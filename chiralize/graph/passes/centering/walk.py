@@ -1,4 +1,9 @@
-"""Both directions: offsets of inputs forwards, wanted offsets of outputs backwards, and what biases take up."""
+"""Both directions: offsets of inputs forwards, wanted offsets of outputs backwards, and what biases take up.
+
+First all offsets of the inputs are followed. Then each output is compared with its own centre; for what it lacks,
+`backward` finds an op that can add it. A second forward pass with these additions must leave nothing lacking, which
+is checked: the search backwards only proposes.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +67,7 @@ def walk(
     for index in range(len(outputs)):
         if _lacking(graph, forward, outputs, index) is not None:
             raise _no_bias(graph, index)
+    # A state that keeps an offset would start the next call with it, which one walk does not see.
     for leaf, name in captured.mutations.items():
         if forward.offset(name) is not None:
             state = captured.leaves[leaf]
@@ -100,12 +106,15 @@ def _shared(graph: Graph, forward: Forward) -> dict[str, Addend]:
     results = set(graph.captured.results)
     for name, addends in forward.taken.items():
         first, key = next(iter(addends.values())), graph.leaves[name].names[0]
+        # The network returns this very leaf, which would then differ.
         if name in results:
             raise OffsetError(key, "a result of the network itself takes up an offset", REMEDY)
         for node in graph.captured.nodes:
+            # Also readers that take nothing up are looked at: they read the changed leaf as well.
             if name not in node.names_read:
                 continue
             addend = addends.get(node.name)
+            # Rounding of the stored numbers, and of the sums that either offset was made of.
             allowed = 4 * graph.eps * first.value.abs() + first.rounding
             if addend is None or bool(((addend.value - first.value).abs() > allowed + addend.rounding).any()):
                 facts = f"{key} is read more than once, and would have to take up different offsets of the coordinates"

@@ -80,6 +80,8 @@ def absorb(captured: CapturedModel, representations: Mapping[str, TensorRepresen
         symmetric = {name: reynolds.project(tensor, representations[name]) for name, tensor in tensors.items()}
         try:
             taken = Walk(graph, symmetric).taken()
+        # Each turn drops at least one tensor, so the loop ends. The rest is walked anew, since maps of all tensors
+        # mix.
         except Stuck as stuck:
             for name in sorted(stuck.sources or apart):
                 moved = apart.pop(name)
@@ -92,14 +94,17 @@ def absorb(captured: CapturedModel, representations: Mapping[str, TensorRepresen
 def _apart(graph: Graph, name: str, rep: TensorRepresentation) -> float | None:
     """How far a tensor that shifts or scales entries is from symmetric; None if it is symmetric or does neither."""
     leaf = graph.leaves[name]
+    # What forward computes has no key under which a new value could be stored.
     if leaf.kind not in ("parameter", "statistic", "constant") or not leaf.stored:
         return None
     if not leaf.tensor.is_floating_point() or rep.is_trivial:
         return None
+    # An ordinary weight, which is multiplied and summed up, is left to the projection.
     readers = graph.readers(name)
     if not readers or not all(isinstance(graph.trait(node), _ENTRYWISE) for node in readers):
         return None
     moved = reynolds.distance(leaf.tensor, rep)
+    # Less is the rounding of numbers that are symmetric already.
     if moved > 8 * torch.finfo(leaf.tensor.dtype).eps:
         return moved
     return None

@@ -13,7 +13,8 @@ from chiralize.graph.model import Node
 class Stuck(Exception):  # noqa: N818 - a signal within this folder
     """An op that the change of some tensors cannot pass.  sources: those tensors.  at: the op, None for a result.
 
-    shift, scales: the largest shift, the smallest and the largest scale among the maps of what it reads.
+    shift, scales: the largest shift, the smallest and the largest scale among the maps of what it reads. Reports
+    show them.
     """
 
     def __init__(self, sources: frozenset[str], at: Node | None, maps: Sequence[Map] = ()) -> None:
@@ -58,7 +59,10 @@ class Map:
 
 
 def causes(maps: Sequence[Map]) -> tuple[frozenset[str], frozenset[str], bool]:
-    """`scaled_by`, `shifted_by` and `weighted` of a value that depends on several others."""
+    """(`scaled_by`, `shifted_by`, `weighted`) of a value that depends on several others.
+
+    It counts as weighted where every shift in it came through a weight; unshifted values do not matter.
+    """
     scaled_by = union(reading.scaled_by for reading in maps)
     shifted_by = union(reading.shifted_by for reading in maps)
     return scaled_by, shifted_by, all(reading.weighted or not reading.is_shifted for reading in maps)
