@@ -40,9 +40,11 @@ class Affine(torch.autograd.Function):
         """Gradients of x, E, O and b, each where it is wanted."""
         x, even, odd = ctx.saved_tensors
         of_x, of_even, of_odd, of_bias, _ = ctx.needs_input_grad
+        # J^T = S: the gradient of y is taken apart as x is.
         scale, (y_even, y_odd) = ctx.scale, _apart(*grad_outputs)
         d_x = None
         if of_x:
+            # S^T = J, behind the transposed blocks.
             d_x = _joined(affine(y_even, even.t(), None, scale), affine(y_odd, odd.t(), None, scale), x)
         x_even, x_odd = _apart(x) if of_even or of_odd else (x, x)
         d_even = of_weight(y_even, x_even, scale) if of_even else None

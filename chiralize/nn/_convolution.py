@@ -66,7 +66,7 @@ class Convolved(torch.autograd.Function):
 
 
 def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, settings: Settings) -> Tensor:
-    """scale W * x + b; the smaller of the two is scaled."""
+    """scale W * x + b for one block, "batch coordinate h w"; the smaller of x and W is scaled."""
     if x.numel() < weight.numel():
         x = _times(x, scale)
     else:
@@ -76,6 +76,8 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, sett
 
 def _gradients(d_y: Tensor, x: Tensor, weight: Tensor, ctx: Any, wanted: list[bool]) -> tuple[Tensor, Tensor | None]:
     """Gradients of x and of the weight; that of x is undefined where it is not wanted."""
+    # As in `convolved`, the scale goes to the smaller tensor. Scaling d_y scales both gradients; scaling the weight
+    # only that of x, so d_weight is scaled afterwards.
     few, scale = d_y.numel() < weight.numel(), ctx.scale
     d_y, by = (_times(d_y, scale), weight) if few else (d_y, _times(weight, scale))
     args = *ctx.settings, False, [0, 0], 1, wanted
@@ -88,6 +90,7 @@ def _gradients(d_y: Tensor, x: Tensor, weight: Tensor, ctx: Any, wanted: list[bo
 
 def _apart(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Even and odd coordinates over two axes of frames, in the order in which they are convolved with the weight."""
+    # "batch (side pair) frame" to "batch pair 1 frame", twice.
     u, v = _flat(x).chunk(2, 1)
     even, odd = u + v, u - v
     order = order_of(even.numel(), weight)

@@ -81,7 +81,9 @@ class Kept:
 
     def __call__(self, parameters: Sequence[Tensor], make: Callable[[], Sequence[Tensor]]) -> list[Tensor]:
         """The tensors that `make` returns, as long as it reads nothing but `parameters`."""
-        if torch.is_grad_enabled() or parameters[0].device.type != "cpu":  # to look would wait for another device
+        # Kept tensors have no history: gradients would end there.
+        # On another device a comparison would wait for all that is queued there.
+        if torch.is_grad_enabled() or parameters[0].device.type != "cpu":
             self._kept = None
             return list(make())
         if self._kept is None or not _equal(self._kept[0], parameters):
@@ -93,6 +95,7 @@ class Kept:
 
 
 def _equal(copies: Sequence[Tensor], parameters: Sequence[Tensor]) -> bool:
+    """Whether these are still the parameters of which copies were made."""
     return len(copies) == len(parameters) and all(map(_same_numbers, copies, parameters))
 
 

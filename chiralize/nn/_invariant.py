@@ -31,12 +31,17 @@ class InvariantSpace(Tables):
         self.representation, self.shape = representation, representation.shape
         count = int(np.prod(self.shape, dtype=np.int64))
         here = np.arange(count)
+        # T on the numbers 1, 2, ...: where each entry comes from, and with which sign. They begin at 1, since 0 shows
+        # none.
         numbered = representation.act(here.reshape(self.shape).astype(np.float64) + 1).reshape(-1)
         partner, sign = (np.abs(numbered) - 1).astype(np.int64), np.sign(numbered)
+        # One entry per orbit: the smaller of a pair, a fixed entry itself, and none of a negated one, which must be
+        # 0.
         first = np.flatnonzero((here < partner) | ((here == partner) & (sign > 0)))
         orbit = np.zeros(count, np.int64)
         orbit[first] = orbit[partner[first]] = np.arange(len(first))
         signs = np.zeros(count)
+        # The second entry of an orbit is the first times the sign; entries without an orbit keep the sign 0.
         signs[partner[first]] = sign[first]
         signs[first] = 1.0
         self.size = len(first)

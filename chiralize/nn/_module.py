@@ -62,6 +62,7 @@ class ChiralModule(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
         reps = self.dense_representations()
+        # Dense keys become blocks before torch compares keys, so that `strict` means the same as for torch's layer.
         theirs = {name: state_dict.pop(prefix + name) for name in reps if prefix + name in state_dict}
         if theirs:
             ours = self._from_dense(checked(theirs, reps, prefix))

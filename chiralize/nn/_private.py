@@ -47,11 +47,13 @@ def product_by_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Te
     the stride is larger than 1: along the single line of the picture every stride gives the same.
     """
     picture = x.contiguous()[None, None].permute(0, 3, 1, 2)  # "1 in 1 rows", as it lies in memory
+    # Stride 2 along the axis of size 1 changes no answer, and takes torch to oneDNN (decision 0099).
     y = F.conv2d(picture, weight.contiguous()[:, :, None, None], bias, stride=(2, 1))
     return y.permute(0, 2, 3, 1).reshape(len(x), len(weight))
 
 
 def _is_refused() -> bool:
+    """Whether torch refuses to run a function of the old kind now, as it does within a transform of `torch.func`."""
     try:
         _Probe.apply(None)
     except RuntimeError:
@@ -60,6 +62,7 @@ def _is_refused() -> bool:
 
 
 def _have_tangents(tensors: Sequence[Tensor]) -> bool:
+    """Whether some tensor has a tangent, so that derivatives go forward through it."""
     return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
 
 
@@ -106,6 +109,7 @@ def set_private_ops(on: bool) -> None:
     Not while another thread runs such a layer. CHIRALIZE_PRIVATE_OPS=1 does the same for a process.
     """
     global _on
+    # The operators may change with any release of torch; a product that is not the same must not be taken silently.
     if on and (difference := _difference()):
         warnings.warn(f"chiralize: private operators stay off: {difference}", RuntimeWarning, stacklevel=2)
         on = False
@@ -160,8 +164,10 @@ def _difference() -> str:
 
 
 def _difference_of_products() -> str:
+    """How the private products differ from torch's own ones, to rounding; "" where they do not."""
     if not torch.backends.mkldnn.is_available():
         return "this torch comes without oneDNN"
+    # Small products whose sums are near one, all entries different: a swapped or transposed operand shows.
     numbers = torch.arange(-60.0, 60.0, device="cpu", dtype=torch.float32)
     x, weight = (0.01 * numbers).view(6, 20), (0.02 * numbers.flip(0)).view(6, 20)
     bias, added = x[0, :6], x[:, :6] + 1.0
@@ -191,6 +197,7 @@ def _difference_of_answers() -> str:
     ask(torch.ones(()))
     torch.vmap(ask)(torch.ones(2))
     with forward_ad.dual_level():
+        # There is no tensor to ask the public way about here, so the level itself is what is right.
         answers.append((_has_level(), True))
     answers.append((_has_level(), False))
     if all(private == public for private, public in answers):

@@ -38,6 +38,7 @@ _SIZES = 256, 512, 512
 class Product:
     """x -> x W^T, or x W^T + added; x: "batch in", added: "batch out". For where autograd does not look.
 
+    Made once for a weight that many x are multiplied with, such as that of a recurrence, which can then be packed.
     -x gives exactly -(x W^T), as it does by torch: the sums are the same, negated.
     """
 
@@ -59,6 +60,7 @@ class Product:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b as `torch.nn.functional.linear`. x: "... in", weight: "out in", bias: "out"."""
+    # Rows 0 are never for oneDNN; an export must not look at a size.
     rows = 0 if torch.compiler.is_exporting() else x.numel() // max(x.shape[-1], 1)
     if not _is_for_onednn(weight, rows) or not _is_plain(x, weight, bias):
         return nn.functional.linear(x, weight, bias)
@@ -85,6 +87,7 @@ def of_weight(d_y: Tensor, x: Tensor, scale: float = 1.0) -> Tensor:
 
 
 def _applied(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    """`affine` by oneDNN, with a step of autograd where gradients are wanted."""
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)):
         return _ByOneDNN.apply(x, weight, bias, scale)
     return _by_onednn(x, weight, bias, scale)
@@ -113,6 +116,7 @@ class _ByOneDNN(torch.autograd.Function):
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
     """`affine`; the scale goes to x or to y, whichever is smaller. All of that is exact."""
     columns, depth = weight.shape
+    # x has depth numbers a row, y has columns.
     if scale != 1.0 and depth <= columns:
         return _by_onednn(x * scale, weight, bias, 1.0)
     if bias is not None and scale != 1.0:
@@ -136,10 +140,12 @@ def _is_for_onednn(weight: Tensor, rows: int) -> bool:
         return False
     if torch.compiler.is_exporting():  # which wants no size to be looked at
         return False
-    return _is_large(rows, *weight.shape) and _is_enabled(rows, weight.shape[1])
+    columns, depth = weight.shape
+    return _is_large(rows, columns, depth) and _is_enabled(rows, depth)
 
 
 def _is_large(rows: int, columns: int, depth: int) -> bool:
+    """Whether some matrix of the product, or the product itself, is large enough for oneDNN to be faster."""
     if min(rows, columns, depth) < _LEAST:
         return False
     return max(rows * columns, rows * depth, columns * depth) >= _ENTRIES or rows * columns * depth >= _MANY
@@ -147,7 +153,11 @@ def _is_large(rows: int, columns: int, depth: int) -> bool:
 
 @torch.compiler.assume_constant_result
 def _is_enabled(rows: int, depth: int) -> bool:
-    """rows, depth: of x."""
+    """Whether products go to oneDNN here: by the private calls where they are on, by a convolution where that was
+    faster.
+
+    rows, depth: of x. Constant under torch.compile, which can neither measure nor read settings.
+    """
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
     if _private.are_on():
@@ -155,8 +165,9 @@ def _is_enabled(rows: int, depth: int) -> bool:
     if rows < _ROWS or rows * depth <= _CONVOLVED:
         return False
     as_convolved = getattr(torch.backends.mkldnn, "conv", None), getattr(torch.backends.mkldnn, "matmul", None)
+    # A user may let convolutions be rounded otherwise than products, which have to keep their own precision.
     if len({getattr(kind, "fp32_precision", None) for kind in as_convolved}) > 1:
-        return False  # convolutions are to be rounded in another way than products
+        return False
     return measured("product by convolution", _times, otherwise=1.0) < _FASTER
 
 
@@ -176,6 +187,7 @@ def _times() -> dict[str, Any]:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x W^T + bias by oneDNN, also under torch.compile, where the private product is an op of our own library."""
     if not torch.compiler.is_compiling():
         return _private.product(x, weight, bias)
     if _is_private():

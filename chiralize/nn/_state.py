@@ -49,7 +49,10 @@ def load_dense_state(network: nn.Module, state: Mapping[str, Tensor], **settings
 
 
 def _layers(network: nn.Module) -> Iterator[tuple[str, ChiralModule]]:
-    """Every chiral layer under all of its paths, those inside of another one left out."""
+    """(path, layer) of every chiral layer under all of its paths, those inside of another one left out.
+
+    The maps within a recurrent layer are no layers of their own: its dense weights are under other names.
+    """
     within: list[str] = []
     for path, layer in network.named_modules(remove_duplicate=False):
         if isinstance(layer, ChiralModule) and not any(path.startswith(other) for other in within):

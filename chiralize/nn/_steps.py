@@ -27,11 +27,14 @@ _sigmoid_backward, _tanh_backward = torch.ops.aten.sigmoid_backward.default, tor
 
 
 class LSTMSteps(torch.autograd.Function):
-    """(X, Y, h, c, E, O, butterfly of the state, that of the rows, keep) to the states h of all frames and the last c.
+    """(X, Y, h, c, E, O, butterfly of the state, that of the rows, keep) to the states h of all frames and the last
+    c.
 
     X, Y: even and odd coordinates of x, "frame batch gate*coordinate", gates i, f, g, o.  h, c: "batch unit".
     E, O: "gate*coordinate coordinate".  keep: whether there will be a backward pass.
-    Returns "frame batch unit", "batch unit".
+    Returns "frame batch unit", "batch unit". With s the logistic function, a step computes
+
+        i, f, o = s(gates),  g = tanh(gate)          c' = f c + i g,  h' = o tanh(c')
     """
 
     @staticmethod
@@ -52,6 +55,7 @@ class LSTMSteps(torch.autograd.Function):
         by_even, by_odd = Product(even, len(h), len(x_even)), Product(odd, len(h), len(x_even))
         for from_even, from_odd in zip(x_even, x_odd, strict=True):
             h_even, h_odd = state.split(states[-1])
+            # "batch gate*unit", all four gates in one tensor, squashed in place.
             gate = rows.join(by_even(h_even, from_even), by_odd(h_odd, from_odd))
             gate[:, : 2 * n].sigmoid_()
             gate[:, 2 * n : 3 * n].tanh_()
@@ -74,8 +78,10 @@ class LSTMSteps(torch.autograd.Function):
         """Gradients of X, Y, h, c, E and O, from the last frame to the first."""
         d_states, d_last = grad_outputs
         even, odd, *saved = ctx.saved_tensors
+        # Saved: a state and gates for each frame, and one cell more, that before the first.
         frames = (len(saved) - 1) // 3
         states, gates, cells = saved[:frames], saved[frames : 2 * frames], saved[2 * frames :]
+        # d_h, d_c: gradients of what the frame hands on. d_gates and its four parts are written anew each frame.
         d_h, d_c = torch.zeros_like(states[0]), torch.zeros_like(cells[0]) if d_last is None else d_last
         d_gates = torch.empty_like(gates[0])
         d_i, d_f, d_g, d_o = d_gates.chunk(4, -1)
@@ -83,9 +89,12 @@ class LSTMSteps(torch.autograd.Function):
         for t in reversed(range(frames)):
             i, f, g, o = gates[t].chunk(4, -1)
             squashed = cells[t + 1].tanh()
+            # A state is an answer of its frame and goes into the next one.
             if d_states is not None:
                 d_h = d_h + d_states[t]
+            # h = o tanh(c)
             d_c = d_c + _tanh_backward(d_h * o, squashed)
+            # c' = f c + i g; the squashed values are all that the derivatives of tanh and the logistic function need.
             d_i.copy_(_sigmoid_backward(d_c * g, i))
             d_f.copy_(_sigmoid_backward(d_c * cells[t], f))
             d_g.copy_(_tanh_backward(d_c * i, g))
@@ -99,7 +108,10 @@ class LSTMSteps(torch.autograd.Function):
 class GRUSteps(torch.autograd.Function):
     """(x, h, b, E, O, butterfly of the state, that of the rows, keep) to the states h of all frames; gates r, z, n.
 
-    b: "gate*unit", the bias beside the state.  All else as for `LSTMSteps`.
+    x: "frame batch gate*unit", joined already.  b: "gate*unit", the bias beside the state.  All else as for
+    `LSTMSteps`. With s the logistic function and q the part of the state in the new gate, a step computes
+
+        r, z = s(gates),  n = tanh(x_n + r q)          h' = (1 - z) n + z h
     """
 
     @staticmethod
@@ -123,6 +135,7 @@ class GRUSteps(torch.autograd.Function):
             candidate = gate[:, 2 * n :].clone() if keep else gate[:, 2 * n :]  # of the state alone, before r
             gate[:, : 2 * n].add_(entering[:, : 2 * n]).sigmoid_()
             r, z, new = gate.chunk(3, -1)
+            # `new` is a view of the gates: the candidate's place is overwritten, hence the copy above.
             torch.addcmul(entering[:, 2 * n :], r, candidate, out=new).tanh_()
             states.append(torch.lerp(new, states[-1], z))
             if keep:
@@ -150,13 +163,17 @@ class GRUSteps(torch.autograd.Function):
             d_new.copy_(_tanh_backward(d_h * (1 - z), new))
             d_r.copy_(_sigmoid_backward(d_new * candidates[t], r))
             d_z.copy_(_sigmoid_backward(d_h * (states[t] - new), z))
+            # The state enters the new gate through r, the input does not: there the two gradients differ.
             d_gates = torch.cat([d_x[t, :, : 2 * n], d_new * r], -1)
             d_h, d_bias = d_h * z + steps.through(t, d_gates), d_bias + d_gates
         return d_x, d_h, d_bias.sum(0), *steps.of_weights(states), None, None, None
 
 
 class _Backward:
-    """From the gates' gradients to that of the state before, frame by frame, and to those of the blocks."""
+    """From the gates' gradients to that of the state before, frame by frame, and to those of the blocks.
+
+    gates = J (E (S h)_even, O (S h)_odd) backwards: J^T = 2 S, then the transposed blocks, then S^T = J / 2.
+    """
 
     def __init__(self, even: Tensor, odd: Tensor, state: Butterfly, rows: Butterfly, batch: int, frames: int) -> None:
         self.by_even, self.by_odd = Product(even.t(), batch, frames), Product(odd.t(), batch, frames)

@@ -30,6 +30,8 @@ class Tables(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
+        # Filled again from the arrays, on the device and with the dtype that the move chose: `to_empty` has left
+        # garbage.
         for name, array in self._arrays.items():
             moved = getattr(self, name)
             setattr(self, name, _placed(array, moved.device).to(moved.dtype))

@@ -3,9 +3,16 @@
     y(n) = sum over taps j of  W_j x(s n + d j - p),      T_out W_j T_in = W_{k - 1 - j}
 
 The taps of a convolution are k times as many channels, of which a kernel without that axis takes a linear map. T
-exchanges tap j of a channel with tap k - 1 - j of its partner, and the blocks are those of any linear map: for a pair
-(u, v) the even numbers u_j + v_{k-1-j} and the odd ones u_j - v_{k-1-j}. Half of the numbers, half of the products. A
-transposed convolution is the same the other way round: its map answers for every tap, and the taps are added up.
+exchanges tap j of a channel with tap k - 1 - j of its partner, and the blocks are those of any linear map: for a
+pair (u, v) the even numbers u_j + v_{k-1-j} and the odd ones u_j - v_{k-1-j}. Half of the numbers, half of the
+products. A row (a b c d) under a kernel of 3 with padding 1 is read as three channels:
+
+    tap 0    0 a b c          of the reversed row (d c b a)    tap 2    c b a 0
+    tap 1    a b c d                                           tap 1    d c b a
+    tap 2    b c d 0                                           tap 0    0 d c b
+
+A transposed convolution is the same the other way round: its map answers for every tap, and the taps are added up.
+`reversed_conv` makes layers of this (docs/decisions/0062-halves-along-a-reversed-axis.md).
 """
 
 from __future__ import annotations
@@ -42,11 +49,16 @@ class Along:
     padding: int
 
     def of_taps(self, x: Tensor) -> list[Tensor]:
-        """What every tap reads: as many tensors, whose axis has an entry for every window."""
+        """What every tap reads: as many tensors, whose axis has an entry for every window.
+
+        x: any axes; the one of the windows lies at `axis` from the end. The tensors are views of x, or of x with its
+        padding.
+        """
         if self.padding:
             x = F.pad(x, [0, 0] * (self.axis - 1) + [self.padding, self.padding])
         views: list[Tensor] = []
         for tap in range(self.taps):
+            # Every tap leaves out what the taps before and behind it read first and last.
             behind = self.dilation * (self.taps - 1 - tap)
             views.append(_sliced(x, self.axis, self.dilation * tap, behind, self.stride))
         return views
@@ -54,15 +66,24 @@ class Along:
     def added(self, taps: Sequence[Tensor]) -> Tensor:
         """The adjoint: what windows write, added up where they overlap, without the padding.
 
-        Entries that are a stride apart are added up together. Windows have to fill whole strides (`fills`), so that
-        those of each first entry are as many, and the mirror exchanges the first of them with the last.
+        taps: for every tap what each window writes, an entry per window along the axis. Tap j of window n writes to
+        entry s n + d j. So entries with one remainder of s (a phase) are written by the same taps, each shifted by
+        whole windows. Of stride 2 and 4 taps t0 ... t3 over windows 0, 1, 2:
+
+            phase 0    t0[0]   t0[1] + t2[0]   t0[2] + t2[1]   t2[2]
+            phase 1    t1[0]   t1[1] + t3[0]   t1[2] + t3[1]   t3[2]
+
+        and the phases are interleaved. Windows have to fill whole strides (`fills`), so that those of each first
+        entry are as many, and the mirror exchanges the first of them with the last.
         """
+        # How far behind its first entry a window writes, and by how many windows that is.
         reach = self.dilation * (self.taps - 1)
         room = reach // self.stride
         phases: dict[int, list[Tensor]] = {}
         for tap, value in enumerate(taps):
             shift, phase = divmod(self.dilation * tap, self.stride)
             if room:
+                # Zeros where no window writes; all taps of a phase get one length, windows + room.
                 value = F.pad(value, [0, 0] * (self.axis - 1) + [room, room])
                 value = _sliced(value, self.axis, room - shift, shift)
             phases.setdefault(phase, []).append(value)
@@ -82,7 +103,11 @@ class Along:
         return (self.dilation * (self.taps - 1) + 1) % self.stride == 0 and len(reached) == self.stride
 
     def check(self, size: Any) -> None:
-        """Raises RepresentationSizeError where windows read an axis of so many entries from one end."""
+        """Raises RepresentationSizeError where windows read an axis of so many entries from one end.
+
+        With a stride, windows may leave entries over at the far end. The reversed axis then has them at the near
+        end, and its windows lie elsewhere.
+        """
         over = size + 2 * self.padding - self.dilation * (self.taps - 1) - 1
         if isinstance(size, int) and over % self.stride:
             facts = (
@@ -95,7 +120,11 @@ class Along:
 
 
 def _sum_from_both_ends(terms: Sequence[Tensor]) -> Tensor:
-    """The sum of some tensors, the same to the last bit if their order is turned around."""
+    """The sum of some tensors, the same to the last bit if their order is turned around.
+
+    Rounding depends on the order of additions, and the mirror turns the taps around: (a + d) + (b + c) is the same
+    sum either way, ((a + b) + c) + d is not.
+    """
     count = len(terms)
     pairs = [terms[position] + terms[count - 1 - position] for position in range(count // 2)]
     total, *others = [*pairs, *terms[count // 2 : (count + 1) // 2]]
@@ -116,6 +145,7 @@ class Channels(Butterfly):
     By views where they lie in that order, else by a gather before that.
     """
 
+    # Parts are always all firsts and all seconds: gates of several runs would not be two views.
     in_runs = False
 
     @property
@@ -157,7 +187,7 @@ class Channels(Butterfly):
         return list(parts)
 
     def of_parts(self, parts: Sequence[Tensor], dim: int) -> tuple[Tensor, Tensor]:
-        """(even, odd) coordinates, unscaled."""
+        """(even, odd) coordinates, unscaled. parts: as `parts` gives them."""
         if self.in_parts:
             return self.mixed(parts, dim)
         return self.split(parts[0], dim, scaled=False)
@@ -169,13 +199,15 @@ class Channels(Butterfly):
         return [self.join(even, odd, dim)]
 
     def at_taps(self, taps: int, device: Any = None) -> Butterfly:
-        """The butterfly of as many entries for every channel, tap by tap, which T exchanges from the last to the first.
+        """The butterfly of as many entries for every channel, "(tap channel)", which T exchanges from the last tap
+        to the first.
 
         The pairs come in the order in which `Windows` and `Answers` have them: those of a tap as the parts do.
         """
         each = reversal(taps) * self.representation
         if not self.in_parts or self.order is None:
             return Butterfly(each, device)
+        # Tap by tap; within a tap, by the position of a channel among the parts.
         rank = np.argsort(self.entries) + self.size * np.arange(taps)[:, None]
         return Butterfly(each, device, rank.reshape(-1))
 
@@ -201,6 +233,7 @@ class Windows(nn.Module):
         """(even, odd) coordinates of every window, as `Butterfly.split`. Raises RepresentationSizeError."""
         self.axis._check(x, dim)
         self.along.check(x.shape[-self.along.axis])
+        # With signs the parts are one piece, and the whole "(tap channel)" axis is taken apart at once.
         if not self.axis.representation.is_sign_free:
             return self.taps.split(torch.cat(self.along.of_taps(x), dim), dim, scaled)
         if scaled and self.taps.scale != 1.0:
@@ -210,17 +243,23 @@ class Windows(nn.Module):
     forward = split
 
     def mixed(self, parts: Sequence[Tensor], dim: int = -3) -> tuple[Tensor, Tensor]:
-        """(even, odd) coordinates of channels without signs, taken apart as `Channels.parts` does it."""
+        """(even, odd) coordinates, unscaled, of channels without signs, taken apart as `Channels.parts` does it.
+
+        parts: "... channel ... " each. Tap j of a part is paired with tap k - 1 - j of the part that T exchanges it
+        with.
+        """
         taps = self.along.taps
         views = [self.along.of_taps(part) for part in parts]
         partners = self.axis.exchanged(views)
         even: list[Tensor] = []
         odd: list[Tensor] = []
+        # The other half of the taps makes the same pairs again.
         for tap in range(taps // 2):
             for view, partner in zip(views, partners, strict=True):
                 even.append(view[tap] + partner[taps - 1 - tap])
                 odd.append(view[tap] - partner[taps - 1 - tap])
         if taps % 2:
+            # T leaves the middle tap at its place: its channels are paired among themselves.
             e, o = self.axis.of_parts([view[taps // 2] for view in views], dim)
             even, odd = [*even, e], [*odd, o]
         return torch.cat(even, dim), torch.cat(odd, dim)
@@ -234,6 +273,7 @@ class Windows(nn.Module):
         partners = self.axis.exchanged(views)
         shape = list(views[0][0].shape)
         shape[1] *= self.along.taps
+        # Half as many coordinates of either kind as taps times channels: each half of the channels at every tap.
         even, odd = (torch.empty(shape, dtype=x.dtype, memory_format=order) for _ in range(2))
         start, size = 0, views[0][0].shape[1]
         last = self.along.taps - 1
@@ -256,7 +296,11 @@ class Answers(nn.Module):
         self.taps = self.axis.at_taps(along.taps, device)
 
     def halves(self, even: Tensor, odd: Tensor, dim: int = -3) -> list[Tensor]:
-        """The channels taken apart as `Channels.parts` does it, every window added up."""
+        """The channels taken apart as `Channels.parts` does it, every window added up.
+
+        even, odd: "batch coordinate h w" along `dim`, tap by tap: `size` coordinates for each pair of taps, then
+        those of the middle one.
+        """
         taps, size = self.along.taps, self.axis.size
         if not self.axis.representation.is_sign_free:
             return [self.along.added(self.taps.join(even, odd, dim).chunk(taps, dim))]
@@ -264,6 +308,7 @@ class Answers(nn.Module):
         for tap in range(taps // 2):
             e, o = even.narrow(dim, tap * size, size), odd.narrow(dim, tap * size, size)
             of_taps[tap] = self.axis.views(e + o, dim)
+            # e - o belongs to the partner entry: the mirrored tap of the partner channel.
             of_taps[taps - 1 - tap] = self.axis.exchanged(self.axis.views(e - o, dim))
         if taps % 2:
             start = taps // 2 * size

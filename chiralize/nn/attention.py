@@ -1,4 +1,9 @@
-"""Multi-head attention: heads exchanged by the mirror, or channels within every head."""
+"""Multi-head attention: heads exchanged by the mirror, or channels within every head.
+
+Query, key and value are equivariant maps onto inner channels "(head dim)". A score is a sum of products q k over the
+channels of one head. If T exchanges heads, scores change places with their heads; if T moves (or negates) channels
+within a head, the same in q and k, the sum is what it was. Either way softmax(scores) v transforms as v does.
+"""
 
 from __future__ import annotations
 
@@ -80,8 +85,10 @@ class MultiheadAttention(ChiralModule):
         elif not self.batch_first:  # to "batch token channel"
             query, key, value = query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1)
         q, k, v = map(self._heads, _PARTS, (query, key, value))
+        # torch's fused attention takes `is_causal` alone; beside weights or a padding mask it has to be a mask.
         if is_causal and attn_mask is None and (need_weights or key_padding_mask is not None):
             attn_mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).triu(1)
+        # q, k, v: "batch head token dim".
         mask = self._mask(q, k, attn_mask, key_padding_mask)
         rate = self.dropout if self.training else 0.0
         weights = None
@@ -106,6 +113,7 @@ class MultiheadAttention(ChiralModule):
     def _mask(self, q: Tensor, k: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor | None:
         """Both masks as numbers to be added to the scores."""
         added = None if mask is None else _additive(mask, q)
+        # torch's masks of three axes are "(batch head) query key".
         if added is not None and added.ndim == 3:
             added = added.view(-1, self.num_heads, q.shape[2], k.shape[2])
         if padding is not None:
@@ -131,6 +139,7 @@ class MultiheadAttention(ChiralModule):
         return reps | prefixed("out_proj.", self.out_proj.dense_representations())
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The blocks of the four maps. in_proj_weight has query, key and value as rows, one behind the other."""
         blocks: dict[str, Tensor] = {}
         for name, value in values.items():
             if name.startswith("out_proj."):
@@ -156,6 +165,7 @@ class MultiheadAttention(ChiralModule):
 
 
 def _additive(mask: Tensor, like: Tensor) -> Tensor:
+    """A mask as numbers to be added: True, which forbids, becomes minus infinity."""
     if mask.dtype != torch.bool:
         return mask.to(like.dtype)
     return torch.zeros(mask.shape, dtype=like.dtype, device=like.device).masked_fill(mask, float("-inf"))

@@ -4,9 +4,15 @@
     pair (u, -v)      even (u - v) / 2, odd (u + v) / 2     back:  u = e + o,  v = o - e
     fixed entry f     f / sqrt 2                            back:  f = sqrt 2 * (its coordinate)
 
-An orthonormal basis has 1/sqrt 2 before and after a weight; here both stand before it, so that what comes after is an
-add alone, and the half is exact. T exchanges u and v, so it leaves every even number as it is, bit for bit, and
-negates every odd one.
+T exchanges u and v, so it leaves every even number as it is, bit for bit, and negates every odd one. An equivariant
+weight maps even to even and odd to odd, so all layers of this folder split an axis, multiply either part by its
+block, and join. Of the axis (a b c d) with the pairs (a c) and (b d):
+
+    split   even (a + c, b + d) / 2,  odd (a - c, b - d) / 2
+    join    (e0 + o0, e1 + o1, e0 - o0, e1 - o1)
+
+An orthonormal basis has 1/sqrt 2 before and after a weight; here both stand before it, so that what comes after is
+an add alone, and the half is exact.
 """
 
 from __future__ import annotations
@@ -50,6 +56,7 @@ class Butterfly(Tables):
         action = representation.action
         self.representation, self.size = representation, action.size
         self.even, self.odd = action.even, action.odd
+        # Plain pairs before pairs with a sign, positive fixed entries before negated ones; within a kind by rank.
         ranks = np.arange(action.size) if rank is None else rank
         pairs = sorted(action.pairs, key=lambda pair: (action.sign[pair[0]] < 0, ranks[pair[0]]))
         fixed = sorted(np.flatnonzero(action.fixed), key=lambda entry: (action.sign[entry] < 0, ranks[entry]))
@@ -58,7 +65,10 @@ class Butterfly(Tables):
         self.pairs = len(pairs)
         self.scale = HALF  # 1 where a weight has taken the half up
         self.plain = sum(bool(action.sign[i] > 0) for i, _ in pairs)
+        # Entries that lie in this order already need no gather: `order` and `places` stay None.
         straight = bool((order == np.arange(action.size)).all())
+        # Several runs [firsts, seconds, firsts, seconds, ...] need none either, unless signs or fixed entries come
+        # in.
         if straight:
             self.runs = 1
         else:
@@ -81,6 +91,7 @@ class Butterfly(Tables):
     def split(self, x: Tensor, dim: int = -1, scaled: bool = True) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates, scaled for a weight of the orthonormal basis. Raises RepresentationSizeError.
 
+        x: `size` entries along `dim`. Returns tensors with `even` and `odd` entries there, pairs first.
         scaled: False where the caller multiplies by `scale`.
         """
         self._check(x, dim)
@@ -94,6 +105,7 @@ class Butterfly(Tables):
         if scaled and self.scale != 1.0:
             x = x * self.scale
         if self.runs > 1:
+            # "... (run side pair) ..." to two of "... (run pair) ...".
             u, v = x.unflatten(dim, (self.runs, 2, -1)).unbind(_after(x, dim))
             axis = _after(x, dim) - 1
             return (u + v).flatten(axis, axis + 1), (u - v).flatten(axis, axis + 1)
@@ -102,6 +114,7 @@ class Butterfly(Tables):
             parts += [x.narrow(dim, 0, self.pairs), x.narrow(dim, self.pairs, self.pairs)]
         start = 2 * self.pairs
         for size in (self.even - self.pairs, self.odd - self.pairs):
+            # An axis without pairs has two parts all the same, if an empty one: `mixed` takes them in order.
             if size or not self.pairs:
                 parts.append(x.narrow(dim, start, size))
             start += size
@@ -110,13 +123,18 @@ class Butterfly(Tables):
     forward = split
 
     def mixed(self, parts: Sequence[Tensor], dim: int = -1) -> tuple[Tensor, Tensor]:
-        """(even, odd) coordinates of an axis that is already taken apart, as `halves` does it."""
+        """(even, odd) coordinates, unscaled, of an axis that is already taken apart, as `halves` does it.
+
+        parts: firsts of the pairs and seconds, if there are pairs, then even and odd fixed entries where there are
+        any.
+        """
         even: list[Tensor] = []
         odd: list[Tensor] = []
         rest = iter(parts)
         if self.pairs:
             u, v = next(rest), next(rest)
             total, apart = u + v, u - v
+            # The even number of a pair (u, -v) is u - v, which is the odd one of a plain pair.
             even += self._picked(total, apart, dim)
             odd += self._picked(apart, total, dim)
         if self.even > self.pairs or not even:
@@ -135,7 +153,10 @@ class Butterfly(Tables):
         return [plain.narrow(dim, 0, count), signed.narrow(dim, count, whole - count)]
 
     def join(self, even: Tensor, odd: Tensor, dim: int = -1) -> Tensor:
-        """The axis again, from coordinates that a weight of the orthonormal basis made."""
+        """The axis again, in its own order, from coordinates that a weight of the orthonormal basis made.
+
+        No factor is left to apply: `split` has taken both up. even, odd: `even` and `odd` entries along `dim`.
+        """
         if self.in_halves:
             return joined(even, odd, dim, self.runs)
         x = _whole([*chain.from_iterable(self._sides(even, odd, dim)), *self._fixed(even, odd, dim)], dim)
@@ -154,6 +175,7 @@ class Butterfly(Tables):
         seconds: list[Tensor] = []
         for start, stop, sign in ((0, self.plain, 1), (self.plain, self.pairs, -1)):
             if start < stop:
+                # A slice of all of it would be one call more, for nothing.
                 e, o = even, odd
                 if not (start == 0 and stop == self.even == self.odd):
                     e, o = even.narrow(dim, start, stop - start), odd.narrow(dim, start, stop - start)
@@ -170,7 +192,9 @@ class Butterfly(Tables):
         return fixed
 
     def coordinates(self, tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
-        """(even, odd) coordinates in the orthonormal basis."""
+        """(even, odd) coordinates in the orthonormal basis, (u + v) / sqrt 2 and (u - v) / sqrt 2: for weights, not
+        for data.
+        """
         even, odd = self.split(tensor, dim)
         return even * (HALF / self.scale * ROOT), odd * (HALF / self.scale * ROOT)
 
@@ -182,6 +206,11 @@ class Butterfly(Tables):
         return self._spread(even, self.even, 1, dim), self._spread(odd, self.odd, -1, dim)
 
     def _spread(self, weight: Tensor, size: int, parity: int, dim: int) -> Tensor:
+        # Even coordinates read u and v alike, odd ones with opposite signs (parity); of a pair with a sign it is the
+        # other way round.
+        """One of the two. weight: of the even (parity 1) or the odd coordinates (-1), of which there are `size`,
+        along `dim`.
+        """
         half = weight * self.scale
         if self.runs > 1:
             axis, each = _after(weight, dim), half.unflatten(dim, (self.runs, -1))
@@ -191,6 +220,7 @@ class Butterfly(Tables):
         fixed = half.narrow(dim, self.pairs, size - self.pairs) * ROOT
         shape = list(weight.shape)
         shape[dim] = self.size - 2 * self.pairs - (size - self.pairs)
+        # Fixed entries of the other parity, which these coordinates do not read.
         none = weight.new_zeros(shape)
         if parity > 0:
             wide = torch.cat([plain, signed, plain, -signed, fixed, none], dim)
@@ -201,6 +231,7 @@ class Butterfly(Tables):
         return wide.index_select(dim, self.places)
 
     def _check(self, x: Tensor, dim: int) -> None:
+        """Raises RepresentationSizeError for an axis of another size: views would cut it in the wrong places."""
         if x.shape[dim] != self.size:
             facts = f"an axis of {x.shape[dim]} entries, the representation has {self.size}"
             raise RepresentationSizeError("chiralize.nn", facts, "give the layer what its representation says")
@@ -211,7 +242,11 @@ class Butterfly(Tables):
 
 
 def _runs(order: np.ndarray, pairs: int) -> int:
-    """How many runs [firsts, seconds] an axis of `pairs` plain pairs is made of; 0 where it is not."""
+    """How many runs [firsts, seconds] an axis of `pairs` plain pairs is made of; 0 where it is not.
+
+    order: the firsts of all pairs, then their seconds. (0 1 4 5 2 3 6 7) are two runs: 0 1 with 2 3, and 4 5 with 6
+    7.
+    """
     for runs in range(2, pairs + 1):
         if pairs % runs == 0:
             grid = np.arange(2 * pairs).reshape(runs, 2, pairs // runs)
@@ -226,7 +261,10 @@ def _after(x: Tensor, dim: int) -> int:
 
 
 def joined(even: Tensor, odd: Tensor, dim: int = -1, runs: int = 1) -> Tensor:
-    """[e + o, e - o], run by run."""
+    """[e + o, e - o], run by run.
+
+    even, odd: as many entries along `dim`, "(run pair)". Returns twice as many, "(run side pair)".
+    """
     if _is_large(even):
         return _written(even, odd, dim, runs)
     if runs == 1:
@@ -246,6 +284,7 @@ def _written(even: Tensor, odd: Tensor, dim: int, runs: int) -> Tensor:
     """[e + o, e - o], run by run, each written at once where it belongs."""
     axis = _after(even, dim)
     e, o = even.unflatten(dim, (runs, -1)), odd.unflatten(dim, (runs, -1))
+    # "... run side pair ...": both halves of every run side by side.
     x = even.new_empty([*e.shape[:axis], 2, *e.shape[axis:]])
     torch.add(e, o, out=x.select(axis, 0))
     torch.sub(e, o, out=x.select(axis, 1))
@@ -253,6 +292,7 @@ def _written(even: Tensor, odd: Tensor, dim: int, runs: int) -> Tensor:
 
 
 def _whole(parts: list[Tensor], dim: int) -> Tensor:
+    """Parts one behind the other along an axis; a single one as it is, without a copy."""
     if len(parts) > 1:
         return torch.cat(parts, dim)
     return parts[0]

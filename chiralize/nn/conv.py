@@ -60,6 +60,7 @@ class _Conv(ChiralMap):
         if self.around or padding == "valid":
             padding = (0,) * self.axes
         if self._is_one_step(x, padding):
+            # Convolutions over frames are run over two axes, of which the first has size 1.
             one = [1] * (2 - self.axes)
             settings = [*one, *self.stride], [*[0] * len(one), *padding], [*one, *self.dilation]
             even, odd, bias = self.weight_even, self.weight_odd, self.bias_even
@@ -104,9 +105,11 @@ class Conv1d(_Conv):
         (kernel,) = self.kernel
         if x.ndim != 3 or not takes_products(x) or x.dtype != self.weight_even.dtype:
             return False
+        # With one tap only where the channels of a frame lie side by side already.
         return (kernel > 1 or x.stride(1) == 1) and windows_are_apart(self, x.shape[-1])
 
     def _by_products(self, x: Tensor) -> Tensor:
+        # "batch channel frame" to "batch frame channel", and back behind the product.
         apply = partial(_scaled, kernel=self.kernel[0], scale=self.into.scale)
         return self.map(x.transpose(1, 2), -1, apply, scaled=False).transpose(1, 2)
 

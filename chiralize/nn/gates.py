@@ -1,4 +1,10 @@
-"""The weights of recurrent layers as blocks, run step by step, or as dense ones that are made once a call."""
+"""The weights of recurrent layers as blocks, run step by step, or as dense ones that are made once a call.
+
+A gate that is squashed by the logistic function, which is not odd, must not change its sign: T moves its units and
+negates none, |H|. The candidate goes through tanh and carries the signs of the state, H. So the rows of a weight
+transform as |H| + |H| + H + |H| for an LSTM, and each weight is a `ChiralMap` (the paper's section on recurrent
+layers).
+"""
 
 from __future__ import annotations
 
@@ -42,9 +48,14 @@ class Gates(ChiralMap):
         super().__init__(rep_in, rows, (), bias, factory)
 
     def reset_parameters(self) -> None:
-        """Draw weights with the variance of torch's U(-1/sqrt H, 1/sqrt H)."""
+        """Draw weights with the variance of torch's U(-1/sqrt H, 1/sqrt H).
+
+        The base takes its bound from the inputs, as a linear layer does; recurrent layers take it from the hidden
+        units.
+        """
         super().reset_parameters()
         with torch.no_grad():
+            # From 1/sqrt in to 1/sqrt H.
             ratio = (self.rep_in.size / self.hidden) ** 0.5
             for parameter in self.parameters():
                 parameter *= ratio
@@ -86,6 +97,8 @@ class Recurrent(ChiralModule):
             for direction in ("", "_reverse")[: 1 + bidirectional]:
                 suffix = f"l{layer}{direction}"
                 self.suffixes.append(suffix)
+                # As torch: W_ih reads the input of the layer, W_hh the state, W_hr projects h where there is a
+                # projection.
                 self.add_module(f"ih_{suffix}", Gates(entering, rows, size, bias, factory))
                 self.add_module(f"hh_{suffix}", Gates(state, rows, size, bias, factory))
                 if rep_proj is not None:
@@ -107,9 +120,11 @@ class Recurrent(ChiralModule):
         if self.rep_proj is not None or self.hidden_size < WIDE:
             return False
         first: Gates = getattr(self, f"hh_{self.suffixes[0]}")
+        # A gather in every step costs more than views, so spaces that need one have to be wider.
         return first.into.in_halves or self.hidden_size >= WIDE_GATHERED
 
     def _takes_steps(self, x: Tensor) -> bool:
+        """Whether x is run step by step by the blocks, and not by the fused kernel on dense weights."""
         if not (self.stepwise and is_eager(x) and x.dtype == next(self.parameters()).dtype):
             return False
         batch = x.shape[0 if self.batch_first else 1]
@@ -125,6 +140,7 @@ class Recurrent(ChiralModule):
                 x = F.dropout(x, self.dropout, self.training)
             runs = []
             for backwards in range(1 + self.bidirectional):
+                # Layers and directions come in one order in suffixes, states and ends: `ends` counts them.
                 suffix = self.suffixes[len(ends)]
                 start = [state[len(ends)] for state in states]
                 entering = x.flip(0) if backwards else x
@@ -140,6 +156,7 @@ class Recurrent(ChiralModule):
 
     def _weights(self) -> list[Tensor]:
         """The dense weights in the order of the fused kernel."""
+        # Weights that are kept would become constants of what is compiled or traced.
         if torch.compiler.is_compiling() or is_traced():
             return list(self.dense().values())
         blocks: list[Tensor] = []
@@ -176,6 +193,7 @@ class Recurrent(ChiralModule):
         return {dense: reps[part][name] for dense, part, name in self._names()}
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The blocks of every part, of torch's weights under their names."""
         parts = self._parts()
         blocks: dict[str, Tensor] = {}
         for dense, part, name in self._names():

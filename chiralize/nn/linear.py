@@ -45,6 +45,8 @@ class Linear(ChiralMap):
         even, odd = self.weight_even, self.weight_odd
         if self.in_halves and x.shape[-1] == self.in_features:
             bias, scale = self.bias_even, self.into.scale
+            # From here on the same numbers by fewer calls or fewer passes; `map` is the plain way for all other axes
+            # and modes.
             if is_trained(x, even, odd, bias=bias):
                 return Affine.apply(x, even, odd, bias, scale)
             if not torch.compiler.is_compiling():

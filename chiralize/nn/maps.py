@@ -1,4 +1,13 @@
-"""The even and odd blocks of an equivariant linear map, with or without kernel axes."""
+"""The even and odd blocks of an equivariant linear map, with or without kernel axes.
+
+All linear layers and convolutions of this folder, and the gates of recurrent ones, are made from `ChiralMap`. A
+weight that commutes with T is block-diagonal in the isotypic bases of its two axes. Between two pairs it is four
+numbers in two, and the blocks hold one each:
+
+    [[A, B], [B, A]]      E = A + B,  O = A - B        (u, v) -> even E (u + v) / 2, odd O (u - v) / 2
+
+So a layer of 8 to 6 units in pairs has blocks of 4 to 3, 24 numbers in place of 48.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +63,8 @@ class ChiralMap(ChiralModule):
 
     def reset_parameters(self) -> None:
         """Draw weights and bias as the dense layer does by default: W uniform, its two blocks independent."""
+        # Between pairs E = A + B with independent A, B in U(-b, b), so E has twice their variance; between a pair and
+        # a fixed entry it is sqrt 2 of the entry of W.
         bound = self.fan**-0.5 if self.fan else 0.0
         pairs = self.out.pairs
         with torch.no_grad():
@@ -79,11 +90,16 @@ class ChiralMap(ChiralModule):
     def parts(
         self, x: Tensor, dim: int, apply: Apply, bias: Tensor | None, scaled: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """Even and odd coordinates of the answer, before they are joined. bias: of the even ones."""
+        """Even and odd coordinates of the answer along `dim`, before they are joined. bias: of the even ones.
+
+        A bias that T leaves alone has no odd coordinates.
+        """
         reader = getattr(self, self.read)
         even, odd = reader.split(x, dim, scaled)
+        # One of them may have no entries, of which `apply` could make nothing of the right shape.
         filled = even if even.shape[dim] else odd
         y_even = _block(apply, even, filled, self.weight_even, bias, dim)
+        # Nothing odd comes in (T leaves the input alone), so nothing odd goes out: zeros at the cost of no product.
         if not self.into.odd and self.out.odd == self.out.even:
             return y_even, torch.zeros_like(y_even)
         return y_even, _block(apply, odd, filled, self.weight_odd, None, dim)
@@ -117,10 +133,12 @@ class ChiralMap(ChiralModule):
 
         [[A, B], [B, A]] with A = (E + O) / 2 and B = (E - O) / 2.
         """
+        # Each run has its own quarters: "run pair run pair kernel..." for rows and columns.
         rows, columns, scale = self.out.runs, self.into.runs, self.into.scale
         shape = (rows, -1, columns, self.into.even // columns, *self.kernel)
         even, odd = self.weight_even.reshape(shape) * scale, self.weight_odd.reshape(shape)
         same, across = torch.add(even, odd, alpha=scale), torch.sub(even, odd, alpha=scale)
+        # "run side pair run side pair kernel..." after both stacks, which is the order of the dense axes.
         above, below = torch.stack([same, across], 3), torch.stack([across, same], 3)
         return torch.stack([above, below], 1).view(self.out.size, self.into.size, *self.kernel)
 
@@ -144,6 +162,7 @@ class ChiralMap(ChiralModule):
         if "weight" in values:
             between_halves = self.into.in_halves and self.out.in_halves
             even, odd = (self._of_quarters if between_halves else self._of_spread)(values["weight"])
+            # 1, or a half where the weights have taken the butterfly's half up (`take_scale`).
             unit = HALF / self.into.scale
             blocks["weight_even"], blocks["weight_odd"] = even * unit, odd * unit
         if "bias" in values:
@@ -173,7 +192,12 @@ class ChiralMap(ChiralModule):
 
 
 def _block(apply: Apply, x: Tensor, whole: Tensor, weight: Tensor, bias: Tensor | None, dim: int) -> Tensor:
-    """apply(x, weight, bias), also for a block without inputs or without outputs."""
+    """apply(x, weight, bias), also for a block without inputs or without outputs.
+
+    Convolutions refuse a block without outputs, and answer one without inputs with no channels at all. So the op is
+    run on one channel of `whole` with zeros for weights, which gives the right sizes of all other axes, and the
+    answer is cut to as many rows as the block has. whole: coordinates that are not empty.
+    """
     rows, columns, *kernel = weight.shape
     if rows and columns:
         return apply(x, weight, bias)

@@ -1,4 +1,9 @@
-"""Normalisation: of batches (any signs), and over a whole axis (no signs)."""
+"""Normalisation: of batches (any signs), and over a whole axis (no signs).
+
+A norm commutes with T if its numbers are left alone by T. So scales and variances are one number for both channels
+of a pair, shifts and means as well, with the pair's sign; a channel that T negates has the mean 0. Batch statistics
+become such numbers when the batch is taken together with its mirror image.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +58,11 @@ class _BatchNorm(ChiralModule):
         self.num_features = representation.size
         self.signed, self.unsigned = along(representation, device), along(abs(representation), device)
         action, half = representation.action, representation.size // 2
+        # Entry i is the partner of entry i + n / 2, for all i: pairs in halves, no fixed channels, no signs.
         self.halves = action.is_sign_free and bool((action.partner == np.roll(np.arange(action.size), half)).all())
         self.halves = self.halves and 2 * half == action.size > 0
+        # signed: what T leaves alone of numbers with the channels' signs (means).  unsigned: of numbers without
+        # (scales).
         even, pairs, factory = self.signed.size, self.unsigned.size, {"device": device, "dtype": dtype}
         self._hold("weight_even", torch.ones(pairs, **factory) if affine else None)
         self._hold("bias_even", torch.zeros(even, **factory) if affine else None)
@@ -69,12 +77,15 @@ class _BatchNorm(ChiralModule):
             raise UsageError(type(self).__name__, facts, f"give a tensor of {' or '.join(map(str, self.axes))} axes")
         tracked = self.running_mean_even is not None
         momentum = self._counted() if self.training and tracked else 0.0
+        # As torch: without running statistics those of the batch count in eval mode, too.
         batch = self.training or not tracked
         var = self.running_var_even
         if not batch and var is not None and not x.is_contiguous() and is_eager(x) and x.dtype == var.dtype:
             return self._affine(x)
         if self.halves:
-            twice = x.reshape(2 * x.shape[0], x.shape[1] // 2, *x.shape[2:])  # the pairs' halves as samples
+            # "b (side pair) ..." to "(b side) pair ...": both channels of a pair are samples of one channel, so torch's
+            # own statistics are those of the batch and its mirror image.
+            twice = x.reshape(2 * x.shape[0], x.shape[1] // 2, *x.shape[2:])
             mean, var = self.running_mean_even, self.running_var_even
             y = F.batch_norm(twice, mean, var, self.weight_even, self.bias_even, batch, momentum, self.eps)
             return y.reshape(x.shape)
@@ -86,6 +97,7 @@ class _BatchNorm(ChiralModule):
 
     def _affine(self, x: Tensor) -> Tensor:
         """Normalise by the running statistics and keep the order of x in memory, which torch's own op would change."""
+        # "b side pair ...": the numbers of pairs broadcast over both sides.
         if self.halves:
             numbers, y = self._numbers(), x.unflatten(1, (2, -1))
         else:
@@ -106,13 +118,19 @@ class _BatchNorm(ChiralModule):
         return self.momentum
 
     def _normalized(self, x: Tensor, momentum: float | None) -> Tensor:
-        """Normalise by the statistics of {x, T x}; where a momentum is given, take them over."""
+        """Normalise by the statistics of {x, T x}; where a momentum is given, take them over.
+
+        x: "batch channel ...". Statistics are computed in float32 at least, the answer has the dtype of x.
+        """
         others = [axis for axis in range(x.ndim) if axis != 1]
+        # As torch does: sums over a batch lose too much in half precision.
         exact = x.to(torch.float32) if x.dtype in (torch.float16, torch.bfloat16) else x
         var, mean = torch.var_mean(exact, others, correction=0)
+        # Two groups of equal size with means m and T m: the spread within, plus the square of half the distance.
         image, spread = self.signed.image(mean), (var + self.unsigned.image(var)) / 2
         mean, var = (mean + image) / 2, spread + (mean - image).square() / 4
         if momentum is not None and self.running_mean_even is not None and self.running_var_even is not None:
+            # Numbers per channel in the batch and its mirror image together.
             count = 2 * x.numel() // x.shape[1]
             with torch.no_grad():
                 unbiased = self.unsigned.coordinates(var) * (count / (count - 1))
@@ -145,6 +163,7 @@ class _BatchNorm(ChiralModule):
         return {name: rep for name, rep in reps.items() if getattr(self, f"{name}_even") is not None}
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One number per pair and fixed channel, of torch's numbers per channel."""
         spaces = {"weight": self.unsigned, "running_var": self.unsigned}
         return {f"{name}_even": spaces.get(name, self.signed).coordinates(value) for name, value in values.items()}
 

@@ -1,4 +1,8 @@
-"""LSTM and GRU: the paper's pattern for every gate."""
+"""LSTM and GRU: the paper's pattern for every gate.
+
+Calls, results and names are those of torch's layers. Which of the two ways to the same numbers is taken (steps in
+blocks, or torch's kernel on dense weights) `gates` decides.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +50,8 @@ class LSTM(Recurrent):
         settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         if isinstance(x, PackedSequence):
             data, sizes, order, back = x
+            # The samples of a packed sequence are sorted by length; states have to be in that order, and come back in
+            # the caller's.
             state = self._states(data, int(sizes[0]), [_reordered(given, order) for given in hx or ()])
             y, h, c = torch.lstm(data, sizes, state, self._weights(), *settings)
             return PackedSequence(y, sizes, order, back), (_reordered(h, back), _reordered(c, back))
@@ -59,6 +65,9 @@ class LSTM(Recurrent):
         return y, (h, c)
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Both biases enter the gates before they are squashed, so one sum of them is added, to the even coordinates
+        of x.
+        """
         if ih.bias_even is None or hh.bias_even is None:
             bias = None
         else:
@@ -114,6 +123,9 @@ class GRU(Recurrent):
         return y, h
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The new gate multiplies what the state gives it by r, its bias included, so the two biases stay apart, and
+        x is joined.
+        """
         bias = hh.bias
         if bias is None:
             bias = x.new_zeros(hh.out.size)

@@ -1,4 +1,9 @@
-"""Convolutions over two axes of which the mirror reverses one, in blocks (`along.py`)."""
+"""Convolutions over two axes of which the mirror reverses one, in blocks (`along.py`).
+
+What pictures need: T exchanges channels and reverses the width. The layers take their taps along the reversed axis
+for channels, so the map inside has a kernel along the other axis alone: of a kernel (3, 5) with mirror="w" a map of
+5 times as many channels with a kernel (3, 1). Weights of torch's shape go in and out (`spread`, `gathered`).
+"""
 
 from __future__ import annotations
 
@@ -52,12 +57,16 @@ class Kernel:
         return {**settings, "dilation": self._beside(self.dilation, 1)}
 
     def _beside(self, values: Sequence[int], value: int) -> tuple[int, ...]:
+        """Settings with another value for the reversed axis: it has no windows of its own any more."""
         changed = list(values)
         changed[-_FROM_THE_END[self.mirror]] = value
         return tuple(changed)
 
     def spread(self, weight: Tensor, axis: int) -> Tensor:
-        """The dense weight of one whose `axis` has an entry for every tap and channel."""
+        """The dense weight of one whose `axis` has an entry for every tap and channel.
+
+        "out (tap in) h 1" to "out in h w" for mirror="w" and axis 1.
+        """
         apart = weight.squeeze(-self.along.axis).unflatten(axis, (self.along.taps, -1))
         return apart.movedim(axis, -self.along.axis)
 
@@ -88,9 +97,10 @@ def _kernel_of(layer: Any, mirror: str) -> Kernel:
 
 
 def _padding_at_ends(layer: Any) -> tuple[int, int, int, int]:
-    """Zeros right, left, below and above where a layer pads by a word."""
+    """Zeros (right, left, below, above) where a layer pads by a word."""
     if layer.padding == "valid":
         return 0, 0, 0, 0
+    # torch keeps the amounts as `F.pad` takes them: the last axis first.
     left, right, above, below = layer._reversed_padding_repeated_twice
     return right, left, below, above
 
@@ -141,12 +151,15 @@ class ReversedConv2d(Reversed):
     ) -> None:
         settings: dict[str, Any] = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
         settings |= {"dilation": dilation, "padding_mode": padding_mode}
+        # A layer without memory, which checks the settings and brings them into pairs.
         torch_layer = nn.Conv2d(1, 1, bias=False, device="meta", **settings)
         windows = _kernel_of(torch_layer, mirror)
         taps = reversal(windows.along.taps)
         super().__init__(taps * rep_in, rep_out, windows.across, bias, {"device": device, "dtype": dtype})
         self.windows, self.settings, self.channels_in, self.channels_out = windows, settings, rep_in, rep_out
         self.around = padded_around(torch_layer)
+        # Modes other than zeros pad x beforehand (reflection commutes with the reversal); the windows then add
+        # nothing.
         if self.around:
             self.windows = replace(windows, padding=(0, 0))
         self.reader = Windows(rep_in, self.windows.along, device)
@@ -177,9 +190,11 @@ class ReversedConv2d(Reversed):
         y_even = convolved(x_even, even, self.bias_even, self.into.scale, settings)
         y_odd = convolved(x_odd, odd, None, self.into.scale, settings)
         batch, half, *sizes = y_even.shape
+        # A tensor of one channel or one place is contiguous in both orders; it counts as torch's own.
         by_channels = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
         order = torch.channels_last if by_channels else torch.contiguous_format  # what reads the answer may view it
         y = torch.empty(batch, 2 * half, *sizes, dtype=x.dtype, memory_format=order)
+        # `join` of plain pairs in halves: [e + o, e - o].
         torch.add(y_even, y_odd, out=y.narrow(1, 0, half))
         torch.sub(y_even, y_odd, out=y.narrow(1, half, half))
         return y
@@ -194,6 +209,7 @@ class ReversedConv2d(Reversed):
         return {**weights, "weight": self.windows.spread(weights["weight"], 1)}
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The two blocks of "out in h w", and of the bias."""
         if "weight" in values:
             values = {**values, "weight": self.windows.gathered(values["weight"], 1)}
         return super()._from_dense(values)
@@ -241,6 +257,8 @@ class ConvTranspose2d(Reversed):
         taps = reversal(windows.along.taps)
         super().__init__(rep_in, taps * rep_out, windows.across, False, {"device": device, "dtype": dtype})
         self.windows, self.settings, self.channels_in, self.channels_out = windows, settings, rep_in, rep_out
+        # The base made a butterfly of taps and channels in their natural order; `writer` has them in the order of its
+        # parts.
         self.writer = Answers(rep_out, windows.along, device)
         self.out = self.writer.taps
         del self.bias_even  # of the map there is none: a bias is added once, not by every tap
@@ -260,6 +278,7 @@ class ConvTranspose2d(Reversed):
 
     def reset_parameters(self) -> None:
         """Draw weights and bias as the dense layer does by default."""
+        # The base would scale it by the pairs of all taps; it has an entry per channel.
         bias, self.bias_even = self.bias_even, None
         super().reset_parameters()
         self.bias_even = bias
@@ -267,6 +286,7 @@ class ConvTranspose2d(Reversed):
             bound = self.fan**-0.5
             with torch.no_grad():
                 bias.uniform_(-bound, bound)
+                # A fixed entry's coordinate is its bias over sqrt 2.
                 bias[self.writer.axis.pairs :] /= ROOT
 
     def forward(self, x: Tensor) -> Tensor:
@@ -300,6 +320,7 @@ class ConvTranspose2d(Reversed):
         return {**weights, "weight": self.windows.spread(weights["weight"].transpose(0, 1), 1)}
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The two blocks of torch's "in out h w", and of the bias."""
         blocks: dict[str, Tensor] = {}
         if "weight" in values:
             taps = self.windows.gathered(values["weight"], 1).transpose(0, 1)

@@ -1,8 +1,14 @@
 """Linear layers that commute with several mirrors: a block for every way in which these can act on a coordinate.
 
-The even and the odd coordinates of the first mirror (`nn.butterfly`) are axes of their own, on which the others act as
-signed permutations again. So the layer is two layers for the others, one on either, and k mirrors give 2^k blocks: of
-units that all of them move a quarter of the products for two, an eighth for three.
+The even and the odd coordinates of the first mirror (`nn.butterfly`) are axes of their own, on which the others act
+as signed permutations again. So the layer is two layers for the others, one on either, and k mirrors give 2^k
+blocks: of units that all of them move a quarter of the products for two, an eighth for three. Four legs (fl fr hl
+hr), mirrored left/right and front/back:
+
+    left/right    even (fl + fr, hl + hr), odd (fl - fr, hl - hr)
+    front/back    exchanges the two numbers of either, so both split again: four blocks of one number
+
+`methods/several` finds weights for these, `deploy/several` puts the layers into a network.
 """
 
 from __future__ import annotations
@@ -41,6 +47,7 @@ class LinearOfSeveral(nn.Module):
         super().__init__()
         self.into, self.out = SharedAxis(reps_in, device), SharedAxis(reps_out, device)
         self.in_features, self.out_features = reps_in[0].size, reps_out[0].size
+        # How the other mirrors act on the even axis, and on the odd one.
         parts_in = list(zip(*(induced(self.into, rep) for rep in reps_in[1:]), strict=True))
         parts_out = list(zip(*(induced(self.out, rep) for rep in reps_out[1:]), strict=True))
         self.even = layer_of(parts_in[0], parts_out[0], bias, device, dtype)
@@ -87,10 +94,13 @@ class SharedAxis(Tables):
         action = self.representation.action
         self.size, self.even, self.odd = action.size, action.even, action.odd
         groups: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        # Pairs are grouped by what every other mirror does to them, so that it moves the slice of firsts, and that of
+        # seconds, as a whole.
         pairs = _turned(action, [other.action for other in others])
         firsts = {first for first, _ in pairs}
         for first, second in pairs:
             turned = (int(other.action.partner[first] not in firsts) for other in others)
+            # Key: the pair's sign, and for every other mirror whether it takes the first to a second.
             groups.setdefault((int(action.sign[first]), *turned), []).append((first, second))
         fixed = [np.flatnonzero(action.fixed & (action.sign == sign)) for sign in (1, -1)]
         order = np.concatenate([*(np.array(group).T.reshape(-1) for group in groups.values()), *fixed]).astype(np.int64)
@@ -101,6 +111,7 @@ class SharedAxis(Tables):
 
     def split(self, x: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates, for weights of the orthonormal basis."""
+        # In order: [firsts, seconds] of each group, even fixed entries, odd ones.
         x = _read(x, self.order, dim) * HALF
         even, odd, start = list[Tensor](), list[Tensor](), 0
         for pairs, sign in self.groups:
@@ -145,7 +156,12 @@ def _read(x: Tensor, table: Tensor | None, dim: int) -> Tensor:
 
 
 def _turned(action: SignedPermutation, others: Sequence[SignedPermutation]) -> list[tuple[int, int]]:
-    """The pairs of a mirror, each with that entry first to which the others take the first of another pair."""
+    """The pairs of a mirror, each with that entry first to which the others take the first of another pair.
+
+    From a first entry the others are followed to all entries that they reach, and each of these is the first of its
+    pair, unless its partner is one already. Of (fl fr)(hl hr) and the front/back mirror fl -> hl, so hl is a first
+    too.
+    """
     firsts: dict[int, None] = {}
     for start, _ in action.pairs:
         waiting = [start]
@@ -172,6 +188,7 @@ def layer_of(
 
 
 def _load(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+    """Put a weight and a bias into a layer for one mirror or several."""
     if isinstance(layer, LinearOfSeveral):
         layer.load_dense(weight, bias)
     else:
@@ -184,6 +201,7 @@ def induced(butterfly: Butterfly | SharedAxis, representation: Representation) -
 
     Raises RepresentationSizeError where the two do not commute, so that it mixes them.
     """
+    # The other mirror as a matrix, its rows and columns in the coordinates of the first: B M B^T.
     identity = torch.eye(butterfly.size, dtype=torch.float64)
     rep = TensorRepresentation((representation, Representation.trivial(butterfly.size)))
     moved = butterfly.coordinates(act(identity, rep), 0)
@@ -191,6 +209,7 @@ def induced(butterfly: Butterfly | SharedAxis, representation: Representation) -
     for number, rows in enumerate(moved):
         matrix = butterfly.coordinates(rows, 1)[number]
         if len(matrix):
+            # A signed permutation has one entry of 1 or -1 a row; whether this is one is checked below.
             partner = matrix.abs().argmax(1)
         else:
             partner = torch.zeros(0, dtype=torch.int64)
@@ -209,6 +228,7 @@ def smallest_block(reps_in: Sequence[Representation], reps_out: Sequence[Represe
 
 
 def _block_sizes(reps: Sequence[Representation]) -> list[int]:
+    """Coordinates of an axis in every block, mirror by mirror."""
     first, *others = reps
     if not others:
         return [first.even, first.odd]

@@ -1,4 +1,8 @@
-"""How far stored weights are from what the mirror leaves alone, beside what was said of them when they were made."""
+"""How far stored weights are from what the mirror leaves alone, beside what was said of them when they were made.
+
+`training` projects by this after every step, and verdicts on files ask it for weights that are not symmetric.
+Weights in blocks are left out: every value of theirs is a symmetric weight.
+"""
 
 from __future__ import annotations
 
@@ -81,11 +85,14 @@ def in_blocks(module: nn.Module, name: str) -> bool:
 def are_computed(tensors: Container[str], hidden: Iterable[str], form: str) -> set[str]:
     """Names of dense weights that a graph with blocks computes from them, so that it does not hold them itself.
 
+    A passport may describe `fc.weight` where the file holds `fc.weight_even` and `fc.weight_odd`: it is computed,
+    not lost.
     tensors: names of what it holds.  hidden: names of what its passport describes.  form: of the passport.
     """
     if form not in ("blocks", "fused"):
         return set()
     in_parts = {name for name in hidden if name in tensors and name.endswith(("_even", "_odd"))}
+    # All paths above a block: a recurrent layer has its blocks in parts, `lstm.ih_l0.weight_even`.
     layers = {name[:stop] for name in in_parts for stop, letter in enumerate(name) if letter == "."}
     return {name for name in hidden if name not in tensors and name.rpartition(".")[0] in layers}
 
