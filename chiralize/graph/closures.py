@@ -23,6 +23,7 @@ def rebind(module: nn.Module, copies: Mapping[int, Any]) -> None:
     rebinding = _Rebinding(copies)
     copied = set(map(id, copies.values()))  # the lists and dicts of others may be those of the original
     for part in module.modules():
+        # Parts that the copy shares with the original stay as they are.
         if id(part) not in copied or isinstance(part, torch.jit.ScriptModule):
             continue
         table = vars(part)
@@ -75,6 +76,12 @@ class _Rebinding:
         return False
 
     def _rebuilt(self, function: types.FunctionType) -> types.FunctionType:
+        """The function anew, on copies of what it reaches: code and globals are shared, closure and defaults are the
+        copy's.
+
+        A cell that two functions share (a counter that both write) becomes one new cell, which both get.
+        """
+        # Empty cells first, one for each old cell; they are filled below.
         closure = tuple(self.cells.setdefault(id(cell), types.CellType()) for cell in function.__closure__ or ())
         new = types.FunctionType(function.__code__, function.__globals__, function.__name__, None, closure or None)
         self.functions[id(function)] = new  # before its cells are filled: it may hold itself
@@ -86,6 +93,7 @@ class _Rebinding:
         if function.__kwdefaults__:
             new.__kwdefaults__ = {name: self.of(value) for name, value in function.__kwdefaults__.items()}
         for old, cell in zip(function.__closure__ or (), closure, strict=True):
+            # Once, also where two functions share it; what has no content in the original gets none.
             if not _is_empty(old) and _is_empty(cell):
                 cell.cell_contents = self.of(old.cell_contents)
         return new
@@ -98,6 +106,7 @@ def _held(function: types.FunctionType) -> list[Any]:
 
 
 def _is_empty(cell: types.CellType) -> bool:
+    """Whether a cell has no content yet, as of a function that refers to a later definition."""
     try:
         _ = cell.cell_contents
     except ValueError:

@@ -80,6 +80,7 @@ def replaced(holder: Holder, values: Mapping[Tensor, Tensor]) -> Holder:
     values: the new tensors, by the tensors that they replace.
     """
     memo: dict[int, Any] = {}
+    # deepcopy looks into this table first, so these tensors are taken as their own copies and never copied.
     for old, value in values.items():
         if isinstance(old, nn.Parameter):
             memo[id(old)] = nn.Parameter(value, old.requires_grad)
@@ -100,6 +101,7 @@ def _deep_copy(holder: Holder, memo: dict[int, Any]) -> Holder:
 def _trainable(holder: Holder) -> Holder:
     """A copy whose parameters have no history: copying TorchScript is an op that gradients flow through."""
     if isinstance(holder, nn.Module):
+        # In place, so that tied names go on sharing one parameter.
         for parameter in holder.parameters():
             if not parameter.is_leaf:
                 needs_grad = parameter.requires_grad
@@ -122,6 +124,7 @@ class InFloat64(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _LINEAR and not kwargs and isinstance(args[1], nn.Parameter) and args[1].numel() > _ROOM:
+            # "... in" times blocks of rows of "out in", joined along the outputs.
             x, weight, *bias = args
             parts = weight.detach().split(max(_ROOM // weight.shape[1], 1))
             out = torch.cat([func(x, _in_float64(part)) for part in parts], -1)

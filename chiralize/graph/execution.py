@@ -1,4 +1,8 @@
-"""Running a captured graph op by op, so that a step can look at values in the middle of a network."""
+"""Running a captured graph op by op, so that a step can look at values in the middle of a network.
+
+`run` yields every value in turn and forgets it after its last reader; `settled` runs only what depends on weights.
+Ops are run by their schema, so that arguments have names: {input: Ref("x")} becomes op(input=values["x"]).
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,7 @@ def _slice_scattered(
 ) -> torch.Tensor:
     """`slice_scatter` with its ends counted from the front."""
     size = base.shape[dim]
+    # Python's own rules for negative and missing ends.
     first, last, _ = slice(start, end).indices(size)
     return torch.slice_scatter(base, part, dim, first, last, step)
 
@@ -48,6 +53,7 @@ def start(captured: CapturedModel, inputs: Sequence[torch.Tensor], weights: Mapp
     """Values of all leaves, by name: `inputs` and `weights` where they are given, else what the graph holds."""
     values: Values = {leaf.name: leaf.tensor.detach() for leaf in captured.leaves.values()}
     values.update(weights or {})
+    # Without inputs there is nothing to pair: leaves then come by name, among the weights.
     values.update(zip(captured.inputs, inputs, strict=bool(inputs)))
     return values
 
@@ -137,28 +143,35 @@ def settled(captured: CapturedModel, names: Collection[str]) -> CapturedModel:
     reordered = set(held)
     for node in captured.nodes:
         read = set(node.names_read)
+        # Made of weights of layers (and constants) alone.
         if read & held and read <= values.keys() and len(node.shapes) == 1 and _is_deterministic(node):
             with torch.no_grad():
                 values[node.name] = evaluate(node, values)
             held.add(node.name)
+            # What is made of weights is a leaf, and its op goes. A reordered weight keeps its op: it stays the stored
+            # one.
             if node.target not in _REORDERING or not read <= reordered:
                 continue
             reordered.add(node.name)
         nodes.append(node)
     results = captured.results
     nodes = _read(nodes, results, reordered)
+    # (value, the name that it gets, where it is read).
     labels: list[tuple[str, str, Where]] = []
     for node in nodes:
         labels.extend((name, f"{node.where.module}.{argument}", node.where) for name, argument in _named(node))
     labels.extend((name, name, Where()) for name in results)
     for name, label, where in labels:
+        # The first label wins: once a value is a leaf, later readers do not rename it.
         if name in held and name not in leaves and name not in reordered:
             leaves[name] = Leaf(name, "parameter", (label,), values[name], where, stored=False)
     return replace(captured, leaves=leaves, nodes=tuple(nodes))
 
 
 def _read(nodes: Sequence[Node], results: Collection[str], optional: Collection[str]) -> list[Node]:
-    """The nodes, those in `optional` only where something reads them."""
+    """The nodes in order, those in `optional` only where something reads them. results: names that are read at the
+    end.
+    """
     needed: list[Node] = []
     wanted = set(results)
     for node in reversed(nodes):
@@ -169,6 +182,7 @@ def _read(nodes: Sequence[Node], results: Collection[str], optional: Collection[
 
 
 def _is_deterministic(node: Node) -> bool:
+    """Whether a node gives the same result each time."""
     return node.target == "getitem" or not draws(overload(node.target))
 
 

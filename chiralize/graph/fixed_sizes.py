@@ -51,6 +51,7 @@ def check_sizes(value: torch.Tensor, name: str, fixed: Sizes | None, origin: str
 
 
 def _text(size: int | None) -> str:
+    """A size for a message."""
     return "any" if size is None else str(size)
 
 
@@ -90,6 +91,8 @@ def checked(
 ) -> torch.fx.GraphModule:
     """A graph with a check of the sizes of every input. Changed in place. names: of the inputs, for messages."""
     inputs = placeholders(module)
+    # Before all ops, so that no kernel sees a wrong size; a check has no result, and is kept since it counts as a
+    # side effect.
     with module.graph.inserting_after(inputs[-1]):
         for placeholder, name, sizes in zip(inputs, names, fixed, strict=True):
             if sizes is not None:

@@ -1,7 +1,11 @@
 """What a module holds: the tables, lists and objects within its reach, and what has values in them.
 
-Forward may write anywhere there: into a buffer, a plain attribute, a list of past frames, an object of the user's own,
-or an attribute of TorchScript. Whoever has to know what a module holds walks over it here.
+Forward may write anywhere there: into a buffer, a plain attribute, a list of past frames, an object of the user's
+own, or an attribute of TorchScript. Whoever has to know what a module holds walks over it here: `snapshot` to put it
+back, `copies` and `tracing` to find tensors. Of a module with `self.past = [x0, x1]` the walk gives
+
+    holders    _parameters, _buffers, _modules, its attributes, the list at `past`
+    values     (past[0], x0), (past[1], x1)
 """
 
 from __future__ import annotations
@@ -93,7 +97,8 @@ class Holder:
 
     def refill(self, slots: Mapping[Any, Any]) -> None:
         """Put the content of `slots` into its slots, in this order, and nothing else."""
-        kind = OrderedDict if isinstance(self.owner, OrderedDict) else dict  # classes made from these may refuse it
+        # By the base's methods: classes made from these may refuse it, or do more.
+        kind = OrderedDict if isinstance(self.owner, OrderedDict) else dict
         kind.clear(self.owner)
         kind.update(self.owner, slots)
 
@@ -191,6 +196,7 @@ class _Script(Holder):
     def location_of(self, slot: Any) -> Location:
         """Where an attribute is, and whether it is a parameter or a buffer."""
         tables: Mapping[Kind, Any] = {"parameter": torch._C.ParameterDict, "buffer": torch._C.BufferDict}
+        # TorchScript has one list of attributes; which are parameters and buffers it says in tables of its own.
         kinds: list[Kind] = [kind for kind, table in tables.items() if slot in dict(table(self.owner).items())]
         return Location(self.location.module, slot, "", kinds[0] if kinds else "attribute")
 
@@ -242,11 +248,13 @@ class Holdings:
         holders: list[Holder] = []
         values: list[tuple[Location, Any]] = []
         seen: dict[int, Any] = {id(module): module}  # held, so that no address comes twice
+        # Breadth first, so that a value gets the outermost of its locations; tables of parameters come first of all.
         waiting = deque(_of_module(module, "", seen))
         while waiting:
             holder = waiting.popleft()
             holders.append(holder)
             for slot, value in holder.slots().items():
+                # Numbers and texts have no slots and no values of their own: the slot that holds them says it all.
                 if value is None or isinstance(value, _ONE_PIECE) or id(value) in seen:
                     continue
                 seen[id(value)] = value
@@ -269,6 +277,7 @@ def held_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 def _of(value: Any, location: Location) -> Iterator[Holder]:
     """The holders that an object consists of; none for what is taken as one piece."""
+    # A class made from list with attributes of its own has both: its entries, and its `__dict__`.
     container = _container(type(value))
     if container is not None:
         yield container(value, location)
@@ -297,12 +306,14 @@ def _of_module(module: nn.Module, path: str, seen: dict[int, Any]) -> list[Holde
     for name, part in module.named_modules(prefix=path):
         seen[id(part)] = part
         table = vars(part)
+        # Its Python side mirrors the C++ one, which alone is written.
         if isinstance(part, torch.jit.ScriptModule) and isinstance(table.get("_c"), torch._C.ScriptModule):
             tables.append(_Script(table["_c"], Location(name)))
             continue
         for key, kind in _TABLES.items():
             if isinstance(table.get(key), dict):
                 tables.append(Holder(table[key], Location(name, kind=kind)))
+                # Else the tables would be met again among the attributes, as plain dictionaries.
                 seen[id(table[key])] = table[key]
         attributes.append(_Attributes(table, Location(name)))
     return [*tables, *attributes]
@@ -310,7 +321,10 @@ def _of_module(module: nn.Module, path: str, seen: dict[int, Any]) -> list[Holde
 
 @lru_cache(1000)
 def _is_open(kind: type) -> bool:
-    """Whether an object is looked into: of the user's own classes, namespaces, what torch makes in forward."""
+    """Whether an object is looked into: of the user's own classes, namespaces, what torch makes in forward.
+
+    Objects of the standard library, numpy, SymPy and torch's inner machinery are taken as one piece.
+    """
     module = kind.__module__
     if issubclass(kind, _NAMESPACES):
         return True

@@ -100,7 +100,9 @@ class Isolated(TorchDispatchMode):
             run = func
         value = run(*args, **kwargs)
         if self.double and isinstance(value, torch.Tensor) and value.dtype in _WIDE:
-            if func is torch.ops.aten.lift_fresh.default:  # numbers in a legacy constructor; _written sees all others
+            # Tensors made of Python numbers pass here. Within a torch function `_FromNumbers` sees the call and makes
+            # it again in float64; `torch.Tensor([1.0])` is none, so it is widened here.
+            if func is torch.ops.aten.lift_fresh.default:
                 if _written.depth:
                     return value
                 self._acted = True
@@ -136,6 +138,7 @@ class _FromNumbers(TorchFunctionMode):
         try:
             value = func(*args, **kwargs)
             if func in _FROM_NUMBERS and value.dtype in _WIDE and kwargs.get("dtype") is None:
+                # Of an array or a tensor the dtype is that of its numbers, which somebody chose.
                 if isinstance(args[0] if args else None, (int, float, complex, list, tuple)):
                     self.acted = True
                     return func(*args, **{**kwargs, "dtype": _WIDE[value.dtype]})
@@ -148,6 +151,7 @@ def _takes_the_default(func: Any, args: Any, kwargs: Any) -> bool:
     """Whether an op returns the default dtype: none of its arguments determines the floating-point dtype."""
     if kwargs.get("dtype") is not None:
         return func is torch.ops.aten.scalar_tensor.default  # a number beside tensors: `torch.where(x > 0, 1.0, 0.0)`
+    # A dtype among the arguments, or a floating-point tensor, whose dtype the result has.
     for leaf in tree_leaves((args, kwargs)):
         if isinstance(leaf, torch.dtype):
             return False
@@ -160,6 +164,7 @@ def _made_wide(run: Any, func: Any, args: Any, kwargs: Any, dtype: torch.dtype) 
     """The value of an op once more, in float64."""
     if _takes(func, "dtype"):
         return run(*args, **{**kwargs, "dtype": _WIDE[dtype]})
+    # Ops without a dtype, such as a division of whole numbers: they take float64 from their operands.
     args, kwargs = tree_map_only(torch.Tensor, lambda tensor: tensor.to(torch.float64), (args, kwargs))
     return run(*args, **kwargs)
 
@@ -217,6 +222,7 @@ class _Numbers:
         if shared is None:
             return func(*args, **kwargs)
         ours = self._generator(device)
+        # One op at a time over all threads: meanwhile the process's generator holds our state.
         with _LENT:
             before = shared.get_state()
             shared.set_state(ours.get_state())

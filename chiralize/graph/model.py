@@ -1,4 +1,13 @@
-"""Frozen records that the steps of a conversion hand to each other."""
+"""The captured network: a flat graph of frozen records, which `capture` makes and all later steps read.
+
+Of `y = fc(x)` the graph is
+
+    leaves     x (input), p_fc_weight and p_fc_bias (parameter, with the keys fc.weight and fc.bias)
+    nodes      linear: aten-op with arguments {input: Ref(x), weight: Ref(p_fc_weight), bias: Ref(p_fc_bias)}
+    outputs    linear
+
+Nodes come in the order of execution, every value has one name, and nothing is written in place.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +68,7 @@ class Node:
     @property
     def draws_numbers(self) -> bool:
         """Whether the op draws random numbers, so that equal arguments need not give equal results."""
+        # A target is namespace.name.overload, looked up word by word; anything else is no op of torch.
         words = self.target.split(".")
         op = torch.ops if len(words) == 3 else None
         for word in words:
@@ -182,9 +192,11 @@ class CapturedModel:
     def until(self, name: str) -> tuple[Node, ...]:
         """The nodes that a value depends on, itself last; all of them if no node is called so."""
         wanted = {name}
+        # Backwards, readers come before what they read.
         for node in reversed(self.nodes):
             if node.name in wanted:
                 wanted.update(node.names_read)
+        # No node is called so, or it reads nothing.
         if len(wanted) == 1:
             return self.nodes
         return tuple(node for node in self.nodes if node.name in wanted)

@@ -1,4 +1,9 @@
-"""The open axes of a call: laid out as torch.export wants them, and calls that are longer or shorter along them."""
+"""The open axes of a call: laid out as torch.export wants them, and calls that are longer or shorter along them.
+
+torch.export takes a copy of the arguments' nest with a dict in place of every tensor: for `net(x, {"h": h})` with
+open batches ({0: AUTO}, {"h": {1: AUTO}}). Here it is flattened to one entry per leaf where axes change, and nested
+again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,15 @@
-"""Exporting a network with open axes, so that its program takes other sizes than those of the examples."""
+"""Exporting a network with open axes, so that its program takes other sizes than those of the examples.
+
+torch.export opens an axis only as far as it learns nothing against it, and one trace sees one size. So a program is
+never believed: it is compared with the module on the examples and on others, and the widest one that agrees is
+returned. The attempts, for an example of one sample and an open batch:
+
+    exported on 2 samples, batch open      must agree on 1
+    exported on 1 sample, batch open       must agree on 1 and on 2
+    exported on 1 sample, batch closed     must agree on 1
+
+Where none of them does, a program of the examples' sizes alone has to.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +71,7 @@ def opened(
         program = _opened_wide(module, given, wide, tell)
         if program is not None:
             return program
+    # None where no axis had to grow: all open ones have several entries.
     longer = lengthened(given, axes, room)
     closed = without_single(given, axes)
     attempts = [(given, axes, given)]  # exported on, open axes, and inputs on which program and module must agree too
@@ -75,9 +87,12 @@ def opened(
             program = export(module, *_fresh(example), free)
             tell("comparing the program with the network")
             if _agrees_in_the_end(program, module, given, other):
+                # The program agrees on the examples. A guard against one entry may go if it also agrees with one
+                # entry along every open axis; if not, it stays. Either way the program is taken.
                 if other is given:
                     _agrees_unguarded(program, module, given, shortened(given, axes))
                 break
+            # The second attempt would end at the same guard from the other side: only the closed one is left.
             if _guards_against(program.module(), other):
                 attempts = attempts[-1:]
     else:
@@ -100,6 +115,7 @@ def _with_one_batch(module: torch.nn.Module, given: Call, axes: Any, wide: Any) 
     """
     leaves, structure = pytree.tree_flatten(given)
     open_axes = axes_by_leaf(structure, axes)
+    # By leaf of the call, its open axes of one entry, where it has several.
     choices = dict[int, list[int]]()
     for index, (leaf, of_leaf) in enumerate(zip(leaves, open_axes, strict=True)):
         of_one_entry = [axis for axis in of_leaf or () if leaf.shape[axis] == 1]
@@ -118,6 +134,7 @@ def _one_of_each(choices: Mapping[int, Sequence[int]]) -> Iterator[Mapping[int, 
     """One axis for every tensor: first the same for all of them, then any others."""
     for axis in sorted(set[int]().union(*choices.values())):
         if all(axis in of_tensor for of_tensor in choices.values()):
+            # States of one network (h and c of an LSTM) have their samples along one axis.
             yield dict.fromkeys(choices, axis)
     for axes in islice(product(*choices.values()), _MOST_CHOICES):
         if len(set(axes)) > 1:
@@ -132,11 +149,13 @@ def _takes_rows(module: torch.nn.Module, given: Call, longer: Call, candidates: 
     answers = _answers(module, given, longer)
     if answers is None:
         return False
+    # Shapes of the answers to the examples, and to the longer ones.
     few, many = (list(map(attrgetter("shape"), tensors)) for tensors in answers)
     before, after = map(pytree.tree_leaves, (given, longer))
     given_shapes = [before[index].shape for index in candidates]
     for index, shape in zip(candidates, given_shapes, strict=True):
         states = min(few.count(shape), given_shapes.count(shape))  # an answer may have their sizes by chance
+        # Grown along another axis than the samples, a state comes back with other sizes.
         if many.count(after[index].shape) < states:
             return False
     return True
@@ -155,6 +174,7 @@ def _opened_wide(
         return None
     tell("program with open frames")
     with suppress(CaptureError):
+        # Axes of one entry grow to two here; frames keep their number.
         program = export(module, *_fresh(lengthened(given, axes, None) or given), axes)
         tell("comparing the program with the network")
         if _leaves_open(program, given, axes) and _agrees_in_the_end(program, module, given, longer):
@@ -265,6 +285,7 @@ def agrees(graph: torch.nn.Module, module: torch.nn.Module, *examples: Call) -> 
 
 
 def _agree(graph: Runner, module: Runner, example: Call) -> bool:
+    """Whether both give as many results on one example, all of them near."""
     ours = tensors_in(graph.run([_fresh(example)]).steps)
     theirs = tensors_in(module.run([_fresh(example)]).steps)
     return len(ours) == len(theirs) and all(map(_near, ours, theirs))
@@ -276,6 +297,7 @@ def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
         return False
     if not (one.is_floating_point() or one.is_complex()) or not one.numel():
         return one.equal(other)
+    # Half of the digits of the largest value. Infinite values are compared by `allclose` as they are.
     scale = torch.nan_to_num(one.abs(), posinf=0.0).max()
     bound = float(scale) * torch.finfo(one.dtype).eps ** 0.5
     return torch.allclose(one, other, rtol=0, atol=bound, equal_nan=True)

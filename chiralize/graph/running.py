@@ -1,7 +1,11 @@
 """Running a network on inputs and on mirrored inputs, without leaving a trace on it.
 
-Every run starts from the state that the network was handed over in. Afterwards buffers and training flags are as the
-caller left them; random numbers and the default dtype are the run's own. Only T_in, T_out and the network are used.
+All that compares answers runs networks here: verdicts, gaps, distances from the flip average. Every run starts from
+the state that the network was handed over in. Afterwards buffers and training flags are as the caller left them;
+random numbers and the default dtype are the run's own. Only T_in, T_out and the network are used:
+
+    with Runner(net, double=True) as runner:
+        y, y_of_image = runner.run([call]).steps[0], runner.run([mirror.turned(call)]).steps[0]
 """
 
 from __future__ import annotations
@@ -72,6 +76,7 @@ def placed(call: Call, around: Around) -> Call:
         if center is None or spread is None or not tensors[index].is_floating_point():
             continue
         drawn = tensors[index]
+        # Coordinates in pixels, say: N(320, 160) in place of N(0, 1).
         at = torch.from_numpy(center).to(drawn.device, drawn.dtype)
         width = torch.from_numpy(spread).to(drawn.device, drawn.dtype)
         tensors[index] = at + width * drawn
@@ -90,7 +95,8 @@ class Arguments:
     def of(args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Arguments:
         """Take the arguments of a call apart."""
         if not kwargs and all(type(argument) is torch.Tensor for argument in args):
-            return Arguments(tuple(args), _of_tensors(len(args)))  # nearly all calls
+            # Nearly all calls: one cached structure, which `filled` knows by its identity, saves two walks over trees.
+            return Arguments(tuple(args), _of_tensors(len(args)))
         leaves, structure = tree_flatten((tuple(args), dict(kwargs or {})))
         return Arguments(tuple(leaves), structure)
 
@@ -142,7 +148,7 @@ def mirrored(call: Call, representations: Sequence[TensorRepresentation], center
 
 
 def results(value: Any) -> tuple[list[torch.Tensor], list[Any]]:
-    """Tensors among the flattened results, and the other leaves."""
+    """(tensors among the flattened results, the other leaves), either in order."""
     others = [leaf for leaf in tree_leaves(value) if not isinstance(leaf, torch.Tensor)]
     return tensors_in(value), others
 
@@ -161,13 +167,14 @@ def random_tensor(like: torch.Tensor, generator: torch.Generator, shape: Sequenc
     """N(0, 1) in the dtype of `like`, in its shape or another of as many axes; integers and booleans are repeated."""
     shape = tuple(like.shape if shape is None else shape)
     if like.is_floating_point() or like.is_complex():
+        # Drawn in double precision and rounded, so that networks of all precisions get the same numbers, to rounding.
         wide = torch.complex128 if like.is_complex() else torch.float64
         return torch.randn(shape, generator=generator, dtype=wide).to(like.device, like.dtype)
     return _repeated(like, shape)
 
 
 def _repeated(like: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """A tensor cut or repeated to another shape of as many axes."""
+    """A tensor cut or repeated to another shape of as many axes: (a b) to five entries is (a b a b a)."""
     for axis, size in enumerate(shape):
         if size != like.shape[axis]:
             like = like.index_select(axis, torch.arange(size, device=like.device) % max(like.shape[axis], 1))
@@ -226,6 +233,7 @@ class Runner:
     def __init__(self, module: torch.nn.Module, *, double: bool = False, itself: bool = False) -> None:
         self.stateful = False
         self.double = double
+        # A network that can be copied is run as a copy; only without one has the original to be put back.
         copied = None if itself else _copy_if_possible(module)
         self._is_copy = copied is not None
         self._module = module if copied is None else copied
@@ -237,13 +245,16 @@ class Runner:
         if not self._is_copy:
             if self.double:
                 raise ModelRunError("the network", "it cannot be copied", "judge it in its own dtype")
+            # With no copy the network is left as it was when the context ends, also after an error.
             self._stack.enter_context(untouched(self._module))
         _evaluate(self._module)
+        # A large network is not doubled in memory: buffers are, parameters op by op while they are read.
         if self.double and is_large(self._module):
             _widen_buffers(self._module)
             self._stack.enter_context(InFloat64())
         elif self.double:
             widen(self._module)
+        # Behind the changes above, so that `start` brings back the state in float64 and in eval mode.
         self._snapshot = Snapshot.of(self._module)
         return self
 
@@ -261,6 +272,8 @@ class Runner:
         self, calls: Sequence[Call], states: Mapping[str, TensorRepresentation] | None = None, *, turned: bool = False
     ) -> Trace:
         """Consecutive calls from the starting state s, or from T s where `turned`. Raises ModelRunError."""
+        # The first run may show that the modes have nothing to do (or, bare, that they had): then it is made again,
+        # so that all runs that are compared are made in one way.
         trace = self._run(calls, states, turned)
         if self._modes.settle():
             trace = self._run(calls, states, turned)
@@ -273,6 +286,7 @@ class Runner:
         with torch.no_grad():
             if turned:
                 for name, tensor in starts.items():
+                    # In place: the network reads the buffer that it holds.
                     tensor.copy_(act(tensor, states[name]))
             steps = tuple(apart(self.call(module, call)) for call in calls)
         return Trace(steps, {name: state_of(module, name).detach().clone() for name in starts})
@@ -306,6 +320,7 @@ def apart(value: Any) -> Any:
 
 
 def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module | None:
+    """A copy of a network, or None."""
     try:
         return copied(module)
     except Exception:  # some modules hold what cannot be copied: locks, non-leaf tensors, handles
@@ -313,6 +328,7 @@ def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module | None:
 
 
 def _widen_buffers(module: torch.nn.Module) -> None:
+    """Make floating-point buffers float64, each in its place, persistent or not as it was."""
     for part in module.modules():
         for name, buffer in part.named_buffers(recurse=False):
             if buffer.is_floating_point():
@@ -320,6 +336,7 @@ def _widen_buffers(module: torch.nn.Module) -> None:
 
 
 def _evaluate(module: torch.nn.Module) -> None:
+    """Put a network into eval mode, where it has one."""
     try:
         module.eval()
     except NotImplementedError:  # an exported program has one mode only

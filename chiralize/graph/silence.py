@@ -97,6 +97,7 @@ class _LogFilters(_Shared):
     def install(self, is_first: bool) -> None:
         """Looking through some hundred loggers takes longer than running a small network: not where nothing is new."""
         named = logging.root.manager.loggerDict
+        # Loggers are never removed, so their number shows whether there are new ones.
         known = len(named), *logging.getLogger().handlers, *logging.getLogger("torch").handlers
         if is_first or known != self.known:
             for handler in _handlers():

@@ -1,4 +1,9 @@
-"""What a module holds at one moment, and how to bring it back to that: no run of ours may leave anything behind."""
+"""What a module holds at one moment, and how to bring it back to that: no run of ours may leave anything behind.
+
+A snapshot has two layers. Slots: which object each attribute, table or list entry held; they are put back as
+objects. Values: the bytes of every tensor, array and generator, which forward may have written to in place; they are
+copied back. `changes` compares both, by which `state` and `tracing` find what forward keeps.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +58,13 @@ class Snapshot:
 
     def __init__(self, holdings: Holdings, parameters: bool) -> None:
         self._slots = [(holder, holder.slots()) for holder in holdings.holders]
+        # Two lists, so that a restore can ask of all empty tables at once whether any is filled now.
         self._empty = [holder.owner for holder, slots in self._slots if not slots and type(holder.owner) in _TABLES]
         self._filled = [(holder, slots) for holder, slots in self._slots if slots or type(holder.owner) not in _TABLES]
         self._tensors: list[_Values] = []
         self._arrays: list[_Array] = []
         self._generators: list[_Generator] = []
+        # Copies by memory: a weight and its views, or tied weights, are copied once.
         memory: dict[int, Any] = {}
         for location, value in holdings.values if parameters else _without_parameters(holdings.values):
             if isinstance(value, Tensor):
@@ -94,6 +101,7 @@ class Snapshot:
         with torch._C.DisableTorchFunction(), torch.no_grad():
             for holder, slots in self._slots:
                 now = holder.slots()
+                # In order: the slots of the snapshot, then those that came since.
                 for slot in {**slots, **now}:
                     before, after = slots.get(slot, NOTHING), now.get(slot, NOTHING)
                     if not equal(before, after):
@@ -101,12 +109,17 @@ class Snapshot:
                         changes[str(location)] = Change(location, before, after)
             for copy in (*self._tensors, *self._arrays, *self._generators):
                 if copy.changed:
+                    # A slot with another object has an entry already; what became of the old object matters less.
                     changes.setdefault(str(copy.location), Change(copy.location, copy.before, copy.now))
         return tuple(changes.values())
 
 
 def _with_those_of(kind: Kind, holder: Holder, slots: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """The content of a holder's slots: now, but for slots of one kind that of the snapshot, `slots`."""
+    """The content that a holder's slots shall have: as now, but for slots of one kind as in the snapshot, `slots`.
+
+    So with kind "buffer" new attributes stay, new buffers go, and old buffers come back.
+    """
+    # In the order of now; a slot of that kind which the snapshot lacks is left out.
     wanted: dict[Any, Any] = {}
     for slot, value in holder.slots().items():
         if holder.location_of(slot).kind != kind or slot in slots:
@@ -190,14 +203,16 @@ class _Values:
         """Give the tensor its memory, its history and its bytes back."""
         if self.copy is None:
             return
+        # Which memory it sees first, then its place in autograd's history, then the bytes.
         if self._is_elsewhere:
-            self.now.data = self.view  # forward wrote to `.data`, or resized it
+            self.now.data = self.view  # forward assigned `.data`, or resized it
         if self.is_leaf and not self.now.is_leaf:
             self.now.detach_()  # forward wrote into it with gradients on
         if self.now.is_leaf and self.now.requires_grad != self.needs_grad:
             self.now.requires_grad_(self.needs_grad)
         if not self._holds_the_same:
             storage = self.view.untyped_storage()
+            # Its memory may have been freed or grown in place.
             if storage.nbytes() != self.copy.nbytes():
                 storage.resize_(self.copy.nbytes())
             storage.copy_(self.copy)
@@ -220,11 +235,13 @@ def _memory(tensor: Tensor) -> int | None:
 
 
 def _layout(tensor: Tensor) -> tuple[Any, ...]:
+    """Where a tensor lies and how: equal for as long as it is the same view of the same memory."""
     storage = tensor.untyped_storage()._cdata
     return storage, tensor.dtype, tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
 
 
 def _bytes(storage: torch.UntypedStorage) -> Tensor:
+    """A memory as a tensor of bytes, on its own device, without a copy."""
     return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
 
 

@@ -1,8 +1,10 @@
 """State that forward keeps in plain attributes from one call to the next.
 
-torch.export follows one call. What that writes to a buffer is in its graph, what it writes to a plain attribute is not.
-So a tensor that exists before the first call, and keeps its size, becomes a buffer. No graph can show what the first
-call creates, nor numbers, lists and objects that change.
+torch.export follows one call. What that writes to a buffer is in its graph, what it writes to a plain attribute is
+not (`self.h = self.cell(x, self.h)`): the exported network would forget. So a tensor that exists before the first
+call, and keeps its size, becomes a buffer. No graph can show what the first call creates, nor numbers, lists and
+objects that change.
+`first_answer_and_state` finds what matters, `as_buffers` turns it into buffers where that is possible.
 """
 
 from __future__ import annotations
@@ -39,8 +41,11 @@ def first_answer_and_state(module: torch.nn.Module, run: Run) -> tuple[Any, tupl
     changes = tuple(
         change for change in start.changes() if change.location.kind != "buffer" or not change.is_of_same_size
     )
+    # A network without such a state ends here, after a single call.
     if not changes:
         return answer, ()
+    # Attributes change in many networks without any effect: a counter, the last attention. Only repeated calls show
+    # whether answers depend on them; buffers are put back, since the graph has those.
     calls = _CALLS
     if is_large(module):
         calls = 1
@@ -63,9 +68,11 @@ def _may_count(change: Change) -> bool:
 def _later(run: Run, start: Snapshot, calls: int) -> Iterator[list[Tensor]]:
     """Answers to the examples: of further calls, then of one after a call on other inputs."""
     for _ in range(calls):
+        # Attributes stay as the calls before left them.
         start.restore("buffer")
         yield _tensors(_seeded(run, 1.0))
     start.restore()
+    # Of equal inputs a state may settle at one value; other inputs in between would leave another.
     with suppress(Exception):  # it need not take others
         _seeded(run, 0.5)
         start.restore("buffer")
@@ -97,9 +104,11 @@ def _tensors(answer: Any) -> list[Tensor]:
 
 
 def _alike(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
+    """Whether two answers have as many tensors, equal bit for bit."""
     return len(first) == len(second) and all(map(same, first, second))
 
 
 def _seeded(run: Run, scale: float) -> Any:
+    """Run with the same random numbers each time, and without gradients."""
     with Isolated(), torch.no_grad():
         return run(scale)

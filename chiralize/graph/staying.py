@@ -34,6 +34,8 @@ class Staying(TorchFunctionMode):
         if func in _MOVES and _stays(args[0]):
             self.acted = True
             return args[0]
+        # `x.to("cuda")`, `x.to(torch.device(...))`, `x.to(0)` or `x.to(device=...)`: the device becomes that of x,
+        # the rest of the request is met.
         if func is Tensor.to and _stays(args[0]):
             if any(map(_is_elsewhere, args[1:2])):
                 self.acted = True
@@ -41,6 +43,7 @@ class Staying(TorchFunctionMode):
             if _is_elsewhere(kwargs.get("device")):
                 self.acted = True
                 kwargs = {**kwargs, "device": args[0].device}
+        # Functions that make tensors: `torch.zeros(3, device="cuda")`.
         if _is_elsewhere(kwargs.get("device")):
             self.acted = True
             kwargs = {**kwargs, "device": CPU}
@@ -53,6 +56,7 @@ def staying(module: nn.Module) -> contextlib.AbstractContextManager[Any]:
 
 
 def _stays(tensor: Tensor) -> bool:
+    """Whether a tensor lies on the CPU, or has no values."""
     return tensor.device.type in ("cpu", "meta")
 
 

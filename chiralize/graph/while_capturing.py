@@ -34,6 +34,8 @@ def recurrent_shapes() -> Iterator[None]:
     try:
         for op, kernels in before.items():
             decomposition_table[op] = partial(_shapes_alone, table[op])
+            # Python kernels that torch registered to take the layers apart; each is wrapped, so that it still runs
+            # for real tensors.
             for key in kernels.keys() & _KEYS:
                 op.py_kernels[key] = partial(_shapes_alone, kernels[key])
             op._dispatch_cache.clear()
@@ -57,7 +59,9 @@ def _shapes_alone(
     each = [states] if isinstance(states, Tensor) else states
     if not isinstance(given, FakeTensor) or not _fit(given, each, weights, is_batch_first):
         return layer(given, states, weights, *options)
+    # "batch time feature", or "time batch feature".
     batch, time = given.shape[:2] if is_batch_first else given.shape[1::-1]
+    # A number that depends on a weight, added so that results require gradients as the layer's own do.
     share = weights[0].sum()
     results = given.new_empty((time, batch, each[0].shape[-1] * (1 + is_both_ways))) + share
     if is_batch_first:

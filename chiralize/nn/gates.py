@@ -2,8 +2,7 @@
 
 A gate that is squashed by the logistic function, which is not odd, must not change its sign: T moves its units and
 negates none, |H|. The candidate goes through tanh and carries the signs of the state, H. So the rows of a weight
-transform as |H| + |H| + H + |H| for an LSTM, and each weight is a `ChiralMap` (the paper's section on recurrent
-layers).
+transform as |H| + |H| + H + |H| for an LSTM, and each weight is a `ChiralMap`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How far stored weights are from what the mirror leaves alone, beside what was said of them when they were made.
 
-`training` projects by this after every step, and verdicts on files ask it for weights that are not symmetric.
+`training` projects by this after every step; `commands` asks it whether stored weights are symmetric still.
 Weights in blocks are left out: every value of theirs is a symmetric weight.
 """
 
