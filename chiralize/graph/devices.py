@@ -81,6 +81,7 @@ def moved(module: Module, device: torch.device) -> Module:
 
     module.to(device)
     for part in module.modules():
+        # Plain attributes, which `module.to` leaves where they are.
         for name, value in vars(part).items():
             if any(tensor.device != device for tensor in tensors_in(value)):
                 vars(part)[name] = on(device, value)

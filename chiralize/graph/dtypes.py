@@ -23,6 +23,7 @@ class _Casts(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
+        # Making a tensor like another (`zeros_like`) rounds nothing.
         name = func.overloadpacket.__name__
         if not (name.startswith("new_") or name.endswith("_like")):
             read, returned = floats((args, kwargs)), floats(out)
@@ -38,11 +39,13 @@ def floats(values: Any) -> set[torch.dtype]:
 
 
 def _eps(dtype: torch.dtype) -> float:
+    """The relative rounding of a floating-point type: the coarser, the larger."""
     return torch.finfo(dtype).eps
 
 
 def coarser_inside(runner: Runner, call: Call) -> set[torch.dtype]:
     """Coarser dtypes that a network casts floating-point values to by itself."""
+    # Once without watching: a first run settles how the network is run, and may be made twice.
     runner.run([call])
     watch = _Casts()
     try:

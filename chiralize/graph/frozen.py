@@ -23,6 +23,7 @@ def tables_among(parameters: Mapping[str, Tensor]) -> frozenset[str]:
     be used, and weights that it learned before can look like anything.
     """
     frozen = {name: parameter.detach() for name, parameter in parameters.items() if not parameter.requires_grad}
+    # Frozen as a whole, a learned weight that happens to have few values must not be taken for a formula.
     as_a_whole = 2 * number_count(frozen.values()) >= number_count(parameters.values())
     is_table = _is_mask if as_a_whole else _is_from_a_formula
     return frozenset(name for name, tensor in frozen.items() if tensor.numel() and is_table(tensor))
@@ -34,7 +35,8 @@ def _is_from_a_formula(tensor: Tensor) -> bool:
         return True
     if _is_mask(tensor):
         return True
-    if sum(size != 1 for size in tensor.shape) < 2:  # a number for every feature, as in a buffer of statistics
+    # Along one axis there is a number for every feature, as in a buffer of statistics, which may be learned.
+    if sum(size != 1 for size in tensor.shape) < 2:
         return tensor.numel() == 1
     if not tensor.any():
         return False  # a layer that starts from zero
@@ -51,6 +53,7 @@ def _has_few_values(tensor: Tensor) -> bool:
 
     In a network that is symmetric already every magnitude comes twice.
     """
+    # Magnitudes in units of the rounding, so that equal ones become equal whole numbers.
     size = tensor.abs()[tensor != 0]
     count = int((size / size.max() / _ROUNDING).round().unique().numel())
     return count <= min(_MOST_VALUES, 2 * max(tensor.shape), size.numel() // 3)

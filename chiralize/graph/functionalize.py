@@ -1,4 +1,10 @@
-"""Rewriting an exported program into ops that write nothing in place, and that have a rule or cannot be taken apart."""
+"""Rewriting an exported program into ops that write nothing in place, and that have a rule or cannot be taken apart.
+
+It stands between `export` and `read_graph`, called by `infer/capture`, which knows the rules. From cheap to dear:
+blocks without gradients are put in line, lone writes replaced, and only if a write or an op without a rule is left,
+torch takes the program apart. `x[:, 0] = y` then is `select_scatter`, an op without a rule what torch builds it
+from.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +25,7 @@ from chiralize.graph.silence import quiet
 from chiralize.graph.tracing import holds_tensor, target_of
 from chiralize.graph.written import COPY
 
+# Times that a program is taken apart: what an op is built from may be built from others again.
 _DEEPEST = 3
 _BLOCK = torch.ops.higher_order.wrap_with_set_grad_enabled
 
@@ -35,6 +42,7 @@ def functionalize(program: ExportedProgram, known: Container[str]) -> ExportedPr
     calls = [node for node in lean.graph.nodes if node.op == "call_function"]
     if all(_is_known(node, known) and not _may_write(node) for node in calls):
         return lean
+    # The first turn is made even if every op is known: it also replaces the writes.
     for turn in range(_DEEPEST):
         table = _parts(program, known)
         if turn and not table:
@@ -42,7 +50,9 @@ def functionalize(program: ExportedProgram, known: Container[str]) -> ExportedPr
         try:
             with quiet():
                 program = program.run_decompositions(table)
-        except Exception as error:  # it was traced for sizes that its own buffers do not have, ...
+        except Exception as error:
+            # Often it was traced for sizes that its own buffers do not have, or two names share a buffer that is
+            # written.
             remedy, shared = "give the sizes that the network was built for", _held_twice(program)
             if shared:
                 remedy = (
@@ -75,7 +85,7 @@ def without_copies(program: ExportedProgram) -> ExportedProgram:
 
 
 def _is_alike(old: Any, new: Any) -> bool:
-    """Whether one value could stand for the other, as far as shape, type and device go."""
+    """Whether one value could stand for the other, as far as shape, type and device go. old, new: nodes, or numbers."""
     kinds: list[tuple[str, torch.dtype, torch.device]] = []
     for node in (old, new):
         value = node.meta.get("val") if isinstance(node, torch.fx.Node) else None
@@ -116,7 +126,10 @@ def _block(program: ExportedProgram, call: torch.fx.Node) -> torch.fx.Graph | No
 
 
 def _inline(graph: torch.fx.Graph, call: torch.fx.Node, block: torch.fx.Graph) -> None:
-    """Put the ops of a block in place of its call, in place; its results get the names under which they were read."""
+    """Put the ops of a block in place of its call, in place; its results get the names under which they were read.
+
+    So names stay what `verify` and reports know: `linear` of a block is `linear` of the graph.
+    """
     operands = iter(call.args[2:])
     values: dict[torch.fx.Node, Any] = {}
     with graph.inserting_before(call):
@@ -131,9 +144,11 @@ def _inline(graph: torch.fx.Graph, call: torch.fx.Node, block: torch.fx.Graph) -
         reader.replace_all_uses_with(values[source])
         graph.erase_node(reader)
         if source.op == "call_function":
+            # A result that is an operand of the block has a name already.
             values[source].name = reader.name
     held = call.args[1]
     assert isinstance(held, torch.fx.Node)
+    # Several calls may share a block; the last one takes it along.
     graph.erase_node(call)
     if not held.users:
         graph.erase_node(held)

@@ -20,6 +20,7 @@ def is_against_one(guard: str) -> bool:
     (True, False)
     """
     match = _AGAINST_ONE.fullmatch(guard)
+    # "6*size != 6" says size != 1, "size != 4" something else.
     return match is not None and int(match[1] or 1) == int(match[2])
 
 

@@ -1,8 +1,12 @@
 """In-place ops on values that nothing else sees, such as `relu_` of a sum, replaced by ops that return a new tensor.
 
-A write of a whole buffer, as of recurrent states, is replaced too: reads after it read the value that was written, and
-the graph returns it. Most writes of networks are of these two kinds, and the rest of the graph stays as it is;
-`run_decompositions`, which can replace any write, traces the whole program twice more.
+    y = x + 1;  y.relu_();  return y * 2         ->    y = x + 1;  z = y.relu();  return z * 2
+    self.h.copy_(g);  return self.h + x          ->    return g + x, and the new h is g
+
+A write of a whole buffer, as of recurrent states, is replaced too: reads after it read the value that was written,
+and the graph returns it. Most writes of networks are of these two kinds, and the rest of the graph stays as it is;
+`run_decompositions`, which can replace any write, traces the whole program twice more. So `functionalize` asks here
+first.
 
 The schema of an op says whether a result shares memory with an argument. Ops that consist of others may return an
 argument itself without saying so (`dropout` in eval mode): of those only the ones in `_NEW` are known not to.
@@ -24,6 +28,7 @@ from torch.export.graph_signature import ExportGraphSignature, OutputKind, Outpu
 from chiralize.graph.fixed_sizes import fixed_sizes
 
 _COPY = torch.ops.aten.copy_.default
+# Composite ops that always return memory of their own.
 _NEW = frozenset(
     """aten::linear aten::matmul aten::conv1d aten::conv2d aten::conv3d aten::conv1d.padding aten::conv2d.padding
     aten::conv3d.padding aten::conv_transpose1d aten::conv_transpose2d.input aten::conv_transpose3d.input
@@ -39,13 +44,16 @@ def without_lone_writes(program: ExportedProgram) -> ExportedProgram:
     The program itself where it writes nothing in place, or where any of its writes cannot be replaced.
     """
     order = {node: position for position, node in enumerate(program.graph.nodes)}
+    # Nodes that stand for a buffer, and that buffer: its placeholder, and later each write to it.
     buffers = {name: name for name in _separate_buffers(program)}
+    # twins: by write, the op that takes its place.  stores: writes to buffers.
     twins: dict[str, Any] = {}
     stores: dict[str, str] = {}
     for node in order:
         if not writes(node):
             continue
         twin = _twin(node)
+        # All or none: with one write left `run_decompositions` has to run anyway.
         if twin is None:
             return program
         buffer = buffers.get(str(node.args[0]))
@@ -63,6 +71,7 @@ def without_lone_writes(program: ExportedProgram) -> ExportedProgram:
             stores[node.name] = buffers[node.name] = buffer
     if not twins:
         return program
+    # The caller's program stays as it was.
     graph, _ = copied_graph(program)
     signature = _stored(graph, stores, program)
     for node in graph.nodes:
@@ -91,10 +100,12 @@ def with_graph(program: ExportedProgram, graph: torch.fx.Graph, signature: Expor
 def _separate_buffers(program: ExportedProgram) -> frozenset[str]:
     """Placeholders of buffers that share their memory with no other parameter, buffer or constant."""
     signature = program.graph_signature
+    # Its graph returns the new values of buffers already.
     if signature.buffers_to_mutate:
         return frozenset()
     held = {**program.state_dict, **program.constants}
     addresses = {name: value.untyped_storage().data_ptr() for name, value in held.items() if isinstance(value, Tensor)}
+    # A write to memory that a second name shares would be seen under that name too.
     holders = Counter(addresses.values())
     return frozenset(
         name for name, target in signature.inputs_to_buffers.items() if holders.get(addresses.get(target, -1)) == 1
@@ -105,6 +116,9 @@ def _fills(node: torch.fx.Node, order: Mapping[torch.fx.Node, int], names: Seque
     """Whether an op writes the whole of a buffer, and nothing reads the buffer's old content after it.
 
     names: all nodes that have stood for the buffer so far; `torch.export` reads it by the last of them alone.
+    Then the written value itself can stand for the buffer from here on. That needs: a value of the buffer's own
+    sizes and type (else the write would expand or round it), which is no view of the buffer, and no view of the old
+    content that is read later.
     """
     buffer, value = node.args[0], _written(node)
     assert isinstance(buffer, torch.fx.Node)
@@ -116,14 +130,16 @@ def _fills(node: torch.fx.Node, order: Mapping[torch.fx.Node, int], names: Seque
         return False
     if sizes is None or None in sizes or sizes != fixed_sizes(value.meta["val"]):
         return False
+    # A view made before the write and read after it sees the new content through shared memory.
     if any(order[user] >= order[node] for view in views for user in view.users):
         return False
+    # A read by an older name behind the last write would get what that name was replaced by, not the present content.
     older = [name for name in names if name is not buffer]
     return all(order[user] <= order[buffer] for name in older for user in name.users)
 
 
 def _views(source: torch.fx.Node, order: Mapping[torch.fx.Node, int], write: torch.fx.Node) -> set[torch.fx.Node]:
-    """Nodes before a write whose results may lie in the memory of a value."""
+    """Nodes before a write whose results may lie in the memory of a value, directly or through other views."""
     views: set[torch.fx.Node] = set()
     waiting = [source]
     while waiting:
@@ -148,19 +164,23 @@ def _stored(graph: torch.fx.Graph, stores: Mapping[str, str], program: ExportedP
     signature = program.graph_signature
     nodes = {node.name: node for node in graph.nodes}
     order = {node: position for position, node in enumerate(graph.nodes)}
+    # By buffer, under its key in the module, the value that it is left with.
     last: dict[str, torch.fx.Node] = {}
     for name, target in stores.items():
         write, buffer = nodes[name], nodes[target]
         value = _written(write)
         assert isinstance(value, torch.fx.Node)
+        # Reads before the write keep the buffer, those behind it get the value.
         buffer.replace_all_uses_with(value, lambda user, write=write: order[user] > order[write])
         last[signature.inputs_to_buffers[target]] = value
+        # A `copy_` computes nothing itself, and goes; any other write becomes its twin and stays.
         if value is not write:
             write.replace_all_uses_with(value)
             graph.erase_node(write)
     output = graph.output_node()
     results = output.args[0]
     assert isinstance(results, (tuple, list))
+    # The signature has buffer mutations before the results.
     output.args = ((*last.values(), *results),)
     written = [OutputSpec(OutputKind.BUFFER_MUTATION, TensorArgument(value.name), name) for name, value in last.items()]
     return replace(signature, output_specs=[*written, *specs_of(results, signature)])
@@ -188,13 +208,16 @@ def _twin(node: torch.fx.Node) -> Any:
     written = [index for index, argument in enumerate(arguments) if argument.alias_info is not None]
     values = (source.meta.get("val") for source in node.all_input_nodes)
     types = {value.dtype for value in values if isinstance(value, Tensor)}
+    # Written is the first argument alone, the name ends in an underscore, and all tensors are of one floating-point
+    # type: a result of another type would be rounded on being written.
     if written != [0] or name == target._opname or len(types) != 1 or not types.pop().is_floating_point:
-        return None  # a result of another type would be rounded on being written
+        return None
     twin = getattr(getattr(torch.ops.aten, name, None), target._overloadname, None)
     if twin is None or twin._schema.is_mutable or len(twin._schema.returns) != 1:
         return None
     names = [argument.name for argument in arguments]
     twin_names = [argument.name for argument in twin._schema.arguments]
+    # Keyword arguments keep their meaning only under the same names.
     alike = names == twin_names or (not node.kwargs and len(names) == len(twin_names))
     if not alike:
         return None
@@ -202,10 +225,15 @@ def _twin(node: torch.fx.Node) -> Any:
 
 
 def _is_unseen(node: torch.fx.Node, order: Mapping[torch.fx.Node, int], twins: Container[str]) -> bool:
-    """Whether only readers of the op's result see its write. twins: earlier writes that are to be replaced."""
+    """Whether only readers of the op's result see its write. twins: earlier writes that are to be replaced.
+
+    The written value has to be new memory, and whoever else reads it must do so before the write and keep no view of
+    it.
+    """
     source = node.args[0]
     if not isinstance(source, torch.fx.Node) or not node.users:
         return False
+    # Of one of several results the op that gave them counts.
     maker = source.args[0] if source.target is operator.getitem else source
     return (
         isinstance(maker, torch.fx.Node)

@@ -1,4 +1,12 @@
-"""The mirror of a network: T on everything that goes in and comes out, and how well it fits."""
+"""The mirror of a network: T on everything that goes in and comes out, and how well it fits.
+
+`NetworkMirror` is made once for a network (`problem/mirror.py`), and whoever compares f(T x) with T f(x) has it.
+`MirrorFit` is what `verification/evidence` has found out about T: the gap of the original under T, beside that of
+other mirrors.
+
+    gap = |f(T x) - T f(x)| in shares of the answers' spread
+    0 equivariant,  0.1 to 0.25 trained on both sides,  1.4 unrelated answers
+"""
 
 from __future__ import annotations
 

@@ -45,6 +45,7 @@ class Modes:
         all runs that are compared are made in one way.
         """
         if self._is_bare:
+            # Surprised: a bare run drew random numbers after all. It is made again, and no later run is bare.
             self._is_bare = not self._was_surprised
             return self._was_surprised
         self._is_bare = self._is_on_cpu and not (self._isolated.acted or self._staying.acted or self._was_surprised)
@@ -60,6 +61,7 @@ class Modes:
         return self
 
     def __exit__(self, *details: Any) -> None:
+        # Set on entering alone where the run is bare.
         if self._before is None:
             self._isolated.__exit__(*details)
             if self._is_on_cpu:

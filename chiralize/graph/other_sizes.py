@@ -1,4 +1,10 @@
-"""Other sizes that a program with open axes promises to take. A proof holds at the examples' sizes; these are run."""
+"""Other sizes that a program with open axes promises to take. A proof holds at the examples' sizes; these are run.
+
+Of an input "batch frame 34" with 2 samples of 27 frames, frames are tried at the smallest size that the program
+takes, at the largest that can be afforded, and at one in between; then samples likewise. Sizes may depend on each
+other (a mask of as many frames): torch writes them as expressions of symbols, and a symbol is given another value
+everywhere.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +60,7 @@ def resizings(
     """
     symbolic = symbolic_sizes(program)
     shapes = [tuple(tensor.shape) for tensor in tensors]
+    # Not the tensors that the program was exported with.
     if list(map(len, symbolic)) != list(map(len, shapes)):
         return []
     resized: list[Resized] = []
@@ -62,14 +69,17 @@ def resizings(
     for symbol, (now, axis) in symbols.items():
         least, most = bounds[symbol]
         few: dict[Any, int] = {}
+        # How many times longer the other axis may get, since the batch became smaller.
         spare = 1.0
         for other, (count, name) in symbols.items():
             if name == "batch" != axis:
                 few[other] = min(count, max(_FEW, bounds[other][0]))
                 spare *= count / max(few[other], 1)
         largest = max(min(most, _MOST, int(now * min(room * spare, _TIMES))), now)
+        # The geometric mean lies in between for short and for long axes; equal sizes are tried once.
         for size in dict.fromkeys((max(least, 1), round((now * largest) ** 0.5), largest)):
             new = _shapes_at(few | {symbol: size}, symbolic, shapes)
+            # An axis of "s - 5" entries would be negative where the program's bounds are not known.
             if size != now and all(min(shape, default=0) >= 0 for shape in new):
                 resized.append(Resized(axis, size, new))
     return resized
@@ -108,6 +118,8 @@ def _symbols(
     for symbol, axes in axes_with.items():
         index, axis = axes[0]
         size = symbolic[index][axis]
+        # Only symbols that are alone in a size, so that their value follows from it; and only where the mirror leaves
+        # all axes alone that have it.
         if size.free_symbols != {symbol} or not names.keys() >= set(axes):
             continue
         values = sympy.solve(size - shapes[index][axis], symbol)

@@ -29,6 +29,7 @@ def number_of(batch: int) -> int:
 
 def generator(batch: int, seed: int = 0) -> torch.Generator:
     """A generator of random numbers that depends on the batch, and not on how many processes share the work."""
+    # Batches count in the lower 32 bits, so that seeds of different batches never meet.
     return torch.Generator().manual_seed((seed << 32) + number_of(batch))
 
 
@@ -36,6 +37,7 @@ def add_up(tensors: Sequence[Tensor]) -> None:
     """Replace tensors by their sums over all processes, in place."""
     if count() == 1:
         return
+    # One message per dtype in place of one per tensor.
     by_dtype: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
         by_dtype.setdefault(tensor.dtype, []).append(tensor)

@@ -2,6 +2,10 @@
 
 A region is one call of a submodule, or a single op of the outermost forward. It is named by the module's path and a
 number, `conv_in#0` for the first stretch of ops that belong to `conv_in`, or by the op alone, `node:softmax_1`.
+Names are all that a passport keeps of regions, so they have to lead to the same ops each time the network is
+captured.
+
+    linear, norm_mean, norm_sub, linear_1    with region norm#0    ->    linear, norm#0, linear_1
 """
 
 from __future__ import annotations
@@ -48,7 +52,11 @@ def around(captured: CapturedModel, regions: Sequence[str], name: str) -> tuple[
 
 
 def _candidates(captured: CapturedModel, start: Node | None, held: str | None) -> Iterator[str]:
-    """Regions round an op, the smallest first. held: the region that holds it already, which they have to exceed."""
+    """Regions round an op, the smallest first. held: the region that holds it already, which they have to exceed.
+
+    The op alone where no module has it; else its module's stretch, then that of the module around it, and so on
+    outwards.
+    """
     path, seed = "", ""
     inner: set[str] = set()
     if held is not None:
@@ -62,6 +70,7 @@ def _candidates(captured: CapturedModel, start: Node | None, held: str | None) -
                 yield _SINGLE + start.name
     while path:
         for run, names in enumerate(_runs(captured, path)):
+            # Among the stretches of one module, that which holds the op, if it holds more than is averaged already.
             if seed in names and set(names) > inner:
                 yield f"{path}#{run}"
         path = path.rpartition(".")[0]
@@ -75,6 +84,7 @@ def members(captured: CapturedModel, region: str) -> set[str]:
         path, _, number = region.rpartition("#")
         runs = _runs(captured, path)
         names = set(runs[int(number)]) if int(number) < len(runs) else set()
+    # Ops that take one of several results go with the op that gave them, wherever they stand.
     picks = (node for node in captured.nodes if node.target == "getitem")
     return names | {pick.name for pick in picks if pick.arguments["value"].name in names}
 
@@ -113,9 +123,11 @@ def _collapsed(captured: CapturedModel, region: str) -> CapturedModel | None:
     leaves = {name: captured.leaves[name] for name in read if name in captured.leaves}
     if any(leaf.kind == "state" for leaf in leaves.values()):
         return None
+    # Results: what is read outside, or returned. Inner values that nobody else reads are not seen any more.
     used = _read_by(outside) | set(captured.outputs)
     results = [node for node in inside if node.name in used and node.shapes[0] is not None]
     inner = _inner(captured, inside, results, read)
+    # One node for the region; its results are taken from it under their old names, so readers do not change.
     where = replace(inside[0].where, module=path_of(region) or inside[0].where.module)
     operands = {"operands": [Ref(name) for name in inner.inputs]}
     call = Node(region, TARGET, operands, inner.output_shapes, frozenset(range(len(results))), where, inner)
@@ -123,9 +135,12 @@ def _collapsed(captured: CapturedModel, region: str) -> CapturedModel | None:
     for index, node in enumerate(results):
         arguments = {"value": Ref(region), "index": index}
         picks.append(Node(node.name, "getitem", arguments, (node.shapes[0],), frozenset({0}), node.where))
+    # The region as a whole may have to come later than its first op, and what reads it later still. If it reads what
+    # depends on itself (a branch that leaves and comes back), no order does.
     ordered = _sorted([call, *picks, *outside], {name: index for index, name in enumerate(captured.by_name)})
     if ordered is None:
         return None
+    # Weights that only the region reads are in its inner graph now.
     needed = _read_by(ordered) | set(captured.outputs) | set(captured.mutations)
     remaining = {name: leaf for name, leaf in captured.leaves.items() if leaf.kind == "input" or name in needed}
     return replace(captured, leaves=remaining, nodes=tuple(ordered))
@@ -142,7 +157,8 @@ def _inner(captured: CapturedModel, inside: Sequence[Node], results: Sequence[No
     stored: dict[str, Leaf] = {}
     for name, leaf in captured.leaves.items():
         if name in read:
-            (inputs if leaf.kind == "input" else stored)[name] = leaf
+            of_kind = inputs if leaf.kind == "input" else stored
+            of_kind[name] = leaf
     for node in captured.nodes:
         if node.name in read:
             inputs[node.name] = _entry(node.name, node.shapes[0] or ())
@@ -163,6 +179,8 @@ def _sorted(nodes: Sequence[Node], positions: Mapping[str, int]) -> list[Node] |
     `_runs` looks for them.
     """
     names = {node.name for node in nodes}
+    # Kahn's algorithm: a node is ready when nothing that it reads is missing; of the ready ones the earliest in the
+    # graph comes first.
     missing = {node.name: names.intersection(node.names_read) for node in nodes}
     readers: dict[str, list[int]] = {}
     for number, node in enumerate(nodes):

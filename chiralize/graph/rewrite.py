@@ -1,4 +1,7 @@
-"""Edits on copies of the user's network: symmetric weights in place of the old ones, tanh in place of ReLU."""
+"""Edits on copies of the user's network: symmetric weights in place of the old ones, tanh in place of ReLU.
+
+Modules and exported programs alike; the network that the user handed over is never written to.
+"""
 
 from __future__ import annotations
 
@@ -50,10 +53,12 @@ def symmetric_weights(
         partner, zeroed = partners.get(leaf.name), 0
         other = captured.leaves[partner].tensor.detach() if partner else None
         values[leaf.names[0]] = reynolds.project(leaf.tensor.detach(), rep, other)
+        # Entries that T negates at their place can only be zero; without signs there are none.
         if other is None and (rep.sign < 0 or not rep.is_sign_free):
             zeroed = int((reynolds.forced_zero(rep) & (leaf.tensor != 0).cpu()).sum())
         distances.append(moved(leaf, values[leaf.names[0]], zeroed))
         for alias in leaf.names[1:]:
+            # Tied weights get one value under all of their names.
             values[alias] = values[leaf.names[0]]
     return values, tuple(distances)
 
@@ -93,13 +98,19 @@ def tensors_of(module: nn.Module) -> Mapping[str, Any]:
 
 
 def _stored_in(program: ExportedProgram) -> Mapping[str, Any]:
+    """The tensors of a program by their keys: constants, parameters and buffers."""
     return {**program.constants, **program.state_dict}
 
 
 def _holding(
     holder: Any, tensors_of: Callable[[Any], Mapping[str, Any]], values: Mapping[str, Tensor], kind: str
 ) -> Any:
-    """A copy in which tensors are replaced while it is copied, so that no third version of any is in memory."""
+    """A copy of a module or program in which tensors are replaced while it is copied, so that no third version of
+    any is in memory.
+
+    tensors_of: gives the tensors that a holder holds, by name.  kind: of the holder, for the message.
+    Raises InternalError for a name that it does not have.
+    """
     old = tensors_of(holder)
     for name in values:
         if not isinstance(old.get(name), Tensor):

@@ -1,7 +1,11 @@
 """Running a network along sequences, in which every call gets the state or the answers of the call before.
 
-A network keeps a state in itself (buffers that forward writes), takes one as an argument and returns it, or reads its
-own answers. In all three a small difference of one call may grow over many, which single calls never show.
+A network keeps a state in itself (buffers that forward writes), takes one as an argument and returns it, or reads
+its own answers. In all three a small difference of one call may grow over many, which single calls never show. Of a
+forecaster of 2 frames that reads 3, four calls along a sequence with feedback read
+
+    calls 0, 1    the observed frames
+    calls 2, 3    the last frame of what the call before read, then its 2 answers
 """
 
 from __future__ import annotations
@@ -109,6 +113,8 @@ def handed_over(
     read = list(given)
     for handed in carried.handed:
         index = handed.input
+        # States begin at zero, whatever the sequence holds; later ones are those returned. Answers are read once
+        # observations end.
         if not number and handed.is_state:
             read[index] = read[index].new_zeros(tuple(state_sizes(read[index].shape)))
         elif number and (handed.is_state or number >= carried.observed(steps)):
@@ -123,6 +129,7 @@ def roll_both_views(
 
     The views run one after the other: a network that cannot be copied has one state.
     """
+    # Whole sequences one after the other, each from the starting state.
     plain = list(roll(runner, steps, carried, watched=watched))
     yield from zip(plain, roll(runner, steps, carried, mirror.turned, watched=watched), strict=True)
 
@@ -131,6 +138,7 @@ def _next(handed: Handed, read: torch.Tensor, answer: torch.Tensor) -> torch.Ten
     """The next value of an input: the answer, or the last frames of the input followed by those of the answer."""
     if handed.axis is None:
         return answer
+    # A window that moves on: as many frames as before, the oldest go.
     frames = read.shape[handed.axis]
     if answer.ndim < read.ndim:  # a single frame, without an axis of time
         answer = answer.unsqueeze(handed.axis)

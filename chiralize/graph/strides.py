@@ -67,6 +67,7 @@ def answers_by_layout(runner: Runner, call: Call, few: bool) -> Iterator[tuple[s
         if other is None:
             continue
         try:
+            # Not by `runner.run`, which copies its tensors and may lay them out anew.
             with torch.no_grad():
                 value = runner.answer(runner.start(), other)
         except ModelRunError:  # it takes no such layout

@@ -22,6 +22,7 @@ OUTSIDE = "that is no buffer of the module"
 def as_held(captured: CapturedModel, module: nn.Module) -> CapturedModel:
     """The graph with what the module does not hold marked so: as it is known, without a key, and not to be changed."""
     held = tensors_of(module)
+    # Constants under a name of the export's own, which no key of the module leads to.
     outside = {leaf.name: leaf for leaf in captured.leaves.values() if leaf.stored and _is_outside(leaf, held)}
     leaves: dict[str, Leaf] = {}
     for name, leaf in captured.leaves.items():

@@ -30,6 +30,7 @@ _HOMES = frozenset({"torch", "_operator"})
 
 def widen(module: torch.nn.Module) -> None:
     """Make a network float64, in place: its weights, and the casts to float32 in its graphs."""
+    # Looked at before the weights change: afterwards they are float64 everywhere.
     graphs = [part for part in module.modules() if isinstance(part, GraphModule) and _is_of_float32(part)]
     module.double()
     for part in graphs:
@@ -44,6 +45,7 @@ def has_float32_written_in(module: torch.nn.Module) -> bool:
 
 
 def _with_float32(part: GraphModule) -> Iterator[Node]:
+    """The nodes of a graph that have float32 among their arguments."""
     for node in part.graph.nodes:
         if any(leaf is _FROM for leaf in tree_leaves((node.args, node.kwargs))):
             yield node
@@ -82,11 +84,13 @@ def _keeps_dtype(node: Node) -> bool:
 
 
 def _is_float32(value: Any) -> bool:
+    """Whether all floating-point tensors within a value are float32, and none is complex."""
     kinds = {tensor.dtype for tensor in tensors_in(value)}
     return not any(kind.is_complex or (kind.is_floating_point and kind is not _FROM) for kind in kinds)
 
 
 def _attribute(part: GraphModule, path: str) -> Any:
+    """What a graph module holds under a path, None where there is nothing."""
     value: Any = part
     for name in path.split("."):
         value = getattr(value, name, None)
@@ -94,11 +98,13 @@ def _attribute(part: GraphModule, path: str) -> Any:
 
 
 def _name(node: Node) -> str:
+    """The name of the op that a node calls, without its overload."""
     packet = getattr(node.target, "overloadpacket", None)
     return getattr(packet, "__name__", str(node.target))
 
 
 def _wider(value: Any) -> Any:
+    """float64 in place of float32, anything else as it is."""
     if value is _FROM:
         return _TO
     return value

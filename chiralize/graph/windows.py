@@ -19,7 +19,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows along one axis of `size` entries. before: entries in front of it that the first one begins at."""
+    """Windows along one axis of `size` entries. before: entries in front of it that the first one begins at.
+
+    8 entries, kernel 3, stride 2, padding 1 have 4 windows: they begin at -1, 1, 3, 5 and the last ends at 7. So
+    before is 1 and after is 0. Seen from the other end they would begin at 0: the excess is 1.
+    """
 
     size: int
     count: int

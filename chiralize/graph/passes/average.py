@@ -1,7 +1,10 @@
 """Local averaging: both views of the input run through one stretch of a network, the rest stays single.
 
 Where a submodule m cannot commute with T (LayerNorm over entries that carry signs, a convolution along the joint
-axis), (m(x) + T m(T x)) / 2 does, for any m. Only that stretch costs twice.
+axis), (m(x) + T m(T x)) / 2 does, for any m. Only that stretch costs twice. In the graph, its ops go into a module
+of their own:
+
+    linear, norm, linear_1    ->    linear, Averaged(norm), linear_1
 """
 
 from __future__ import annotations
@@ -31,9 +34,12 @@ class Turned(nn.Module):
         self.axes: list[tuple[int, bool, bool]] = []
         for index, axis in enumerate(representation.axes):
             if axis.moving:
+                # The part of the axis that T moves; where it is smaller than the axis, other factors lead it: "(led
+                # moved)".
                 action = axis.moving[0].kronecker(*axis.moving[1:])
                 self.axes.append((index, action.size < axis.size, action.is_sign_free))
                 partner = torch.tensor(action.partner)
+                # Partners along the whole axis: those of each repetition, shifted to its place.
                 whole = torch.arange(0, axis.size, action.size)[:, None] + partner
                 self.register_buffer(f"partner_{index}", partner, persistent=False)
                 self.register_buffer(f"sign_{index}", torch.tensor(action.sign), persistent=False)
@@ -62,7 +68,7 @@ class Turned(nn.Module):
 class Averaged(nn.Module):
     """(m(x) + T m(T x)) / 2 for a graph m of several inputs and outputs.
 
-    inputs: representation per argument, None for weights and sizes, which both views share.
+    inputs: representation per argument, None for weights and sizes, which both views share.  outputs: per result.
     """
 
     def __init__(
@@ -102,6 +108,7 @@ def average(
     for name, (ops, entries, results, (inputs, outputs)) in regions.items():
         nodes = {node.name: node for node in module.graph.nodes}
         inside = [node for node in module.graph.nodes if node.name in ops]
+        # What flows in, in the order in which it is read: values, and weights too.
         read: dict[fx.Node, None] = {}
         for node in inside:
             read |= dict.fromkeys(other for other in node.all_input_nodes if other.name not in ops)
@@ -112,6 +119,7 @@ def average(
         with module.graph.inserting_after(inside[-1]):
             call = module.graph.call_module(name, tuple(outer))
         after = call
+        # Readers outside take the results from the call; then nothing reads the old ops.
         for index, result in enumerate(results):
             with module.graph.inserting_after(after):
                 after = module.graph.call_function(_item, (call, index))
@@ -124,6 +132,7 @@ def average(
 
 
 def _item(values: Sequence[Tensor], index: int) -> Tensor:
+    """One result of a call."""
     return values[index]
 
 

@@ -1,9 +1,12 @@
 """Values inside a graph that are given twice along their channels: a map where weights read them, and one behind
 weights that give them. The network computes what it did before.
 
+    "... joint channel"  ->  map in  ->  "... joint (view channel)"  ->  padded weights  ->  map out  ->  as before
+
 A map writes "moved view" from "moved", the second view 0 at first, and the views lie along the channels, "(view
 channel)"; a map out reads both, and takes the first. Weights between them are padded with zeros. All of these are
-weights, which can be fitted like all others.
+weights, which can be fitted like all others: `methods/reduce/views_inside` fits them so that the second view becomes
+the mirrored one, and layers along the joints keep the joints in place.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ def doubled(
         return None
     nodes = {node.name: node for node in module.graph.nodes}
     for value in (*read, *given):
+        # The values were chosen on the captured graph, whose names need not be those of this program.
         if value.node not in nodes or not all(weight.node in nodes for weight in value.weights):
             return None
     dtype = float_type(module)
@@ -104,12 +108,14 @@ def _pad(module: GraphModule, padded: PaddedWeight) -> None:
 def _twice(module: GraphModule, source: Node, name: str, value: DoubledValue, dtype: torch.dtype) -> Node:
     """A value "... moved ... channel" as "... moved ... (view channel)"."""
     size, moved, rank = value.moved.size, value.moved.axes, source.meta["val"].ndim
+    # "moved view moved": the identity into the first view, 0 into the second.
     weight = torch.zeros(size, 2, size, dtype=dtype)
     weight[range(size), 0, range(size)] = 1.0
     order = [*others(rank, moved), *moved]
     rows = after_map(module, source, order, len(moved), name, weight.flatten(0, 1))
     call = module.graph.call_function
     rows = call(torch.unflatten, (rows, -1, (*value.moved.sizes, 2)))
+    # The axes in their old order, the new axis of views in front of the channels, with which it is then merged.
     back = list(map(order.index, range(rank)))
     back.insert(value.channel, rank)
     return call(torch.flatten, (call(torch.permute, (rows, back)), value.channel, value.channel + 1))
@@ -118,6 +124,7 @@ def _twice(module: GraphModule, source: Node, name: str, value: DoubledValue, dt
 def _once(module: GraphModule, source: Node, name: str, value: DoubledValue, dtype: torch.dtype) -> Node:
     """A value "... moved ... (view channel)" as "... moved ... channel"."""
     size, moved, rank = value.moved.size, value.moved.axes, source.meta["val"].ndim
+    # "moved (moved view)": the first view out, the second not read.
     weight = torch.zeros(size, size, 2, dtype=dtype)
     weight[range(size), range(size), 0] = 1.0
     call = module.graph.call_function

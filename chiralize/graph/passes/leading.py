@@ -1,7 +1,9 @@
 """A linear map in front of a program's input and one behind each of its outputs, all of them the identity.
 
+    x  ->  led_in = 1  ->  the network  ->  led_out_0 = 1  ->  y
+
 The network computes what it did before. But what lies between the maps may be written in another basis, since the
-maps are weights, which can be fitted like all others.
+maps are weights, which can be fitted like all others: `methods/reduce/joints_in_place` does so.
 """
 
 from __future__ import annotations
@@ -105,6 +107,7 @@ def after_map(module: GraphModule, value: Node, order: Sequence[int], last: int,
 def _mapped(module: GraphModule, value: Node, name: str, along: Led, dtype: torch.dtype) -> Node:
     """A value after the map of that name, whose weight is the identity."""
     rank = value.meta["val"].ndim
+    # The mapped axes last, as one; afterwards apart again, and all axes in their old order.
     order = [*others(rank, along.axes), *along.axes]
     rows = after_map(module, value, order, len(along.axes), name, torch.eye(along.size, dtype=dtype))
     call = module.graph.call_function

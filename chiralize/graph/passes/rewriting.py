@@ -1,4 +1,8 @@
-"""Changes of a graph that keep what it computes: the same function, written otherwise."""
+"""Changes of a graph that keep what it computes: the same function, written otherwise.
+
+`methods/reduce` uses it to rotate or rescale hidden units where weights before and behind make up for each other,
+and checks by `agrees` that they did.
+"""
 
 from __future__ import annotations
 

@@ -2,8 +2,13 @@
 
 What a strided layer reads beyond its last window has a partner on the other side that nobody reads, or the other way
 round. As many columns of zero weights on one side of its kernel make the windows their own mirror image at the same
-places, so that all sizes and all answers stay. A pooling has no weights: it is run at every column, and a kernel
-(1, 0, ...) of one weight for each channel picks the answers that there were.
+places, so that all sizes and all answers stay. A kernel of 3 with stride 2 and padding 1 over 8 columns:
+
+    windows (a b c)      begin at -1, 1, 3, 5 and end at 7: one column beyond the left end, none beyond the right.
+    windows (a b c 0)    begin at -1, 1, 3, 5 and end at 8: one beyond either end. The reversal fits.
+
+A pooling has no weights: it is run at every column, and a kernel (1, 0, ...) of one weight for each channel picks
+the answers that there were. `commands/aligning` makes these edits on an exported program.
 """
 
 from __future__ import annotations
@@ -48,7 +53,10 @@ class Widened:
 
 
 def widened_for_reversal(graph: CapturedModel, ndim: int, axis: int, traits: Traits) -> tuple[Widened, ...]:
-    """What is to be done to the layers that the reversal does not fit. Raises UnsupportedError where nothing helps."""
+    """What is to be done to the layers that the reversal does not fit. Raises UnsupportedError where nothing helps.
+
+    ndim: axes of a picture with its batch.  axis: the reversed one.
+    """
     nodes, shapes = graph.by_name, shapes_of(graph)
     changes: list[Widened] = []
     taken_over: set[str] = set()
@@ -58,12 +66,14 @@ def widened_for_reversal(graph: CapturedModel, ndim: int, axis: int, traits: Tra
             continue
         before = nodes.get(window.source)
         if before is not None and added_by(before, ndim, axis, traits) is not None:
+            # Zeros that an op of its own adds belong to the windows behind it, if nothing else reads them.
             window, pad = _with_padding(graph, window, before, ndim, axis, traits)
             taken_over.add(pad)
         else:
             pad = ""
         if not window.commutes or pad:
             changes.append(_fitted(window, node, pad))
+    # Columns on one side that no layer has taken over would stay: nothing here makes up for them.
     for node in graph.nodes:
         sides = added_by(node, ndim, axis, traits)
         if sides is not None and node.name not in taken_over and sides[0] != sides[1]:
@@ -73,15 +83,18 @@ def widened_for_reversal(graph: CapturedModel, ndim: int, axis: int, traits: Tra
 
 
 def _fitted(window: Window, node: Node, pad: str) -> Widened:
-    """The columns that a layer lacks."""
+    """The columns that a layer lacks. Raises UnsupportedError where none can be given: see its two cases."""
     excess, sliding = window.excess, window.sliding
+    # Neither answers of a window that is cut off, nor indices, can be picked by a convolution.
     if window.ceil or (window.kind == "pooling" and len(node.shapes) > 1 and excess):
         facts = "a pooling whose last window hangs over the border (ceil_mode), or whose indices are read"
         raise UnsupportedError(str(node.where), facts, "pool without, or use --align resample")
+    # Columns of a kernel lie a dilation apart, so the windows grow by as much at once.
     if excess % sliding.dilation:
         facts = f"a dilation of {sliding.dilation} cannot make up for {abs(excess)} columns"
         raise UnsupportedError(str(node.where), facts, "use --align resample, or pictures of another width")
     more = abs(excess) // sliding.dilation
+    # The larger padding on both sides; the side that was shorter is filled by the kernel's zeros.
     left, right = (0, more) if excess > 0 else (more, 0)
     return Widened(window, left, right, max(sliding.before, sliding.after), pad)
 
@@ -110,6 +123,8 @@ def upsampling_from_first_cell(graph: CapturedModel, ndim: int, axis: int, trait
             continue
         before, dilation = window.sliding.before, window.sliding.dilation
         right = window.sliding.extent - 1 - before
+        # A cell writes `before` columns in front of its own place and `right` behind. Zeros of the kernel make both
+        # as many, and as many are cut off at either end.
         padding = max(before, right)
         if (padding - before) % dilation or (padding - right) % dilation:
             facts = f"a transposed layer of kernel {window.sliding.kernel} and dilation {dilation} has no middle"
@@ -132,6 +147,7 @@ def edited(module: fx.GraphModule, changes: Iterable[Widened]) -> fx.GraphModule
         weight = arguments["weight"]
         assert isinstance(weight, fx.Node)
         name, amounts = str(weight.target), (change.left, change.right)
+        # A weight grows once, however many layers read it, and all of them have to want the same.
         if grown.setdefault(name, amounts) != amounts:
             raise UnsupportedError(name, "layers that share a weight read different columns", "use --align resample")
         if weight.target not in module.meta.setdefault("grown", set()):
@@ -142,6 +158,7 @@ def edited(module: fx.GraphModule, changes: Iterable[Widened]) -> fx.GraphModule
         arguments["padding"] = _with_entry(arguments.get("padding", 0), at, count, change.padding, change)
         if change.window.kind == "transposed":
             arguments["output_padding"] = _with_entry(arguments.get("output_padding", 0), at, count, 0, change)
+        # An op that takes its padding as a word has another overload, which does not take numbers.
         if is_named:
             node.target = CONVOLUTIONS[count]
         node.args, node.kwargs = (), arguments
@@ -154,10 +171,12 @@ def edited(module: fx.GraphModule, changes: Iterable[Widened]) -> fx.GraphModule
 
 
 def _rank(weight: fx.Node, module: fx.GraphModule) -> int:
+    """Axes of a weight, by its node."""
     return _held(module, str(weight.target)).ndim
 
 
 def _held(module: nn.Module, name: str) -> Tensor:
+    """The tensor that a module holds under a path."""
     path, _, last = name.rpartition(".")
     return getattr(module.get_submodule(path), last)
 
@@ -194,13 +213,18 @@ def _without_padding(node: fx.Node, at: int, count: int) -> None:
     """An op that pads, without the columns along an axis."""
     arguments = arguments_of(node)
     amounts = list(arguments["pad"])
+    # `pad` lists (before, behind) of the last axis first.
     first = 2 * (count - 1 - at)
     amounts[first : first + 2] = 0, 0
     node.args, node.kwargs = (), {**arguments, "pad": amounts}
 
 
 def _pick(module: fx.GraphModule, node: fx.Node, change: Widened) -> None:
-    """A pooling at every column, and a convolution that picks the answers that there were."""
+    """A pooling at every column, and a convolution that picks the answers that there were.
+
+    With stride s and the kernel (1, 0, ... 0), or (0, ... 0, 1), the convolution reads every s-th answer; its zeros
+    make the windows symmetric as those of other layers do. One group per channel, so nothing is mixed.
+    """
     arguments, window = arguments_of(node), change.window
     channels, ndim, dtype = _described(node)
     count = ndim - 2

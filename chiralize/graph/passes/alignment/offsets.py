@@ -2,8 +2,10 @@
 
 Cell i of a map has the middle of what it reads at column start + step i. Layers with a stride move that middle, and
 where the cells lie off the middle of the picture, the maps of a mirrored picture are off by twice as much when they
-are turned back. What the network was trained to answer in a cell is another matter; only a kernel that is its own
-mirror image answers for the middle of what it reads.
+are turned back. 4 cells of a kernel of 3 with stride 2 and padding 1 over 8 columns lie at 0, 2, 4, 6; those of the
+mirrored picture, turned back, at 1, 3, 5, 7: half a cell further right.
+What the network was trained to answer in a cell is another matter; only a kernel that is its own mirror image
+answers for the middle of what it reads.
 """
 
 from __future__ import annotations
@@ -60,8 +62,14 @@ def _cells(
     axis: int,
     traits: Traits,
 ) -> Cells | None:
+    """Cells of what an op answers; None where nobody can tell. values: of what came before.  still: weights and
+    constants.
+
+    Ops that look at every entry alone keep the cells, windows move them, and anything else ends the trail.
+    """
     read = [name for name in node.names_read if name not in still]
     grids = {values.get(name) for name in read}
+    # Branches that meet must lie alike: the sum of two grids lies nowhere.
     if len(grids) != 1 or not read:
         return None
     (cells,) = grids
@@ -79,6 +87,7 @@ def _cells(
         case Pointwise() | Sum() | Scaling() | BatchNorm() | Normalised() | Copy():
             return cells if before[axis] == after[axis] else None
         case Join(adds_axis=False):
+            # Joined along channels, say; along the axis itself two grids would follow each other.
             return cells if node.arguments.get("dim", 0) not in (axis, axis - ndim) else None
         case Resampling() as trait:
             return _resized(node, trait, cells, before[axis], after[axis])
@@ -91,6 +100,7 @@ def _resized(node: Node, trait: Resampling, cells: Cells, before: int, after: in
         return None
     if node.arguments.get("align_corners"):
         return Cells(cells.step * (before - 1) / (after - 1), cells.start)
+    # Repeated unevenly, cells are not the same distance apart.
     if trait.is_nearest and after % before:
         return None
     step = cells.step * before / after

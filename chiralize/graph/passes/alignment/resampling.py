@@ -55,9 +55,14 @@ def moved_outputs(module: fx.GraphModule, moves: Sequence[tuple[int, int, int, f
 
 
 def _moved(module: fx.GraphModule, node: fx.Node, axis: int, cells: int, shift: float) -> fx.Node:
+    # Moved right by a, cell i is read at i - a: between the cells i + first and i + first + 1.
+    """A value with its cells moved to the right by `shift`: a sum of four gathers along `axis`, each times its
+    weight.
+    """
     first, graph = floor(-shift), module.graph
     total: fx.Node | None = None
     for tap, weight in enumerate(cubic(-shift - first)):
+        # Taps 0 to 3 are the cells -1, 0, 1, 2 from there; beyond the border the last cell is read again.
         index = (torch.arange(cells) + first + tap - 1).clamp(0, cells - 1)
         name = f"cells_{node.name}_{axis}_{tap}"
         module.register_buffer(name, index, persistent=True)
@@ -85,9 +90,12 @@ def _moved_in_kernel(module: fx.GraphModule, node: fx.Node, axis: int, shift: fl
     kernel, paddings = getattr(holder, name), for_each_axis(arguments.get("padding", 0), count)
     strides, dilations = (for_each_axis(arguments.get(word, 1), count) for word in ("stride", "dilation"))
     at, taps = axis - 2, kernel.shape[axis]
+    # Else a kernel moved by a tap would not move the answer by a cell, or the map would change its size.
     if strides[at] != 1 or dilations[at] != 1 or taps != 2 * paddings[at] + 1:
         return False
     first = floor(-shift)
+    # How far the four cells reach to the left and to the right; as many columns on both sides keep the kernel
+    # centred.
     more = max(1 - first, first + 2)
     shape = list(kernel.shape)
     shape[axis] += 2 * more

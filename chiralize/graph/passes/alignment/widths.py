@@ -1,4 +1,9 @@
-"""Widths of pictures that the reversal fits in every layer of a network."""
+"""Widths of pictures that the reversal fits in every layer of a network.
+
+Convolutions with strides leave columns over at one end at some widths: a kernel of 3 with stride 2 and padding 1
+fits at 7 and 9 columns, not at 8. Widths are followed through the graph, layer by layer, without running it.
+`commands/aligning` offers the next one that fits.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +62,7 @@ def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Tra
         if not sizes or not _goes_on(node, shapes, widths, axis):
             continue
         window = window_of(node, shapes, ndim, axis, traits)
+        # Branches of different widths cannot be added.
         if len(sizes) > 1:
             return False
         (size,) = sizes
@@ -69,6 +75,7 @@ def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Tra
         for name in node.names_read:
             if name in pads:
                 pad, sides = pads[name]
+                # Unequal padding goes together with the windows of a convolution; for any other reader it is a shift.
                 if sides[0] != sides[1] and (window is None or window.kind != "convolution" or not adds_zeros(pad)):
                     return False
         if window is None:
@@ -104,10 +111,12 @@ def _answers(window: Window, size: int, is_upsampled: bool, sides: tuple[int, in
     if window.kind == "transposed":
         if is_upsampled:
             return sliding.stride * (size - 1) + 1
+        # Another entry to read makes the answer a stride longer.
         grown = replace(sliding, count=size, size=sliding.size + sliding.stride * (size - sliding.count))
         if not grown.is_symmetric:
             return None
         return grown.size
+    # padding="same" with an even kernel adds one column more on the right, which `before` does not show.
     lacks_one = sliding.kernel % 2 == 0 and sliding.stride == 1 and sliding.excess == -1
     free = size + 2 * sliding.before + lacks_one - sliding.extent
     if free < 0:

@@ -1,4 +1,8 @@
-"""Layers that slide a window along one axis of pictures: where their windows lie, and which columns they answer for."""
+"""Layers that slide a window along one axis of pictures: where their windows lie, and which columns they answer for.
+
+`Window` reads a convolution, a transposed one or a pooling off a node of the graph; the arithmetic of windows is
+that of `graph.windows`. All files of this folder ask it.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,11 @@ class Window:
         return self.sliding.is_symmetric
 
     def cells(self, step: float, start: float) -> tuple[float, float]:
-        """Distance of the answers and the middle of the first window, where columns are at start + step i."""
+        """(distance of the answers, middle of the first window), where columns are at start + step i.
+
+        A kernel of 3 with stride 2 and padding 1 over columns 0, 1, 2, ... gives (2, 0). A transposed layer is the
+        same the other way round: what it answers is read by the windows.
+        """
         sliding = self.sliding
         middle = (sliding.extent - 1) / 2 - sliding.before
         if self.kind == "transposed":
@@ -103,13 +111,16 @@ def window_of(node: Node, shapes: Mapping[str, tuple[int, ...]], ndim: int, axis
     if not 0 <= at < ndim - 2 or answer is None:
         return None
     size, count = shapes[source.name][axis], answer[axis]
+    # Its windows slide over what it answers, one for every entry that it reads.
     if kind == "transposed":
         size, count = count, size
     weight = node.arguments.get("weight")
     if isinstance(weight, Ref):
+        # "out in h w" has its kernel at the axes at which "b c h w" has the columns.
         kernel, name = shapes[weight.name][axis], weight.name
     else:
         kernel, name = _entry(node.arguments["kernel_size"], at, 1), ""
+    # A pooling without a stride has that of its kernel.
     stride = _entry(node.arguments.get("stride") or (kernel if not name else 1), at, 1)
     dilation = _entry(node.arguments.get("dilation"), at, 1)
     before = _before(node.arguments.get("padding", 0), at, dilation * (kernel - 1))
@@ -118,6 +129,7 @@ def window_of(node: Node, shapes: Mapping[str, tuple[int, ...]], ndim: int, axis
 
 
 def _kind(node: Node, traits: Traits) -> Kind | None:
+    """What kind of layer a node is, None where it has no windows."""
     match traits.get(node.target):
         case Contraction(is_windowed=True):
             return "convolution"

@@ -2,8 +2,8 @@
 
 The mirror is affine there, T x = c + R (x - c). With h(u) = f(u + c_in) - c_out, the network f commutes with the
 affine T exactly if h commutes with the linear R. So all other steps look at h: the same graph with other biases. The
-offset c is followed through everything that is linear in it until a bias, a mean or a constant takes it up
-(b' = b + W c), and the biases that a method has found for h are turned back into those of f, for its new weights.
+offset c is followed through everything that is linear in it until a bias, a mean or a constant takes it up:
+b' = b + W c. And the biases that a method has found for h are turned back into those of f, for its new weights.
 """
 
 from __future__ import annotations
