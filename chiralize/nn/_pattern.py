@@ -57,7 +57,10 @@ def labels(weight: Matrix, bias: Matrix) -> list[list[str]]:
 
 
 def formulas() -> list[tuple[str, str]]:
-    """Every entry of ours by its name, as a sum of entries of the two blocks."""
+    """(name, sum) of every entry of ours, as a sum of entries of the two blocks.
+
+    Each entry of a block is set to 1 alone; where the dense weight is not zero then, this entry takes part.
+    """
     layer = _layer()
     terms: dict[tuple[int, int], list[tuple[float, str]]] = {}
     with torch.no_grad():
@@ -71,6 +74,7 @@ def formulas() -> list[tuple[str, str]]:
                     text = f"{parity}[{names[i]}, {names[j]}]"
                     terms.setdefault(entry, []).append((float(weight[entry]), text))
                 block[i, j] = 0.0
+    # Equal entries have one name; each is written once, by its first entry without a minus.
     table = labels(*ours())
     sums = {table[i][j]: _sum(terms[i, j]) for i, j in sorted(terms) if table[i][j][0] != "−"}
     first: dict[str, str] = {}
@@ -94,6 +98,7 @@ def markdown() -> str:
 
 
 def _layer() -> Linear:
+    """Our layer between two axes of the paper's order."""
     layout = paper_layout(_JOINTS, 2, 1)
     return Linear(layout, layout).double()
 
@@ -104,12 +109,14 @@ def _numbered(shape: tuple[int, ...], seed: int) -> torch.Tensor:
 
 
 def _name(row: str, column: str) -> str:
+    """The name of an entry: a letter for the two sides, a number for the two kinds of channels; of a bias b1 to b4."""
     if not column:
         return {"ln": "b1", "lp": "b2"}.get(row, "b4")
     return _LETTERS[row[0] + column[0]] + _NUMBERS[row[1] + column[1]]
 
 
 def _sum(terms: list[tuple[float, str]]) -> str:
+    """A sum as text: every factor is 1/2, 1 or the root of 1/2."""
     shown = {0.5: "½ ", 1.0: "", round(0.5**0.5, 9): "√½ "}
     parts = list[str]()
     for value, text in terms:

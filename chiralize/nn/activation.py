@@ -1,4 +1,8 @@
-"""Pointwise functions, and which spaces they may follow."""
+"""Pointwise functions, and which spaces they may follow.
+
+If T negates a channel, f(-x) has to be -f(x) there: tanh is odd, ReLU is not. Where T only moves entries any
+function commutes with it.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,7 @@ class Pointwise(nn.Module):
     def __init__(self, function: nn.Module, representation: Representation) -> None:
         super().__init__()
         self.function, self.representation = function, representation
+        # A number per channel would have to be the same for both of a pair, which nothing here sees to.
         if any(parameter.numel() > 1 for parameter in function.parameters()):
             facts = f"{type(function).__name__} has parameters of its own for every channel"
             raise UsageError("chiralize.nn.Pointwise", facts, "use one number for all channels")
@@ -42,6 +47,7 @@ class Pointwise(nn.Module):
 
 
 def _is_odd(function: nn.Module) -> bool:
+    """Whether f(-x) = -f(x) for a torch activation, as far as its exact class tells."""
     if isinstance(function, nn.Hardtanh):
         return function.min_val == -function.max_val and type(function) is nn.Hardtanh
     return type(function) in ODD

@@ -1,4 +1,8 @@
-"""Mirroring at random, of inputs and their targets together."""
+"""Mirroring at random, of inputs and their targets together.
+
+For a batch x "sample ..." and targets y a coin is thrown for every sample: (x, y) or (T x, T y). Where the targets
+are numbers of classes, those of a pair ("left hand", "right hand") change places; scores are mirrored as any output.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +46,7 @@ class Augmentation:
 
         Raises UsageError for more than two, and for what the mirror does not describe.
         """
+        # A DataLoader hands a pair on as one argument.
         if len(pair) == 1 and isinstance(pair[0], (tuple, list)):
             (pair,) = pair
         if len(pair) not in (1, 2):
@@ -52,6 +57,7 @@ class Augmentation:
             raise UsageError("augment", f"no tensor in the input ({type(pair[0]).__name__})", _REMEDY)
         tensors = self.inputs([values[position].shape for position in positions])
         rows = _rows([values[position] for position in positions], tensors)
+        # flips: "sample", or a single truth for all; inputs and targets get the same.
         flips = self._drawn(rows)
         for position, tensor in zip(positions, tensors, strict=True):
             values[position] = _mixed(values[position], turned(values[position], tensor), flips, tensor)
@@ -79,6 +85,7 @@ class Augmentation:
         """The target, mirrored where the input is. is_one: of one sample, without the batch."""
         values, structure = pytree.tree_flatten(target)
         known = [index for index, value in enumerate(values) if isinstance(value, _TARGETS)]
+        # Shapes are described with the batch, also those of one sample.
         batch = (1,) if is_one else ()
         shapes = [(*batch, *np.shape(values[index])) for index in known]
         for index, tensor in zip(known, self.outputs(shapes), strict=True):
@@ -101,7 +108,9 @@ def _rows(values: Sequence[Any], tensors: Sequence[ResolvedTensor]) -> int | Non
 
 
 def _mixed(value: Any, image: Any, flips: Tensor, tensor: ResolvedTensor) -> Any:
-    """T of the rows that are to be mirrored, the others as they are."""
+    """T of the rows that are to be mirrored, the others as they are. value, image: x and T x.  flips: "sample", or
+    one truth.
+    """
     if tensor.is_free or not bool(flips.any()):
         return value
     if bool(flips.all()):
@@ -119,6 +128,7 @@ def _mirrored_target(value: Any, tensor: ResolvedTensor, flips: Tensor, is_one: 
     """One target: a tensor as the network answers, or class indices."""
     if tensor.is_free:
         return value
+    # Axes of the target if it is as the network answers; class numbers have one less, that of the classes.
     rank = len(tensor.shape) - is_one
     if tensor.kind == "classes" and np.ndim(value) == rank - 1 and _is_whole(value):
         return _mixed_classes(value, tensor, flips, is_one)
@@ -143,9 +153,12 @@ def _mixed_classes(value: Any, tensor: ResolvedTensor, flips: Tensor, is_one: bo
     """
     assert tensor.representation is not None and tensor.class_axis is not None
     axes = list(tensor.representation.axes)
+    # Scores are "sample class ..." with T on the classes and, of a map, on its columns. Class numbers have no axis of
+    # classes: the numbers themselves change, and columns as before.
     partner = axes.pop(tensor.class_axis).action.partner
     along = TensorRepresentation(tuple(axes[is_one:]))
     if isinstance(value, Tensor):
+        # table[k] is the class that T takes class k to.
         table = torch.tensor(partner.tolist(), device=value.device, dtype=value.dtype)
         image = torch.where(value < 0, value, table[value.clamp(min=0).long()])
         return _mixed(value, act(image, along), flips, tensor)

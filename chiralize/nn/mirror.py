@@ -128,7 +128,8 @@ class Mirror:
         known = self._known
         if known is None:
             entries = (self.spec.inputs if self.io == "input" else self.spec.outputs) or ()
-            if any(entry.kind == "classes" for entry in entries):  # class indices would look like scores
+            # A target of class numbers would be read as one of scores.
+            if any(entry.kind == "classes" for entry in entries):
                 raise self._unsized("Mirror")
             both = (shapes, None) if self.io == "input" else (None, shapes)
             known = _resolved(self.spec, *both)[self.io == "output"]
@@ -167,7 +168,7 @@ class Mirror:
 
 
 def _arrays(leaves: Sequence[Any]) -> list[int]:
-    """Positions of tensors and arrays."""
+    """Positions of the leaves that are tensors or arrays."""
     return [index for index, leaf in enumerate(leaves) if isinstance(leaf, (Tensor, np.ndarray))]
 
 

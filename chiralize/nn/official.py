@@ -1,7 +1,13 @@
 """Trained weights of the paper's published layers, as ours and torch's take them.
 
 Features are [left, right, centre] joints, the first channels of every joint are negated. The release keeps a dense
-weight as [[w1, w2, w3], [w2, w1, w3], [w4, w4, w5]] * mask, and a batch norm's numbers by kind of feature.
+weight as five blocks times a mask of signs and zeros, rows and columns left, right, centre:
+
+    w1 w2 w3      right-hand rows repeat the left ones with left and right exchanged,
+    w2 w1 w3      the centre's row reads both sides alike
+    w4 w4 w5
+
+and a batch norm's numbers by kind of feature. Here they become dense weights in the order of the features.
 """
 
 from __future__ import annotations
@@ -62,6 +68,7 @@ def official_weights(
 
 
 def _put(parts: dict[str, list[Tensor]], dense: State) -> None:
+    """Add the parts of one gate to lists by name; gates lie one behind the other in torch's weights."""
     for name, part in dense.items():
         parts.setdefault(name, []).append(part)
 
@@ -76,6 +83,7 @@ def _recurrent(state: State, joints: tuple[Joints, Joints], negated: tuple[int, 
         layer, source, gate = map(int, match.groups()[:3])
         cells.setdefault((layer, source), {}).setdefault(gate, {})[match[4]] = tensor
     counts = set(map(len, cells.values()))
+    # A published cell has four gates for an LSTM and three for a GRU.
     if counts == {4}:
         facts = (
             "this is the released LSTM, which overwrites its state and its answer with the cell candidate, so that "
@@ -110,6 +118,8 @@ def _norm(state: State, joints: Joints, negated: int) -> dict[str, Tensor]:
         if absent:
             raise UsageError(_WHERE, f"{name} has no part {', '.join(absent)}", "pass the state_dict of one module")
         given = {part: numbers for part, numbers in parts.items() if numbers is not None}
+        # neg1, pos1: negated and other channels of a side; neg2, pos2: of the centre. A mean or bias of a negated
+        # centre channel is its own negative: 0.
         centre = given["neg2"] if sign > 0 else torch.zeros_like(given["neg2"])
         sides = (given["neg1"], given["pos1"]), (sign * given["neg1"], given["pos1"]), (centre, given["pos2"])
         whole[name] = _by_feature(sides, joints, negated)
@@ -126,6 +136,7 @@ def _by_feature(sides: Sequence[tuple[Tensor, Tensor]], joints: Joints, negated:
     whole, first = sides[0][0].new_empty(features), 0
     orders = list[list[int]]()
     for (turned, plain), count in zip(sides, joints, strict=True):
+        # Features of this side, joint by joint; the first `negated` channels of each are the signed ones.
         after = first + count * channels
         signed = [feature for feature in range(first, after) if feature % channels < negated]
         others = [feature for feature in in_order if first <= feature < after]
@@ -136,6 +147,7 @@ def _by_feature(sides: Sequence[tuple[Tensor, Tensor]], joints: Joints, negated:
         whole[signed], whole[others] = turned, plain
         orders.append([feature - first for feature in others])
         first = after
+    # A Python set may list left features in another order than right ones: then partners get different numbers.
     if orders[0] != orders[1]:
         facts = (
             "in this size the released batch norm gives one number to a left and a right feature that are no partners"
@@ -168,6 +180,7 @@ def _gate(w: State, joints: tuple[Joints, Joints], negated: tuple[int, int]) -> 
     """Dense weight and bias of one gate. w: its w1 to w5, and b1 and b2 where it has them; its masks as well."""
     rows = [[w["w1"], w["w2"], w["w3"]], [w["w2"], w["w1"], w["w3"]], [w["w4"], w["w4"], w["w5"]]]
     weight = torch.cat([torch.cat(row, 1) for row in rows])
+    # [left, right, centre] signs of the features, of input and output.
     into = _signs(joints[0], _channels(weight.shape[1], joints[0]), negated[0])
     out = _signs(joints[1], _channels(weight.shape[0], joints[1]), negated[1])
     mask = torch.from_numpy(_mask(into, out)).to(weight)
@@ -175,12 +188,15 @@ def _gate(w: State, joints: tuple[Joints, Joints], negated: tuple[int, int]) -> 
     dense = {"weight": weight * mask.view(*mask.shape, *([1] * (weight.ndim - 2)))}
     if "b1" in w:
         right, centre = out[1], out[2]
+        # A right bias is the left one with the sign of its channel; a centre bias is zero where the channel is
+        # negated.
         signs = np.concatenate([np.ones_like(right), right, (centre + 1) / 2])
         dense["bias"] = torch.cat([w["b1"], w["b1"], w["b2"]]) * torch.from_numpy(signs).to(weight)
     return dense
 
 
 def _channels(size: int, joints: Joints) -> int:
+    """Channels of every joint. Raises UsageError where joints do not divide the features."""
     count, over = divmod(size, sum(joints))
     if over:
         raise UsageError(_WHERE, f"{size} features for {sum(joints)} joints", "check the joint counts")
@@ -195,6 +211,9 @@ def _signs(joints: Joints, channels: int, negated: int) -> list[np.ndarray]:
 
 def _mask(into: list[np.ndarray], out: list[np.ndarray]) -> np.ndarray:
     """The signs that make [[w1, w2, w3], ...] equivariant, and the paper's zeros in the centre's rows."""
+    # Left rows are as they are, right ones have the sign of output and input. In the centre, rows that T leaves alone
+    # read channels that it leaves alone. Negated rows read what is odd of both sides, and negated channels of the
+    # centre.
     left = np.ones((len(out[0]), sum(map(len, into))))
     right = np.outer(out[1], np.concatenate(into))
     plain = (1 + np.concatenate(into)) / 2  # a row that the mirror leaves alone reads features that it leaves alone

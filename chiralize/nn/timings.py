@@ -109,11 +109,15 @@ def _by_itself(runs: Callable[[], Runs], threads: int, device: torch.device) -> 
 def ratio(runs: Runs, device: torch.device = CPU) -> float:
     """Median over interleaved rounds of the second run's time over the first's.
 
-    What lies a little below one is measured twice, and the larger upper quartile counts: another hour may say
-    otherwise. What is queued on a device has been computed before the clock starts, and before it is read again.
+    A round runs each way often enough for a millisecond, one after the other in alternating order, so that a machine
+    that slows down slows both. What lies a little below one is measured twice, and the larger upper quartile counts:
+    another hour may say otherwise. What is queued on a device has been computed before the clock starts, and before
+    it is read again.
     """
     is_cpu = device.type == "cpu"
     if is_cpu and torch.get_num_threads() == 1:
+        # Processor time, whatever else the machine does. It adds up over threads, so with several only the wall clock
+        # shows what they save.
         clock = time.process_time
     else:
         clock = time.perf_counter
@@ -122,9 +126,11 @@ def ratio(runs: Runs, device: torch.device = CPU) -> float:
     else:
         settle = partial(torch.get_device_module(device).synchronize, device)
     first, second = runs.values()
+    # Caches, allocations and compiled kernels of the first call are not what is compared.
     for run in (first, second):
         run()
     longest = max(_seconds(run, 1, clock, settle) for run in (first, second))
+    # Runs of a round, and rounds: short runs are repeated, long ones are measured three times only.
     count = max(1, round(_LEAST / max(longest, 1e-7)))
     rounds = max(3, min(_ROUNDS, int(_LONGEST / max(2 * count * longest, 1e-7))))
 
@@ -144,6 +150,7 @@ def ratio(runs: Runs, device: torch.device = CPU) -> float:
 
 
 def _seconds(run: Callable[[], object], count: int, clock: Callable[[], float], settle: Callable[[], object]) -> float:
+    """Seconds that `count` runs take, by a clock, everything queued included."""
     settle()
     start = clock()
     for _ in range(count):
@@ -175,6 +182,7 @@ def machine() -> str:
 
 @cache
 def _processor() -> str:
+    """The name of this machine's processor."""
     named = ""
     with suppress(OSError):
         named = _of_linux(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
@@ -194,11 +202,13 @@ def _of_linux(table: str) -> str:
 
 
 def _fingerprint() -> str:
+    """A short name for the kind of machine and torch: on any other one ratios are measured anew."""
     kind = f"{machine()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, format {_FORMAT}"
     return hashlib.sha256(kind.encode()).hexdigest()[:16]
 
 
 def _folder() -> Path:
+    """The user's folder for caches, as each system has it."""
     given = os.environ.get("XDG_CACHE_HOME", "")
     if given and Path(given).is_absolute():
         return Path(given)
@@ -228,6 +238,7 @@ def _write() -> None:
     """Keep what is known, and what other processes measured meanwhile."""
     global _is_read
     with suppress(Exception):  # an unwritable folder, a full disk, no home: it is measured again another time
+        # Read again before writing, so that ratios of other processes stay in the file.
         _is_read = False
         _read()
         target = path()

@@ -31,6 +31,7 @@ class Kept:
     def __init__(self, module: torch.nn.Module, chirality: Any, optimizer: torch.optim.Optimizer) -> None:
         self.module, self.exchanged = module, chirality.exchanged
         self.others = getattr(chirality, "others", ())
+        # Weights of layers in blocks need no projection, whether they are held as blocks or computed from them.
         computed = are_computed(tensors_by_name(module), chirality.hidden, chirality.form)
         hidden = {name: rep for name, rep in chirality.hidden.items() if name not in computed}
         self.hidden = {name: rep for name, rep in hidden.items() if not in_blocks(module, name)}
@@ -79,6 +80,7 @@ def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) ->
         facts = f"it has no {missing[0]} any more, which is to stay symmetric ({len(missing)} of {len(hidden)})"
         raise UsageError(type(module).__name__, facts, "parametrize the network before it is converted")
     parameters = set(map(id, module.parameters()))
+    # Else steps would be taken on another network, and this one projected in vain.
     if not any(id(given) in parameters for group in optimizer.param_groups for given in group["params"]):
         facts = "it holds no parameter of the network"
         raise UsageError(type(optimizer).__name__, facts, "make it from the parameters of the result of chiralize(...)")
@@ -139,8 +141,10 @@ def recipe(
             projection.project()  # running statistics, too
             now = _mean_loss(network, loss, held) if held else float(value.detach())
             progress(step, steps, now)
+            # Without held batches the latest weights count.
             if not held or now < best:
                 best, weights = now, copy.deepcopy(network.state_dict())
+    # No step is projected from here on; the weights that are loaded were.
     projection()
     network.load_state_dict(weights)
     return network.eval()

@@ -51,6 +51,8 @@ def turn_at(shape: Sequence[int], tensor: ResolvedTensor) -> Turn:
         without = when(tensor.has_rows, ", or one sample without the batch")
         facts = f"shape {tuple(shape)}, the mirror was made for shape {tensor.shape}{without}"
         raise UsageError(tensor.where, facts, f"give as many axes as in '{tensor.layout}'")
+    # An axis may be longer by factors before those that T moves (a batch merged into joints), so its size has to be a
+    # multiple.
     for axis, (size, along) in enumerate(zip(shape, representation.axes, strict=True)):
         if along.with_rows(size).size != size:
             facts = f"axis {axis} of shape {tuple(shape)} has {size} entries, the mirror was made for {along.size}"
@@ -66,6 +68,7 @@ def _check_kind(value: Any, turn: Turn, where: str) -> None:
     """Raise UsageError for number types that cannot hold T of their values."""
     representation, center = turn
     if isinstance(value, Tensor):
+        # unsigned: no negative numbers.  whole: no fractions.  numbers: neither texts nor objects.
         unsigned, whole = value.dtype in _UNSIGNED, not (value.is_floating_point() or value.is_complex())
         numbers = True
     else:
@@ -114,7 +117,11 @@ class MirrorModule(nn.Module):
 
 
 def _turned_by(turn: nn.Module, value: Tensor, tensor: ResolvedTensor) -> Tensor:
-    """T of one value; sizes along axes that T leaves alone are not looked at, so that they stay open in an export."""
+    """T of one value; sizes along axes that T leaves alone are not looked at, so that they stay open in an export.
+
+    turn: the module for the example's sizes. A value of other sizes along moved axes, or of another number of axes,
+    goes the way of `turned`, which says what is wrong with it.
+    """
     if tensor.is_free:
         return value
     if is_sample(value, tensor):

@@ -2,7 +2,8 @@
 
     g(x) = (f(x) + T f(T x)) / 2
 
-is equivariant for every f, equals flip test-time augmentation, and holds the weights once; it costs two passes.
+is equivariant for every f, since T only exchanges the two terms of g(T x) and T g(x). It equals flip test-time
+augmentation, and holds the weights once; it costs two passes.
 States are kept once per view, side by side on their last axis (twice as large): T swaps the views' states, and the
 result equals two separate roll-outs averaged.
 """
@@ -100,6 +101,8 @@ class TwoView(nn.Module):
         self.order = None if example is None else _Order(model, example)
         self.views = nn.ModuleList([model])
         if own_buffers:
+            # Each view goes on from its own state; one network would carry the state of the first view into the
+            # second.
             self.views.append(with_same_parameters(model))
         dtype = next(
             (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), torch.float32
@@ -122,16 +125,19 @@ class TwoView(nn.Module):
         if self.order is not None:
             args, kwargs = self.order.applied(args, kwargs)
         leaves, structure = pytree.tree_flatten((args, kwargs))
+        # What either view gets: x and T x, numbers as they are, of a state each its half.
         seen, mirrored = list(leaves), list(leaves)
         for index, mirror, is_state in zip(_tensors(leaves), self.mirror_inputs, self.input_states, strict=True):
             value = leaves[index]
             if is_state:
                 seen[index], mirrored[index] = value.chunk(2, -1)
             else:
-                turned = mirror(value)  # a view may write into its arguments; the other one must not see that
+                # A view may write into its arguments, and the other one must not see that.
+                turned = mirror(value)
                 mirrored[index] = value.clone() if turned is value else turned
         first, out_structure = _call(self.views[0], seen, structure)
         second, _ = _call(self.views[-1], mirrored, structure)
+        # Results that are no tensors are those of the first view.
         results = list(first)
         tensors = _tensors(first)
         if len(tensors) != len(self.output_states):
@@ -160,13 +166,18 @@ class _Order:
         self.paths, self.tensors = list(leaves), _tensor_paths(leaves)
 
     def applied(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """The same call in that order. Raises UsageError where it has other tensors."""
+        """The same call in that order. Raises UsageError where it has other tensors.
+
+        Three ways, from cheap to dear: it is in that order already; arguments by position and by name change places;
+        and leaves are sorted by their path, for dictionaries whose keys come in another order.
+        """
         leaves, structure = pytree.tree_flatten((args, kwargs))
         wanted = pytree.tree_structure(self.form)
         if structure == wanted and _tensor_paths(dict(zip(self.paths, leaves, strict=True))) == self.tensors:
             return args, kwargs
         given = {**dict(zip(self.parameters, args, strict=False)), **kwargs}
         if len(given) == len(args) + len(kwargs) and given.keys() >= {*self.positional, *self.keywords}:
+            # Named arguments of the example by position where it had them so; further ones, with defaults, follow.
             args = tuple(given[name] for name in self.positional)
             others = [name for name in given if name not in self.positional]
             kwargs = {name: given[name] for name in (*self.keywords, *others)}
@@ -201,6 +212,7 @@ def _by_path(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tensor_paths(leaves: Mapping[str, Any]) -> list[str]:
+    """The paths of the leaves that are tensors, in order."""
     return [path for path, leaf in leaves.items() if isinstance(leaf, Tensor)]
 
 
@@ -210,6 +222,7 @@ def _tensors(leaves: Sequence[Any]) -> list[int]:
 
 
 def _call(view: nn.Module, leaves: Sequence[Any], structure: pytree.TreeSpec) -> tuple[list[Any], pytree.TreeSpec]:
+    """The flattened results of a view, and how to put them together again."""
     args, kwargs = pytree.tree_unflatten(leaves, structure)
     return pytree.tree_flatten(view(*args, **kwargs))
 

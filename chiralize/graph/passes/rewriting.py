@@ -1,7 +1,7 @@
 """Changes of a graph that keep what it computes: the same function, written otherwise.
 
-`methods/reduce` uses it to rotate or rescale hidden units where weights before and behind make up for each other,
-and checks by `agrees` that they did.
+`methods/reduce` writes heads of attention and residual trunks in other coordinates by it, and asks `agrees` whether
+the results are what they were.
 """
 
 from __future__ import annotations

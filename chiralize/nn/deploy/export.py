@@ -69,6 +69,7 @@ def _sizes_of(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str
 
     def open_axes(leaf: Any) -> Any:
         """The open axes of one argument, whose sizes the original's program says."""
+        # Leaves that are no tensors are inputs of the program, too, and have an entry.
         value = next(sizes, None)
         if not isinstance(leaf, torch.Tensor) or not isinstance(value, torch.Tensor):
             return None

@@ -31,6 +31,8 @@ def with_our_ways(program: ExportedProgram, with_layers: bool = False) -> nn.Mod
     fold_norms(graph)
     nodes = [node for node in graph.graph.nodes if node.target is CONVOLUTION]
     layers = [layer_at(graph, node) for node in nodes]
+    # All or none, as `windows.are_apart` asks for blocks: a single other convolution would need another order in
+    # memory.
     if nodes and all(map(_is_apart, nodes, layers)):
         for node, layer in zip(nodes, layers, strict=True):
             _as_product(graph, node, layer)

@@ -1,4 +1,9 @@
-"""The form of the result: dense symmetric weights, or even and odd blocks where they are faster."""
+"""The form of the result: dense symmetric weights, or even and odd blocks where they are faster.
+
+A method hands over a draft with dense symmetric weights. `formed` looks for layers that could hold blocks, chooses
+among them by time or by a model of cost, checks that both forms give the same answers, and takes the blocks only if
+they are asked for or pay. The certificate proves the result afterwards, whatever its form.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +57,11 @@ def _in_blocks(problem: Problem, draft: Draft) -> Draft:
     """The draft with blocks where they were asked for or are faster. Raises as `formed`."""
     network, request, result = problem.network, problem.request, draft.converted
     asked = request.form in BLOCKS
+    # Blocks are made of dense weights that are symmetric; an average of two views has none.
     dense = result.form in ("folded", "dense") and not result.averaged
     if not asked and (request.form != "auto" or not dense or is_large(result.module)):
         return draft  # of a large network there is no room for another copy, unless that is asked for
+    # In a graph, layers are calls among ops; in a module, twins in the user's own class.
     graph = request.form == "fused" or isinstance(result.module, torch.fx.GraphModule)
     graph = graph or (not asked and request.product == "graph")
     wanted = _wanted(problem, draft, graph)
@@ -65,6 +72,8 @@ def _in_blocks(problem: Problem, draft: Draft) -> Draft:
         if asked:
             raise
         return draft.with_notes(f"dense weights: {error.facts}")
+    # Nothing to put in blocks: an error if they were asked for; else the draft, with the program that was made for
+    # looking.
     if blocks is None or not blocks.layers:
         if not asked:
             return draft if captured is None else replace(draft, program=captured[0], graph=captured[1])
@@ -77,6 +86,7 @@ def _in_blocks(problem: Problem, draft: Draft) -> Draft:
         if asked:
             raise MethodUnavailableError(f"--form {request.form}", error.facts, "use --form folded or fused") from error
         return draft.with_notes(f"dense weights: {error.facts}")
+    # Layers were chosen one by one; the network as a whole may still be slower.
     if not asked and (dense_draft := _dense_where_faster(problem, draft, blocks.module, captured)) is not None:
         return dense_draft
     action = result.action.with_hidden(blocks.hidden)

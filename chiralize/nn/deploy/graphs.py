@@ -38,6 +38,7 @@ def with_calls(
     result = copied(module)
     assert isinstance(result, fx.GraphModule)
     known = dict(hidden)
+    # A folded bias transforms as the rows of its weight.
     for name, weight in fold_norms(result).items():
         if weight in hidden:
             known[name] = TensorRepresentation(hidden[weight].axes[:1])
@@ -53,6 +54,7 @@ def with_calls(
         if isinstance(twin, str):
             dense[name] = twin
         else:
+            # For inference: one pass over the coordinates less.
             twin.take_scale()
             twins[node] = added(result, name.removesuffix(".weight"), twin), twin
             done.append(name)
@@ -77,6 +79,7 @@ def _twin(
         return layer
     if rep is None:
         return NO_BLOCKS
+    # A bias lies along the outputs, the second axis of a transposed weight.
     rows = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
     if layer.bias is not None:
         bias = {"bias": TensorRepresentation((rep.axes[rows],))}
@@ -107,6 +110,7 @@ def layer_at(module: fx.GraphModule, node: Any) -> Any:
         settings = {name: _plain(value) for name, value in zip(names, node.args[3:], strict=False)}
         settings |= {name: _plain(value) for name, value in node.kwargs.items() if name in names}
         groups = settings.get("groups", 1)
+        # torch's layers take (in, out) channels; the weight has in/groups (transposed: out/groups).
         sides = (out, into * groups) if is_transposed else (into * groups, out)
         layer = kind(*sides, kernel, bias=bias is not None, device="meta", **settings)
     values = {"weight": weight.detach()}
@@ -117,6 +121,7 @@ def layer_at(module: fx.GraphModule, node: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    """A setting as torch's layers take it: a tuple in place of a list."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(value)
     return value

@@ -2,9 +2,13 @@
 
     e, o = W_e (u + v), W_o (u - v)        u', v' = f(e + o), f(e - o)        e', o' = W_e' (u' + v'), W_o' (u' - v')
 
-A function f of every entry alone does not care how an axis is laid out, so between two maps the halves (and the fixed
-entries) stay tensors of their own: nothing is concatenated, and pairs in any order cost no gather. Where something
-else reads the value, it is put together there.
+A function f of every entry alone does not care how an axis is laid out, so between two maps the halves (and the
+fixed entries) stay tensors of their own: nothing is concatenated, and pairs in any order cost no gather. Where
+something else reads the value, it is put together there. Of linear, relu, linear, softmax the graph becomes
+
+    x -> split -> two products -> u, v -> relu(u), relu(v) -> two products -> cat -> softmax
+
+It is the last step of `graphs.with_calls`, for graphs alone: a module's layers hand on whole tensors.
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ _POINTWISE: dict[Any, Callable[..., Any]] = {
     _ATEN.mul.Tensor: torch.mul,
     _ATEN.div.Tensor: _ATEN.div.Tensor,
 }
+# Ops that run under their own name, and those that write into their operand with what they do without writing.
 for _name in _AS_THEY_ARE.split():
     _op = getattr(_ATEN, _name).default
     _POINTWISE[_op] = _op
@@ -91,6 +96,14 @@ def with_halves(module: fx.GraphModule, twins: Mapping[fx.Node, tuple[str, Chira
 
 
 class _Rewriter:
+    """Goes through a graph once, and knows of every value so far whether it is whole, in halves, or both.
+
+    parts: values in halves.  wholes: values in halves that were also put together, or were whole at first.
+    by_channels: pictures in the memory order of convolutions.  coordinates: even and odd parts by value and reader.
+    functional: whether nothing is written in place any more; else halves, which are views, could change unseen.
+    products: whether convolutions over frames are computed as products.  wanted: values that are better in halves.
+    """
+
     def __init__(
         self, module: fx.GraphModule, twins: Mapping[fx.Node, tuple[str, ChiralMap]], functional: bool
     ) -> None:
@@ -110,10 +123,12 @@ class _Rewriter:
             if node in self.twins:
                 with self.graph.inserting_before(node):
                     self._map(node, *self.twins[node])
+            # `_pointwise` has made the halves; the node itself goes below if nothing reads it.
             elif self._is_better_apart(node) and self._pointwise(node):
                 pass
             else:
                 self._put_together(node)
+        # From the end, since readers go before what they read.
         for node in reversed(list(self.graph.nodes)):
             if (node in self.parts or node in self.twins) and not node.users:
                 self.graph.erase_node(node)
@@ -121,6 +136,7 @@ class _Rewriter:
     def _wanted(self) -> set[fx.Node]:
         """The values that a map takes in halves, at once or after functions of every entry alone."""
         in_halves: set[fx.Node] = set()
+        # From the end: a value is wanted in halves if a reader is, or is a map.
         for node in reversed(self.graph.nodes):
             for user in node.users:
                 ours = user in self.twins and user.args[0] is node and _halving(self._reader(user).axis)
@@ -142,6 +158,7 @@ class _Rewriter:
     # ---- maps ---------------------------------------------------------------------------------------------------
     def _map(self, node: fx.Node, path: str, twin: ChiralMap) -> None:
         written: Any = twin.get_submodule(twin.written)
+        # Its answer has no pairs, or a block is empty: the layer is called as a whole, and makes whole tensors.
         if not (_halving(written) and twin.weight_even.numel() and twin.weight_odd.numel()):
             self._put_together(node)
             call = self.graph.call_module(path, (node.args[0],))
@@ -151,6 +168,7 @@ class _Rewriter:
         function, dim = _MAPS[node.target]
         rest: Any = node.args[3:]
         settings = dict(node.kwargs)
+        # Which function multiplies a block: torch's op for the layer, a product of matrices, or the twin's own.
         if self.products and isinstance(twin, Conv1d):
             windows.lay_out(twin)
             function, rest, settings = windows.product, twin.kernel, {}
@@ -180,8 +198,10 @@ class _Rewriter:
     def _coordinates(self, node: Any, path: str, dim: int) -> tuple[Any, Any]:
         """Even and odd parts of what a map reads, by the module at a path; made once for all the maps that read it."""
         reader = self._module(path)
+        # With writes left, a value may change between two readers: each takes it apart when it reads it.
         if not self.functional:
             return self._split(self._whole(node) if node in self.parts else node, path, dim)
+        # Query, key and value read one tensor: its sums and differences are made once.
         for (other, name), coordinates in self.coordinates.items():
             if other is node and reader.is_like(self._module(name)):
                 return coordinates
@@ -224,6 +244,8 @@ class _Rewriter:
         if first is None or not _is_pointwise(node) or _cuts(node, first.dim):
             return False
         for other in node.all_input_nodes:
+            # Operands in halves must be taken apart alike, whole ones must have views like these: a residual branch
+            # is added half by half.
             fits = self.parts[other].is_like(first.butterfly, first.dim) if other in self.parts else first.fits(other)
             if not fits:
                 return False
@@ -235,6 +257,7 @@ class _Rewriter:
         calls: list[fx.Node] = []
         with self.graph.inserting_before(node):
             for index in range(len(first.nodes)):
+                # The op once for each part, on that part of every operand; other arguments stay.
                 pick = lambda other, index=index: self.parts[other].nodes[index]  # noqa: E731
                 args, kwargs = fx.map_arg(node.args, pick), fx.map_arg(node.kwargs, pick)
                 calls.append(self.graph.call_function(target, args, kwargs))
@@ -264,6 +287,7 @@ class _Rewriter:
             parts = self.parts[node]
             with self.graph.inserting_before(node):
                 whole = self.graph.call_function(torch.cat, (list(parts.nodes), -parts.dim))
+                # Whoever reads a whole picture may view it in torch's order.
                 if parts.dim == _OF_PICTURES:
                     whole = self.graph.call_function(pictures.as_torch_has_it, (whole,))
                 if parts.butterfly.places is not None:
@@ -307,6 +331,8 @@ def _without_writes(graph: fx.Graph) -> bool:
         if node.op != "call_function" or schema is None or not schema.is_mutable:
             continue
         source: Any = node.args[0]
+        # Only the write reads the value, which its maker has just made: nobody can see the difference. Of two types
+        # the result would be rounded on being written.
         fresh = isinstance(source, fx.Node) and source.target in _FRESH and len(source.users) == 1
         kinds = {getattr(other.meta.get("val"), "dtype", None) for other in node.all_input_nodes}
         if node.target not in _IN_PLACE or not fresh or len(kinds) > 1:
@@ -316,7 +342,11 @@ def _without_writes(graph: fx.Graph) -> bool:
 
 
 def plain_call(module: fx.GraphModule) -> None:
-    """Let a graph that takes tensors by position and returns one, or a tuple of them, do without trees of arguments."""
+    """Let a graph that takes tensors by position and returns one, or a tuple of them, do without trees of arguments.
+
+    Flattening and unflattening them takes nearly as long as a narrow layer. Graphs with nested or named arguments,
+    or other results, are left as they are.
+    """
     codegen: Any = module.graph._codegen
     info = getattr(codegen, "pytree_info", None)
     if info is None or info.out_spec is None or info.in_spec.num_children != 2:

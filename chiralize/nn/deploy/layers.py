@@ -30,6 +30,7 @@ def with_layers(network: Network, passport: Passport | None) -> tuple[Network, M
     known = representations(network.module, {})
     if passport is not None and passport.form in BLOCKS:
         known = {**known, **passport.hidden}
+    # Coordinates of blocks, and weights that T leaves alone: what is computed of them alone becomes a weight itself.
     still = [name for name, rep in known.items() if rep.is_trivial]
     if network.captured is None or not still:
         return network, known

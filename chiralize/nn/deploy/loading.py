@@ -57,6 +57,7 @@ def _fold(state: State, prefix: str, layer: nn.Module, representations: Mapping[
     if not stored or not any(name not in layer.state_dict() for name in stored):
         return  # torch's own keys, or the layer is not among those to be loaded
     twin = unfilled_twin_of(layer, representations)
+    # Neither blocks of this layer nor torch's keys: torch will name what does not fit.
     if twin is None or stored.keys() != twin.state_dict().keys():
         return
     if any(stored[name].shape != value.shape for name, value in twin.state_dict().items()):

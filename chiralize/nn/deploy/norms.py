@@ -46,18 +46,27 @@ def set_value(module: nn.Module, name: str, value: Tensor) -> None:
 
 
 def _foldable(node: Any) -> bool:
+    """Whether a batch norm can be folded into the map before it.
+
+    Arguments of the op: (x, weight, bias, mean, variance, training, momentum, eps, cudnn).
+    """
     linear: Any = node.args[0]
     tensors = node.args[1:5]
+    # In training the statistics are those of the batch; and a value that others read must stay as it is before the
+    # norm.
     if node.args[5] or getattr(linear, "target", None) not in _MAPS or len(linear.users) > 1:
         return False
     if len(node.meta["val"].shape) != _MAPS[linear.target]:
         return False  # it normalises frames, not the rows of the map
     read: list[Any] = [argument for argument in (*linear.args[1:3], *tensors) if argument is not None]
+    # Numbers that are computed change from call to call; a shared weight would be scaled for its other reader as
+    # well.
     stored = all(argument.op == "get_attr" for argument in read)
     return stored and len(read[0].users) == 1 and tensors[2] is not None
 
 
 def _fold(module: fx.GraphModule, node: Any) -> tuple[str, str]:
+    """Fold one norm, in place; (name of the new bias, name of the weight). In float64, rounded once."""
     linear = node.args[0]
     weight_node, bias_node = linear.args[1], linear.args[2] if len(linear.args) > 2 else None
     gamma, shift, mean, var, before = (_double(module, argument) for argument in (*node.args[1:5], bias_node))
@@ -82,6 +91,7 @@ def _fold(module: fx.GraphModule, node: Any) -> tuple[str, str]:
 
 
 def _double(module: nn.Module, node: Any) -> Tensor | None:
+    """A stored tensor in float64, None for an argument that is left out."""
     if node is None:
         return None
     return value_of(module, node).detach().double()

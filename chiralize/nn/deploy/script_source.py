@@ -78,6 +78,7 @@ def annotation(kind: Any) -> str:
 
 
 def _literal(value: Any) -> str:
+    """A default value as text. Raises ExportError for one without a text."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return repr(value)
     raise ExportError(_WHERE, f"an argument is {value!r} by default, which has no text", INSTEAD)
@@ -106,6 +107,7 @@ class Inputs:
         kind: the argument's type.  value: in one call.  name: an expression for it.  path: where it is in the call.
         """
         form = kind.kind()
+        # Kinds in this order: what may be missing, a tensor, what holds none, and three ways to nest.
         if form == "OptionalType":
             return self._optional(kind, value, name, path)
         if form == "TensorType":
@@ -145,6 +147,7 @@ class Inputs:
         return self.split(kind.getElementType(), value, held, path)
 
     def _tensor(self, name: str, path: str) -> tuple[str, str]:
+        """Of a tensor: x and T x; of a state, which lies side by side for both views, its two halves."""
         number = self.numbers[path]
         if self.states[number]:
             halves = self.lines.hold(f"torch.chunk({name}, 2, -1)")
@@ -205,6 +208,7 @@ class Outputs:
         raise ExportError(_WHERE, f"results of the type {kind.annotation_str} cannot be averaged there", INSTEAD)
 
     def _optional(self, kind: Any, value: Any, ours: str, theirs: str, path: str) -> str:
+        """A result that may be missing: in both views or in none, as in the conversion."""
         one, other = self.lines.hold(ours), self.lines.hold(theirs)
         if value is None:
             self.lines.require(f"{one} is None", f"{path} was None in the conversion")

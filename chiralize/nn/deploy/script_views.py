@@ -1,7 +1,14 @@
 """Both views of a TorchScript network as one TorchScript module, which needs nothing but torch to run.
 
-It holds the network twice where that keeps a state or has methods that write: each view has its own.  Further methods
-(`reset_memory`) call both views; plain attributes are those of the network.
+    def forward(self, x: Tensor) -> Tensor:
+        value_0 = self.mirror_inputs[0](x)
+        value_1 = self.views[0](x)
+        value_2 = self.views[0](value_0)
+        return 0.5 * (value_1 + self.mirror_outputs[0](value_2))
+
+is what it writes for a network of one tensor, and lets torch compile. It holds the network twice (`views[1]`) where that keeps a
+state or has methods that write: each view has its own.  Further methods (`reset_memory`) call both views; plain
+attributes are those of the network.
 """
 
 from __future__ import annotations
@@ -41,7 +48,11 @@ class ScriptMethods:
 
     @staticmethod
     def of(script: Any) -> ScriptMethods:
-        """Read them. What a method of the module calls counts as its helper, unless it takes no arguments."""
+        """Read them off a TorchScript module.
+
+        What a method of the module calls counts as its helper, unless it takes no arguments: `reset()`, which
+        forward may call itself, is for others too.
+        """
         names = sorted(name for name in script._c._method_names() if name != "forward")
         called = set(_called(script, [*names, "forward"]))
         public: dict[str, Any] = {}
@@ -75,6 +86,7 @@ def both_views(script: Any, two_view: TwoView, example: Call) -> tuple[Any, tupl
     is_written = any(_WRITES.search(str(graph)) for graph in _graphs(script, methods))
     holder = _holder("Average")
     views = [replaced(script, {})]
+    # The second copy is on the parameters of the first, with buffers of its own.
     if len(two_view.views) > 1 or (methods.public and is_written):
         views.append(on_parameters_of(script, views[0]))
     holder.views = nn.ModuleList(views)
@@ -141,10 +153,12 @@ def _forward(script: Any, two_view: TwoView, example: Call, count: int) -> str:
         value = given.get(argument.name, argument.default_value)
         one, other = inputs.split(argument.type, value, argument.name, paths.get(argument.name, ""))
         ours.append(one)
-        theirs.append(other if other == "None" else lines.hold(other))  # before a view may write into it
+        # T x is made before the first view runs, which may write into x.
+        theirs.append(other if other == "None" else lines.hold(other))
     first = lines.hold(f"self.views[0]({', '.join(ours)})")
     second = lines.hold(f"self.views[{count - 1}]({', '.join(theirs)})")
     with torch.no_grad(), quiet():
+        # One call of a copy says what is in lists and dictionaries; types say all else.
         answer = replaced(script, {})(*copy.deepcopy(args), **copy.deepcopy(kwargs))
     outputs = Outputs(lines, tensors_by_path(answer), two_view.output_states)
     (returned,) = schema.returns
@@ -190,6 +204,7 @@ def _called(script: Any, names: list[str]) -> Iterator[str]:
 
 
 def _graphs(script: Any, methods: ScriptMethods) -> Iterator[Any]:
+    """The graphs of forward and of all public methods, calls inlined, so that writes within show."""
     for name in ("forward", *methods.public):
         yield script._c._get_method(name).inlined_graph
 
@@ -207,6 +222,8 @@ def _copy_attributes(script: Any, holder: nn.Module, is_written: bool) -> tuple[
         if name in _PARTS or name.startswith("_"):
             continue
         value = script._c.getattr(name)
+        # One of three: a tensor that nobody writes, a plain value that no method sets, or something that each view
+        # has for itself.
         if isinstance(value, torch.Tensor) and not is_written:
             holder.register_buffer(name, value.detach().clone())
         elif name not in written and _is_plain_value(value):

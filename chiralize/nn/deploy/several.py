@@ -48,6 +48,7 @@ def with_blocks_for_all(module: nn.Module, hidden: Sequence[Hidden]) -> Blocks:
     names = {name for name, _ in (*result.named_parameters(), *result.named_buffers())}
     new: list[Hidden] = []
     for representations in hidden:
+        # Weights outside of blocks keep the representations that they had.
         stay = {name: rep for name, rep in representations.items() if name in names}
         new.append({**_of_blocks(result), **stay})
     return Blocks(result, tuple(layers), dense, tuple(new))
@@ -95,6 +96,8 @@ def _of_blocks(module: nn.Module) -> dict[str, TensorRepresentation]:
 
 
 def _in_module(module: nn.Module, hidden: Sequence[Hidden]) -> tuple[list[str], dict[str, str]]:
+    # A layer may be held under several names; its twin takes all of them.
+    """(paths of the layers that were replaced, in place; those that stay, with the reason)."""
     paths: dict[int, list[str]] = {}
     for path, layer in module.named_modules(remove_duplicate=False):
         paths.setdefault(id(layer), []).append(path)
@@ -115,6 +118,7 @@ def _in_module(module: nn.Module, hidden: Sequence[Hidden]) -> tuple[list[str], 
 
 
 def _in_graph(module: fx.GraphModule, hidden: Sequence[Hidden]) -> tuple[list[str], dict[str, str]]:
+    """(weights of the maps that became calls of twins, in place; those that stay, with the reason)."""
     twins: list[str] = []
     done: list[str] = []
     dense: dict[str, str] = {}

@@ -72,18 +72,22 @@ def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin, costs: Costs = 
     for node in maps_of(layer, ops):
         shape: tuple[int, ...] = node.shapes[0] or ()
         out, into, *kernel = _weight(layer, shape)
+        # rows: how often the weight is multiplied, once for each sample, frame, place.  weight: its entries.
         rows, weight = times * prod(shape) / out, out * into * prod(kernel)
         if isinstance(layer, nn.ConvTranspose2d):
             rows /= prod(layer.stride)  # windows, one for each entry that is read
             out, into = into, out
+        # The larger of two times: to multiply, or to read the weight (4 bytes an entry).
         multiplying = rows * weight / (threads * _MULTIPLICATIONS)
         dense = max(multiplying, 4 * weight / (min(threads, _READERS) * _WEIGHT_BYTES))
+        # Query, key and value in one op of dense weights are three calls of blocks.
         calls = out // into if isinstance(layer, nn.MultiheadAttention) else 1
         share, moved = _saved(layer, min(out, into)), into + out
         may_gain = share or min(out, into) > costs.few_reversed
         if may_gain and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             share, moved = _saved_by(twin(), share, into, out, costs.few_reversed)
         whole += dense
+        # What blocks save, less their calls, less moving what they read and write.
         gain += share * dense - calls * costs.overhead - 4 * rows * moved / _ACTIVATION_BYTES
     return gain > _LEAST_GAIN * whole
 
@@ -152,6 +156,7 @@ def _of_attention(layer: nn.MultiheadAttention, shapes: Sequence[Any], times: fl
     """
     size, calls = layer.embed_dim, list[Inputs]()
     for shape in shapes:
+        # "token batch (part channel)": query, key and value at once.
         if shape[-1] == 3 * size:
             entering = (*_more(shape, 1, times)[:-1], size)
             if layer.batch_first and len(entering) == 3:
@@ -178,6 +183,8 @@ def _of_map(layer: Any, node: Node, times: float) -> tuple[int, ...]:
     if isinstance(layer, nn.ConvTranspose2d):
         settings = zip(sizes, layer.stride, layer.dilation, layer.kernel_size, layer.padding, strict=False)
         for axis, (size, step, spread, width, around) in enumerate(settings):
+            # A size of the input from that of the answer: torch's formula for either layer, solved for it. Of a
+            # stride the smallest input is taken.
             sizes[axis] = (size - 1 - spread * (width - 1) + 2 * around) // step + 1
     elif not isinstance(layer.padding, str):  # with `same` they stay
         settings = zip(sizes, layer.stride, layer.dilation, layer.kernel_size, layer.padding, strict=False)

@@ -1,4 +1,9 @@
-"""Layers of a module replaced by their twins, on a copy: class, methods and every other part stay."""
+"""Layers of a module replaced by their twins, on a copy: class, methods and every other part stay.
+
+Forward goes on calling `self.fc(x)`, and gets a layer that commutes with T by construction. So a layer may be
+replaced only if all that reads its weights is its own forward: hooks, weights shared with another layer, or code
+that reads `self.fc.weight` itself would meet something else. The captured graph shows all readers.
+"""
 
 from __future__ import annotations
 
@@ -65,6 +70,7 @@ def swapped(
     for path, layer in list(result.named_modules()):
         if type(layer) not in TWINS or not path:
             continue
+        # Under all of its names, so that a shared layer stays shared.
         names = paths[id(layer)]
         ops = graph.ops(layer, names)
         if isinstance(ops, str):
@@ -129,6 +135,7 @@ class _Graph:
             return "it has hooks"
         ops: dict[str, Node] = {}
         for name in layer.state_dict():
+            # Tied to a weight outside of this layer.
             others = {*self.names.get(f"{paths[0]}.{name}", ())} - {f"{path}.{name}" for path in paths}
             if others:
                 return f"it shares its {name} with {min(others)}"
@@ -136,6 +143,7 @@ class _Graph:
                 if not any(node.where.module == path or node.where.module.startswith(f"{path}.") for path in paths):
                     return f"its {name} is read outside of it"
                 op = node.target.split(".")[1]
+                # The layer's own code, but not the op that its twin replaces.
                 if op != _OPS.get(type(layer), op):
                     return f"its {name} is read by {node.target}"
                 ops[node.name] = node

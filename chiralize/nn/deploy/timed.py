@@ -66,6 +66,7 @@ class Timing:
         return bool(processes.of_first(self._is_faster(layer, ops, twin, times)))
 
     def _is_faster(self, layer: nn.Module, ops: Sequence[Node], twin: Twin, times: float) -> bool:
+        # From cheap to dear: a rule, the model where nothing can be timed, a ratio that is known, a measurement.
         if _is_narrow(layer) and not is_off():
             return False
         inputs = [] if is_off() else inputs_of(layer, ops, times)
@@ -74,6 +75,7 @@ class Timing:
             return is_faster(layer, ops, twin, times=times)
         device = self.device or next(layer.parameters()).device
         name = _name(layer, blocks, inputs)
+        # A network of many different layers is not timed for minutes.
         if self.spent > LONGEST and not is_known(name, device):
             return is_faster(layer, ops, twin, times=times)
         started = perf_counter()
@@ -105,6 +107,7 @@ def takes_longer(
 
     ways = [type(part).__name__ for part in blocks.modules()]
     kinds = [(node.target, node.shapes) for node in captured.nodes]
+    # What is run, in which layers, by which kernels: networks of one digest take the same time.
     digest = hashlib.sha256(repr((kinds, ways, _private.are_on())).encode()).hexdigest()[:16]
     share = processes.of_first(measured(f"network {digest}", runs, None, device))
     if share > 1.0:
@@ -113,6 +116,7 @@ def takes_longer(
 
 
 def _is_narrow(layer: nn.Module) -> bool:
+    """Whether a layer is a convolution on few channels."""
     return isinstance(layer, nn.Conv1d | nn.Conv2d) and max(layer.weight.shape[:2]) < _NARROW
 
 
@@ -125,6 +129,7 @@ def _at(device: torch.device, module: nn.Module) -> nn.Module:
 
 
 def _is_on_cpu(module: nn.Module) -> bool:
+    """Whether all parameters lie on the CPU."""
     return all(tensor.device.type == "cpu" for tensor in module.parameters())
 
 

@@ -1,4 +1,9 @@
-"""The chiral twin of a torch layer, by its exact type: a subclass may compute something else."""
+"""The chiral twin of a torch layer, by its exact type: a subclass may compute something else.
+
+A twin is built from how T acts on the layer's weights: `fc.weight` under (rep_out, rep_in) gives `Linear(rep_in,
+rep_out)`. Then it must say the same of its weights as was asked for, and takes the layer's weights as a state.
+`TWINS` lists the layers that have one; adding a layer is one function and one entry.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +44,12 @@ def unfilled_twin_of(layer: nn.Module, representations: Reps) -> ChiralModule | 
     """
     build = TWINS.get(type(layer))
     floating = {name: value for name, value in layer.state_dict().items() if value.is_floating_point()}
+    # All weights of the layer must be known: a twin could not say how the others transform.
     if build is None or not floating or not set(floating) <= set(representations):
         return None
     with Isolated():  # what a new layer draws for its weights is overwritten
         twin = build(layer, representations)
+    # Where weights transform otherwise than a twin's do, there is none.
     if twin is None or any(rep != representations[name] for name, rep in twin.dense_representations().items()):
         return None
     return twin.to(next(iter(floating.values())))
@@ -56,6 +63,7 @@ def _sides(rep: TensorRepresentation) -> tuple[Representation, Representation] |
 
 
 def _linear(layer: nn.Linear, reps: Reps) -> ChiralModule | None:
+    """The twin of a linear layer."""
     sides = _sides(reps["weight"])
     if sides is None:
         return None
@@ -63,6 +71,7 @@ def _linear(layer: nn.Linear, reps: Reps) -> ChiralModule | None:
 
 
 def _conv(layer: Any, reps: Reps) -> ChiralModule | None:
+    """The twin of a convolution without groups, also where T reverses an axis of its kernel."""
     sides = _sides(reps["weight"])
     if layer.groups == 1 and sides is None and type(layer) is nn.Conv2d:
         return _reversed_conv(layer, reps["weight"])
@@ -74,6 +83,7 @@ def _conv(layer: Any, reps: Reps) -> ChiralModule | None:
 
 
 def _reversed_conv(layer: nn.Conv2d, rep: TensorRepresentation) -> ChiralModule | None:
+    """The twin of a convolution of which T reverses one axis of the kernel."""
     mirror = _reversed_axis(rep)
     if mirror is None or (isinstance(layer.padding, str) and layer.padding_mode != "zeros"):
         return None
@@ -83,12 +93,14 @@ def _reversed_conv(layer: nn.Conv2d, rep: TensorRepresentation) -> ChiralModule 
 
 
 def _transposed_conv(layer: nn.ConvTranspose2d, reps: Reps) -> ChiralModule | None:
+    """The twin of a transposed convolution that T reverses, where its windows fill whole strides."""
     rep = reps["weight"]
     mirror = _reversed_axis(rep)
     if mirror is None or layer.groups != 1 or any(layer.output_padding):
         return None
     if not ConvTranspose2d.fits(layer, mirror):
         return None
+    # torch has the weight of a transposed convolution as "in out h w".
     into, out = rep.axes[:2]
     settings = layer.kernel_size, layer.stride, layer.padding, layer.dilation
     return ConvTranspose2d(into, out, *settings, layer.bias is not None, mirror=mirror)
@@ -106,6 +118,7 @@ def _reversed_axis(rep: TensorRepresentation) -> str | None:
 
 
 def _batch_norm(layer: Any, reps: Reps) -> ChiralModule | None:
+    """The twin of a batch norm, by how T acts on its means; None where it has neither statistics nor weights."""
     signed = reps.get("running_mean", reps.get("bias"))
     if signed is None:
         return None
@@ -114,6 +127,7 @@ def _batch_norm(layer: Any, reps: Reps) -> ChiralModule | None:
 
 
 def _layer_norm(layer: nn.LayerNorm, reps: Reps) -> ChiralModule | None:
+    """The twin of a norm over one last axis, without signs."""
     rep = reps.get("weight")
     if rep is None or len(rep.axes) != 1 or not rep.is_sign_free:
         return None
@@ -121,6 +135,7 @@ def _layer_norm(layer: nn.LayerNorm, reps: Reps) -> ChiralModule | None:
 
 
 def _recurrent(layer: Any, reps: Reps) -> ChiralModule | None:
+    """The twin of an LSTM or GRU, by the representations of its input, state and, projected, hidden units."""
     entering, state = reps["weight_ih_l0"].axes[1], reps["weight_hh_l0"].axes[1]
     settings = layer.num_layers, layer.bias, layer.batch_first, layer.dropout, layer.bidirectional
     if layer.proj_size:
@@ -130,6 +145,8 @@ def _recurrent(layer: Any, reps: Reps) -> ChiralModule | None:
 
 
 def _attention(layer: nn.MultiheadAttention, reps: Reps) -> ChiralModule | None:
+    """The twin of self-attention whose inner channels T moves as heads times dimensions."""
+    # Not the one weight for query, key and value, or keys that the layer adds itself.
     if not layer._qkv_same_embed_dim or layer.bias_k is not None or layer.add_zero_attn:
         return None
     inner = reps["out_proj.weight"].axes[1]
@@ -142,6 +159,7 @@ def _attention(layer: nn.MultiheadAttention, reps: Reps) -> ChiralModule | None:
 
 
 def _sign_free_first(heads: SignedPermutation, dims: SignedPermutation) -> tuple[SignedPermutation, SignedPermutation]:
+    """Both factors, a sign that all heads share moved to the dimensions: (-H) x D = H x (-D)."""
     if heads.is_negated:
         return -heads, -dims
     return heads, dims
