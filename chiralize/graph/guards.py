@@ -10,7 +10,9 @@ import re
 
 from torch.export import ExportedProgram
 
-_AGAINST_ONE = re.compile(r"\(?(?:(\d+)\*)?L\[.+\]\.size\(\)\[\d+\]\)? != (\d+)")
+_SIZE = r"L(?:\[[^\]]+\])+\.size\(\)\[\d+\]"
+# One size, or a product of sizes. Of a difference (3*s - t != 3) the guard refuses more than axes of one entry.
+_AGAINST_ONE = re.compile(rf"\(?(?:(\d+)\*)?{_SIZE}(?:\*{_SIZE})*\)? != (\d+)")
 
 
 def is_against_one(guard: str) -> bool:

@@ -191,14 +191,13 @@ class CapturedModel:
 
     def until(self, name: str) -> tuple[Node, ...]:
         """The nodes that a value depends on, itself last; all of them if no node is called so."""
+        if name not in self.by_name:
+            return self.nodes
         wanted = {name}
         # Backwards, readers come before what they read.
         for node in reversed(self.nodes):
             if node.name in wanted:
                 wanted.update(node.names_read)
-        # No node is called so, or it reads nothing.
-        if len(wanted) == 1:
-            return self.nodes
         return tuple(node for node in self.nodes if node.name in wanted)
 
     @property
@@ -211,7 +210,7 @@ class CapturedModel:
 
     @property
     def weights(self) -> list[Leaf]:
-        """Parameters and statistics, in the order of the graph."""
+        """Parameters, statistics and tables, in the order of the graph."""
         return [leaf for leaf in self.leaves.values() if leaf.is_weight]
 
     @cached_property

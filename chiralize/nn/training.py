@@ -112,8 +112,8 @@ def recipe(
     batches.
     loss: takes the network and one batch, and gives a tensor with one number.
     rate: about what the original was trained with; smaller ones bring less.
-    held: other labelled batches, measured ten times on the way. The weights that did best are returned, so that the
-    result is never worse there than `chiral`.
+    held: other labelled batches, measured about ten times on the way. The weights that did best are returned, so that
+    the result is never worse there than `chiral`.
     progress: takes step, steps, and the mean loss on `held` (without any, the loss of that step).
     Raises UsageError where nothing can be trained, or batches end before the steps do.
     """

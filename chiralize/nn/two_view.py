@@ -127,7 +127,11 @@ class TwoView(nn.Module):
         leaves, structure = pytree.tree_flatten((args, kwargs))
         # What either view gets: x and T x, numbers as they are, of a state each its half.
         seen, mirrored = list(leaves), list(leaves)
-        for index, mirror, is_state in zip(_tensors(leaves), self.mirror_inputs, self.input_states, strict=True):
+        positions = _tensors(leaves)
+        if len(positions) != len(self.input_states):
+            facts = f"{len(positions)} tensors, {len(self.input_states)} in the conversion"
+            raise UsageError("the arguments", facts, "call the network as in the conversion")
+        for index, mirror, is_state in zip(positions, self.mirror_inputs, self.input_states, strict=True):
             value = leaves[index]
             if is_state:
                 seen[index], mirrored[index] = value.chunk(2, -1)

@@ -113,6 +113,13 @@ def test_parts_of_a_table_say_which_buffer_they_are_of() -> None:
         assert [leaf.sources for leaf in graph.leaves.values() if leaf.kind == "constant"] == [("table",)]
 
 
+def test_nodes_before_one_that_reads_nothing() -> None:
+    graph = capture(export(Of(lambda x: x.tanh() + torch.rand(3)), (normal(2, 3),), {}), (normal(2, 3),), {})
+    (drawn,) = graph.drawing
+    assert graph.until(drawn.name) == (drawn,)
+    assert graph.until("no node") == graph.until(graph.answers[0]) == graph.nodes
+
+
 def test_what_depends_on_no_input_is_folded() -> None:
     class Positions(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

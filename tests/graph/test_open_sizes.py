@@ -13,6 +13,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.errors import CaptureError
 from chiralize.graph import open_sizes
 from chiralize.graph.export import export
+from chiralize.graph.guards import is_against_one
 from chiralize.graph.open_axes import open_batch
 from chiralize.graph.open_sizes import opened
 from chiralize.problem.preparation import prepare
@@ -379,3 +380,17 @@ def test_an_answer_of_the_sizes_of_a_state_is_none() -> None:
     program = opened(net, example, {}, open_batch(example, {}, [(0,), (0, 1)]))
     inputs = torch.randn(5, 4), torch.randn(1, 5, 3)
     torch.testing.assert_close(program.module()(*inputs), net(*inputs))
+
+
+@pytest.mark.parametrize(
+    ("guard", "refuses_only_one"),
+    [
+        ("L['x'].size()[0] != 1", True),
+        ("(6*L['args'][0].size()[0]) != 6", True),
+        ("(L['x'].size()[0]*L['x'].size()[1]) != 1", True),
+        ("(3*L['x'].size()[0] - L['y'].size()[0]) != 3", False),
+        ("L['x'].size()[0] != L['y'].size()[0]", False),
+    ],
+)
+def test_which_guards_refuse_one_entry_alone(guard: str, refuses_only_one: bool) -> None:
+    assert is_against_one(guard) == refuses_only_one

@@ -44,6 +44,13 @@ def test_mirror_of_a_tensor() -> None:
     assert torch.equal(flipped(x), -mirror(x))
 
 
+def test_as_many_tensors_as_are_described() -> None:
+    """Also without an example to compare a call with."""
+    average = TwoView(nn.Bilinear(2, 2, 2), [REP, REP], [REP])
+    with pytest.raises(UsageError, match="1 tensors, 2 in the conversion"):
+        average(normal(5, 17, 2))
+
+
 class DataDependent(nn.Module):
     """Python looks at the data: there is no graph of it."""
 

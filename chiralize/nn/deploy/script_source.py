@@ -1,7 +1,9 @@
 """The text of a TorchScript method that calls both views of a network.
 
 TorchScript has no pytrees: how arguments and results are nested is said by the types of the network's own `forward`,
-and what is in dictionaries and lists by one call.
+and what is in dictionaries and lists by one call. For an argument `pair: Tuple[Tensor, int]` the one view gets
+`(pair[0], pair[1],)` and the other `(self.mirror_inputs[0](pair[0]), pair[1],)`. Lists and dictionaries are written
+out entry by entry, so a method also asserts that they are as long as in the conversion.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ def is_plain(kind: Any) -> bool:
     if kind.kind() in ("OptionalType", "ListType"):
         return is_plain(kind.getElementType())
     if kind.kind() == "TupleType":
+        # A named tuple is a class of the user's own, which cannot be put together again here.
         return "__torch__" not in kind.annotation_str and all(map(is_plain, kind.elements()))
     return kind.kind() in _PLAIN
 
@@ -87,6 +90,7 @@ def _literal(value: Any) -> str:
 def tensors_by_path(value: Any) -> Mapping[str, int]:
     """The number of every tensor in a nested value, by its path."""
     leaves, _ = pytree.tree_flatten_with_path(value)
+    # Paths as Python writes them: "[0][1]" is the second argument by position, "[1]['h']" that named h.
     paths = [pytree.keystr(path) for path, leaf in leaves if isinstance(leaf, Tensor)]
     return {path: number for number, path in enumerate(paths)}
 
@@ -139,6 +143,7 @@ class Inputs:
         """An argument that may be missing: it is there if it was there in the conversion."""
         if is_plain(kind):
             return name, name
+        # A name of its own, since TorchScript refines Optional[T] to T only for names that an assert has looked at.
         held = self.lines.hold(name)
         if value is None:
             self.lines.require(f"{held} is None", f"{path} was None in the conversion")
@@ -179,6 +184,7 @@ class Outputs:
             return f"0.5 * ({ours} + self.mirror_outputs[{number}]({theirs}))"
         if is_plain(kind):
             return ours
+        # The two views of each part, put together to two tuples; likewise lists and dictionaries.
         if form == "TupleType":
             annotation(kind)
             return _tuple(

@@ -6,9 +6,9 @@
         value_2 = self.views[0](value_0)
         return 0.5 * (value_1 + self.mirror_outputs[0](value_2))
 
-is what it writes for a network of one tensor, and lets torch compile. It holds the network twice (`views[1]`) where that keeps a
-state or has methods that write: each view has its own.  Further methods (`reset_memory`) call both views; plain
-attributes are those of the network.
+is what it writes for a network of one tensor, and lets torch compile. It holds the network twice (`views[1]`) where
+that keeps a state or has methods that write: each view has its own.  Further methods (`reset_memory`) call both
+views; plain attributes are those of the network.
 """
 
 from __future__ import annotations

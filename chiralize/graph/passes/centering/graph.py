@@ -120,7 +120,7 @@ class Graph:
         return float(operand)
 
     def is_weight(self, operand: Any) -> bool:
-        """Whether an operand is a parameter or a statistic."""
+        """Whether an operand is a leaf that a conversion may change: a parameter, a statistic or a table."""
         return self.is_leaf(operand) and self.leaves[operand.name].is_weight
 
     def readers(self, name: str) -> list[Node]:
