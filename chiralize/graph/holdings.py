@@ -245,6 +245,7 @@ class Holdings:
     @staticmethod
     def of(module: nn.Module) -> Holdings:
         """Walk over a module. Objects of the standard library and of SymPy, and graphs, are taken as one piece."""
+        # `waiting` grows while it is worked off: each holder's slots bring the holders of what is in them.
         holders: list[Holder] = []
         values: list[tuple[Location, Any]] = []
         seen: dict[int, Any] = {id(module): module}  # held, so that no address comes twice
@@ -261,6 +262,7 @@ class Holdings:
                 location = holder.location_of(slot)
                 if type(value) in _PLAIN_TABLES:  # most of what a module holds: tables of hooks
                     waiting.append(Holder(value, location))
+                # Tensors and the like end the walk: they have values, and no slots.
                 elif isinstance(value, _WITH_VALUES):
                     values.append((location, value))
                 elif isinstance(value, nn.Module):

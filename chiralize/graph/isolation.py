@@ -68,6 +68,7 @@ class Isolated(TorchDispatchMode):
         super().__init__()
         self.double = double
         self._acted = False
+        # Generators are made when a device is first drawn on.
         self.numbers = _Numbers(seed)
         self._from_numbers = _FromNumbers()
 
@@ -93,6 +94,7 @@ class Isolated(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        # Numbers come from generators of this mode, whatever the process's own are at.
         if draws(func):
             self._acted = True
             run = functools.partial(self.numbers.draw, func)
@@ -107,6 +109,8 @@ class Isolated(TorchDispatchMode):
                     return value
                 self._acted = True
                 return value.to(_WIDE[value.dtype])
+            # Nothing said float32 (`torch.zeros(3)`): the default dtype decided, and the default of this run is
+            # float64.
             if _takes_the_default(func, args, kwargs):
                 self._acted = True
                 return _made_wide(run, func, args, kwargs, value.dtype)
@@ -201,11 +205,13 @@ class _Numbers:
 
     def draw(self, func: Any, *args: Any, **kwargs: Any) -> Any:
         """The result of an op that draws random numbers; the process's generators stay as they were."""
+        # The overload of the op that takes a generator (`randn.generator` for `randn`), if torch has one.
         overload, device = _with_generator(func), _device_of(args, kwargs)
         if device.type == "meta":  # there is nothing to draw
             return func(*args, **kwargs)
         if overload is None:
             return self._from_the_shared_one(device, func, *args, **kwargs)
+        # A generator that the network gives by itself is its own, and is used as it is.
         if not any(isinstance(argument, torch.Generator) for argument in (*args, *kwargs.values())):
             kwargs = {**kwargs, "generator": self._generator(device)}
             return overload(*args, **kwargs)

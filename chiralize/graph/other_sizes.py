@@ -67,6 +67,7 @@ def resizings(
     symbols = {symbol: (now, axis) for symbol, now, axis in _symbols(symbolic, shapes, names)}
     bounds = {symbol: _bounds(program, symbol, bounded) for symbol in symbols}
     for symbol, (now, axis) in symbols.items():
+        # few: other symbols that shrink meanwhile, to two samples or the program's least.
         least, most = bounds[symbol]
         few: dict[Any, int] = {}
         # How many times longer the other axis may get, since the batch became smaller.

@@ -67,6 +67,7 @@ def placed(call: Call, around: Around) -> Call:
         return call
     arguments = Arguments.of(*call)
     tensors = list(arguments.tensors)
+    # Examples that are near: only inputs that need them are moved, by factors of 0.5 to 1.5.
     if around.near:
         for index, (drawn, example) in enumerate(zip(arguments.tensors, around.near, strict=True)):
             if example is not None:
@@ -282,6 +283,7 @@ class Runner:
     def _run(self, calls: Sequence[Call], states: Mapping[str, TensorRepresentation] | None, turned: bool) -> Trace:
         module = self.start()
         states = states or {}
+        # The states themselves, not copies: they are turned in place, and read again after the last call.
         starts = {name: state_of(module, name) for name in states}
         with torch.no_grad():
             if turned:

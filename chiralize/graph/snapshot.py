@@ -85,10 +85,12 @@ class Snapshot:
         with torch._C.DisableTorchFunction(), torch.no_grad():
             # Most tables of a module are empty, those of its hooks: every run asks whether all of them still are.
             for holder, slots in self._filled if kind is None and not any(self._empty) else self._slots:
+                # All slots as they were, or only those of one kind, all others as they are now.
                 if kind is None:
                     wanted = slots
                 else:
                     wanted = _with_those_of(kind, holder, slots)
+                # Mostly they still hold the same objects; looking is cheaper than filling.
                 if not holder.holds(wanted):
                     holder.refill(wanted)
             for copy in (*self._tensors, *self._arrays, *self._generators):
@@ -133,6 +135,7 @@ def _with_those_of(kind: Kind, holder: Holder, slots: Mapping[Any, Any]) -> Mapp
 def _without_parameters(values: Sequence[tuple[Location, Any]]) -> list[tuple[Location, Any]]:
     """All values but tensors in the memory of a parameter."""
     tensors = [(location, value) for location, value in values if isinstance(value, Tensor)]
+    # A view of a parameter that is held as an attribute shares its values, and is left out as well.
     taken = {_memory(tensor) for location, tensor in tensors if location.kind == "parameter"} - {None}
     return [
         (location, value) for location, value in values if not isinstance(value, Tensor) or _memory(value) not in taken
@@ -178,6 +181,7 @@ class _Values:
         view, copy = tensor.detach(), None
         layout, present, copied = (), torch.empty(0), torch.empty(0)
         with suppress(Exception):  # without values (meta, fake), or kept in a way of their own (sparse, mkldnn)
+            # The whole memory, not the tensor's numbers alone: forward may write through another view of it.
             storage = tensor.untyped_storage()
             if storage.device.type != "meta":
                 if storage._cdata not in memory:

@@ -58,6 +58,7 @@ class Convolved(torch.autograd.Function):
         """Gradients of x, E, O and b, each where it is wanted."""
         x, even, odd = ctx.saved_tensors
         of_x, of_even, of_odd, of_bias, *_ = ctx.needs_input_grad
+        # J^T = S for the gradient of y; x is taken apart again, which costs less than to keep its coordinates.
         (y_even, y_odd), (x_even, x_odd) = _apart(grad_outputs[0], even), _apart(x, even)
         x_even, d_even = _gradients(y_even, x_even, even, ctx, [of_x, of_even, False])
         x_odd, d_odd = _gradients(y_odd, x_odd, odd, ctx, [of_x, of_odd, False])

@@ -49,6 +49,7 @@ class Product:
             self.weight = packed(weight, batch)
 
     def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        # One call for product and sum where torch multiplies.
         if not self.by_onednn:
             if added is None:
                 return x @ self.weight.t()
@@ -108,6 +109,7 @@ class _ByOneDNN(torch.autograd.Function):
         """Gradients of x, the weight and the bias, each where it is wanted."""
         (d_y,), (x, weight) = grad_outputs, ctx.saved_tensors
         of_x, wanted, of_bias, _ = ctx.needs_input_grad
+        # y = s x W^T + b:  d_x = s d_y W,  d_W = s d_y^T x,  d_b = sum of d_y.
         d_x = affine(d_y, weight.t(), None, ctx.scale) if of_x else None
         d_weight = of_weight(d_y, x, ctx.scale) if wanted else None
         return d_x, d_weight, d_y.sum(0) if of_bias else None, None
@@ -131,6 +133,7 @@ def _is_plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         return False
     if torch.compiler.is_compiling():
         return True
+    # A subclass may have a product of its own, and the step of autograd here has no forward derivative.
     return type(weight) in (Tensor, nn.Parameter) and not goes_forward(x, weight, bias)
 
 

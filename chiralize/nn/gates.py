@@ -158,6 +158,7 @@ class Recurrent(ChiralModule):
         # Weights that are kept would become constants of what is compiled or traced.
         if torch.compiler.is_compiling() or is_traced():
             return list(self.dense().values())
+        # All that the dense weights are made of, in one order: by these the kept ones are found out of date.
         blocks: list[Tensor] = []
         for part in self._parts().values():
             blocks += [part.weight_even, part.weight_odd]

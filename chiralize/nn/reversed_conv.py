@@ -149,6 +149,7 @@ class ReversedConv2d(Reversed):
         dtype: Any = None,
         mirror: str = "w",
     ) -> None:
+        # As torch's layer takes them, to make one from later (`folded`).
         settings: dict[str, Any] = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
         settings |= {"dilation": dilation, "padding_mode": padding_mode}
         # A layer without memory, which checks the settings and brings them into pairs.
@@ -177,6 +178,8 @@ class ReversedConv2d(Reversed):
     def _is_written(self, x: Tensor) -> bool:
         """Whether a batch on the CPU is convolved between pairs in halves, and nothing is to be differentiated."""
         into, out = self.reader.axis, self.out
+        # Views [firsts, seconds] on both sides, a batch of pictures, and neither gradients nor tracing: only then may
+        # results be written in place.
         halves = into.in_halves and out.in_halves and into.runs == out.runs == 1 and x.ndim == 4
         return halves and x.shape[1] == self.in_channels and not torch.is_grad_enabled() and is_eager(x)
 
@@ -185,6 +188,7 @@ class ReversedConv2d(Reversed):
         along, of_map, even, odd = self.windows.along, self.windows.of_map, self.weight_even, self.weight_odd
         along.check(x.shape[-along.axis])
         settings = list(of_map["stride"]), list(of_map["padding"]), list(of_map["dilation"])
+        # There are taps / 2 coordinates of a kind for every entry of x, one for each window: fewer with a stride.
         order = order_of(x.numel() * along.taps // 2 // along.stride, even)
         x_even, x_odd = self.reader.written(x, order)
         y_even = convolved(x_even, even, self.bias_even, self.into.scale, settings)

@@ -65,6 +65,8 @@ class LinearOfSeveral(nn.Module):
         values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias.detach()}
         checked(values, reps)
         even, odd = self.out.coordinates(weight, 0)
+        # W in the coordinates of the first mirror is [[E, 0], [0, O]]; each block is loaded into the layer for the
+        # other mirrors.
         _load(self.even, self.into.coordinates(even, 1)[0], None if bias is None else self.out.split(bias, 0)[0])
         _load(self.odd, self.into.coordinates(odd, 1)[1], None)
 
@@ -113,6 +115,7 @@ class SharedAxis(Tables):
         """(even, odd) coordinates, for weights of the orthonormal basis."""
         # In order: [firsts, seconds] of each group, even fixed entries, odd ones.
         x = _read(x, self.order, dim) * HALF
+        # Of a pair (u, -v) u + v is the odd number, so the lists change roles by the sign of a group.
         even, odd, start = list[Tensor](), list[Tensor](), 0
         for pairs, sign in self.groups:
             u, v = x.narrow(dim, start, pairs), x.narrow(dim, start + pairs, pairs)

@@ -45,6 +45,8 @@ class MirrorTensor(nn.Module):
         self.register_buffer("shift", added, persistent=False)
         self.sign = representation.sign
         self.axes = representation.moved_axes
+        # The action as tables, for each axis that T moves: where an entry comes from, and its sign where some are
+        # negated.
         for axis in self.axes:
             action = representation.axes[axis].action
             shape = shape_along(axis, len(representation.axes))

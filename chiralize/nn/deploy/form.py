@@ -56,6 +56,7 @@ def formed(problem: Problem, draft: Draft) -> Draft:
 def _in_blocks(problem: Problem, draft: Draft) -> Draft:
     """The draft with blocks where they were asked for or are faster. Raises as `formed`."""
     network, request, result = problem.network, problem.request, draft.converted
+    # asked: the user wants blocks, whatever they cost.  dense: symmetric weights that blocks can be made of.
     asked = request.form in BLOCKS
     # Blocks are made of dense weights that are symmetric; an average of two views has none.
     dense = result.form in ("folded", "dense") and not result.averaged
@@ -64,6 +65,7 @@ def _in_blocks(problem: Problem, draft: Draft) -> Draft:
     # In a graph, layers are calls among ops; in a module, twins in the user's own class.
     graph = request.form == "fused" or isinstance(result.module, torch.fx.GraphModule)
     graph = graph or (not asked and request.product == "graph")
+    # Which layers hold blocks, as a module or in a graph.
     wanted = _wanted(problem, draft, graph)
     try:
         captured = _captured(network, draft) if dense else None
@@ -81,6 +83,7 @@ def _in_blocks(problem: Problem, draft: Draft) -> Draft:
         facts = "; ".join(reasons[:SHOWN]) or f"the result ({result.form}) has no layers of its own that hold blocks"
         raise MethodUnavailableError(f"--form {request.form}", facts, "use --form folded, or leave --form out")
     try:
+        # Blocks are computed otherwise, and must give the same answers on the example.
         check_same(network, result.module, blocks.module)
     except ModelRunError as error:  # the class looks into its layers
         if asked:
@@ -89,6 +92,7 @@ def _in_blocks(problem: Problem, draft: Draft) -> Draft:
     # Layers were chosen one by one; the network as a whole may still be slower.
     if not asked and (dense_draft := _dense_where_faster(problem, draft, blocks.module, captured)) is not None:
         return dense_draft
+    # Weights have other names now, and T acts on them otherwise: the record and its notes are made anew.
     action = result.action.with_hidden(blocks.hidden)
     notes = list(result.notes)
     if not graph:
@@ -196,6 +200,7 @@ def _swapped(
         return swapped(result.module, captured, hidden, wanted)
     module = program.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
+    # Without torch's own guards, in whose place the graph checks the sizes that are fixed.
     with_twins = with_calls(module, captured, hidden, wanted)
     assert isinstance(with_twins.module, torch.fx.GraphModule)
     return replace(with_twins, module=guarded(with_twins.module, program, network.origin.word))
@@ -225,6 +230,7 @@ def _trained_apart(module: torch.nn.Module, hidden: Mapping[str, TensorRepresent
 def check_same(network: Network, dense: torch.nn.Module, blocks: torch.nn.Module) -> None:
     """Raises InternalError unless both forms compute the same on the example."""
     call = (network.args, dict(network.kwargs))
+    # A network in half precision differs by more than one in float32.
     coarsest = max((torch.finfo(dtype).eps for dtype in floats((call, list(dense.parameters())))), default=0.0)
     same = max(_SAME, _DIGITS * coarsest)
     with Runner(dense) as first, Runner(blocks) as second:

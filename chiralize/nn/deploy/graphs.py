@@ -47,6 +47,7 @@ def with_calls(
     done: list[str] = []
     dense: dict[str, str] = {}
     for node in list(result.graph.nodes):
+        # Only maps with a stored weight; a computed one (weight norm) may be different in each call.
         if node.target not in _LAYERS or node.args[1].op != "get_attr":
             continue
         name = str(node.args[1].target)
@@ -116,6 +117,7 @@ def layer_at(module: fx.GraphModule, node: Any) -> Any:
     values = {"weight": weight.detach()}
     if bias is not None:
         values["bias"] = bias.detach()
+    # On `meta` so far: the stored tensors themselves become its weights, no copies.
     layer.load_state_dict(values, assign=True)
     return layer.eval()
 

@@ -130,6 +130,7 @@ class _Rewriter:
                 self._put_together(node)
         # From the end, since readers go before what they read.
         for node in reversed(list(self.graph.nodes)):
+            # Whoever read it reads its halves, or the whole that was made of them.
             if (node in self.parts or node in self.twins) and not node.users:
                 self.graph.erase_node(node)
 
@@ -149,8 +150,11 @@ class _Rewriter:
 
         Where something is written in place, halves are made where a map reads them, and nowhere else.
         """
+        # A map behind it reads halves, so that they need not be put together in between.
         if node in self.wanted:
             return True
+        # Or it is the only reader of halves that nobody needs whole: then the whole is made of its answer, not of its
+        # operand.
         return self.functional and any(
             other in self.parts and other not in self.wholes and len(other.users) == 1 for other in node.all_input_nodes
         )
@@ -175,11 +179,14 @@ class _Rewriter:
         elif isinstance(twin, Reversed):
             function, rest, settings = twin.apply_block, (), {}
         source = node.args[0]
+        # Pictures are read in the memory order of convolutions, unless their channels have to be gathered first.
         is_gathered = isinstance(twin, ReversedConv2d) and twin.reader.axis.order is not None
-        if isinstance(twin, ReversedConv2d) and self.functional and not is_gathered:  # by channels that takes too long
+        if isinstance(twin, ReversedConv2d) and self.functional and not is_gathered:
             source = self._by_channels(source)
-        is_late = isinstance(twin, ConvTranspose2d)  # it adds its bias to what its windows have written
+        # A transposed convolution adds its bias to what its windows have written, in the halves of the answer.
+        is_late = isinstance(twin, ConvTranspose2d)
         even, odd = self._coordinates(source, f"{path}.{twin.read}", dim)
+        # y_even = E even + b,  y_odd = O odd: two ops in place of one, on half of the numbers each.
         weight_even, weight_odd = self._read(f"{path}.weight_even"), self._read(f"{path}.weight_odd")
         bias = None if twin.bias_even is None or is_late else self._read(f"{path}.bias_even")
         y_even = function(even, weight_even, bias, *rest, **settings)
@@ -205,6 +212,7 @@ class _Rewriter:
         for (other, name), coordinates in self.coordinates.items():
             if other is node and reader.is_like(self._module(name)):
                 return coordinates
+        # Halves of the same axis are only added and subtracted; anything else is taken apart from the whole.
         parts = self.parts.get(node)
         if parts is not None and _halving(reader.axis) and parts.is_like(reader.axis, dim):
             proxies: list[Any] = [fx.Proxy(part, self.tracer) for part in parts.nodes]
@@ -286,6 +294,7 @@ class _Rewriter:
         if node not in self.wholes:
             parts = self.parts[node]
             with self.graph.inserting_before(node):
+                # [firsts, seconds, fixed entries]; a gather brings entries in any other order to their places.
                 whole = self.graph.call_function(torch.cat, (list(parts.nodes), -parts.dim))
                 # Whoever reads a whole picture may view it in torch's order.
                 if parts.dim == _OF_PICTURES:

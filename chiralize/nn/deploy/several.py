@@ -63,6 +63,7 @@ def formed_for_all(problem: Problem, draft: Draft, hidden: Sequence[Hidden]) -> 
     """
     request, result = problem.request, draft.converted
     is_asked = request.form in BLOCKS
+    # Dense weights of other sizes (doubled spaces) cost more than the original's; blocks bring that back.
     is_worth_it = request.form == "auto" and result.form == "dense" and not request.keeps_sizes
     if not (is_asked or is_worth_it):
         return draft, hidden
@@ -154,6 +155,7 @@ def _signed(rep: TensorRepresentation) -> Representation:
 
 def _twin(layer: nn.Linear, name: str, hidden: Sequence[Hidden]) -> LinearOfSeveral | str:
     """The layer in blocks, or why it stays as it is."""
+    # One for every mirror, or the layer has none to commute with.
     reps = [representations[name] for representations in hidden if name in representations]
     if len(reps) < len(hidden):
         return NO_BLOCKS

@@ -73,6 +73,7 @@ def _linear(layer: nn.Linear, reps: Reps) -> ChiralModule | None:
 def _conv(layer: Any, reps: Reps) -> ChiralModule | None:
     """The twin of a convolution without groups, also where T reverses an axis of its kernel."""
     sides = _sides(reps["weight"])
+    # T moves the kernel itself: of pictures it may reverse an axis, of frames there is no twin.
     if layer.groups == 1 and sides is None and type(layer) is nn.Conv2d:
         return _reversed_conv(layer, reps["weight"])
     if sides is None or layer.groups != 1:

@@ -231,8 +231,10 @@ def _pick(module: fx.GraphModule, node: fx.Node, change: Widened) -> None:
     kernel = for_each_axis(arguments["kernel_size"], count)
     strides = for_each_axis(arguments.get("stride") or kernel, count)
     strides[window.axis] = 1
+    # At every column: stride 1 along the reversed axis only.
     node.args, node.kwargs = (), {**arguments, "stride": strides}
     shape = [1] * count
+    # A 1 with as many zeros beside it as the windows lack columns; a kernel per channel.
     shape[window.axis] = 1 + change.left + change.right
     weight = torch.zeros(channels, 1, *shape, dtype=dtype)
     weight.select(window.axis + 2, change.left).fill_(1)
@@ -245,6 +247,7 @@ def _pick(module: fx.GraphModule, node: fx.Node, change: Widened) -> None:
     with module.graph.inserting_after(held):
         zeros, ones = [0] * count, [1] * count
         picked = module.graph.call_function(CONVOLUTIONS[count], (node, held, None, steps, zeros, ones, channels))
+    # All readers but the convolution itself.
     node.replace_all_uses_with(picked, delete_user_cb=lambda user: user is not picked)
 
 
