@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +15,16 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.graph import execution
+from chiralize.graph.export import export
+from chiralize.graph.passes.norms import absorb
+from chiralize.infer.capture import capture
+from chiralize.infer.registry import traits
 from chiralize.methods.symmetric_norms import normalised
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.problem.request import Request
+from chiralize.symmetry.representation import Representation, TensorRepresentation
 from tests.support.cases import mainly
 from tests.support.problems import posed
 from tests.support.small_body import BODY, CLIP, POSE, Net, normal, trained, turned, verdicts
@@ -245,6 +252,24 @@ def test_a_normaliser_of_two_inputs() -> None:
     assert lean(after.module, "normaliser.mean") == 0
     with torch.no_grad():
         assert (net(*inputs) - after.module(*inputs)).abs().max() < EXACT
+
+
+def test_a_batch_norm_that_changes_itself_takes_no_shift_up() -> None:
+    """Its mean could: (W x + shift) - mean. But its new variance scales the result, which has to go on."""
+    net = nn.Sequential(Spread((4,), 1), nn.Linear(4, 4, bias=False), nn.BatchNorm1d(4, affine=False), nn.Linear(4, 4))
+    net = net.double().eval()
+    net.state_dict()["2.running_var"].copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    x = normal(5, 4)
+    graph = capture(export(net, (x,), {}), (x,), {})
+    rep = TensorRepresentation((Representation.parse("4: (0 1) (2 3)"),))
+    keys = ("0.mean", "0.std", "2.running_mean", "2.running_var")
+    known = {leaf.name: rep for leaf in graph.leaves.values() if leaf.names[0] in keys}
+    values = absorb(graph, known, traits()).values
+    assert {graph.leaves[name].names[0] for name in values} >= {"0.mean", "2.running_var", "3.weight"}
+    leaves = {name: replace(leaf, tensor=values.get(name, leaf.tensor)) for name, leaf in graph.leaves.items()}
+    before, after = (dict(execution.run(each, (x,))) for each in (graph, replace(graph, leaves=leaves)))
+    (answer,) = graph.answers
+    torch.testing.assert_close(after[answer], before[answer], rtol=0, atol=EXACT)
 
 
 def test_a_layer_that_also_reads_something_else_keeps_its_weights() -> None:

@@ -123,7 +123,7 @@ class _Rewriter:
             if node in self.twins:
                 with self.graph.inserting_before(node):
                     self._map(node, *self.twins[node])
-            # `_pointwise` has made the halves; the node itself goes below if nothing reads it.
+            # `_pointwise` has made the halves; the node itself goes at the end.
             elif self._is_better_apart(node) and self._pointwise(node):
                 pass
             else:

@@ -205,8 +205,10 @@ class Walk(Interpreter[Map]):
         """Batch norm with running statistics: a x + c for every channel."""
         arguments = node.arguments
         reading, mean = self._map_of(arguments["input"]), arguments["running_mean"]
-        # (x - m) with x = x' + t: a mean m' = m - t takes the shift up, if t came from a weight before it.
-        if not reading.is_scaled and self._takes(reading, mean):
+        # (x - m) with x = x' + t: a mean m' = m - t takes the shift up, if t came from a weight before it. Where the
+        # norm's own numbers changed as well, its result is scaled or shifted all the same, and goes on below.
+        is_as_before = self.depends.keys().isdisjoint(node.names_read)
+        if is_as_before and not reading.is_scaled and self._takes(reading, mean):
             self._record(node, mean.name, -reading.shift, reading.sources, 1)
             return self._identity(node.name)
         shape = (1, -1, *(1,) * (reading.scale.ndim - 2))
