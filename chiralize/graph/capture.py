@@ -162,6 +162,7 @@ class _Reader:
             self.varying.add(leaf.name)
 
     def _frozen(self, sources: Sequence[str]) -> tuple[str, ...]:
+        """Those of these keys that are parameters kept from training which a formula made."""
         return tuple(key for key in sources if key in self.frozen)
 
     def _stored(self, target: str) -> torch.Tensor:

@@ -135,12 +135,14 @@ class InFloat64(TorchFunctionMode):
 
 
 def _wide(value: Any) -> Any:
+    """A parameter in float64 (complex128), anything else as it is."""
     if isinstance(value, nn.Parameter):
         return _in_float64(value)
     return value
 
 
 def _in_float64(value: Tensor) -> Tensor:
+    """A tensor in double precision; whole numbers and truths as they are."""
     if value.is_complex():
         return value.to(torch.complex128)
     if value.is_floating_point():

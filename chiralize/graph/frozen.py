@@ -1,7 +1,9 @@
 """Parameters kept from training (`requires_grad=False`): which were learned all the same, and which are tables.
 
-A frozen weight was learned and is projected as any other. A table was made by a formula: an adjacency, a mask, cosines,
-sines of the frame's number. PyTorch has one flag for both, so the numbers themselves decide.
+A frozen weight was learned and is projected as any other. A table was made by a formula: an adjacency, a mask,
+cosines, sines of the frame's number. PyTorch has one flag for both, so the numbers themselves decide: whether few
+values come again and again, whether a matrix is its own transpose, whether all rows have one length. `capture` asks
+for every graph.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ def tables_among(parameters: Mapping[str, Tensor]) -> frozenset[str]:
 
 
 def _is_from_a_formula(tensor: Tensor) -> bool:
-    """Whether the numbers show that a formula made them. Random and learned numbers pass none of these tests."""
+    """Whether the numbers show that a formula made them. Learned numbers, and those drawn one by one, pass none of
+    these tests; an orthogonal matrix that was only drawn has rows of one length, and passes.
+    """
     if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
         return True
     if _is_mask(tensor):
@@ -45,6 +49,7 @@ def _is_from_a_formula(tensor: Tensor) -> bool:
 
 
 def _is_mask(tensor: Tensor) -> bool:
+    """Whether the numbers are zeros and ones, both of them."""
     return bool(((tensor == 0) | (tensor == 1)).all() and tensor.any() and not tensor.all())
 
 
@@ -76,4 +81,5 @@ def _has_rows_of_one_length(tensor: Tensor) -> bool:
 
 
 def _alike(first: Tensor, second: Tensor, scale: Tensor) -> bool:
+    """Whether numbers are equal up to the rounding of numbers of a size."""
     return bool(((first - second).abs() <= _ROUNDING * scale).all())

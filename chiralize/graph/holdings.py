@@ -138,6 +138,8 @@ class _Tuple(_Row):
 
 
 class _Set(_Row):
+    """A set. Its members have no keys, so they are numbered in the order in which it gives them."""
+
     def refill(self, slots: Mapping[Any, Any]) -> None:
         """Replace all members."""
         self.owner.clear()

@@ -218,6 +218,7 @@ class _Numbers:
         return func(*args, **kwargs)
 
     def _generator(self, device: torch.device) -> torch.Generator:
+        """The generator for a device, made when it is first drawn on."""
         if device not in self.generators:
             self.generators[device] = torch.Generator(device).manual_seed(self.seed)
         return self.generators[device]

@@ -135,6 +135,7 @@ def _laid_out_as(old: Tensor, value: Tensor) -> Tensor:
 def with_tanh(module: nn.Module) -> tuple[nn.Module, int]:
     """A copy with every activation module replaced by tanh, and how many there were."""
     result = copied(module)
+    # By exact type: a subclass may compute something else. Activations that are called as functions stay.
     count = 0
     for parent in list(result.modules()):
         for name, child in list(parent.named_children()):

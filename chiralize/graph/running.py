@@ -281,6 +281,7 @@ class Runner:
         return trace
 
     def _run(self, calls: Sequence[Call], states: Mapping[str, TensorRepresentation] | None, turned: bool) -> Trace:
+        """The calls once, in whichever way runs are made by now."""
         module = self.start()
         states = states or {}
         # The states themselves, not copies: they are turned in place, and read again after the last call.

@@ -156,11 +156,13 @@ def _of_torch(count: int) -> tuple[str, ...]:
 
 
 def _put_back(before: Any, ours: _Stderr) -> None:
+    """Take our stream away again."""
     if sys.stderr is ours:  # else somebody has replaced it meanwhile
         sys.stderr = before
 
 
 def _remove(entry: tuple[Any, ...]) -> None:
+    """Take our filter of warnings out again."""
     filters: list[Any] = warnings.filters  # type: ignore[assignment]
     with contextlib.suppress(ValueError):  # another list is in use since
         filters.remove(entry)

@@ -223,10 +223,12 @@ class _Values:
 
     @property
     def _is_elsewhere(self) -> bool:
+        """Whether the tensor sees other memory now, or the same otherwise."""
         return _layout(self.now) != self.layout
 
     @property
     def _holds_the_same(self) -> bool:
+        """Whether the memory of the snapshot holds the bytes that it held."""
         size = self.view.untyped_storage().nbytes()
         return size == self.copy_bytes.numel() and _are_equal(self.bytes, self.copy_bytes)
 

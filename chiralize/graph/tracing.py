@@ -141,6 +141,7 @@ def _fixed(
 
     The trace is made again with batches of 1, 2 and 5 repeated rows. Only if all graphs are the same, down to every
     size that is written into them, is the leading axis taken for an open batch.
+    A branch that only larger batches take is not seen by this.
     module: to be traced again with other batches; None where that is of no use.  values, structure: its arguments.
     """
     sizes: list[Sizes | None] = [None] * len(values)

@@ -34,6 +34,7 @@ def as_held(captured: CapturedModel, module: nn.Module) -> CapturedModel:
 
 
 def _is_outside(leaf: Leaf, held: Collection[str]) -> bool:
+    """Whether a leaf is a constant under no key of the module."""
     return leaf.kind == "constant" and not any(name in held for name in leaf.names)
 
 

@@ -63,8 +63,10 @@ def _holds_float32(part: GraphModule, node: Node) -> bool:
     """Whether no value of a node is of another floating-point dtype; False where that is not known."""
     if node.op == "get_attr":
         return _is_float32(_attribute(part, str(node.target)))
+    # It holds what others have made.
     if node.op == "output":
         return True
+    # An export records every value's dtype. Graphs of layers of ours have ops without a record, and calls of layers.
     if "val" in node.meta:
         return _is_float32(node.meta["val"])
     if node.op == "call_module":  # a layer that took an op's place

@@ -123,4 +123,5 @@ def _flat(x: Tensor) -> Tensor:
 
 
 def _times(x: Tensor, scale: float) -> Tensor:
+    """x times a number; x itself where that is 1."""
     return x if scale == 1.0 else x * scale

@@ -105,6 +105,7 @@ class InvariantParameter(ChiralModule):
         return {"weight": self.space.representation}
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One number per orbit of the whole tensor."""
         return {"weight_even": self.space.coordinates(values["weight"])}
 
 

@@ -61,6 +61,9 @@ class ChiralModule(nn.Module):
         raise NotImplementedError
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
+        """As of every module, from its own keys or from those of torch's layer. Raises AsymmetricWeightError for the
+        latter.
+        """
         reps = self.dense_representations()
         # Dense keys become blocks before torch compares keys, so that `strict` means the same as for torch's layer.
         theirs = {name: state_dict.pop(prefix + name) for name in reps if prefix + name in state_dict}

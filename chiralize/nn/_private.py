@@ -68,10 +68,12 @@ def _have_tangents(tensors: Sequence[Tensor]) -> bool:
 
 # ---- private --------------------------------------------------------------------------------------------------------
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x W^T + bias by oneDNN's own product."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 def _product_and(x: Tensor, weight: Tensor, added: Tensor) -> Tensor:
+    """x W^T + added, in one pass over the answer."""
     return torch.ops.mkldnn._linear_pointwise.binary(x, added, weight, None, "add")
 
 
@@ -81,12 +83,14 @@ def packed(weight: Tensor, rows: int) -> Tensor:
 
 
 def _has_interpreter() -> bool:
+    """Whether a transform of `torch.func` is on: its interpreters lie on a stack."""
     from torch._C._functorch import peek_interpreter_stack
 
     return peek_interpreter_stack() is not None
 
 
 def _has_level() -> bool:
+    """Whether derivatives go forward anywhere: a dual level is open."""
     return forward_ad._current_level >= 0
 
 

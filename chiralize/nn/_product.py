@@ -176,6 +176,7 @@ def _is_enabled(rows: int, depth: int) -> bool:
 
 @torch.compiler.assume_constant_result
 def _is_private() -> bool:
+    """Whether the private calls are on; constant under torch.compile."""
     return _private.are_on()
 
 
@@ -204,6 +205,7 @@ _library.define("product(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
 
 
 def _shaped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The sizes of the product, for tensors without values."""
     return x.new_empty(x.shape[0], weight.shape[0])
 
 

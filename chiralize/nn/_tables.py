@@ -29,6 +29,7 @@ class Tables(nn.Module):
         self.register_buffer(name, None if array is None else _placed(array, device), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """As of every module that is moved or cast; the tables are then filled again."""
         super()._apply(fn, recurse)
         # Filled again from the arrays, on the device and with the dtype that the move chose: `to_empty` has left
         # garbage.

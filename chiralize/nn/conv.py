@@ -102,6 +102,7 @@ class Conv1d(_Conv):
         return super().forward(x)
 
     def _takes_products(self, x: Tensor) -> bool:
+        """Whether x is convolved by products: one tensor for each window, and no window over another."""
         (kernel,) = self.kernel
         if x.ndim != 3 or not takes_products(x) or x.dtype != self.weight_even.dtype:
             return False
@@ -110,6 +111,7 @@ class Conv1d(_Conv):
 
     def _by_products(self, x: Tensor) -> Tensor:
         # "batch channel frame" to "batch frame channel", and back behind the product.
+        """The convolution as two products, "batch channel frame" in and out, by views on both sides."""
         apply = partial(_scaled, kernel=self.kernel[0], scale=self.into.scale)
         return self.map(x.transpose(1, 2), -1, apply, scaled=False).transpose(1, 2)
 

@@ -168,6 +168,7 @@ class Recurrent(ChiralModule):
 
     # ---- dense weights ------------------------------------------------------------------------------------------
     def _parts(self) -> dict[str, Gates]:
+        """The weights of all layers and directions, in torch's order: `ih_l0`, `hh_l0`, ..."""
         return {name: part for name, part in self.named_children() if isinstance(part, Gates)}
 
     def _names(self) -> list[tuple[str, str, str]]:

@@ -158,6 +158,7 @@ class ChiralMap(ChiralModule):
         return {**reps, "bias": TensorRepresentation((self.rep_out,))}
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The blocks of a dense weight "out in kernel..." and the even bias of a dense one, of those that are given."""
         blocks: dict[str, Tensor] = {}
         if "weight" in values:
             between_halves = self.into.in_halves and self.out.in_halves
@@ -184,6 +185,7 @@ class ChiralMap(ChiralModule):
 
     @property
     def _factory(self) -> dict[str, Any]:
+        """Device and dtype of the weights, as torch's layers take them."""
         return {"device": self.weight_even.device, "dtype": self.weight_even.dtype}
 
     def extra_repr(self) -> str:

@@ -89,6 +89,7 @@ class Mirror:
 
     @property
     def _known(self) -> tuple[ResolvedTensor, ...] | None:
+        """How the tensors of this side transform; None where that follows from each call's sizes."""
         if self.io == "input":
             return self.input_tensors
         return self.output_tensors
@@ -163,6 +164,7 @@ class Mirror:
         return Augmentation(self.inputs.described, self.outputs.described, p, per_sample, generator)
 
     def _unsized(self, where: str) -> UsageError:
+        """The error of a call that needs the sizes of this side."""
         facts, option = f"the sizes of the {self.io}s are not known", f"{self.io}_shapes"
         return UsageError(where, facts, f"give them, batch first: Mirror.of(..., {option}=[(1, 17, 2)])")
 

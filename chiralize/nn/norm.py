@@ -249,6 +249,7 @@ class LayerNorm(ChiralModule):
         return dict.fromkeys(names, self.space.representation)
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One number per orbit, of torch's numbers per entry."""
         return {f"{name}_even": self.space.coordinates(value) for name, value in values.items()}
 
     def folded(self) -> nn.LayerNorm:

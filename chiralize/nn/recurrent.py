@@ -68,6 +68,7 @@ class LSTM(Recurrent):
         """Both biases enter the gates before they are squashed, so one sum of them is added, to the even coordinates
         of x.
         """
+        # Gates are sums: W x + b + U h + c needs b + c alone.
         if ih.bias_even is None or hh.bias_even is None:
             bias = None
         else:

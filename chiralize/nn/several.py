@@ -155,6 +155,7 @@ class SharedAxis(Tables):
 
 
 def _read(x: Tensor, table: Tensor | None, dim: int) -> Tensor:
+    """The entries of an axis in the order of a table; in their own without one."""
     return x if table is None else x.index_select(dim, table)
 
 

@@ -46,6 +46,7 @@ def with_calls(
     twins: dict[Any, tuple[str, ChiralMap]] = {}
     done: list[str] = []
     dense: dict[str, str] = {}
+    # First all twins are made and added, then `with_halves` writes the ops: it has to know all maps at once.
     for node in list(result.graph.nodes):
         # Only maps with a stored weight; a computed one (weight norm) may be different in each call.
         if node.target not in _LAYERS or node.args[1].op != "get_attr":
@@ -132,6 +133,7 @@ def _plain(value: Any) -> Any:
 def added(module: fx.GraphModule, path: str, twin: nn.Module) -> str:
     """Make a twin a submodule, and return the path under which it is one."""
     name = f"{path.replace('.', '_')}_blocks"
+    # The user's network may have a part of this name.
     while hasattr(module, name):
         name += "_"
     module.add_submodule(name, twin)

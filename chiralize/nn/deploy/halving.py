@@ -161,6 +161,11 @@ class _Rewriter:
 
     # ---- maps ---------------------------------------------------------------------------------------------------
     def _map(self, node: fx.Node, path: str, twin: ChiralMap) -> None:
+        """Compute a linear map by blocks: read its operand in coordinates, multiply either, and keep the answer in
+        halves.
+
+        path: of its twin in the module. The node itself stays until nothing reads it.
+        """
         written: Any = twin.get_submodule(twin.written)
         # Its answer has no pairs, or a block is empty: the layer is called as a whole, and makes whole tensors.
         if not (_halving(written) and twin.weight_even.numel() and twin.weight_odd.numel()):

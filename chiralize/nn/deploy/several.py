@@ -67,6 +67,7 @@ def formed_for_all(problem: Problem, draft: Draft, hidden: Sequence[Hidden]) -> 
     is_worth_it = request.form == "auto" and result.form == "dense" and not request.keeps_sizes
     if not (is_asked or is_worth_it):
         return draft, hidden
+    # An average of views has no layers of its own that commute with anything.
     blocks = None if result.is_average else with_blocks_for_all(result.module, hidden)
     if blocks is None or not blocks.layers:
         if blocks is None:

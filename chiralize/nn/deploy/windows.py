@@ -37,6 +37,7 @@ def lay_out(twin: ChiralMap) -> None:
 
 
 def _is_apart(node: fx.Node, twin: Conv1d) -> bool:
+    """Whether the windows of one convolution, on its own number of frames, do not overlap."""
     source: Any = node.args[0]
     shape = source.meta["val"].shape
     return len(shape) == 3 and windows_are_apart(twin, shape[-1])

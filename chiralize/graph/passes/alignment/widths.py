@@ -59,6 +59,7 @@ def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Tra
         sizes = {widths[name] for name in node.names_read if name in widths}
         ndim = len(shapes.get(node.name, ()))
         axis = ndim + from_last
+        # Weights and constants have no width here; what has lost the reversed axis ends the trail.
         if not sizes or not _goes_on(node, shapes, widths, axis):
             continue
         window = window_of(node, shapes, ndim, axis, traits)
@@ -69,6 +70,7 @@ def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Tra
         sides = added_by(node, ndim, axis, traits)
         if sides is not None:
             pads[node.name] = node, sides
+            # Columns that an op adds are counted, and left to the layers that read them.
             widths[node.name] = size + sum(sides)
             continue
         sides = (0, 0)
@@ -81,6 +83,7 @@ def _fits(graph: CapturedModel, picture: str, axis: int, width: int, traits: Tra
         if window is None:
             widths[node.name] = _scaled(node, size, shapes, axis)
             continue
+        # The windows at this width: as many as fit, if they are their own mirror image.
         answers = _answers(window, size, node.name in upsampled, sides)
         if answers is None:
             return False

@@ -74,6 +74,7 @@ def added_by(node: Node, ndim: int, axis: int, traits: Traits) -> tuple[int, int
     """Columns that an op adds on the left and on the right; None for any other op, or none along this axis."""
     if not isinstance(traits.get(node.target), Padding):
         return None
+    # `pad` lists (before, behind) of the last axis first, and may leave out the first axes.
     amounts, at = list(node.arguments["pad"]), 2 * (ndim - 1 - axis)
     if len(amounts) >= at + 2 and any(amounts[at : at + 2]):
         return tuple(amounts[at : at + 2])
@@ -162,6 +163,7 @@ def _entry(value: Any, at: int, default: int) -> int:
 
 def _before(padding: Any, at: int, beyond: int) -> int:
     """Columns that are added on the left (transposed: that are cut off). beyond: of a window, behind its first one."""
+    # torch adds the smaller half on the left.
     if padding == "same":
         return beyond // 2
     if isinstance(padding, str):

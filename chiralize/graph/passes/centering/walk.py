@@ -93,6 +93,7 @@ def _lacking(graph: Graph, forward: Forward, outputs: Centers, index: int) -> Of
 
 
 def _no_bias(graph: Graph, index: int) -> OffsetError:
+    """The error of an output whose centre nothing before it can add."""
     name = graph.captured.outputs[index] or ""
     where = f" ({graph.nodes[name].where})" if name in graph.nodes else ""
     facts = "the point that it is mirrored at cannot be put into a bias of the network"
