@@ -101,6 +101,7 @@ class _Reader:
                         if name in self.varying and name not in self.leaves:
                             del self.values[name]
         outputs, shapes, mutations = self._read_outputs()
+        # What nothing reads goes, and every leaf that stays says where it is read first: messages name that line.
         self._keep_read({*outputs, *mutations, *mutations.values()})
         self._name_where()
         return CapturedModel(
@@ -292,7 +293,7 @@ class _Reader:
             arguments: dict[str, Any] = {"value": Ref(self._alias(source.name)), "index": node.args[1]}
         else:
             arguments = self._arguments(node)
-        return Node(node.name, target, arguments, tuple(shapes), read, where_of(node), None, tuple(dtypes))
+        return Node(node.name, target, arguments, tuple(shapes), read, where_of(node), dtypes=tuple(dtypes))
 
     def _arguments(self, node: torch.fx.Node) -> dict[str, Any]:
         """Arguments by schema name, defaults included."""
@@ -305,6 +306,7 @@ class _Reader:
             return Ref(self._alias(other.name))
 
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), plain)
+        # With all defaults written out, rules and walks need not know them.
         schema = getattr(node.target, "_schema", None)
         if schema is None:
             return {str(position): value for position, value in enumerate(args)} | dict(kwargs)
@@ -336,6 +338,7 @@ class _Reader:
         by_name = {name: leaf.name for leaf in self.leaves.values() for name in leaf.names}
         for spec in self.program.graph_signature.output_specs:
             name = getattr(spec.arg, "name", None)
+            # What a state is left with, for the next call; all other results of the program are the user's.
             if spec.kind == OutputKind.BUFFER_MUTATION and spec.target in by_name and name:
                 mutations[by_name[spec.target]] = self._alias(name)
             if spec.kind != OutputKind.USER_OUTPUT:
@@ -353,6 +356,7 @@ class _Reader:
 
     def _name_where(self) -> None:
         """Note for every leaf where it is first read."""
+        # From the end, so that the first reader is noted last, and stays.
         for node in reversed(self.nodes):
             for name in self.leaves.keys() & node.names_read:
                 self.leaves[name] = replace(self.leaves[name], where=node.where)
@@ -365,13 +369,16 @@ def where_of(node: torch.fx.Node) -> Where:
     Frames in `torch` and in layers of ours are passed over.
     """
     stack = node.meta.get("nn_module_stack") or {}
+    # From the outermost module to the innermost, as torch.export saw them called.
     paths = [path for path, _ in stack.values() if path]
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
     module, line = "", ""
     if paths:
+        # torch.export calls the network itself `L__self__`.
         module = re.sub(r"^L__self__\.?", "", paths[-1])
-    for file, number, _ in frames:  # the innermost frame is the last
+    for file, number, _ in frames:
         if not LIBRARY.search(file):
+            # Frames come from the outermost to the innermost: the last one of the user's stays.
             line = f"{Path(file).name}:{number}"
     return Where(module, line)
 

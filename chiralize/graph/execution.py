@@ -71,6 +71,7 @@ def run(
         values = start(captured, (), read)
     else:
         values = start(captured, read)
+    # Results as well: who wants one takes it when it is yielded.
     freed = last_readers(captured.nodes, ())
     with torch.no_grad():
         for node in captured.nodes:
@@ -85,9 +86,11 @@ def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
     """The result of one op, given the values that it reads, by name."""
     if node.target == "getitem":
         return values[node.arguments["value"].name][node.arguments["index"]]
+    # A region returns a list, from which `getitem` nodes take its results.
     if node.inner is not None:
         return _inside(node.inner, [values[name] for name in node.names_read])
     op, keywords = overload(node.target), arguments(node, values)
+    # The same numbers in every run, and none taken from the process's own generator.
     if draws(op):
         with Isolated():
             return op(**keywords)
@@ -199,6 +202,7 @@ def _recurrent_names(node: Node) -> list[str]:
     """Names of the weights of a fused recurrent op in the order of its list, such as `weight_ih_l0_reverse`."""
     directions = ("", "_reverse")[: 1 + bool(node.arguments["bidirectional"])]
     layers, biases = node.arguments["num_layers"], node.arguments["has_biases"]
+    # Weights of one layer and direction: two, four with biases, and one more where there is a projection.
     each = len(node.arguments["params"]) // (layers * len(directions))
     kinds = ["weight_ih", "weight_hh"]
     if biases:

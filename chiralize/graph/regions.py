@@ -43,6 +43,7 @@ def around(captured: CapturedModel, regions: Sequence[str], name: str) -> tuple[
     start = captured.by_name.get(name)
     if held is None and start is None:
         return None
+    # The smallest that is a proper part of the graph and can be cut out of it; regions inside it are swallowed.
     for candidate in _candidates(captured, start, held):
         inside = members(captured, candidate)
         if inside < captured.by_name.keys() and _collapsed(captured, candidate) is not None:
@@ -59,6 +60,7 @@ def _candidates(captured: CapturedModel, start: Node | None, held: str | None) -
     """
     path, seed = "", ""
     inner: set[str] = set()
+    # path: the module to begin at.  seed: an op that has to be inside.  inner: what is averaged already.
     if held is not None:
         path, inner = path_of(held), members(captured, held)
         seed = next(iter(inner), "")

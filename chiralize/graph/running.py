@@ -113,6 +113,7 @@ class Arguments:
         for index, leaf in enumerate(leaves):
             if isinstance(leaf, torch.Tensor):
                 leaves[index] = next(rest)
+        # Positional tensors alone, as `of` marks them: nothing to nest.
         if self.structure is _of_tensors(len(leaves)):
             return tuple(leaves), {}
         args, kwargs = tree_unflatten(leaves, self.structure)
@@ -144,6 +145,7 @@ def mirrored(call: Call, representations: Sequence[TensorRepresentation], center
             f"{len(tensors)} tensors, but the mirror describes {len(representations)} inputs",
             "describe every tensor among the arguments, in order",
         )
+    # T, the tensor, and c where T is affine, for every input.
     turns = zip(representations, tensors, centers or [None] * len(tensors), strict=True)
     return arguments.filled([act(tensor, representation, center) for representation, tensor, center in turns])
 

@@ -35,6 +35,7 @@ _SETTINGS = ("num_layers", "bias", "batch_first", "dropout", "bidirectional")
 def gate_rows(kind: Kind, hidden: Representation) -> Representation:
     """How T acts on the rows of a weight: |H| + |H| + H + |H| for i, f, g, o; |H| + |H| + H for r, z, n."""
     actions = {"|": abs(hidden.action), ".": hidden.action}
+    # Rows of all gates, one behind the other: the direct sum of how T acts on each.
     first, *others = (actions[gate] for gate in _GATES[kind])
     return Representation.of(first.direct_sum(*others))
 
@@ -135,6 +136,7 @@ class Recurrent(ChiralModule):
         if self.batch_first:
             x = x.transpose(0, 1)
         for layer in range(self.num_layers):
+            # As torch: dropout between layers, not before the first.
             if layer and self.dropout:
                 x = F.dropout(x, self.dropout, self.training)
             runs = []
@@ -143,6 +145,8 @@ class Recurrent(ChiralModule):
                 suffix = self.suffixes[len(ends)]
                 start = [state[len(ends)] for state in states]
                 entering = x.flip(0) if backwards else x
+                # The backward direction reads the frames from the last to the first, and its states are put in order
+                # again.
                 run, *end = self._run(parts[f"ih_{suffix}"], parts[f"hh_{suffix}"], entering, start)
                 runs.append(run.flip(0) if backwards else run)
                 ends.append(end)

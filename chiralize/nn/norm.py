@@ -102,6 +102,7 @@ class _BatchNorm(ChiralModule):
             numbers, y = self._numbers(), x.unflatten(1, (2, -1))
         else:
             numbers, y = self.dense(), x
+        # y = x * scale + (bias - mean * scale), broadcast along the axes behind the channels.
         scale, shape = torch.rsqrt(numbers["running_var"] + self.eps), [-1, *([1] * (x.ndim - 2))]
         if "weight" in numbers:
             scale = scale * numbers["weight"]
@@ -169,6 +170,7 @@ class _BatchNorm(ChiralModule):
 
     def folded(self) -> Any:
         """torch's layer with the dense weights and statistics."""
+        # torch keeps the count of batches among the statistics; it is no weight, and is handed on.
         settings = {"eps": self.eps, "momentum": self.momentum, "affine": self.weight_even is not None}
         layer = self.layer(self.representation.size, track_running_stats=self.running_mean_even is not None, **settings)
         dense = self.dense()

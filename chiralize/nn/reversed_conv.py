@@ -155,6 +155,7 @@ class ReversedConv2d(Reversed):
         # A layer without memory, which checks the settings and brings them into pairs.
         torch_layer = nn.Conv2d(1, 1, bias=False, device="meta", **settings)
         windows = _kernel_of(torch_layer, mirror)
+        # The map's input is "(tap channel)", on which T reverses the taps and moves the channels.
         taps = reversal(windows.along.taps)
         super().__init__(taps * rep_in, rep_out, windows.across, bias, {"device": device, "dtype": dtype})
         self.windows, self.settings, self.channels_in, self.channels_out = windows, settings, rep_in, rep_out
@@ -258,6 +259,7 @@ class ConvTranspose2d(Reversed):
         if not windows.along.fills:
             facts = f"windows of {windows.along.taps} entries do not fill whole strides of {windows.along.stride}"
             raise RepresentationSizeError("chiralize.nn", facts, "take a kernel that is a multiple of the stride")
+        # The map answers "(tap channel)", without a bias: that is added once, behind the sum of the windows.
         taps = reversal(windows.along.taps)
         super().__init__(rep_in, taps * rep_out, windows.across, False, {"device": device, "dtype": dtype})
         self.windows, self.settings, self.channels_in, self.channels_out = windows, settings, rep_in, rep_out
@@ -265,7 +267,7 @@ class ConvTranspose2d(Reversed):
         # parts.
         self.writer = Answers(rep_out, windows.along, device)
         self.out = self.writer.taps
-        del self.bias_even  # of the map there is none: a bias is added once, not by every tap
+        del self.bias_even
         self._hold("bias_even", torch.empty(rep_out.even, device=device, dtype=dtype) if bias else None)
         self.in_channels, self.out_channels, self.kernel_size = rep_in.size, rep_out.size, windows.size
         self.reset_parameters()

@@ -120,7 +120,7 @@ def _turned_by(turn: nn.Module, value: Tensor, tensor: ResolvedTensor) -> Tensor
     """T of one value; sizes along axes that T leaves alone are not looked at, so that they stay open in an export.
 
     turn: the module for the example's sizes. A value of other sizes along moved axes, or of another number of axes,
-    goes the way of `turned`, which says what is wrong with it.
+    goes the way of `turned`, which takes multiples of them and says what else is wrong.
     """
     if tensor.is_free:
         return value

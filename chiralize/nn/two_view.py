@@ -106,6 +106,7 @@ class TwoView(nn.Module):
             # Each view goes on from its own state; one network would carry the state of the first view into the
             # second.
             self.views.append(with_same_parameters(model))
+        # That of T's shift 2 c: what the network computes in.
         dtype = next(
             (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), torch.float32
         )
@@ -119,6 +120,7 @@ class TwoView(nn.Module):
         mirrors, turns = [*self.mirror_inputs, *self.mirror_outputs], [*inputs, *outputs]
         if len(mirrors) != len(turns):
             return False
+        # States have no T here, and are passed over.
         pairs = zip(mirrors, turns, strict=True)
         return all(not isinstance(mirror, MirrorTensor) or mirror.is_turn(turn) for mirror, turn in pairs)
 
@@ -165,6 +167,8 @@ class _Order:
 
     def __init__(self, model: nn.Module, example: Call) -> None:
         args, kwargs = example
+        # parameters: names of the arguments in the order of the signature.  form: the nest of the example, without
+        # its leaves.  paths, tensors: of all leaves, and of those that are tensors.
         self.parameters = _parameters(model)
         self.positional, self.keywords = self.parameters[: len(args)], tuple(kwargs)
         self.form = pytree.tree_map(lambda leaf: 0, (tuple(args), dict(kwargs)))
@@ -188,6 +192,7 @@ class _Order:
             others = [name for name in given if name not in self.positional]
             kwargs = {name: given[name] for name in (*self.keywords, *others)}
         by_path = _by_path(args, kwargs)
+        # The same leaves in another order: unflattened by the nest of the example, they lie as it does.
         if by_path.keys() == set(self.paths):
             by_path = {path: by_path[path] for path in self.paths}
             args, kwargs = pytree.tree_unflatten(list(by_path.values()), wanted)

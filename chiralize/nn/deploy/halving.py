@@ -8,7 +8,7 @@ something else reads the value, it is put together there. Of linear, relu, linea
 
     x -> split -> two products -> u, v -> relu(u), relu(v) -> two products -> cat -> softmax
 
-It is the last step of `graphs.with_calls`, for graphs alone: a module's layers hand on whole tensors.
+`graphs.with_calls` calls it, for graphs alone: a module's layers hand on whole tensors.
 """
 
 from __future__ import annotations
