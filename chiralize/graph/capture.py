@@ -207,6 +207,7 @@ class _Reader:
                 self._add_constant(node, value)
             return
         self.varying.add(node.name)
+        # Also what draws random numbers of nothing else, since the next run would draw others.
         self.nodes.append(self._node(node, value))
 
     def _add_constant(self, node: torch.fx.Node, value: torch.Tensor) -> None:
@@ -263,7 +264,7 @@ class _Reader:
             return False
         self.aliases[node.name] = source.name
         if source.kind != "constant":
-            # Also what draws random numbers of nothing else, since the next run would draw others.
+            # A copy of a weight stands for the weight, and varies as it does.
             self.varying.add(node.name)
         return True
 

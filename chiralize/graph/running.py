@@ -236,7 +236,7 @@ class Runner:
     def __init__(self, module: torch.nn.Module, *, double: bool = False, itself: bool = False) -> None:
         self.stateful = False
         self.double = double
-        # A network that can be copied is run as a copy; only without one has the original to be put back.
+        # A copy is run where there can be one; else the network itself, and what it wrote is put back.
         copied = None if itself else _copy_if_possible(module)
         self._is_copy = copied is not None
         self._module = module if copied is None else copied
