@@ -1,7 +1,9 @@
 """Copies of networks, and how to keep them small in memory.
 
-A small network is copied whole. A large one shares its parameters with its copies, since nothing here writes into
-parameters; buffers, which forward may write, are copied always.
+A small network is copied whole. A large one (of `LARGE` bytes) shares its parameters with its copies, since nothing
+here writes into parameters; buffers, which forward may write, are copied always. All copies are made by
+`copy.deepcopy`, with a table of what is not to be copied but taken: shared parameters, or new tensors in place of
+old ones.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from chiralize.graph.holdings import held_tensors
 from chiralize.graph.silence import quiet
 
 LARGE = 500_000_000
+"""Bytes of parameters from which a network is not copied whole."""
 
 Holder = TypeVar("Holder")
 _LINEAR = (nn.functional.linear, torch.ops.aten.linear.default)

@@ -1,5 +1,8 @@
-"""Where a network lies. Analysis, fits and verdicts run on the CPU: a network from elsewhere is copied there first, and
-what became of it goes back. Training towards the original's answers runs where the network was.
+"""Where a network lies. Analysis, fits and verdicts run on the CPU: a network from elsewhere is copied there first,
+and what became of it goes back. Training towards the original's answers runs where the network was.
+
+Devices are in more places than `module.to` knows: in plain attributes, and written into the ops of graphs (`zeros(3,
+device="cuda:0")`). `moved` reaches all of them; `lent` moves a network for a while.
 """
 
 from __future__ import annotations
@@ -71,7 +74,10 @@ def on_cpu(model: Model) -> Model:
 
 
 def moved(module: Module, device: torch.device) -> Module:
-    """The module, moved in place: all tensors that it holds, and the devices that its graphs make tensors on."""
+    """The module, moved in place: all tensors that it holds, and the devices that its graphs make tensors on.
+
+    Returns the module itself.
+    """
 
     def moved_name(argument: Any) -> Any:
         """The new device in place of a device that an op is called with."""

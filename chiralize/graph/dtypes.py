@@ -1,4 +1,8 @@
-"""The dtypes that a network computes in, and how large its rounding is."""
+"""The dtypes that a network computes in, and how large its rounding is.
+
+Bounds of verdicts depend on it: a network in float32 that casts to half precision inside is equivariant only up to
+the rounding of half precision.
+"""
 
 from __future__ import annotations
 

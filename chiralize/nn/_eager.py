@@ -1,4 +1,9 @@
-"""For ordinary tensors on the CPU: when layers may take other ways to the same numbers, and tensors that they keep."""
+"""For ordinary tensors on the CPU: when layers may take other ways to the same numbers, and tensors that they keep.
+
+Those ways (steps of autograd of their own, writing into results, weights kept between calls) hold only where nothing
+looks at the ops: under a compiler, a tracer, a transform of `torch.func` or autocast, layers do op by op what their
+equations say.
+"""
 
 from __future__ import annotations
 

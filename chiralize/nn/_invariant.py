@@ -1,4 +1,8 @@
-"""Tensors that the mirror leaves alone, by one number per orbit: biases, norms, embeddings, learned adjacencies."""
+"""Tensors that the mirror leaves alone, by one number per orbit: biases, norms, embeddings, learned adjacencies.
+
+If T exchanges joints 0 and 1 of three, a vector (a a b) is left alone, and its coordinates are (a, b). If T negates
+entry 2 as well, (a a 0) has the coordinate (a). Gradient steps on the coordinates never leave the space.
+"""
 
 from __future__ import annotations
 

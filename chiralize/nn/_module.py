@@ -1,4 +1,8 @@
-"""The base of all chiral layers: dense weights in and out."""
+"""The base of all chiral layers: dense weights in and out.
+
+A layer holds blocks (`weight_even`, `weight_odd`), and stands for a layer of torch with a symmetric dense weight.
+Both are one `state_dict` apart: it loads torch's keys, `dense` gives them back, and `folded` makes torch's layer.
+"""
 
 from __future__ import annotations
 

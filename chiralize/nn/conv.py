@@ -1,4 +1,9 @@
-"""Convolutions over frames (1d) or frames and joints (2d); the mirror acts on channels, alike at every tap."""
+"""Convolutions over frames (1d) or frames and joints (2d); the mirror acts on channels, alike at every tap.
+
+A kernel "out in k" is k equivariant maps of the channels, so it has blocks as a linear layer has, each with the
+kernel's axes. Three ways to the same numbers: op by op (`ChiralMap.map`), as one step (`_convolution`) for many
+weights, and as a product of matrices where windows do not overlap.
+"""
 
 from __future__ import annotations
 

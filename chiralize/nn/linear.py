@@ -1,4 +1,8 @@
-"""Linear layers."""
+"""Linear layers: two products of half the size between changes of basis, by the fewest calls that give them.
+
+What decides the speed of a small layer is how many ops it calls, of a large one how often it goes over its numbers.
+So there are four ways to the same answer, chosen by size and by whether anything is to be differentiated.
+"""
 
 from __future__ import annotations
 

@@ -133,6 +133,7 @@ class Mirror:
             if any(entry.kind == "classes" for entry in entries):
                 raise self._unsized("Mirror")
             both = (shapes, None) if self.io == "input" else (None, shapes)
+            # As if the shapes at hand had been given when the mirror was made.
             known = _resolved(self.spec, *both)[self.io == "output"]
         if len(known) != len(shapes):
             facts = f"tensors given: {len(shapes)}, {self.io}s that the mirror describes: {len(known)}"
@@ -195,7 +196,8 @@ def _resolved(
     entries_in = spec.inputs if inputs is not None else ()
     entries_out = spec.outputs if outputs is not None else ()
     if entries_out is not None:
-        entries_out = tuple(replace(entry, feeds=None) for entry in entries_out)  # it does not change T
+        # `feeds` says which input of the next call an output becomes; T on it is the same without.
+        entries_out = tuple(replace(entry, feeds=None) for entry in entries_out)
     absent = {io for io, shapes in (("input", inputs), ("output", outputs)) if shapes is None}
     for entry in (*(entries_in or ()), *(entries_out or ())):
         if entry.like is not None and " ".join(entry.like.split()).partition(" ")[0] in absent:

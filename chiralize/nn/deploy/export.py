@@ -1,4 +1,8 @@
-"""The result of a conversion as a program: sizes as open as they were, inputs under their own names."""
+"""The result of a conversion as a program: sizes as open as they were, inputs under their own names.
+
+What is written to a `.pt2` file, and what the certificate captures. A result may be the user's class, a graph, or
+two views around either, which take other sizes of states and have a signature of their own.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +66,7 @@ def named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterator
 
 
 def _sizes_of(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """The open axes of the original program."""
+    """The open axes of the original program, in place of every tensor of a call, as `opened` takes them."""
     names = set(program.graph_signature.user_inputs)
     nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     sizes = iter([node.meta.get("val") for node in nodes])

@@ -1,4 +1,12 @@
-"""Blocks in a graph of ATen ops: linear maps become calls of twins, and norms fold into the maps before them."""
+"""Blocks in a graph of ATen ops: linear maps become calls of twins, and norms fold into the maps before them.
+
+This is the form `fused`, for exported programs and whatever is kept as a graph; `swapping` does the same in a
+module. In order: batch norms are folded, each map with a stored weight gets a chiral layer that computes the same
+(`layer_at`, `twins`), `halving` writes the ops of these layers into the graph, and weights that nothing reads any
+more go.
+
+    linear(x, fc.weight)    ->    a submodule fc_blocks with weight_even and weight_odd, read by two linear ops
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Blocks for several mirrors at once: linear layers replaced by `nn.several`, in a module or in a graph."""
+"""Blocks for several mirrors at once: linear layers replaced by `nn.several`, in a module or in a graph.
+
+As `swapping` and `graphs` do for one mirror, but for linear layers alone, and without a model of cost: blocks are
+taken where they were asked for, or where dense weights have grown. A layer stays dense where some mirror does not
+say how it acts on its weight, or where one of the 2^k blocks would be empty.
+"""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ class Forward(Interpreter[Offset]):
         if not moving:
             return None
         offset = self.offset(moving[0])
-        # (x + c)(y + d) has a term in x and y beside the offsets, and 1 / (x + c) is no sum: neither is linear.
+        # What (x + c)(y + d) has more than x y depends on x and y, and 1 / (x + c) is no sum: neither is linear in c.
         others = set(refs) - {moving[0]}
         divides = isinstance(trait, Scaling) and trait.divides
         divisor = divides and node.arguments["other"] == Ref(moving[0])
