@@ -51,7 +51,7 @@ def free_findings(resolved: ResolvedSpec, example: Call, inputs: Sequence[Call] 
         if inputs and (kinds := _count_kinds(rows)):
             notes.append(_OF_KINDS.format(tensor.where, kinds))
         if frames.issuperset(tensor.shape[1:]):
-            continue  # one number a frame, such as a time: all of its axes are as long as axes of frames
+            continue  # one number a frame, such as a time; so is taken whatever has as many entries as there are frames
         if prod(tensor.shape[1:]) <= MOST or not rows[0].is_floating_point() or _is_mask(rows):
             continue
         if not inputs:
